@@ -1,0 +1,50 @@
+"""What stages hand to each other: each artifact has one name, one kind and one author."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tessera.contracts.tables import TABLES
+
+Kind = Literal["table", "json", "folder", "plots"]
+"""`plots` is a folder of CSV files that `dvc plots` draws."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Something a stage writes and others read."""
+
+    name: str
+    kind: Kind
+    doc: str
+
+    @property
+    def filename(self) -> str:
+        """Name of the file or folder under `data/<profile>/`."""
+        suffix = {"table": ".parquet", "json": ".json", "folder": "", "plots": ""}[self.kind]
+        return self.name + suffix
+
+
+ARTIFACTS = {
+    artifact.name: artifact
+    for artifact in (
+        *(Artifact(table.name, "table", table.doc) for table in TABLES.values()),
+        Artifact("source", "folder", "the raw files, as the source wrote them"),
+        Artifact("request", "json", "what this run was asked for: the cut, if one was given"),
+        Artifact("champion", "folder", "the published bundle that the candidate must beat"),
+        Artifact("ledger_in", "folder", "semantic IDs given so far, with their codebook"),
+        Artifact("ledger_out", "folder", "the ledger with the new items appended"),
+        Artifact("split", "json", "cut, validation period, test period, time kind, protocol"),
+        Artifact("codebook", "folder", "centroids of each level"),
+        Artifact("sid_health", "json", "use, perplexity and collisions of the codes"),
+        Artifact("model", "folder", "weights as safetensors, configuration as JSON"),
+        Artifact("training", "plots", "loss and validation metrics by epoch"),
+        Artifact("ranking", "json", "ranking, profit and diversity metrics of every model"),
+        Artifact("curves", "plots", "ranking metrics by k and slice"),
+        Artifact("uplift_report", "json", "ATE, AUUC and Qini, out of fold"),
+        Artifact("verdict", "json", "estimates, bounds, pre-checks and the decision"),
+        Artifact("bundle", "folder", "what would be published: index, codes, model, manifest"),
+        Artifact("watch", "folder", "drift and popularity-bias page of the batch recommendations"),
+    )
+}

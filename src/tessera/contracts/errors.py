@@ -1,0 +1,27 @@
+"""Errors that say the remedy, so that nobody needs a traceback to know what to do next."""
+
+from __future__ import annotations
+
+
+class TesseraError(Exception):
+    """Anything a person can mend; its message is one line that says what to do."""
+
+
+class BadInput(TesseraError):
+    """A source file is missing, truncated, or not what its contract says."""
+
+
+class BadParams(TesseraError):
+    """A parameter is unknown, out of bounds, or of the wrong type."""
+
+
+class InvalidTable(TesseraError):
+    """A written table failed an expectation of its suite; nothing was published."""
+
+
+class GateClosed(TesseraError):
+    """The verdict does not allow promotion."""
+
+
+class BrokenBundle(TesseraError):
+    """A published bundle does not match its manifest."""

@@ -1,0 +1,280 @@
+"""The columns of every table, written once: ingest, validation and docs are derived from here.
+
+`floor` and `ceiling` are inclusive bounds; `positive` excludes zero.  Times are UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Dtype = Literal["string", "int64", "float64", "bool", "timestamp", "strings", "floats", "ints"]
+"""`timestamp` is microseconds UTC; the plural names are lists of that type."""
+
+ACTIONS = ("view", "click", "buy", "sell", "dismiss", "rate")
+TIME_KINDS = ("exact", "ordinal", "snapshot")
+RISK_CLASSES = ("conservative", "income", "balanced", "aggressive")
+"""Risk class 1 to 4, lowest first; an unknown investor counts as 1, an unknown item as 4."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its type and the rule every row must satisfy."""
+
+    name: str
+    dtype: Dtype
+    doc: str
+    nullable: bool = False
+    allowed: tuple[str, ...] | None = None
+    floor: float | None = None
+    ceiling: float | None = None
+    positive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table: its columns, its key (unique), and the least number of rows."""
+
+    name: str
+    doc: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    min_rows: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """Column names in order."""
+        return [column.name for column in self.columns]
+
+
+def _id(name: str, doc: str, *, nullable: bool = False) -> Column:
+    return Column(name, "string", doc, nullable=nullable)
+
+
+EVENTS = Table(
+    "events",
+    "What investors did.  Events of equal time are a set; event_id sorts in source order.",
+    (
+        _id("event_id", "unique; zero-padded so that it sorts in source order"),
+        _id("user_id", "investor"),
+        _id("item_id", "item acted upon"),
+        Column("action", "string", "what was done", allowed=ACTIONS),
+        Column("event_ts", "timestamp", "when it happened"),
+        Column("time_kind", "string", "how far event_ts can be trusted", allowed=TIME_KINDS),
+        Column("amount_eur", "float64", "value of a trade", nullable=True, floor=0.0),
+        Column("units", "float64", "units traded, or the rating of a `rate`", True, None, 0.0),
+        _id("channel", "where it was done", nullable=True),
+        _id("request_id", "request whose slate led to it", nullable=True),
+    ),
+    key=("event_id",),
+    min_rows=1,
+)
+ITEMS = Table(
+    "items",
+    "What can be recommended.",
+    (
+        _id("item_id", "unique"),
+        _id("name", "shown to people"),
+        _id("category", "fund, stock, bond, card, loan, or the source's own", nullable=True),
+        _id("subcategory", "finer than category", nullable=True),
+        _id("sector", "economic sector", nullable=True),
+        _id("issuer", "who issues it", nullable=True),
+        _id("market_id", "where it trades", nullable=True),
+        _id("text", "description for content vectors", nullable=True),
+        Column("risk_class", "int64", "1 to 4, unknown counts as 4", True, None, 1, 4),
+        Column("valid_from", "timestamp", "first day it could be bought", nullable=True),
+        Column("valid_to", "timestamp", "last day it could be bought", nullable=True),
+    ),
+    key=("item_id",),
+    min_rows=1,
+)
+USERS = Table(
+    "users",
+    "Versions of an investor; join the last one at or before the event, never a later one.",
+    (
+        _id("user_id", "investor"),
+        Column("valid_from", "timestamp", "since when this row is known"),
+        Column("risk_class", "int64", "1 to 4, unknown counts as 1", True, None, 1, 4),
+        Column("capacity_class", "int64", "investment capacity 1 to 4", True, None, 1, 4),
+        _id("segment", "customer type", nullable=True),
+    ),
+    key=("user_id", "valid_from"),
+)
+PRICES = Table(
+    "prices",
+    "Closes.",
+    (
+        _id("item_id", "item"),
+        Column("price_ts", "timestamp", "day of the close"),
+        Column("close_eur", "float64", "closing price", positive=True),
+    ),
+    key=("item_id", "price_ts"),
+)
+EXPOSURES = Table(
+    "exposures",
+    "What was shown, one row a position, with the probability it was shown with.",
+    (
+        _id("request_id", "the slate"),
+        Column("position", "int64", "1 is the top", floor=1),
+        _id("user_id", "investor who saw it"),
+        _id("item_id", "item shown"),
+        Column("event_ts", "timestamp", "when it was shown"),
+        _id("policy_id", "policy that chose it"),
+        Column("propensity", "float64", "P(item | items above)", False, None, 0, 1, positive=True),
+        Column("candidate_ids", "strings", "what could have been shown, same at every position"),
+        Column("candidate_propensities", "floats", "P(candidate | items above); 0 if placed above"),
+        _id("context_version", "version of features and state it was decided on"),
+    ),
+    key=("request_id", "position"),
+)
+OUTCOMES = Table(
+    "outcomes",
+    "What came of an exposure; joined by request and item inside an attribution window.",
+    (
+        _id("request_id", "the slate"),
+        _id("item_id", "item acted upon"),
+        Column("action", "string", "what was done", allowed=ACTIONS),
+        Column("value", "float64", "value in EUR, 0 for a click", floor=0.0),
+        Column("event_ts", "timestamp", "when it was done"),
+    ),
+    key=("request_id", "item_id", "action"),
+)
+QUARANTINE = Table(
+    "quarantine",
+    "Rows that broke a rule: in = good + quarantined, exactly.",
+    (
+        _id("table", "table the row was meant for"),
+        _id("source_file", "file it came from"),
+        Column("source_row", "int64", "1 is the first data row", floor=1),
+        _id("reason", "rule that it broke"),
+        _id("row", "the row as JSON", nullable=True),
+    ),
+)
+EFFECTS = Table(
+    "effects",
+    "Causal effect of having acquired `cause` on acquiring `effect` later, events before the cut.",
+    (
+        _id("cause_id", "item held"),
+        _id("effect_id", "item acquired"),
+        Column("effect", "float64", "adjusted difference in probability, shrunk by support"),
+        Column("stderr", "float64", "standard error of the effect", floor=0.0),
+        Column("support", "int64", "investors with both", floor=0),
+    ),
+    key=("cause_id", "effect_id"),
+)
+EDGES = Table(
+    "edges",
+    "Weighted directed edges between items and from items to sectors, issuers, categories.",
+    (
+        _id("source_id", "item"),
+        _id("target_id", "item, or `sector:x`, `issuer:x`, `category:x`"),
+        Column(
+            "kind",
+            "string",
+            "where the edge comes from",
+            allowed=("co_acquired", "transition", "causal", "sector", "issuer", "category"),
+        ),
+        Column("weight", "float64", "normalised; negative only for causal edges"),
+        Column("support", "int64", "investors behind it", floor=0),
+    ),
+    key=("source_id", "target_id", "kind"),
+)
+NODES = Table(
+    "nodes",
+    "Topology of each item in the graph of events before the cut; zeros and is_new for the unseen.",
+    (
+        _id("item_id", "item"),
+        Column("degree", "float64", "neighbours", floor=0.0),
+        Column("weighted_degree", "float64", "sum of edge weights", floor=0.0),
+        Column("pagerank", "float64", "sums to 1", floor=0.0, ceiling=1.0),
+        Column("core_number", "float64", "k-core", floor=0.0),
+        Column("clustering", "float64", "triangles closed", floor=0.0, ceiling=1.0),
+        Column("community", "int64", "label, -1 if none", floor=-1),
+        Column("causal_in", "float64", "sum of causal effects received"),
+        Column("causal_out", "float64", "sum of causal effects given"),
+        Column("neighbour_degree", "float64", "mean degree of neighbours", floor=0.0),
+        Column("neighbour_pagerank", "float64", "mean PageRank of neighbours", floor=0.0),
+        Column("is_new", "bool", "no event before the cut"),
+    ),
+    key=("item_id",),
+    min_rows=1,
+)
+CODES = Table(
+    "codes",
+    "Semantic ID of each item: one code a level, then a collision suffix.",
+    (
+        _id("item_id", "item"),
+        Column("code", "ints", "one codeword a level, coarse first, suffix last"),
+        _id("sid", "the code as text, e.g. 12-7-201-0"),
+    ),
+    key=("item_id",),
+    min_rows=1,
+)
+ITEM_VECTORS = Table(
+    "item_vectors",
+    "Output vectors of the trunk, L2-normalised.",
+    (_id("item_id", "item"), Column("vector", "floats", "unit length")),
+    key=("item_id",),
+    min_rows=1,
+)
+USER_VECTORS = Table(
+    "user_vectors",
+    "State of each investor at the end of the known history, L2-normalised.",
+    (_id("user_id", "investor"), Column("vector", "floats", "unit length")),
+    key=("user_id",),
+)
+LISTS = Table(
+    "lists",
+    "Top items for each test investor as of the cut, one model after the other.",
+    (
+        _id("model", "hstu or sasrec"),
+        _id("user_id", "investor"),
+        Column("rank", "int64", "1 is the best", floor=1),
+        _id("item_id", "item"),
+        Column("score", "float64", "higher is better"),
+    ),
+    key=("model", "user_id", "rank"),
+)
+SCORES = Table(
+    "scores",
+    "Scores of the candidate and the champion for the candidate set of each request after the cut.",
+    (
+        _id("request_id", "the slate"),
+        Column("candidate_ids", "strings", "as in exposures"),
+        Column("candidate_scores", "floats", "of the model just trained"),
+        Column("champion_scores", "floats", "of the published model; null if v0", nullable=True),
+    ),
+    key=("request_id",),
+)
+CATE = Table(
+    "cate",
+    "Out-of-fold effect of being shown an item on the probability of acquiring it.",
+    (
+        _id("request_id", "the slate"),
+        _id("item_id", "candidate item"),
+        Column("shown", "bool", "was it shown"),
+        Column("effect", "float64", "estimated effect", floor=-1.0, ceiling=1.0),
+    ),
+    key=("request_id", "item_id"),
+)
+TABLES = {
+    table.name: table
+    for table in (
+        EVENTS,
+        ITEMS,
+        USERS,
+        PRICES,
+        EXPOSURES,
+        OUTCOMES,
+        QUARANTINE,
+        EFFECTS,
+        EDGES,
+        NODES,
+        CODES,
+        ITEM_VECTORS,
+        USER_VECTORS,
+        LISTS,
+        SCORES,
+        CATE,
+    )
+}

@@ -1,1 +1,1 @@
-"""policies."""
+"""One definition of how scores become a slate and of what an investor may be shown."""

@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh machine with Python 3.11: `make run` and `make test`.
+PYTHON ?= python3.11
+PROFILE ?= market
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+FIND_LINKS := $(foreach folder,$(PIP_FIND_LINKS),--find-links $(folder))
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: run test lint format install ui dvc render bench lock clean help
+
+help: ## show what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+run: $(STAMP) ## run the pipeline of PROFILE and publish what the gate lets through
+	@tessera run --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(CUT),--cut $(CUT)) $(if $(OVERRIDE),--override-reason "$(OVERRIDE)")
+
+test: $(STAMP) ## run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## ruff, mypy strict, import-linter, rendered files up to date
+	@ruff check . && ruff format --check . && mypy && lint-imports && tessera render --check
+
+format: $(STAMP) ## format the code
+	@ruff format . && ruff check --fix .
+
+ui: $(STAMP) ## start Airflow and MLflow on this machine; Ctrl-C stops both
+	@tessera ui
+
+dvc render: $(STAMP) ## render dvc.yaml, the suites and the facts in the docs
+	@tessera render
+
+bench: $(STAMP) ## measure the figures into benchmarks/results/
+	@$(BIN)/python -m benchmarks
+
+install: $(STAMP) ## build the environment from the lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	@command -v uv >/dev/null || $(BIN)/python -m pip install --quiet uv
+	@uv pip install --quiet --python $(BIN)/python $(FIND_LINKS) -r requirements.lock
+	@uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock: ## resolve requirements.lock again from pyproject.toml
+	@uv pip compile --quiet pyproject.toml --extra airflow --extra dev --no-annotate --no-header \
+	  --no-emit-find-links $(FIND_LINKS) -o requirements.lock
+	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock
+
+clean: ## remove what the pipeline made; the published state in registry/ stays
+	@rm -rf data .airflow

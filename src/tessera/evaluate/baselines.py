@@ -1,0 +1,147 @@
+"""What a model must beat: six baselines, fitted on the known events of a holdout.
+
+A baseline is a function of the holdout that returns a scorer; a scorer gives test investors
+(their numbers) a score for every item.  Shapes: C test investors of one chunk, U investors with
+known events, I items, H items of the dense models (the most popular ones).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from implicit.als import AlternatingLeastSquares
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+
+from tessera.contracts.errors import BadParams
+from tessera.evaluate.holdout import Holdout, Ints
+from tessera.evaluate.params import EvaluateParams
+
+Floats = NDArray[np.float64]
+Scorer = Callable[[Ints], Floats]
+"""Numbers of C test investors -> CI scores."""
+Baseline = Callable[[Holdout, EvaluateParams], Scorer]
+
+_DECIMALS = 9
+"""Scores are rounded, so that equal items stay tied whatever the number of threads."""
+
+
+def random(holdout: Holdout, params: EvaluateParams) -> Scorer:
+    """Score at random: what no model may fall below."""
+    items = len(holdout.item_ids)
+
+    def score(users_C: Ints) -> Floats:
+        streams = (np.random.default_rng((params.seed, int(user))) for user in users_C)
+        return np.stack([stream.random(items) for stream in streams])
+
+    return score
+
+
+def popularity(holdout: Holdout, params: EvaluateParams) -> Scorer:  # noqa: ARG001
+    """Score by the number of investors who ever acquired the item."""
+    return _same_for_all(holdout.holders_I)
+
+
+def recent_popularity(holdout: Holdout, params: EvaluateParams) -> Scorer:  # noqa: ARG001
+    """Score by the number of investors who acquired the item shortly before the cut."""
+    return _same_for_all(holdout.recent_I)
+
+
+def item_knn(holdout: Holdout, params: EvaluateParams) -> Scorer:
+    """Sum the shrunk cosine similarities to the items acquired (Sarwar 2001)."""
+    history_UH = _head(holdout, params)
+    both_HH = (history_UH.T @ history_UH).toarray()
+    norm_H = np.sqrt(both_HH.diagonal())
+    both_HH /= np.outer(norm_H, norm_H) + max(params.knn_shrink, 1e-12)
+    np.fill_diagonal(both_HH, 0.0)
+    if params.knn_neighbours < len(both_HH):
+        least_H = -np.partition(-both_HH, params.knn_neighbours - 1, axis=0)
+        both_HH[both_HH < least_H[params.knn_neighbours - 1]] = 0.0
+    return _linear(history_UH[holdout.row_N], csr_matrix(both_HH), len(holdout.item_ids))
+
+
+def ease(holdout: Holdout, params: EvaluateParams) -> Scorer:
+    """Predict each item from the others by ridge regression, in closed form (Steck 2019)."""
+    history_UH = _head(holdout, params)
+    gram_HH = (history_UH.T @ history_UH).toarray(order="F")
+    gram_HH[np.diag_indices_from(gram_HH)] += params.ease_l2
+    inverse_HH = _inverse(gram_HH)
+    inverse_HH /= -inverse_HH.diagonal().copy()
+    np.fill_diagonal(inverse_HH, 0.0)
+    return _linear(history_UH[holdout.row_N], inverse_HH, len(holdout.item_ids))
+
+
+def als(holdout: Holdout, params: EvaluateParams) -> Scorer:
+    """Factorise the acquisitions by weighted least squares (Hu, Koren & Volinsky 2008)."""
+    model = AlternatingLeastSquares(
+        factors=params.als_factors,
+        regularization=params.als_l2,
+        alpha=params.als_weight,
+        iterations=params.als_iterations,
+        use_gpu=False,
+        num_threads=1,
+        random_state=params.seed % 2**31,
+    )
+    model.fit(holdout.acquired_UI.astype(np.float32), show_progress=False)
+    users_NF = model.user_factors[holdout.row_N]
+    items_FI = model.item_factors.T
+
+    def score(users_C: Ints) -> Floats:
+        return np.asarray(users_NF[users_C] @ items_FI, dtype=np.float64)
+
+    return score
+
+
+CLOSED_FORM: dict[str, Baseline] = {
+    "popularity": popularity,
+    "recent_popularity": recent_popularity,
+    "item_knn": item_knn,
+    "ease": ease,
+}
+"""Cheap enough for every fold."""
+BASELINES: dict[str, Baseline] = {"random": random, **CLOSED_FORM, "als": als}
+
+
+def fit(name: str, holdout: Holdout, params: EvaluateParams) -> Scorer:
+    """Fit one baseline; BLAS on one thread, as `implicit` asks for."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        return BASELINES[name](holdout, params)
+
+
+def _same_for_all(score_I: Ints) -> Scorer:
+    row_I = score_I.astype(np.float64)
+    return lambda users_C: np.tile(row_I, (len(users_C), 1))
+
+
+def _head(holdout: Holdout, params: EvaluateParams) -> csr_matrix:
+    """Acquisitions of the most popular items, which come first."""
+    return holdout.acquired_UI[:, : params.ease_items]
+
+
+def _linear(history_NH: csr_matrix, weight_HH: Floats | csr_matrix, items: int) -> Scorer:
+    """Score by history times weights; items beyond the head get 0, the score of the unrelated."""
+
+    def score(users_C: Ints) -> Floats:
+        product = history_NH[users_C] @ weight_HH
+        dense_CH = product.toarray() if isinstance(product, csr_matrix) else product
+        score_CI = np.zeros((len(users_C), items))
+        score_CI[:, : dense_CH.shape[1]] = np.round(dense_CH, _DECIMALS)
+        return score_CI
+
+    return score
+
+
+def _inverse(gram_HH: Floats) -> Floats:
+    """Invert a positive definite matrix in place, in half the time of a general inverse."""
+    upper_HH, failed = dpotrf(gram_HH, lower=False, overwrite_a=True)
+    if failed == 0:
+        upper_HH, failed = dpotri(upper_HH, lower=False, overwrite_c=True)
+    if failed:
+        message = "EASE: the matrix cannot be inverted; raise evaluate.ease_l2"
+        raise BadParams(message)
+    inverse_HH: Floats = np.triu(upper_HH)
+    inverse_HH += np.triu(upper_HH, 1).T
+    return inverse_HH

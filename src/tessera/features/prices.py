@@ -1,0 +1,85 @@
+"""Price features as of a day, the same for training and for serving, so that they never skew.
+
+A close counts only from the day after it was made: on the day itself nobody knows it yet.  A
+feature without a close young enough is NaN and its missing flag is 1, never filled in.
+Shapes: P closes, sorted by item number, then day, one an item and day; Q queries; F features.
+Days are counted from 1970-01-01.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MAX_AGE_DAYS = 30
+"""A close older than this says nothing about today."""
+LOOKBACK_DAYS = (30, 90)
+"""Returns are taken over these spans."""
+NAMES = (*(f"return_{days}d" for days in LOOKBACK_DAYS), "price_age_days", "price_missing")
+"""Columns of `price_features`."""
+_DAY_BITS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PriceHistory:
+    """Closing prices, sorted by item number, then day."""
+
+    item_P: Ints
+    day_P: Ints
+    close_P: Floats
+
+
+def _last_before(history: PriceHistory, item_Q: Ints, day_Q: Ints) -> tuple[Ints, Ints]:
+    """Return position and age in days of the last close before each day; age -1 if none."""
+    key_P = (history.item_P << _DAY_BITS) + history.day_P
+    position_Q = np.searchsorted(key_P, (item_Q << _DAY_BITS) + day_Q, side="left") - 1
+    if len(key_P) == 0:
+        return position_Q, np.full(len(item_Q), -1)
+    found_Q = (position_Q >= 0) & (history.item_P[position_Q] == item_Q)
+    return position_Q, np.where(found_Q, day_Q - history.day_P[position_Q], -1)
+
+
+def close_before(
+    history: PriceHistory, item_Q: Ints, day_Q: Ints, *, max_age_days: int = MAX_AGE_DAYS
+) -> Floats:
+    """Close of each item as known on each day; NaN if none or older than `max_age_days`.
+
+    >>> history = PriceHistory(np.array([0, 0]), np.array([10, 20]), np.array([5.0, 6.0]))
+    >>> close_before(history, np.array([0, 0, 0, 1]), np.array([20, 21, 99, 21]))
+    array([ 5.,  6., nan, nan])
+    """
+    position_Q, age_Q = _last_before(history, item_Q, day_Q)
+    fresh_Q = (age_Q >= 0) & (age_Q <= max_age_days)
+    close_Q = np.full(len(item_Q), np.nan)
+    close_Q[fresh_Q] = history.close_P[position_Q[fresh_Q]]
+    return close_Q
+
+
+def price_features(history: PriceHistory, item_Q: Ints, day_Q: Ints) -> Floats:
+    """Compute the columns `NAMES` for each (item, day) pair.
+
+    Parameters
+    ----------
+    history : PriceHistory
+        All closes at hand; later ones are not read.
+    item_Q, day_Q : Ints
+        Item number and day of each query.
+
+    Returns
+    -------
+    Floats
+        QF: log returns (NaN if either close is missing), age of the last close in days (NaN if
+        none is young enough), and 1 where that close is missing.
+    """
+    now_Q = close_before(history, item_Q, day_Q)
+    columns = [
+        np.log(now_Q / close_before(history, item_Q, day_Q - days)) for days in LOOKBACK_DAYS
+    ]
+    missing_Q = np.isnan(now_Q)
+    age_Q = np.where(missing_Q, np.nan, _last_before(history, item_Q, day_Q)[1])
+    return np.column_stack([*columns, age_Q, missing_Q.astype(np.float64)])

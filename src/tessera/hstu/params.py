@@ -1,0 +1,81 @@
+"""What a person may turn in the sequence model; bounds refuse what cannot work."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, Field, model_validator
+
+from tessera.contracts.errors import BadParams
+from tessera.contracts.params import STRICT
+
+Action = Literal["view", "click", "buy", "sell", "dismiss", "rate"]
+
+
+class HstuParams(BaseModel):
+    """Section `hstu` of params.yaml."""
+
+    model_config = STRICT
+
+    width: int = Field(48, ge=4, le=512)
+    """Width of the residual stream and of every published vector."""
+    blocks: int = Field(2, ge=1, le=16)
+    """Layers on top of each other."""
+    heads: int = Field(1, ge=1, le=16)
+    """Attention heads; must divide the width."""
+    length: int = Field(50, ge=2, le=1024)
+    """Events of history a state may see; also the constant n of the attention."""
+    dropout: float = Field(0.2, ge=0.0, le=0.9)
+    """Share of inputs and layer outputs zeroed while training."""
+    id_dropout: float = Field(0.1, ge=0.0, le=0.9)
+    """Share of items that a step sees by their codes alone, so that codes carry cold items."""
+    split_sets: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of tied sets cut in two at random in an epoch: their inner order is unknown."""
+    learning_rate: float = Field(0.001, gt=0.0, le=0.1)
+    """Step size of AdamW."""
+    weight_decay: float = Field(0.001, ge=0.0, le=1.0)
+    """Decoupled weight decay of AdamW."""
+    batch: int = Field(128, ge=1, le=4096)
+    """Sequences in a step."""
+    epochs: int = Field(6, ge=1, le=500)
+    """Most passes over the training events."""
+    patience: int = Field(2, ge=1, le=100)
+    """Epochs without a better validation nDCG@10 before training stops."""
+    negatives: int = Field(128, ge=1, le=8192)
+    """Uniform negatives drawn for each target when the catalogue is large."""
+    full_softmax_items: int = Field(2000, ge=0, le=100_000)
+    """Catalogues up to this size use the full softmax instead of negatives."""
+    temperature: float = Field(0.05, gt=0.0, le=10.0)
+    """Divides the cosines in the loss; published scores are the bare cosines."""
+    targets: tuple[Action, ...] = Field(("buy", "click", "rate"), min_length=1)
+    """Actions worth predicting; the others are only signals in the input."""
+    acquired: tuple[Action, ...] = Field(("buy", "rate"), min_length=1)
+    """Actions after which an item counts as had by the user."""
+    filter_seen: bool = True
+    """Leave out of the lists what the user already acquired."""
+    time_bias: bool = True
+    """Let attention see how long ago; switched off where times are only an order."""
+    position_bias: bool = True
+    """Let attention see how many steps ago."""
+    use_codes: bool = True
+    """Add the embeddings of its semantic codes to each item."""
+    tied_sets: bool = True
+    """Events of equal time are a set; false keeps the source order, for published tables."""
+    sasrec: bool = True
+    """Train SASRec under the same loss and budget beside it."""
+    refit: bool = False
+    """Train once more on train and validation for the best number of epochs."""
+    top: int = Field(50, ge=1, le=1000)
+    """Items in a list."""
+    checkpoint_steps: int = Field(200, ge=1, le=100_000)
+    """Steps between checkpoints; one more is written after each epoch."""
+    threads: int = Field(2, ge=1, le=64)
+    """Threads of the matrix products."""
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    """Seed of weights, batches, dropout and negatives."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise BadParams(f"hstu.width {self.width} must be a multiple of heads {self.heads}")
+        return self

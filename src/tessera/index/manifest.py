@@ -1,0 +1,65 @@
+"""The manifest of a bundle: SHA-256 of every file, so that a reader can refuse a broken one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tessera.contracts.errors import BrokenBundle
+
+MANIFEST = "manifest.json"
+
+
+def hashes(bundle: Path) -> dict[str, str]:
+    """SHA-256 of every file of a bundle but the manifest, by relative name."""
+    found = {}
+    for path in sorted(p for p in bundle.rglob("*") if p.is_file()):
+        name = path.relative_to(bundle).as_posix()
+        if name != MANIFEST:
+            with path.open("rb") as stream:
+                found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
+
+
+def seal(bundle: Path, facts: Mapping[str, Any]) -> None:
+    """Write the manifest: the facts given, then the hash of every file and of them all."""
+    files = hashes(bundle)
+    identity = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    manifest = {**facts, "identity": identity, "files": files}
+    (bundle / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def read_manifest(bundle: Path) -> dict[str, Any]:
+    """Read the manifest without checking the files.
+
+    Raises
+    ------
+    BrokenBundle
+        If there is none or it is not JSON.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((bundle / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise BrokenBundle(f"{bundle.name} has no readable manifest: publish again") from error
+    return manifest
+
+
+def check(bundle: Path) -> dict[str, Any]:
+    """Return the manifest of a bundle whose files all match it.
+
+    Raises
+    ------
+    BrokenBundle
+        Naming the first file that is missing, added or changed.
+    """
+    manifest = read_manifest(bundle)
+    found = hashes(bundle)
+    for name in sorted(set(found) | set(manifest["files"])):
+        if found.get(name) != manifest["files"].get(name):
+            raise BrokenBundle(
+                f"{bundle.name}: {name} does not match the manifest: publish again or roll back"
+            )
+    return manifest

@@ -1,0 +1,52 @@
+"""The door of index: pack what serving needs, with a hash of every file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from ibis import Table
+
+from tessera.contracts.split import known, load_split
+from tessera.index.facts import item_facts, neighbours, user_facts, write_facts
+from tessera.index.manifest import seal
+from tessera.index.params import IndexParams
+from tessera.index.vectors import write_trie, write_vectors
+
+
+def run(
+    *,
+    events: Table,
+    items: Table,
+    users: Table,
+    edges: Table,
+    codes: Table,
+    item_vectors: Table,
+    user_vectors: Table,
+    model: Path,
+    codebook: Path,
+    ledger_out: Path,
+    champion: Path,
+    verdict: Path,
+    ranking: Path,
+    split: Path,
+    bundle: Path,
+    params: IndexParams,
+) -> dict[str, float]:
+    """Build the candidate bundle; publishing it is an act, not a stage."""
+    bundle.mkdir(parents=True)
+    cut = load_split(split)
+    past = known(events, cut)
+    write_facts(item_facts(items, past, cut.cut, params), bundle / "items.parquet")
+    write_facts(user_facts(users, past, user_vectors, params), bundle / "users.parquet")
+    write_facts(neighbours(edges, params.neighbours), bundle / "neighbours.parquet")
+    indexed = write_vectors(item_vectors, bundle)
+    write_trie(codes, bundle)
+    for name, folder in (("model", model), ("codebook", codebook), ("ledger", ledger_out)):
+        shutil.copytree(folder, bundle / name)
+    for name, file in (("verdict.json", verdict), ("ranking.json", ranking), ("split.json", split)):
+        shutil.copyfile(file, bundle / name)
+    judged_against = json.loads((champion / "champion.json").read_text())["version"]
+    seal(bundle, {"kind": "model", "judged_against": judged_against})
+    return {"items": float(indexed), "files": float(sum(p.is_file() for p in bundle.rglob("*")))}

@@ -1,0 +1,139 @@
+"""Where expressions run: DuckDB on one machine, Spark beyond it, one expression for both.
+
+Only opening, reading a Parquet file with its row numbers, and closing differ between engines.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tessera.contracts.errors import BadInput, BadParams
+from tessera.ingest.params import IngestParams
+
+ROW = "source_row"
+FILE = "source_file"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An open connection and the folder in which it may spill."""
+
+    spill: Path
+    read: Callable[[Path, str], ir.Table]
+    """Open a Parquet file under a name, lazily."""
+    read_numbered: Callable[[Path, str], ir.Table]
+    """The same with `source_row`, 1 for the first row of the file."""
+
+    def keep(self, rows: ir.Table, name: str) -> ir.Table:
+        """Compute an intermediate table once."""
+        path = self.spill / f"{name}.parquet"
+        with rows.to_pyarrow_batches() as batches, pq.ParquetWriter(path, batches.schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        return self.read(path, name)
+
+
+@contextmanager
+def open_engine(params: IngestParams, spill: Path) -> Iterator[Engine]:
+    """Open the engine of the params; its faults come back as errors for people."""
+    if params.engine == "pyspark":
+        with _spark(params, spill) as engine:
+            yield engine
+        return
+    with _duckdb(params, spill) as engine:
+        yield engine
+
+
+@contextmanager
+def _duckdb(params: IngestParams, spill: Path) -> Iterator[Engine]:
+    settings: dict[str, Any] = {
+        "memory_limit": params.memory_limit,
+        "threads": params.threads,
+        "temp_directory": str(spill / "duckdb"),
+        "preserve_insertion_order": False,
+    }
+    connection = ibis.duckdb.connect(**settings)
+    connection.raw_sql("SET TimeZone = 'UTC'")
+
+    def read_numbered(path: Path, name: str) -> ir.Table:
+        rows = connection.read_parquet(path, table_name=name, file_row_number=True)
+        return rows.mutate(**{ROW: rows.file_row_number + 1}).drop("file_row_number")
+
+    try:
+        yield Engine(
+            spill, lambda path, name: connection.read_parquet(path, table_name=name), read_numbered
+        )
+    except duckdb.Error as error:
+        raise _for_people(error) from error
+    finally:
+        connection.disconnect()
+
+
+def _for_people(error: duckdb.Error) -> Exception:
+    """Say what a person can do about a fault of DuckDB."""
+    line = re.sub(r"\s+", " ", str(error)).strip()
+    if "no space left" in line.lower():
+        return OSError(errno.ENOSPC, line)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return BadParams(f"ingest ran out of memory: raise ingest.memory_limit ({line[:200]})")
+    return BadInput(f"a source file cannot be read to its end: fetch it again ({line[:300]})")
+
+
+@contextmanager
+def _spark(params: IngestParams, spill: Path) -> Iterator[Engine]:
+    try:
+        sql = importlib.import_module("pyspark.sql")
+    except ImportError as error:
+        raise BadParams("engine pyspark needs the extra: uv sync --extra spark") from error
+    session = (
+        sql.SparkSession.builder.master(f"local[{params.threads}]")
+        .appName("tessera-ingest")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.warehouse.dir", str(spill / "warehouse"))
+        .config("spark.local.dir", str(spill / "spark"))
+        .getOrCreate()
+    )
+    connection = ibis.pyspark.connect(session)
+
+    def read_numbered(path: Path, name: str) -> ir.Table:
+        numbered = f"_metadata.row_index + 1 AS {ROW}"
+        session.read.parquet(str(path)).selectExpr("*", numbered).createOrReplaceTempView(name)
+        return connection.table(name)
+
+    try:
+        yield Engine(
+            spill, lambda path, name: connection.read_parquet(path, table_name=name), read_numbered
+        )
+    finally:
+        session.stop()
+
+
+def check_parquet(path: Path) -> pa.Schema:
+    """Read the footer of a Parquet file; truncated files have none.
+
+    Raises
+    ------
+    BadInput
+        If the file is missing, empty or not Parquet.
+    """
+    if not path.is_file():
+        raise BadInput(f"{path.name} is missing in {path.parent}: put it there and run again")
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        line = re.sub(r"\s+", " ", str(error))
+        raise BadInput(f"{path.name} is truncated or no Parquet file: fetch it again ({line[:200]})") from error  # fmt: skip

@@ -1,0 +1,72 @@
+"""What a person may turn in `ingest`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from tessera.contracts.params import STRICT
+
+Source = Literal["market", "far_trans", "movielens", "amazon", "table"]
+TableName = Literal["events", "items", "users", "prices", "exposures", "outcomes"]
+
+
+class TableMapping(BaseModel):
+    """Where one table of the source `table` comes from."""
+
+    model_config = STRICT
+
+    file: str = Field(min_length=1)
+    """CSV (also .gz) or Parquet file inside the source folder."""
+    columns: dict[str, str] = Field(min_length=1)
+    """Contract column -> column of the file.  Without `event_id` events are numbered by row."""
+    constants: dict[str, str] = Field(default_factory=dict)
+    """Contract column -> the same text in every row, such as `action: buy`."""
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    """Between two values of a CSV."""
+
+
+class IngestParams(BaseModel):
+    """Section `ingest` of params.yaml."""
+
+    model_config = STRICT
+
+    source: Source = "market"
+    """What wrote the raw files."""
+    cut: datetime | None = None
+    """Last moment to learn from, UTC; the run's request wins; null = the source's default: market
+    and table 70 % of the time span, far_trans 2021-07-01, movielens 90 % of the ratings."""
+    validation_days: int | None = Field(None, ge=1, le=3_650)
+    """Length of the validation period before the cut; null = the source's default: far_trans 273
+    (its last quarter with dated trades), movielens the 10 % of ratings before the cut, others 28."""
+    test_days: int | None = Field(None, ge=1, le=3_650)
+    """Length of the test period after the cut; null = until the last event, or for far_trans until
+    the end of the half-year."""
+    protocol: Literal["time", "leave_last_out"] = "time"
+    """`leave_last_out` only to compare with published tables; amazon knows nothing else."""
+    folds: int = Field(3, ge=3, le=20)
+    """Further cuts for rolling time cross-validation."""
+    engine: Literal["duckdb", "pyspark"] = "duckdb"
+    """Engine that runs the same Ibis expressions; pyspark needs the extra `spark` and Java."""
+    memory_limit: str = Field("1500MB", pattern=r"^[1-9][0-9]*(MB|GB)$")
+    """Above this DuckDB spills into a folder beside the outputs."""
+    threads: int = Field(2, ge=1, le=256)
+    """Threads of the engine; the result does not depend on it."""
+    mapping: dict[TableName, TableMapping] = Field(default_factory=dict)
+    """Source `table` only: which file and columns each table comes from."""
+
+    @field_validator("cut", mode="before")
+    @classmethod
+    def _date_is_a_moment(cls, value: object) -> object:
+        return f"{value}T00:00:00" if isinstance(value, str) and len(value) == 10 else value
+
+    @model_validator(mode="after")
+    def _fits_the_source(self) -> Self:
+        if self.source == "amazon" and self.protocol != "leave_last_out":
+            raise ValueError("amazon has no times: set ingest.protocol to leave_last_out")
+        missing = {"events", "items"} - set(self.mapping)
+        if self.source == "table" and missing:
+            raise ValueError(f"ingest.mapping needs {', '.join(sorted(missing))} for source table")
+        return self

@@ -1,0 +1,131 @@
+"""Where train, validation and test begin and end, for the events that were found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+
+import ibis.expr.types as ir
+
+from tessera.contracts.errors import BadInput, BadParams
+from tessera.contracts.split import Split
+from tessera.ingest.params import IngestParams, Source
+
+_DAY = timedelta(days=1)
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """The source's own periods, where the params say nothing."""
+
+    cut: Callable[[ir.Table, datetime, datetime], datetime]
+    validation_from: Callable[[ir.Table, datetime], datetime]
+    test_until: Callable[[datetime, datetime], datetime]
+
+
+def plan(events: ir.Table, params: IngestParams, request: Path) -> Split:
+    """Place the periods.
+
+    Parameters
+    ----------
+    events : ir.Table
+        Good events.
+    params : IngestParams
+        Lengths of the periods; null = the source's habit.
+    request : Path
+        JSON whose `cut`, if not null, wins over the params.
+
+    Raises
+    ------
+    BadParams
+        If the cut leaves no event on one side.
+    """
+    first, last = _span(events)
+    if params.protocol == "leave_last_out":
+        return Split(last, last, last, "leave_last_out", params.source == "amazon")
+    habits = _HABITS.get(params.source, _USUAL)
+    cut = _asked(request) or params.cut or habits.cut(events, first, last)
+    cut = cut.replace(tzinfo=UTC) if cut.tzinfo is None else cut.astimezone(UTC)
+    if not first <= cut < last:
+        raise BadParams(
+            f"cut {cut.isoformat()} leaves one side empty: choose one from {first.isoformat()} "
+            f"to before {last.isoformat()}"
+        )
+    days = params.validation_days
+    validation_from = cut - days * _DAY if days else habits.validation_from(events, cut)
+    if validation_from <= first:
+        raise BadParams(
+            f"validation would begin at {validation_from.isoformat()}, before the second event: "
+            "lower ingest.validation_days or move the cut"
+        )
+    test_until = cut + params.test_days * _DAY if params.test_days else habits.test_until(cut, last)
+    return Split(
+        validation_from, cut, test_until, folds=_folds(first, cut, test_until, params.folds)
+    )
+
+
+def _asked(request: Path) -> datetime | None:
+    try:
+        cut = json.loads(request.read_text()).get("cut")
+        return datetime.fromisoformat(cut) if cut else None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BadInput(
+            f'{request.name} should hold {{"cut": null}} or an ISO time: write it again ({error})'
+        ) from error
+
+
+def _span(events: ir.Table) -> tuple[datetime, datetime]:
+    times = events.agg(first=events.event_ts.min(), last=events.event_ts.max())
+    found = times.to_pyarrow().to_pylist()[0]
+    return _utc(found["first"]), _utc(found["last"])
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC)
+
+
+def _folds(first: datetime, cut: datetime, until: datetime, folds: int) -> tuple[datetime, ...]:
+    """Step back from the cut, by one test period or as far as the history allows."""
+    step = min(until - cut, (cut - first) / (folds + 1))
+    step = max(step // _DAY * _DAY, step if step < _DAY else _DAY)
+    return tuple(cut - step * back for back in range(folds, 0, -1))
+
+
+def _midnight(moment: datetime) -> datetime:
+    return datetime.combine(moment.date(), time(), UTC)
+
+
+def _seventy_percent(_: ir.Table, first: datetime, last: datetime) -> datetime:
+    return _midnight(first + (last - first) * 0.7)
+
+
+def _at_quantile(events: ir.Table, share: float) -> datetime:
+    seconds = events.event_ts.epoch_seconds().cast("float64").quantile(share)
+    return datetime.fromtimestamp(int(events.agg(at=seconds).to_pyarrow()["at"][0].as_py()), UTC)
+
+
+def _half_year_end(cut: datetime, _: datetime) -> datetime:
+    year, second_half = cut.year, cut.month > 6  # noqa: PLR2004
+    following = datetime(year + 1, 1, 1, tzinfo=UTC) if second_half else datetime(year, 7, 1, tzinfo=UTC)  # fmt: skip
+    return following - _TICK
+
+
+def _before_cut(events: ir.Table, cut: datetime) -> datetime:
+    return _at_quantile(events.filter(events.event_ts <= cut), 8 / 9)
+
+
+_USUAL = Habits(_seventy_percent, lambda _, cut: cut - 28 * _DAY, lambda _, last: last)
+_HABITS: dict[Source, Habits] = {
+    "far_trans": Habits(
+        lambda *_: datetime(2021, 7, 1, tzinfo=UTC), lambda _, cut: cut - 273 * _DAY, _half_year_end
+    ),
+    "movielens": Habits(
+        lambda events, *_: _at_quantile(events, 0.9), _before_cut, lambda _, last: last
+    ),
+}

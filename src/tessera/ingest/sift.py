@@ -1,0 +1,181 @@
+"""Split a draft exactly in two: rows that keep every rule, and rows with the rule they broke.
+
+A duplicate of the whole row keeps its first copy; rows that share a key and differ are all set
+aside, because nothing in them says which one is right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ibis
+import ibis.expr.types as ir
+
+from tessera.contracts.errors import BadInput
+from tessera.contracts.rules import IBIS_DTYPE, TEXT, first_broken, parsed, rules
+from tessera.contracts.tables import Column, Table
+from tessera.ingest.draft import FAULT, Draft
+from tessera.ingest.engine import FILE, ROW, Engine
+
+REASON = "reason"
+_KNOWN = "item_known"
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """The two halves of a draft."""
+
+    good: ir.Table
+    """Contract columns, not yet sorted."""
+    bad: ir.Table
+    """Columns as the source wrote them, with source_file, source_row, reason."""
+    rows: int
+    """Rows of the draft, rejected lines not counted."""
+
+
+def sift(table: Table, draft: Draft, engine: Engine, items: ir.Table | None = None) -> Sifted:
+    """Judge every row of a draft.
+
+    Parameters
+    ----------
+    table : Table
+        Contract of the rows.
+    draft : Draft
+        What the source wrote.
+    engine : Engine
+        Where intermediate tables are kept.
+    items : ir.Table, optional
+        Good items; a row whose item_id is not among them is bad.
+
+    Raises
+    ------
+    BadInput
+        If a column is missing, of a type that cannot be read, or wrong in every row.
+    """
+    judged = _judge(table, draft, items)
+    rows = _refuse_wrong_columns(table, draft, judged)
+    good = judged.filter(judged[REASON].isnull())
+    broken = judged.filter(judged[REASON].notnull())
+    key = list(draft.key or table.key)
+    repeated = engine.keep(
+        good.group_by(key).agg(copies=ibis._.count()).filter(ibis._.copies > 1).drop("copies"),
+        f"repeated_{table.name}",
+    )
+    if repeated.count().to_pyarrow().as_py():
+        named = ", ".join(dict.fromkeys(draft.called(column) for column in key))
+        copies = engine.keep(
+            _mark_copies(table, good.semi_join(repeated, key), key, named), f"copies_{table.name}"
+        )
+        once = good.anti_join(repeated, key).drop(REASON)
+        good = once.union(copies.filter(copies[REASON].isnull()).drop(REASON))
+        broken = broken.union(copies.filter(copies[REASON].notnull()))
+    return Sifted(good.select(table.names), _as_written(table, broken), rows)
+
+
+def _judge(table: Table, draft: Draft, items: ir.Table | None) -> ir.Table:
+    """Add typed columns, what they were parsed from, and the first broken rule."""
+    typed = _typed(table, draft)
+    fault = typed[FAULT] if FAULT in typed.columns else ibis.null("string")
+    reason = ibis.coalesce(first_broken(rules(table), typed), fault)
+    if items is None:
+        return typed.mutate(**{REASON: reason}).drop(*({FAULT} & set(typed.columns)))
+    known = items.select(_item=items.item_id, **{_KNOWN: ibis.literal(True)})
+    joined = typed.mutate(**{REASON: reason}).left_join(known, typed.item_id == known._item)
+    unknown = ibis.ifelse(joined[_KNOWN].isnull(), "item_id: not in items", ibis.null("string"))
+    judged = joined.mutate(**{REASON: ibis.coalesce(joined[REASON], unknown)})
+    return judged.drop("_item", _KNOWN, *({FAULT} & set(typed.columns)))
+
+
+def _typed(table: Table, draft: Draft) -> ir.Table:
+    rows = draft.rows
+    columns: dict[str, ir.Value] = {}
+    for column in table.columns:
+        if column.name not in rows.columns:
+            columns[column.name] = ibis.null(IBIS_DTYPE[column.dtype])
+            continue
+        value = rows[column.name]
+        if value.type().is_string() and column.dtype != "string":
+            columns[TEXT + column.name] = value.nullif("")
+            columns[column.name] = parsed(value.nullif(""), column.dtype)
+        else:
+            columns[column.name] = _cast(value, column, draft)
+    extra = [name for name in (FILE, ROW, FAULT) if name in rows.columns]
+    return rows.select(**columns, **{name: rows[name] for name in extra})
+
+
+def _cast(value: ir.Column, column: Column, draft: Draft) -> ir.Column:
+    """Widen a typed column to its contract type; text stays as it is, empty text is null."""
+    found, wanted = value.type(), ibis.dtype(IBIS_DTYPE[column.dtype])
+    widens = (
+        (found.is_integer() and (wanted.is_integer() or wanted.is_floating()))
+        or (found.is_floating() and wanted.is_floating())
+        or (found.is_decimal() and wanted.is_floating())
+        or ((found.is_timestamp() or found.is_date()) and wanted.is_timestamp())
+        or (found.is_array() and wanted.is_array())
+        or (found.is_boolean() and wanted.is_boolean())
+        or found.is_null()
+    )
+    if wanted.is_string():
+        return (value if found.is_string() else value.cast("string")).nullif("")
+    if not widens:
+        raise BadInput(
+            f"column {draft.called(column.name)} holds {found}, should hold {column.dtype}: mend it"
+        )
+    return value if found == wanted else value.cast(wanted)
+
+
+def _refuse_wrong_columns(table: Table, draft: Draft, judged: ir.Table) -> int:
+    """Count the rows; a column that no row of a file can read is a wrong file, not wrong rows."""
+    from_text = [column for column in table.columns if TEXT + column.name in judged.columns]
+    sums = {"rows": judged.count()}
+    for column in from_text:
+        text, value = judged[TEXT + column.name], judged[column.name]
+        sums[f"given_{column.name}"] = text.count()
+        sums[f"read_{column.name}"] = value.count()
+        sums[f"like_{column.name}"] = text.max()
+    files = judged.group_by(FILE).agg(**sums).order_by(FILE).to_pyarrow().to_pylist()
+    for file in files:
+        for column in from_text:
+            if file[f"given_{column.name}"] and not file[f"read_{column.name}"]:
+                like = str(file[f"like_{column.name}"])[:40]
+                raise BadInput(
+                    f"{file[FILE]}: column {draft.called(column.name)} should hold "
+                    f"{_SHOULD[column.dtype]}, but no row does (such as {like!r}): mend the file"
+                )
+    return sum(file["rows"] for file in files)
+
+
+_SHOULD = {
+    "int64": "whole numbers",
+    "float64": "numbers",
+    "timestamp": "ISO dates",
+    "bool": "true or false",
+    "strings": "lists of text",
+    "floats": "lists of numbers",
+    "ints": "lists of whole numbers",
+}
+
+
+def _mark_copies(table: Table, rows: ir.Table, key: list[str], named: str) -> ir.Table:
+    """Give each row of a repeated key its reason; the first of equal rows has none."""
+    content = [name for name in table.names if name not in table.key or name in key]
+    versions = ibis.window(group_by=key, order_by=content)
+    copies = ibis.window(group_by=content, order_by=[FILE, ROW])
+    ranked = rows.mutate(
+        _version=ibis.dense_rank().over(versions), _copy=ibis.row_number().over(copies)
+    )
+    most = ranked.mutate(_versions=ranked._version.max().over(ibis.window(group_by=key)))
+    reason = ibis.cases(
+        (most._versions > 0, f"key ({named}): rows differ"),
+        (most._copy > 0, "duplicate"),
+        else_=ibis.null("string"),
+    )
+    return most.mutate(**{REASON: reason}).select(rows.columns)
+
+
+def _as_written(table: Table, rows: ir.Table) -> ir.Table:
+    columns = {
+        name: rows[TEXT + name] if TEXT + name in rows.columns else rows[name]
+        for name in table.names
+    }
+    return rows.select(**columns, **{name: rows[name] for name in (FILE, ROW, REASON)})

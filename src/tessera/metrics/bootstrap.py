@@ -1,0 +1,57 @@
+"""How much of a difference could be the luck of who was in the test: bootstrap intervals.
+
+Shapes: N units drawn with replacement, M columns drawn together (hence paired), D draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and its two-sided percentile interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def resampled_means(values_NM: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """Means of the columns over `draws` resamples of the rows; the same rows for all columns.
+
+    Returns
+    -------
+    Floats
+        DM means.
+    """
+    units = len(values_NM)
+    means_DM = np.empty((draws, values_NM.shape[1]))
+    for draw in range(draws):
+        times_N = np.bincount(rng.integers(0, units, units), minlength=units)
+        means_DM[draw] = times_N @ values_NM / units
+    return means_DM
+
+
+def percentile_interval(mean: float, draws_D: Floats, *, level: float = 0.95) -> Interval:
+    """Put the percentile interval of the draws around a mean.
+
+    >>> percentile_interval(2.0, np.arange(101.0), level=0.5)
+    Interval(mean=2.0, low=25.0, high=75.0)
+    """
+    tail = 100 * (1 - level) / 2
+    low, high = np.percentile(draws_D, (tail, 100 - tail))
+    return Interval(float(mean), float(low), float(high))
+
+
+def mean_interval(
+    values_N: Floats, rng: np.random.Generator, *, draws: int = 1000, level: float = 0.95
+) -> Interval:
+    """Bootstrap the mean of one column; of a paired difference if given one."""
+    draws_D1 = resampled_means(values_N[:, None], draws, rng)
+    return percentile_interval(float(values_N.mean()), draws_D1[:, 0], level=level)

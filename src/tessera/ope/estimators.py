@@ -1,0 +1,163 @@
+"""Off-policy estimators: what a new policy would have earned on yesterday's exposures.
+
+Every estimator takes one log and returns one value per unit, whose mean is the policy value and
+whose spread gives its interval.  `Log` is for single items (unit: exposure); `SlateLog` for slates
+filled from the top (unit: request), whose value is the sum of the rewards of their positions.
+
+Shapes: N units, L positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Logged exposures, seen by the policy that served and by the one that would."""
+
+    reward_N: Floats
+    served_N: Floats
+    """Probability with which the serving policy showed this item."""
+    wanted_N: Floats
+    """Probability with which the new policy would have shown it."""
+    guess_N: Floats
+    """Reward model at the item shown, q(x, a)."""
+    baseline_N: Floats
+    """Reward model averaged over what the new policy would have shown, E_pi q(x, .)."""
+
+    @property
+    def weight_N(self) -> Floats:
+        """How much more often the new policy would have shown each item, w = pi(a|x) / p."""
+        return self.wanted_N / self.served_N
+
+
+def ips(log: Log) -> Floats:
+    """Inverse propensity score, w r: unbiased, wide (Horvitz and Thompson, 1952)."""
+    return np.asarray(log.weight_N * log.reward_N)
+
+
+def clipped_ips(log: Log, ceiling: float) -> Floats:
+    """IPS with weights cut at `ceiling`, min(w, c) r: low for non-negative rewards.
+
+    Bottou et al., arXiv 1209.2355, section 4.4.
+    """
+    return np.minimum(log.weight_N, ceiling) * log.reward_N
+
+
+def snips(log: Log) -> Floats:
+    """Self-normalised IPS, w r / mean w: a little bias, far less spread.
+
+    Swaminathan and Joachims, "The self-normalized estimator for counterfactual learning", 2015.
+
+    >>> log = Log(*(np.array(x) for x in ([1., 0.], [.5, .5], [1., 0.], [0., 0.], [0., 0.])))
+    >>> snips(log).mean()
+    np.float64(1.0)
+    """
+    return np.asarray(ips(log) / log.weight_N.mean())
+
+
+def dm(log: Log) -> Floats:
+    """Direct method, E_pi q: as good as its reward model; its interval says nothing."""
+    return log.baseline_N
+
+
+def dr(log: Log) -> Floats:
+    """Doubly robust, E_pi q + w (r - q): right if either is right (arXiv 1103.4601)."""
+    return np.asarray(log.baseline_N + log.weight_N * (log.reward_N - log.guess_N))
+
+
+def sndr(log: Log) -> Floats:
+    """Self-normalised doubly robust, E_pi q + w (r - q) / mean w (arXiv 1604.00923)."""
+    correction_N = log.weight_N * (log.reward_N - log.guess_N)
+    return np.asarray(log.baseline_N + correction_N / log.weight_N.mean())
+
+
+def switch_dr(log: Log, ceiling: float) -> Floats:
+    """Correct by IPS only where the weight stays under `ceiling`, E_pi q + w 1{w <= tau} (r - q).
+
+    Wang, Agarwal, Dudik, arXiv 1612.01205.
+    """
+    trusted_N = log.weight_N <= ceiling
+    return log.baseline_N + trusted_N * log.weight_N * (log.reward_N - log.guess_N)
+
+
+def dros(log: Log, shrinkage: float) -> Floats:
+    """Shrink the weights, E_pi q + w' (r - q) with w' = lambda w / (w^2 + lambda).
+
+    Optimistic shrinkage of Su et al., arXiv 1907.09623.
+    """
+    shrunk_N = shrinkage * log.weight_N / (log.weight_N**2 + shrinkage)
+    return log.baseline_N + shrunk_N * (log.reward_N - log.guess_N)
+
+
+@dataclass(frozen=True, slots=True)
+class SlateLog:
+    """Logged slates, seen by one policy that fills positions from the top."""
+
+    reward_NL: Floats
+    """Reward of the item shown at each position; 0 where nothing was shown."""
+    weight_NL: Floats
+    """w_1:k, the product of pi(a_j | items above) / p_j over positions 1 to k."""
+    guess_NL: Floats
+    """q_k, reward model at the item shown."""
+    baseline_NL: Floats
+    """Sum over a of pi(a | items above) q_k(a)."""
+
+    @property
+    def above_NL(self) -> Floats:
+        """w_1:k-1, the weight of what was shown above each position."""
+        return np.concatenate([np.ones_like(self.weight_NL[:, :1]), self.weight_NL[:, :-1]], axis=1)
+
+
+def rips(log: SlateLog) -> Floats:
+    """Reward interaction IPS, the sum of w_1:k r_k over positions (arXiv 2007.12986).
+
+    Unbiased when a reward depends on its own item and on those above, never on those below.
+    """
+    return np.asarray((log.weight_NL * log.reward_NL).sum(axis=1))
+
+
+def snrips(log: SlateLog) -> Floats:
+    """RIPS, self-normalised at each position: w_1:k / mean w_1:k instead of w_1:k."""
+    share_NL = log.weight_NL / log.weight_NL.mean(axis=0)
+    return np.asarray((share_NL * log.reward_NL).sum(axis=1))
+
+
+def snrips_influence(log: SlateLog) -> Floats:
+    """Linearisation of `snrips`: same mean, and the spread of its values is its standard error."""
+    share_NL = log.weight_NL / log.weight_NL.mean(axis=0)
+    value_L = (share_NL * log.reward_NL).mean(axis=0)
+    return np.asarray((share_NL * (log.reward_NL - value_L) + value_L).sum(axis=1))
+
+
+def cascade_dr(log: SlateLog) -> Floats:
+    """Doubly robust for cascades (arXiv 2202.01562, eq. 8 with immediate rewards).
+
+    Sum over k of w_1:k (r_k - q_k(a_k)) + w_1:k-1 sum_a pi(a | above) q_k(a): unbiased whatever q.
+    """
+    correction_NL = log.weight_NL * (log.reward_NL - log.guess_NL)
+    return np.asarray((correction_NL + log.above_NL * log.baseline_NL).sum(axis=1))
+
+
+def cascade_switch_dr(log: SlateLog, ceiling: float) -> Floats:
+    """`cascade_dr` that corrects only where w_1:k stays under `ceiling`."""
+    trusted_NL = log.weight_NL <= ceiling
+    correction_NL = trusted_NL * log.weight_NL * (log.reward_NL - log.guess_NL)
+    return np.asarray((correction_NL + log.above_NL * log.baseline_NL).sum(axis=1))
+
+
+def cascade_dm(log: SlateLog) -> Floats:
+    """Direct method on the slates that were served, weighted by what stands above."""
+    return np.asarray((log.above_NL * log.baseline_NL).sum(axis=1))
+
+
+def effective_size(weight_N: Floats) -> float:
+    """Effective sample size, (sum w)^2 / sum w^2; 0 if every weight is 0."""
+    squares = float(weight_N @ weight_N)
+    return float(weight_N.sum()) ** 2 / squares if squares > 0 else 0.0

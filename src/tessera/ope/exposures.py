@@ -1,0 +1,182 @@
+"""The served log as arrays: who was offered what, with which probability, and what came of it.
+
+Shapes: N requests, L positions, C candidates, I items, U users.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import ibis
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from ibis import Table
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+NOBODY = -1
+"""Index of an empty position, a padded candidate or an unknown item."""
+REWARDS = ("click", "buy")
+"""An exposure is rewarded by any of these, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Slates in time order."""
+
+    request_ids: pa.Array
+    event_us_N: Ints
+    """Microseconds since 1970, UTC."""
+    user_N: Ints
+    """Index into `user_ids`."""
+    user_ids: pa.Array
+    candidate_NC: Ints
+    """Index into the items, NOBODY where padded or unknown."""
+    chosen_NL: Ints
+    """Candidate at each position, NOBODY where the slate is shorter."""
+    served_NLC: Floats
+    """P(candidate | items above) of the serving policy."""
+    propensity_NL: Floats
+    """The same for the item shown, as it was logged; 1 where empty."""
+    reward_NL: Floats
+    """1 if the item shown was clicked or bought inside the window."""
+    dismissed_NL: Floats
+    """1 if it was dismissed inside the window."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Rows, duplicates, late and orphan outcomes, and the like."""
+
+    def __len__(self) -> int:
+        return len(self.event_us_N)
+
+
+def attributed(exposures: Table, outcomes: Table, window_hours: float) -> Table:
+    """Exposures with `rewarded` and `dismissed`, 1 or 0, from outcomes inside the window.
+
+    Duplicated outcomes count once; what nobody was shown, or came too late, counts for nothing.
+    """
+    key = ["request_id", "item_id"]
+    seen = exposures.group_by(*key).agg(shown_ts=ibis._.event_ts.min())
+    joined = outcomes.join(seen, key)
+    inside = joined.filter(
+        joined.event_ts.between(joined.shown_ts, joined.shown_ts + _window(window_hours))
+    )
+    marks = inside.group_by(*key).agg(
+        rewarded=ibis._.action.isin(REWARDS).max().cast("float64"),
+        dismissed=(ibis._.action == "dismiss").max().cast("float64"),
+    )
+    joined = exposures.left_join(marks, key)
+    return joined.mutate(
+        rewarded=ibis._.rewarded.fill_null(0.0), dismissed=ibis._.dismissed.fill_null(0.0)
+    ).drop("request_id_right", "item_id_right")
+
+
+def outcome_counts(exposures: Table, outcomes: Table, window_hours: float) -> dict[str, int]:
+    """How many outcomes are duplicates, orphans (never shown), early or late."""
+    key = ["request_id", "item_id"]
+    seen = exposures.group_by(*key).agg(shown_ts=ibis._.event_ts.min())
+    once = outcomes.group_by(*key, "action").agg(event_ts=ibis._.event_ts.min())
+    joined = once.left_join(seen, key)
+    late = ibis._.event_ts > ibis._.shown_ts + _window(window_hours)
+    row = joined.agg(
+        outcomes=ibis._.count(),
+        orphan=ibis._.shown_ts.isnull().sum(),
+        late=late.sum(),
+        early=(ibis._.event_ts < ibis._.shown_ts).sum(),
+    ).to_pyarrow()
+    found = {f"outcomes_{name}": int(row[name][0].as_py() or 0) for name in row.column_names}
+    found["outcomes"] = found.pop("outcomes_outcomes")
+    found["outcomes_duplicate"] = int(outcomes.count().to_pyarrow().as_py()) - found["outcomes"]
+    return found
+
+
+def requests(exposures: Table, item_ids: pa.Array) -> Requests:
+    """Read attributed exposures (see `attributed`) into arrays.
+
+    A position that was logged twice keeps its first row; `counts` tells how many there were.
+    """
+    rows = exposures.order_by("request_id", "position", "event_ts", "item_id").to_pyarrow()
+    fresh = ~_repeats(rows, ("request_id", "position"))
+    counts = {"exposures": len(rows), "exposures_duplicate": int((~fresh).sum())}
+    rows = rows.filter(pa.array(fresh)).combine_chunks()
+    request_R, first_N = _in_time_order(rows)
+    position_R = numbers(rows["position"]) - 1
+    shape = (len(first_N), int(position_R.max(initial=0)) + 1)
+    candidate_RC = _padded(indices(_flat(rows, "candidate_ids"), item_ids), rows, NOBODY)
+    shown_R = indices(rows["item_id"], item_ids)
+    match_RC = (candidate_RC == shown_R[:, None]) & (shown_R >= 0)[:, None]
+    chosen_R = np.where(match_RC.any(axis=1), match_RC.argmax(axis=1), NOBODY)
+    counts["exposures_outside_candidates"] = int((chosen_R == NOBODY).sum())
+
+    def spread(value_R: npt.NDArray[Any], fill: float) -> npt.NDArray[Any]:
+        """Lay rows out by request and position."""
+        laid = np.full((*shape, *value_R.shape[1:]), fill, dtype=value_R.dtype)
+        laid[request_R, position_R] = value_R
+        return laid
+
+    served_RC = _padded(_flat(rows, "candidate_propensities").to_numpy(), rows, 0.0)
+    user = rows["user_id"].combine_chunks().dictionary_encode()
+    return Requests(
+        request_ids=rows["request_id"].combine_chunks().take(pa.array(first_N)),
+        event_us_N=numbers(rows["event_ts"])[first_N],
+        user_N=numbers(user.indices)[first_N],
+        user_ids=user.dictionary,
+        candidate_NC=candidate_RC[first_N],
+        chosen_NL=spread(chosen_R, NOBODY),
+        served_NLC=spread(served_RC, 0.0),
+        propensity_NL=spread(rows["propensity"].to_numpy(), 1.0),
+        reward_NL=spread(rows["rewarded"].to_numpy(), 0.0),
+        dismissed_NL=spread(rows["dismissed"].to_numpy(), 0.0),
+        counts=counts,
+    )
+
+
+def _in_time_order(rows: pa.Table) -> tuple[Ints, Ints]:
+    """Request of each row, and first row of each request, requests numbered by time."""
+    start_R = ~_repeats(rows, ("request_id",))
+    first_N = np.flatnonzero(start_R)
+    order_N = np.argsort(numbers(rows["event_ts"])[first_N], kind="stable")
+    rank_N = np.empty_like(order_N)
+    rank_N[order_N] = np.arange(len(order_N))
+    return rank_N[np.cumsum(start_R) - 1], first_N[order_N]
+
+
+def _repeats(rows: pa.Table, names: tuple[str, ...]) -> Bools:
+    """Mark rows that equal the row before in these columns."""
+    same = np.zeros(len(rows), dtype=np.bool_)
+    same[1:] = True
+    for name in names:
+        column = rows[name]
+        same[1:] &= pc.equal(column[1:], column[:-1]).to_numpy()
+    return same
+
+
+def numbers(values: pa.ChunkedArray | pa.Array) -> Ints:
+    """Cast to int64; times become microseconds."""
+    return np.asarray(values.cast(pa.int64()).to_numpy(), dtype=np.int64)
+
+
+def indices(ids: pa.ChunkedArray | pa.Array, known: pa.Array) -> Ints:
+    """Index of each id among the known ones, NOBODY if it is unknown."""
+    return numbers(pc.fill_null(pc.index_in(ids, value_set=known), NOBODY))
+
+
+def _flat(rows: pa.Table, name: str) -> pa.Array:
+    return pc.list_flatten(rows[name].combine_chunks())
+
+
+def _padded(flat: npt.NDArray[Any], rows: pa.Table, fill: float) -> npt.NDArray[Any]:
+    """Lay the candidates of each row out as a row of a matrix."""
+    length_R = numbers(pc.list_value_length(rows["candidate_ids"]))
+    width = max(int(length_R.max(initial=0)), 1)
+    padded_RC = np.full((len(length_R), width), fill, dtype=flat.dtype)
+    padded_RC[np.arange(width) < length_R[:, None]] = flat
+    return padded_RC
+
+
+def _window(hours: float) -> ibis.expr.types.IntervalScalar:
+    return ibis.interval(seconds=round(3600 * hours))

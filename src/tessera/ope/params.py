@@ -1,0 +1,56 @@
+"""Params of the ope stage."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from tessera.contracts.params import STRICT
+
+
+class OpeParams(BaseModel):
+    """What is judged, against what, and how sure one must be."""
+
+    model_config = STRICT
+
+    candidate: Literal["model", "champion"] = "model"
+    """`champion` judges the champion against itself: an A/A test of the whole gate."""
+    temperature: float = Field(default=1.0, gt=0.0, le=100.0)
+    """Slate policy that will be served: scores are divided by it."""
+    epsilon: float = Field(default=0.1, ge=0.0, le=1.0)
+    """Slate policy that will be served: share of uniform exploration at every position."""
+    top_k: int = Field(default=10, ge=1, le=1000)
+    """Slate policy that will be served: best open candidates that the softmax ranges over."""
+    window_hours: float = Field(default=72.0, gt=0.0, le=24.0 * 90)
+    """Attribution window: later outcomes do not count for the exposure."""
+    bound: Literal["sequence", "normal"] = "sequence"
+    """Bound that decides; `normal` holds for a single look at the log only."""
+    alpha: float = Field(default=0.05, gt=0.0, le=0.2)
+    """Error rate of each bound."""
+    margin: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Loss per request that is still accepted; 0 asks for superiority."""
+    cap: float = Field(default=5.0, ge=1.0, le=1000.0)
+    """The reward model is cut at cap / weight, so that the score has a floor; weights never are."""
+    ceiling: float = Field(default=10.0, gt=0.0, le=10000.0)
+    """SWITCH-DR trusts weights up to it."""
+    min_ess: float = Field(default=1000.0, ge=1.0, le=1e9)
+    """Least effective sample size, in requests."""
+    max_z: float = Field(default=3.3, gt=0.0, le=10.0)
+    """Largest |z| of the test that the mean weight is 1."""
+    max_share: float = Field(default=0.05, gt=0.0, le=1.0)
+    """Largest share of the estimate that one request may contribute."""
+    max_dismissals: float = Field(default=0.05, ge=0.0, le=3.0)
+    """Guardrail: dismissals per request that the candidate may add."""
+    max_gini: float = Field(default=0.2, ge=0.0, le=1.0)
+    """Guardrail: Gini index of what is shown that the candidate may add."""
+    min_coverage: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Guardrail: least share of the champion's catalogue coverage."""
+    reward_rows: int = Field(default=60_000, ge=100, le=10_000_000)
+    """Exposures that the reward model learns from, sampled from those before the cut."""
+    reward_trees: int = Field(default=50, ge=1, le=1000)
+    """Boosting rounds of the reward model."""
+    permutations: int = Field(default=20, ge=0, le=1000)
+    """Negative control: how often rewards are permuted."""
+    seed: int = Field(default=7, ge=0, le=2**31 - 1)
+    """Seed of sampling and permutations."""

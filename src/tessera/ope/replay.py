@@ -1,0 +1,123 @@
+"""Both policies replayed on the served log: weights, and the paired score that the gate bounds.
+
+A score with a floor is what an anytime-valid bound needs.  Importance weights are never cut;
+instead the reward model is cut at cap / weight before the draw, which leaves every score unbiased
+and above a floor that is known before the data:
+
+    A_pi(y) = sum over k of w_1:k (y_k - q_k(a_k)) + w_1:k-1 sum_a pi(a | above) q_k(a) >= -L cap
+    excess  = A_candidate(r) + A_champion(1 - r) - L                                    >= -floor
+
+A_champion(1 - r) is an unbiased estimate of L - V_champion for rewards r in [0, 1], so the excess
+estimates the lift of the candidate.  Its champion part uses 1 - q, so equal policies cancel.
+
+Shapes: N requests, L positions, C candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tessera.ope.estimators import SlateLog, cascade_dr
+from tessera.ope.exposures import NOBODY, Bools, Floats, Requests
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What one policy would have done where the log stands."""
+
+    wanted_NLC: Floats
+    """P(candidate | items above) of this policy."""
+    weight_NL: Floats
+    """w_1:k of the item shown."""
+    weight_NLC: Floats
+    """w_1:k had this candidate been shown; 0 where the log could not show it."""
+
+    @property
+    def above_NL(self) -> Floats:
+        """w_1:k-1."""
+        return np.concatenate([np.ones_like(self.weight_NL[:, :1]), self.weight_NL[:, :-1]], axis=1)
+
+
+def logging_policy(log: Requests) -> Replay:
+    """Return the policy that served: every weight is exactly 1."""
+    return Replay(log.served_NLC, np.ones(log.chosen_NL.shape), np.ones(log.served_NLC.shape))
+
+
+def replay(log: Requests, wanted_NLC: Floats) -> Replay:
+    """Weigh the served slates by a policy that wants `wanted`."""
+    supported_NLC = log.served_NLC > 0
+    ratio_NLC = np.divide(
+        wanted_NLC, log.served_NLC, out=np.zeros_like(wanted_NLC), where=supported_NLC
+    )
+    step_NL = np.where(log.chosen_NL == NOBODY, 1.0, shown(ratio_NLC, log))
+    weight_NL: Floats = np.cumprod(step_NL, axis=1, dtype=np.float64)
+    above_NL = np.concatenate([np.ones_like(step_NL[:, :1]), weight_NL[:, :-1]], axis=1)
+    return Replay(wanted_NLC, weight_NL, above_NL[:, :, None] * ratio_NLC)
+
+
+def shown(value_NLC: Floats, log: Requests) -> Floats:
+    """Take the value of the item shown; 0 where the position is empty."""
+    at_NL1 = np.maximum(log.chosen_NL, 0)[:, :, None]
+    value_NL = np.take_along_axis(value_NLC, at_NL1, axis=2)[:, :, 0]
+    return np.where(log.chosen_NL == NOBODY, 0.0, value_NL)
+
+
+def slate_log(log: Requests, policy: Replay, reward_NL: Floats, guess_NLC: Floats) -> SlateLog:
+    """Gather what the slate estimators take; `guess` is the reward model of every candidate."""
+    return SlateLog(
+        reward_NL=reward_NL,
+        weight_NL=policy.weight_NL,
+        guess_NL=shown(guess_NLC, log),
+        baseline_NL=(policy.wanted_NLC * guess_NLC).sum(axis=2),
+    )
+
+
+def unsupported(log: Requests, policy: Replay) -> Floats:
+    """Probability that the policy shows what the log never could, per request (at most L)."""
+    gap_NLC: Bools = (log.served_NLC <= 0) & (policy.wanted_NLC > 0)
+    return np.asarray((policy.above_NL[:, :, None] * policy.wanted_NLC * gap_NLC).sum(axis=(1, 2)))
+
+
+def mean_one(log: Requests, policy: Replay) -> Floats:
+    """Request weights w_1:L with mean 1 if propensities are right, also where slates end early."""
+    mass_NL = policy.wanted_NLC.sum(axis=2)
+    step_NL = policy.weight_NL - policy.above_NL * mass_NL
+    return np.asarray(1.0 + np.where(log.chosen_NL == NOBODY, 0.0, step_NL).sum(axis=1))
+
+
+def score_floor(positions: int, cap: float) -> float:
+    """How far below zero a paired excess can fall, known before the data."""
+    return positions * (2.0 * cap + 1.0)
+
+
+def excess(
+    log: Requests, candidate: Replay, champion: Replay, guess_NLC: Floats, cap: float
+) -> Floats:
+    """Paired score per request, unbiased for the lift, never below `-score_floor`.
+
+    Parameters
+    ----------
+    log : Requests
+        Rewards in [0, 1].
+    candidate, champion : Replay
+        Policies; the lift is of the first over the second.
+    guess_NLC : array
+        Reward model in [0, 1], from other data than these requests.
+    cap : float
+        The reward model is cut at cap / weight; weights are not cut.
+    """
+    if candidate is champion or np.array_equal(candidate.wanted_NLC, champion.wanted_NLC):
+        return np.zeros(len(log))
+    filled_NL = (log.chosen_NL != NOBODY).astype(np.float64)
+    low_NLC = _cut(guess_NLC, candidate, cap)
+    high_NLC = _cut(1.0 - low_NLC, champion, cap)
+    gain_N = cascade_dr(slate_log(log, candidate, log.reward_NL, low_NLC))
+    loss_N = cascade_dr(slate_log(log, champion, filled_NL - log.reward_NL, high_NLC))
+    return np.asarray(gain_N + loss_N - filled_NL.sum(axis=1))
+
+
+def _cut(guess_NLC: Floats, policy: Replay, cap: float) -> Floats:
+    heavy_NLC = np.maximum(policy.weight_NLC, cap)
+    return np.asarray(np.minimum(guess_NLC, cap / heavy_NLC))

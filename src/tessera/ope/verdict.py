@@ -1,0 +1,77 @@
+"""The rule that opens or shuts the gate, as a pure function of numbers.
+
+PROMOTE only on a bound, never on a point estimate: at an exact tie a comparison of two means
+promotes half of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Decision = Literal["PROMOTE", "HOLD", "REJECT", "INVALID"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition: what was measured, against which threshold."""
+
+    name: str
+    value: float
+    threshold: float
+    ok: bool
+    says: str
+    """What it means if it fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that the rule looks at."""
+
+    prechecks: Sequence[Check]
+    guardrails: Sequence[Check]
+    lower: float
+    """Lower bound of the lift, candidate minus champion."""
+    upper: float
+    signs: Sequence[float]
+    """Point estimates of the lift that must agree."""
+    margin: float = 0.0
+    """Loss that is still accepted."""
+
+
+def decide(evidence: Evidence) -> tuple[Decision, str]:
+    """Apply the rule and say why.
+
+    Returns
+    -------
+    decision : Decision
+        INVALID if the log cannot answer; REJECT if the candidate is worse; PROMOTE if it is better
+        by its lower bound, all estimators agree and no guardrail is broken; else HOLD.
+    reason : str
+        One line for people.
+    """
+    failed = [check for check in evidence.prechecks if not check.ok]
+    if failed:
+        return "INVALID", "; ".join(_told(check) for check in failed)
+    needed = -evidence.margin
+    if evidence.upper < needed:
+        return "REJECT", f"upper bound of the lift is {evidence.upper:+.4f}, below {needed:g}"
+    if not evidence.lower > needed:
+        return "HOLD", f"lower bound of the lift is {evidence.lower:+.4f}, needs > {needed:g}"
+    return _promote_or_hold(evidence, needed)
+
+
+def _promote_or_hold(evidence: Evidence, needed: float) -> tuple[Decision, str]:
+    found = f"lower bound of the lift is {evidence.lower:+.4f} > {needed:g}"
+    if not all(sign > needed for sign in evidence.signs):
+        values = ", ".join(f"{sign:+.4f}" for sign in evidence.signs)
+        return "HOLD", f"{found}, but the estimators disagree: {values}"
+    broken = [check for check in evidence.guardrails if not check.ok]
+    if broken:
+        return "HOLD", f"{found}, but " + "; ".join(_told(check) for check in broken)
+    return "PROMOTE", f"{found}; the estimators agree and every guardrail holds"
+
+
+def _told(check: Check) -> str:
+    return f"{check.says} ({check.name} is {check.value:.4g}, threshold {check.threshold:.4g})"

@@ -1,0 +1,130 @@
+"""Every stage of the pipeline, what it reads and what it writes: the only place where order exists.
+
+The CLI, dvc.yaml, the Airflow DAG and the picture in the docs are all derived from this list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MARKET = "market"
+"""Source that is simulated; every other source is a folder that a person names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step: declared inputs in, declared outputs out, nothing else."""
+
+    name: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    doc: str
+    only: str | None = None
+    """Source that the stage exists for; None for every source."""
+    specs: tuple[str, ...] = ()
+    """Committed files that it reads besides code and params."""
+
+    @property
+    def door(self) -> str:
+        """Module that holds its `run`."""
+        return f"tessera.{self.name}.stage"
+
+
+PINS = ("request", "champion", "ledger_in")
+"""State that `tessera snapshot` copies into the run, so that stages stay pure."""
+
+ALL_STAGES = (
+    Stage("synth", (), ("source",), "simulate the embedded market", only=MARKET),
+    Stage(
+        "ingest",
+        ("source", "request"),
+        ("events", "items", "users", "prices", "exposures", "outcomes", "quarantine", "split"),
+        "turn raw files into validated tables, split by time",
+    ),
+    Stage("causal", ("events", "users", "split"), ("effects",), "estimate item-item effects"),
+    Stage(
+        "graph",
+        ("events", "items", "effects", "split"),
+        ("edges", "nodes"),
+        "build the item graph and its topology",
+    ),
+    Stage(
+        "sid",
+        ("items", "nodes", "edges", "ledger_in"),
+        ("codes", "codebook", "ledger_out", "sid_health"),
+        "quantize items into semantic IDs",
+    ),
+    Stage(
+        "hstu",
+        ("events", "items", "users", "exposures", "codes", "split", "champion"),
+        ("model", "item_vectors", "user_vectors", "lists", "scores", "training"),
+        "train the trunk, list and score",
+    ),
+    Stage(
+        "uplift",
+        ("events", "exposures", "outcomes", "users", "items", "split"),
+        ("cate", "uplift_report"),
+        "estimate what showing an item changes",
+    ),
+    Stage(
+        "evaluate",
+        ("events", "items", "users", "prices", "lists", "split"),
+        ("ranking", "curves"),
+        "measure ranking and profit beside the baselines",
+    ),
+    Stage(
+        "ope",
+        ("exposures", "outcomes", "scores", "items", "users", "split"),
+        ("verdict",),
+        "judge the candidate off-policy against the champion",
+    ),
+    Stage(
+        "index",
+        (
+            "events",
+            "items",
+            "users",
+            "edges",
+            "codes",
+            "item_vectors",
+            "user_vectors",
+            "model",
+            "codebook",
+            "ledger_out",
+            "champion",
+            "verdict",
+            "ranking",
+            "split",
+        ),
+        ("bundle",),
+        "pack the candidate bundle",
+    ),
+    Stage(
+        "monitor",
+        ("events", "exposures", "items", "users", "lists", "split"),
+        ("watch",),
+        "watch drift and popularity bias",
+        specs=("monitoring/watch.yaml",),
+    ),
+)
+
+
+def stages(source: str) -> tuple[Stage, ...]:
+    """Stages of a pipeline that starts from this source, in order."""
+    return tuple(stage for stage in ALL_STAGES if stage.only in (None, source))
+
+
+def author(artifact: str, among: tuple[Stage, ...]) -> Stage | None:
+    """Return the stage that writes an artifact, None if it is given."""
+    return next((stage for stage in among if artifact in stage.writes), None)
+
+
+def upstream(stage: Stage, among: tuple[Stage, ...]) -> tuple[str, ...]:
+    """Names of the stages whose artifacts this one reads, in catalogue order."""
+    authors = {author(name, among) for name in stage.reads}
+    return tuple(other.name for other in among if other in authors)
+
+
+def find(name: str, among: tuple[Stage, ...]) -> Stage | None:
+    """Return the stage of that name."""
+    return next((stage for stage in among if stage.name == name), None)

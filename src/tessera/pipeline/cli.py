@@ -1,0 +1,177 @@
+"""The command line: `tessera run` does the main job, the rest are its parts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tessera.contracts.errors import BadParams, TesseraError
+from tessera.pipeline.paths import DEFAULT_PROFILE, Home, home
+
+app = typer.Typer(
+    help="Tessera: promote recommenders only on valid causal evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Profile = Annotated[str, typer.Option(help="Name of a YAML file under profiles/.")]
+
+
+@app.command("stages")
+def list_stages(profile: Profile = DEFAULT_PROFILE) -> None:
+    """List the stages with what they read and write."""
+    from tessera.pipeline.catalogue import stages
+    from tessera.pipeline.params import source_of
+
+    table = Table("stage", "does", "reads", "writes")
+    for stage in stages(source_of(home(profile))):
+        table.add_row(stage.name, stage.doc, ", ".join(stage.reads), ", ".join(stage.writes))
+    Console().print(table)
+
+
+@app.command()
+def run(
+    stage: Annotated[str | None, typer.Argument(help="One stage; all of them if left out.")] = None,
+    profile: Profile = DEFAULT_PROFILE,
+    data: Annotated[Path | None, typer.Option(help="Folder with the official files.")] = None,
+    cut: Annotated[str | None, typer.Option(help="Last day to learn from, 2021-07-01.")] = None,
+    from_stage: Annotated[str | None, typer.Option(help="Run again from this stage on.")] = None,
+    force: Annotated[bool, typer.Option(help="Run every stage again.")] = False,
+    override_reason: Annotated[
+        str | None, typer.Option(help="Publish against the verdict, for this recorded reason.")
+    ] = None,
+) -> None:
+    """Run the pipeline and publish what the gate lets through, or run one stage."""
+    place = home(profile)
+    if stage is not None:
+        _run_one(place, stage)
+        return
+    from tessera.pipeline import main_job
+    from tessera.pipeline.params import load_params
+    from tessera.pipeline.summary import show
+
+    load_params(place)
+    main_job.write_pipeline(place)
+    main_job.repro(place, main_job.Request(data, cut, force, from_stage))
+    show(place, main_job.publish(place, override_reason))
+
+
+def _run_one(place: Home, name: str) -> None:
+    from tessera.pipeline.catalogue import find, stages
+    from tessera.pipeline.params import load_params, source_of
+    from tessera.pipeline.runner import run_stage
+
+    among = stages(source_of(place))
+    stage = find(name, among)
+    if stage is None:
+        names = ", ".join(other.name for other in among)
+        raise BadParams(f"no stage {name!r} in profile {place.profile}: choose one of {names}")
+    run_stage(stage, place, load_params(place))
+
+
+@app.command()
+def snapshot(profile: Profile = DEFAULT_PROFILE) -> None:
+    """Pin the champion, the ledger and the request for the next run (dvc calls it)."""
+    from tessera.pipeline.params import load_params
+    from tessera.pipeline.snapshot import snapshot as pin
+
+    place = home(profile)
+    load_params(place)
+    source = os.environ.get("TESSERA_SOURCE")
+    pin(place, os.environ.get("TESSERA_CUT"), Path(source) if source else None)
+
+
+@app.command()
+def dvc(profile: Profile = DEFAULT_PROFILE) -> None:
+    """Print the dvc.yaml of a profile as the catalogue renders it."""
+    from tessera.pipeline.dvc import render as text
+
+    typer.echo(text(home(profile)), nl=False)
+
+
+@app.command()
+def render(
+    check: Annotated[bool, typer.Option(help="Only say what is stale.")] = False,
+) -> None:
+    """Write what is derived from the code: params.yaml, dvc.yaml, suites."""
+    from tessera.pipeline.render import render_all, stale
+
+    if check and (names := stale()):
+        raise TesseraError(f"{', '.join(names)} not up to date: run `make render` and commit")
+    typer.echo("up to date" if check else f"{render_all()} files written")
+
+
+@app.command()
+def publish(
+    profile: Profile = DEFAULT_PROFILE,
+    override_reason: Annotated[
+        str | None, typer.Option(help="Publish against the verdict, for this recorded reason.")
+    ] = None,
+) -> None:
+    """Publish the candidate bundle if its verdict, or a recorded override, allows it."""
+    from tessera.pipeline import main_job
+
+    done = main_job.publish(home(profile), override_reason)
+    state = f"published {done.version}" if done.moved else f"{done.version or 'nothing'} stays"
+    typer.echo(f"{done.decision}: {state} ({done.reason})")
+
+
+@app.command()
+def recommend(
+    user: Annotated[str, typer.Argument(help="An investor's id.")],
+    profile: Profile = DEFAULT_PROFILE,
+    k: Annotated[int, typer.Option(min=1, max=1000, help="Length of the list.")] = 10,
+) -> None:
+    """Recommend to one investor from the published bundle, with a reason for each item."""
+    from tessera.pipeline.registry import current_bundle
+    from tessera.serve.recommend import recommend as answer
+
+    bundle = current_bundle(home(profile))
+    table = Table("", "item", "name", "category", "why", title=f"{bundle.name}: {user}")
+    for place, line in enumerate(answer(bundle, user, k), start=1):
+        table.add_row(str(place), line.item_id, line.name, line.category, line.reason)
+    Console().print(table)
+
+
+@app.command()
+def verdict(profile: Profile = DEFAULT_PROFILE) -> None:
+    """Show the verdict on the candidate: decision, bounds and pre-checks."""
+    from tessera.pipeline.summary import show_verdict
+
+    show_verdict(home(profile))
+
+
+@app.command()
+def doctor(profile: Profile = DEFAULT_PROFILE) -> None:
+    """Check the environment, the params and the published bundle."""
+    from tessera.pipeline.doctor import examine
+
+    examine(home(profile))
+
+
+def main() -> None:
+    """Run the command line; a mistake is one line and exit code 2, a traceback only on request."""
+    debug = "--debug" in sys.argv
+    sys.argv = [word for word in sys.argv if word != "--debug"]
+    try:
+        app()
+    except TesseraError as error:
+        if debug:
+            raise
+        _say(str(error))
+    except Exception as error:
+        if debug:
+            raise
+        text = " ".join(str(error).split())[:300]
+        _say(f"{type(error).__name__}: {text}; run again with --debug to see where")
+    raise SystemExit(2)
+
+
+def _say(line: str) -> None:
+    typer.echo(f"error: {' '.join(line.split())}", err=True)

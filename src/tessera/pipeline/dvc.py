@@ -1,0 +1,164 @@
+"""Render dvc.yaml from the catalogue, and call dvc: dependencies are computed, never typed.
+
+A stage depends on what it reads, on the import closure of its door, on the suites of the tables it
+writes and on its section of params.yaml and of the profile.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import tessera
+from tessera.contracts.artifacts import ARTIFACTS
+from tessera.contracts.errors import TesseraError
+from tessera.pipeline.catalogue import PINS, Stage, stages
+from tessera.pipeline.params import source_of
+from tessera.pipeline.paths import DEFAULT_PROFILE, Home
+
+HEADER = "# Rendered from src/tessera/pipeline/catalogue.py by `make dvc`; do not edit.\n"
+_PACKAGE = Path(tessera.__file__).parent
+
+
+@cache
+def import_closure(module: str) -> tuple[str, ...]:
+    """Files of ours, relative to src/, that a module imports directly or not, with itself."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        path = _file_of(waiting.pop())
+        if path is None or str(path) in found:
+            continue
+        found.add(str(path))
+        waiting.extend(_imports(path))
+    return tuple(sorted(Path(name).relative_to(_PACKAGE.parent).as_posix() for name in found))
+
+
+def _file_of(module: str) -> Path | None:
+    base = _PACKAGE.parent / Path(*module.split("."))
+    candidates = (base.with_suffix(".py"), base / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _imports(path: Path) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.startswith("tessera.")]
+
+
+def render(place: Home) -> str:
+    """Return the text of a profile's dvc.yaml."""
+    base = f"data/{place.profile}"
+    overridden = read_overrides(place)
+    pipeline: dict[str, Any] = {"snapshot": _snapshot(place, base)}
+    chosen = stages(source_of(place))
+    for stage in chosen:
+        pipeline[stage.name] = _stage(stage, place, base, overridden)
+    text = yaml.safe_dump(
+        {"stages": pipeline, "plots": _plots(place, base)}, sort_keys=False, width=100
+    )
+    return HEADER + text
+
+
+def read_overrides(place: Home) -> set[str]:
+    """Sections that the profile overrides."""
+    return set(yaml.safe_load(place.overrides.read_text()) or {})
+
+
+def _common(place: Home) -> dict[str, Any]:
+    return {} if place.profile == DEFAULT_PROFILE else {"wdir": "../.."}
+
+
+def _snapshot(place: Home, base: str) -> dict[str, Any]:
+    outs = [{f"{base}/{ARTIFACTS[name].filename}": {"persist": True}} for name in PINS]
+    return {
+        "cmd": f"tessera snapshot --profile {place.profile}",
+        **_common(place),
+        "outs": outs,
+        "always_changed": True,
+    }
+
+
+def _stage(stage: Stage, place: Home, base: str, overridden: set[str]) -> dict[str, Any]:
+    suites = [
+        f"great_expectations/expectations/{name}.json"
+        for name in stage.writes
+        if ARTIFACTS[name].kind == "table"
+    ]
+    params: list[Any] = [stage.name]
+    if stage.name in overridden:
+        params.append({f"profiles/{place.profile}.yaml": [stage.name]})
+    code = [f"src/{name}" for name in import_closure(stage.door)]
+    return {
+        "cmd": f"tessera run {stage.name} --profile {place.profile}",
+        **_common(place),
+        "desc": stage.doc,
+        "deps": [
+            *(f"{base}/{ARTIFACTS[n].filename}" for n in stage.reads),
+            *code,
+            *suites,
+            *stage.specs,
+        ],
+        "params": params,
+        "outs": [f"{base}/{ARTIFACTS[name].filename}" for name in stage.writes],
+        "metrics": [f"{base}/metrics/{stage.name}.json"],
+    }
+
+
+def _plots(place: Home, base: str) -> list[dict[str, Any]]:
+    here = base if place.profile == DEFAULT_PROFILE else f"../../{base}"
+    return [
+        {
+            f"{here}/curves/ranking.csv": {
+                "x": "k",
+                "y": "ndcg",
+                "title": "NDCG by list length",
+            }
+        },
+        {
+            f"{here}/training/training.csv": {
+                "x": "epoch",
+                "y": "validation_ndcg",
+                "title": "Validation NDCG by epoch",
+            }
+        },
+    ]
+
+
+def dvc(place: Home, *arguments: str, extra: dict[str, str] | None = None) -> int:
+    """Call dvc in the repository with this environment's commands on the path; return its code.
+
+    Raises
+    ------
+    TesseraError
+        If dvc is not installed beside this Python.
+    """
+    command = Path(sys.executable).parent / "dvc"
+    if not command.exists():
+        raise TesseraError("dvc is not installed in this environment: run `make install`")
+    environment = {
+        **os.environ,
+        "PATH": f"{command.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "DVC_NO_ANALYTICS": "1",
+        "DO_NOT_TRACK": "1",
+        **(extra or {}),
+    }
+    done = subprocess.run([str(command), *arguments], cwd=place.root, env=environment, check=False)
+    return done.returncode
+
+
+def target(place: Home, stage: str | None = None) -> str:
+    """Return how dvc names a profile's pipeline, or one stage of it."""
+    file = place.dvc_yaml.relative_to(place.root).as_posix()
+    return f"{file}:{stage}" if stage else file

@@ -1,0 +1,59 @@
+"""Files that are either whole or absent: written aside, synced, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+
+def sha256(path: Path) -> str:
+    """Hash a file, or a folder by the names and hashes of its files."""
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for inner in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{inner.relative_to(path).as_posix()}\0{sha256(inner)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Force a file, or every file of a folder, to the disk."""
+    for inner in path.rglob("*") if path.is_dir() else [path]:
+        if inner.is_file():
+            with inner.open("rb") as stream:
+                os.fsync(stream.fileno())
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def move_into_place(made: Path, final: Path) -> None:
+    """Sync what was made aside and give it its name; an older one of that name goes."""
+    sync(made)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if final.is_dir() or made.is_dir():
+        remove(final)
+    made.replace(final)
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write JSON atomically, keys in the order given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(json.dumps(value, indent=2, default=str) + "\n")
+    move_into_place(aside, path)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text())

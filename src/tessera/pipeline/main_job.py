@@ -1,0 +1,75 @@
+"""The main job: repro the pipeline of a profile, publish if the gate opens, say what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tessera.contracts.errors import TesseraError
+from tessera.pipeline import registry
+from tessera.pipeline.dvc import dvc, render, target
+from tessera.pipeline.params import load_params
+from tessera.pipeline.paths import Home
+from tessera.pipeline.tracking import log_pending, set_champion
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person may ask of one run."""
+
+    data: Path | None = None
+    """Folder with the official files."""
+    cut: str | None = None
+    force: bool = False
+    """Run every stage even if nothing changed."""
+    from_stage: str | None = None
+    """Run this stage and those after it even if nothing changed."""
+
+
+def write_pipeline(place: Home) -> bool:
+    """Render dvc.yaml; return whether it changed."""
+    text = render(place)
+    if place.dvc_yaml.exists() and place.dvc_yaml.read_text() == text:
+        return False
+    place.dvc_yaml.parent.mkdir(parents=True, exist_ok=True)
+    place.dvc_yaml.write_text(text)
+    return True
+
+
+def repro(place: Home, request: Request) -> None:
+    """Bring every stage of a profile up to date.
+
+    Raises
+    ------
+    TesseraError
+        If a stage failed; its own line stands above.
+    """
+    arguments = ["repro", target(place)]
+    if request.from_stage:
+        arguments = ["repro", "--force", "--downstream", target(place, request.from_stage)]
+    elif request.force:
+        arguments = ["repro", "--force", target(place)]
+    extra: dict[str, str] = {}
+    if request.data:
+        extra["TESSERA_SOURCE"] = str(request.data)
+    if request.cut:
+        extra["TESSERA_CUT"] = request.cut
+    if dvc(place, *arguments, extra=extra) != 0:
+        raise TesseraError("the pipeline stopped: mend what the stage above says, then run again")
+
+
+def publish(place: Home, override_reason: str | None = None) -> registry.Published:
+    """Publish the candidate if the gate allows, and let tracking follow the pointer."""
+    gate = load_params(place)["gate"].model_dump()
+    reason = override_reason or gate["override_reason"]
+    done = registry.publish(place, reason, gate["approver"])
+    track(place)
+    return done
+
+
+def track(place: Home) -> None:
+    """Log what ran since the last time, and let the alias `champion` follow the pointer."""
+    log_pending(place.records, place.tracking)
+    version = registry.current_version(place)
+    if version not in (None, registry.FIRST):
+        set_champion(place.profile, registry.current_bundle(place), place.tracking)

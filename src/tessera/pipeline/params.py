@@ -1,0 +1,103 @@
+"""params.yaml plus the profile's overrides, checked whole before any work begins."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from tessera.contracts.errors import BadParams
+from tessera.contracts.params import STRICT
+from tessera.pipeline.catalogue import ALL_STAGES
+from tessera.pipeline.paths import Home
+
+
+class GateParams(BaseModel):
+    """What the act of publishing obeys beyond the verdict."""
+
+    model_config = STRICT
+
+    override_reason: str | None = Field(default=None, min_length=10, max_length=500)
+    """Publish without a PROMOTE verdict, for this reason, recorded for ever."""
+    approver: str | None = Field(default=None, min_length=2, max_length=100)
+    """Who answers for an override."""
+
+
+Sections = Mapping[str, BaseModel]
+
+
+def section_types() -> dict[str, type[BaseModel]]:
+    """Params class of every section of params.yaml."""
+    types: dict[str, type[BaseModel]] = {"gate": GateParams}
+    for stage in ALL_STAGES:
+        module = importlib.import_module(f"tessera.{stage.name}.params")
+        types[stage.name] = getattr(module, f"{stage.name.capitalize()}Params")
+    return types
+
+
+def read_yaml(place: Home) -> dict[str, Any]:
+    """Return the raw sections: params.yaml with the profile's overrides laid over it.
+
+    Raises
+    ------
+    BadParams
+        If either file is not a mapping of sections.
+    """
+    base = _read_mapping(place, "params.yaml")
+    overrides = _read_mapping(place, f"profiles/{place.profile}.yaml")
+    merged = {name: dict(section) for name, section in base.items()}
+    for name, section in overrides.items():
+        merged.setdefault(name, {}).update(section)
+    return merged
+
+
+def load_params(place: Home) -> Sections:
+    """Check every section and return it typed.
+
+    Raises
+    ------
+    BadParams
+        On an unknown section or field, a wrong type or a value out of bounds; one line.
+    """
+    raw = read_yaml(place)
+    types = section_types()
+    for name in raw:
+        if name not in types:
+            raise BadParams(f"params: unknown section {name!r}{_meant(name, types)}")
+    return {name: _check(name, kind, raw.get(name, {})) for name, kind in types.items()}
+
+
+def source_of(place: Home) -> str:
+    """Return the source of a profile, without importing any stage (for rendering and DAGs)."""
+    return str(read_yaml(place).get("ingest", {}).get("source", ""))
+
+
+def _read_mapping(place: Home, name: str) -> dict[str, dict[str, Any]]:
+    try:
+        found = yaml.safe_load((place.root / name).read_text()) or {}
+    except yaml.YAMLError as error:
+        raise BadParams(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+        raise BadParams(f"{name} must hold sections, each a mapping of params")
+    return found
+
+
+def _check(section: str, kind: type[BaseModel], values: dict[str, Any]) -> BaseModel:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in (section, *first["loc"]))
+        if first["type"] == "extra_forbidden":
+            hint = _meant(str(first["loc"][-1]), kind.model_fields)
+            raise BadParams(f"params: unknown {field}{hint}") from error
+        raise BadParams(f"params: {field}: {first['msg']}, got {first['input']!r}") from error
+
+
+def _meant(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

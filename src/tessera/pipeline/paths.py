@@ -1,0 +1,100 @@
+"""Where everything lies: a profile has its own data and state, so that none touches another."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tessera.contracts.artifacts import ARTIFACTS
+from tessera.contracts.errors import BadParams
+from tessera.pipeline.catalogue import MARKET
+
+DEFAULT_PROFILE = MARKET
+
+
+def find_root() -> Path:
+    """Return the repository: `TESSERA_ROOT`, or the nearest folder upwards with a params.yaml.
+
+    Raises
+    ------
+    BadParams
+        If there is none.
+    """
+    named = os.environ.get("TESSERA_ROOT")
+    start = Path(named) if named else Path.cwd()
+    for folder in (start, *start.parents):
+        if (folder / "params.yaml").is_file() and (folder / "profiles").is_dir():
+            return folder.resolve()
+    raise BadParams(f"no params.yaml at or above {start}: run tessera inside the repository")
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Folders of one profile inside one repository."""
+
+    root: Path
+    profile: str
+
+    @property
+    def data(self) -> Path:
+        """What the stages write; DVC versions it."""
+        return self.root / "data" / self.profile
+
+    @property
+    def registry(self) -> Path:
+        """State that only acts change."""
+        return self.root / "registry" / self.profile
+
+    @property
+    def validation(self) -> Path:
+        """Results of the last validation of each table."""
+        return self.data / "validation"
+
+    @property
+    def records(self) -> Path:
+        """One record a stage run, read by tracking."""
+        return self.data / "runs"
+
+    @property
+    def tracking(self) -> Path:
+        """MLflow store, shared by the profiles (one experiment each)."""
+        return self.root / "registry" / "mlflow"
+
+    @property
+    def overrides(self) -> Path:
+        """YAML file of the profile."""
+        return self.root / "profiles" / f"{self.profile}.yaml"
+
+    @property
+    def dvc_yaml(self) -> Path:
+        """Rendered pipeline of the profile."""
+        if self.profile == DEFAULT_PROFILE:
+            return self.root / "dvc.yaml"
+        return self.root / "profiles" / self.profile / "dvc.yaml"
+
+    def artifact(self, name: str) -> Path:
+        """Return where an artifact lies."""
+        return self.data / ARTIFACTS[name].filename
+
+    def metrics(self, stage: str) -> Path:
+        """Return where the flat metrics of a stage lie."""
+        return self.data / "metrics" / f"{stage}.json"
+
+
+def home(profile: str, root: Path | None = None) -> Home:
+    """Return the folders of a profile that exists.
+
+    Raises
+    ------
+    BadParams
+        If the profile's YAML does not exist; the message lists those that do.
+    """
+    place = Home(root or find_root(), profile)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", profile) or not place.overrides.is_file():
+        known = ", ".join(sorted(path.stem for path in place.overrides.parent.glob("*.yaml")))
+        raise BadParams(
+            f"no profile {profile!r}: choose one of {known}, or write profiles/{profile}.yaml"
+        )
+    return place

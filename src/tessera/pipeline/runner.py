@@ -1,0 +1,125 @@
+"""Run one stage: hand it its inputs, validate what it wrote, then make it visible whole.
+
+Outputs are written into a staging folder and renamed only after every table passed its suite, so a
+killed or failed stage leaves nothing that another could read by mistake.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import ibis
+
+from tessera.contracts.artifacts import ARTIFACTS
+from tessera.contracts.errors import BadInput, TesseraError
+from tessera.pipeline import files
+from tessera.pipeline.catalogue import Stage
+from tessera.pipeline.params import Sections
+from tessera.pipeline.paths import Home
+
+
+def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
+    """Run a stage of a profile and return its metrics.
+
+    Raises
+    ------
+    TesseraError
+        With one line that says what to do; nothing of this run is visible then.
+    """
+    staging = place.data / ".staging" / stage.name
+    files.remove(staging)
+    staging.mkdir(parents=True)
+    started = datetime.now(UTC)
+    clock = time.perf_counter()
+    try:
+        metrics = _call(stage, place, params, staging)
+        made = {name: staging / ARTIFACTS[name].filename for name in stage.writes}
+        _require(stage, made)
+        _validate(place, made)
+        hashes = {name: files.sha256(path) for name, path in made.items()}
+        _show(stage, place, made, metrics)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise TesseraError(
+                f"{stage.name}: no space left on the device of {place.data}: free some, run again"
+            ) from error
+        raise
+    finally:
+        files.remove(staging)
+    files.remove(place.data / ".scratch" / stage.name)
+    record = {
+        "stage": stage.name,
+        "profile": place.profile,
+        "started": started.isoformat(),
+        "seconds": round(time.perf_counter() - clock, 3),
+        "params": params[stage.name].model_dump(mode="json"),
+        "metrics": metrics,
+        "artifacts": hashes,
+    }
+    files.write_json(record, place.records / f"{stage.name}.json")
+    return metrics
+
+
+def _call(stage: Stage, place: Home, params: Sections, staging: Path) -> dict[str, float]:
+    run: Callable[..., dict[str, float]] = importlib.import_module(stage.door).run
+    connection = ibis.duckdb.connect()
+    try:
+        connection.raw_sql("SET TimeZone = 'UTC'")
+        arguments: dict[str, Any] = {}
+        for name in stage.reads:
+            arguments[name] = _open(connection, stage, place, name)
+        for name in stage.writes:
+            arguments[name] = staging / ARTIFACTS[name].filename
+        if "scratch" in signature(run).parameters:
+            arguments["scratch"] = place.data / ".scratch" / stage.name
+            arguments["scratch"].mkdir(parents=True, exist_ok=True)
+        return dict(run(**arguments, params=params[stage.name]))
+    finally:
+        connection.disconnect()
+
+
+def _open(connection: Any, stage: Stage, place: Home, name: str) -> Any:
+    path = place.artifact(name)
+    if not path.exists():
+        raise BadInput(
+            f"{stage.name}: {path.relative_to(place.root)} is missing: "
+            f"run `tessera run --profile {place.profile}` or the stage that writes {name}"
+        )
+    if ARTIFACTS[name].kind == "table":
+        return connection.read_parquet(path, table_name=name)
+    return path
+
+
+def _require(stage: Stage, made: dict[str, Path]) -> None:
+    for name, path in made.items():
+        if not path.exists():
+            raise TesseraError(
+                f"{stage.name} did not write {name}: mend tessera/{stage.name}/stage.py"
+            )
+
+
+def _validate(place: Home, made: dict[str, Path]) -> None:
+    tables = {name: path for name, path in made.items() if ARTIFACTS[name].kind == "table"}
+    if tables:
+        validation = importlib.import_module("tessera.pipeline.validation")
+        validation.validate_all(tables, place.root / "great_expectations", place.validation)
+
+
+def _show(stage: Stage, place: Home, made: dict[str, Path], metrics: dict[str, float]) -> None:
+    for name, path in made.items():
+        files.move_into_place(path, place.artifact(name))
+    files.write_json(
+        {key: _rounded(value) for key, value in metrics.items()}, place.metrics(stage.name)
+    )
+
+
+def _rounded(value: float) -> float:
+    """Keep metrics readable in `dvc metrics diff`."""
+    return round(float(value), 6)

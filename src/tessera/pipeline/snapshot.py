@@ -1,0 +1,142 @@
+"""Pin the state that a run reads, so that its stages stay pure and a second run does nothing.
+
+The pins move only when something else that the run depends on has moved (params, code, source,
+cut).  Otherwise a promotion would by itself make every stage that saw the old champion run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import tessera
+from tessera.contracts.errors import BadInput, BadParams
+from tessera.pipeline import files, registry
+from tessera.pipeline.catalogue import MARKET, PINS
+from tessera.pipeline.params import read_yaml, source_of
+from tessera.pipeline.paths import Home
+
+_UNPURE = ("pipeline", "serve")
+"""Packages whose code no stage runs."""
+
+
+def snapshot(place: Home, cut: str | None = None, source: Path | None = None) -> bool:
+    """Pin the request, the champion and the ledger of a profile; return whether the pins moved.
+
+    Raises
+    ------
+    BadParams
+        If the cut is not a date.
+    BadInput
+        If the source needs a folder and none was named, or it does not exist.
+    """
+    asked = _iso(cut)
+    _link_source(place, source)
+    marker = place.data / ".pins.json"
+    fingerprint = _fingerprint(place, asked)
+    pinned = all(place.artifact(name).exists() for name in PINS)
+    if pinned and marker.exists() and files.read_json(marker)["fingerprint"] == fingerprint:
+        return False
+    files.write_json({"cut": asked}, place.artifact("request"))
+    _pin_champion(place)
+    _pin_ledger(place)
+    files.write_json({"fingerprint": fingerprint}, marker)
+    return True
+
+
+def _iso(cut: str | None) -> str | None:
+    if not cut:
+        return None
+    try:
+        moment = datetime.fromisoformat(cut)
+    except ValueError as error:
+        raise BadParams(f"cut {cut!r} is not a date: write it like 2021-07-01") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+
+
+def _link_source(place: Home, folder: Path | None) -> None:
+    """Let data/<profile>/source point to the folder that a person named."""
+    if source_of(place) == MARKET:
+        return
+    link = place.artifact("source")
+    if folder is None and link.exists():
+        return
+    if folder is None:
+        raise BadInput(
+            f"profile {place.profile} needs its files: "
+            f"make run PROFILE={place.profile} DATA=<folder with the official files>"
+        )
+    if not folder.is_dir():
+        raise BadInput(f"no folder {folder}: name the folder with the official files as DATA")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    aside = link.with_name(".source.making")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(folder.resolve(), target_is_directory=True)
+    aside.replace(link)
+
+
+def _fingerprint(place: Home, cut: str | None) -> str:
+    seen: dict[str, Any] = {"cut": cut, "params": read_yaml(place), "code": _code_hash()}
+    seen["params"].pop("gate", None)
+    source = place.artifact("source")
+    if source.is_symlink():
+        seen["source"] = [
+            (path.name, path.stat().st_size, path.stat().st_mtime_ns)
+            for path in sorted(source.iterdir())
+        ]
+    text = json.dumps(seen, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _code_hash() -> str:
+    package = Path(tessera.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).parts[0] not in _UNPURE:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _pin_champion(place: Home) -> None:
+    aside = place.data / ".staging" / "champion"
+    files.remove(aside)
+    aside.mkdir(parents=True)
+    version = registry.current_version(place)
+    kind = "logging" if source_of(place) == MARKET else "none"
+    if version is None:
+        version = registry.FIRST if kind == "logging" else None
+    else:
+        bundle = registry.current_bundle(place)
+        if (bundle / "model").is_dir():
+            kind = "model"
+            shutil.copytree(bundle / "model", aside / "model")
+    files.write_json({"version": version, "kind": kind}, aside / "champion.json")
+    files.move_into_place(aside, place.artifact("champion"))
+
+
+def _pin_ledger(place: Home) -> None:
+    aside = place.data / ".staging" / "ledger_in"
+    files.remove(aside)
+    newest = registry.newest_bundle(place)
+    if newest is None:
+        aside.mkdir(parents=True)
+        (aside / "empty.json").write_text("{}\n")
+    else:
+        shutil.copytree(newest / "ledger", aside)
+    files.move_into_place(aside, place.artifact("ledger_in"))
+
+
+def profile_names(root: Path) -> list[str]:
+    """Profiles that have a YAML file."""
+    return sorted(path.stem for path in (root / "profiles").glob("*.yaml"))
+
+
+def read_profile(place: Home) -> dict[str, Any]:
+    """Return the overrides of a profile."""
+    return dict(yaml.safe_load(place.overrides.read_text()) or {})

@@ -1,0 +1,163 @@
+"""One stochastic slate policy, so that what is logged, judged and served is the same probability.
+
+Positions are filled from the top.  Given the items placed above,
+
+    P(a) = (1 - epsilon) softmax(score / temperature over the top_k open) + epsilon / open
+
+where *open* are the allowed candidates not placed yet.  A position that finds nothing open stays
+empty: chosen -1, propensity 1, probabilities 0.
+
+Shapes: N requests, C candidates, L positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tessera.contracts.errors import BadParams
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+EMPTY = -1
+"""Candidate index of a position that could not be filled."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlatePolicy:
+    """Temperature, exploration and breadth of a slate policy."""
+
+    temperature: float = 1.0
+    """Scores are divided by it; lower is greedier."""
+    epsilon: float = 0.1
+    """Share of uniform exploration at every position."""
+    top_k: int = 10
+    """How many of the best open candidates the softmax ranges over."""
+
+    def __post_init__(self) -> None:
+        if not (self.temperature > 0 and 0 <= self.epsilon <= 1 and self.top_k >= 1):
+            message = f"{self}: needs temperature > 0, 0 <= epsilon <= 1 and top_k >= 1"
+            raise BadParams(message)
+
+
+def step_probabilities(scores_NC: Floats, open_NC: Bools, policy: SlatePolicy) -> Floats:
+    """Probability of each candidate at one position, given which are still open.
+
+    Parameters
+    ----------
+    scores_NC : array
+        Higher is better; finite where open.
+    open_NC : array of bool
+        Allowed and not placed above.
+    policy : SlatePolicy
+        Temperature, epsilon and top_k.
+
+    Returns
+    -------
+    array NC
+        Each row sums to 1, or is 0 where nothing is open.
+    """
+    best_NC = _best(scores_NC, open_NC, policy.top_k)
+    logit_NC = np.where(best_NC, scores_NC / policy.temperature, -np.inf)
+    top_N1 = logit_NC.max(axis=1, keepdims=True, initial=-np.inf)
+    mass_NC = np.exp(logit_NC - np.where(np.isfinite(top_N1), top_N1, 0.0))
+    greedy_NC = mass_NC / np.maximum(mass_NC.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    uniform_NC = open_NC / np.maximum(open_NC.sum(axis=1, keepdims=True), 1)
+    mixed_NC: Floats = (1.0 - policy.epsilon) * greedy_NC + policy.epsilon * uniform_NC
+    return mixed_NC
+
+
+def sample_slates(
+    scores_NC: Floats,
+    allowed_NC: Bools,
+    policy: SlatePolicy,
+    length: int,
+    rng: np.random.Generator,
+) -> tuple[Ints, Floats, Floats]:
+    """Draw a slate for every request, position by position from the top.
+
+    Returns
+    -------
+    chosen_NL : array of int
+        Candidate index at each position, `EMPTY` where nothing was left.
+    propensity_NL : array
+        Probability of the chosen item given the items above.
+    probabilities_NLC : array
+        The same for every candidate; 0 for those placed above.
+    """
+
+    def draw(probability_NC: Floats, _: int) -> Ints:
+        return _draw(probability_NC, rng.random(len(probability_NC)))
+
+    return _fill(scores_NC, allowed_NC, policy, length, draw)
+
+
+def slate_propensities(
+    scores_NC: Floats, allowed_NC: Bools, policy: SlatePolicy, chosen_NL: Ints
+) -> tuple[Floats, Floats]:
+    """Probability that `policy` gives to slates that were chosen by any policy.
+
+    An item that `policy` may not show has probability 0 and closes nothing.
+
+    Returns
+    -------
+    propensity_NL : array
+        P(chosen item | chosen items above); the product over positions is that of the slate.
+    probabilities_NLC : array
+        The same for every candidate; 0 for those placed above.
+    """
+
+    def replay(_: Floats, position: int) -> Ints:
+        return chosen_NL[:, position]
+
+    length = chosen_NL.shape[1]
+    _, propensity_NL, probabilities_NLC = _fill(scores_NC, allowed_NC, policy, length, replay)
+    return propensity_NL, probabilities_NLC
+
+
+def _fill(
+    scores_NC: Floats,
+    allowed_NC: Bools,
+    policy: SlatePolicy,
+    length: int,
+    choose: Callable[[Floats, int], Ints],
+) -> tuple[Ints, Floats, Floats]:
+    requests, candidates = scores_NC.shape
+    row_N = np.arange(requests)
+    open_NC = allowed_NC.astype(bool, copy=True)
+    chosen_NL = np.full((requests, length), EMPTY, dtype=np.int64)
+    propensity_NL = np.ones((requests, length))
+    probabilities_NLC = np.zeros((requests, length, candidates))
+    for position in range(length):
+        probability_NC = step_probabilities(scores_NC, open_NC, policy)
+        chosen_N = choose(probability_NC, position)
+        filled_N = chosen_N != EMPTY
+        probabilities_NLC[:, position] = probability_NC
+        chosen_NL[:, position] = chosen_N
+        propensity_NL[:, position] = np.where(filled_N, probability_NC[row_N, chosen_N], 1.0)
+        open_NC[row_N[filled_N], chosen_N[filled_N]] = False
+    return chosen_NL, propensity_NL, probabilities_NLC
+
+
+def _best(scores_NC: Floats, open_NC: Bools, top_k: int) -> Bools:
+    """Mark the `top_k` best open candidates; equal scores in column order."""
+    if top_k >= scores_NC.shape[1]:
+        return open_NC
+    order_NC = np.argsort(np.where(open_NC, -scores_NC, np.inf), axis=1, kind="stable")
+    best_NC = np.zeros_like(open_NC)
+    np.put_along_axis(best_NC, order_NC[:, :top_k], values=True, axis=1)
+    return best_NC & open_NC
+
+
+def _draw(probability_NC: Floats, uniform_N: Floats) -> Ints:
+    """Invert the cumulative distribution; `EMPTY` where every probability is 0."""
+    cumulative_NC = np.cumsum(probability_NC, axis=1)
+    total_N = cumulative_NC[:, -1]
+    # Scaling by the total keeps a draw near 1 from falling behind the last candidate.
+    chosen_N = (cumulative_NC <= (uniform_N * total_N)[:, None]).sum(axis=1)
+    return np.where(total_N > 0, chosen_N, EMPTY)

@@ -1,0 +1,206 @@
+"""What investors did: chance turns the true probabilities into clicks, purchases and sales.
+
+Shapes: N visits of one chunk, L positions, C candidates, I items, M deeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from tessera.contracts.tables import ACTIONS
+from tessera.synth.behaviour import Bools, Floats, Floats32, Ints, Market, Responses, sigmoid
+
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+VIEW, CLICK, BUY, SELL, DISMISS, _ = range(len(ACTIONS))
+NOWHERE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Deeds:
+    """One entry a deed; `outcome_M` tells what the source attributes to the visit."""
+
+    visit_M: Ints
+    item_M: Ints
+    action_M: Ints
+    at_us_M: Ints
+    """Microseconds since the first day."""
+    from_slate_M: Bools
+    outcome_M: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class Slates:
+    """What a chunk of visits was shown."""
+
+    user_N: Ints
+    at_us_N: Ints
+    item_NC: Ints
+    chosen_NL: Ints
+    propensity_NL: Floats
+    probability_NLC: Floats
+
+
+def join(parts: list[Deeds]) -> Deeds:
+    """Put deeds behind each other."""
+    return Deeds(
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Deeds))
+    )
+
+
+def take(deeds: Deeds, index_M: npt.NDArray[np.intp] | Bools) -> Deeds:
+    """Choose or reorder deeds."""
+    return Deeds(*(getattr(deeds, field.name)[index_M] for field in fields(Deeds)))
+
+
+def draw_deeds(
+    market: Market,
+    slates: Slates,
+    answers: Responses,
+    intensity_NI: Floats32,
+    rng: np.random.Generator,
+) -> Deeds:
+    """Draw everything that comes of a chunk of visits but sales, in order of time."""
+    organic = _scatter(market, slates, intensity_NI, BUY, rng)
+    views = _scatter(market, slates, intensity_NI, VIEW, rng)
+    spontaneous_NC, elsewhere = _attribute(organic, slates)
+    shown = _on_slate(market, slates, answers, spontaneous_NC, rng)
+    deeds = join([views, elsewhere, *shown])
+    return take(deeds, np.lexsort((deeds.item_M, deeds.visit_M, deeds.at_us_M)))
+
+
+def draw_sales(
+    market: Market, bought: Deeds, affinity_M: Floats32, rng: np.random.Generator
+) -> tuple[Deeds, npt.NDArray[np.intp]]:
+    """Draw which purchases are sold again, sooner or later; the disliked more often.
+
+    Returns
+    -------
+    sales : Deeds
+    origin : array
+        Index of the purchase that each sale ends.
+    """
+    assets, size = market.assets, len(bought.item_M)
+    wants_M = rng.random(size) < sigmoid(-0.6 - 0.8 * affinity_M.astype(np.float64))
+    delay_us_M = ((5 + rng.exponential(80, size)) * DAY).astype(np.int64)
+    at_us_M = bought.at_us_M + delay_us_M
+    day_M = at_us_M // DAY
+    alive_M = (day_M < market.params.days) & (day_M < assets.dead_day_I[bought.item_M])
+    origin = np.flatnonzero(wants_M & alive_M & assets.traded_I[bought.item_M])
+    sold = take(bought, origin)
+    none = np.zeros(len(origin), dtype=bool)
+    return (
+        Deeds(sold.visit_M, sold.item_M, np.full_like(sold.action_M, SELL), at_us_M[origin],
+              none, none),
+        origin,
+    )  # fmt: skip
+
+
+def _scatter(
+    market: Market, slates: Slates, intensity_NI: Floats32, action: int, rng: np.random.Generator
+) -> Deeds:
+    """Draw purchases or views over the whole catalogue: Poisson many, in proportion to intensity."""
+    params, (visits, items) = market.params, intensity_NI.shape
+    cumulative_NI = np.cumsum(intensity_NI, axis=1, dtype=np.float64)
+    total_N = cumulative_NI[:, -1].copy()
+    cumulative_NI /= np.maximum(total_N, 1e-300)[:, None]
+    cumulative_NI += np.arange(visits)[:, None]
+    mean_N = total_N if action == BUY else np.full(visits, params.view_rate)
+    visit_M = np.repeat(np.arange(visits), rng.poisson(mean_N))
+    # Stopping short of 1 keeps rounding from reaching into the next row.
+    uniform_M = rng.random(len(visit_M)) * (1 - 1e-9)
+    flat_M = np.searchsorted(cumulative_NI.ravel(), visit_M + uniform_M, side="right")
+    item_M = flat_M - visit_M * items
+    span_days = params.attribution_days if action == BUY else 1 / 24
+    at_us_M = _later(market, slates.at_us_N[visit_M], item_M, span_days, rng)
+    no_M = np.zeros(len(visit_M), dtype=bool)
+    return Deeds(visit_M, item_M, np.full(len(visit_M), action), at_us_M, no_M, no_M)
+
+
+def _attribute(organic: Deeds, slates: Slates) -> tuple[Bools, Deeds]:
+    """Separate spontaneous purchases of what stands on the slate from all others.
+
+    A candidate that was not shown but bought is an outcome too: the visit's control group.
+    """
+    visits, length = slates.chosen_NL.shape
+    match_MC = slates.item_NC[organic.visit_M] == organic.item_M[:, None]
+    column_M = np.where(match_MC.any(axis=1), match_MC.argmax(axis=1), NOWHERE)
+    is_candidate_M = column_M != NOWHERE
+    spontaneous_NC = np.zeros(slates.item_NC.shape, dtype=bool)
+    spontaneous_NC[organic.visit_M[is_candidate_M], column_M[is_candidate_M]] = True
+    shown_M = (slates.chosen_NL[organic.visit_M] == column_M[:, None]).any(axis=1) & is_candidate_M
+    key_M = organic.visit_M * slates.item_NC.shape[1] + column_M
+    first_M = np.zeros(len(key_M), dtype=bool)
+    first_M[np.unique(key_M, return_index=True)[1]] = True
+    outcome_M = is_candidate_M & first_M & ~shown_M
+    elsewhere = Deeds(
+        organic.visit_M,
+        organic.item_M,
+        organic.action_M,
+        organic.at_us_M,
+        organic.from_slate_M,
+        outcome_M,
+    )
+    return spontaneous_NC, take(elsewhere, ~shown_M)
+
+
+def _on_slate(
+    market: Market,
+    slates: Slates,
+    answers: Responses,
+    spontaneous_NC: Bools,
+    rng: np.random.Generator,
+) -> list[Deeds]:
+    """Draw clicks, purchases, dismissals and late purchases of what was shown."""
+    params, (visits, length) = market.params, slates.chosen_NL.shape
+    row_N1, at_NL = np.arange(visits)[:, None], slates.chosen_NL
+    reach_L = params.examination ** np.arange(length)
+    examined_NL = rng.random((visits, 1)) < reach_L
+    clicked_NL = examined_NL & (rng.random((visits, length)) < answers.click_NC[row_N1, at_NL])
+    spoilt_NL = rng.random((visits, length)) < answers.reluctance_N[:, None]
+    induced_NL = rng.random((visits, length)) < answers.induced_NC[row_N1, at_NL]
+    bought_NL = (spontaneous_NC[row_N1, at_NL] & ~spoilt_NL) | induced_NL
+    ignored_NL = examined_NL & ~clicked_NL & ~bought_NL
+    dismissed_NL = ignored_NL & (
+        rng.random((visits, length)) < answers.dismiss_NC[row_N1, at_NL]
+    )
+    late_NL = params.late_share * answers.shown_NC[row_N1, at_NL]
+    late_NL = ~bought_NL & (rng.random((visits, length)) < late_NL)
+    window = params.attribution_days
+    kinds = (
+        (clicked_NL, CLICK, 0.0, 0.005),
+        (bought_NL, BUY, 0.0, window),
+        (dismissed_NL, DISMISS, 0.0, 0.005),
+        (late_NL, BUY, window, window),
+    )
+    return [_shown(market, slates, *kind, rng) for kind in kinds]
+
+
+def _shown(
+    market: Market,
+    slates: Slates,
+    done_NL: Bools,
+    action: int,
+    after_days: float,
+    span_days: float,
+    rng: np.random.Generator,
+) -> Deeds:
+    visit_M, position_M = np.nonzero(done_NL)
+    item_M = slates.item_NC[visit_M, slates.chosen_NL[visit_M, position_M]]
+    start_us_M = slates.at_us_N[visit_M] + int(after_days * DAY)
+    yes_M = np.ones(len(visit_M), dtype=bool)
+    at_us_M = _later(market, start_us_M, item_M, span_days, rng)
+    return Deeds(visit_M, item_M, np.full(len(visit_M), action), at_us_M, yes_M, yes_M)
+
+
+def _later(
+    market: Market, start_us_M: Ints, item_M: Ints, span_days: float, rng: np.random.Generator
+) -> Ints:
+    """Draw a time in the span after `start_us_M`, while the item lives."""
+    left_us_M = np.maximum(market.assets.dead_day_I[item_M] * DAY - start_us_M, 2 * SECOND)
+    span_us_M = np.minimum(int(span_days * DAY), left_us_M)
+    wait_us_M = (rng.random(len(item_M)) * span_us_M).astype(np.int64)
+    return start_us_M + np.maximum(wait_us_M // SECOND, 1) * SECOND

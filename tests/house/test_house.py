@@ -1,0 +1,119 @@
+"""The plan of the house holds: one definition of a stage, one author of an artifact, one door."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from inspect import signature
+
+import pytest
+import yaml
+
+from tessera.contracts.artifacts import ARTIFACTS
+from tessera.pipeline.catalogue import ALL_STAGES, PINS, author, stages, upstream
+from tessera.pipeline.dvc import import_closure, render
+from tessera.pipeline.params import load_params, section_types
+from tessera.pipeline.paths import home
+from tessera.pipeline.snapshot import profile_names
+
+NAMES = [stage.name for stage in ALL_STAGES]
+DOORS = {
+    "airflow": ("dags/", "tasks/"),
+    "mlflow": ("src/tessera/pipeline/tracking.py",),
+    "great_expectations": ("src/tessera/pipeline/validation.py",),
+    "networkx": ("src/tessera/graph/",),
+    "torch": ("src/tessera/sid/", "src/tessera/hstu/"),
+    "faiss": ("src/tessera/index/",),
+    "causalml": ("src/tessera/uplift/",),
+    "evidently": ("src/tessera/monitor/",),
+    "implicit": ("src/tessera/evaluate/",),
+    "dvc": (),
+}
+
+
+@pytest.mark.parametrize("stage", ALL_STAGES, ids=NAMES)
+def test_run_signature_is_the_declaration(stage):
+    names = list(signature(importlib.import_module(stage.door).run).parameters)
+    assert [n for n in names if n != "scratch"] == [*stage.reads, *stage.writes, "params"]
+
+
+def test_every_artifact_has_one_author():
+    written = [name for stage in ALL_STAGES for name in stage.writes] + list(PINS)
+    assert sorted(written) == sorted(ARTIFACTS)
+
+
+@pytest.mark.parametrize("source", ["market", "far_trans"])
+def test_a_stage_reads_only_what_stands_before_it(source):
+    among = stages(source)
+    for place, stage in enumerate(among):
+        before = {other.name for other in among[:place]}
+        assert set(upstream(stage, among)) <= before
+        for name in stage.reads:
+            assert author(name, among) or name in PINS or name == "source"
+
+
+def test_dvc_yaml_of_every_profile_is_rendered(repository):
+    for name in profile_names(repository):
+        place = home(name, repository)
+        assert place.dvc_yaml.read_text() == render(place), "run `make render` and commit"
+
+
+def test_params_yaml_lists_every_field_once_and_nothing_else(repository):
+    written = yaml.safe_load((repository / "params.yaml").read_text())
+    assert {name: sorted(section) for name, section in written.items()} == {
+        name: sorted(kind.model_fields) for name, kind in section_types().items()
+    }
+
+
+def test_every_field_of_every_params_class_says_what_it_is():
+    for kind in section_types().values():
+        for name, field in kind.model_fields.items():
+            assert field.description, f"{kind.__name__}.{name} has no docstring under it"
+
+
+def test_every_profile_loads(repository):
+    for name in profile_names(repository):
+        assert load_params(home(name, repository))
+
+
+@pytest.mark.parametrize("library", sorted(DOORS))
+def test_a_heavy_library_has_one_door(library, repository):
+    pattern = re.compile(rf"^\s*(?:from|import) {library}\b", re.MULTILINE)
+    tracked = [*repository.glob("src/**/*.py"), *repository.glob("dags/*.py")]
+    for path in [*tracked, *repository.glob("tasks/*.py")]:
+        name = path.relative_to(repository).as_posix()
+        if not name.startswith(DOORS[library]):
+            assert not pattern.search(path.read_text()), f"{name} imports {library}"
+
+
+def test_nothing_unpickles(repository):
+    unsafe = re.compile(r"\b(pickle|joblib|cloudpickle|torch\.load|allow_pickle=True|yaml\.load)\b")
+    for path in repository.glob("src/**/*.py"):
+        assert not unsafe.search(path.read_text()), path
+
+
+def test_packages_import_nothing_when_opened(repository):
+    for path in repository.glob("src/tessera/**/__init__.py"):
+        assert not re.search(r"^(from|import) ", path.read_text(), re.MULTILINE), path
+
+
+def test_no_python_file_shadows_great_expectations(repository):
+    assert not list((repository / "great_expectations").glob("**/*.py"))
+
+
+def test_a_stage_depends_on_the_code_it_imports():
+    closure = import_closure("tessera.index.stage")
+    assert "tessera/index/facts.py" in closure
+    assert "tessera/contracts/split.py" in closure
+    assert not [name for name in closure if "/hstu/" in name]
+
+
+def test_params_and_catalogue_import_no_heavy_library():
+    code = (
+        "import sys, tessera.pipeline.catalogue, tessera.pipeline.params as p; p.section_types();"
+        "print([m for m in ('torch','pandas','airflow','mlflow','networkx') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,134 @@
+"""Publishing is atomic, recorded, repeatable, and closed to what the verdict does not allow."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+
+import pytest
+
+from tessera.contracts.errors import BrokenBundle, GateClosed
+from tessera.index.manifest import check
+from tessera.pipeline import files, registry
+
+
+def test_first_publication_enthrones_the_logging_policy_then_promotes(place, make_candidate):
+    make_candidate(place)
+    done = registry.publish(place, None, None)
+    assert (done.version, done.moved, done.decision) == ("v1", True, "PROMOTE")
+    assert [entry["act"] for entry in registry.history(place)] == ["enthrone", "publish"]
+    assert check(place.registry / "bundles" / "v0")["kind"] == "logging"
+    assert registry.current_bundle(place).name == "v1"
+
+
+@pytest.mark.parametrize("decision", ["HOLD", "REJECT", "INVALID"])
+def test_without_promote_the_first_version_stays(place, make_candidate, decision):
+    make_candidate(place, decision)
+    done = registry.publish(place, None, None)
+    assert (done.version, done.moved) == ("v0", False)
+    assert registry.current_bundle(place).name == "v0"
+    assert registry.history(place)[-1]["act"] == "hold"
+
+
+def test_an_override_is_recorded_for_ever_and_stands_in_the_manifest(place, make_candidate):
+    make_candidate(place, "INVALID")
+    done = registry.publish(place, "first release, reviewed", "risk officer")
+    assert done.moved
+    entry = registry.history(place)[-1]
+    assert entry["override_reason"] == "first release, reviewed"
+    assert check(registry.current_bundle(place))["override_reason"] == "first release, reviewed"
+
+
+def test_publishing_the_same_bundle_twice_changes_nothing(place, make_candidate):
+    make_candidate(place)
+    registry.publish(place, None, None)
+    before = registry.history(place)
+    again = registry.publish(place, None, None)
+    assert (again.version, again.moved) == ("v1", False)
+    assert registry.history(place) == before
+
+
+def test_a_held_bundle_can_still_be_overridden(place, make_candidate):
+    make_candidate(place, "HOLD")
+    registry.publish(place, None, None)
+    assert registry.publish(place, "approved by the committee", None).version == "v1"
+
+
+def test_a_candidate_judged_against_an_older_champion_is_refused(place, make_candidate):
+    make_candidate(place)
+    registry.publish(place, None, None)
+    make_candidate(place, judged_against="v0", weight=2.0)
+    with pytest.raises(GateClosed, match="judged against v0 but v1"):
+        registry.publish(place, None, None)
+    assert registry.current_version(place) == "v1"
+
+
+def test_nothing_published_says_what_to_run(place):
+    with pytest.raises(GateClosed, match="tessera run --profile market"):
+        registry.current_bundle(place)
+
+
+def test_a_reader_refuses_a_changed_file(place, make_candidate):
+    make_candidate(place)
+    registry.publish(place, None, None)
+    (registry.current_bundle(place) / "model" / "config.json").write_text("{}")
+    with pytest.raises(BrokenBundle, match="config.json"):
+        registry.current_bundle(place)
+
+
+def test_a_reader_refuses_a_bundle_that_was_swapped_whole(place, make_candidate):
+    make_candidate(place)
+    registry.publish(place, None, None)
+    pointer = place.registry / "current.json"
+    pointer.write_text(
+        json.dumps({"version": "v0", "identity": files.read_json(pointer)["identity"]})
+    )
+    with pytest.raises(BrokenBundle, match="not what was published"):
+        registry.current_bundle(place)
+
+
+def test_a_corrupt_candidate_is_never_published(place, make_candidate):
+    bundle = make_candidate(place)
+    (bundle / "model" / "config.json").write_text("tampered")
+    with pytest.raises(BrokenBundle):
+        registry.publish(place, None, None)
+    assert registry.current_version(place) is None
+
+
+def test_no_space_leaves_the_old_version_current(place, make_candidate, monkeypatch):
+    make_candidate(place)
+    registry.publish(place, None, None)
+    make_candidate(place, judged_against="v1", weight=2.0)
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(registry.shutil, "copytree", full)
+    with pytest.raises(OSError, match="No space left"):
+        registry.publish(place, None, None)
+    assert registry.current_bundle(place).name == "v1"
+
+
+def test_readers_see_the_old_or_the_new_bundle_whole(place, make_candidate):
+    make_candidate(place)
+    registry.publish(place, None, None)
+    seen, failures, stop = set(), [], threading.Event()
+
+    def read():
+        while not stop.is_set():
+            try:
+                seen.add(registry.current_bundle(place).name)
+            except Exception as error:
+                failures.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for version in range(1, 12):
+        make_candidate(place, judged_against=f"v{version}", weight=float(version + 1))
+        registry.publish(place, None, None)
+    stop.set()
+    reader.join()
+    assert not failures
+    assert seen
+    assert registry.current_version(place) == "v12"

@@ -1,0 +1,105 @@
+"""A stage is seen whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import types
+
+import pyarrow as pa
+import pytest
+from pydantic import BaseModel
+
+from tessera.contracts.arrow import schema, write_table
+from tessera.contracts.errors import BadInput, TesseraError
+from tessera.contracts.tables import EFFECTS
+from tessera.pipeline import files, runner
+from tessera.pipeline.catalogue import Stage
+
+STAGE = Stage("made_up", ("request",), ("effects", "sid_health"), "a stage for tests")
+GOOD = {"cause_id": "a", "effect_id": "b", "effect": 0.1, "stderr": 0.01, "support": 3}
+
+
+class Params(BaseModel):
+    pass
+
+
+PARAMS = {"made_up": Params()}
+
+
+def _door(monkeypatch, body):
+    def run(*, request, effects, sid_health, params):
+        return body(request, effects, sid_health)
+
+    real = runner.importlib.import_module
+    fake = types.SimpleNamespace(run=run)
+    monkeypatch.setattr(
+        runner.importlib, "import_module", lambda name: fake if name == STAGE.door else real(name)
+    )
+
+
+def _write(_request, effects, sid_health, rows=(GOOD,)):
+    write_table(pa.Table.from_pylist(list(rows), schema(EFFECTS)), EFFECTS, effects)
+    sid_health.write_text("{}")
+    return {"rows": float(len(rows))}
+
+
+@pytest.fixture
+def asked(place):
+    files.write_json({"cut": None}, place.artifact("request"))
+    return place
+
+
+def test_what_a_stage_wrote_is_validated_recorded_and_shown(asked, monkeypatch):
+    _door(monkeypatch, _write)
+    assert runner.run_stage(STAGE, asked, PARAMS) == {"rows": 1.0}
+    record = files.read_json(asked.records / "made_up.json")
+    assert record["artifacts"]["effects"] == files.sha256(asked.artifact("effects"))
+    assert files.read_json(asked.metrics("made_up")) == {"rows": 1.0}
+
+
+def test_a_missing_input_names_the_remedy(place, monkeypatch):
+    _door(monkeypatch, _write)
+    with pytest.raises(BadInput, match="request.json is missing: run"):
+        runner.run_stage(STAGE, place, PARAMS)
+
+
+def test_a_table_that_fails_its_suite_stays_unseen(asked, monkeypatch):
+    _door(monkeypatch, lambda *paths: _write(*paths, rows=(GOOD, GOOD)))
+    with pytest.raises(TesseraError, match="effects"):
+        runner.run_stage(STAGE, asked, PARAMS)
+    assert not asked.artifact("effects").exists()
+    assert not asked.artifact("sid_health").exists()
+
+
+def test_a_failing_stage_keeps_the_old_outputs_whole(asked, monkeypatch):
+    _door(monkeypatch, _write)
+    runner.run_stage(STAGE, asked, PARAMS)
+    before = files.sha256(asked.artifact("effects"))
+
+    def half(request, effects, sid_health):
+        _write(request, effects, sid_health)
+        raise ValueError("in the middle")
+
+    _door(monkeypatch, half)
+    with pytest.raises(ValueError, match="in the middle"):
+        runner.run_stage(STAGE, asked, PARAMS)
+    assert files.sha256(asked.artifact("effects")) == before
+    assert not (asked.data / ".staging" / "made_up").exists()
+
+
+def test_no_space_is_one_line_and_leaves_nothing(asked, monkeypatch):
+    def full(_request, effects, _sid_health):
+        effects.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    _door(monkeypatch, full)
+    with pytest.raises(TesseraError, match="no space left.*free some"):
+        runner.run_stage(STAGE, asked, PARAMS)
+    assert not asked.artifact("effects").exists()
+    assert not (asked.data / ".staging" / "made_up").exists()
+
+
+def test_a_stage_that_forgets_an_output_is_refused(asked, monkeypatch):
+    _door(monkeypatch, lambda *_: {})
+    with pytest.raises(TesseraError, match="did not write effects"):
+        runner.run_stage(STAGE, asked, PARAMS)

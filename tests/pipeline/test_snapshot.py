@@ -1,0 +1,60 @@
+"""Pins move when the run has a reason to move, and only then."""
+
+from __future__ import annotations
+
+import pytest
+
+from tessera.contracts.errors import BadInput, BadParams
+from tessera.pipeline import files, registry
+from tessera.pipeline.paths import home
+from tessera.pipeline.snapshot import snapshot
+
+
+def test_the_first_champion_of_the_market_is_its_logging_policy(place):
+    assert snapshot(place)
+    pinned = files.read_json(place.artifact("champion") / "champion.json")
+    assert pinned == {"version": "v0", "kind": "logging"}
+
+
+def test_a_promotion_alone_does_not_move_the_pins(place, make_candidate):
+    snapshot(place)
+    make_candidate(place)
+    registry.publish(place, None, None)
+    assert not snapshot(place)
+    assert files.read_json(place.artifact("champion") / "champion.json")["version"] == "v0"
+
+
+def test_a_changed_param_pins_the_new_champion_with_its_model_and_ledger(place, make_candidate):
+    snapshot(place)
+    make_candidate(place)
+    registry.publish(place, None, None)
+    place.overrides.write_text("hstu:\n  epochs: 1\n")
+    assert snapshot(place)
+    champion = place.artifact("champion")
+    assert files.read_json(champion / "champion.json") == {"version": "v1", "kind": "model"}
+    assert (champion / "model" / "config.json").exists()
+    assert (place.artifact("ledger_in") / "codes.json").exists()
+
+
+def test_a_cut_moves_the_pins_and_is_written_as_utc(place):
+    snapshot(place)
+    assert snapshot(place, cut="2024-05-01")
+    assert files.read_json(place.artifact("request")) == {"cut": "2024-05-01T00:00:00+00:00"}
+
+
+def test_a_cut_that_is_no_date_says_how_to_write_one(place):
+    with pytest.raises(BadParams, match="write it like 2021-07-01"):
+        snapshot(place, cut="2021-02-30")
+
+
+def test_real_data_needs_its_folder(root, tmp_path):
+    place = home("far-trans", root)
+    with pytest.raises(BadInput, match="DATA=<folder"):
+        snapshot(place)
+    with pytest.raises(BadInput, match="no folder"):
+        snapshot(place, source=tmp_path / "nowhere")
+    (tmp_path / "files").mkdir()
+    snapshot(place, source=tmp_path / "files")
+    assert not snapshot(place), "the folder named once is remembered"
+    (tmp_path / "files" / "transactions.csv").write_text("new")
+    assert snapshot(place), "a changed source moves the pins"

@@ -1,9 +1,11 @@
 """Adjusted difference in probability, its standard error, and its shrinkage.
 
-Within a stratum s of one trial, with n investors who do not hold j, n1 of them holding i, m of the
-n acquiring j, a of these holding i, c = m - a, n0 = n - n1 (Mantel & Haenszel's risk difference):
+Within a stratum of one trial, among those who do not hold j: n1 hold i; G1 is what these would
+acquire by their prognosis, G0 what the others would, G = G0 + G1; a holders and c others acquire j.
+If the chance of j follows the prognosis g and holding i adds a constant to it, then (Mantel &
+Haenszel's risk difference with the prognosis as offset)
 
-    effect(i, j) = sum_s (a n0 - c n1) / n  /  sum_s n1 n0 / n
+    effect(i, j) = sum (a G0 - c G1) / G  /  sum n1 G0 / G
 
 Legend: N pairs, U investors, I items.
 """
@@ -35,12 +37,12 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Running sums over strata, one entry a pair (Sato 1989, eq. 3)."""
+    """Running sums over strata, one entry a pair."""
 
     difference_N: Floats
     weight_N: Floats
-    p_N: Floats
-    q_N: Floats
+    variance_N: Floats
+    """Poisson variance of the difference."""
 
 
 def supported_pairs(trials: Iterable[Trial], least_support: int, limit: int) -> Pairs:
@@ -70,26 +72,27 @@ def add_trial(sums: Sums, trial: Trial, pairs: Pairs) -> None:
     )
     for first, last in pairwise(bound_S):
         rows = order_U[first:last]
-        _add_stratum(sums, trial.held_UI[rows], trial.gained_UI[rows], pairs)
+        if trial.held_UI[rows].nnz > 0:
+            _add_stratum(sums, trial, rows, pairs)
 
 
-def _add_stratum(
-    sums: Sums, held_UI: sparse.csr_array, gained_UI: sparse.csr_array, pairs: Pairs
-) -> None:
-    if held_UI.nnz == 0:
-        return
-    held_I, gained_I = held_UI.sum(axis=0), gained_UI.sum(axis=0)
+def _add_stratum(sums: Sums, trial: Trial, rows: NDArray[np.int64], pairs: Pairs) -> None:
+    held_UI, gained_UI = trial.held_UI[rows], trial.gained_UI[rows]
+    expected_UI = sparse.diags_array(trial.prognosis_U[rows]) @ held_UI
+    held_I, expected_I, gained_I = (part.sum(axis=0) for part in (held_UI, expected_UI, gained_UI))
     # Most pairs of a small stratum have no holder of the cause: skip them at once.
     here = np.flatnonzero(held_I[pairs.cause_N] > 0)
     cause, effect = pairs.cause_N[here], pairs.effect_N[here]
-    n_N = held_UI.shape[0] - held_I[effect]
     n1_N = held_I[cause] - _at(held_UI.T @ held_UI, cause, effect)
+    g1_N = expected_I[cause] - _at(held_UI.T @ expected_UI, cause, effect)
+    g0_N = trial.prognosis_U[rows].sum() - expected_I[effect] - g1_N
     a_N = _at(held_UI.T @ gained_UI, cause, effect)
-    n0_N, c_N, n_N = n_N - n1_N, gained_I[effect] - a_N, np.maximum(n_N, 1.0)
-    sums.difference_N[here] += (a_N * n0_N - c_N * n1_N) / n_N
-    sums.weight_N[here] += n1_N * n0_N / n_N
-    sums.p_N[here] += (n1_N**2 * c_N - n0_N**2 * a_N + n1_N * n0_N * (n0_N - n1_N) / 2) / n_N**2
-    sums.q_N[here] += (a_N * (n0_N - c_N) + c_N * (n1_N - a_N)) / (2 * n_N)
+    c_N = gained_I[effect] - a_N
+    g_N = np.maximum(g0_N + g1_N, 1e-12)
+    share0_N, share1_N = np.maximum(g0_N, 0.0) / g_N, np.maximum(g1_N, 0.0) / g_N
+    sums.difference_N[here] += a_N * share0_N - c_N * share1_N
+    sums.weight_N[here] += n1_N * share0_N
+    sums.variance_N[here] += a_N * share0_N**2 + c_N * share1_N**2
 
 
 def _at(matrix: sparse.csr_array, row: NDArray[np.int64], col: NDArray[np.int64]) -> Floats:
@@ -107,13 +110,12 @@ def _at(matrix: sparse.csr_array, row: NDArray[np.int64], col: NDArray[np.int64]
 
 def estimate(sums: Sums) -> tuple[Floats, Floats]:
     """Risk difference and its standard error; infinite where no stratum compares anybody."""
-    comparable = sums.weight_N > 0
+    comparable = sums.weight_N > 1e-9
     weight_N = np.where(comparable, sums.weight_N, 1.0)
     effect_N = np.where(comparable, sums.difference_N / weight_N, 0.0)
-    variance_N = (effect_N * sums.p_N + sums.q_N) / weight_N**2
-    # Without any acquisition the formula gives 0; one imagined half acquisition bounds it.
-    floor_N = 0.5 / weight_N**2
-    return effect_N, np.where(comparable, np.sqrt(np.maximum(variance_N, floor_N)), np.inf)
+    # Without any acquisition the variance is 0; one imagined half acquisition bounds it.
+    stderr_N = np.sqrt(np.maximum(sums.variance_N, 0.5)) / weight_N
+    return effect_N, np.where(comparable, stderr_N, np.inf)
 
 
 def shrink(effect_N: Floats, stderr_N: Floats) -> tuple[Floats, Floats]:

@@ -51,6 +51,8 @@ class Trial:
     gained_UI: sparse.csr_array
     stratum_U: NDArray[np.int64]
     """Stratum of each investor; -1 is not yet (or no longer) under observation."""
+    prognosis_U: NDArray[np.float64]
+    """Items that investors with as many events so far acquire in this period, on average."""
 
 
 def acquisitions(events: ibis.Table, params: CausalParams) -> ibis.Table:
@@ -107,9 +109,10 @@ def trials(panel: Panel, params: CausalParams) -> Iterator[Trial]:
     for start, end in pairwise(edge_P.tolist()):
         before_A = panel.ts_A <= start
         during_A = (panel.ts_A > start) & (panel.ts_A <= end)
-        yield Trial(
-            _matrix(panel, before_A), _matrix(panel, during_A), _strata(panel, start, params)
-        )
+        stratum_U, events_U = _strata(panel, start, params)
+        gained_UI = _matrix(panel, during_A)
+        prognosis_U = _prognosis(gained_UI, stratum_U >= 0, events_U, params.prognosis_bins)
+        yield Trial(_matrix(panel, before_A), gained_UI, stratum_U, prognosis_U)
 
 
 def period_edges(ts_A: NDArray[np.int64], periods: int) -> NDArray[np.int64]:
@@ -119,8 +122,10 @@ def period_edges(ts_A: NDArray[np.int64], periods: int) -> NDArray[np.int64]:
     return np.unique(np.quantile(ts_A, np.linspace(0, 1, periods + 1), method="lower"))
 
 
-def _strata(panel: Panel, start: int, params: CausalParams) -> NDArray[np.int64]:
-    """Group investors by risk, capacity, activity and tenure as known at `start`."""
+def _strata(
+    panel: Panel, start: int, params: CausalParams
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Group investors by risk, capacity, activity and tenure as known at `start`; count events."""
     so_far = np.searchsorted(panel.ts_E, start, side="right")
     events_U = np.bincount(panel.user_E[:so_far], minlength=panel.n_users)
     observed_U = events_U > 0
@@ -138,7 +143,21 @@ def _strata(panel: Panel, start: int, params: CausalParams) -> NDArray[np.int64]
     cell_U = cell_U * params.tenure_bins + _bins(tenure_U, observed_U, params.tenure_bins)
     stratum_U = np.full(panel.n_users, -1, np.int64)
     stratum_U[observed_U] = np.unique(cell_U[observed_U], return_inverse=True)[1]
-    return stratum_U
+    return stratum_U, events_U
+
+
+def _prognosis(
+    gained_UI: sparse.csr_array,
+    observed_U: NDArray[np.bool_],
+    events_U: NDArray[np.int64],
+    bins: int,
+) -> NDArray[np.float64]:
+    """Average number of items gained, by bin of activity so far; 0 for the unobserved."""
+    bin_U = _bins(events_U, observed_U, bins)
+    gained_B = np.bincount(bin_U, gained_UI.sum(axis=1) * observed_U, minlength=bins)
+    investors_B = np.bincount(bin_U, observed_U, minlength=bins)
+    mean_B = gained_B / np.maximum(investors_B, 1.0)
+    return np.where(observed_U, mean_B[bin_U], 0.0)
 
 
 def _bins(

@@ -21,6 +21,8 @@ class CausalParams(BaseModel):
     """Trials: the known time is cut into so many periods of equally many acquisitions."""
     activity_bins: int = Field(3, ge=1, le=20)
     """Strata of investors by the number of events so far."""
+    prognosis_bins: int = Field(20, ge=1, le=1000)
+    """Finer bins of the same, within which investors are expected to acquire equally much."""
     tenure_bins: int = Field(2, ge=1, le=20)
     """Strata of investors by the time since their first event."""
     least_support: int = Field(3, ge=1)

@@ -23,7 +23,7 @@ def run(
     """Estimate what acquiring one item does to acquiring another, from events before the cut."""
     panel = build_panel(events, users, load_split(split), params)
     pairs = supported_pairs(trials(panel, params), params.least_support, params.pairs)
-    sums = Sums(*(np.zeros(len(pairs.cause_N)) for _ in range(4)))
+    sums = Sums(*(np.zeros(len(pairs.cause_N)) for _ in range(3)))
     strata = 0
     with progress_bar("effects by period", params.periods) as bar:
         for trial in trials(panel, params):

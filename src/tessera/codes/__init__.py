@@ -1,1 +1,1 @@
-"""codes."""
+"""codes: semantic IDs as integer arrays and as an array trie; shared by whoever reads codes."""

@@ -14,7 +14,7 @@ from implicit.als import AlternatingLeastSquares
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tessera.contracts.errors import BadParams
 from tessera.evaluate.holdout import Holdout, Ints

@@ -3,7 +3,7 @@
 Learn from what was known at the cut; relevant is what an investor acquires in the test period and
 never held before; only investors with a known event and a relevant item count; every item that can
 be bought at the cut is a candidate, except to those who hold it.
-Shapes: N test investors, U investors with an acquisition, I items, R relevant pairs.  Items are
+Shapes: N test investors, U investors with a known event, I items, R relevant pairs.  Items are
 numbered by popularity, then item_id, so that a tie in any score goes to the more popular item.
 """
 
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from tessera.contracts.errors import BadInput
 from tessera.contracts.split import Split, known, test
 from tessera.evaluate.params import EvaluateParams
 
@@ -38,7 +39,7 @@ class Holdout:
     acquired_UI: csr_matrix
     """1 where an investor acquired an item before the cut."""
     row_N: Ints
-    """Row of each test investor in `acquired_UI`."""
+    """Row of each test investor in `acquired_UI`, which holds everybody with a known event."""
     recent_I: Ints
     """Investors who acquired the item shortly before the cut."""
     held_NI: csr_matrix
@@ -77,13 +78,13 @@ def _arrow(rows: ibis.Table, *columns: str) -> pa.Table:
 
 
 def _number(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Ints:
-    """Position of each value in `among`, -1 if absent."""
+    """Find the position of each value in `among`, -1 if absent."""
     found = pc.index_in(values, value_set=among).fill_null(-1)
     return np.asarray(found, dtype=np.int64)
 
 
 def _pairs(rows: pa.Table, users: pa.Array, items: pa.Array) -> tuple[Ints, Ints, Bools]:
-    """Numbers of users and items of each row, and whether both are known."""
+    """Return numbers of users and items of each row, and whether both are known."""
     user_R, item_R = _number(rows["user_id"], users), _number(rows["item_id"], items)
     return user_R, item_R, (user_R >= 0) & (item_R >= 0)
 
@@ -96,13 +97,19 @@ def _matrix(rows: pa.Table, users: pa.Array, items: pa.Array) -> csr_matrix:
     return csr_matrix((ones_R, (user_R[good_R], item_R[good_R])), shape=shape)
 
 
+def _among(user_R: Ints, item_R: Ints, matrix: csr_matrix) -> Bools:
+    """Tell which (user, item) pairs stand in the matrix."""
+    width, there = matrix.shape[1], matrix.tocoo()
+    return np.isin(user_R * width + item_R, there.row.astype(np.int64) * width + there.col)
+
+
 def _moments(column: pa.ChunkedArray) -> NDArray[np.datetime64]:
-    """Times as microseconds UTC, NaT where null."""
+    """Return times as microseconds UTC, NaT where null."""
     return np.asarray(column.cast(pa.timestamp("us")), dtype="datetime64[us]")
 
 
 def _moment(when: datetime) -> np.datetime64:
-    """One time as microseconds UTC."""
+    """Return one time as microseconds UTC."""
     return np.datetime64(when.replace(tzinfo=None), "us")
 
 
@@ -159,10 +166,11 @@ def build_holdout(
     active = activity["user_id"].combine_chunks()
     user_R, item_R, good_R = _pairs(wanted, active, ids)
     good_R &= candidate_I[item_R]
-    good_R[good_R] &= ~np.asarray(
-        _matrix(held, active, ids)[user_R[good_R], item_R[good_R]], dtype=np.bool_
-    ).ravel()
+    good_R &= ~_among(user_R, item_R, _matrix(held, active, ids))
     tested_N, relevant_user_R = np.unique(user_R[good_R], return_inverse=True)
+    if len(tested_N) == 0:
+        message = "nobody known at the cut acquires anything new later; choose an earlier cut"
+        raise BadInput(message)
     users = active.take(tested_N)
     acquired_UI = _matrix(acquired, active, ids)
     holders_I = np.bincount(acquired_UI.indices, minlength=len(ids))
@@ -182,7 +190,7 @@ def build_holdout(
 
 
 def read_lists(lists: ibis.Table, holdout: Holdout, depth: int) -> dict[str, Ints]:
-    """Number the lists of each model, without items held, gone or unknown.
+    """Read the lists of each model, without items held, gone or unknown.
 
     Returns
     -------
@@ -193,8 +201,7 @@ def read_lists(lists: ibis.Table, holdout: Holdout, depth: int) -> dict[str, Int
     rows = _arrow(lists.select("model", "user_id", "rank", "item_id"), "model", "user_id", "rank")
     user_R, item_R, good_R = _pairs(rows, holdout.user_ids, holdout.item_ids)
     good_R &= holdout.candidate_I[item_R]
-    held_R = np.asarray(holdout.held_NI[user_R[good_R], item_R[good_R]]).ravel() > 0
-    good_R[good_R] = ~held_R
+    good_R &= ~_among(user_R, item_R, holdout.held_NI)
     model_R = np.asarray(rows["model"].combine_chunks().dictionary_encode().indices)
     names: Sequence[str] = rows["model"].combine_chunks().dictionary_encode().dictionary.to_pylist()
     tops = {}

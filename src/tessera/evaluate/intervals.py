@@ -81,5 +81,5 @@ def profit_table(
 
 
 def ten_most_popular(returns: Returns) -> Ints:
-    """Number the first ten priced candidates; items are numbered by popularity."""
+    """Return the first ten priced candidates; items are numbered by popularity."""
     return np.flatnonzero(returns.priced_I & np.isfinite(returns.return_I))[:K]

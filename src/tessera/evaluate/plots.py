@@ -20,6 +20,18 @@ CURVE_KS = (1, 2, 3, 5, 10, 20, 50)
 CURVES = ("hr", "ndcg", "mrr", "recall")
 
 
+def write_plots(
+    table: Mapping[str, Any], tops: Mapping[str, Ints], holdout: Holdout, folder: Path
+) -> None:
+    """Write every file of `curves`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_curves(tops, holdout, folder)
+    write_slices(table["slices"], tops, folder)
+    intervals = table["intervals"]
+    best = intervals[f"ndcg_{K}_minus_best_baseline"]["best_baseline"]
+    draw_ranking(intervals[f"ndcg_{K}"], best, folder / "ranking.png")
+
+
 def write_curves(tops: Mapping[str, Ints], holdout: Holdout, folder: Path) -> None:
     """Write `<metric>.csv` by k, one column a model."""
     means = {

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tessera.contracts.split import Split
 from tessera.evaluate.baselines import Scorer
 from tessera.evaluate.holdout import Bools, Holdout, Ints
+from tessera.evaluate.params import EvaluateParams
 from tessera.evaluate.returns import Returns
 from tessera.metrics import diversity, popularity, profit, ranking
 
@@ -128,16 +129,13 @@ def risk_as_of(users: ibis.Table, holdout: Holdout, split: Split) -> Ints | None
     return np.array([risk or _UNKNOWN_RISK for risk in risk_N])
 
 
-def slices(
-    holdout: Holdout, risk_N: Ints | None, *, new_user_events: int, head_share: float
-) -> dict[str, Slice]:
+def slices(holdout: Holdout, risk_N: Ints | None, params: EvaluateParams) -> dict[str, Slice]:
     """Parts of the test that an average hides."""
+    tail_I = popularity.long_tail(holdout.holders_I, head_share=params.head_share)
     parts = {
-        "new_users": Slice(user_N=holdout.known_events_N <= new_user_events),
+        "new_users": Slice(user_N=holdout.known_events_N <= params.new_user_events),
         "cold_items": Slice(item_I=holdout.cold_I),
-        "long_tail": Slice(
-            item_I=popularity.long_tail(holdout.holders_I, head_share=head_share)
-        ),
+        "long_tail": Slice(item_I=tail_I),
     }
     if risk_N is not None:
         parts |= {f"risk_{level}": Slice(user_N=risk_N == level) for level in range(1, 5)}

@@ -2,8 +2,8 @@
 
 `ranking` is JSON with stable keys, numbers rounded to 6 digits:
 
-- `users`: test investors; `protocol`: cut, test_until, kind, relevant_actions, candidates,
-  relevant_pairs;
+- `protocol`: kind, cut, test_until, relevant_actions, candidates, relevant_pairs;
+- `users`: test investors;
 - `models`: model -> {hr_k, ndcg_k, mrr_k, recall_k for k = 5, 10, 50; coverage_10, gini_10,
   novelty_10, popularity_10, top1pct_share_10; roi_10 where there are prices}.  Models of `lists`
   come first, then the baselines;
@@ -15,6 +15,9 @@
   for everybody), roi_10: model -> {mean, low, high}; intervals redraw the assets;
 - `folds`: one table for each further cut, of the closed-form baselines alone, as the trained models
   exist for the main cut only: [{cut, test_until, users, models}].
+
+`curves` holds hr.csv, ndcg.csv, mrr.csv, recall.csv (columns k, then one a model), slices.csv
+(columns slice, users, then NDCG@10 of each model) and ranking.png.
 """
 
 from __future__ import annotations
@@ -27,12 +30,20 @@ import ibis
 from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import load_split
 from tessera.evaluate.baselines import BASELINES, CLOSED_FORM
-from tessera.evaluate.folds import fold_splits, fold_table
 from tessera.evaluate.holdout import build_holdout
 from tessera.evaluate.params import EvaluateParams
-from tessera.evaluate.report import risk_as_of
+from tessera.evaluate.plots import write_plots
+from tessera.evaluate.report import risk_as_of, slices
 from tessera.evaluate.returns import measure_returns
-from tessera.evaluate.tables import headline, list_models, rounded, tabulate, write_pictures
+from tessera.evaluate.tables import (
+    all_lists,
+    fold_splits,
+    fold_table,
+    headline,
+    protocol,
+    rounded,
+    tabulate,
+)
 
 
 def run(
@@ -49,11 +60,19 @@ def run(
 ) -> dict[str, float]:
     """Measure every model on the held-out period, beside the baselines."""
     when = load_split(split)
+    further = fold_splits(when)
     holdout = build_holdout(events, items, when, params)
     returns = measure_returns(prices, holdout, when)
-    further = fold_splits(when)
-    with progress_bar("baselines", len(BASELINES) + len(further)) as bar:
-        lists_of = list_models(lists, holdout, returns, params, bar)
-        table = tabulate(lists_of, holdout, returns, risk_as_of(users, holdout, when), params)
-        table["folds"] = [fold_table(events, items, fold, params, bar) for fold in further]
-    ...
+    parts = slices(holdout, risk_as_of(users, holdout, when), params)
+    steps = len(BASELINES) + len(CLOSED_FORM) * len(further)
+    with progress_bar("evaluate", steps) as bar:
+        lists_of = all_lists(lists, holdout, returns, params, bar)
+        table = {
+            "protocol": protocol(holdout, when, params),
+            **tabulate(lists_of, holdout, returns, parts, params),
+            "folds": [fold_table(events, items, fold, params, bar) for fold in further],
+        }
+    table = rounded(table)
+    ranking.write_text(json.dumps(table, indent=2) + "\n")
+    write_plots(table, {name: one.top_NK for name, one in lists_of.items()}, holdout, curves)
+    return headline(table)

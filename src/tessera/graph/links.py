@@ -152,11 +152,12 @@ def _heaviest(
     support = support_II.tocoo()
     enough = (support.data >= params.least_support) & (support.row != support.col)
     source, target = support.row[enough].astype(np.int64), support.col[enough].astype(np.int64)
-    weight = weight_II.tocsr()
-    weight.sum_duplicates()
-    at = np.asarray(weight[source, target], dtype=np.float64).ravel()
-    links = Links(source, target, at, np.rint(support.data[enough]).astype(np.int64))
-    return _top(links, params.neighbours)
+    weight = weight_II.tocoo()
+    key = weight.row.astype(np.int64) * weight.shape[1] + weight.col
+    order = np.argsort(key)
+    place = order[np.searchsorted(key, source * weight.shape[1] + target, sorter=order)]
+    investors = np.rint(support.data[enough]).astype(np.int64)
+    return _top(Links(source, target, weight.data[place], investors), params.neighbours)
 
 
 def _top(links: Links, limit: int) -> Links:

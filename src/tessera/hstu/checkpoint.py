@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
+
+from tessera.hstu.model import SequenceModel
 
 
 @dataclass(slots=True)
@@ -40,7 +42,7 @@ class Place:
 class Run:
     """Everything a training run changes."""
 
-    model: nn.Module
+    model: SequenceModel
     optimizer: torch.optim.Optimizer
     place: Place
     best: dict[str, Tensor]

@@ -67,7 +67,8 @@ class Histories:
     def until(self, phase: int) -> Ints:
         """Return stop_U: where each user's events of earlier phases and this one end."""
         kept_E = np.concatenate([[0], np.cumsum(self.phase_E <= phase)])
-        return self.first_U1[:-1] + kept_E[self.first_U1[1:]] - kept_E[self.first_U1[:-1]]
+        stop_U: Ints = self.first_U1[:-1] + np.diff(kept_E[self.first_U1])
+        return stop_U
 
 
 def read_histories(

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 TIME_BUCKETS = 129
 _BUCKET_WIDTH = 0.301
@@ -56,6 +56,11 @@ class _Lookup(torch.autograd.Function):
         return total.to(grads[0].dtype), None
 
 
+def _look_up(table: Tensor, index_BLL: Tensor) -> Tensor:
+    found_BLL: Tensor = _Lookup.apply(table, index_BLL)  # type: ignore[no-untyped-call]
+    return found_BLL[:, None]
+
+
 class RelativeBias(nn.Module):
     """rab[i, j]: a learnt number for the steps and one for the time from j to i."""
 
@@ -74,10 +79,9 @@ class RelativeBias(nn.Module):
     def forward(self, score_BHLL: Tensor, view: View) -> Tensor:
         """Add the bias, shared by the heads, to the scores."""
         if self.position is not None:
-            bias = _Lookup.apply(self.position, view.steps_BLL + (self.length - 1))
-            score_BHLL = score_BHLL + bias[:, None]
+            score_BHLL = score_BHLL + _look_up(self.position, view.steps_BLL + (self.length - 1))
         if self.time is not None:
-            score_BHLL = score_BHLL + _Lookup.apply(self.time, view.bucket_BLL)[:, None]
+            score_BHLL = score_BHLL + _look_up(self.time, view.bucket_BLL)
         return score_BHLL
 
 
@@ -96,15 +100,15 @@ class HstuLayer(nn.Module):
     def forward(self, x_BLD: Tensor, view: View) -> Tensor:
         """Return the layer's output, same shape as its input."""
         width = x_BLD.shape[-1]
-        mixed = F.silu(F.layer_norm(x_BLD, (width,), eps=_EPS) @ self.uvqk)
-        u_BLD, v_BLD, q_BLD, k_BLD = mixed.split(width, dim=-1)
+        mixed = functional.silu(functional.layer_norm(x_BLD, (width,), eps=_EPS) @ self.uvqk)
+        u_BLD, v_BLD, q_BLD, k_BLD = mixed.chunk(4, dim=-1)
         v_BHLE, q_BHLE, k_BHLE = (self._by_head(part) for part in (v_BLD, q_BLD, k_BLD))
         score_BHLL = self.bias(q_BHLE @ k_BHLE.transpose(-1, -2), view)
         # A constant n keeps the output independent of the batch; the mask comes after the SiLU.
-        weight_BHLL = F.silu(score_BHLL).masked_fill(~view.mask_BLL[:, None], 0.0)
+        weight_BHLL = functional.silu(score_BHLL).masked_fill(~view.mask_BLL[:, None], 0.0)
         seen_BLD = ((weight_BHLL @ v_BHLE) / self.bias.length).transpose(1, 2).flatten(2)
-        gated_BLD = u_BLD * F.layer_norm(seen_BLD, (width,), eps=_EPS)
-        out_BLD: Tensor = self.out(F.dropout(gated_BLD, self.dropout, self.training))
+        gated_BLD = u_BLD * functional.layer_norm(seen_BLD, (width,), eps=_EPS)
+        out_BLD: Tensor = self.out(functional.dropout(gated_BLD, self.dropout, self.training))
         return out_BLD + x_BLD
 
     def _by_head(self, part_BLD: Tensor) -> Tensor:

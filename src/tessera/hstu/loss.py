@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 def sampled_softmax(
@@ -24,7 +24,10 @@ def sampled_softmax(
     temperature : float
         Divides the cosines.
     """
-    state_ND, item_VD = F.normalize(state_ND, dim=-1), F.normalize(item_VD, dim=-1)
+    state_ND, item_VD = (
+        functional.normalize(state_ND, dim=-1),
+        functional.normalize(item_VD, dim=-1),
+    )
     positive_N = (state_ND * item_VD[target_N]).sum(-1) / temperature
     negative_logit_NM = torch.einsum("nd,nmd->nm", state_ND, item_VD[negative_NM]) / temperature
     negative_logit_NM = negative_logit_NM.masked_fill(negative_NM == target_N[:, None], -torch.inf)
@@ -36,10 +39,10 @@ def full_softmax(
     state_ND: Tensor, item_VD: Tensor, target_N: Tensor, warm_W: Tensor, temperature: float
 ) -> Tensor:
     """Mean loss against every warm item; `warm_W` holds sorted rows, targets among them."""
-    state_ND = F.normalize(state_ND, dim=-1)
-    warm_WD = F.normalize(item_VD[warm_W], dim=-1)
+    state_ND = functional.normalize(state_ND, dim=-1)
+    warm_WD = functional.normalize(item_VD[warm_W], dim=-1)
     logit_NW = state_ND @ warm_WD.T / temperature
-    return F.cross_entropy(logit_NW, torch.searchsorted(warm_W, target_N))
+    return functional.cross_entropy(logit_NW, torch.searchsorted(warm_W, target_N))
 
 
 def draw_negatives(warm_W: Tensor, targets: int, negatives: int) -> Tensor:

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import ACTIONS
@@ -102,10 +102,20 @@ class SequenceModel(nn.Module):
         position_BL = batch.group_BL.clamp(max=self.shape.length - 1)
         input_BLD = item_VD[batch.item_BL] + self.action_AD[batch.action_BL]
         x_BLD = input_BLD * math.sqrt(self.shape.width) + self.position_LD[position_BL]
-        x_BLD = F.dropout(x_BLD, self.shape.dropout, self.training) * view.real_BL1
+        x_BLD = functional.dropout(x_BLD, self.shape.dropout, self.training) * view.real_BL1
         for layer in self.layers:
             x_BLD = layer(x_BLD, view)
         return _pool(self.last(x_BLD), batch.group_BL, real_BL)
+
+
+def states_at(
+    model: SequenceModel, state_BLD: Tensor, sequence_N: Tensor, state_N: Tensor
+) -> Tensor:
+    """Pick state_ND out of the batch; -1 picks the learnt state of an empty history."""
+    batch, length, _ = state_BLD.shape
+    row_ND = torch.cat([state_BLD.flatten(0, 1), model.start_D[None]])
+    index_N = torch.where(state_N < 0, batch * length, sequence_N * length + state_N)
+    return row_ND.index_select(0, index_N)
 
 
 def _table(rows: int, width: int) -> nn.Parameter:

@@ -6,7 +6,7 @@ Legend: B sequences, L positions, D width.  Kang and McAuley 2018, arXiv 1808.09
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from tessera.hstu.layer import View
 
@@ -33,7 +33,7 @@ class SasrecBlock(nn.Module):
         """Return the block's output, same shape as its input; zero at padding."""
         normed_BLD = self.query_norm(x_BLD)
         key_BLD, value_BLD = self.key_value(x_BLD).chunk(2, dim=-1)
-        seen_BHLE = F.scaled_dot_product_attention(
+        seen_BHLE = functional.scaled_dot_product_attention(
             self._by_head(self.query(normed_BLD)),
             self._by_head(key_BLD),
             self._by_head(value_BLD),
@@ -42,8 +42,9 @@ class SasrecBlock(nn.Module):
         )
         x_BLD = normed_BLD + self.out(seen_BHLE.transpose(1, 2).flatten(2))
         normed_BLD = self.feed_norm(x_BLD)
-        fed_BLD = F.dropout(self.feed(normed_BLD), self.dropout, self.training)
-        return (normed_BLD + fed_BLD) * view.real_BL1
+        fed_BLD = functional.dropout(self.feed(normed_BLD), self.dropout, self.training)
+        out_BLD: Tensor = (normed_BLD + fed_BLD) * view.real_BL1
+        return out_BLD
 
     def _by_head(self, part_BLD: Tensor) -> Tensor:
         batch, length, width = part_BLD.shape

@@ -25,6 +25,7 @@ from tessera.ingest.params import IngestParams
 
 ROW = "source_row"
 FILE = "source_file"
+_BATCH = 250_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,14 @@ class Engine:
     read_numbered: Callable[[Path, str], ir.Table]
     """The same with `source_row`, 1 for the first row of the file."""
 
+    batches: Callable[[ir.Table], pa.RecordBatchReader]
+    """Stream a result; one at a time."""
+
     def keep(self, rows: ir.Table, name: str) -> ir.Table:
         """Compute an intermediate table once."""
         path = self.spill / f"{name}.parquet"
-        with rows.to_pyarrow_batches() as batches, pq.ParquetWriter(path, batches.schema) as writer:
+        batches = self.batches(rows)
+        with batches, pq.ParquetWriter(path, batches.schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
         return self.read(path, name)
@@ -72,9 +77,16 @@ def _duckdb(params: IngestParams, spill: Path) -> Iterator[Engine]:
         rows = connection.read_parquet(path, table_name=name, file_row_number=True)
         return rows.mutate(**{ROW: rows.file_row_number + 1}).drop("file_row_number")
 
+    def batches(rows: ir.Table) -> pa.RecordBatchReader:
+        # not rows.to_pyarrow_batches(): it calls a method that DuckDB 2 no longer has
+        return connection.con.sql(connection.compile(rows)).to_arrow_reader(_BATCH)
+
     try:
         yield Engine(
-            spill, lambda path, name: connection.read_parquet(path, table_name=name), read_numbered
+            spill,
+            lambda path, name: connection.read_parquet(path, table_name=name),
+            read_numbered,
+            batches,
         )
     except duckdb.Error as error:
         raise _for_people(error) from error
@@ -116,7 +128,10 @@ def _spark(params: IngestParams, spill: Path) -> Iterator[Engine]:
 
     try:
         yield Engine(
-            spill, lambda path, name: connection.read_parquet(path, table_name=name), read_numbered
+            spill,
+            lambda path, name: connection.read_parquet(path, table_name=name),
+            read_numbered,
+            lambda rows: rows.to_pyarrow_batches(chunk_size=_BATCH),
         )
     finally:
         session.stop()

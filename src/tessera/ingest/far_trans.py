@@ -156,7 +156,7 @@ def _items(lines: Lines, closes: ir.Table) -> Draft:
     words = ["assetName", "assetShortName", "assetCategory", "assetSubCategory", "sector", "industry"]
     rows = joined.select(
         item_id=joined.ISIN,
-        name=joined.assetName,
+        name=ibis.coalesce(joined.assetName, joined.assetShortName, joined.ISIN),
         category=joined.assetCategory,
         subcategory=joined.assetSubCategory,
         sector=joined.sector,

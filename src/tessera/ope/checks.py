@@ -1,4 +1,4 @@
-"""Can this log answer the question, and would the answer break anything else?
+"""Whether this log can answer the question, and whether the answer would break anything else.
 
 Shapes: N requests, L positions, C candidates, I items.
 """
@@ -16,10 +16,12 @@ from tessera.ope.replay import Replay, mean_one, shown, slate_log, unsupported
 from tessera.ope.verdict import Check
 
 _TOLERANCE = 1e-6
+_ROUNDING = 1e-9
+"""Weights of the logging policy are 1 but for rounding: no test is made of that."""
 
 
 def log_checks(log: Requests) -> list[Check]:
-    """Was every probability logged, possible and consistent, and every slate logged once?"""
+    """Ask that every probability was logged, possible and consistent, and every slate once."""
     filled_NL = log.chosen_NL != NOBODY
     propensity = log.propensity_NL[filled_NL]
     possible = np.isfinite(propensity) & (propensity > 0) & (propensity <= 1 + _TOLERANCE)
@@ -39,19 +41,19 @@ def log_checks(log: Requests) -> list[Check]:
         ),
         _none(
             "propensity_mismatches",
-            (np.abs(propensity - listed) > _TOLERANCE).sum(),
+            (~(np.abs(propensity - listed) <= _TOLERANCE)).sum(),
             "logged propensities differ from those of the candidate set",
         ),
         _none(
             "sums_not_one",
-            (np.abs(sums_NL[filled_NL] - 1) > _TOLERANCE).sum(),
+            (~(np.abs(sums_NL[filled_NL] - 1) <= _TOLERANCE)).sum(),
             "candidate propensities do not sum to 1",
         ),
     ]
 
 
 def overlap_checks(log: Requests, policies: list[Replay], params: OpeParams) -> list[Check]:
-    """Do the served slates say enough about what each policy would have shown?"""
+    """Ask that the served slates say enough about what each policy would have shown."""
     worst = max(float(unsupported(log, policy).mean()) for policy in policies)
     z = max((_z(mean_one(log, policy)) for policy in policies), key=abs)
     ess = min(effective_size(policy.weight_NL[:, -1]) for policy in policies)
@@ -71,7 +73,7 @@ def overlap_checks(log: Requests, policies: list[Replay], params: OpeParams) -> 
 def guardrails(
     log: Requests, candidate: Replay, champion: Replay, allowed_NC: Bools, params: OpeParams
 ) -> list[Check]:
-    """Would the candidate show the unsuitable, annoy more, or narrow what is shown?"""
+    """Ask that the candidate shows nothing unsuitable, annoys no more and narrows nothing."""
     nothing = np.zeros(log.served_NLC.shape)
     more_N = cascade_dr(slate_log(log, candidate, log.dismissed_NL, nothing)) - cascade_dr(
         slate_log(log, champion, log.dismissed_NL, nothing)
@@ -109,7 +111,9 @@ def _none(name: str, found: float, says: str) -> Check:
 def _z(weight_N: Floats) -> float:
     off_N = weight_N - 1.0
     spread = float(off_N.std())
-    return float(off_N.mean() / (spread / np.sqrt(len(off_N)))) if spread > 0 else 0.0
+    if spread < _ROUNDING:
+        return 0.0
+    return float(off_N.mean() / (spread / np.sqrt(len(off_N))))
 
 
 def _largest_share(contribution_NL: Floats) -> float:

@@ -135,6 +135,36 @@ def requests(exposures: Table, item_ids: pa.Array) -> Requests:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores laid out like the candidates of the log."""
+
+    candidate_NC: Floats
+    """0 where padded or not scored."""
+    champion_NC: Floats | None
+    """None if any request lacks it: the logging policy is the champion then."""
+    missing: int
+    """Requests that were not scored, or not for the candidates that were logged."""
+
+
+def aligned_scores(scores: Table, log: Requests, item_ids: pa.Array) -> Scores:
+    """Read the scores of the logged requests."""
+    rows = scores.order_by("request_id").to_pyarrow().combine_chunks()
+    row_N = indices(log.request_ids, rows["request_id"])
+    ids_RC = _padded(indices(_flat(rows, "candidate_ids"), item_ids), rows, NOBODY)
+    found_N = row_N != NOBODY
+    if len(rows) == 0 or ids_RC.shape[1] != log.candidate_NC.shape[1]:
+        return Scores(np.zeros(log.candidate_NC.shape), None, len(log))
+    found_N &= (ids_RC[row_N] == log.candidate_NC).all(axis=1)
+
+    def laid(name: str) -> Floats:
+        score_RC = _padded(_flat(rows, name).to_numpy(zero_copy_only=False), rows, 0.0)
+        return np.where(found_N[:, None], score_RC[row_N], 0.0)
+
+    champion_NC = None if rows["champion_scores"].null_count else laid("champion_scores")
+    return Scores(laid("candidate_scores"), champion_NC, int((~found_N).sum()))
+
+
 def _in_time_order(rows: pa.Table) -> tuple[Ints, Ints]:
     """Request of each row, and first row of each request, requests numbered by time."""
     start_R = ~_repeats(rows, ("request_id",))

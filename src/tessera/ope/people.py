@@ -15,7 +15,7 @@ from ibis import Table
 from tessera.ope.exposures import NOBODY, Ints, numbers
 
 UNKNOWN = 0
-"""Class of whom nobody asked; suitability reads it as the lowest for users, the highest for items."""
+"""Class of whom nobody asked: suitability takes it as lowest for users, highest for items."""
 
 
 @dataclass(frozen=True, slots=True)

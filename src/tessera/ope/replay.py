@@ -15,12 +15,19 @@ Shapes: N requests, L positions, C candidates.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tessera.ope.estimators import SlateLog, cascade_dr
-from tessera.ope.exposures import NOBODY, Bools, Floats, Requests
+from tessera.ope.exposures import NOBODY, Bools, Floats, Requests, Scores, indices
+from tessera.ope.params import OpeParams
+from tessera.ope.people import UNKNOWN, Items, Users
+from tessera.policies.slate import SlatePolicy, slate_propensities
+from tessera.policies.suitability import suitable
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,63 @@ class Replay:
     def above_NL(self) -> Floats:
         """w_1:k-1."""
         return np.concatenate([np.ones_like(self.weight_NL[:, :1]), self.weight_NL[:, :-1]], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Two policies on one log."""
+
+    log: Requests
+    candidate: Replay
+    champion: Replay
+    champion_is: str
+    allowed_NC: Bools
+    """Candidates that the investor may hold, as known at the request."""
+    unscored: int
+    """Requests that the candidate did not score."""
+    score_hash: str
+
+
+def build_case(
+    log: Requests, scores: Scores, known: tuple[Items, Users], params: OpeParams
+) -> Case:
+    """Replay candidate and champion as they would be served: suitability, slate, exploration.
+
+    Without scores of a published model the champion is the logging policy itself.
+    """
+    allowed_NC = _allowed(log, *known)
+    policy = SlatePolicy(params.temperature, params.epsilon, params.top_k)
+
+    def served(score_NC: Floats) -> Replay:
+        return replay(log, slate_propensities(score_NC, allowed_NC, policy, log.chosen_NL)[1])
+
+    champion_NC = scores.champion_NC
+    champion = logging_policy(log) if champion_NC is None else served(champion_NC)
+    return Case(
+        log=log,
+        candidate=champion if params.candidate == "champion" else served(scores.candidate_NC),
+        champion=champion,
+        champion_is="logging policy" if champion_NC is None else "published model",
+        allowed_NC=allowed_NC,
+        unscored=0 if params.candidate == "champion" else scores.missing,
+        score_hash=fingerprint(scores.candidate_NC),
+    )
+
+
+def fingerprint(*arrays: npt.NDArray[Any]) -> str:
+    """SHA-256 of arrays, so that a verdict names what it was made from."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _allowed(log: Requests, items: Items, users: Users) -> Bools:
+    user_N = indices(log.user_ids, users.user_ids)[log.user_N]
+    risk_N, _ = users.as_of(user_N, log.event_us_N)
+    item_risk_I = np.append(items.risk_I, UNKNOWN)  # the last is read by NOBODY
+    real_NC = log.candidate_NC != NOBODY
+    return np.asarray(real_NC & suitable(risk_N[:, None], item_risk_I[log.candidate_NC]))
 
 
 def logging_policy(log: Requests) -> Replay:

@@ -40,8 +40,13 @@ class Shown:
 
     def part(self, rows: npt.NDArray[Any] | slice) -> Shown:
         """Keep some rows."""
-        columns = (self.user_R, self.item_R, self.position_R, self.event_us_R, self.reward_R)
-        return Shown(*(column[rows] for column in columns))
+        return Shown(
+            self.user_R[rows],
+            self.item_R[rows],
+            self.position_R[rows],
+            self.event_us_R[rows],
+            self.reward_R[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +71,19 @@ def read_shown(attributed: Table, users: Users, items: Items) -> Shown:
     )
 
 
-def guess(
-    past: Shown, log: Requests, users: Users, items: Items, params: OpeParams
-) -> tuple[Floats, Floats]:
+def guess(past: Shown, log: Requests, users: Users, items: Items, params: OpeParams) -> Floats:
     """Learn from the past and guess every candidate of the log at every position.
 
     Returns
     -------
-    guess_NLC : array
+    array NLC
         In [0, 1]; 0 everywhere if the past is too short to learn from.
-    importance : array
-        Mean guess at each position, for the verdict.
     """
     guess_NLC = np.zeros(log.served_NLC.shape)
     half = len(past.reward_R) // 2
     young = past.part(slice(half, None))
     if len(young.reward_R) < LEAST or len(np.unique(young.reward_R)) < 2:
-        return guess_NLC, guess_NLC.mean(axis=(0, 2))
+        return guess_NLC
     rng = np.random.default_rng(params.seed)
     size = min(params.reward_rows, len(young.reward_R))
     young = young.part(np.sort(rng.choice(len(young.reward_R), size, replace=False)))
@@ -104,7 +105,7 @@ def guess(
             chance_R = model.predict_proba(_features(asked, rates, users, items))[:, 1]
             guess_NLC[:, position] = chance_R.reshape(requests, candidates)
             bar.advance()
-    return guess_NLC, guess_NLC.mean(axis=(0, 2))
+    return guess_NLC
 
 
 def _model(params: OpeParams) -> Any:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Decision = Literal["PROMOTE", "HOLD", "REJECT", "INVALID"]
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def decide(evidence: Evidence) -> tuple[Decision, str]:
     failed = [check for check in evidence.prechecks if not check.ok]
     if failed:
         return "INVALID", "; ".join(_told(check) for check in failed)
-    needed = -evidence.margin
+    needed = 0.0 - evidence.margin
     if evidence.upper < needed:
         return "REJECT", f"upper bound of the lift is {evidence.upper:+.4f}, below {needed:g}"
     if not evidence.lower > needed:

@@ -123,6 +123,38 @@ def publish(
 
 
 @app.command()
+def task(
+    name: Annotated[str, typer.Argument(help="snapshot, a stage, or publish.")],
+    profile: Annotated[str, typer.Option(envvar="TESSERA_PROFILE")] = DEFAULT_PROFILE,
+    data: Annotated[Path | None, typer.Option(envvar="TESSERA_SOURCE")] = None,
+    cut: Annotated[str | None, typer.Option(envvar="TESSERA_CUT")] = None,
+    from_stage: Annotated[str | None, typer.Option(envvar="TESSERA_FROM_STAGE")] = None,
+    force: Annotated[bool, typer.Option(envvar="TESSERA_FORCE")] = False,
+    override_reason: Annotated[str | None, typer.Option(envvar="TESSERA_OVERRIDE_REASON")] = None,
+    run_id: Annotated[str | None, typer.Option(envvar="TESSERA_RUN")] = None,
+) -> None:
+    """Run one step as a scheduler's task; exit code 99 if the profile has no such stage."""
+    from tessera.pipeline.main_job import Request
+    from tessera.pipeline.task import Order, run_task
+
+    request = Request(data, cut, force, from_stage)
+    order = Order(request, override_reason, run_id)
+    raise typer.Exit(run_task(home(profile), name, order))
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of Airflow.")] = 8080,
+    mlflow_port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of MLflow.")] = 5000,
+) -> None:
+    """Start Airflow and MLflow on this machine, and stop both on Ctrl-C."""
+    from tessera.pipeline.paths import find_root
+    from tessera.pipeline.ui import serve
+
+    serve(find_root(), port, mlflow_port)
+
+
+@app.command()
 def recommend(
     user: Annotated[str, typer.Argument(help="An investor's id.")],
     profile: Profile = DEFAULT_PROFILE,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from inspect import signature
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import ibis
@@ -23,6 +24,8 @@ from tessera.pipeline import files
 from tessera.pipeline.catalogue import Stage
 from tessera.pipeline.params import Sections
 from tessera.pipeline.paths import Home
+
+_VALIDATION = "tessera.pipeline.validation"
 
 
 def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
@@ -39,7 +42,9 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     started = datetime.now(UTC)
     clock = time.perf_counter()
     try:
+        _warm_validation(stage)
         metrics = _call(stage, place, params, staging)
+        run_seconds = time.perf_counter() - clock
         made = {name: staging / ARTIFACTS[name].filename for name in stage.writes}
         _require(stage, made)
         _validate(place, made)
@@ -58,6 +63,7 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
         "stage": stage.name,
         "profile": place.profile,
         "started": started.isoformat(),
+        "run_seconds": round(run_seconds, 3),
         "seconds": round(time.perf_counter() - clock, 3),
         "params": params[stage.name].model_dump(mode="json"),
         "metrics": metrics,
@@ -97,6 +103,12 @@ def _open(connection: Any, stage: Stage, place: Home, name: str) -> Any:
     return path
 
 
+def _warm_validation(stage: Stage) -> None:
+    """Import the validator beside the stage: the import takes longer than most validations."""
+    if any(ARTIFACTS[name].kind == "table" for name in stage.writes):
+        Thread(target=importlib.import_module, args=(_VALIDATION,), daemon=True).start()
+
+
 def _require(stage: Stage, made: dict[str, Path]) -> None:
     for name, path in made.items():
         if not path.exists():
@@ -108,7 +120,7 @@ def _require(stage: Stage, made: dict[str, Path]) -> None:
 def _validate(place: Home, made: dict[str, Path]) -> None:
     tables = {name: path for name, path in made.items() if ARTIFACTS[name].kind == "table"}
     if tables:
-        validation = importlib.import_module("tessera.pipeline.validation")
+        validation = importlib.import_module(_VALIDATION)
         validation.validate_all(tables, place.root / "great_expectations", place.validation)
 
 

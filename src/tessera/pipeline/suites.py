@@ -174,7 +174,7 @@ def rendered() -> dict[str, str]:
 
 
 def _configuration() -> str:
-    """Stores that read the committed files and write nothing; no data docs, no telemetry."""
+    """Configure stores that read the committed files and write nothing; no docs, no telemetry."""
 
     def store(kind: str, folder: str | None) -> dict[str, Any]:
         backend: dict[str, Any] = {"class_name": "InMemoryStoreBackend"}

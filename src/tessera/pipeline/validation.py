@@ -8,7 +8,6 @@ a key that returns in a later chunk, so where there are several, expectations ab
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -159,8 +158,8 @@ def _as_shown(rows: pa.Table) -> pd.DataFrame:
 def _series(column: pa.ChunkedArray) -> pd.Series:
     """Choose the memory on which no value changes its meaning.
 
-    pandas' own memory is fast, but shows missing integers as floats and NaN as missing; on Arrow's
-    memory NaN is a value, which breaks its bounds.  Only pandas' own timestamps know UTC from naive.
+    pandas' own memory is fast, but shows missing integers as floats and NaN as missing; on
+    Arrow's, NaN is a value, which breaks its bounds.  Only pandas' own timestamps know their zone.
     """
     kind = column.type
     own = pa.types.is_timestamp(kind)
@@ -171,7 +170,7 @@ def _series(column: pa.ChunkedArray) -> pd.Series:
 
 def _broken(lists: pa.ListArray) -> np.ndarray:
     """Count the elements of each list that are missing, NaN or infinite."""
-    elements = lists.values
+    elements = lists.values  # noqa: PD011  Arrow's, not pandas'
     bad = np.asarray(elements.is_null())
     if pa.types.is_floating(elements.type):
         bad = ~np.isfinite(elements.to_numpy(zero_copy_only=False))
@@ -200,14 +199,14 @@ def _merge(checks: dict[str, Check], results: list[Any]) -> None:
         rows = said.get("partial_unexpected_index_list") or []
         values = said.get("partial_unexpected_list") or []
         found = [(int(row), _text(value)) for row, value in zip(rows, values, strict=False)]
+        if check.expectation == "expect_column_values_to_not_be_null":
+            found = [(row, "missing") for row, _ in found]
         check.examples = (check.examples + found)[:EXAMPLES]
 
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(str(one) for one in value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
     return str(value)[:80]
 
 
@@ -222,7 +221,7 @@ def _observe(checks: Any, file: pq.ParquetFile) -> None:
             footer.row_group(g).column(place[check.column]) for g in range(footer.num_row_groups)
         )
         known = [g.statistics for g in groups if g.statistics and g.statistics.has_min_max]
-        if known:
+        if known and isinstance(known[0].min, int | float):
             low, high = min(s.min for s in known), max(s.max for s in known)
             check.observed = f"{low:,.6g} to {high:,.6g}"
 
@@ -247,12 +246,12 @@ def _repeated(path: Path, key: list[str]) -> tuple[int, list[tuple[int, str]]]:
         connection.execute(f"SET memory_limit = '{_MEMORY}'; SET temp_directory = '{spill}'")
         # Hashes first: eight bytes a row instead of its key.  Rows whose hash is alone are alone.
         connection.execute(
-            f"CREATE TEMP TABLE same AS SELECT hash({columns}) AS h "  # noqa: S608
+            f"CREATE TEMP TABLE same AS SELECT hash({columns}) AS h "
             f"FROM {source} GROUP BY h HAVING count(*) > 1",
             [str(path)],
         )
         found = connection.execute(
-            f"SELECT row, shown, count(*) OVER () FROM (SELECT file_row_number + 1 AS row, "  # noqa: S608
+            f"SELECT row, shown, count(*) OVER () FROM (SELECT file_row_number + 1 AS row, "
             f"concat_ws(', ', {columns}) AS shown, count(*) OVER (PARTITION BY {columns}) AS n "
             f"FROM {source} WHERE hash({columns}) IN (SELECT h FROM same)) "
             f"WHERE n > 1 ORDER BY row LIMIT {EXAMPLES}",
@@ -276,7 +275,7 @@ def _one_line(summary: Summary, page: Path) -> str:
     where = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
     text = f"{summary.table}: {first.expectation} failed: {first.rule}"
     if first.unexpected:
-        text += f", but {first.unexpected:,} of {first.rows:,} rows are not"
+        text += f", but not on {first.unexpected:,} of {first.rows:,} rows"
     elif first.observed:
         text += f", found {first.observed}"
     if first.examples:

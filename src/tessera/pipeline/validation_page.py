@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,7 @@ PAGE = "index.html"
 
 def sentence(expectation: str, kwargs: dict[str, Any]) -> str:
     """Say in plain words what an expectation demands."""
-    column = kwargs.get("column", "")
-    match expectation:
-        case "expect_table_columns_to_match_ordered_list":
-            return f"columns are {', '.join(kwargs['column_list'])}, in this order"
-        case "expect_table_row_count_to_be_between":
-            return f"there are at least {kwargs['min_value']} rows"
-        case "expect_column_values_to_be_of_type":
-            return f"{column} is of type {kwargs['type_']}"
-        case "expect_column_values_to_not_be_null":
-            return f"{column} is never missing"
-        case "expect_column_values_to_be_in_set":
-            return f"{column} is one of {', '.join(kwargs['value_set'])}"
-        case "expect_column_values_to_be_between":
-            return f"{_said(column)} is {_range(kwargs)}"
-        case "expect_column_pair_values_to_be_equal":
-            return f"{_said(kwargs['column_A'])} equals {_said(kwargs['column_B'])}"
-    key = kwargs.get("column_list") or [column]
-    return f"{' + '.join(key)} is unique in the whole table"
+    return _SENTENCES[expectation](kwargs)
 
 
 def _said(column: str) -> str:
@@ -60,6 +44,31 @@ def _range(kwargs: dict[str, Any]) -> str:
     return " and ".join(parts)
 
 
+_SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "expect_table_columns_to_match_ordered_list": lambda said: (
+        f"columns are {', '.join(said['column_list'])}, in this order"
+    ),
+    "expect_table_row_count_to_be_between": lambda said: (
+        f"there are at least {said['min_value']} rows"
+    ),
+    "expect_column_values_to_be_of_type": lambda said: (
+        f"{said['column']} is of type {said['type_']}"
+    ),
+    "expect_column_values_to_not_be_null": lambda said: f"{said['column']} is never missing",
+    "expect_column_values_to_be_in_set": lambda said: (
+        f"{said['column']} is one of {', '.join(said['value_set'])}"
+    ),
+    "expect_column_values_to_be_between": lambda said: f"{_said(said['column'])} is {_range(said)}",
+    "expect_column_pair_values_to_be_equal": lambda said: (
+        f"{_said(said['column_A'])} equals {_said(said['column_B'])}"
+    ),
+    "expect_column_values_to_be_unique": lambda said: f"{said['column']} is unique in the table",
+    "expect_compound_columns_to_be_unique": lambda said: (
+        f"{' + '.join(said['column_list'])} is unique in the table"
+    ),
+}
+
+
 def render_page(results: Path, page: Path) -> None:
     """Write one HTML file from every `<table>.json` under `results`; needs no network to read.
 
@@ -76,7 +85,9 @@ def render_page(results: Path, page: Path) -> None:
     for summary in found:
         summary["doc"] = TABLES[summary["table"]].doc if summary["table"] in TABLES else ""
         summary["failed"] = [check for check in summary["checks"] if not check["passed"]]
-    quarantined = next((one["quarantined"] for one in found if one["quarantined"]), [])
+    quarantined: list[dict[str, Any]] = next(
+        (one["quarantined"] for one in found if one["quarantined"]), []
+    )
     environment = Environment(
         loader=PackageLoader("tessera.pipeline"), autoescape=True, undefined=StrictUndefined
     )

@@ -120,6 +120,36 @@ def slate_propensities(
     return propensity_NL, probabilities_NLC
 
 
+def position_marginals(
+    scores_NC: Floats, allowed_NC: Bools, policy: SlatePolicy, length: int
+) -> Floats:
+    """Probability of each candidate at each position, whatever stands above: exact, no sampling.
+
+    Sums over the sets that may stand above (their order does not matter to what is open), so the
+    work is the number of subsets of fewer than `length` candidates.
+
+    Returns
+    -------
+    array NLC
+        Each position sums to 1 as long as something is open.
+    """
+    requests, candidates = scores_NC.shape
+    marginal_NLC = np.zeros((requests, length, candidates))
+    reached: dict[frozenset[int], Floats] = {frozenset(): np.ones(requests)}
+    for position in range(length):
+        following: dict[frozenset[int], Floats] = {}
+        for above, weight_N in reached.items():
+            open_NC = allowed_NC.astype(bool, copy=True)
+            open_NC[:, sorted(above)] = False
+            joint_NC = weight_N[:, None] * step_probabilities(scores_NC, open_NC, policy)
+            marginal_NLC[:, position] += joint_NC
+            for next_one in set(range(candidates)) - above:
+                key = above | {next_one}
+                following[key] = following.get(key, 0.0) + joint_NC[:, next_one]
+        reached = following
+    return marginal_NLC
+
+
 def _fill(
     scores_NC: Floats,
     allowed_NC: Bools,

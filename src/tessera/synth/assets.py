@@ -24,9 +24,10 @@ class Topic:
     name: str
     sector: str
     risk: float
-    words: tuple[str, ...]
     mix: tuple[float, float, float, float, float]
     """Odds of the categories, in their order."""
+    words: str
+    """Of which descriptions are made."""
 
 
 CATEGORIES = ("fund", "stock", "bond", "card", "loan")
@@ -42,27 +43,27 @@ RESPONSE_BY_CATEGORY = np.array([1.4, 1.0, 0.6, 1.3, 0.3])
 """How strongly buying a category reacts to its being shown."""
 TRADED = ("fund", "stock", "bond")
 TOPICS = (
-    Topic("technology", "technology", 1.0, tuple("software chips cloud robots data network "
-          "platform semiconductor".split()), (4, 6, 1, 0, 0)),
-    Topic("green energy", "energy", 0.4, tuple("wind solar grid battery hydrogen climate "
-          "renewable carbon".split()), (4, 4, 3, 0, 1)),
-    Topic("health", "health care", 0.0, tuple("pharma biotech clinic vaccine device genome "
-          "hospital therapy".split()), (4, 4, 2, 0, 0)),
-    Topic("income", "financials", -1.0, tuple("dividend coupon yield quarterly payout savings "
-          "stable treasury".split()), (4, 1, 6, 1, 0)),
-    Topic("property", "real estate", -0.4, tuple("housing rent office warehouse land mortgage "
-          "building tenant".split()), (4, 2, 3, 0, 3)),
-    Topic("emerging markets", "industrials", 0.8, tuple("asia latin frontier export shipping "
-          "infrastructure currency growth".split()), (5, 4, 3, 0, 0)),
-    Topic("commodities", "materials", 0.6, tuple("gold copper lithium wheat mining metal oil "
-          "futures".split()), (4, 4, 1, 0, 1)),
-    Topic("everyday credit", "consumer", -1.2, tuple("payment cashback travel instalment budget "
-          "shopping salary overdraft".split()), (1, 1, 1, 5, 5)),
+    Topic("technology", "technology", 1.0, (4, 6, 1, 0, 0),
+          "software chips cloud robots data network platform semiconductor"),
+    Topic("green energy", "energy", 0.4, (4, 4, 3, 0, 1),
+          "wind solar grid battery hydrogen climate renewable carbon"),
+    Topic("health", "health care", 0.0, (4, 4, 2, 0, 0),
+          "pharma biotech clinic vaccine device genome hospital therapy"),
+    Topic("income", "financials", -1.0, (4, 1, 6, 1, 0),
+          "dividend coupon yield quarterly payout savings stable treasury"),
+    Topic("property", "real estate", -0.4, (4, 2, 3, 0, 3),
+          "housing rent office warehouse land mortgage building tenant"),
+    Topic("emerging markets", "industrials", 0.8, (5, 4, 3, 0, 0),
+          "asia latin frontier export shipping infrastructure currency growth"),
+    Topic("commodities", "materials", 0.6, (4, 4, 1, 0, 1),
+          "gold copper lithium wheat mining metal oil futures"),
+    Topic("everyday credit", "consumer", -1.2, (1, 1, 1, 5, 5),
+          "payment cashback travel instalment budget shopping salary overdraft"),
 )  # fmt: skip
 SECTORS = tuple(topic.sector for topic in TOPICS)
 ISSUERS = ("Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Ginkgo", "Hazel", "Ivy", "Juniper",
            "Larch", "Maple", "Oak", "Pine", "Rowan", "Spruce")  # fmt: skip
-_FILLER = tuple("with of exposure long term diversified strategy simple daily selected".split())
+_FILLER = "with of exposure long term diversified strategy simple daily selected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +132,9 @@ def describe(assets: Assets, rng: np.random.Generator) -> list[str]:
     for topic, category, sub, sector in zip(
         assets.topic_I, assets.category_I, assets.subcategory_I, assets.sector_I, strict=True
     ):
-        own = rng.choice(TOPICS[topic].words, 4, replace=False)
-        stray = rng.choice(TOPICS[rng.integers(len(TOPICS))].words, 1)
-        filler = rng.choice(_FILLER, 3, replace=False)
+        own = rng.choice(TOPICS[topic].words.split(), 4, replace=False)
+        stray = rng.choice(TOPICS[rng.integers(len(TOPICS))].words.split(), 1)
+        filler = rng.choice(_FILLER.split(), 3, replace=False)
         words = [*own, *stray, *filler]
         head = f"{SUBCATEGORIES[category][sub]} {SECTORS[sector]}"
         texts.append(f"{head} {' '.join(rng.permutation(words))}")

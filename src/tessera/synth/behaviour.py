@@ -5,7 +5,8 @@ u holds:
 
     organic purchases   Poisson(rate_u q), q = softmax(1.2 a + popularity + wealth + h + momentum)
     buy if not shown    b0 = 1 - exp(-rate_u q)
-    buy if shown        b1 = 1 - (1 - b0 (1 - reluctance_u)) (1 - e),  e = effect x response x sigmoid(a)
+    buy if shown        b1 = 1 - (1 - b0 (1 - reluctance_u)) (1 - e)
+                        e  = effect x response x sigmoid(a)
     click if examined   c  = sigmoid(bias + 1.4 a + .3 popularity + .5 h + .2 momentum)
     true CATE           b1 - b0
 
@@ -13,7 +14,7 @@ A purchase may follow from any position, a click needs examination: both depend 
 position, the investor and the time alone, never on the other items of the slate.
 
 Shapes: N visits, U users, I items, C candidates, K topics, E planted effects of an item.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ Ints = npt.NDArray[np.int64]
 
 _HOLDS_ALREADY = -0.7
 _BOOST_LIMIT = 3.0
-_LOGGED_POPULARITY = 0.35
-_LOGGED_WEALTH = 0.35
+_LOGGED_POPULARITY = 0.3
+_LOGGED_WEALTH = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ def organic_intensity(market: Market, seen: Visits) -> Floats32:
     """Mean organic purchases of every item; a row sums to the investor's rate."""
     confounding = market.params.confounding
     wealth_N = market.investors.wealth_U[seen.user_N]
-    common_I = 0.6 * confounding * seen.popularity_I + 0.2 * seen.momentum_I
+    common_I = 0.8 * confounding * seen.popularity_I + 0.2 * seen.momentum_I
     pull_I = confounding * market.assets.wealth_pull_I
     logit_NI = np.float32(1.2 * market.params.taste) * seen.affinity_NI
     logit_NI += seen.boost_NI + common_I.astype(np.float32)
@@ -150,7 +151,8 @@ def organic_intensity(market: Market, seen: Visits) -> Floats32:
     mass_NI = np.where(seen.open_NI, np.exp(logit_NI), np.float32(0))
     rate_N = market.params.organic_rate * np.exp(0.3 * wealth_N - 0.045)
     scale_N = rate_N / np.maximum(mass_NI.sum(axis=1), np.float32(1e-30))
-    return mass_NI * scale_N[:, None].astype(np.float32)
+    intensity_NI: Floats32 = mass_NI * scale_N[:, None].astype(np.float32)
+    return intensity_NI
 
 
 def responses(market: Market, seen: Visits, intensity_NI: Floats32, item_NC: Ints) -> Responses:

@@ -5,7 +5,7 @@ Shapes: N visits of one chunk, L positions, C candidates, I items, M deeds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -64,8 +64,9 @@ def draw_deeds(
     rng: np.random.Generator,
 ) -> Deeds:
     """Draw everything that comes of a chunk of visits but sales, in order of time."""
-    organic = _scatter(market, slates, intensity_NI, BUY, rng)
-    views = _scatter(market, slates, intensity_NI, VIEW, rng)
+    wanted = _Wanted(intensity_NI)
+    organic = _scatter(market, slates, wanted, BUY, rng)
+    views = _scatter(market, slates, wanted, VIEW, rng)
     spontaneous_NC, elsewhere = _attribute(organic, slates)
     shown = _on_slate(market, slates, answers, spontaneous_NC, rng)
     deeds = join([views, elsewhere, *shown])
@@ -99,21 +100,34 @@ def draw_sales(
     )  # fmt: skip
 
 
+class _Wanted:
+    """Intensities of all visits laid end to end, so that one search draws many items."""
+
+    def __init__(self, intensity_NI: Floats32) -> None:
+        visits, self._items = intensity_NI.shape
+        cumulative_NI = np.cumsum(intensity_NI, axis=1, dtype=np.float64)
+        self.total_N = cumulative_NI[:, -1].copy()
+        cumulative_NI /= np.maximum(self.total_N, 1e-300)[:, None]
+        cumulative_NI += np.arange(visits)[:, None]
+        self._flat = cumulative_NI.ravel()
+
+    def draw(self, visit_M: Ints, rng: np.random.Generator) -> Ints:
+        """Draw an item for each entry in proportion to the intensities of its visit."""
+        # Stopping short of 1 keeps rounding from reaching into the next visit.
+        uniform_M = rng.random(len(visit_M)) * (1 - 1e-9)
+        flat_M = np.searchsorted(self._flat, visit_M + uniform_M, side="right")
+        item_M: Ints = flat_M - visit_M * self._items
+        return item_M
+
+
 def _scatter(
-    market: Market, slates: Slates, intensity_NI: Floats32, action: int, rng: np.random.Generator
+    market: Market, slates: Slates, wanted: _Wanted, action: int, rng: np.random.Generator
 ) -> Deeds:
-    """Draw purchases or views over the whole catalogue: Poisson many, in proportion to intensity."""
-    params, (visits, items) = market.params, intensity_NI.shape
-    cumulative_NI = np.cumsum(intensity_NI, axis=1, dtype=np.float64)
-    total_N = cumulative_NI[:, -1].copy()
-    cumulative_NI /= np.maximum(total_N, 1e-300)[:, None]
-    cumulative_NI += np.arange(visits)[:, None]
-    mean_N = total_N if action == BUY else np.full(visits, params.view_rate)
+    """Draw purchases or views over the whole catalogue, in proportion to the intensity."""
+    params, visits = market.params, len(slates.user_N)
+    mean_N = wanted.total_N if action == BUY else np.full(visits, params.view_rate)
     visit_M = np.repeat(np.arange(visits), rng.poisson(mean_N))
-    # Stopping short of 1 keeps rounding from reaching into the next row.
-    uniform_M = rng.random(len(visit_M)) * (1 - 1e-9)
-    flat_M = np.searchsorted(cumulative_NI.ravel(), visit_M + uniform_M, side="right")
-    item_M = flat_M - visit_M * items
+    item_M = wanted.draw(visit_M, rng)
     span_days = params.attribution_days if action == BUY else 1 / 24
     at_us_M = _later(market, slates.at_us_N[visit_M], item_M, span_days, rng)
     no_M = np.zeros(len(visit_M), dtype=bool)
@@ -125,7 +139,6 @@ def _attribute(organic: Deeds, slates: Slates) -> tuple[Bools, Deeds]:
 
     A candidate that was not shown but bought is an outcome too: the visit's control group.
     """
-    visits, length = slates.chosen_NL.shape
     match_MC = slates.item_NC[organic.visit_M] == organic.item_M[:, None]
     column_M = np.where(match_MC.any(axis=1), match_MC.argmax(axis=1), NOWHERE)
     is_candidate_M = column_M != NOWHERE
@@ -136,15 +149,7 @@ def _attribute(organic: Deeds, slates: Slates) -> tuple[Bools, Deeds]:
     first_M = np.zeros(len(key_M), dtype=bool)
     first_M[np.unique(key_M, return_index=True)[1]] = True
     outcome_M = is_candidate_M & first_M & ~shown_M
-    elsewhere = Deeds(
-        organic.visit_M,
-        organic.item_M,
-        organic.action_M,
-        organic.at_us_M,
-        organic.from_slate_M,
-        outcome_M,
-    )
-    return spontaneous_NC, take(elsewhere, ~shown_M)
+    return spontaneous_NC, take(replace(organic, outcome_M=outcome_M), ~shown_M)
 
 
 def _on_slate(
@@ -164,17 +169,16 @@ def _on_slate(
     induced_NL = rng.random((visits, length)) < answers.induced_NC[row_N1, at_NL]
     bought_NL = (spontaneous_NC[row_N1, at_NL] & ~spoilt_NL) | induced_NL
     ignored_NL = examined_NL & ~clicked_NL & ~bought_NL
-    dismissed_NL = ignored_NL & (
-        rng.random((visits, length)) < answers.dismiss_NC[row_N1, at_NL]
-    )
-    late_NL = params.late_share * answers.shown_NC[row_N1, at_NL]
-    late_NL = ~bought_NL & (rng.random((visits, length)) < late_NL)
-    window = params.attribution_days
+    dismissed_NL = ignored_NL & (rng.random((visits, length)) < answers.dismiss_NC[row_N1, at_NL])
+    odds_NL = params.late_share * answers.shown_NC[row_N1, at_NL]
+    late_NL = ~bought_NL & (rng.random((visits, length)) < odds_NL)
+    soon = np.array([0.0, 0.005])
+    window = np.array([0.0, params.attribution_days])
     kinds = (
-        (clicked_NL, CLICK, 0.0, 0.005),
-        (bought_NL, BUY, 0.0, window),
-        (dismissed_NL, DISMISS, 0.0, 0.005),
-        (late_NL, BUY, window, window),
+        (clicked_NL, CLICK, soon),
+        (bought_NL, BUY, window),
+        (dismissed_NL, DISMISS, soon),
+        (late_NL, BUY, window + params.attribution_days),
     )
     return [_shown(market, slates, *kind, rng) for kind in kinds]
 
@@ -184,15 +188,15 @@ def _shown(
     slates: Slates,
     done_NL: Bools,
     action: int,
-    after_days: float,
-    span_days: float,
+    days: Floats,
     rng: np.random.Generator,
 ) -> Deeds:
+    """Date what was done with items shown between two moments after the visit, in days."""
     visit_M, position_M = np.nonzero(done_NL)
     item_M = slates.item_NC[visit_M, slates.chosen_NL[visit_M, position_M]]
-    start_us_M = slates.at_us_N[visit_M] + int(after_days * DAY)
+    start_us_M = slates.at_us_N[visit_M] + int(days[0] * DAY)
     yes_M = np.ones(len(visit_M), dtype=bool)
-    at_us_M = _later(market, start_us_M, item_M, span_days, rng)
+    at_us_M = _later(market, start_us_M, item_M, float(days[1] - days[0]), rng)
     return Deeds(visit_M, item_M, np.full(len(visit_M), action), at_us_M, yes_M, yes_M)
 
 
@@ -203,4 +207,5 @@ def _later(
     left_us_M = np.maximum(market.assets.dead_day_I[item_M] * DAY - start_us_M, 2 * SECOND)
     span_us_M = np.minimum(int(span_days * DAY), left_us_M)
     wait_us_M = (rng.random(len(item_M)) * span_us_M).astype(np.int64)
-    return start_us_M + np.maximum(wait_us_M // SECOND, 1) * SECOND
+    at_us_M: Ints = start_us_M + np.maximum(wait_us_M // SECOND, 1) * SECOND
+    return at_us_M

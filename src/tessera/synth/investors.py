@@ -74,7 +74,7 @@ def draw_investors(params: SynthParams, rng: np.random.Generator) -> Investors:
 
 
 def _tastes(courage_U: Floats, rng: np.random.Generator) -> Floats:
-    """Unit vectors over topics; the bold lean towards risky topics."""
+    """Draw unit vectors over topics; the bold lean towards risky topics."""
     risk_K = np.array([topic.risk for topic in TOPICS])
     logit_UK = 1.6 * rng.normal(size=(len(courage_U), len(TOPICS))) + 0.8 * np.outer(
         courage_U, risk_K

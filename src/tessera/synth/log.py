@@ -39,6 +39,8 @@ class Chunk:
     """Number of its first visit."""
     slates: Slates
     answers: Responses
+    score_NC: Floats
+    """Of the logging policy."""
     deeds: Deeds
     amount_eur_M: Floats
     """NaN where no money moved."""
@@ -82,13 +84,16 @@ def simulate(market: Market, user_N: Ints, at_us_N: Ints, seed: tuple[int, ...])
             yield chunk
 
 
-def _live(market: Market, now: Visits, at_us_N: Ints, first: int, rng: np.random.Generator) -> Chunk:
+def _live(
+    market: Market, now: Visits, at_us_N: Ints, first: int, rng: np.random.Generator
+) -> Chunk:
     params = market.params
     item_NC = _candidates(now, params.candidates, rng)
     intensity_NI = organic_intensity(market, now)
     answers = responses(market, now, intensity_NI, item_NC)
+    score_NC = logging_scores(market, now, item_NC)
     shown = sample_slates(
-        logging_scores(market, now, item_NC),
+        score_NC,
         np.ones(item_NC.shape, dtype=bool),
         logging_policy(market),
         params.slate_size,
@@ -97,7 +102,7 @@ def _live(market: Market, now: Visits, at_us_N: Ints, first: int, rng: np.random
     slates = Slates(now.user_N, at_us_N, item_NC, *shown)
     deeds = draw_deeds(market, slates, answers, intensity_NI, rng)
     deeds, amount_eur_M, units_M = _money(market, now, deeds, rng)
-    return Chunk(first, slates, answers, deeds, amount_eur_M, units_M)
+    return Chunk(first, slates, answers, score_NC, deeds, amount_eur_M, units_M)
 
 
 def _candidates(now: Visits, size: int, rng: np.random.Generator) -> Ints:

@@ -48,7 +48,7 @@ class SynthParams(BaseModel):
     """How much tastes decide; 0 makes every investor alike."""
     confounding: float = Field(1.0, ge=0, le=3)
     """How much popularity and wealth drive both what is shown and what is bought anyway."""
-    effect: float = Field(0.03, ge=0, le=0.5)
+    effect: float = Field(0.025, ge=0, le=0.5)
     """Scale of the effect of being shown an item on buying it."""
     edge_strength: float = Field(1.2, ge=0, le=4)
     """Log-intensity that holding the cause adds to buying the effect."""
@@ -58,9 +58,9 @@ class SynthParams(BaseModel):
     """When a planted effect of holding has faded by half."""
     drift: float = Field(0.3, ge=0, le=1)
     """Share of investors whose taste moves to another one over the log."""
-    organic_rate: float = Field(0.5, ge=0, le=20)
+    organic_rate: float = Field(0.7, ge=0, le=20)
     """Mean purchases per visit that would have happened anyway."""
-    view_rate: float = Field(0.5, ge=0, le=50)
+    view_rate: float = Field(0.4, ge=0, le=50)
     """Mean items looked up per visit."""
     attribution_days: int = Field(7, ge=1, le=60)
     """Purchases up to so long after a visit are its outcomes."""

@@ -1,0 +1,42 @@
+"""Learn from the events before the cut, judge off-policy, publish what the gate lets through.
+
+Tasks and edges are derived from the catalogue, `src/tessera/pipeline/catalogue.py`. A scheduled
+run or a backfill cuts at the end of its data interval; a triggered run cuts where the form says.
+Only what changed runs again. One run at a time: give backfills `--max-active-runs 1`.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from tasks.form import form
+from tasks.publish import publish_bundle
+from tasks.report import report_failure
+from tasks.stage import ROOT, run_step
+from tessera.pipeline.catalogue import ALL_STAGES, upstream
+
+profiles = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
+
+with DAG(
+    "tessera_pipeline",
+    doc_md=__doc__,
+    schedule=os.environ.get("TESSERA_SCHEDULE", "@daily") or None,
+    catchup=False,
+    max_active_runs=1,
+    params=form(profiles, [stage.name for stage in ALL_STAGES]),
+    default_args={
+        "retries": 2,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": 2.0,
+        "on_failure_callback": report_failure,
+    },
+) as dag:
+    snapshot = run_step("snapshot", "Pin the champion, the ledger and the request.")
+    tasks = {stage.name: run_step(stage.name, stage.doc) for stage in ALL_STAGES}
+    for stage in ALL_STAGES:
+        before = [tasks[name] for name in upstream(stage, ALL_STAGES)]
+        (before or snapshot) >> tasks[stage.name]
+    publish_bundle() << [task for task in tasks.values() if not task.downstream_task_ids]

@@ -1,0 +1,138 @@
+"""The tables and files that the stage leaves behind, sorted so that equal runs give equal bytes.
+
+Legend: R requests, C candidates, V items with padding first, U users, K list length.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from ibis import Table
+
+from tessera.contracts.arrow import write_table
+from tessera.contracts.tables import ITEM_VECTORS, LISTS, SCORES, USER_VECTORS
+from tessera.hstu.checkpoint import Place
+from tessera.hstu.fit import World, load_champion
+from tessera.hstu.histories import TEST, VALIDATION, Ints, read_histories
+from tessera.hstu.model import SequenceModel
+from tessera.hstu.params import HstuParams
+from tessera.hstu.scoring import Floats, Lists, encode, item_vectors, score_requests, top_items
+from tessera.hstu.sequences import Windows, last_windows
+from tessera.hstu.world import as_requests, ask, read_requests, request_seconds
+
+
+def write_item_vectors(model: SequenceModel, vocabulary: list[str], path: Path) -> None:
+    """Write the unit vector of every item."""
+    vector_VD = item_vectors(model)[1:]
+    rows = {"item_id": pa.array(vocabulary, pa.string()), "vector": _vectors(vector_VD)}
+    write_table(pa.table(rows), ITEM_VECTORS, path)
+
+
+def write_user_vectors(model: SequenceModel, world: World, users: Table, path: Path) -> None:
+    """Write the state of every user at the end of the known history, sorted by id.
+
+    A user without history has the learnt state of an empty one.
+    """
+    histories = world.histories
+    windows = last_windows(
+        histories.first_U1[:-1],
+        histories.until(VALIDATION),
+        request_seconds(histories, world.split, TEST),
+        model.shape.length,
+    )
+    nowhere = np.zeros(1, np.int64)
+    start_1D = encode(model, histories, Windows(nowhere, nowhere, nowhere))
+    listed = users.select("user_id").distinct().to_pyarrow()["user_id"].to_pylist()
+    unknown = sorted(set(listed) - set(histories.user_id_U))
+    state_UD = [encode(model, histories, windows), np.repeat(start_1D, len(unknown), 0)]
+    ids = pa.array([*histories.user_id_U, *unknown], pa.string())
+    rows = pa.table({"user_id": ids, "vector": _vectors(np.concatenate(state_UD))})
+    write_table(rows.sort_by("user_id"), USER_VECTORS, path)
+
+
+def _vectors(vector_ND: Floats) -> pa.Array:
+    count, width = vector_ND.shape
+    return _as_lists(np.arange(count + 1) * width, vector_ND.ravel())
+
+
+def rank_test_users(model: SequenceModel, world: World, params: HstuParams) -> pa.Table:
+    """Return the top items, alive at the cut, of each test user with a known history."""
+    question = ask(world.histories, world.split, params, TEST)
+    first_Q = world.histories.first_U1[question.user_Q]
+    windows = last_windows(first_Q, question.stop_Q, question.request_Q, model.shape.length)
+    lists = top_items(
+        encode(model, world.histories, windows),
+        item_vectors(model),
+        world.catalogue.alive_V(world.split.cut),
+        question.seen if params.filter_seen else None,
+        params.top,
+    )
+    ids = [world.histories.user_id_U[user] for user in question.user_Q]
+    return _list_rows(model.shape.kind, ids, lists, world.catalogue.vocabulary)
+
+
+def _list_rows(model: str, user_ids: list[str], lists: Lists, vocabulary: list[str]) -> pa.Table:
+    users, k = lists.item_UK.shape
+    is_listed = np.isfinite(lists.score_UK).ravel()
+    user_N = np.repeat(np.arange(users), k)[is_listed]
+    item_N = lists.item_UK.ravel()[is_listed] - 1
+    return pa.table(
+        {
+            "model": pa.repeat(model, len(item_N)),
+            "user_id": pa.array(user_ids, pa.string()).take(pa.array(user_N)),
+            "rank": np.tile(np.arange(1, k + 1), users)[is_listed],
+            "item_id": pa.array(vocabulary, pa.string()).take(pa.array(item_N)),
+            "score": lists.score_UK.ravel()[is_listed].astype(np.float64),
+        }
+    )
+
+
+def write_lists(parts: list[pa.Table], path: Path) -> None:
+    """Write the lists, one model after the other, by user and rank."""
+    write_table(pa.concat_tables(parts), LISTS, path)
+
+
+def write_scores(
+    model: SequenceModel, world: World, events: Table, exposures: Table, champion: Path, path: Path
+) -> int:
+    """Score the candidates of each request after the cut by both models; return the requests.
+
+    The champion's scores are null when the champion is no model.
+    """
+    rows = read_requests(exposures, world.split)
+    candidates = rows["candidate_ids"].combine_chunks()
+    own = as_requests(rows, world.histories, world.catalogue.vocabulary)
+    score_C = score_requests(model, world.histories, own)
+    rival = load_champion(champion)
+    scored = {
+        "request_id": rows["request_id"],
+        "candidate_ids": candidates,
+        "candidate_scores": _as_lists(own.first_R1, score_C),
+        "champion_scores": pa.nulls(len(rows), pa.list_(pa.float64())),
+    }
+    if rival:
+        other, vocabulary = rival
+        tied_sets = other.shape.tied_sets
+        histories = read_histories(events, world.split, vocabulary, tied_sets=tied_sets)
+        score_C = score_requests(other, histories, as_requests(rows, histories, vocabulary))
+        scored["champion_scores"] = _as_lists(own.first_R1, score_C)
+    write_table(pa.table(scored), SCORES, path)
+    return len(rows)
+
+
+def _as_lists(first_R1: Ints, value_C: Floats) -> pa.Array:
+    return pa.ListArray.from_arrays(first_R1.astype(np.int32), value_C.astype(np.float64))
+
+
+def write_training(place: Place, model: str, folder: Path) -> None:
+    """Write loss and validation nDCG@10 by epoch, one CSV a model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ndcgs = [f"{value:.6f}" for value in place.ndcgs] or [""] * len(place.losses)
+    rows = [
+        f"{epoch},{loss:.6f},{ndcg}"
+        for epoch, (loss, ndcg) in enumerate(zip(place.losses, ndcgs, strict=True), start=1)
+    ]
+    text = "\n".join(["epoch,loss,validation_ndcg_at_10", *rows])
+    (folder / f"{model}.csv").write_text(text + "\n")

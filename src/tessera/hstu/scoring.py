@@ -1,0 +1,158 @@
+"""What the trained model says: vectors, lists as of the cut, and scores of logged candidates.
+
+A score is the bare cosine of the user's state and the item, neither divided by the temperature
+nor calibrated: -1 to 1, higher is better.
+
+Legend: E events, U users, W windows, R requests, C candidates, V items with padding first, D width,
+K list length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from tessera.contracts.progress import progress_bar
+from tessera.hstu.histories import Bools, Histories, Ints
+from tessera.hstu.model import PADDING, SequenceModel, states_at
+from tessera.hstu.sequences import Batcher, Windows, by_length
+
+Floats = NDArray[np.float32]
+_ENCODE_BATCH = 256
+_RANK_BATCH = 1024
+UNKNOWN_SCORE = -1.0
+"""Score of a candidate that the model has no row for: the least a cosine can be."""
+
+
+def item_vectors(model: SequenceModel) -> Floats:
+    """Return unit item_VD; row 0 is padding."""
+    with torch.inference_mode():
+        vectors: Floats = functional.normalize(model.items(), dim=-1).numpy()
+    return vectors
+
+
+def encode(model: SequenceModel, histories: Histories, windows: Windows) -> Floats:
+    """Return unit state_WD: the state at the end of each window, asked for at its request."""
+    batcher = Batcher(histories)
+    state_WD = np.empty((len(windows), model.shape.width), np.float32)
+    batches = list(by_length(windows, _ENCODE_BATCH))
+    with torch.inference_mode(), progress_bar("encode histories", len(batches)) as bar:
+        item_VD = model.items()
+        for rows in batches:
+            batch = batcher.batch(windows.take(rows))
+            real_BL = batch.item_BL != PADDING
+            last_B = batch.group_BL.masked_fill(~real_BL, -1).amax(1)
+            state_BLD = model(batch, item_VD)
+            state_BD = states_at(model, state_BLD, torch.arange(len(rows)), last_B)
+            state_WD[rows] = functional.normalize(state_BD, dim=-1).numpy()
+            bar.advance()
+    return state_WD
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """The best items of each user; -inf where fewer are left."""
+
+    item_UK: Ints
+    score_UK: Floats
+
+
+def top_items(
+    state_UD: Floats, item_VD: Floats, allowed_V: Bools, seen: tuple[Ints, Ints] | None, top: int
+) -> Lists:
+    """Rank the allowed items for each user.
+
+    Parameters
+    ----------
+    state_UD, item_VD
+        Unit vectors.
+    allowed_V
+        Items that may be listed; padding must not be.
+    seen
+        Pairs (user, item) to leave out, sorted by user.
+    top
+        Length of a list.
+    """
+    item = torch.from_numpy(item_VD)
+    forbidden = torch.from_numpy(~allowed_V)
+    top = min(top, len(item_VD))
+    parts = []
+    for start in range(0, len(state_UD), _RANK_BATCH):
+        score = torch.from_numpy(state_UD[start : start + _RANK_BATCH]) @ item.T
+        score.masked_fill_(forbidden, -torch.inf)
+        if seen is not None:
+            first, stop = np.searchsorted(seen[0], [start, start + len(score)])
+            score[seen[0][first:stop] - start, seen[1][first:stop]] = -torch.inf
+        parts.append(score.topk(top, dim=1))
+    return Lists(
+        np.concatenate([part.indices.numpy() for part in parts] or [np.empty((0, top), np.int64)]),
+        np.concatenate([part.values.numpy() for part in parts] or [np.empty((0, top), np.float32)]),
+    )
+
+
+def ndcg(lists: Lists, relevant_UV: tuple[Ints, Ints], items: int) -> float:
+    """Return mean nDCG of the lists over the users with something relevant; 0 without any.
+
+    `relevant_UV` holds distinct pairs (row of the lists, item).
+    """
+    user_N, item_N = relevant_UV
+    users, k = lists.item_UK.shape
+    if not len(user_N):
+        return 0.0
+    listed_UK = np.where(np.isfinite(lists.score_UK), lists.item_UK, PADDING)
+    key_UK = np.arange(users)[:, None] * items + listed_UK
+    hit_UK = np.isin(key_UK, user_N * items + item_N)
+    gain_K = 1.0 / np.log2(np.arange(2, k + 2))
+    ideal_K = np.concatenate([[0.0], np.cumsum(gain_K)])
+    relevant_U = np.bincount(user_N, minlength=users)
+    has_U = relevant_U > 0
+    ideal_U = ideal_K[np.minimum(relevant_U[has_U], k)]
+    return float(np.mean((hit_UK[has_U] @ gain_K) / ideal_U))
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Logged requests and the candidates of each, one after the other."""
+
+    user_R: Ints
+    """Index of the user in the histories; -1 if unknown there."""
+    moment_R: Ints
+    """Microseconds since 1970."""
+    first_R1: Ints
+    """Candidates of request r are `first_R1[r] : first_R1[r + 1]`."""
+    item_C: Ints
+    """Row of the candidate in the item table; 0 if unknown to the model."""
+
+
+def windows_before(histories: Histories, user_R: Ints, moment_R: Ints, length: int) -> Windows:
+    """Return each request's most recent events, all strictly before it."""
+    user = np.concatenate([histories.user_E, user_R])
+    moment = np.concatenate([histories.moment_E, moment_R])
+    is_event = np.arange(len(user)) < len(histories.item_E)
+    order = np.lexsort((is_event, moment, user))
+    before = np.cumsum(is_event[order])
+    stop_R = np.empty(len(user), np.int64)
+    stop_R[order] = before
+    stop_R = stop_R[len(histories.item_E) :]
+    first_R = np.where(user_R < 0, stop_R, histories.first_U1[user_R])
+    return Windows(np.maximum(first_R, stop_R - length), stop_R, moment_R // 1_000_000)
+
+
+def score_requests(model: SequenceModel, histories: Histories, requests: Requests) -> Floats:
+    """Return score_C of each candidate from the user's history strictly before the request."""
+    length = model.shape.length
+    windows = windows_before(histories, requests.user_R, requests.moment_R, length)
+    state_RD = encode(model, histories, windows)
+    item_VD = item_vectors(model)
+    request_C = np.repeat(np.arange(len(requests.user_R)), np.diff(requests.first_R1))
+    score_C = np.empty(len(request_C), np.float32)
+    for start in range(0, len(request_C), 1 << 18):
+        part = slice(start, start + (1 << 18))
+        score_C[part] = np.einsum(
+            "cd,cd->c", state_RD[request_C[part]], item_VD[requests.item_C[part]]
+        )
+    return np.where(requests.item_C == PADDING, np.float32(UNKNOWN_SCORE), score_C)

@@ -1,0 +1,74 @@
+"""The door of the sequence model: train it, publish its vectors, rank, and score the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ibis
+import pyarrow as pa
+import torch
+
+from tessera.contracts.split import load_split
+from tessera.hstu.fit import World, fit, threads
+from tessera.hstu.histories import read_histories
+from tessera.hstu.model import save_model
+from tessera.hstu.outputs import (
+    rank_test_users,
+    write_item_vectors,
+    write_lists,
+    write_scores,
+    write_training,
+    write_user_vectors,
+)
+from tessera.hstu.params import HstuParams
+from tessera.hstu.world import read_catalogue, read_codes
+
+
+def run(
+    *,
+    events: ibis.Table,
+    items: ibis.Table,
+    users: ibis.Table,
+    exposures: ibis.Table,
+    codes: ibis.Table,
+    split: Path,
+    champion: Path,
+    model: Path,
+    item_vectors: Path,
+    user_vectors: Path,
+    lists: Path,
+    scores: Path,
+    training: Path,
+    scratch: Path | None,
+    params: HstuParams,
+) -> dict[str, float]:
+    """Train HSTU (and SASRec beside it); `scratch` keeps checkpoints when a run is killed."""
+    with threads(params.threads):
+        world = _world(events, items, codes, split, params)
+        parts: list[pa.Table] = []
+        metrics: dict[str, float] = {}
+        for kind in ("hstu", "sasrec") if params.sasrec else ("hstu",):
+            trained = fit(kind, world, params, scratch)
+            parts.append(rank_test_users(trained.model, world, params))
+            write_training(trained.place, kind, training)
+            metrics |= {f"{kind}_{name}": value for name, value in trained.figures().items()}
+            if kind == "hstu":
+                own = trained.model
+        save_model(own, world.catalogue.vocabulary, model)
+        write_item_vectors(own, world.catalogue.vocabulary, item_vectors)
+        write_user_vectors(own, world, users, user_vectors)
+        write_lists(parts, lists)
+        requests = write_scores(own, world, events, exposures, champion, scores)
+    return {**metrics, "requests_scored": float(requests)}
+
+
+def _world(
+    events: ibis.Table, items: ibis.Table, codes: ibis.Table, split: Path, params: HstuParams
+) -> World:
+    periods = load_split(split)
+    catalogue = read_catalogue(items)
+    codes_VC = read_codes(codes, catalogue.vocabulary)
+    if not params.use_codes:
+        codes_VC = torch.empty(len(codes_VC), 0, dtype=torch.long)
+    histories = read_histories(events, periods, catalogue.vocabulary, tied_sets=params.tied_sets)
+    return World(periods, catalogue, codes_VC, histories)

@@ -1,0 +1,162 @@
+"""The tables of a run as arrays, and what follows from the split: who learns, who is asked when.
+
+Legend: E events, U users, V items with padding first, C code levels, R requests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from ibis import Table
+from torch import Tensor
+
+from tessera.contracts.split import Split
+from tessera.contracts.tables import ACTIONS
+from tessera.hstu.histories import TRAIN, VALIDATION, Bools, Histories, Ints
+from tessera.hstu.params import HstuParams
+from tessera.hstu.scoring import Requests
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The items of a run; row r + 1 of every item array is `vocabulary[r]`."""
+
+    vocabulary: list[str]
+    from_V: Ints
+    """First microsecond the item could be bought."""
+    to_V: Ints
+    """Microsecond from which it no longer could; padding never could."""
+
+    def alive_V(self, at: datetime) -> Bools:
+        """Return which items can be bought at this time."""
+        moment = _moment(at)
+        return (self.from_V <= moment) & (self.to_V > moment)
+
+
+def _moment(at: datetime) -> int:
+    return int(pa.scalar(at, pa.timestamp("us", tz="UTC")).cast(pa.int64()).as_py())
+
+
+def read_catalogue(items: Table) -> Catalogue:
+    """Read ids and lifetimes, sorted by id; no date means no end."""
+    rows = items.select("item_id", "valid_from", "valid_to").to_pyarrow().sort_by("item_id")
+    bounds = np.iinfo(np.int64)
+
+    def moments(name: str, missing: int, padding: int) -> Ints:
+        moment = rows[name].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+        return np.concatenate([[padding], pc.fill_null(moment, missing).to_numpy()])
+
+    return Catalogue(
+        rows["item_id"].to_pylist(),
+        moments("valid_from", bounds.min, bounds.max),
+        moments("valid_to", bounds.max, bounds.min),
+    )
+
+
+def read_codes(codes: Table, vocabulary: list[str]) -> Tensor:
+    """Return codes_VC, 0 where an item has no code; the collision suffix says nothing and goes."""
+    rows = codes.select("item_id", "code").to_pyarrow()
+    place = pc.index_in(rows["item_id"], pa.array(vocabulary, pa.string()))
+    rows, place = rows.filter(pc.is_valid(place)), pc.drop_null(place).to_numpy()
+    levels = min((len(code) for code in rows["code"].to_pylist()), default=1) - 1
+    codes_VC = np.zeros((len(vocabulary) + 1, levels), np.int64)
+    for code, row in zip(rows["code"].to_pylist(), place, strict=True):
+        codes_VC[row + 1] = np.asarray(code[:levels]) + 1
+    return torch.from_numpy(codes_VC)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Users to rank for: their history ends at `stop`, they are asked at `request`."""
+
+    user_Q: Ints
+    stop_Q: Ints
+    request_Q: Ints
+    """Seconds since 1970."""
+    seen: tuple[Ints, Ints]
+    """Pairs (row, item) acquired before, sorted by row."""
+    relevant: tuple[Ints, Ints]
+    """Distinct pairs (row, item) acquired in the asked period and not before."""
+
+
+def ask(histories: Histories, split: Split, params: HstuParams, period: int) -> Question:
+    """Pose the question of the validation or test period to its users with a history."""
+    stop_U = histories.until(period - 1)
+    first_U, user_E = histories.first_U1[:-1], histories.user_E
+    asked_U = np.zeros(len(stop_U), bool)
+    asked_U[user_E[histories.phase_E == period]] = True
+    user_Q = np.flatnonzero(asked_U & (stop_U > first_U))
+    row_U = np.full(len(stop_U), -1)
+    row_U[user_Q] = np.arange(len(user_Q))
+    acquired_E = np.isin(histories.action_E, action_codes(params.acquired)) & (row_U[user_E] >= 0)
+    size = max(1, int(histories.item_E.max(initial=0)) + 1)
+
+    def pairs(chosen_E: Bools) -> Ints:
+        return np.unique(row_U[user_E[chosen_E]] * size + histories.item_E[chosen_E])
+
+    seen = pairs(acquired_E & (histories.phase_E < period))
+    relevant = pairs(acquired_E & (histories.phase_E == period))
+    if params.filter_seen:
+        relevant = np.setdiff1d(relevant, seen, assume_unique=True)
+    request_U = request_seconds(histories, split, period)
+    return Question(
+        user_Q,
+        stop_U[user_Q],
+        request_U[user_Q],
+        (seen // size, seen % size),
+        (relevant // size, relevant % size),
+    )
+
+
+def request_seconds(histories: Histories, split: Split, period: int) -> Ints:
+    """Return when each user is asked: at the period's start, or (leave last out) at its event."""
+    stop_U = histories.until(period - 1)
+    if split.protocol == "time":
+        at = split.validation_from if period == VALIDATION else split.cut
+        return np.full(len(stop_U), _moment(at) // 1_000_000)
+    last_U = np.minimum(stop_U, histories.first_U1[1:] - 1)
+    return histories.second_E[last_U]
+
+
+def action_codes(actions: tuple[str, ...]) -> Ints:
+    """Return the rows of these actions in the action table."""
+    return np.asarray([ACTIONS.index(action) for action in actions])
+
+
+def read_requests(exposures: Table, split: Split) -> pa.Table:
+    """Read the requests after the cut, one row each, sorted by request."""
+    top = exposures.filter((exposures.event_ts > split.cut) & (exposures.position == 1))
+    return (
+        top.select("request_id", "user_id", "event_ts", "candidate_ids")
+        .to_pyarrow()
+        .sort_by("request_id")
+    )
+
+
+def as_requests(rows: pa.Table, histories: Histories, vocabulary: list[str]) -> Requests:
+    """Translate logged requests into the rows of a model."""
+    candidates = rows["candidate_ids"].combine_chunks()
+    users = pa.array(histories.user_id_U, pa.string())
+    names = pa.array(vocabulary, pa.string())
+    return Requests(
+        user_R=_rows(rows["user_id"], users),
+        moment_R=rows["event_ts"].cast(pa.int64()).to_numpy(),
+        first_R1=np.concatenate([[0], np.cumsum(pc.list_value_length(candidates).to_numpy())]),
+        item_C=_rows(pc.list_flatten(candidates), names) + 1,
+    )
+
+
+def _rows(column: pa.ChunkedArray | pa.Array, values: pa.Array) -> Ints:
+    found = pc.fill_null(pc.index_in(column, values), -1)
+    rows: Ints = np.asarray(found).astype(np.int64)
+    return rows
+
+
+def learn_until(histories: Histories, *, refit: bool) -> Ints:
+    """Return where each user's lessons end: before validation, or with it."""
+    return histories.until(VALIDATION if refit else TRAIN)

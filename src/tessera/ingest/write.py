@@ -1,0 +1,170 @@
+"""Both halves of every table reach the disk, sorted, and nothing is lost between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tessera.contracts.arrow import schema, write_table
+from tessera.contracts.errors import BadInput, InvalidTable
+from tessera.contracts.tables import QUARANTINE, TABLES
+from tessera.ingest.draft import Draft
+from tessera.ingest.engine import FILE, ROW, Engine
+from tessera.ingest.raw import Rejected
+from tessera.ingest.sift import REASON, Sifted, sift
+
+_BATCH = 250_000
+_REFER_TO_ITEMS = ("events", "exposures")
+_TIME_FIRST = {"events": ["event_ts", "event_id"]}
+"""Events lie in order of time; other tables in order of their key."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    table: str
+    rows: ir.Table
+    rejected: tuple[Rejected, ...]
+
+
+@dataclass(slots=True)
+class Quarantine:
+    """Collects what each table set aside; written when the block ends well."""
+
+    path: Path
+    engine: Engine
+    parts: list[_Part] = field(default_factory=list)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._write()
+
+    def add(self, name: str, draft: Draft, sifted: Sifted, good: int) -> None:
+        """Note the bad half of a table."""
+        self.counts[name] = {
+            "in": sifted.rows + len(draft.rejected),
+            "good": good,
+            "quarantined": 0,
+        }
+        rows = sifted.bad.order_by([FILE, ROW, REASON])
+        self.parts.append(_Part(name, rows, draft.rejected))
+
+    def metrics(self) -> dict[str, float]:
+        """Count rows in, good and quarantined of every table."""
+        flat = {
+            f"{name}_{what}": float(count)
+            for name, counts in self.counts.items()
+            for what, count in counts.items()
+        }
+        for what in ("in", "good", "quarantined"):
+            flat[f"rows_{what}"] = float(sum(counts[what] for counts in self.counts.values()))
+        return flat
+
+    def _write(self) -> None:
+        reader = pa.RecordBatchReader.from_batches(schema(QUARANTINE), self._batches())
+        write_table(reader, QUARANTINE, self.path)
+        for name, counts in self.counts.items():
+            if counts["in"] != counts["good"] + counts["quarantined"]:
+                raise InvalidTable(
+                    f"{name}: {counts['in']} rows in, but {counts['good']} good and "
+                    f"{counts['quarantined']} quarantined: report this as a fault of ingest"
+                )
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        for part in self.parts:
+            for rows in _rejected_rows(part), *_bad_rows(part, self.engine):
+                if rows:
+                    self.counts[part.table]["quarantined"] += len(rows)
+                    yield pa.RecordBatch.from_pylist(rows, schema(QUARANTINE))
+
+
+def _rejected_rows(part: _Part) -> list[dict[str, Any]]:
+    return [
+        {
+            "table": part.table,
+            "source_file": line.source_file,
+            "source_row": line.source_row,
+            "reason": line.reason,
+            "row": json.dumps(line.row, ensure_ascii=False),
+        }
+        for line in part.rejected
+    ]
+
+
+def _bad_rows(part: _Part, engine: Engine) -> Iterator[list[dict[str, Any]]]:
+    with engine.batches(part.rows) as batches:
+        for batch in batches:
+            yield [_set_aside(part.table, row) for row in batch.to_pylist()]
+
+
+def _set_aside(table: str, row: dict[str, Any]) -> dict[str, Any]:
+    place = {name: row.pop(name) for name in (FILE, ROW, REASON)}
+    given = {name: value for name, value in row.items() if value is not None}
+    return {"table": table, **place, "row": json.dumps(given, default=_text, ensure_ascii=False)}
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def write_good(
+    name: str, draft: Draft | None, path: Path, engine: Engine, quarantine: Quarantine
+) -> None:
+    """Sift a draft and write its good half; a source without this table writes an empty one.
+
+    Raises
+    ------
+    BadInput
+        If a table that must have rows is left with too few.
+    """
+    table = TABLES[name]
+    if draft is None:
+        write_table(schema(table).empty_table(), table, path)
+        return
+    items = None
+    if name in _REFER_TO_ITEMS:
+        items = engine.read(path.parent / "items.parquet", "items")
+    sifted = sift(table, draft, engine, items)
+    ordered = sifted.good.order_by(_TIME_FIRST.get(name, list(table.key)))
+    with engine.batches(ordered) as batches:
+        write_table(_even(batches), table, path)
+    good = pq.read_metadata(path).num_rows
+    if good < table.min_rows:
+        raise BadInput(f"{name}: no good row among {sifted.rows}: {_commonest(sifted)}")
+    quarantine.add(name, draft, sifted, good)
+
+
+def _even(batches: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    """Cut batches to one size, since an engine's sizes depend on its threads."""
+
+    def cut() -> Iterator[pa.RecordBatch]:
+        waiting = batches.schema.empty_table()
+        for batch in batches:
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
+            while waiting.num_rows >= _BATCH:
+                yield from waiting.slice(0, _BATCH).combine_chunks().to_batches()
+                waiting = waiting.slice(_BATCH)
+        yield from waiting.combine_chunks().to_batches()
+
+    return pa.RecordBatchReader.from_batches(batches.schema, cut())
+
+
+def _commonest(sifted: Sifted) -> str:
+    reasons = sifted.bad.group_by(REASON).agg(rows=sifted.bad.count())
+    first = reasons.order_by([reasons.rows.desc(), reasons[REASON]]).limit(1)
+    found = first.to_pyarrow().to_pylist()
+    return f"most often `{found[0][REASON]}`; mend the source" if found else "the file holds none"

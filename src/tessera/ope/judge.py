@@ -1,0 +1,270 @@
+"""From two policies on one log to the document that opens or shuts the gate.
+
+Shapes: N requests, L positions, C candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from tessera.ope import checks
+from tessera.ope.bounds import clustered_normal, confidence_sequence
+from tessera.ope.estimators import (
+    cascade_dm,
+    cascade_dr,
+    cascade_switch_dr,
+    effective_size,
+    rips,
+    snrips_influence,
+)
+from tessera.ope.exposures import NOBODY, Floats, Requests
+from tessera.ope.params import OpeParams
+from tessera.ope.replay import Case, Replay, excess, fingerprint, score_floor, slate_log
+from tessera.ope.verdict import DECISIONS, Check, Evidence, decide
+
+FORMAT = 1
+"""Version of verdict.json."""
+METRIC = "clicked or bought items per request"
+AGREEING = ("snrips", "dr", "switch_dr")
+"""Estimators that must agree in sign before anything is promoted."""
+KEYS = (
+    "decision",
+    "reason",
+    "champion",
+    "cut",
+    "primary",
+    "estimates",
+    "sequence",
+    "prechecks",
+    "guardrails",
+    "weights",
+    "controls",
+    "n_requests",
+    "n_users",
+    "counts",
+    "inputs",
+    "params",
+)
+"""Keys of verdict.json after `version`."""
+_PATH_POINTS = 40
+_SIGNIFICANT = 10
+
+Document = dict[str, Any]
+
+
+def judge(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
+    """Estimate, check, bound and decide.
+
+    Parameters
+    ----------
+    case : Case
+        The two policies on the log.
+    guess_NLC : array
+        Reward model in [0, 1], from before the cut.
+    params : OpeParams
+        Thresholds and error rates.
+
+    Returns
+    -------
+    dict
+        Sections of verdict.json.
+    """
+    lifts = _lifts(case, guess_NLC, params)
+    lift = {name: clustered_normal(d_N, case.log.user_N, params.alpha)
+            for name, d_N in lifts.items()}  # fmt: skip
+    lower_N, upper_N = sequences(case, guess_NLC, params)
+    lower, upper = float(lower_N[-1]), float(upper_N[-1])
+    if params.bound == "normal":
+        lower, upper = lift["dr"].lower, lift["dr"].upper
+    prechecks = _prechecks(case, params)
+    rails = checks.guardrails(case.log, case.candidate, case.champion, case.allowed_NC, params)
+    signs = [lift[name].mean for name in AGREEING]
+    decision, reason = decide(Evidence(prechecks, rails, lower, upper, signs, params.margin))
+    values = _values(case, guess_NLC, params)
+    primary = {"metric": METRIC, "bound": params.bound, "alpha": params.alpha,
+               "margin": params.margin, "lift": lift["dr"].mean, "lower": lower, "upper": upper,
+               "relative_lift": _ratio(lift["dr"].mean, values["champion"]["mean"])}  # fmt: skip
+    return {
+        "decision": decision,
+        "reason": reason,
+        "champion": case.champion_is,
+        "primary": primary,
+        "estimates": {**values, "lift": {name: asdict(found) for name, found in lift.items()}},
+        "sequence": _path(lower_N, upper_N),
+        "prechecks": [_row(check) for check in prechecks],
+        "guardrails": [_row(check) for check in rails],
+        "weights": _weights(case.candidate),
+        "controls": controls(case, guess_NLC, params),
+        "n_requests": len(case.log),
+        "n_users": len(np.unique(case.log.user_N)),
+        "inputs": _inputs(case),
+    }
+
+
+def document(found: Document) -> Document:
+    """Lay a verdict out in its order; what was not found is null, so no reader misses a key."""
+    return {"version": FORMAT, **{key: _rounded(found.get(key)) for key in KEYS}}
+
+
+def metrics(written: Document) -> dict[str, float]:
+    """Flatten what is worth following from run to run."""
+    flat = {f"is_{name.lower()}": float(written["decision"] == name) for name in DECISIONS}
+    if written["primary"] is not None:
+        flat |= {name: written["primary"][name] for name in ("lift", "lower", "upper")}
+        flat |= {name: written["weights"][name] for name in ("ess", "mean", "max")}
+        flat["requests"] = float(written["n_requests"])
+    return flat
+
+
+def _prechecks(case: Case, params: OpeParams) -> list[Check]:
+    unscored = Check("unscored_requests", case.unscored, 0, case.unscored == 0,
+                     "the candidate did not score them")  # fmt: skip
+    policies = [case.candidate, case.champion]
+    return [
+        unscored,
+        *checks.log_checks(case.log),
+        *checks.overlap_checks(case.log, policies, params),
+    ]
+
+
+def _inputs(case: Case) -> Document:
+    log = case.log
+    return {
+        "exposures": fingerprint(log.event_us_N, log.candidate_NC, log.chosen_NL, log.served_NLC),
+        "outcomes": fingerprint(log.reward_NL, log.dismissed_NL),
+        "scores": case.score_hash,
+    }
+
+
+def sequences(case: Case, guess_NLC: Floats, params: OpeParams) -> tuple[Floats, Floats]:
+    """Anytime-valid lower and upper bound of the lift after each request.
+
+    The upper bound is the lower bound of how much better the champion is: no weight is cut.
+    """
+    floor = score_floor(case.log.chosen_NL.shape[1], params.cap)
+    gain_N = excess(case.log, case.candidate, case.champion, guess_NLC, params.cap)
+    loss_N = excess(case.log, case.champion, case.candidate, guess_NLC, params.cap)
+    if not gain_N.any():
+        return np.minimum(gain_N, 0.0), np.maximum(gain_N, 0.0)
+    return (
+        confidence_sequence(gain_N, floor, params.alpha),
+        -confidence_sequence(loss_N, floor, params.alpha),
+    )
+
+
+def controls(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
+    """Negative controls: nothing to find, so nothing may be found."""
+    rng = np.random.default_rng(params.seed)
+    log = case.log
+    same_N = excess(log, case.candidate, case.candidate, guess_NLC, params.cap)
+    gain_N = excess(log, case.candidate, case.champion, guess_NLC, params.cap)
+    floor = score_floor(log.chosen_NL.shape[1], params.cap)
+    gap_NL = case.candidate.weight_NL - case.champion.weight_NL
+    filled_NL = log.chosen_NL != NOBODY
+    promoted = 0
+    for _ in range(params.permutations):
+        reward_NL = log.reward_NL[rng.permutation(len(log))] * filled_NL
+        permuted_N = gain_N + (gap_NL * (reward_NL - log.reward_NL)).sum(axis=1)
+        promoted += bool(confidence_sequence(permuted_N, floor, params.alpha)[-1] > 0)
+    return {
+        "same_policy_lift": float(np.abs(same_N).max()),
+        "permuted_rewards": {"tried": params.permutations, "promoted": promoted},
+        "a_a_replay": _a_a(log, params, rng),
+    }
+
+
+def _a_a(log: Requests, params: OpeParams, rng: np.random.Generator) -> Document:
+    """Compare two random halves of the investors under the policy that served both."""
+    value_N = log.reward_NL.sum(axis=1)
+    half_N = rng.random(len(log.user_ids))[log.user_N] < 0.5
+    if half_N.all() or not half_N.any():
+        return {"difference": 0.0, "stderr": 0.0}
+    parts = [
+        clustered_normal(value_N[part_N], log.user_N[part_N], params.alpha)
+        for part_N in (half_N, ~half_N)
+    ]
+    return {
+        "difference": parts[0].mean - parts[1].mean,
+        "stderr": float(np.hypot(parts[0].stderr, parts[1].stderr)),
+    }
+
+
+def _lifts(case: Case, guess_NLC: Floats, params: OpeParams) -> dict[str, Floats]:
+    """Paired differences, candidate minus champion, of every estimator."""
+    zero_NLC = np.zeros(guess_NLC.shape)
+    seen = [
+        slate_log(case.log, policy, case.log.reward_NL, guess_NLC)
+        for policy in (case.candidate, case.champion)
+    ]
+    plain = [
+        slate_log(case.log, policy, case.log.reward_NL, zero_NLC)
+        for policy in (case.candidate, case.champion)
+    ]
+    return {
+        "rips": rips(plain[0]) - rips(plain[1]),
+        "snrips": snrips_influence(plain[0]) - snrips_influence(plain[1]),
+        "dm": cascade_dm(seen[0]) - cascade_dm(seen[1]),
+        "dr": cascade_dr(seen[0]) - cascade_dr(seen[1]),
+        "switch_dr": cascade_switch_dr(seen[0], params.ceiling)
+        - cascade_switch_dr(seen[1], params.ceiling),
+    }
+
+
+def _values(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
+    """Value of each policy by DR."""
+    log = case.log
+    values = {}
+    for name, policy in (("candidate", case.candidate), ("champion", case.champion)):
+        value_N = cascade_dr(slate_log(log, policy, log.reward_NL, guess_NLC))
+        values[name] = asdict(clustered_normal(value_N, log.user_N, params.alpha))
+    return values
+
+
+def _row(check: Check) -> Document:
+    return {
+        "name": check.name,
+        "value": float(check.value),
+        "threshold": float(check.threshold),
+        "ok": bool(check.ok),
+    }
+
+
+def _weights(policy: Replay) -> Document:
+    weight_N = policy.weight_NL[:, -1]
+    edges = [0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, np.inf]
+    return {
+        "mean": float(weight_N.mean()),
+        "max": float(weight_N.max()),
+        "ess": effective_size(weight_N),
+        "ess_share": effective_size(weight_N) / len(weight_N),
+        "histogram": {
+            "upper_edges": [*edges[1:-1], None],
+            "requests": np.histogram(weight_N, edges)[0].tolist(),
+        },
+    }
+
+
+def _path(lower_N: Floats, upper_N: Floats) -> Document:
+    """Thin the sequences for a picture."""
+    at = np.unique(np.linspace(0, len(lower_N) - 1, _PATH_POINTS).astype(int))
+    return {
+        "requests": (at + 1).tolist(),
+        "lower": lower_N[at].tolist(),
+        "upper": upper_N[at].tolist(),
+    }
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def _rounded(value: Any) -> Any:
+    """Keep ten significant digits, so that the document is readable and stable."""
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return float(f"{value:.{_SIGNIFICANT}g}") if isinstance(value, float) else value

@@ -1,0 +1,54 @@
+"""The door of ope: what the candidate would have earned, and whether that is enough to promote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ibis import Table
+
+from tessera.contracts.split import load_split
+from tessera.ope import exposures as served
+from tessera.ope.judge import Document, document, judge, metrics
+from tessera.ope.params import OpeParams
+from tessera.ope.people import read_items, read_users
+from tessera.ope.replay import build_case
+from tessera.ope.reward_model import guess, read_shown
+
+
+def run(
+    *,
+    exposures: Table,
+    outcomes: Table,
+    scores: Table,
+    items: Table,
+    users: Table,
+    split: Path,
+    verdict: Path,
+    params: OpeParams,
+) -> dict[str, float]:
+    """Judge the candidate on the requests after the cut and write the verdict."""
+    cut = load_split(split).cut
+    shelf, people = read_items(items), read_users(users)
+    seen = served.attributed(exposures, outcomes, params.window_hours)
+    log = served.requests(seen.filter(seen.event_ts > cut), shelf.item_ids)
+    found: Document = {}
+    if len(log) > 0:
+        past = read_shown(seen.filter(seen.event_ts <= cut), people, shelf)
+        scored = served.aligned_scores(scores, log, shelf.item_ids)
+        case = build_case(log, scored, (shelf, people), params)
+        found = judge(case, guess(past, log, people, shelf, params), params)
+        outside = served.outcome_counts(exposures, outcomes, params.window_hours)
+        found["counts"] = {**log.counts, **outside}
+    else:
+        found = {"decision": "INVALID", "reason": _nothing(exposures), "n_requests": 0}
+    written = document({**found, "cut": cut.isoformat(), "params": params.model_dump(mode="json")})
+    verdict.write_text(json.dumps(written, indent=2) + "\n")
+    return metrics(written)
+
+
+def _nothing(exposures: Table) -> str:
+    """Say why there is nothing to judge by."""
+    if exposures.limit(1).to_pyarrow().num_rows == 0:
+        return "no exposures: this source never logged what it showed, so nothing can be judged"
+    return "no exposures after the cut: move the cut back, or wait until the policy has served"

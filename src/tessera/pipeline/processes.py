@@ -1,0 +1,113 @@
+"""Start servers and stop them with everything they started, so that nothing is left behind."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+_GRACE_S = 10.0
+_LAST_S = 3.0
+
+
+def command(name: str) -> str:
+    """Path of a command that is installed beside this Python."""
+    return str(Path(sys.executable).parent / name)
+
+
+def start(
+    words: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path
+) -> subprocess.Popen[bytes]:
+    """Start a server in its own process group, its output in a log file.
+
+    Ctrl-C in the terminal then reaches this process alone, which stops the servers in order.
+    """
+    with log.open("ab") as stream:
+        return subprocess.Popen(
+            words,
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def stop(servers: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask servers and all their descendants to end, and end by force what does not in time."""
+    family = list(_family(servers))
+    for process in family:
+        with _gone_is_fine():
+            process.terminate()
+    _, alive = psutil.wait_procs(family, timeout=_GRACE_S)
+    late = {*alive, *(child for process in alive for child in _children(process))}
+    for process in late:
+        with _gone_is_fine():
+            process.kill()
+    psutil.wait_procs(list(late), timeout=_LAST_S)
+    for server in servers:
+        server.wait()
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def stopped_like_ctrl_c() -> Iterator[None]:
+    """Let a plain kill or a closed terminal stop the block as Ctrl-C does."""
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let no second Ctrl-C break the block, which is short."""
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _family(servers: Sequence[subprocess.Popen[bytes]]) -> Iterator[psutil.Process]:
+    for server in servers:
+        with _gone_is_fine():
+            process = psutil.Process(server.pid)
+            yield process
+            yield from _children(process)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    with _gone_is_fine():
+        return list(process.children(recursive=True))
+    return []
+
+
+@contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    try:
+        yield
+    except psutil.NoSuchProcess:
+        return

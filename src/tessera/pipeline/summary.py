@@ -1,0 +1,196 @@
+"""What a person reads at the end of a run: rows, graph, codes, ranking, verdict, three lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from tessera.contracts.errors import BadInput
+from tessera.pipeline import files, registry
+from tessera.pipeline.paths import Home
+from tessera.serve.recommend import recommend
+
+_COLOURS = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red", "INVALID": "magenta"}
+_SHOWN = ("hr_10", "ndcg_10", "recall_50", "coverage_10", "roi_10")
+_WIDTH = 100
+_INVESTORS = 3
+_ITEMS = 3
+
+
+def show(place: Home, done: registry.Published, console: Console | None = None) -> None:
+    """Print the summary of a profile whose pipeline is up to date."""
+    out = console or Console(width=_WIDTH)
+    out.rule(f"[bold]Tessera: {place.profile}")
+    _facts(place, out)
+    out.print(_ranking_table(files.read_json(place.artifact("ranking"))))
+    show_verdict(place, out)
+    _publication(place, done, out)
+    if done.version:
+        _lists(place, out)
+    _next_steps(place, done, out)
+
+
+def show_verdict(place: Home, console: Console | None = None) -> None:
+    """Print the verdict on the candidate with its bounds and checks.
+
+    Raises
+    ------
+    BadInput
+        If no candidate was judged yet.
+    """
+    path = place.artifact("verdict")
+    if not path.exists():
+        raise BadInput(f"no verdict yet: run `tessera run --profile {place.profile}`")
+    out = console or Console(width=_WIDTH)
+    verdict = files.read_json(path)
+    decision = str(verdict["decision"])
+    lines = [f"[bold {_COLOURS[decision]}]{decision}[/]: {verdict['reason']}"]
+    primary = verdict.get("primary")
+    if primary:
+        lines.append(_lift(primary, verdict))
+        lines.append(_checks("pre-checks", verdict["prechecks"]))
+        lines.append(_checks("guardrails", verdict["guardrails"]))
+    out.print(Panel("\n".join(lines), title="verdict", title_align="left", width=_WIDTH))
+
+
+def _lift(primary: dict[str, Any], verdict: dict[str, Any]) -> str:
+    estimates = verdict["estimates"]
+    relative = primary["relative_lift"]
+    share = "" if relative is None else f" ({relative:+.1%})"
+    return (
+        f"{primary['metric']}: champion {estimates['champion']['mean']:.4f}, "
+        f"lift {primary['lift']:+.4f}{share}, "
+        f"{1 - primary['alpha']:.0%} {primary['bound']} bounds "
+        f"[{primary['lower']:+.4f}, {primary['upper']:+.4f}], {verdict['n_requests']:,} requests"
+    )
+
+
+def _checks(what: str, rows: Iterable[dict[str, Any]]) -> str:
+    rows = list(rows)
+    failed = [row for row in rows if not row["ok"]]
+    if not failed:
+        return f"{what}: all {len(rows)} hold"
+    told = "; ".join(
+        f"{row['name']} {row['value']:.4g} vs {row['threshold']:.4g}" for row in failed
+    )
+    return f"{what}: {len(failed)} of {len(rows)} fail ({told})"
+
+
+def _metrics(place: Home, stage: str) -> dict[str, float]:
+    path = place.metrics(stage)
+    return dict(files.read_json(path)) if path.exists() else {}
+
+
+def _facts(place: Home, out: Console) -> None:
+    ingest, graph = _metrics(place, "ingest"), _metrics(place, "graph")
+    split = files.read_json(place.artifact("split"))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("rows", f"{ingest['rows_in']:,.0f} in, {_quarantined(place, ingest)}")
+    grid.add_row(
+        "learnt until", f"{split['cut'][:16]} UTC, tested until {split['test_until'][:10]}"
+    )
+    edges = sum(value for key, value in graph.items() if key.startswith("edges_"))
+    grid.add_row(
+        "graph",
+        f"{graph['items']:,.0f} items, {edges:,.0f} edges, {graph['communities']:,.0f} communities",
+    )
+    grid.add_row("semantic IDs", _codes(place))
+    uplift = files.read_json(place.artifact("uplift_report"))
+    if "ate" in uplift:
+        grid.add_row("uplift", _uplift(uplift))
+    out.print(grid)
+
+
+def _quarantined(place: Home, ingest: dict[str, float]) -> str:
+    count = ingest["rows_quarantined"]
+    if not count:
+        return "0 quarantined"
+    reasons = pq.read_table(place.artifact("quarantine"), columns=["reason"])["reason"]
+    common = sorted(reasons.value_counts().to_pylist(), key=lambda row: -row["counts"])[:2]
+    told = ", ".join(f"{row['counts']:,} {row['values']}" for row in common)
+    return f"{count:,.0f} quarantined (most: {told})"
+
+
+def _codes(place: Home) -> str:
+    health = files.read_json(place.artifact("sid_health"))
+    levels = ", ".join(
+        f"L{number} use {level['use']:.0%} perplexity {level['perplexity']:.0f}"
+        for number, level in enumerate(health["levels"], start=1)
+    )
+    return f"{levels}; raw collisions {health['collision_rate']:.1%}"
+
+
+def _uplift(report: dict[str, Any]) -> str:
+    ate = report["ate"]
+    return (
+        f"being shown changes buying by {ate['mean']:+.4f} [{ate['low']:+.4f}, {ate['high']:+.4f}]"
+    )
+
+
+def _ranking_table(ranking: dict[str, Any]) -> Table:
+    table = Table(
+        "model",
+        title=f"full-catalogue ranking of {ranking['users']:,} test investors",
+        title_justify="left",
+    )
+    models: dict[str, dict[str, float]] = ranking["models"]
+    shown = [name for name in _SHOWN if any(name in metrics for metrics in models.values())]
+    for name in shown:
+        table.add_column(name.replace("_", "@").replace("coverage@10", "coverage"), justify="right")
+    best = {
+        name: max(metrics.get(name, float("-inf")) for metrics in models.values()) for name in shown
+    }
+    for model, metrics in models.items():
+        cells = []
+        for name in shown:
+            value = metrics.get(name)
+            text = "" if value is None else f"{value:.4f}"
+            cells.append(f"[bold]{text}[/]" if value == best[name] else text)
+        table.add_row(model, *cells)
+    return table
+
+
+def _publication(place: Home, done: registry.Published, out: Console) -> None:
+    if done.moved:
+        out.print(f"[bold green]published {done.version}[/] in registry/{place.profile}/")
+    elif done.version:
+        out.print(
+            f"[bold]{done.version} is published[/] in registry/{place.profile}/, nothing moved"
+        )
+    else:
+        out.print("[bold]nothing is published[/]: the log cannot carry a promotion")
+
+
+def _lists(place: Home, out: Console) -> None:
+    bundle = registry.current_bundle(place)
+    users = pq.read_table(bundle / "users.parquet", columns=["user_id", "held", "risk_class"])
+    rows = [row for row in users.to_pylist() if row["held"]]
+    step = max(1, len(rows) // _INVESTORS)
+    table = Table("investor", "risk", "recommended", "why", width=_WIDTH)
+    for row in rows[::step][:_INVESTORS]:
+        for number, line in enumerate(recommend(bundle, row["user_id"], _ITEMS)):
+            who = (str(row["user_id"]), str(row["risk_class"])) if number == 0 else ("", "")
+            table.add_row(*who, line.name, line.reason, end_section=number == _ITEMS - 1)
+    out.print(table)
+
+
+def _next_steps(place: Home, done: registry.Published, out: Console) -> None:
+    profile = "" if place.profile == "market" else f" --profile {place.profile}"
+    lines = [
+        ("tessera recommend <investor>" + profile, "anyone's list with reasons"),
+        (f"data/{place.profile}/validation/index.html", "what was checked, what was quarantined"),
+        (f"data/{place.profile}/watch/index.html", "drift and popularity bias"),
+        ("make ui", "the same through Airflow, curves in MLflow"),
+    ]
+    if not done.version:
+        again = f'tessera publish{profile} --override-reason "<why>"'
+        lines.insert(0, (again, "publish on your responsibility; recorded for ever"))
+    grid = Table.grid(padding=(0, 2))
+    for command, why in lines:
+        grid.add_row(f"[cyan]{command}", why)
+    out.print(Panel(grid, title="where to look next", title_align="left", width=_WIDTH))

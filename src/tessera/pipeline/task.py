@@ -1,0 +1,121 @@
+"""Run one step of the pipeline as a scheduler's task: the snapshot, a stage, or the publishing.
+
+The steps of a run share `data/<profile>/`.  The snapshot claims it for its run, and a step of any
+other run refuses to go on, so that two runs at a time can never mix their artifacts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import typer
+
+from tessera.contracts.errors import BadParams, TesseraError
+from tessera.pipeline import files, main_job
+from tessera.pipeline.catalogue import ALL_STAGES, find, stages, upstream
+from tessera.pipeline.dvc import dvc, target
+from tessera.pipeline.params import load_params, source_of
+from tessera.pipeline.paths import Home
+
+SKIPPED = 99
+"""Exit code that tells Airflow that there was nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a run is asked for, and which run it is."""
+
+    request: main_job.Request = field(default_factory=main_job.Request)
+    override_reason: str | None = None
+    run: str | None = None
+    """Run of the scheduler that the step belongs to; None by hand."""
+
+
+def run_task(place: Home, name: str, order: Order) -> int:
+    """Run a step and return the exit code: 0, or `SKIPPED` if the profile has no such stage.
+
+    Raises
+    ------
+    TesseraError
+        If the step failed, is unknown, or belongs to a run that another one has replaced.
+    """
+    if name == "snapshot":
+        load_params(place)
+        _claim(place, order.run)
+        main_job.write_pipeline(place)
+    else:
+        _check_claim(place, order.run)
+    if name == "publish":
+        done = main_job.publish(place, order.override_reason)
+        typer.echo(f"{done.decision}: {done.version or 'nothing'} is current ({done.reason})")
+        return 0
+    if name != "snapshot" and find(name, stages(source_of(place))) is None:
+        return _skip(name)
+    _repro(place, name, order.request)
+    return 0
+
+
+def forced(name: str, request: main_job.Request) -> bool:
+    """Whether a step must run even if nothing changed: every stage, or one and those after it."""
+    if name == "snapshot":
+        return False
+    return request.force or (
+        request.from_stage is not None and name in downstream(request.from_stage)
+    )
+
+
+def downstream(name: str) -> set[str]:
+    """Return a stage and every stage that reads, directly or not, what it writes.
+
+    Raises
+    ------
+    BadParams
+        If there is no such stage.
+    """
+    if find(name, ALL_STAGES) is None:
+        raise _unknown(name)
+    reached = {name}
+    for stage in ALL_STAGES:
+        if reached.intersection(upstream(stage, ALL_STAGES)):
+            reached.add(stage.name)
+    return reached
+
+
+def _repro(place: Home, name: str, request: main_job.Request) -> None:
+    arguments = ["--wait-for-lock", "repro", "--single-item", target(place, name)]
+    if forced(name, request):
+        arguments.insert(2, "--force")
+    extra = {"TESSERA_SOURCE": str(request.data or ""), "TESSERA_CUT": request.cut or ""}
+    if dvc(place, *arguments, extra=extra) != 0:
+        raise TesseraError(f"{name} stopped: mend what it says above, then clear this task")
+
+
+def _skip(name: str) -> int:
+    if find(name, ALL_STAGES) is None:
+        raise _unknown(name)
+    return SKIPPED
+
+
+def _unknown(name: str) -> BadParams:
+    names = ", ".join(stage.name for stage in ALL_STAGES)
+    return BadParams(f"no step {name!r}: choose one of snapshot, {names}, publish")
+
+
+def _claim(place: Home, run: str | None) -> None:
+    claim = place.data / ".claim.json"
+    if run:
+        files.write_json({"run": run}, claim)
+    else:
+        claim.unlink(missing_ok=True)
+
+
+def _check_claim(place: Home, run: str | None) -> None:
+    claim = place.data / ".claim.json"
+    if run is None or not claim.exists():
+        return
+    owner = files.read_json(claim)["run"]
+    if owner != run:
+        raise TesseraError(
+            f"run {owner} has taken over data/{place.profile}: clear the snapshot task to run this "
+            "one again, and give backfills --max-active-runs 1"
+        )

@@ -1,0 +1,56 @@
+"""What a person may turn in `sid`; any change starts a new generation of codes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from tessera.contracts.params import STRICT
+
+
+class SidParams(BaseModel):
+    """Parameters of the stage `sid`."""
+
+    model_config = STRICT
+
+    quantizer: Literal["rkmeans", "rqvae"] = "rkmeans"
+    """Residual k-means, or RQ-VAE."""
+    levels: int = Field(3, ge=1, le=8)
+    """Codewords of an ID, before the collision suffix."""
+    codebook_size: int | None = Field(None, ge=2, le=65_536)
+    """Codewords of a level; by default the power of two nearest to items / 16, at most 256."""
+    generation: int = Field(0, ge=0)
+    """Raise it to give every item a new code: a new codebook is learnt and frozen."""
+    text_encoder: Literal["tfidf", "minilm"] = "tfidf"
+    """TF-IDF with SVD, or sentence vectors (needs the extra `text`)."""
+    text_width: int = Field(128, ge=2, le=1024)
+    """Width of the content vector after SVD."""
+    vocabulary: int = Field(20_000, ge=10, le=1_000_000)
+    """At most so many terms, the most frequent."""
+    content_weight: float = Field(1.0, ge=0.0)
+    """Standard deviation that the content block gets in the item vector."""
+    neighbourhood_weight: float = Field(0.5, ge=0.0)
+    """The same for the mean content of the graph neighbours."""
+    topology_weight: float = Field(0.2, ge=0.0)
+    """The same for degree, PageRank, core number and clustering."""
+    iterations: int = Field(50, ge=1, le=1000)
+    """At most so many rounds of k-means a level."""
+    epochs: int = Field(150, ge=1, le=10_000)
+    """Passes over the items when training RQ-VAE."""
+    batch_size: int = Field(1024, ge=2)
+    """Items of one training step of RQ-VAE."""
+    hidden: int = Field(128, ge=2, le=4096)
+    """Width of the hidden layer of RQ-VAE."""
+    latent: int = Field(32, ge=1, le=1024)
+    """Width of the vectors that RQ-VAE quantizes."""
+    learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
+    """Step size of AdamW."""
+    commitment: float = Field(0.25, ge=0.0)
+    """Weight of the distance between latent vector and codeword in the loss."""
+    codeword_decay: float = Field(0.95, gt=0.0, lt=1.0)
+    """How much of a codeword's running mean survives one training step."""
+    dead_below: float = Field(1.0, ge=0.0)
+    """A codeword used less often a step than this is restarted at a random item."""
+    seed: int = Field(0, ge=0)
+    """Seed of SVD, k-means and training."""

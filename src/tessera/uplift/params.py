@@ -1,0 +1,30 @@
+"""Params of the uplift stage."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from tessera.contracts.params import STRICT
+
+
+class UpliftParams(BaseModel):
+    """What counts as an effect, and how much of the log is used to find it."""
+
+    model_config = STRICT
+
+    window_hours: float = Field(default=168.0, gt=0.0, le=24.0 * 90)
+    """A purchase counts if it comes so long after the request at the latest."""
+    train_requests: int = Field(default=40_000, ge=100, le=5_000_000)
+    """Requests before the cut that the learner sees, sampled."""
+    test_requests: int = Field(default=20_000, ge=100, le=5_000_000)
+    """Requests after the cut that are scored and reported on, sampled."""
+    trees: int = Field(default=60, ge=1, le=1000)
+    """Boosting rounds of each base model."""
+    leaves: int = Field(default=8, ge=2, le=255)
+    """Leaves of each tree; effects are faint, so few."""
+    bootstrap: int = Field(default=100, ge=10, le=10_000)
+    """Resamples of investors behind each interval."""
+    alpha: float = Field(default=0.05, gt=0.0, le=0.5)
+    """Intervals hold with 1 - alpha, two-sided."""
+    seed: int = Field(default=7, ge=0, le=2**31 - 1)
+    """Seed of samples, base models and resamples."""

@@ -1,0 +1,197 @@
+"""Every logged request as a set of small randomised trials: one for each candidate item.
+
+A candidate shown at the top is treated, one that was never shown is a control; both happened with a
+probability that the log knows exactly, so no propensity is ever estimated.  A candidate shown
+further down is neither and its weight is 0:
+
+    treated   weight 1 / p_1
+    control   weight 1 / ((1 - p_1) (1 - p_2 | above) ... (1 - p_L | above))
+
+Shapes: R trials, F features, U users, I items, K categories, B purchases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ibis
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from ibis import Table
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+_IMPOSSIBLE = 1e-9
+"""A probability this small was never logged by anybody who explores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """Candidate items of requests, in order of request and item."""
+
+    rows: pa.Table
+    """request_id, item_id, user_id, shown and what was known of the user."""
+    feature_RF: npt.NDArray[np.float32]
+    treated_R: Bools
+    """Shown at the top."""
+    weight_R: Floats
+    """Inverse probability of what happened; 0 if shown, but not at the top."""
+    bought_R: Floats
+    """1 if the user bought the item inside the window."""
+
+    def __len__(self) -> int:
+        return len(self.weight_R)
+
+
+def sample_requests(exposures: Table, size: int, seed: int) -> Table:
+    """Keep the exposures of so many requests, drawn at random."""
+    ids = exposures.select("request_id").distinct().order_by("request_id").to_pyarrow()
+    if len(ids) <= size:
+        return exposures
+    picked = np.random.default_rng(seed).choice(len(ids), size, replace=False)
+    return exposures.semi_join(ibis.memtable(ids.take(pa.array(np.sort(picked)))), "request_id")
+
+
+def pairs(exposures: Table) -> Table:
+    """One row for each candidate of each request, with the probabilities of what happened."""
+    rows = exposures.select(
+        "request_id",
+        "position",
+        "user_id",
+        "event_ts",
+        shown_id="item_id",
+        item_id=exposures.candidate_ids.unnest(),
+        chance=exposures.candidate_propensities.unnest(),
+    )
+    here = rows.shown_id == rows.item_id
+    return rows.group_by("request_id", "item_id").agg(
+        user_id=rows.user_id.max(),
+        event_ts=rows.event_ts.min(),
+        treated=(here & (rows.position == 1)).max(),
+        shown=here.max(),
+        top=(rows.position == 1).ifelse(rows.chance, 0.0).max(),
+        never=(1.0 - rows.chance).clip(lower=1e-12).ln().sum().exp(),
+    )
+
+
+def with_purchases(found: Table, events: Table, window_hours: float) -> Table:
+    """Add `bought`: the user bought the item after the request and inside the window."""
+    window = ibis.interval(seconds=round(3600 * window_hours))
+    buys = events.filter(events.action == "buy").select("user_id", "item_id", buy_ts="event_ts")
+    hits = found.select("request_id", "item_id", "user_id", "event_ts").join(
+        buys, ["user_id", "item_id"]
+    )
+    inside = hits.filter((hits.buy_ts > hits.event_ts) & (hits.buy_ts <= hits.event_ts + window))
+    bought = inside.select("request_id", "item_id").distinct().mutate(bought=1.0)
+    joined = found.left_join(bought, ["request_id", "item_id"])
+    return joined.mutate(bought=joined.bought.fill_null(0.0)).drop(
+        "request_id_right", "item_id_right"
+    )
+
+
+def with_versions(found: Table, users: Table) -> Table:
+    """Add what was known of the user at the request: the last version, never a later one."""
+    versions = users.select(
+        "user_id", "segment", "capacity_class", "risk_class", event_ts=users.valid_from
+    )
+    return found.asof_join(versions, on="event_ts", predicates="user_id").drop(
+        "user_id_right", "event_ts_right"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the features are made from: items, and purchases before the requests."""
+
+    user_ids: pa.Array
+    item_ids: pa.Array
+    segments: pa.Array
+    category_I: Ints
+    risk_I: Ints
+    buys_U: Ints
+    buys_I: Ints
+    buys_UK: Ints
+
+
+def know(events: Table, users: Table, items: Table) -> Known:
+    """Count the purchases in the events given, by user, item, and user and category."""
+    shelf = items.order_by("item_id").to_pyarrow().combine_chunks()
+    user_ids = _unique(users, "user_id")
+    buys = events.filter(events.action == "buy").select("user_id", "item_id").to_pyarrow()
+    user_B = _index(buys["user_id"], user_ids)
+    item_B = _index(buys["item_id"], shelf["item_id"].combine_chunks())
+    real_B = (user_B >= 0) & (item_B >= 0)
+    user_B, item_B = user_B[real_B], item_B[real_B]
+    category_I = _index(pc.fill_null(shelf["category"], ""), _unique(items, "category"))
+    shape = (len(user_ids) + 1, int(category_I.max(initial=0)) + 2)
+    pair_B = user_B * shape[1] + category_I[item_B]
+    return Known(
+        user_ids=user_ids,
+        item_ids=shelf["item_id"].combine_chunks(),
+        segments=_unique(users, "segment"),
+        category_I=np.append(category_I, -1),
+        risk_I=np.append(_numbers(pc.fill_null(shelf["risk_class"], 0)), 0),
+        buys_U=np.bincount(user_B, minlength=shape[0]),
+        buys_I=np.bincount(item_B, minlength=len(shelf) + 1),
+        buys_UK=np.bincount(pair_B, minlength=shape[0] * shape[1]).reshape(shape),
+    )
+
+
+def read_trials(found: Table, known: Known) -> Trials:
+    """Read pairs with purchases and versions into arrays."""
+    rows = found.order_by("event_ts", "request_id", "item_id").to_pyarrow().combine_chunks()
+    treated_R = rows["treated"].to_numpy().astype(np.bool_)
+    shown_R = rows["shown"].to_numpy().astype(np.bool_)
+    top_R, never_R = rows["top"].to_numpy(), rows["never"].to_numpy()
+    # A chance of 0 for what happened is a broken log; such rows carry no weight.
+    chance_R = np.where(treated_R, top_R, np.where(shown_R, 0.0, never_R))
+    weight_R = np.divide(1.0, chance_R, out=np.zeros(len(rows)), where=chance_R > _IMPOSSIBLE)
+    return Trials(
+        rows.select(["request_id", "item_id", "user_id", "shown"]),
+        _features(rows, known, top_R),
+        treated_R,
+        weight_R,
+        rows["bought"].to_numpy(),
+    )
+
+
+def _features(rows: pa.Table, known: Known, top_R: Floats) -> npt.NDArray[np.float32]:
+    """Columns: item (purchases, category, risk), user (segment, classes, purchases), both, policy.
+
+    The propensity stands for all that the serving policy knew and that drove what was shown.
+    """
+    item_R, user_R = (
+        _index(rows["item_id"], known.item_ids),
+        _index(rows["user_id"], known.user_ids),
+    )
+    category_R = known.category_I[item_R]
+    columns = [
+        np.log1p(known.buys_I[item_R]),
+        category_R,
+        known.risk_I[item_R],
+        _index(rows["segment"], known.segments),
+        _numbers(pc.fill_null(rows["capacity_class"], 0)),
+        _numbers(pc.fill_null(rows["risk_class"], 0)),
+        np.log1p(known.buys_U[user_R]),
+        np.log1p(known.buys_UK[user_R, category_R]),
+        np.log(np.maximum(top_R, _IMPOSSIBLE)),
+    ]
+    return np.column_stack(columns).astype(np.float32)
+
+
+def _unique(table: Table, column: str) -> pa.Array:
+    values = table.select(column).distinct().to_pyarrow()[column].combine_chunks()
+    return pc.unique(pc.fill_null(values, "")).sort()
+
+
+def _index(values: pa.ChunkedArray, known: pa.Array) -> Ints:
+    """Index of each value among the known ones, -1 if it is unknown."""
+    return _numbers(pc.fill_null(pc.index_in(values, value_set=known), -1))
+
+
+def _numbers(values: pa.ChunkedArray | pa.Array) -> Ints:
+    return np.asarray(values.cast(pa.int64()).to_numpy(), dtype=np.int64)

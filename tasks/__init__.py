@@ -1,0 +1,1 @@
+"""Verbs that the DAGs speak: form, snapshot, stage, publish, report."""

@@ -1,0 +1,40 @@
+"""Run one step of the pipeline as an Airflow task.
+
+A form's values reach the command as environment variables and never as shell text, so that no
+value can become a command.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from airflow.providers.standard.operators.bash import BashOperator
+
+ROOT = Path(__file__).resolve().parents[1]
+AUTOMATIC = "('scheduled', 'backfill')"
+"""Kinds of run whose data interval says where to cut."""
+ENVIRONMENT = {
+    "TESSERA_ROOT": str(ROOT),
+    "TESSERA_RUN": "{{ run_id }}",
+    "TESSERA_PROFILE": "{{ params.profile }}",
+    "TESSERA_SOURCE": "{{ params.data or '' }}",
+    "TESSERA_CUT": "{{ params.cut or (data_interval_end.isoformat()"
+    f" if dag_run.run_type in {AUTOMATIC} else '') }}}}",
+    "TESSERA_FROM_STAGE": "{{ params.from_stage or '' }}",
+    "TESSERA_FORCE": "{{ 1 if params.force else 0 }}",
+    "TESSERA_OVERRIDE_REASON": "{{ params.override_reason or '' }}",
+}
+
+
+def run_step(name: str, doc: str) -> BashOperator:
+    """Return the task that runs `tessera task NAME` in the repository; exit code 99 skips it."""
+    return BashOperator(
+        task_id=name,
+        bash_command=f"exec tessera task {name}",
+        env=ENVIRONMENT,
+        append_env=True,
+        cwd=str(ROOT),
+        skip_on_exit_code=99,
+        trigger_rule="none_failed",
+        doc_md=doc,
+    )

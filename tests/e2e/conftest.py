@@ -1,0 +1,112 @@
+"""A checkout of the repository in a temporary folder whose market is tiny."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tessera.pipeline.paths import home
+from tessera.pipeline.render import render_all
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """Runs the commands that a person would type there."""
+
+    root: Path
+
+    @property
+    def environment(self):
+        binaries = str(Path(sys.executable).parent)
+        return {
+            **os.environ,
+            "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+            "TESSERA_ROOT": str(self.root),
+            "DVC_NO_ANALYTICS": "1",
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "120",
+        }
+
+    def start(self, *words, **options):
+        """Start a command without waiting."""
+        return subprocess.Popen(
+            words,
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+
+    def call(self, *words):
+        """Run a command; return its exit code and all it printed."""
+        done = self.start(*words)
+        printed, _ = done.communicate()
+        return done.returncode, printed
+
+    def must(self, *words):
+        """Run a command that has to succeed; return what it printed."""
+        code, printed = self.call(*words)
+        assert code == 0, printed
+        return printed
+
+    def home(self, profile="market"):
+        return home(profile, self.root)
+
+
+def _copy(repository, folder):
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    for name in listed:
+        if (repository / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(repository / name, folder / name)
+
+
+def make_checkout(repository, folder):
+    """Copy what git would commit, make the market tiny, commit it."""
+    _copy(repository, folder)
+    tiny = yaml.safe_load((repository / "tests" / "e2e" / "tiny.yaml").read_text())
+    tie = {**tiny, "ope": {**tiny["ope"], "candidate": "champion"}}
+    for name, text in (("market", tiny), ("tie", tie)):
+        (folder / "profiles" / f"{name}.yaml").write_text(yaml.safe_dump(text))
+    render_all(folder)
+    for words in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start"],
+    ):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    return Checkout(folder)
+
+
+@pytest.fixture(scope="session")
+def new_checkout(repository, tmp_path_factory):
+    """Make one more checkout."""
+
+    def make():
+        return make_checkout(repository, tmp_path_factory.mktemp("checkout"))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ran(new_checkout):
+    """Run the main job of the tiny market once; tests may look but not touch."""
+    checkout = new_checkout()
+    printed = checkout.must("tessera", "run")
+    return checkout, printed

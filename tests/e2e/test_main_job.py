@@ -1,0 +1,139 @@
+"""One command turns raw rows into a published recommender; a second one does nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+
+import pytest
+import yaml
+
+from tessera.pipeline import files, registry
+from tessera.pipeline.catalogue import ALL_STAGES
+
+
+def _state(place):
+    """Hash of every file of a profile, those that name a moment aside."""
+    found = {}
+    for base in (place.data, place.registry):
+        for path in sorted(p for p in base.rglob("*") if p.is_file()):
+            name = path.relative_to(place.root).as_posix()
+            if not any(part.startswith(".") for part in path.relative_to(base).parts):
+                found[name] = files.sha256(path)
+    return found
+
+
+def _artifacts(place):
+    return {
+        name: files.sha256(place.artifact(name)) for stage in ALL_STAGES for name in stage.writes
+    }
+
+
+def test_the_main_job_publishes_and_says_what_happened(ran):
+    checkout, printed = ran
+    for word in ("rows", "quarantined", "graph", "semantic IDs", "hstu", "ease", "verdict", "why"):
+        assert word in printed, printed
+    assert registry.current_version(checkout.home()) in ("v0", "v1")
+
+
+def test_a_second_run_runs_no_stage(new_checkout):
+    checkout = new_checkout()
+    checkout.must("tessera", "run")
+    before, history = _artifacts(checkout.home()), registry.history(checkout.home())
+    printed = checkout.must("tessera", "run")
+    assert re.findall(r"Running stage '(\w+)'", printed) == ["snapshot"]
+    assert _artifacts(checkout.home()) == before
+    assert registry.history(checkout.home()) == history
+
+
+def test_two_runs_of_one_seed_are_byte_identical(ran, new_checkout):
+    other = new_checkout()
+    other.must("tessera", "run")
+    assert _artifacts(other.home()) == _artifacts(ran[0].home())
+
+
+def test_one_profile_leaves_the_other_as_it_was_and_a_tie_holds(new_checkout):
+    checkout = new_checkout()
+    checkout.must("tessera", "run")
+    before = _state(checkout.home())
+    lock = files.sha256(checkout.root / "dvc.lock")
+    printed = checkout.must("tessera", "run", "--profile", "tie")
+    assert "HOLD" in printed
+    assert registry.current_version(checkout.home("tie")) == "v0"
+    assert _state(checkout.home()) == before
+    assert files.sha256(checkout.root / "dvc.lock") == lock
+
+
+def test_recommend_and_verdict_and_doctor_read_what_was_published(ran):
+    checkout, _ = ran
+    assert "why" in checkout.must("tessera", "recommend", "somebody new")
+    assert "pre-checks" in checkout.must("tessera", "verdict")
+    assert "every hash matches" in checkout.must("tessera", "doctor")
+
+
+@pytest.mark.parametrize("stage", [stage.name for stage in ALL_STAGES])
+def test_a_killed_stage_leaves_nothing_and_the_next_run_gives_the_same(ran, stage, new_checkout):
+    source, _ = ran
+    place = source.home()
+    before = _artifacts(place)
+    staging = place.data / ".staging" / stage
+    process = source.start("tessera", "run", stage)
+    while process.poll() is None and not staging.exists():
+        time.sleep(0.005)
+    time.sleep(0.3)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert _artifacts(place) == before, "what was there before the kill is still whole"
+    source.must("tessera", "run", stage)
+    assert _artifacts(place) == before
+    assert not staging.exists()
+
+
+def test_dvc_exp_metrics_push_and_pull_work(new_checkout, tmp_path):
+    checkout = new_checkout()
+    checkout.must("tessera", "run")
+    git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
+    checkout.must(*git, "add", "-A")
+    checkout.must(*git, "commit", "-qm", "first run")
+    checkout.must("dvc", "remote", "add", "-d", "local", str(tmp_path / "remote"))
+    checkout.must("dvc", "push", "-q")
+    checkout.must(*git, "commit", "-qam", "remote")
+    checkout.must("dvc", "exp", "run", "-q", "-S", "hstu.learning_rate=0.01")
+    printed = checkout.must("dvc", "metrics", "diff", "HEAD")
+    assert "evaluate.json" in printed, printed
+    assert checkout.must("dvc", "plots", "show", "-o", str(tmp_path / "plots"))
+    clone = type(checkout)(tmp_path / "clone")
+    clone.root.mkdir()
+    clone.must("git", "clone", "-q", str(checkout.root), ".")
+    clone.must("dvc", "pull", "-q")
+    first = files.sha256(clone.home().artifact("model"))
+    lock = yaml.safe_load((clone.root / "dvc.lock").read_text())
+    assert lock["stages"]["hstu"]
+    assert first != files.sha256(checkout.home().artifact("model"))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("run", "--profile", "nowhere"), "no profile 'nowhere': choose one of"),
+        (("run", "grap"), "no stage 'grap' in profile market: choose one of"),
+        (("run", "--profile", "far-trans"), "DATA=<folder with the official files>"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_two(ran, words, says):
+    code, printed = ran[0].call("tessera", *words)
+    assert code == 2
+    assert says in printed
+    assert "Traceback" not in printed
+
+
+def test_a_wrong_param_fails_before_any_work(new_checkout):
+    checkout = new_checkout()
+    (checkout.root / "profiles" / "market.yaml").write_text("hstu:\n  epochs: 0\n")
+    code, printed = checkout.call("tessera", "run")
+    assert code == 2
+    assert "hstu.epochs" in printed
+    assert not (checkout.root / "data").exists()

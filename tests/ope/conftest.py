@@ -1,0 +1,192 @@
+"""A small served log whose true click chances are known, as the tables that ope reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import ibis
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tessera.contracts import arrow
+from tessera.contracts.split import Split, save_split
+from tessera.contracts.tables import EXPOSURES, ITEMS, OUTCOMES, SCORES, USERS
+from tessera.ope.params import OpeParams
+from tessera.ope.stage import run
+from tessera.policies.slate import SlatePolicy, sample_slates, slate_propensities
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+POSITION_EFFECT = np.array([1.0, 0.8, 0.6])
+LOGGER = SlatePolicy(temperature=1.0, epsilon=0.2, top_k=10)
+SERVED = SlatePolicy(temperature=1.0, epsilon=0.1, top_k=10)
+
+
+@dataclass
+class World:
+    """Tables of one log and what is true of them."""
+
+    tables: dict[str, pa.Table]
+    split: Split
+    chance_NC: np.ndarray
+    allowed_NC: np.ndarray
+    folder: Path
+
+    def value(self, scores_NC: np.ndarray, policy: SlatePolicy, rng: np.random.Generator) -> float:
+        """True value per request after the cut, by playing the policy."""
+        after = self.after
+        total = 0.0
+        for _ in range(20):
+            chosen_NL, _, _ = sample_slates(
+                scores_NC[after], self.allowed_NC[after], policy, 3, rng
+            )
+            clicked_NL = np.take_along_axis(self.chance_NC[after], np.maximum(chosen_NL, 0), 1)
+            total += (clicked_NL * (chosen_NL >= 0) * POSITION_EFFECT).sum(axis=1).mean()
+        return total / 20
+
+    @property
+    def after(self) -> slice:
+        """Requests after the cut."""
+        return slice(int(0.7 * len(self.chance_NC)), None)
+
+    def judge(self, **params: object) -> dict:
+        """Run the stage and return the verdict."""
+        out = self.folder / "verdict.json"
+        save_split(self.split, self.folder / "split.json")
+        run(
+            **{name: ibis.memtable(table) for name, table in self.tables.items()},
+            split=self.folder / "split.json",
+            verdict=out,
+            params=OpeParams(**params),
+        )
+        return json.loads(out.read_text())
+
+
+def _strings(prefix: str, index: np.ndarray) -> pa.Array:
+    return pa.array([f"{prefix}{i:06d}" for i in index.ravel()])
+
+
+def _lists(flat: pa.Array, width: int, rows: int) -> pa.Array:
+    return pa.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32) * width, flat)
+
+
+def make_world(
+    folder: Path,
+    rng: np.random.Generator,
+    requests: int = 6000,
+    skill: float = 1.0,
+    *,
+    users: int = 300,
+    items: int = 40,
+) -> World:
+    """Log a slate of 3 of 10 for each request; scores are `skill` times the truth plus noise."""
+    candidates, length = 10, 3
+    user_N = rng.integers(0, users, requests)
+    risk_U, risk_I = rng.integers(2, 5, users), rng.integers(1, 4, items)
+    risk_I[: items // 2] = 1
+    candidate_NC = np.argsort(rng.random((requests, items)), axis=1)[:, :candidates]
+    taste_NC = rng.normal(size=(users, items))[user_N[:, None], candidate_NC]
+    chance_NC = np.clip(0.1 * np.exp(0.8 * taste_NC - 0.3), 0, 0.9)
+    allowed_NC = risk_I[candidate_NC] <= risk_U[user_N][:, None]
+    logged_NC = rng.normal(size=items)[candidate_NC] * 0.5
+    chosen_NL, propensity_NL, served_NLC = sample_slates(
+        logged_NC, allowed_NC, LOGGER, length, rng
+    )
+    shown_NL = np.take_along_axis(candidate_NC, np.maximum(chosen_NL, 0), 1)
+    p_NL = np.take_along_axis(chance_NC, np.maximum(chosen_NL, 0), 1) * POSITION_EFFECT
+    filled_NL = chosen_NL >= 0
+    click_NL = (rng.random(p_NL.shape) < p_NL) & filled_NL
+    dismiss_NL = (rng.random(p_NL.shape) < 0.02) & filled_NL & ~click_NL
+    ts_N = np.array([START + timedelta(minutes=i) for i in range(requests)])
+    scores_NC = skill * np.log(chance_NC) + 0.1 * rng.normal(size=chance_NC.shape)
+
+    request_id = _strings("r", np.arange(requests))
+    item_id = _strings("i", np.arange(items))
+    row = np.repeat(np.arange(requests), length)[filled_NL.ravel()]
+    flat = lambda x_NL: x_NL[filled_NL]  # noqa: E731
+    rows = len(row)
+    offered = item_id.take(pa.array(candidate_NC.ravel()))
+    exposures = pa.table(
+        {
+            "request_id": request_id.take(pa.array(row)),
+            "position": flat(np.broadcast_to(np.arange(1, length + 1), chosen_NL.shape)),
+            "user_id": _strings("u", user_N[row]),
+            "item_id": item_id.take(pa.array(flat(shown_NL))),
+            "event_ts": pa.array(ts_N[row], pa.timestamp("us", "UTC")),
+            "policy_id": ["v0"] * rows,
+            "propensity": flat(propensity_NL),
+            "candidate_ids": _lists(
+                item_id.take(pa.array(candidate_NC[row].ravel())), candidates, rows
+            ),
+            "candidate_propensities": _lists(
+                pa.array(served_NLC[filled_NL].ravel()), candidates, rows
+            ),
+            "context_version": ["1"] * rows,
+        },
+    )
+    outcomes = pa.concat_tables(
+        pa.table(
+            {
+                "request_id": request_id.take(pa.array(np.nonzero(mark_NL)[0])),
+                "item_id": item_id.take(pa.array(shown_NL[mark_NL])),
+                "action": [action] * int(mark_NL.sum()),
+                "value": np.zeros(int(mark_NL.sum())),
+                "event_ts": pa.array(
+                    ts_N[np.nonzero(mark_NL)[0]] + timedelta(seconds=30), pa.timestamp("us", "UTC")
+                ),
+            }
+        )
+        for action, mark_NL in (("click", click_NL), ("dismiss", dismiss_NL))
+    )
+    tables = {
+        "exposures": exposures.cast(arrow.schema(EXPOSURES)),
+        "outcomes": outcomes.cast(arrow.schema(OUTCOMES)),
+        "items": _items(item_id, risk_I),
+        "users": _users(risk_U),
+    }
+    split = Split(ts_N[0], ts_N[int(0.7 * requests)] - timedelta(seconds=1), ts_N[-1])
+    world = World(tables, split, chance_NC, allowed_NC, folder)
+    late = np.arange(requests)[world.after]
+    tables["scores"] = pa.table(
+        {
+            "request_id": request_id.take(pa.array(late)),
+            "candidate_ids": _lists(
+                offered.slice(late[0] * candidates), candidates, len(late)
+            ),
+            "candidate_scores": _lists(pa.array(scores_NC[late].ravel()), candidates, len(late)),
+            "champion_scores": pa.nulls(len(late), pa.list_(pa.float64())),
+        }
+    ).cast(arrow.schema(SCORES))
+    return world
+
+
+def _items(item_id: pa.Array, risk_I: np.ndarray) -> pa.Table:
+    columns = {field.name: pa.nulls(len(item_id), field.type) for field in arrow.schema(ITEMS)}
+    columns |= {"item_id": item_id, "name": item_id, "risk_class": pa.array(risk_I)}
+    columns["category"] = pa.array(["fund", "bond"] * (len(item_id) // 2))
+    return pa.table(columns).select([field.name for field in arrow.schema(ITEMS)])
+
+
+def _users(risk_U: np.ndarray) -> pa.Table:
+    users = len(risk_U)
+    columns = {field.name: pa.nulls(users, field.type) for field in arrow.schema(USERS)}
+    columns |= {
+        "user_id": _strings("u", np.arange(users)),
+        "valid_from": pa.array([START] * users, pa.timestamp("us", "UTC")),
+        "risk_class": pa.array(risk_U),
+    }
+    return pa.table(columns)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Callable[..., World]:
+    """Make a world: `world(requests=..., skill=...)`."""
+
+    def make(requests: int = 6000, skill: float = 1.0, seed: int = 11, **sizes: int) -> World:
+        return make_world(tmp_path, np.random.default_rng(seed), requests, skill, **sizes)
+
+    return make

@@ -1,4 +1,4 @@
-"""What the house itself costs: a repro with nothing to do, parsing the DAG, overhead over the stages.
+"""What the house itself costs: a repro with nothing to do, parsing the DAG, the overhead.
 
 Needs a market that ran (`make run`); the overhead runs every stage again.
 """

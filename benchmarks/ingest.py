@@ -1,6 +1,6 @@
 """How long `ingest` takes and how much memory it holds, at 2 and 10 million made-up events.
 
-Usage: python -m benchmarks.ingest [--events 2000000 10000000] [--out benchmarks/results]
+Usage: python -m benchmarks.ingest [--events 2000000 10000000]
 Each size runs in a process of its own, so that its peak memory is its own.
 """
 
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -23,8 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.common import write_result
 from tessera.contracts.arrow import schema, write_table
-from tessera.contracts.tables import EVENTS, EXPOSURES, ITEMS, OUTCOMES, PRICES, USERS
+from tessera.contracts.tables import EVENTS, EXPOSURES, ITEMS, OUTCOMES, PRICES, USERS, Table
 
 _CHUNK = 1_000_000
 _ITEMS, _USERS, _DAYS = 2_000, 100_000, 500
@@ -64,7 +63,7 @@ def _moments(rng: np.random.Generator, rows: int) -> pa.Array:
     return pa.array(start + offset_N).cast(pa.timestamp("us", tz="UTC"))
 
 
-def _nulls(table: object, rows: int, columns: dict[str, pa.Array]) -> pa.Table:
+def _nulls(table: Table, rows: int, columns: dict[str, pa.Array]) -> pa.Table:
     wanted = schema(table)
     return pa.Table.from_arrays(
         [columns[f.name] if f.name in columns else pa.nulls(rows, f.type) for f in wanted],
@@ -144,10 +143,11 @@ def measure(source: Path, out: Path) -> dict[str, float]:
         **{name: out / f"{name}.parquet" for name in names},
     )
     seconds = time.perf_counter() - begun
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": round(seconds, 2),
-        "peak_rss_mb": round(peak_mb, 1),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_rss_mb": round(usage.ru_maxrss / 1024, 1),
         "events_per_second": round(metrics["events_in"] / seconds),
         **{name: metrics[name] for name in ("events_in", "events_good", "events_quarantined")},
     }
@@ -165,10 +165,9 @@ def _in_a_process(events: int, scratch: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure each size and write one JSON."""
+    """Measure each size and write benchmarks/results/ingest.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, nargs="+", default=[2_000_000, 10_000_000])
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:
@@ -178,20 +177,7 @@ def main() -> None:
     for events in asked.events:
         with TemporaryDirectory() as scratch:
             results[f"{events} events"] = _in_a_process(events, Path(scratch))
-        print(events, results[f"{events} events"])
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    report = {
-        "benchmark": "ingest",
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "load_at_end": os.getloadavg()[0],
-        "commit": commit.stdout.strip(),
-        "results": results,
-    }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "ingest.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_result("ingest", results)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,20 @@
 """How fast the embedded market writes ten million events, and in how much memory.
 
-Run by hand: `python benchmarks/synth.py`; writes benchmarks/results/synth.json.
+Run by hand: `python -m benchmarks synth`; writes benchmarks/results/synth.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import resource
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.common import write_result
 from tessera.synth.params import SynthParams
 from tessera.synth.stage import run
 
-RESULTS = Path(__file__).parent / "results"
 FULL = SynthParams(users=40_000, requests=1_830_000, organic_rate=1.0, view_rate=4.0)
 """A log in which most events are views: 10 million events, 5.5 million exposures."""
 
@@ -27,12 +23,6 @@ def scaled(share: float) -> SynthParams:
     """Shrink users and visits alike."""
     change = {"users": int(FULL.users * share), "requests": int(FULL.requests * share)}
     return SynthParams(**{**FULL.model_dump(), **change})
-
-
-def commit() -> str:
-    """Revision that was measured."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def measure(params: SynthParams) -> dict[str, float | int | str]:
@@ -44,9 +34,6 @@ def measure(params: SynthParams) -> dict[str, float | int | str]:
     rows = metrics["events"] + metrics["exposures"] + metrics["outcomes"]
     return {
         "seed": params.seed,
-        "machine": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "commit": commit(),
         "events": int(metrics["events"]),
         "rows": int(rows),
         "seconds": round(seconds, 1),
@@ -63,11 +50,10 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of ten million events")
     arguments = parser.parse_args()
     result = measure(scaled(arguments.share))
-    text = json.dumps(result, indent=2)
-    print(text)
     if arguments.share == 1.0:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "synth.json").write_text(text + "\n")
+        write_result("synth", result)
+    else:
+        print(result)
 
 
 if __name__ == "__main__":

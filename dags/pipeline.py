@@ -3,6 +3,10 @@
 Tasks and edges are derived from the catalogue, `src/tessera/pipeline/catalogue.py`. A scheduled
 run or a backfill cuts at the end of its data interval; a triggered run cuts where the form says.
 Only what changed runs again. One run at a time: give backfills `--max-active-runs 1`.
+
+The schedule is `@daily` for the profile `market` unless the environment variables `TESSERA_SCHEDULE`
+(a cron expression, empty for none) and `TESSERA_PROFILE` say otherwise. The embedded market has a
+last day: an automatic run of a later day stops at `ingest` and says which cuts it can make.
 """
 
 from __future__ import annotations
@@ -15,18 +19,21 @@ from airflow.sdk import DAG
 from tasks.form import form
 from tasks.publish import publish_bundle
 from tasks.report import report_failure
+from tasks.schedule import next_tick
 from tasks.stage import ROOT, run_step
 from tessera.pipeline.catalogue import ALL_STAGES, upstream
+from tessera.pipeline.paths import DEFAULT_PROFILE
 
 profiles = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
+profile = os.environ.get("TESSERA_PROFILE", DEFAULT_PROFILE)
 
 with DAG(
     "tessera_pipeline",
     doc_md=__doc__,
-    schedule=os.environ.get("TESSERA_SCHEDULE", "@daily") or None,
+    schedule=next_tick(os.environ.get("TESSERA_SCHEDULE", "@daily")),
     catchup=False,
     max_active_runs=1,
-    params=form(profiles, [stage.name for stage in ALL_STAGES]),
+    params=form(profiles, [stage.name for stage in ALL_STAGES], profile),
     default_args={
         "retries": 2,
         "retry_delay": timedelta(seconds=10),

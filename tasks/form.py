@@ -6,40 +6,24 @@ from collections.abc import Iterable
 
 from airflow.sdk import Param
 
-from tessera.pipeline.paths import DEFAULT_PROFILE
-
-MAYBE_TEXT = ["null", "string"]
+MAYBE = ["null", "string"]
 
 
-def form(profiles: Iterable[str], stages: Iterable[str]) -> dict[str, Param]:
+def form(profiles: Iterable[str], stages: Iterable[str], profile: str) -> dict[str, Param]:
     """Return the params of the DAG, which the UI shows as a form and the REST API checks."""
+    data = "Folder with the official files, absolute; the market needs none."
+    cut = "Last day to learn from; empty: the profile's own, or the end of an automatic run's day."
+    again = "Run this stage and those after it even if nothing changed."
+    reason = "Publish against the verdict, for this recorded reason."
     return {
         "profile": Param(
-            DEFAULT_PROFILE, "A YAML file under profiles/.", type="string", enum=list(profiles)
+            profile, "A YAML file under profiles/.", type="string", enum=list(profiles)
         ),
-        "data": Param(
-            None,
-            "Folder with the official files, absolute; the market needs none.",
-            type=MAYBE_TEXT,
-            pattern=r"^/[^\x00-\x1f]*$",
-            maxLength=1000,
-        ),
-        "cut": Param(
-            None,
-            "Last day to learn from; empty: the data interval's end of a scheduled run, "
-            "the profile's own cut otherwise.",
-            type=MAYBE_TEXT,
-            format="date",
-        ),
+        "data": Param(None, data, type=MAYBE, pattern=r"^/[^\x00-\x1f]*$", maxLength=1000),
+        "cut": Param(None, cut, type=MAYBE, format="date"),
         "from_stage": Param(
-            None, "Run again from this stage on.", type=MAYBE_TEXT, enum=[None, *stages]
+            None, again, type=MAYBE, enum=[None, *stages], values_display={"null": "none"}
         ),
-        "force": Param(False, "Run every stage again.", type="boolean"),
-        "override_reason": Param(
-            None,
-            "Publish against the verdict, for this recorded reason.",
-            type=MAYBE_TEXT,
-            minLength=10,
-            maxLength=500,
-        ),
+        "force": Param(False, "Run every stage even if nothing changed.", type="boolean"),
+        "override_reason": Param(None, reason, type=MAYBE, minLength=10, maxLength=500),
     }

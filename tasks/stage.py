@@ -1,7 +1,6 @@
 """Run one step of the pipeline as an Airflow task.
 
-A form's values reach the command as environment variables and never as shell text, so that no
-value can become a command.
+Answers of the form become environment variables and never shell text: none can be a command.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ def run_step(name: str, doc: str) -> BashOperator:
         append_env=True,
         cwd=str(ROOT),
         skip_on_exit_code=99,
+        do_xcom_push=False,
         trigger_rule="none_failed",
         doc_md=doc,
     )

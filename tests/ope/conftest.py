@@ -18,7 +18,7 @@ from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import EXPOSURES, ITEMS, OUTCOMES, SCORES, USERS
 from tessera.ope.params import OpeParams
 from tessera.ope.stage import run
-from tessera.policies.slate import SlatePolicy, sample_slates, slate_propensities
+from tessera.policies.slate import SlatePolicy, sample_slates
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 POSITION_EFFECT = np.array([1.0, 0.8, 0.6])
@@ -32,6 +32,7 @@ class World:
 
     tables: dict[str, pa.Table]
     split: Split
+    scores_NC: np.ndarray
     chance_NC: np.ndarray
     allowed_NC: np.ndarray
     folder: Path
@@ -53,6 +54,14 @@ class World:
         """Requests after the cut."""
         return slice(int(0.7 * len(self.chance_NC)), None)
 
+    def change(self, table: str, column: str, values: object) -> None:
+        """Overwrite one column."""
+        old = self.tables[table]
+        at = old.schema.get_field_index(column)
+        self.tables[table] = old.set_column(
+            at, old.schema.field(at), pa.array(values, old.schema.field(at).type)
+        )
+
     def judge(self, **params: object) -> dict:
         """Run the stage and return the verdict."""
         out = self.folder / "verdict.json"
@@ -61,7 +70,7 @@ class World:
             **{name: ibis.memtable(table) for name, table in self.tables.items()},
             split=self.folder / "split.json",
             verdict=out,
-            params=OpeParams(**params),
+            params=OpeParams(**{"min_ess": 100, "reward_trees": 10, "window_days": 0.1, **params}),
         )
         return json.loads(out.read_text())
 
@@ -93,10 +102,7 @@ def make_world(
     chance_NC = np.clip(0.1 * np.exp(0.8 * taste_NC - 0.3), 0, 0.9)
     allowed_NC = risk_I[candidate_NC] <= risk_U[user_N][:, None]
     logged_NC = rng.normal(size=items)[candidate_NC] * 0.5
-    chosen_NL, propensity_NL, served_NLC = sample_slates(
-        logged_NC, allowed_NC, LOGGER, length, rng
-    )
-    shown_NL = np.take_along_axis(candidate_NC, np.maximum(chosen_NL, 0), 1)
+    chosen_NL, propensity_NL, served_NLC = sample_slates(logged_NC, allowed_NC, LOGGER, length, rng)
     p_NL = np.take_along_axis(chance_NC, np.maximum(chosen_NL, 0), 1) * POSITION_EFFECT
     filled_NL = chosen_NL >= 0
     click_NL = (rng.random(p_NL.shape) < p_NL) & filled_NL
@@ -104,64 +110,85 @@ def make_world(
     ts_N = np.array([START + timedelta(minutes=i) for i in range(requests)])
     scores_NC = skill * np.log(chance_NC) + 0.1 * rng.normal(size=chance_NC.shape)
 
-    request_id = _strings("r", np.arange(requests))
+    log = Served(user_N, candidate_NC, chosen_NL, propensity_NL, served_NLC, ts_N)
     item_id = _strings("i", np.arange(items))
-    row = np.repeat(np.arange(requests), length)[filled_NL.ravel()]
-    flat = lambda x_NL: x_NL[filled_NL]  # noqa: E731
-    rows = len(row)
-    offered = item_id.take(pa.array(candidate_NC.ravel()))
-    exposures = pa.table(
-        {
-            "request_id": request_id.take(pa.array(row)),
-            "position": flat(np.broadcast_to(np.arange(1, length + 1), chosen_NL.shape)),
-            "user_id": _strings("u", user_N[row]),
-            "item_id": item_id.take(pa.array(flat(shown_NL))),
-            "event_ts": pa.array(ts_N[row], pa.timestamp("us", "UTC")),
-            "policy_id": ["v0"] * rows,
-            "propensity": flat(propensity_NL),
-            "candidate_ids": _lists(
-                item_id.take(pa.array(candidate_NC[row].ravel())), candidates, rows
-            ),
-            "candidate_propensities": _lists(
-                pa.array(served_NLC[filled_NL].ravel()), candidates, rows
-            ),
-            "context_version": ["1"] * rows,
-        },
-    )
-    outcomes = pa.concat_tables(
-        pa.table(
-            {
-                "request_id": request_id.take(pa.array(np.nonzero(mark_NL)[0])),
-                "item_id": item_id.take(pa.array(shown_NL[mark_NL])),
-                "action": [action] * int(mark_NL.sum()),
-                "value": np.zeros(int(mark_NL.sum())),
-                "event_ts": pa.array(
-                    ts_N[np.nonzero(mark_NL)[0]] + timedelta(seconds=30), pa.timestamp("us", "UTC")
-                ),
-            }
-        )
-        for action, mark_NL in (("click", click_NL), ("dismiss", dismiss_NL))
-    )
     tables = {
-        "exposures": exposures.cast(arrow.schema(EXPOSURES)),
-        "outcomes": outcomes.cast(arrow.schema(OUTCOMES)),
+        "exposures": _exposures(log, item_id),
+        "outcomes": _outcomes(log, item_id, {"click": click_NL, "dismiss": dismiss_NL}),
         "items": _items(item_id, risk_I),
         "users": _users(risk_U),
     }
     split = Split(ts_N[0], ts_N[int(0.7 * requests)] - timedelta(seconds=1), ts_N[-1])
-    world = World(tables, split, chance_NC, allowed_NC, folder)
-    late = np.arange(requests)[world.after]
-    tables["scores"] = pa.table(
-        {
-            "request_id": request_id.take(pa.array(late)),
-            "candidate_ids": _lists(
-                offered.slice(late[0] * candidates), candidates, len(late)
-            ),
-            "candidate_scores": _lists(pa.array(scores_NC[late].ravel()), candidates, len(late)),
-            "champion_scores": pa.nulls(len(late), pa.list_(pa.float64())),
-        }
-    ).cast(arrow.schema(SCORES))
+    world = World(tables, split, scores_NC, chance_NC, allowed_NC, folder)
+    tables["scores"] = score_table(log, item_id, world.after, scores_NC)
     return world
+
+
+@dataclass
+class Served:
+    """What the logging policy did."""
+
+    user_N: np.ndarray
+    candidate_NC: np.ndarray
+    chosen_NL: np.ndarray
+    propensity_NL: np.ndarray
+    served_NLC: np.ndarray
+    ts_N: np.ndarray
+
+    def shown_NL(self) -> np.ndarray:
+        return np.take_along_axis(self.candidate_NC, np.maximum(self.chosen_NL, 0), 1)
+
+
+def _exposures(log: Served, item_id: pa.Array) -> pa.Table:
+    filled_NL = log.chosen_NL >= 0
+    row, position = np.nonzero(filled_NL)
+    rows, candidates = len(row), log.candidate_NC.shape[1]
+    columns = {
+        "request_id": _strings("r", row),
+        "position": position + 1,
+        "user_id": _strings("u", log.user_N[row]),
+        "item_id": item_id.take(pa.array(log.shown_NL()[filled_NL])),
+        "event_ts": pa.array(log.ts_N[row], pa.timestamp("us", "UTC")),
+        "policy_id": ["v0"] * rows,
+        "propensity": log.propensity_NL[filled_NL],
+        "candidate_ids": _lists(
+            item_id.take(pa.array(log.candidate_NC[row].ravel())), candidates, rows
+        ),
+        "candidate_propensities": _lists(
+            pa.array(log.served_NLC[filled_NL].ravel()), candidates, rows
+        ),
+        "context_version": ["1"] * rows,
+    }
+    return pa.table(columns).cast(arrow.schema(EXPOSURES))
+
+
+def _outcomes(log: Served, item_id: pa.Array, marks: dict[str, np.ndarray]) -> pa.Table:
+    parts = []
+    for action, mark_NL in marks.items():
+        row = np.nonzero(mark_NL)[0]
+        columns = {
+            "request_id": _strings("r", row),
+            "item_id": item_id.take(pa.array(log.shown_NL()[mark_NL])),
+            "action": [action] * len(row),
+            "value": np.zeros(len(row)),
+            "event_ts": pa.array(log.ts_N[row] + timedelta(seconds=30), pa.timestamp("us", "UTC")),
+        }
+        parts.append(pa.table(columns).cast(arrow.schema(OUTCOMES)))
+    return pa.concat_tables(parts)
+
+
+def score_table(log: Served, item_id: pa.Array, after: slice, scores_NC: np.ndarray) -> pa.Table:
+    row = np.arange(len(log.user_N))[after]
+    candidates = log.candidate_NC.shape[1]
+    columns = {
+        "request_id": _strings("r", row),
+        "candidate_ids": _lists(
+            item_id.take(pa.array(log.candidate_NC[row].ravel())), candidates, len(row)
+        ),
+        "candidate_scores": _lists(pa.array(scores_NC[row].ravel()), candidates, len(row)),
+        "champion_scores": pa.nulls(len(row), pa.list_(pa.float64())),
+    }
+    return pa.table(columns).cast(arrow.schema(SCORES))
 
 
 def _items(item_id: pa.Array, risk_I: np.ndarray) -> pa.Table:

@@ -6,6 +6,7 @@ from tessera.contracts.errors import BadParams
 from tessera.policies.slate import (
     EMPTY,
     SlatePolicy,
+    position_marginals,
     sample_slates,
     slate_propensities,
     step_probabilities,
@@ -91,3 +92,16 @@ def test_scores_of_closed_candidates_do_not_matter():
 def test_an_impossible_policy_is_refused(wrong):
     with pytest.raises(BadParams, match="temperature"):
         SlatePolicy(**wrong)
+
+
+def test_marginals_are_what_many_draws_give(rng):
+    times = 40_000
+    scores_NC = np.tile([0.5, -0.2, 1.0, 0.1, 3.0], (times, 1))
+    allowed_NC = np.tile([True, True, True, True, False], (times, 1))
+    chosen_NL, _, _ = sample_slates(scores_NC, allowed_NC, POLICY, 3, rng)
+    marginal_NLC = position_marginals(scores_NC[:1], allowed_NC[:1], POLICY, 3)
+    np.testing.assert_allclose(marginal_NLC.sum(axis=2), 1.0)
+    for position in range(3):
+        counts = np.bincount(chosen_NL[:, position], minlength=5)
+        assert counts[4] == 0
+        assert chisquare(counts[:4], marginal_NLC[0, position, :4] * times).pvalue > 1e-3

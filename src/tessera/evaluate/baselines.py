@@ -7,7 +7,7 @@ known events, I items, H items of the dense models (the most popular ones).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from implicit.als import AlternatingLeastSquares
@@ -17,6 +17,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tessera.contracts.errors import BadParams
+from tessera.contracts.split import Split
 from tessera.evaluate.holdout import Holdout, Ints
 from tessera.evaluate.params import EvaluateParams
 
@@ -52,26 +53,42 @@ def recent_popularity(holdout: Holdout, params: EvaluateParams) -> Scorer:  # no
 
 def item_knn(holdout: Holdout, params: EvaluateParams) -> Scorer:
     """Sum the shrunk cosine similarities to the items acquired (Sarwar 2001)."""
-    history_UH = _head(holdout, params)
-    both_HH = (history_UH.T @ history_UH).toarray()
-    norm_H = np.sqrt(both_HH.diagonal())
-    both_HH /= np.outer(norm_H, norm_H) + max(params.knn_shrink, 1e-12)
-    np.fill_diagonal(both_HH, 0.0)
-    if params.knn_neighbours < len(both_HH):
-        least_H = -np.partition(-both_HH, params.knn_neighbours - 1, axis=0)
-        both_HH[both_HH < least_H[params.knn_neighbours - 1]] = 0.0
-    return _linear(history_UH[holdout.row_N], csr_matrix(both_HH), len(holdout.item_ids))
+    history_UI = holdout.acquired_UI
+    both = (history_UI.T @ history_UI).tocoo()
+    norm_I = np.sqrt(both.diagonal())
+    other = both.row != both.col
+    row, col, together = both.row[other], both.col[other], both.data[other]
+    cosine = together / (norm_I[row] * norm_I[col] + params.knn_shrink)
+    near = _nearest(col, cosine, params.knn_neighbours)
+    weight_II = csr_matrix((cosine[near], (row[near], col[near])), shape=both.shape)
+    history_NI = history_UI[holdout.row_N]
+
+    def score(users_C: Ints) -> Floats:
+        product = history_NI[users_C] @ weight_II
+        product.data = np.round(product.data, _DECIMALS)
+        return np.asarray(product.toarray())
+
+    return score
 
 
 def ease(holdout: Holdout, params: EvaluateParams) -> Scorer:
-    """Predict each item from the others by ridge regression, in closed form (Steck 2019)."""
-    history_UH = _head(holdout, params)
+    """Predict each item from the others by ridge regression, in closed form (Steck 2019).
+
+    Items beyond the head get 0, the score of the unrelated.
+    """
+    history_UH = holdout.acquired_UI[:, : params.ease_items]
     gram_HH = (history_UH.T @ history_UH).toarray(order="F")
     gram_HH[np.diag_indices_from(gram_HH)] += params.ease_l2
-    inverse_HH = _inverse(gram_HH)
-    inverse_HH /= -inverse_HH.diagonal().copy()
-    np.fill_diagonal(inverse_HH, 0.0)
-    return _linear(history_UH[holdout.row_N], inverse_HH, len(holdout.item_ids))
+    weight_HH = _inverse(gram_HH)
+    weight_HH /= -weight_HH.diagonal().copy()
+    np.fill_diagonal(weight_HH, 0.0)
+    history_NH, items = history_UH[holdout.row_N], len(holdout.item_ids)
+
+    def score(users_C: Ints) -> Floats:
+        head_CH = np.round(history_NH[users_C] @ weight_HH, _DECIMALS)
+        return np.pad(head_CH, ((0, 0), (0, items - head_CH.shape[1])))
+
+    return score
 
 
 def als(holdout: Holdout, params: EvaluateParams) -> Scorer:
@@ -105,6 +122,11 @@ CLOSED_FORM: dict[str, Baseline] = {
 BASELINES: dict[str, Baseline] = {"random": random, **CLOSED_FORM, "als": als}
 
 
+def sensible(among: Mapping[str, Baseline], split: Split) -> list[str]:
+    """Name the baselines that make sense: an order has no recent days."""
+    return [name for name in among if not (split.ordinal and name == "recent_popularity")]
+
+
 def fit(name: str, holdout: Holdout, params: EvaluateParams) -> Scorer:
     """Fit one baseline; BLAS on one thread, as `implicit` asks for."""
     with threadpool_limits(limits=1, user_api="blas"):
@@ -116,22 +138,14 @@ def _same_for_all(score_I: Ints) -> Scorer:
     return lambda users_C: np.tile(row_I, (len(users_C), 1))
 
 
-def _head(holdout: Holdout, params: EvaluateParams) -> csr_matrix:
-    """Acquisitions of the most popular items, which come first."""
-    return holdout.acquired_UI[:, : params.ease_items]
-
-
-def _linear(history_NH: csr_matrix, weight_HH: Floats | csr_matrix, items: int) -> Scorer:
-    """Score by history times weights; items beyond the head get 0, the score of the unrelated."""
-
-    def score(users_C: Ints) -> Floats:
-        product = history_NH[users_C] @ weight_HH
-        dense_CH = product.toarray() if isinstance(product, csr_matrix) else product
-        score_CI = np.zeros((len(users_C), items))
-        score_CI[:, : dense_CH.shape[1]] = np.round(dense_CH, _DECIMALS)
-        return score_CI
-
-    return score
+def _nearest(group: Ints, score: Floats, most: int) -> NDArray[np.bool_]:
+    """Keep the highest scores of each group, `most` at most; ties in the order given."""
+    order = np.lexsort((-score, group))
+    ordered = group[order]
+    rank = np.arange(len(group)) - np.searchsorted(ordered, ordered)
+    near = np.zeros(len(group), dtype=np.bool_)
+    near[order[rank < most]] = True
+    return near
 
 
 def _inverse(gram_HH: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 Learn from what was known at the cut; relevant is what an investor acquires in the test period and
 never held before; only investors with a known event and a relevant item count; every item that can
-be bought at the cut is a candidate, except to those who hold it.
+be bought at the cut is a candidate, except to those who hold or held it.
 Shapes: N test investors, U investors with a known event, I items, R relevant pairs.  Items are
 numbered by popularity, then item_id, so that a tie in any score goes to the more popular item.
 """
@@ -47,7 +47,7 @@ class Holdout:
     relevant_user_R: Ints
     relevant_item_R: Ints
     candidate_I: Bools
-    """Can it be bought at the cut."""
+    """What may be listed: it can be bought at the cut."""
     cold_I: Bools
     """Never acquired before the cut, or offered only since shortly before it."""
     known_events_N: Ints
@@ -120,14 +120,15 @@ def _by_popularity(items: pa.Table, acquired: pa.Table) -> pa.Table:
     return items.take(np.argsort(-holders_I, kind="stable"))
 
 
-def _on_sale(items: pa.Table, split: Split) -> Bools:
-    """Tell which items can be bought at the cut; an order is no date, so all of them then."""
-    if split.ordinal or split.protocol == "leave_last_out":
+def _on_sale(items: pa.Table, split: Split, unborn_too: bool) -> Bools:
+    """Tell which items can be bought at the cut; all of them if each investor has another cut."""
+    if split.protocol == "leave_last_out":
         return np.ones(len(items), dtype=np.bool_)
     cut = _moment(split.cut)
     start_I, end_I = _moments(items["valid_from"]), _moments(items["valid_to"])
     # NaT compares false, which stands for "since ever" and "without end".
-    return ~(start_I > cut) & ~(end_I <= cut)
+    unborn_I = (start_I > cut) & (not unborn_too)
+    return ~unborn_I & ~(end_I <= cut)
 
 
 def _young(items: pa.Table, split: Split, days: int) -> Bools:
@@ -161,7 +162,10 @@ def build_holdout(
     catalogue = _by_popularity(
         _arrow(items.select("item_id", "valid_from", "valid_to"), "item_id"), acquired
     )
-    ids, candidate_I = catalogue["item_id"].combine_chunks(), _on_sale(catalogue, split)
+    ids, candidate_I = (
+        catalogue["item_id"].combine_chunks(),
+        _on_sale(catalogue, split, params.unborn_items),
+    )
 
     active = activity["user_id"].combine_chunks()
     user_R, item_R, good_R = _pairs(wanted, active, ids)

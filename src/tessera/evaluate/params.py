@@ -16,6 +16,9 @@ class EvaluateParams(BaseModel):
     """Actions that count as acquiring an item, in training and in the test period."""
     least_rating: float = Field(0.0, ge=0.0)
     """Ratings below this are no acquisition."""
+    unborn_items: bool = False
+    """Items first offered after the cut are candidates and relevant too, as in the published tables
+    of FAR-Trans, although nobody could have bought them at the cut."""
     recent_days: int = Field(30, ge=1, le=3650)
     """Recent popularity counts acquisitions of so many days before the cut."""
     knn_neighbours: int = Field(100, ge=1, le=10_000)
@@ -25,18 +28,18 @@ class EvaluateParams(BaseModel):
     ease_l2: float = Field(250.0, gt=0.0)
     """EASE: ridge penalty."""
     ease_items: int = Field(15_000, ge=10, le=50_000)
-    """EASE and item-kNN: only so many items, the most popular, as their matrix is dense."""
-    als_factors: int = Field(64, ge=1, le=1024)
+    """EASE: only so many items, the most popular, as its matrix is dense."""
+    als_factors: int = Field(32, ge=1, le=1024)
     """ALS: width of the factors."""
     als_iterations: int = Field(15, ge=1, le=1000)
     """ALS: sweeps over users and items."""
-    als_l2: float = Field(0.05, ge=0.0)
+    als_l2: float = Field(50.0, ge=0.0)
     """ALS: ridge penalty."""
-    als_weight: float = Field(10.0, gt=0.0)
+    als_weight: float = Field(5.0, gt=0.0)
     """ALS: confidence of an acquired item over one that was not."""
     new_user_events: int = Field(5, ge=1)
     """Slice: an investor with at most so many known events is new."""
-    cold_days: int = Field(30, ge=0)
+    cold_days: int = Field(90, ge=0)
     """Slice: an item offered since fewer days before the cut, or never acquired before, is cold."""
     head_share: float = Field(0.8, gt=0.0, le=1.0)
     """Slice: the long tail lies outside the smallest head with this share of acquisitions."""

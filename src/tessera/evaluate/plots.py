@@ -66,7 +66,7 @@ def draw_ranking(intervals: Mapping[str, Mapping[str, float]], best: str, path: 
         axes.plot([one["low"], one["high"]], [place, place], color="#222222", linewidth=1.5)
         axes.annotate(
             f"{one['mean']:.3f}", (one["high"], place), (4, 0), textcoords="offset points",
-            va="center", fontsize=9,
+            va="center", fontsize=9, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
     axes.axvline(intervals[best]["mean"], color="#222222", linestyle="--", linewidth=0.8)
     axes.set_yticks(range(len(names)), names)

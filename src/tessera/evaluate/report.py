@@ -121,8 +121,10 @@ def risk_as_of(users: ibis.Table, holdout: Holdout, split: Split) -> Ints | None
     latest = ibis.row_number().over(
         ibis.window(group_by=seen.user_id, order_by=seen.valid_from.desc())
     )
-    rows = seen.mutate(_back=latest).filter(ibis._._back == 0).select("user_id", "risk_class")
-    known = dict(zip(*(rows.to_pyarrow()[name].to_pylist() for name in rows.columns), strict=True))
+    last = seen.mutate(_back=latest).filter(ibis._._back == 0)
+    # Both columns come from one answer: two would not agree on the order of the rows.
+    rows = last.select("user_id", "risk_class").order_by("user_id").to_pyarrow().to_pydict()
+    known = dict(zip(rows["user_id"], rows["risk_class"], strict=True))
     risk_N = [known.get(user) for user in holdout.user_ids.to_pylist()]
     if not any(risk_N):
         return None
@@ -152,7 +154,7 @@ def slice_table(
         user_N = user_N & part.user_N
     table: dict[str, Metrics] = {}
     for name, top_NK in tops.items():
-        hits_NK = hits_of(top_NK, holdout, part.item_I)
+        hits_NK = hits_of(top_NK[:, :K], holdout, part.item_I)
         values = {
             f"hr_{K}": ranking.hit_rate(hits_NK, K),
             f"ndcg_{K}": ranking.ndcg(hits_NK, relevant_N, K),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tessera.contracts.split import Split
 from tessera.evaluate.holdout import Holdout
 from tessera.metrics.profit import (
+    SLACK_DAYS,
     Closes,
     period_return,
     priced_at_both_ends,
@@ -66,5 +67,5 @@ def measure_returns(prices: ibis.Table, holdout: Holdout, split: Split) -> Retur
 
 def _within(closes: Closes, start: int, end: int) -> Closes:
     """Keep closes that a return of the period could have used."""
-    kept_P = (closes.day_P > start - 15) & (closes.day_P <= end)
+    kept_P = (closes.day_P > start - SLACK_DAYS) & (closes.day_P <= end)
     return Closes(closes.item_P[kept_P], closes.day_P[kept_P], closes.close_P[kept_P])

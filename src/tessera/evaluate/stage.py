@@ -29,20 +29,21 @@ import ibis
 
 from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import load_split
-from tessera.evaluate.baselines import BASELINES, CLOSED_FORM
+from tessera.evaluate.baselines import BASELINES, CLOSED_FORM, sensible
 from tessera.evaluate.holdout import build_holdout
 from tessera.evaluate.params import EvaluateParams
 from tessera.evaluate.plots import write_plots
 from tessera.evaluate.report import risk_as_of, slices
 from tessera.evaluate.returns import measure_returns
 from tessera.evaluate.tables import (
-    all_lists,
+    fitted_lists,
     fold_splits,
     fold_table,
     headline,
     protocol,
     rounded,
     tabulate,
+    trained_lists,
 )
 
 
@@ -64,9 +65,11 @@ def run(
     holdout = build_holdout(events, items, when, params)
     returns = measure_returns(prices, holdout, when)
     parts = slices(holdout, risk_as_of(users, holdout, when), params)
-    steps = len(BASELINES) + len(CLOSED_FORM) * len(further)
+    names = sensible(BASELINES, when)
+    steps = len(names) + len(CLOSED_FORM) * len(further)
     with progress_bar("evaluate", steps) as bar:
-        lists_of = all_lists(lists, holdout, returns, params, bar)
+        lists_of = trained_lists(lists, holdout, returns)
+        lists_of |= fitted_lists(names, holdout, returns, params, bar)
         table = {
             "protocol": protocol(holdout, when, params),
             **tabulate(lists_of, holdout, returns, parts, params),

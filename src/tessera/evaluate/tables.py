@@ -14,7 +14,7 @@ import ibis
 from tessera.contracts.progress import Bar
 from tessera.contracts.split import Split
 from tessera.evaluate import report
-from tessera.evaluate.baselines import BASELINES, CLOSED_FORM, fit
+from tessera.evaluate.baselines import CLOSED_FORM, fit, sensible
 from tessera.evaluate.holdout import Holdout, build_holdout, read_lists
 from tessera.evaluate.intervals import CANDIDATE, ndcg_intervals, profit_table, ten_most_popular
 from tessera.evaluate.params import EvaluateParams
@@ -52,19 +52,11 @@ def fitted_lists(
     return lists
 
 
-def all_lists(
-    lists: ibis.Table,
-    holdout: Holdout,
-    returns: Returns | None,
-    params: EvaluateParams,
-    bar: Bar,
-) -> dict[str, Lists]:
-    """Gather lists of the trained models, then of the baselines, under one protocol."""
+def trained_lists(lists: ibis.Table, holdout: Holdout, returns: Returns | None) -> dict[str, Lists]:
+    """Read the lists of the trained models, under the protocol of the baselines."""
     priced_I = None if returns is None else returns.priced_I
-    trained = read_lists(lists, holdout, DEPTH)
-    return {name: report.narrow(top_NK, priced_I) for name, top_NK in trained.items()} | (
-        fitted_lists(BASELINES, holdout, returns, params, bar)
-    )
+    tops = read_lists(lists, holdout, DEPTH)
+    return {name: report.narrow(top_NK, priced_I) for name, top_NK in tops.items()}
 
 
 def slice_tables(
@@ -88,7 +80,7 @@ def fold_table(
 ) -> dict[str, Any]:
     """Measure the closed-form baselines at a further cut."""
     holdout = build_holdout(events, items, split, params)
-    lists = fitted_lists(CLOSED_FORM, holdout, None, params, bar)
+    lists = fitted_lists(sensible(CLOSED_FORM, split), holdout, None, params, bar)
     return {
         "cut": split.cut.isoformat(),
         "test_until": split.test_until.isoformat(),

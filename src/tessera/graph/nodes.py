@@ -8,6 +8,7 @@ from __future__ import annotations
 import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -114,11 +115,10 @@ def _effect_sums(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum of effects given and received, over every estimated pair."""
     rows = effects.order_by("cause_id", "effect_id").to_pyarrow()
+    known = pa.array(item_ids, pa.string())
     sums = []
     for end in ("cause_id", "effect_id"):
-        name = rows[end].to_numpy()
-        inside = np.isin(name, item_ids)
-        index = np.searchsorted(item_ids, name[inside])
-        effect = rows["effect"].to_numpy()[inside]
-        sums.append(np.bincount(index, effect, minlength=len(item_ids)).astype(np.float64))
-    return sums[0], sums[1]
+        inside = rows.filter(pc.is_in(rows[end], known))
+        index = pc.index_in(inside[end], known).to_numpy()
+        sums.append(np.bincount(index, inside["effect"].to_numpy(), minlength=len(item_ids)))
+    return sums[0].astype(np.float64), sums[1].astype(np.float64)

@@ -7,6 +7,7 @@ from pathlib import Path
 import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tessera.contracts.arrow import write_table
 from tessera.contracts.split import known, load_split
@@ -35,8 +36,9 @@ def run(
         "transition": links.transitions(past, params),
         "causal": links.causal(effects, item_ids, params),
     }
-    seen = known(events, periods).select("item_id").distinct().to_pyarrow()["item_id"].to_numpy()
-    topology = node_table(item_ids, np.isin(item_ids, seen), by_kind, effects, params)
+    seen = known(events, periods).select("item_id").distinct().to_pyarrow()["item_id"]
+    seen_I = pc.is_in(pa.array(item_ids, pa.string()), seen.combine_chunks()).to_numpy(False)
+    topology = node_table(item_ids, seen_I, by_kind, effects, params)
     between = edge_table(item_ids, by_kind, links.declared(items))
     write_table(between, EDGES, edges)
     write_table(topology, NODES, nodes)

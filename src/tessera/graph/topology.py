@@ -63,10 +63,12 @@ def by_scipy(weight_II: sparse.csr_array, damping: float, seed: int) -> Topology
 def pagerank(weight_II: sparse.csr_array, damping: float) -> Floats:
     """Power iteration; an item without neighbours starts anew anywhere."""
     n = weight_II.shape[0]
+    if n == 0:
+        return np.zeros(0)
     out_I = weight_II.sum(axis=1)
     dangling_I = out_I == 0
     step_II = (sparse.diags_array(1.0 / np.where(dangling_I, 1.0, out_I)) @ weight_II).T.tocsr()
-    rank_I = np.full(n, 1.0 / max(n, 1))
+    rank_I = np.full(n, 1.0 / n)
     for _ in range(_ROUNDS):
         lost = rank_I[dangling_I].sum()
         new_I = damping * (step_II @ rank_I + lost / n) + (1.0 - damping) / n

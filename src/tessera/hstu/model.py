@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -177,8 +178,8 @@ def load_model(folder: Path) -> tuple[SequenceModel, list[str]]:
         vocabulary: list[str] = json.loads((folder / "items.json").read_text())
         weights = load_file(folder / "model.safetensors")
         shape = Shape(**{**raw, "code_sizes": tuple(raw["code_sizes"])})
-        model = SequenceModel(shape, weights["codes_VC"], weights["warm_V"])
+        model = SequenceModel(shape, weights["codes_VC"].clone(), weights["warm_V"].clone())
         model.load_state_dict(weights)
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise BrokenBundle(f"{folder} is no sequence model ({error}); publish it again") from error
     return model.eval(), vocabulary

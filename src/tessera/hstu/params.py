@@ -31,13 +31,13 @@ class HstuParams(BaseModel):
     """Share of items that a step sees by their codes alone, so that codes carry cold items."""
     split_sets: float = Field(0.0, ge=0.0, le=1.0)
     """Share of tied sets cut in two at random in an epoch: their inner order is unknown."""
-    learning_rate: float = Field(0.001, gt=0.0, le=0.1)
+    learning_rate: float = Field(0.002, gt=0.0, le=0.1)
     """Step size of AdamW."""
     weight_decay: float = Field(0.001, ge=0.0, le=1.0)
     """Decoupled weight decay of AdamW."""
     batch: int = Field(128, ge=1, le=4096)
     """Sequences in a step."""
-    epochs: int = Field(6, ge=1, le=500)
+    epochs: int = Field(8, ge=1, le=500)
     """Most passes over the training events."""
     patience: int = Field(2, ge=1, le=100)
     """Epochs without a better validation nDCG@10 before training stops."""
@@ -69,8 +69,8 @@ class HstuParams(BaseModel):
     """Items in a list."""
     checkpoint_steps: int = Field(200, ge=1, le=100_000)
     """Steps between checkpoints; one more is written after each epoch."""
-    threads: int = Field(2, ge=1, le=64)
-    """Threads of the matrix products."""
+    threads: int = Field(1, ge=1, le=64)
+    """Threads of the matrix products; more than one is many times slower on a busy machine."""
     seed: int = Field(0, ge=0, le=2**31 - 1)
     """Seed of weights, batches, dropout and negatives."""
 

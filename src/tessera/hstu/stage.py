@@ -39,7 +39,7 @@ def run(
     lists: Path,
     scores: Path,
     training: Path,
-    scratch: Path | None,
+    scratch: Path,
     params: HstuParams,
 ) -> dict[str, float]:
     """Train HSTU (and SASRec beside it); `scratch` keeps checkpoints when a run is killed."""

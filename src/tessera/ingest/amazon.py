@@ -27,7 +27,7 @@ _BRACKETS = r"""[\[\]'"]"""
 def drafts(folder: Path, engine: Engine, _params: IngestParams) -> Drafts:
     """Read the sequence file, the maps of its numbers, and the item text."""
     names = _maps(find(folder, "*_datamaps.json")[0])
-    sequences = _sequences([path for path in find(folder, "*.txt") if "_" not in path.stem][0])
+    sequences = _sequences(find(folder, "*.txt")[0])
     texts = read_lines(engine, find(folder, "*.item")[:1], _TEXTS, "texts")
     return {
         "items": _items(texts, stage_columns(engine, names["item"], "catalogue")),
@@ -81,7 +81,9 @@ def _events(
     named = raw.left_join(users, raw.user == users._user)
     named = named.left_join(items, named.item == items._item)
     rows = named.select(
-        event_id=named.user.lpad(_DIGITS, "0") + "-" + named.place.cast("string").lpad(_DIGITS, "0"),
+        event_id=named.user.lpad(_DIGITS, "0")
+        + "-"
+        + named.place.cast("string").lpad(_DIGITS, "0"),
         user_id=ibis.coalesce(named.user_name, named.user),
         item_id=ibis.coalesce(named.item_name, named.item),
         action=ibis.literal("buy"),

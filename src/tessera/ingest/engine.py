@@ -40,15 +40,17 @@ class Engine:
 
     batches: Callable[[ir.Table], pa.RecordBatchReader]
     """Stream a result; one at a time."""
+    view: Callable[[str, ir.Table], ir.Table]
+    """Name an expression that is used several times, so that it is compiled once."""
 
-    def keep(self, rows: ir.Table, name: str) -> ir.Table:
-        """Compute an intermediate table once."""
+    def keep(self, rows: ir.Table, name: str) -> tuple[ir.Table, int]:
+        """Compute an intermediate table once; also say how many rows it has."""
         path = self.spill / f"{name}.parquet"
         batches = self.batches(rows)
         with batches, pq.ParquetWriter(path, batches.schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
-        return self.read(path, name)
+        return self.read(path, name), pq.read_metadata(path).num_rows
 
 
 @contextmanager
@@ -87,15 +89,18 @@ def _duckdb(params: IngestParams, spill: Path) -> Iterator[Engine]:
             lambda path, name: connection.read_parquet(path, table_name=name),
             read_numbered,
             batches,
+            connection.create_view,
         )
+    except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
+        raise  # a fault of ours, not of the files
     except duckdb.Error as error:
-        raise _for_people(error) from error
+        raise for_people(error) from error
     finally:
         connection.disconnect()
 
 
-def _for_people(error: duckdb.Error) -> Exception:
-    """Say what a person can do about a fault of DuckDB."""
+def for_people(error: duckdb.Error) -> Exception:
+    """Turn a fault of DuckDB into one that says what a person can do."""
     line = re.sub(r"\s+", " ", str(error)).strip()
     if "no space left" in line.lower():
         return OSError(errno.ENOSPC, line)
@@ -132,6 +137,7 @@ def _spark(params: IngestParams, spill: Path) -> Iterator[Engine]:
             lambda path, name: connection.read_parquet(path, table_name=name),
             read_numbered,
             lambda rows: rows.to_pyarrow_batches(chunk_size=_BATCH),
+            connection.create_view,
         )
     finally:
         session.stop()
@@ -151,4 +157,6 @@ def check_parquet(path: Path) -> pa.Schema:
         return pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
         line = re.sub(r"\s+", " ", str(error))
-        raise BadInput(f"{path.name} is truncated or no Parquet file: fetch it again ({line[:200]})") from error  # fmt: skip
+        raise BadInput(
+            f"{path.name} is truncated or no Parquet file: fetch it again ({line[:200]})"
+        ) from error

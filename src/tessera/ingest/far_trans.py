@@ -119,7 +119,9 @@ def _users(lines: Lines) -> Draft:
     raw = lines.rows
     asked = parsed(raw.lastQuestionnaireDate, "timestamp")
     written = parsed(raw.timestamp, "timestamp")
-    since = ibis.ifelse((asked > written).fill_null(False), raw.lastQuestionnaireDate, raw.timestamp)
+    since = ibis.ifelse(
+        (asked > written).fill_null(False), raw.lastQuestionnaireDate, raw.timestamp
+    )
     rows = raw.select(
         user_id=raw.customerID,
         valid_from=since,
@@ -138,7 +140,7 @@ def _users(lines: Lines) -> Draft:
 
 
 def _level(text: ir.StringColumn, classes: dict[str, str]) -> ir.StringColumn:
-    """Number a level; predicted counts like stated, an unheard-of word stays and is no number."""
+    """Turn a level into its class; predicted counts like stated, an unheard-of word stays."""
     word = text.re_replace(_PREDICTED, "")
     return word.cases(*classes.items(), ("Not_Available", ibis.null("string")), else_=word)
 
@@ -147,13 +149,22 @@ def _items(lines: Lines, closes: ir.Table) -> Draft:
     """Take the earliest description of each asset; later ones may know what came after."""
     raw = lines.rows
     described = [column for column in _ASSETS.columns if column not in ("ISIN", "timestamp")]
-    age = ibis.window(group_by=raw.ISIN, order_by=[raw.timestamp, *(raw[name] for name in described)])
+    age = ibis.window(
+        group_by=raw.ISIN, order_by=[raw.timestamp, *(raw[name] for name in described)]
+    )
     raw = raw.mutate(version=ibis.row_number().over(age))
     day = parsed(closes.timestamp, "timestamp")
     known = closes.mutate(day=day).filter(ibis._.day.notnull())
     first = known.group_by(_isin=known.ISIN).agg(first_close=known.day.min())
-    joined = raw.left_join(first, raw.ISIN == first._isin)
-    words = ["assetName", "assetShortName", "assetCategory", "assetSubCategory", "sector", "industry"]
+    joined = raw.left_join(first, first._isin == raw.ISIN)
+    words = [
+        "assetName",
+        "assetShortName",
+        "assetCategory",
+        "assetSubCategory",
+        "sector",
+        "industry",
+    ]
     rows = joined.select(
         item_id=joined.ISIN,
         name=ibis.coalesce(joined.assetName, joined.assetShortName, joined.ISIN),

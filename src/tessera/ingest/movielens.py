@@ -20,7 +20,7 @@ _RATINGS = Layout(("user_id", "item_id", "rating", "timestamp"), False, "::", qu
 _MOVIES = Layout(("item_id", "title", "genres"), False, "::", quoted=False)
 _PEOPLE = Layout(("user_id", "gender", "age", "occupation", "zip"), False, "::", quoted=False)
 _ATOMIC_RATINGS = Layout(("user_id", "item_id", "rating", "timestamp"), True, "\t", False, True)
-_ATOMIC_MOVIES = Layout(("item_id", "movie_title", "release_year", "class"), True, "\t", False, True)  # fmt: skip
+_ATOMIC_MOVIES = Layout(("item_id", "movie_title", "class"), True, "\t", False, True)
 _ATOMIC_PEOPLE = Layout(("user_id", "age", "gender", "occupation"), True, "\t", False, True)
 _DIGITS = 12
 _ALWAYS = "1970-01-01"

@@ -40,12 +40,14 @@ class IngestParams(BaseModel):
     and table 70 % of the time span, far_trans 2021-07-01, movielens 90 % of the ratings."""
     validation_days: int | None = Field(None, ge=1, le=3_650)
     """Length of the validation period before the cut; null = the source's default: far_trans 273
-    (its last quarter with dated trades), movielens the 10 % of ratings before the cut, others 28."""
+    (its last quarter with dated trades), movielens the 10 % of ratings before the cut, others 28 or
+    a fifth of a shorter past."""
     test_days: int | None = Field(None, ge=1, le=3_650)
     """Length of the test period after the cut; null = until the last event, or for far_trans until
     the end of the half-year."""
-    protocol: Literal["time", "leave_last_out"] = "time"
-    """`leave_last_out` only to compare with published tables; amazon knows nothing else."""
+    protocol: Literal["time", "leave_last_out"] | None = None
+    """`leave_last_out` only to compare with published tables; null = time, but for amazon, which
+    has no times, leave_last_out."""
     folds: int = Field(3, ge=3, le=20)
     """Further cuts for rolling time cross-validation."""
     engine: Literal["duckdb", "pyspark"] = "duckdb"
@@ -64,9 +66,14 @@ class IngestParams(BaseModel):
 
     @model_validator(mode="after")
     def _fits_the_source(self) -> Self:
-        if self.source == "amazon" and self.protocol != "leave_last_out":
-            raise ValueError("amazon has no times: set ingest.protocol to leave_last_out")
+        if self.source == "amazon" and self.protocol == "time":
+            raise ValueError("amazon has no times: set ingest.protocol to leave_last_out or null")
         missing = {"events", "items"} - set(self.mapping)
         if self.source == "table" and missing:
             raise ValueError(f"ingest.mapping needs {', '.join(sorted(missing))} for source table")
         return self
+
+    @property
+    def last_out(self) -> bool:
+        """Whether each user's last event is held out, instead of a period."""
+        return self.protocol == "leave_last_out" or self.source == "amazon"

@@ -23,7 +23,7 @@ class Habits:
     """The source's own periods, where the params say nothing."""
 
     cut: Callable[[ir.Table, datetime, datetime], datetime]
-    validation_from: Callable[[ir.Table, datetime], datetime]
+    validation_from: Callable[[ir.Table, datetime, datetime], datetime]
     test_until: Callable[[datetime, datetime], datetime]
 
 
@@ -45,7 +45,7 @@ def plan(events: ir.Table, params: IngestParams, request: Path) -> Split:
         If the cut leaves no event on one side.
     """
     first, last = _span(events)
-    if params.protocol == "leave_last_out":
+    if params.last_out:
         return Split(last, last, last, "leave_last_out", params.source == "amazon")
     habits = _HABITS.get(params.source, _USUAL)
     cut = _asked(request) or params.cut or habits.cut(events, first, last)
@@ -56,7 +56,7 @@ def plan(events: ir.Table, params: IngestParams, request: Path) -> Split:
             f"to before {last.isoformat()}"
         )
     days = params.validation_days
-    validation_from = cut - days * _DAY if days else habits.validation_from(events, cut)
+    validation_from = cut - days * _DAY if days else habits.validation_from(events, first, cut)
     if validation_from <= first:
         raise BadParams(
             f"validation would begin at {validation_from.isoformat()}, before the second event: "
@@ -111,19 +111,29 @@ def _at_quantile(events: ir.Table, share: float) -> datetime:
 
 
 def _half_year_end(cut: datetime, _: datetime) -> datetime:
-    year, second_half = cut.year, cut.month > 6  # noqa: PLR2004
-    following = datetime(year + 1, 1, 1, tzinfo=UTC) if second_half else datetime(year, 7, 1, tzinfo=UTC)  # fmt: skip
-    return following - _TICK
+    july = datetime(cut.year, 7, 1, tzinfo=UTC)
+    january = datetime(cut.year + 1, 1, 1, tzinfo=UTC)
+    return (july if cut < july else january) - _TICK
 
 
-def _before_cut(events: ir.Table, cut: datetime) -> datetime:
+def _before_cut(events: ir.Table, _: datetime, cut: datetime) -> datetime:
     return _at_quantile(events.filter(events.event_ts <= cut), 8 / 9)
 
 
-_USUAL = Habits(_seventy_percent, lambda _, cut: cut - 28 * _DAY, lambda _, last: last)
+def _four_weeks(_: ir.Table, first: datetime, cut: datetime) -> datetime:
+    """Take 28 days, or a fifth of a shorter past."""
+    return cut - min(28 * _DAY, (cut - first) / 5)
+
+
+def _three_quarters(_: ir.Table, first: datetime, cut: datetime) -> datetime:
+    """Take 273 days: FAR-Trans' last dated trades before its default cut are that old."""
+    return cut - min(273 * _DAY, (cut - first) / 2)
+
+
+_USUAL = Habits(_seventy_percent, _four_weeks, lambda _, last: last)
 _HABITS: dict[Source, Habits] = {
     "far_trans": Habits(
-        lambda *_: datetime(2021, 7, 1, tzinfo=UTC), lambda _, cut: cut - 273 * _DAY, _half_year_end
+        lambda *_: datetime(2021, 7, 1, tzinfo=UTC), _three_quarters, _half_year_end
     ),
     "movielens": Habits(
         lambda events, *_: _at_quantile(events, 0.9), _before_cut, lambda _, last: last

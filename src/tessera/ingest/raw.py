@@ -12,7 +12,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import IO
 
 import ibis.expr.types as ir
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -93,9 +94,8 @@ def read_lines(engine: Engine, paths: Sequence[Path], layout: Layout, name: str)
         If a file is empty, truncated, not UTF-8, or lacks a column.
     """
     staged = engine.spill / f"raw_{name}.parquet"
-    schema = pa.schema(
-        [*((column, pa.string()) for column in layout.columns), (FILE, pa.string()), (ROW, pa.int64())]
-    )  # fmt: skip
+    strings = [(column, pa.string()) for column in (*layout.columns, FILE)]
+    schema = pa.schema([*strings, (ROW, pa.int64())])
     rejected: list[Rejected] = []
     with pq.ParquetWriter(staged, schema) as writer:
         for path in paths:
@@ -140,21 +140,7 @@ def _batches(path: Path, layout: Layout, rejected: list[Rejected]) -> Iterator[p
 
     with _readable(path), _open(path, layout) as stream:
         header = _header(path, layout) if layout.header else list(layout.columns)
-        reader = pa_csv.open_csv(
-            stream,
-            read_options=pa_csv.ReadOptions(
-                use_threads=False, block_size=_BLOCK, column_names=header,
-                skip_rows=first_row,
-            ),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=_one_character(layout.delimiter), quote_char='"' if layout.quoted else False,
-                newlines_in_values=layout.quoted, invalid_row_handler=reject,
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(header, pa.string()), include_columns=layout.columns,
-                strings_can_be_null=True, null_values=[""],
-            ),
-        )  # fmt: skip
+        reader = _reader(stream, header, layout, first_row, reject)
         row = 1
         for batch in reader:
             number_N = _next_rows(row, batch.num_rows, bad_rows)
@@ -165,8 +151,36 @@ def _batches(path: Path, layout: Layout, rejected: list[Rejected]) -> Iterator[p
             )
 
 
-def _next_rows(row: int, count: int, bad_rows: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:  # fmt: skip
-    """Number the next `count` good rows from `row` on, leaving out the rejected ones."""
+def _reader(
+    stream: IO[bytes] | pa.NativeFile,
+    header: list[str],
+    layout: Layout,
+    skip_rows: int,
+    reject: Callable[[pa_csv.InvalidRow], str],
+) -> pa_csv.CSVStreamingReader:
+    """Open a stream of batches in which every value is text and empty text is null."""
+    return pa_csv.open_csv(
+        stream,
+        read_options=pa_csv.ReadOptions(
+            use_threads=False, block_size=_BLOCK, column_names=header, skip_rows=skip_rows
+        ),
+        parse_options=pa_csv.ParseOptions(
+            delimiter=_one_character(layout.delimiter),
+            quote_char='"' if layout.quoted else False,
+            newlines_in_values=layout.quoted,
+            invalid_row_handler=reject,  # with use_threads it could not number the rows
+        ),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()),
+            include_columns=layout.columns,
+            strings_can_be_null=True,
+            null_values=[""],
+        ),
+    )
+
+
+def _next_rows(row: int, count: int, bad_rows: list[int]) -> npt.NDArray[np.int64]:
+    """Give numbers to the next `count` good rows from `row` on, leaving out the rejected ones."""
     ahead = np.arange(row, row + count + len(bad_rows), dtype=np.int64)
     return ahead[~np.isin(ahead, bad_rows)][:count]
 
@@ -174,8 +188,10 @@ def _next_rows(row: int, count: int, bad_rows: list[int]) -> np.ndarray[tuple[in
 def _header(path: Path, layout: Layout) -> list[str]:
     """Read and check the column names."""
     with _text(path) as text:
-        quoting = csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE
-        found = next(csv.reader(text, delimiter=layout.delimiter, quoting=quoting), [])
+        if layout.quoted:
+            found = next(csv.reader(text, delimiter=layout.delimiter), [])
+        else:
+            found = text.readline().rstrip("\r\n").split(layout.delimiter)
     if layout.types_in_header:
         found = [cell.split(":")[0] for cell in found]
     if not any(found):
@@ -228,7 +244,9 @@ def _readable(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise BadInput(f"{path.name} is truncated or unreadable: fetch it again ({_line(error)})") from error  # fmt: skip
+        raise BadInput(
+            f"{path.name} is truncated or unreadable: fetch it again ({_line(error)})"
+        ) from error
 
 
 def _line(error: BaseException) -> str:

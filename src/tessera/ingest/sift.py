@@ -27,8 +27,8 @@ class Sifted:
 
     good: ir.Table
     """Contract columns, not yet sorted."""
-    bad: ir.Table
-    """Columns as the source wrote them, with source_file, source_row, reason."""
+    bad: ir.Table | None
+    """Columns as the source wrote them, source_file, source_row and reason; None if all is good."""
     rows: int
     """Rows of the draft, rejected lines not counted."""
 
@@ -52,24 +52,25 @@ def sift(table: Table, draft: Draft, engine: Engine, items: ir.Table | None = No
     BadInput
         If a column is missing, of a type that cannot be read, or wrong in every row.
     """
-    judged = _judge(table, draft, items)
-    rows = _refuse_wrong_columns(table, draft, judged)
+    judged = engine.view(f"judged_{table.name}", _judge(table, draft, items))
+    rows, any_broken = _refuse_wrong_columns(table, draft, judged)
     good = judged.filter(judged[REASON].isnull())
     broken = judged.filter(judged[REASON].notnull())
     key = list(draft.key or table.key)
-    repeated = engine.keep(
+    repeated, any_repeated = engine.keep(
         good.group_by(key).agg(copies=ibis._.count()).filter(ibis._.copies > 1).drop("copies"),
         f"repeated_{table.name}",
     )
-    if repeated.count().to_pyarrow().as_py():
+    if any_repeated:
         named = ", ".join(dict.fromkeys(draft.called(column) for column in key))
-        copies = engine.keep(
+        copies, _ = engine.keep(
             _mark_copies(table, good.semi_join(repeated, key), key, named), f"copies_{table.name}"
         )
         once = good.anti_join(repeated, key).drop(REASON)
         good = once.union(copies.filter(copies[REASON].isnull()).drop(REASON))
         broken = broken.union(copies.filter(copies[REASON].notnull()))
-    return Sifted(good.select(table.names), _as_written(table, broken), rows)
+    bad = _as_written(table, broken) if any_broken or any_repeated else None
+    return Sifted(good.select(table.names), bad, rows)
 
 
 def _judge(table: Table, draft: Draft, items: ir.Table | None) -> ir.Table:
@@ -124,10 +125,10 @@ def _cast(value: ir.Column, column: Column, draft: Draft) -> ir.Column:
     return value if found == wanted else value.cast(wanted)
 
 
-def _refuse_wrong_columns(table: Table, draft: Draft, judged: ir.Table) -> int:
-    """Count the rows; a column that no row of a file can read is a wrong file, not wrong rows."""
+def _refuse_wrong_columns(table: Table, draft: Draft, judged: ir.Table) -> tuple[int, int]:
+    """Count rows and broken ones; a column that no row can read is a wrong file, not wrong rows."""
     from_text = [column for column in table.columns if TEXT + column.name in judged.columns]
-    sums = {"rows": judged.count()}
+    sums = {"rows": judged.count(), "broken": judged[REASON].count()}
     for column in from_text:
         text, value = judged[TEXT + column.name], judged[column.name]
         sums[f"given_{column.name}"] = text.count()
@@ -142,7 +143,7 @@ def _refuse_wrong_columns(table: Table, draft: Draft, judged: ir.Table) -> int:
                     f"{file[FILE]}: column {draft.called(column.name)} should hold "
                     f"{_SHOULD[column.dtype]}, but no row does (such as {like!r}): mend the file"
                 )
-    return sum(file["rows"] for file in files)
+    return sum(file["rows"] for file in files), sum(file["broken"] for file in files)
 
 
 _SHOULD = {

@@ -21,9 +21,7 @@ _KINDS = {"time_kind": "exact"}
 
 def drafts(folder: Path, engine: Engine, params: IngestParams) -> Drafts:
     """Read each mapped table."""
-    return {
-        name: _draft(name, mapping, folder, engine) for name, mapping in params.mapping.items()
-    }
+    return {name: _draft(name, mapping, folder, engine) for name, mapping in params.mapping.items()}
 
 
 def _draft(name: str, mapping: TableMapping, folder: Path, engine: Engine) -> Draft:

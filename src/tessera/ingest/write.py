@@ -31,7 +31,7 @@ _TIME_FIRST = {"events": ["event_ts", "event_id"]}
 @dataclass(frozen=True, slots=True)
 class _Part:
     table: str
-    rows: ir.Table
+    rows: ir.Table | None
     rejected: tuple[Rejected, ...]
 
 
@@ -60,7 +60,7 @@ class Quarantine:
             "good": good,
             "quarantined": 0,
         }
-        rows = sifted.bad.order_by([FILE, ROW, REASON])
+        rows = None if sifted.bad is None else sifted.bad.order_by([FILE, ROW, REASON])
         self.parts.append(_Part(name, rows, draft.rejected))
 
     def metrics(self) -> dict[str, float]:
@@ -106,6 +106,8 @@ def _rejected_rows(part: _Part) -> list[dict[str, Any]]:
 
 
 def _bad_rows(part: _Part, engine: Engine) -> Iterator[list[dict[str, Any]]]:
+    if part.rows is None:
+        return
     with engine.batches(part.rows) as batches:
         for batch in batches:
             yield [_set_aside(part.table, row) for row in batch.to_pylist()]
@@ -164,7 +166,8 @@ def _even(batches: pa.RecordBatchReader) -> pa.RecordBatchReader:
 
 
 def _commonest(sifted: Sifted) -> str:
+    if sifted.bad is None:
+        return "the file holds none"
     reasons = sifted.bad.group_by(REASON).agg(rows=sifted.bad.count())
     first = reasons.order_by([reasons.rows.desc(), reasons[REASON]]).limit(1)
-    found = first.to_pyarrow().to_pylist()
-    return f"most often `{found[0][REASON]}`; mend the source" if found else "the file holds none"
+    return f"most often `{first.to_pyarrow()[REASON][0].as_py()}`; mend the source"

@@ -55,12 +55,40 @@ def log_checks(log: Requests) -> list[Check]:
 def overlap_checks(log: Requests, policies: list[Replay], params: OpeParams) -> list[Check]:
     """Ask that the served slates say enough about what each policy would have shown."""
     worst = max(float(unsupported(log, policy).mean()) for policy in policies)
-    z = max((_z(mean_one(log, policy)) for policy in policies), key=abs)
-    ess = min(effective_size(policy.weight_NL[:, -1]) for policy in policies)
-    share = max(_largest_share(policy.weight_NL * log.reward_NL) for policy in policies)
+    support = Check("unsupported_mass", worst, _TOLERANCE, worst <= _TOLERANCE,
+                    "the log never could show what the candidate would")  # fmt: skip
+    found = [
+        weight_checks(
+            mean_one(log, policy),
+            policy.weight_NL[:, -1],
+            (policy.weight_NL * log.reward_NL).sum(axis=1),
+            params,
+        )
+        for policy in policies
+    ]
+    return [support, *(_worse(*pair) for pair in zip(*found, strict=True))]
+
+
+def weight_checks(
+    centred_N: Floats, weight_N: Floats, contribution_N: Floats, params: OpeParams
+) -> list[Check]:
+    """Ask that weights have mean 1, that enough of them count, and that none decides alone.
+
+    Parameters
+    ----------
+    centred_N : array
+        Something with mean 1 if the propensities are right: the weights, or `mean_one`.
+    weight_N : array
+        Importance weights of the units.
+    contribution_N : array
+        What each unit adds to the estimate, non-negative.
+    params : OpeParams
+        Thresholds.
+    """
+    z = _z(centred_N)
+    ess = effective_size(weight_N)
+    share = _largest_share(contribution_N)
     return [
-        Check("unsupported_mass", worst, _TOLERANCE, worst <= _TOLERANCE,
-              "the log never could show what the candidate would"),
         Check("mean_weight_z", z, params.max_z, abs(z) < params.max_z,
               "the mean weight is not 1, so the propensities are not those that served"),
         Check("ess", ess, params.min_ess, ess >= params.min_ess,
@@ -68,6 +96,11 @@ def overlap_checks(log: Requests, policies: list[Replay], params: OpeParams) -> 
         Check("largest_share", share, params.max_share, share <= params.max_share,
               "a single request carries the estimate"),
     ]  # fmt: skip
+
+
+def _worse(one: Check, *others: Check) -> Check:
+    """Return the first that fails, else the first: the candidate stands before the champion."""
+    return next((check for check in (one, *others) if not check.ok), one)
 
 
 def guardrails(
@@ -116,6 +149,6 @@ def _z(weight_N: Floats) -> float:
     return float(off_N.mean() / (spread / np.sqrt(len(off_N))))
 
 
-def _largest_share(contribution_NL: Floats) -> float:
-    total = float(contribution_NL.sum())
-    return float(contribution_NL.sum(axis=1).max()) / total if total > 0 else 1.0
+def _largest_share(contribution_N: Floats) -> float:
+    total = float(contribution_N.sum())
+    return float(contribution_N.max()) / total if total > 0 else 1.0

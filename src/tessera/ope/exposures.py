@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import ibis
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from ibis import Table
+
+from tessera.features.asof import as_of
+from tessera.features.attribution import reward
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -21,8 +23,8 @@ Bools = npt.NDArray[np.bool_]
 
 NOBODY = -1
 """Index of an empty position, a padded candidate or an unknown item."""
-REWARDS = ("click", "buy")
-"""An exposure is rewarded by any of these, once."""
+UNKNOWN = 0
+"""Class of whom nobody asked: suitability takes it as lowest for users, highest for items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,9 @@ class Requests:
     user_N: Ints
     """Index into `user_ids`."""
     user_ids: pa.Array
+    risk_N: Ints
+    """Risk class of the user as known at the request, else UNKNOWN."""
+    capacity_N: Ints
     candidate_NC: Ints
     """Index into the items, NOBODY where padded or unknown."""
     chosen_NL: Ints
@@ -48,50 +53,19 @@ class Requests:
     dismissed_NL: Floats
     """1 if it was dismissed inside the window."""
     counts: dict[str, int] = field(default_factory=dict)
-    """Rows, duplicates, late and orphan outcomes, and the like."""
+    """Rows, duplicates, and rows whose item is not among the candidates."""
 
     def __len__(self) -> int:
         return len(self.event_us_N)
 
 
-def attributed(exposures: Table, outcomes: Table, window_hours: float) -> Table:
-    """Exposures with `rewarded` and `dismissed`, 1 or 0, from outcomes inside the window.
-
-    Duplicated outcomes count once; what nobody was shown, or came too late, counts for nothing.
-    """
-    key = ["request_id", "item_id"]
-    seen = exposures.group_by(*key).agg(shown_ts=ibis._.event_ts.min())
-    joined = outcomes.join(seen, key)
-    inside = joined.filter(
-        joined.event_ts.between(joined.shown_ts, joined.shown_ts + _window(window_hours))
-    )
-    marks = inside.group_by(*key).agg(
-        rewarded=ibis._.action.isin(REWARDS).max().cast("float64"),
-        dismissed=(ibis._.action == "dismiss").max().cast("float64"),
-    )
-    joined = exposures.left_join(marks, key)
-    return joined.mutate(
-        rewarded=ibis._.rewarded.fill_null(0.0), dismissed=ibis._.dismissed.fill_null(0.0)
-    ).drop("request_id_right", "item_id_right")
-
-
-def outcome_counts(exposures: Table, outcomes: Table, window_hours: float) -> dict[str, int]:
-    """How many outcomes are duplicates, orphans (never shown), early or late."""
-    key = ["request_id", "item_id"]
-    seen = exposures.group_by(*key).agg(shown_ts=ibis._.event_ts.min())
-    once = outcomes.group_by(*key, "action").agg(event_ts=ibis._.event_ts.min())
-    joined = once.left_join(seen, key)
-    late = ibis._.event_ts > ibis._.shown_ts + _window(window_hours)
-    row = joined.agg(
-        outcomes=ibis._.count(),
-        orphan=ibis._.shown_ts.isnull().sum(),
-        late=late.sum(),
-        early=(ibis._.event_ts < ibis._.shown_ts).sum(),
-    ).to_pyarrow()
-    found = {f"outcomes_{name}": int(row[name][0].as_py() or 0) for name in row.column_names}
-    found["outcomes"] = found.pop("outcomes_outcomes")
-    found["outcomes_duplicate"] = int(outcomes.count().to_pyarrow().as_py()) - found["outcomes"]
-    return found
+def attributed(exposures: Table, outcomes: Table, users: Table, window_days: float) -> Table:
+    """Add to each exposure what it earned, and the classes of the user as known at that moment."""
+    answers = reward(exposures, outcomes, window_days)
+    key = ["request_id", "position", "item_id"]
+    earned = exposures.join(answers.select(*key, "reward", "dismissed"), key)
+    versions = users.select("user_id", "valid_from", "risk_class", "capacity_class")
+    return as_of(earned, versions, by="user_id", at="event_ts", since="valid_from")
 
 
 def requests(exposures: Table, item_ids: pa.Array) -> Requests:
@@ -125,12 +99,14 @@ def requests(exposures: Table, item_ids: pa.Array) -> Requests:
         event_us_N=numbers(rows["event_ts"])[first_N],
         user_N=numbers(user.indices)[first_N],
         user_ids=user.dictionary,
+        risk_N=classes(rows["risk_class"])[first_N],
+        capacity_N=classes(rows["capacity_class"])[first_N],
         candidate_NC=candidate_RC[first_N],
         chosen_NL=spread(chosen_R, NOBODY),
         served_NLC=spread(served_RC, 0.0),
         propensity_NL=spread(rows["propensity"].to_numpy(), 1.0),
-        reward_NL=spread(rows["rewarded"].to_numpy(), 0.0),
-        dismissed_NL=spread(rows["dismissed"].to_numpy(), 0.0),
+        reward_NL=spread(rows["reward"].to_numpy().astype(np.float64), 0.0),
+        dismissed_NL=spread(rows["dismissed"].to_numpy().astype(np.float64), 0.0),
         counts=counts,
     )
 
@@ -190,6 +166,11 @@ def numbers(values: pa.ChunkedArray | pa.Array) -> Ints:
     return np.asarray(values.cast(pa.int64()).to_numpy(), dtype=np.int64)
 
 
+def classes(values: pa.ChunkedArray) -> Ints:
+    """Risk and capacity classes, UNKNOWN where null."""
+    return numbers(pc.fill_null(values, UNKNOWN))
+
+
 def indices(ids: pa.ChunkedArray | pa.Array, known: pa.Array) -> Ints:
     """Index of each id among the known ones, NOBODY if it is unknown."""
     return numbers(pc.fill_null(pc.index_in(ids, value_set=known), NOBODY))
@@ -206,7 +187,3 @@ def _padded(flat: npt.NDArray[Any], rows: pa.Table, fill: float) -> npt.NDArray[
     padded_RC = np.full((len(length_R), width), fill, dtype=flat.dtype)
     padded_RC[np.arange(width) < length_R[:, None]] = flat
     return padded_RC
-
-
-def _window(hours: float) -> ibis.expr.types.IntervalScalar:
-    return ibis.interval(seconds=round(3600 * hours))

@@ -5,6 +5,7 @@ Shapes: N requests, L positions, C candidates.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -72,6 +73,15 @@ def judge(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
     dict
         Sections of verdict.json.
     """
+    faults = _faults(case)
+    if any(not check.ok for check in faults):  # no estimate is worth reading then
+        decision, reason = decide(Evidence(faults, [], 0.0, 0.0, []))
+        return {"decision": decision, "reason": reason, "champion": case.champion_is,
+                "prechecks": [_row(check) for check in faults], **_size(case)}  # fmt: skip
+    return _weigh(case, guess_NLC, faults, params)
+
+
+def _weigh(case: Case, guess_NLC: Floats, faults: list[Check], params: OpeParams) -> Document:
     lifts = _lifts(case, guess_NLC, params)
     lift = {name: clustered_normal(d_N, case.log.user_N, params.alpha)
             for name, d_N in lifts.items()}  # fmt: skip
@@ -79,7 +89,8 @@ def judge(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
     lower, upper = float(lower_N[-1]), float(upper_N[-1])
     if params.bound == "normal":
         lower, upper = lift["dr"].lower, lift["dr"].upper
-    prechecks = _prechecks(case, params)
+    policies = [case.candidate, case.champion]
+    prechecks = [*faults, *checks.overlap_checks(case.log, policies, params)]
     rails = checks.guardrails(case.log, case.candidate, case.champion, case.allowed_NC, params)
     signs = [lift[name].mean for name in AGREEING]
     decision, reason = decide(Evidence(prechecks, rails, lower, upper, signs, params.margin))
@@ -98,9 +109,7 @@ def judge(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
         "guardrails": [_row(check) for check in rails],
         "weights": _weights(case.candidate),
         "controls": controls(case, guess_NLC, params),
-        "n_requests": len(case.log),
-        "n_users": len(np.unique(case.log.user_N)),
-        "inputs": _inputs(case),
+        **_size(case),
     }
 
 
@@ -119,15 +128,15 @@ def metrics(written: Document) -> dict[str, float]:
     return flat
 
 
-def _prechecks(case: Case, params: OpeParams) -> list[Check]:
+def _faults(case: Case) -> list[Check]:
     unscored = Check("unscored_requests", case.unscored, 0, case.unscored == 0,
                      "the candidate did not score them")  # fmt: skip
-    policies = [case.candidate, case.champion]
-    return [
-        unscored,
-        *checks.log_checks(case.log),
-        *checks.overlap_checks(case.log, policies, params),
-    ]
+    return [unscored, *checks.log_checks(case.log)]
+
+
+def _size(case: Case) -> Document:
+    users = len(np.unique(case.log.user_N))
+    return {"n_requests": len(case.log), "n_users": users, "inputs": _inputs(case)}
 
 
 def _inputs(case: Case) -> Document:
@@ -262,9 +271,11 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 def _rounded(value: Any) -> Any:
-    """Keep ten significant digits, so that the document is readable and stable."""
+    """Keep ten significant digits, the same on any number of threads; JSON knows no infinity."""
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_rounded(inner) for inner in value]
-    return float(f"{value:.{_SIGNIFICANT}g}") if isinstance(value, float) else value
+    if isinstance(value, float):
+        return float(f"{value:.{_SIGNIFICANT}g}") if math.isfinite(value) else None
+    return value

@@ -22,7 +22,7 @@ class OpeParams(BaseModel):
     """Slate policy that will be served: share of uniform exploration at every position."""
     top_k: int = Field(default=10, ge=1, le=1000)
     """Slate policy that will be served: best open candidates that the softmax ranges over."""
-    window_hours: float = Field(default=168.0, gt=0.0, le=24.0 * 90)
+    window_days: float = Field(default=7.0, gt=0.0, le=90.0)
     """Attribution window: later outcomes do not count for the exposure."""
     bound: Literal["sequence", "normal"] = "sequence"
     """Bound that decides; `normal` holds for a single look at the log only."""

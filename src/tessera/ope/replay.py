@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tessera.ope.estimators import SlateLog, cascade_dr
-from tessera.ope.exposures import NOBODY, Bools, Floats, Requests, Scores, indices
+from tessera.ope.exposures import NOBODY, Bools, Floats, Requests, Scores
 from tessera.ope.params import OpeParams
-from tessera.ope.people import UNKNOWN, Items, Users
+from tessera.ope.shelf import Shelf
 from tessera.policies.slate import SlatePolicy, slate_propensities
 from tessera.policies.suitability import suitable
 
@@ -62,14 +62,12 @@ class Case:
     score_hash: str
 
 
-def build_case(
-    log: Requests, scores: Scores, known: tuple[Items, Users], params: OpeParams
-) -> Case:
+def build_case(log: Requests, scores: Scores, shelf: Shelf, params: OpeParams) -> Case:
     """Replay candidate and champion as they would be served: suitability, slate, exploration.
 
     Without scores of a published model the champion is the logging policy itself.
     """
-    allowed_NC = _allowed(log, *known)
+    allowed_NC = _allowed(log, shelf)
     policy = SlatePolicy(params.temperature, params.epsilon, params.top_k)
 
     def served(score_NC: Floats) -> Replay:
@@ -96,12 +94,10 @@ def fingerprint(*arrays: npt.NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _allowed(log: Requests, items: Items, users: Users) -> Bools:
-    user_N = indices(log.user_ids, users.user_ids)[log.user_N]
-    risk_N, _ = users.as_of(user_N, log.event_us_N)
-    item_risk_I = np.append(items.risk_I, UNKNOWN)  # the last is read by NOBODY
+def _allowed(log: Requests, shelf: Shelf) -> Bools:
     real_NC = log.candidate_NC != NOBODY
-    return np.asarray(real_NC & suitable(risk_N[:, None], item_risk_I[log.candidate_NC]))
+    fits_NC = suitable(log.risk_N[:, None], shelf.risk_I[log.candidate_NC])
+    return np.asarray(real_NC & fits_NC)
 
 
 def logging_policy(log: Requests) -> Replay:

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from ibis import Table
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tessera.contracts.progress import progress_bar
-from tessera.ope.exposures import NOBODY, Floats, Ints, Requests, indices, numbers
+from tessera.ope.exposures import Floats, Ints, Requests, classes, indices, numbers
 from tessera.ope.params import OpeParams
-from tessera.ope.people import Items, Users
+from tessera.ope.shelf import Shelf
 
 PRIOR = 20.0
 """Exposures at the mean rate that every rate starts with."""
@@ -35,7 +36,8 @@ class Shown:
     user_R: Ints
     item_R: Ints
     position_R: Ints
-    event_us_R: Ints
+    risk_R: Ints
+    capacity_R: Ints
     reward_R: Floats
 
     def part(self, rows: npt.NDArray[Any] | slice) -> Shown:
@@ -44,7 +46,8 @@ class Shown:
             self.user_R[rows],
             self.item_R[rows],
             self.position_R[rows],
-            self.event_us_R[rows],
+            self.risk_R[rows],
+            self.capacity_R[rows],
             self.reward_R[rows],
         )
 
@@ -59,19 +62,20 @@ class Rates:
     user_category_UK: Floats
 
 
-def read_shown(attributed: Table, users: Users, items: Items) -> Shown:
+def read_shown(attributed: Table, shelf: Shelf) -> Shown:
     """Read attributed exposures, one row a position."""
     rows = attributed.order_by("event_ts", "request_id", "position", "item_id").to_pyarrow()
     return Shown(
-        user_R=indices(rows["user_id"], users.user_ids),
-        item_R=indices(rows["item_id"], items.item_ids),
+        user_R=indices(rows["user_id"], shelf.user_ids),
+        item_R=indices(rows["item_id"], shelf.item_ids),
         position_R=numbers(rows["position"]),
-        event_us_R=numbers(rows["event_ts"]),
-        reward_R=rows["rewarded"].to_numpy().astype(np.float64),
+        risk_R=classes(rows["risk_class"]),
+        capacity_R=classes(rows["capacity_class"]),
+        reward_R=rows["reward"].to_numpy().astype(np.float64),
     )
 
 
-def guess(past: Shown, log: Requests, users: Users, items: Items, params: OpeParams) -> Floats:
+def guess(past: Shown, log: Requests, shelf: Shelf, params: OpeParams) -> Floats:
     """Learn from the past and guess every candidate of the log at every position.
 
     Returns
@@ -87,11 +91,16 @@ def guess(past: Shown, log: Requests, users: Users, items: Items, params: OpePar
     rng = np.random.default_rng(params.seed)
     size = min(params.reward_rows, len(young.reward_R))
     young = young.part(np.sort(rng.choice(len(young.reward_R), size, replace=False)))
-    model = _model(params)
-    model.fit(_features(young, _rates(past.part(slice(half)), users, items), users, items),
-              young.reward_R)  # fmt: skip
-    rates = _rates(past, users, items)
-    user_N = indices(log.user_ids, users.user_ids)[log.user_N]
+    first = _rates(past.part(slice(half)), shelf)
+    with threadpool_limits(limits=1, user_api="openmp"):
+        model = _model(params).fit(_features(young, first, shelf), young.reward_R)
+        return _guess_all(model, past, log, shelf)
+
+
+def _guess_all(model: Any, past: Shown, log: Requests, shelf: Shelf) -> Floats:
+    guess_NLC = np.zeros(log.served_NLC.shape)
+    rates = _rates(past, shelf)
+    user_N = indices(log.user_ids, shelf.user_ids)[log.user_N]
     requests, positions, candidates = log.served_NLC.shape
     with progress_bar("reward model", positions) as bar:
         for position in range(positions):
@@ -99,10 +108,11 @@ def guess(past: Shown, log: Requests, users: Users, items: Items, params: OpePar
                 user_R=np.repeat(user_N, candidates),
                 item_R=log.candidate_NC.ravel(),
                 position_R=np.full(requests * candidates, position + 1),
-                event_us_R=np.repeat(log.event_us_N, candidates),
+                risk_R=np.repeat(log.risk_N, candidates),
+                capacity_R=np.repeat(log.capacity_N, candidates),
                 reward_R=np.zeros(0),
             )
-            chance_R = model.predict_proba(_features(asked, rates, users, items))[:, 1]
+            chance_R = model.predict_proba(_features(asked, rates, shelf))[:, 1]
             guess_NLC[:, position] = chance_R.reshape(requests, candidates)
             bar.advance()
     return guess_NLC
@@ -119,13 +129,12 @@ def _model(params: OpeParams) -> Any:
     )
 
 
-def _rates(past: Shown, users: Users, items: Items) -> Rates:
+def _rates(past: Shown, shelf: Shelf) -> Rates:
     mean = float(past.reward_R.mean()) if len(past.reward_R) else 0.0
-    size_U, size_I = len(users.user_ids) + 1, len(items.item_ids) + 1
-    category_I = _with_unknown(items.category_I)
-    size_K = int(category_I.max()) + 1
+    size_U, size_I = len(shelf.user_ids) + 1, len(shelf.item_ids) + 1
+    size_K = int(shelf.category_I.max()) + 1
     user_R, item_R = past.user_R % size_U, past.item_R % size_I
-    pair_R = user_R * size_K + category_I[item_R]
+    pair_R = user_R * size_K + shelf.category_I[item_R]
     seen_I, item_I = _rate(item_R, past.reward_R, size_I, mean)
     _, user_U = _rate(user_R, past.reward_R, size_U, mean)
     _, pair = _rate(pair_R, past.reward_R, size_U * size_K, mean)
@@ -138,26 +147,19 @@ def _rate(group_R: Ints, reward_R: Floats, size: int, mean: float) -> tuple[Floa
     return seen, np.asarray((earned + PRIOR * mean) / (seen + PRIOR))
 
 
-def _with_unknown(value_I: Ints) -> Ints:
-    """Append the slot that index NOBODY reads."""
-    return np.append(value_I, value_I.max(initial=0) + 1)
-
-
-def _features(rows: Shown, rates: Rates, users: Users, items: Items) -> npt.NDArray[np.float32]:
+def _features(rows: Shown, rates: Rates, shelf: Shelf) -> npt.NDArray[np.float32]:
     """Columns: position, item rate, times seen, user rate, user-category rate, risks, capacity."""
-    risk_R, capacity_R = users.as_of(rows.user_R, rows.event_us_R)
-    category_I = _with_unknown(items.category_I)
-    item_risk_I = np.append(items.risk_I, NOBODY)
+    category_R = shelf.category_I[rows.item_R]
     return np.column_stack(
         [
             rows.position_R,
             rates.item_I[rows.item_R],
             np.log1p(rates.seen_I)[rows.item_R],
             rates.user_U[rows.user_R],
-            rates.user_category_UK[rows.user_R, category_I[rows.item_R]],
-            category_I[rows.item_R],
-            item_risk_I[rows.item_R],
-            risk_R,
-            capacity_R,
+            rates.user_category_UK[rows.user_R, category_R],
+            category_R,
+            shelf.risk_I[rows.item_R],
+            rows.risk_R,
+            rows.capacity_R,
         ]
     ).astype(np.float32)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 from ibis import Table
 
 from tessera.contracts.split import load_split
+from tessera.features.attribution import tally
 from tessera.ope import exposures as served
 from tessera.ope.judge import Document, document, judge, metrics
 from tessera.ope.params import OpeParams
-from tessera.ope.people import read_items, read_users
 from tessera.ope.replay import build_case
 from tessera.ope.reward_model import guess, read_shown
+from tessera.ope.shelf import read_shelf
 
 
 def run(
@@ -29,17 +31,17 @@ def run(
 ) -> dict[str, float]:
     """Judge the candidate on the requests after the cut and write the verdict."""
     cut = load_split(split).cut
-    shelf, people = read_items(items), read_users(users)
-    seen = served.attributed(exposures, outcomes, params.window_hours)
+    shelf = read_shelf(items, users)
+    seen = served.attributed(exposures, outcomes, users, params.window_days)
     log = served.requests(seen.filter(seen.event_ts > cut), shelf.item_ids)
     found: Document = {}
     if len(log) > 0:
-        past = read_shown(seen.filter(seen.event_ts <= cut), people, shelf)
+        # What was shown in the last window before the cut is answered after it.
+        past = seen.filter(seen.event_ts <= cut - timedelta(days=params.window_days))
         scored = served.aligned_scores(scores, log, shelf.item_ids)
-        case = build_case(log, scored, (shelf, people), params)
-        found = judge(case, guess(past, log, people, shelf, params), params)
-        outside = served.outcome_counts(exposures, outcomes, params.window_hours)
-        found["counts"] = {**log.counts, **outside}
+        case = build_case(log, scored, shelf, params)
+        found = judge(case, guess(read_shown(past, shelf), log, shelf, params), params)
+        found["counts"] = tally(exposures, outcomes, params.window_days)
     else:
         found = {"decision": "INVALID", "reason": _nothing(exposures), "n_requests": 0}
     written = document({**found, "cut": cut.isoformat(), "params": params.model_dump(mode="json")})

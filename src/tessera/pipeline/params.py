@@ -81,9 +81,11 @@ def _read_mapping(place: Home, name: str) -> dict[str, dict[str, Any]]:
         found = yaml.safe_load((place.root / name).read_text()) or {}
     except yaml.YAMLError as error:
         raise BadParams(f"{name} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
-        raise BadParams(f"{name} must hold sections, each a mapping of params")
-    return found
+    if isinstance(found, dict):
+        found = {section: values or {} for section, values in found.items()}
+        if all(isinstance(values, dict) for values in found.values()):
+            return found
+    raise BadParams(f"{name} must hold sections, each a mapping of params")
 
 
 def _check(section: str, kind: type[BaseModel], values: dict[str, Any]) -> BaseModel:

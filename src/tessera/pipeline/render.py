@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import tessera
 from tessera.pipeline.dvc import render as render_pipeline
 from tessera.pipeline.params_file import render_params
 from tessera.pipeline.paths import DEFAULT_PROFILE, find_root, home
+from tessera.pipeline.readme import with_blocks
 from tessera.pipeline.snapshot import profile_names
 from tessera.pipeline.suites import rendered as render_suites
 
@@ -21,6 +23,9 @@ def rendered(root: Path | None = None) -> Iterator[tuple[Path, str]]:
         yield place.dvc_yaml, render_pipeline(place)
     for name, text in render_suites().items():
         yield root / "great_expectations" / name, text
+    readme = root / "README.md"
+    if readme.exists():
+        yield readme, with_blocks(readme.read_text(), Path(tessera.__file__).parent)
 
 
 def stale(root: Path | None = None) -> list[str]:

@@ -215,7 +215,7 @@ def _configuration() -> str:
         "analytics_enabled": False,
         "data_context_id": _id("context"),
     }
-    head = "# Rendered from src/tessera/contracts/tables.py by `tessera suites`; edit it there.\n"
+    head = "# Rendered from src/tessera/contracts/tables.py by `make render`; edit it there.\n"
     return head + yaml.safe_dump(configuration, sort_keys=False)
 
 

@@ -119,10 +119,10 @@ def _quarantined(place: Home, ingest: dict[str, float]) -> str:
 def _codes(place: Home) -> str:
     health = files.read_json(place.artifact("sid_health"))
     levels = ", ".join(
-        f"L{number} use {level['use']:.0%} perplexity {level['perplexity']:.0f}"
+        f"level {number} uses {level['used']:.0f} codes, perplexity {level['perplexity']:.1f}"
         for number, level in enumerate(health["levels"], start=1)
     )
-    return f"{levels}; raw collisions {health['collision_rate']:.1%}"
+    return f"{levels}; {health['collision_rate']:.1%} collide before the suffix"
 
 
 def _uplift(report: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ import typer
 from tessera.contracts.errors import TesseraError
 from tessera.pipeline import processes
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home
+from tessera.pipeline.tracking import DATABASE, FILES
 
 USERS = {"operator": "op", "viewer": "viewer"}
 """Names and roles: an operator may run, a viewer may look."""
@@ -155,8 +156,8 @@ def _start_all(root: Path, port: int, mlflow_port: int, started: list[Server]) -
     store = Home(root, DEFAULT_PROFILE).tracking
     store.mkdir(parents=True, exist_ok=True)
     words = ["server", "--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{store / 'mlflow.db'}"]
-    words += ["--artifacts-destination", str(store / "artifacts")]
+    words += ["--backend-store-uri", f"sqlite:///{store / DATABASE}?timeout=30"]
+    words += ["--artifacts-destination", str(store / FILES)]
     _start("mlflow", tuple(words), _environment(), folder, started)
     _start("airflow", ("db", "migrate"), environment, folder, started)
     if started[-1].process.wait() != 0:

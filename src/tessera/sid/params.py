@@ -24,7 +24,7 @@ class SidParams(BaseModel):
     """Raise it to give every item a new code: a new codebook is learnt and frozen."""
     text_encoder: Literal["tfidf", "minilm"] = "tfidf"
     """TF-IDF with SVD, or sentence vectors (needs the extra `text`)."""
-    text_width: int = Field(128, ge=2, le=1024)
+    text_width: int = Field(64, ge=2, le=1024)
     """Width of the content vector after SVD."""
     vocabulary: int = Field(20_000, ge=10, le=1_000_000)
     """At most so many terms, the most frequent."""

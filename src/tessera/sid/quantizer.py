@@ -2,7 +2,7 @@
 
 Only training RQ-VAE needs torch (`tessera.sid.rqvae`); encoding never does.
 
-Legend: N items, D vector width, L levels, K codewords of a level.
+Legend: N items, D vector width, L levels, K codewords of a level, C candidates.
 """
 
 from __future__ import annotations
@@ -177,18 +177,26 @@ def sum_codewords(code_NL: Ints, codeword_LKD: Floats) -> Floats:
 
 
 def _plus_plus(vector_ND: Floats, size: int, rng: np.random.Generator) -> Floats:
-    """Spread-out first centres (Arthur & Vassilvitskii 2007)."""
+    """Spread-out first centres: the best of a few draws each (Arthur & Vassilvitskii 2007)."""
+    draws = 2 + int(np.log(size))
+    square_N = np.sum(vector_ND**2, axis=1)
     chosen = [int(rng.integers(len(vector_ND)))]
-    gap_N = np.sum((vector_ND - vector_ND[chosen[0]]) ** 2, axis=1)
+    gap_N = _gaps(vector_ND, square_N, np.array(chosen))[:, 0]
     while len(chosen) < size:
-        mass_N = np.cumsum(gap_N)
-        if mass_N[-1] <= 0:  # fewer distinct vectors than centres
-            chosen.append(int(rng.integers(len(vector_ND))))
-            continue
-        pick = int(np.searchsorted(mass_N, rng.random() * mass_N[-1], side="right"))
-        chosen.append(min(pick, len(vector_ND) - 1))
-        gap_N = np.minimum(gap_N, np.sum((vector_ND - vector_ND[chosen[-1]]) ** 2, axis=1))
+        mass_N = np.cumsum(gap_N)  # all 0 if there are fewer distinct vectors than centres
+        pick = np.searchsorted(mass_N, rng.random(draws) * mass_N[-1], side="right")
+        pick = np.minimum(pick, len(vector_ND) - 1)
+        after_NC = np.minimum(gap_N[:, None], _gaps(vector_ND, square_N, pick))
+        best = int(np.argmin(after_NC.sum(axis=0)))
+        gap_N = after_NC[:, best]
+        chosen.append(int(pick[best]))
     return vector_ND[chosen].copy()
+
+
+def _gaps(vector_ND: Floats, square_N: Floats, chosen_C: Ints) -> Floats:
+    """Squared distances [N, C] to some of the vectors."""
+    gap_NC = square_N[:, None] + square_N[chosen_C] - 2.0 * vector_ND @ vector_ND[chosen_C].T
+    return np.maximum(gap_NC, 0.0)
 
 
 def _means(vector_ND: Floats, cluster_N: Ints, centre_KD: Floats) -> Floats:

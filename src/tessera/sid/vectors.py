@@ -17,7 +17,6 @@ import ibis
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 
 from tessera.contracts.errors import BadParams
 from tessera.sid.params import SidParams
@@ -25,6 +24,7 @@ from tessera.sid.params import SidParams
 Floats = NDArray[np.float64]
 TEXT = ("name", "text")
 FIELDS = ("category", "subcategory", "sector", "issuer", "market_id")
+MEASURES = ("degree", "pagerank", "core_number", "clustering")
 NEIGHBOUR_KINDS = ("co_acquired", "transition")
 _WORD = re.compile(r"\w\w+")
 
@@ -75,14 +75,14 @@ def fit_space(catalogue: Catalogue, params: SidParams) -> Space:
     if params.text_encoder == "tfidf":
         vocabulary, arrays = _fit_tfidf(catalogue.terms_N, params)
     blocks = _blocks(catalogue, Space(vocabulary, arrays))
-    for name, block in blocks.items():
-        arrays[f"{name}_mean"] = np.nan_to_num(np.nanmean(block, axis=0))
     for name in ("content", "neighbourhood"):  # directions keep their relative sizes
-        spread = np.sqrt(np.sum(np.var(blocks[name], axis=0)))
-        arrays[f"{name}_scale"] = np.array([1.0 / spread if spread > 1e-12 else 0.0])
-    # Topology mixes units: each measure counts alike.
-    spread_T = np.sqrt(np.nan_to_num(np.nanvar(blocks["topology"], axis=0)) * len(MEASURES))
-    arrays["topology_scale"] = np.where(spread_T > 1e-12, 1.0 / np.maximum(spread_T, 1e-12), 0.0)
+        arrays[f"{name}_mean"] = blocks[name].mean(axis=0)
+        arrays[f"{name}_scale"] = _inverse(np.sqrt(blocks[name].var(axis=0).sum(keepdims=True)))
+    seen_VT = blocks["topology"][~np.isnan(blocks["topology"][:, 0])]
+    if len(seen_VT) == 0:
+        seen_VT = np.zeros((1, len(MEASURES)))
+    arrays["topology_mean"] = seen_VT.mean(axis=0)  # mixed units: each measure counts alike
+    arrays["topology_scale"] = _inverse(seen_VT.std(axis=0) * np.sqrt(len(MEASURES)))
     return Space(vocabulary, arrays)
 
 
@@ -98,9 +98,6 @@ def vectorise(catalogue: Catalogue, space: Space, params: SidParams) -> Floats:
         for name, block in _blocks(catalogue, space).items()
     ]
     return np.nan_to_num(np.concatenate(scaled, axis=1))  # no topology yet: the average item
-
-
-MEASURES = ("degree", "pagerank", "core_number", "clustering")
 
 
 def _blocks(catalogue: Catalogue, space: Space) -> dict[str, Floats]:
@@ -119,6 +116,11 @@ def _blocks(catalogue: Catalogue, space: Space) -> dict[str, Floats]:
     }
 
 
+def _inverse(spread: Floats) -> Floats:
+    """Scale that makes the spread 1; 0 for what does not vary."""
+    return np.where(spread > 1e-12, 1.0 / np.maximum(spread, 1e-12), 0.0)
+
+
 def _terms(text: tuple[str | None, ...], field: tuple[str | None, ...]) -> list[str]:
     words = _WORD.findall(" ".join(part for part in text if part).lower())
     return words + [f"{name}={v}" for name, v in zip(FIELDS, field, strict=True) if v is not None]
@@ -131,9 +133,23 @@ def _fit_tfidf(terms_N: list[list[str]], params: SidParams) -> tuple[list[str], 
     document_F = np.array([items_with[term] for term in vocabulary], dtype=np.float64)
     idf_F = np.log((1.0 + len(terms_N)) / (1.0 + document_F)) + 1.0
     weight_NF = _tfidf(terms_N, vocabulary, idf_F)
-    width = min(params.text_width, *weight_NF.shape)
-    components = randomized_svd(weight_NF, width, random_state=params.seed)[2]
-    return vocabulary, {"idf": idf_F, "components": np.asarray(components, dtype=np.float64)}
+    components_WF = leading_directions(weight_NF, params.text_width, params.seed)
+    return vocabulary, {"idf": idf_F, "components": components_WF}
+
+
+def leading_directions(weight_NF: sparse.csr_array, width: int, seed: int) -> Floats:
+    """Find the leading right singular vectors [W, F] (randomised SVD, Halko et al. 2011)."""
+    rng = np.random.default_rng(seed)
+    width = min(width, *weight_NF.shape)
+    probe = rng.standard_normal((weight_NF.shape[1], width + 10))
+    for _ in range(5):
+        basis = np.linalg.qr(weight_NF @ probe).Q
+        probe = np.linalg.qr(weight_NF.T @ basis).Q
+    small = np.linalg.svd(weight_NF @ probe, full_matrices=False).Vh
+    components_WF = (small @ probe.T)[:width]
+    largest = np.argmax(np.abs(components_WF), axis=1)
+    sign_W = np.sign(components_WF[np.arange(len(components_WF)), largest])
+    return np.asarray(components_WF * sign_W[:, None], dtype=np.float64)
 
 
 def _tfidf(terms_N: list[list[str]], vocabulary: list[str], idf_F: Floats) -> sparse.csr_array:

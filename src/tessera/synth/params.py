@@ -36,9 +36,9 @@ class SynthParams(BaseModel):
     """Positions of a slate."""
     temperature: float = Field(1.0, gt=0, le=100)
     """Of the logging policy."""
-    epsilon: float = Field(0.2, ge=0.01, le=1)
+    epsilon: float = Field(0.3, ge=0.01, le=1)
     """Uniform exploration of the logging policy; above 0, so that every candidate has support."""
-    top_k: int = Field(8, ge=1, le=50)
+    top_k: int = Field(9, ge=1, le=50)
     """Breadth of the logging policy's softmax."""
     click_rate: float = Field(0.1, ge=0.001, le=0.5)
     """Mean probability to click an examined suitable item."""

@@ -12,7 +12,7 @@ class UpliftParams(BaseModel):
 
     model_config = STRICT
 
-    window_hours: float = Field(default=168.0, gt=0.0, le=24.0 * 90)
+    window_days: float = Field(default=7.0, gt=0.0, le=90.0)
     """A purchase counts if it comes so long after the request at the latest."""
     train_requests: int = Field(default=40_000, ge=100, le=5_000_000)
     """Requests before the cut that the learner sees, sampled."""

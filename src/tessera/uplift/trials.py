@@ -13,6 +13,7 @@ Shapes: R trials, F features, U users, I items, K categories, B purchases.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import ibis
 import numpy as np
@@ -20,6 +21,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from ibis import Table
+
+from tessera.features.asof import as_of
+from tessera.uplift.params import UpliftParams
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -45,6 +49,62 @@ class Trials:
 
     def __len__(self) -> int:
         return len(self.weight_R)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The tables that trials are made from."""
+
+    events: Table
+    exposures: Table
+    users: Table
+    items: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Requests after `since` and up to `until`; features know nothing after `since`."""
+
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """What to learn from and what to measure on."""
+
+    learn: Period
+    measure: Period
+
+
+def periods(sources: Sources, cut: datetime, window_days: float) -> Periods | None:
+    """Learn from the younger half of the log before the cut; measure after the cut.
+
+    The last window before the cut is left out: its purchases would come from after the cut.
+    None without exposures on both sides.
+    """
+    log = sources.exposures
+    last = cut - timedelta(days=window_days)
+    past = log.filter(log.event_ts <= last)
+    rows = past.aggregate(first=past.event_ts.min(), last=past.event_ts.max()).to_pyarrow()
+    first, newest = rows["first"][0].as_py(), rows["last"][0].as_py()
+    later = log.filter(log.event_ts > cut).limit(1).to_pyarrow()
+    if first is None or len(later) == 0:
+        return None
+    middle = first + (newest - first) / 2
+    return Periods(Period(middle, last), Period(cut, None))
+
+
+def trials_in(sources: Sources, period: Period, size: int, params: UpliftParams) -> Trials:
+    """Sample the requests of a period and read them as trials."""
+    log, events = sources.exposures, sources.events
+    seen = log.filter(log.event_ts > period.since)
+    if period.until is not None:
+        seen = seen.filter(seen.event_ts <= period.until)
+    found = pairs(sample_requests(seen, size, params.seed))
+    found = with_versions(with_purchases(found, events, params.window_days), sources.users)
+    known = know(events.filter(events.event_ts <= period.since), sources.users, sources.items)
+    return read_trials(found, known)
 
 
 def sample_requests(exposures: Table, size: int, seed: int) -> Table:
@@ -78,9 +138,9 @@ def pairs(exposures: Table) -> Table:
     )
 
 
-def with_purchases(found: Table, events: Table, window_hours: float) -> Table:
+def with_purchases(found: Table, events: Table, window_days: float) -> Table:
     """Add `bought`: the user bought the item after the request and inside the window."""
-    window = ibis.interval(seconds=round(3600 * window_hours))
+    window = ibis.interval(seconds=round(86_400 * window_days))
     buys = events.filter(events.action == "buy").select("user_id", "item_id", buy_ts="event_ts")
     hits = found.select("request_id", "item_id", "user_id", "event_ts").join(
         buys, ["user_id", "item_id"]
@@ -95,12 +155,8 @@ def with_purchases(found: Table, events: Table, window_hours: float) -> Table:
 
 def with_versions(found: Table, users: Table) -> Table:
     """Add what was known of the user at the request: the last version, never a later one."""
-    versions = users.select(
-        "user_id", "segment", "capacity_class", "risk_class", event_ts=users.valid_from
-    )
-    return found.asof_join(versions, on="event_ts", predicates="user_id").drop(
-        "user_id_right", "event_ts_right"
-    )
+    versions = users.select("user_id", "valid_from", "segment", "capacity_class", "risk_class")
+    return as_of(found, versions, by="user_id", at="event_ts", since="valid_from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +226,22 @@ def _features(rows: pa.Table, known: Known, top_R: Floats) -> npt.NDArray[np.flo
     )
     category_R = known.category_I[item_R]
     columns = [
-        np.log1p(known.buys_I[item_R]),
+        _log_share(known.buys_I)[item_R],
         category_R,
         known.risk_I[item_R],
         _index(rows["segment"], known.segments),
         _numbers(pc.fill_null(rows["capacity_class"], 0)),
         _numbers(pc.fill_null(rows["risk_class"], 0)),
-        np.log1p(known.buys_U[user_R]),
-        np.log1p(known.buys_UK[user_R, category_R]),
+        _log_share(known.buys_U)[user_R],
+        _log_share(known.buys_UK)[user_R, category_R],
         np.log(np.maximum(top_R, _IMPOSSIBLE)),
     ]
     return np.column_stack(columns).astype(np.float32)
+
+
+def _log_share(count: Ints) -> Floats:
+    """Take counts relative to their mean: a longer history is not a busier one."""
+    return np.asarray(np.log1p(count / max(float(count.mean()), _IMPOSSIBLE)))
 
 
 def _unique(table: Table, column: str) -> pa.Array:

@@ -1,0 +1,23 @@
+"""`make bench`: measure every figure, or those named, then render docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from benchmarks.common import ROOT
+from benchmarks.render import render
+
+NAMES = ("synth", "ingest", "house")
+
+
+def main() -> None:
+    """Run each benchmark in a process of its own, so that peak memory is its own."""
+    for name in sys.argv[1:] or NAMES:
+        if name not in NAMES:
+            raise SystemExit(f"no benchmark {name!r}: choose from {', '.join(NAMES)}")
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], cwd=ROOT, check=True)
+    render()
+
+
+main()

@@ -1,0 +1,68 @@
+"""Lay the results beside the figures they must meet, in docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from benchmarks.common import RESULTS, ROOT
+
+_HEAD = """# Benchmarks
+
+Rendered from `benchmarks/results/` by `make bench`, never edited by hand.
+Seconds are wall-clock on the machine named.
+
+| figure | asked | measured | machine | commit | day |
+|---|---|---|---|---|---|
+"""
+_BIG = "10000000 events"
+
+
+def _house(name: str, unit: str = " s") -> Any:
+    return lambda found: f"{found[name]}{unit}"
+
+
+_ROWS = (
+    (
+        "market of 10 million events",
+        "synth",
+        "under 120 s",
+        lambda f: f"{f['seconds']} s, peak {f['peak_gb']} GB",
+    ),
+    (
+        "ingest + validate 10 million market events",
+        "ingest",
+        "under 90 s and 4 GB",
+        lambda f: f"{f[_BIG]['seconds']} s, peak {f[_BIG]['peak_rss_mb'] / 1024:.2f} GB",
+    ),
+    ("`dvc repro` with nothing to do", "house", "under 5 s", _house("repro_with_nothing_to_do_s")),
+    ("DAG parse", "house", "under 3 s", _house("dag_parse_s")),
+    (
+        "pipeline overhead over the bare stages",
+        "house",
+        "under 10 %",
+        lambda f: f"{f['overhead']:.1%} ({f['whole_repro_s']} s over {f['bare_stages_s']} s)",
+    ),
+)
+
+
+def render() -> None:
+    """Write docs/benchmarks.md; a figure without a result says so."""
+    lines = []
+    for figure, name, asked, told in _ROWS:
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            lines.append(f"| {figure} | {asked} | not run | | | |")
+            continue
+        found = json.loads(path.read_text())
+        machine = found["machine"]
+        where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB"
+        measured = told(found["figures"])
+        lines.append(
+            f"| {figure} | {asked} | {measured} | {where} | {found['commit']} | {found['day']} |"
+        )
+    (ROOT / "docs" / "benchmarks.md").write_text(_HEAD + "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    render()

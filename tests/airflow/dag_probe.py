@@ -1,0 +1,116 @@
+"""Load the DAG in a process of its own and say what is asked about it, as JSON on standard output.
+
+Airflow stays out of the process that runs the tests: it takes over logging, warnings and
+configuration of whoever imports it.
+"""
+
+import importlib.util
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("torch", "pandas", "numpy", "great_expectations", "mlflow", "networkx")
+
+
+def load():
+    sys.path.insert(0, str(ROOT))
+    spec = importlib.util.spec_from_file_location("pipeline_dag", ROOT / "dags" / "pipeline.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.dag
+
+
+def describe(dag):
+    return {
+        "edges": sorted([up, task.task_id] for task in dag.tasks for up in task.upstream_task_ids),
+        "tasks": {
+            task.task_id: {
+                "command": task.bash_command,
+                "retries": task.retries,
+                "backoff": task.retry_exponential_backoff,
+                "trigger_rule": task.trigger_rule.value,
+                "skip": list(task.skip_on_exit_code),
+                "calls_back": bool(task.on_failure_callback),
+            }
+            for task in dag.tasks
+        },
+        "catchup": dag.catchup,
+        "max_active_runs": dag.max_active_runs,
+        "schedule": getattr(dag.schedule, "expression", None),
+        "params": {name: dag.params.get_param(name).schema for name in dag.params},
+        "defaults": {name: dag.params[name] for name in dag.params},
+        "doc": dag.doc_md,
+    }
+
+
+def first_tick(dag, switched_on):
+    """When the scheduler would first run a DAG that is switched on at a moment."""
+    from airflow.sdk.timezone import parse
+    from airflow.serialization.decoders import decode_timetable
+    from airflow.serialization.encoders import encode_timetable
+    from airflow.timetables import trigger
+    from airflow.timetables.base import TimeRestriction
+
+    trigger.utcnow = lambda: parse(switched_on)
+    found = decode_timetable(encode_timetable(dag.timetable)).next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+    )
+    return found.run_after.isoformat()
+
+
+def accepts(dag, answers):
+    """Check answers as the REST API does."""
+    from airflow.sdk.definitions.param import ParamsDict
+    from airflow.sdk.exceptions import ParamValidationError
+
+    checked = ParamsDict({name: dag.params.get_param(name) for name in dag.params})
+    try:
+        for name, value in answers.items():
+            checked[name] = value
+        checked.validate()
+    except (ParamValidationError, ValueError):
+        return False
+    return True
+
+
+def context(dag, run):
+    params = {name: dag.params.get_param(name).value for name in dag.params}
+    found = {
+        "params": {**params, **run.get("params", {})},
+        "run_id": "run-1",
+        "dag_run": SimpleNamespace(run_type=run["run_type"]),
+    }
+    if "data_interval_end" in run:
+        found["data_interval_end"] = datetime.fromisoformat(run["data_interval_end"])
+    return found
+
+
+def render(dag, run, execute):
+    task = dag.get_task("snapshot")
+    env = dict(task.env)
+    task.render_template_fields(context(dag, run))
+    if execute:
+        task.execute({})
+    rendered = {"command": task.bash_command, "env": task.env}
+    task.env = env
+    return rendered
+
+
+def main():
+    asked = json.load(sys.stdin)
+    dag = load()
+    on = asked.get("switched_on")
+    answer = {
+        "first_tick": first_tick(dag, on) if on else None,
+        "imported": [name for name in HEAVY if name in sys.modules],
+        "dag": describe(dag),
+        "accepted": [accepts(load(), answers) for answers in asked.get("forms", [])],
+        "rendered": [render(dag, run, asked.get("execute")) for run in asked.get("runs", [])],
+    }
+    sys.stdout.write("\nANSWER " + json.dumps(answer, default=str) + "\n")
+
+
+main()

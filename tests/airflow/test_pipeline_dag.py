@@ -1,0 +1,145 @@
+from pathlib import Path
+
+import pytest
+
+from tessera.pipeline.catalogue import ALL_STAGES, upstream
+
+ROOT = Path(__file__).resolve().parents[2]
+LAST = {"uplift", "index", "monitor"}
+HOSTILE = [
+    "/srv'; touch {mark}; '",
+    '/x"; touch {mark} #',
+    "/$(touch {mark})",
+    "/`touch {mark}`",
+    "/{{{{ 7 * 7 }}}}",
+    "/--help",
+]
+
+
+END = "2021-07-02T00:00:00+00:00"
+DAYS = [f"2021-07-0{day}T00:00:00+00:00" for day in (1, 2, 3)]
+GOOD = [
+    {},
+    {"profile": "far-trans", "data": "/srv/data", "cut": "2021-07-01"},
+    {"from_stage": "hstu", "force": True},
+    {"override_reason": "agreed with the product owner"},
+]
+BAD = [
+    {"profile": "no-such-profile"},
+    {"profile": None},
+    {"data": "relative/folder"},
+    {"data": "/two\nlines"},
+    {"cut": "yesterday"},
+    {"cut": "2021-02-30"},
+    {"from_stage": "publish"},
+    {"force": "yes"},
+    {"override_reason": "short"},
+    {"override_reason": "x" * 501},
+]
+CUTS = {
+    END: {"run_type": "scheduled", "data_interval_end": END},
+    "2020-01-01": {
+        "run_type": "backfill",
+        "data_interval_end": END,
+        "params": {"cut": "2020-01-01"},
+    },
+    "2020-02-01": {"run_type": "manual", "params": {"cut": "2020-02-01"}},
+    "": {"run_type": "manual", "data_interval_end": END},
+}
+AUTOMATIC = [
+    {"run_type": kind, "data_interval_end": day}
+    for kind in ("scheduled", "backfill")
+    for day in DAYS
+]
+
+
+@pytest.fixture(scope="module")
+def told(ask):
+    return ask(
+        {
+            "switched_on": "2024-03-05T01:00:00+00:00",
+            "forms": GOOD + BAD,
+            "runs": [*CUTS.values(), *AUTOMATIC],
+        }
+    )
+
+
+def test_reading_the_dag_imports_no_heavy_library(told):
+    assert told["imported"] == []
+
+
+def test_there_is_one_task_per_stage_and_the_two_acts_around_them(told):
+    names = {stage.name for stage in ALL_STAGES}
+    assert set(told["dag"]["tasks"]) == names | {"snapshot", "publish"}
+
+
+def test_edges_are_those_of_the_catalogue(told):
+    edges = {(before, stage.name) for stage in ALL_STAGES for before in upstream(stage, ALL_STAGES)}
+    edges.add(("snapshot", "synth"))
+    edges.update((name, "publish") for name in LAST)
+    assert {tuple(edge) for edge in told["dag"]["edges"]} == edges
+
+
+def test_it_runs_daily_one_run_at_a_time_without_catching_up(told):
+    dag = told["dag"]
+    assert (dag["schedule"], dag["catchup"], dag["max_active_runs"]) == ("0 0 * * *", False, 1)
+    assert dag["doc"]
+
+
+def test_switching_it_on_waits_for_the_next_midnight(told):
+    assert told["first_tick"] == "2024-03-06T00:00:00+00:00"
+
+
+def test_the_environment_switches_the_schedule_off_and_names_the_profile(ask):
+    dag = ask(TESSERA_SCHEDULE="", TESSERA_PROFILE="far-trans")["dag"]
+    assert dag["schedule"] is None
+    assert dag["defaults"]["profile"] == "far-trans"
+
+
+def test_every_task_retries_with_back_off_and_reports_its_failure(told):
+    for name, task in told["dag"]["tasks"].items():
+        assert task["retries"] == 2, name
+        assert task["backoff"] > 1, name
+        assert task["calls_back"], name
+        assert task["trigger_rule"] == "none_failed", name
+        assert task["skip"] == [99], name
+
+
+def test_the_form_offers_the_profiles_and_the_stages(told):
+    params = told["dag"]["params"]
+    assert params["profile"]["enum"] == sorted(
+        path.stem for path in (ROOT / "profiles").glob("*.yaml")
+    )
+    assert params["from_stage"]["enum"] == [None, *(stage.name for stage in ALL_STAGES)]
+
+
+def test_the_form_takes_good_answers_and_refuses_bad_ones(told):
+    assert told["accepted"] == [True] * len(GOOD) + [False] * len(BAD)
+
+
+def test_the_cut_is_the_forms_value_or_the_end_of_an_automatic_runs_interval(told):
+    rendered = told["rendered"][: len(CUTS)]
+    assert [run["env"]["TESSERA_CUT"] for run in rendered] == list(CUTS)
+
+
+def test_a_backfilled_day_asks_for_exactly_what_the_daily_run_asked_for(told):
+    rendered = told["rendered"][len(CUTS) :]
+    assert rendered[:3] == rendered[3:]
+    assert [run["env"]["TESSERA_CUT"] for run in rendered[:3]] == DAYS
+
+
+def test_no_answer_of_the_form_can_become_a_command(ask, tmp_path):
+    mark = tmp_path / "injected"
+    seen = tmp_path / "seen"
+    stub = tmp_path / "bin" / "tessera"
+    stub.parent.mkdir()
+    stub.write_text(
+        f'#!/bin/sh\nprintf "%s|%s|%s\\n" "$*" "$TESSERA_SOURCE" "$TESSERA_CUT" >> {seen}\n'
+    )
+    stub.chmod(0o755)
+    hostile = [text.format(mark=mark) for text in HOSTILE]
+    runs = [{"run_type": "manual", "params": {"data": text, "cut": text}} for text in hostile]
+    told = ask({"runs": runs, "execute": True}, PATH=f"{stub.parent}:/usr/bin:/bin")
+    assert {run["command"] for run in told["rendered"]} == {"exec tessera task snapshot"}
+    assert seen.read_text().splitlines() == [f"task snapshot|{text}|{text}" for text in hostile]
+    assert not mark.exists()

@@ -1,0 +1,84 @@
+"""The stage on a world whose effects are planted."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tessera.causal.params import CausalParams
+from tessera.causal.stage import run
+from tessera.contracts.arrow import schema
+from tessera.contracts.split import save_split
+from tessera.contracts.tables import EFFECTS
+
+
+@pytest.fixture
+def estimate(tmp_path, tables):
+    def go(world, name="effects", **params):
+        save_split(world.split, tmp_path / "split.json")
+        out = tmp_path / f"{name}.parquet"
+        metrics = run(
+            events=tables.lazy(world.events),
+            users=tables.lazy(world.users),
+            split=tmp_path / "split.json",
+            effects=out,
+            params=CausalParams(**params),
+        )
+        return metrics, out
+
+    return go
+
+
+def test_estimates_follow_the_planted_effects_better_than_co_occurrence(confounded, estimate):
+    _, path = estimate(confounded)
+    rows = pq.read_table(path)
+    pairs = list(zip(rows["cause_id"].to_pylist(), rows["effect_id"].to_pylist(), strict=True))
+    planted = np.array([confounded.planted[pair] for pair in pairs])
+    adjusted = np.corrcoef(rows["effect"].to_numpy(), planted)[0, 1]
+    naive = np.corrcoef(cosine(confounded, pairs), planted)[0, 1]
+    counted = np.corrcoef(rows["support"].to_numpy(), planted)[0, 1]
+    assert adjusted > 0.8
+    assert adjusted > max(naive, counted) + 0.2
+    effect = rows["effect"].to_numpy()
+    assert np.mean(effect[planted < 0] < 0) > 0.8
+    assert np.mean(effect[planted > 0] > 0) > 0.9
+
+
+def test_adjusting_removes_the_bias_of_pairs_without_effect(confounded, estimate):
+    def bias(**params):
+        rows = pq.read_table(estimate(confounded, **params)[1])
+        pairs = zip(rows["cause_id"].to_pylist(), rows["effect_id"].to_pylist(), strict=True)
+        null = np.array([confounded.planted[pair] == 0 for pair in pairs])
+        return rows["effect"].to_numpy()[null].mean()
+
+    blind = bias(activity_bins=1, tenure_bins=1, prognosis_bins=1)
+    assert blind > 0.005
+    assert abs(bias()) < blind / 2
+
+
+def test_the_table_follows_its_contract_and_is_sorted(confounded, estimate):
+    metrics, path = estimate(confounded, pairs=100)
+    rows = pq.read_table(path)
+    assert rows.schema.equals(schema(EFFECTS))
+    keys = list(zip(rows["cause_id"].to_pylist(), rows["effect_id"].to_pylist(), strict=True))
+    assert keys == sorted(set(keys))
+    assert len(keys) == 100 == metrics["pairs"]
+
+
+def test_a_world_without_pairs_gives_an_empty_table(tmp_path, tables, confounded, estimate):
+    lonely = type(confounded)(
+        tables.events(["a", "b"], ["x", "y"], [1, 2]), confounded.users, tables.split(), {}
+    )
+    metrics, path = estimate(lonely)
+    assert pq.read_table(path).num_rows == 0
+    assert metrics["pairs"] == 0.0
+
+
+def cosine(world, pairs):
+    user, u = np.unique(world.events["user_id"].to_numpy(), return_inverse=True)
+    item, i = np.unique(world.events["item_id"].to_numpy(), return_inverse=True)
+    held = np.zeros((len(user), len(item)))
+    held[u, i] = 1
+    both = held.T @ held
+    similar = both / np.sqrt(np.outer(np.diag(both), np.diag(both)))
+    place = {name: k for k, name in enumerate(item)}
+    return np.array([similar[place[a], place[b]] for a, b in pairs])

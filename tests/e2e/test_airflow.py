@@ -1,0 +1,109 @@
+"""The whole pipeline under a real scheduler, from the form to a published bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+
+import httpx
+import psutil
+import pytest
+
+from tessera.pipeline import registry
+from tessera.pipeline.catalogue import ALL_STAGES
+
+DAG = "/api/v2/dags/tessera_pipeline"
+DONE = ("success", "failed")
+PATIENCE_S = 900
+
+
+def _free_ports():
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1]
+
+
+def _log_in(address, name, password):
+    answer = httpx.post(f"{address}/auth/token", json={"username": name, "password": password})
+    token = answer.raise_for_status().json()["access_token"]
+    return httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+
+
+def _trigger(client, **answers):
+    return client.post(f"{DAG}/dagRuns", json={"logical_date": None, "conf": answers})
+
+
+def _until(said, told, patience_s=PATIENCE_S):
+    deadline = time.monotonic() + patience_s
+    while not said(answer := told()):
+        assert time.monotonic() < deadline, answer
+        time.sleep(2)
+    return answer
+
+
+def _below(root):
+    """Processes that work inside a folder, whoever their parent is."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd().startswith(str(root)) and process.status() != "zombie":
+                found.append(" ".join(process.cmdline()))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def _only_those_who_may(address, operator, viewer):
+    assert _trigger(viewer).status_code == 403
+    assert viewer.get(DAG).status_code == 200
+    assert httpx.get(f"{address}{DAG}").status_code == 401
+    for answers in ({"cut": "yesterday"}, {"profile": "nowhere"}, {"data": "x; rm -rf ."}):
+        assert _trigger(operator, **answers).status_code == 400, answers
+
+
+def _run_to_the_end(operator):
+    operator.patch(DAG, json={"is_paused": False}).raise_for_status()
+    made = _trigger(operator, override_reason="let the tests see a publication").json()
+    run = f"{DAG}/dagRuns/{made['dag_run_id']}"
+    ended = _until(lambda run: run["state"] in DONE, lambda: operator.get(run).json())
+    tasks = operator.get(f"{run}/taskInstances").json()["task_instances"]
+    states = {task["task_id"]: (task["state"], task["try_number"]) for task in tasks}
+    assert ended["state"] == "success", states
+    return states
+
+
+@pytest.mark.timeout(1200)
+def test_a_run_triggered_over_rest_publishes_and_ctrl_c_leaves_nothing(new_checkout):
+    checkout = new_checkout()
+    port, mlflow_port = _free_ports()
+    address, tracking = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mlflow_port}"
+    words = ("--port", str(port), "--mlflow-port", str(mlflow_port))
+    ui = checkout.start("env", "TESSERA_SCHEDULE=", "tessera", "ui", *words)
+    try:
+        lines = []
+        for line in ui.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        assert address in "".join(lines), lines
+        passwords = json.loads((checkout.root / ".airflow" / "passwords.json").read_text())
+        operator, viewer = (_log_in(address, *pair) for pair in passwords.items())
+        _only_those_who_may(address, operator, viewer)
+        states = _run_to_the_end(operator)
+        assert states == dict.fromkeys(
+            ("snapshot", *(stage.name for stage in ALL_STAGES), "publish"), ("success", 1)
+        )
+        assert registry.current_version(checkout.home()) == "v1"
+        experiments = httpx.post(
+            f"{tracking}/api/2.0/mlflow/experiments/search", json={"max_results": 10}
+        ).json()["experiments"]
+        assert "market" in {experiment["name"] for experiment in experiments}
+    finally:
+        os.kill(ui.pid, signal.SIGINT)
+        ui.communicate(timeout=60)
+    assert ui.returncode == 0
+    assert _below(checkout.root) == []

@@ -1,0 +1,189 @@
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tessera.evaluate.params import EvaluateParams
+from tessera.evaluate.stage import run
+
+PARAMS = EvaluateParams(
+    draws=50, ease_l2=2.0, als_factors=4, als_l2=1.0, knn_shrink=0.0, recent_days=20
+)
+TRAINED = ["hstu", "sasrec"]
+FITTED = ["random", "popularity", "recent_popularity", "item_knn", "ease", "als"]
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    def _evaluate(tables, name="run", params=PARAMS):
+        folder = tmp_path / name
+        ranking, curves = folder / "ranking.json", folder / "curves"
+        opened = tables.open(folder)
+        metrics = run(**opened, ranking=ranking, curves=curves, params=params)
+        return metrics, json.loads(ranking.read_text()), folder
+
+    return _evaluate
+
+
+@pytest.fixture(scope="module")
+def tasted(two_tastes, tmp_path_factory):
+    """Metrics, table and folder of one run on the two tastes."""
+    folder = tmp_path_factory.mktemp("tasted")
+    ranking, curves = folder / "ranking.json", folder / "curves"
+    metrics = run(**two_tastes.open(folder), ranking=ranking, curves=curves, params=PARAMS)
+    return metrics, json.loads(ranking.read_text()), folder
+
+
+def shuffled(table, rng):
+    return table.take(pa.array(rng.permutation(len(table))))
+
+
+def files_of(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_lists_of_the_shop_match_hand_computation(shop, evaluate):
+    metrics, table, _ = evaluate(shop)
+    # After what is held, gone and unknown: u1 C D, u2 C B, u3 C, u7 nothing.
+    second = 1 / np.log2(3)
+    of_third = 1 / (1 + second)
+    assert metrics["hstu_ndcg_10"] == pytest.approx((1 + second + of_third + 0) / 4, abs=1e-6)
+    assert metrics["hstu_mrr_10"] == pytest.approx((1 + 1 / 2 + 1) / 4)
+    assert metrics["hstu_recall_10"] == pytest.approx((1 + 1 + 1 / 2) / 4)
+    # Popularity lists B C for u2 and u7, C D for u1, A B C for u3.
+    of_third = (1 + 1 / 2) / (1 + second)
+    assert metrics["popularity_ndcg_10"] == pytest.approx((1 + 1 + of_third + 1) / 4, abs=1e-6)
+    assert metrics["users"] == 4.0
+    assert table["protocol"]["candidates"] == 5
+    assert table["protocol"]["relevant_pairs"] == 5
+    assert list(table["models"]) == TRAINED + FITTED
+
+
+def test_every_model_has_every_metric(tasted):
+    _, table, _ = tasted
+    ranks = {f"{name}_{k}" for name in ("hr", "ndcg", "mrr", "recall") for k in (5, 10, 50)}
+    shape = {"coverage_10", "gini_10", "novelty_10", "popularity_10", "top1pct_share_10", "roi_10"}
+    for metrics in table["models"].values():
+        assert set(metrics) == ranks | shape
+    assert set(table["slices"]) == {
+        "new_users",
+        "cold_items",
+        "long_tail",
+        *(f"risk_{level}" for level in (1, 2, 3, 4)),
+        "priced_items",
+    }
+
+
+def test_the_lead_is_over_the_best_model_that_is_not_on_trial(tasted):
+    metrics, table, _ = tasted
+    rival = table["intervals"]["ndcg_10_minus_best_baseline"]["best_baseline"]
+    means = {name: one["ndcg_10"] for name, one in table["models"].items()}
+    assert rival == max((name for name in means if name != "hstu"), key=means.get)
+    assert metrics["lead_ndcg_10_mean"] == pytest.approx(means["hstu"] - means[rival], abs=2e-6)
+    assert metrics["lead_ndcg_10_low"] < metrics["lead_ndcg_10_mean"]
+    assert metrics["lead_ndcg_10_mean"] < metrics["lead_ndcg_10_high"]
+
+
+def test_risk_is_read_as_of_the_cut_and_unknown_is_lowest(shop, evaluate):
+    _, table, _ = evaluate(shop)
+    # u1 is 2 until day 11; u2 never said, u3 only on day 12, u7 has no row.
+    assert table["slices"]["risk_2"]["users"] == 1
+    assert table["slices"]["risk_1"]["users"] == 3
+    assert table["slices"]["risk_4"]["users"] == 0
+
+
+def test_a_slice_of_items_counts_only_them_as_relevant(shop, evaluate):
+    _, table, _ = evaluate(shop, params=PARAMS.model_copy(update={"cold_days": 0}))
+    cold = table["slices"]["cold_items"]
+    # Cold is C alone among what is relevant: u1 finds it first, u3 second in the popular list.
+    assert cold["users"] == 2
+    assert cold["models"]["hstu"]["recall_10"] == 1.0
+    expected = (1 + 1 / np.log2(4)) / 2  # u3: A B C
+    assert cold["models"]["popularity"]["ndcg_10"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_without_prices_there_is_no_profit(shop, evaluate):
+    metrics, table, _ = evaluate(shop)
+    assert table["profit"] is None
+    assert "priced_items" not in table["slices"]
+    assert not [name for name in metrics if "roi" in name]
+
+
+def test_profit_of_the_market_is_the_mean_return_by_month(tasted):
+    metrics, table, _ = tasted
+    start, end = (np.array([10 + k + d * (k % 3) / 50 for k in range(30)]) for d in (48, 88))
+    expected = (1 + (end / start - 1).mean()) ** (30 / 40) - 1
+    assert metrics["market_roi_10"] == pytest.approx(expected, abs=1e-6)
+    assert table["profit"]["days"] == 40
+    assert table["profit"]["priced_items"] == 30
+    low, high = (table["profit"]["market"][end] for end in ("low", "high"))
+    assert low < expected < high
+
+
+def test_folds_measure_closed_forms_with_test_periods_of_equal_length(tasted):
+    _, table, _ = tasted
+    assert [fold["cut"][:10] for fold in table["folds"]] == [
+        "2024-01-21",
+        "2024-01-31",
+        "2024-02-10",
+    ]
+    assert table["folds"][0]["test_until"].startswith("2024-03-01")
+    assert list(table["folds"][0]["models"]) == FITTED[1:-1]
+
+
+def test_a_fold_equals_a_run_at_its_cut(two_tastes, tasted, evaluate):
+    _, table, _ = tasted
+    fold = table["folds"][1]
+    length = two_tastes.split.test_until - two_tastes.split.cut
+    cut = two_tastes.split.folds[1]
+    split = replace(two_tastes.split, cut=cut, test_until=cut + length, folds=())
+    _, alone, _ = evaluate(replace(two_tastes, split=split), "alone")
+    assert fold["users"] == alone["users"]
+    for name, metrics in fold["models"].items():
+        assert metrics["ndcg_10"] == alone["models"][name]["ndcg_10"]
+
+
+def test_equal_rows_in_any_order_give_equal_bytes(two_tastes, tasted, evaluate, rng):
+    mixed = replace(
+        two_tastes,
+        **{
+            name: shuffled(getattr(two_tastes, name), rng)
+            for name in ("events", "items", "users", "prices", "lists")
+        },
+    )
+    _, _, first = tasted
+    _, _, second = evaluate(mixed, "second")
+    assert files_of(first) == files_of(second)
+    assert len(files_of(first)) == 8
+
+
+def test_what_comes_after_the_test_period_changes_nothing(two_tastes, evaluate, rng):
+    end = two_tastes.split.cut + (two_tastes.split.test_until - two_tastes.split.cut) / 2
+    shorter = replace(two_tastes, split=replace(two_tastes.split, test_until=end))
+    late = shorter.events["event_ts"].to_numpy() > np.datetime64(end.replace(tzinfo=None))
+    before = shorter.events["item_id"].to_numpy(zero_copy_only=False)
+    items = before.copy()
+    items[late] = rng.permutation(items[late])
+    assert (items != before).any()
+    changed = replace(shorter, events=shorter.events.set_column(2, "item_id", [items.tolist()]))
+    assert evaluate(shorter, "one")[1] == evaluate(changed, "two")[1]
+
+
+def test_curves_hold_one_column_a_model(tasted):
+    metrics, _, folder = tasted
+    with (folder / "curves" / "ndcg.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["k", "hstu", *FITTED]
+    at_ten = next(row for row in rows if row["k"] == "10")
+    assert float(at_ten["ease"]) == pytest.approx(metrics["ease_ndcg_10"], abs=1e-6)
+    recalls = (folder / "curves" / "recall.csv").read_text().splitlines()[1:]
+    values = np.array([line.split(",")[1:] for line in recalls], dtype=float)
+    assert (np.diff(values, axis=0) >= 0).all()
+    assert (folder / "curves" / "ranking.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,96 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import ibis
+import numpy as np
+import pyarrow as pa
+
+from tessera.hstu.histories import TEST, TRAIN, VALIDATION, read_histories, split_sets
+
+VOCABULARY = [f"i{item:02d}" for item in range(12)]
+
+
+def read(rows, split, tied_sets=True):
+    return read_histories(
+        ibis.memtable(pa.Table.from_pylist(rows)), split, VOCABULARY, tied_sets=tied_sets
+    )
+
+
+def same(one, two):
+    return all(np.array_equal(getattr(one, name), getattr(two, name)) for name in one.__slots__)
+
+
+def tie(rows):
+    """Give every three neighbouring events of a user the same time."""
+    rows = sorted(rows, key=lambda row: (row["user_id"], row["event_ts"]))
+    return [
+        row | {"event_ts": rows[index - index % 14 % 3]["event_ts"]}
+        for index, row in enumerate(rows)
+    ]
+
+
+def test_phases_follow_the_split_and_end_where_until_says(rows, split):
+    histories = read(rows, split)
+    moment = histories.moment_E
+    cut = int(split.cut.timestamp() * 1e6)
+    assert (moment[histories.phase_E <= VALIDATION] <= cut).all()
+    assert (moment[histories.phase_E == TEST] > cut).all()
+    stop, first = histories.until(TRAIN), histories.first_U1
+    for user in range(len(histories.user_id_U)):
+        assert (histories.phase_E[first[user] : stop[user]] == TRAIN).all()
+        assert (histories.phase_E[stop[user] : first[user + 1]] > TRAIN).all()
+
+
+def test_swapping_tied_events_changes_no_array(rows, split, rng):
+    tied = tie(rows)
+    order = rng.permutation(len(tied))
+    swapped = [tied[k] | {"event_id": f"e{place:05d}"} for place, k in enumerate(order)]
+    assert same(read(tied, split), read(swapped, split))
+    assert not same(read(tied, split, tied_sets=False), read(swapped, split, tied_sets=False))
+
+
+def test_a_tied_set_is_one_group_and_source_order_none(rows, split):
+    tied = tie(rows)
+    assert read(tied, split).group_E.max() == 4
+    assert read(tied, split, tied_sets=False).group_E.max() == 13
+
+
+def test_the_next_time_is_that_of_the_next_set(rows, split):
+    histories = read(tie(rows), split)
+    user, second, after = histories.user_E, histories.second_E, histories.next_second_E
+    for event in range(len(user)):
+        later = [t for t in second[user == user[event]] if t > second[event]]
+        assert after[event] == (min(later) if later else second[event])
+
+
+def test_events_of_unknown_items_are_left_out(rows, split):
+    strange = rows[5] | {"item_id": "nowhere", "event_id": "e99999"}
+    assert same(read(rows, split), read([*rows, strange], split))
+
+
+def test_cut_sets_keep_their_events_and_get_a_later_half(rows, split, rng):
+    histories = read(tie(rows), split)
+    halved = split_sets(histories, 1.0, rng)
+    assert halved.group_E.max() > histories.group_E.max()
+    for event_set in range(histories.sets()[1].max() + 1):
+        members = histories.sets()[1] == event_set
+        assert sorted(halved.item_E[members]) == sorted(histories.item_E[members])
+        assert len(np.unique(halved.group_E[members])) == min(2, members.sum())
+    assert same(
+        split_sets(histories, 0.0, rng),
+        replace(histories, item_E=split_sets(histories, 0.0, np.random.default_rng(0)).item_E),
+    ) or np.array_equal(split_sets(histories, 0.0, rng).group_E, histories.group_E)
+
+
+def test_leave_last_out_keeps_the_last_two_events_of_each_user_apart(rows, split):
+    last_out = replace(split, protocol="leave_last_out")
+    histories = read(tie(rows), last_out)
+    ends = np.diff(histories.first_U1)
+    assert (histories.until(TRAIN) - histories.first_U1[:-1] == ends - 2).all()
+    assert (histories.until(VALIDATION) - histories.first_U1[:-1] == ends - 1).all()
+
+
+def test_ten_days_of_silence_are_ten_days_of_seconds(rows, split):
+    one = [rows[0] | {"event_id": "a"}]
+    two = rows[0] | {"event_id": "b", "event_ts": rows[0]["event_ts"] + timedelta(days=10)}
+    assert np.diff(read([*one, two], split).second_E) == [864_000]

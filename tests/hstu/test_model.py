@@ -1,0 +1,131 @@
+import pytest
+import torch
+
+from tessera.contracts.errors import BrokenBundle
+from tessera.hstu.model import Batch, SequenceModel, Shape, load_model, save_model, states_at
+
+ITEMS, LENGTH = 9, 8
+
+
+def build(kind, **changes):
+    torch.manual_seed(1)
+    wanted = {
+        "kind": kind, "width": 8, "blocks": 2, "heads": 2, "length": LENGTH, "dropout": 0.0,
+        "id_dropout": 0.0, "time_bias": True, "position_bias": True, "tied_sets": True,
+        "items": ITEMS, "code_sizes": (4,),
+    }  # fmt: skip
+    codes = torch.tensor([[0], [1], [1], [2], [2], [3], [3], [3], [1]])
+    warm = torch.tensor([False] + [True] * 7 + [False])
+    model = SequenceModel(Shape(**{**wanted, **changes}), codes, warm)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.5)
+    return model.eval()
+
+
+def batch_of(items, seconds, groups=None, request=None, pad=0):
+    length = len(items)
+    groups = groups or list(range(length))
+    request = request or [*seconds[1:], seconds[-1] + 50]
+    actions = [index % 3 for index in range(length)]
+
+    def row(values, filler):
+        return torch.tensor([[*values, *[filler] * pad]])
+
+    return Batch(row(items, 0), row(actions, 0), row(seconds, 7), row(request, 9),
+                 row(groups, length + pad))  # fmt: skip
+
+
+def states(model, batch):
+    with torch.no_grad():
+        return model(batch, model.items())
+
+
+both = pytest.mark.parametrize("kind", ["hstu", "sasrec"])
+SECONDS = [0, 10, 400, 5000, 90_000]
+
+
+@both
+def test_padding_changes_nothing(kind):
+    model = build(kind)
+    short = states(model, batch_of([1, 2, 3, 4, 5], SECONDS))
+    padded = states(model, batch_of([1, 2, 3, 4, 5], SECONDS, pad=3))
+    torch.testing.assert_close(padded[:, :5], short, atol=1e-6, rtol=0)
+    assert not padded[:, 5:].any()
+
+
+@both
+def test_a_later_event_leaves_earlier_states_bit_identical(kind):
+    model = build(kind)
+    before = states(model, batch_of([1, 2, 3, 4, 5], SECONDS))
+    # The request of state 2 is the time of event 3; the item of event 3 must stay unseen.
+    changed = states(model, batch_of([1, 2, 3, 7, 6], [0, 10, 400, 5000, 5001]))
+    assert torch.equal(changed[:, :3], before[:, :3])
+    assert not torch.allclose(changed[:, 3:], before[:, 3:])
+
+
+def test_the_time_bias_sees_the_request_time():
+    request = [10, 400, 5000, 90_000, 90_001]
+    later = [10, 400, 5000, 90_000, 9_000_000]
+    for time_bias, same in ((True, False), (False, True)):
+        model = build("hstu", time_bias=time_bias)
+        soon = states(model, batch_of([1, 2, 3, 4, 5], SECONDS, request=request))
+        late = states(model, batch_of([1, 2, 3, 4, 5], SECONDS, request=later))
+        assert torch.equal(soon[:, :4], late[:, :4])
+        assert torch.allclose(soon[:, 4], late[:, 4]) is same
+
+
+@both
+def test_events_of_equal_time_are_a_set(kind):
+    model = build(kind)
+    groups, seconds, request = [0, 1, 1, 1, 2], [0, 10, 10, 10, 90], [10, 90, 90, 90, 99]
+    first = batch_of([1, 2, 3, 4, 5], seconds, groups, request)
+    order = torch.tensor([0, 3, 1, 2, 4])
+    second = Batch(first.item_BL[:, order], first.action_BL[:, order], first.second_BL,
+                   first.request_BL, first.group_BL)  # fmt: skip
+    torch.testing.assert_close(states(model, first), states(model, second), atol=1e-6, rtol=0)
+    other = batch_of([1, 2, 3, 6, 5], seconds, groups, request)
+    assert not torch.allclose(states(model, other)[:, 1], states(model, first)[:, 1])
+
+
+@both
+def test_the_state_of_a_set_is_the_mean_of_its_members(kind):
+    model = build(kind)
+    set_of_twins = batch_of([1, 2, 2], [0, 10, 10], [0, 1, 1], [10, 60, 60])
+    set_of_twins.action_BL[:] = 0
+    state = states(model, set_of_twins)
+    assert state[0, 1].any()
+    assert not state[0, 2:].any()
+
+
+def test_an_unseen_item_is_made_of_its_codes_alone():
+    model = build("hstu")
+    items = model.items()
+    torch.testing.assert_close(items[8], model.codewords[0][1])
+    torch.testing.assert_close(items[1], model.item_VD[1] + model.codewords[0][1])
+
+
+def test_states_at_minus_one_is_the_learnt_start():
+    model = build("hstu")
+    state = states(model, batch_of([1, 2], [0, 10]))
+    picked = states_at(model, state, torch.tensor([0, 0]), torch.tensor([-1, 1]))
+    assert torch.equal(picked[0], model.start_D)
+    assert torch.equal(picked[1], state[0, 1])
+
+
+@both
+def test_a_saved_model_comes_back_bit_identical(kind, tmp_path):
+    model = build(kind)
+    save_model(model, [f"item{row}" for row in range(1, ITEMS)], tmp_path / "model")
+    again, vocabulary = load_model(tmp_path / "model")
+    batch = batch_of([1, 2, 3, 4, 5], SECONDS)
+    assert torch.equal(states(model, batch), states(again, batch))
+    assert vocabulary[0] == "item1"
+    assert again.shape == model.shape
+
+
+def test_a_truncated_model_is_refused_in_one_line(tmp_path):
+    save_model(build("hstu"), ["a"], tmp_path)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BrokenBundle, match="publish it again"):
+        load_model(tmp_path)

@@ -1,0 +1,223 @@
+"""What every estimator and bound must keep, on planted truth.
+
+A new estimator inherits the laws by a line in ESTIMATORS: how it is called, and which of two broken
+helps (a wrong reward model, wrong propensities) it must survive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from tessera.ope import estimators
+from tessera.ope.bounds import confidence_sequence
+from tessera.ope.estimators import Floats, Log, SlateLog
+from tessera.ope.exposures import Requests
+from tessera.ope.replay import excess, logging_policy, replay, score_floor
+from tessera.policies.slate import SlatePolicy, sample_slates, slate_propensities
+
+REPLICATIONS = 200
+
+
+@dataclass
+class Law:
+    """An estimator and what it must survive."""
+
+    estimate: Callable[[Log], Floats]
+    survives_wrong_model: bool
+    survives_wrong_propensities: bool
+
+
+ESTIMATORS = {
+    "ips": Law(estimators.ips, True, False),
+    "snips": Law(estimators.snips, True, False),
+    "dm": Law(estimators.dm, False, True),
+    "dr": Law(estimators.dr, True, True),
+    "sndr": Law(estimators.sndr, True, True),
+    "switch_dr": Law(lambda log: estimators.switch_dr(log, 1e9), True, True),
+    "dros": Law(lambda log: estimators.dros(log, 1e9), True, True),
+}
+
+
+def bandit(rng, *, wrong_model=False, wrong_propensities=False, n=1000):
+    """Three contexts, four actions, known chances; returns the log and the true value."""
+    chance = np.array([[0.1, 0.5, 0.3, 0.8], [0.6, 0.2, 0.4, 0.1], [0.3, 0.3, 0.9, 0.2]])
+    served = np.array([[0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4], [0.25, 0.25, 0.25, 0.25]])
+    wanted = np.array([[0.1, 0.2, 0.2, 0.5], [0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.7, 0.1]])
+    x = rng.integers(0, 3, n)
+    a = (rng.random(n)[:, None] > np.cumsum(served[x], axis=1)).sum(axis=1)
+    guess = np.full_like(chance, 0.7) * np.array([0.5, 1, 1.2, 0.1]) if wrong_model else chance
+    logged = served[:, ::-1] if wrong_propensities else served
+    log = Log(
+        reward_N=(rng.random(n) < chance[x, a]).astype(float),
+        served_N=logged[x, a],
+        wanted_N=wanted[x, a],
+        guess_N=guess[x, a],
+        baseline_N=(wanted * guess).sum(axis=1)[x],
+    )
+    return log, float((wanted * chance).sum(axis=1).mean())
+
+
+def bias_in_standard_errors(law, **wrong):
+    rng = np.random.default_rng(3)
+    error = []
+    for _ in range(REPLICATIONS):
+        log, truth = bandit(rng, **wrong)
+        error.append(law.estimate(log).mean() - truth)
+    return abs(np.mean(error)) / (np.std(error) / np.sqrt(REPLICATIONS))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_it_finds_the_truth_when_all_help_is_right(name):
+    assert bias_in_standard_errors(ESTIMATORS[name]) < 3.5
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_it_survives_a_wrong_reward_model_or_is_known_not_to(name):
+    law = ESTIMATORS[name]
+    assert (bias_in_standard_errors(law, wrong_model=True) < 3.5) == law.survives_wrong_model
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_it_survives_wrong_propensities_or_is_known_not_to(name):
+    law = ESTIMATORS[name]
+    off = bias_in_standard_errors(law, wrong_propensities=True)
+    assert (off < 3.5) == law.survives_wrong_propensities
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_same_log_gives_the_same_bytes_in_any_order(name, rng):
+    log, _ = bandit(rng)
+    order = rng.permutation(1000)
+    columns = ("reward_N", "served_N", "wanted_N", "guess_N", "baseline_N")
+    mixed = Log(*(getattr(log, column)[order] for column in columns))
+    once, again = (ESTIMATORS[name].estimate(log) for _ in range(2))
+    assert once.tobytes() == again.tobytes()
+    np.testing.assert_allclose(ESTIMATORS[name].estimate(mixed), once[order], rtol=1e-12)
+
+
+def test_dr_is_narrower_than_ips_when_the_model_is_right(rng):
+    spread = {name: [] for name in ("ips", "dr")}
+    for _ in range(REPLICATIONS):
+        log, _ = bandit(rng)
+        for name, means in spread.items():
+            means.append(ESTIMATORS[name].estimate(log).mean())
+    assert np.std(spread["dr"]) < 0.8 * np.std(spread["ips"])
+
+
+LOGGER = SlatePolicy(temperature=1.0, epsilon=0.3, top_k=5)
+NEWCOMER = SlatePolicy(temperature=0.7, epsilon=0.1, top_k=5)
+
+
+@dataclass
+class Slates:
+    """A log of slates with the chances behind it."""
+
+    log: Requests
+    score_NC: Floats
+    chance_NLC: Floats
+
+    def newcomer(self):
+        everything = np.ones(self.score_NC.shape, dtype=bool)
+        wanted = slate_propensities(self.score_NC, everything, NEWCOMER, self.log.chosen_NL)[1]
+        return replay(self.log, wanted)
+
+
+def slates(rng, score_C, n=1500, chance=None):
+    """Two positions, five candidates, the logger is indifferent; the newcomer follows `score`."""
+    chance_C = np.array([0.05, 0.1, 0.2, 0.3, 0.4]) if chance is None else np.full(5, chance)
+    chance_NLC = np.broadcast_to(chance_C * np.array([[1.0], [0.6]]), (n, 2, 5))
+    everything = np.ones((n, 5), dtype=bool)
+    chosen_NL, p_NL, p_NLC = sample_slates(np.zeros((n, 5)), everything, LOGGER, 2, rng)
+    click_NL = rng.random((n, 2)) < np.take_along_axis(chance_NLC, chosen_NL[:, :, None], 2)[..., 0]
+    log = Requests(
+        request_ids=None,
+        event_us_N=np.arange(n),
+        user_N=np.arange(n) % 50,
+        user_ids=None,
+        risk_N=np.ones(n),
+        capacity_N=np.ones(n),
+        candidate_NC=np.broadcast_to(np.arange(5), (n, 5)),
+        chosen_NL=chosen_NL,
+        served_NLC=p_NLC,
+        propensity_NL=p_NL,
+        reward_NL=click_NL.astype(float),
+        dismissed_NL=np.zeros((n, 2)),
+    )
+    return Slates(log, np.broadcast_to(score_C, (n, 5)), chance_NLC)
+
+
+def true_lift(score_C, chance=None):
+    """By playing the newcomer against itself on its own log, many times."""
+    rng = np.random.default_rng(8)
+    world = slates(rng, score_C, 200_000, chance)
+    everything = np.ones((200_000, 5), dtype=bool)
+    chosen_NL, _, _ = sample_slates(world.score_NC, everything, NEWCOMER, 2, rng)
+    picked = np.take_along_axis(world.chance_NLC, chosen_NL[:, :, None], 2)
+    logged = np.take_along_axis(world.chance_NLC, world.log.chosen_NL[:, :, None], 2)
+    return float(picked.sum(axis=(1, 2)).mean() - logged.sum(axis=(1, 2)).mean())
+
+
+BETTER = np.array([0.0, 0.5, 1.0, 1.5, 2.0])
+
+
+@pytest.mark.parametrize("model", ["right", "wrong", "none"])
+def test_the_paired_score_of_slates_is_unbiased_whatever_the_model(model):
+    rng = np.random.default_rng(4)
+    lifts = []
+    for _ in range(REPLICATIONS):
+        world = slates(rng, BETTER, 400)
+        guess = {"right": world.chance_NLC, "wrong": 1 - world.chance_NLC,
+                 "none": np.zeros(world.chance_NLC.shape)}[model]  # fmt: skip
+        lifts.append(
+            excess(world.log, world.newcomer(), logging_policy(world.log), guess, 2.0).mean()
+        )
+    stderr = np.std(lifts) / np.sqrt(REPLICATIONS)
+    assert np.mean(lifts) == pytest.approx(true_lift(BETTER), abs=3.5 * stderr + 0.002)
+
+
+def test_cascade_dr_is_unbiased_with_a_wrong_model():
+    rng = np.random.default_rng(5)
+    values = []
+    for _ in range(REPLICATIONS):
+        world = slates(rng, BETTER, 400)
+        policy = world.newcomer()
+        guess_NLC = 1 - world.chance_NLC
+        shown = np.take_along_axis(guess_NLC, world.log.chosen_NL[:, :, None], 2)[..., 0]
+        seen = SlateLog(world.log.reward_NL, policy.weight_NL, shown,
+                        (policy.wanted_NLC * guess_NLC).sum(axis=2))  # fmt: skip
+        values.append(estimators.cascade_dr(seen).mean() - world.log.reward_NL.sum(axis=1).mean())
+    stderr = np.std(values) / np.sqrt(REPLICATIONS)
+    assert np.mean(values) == pytest.approx(true_lift(BETTER), abs=3.5 * stderr + 0.002)
+
+
+def test_the_sequence_never_crosses_more_often_than_alpha_when_nothing_is_better():
+    rng = np.random.default_rng(6)
+    crossed = 0
+    for _ in range(REPLICATIONS):
+        world = slates(rng, BETTER, 1500, chance=0.3)
+        lift_N = excess(world.log, world.newcomer(), logging_policy(world.log),
+                        world.chance_NLC, 5.0)  # fmt: skip
+        crossed += bool(confidence_sequence(lift_N, score_floor(2, 5.0), 0.05).max() > 0)
+    assert crossed <= 0.05 * REPLICATIONS
+
+
+def test_a_model_twice_too_hopeful_does_not_promote_a_worse_policy():
+    rng = np.random.default_rng(7)
+    assert true_lift(-BETTER) < -0.05
+    for _ in range(40):
+        world = slates(rng, -BETTER, 3000)
+        guess_NLC = np.minimum(2 * world.chance_NLC, 1.0)
+        lift_N = excess(world.log, world.newcomer(), logging_policy(world.log), guess_NLC, 10.0)
+        lower_N = confidence_sequence(lift_N, score_floor(2, 10.0), 0.05)
+        assert lower_N[-1] <= 0
+
+
+def test_a_policy_against_itself_is_exactly_nothing(rng):
+    world = slates(rng, BETTER)
+    policy = world.newcomer()
+    lift_N = excess(world.log, policy, world.newcomer(), world.chance_NLC, 5.0)
+    assert not lift_N.any()

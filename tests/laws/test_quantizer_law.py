@@ -1,0 +1,119 @@
+"""What every quantizer must do.  A new one inherits the suite by a line in QUANTIZERS."""
+
+import numpy as np
+import pytest
+
+from tessera.sid.params import SidParams
+from tessera.sid.quantizer import codebook_size, fit_quantizer, load_quantizer
+
+QUANTIZERS = {
+    "rkmeans": SidParams(codebook_size=8),
+    "rqvae": SidParams(
+        quantizer="rqvae", codebook_size=8, epochs=200, hidden=32, latent=8, batch_size=64
+    ),
+}
+COARSE, FINE, EACH = 6, 4, 20
+
+
+def planted(rng):
+    """Six clusters, each of four sub-clusters: [N, D] with both labels."""
+    coarse = 4.0 * rng.standard_normal((COARSE, 12))
+    fine = 1.0 * rng.standard_normal((FINE, 12))
+    first, second = np.divmod(np.repeat(np.arange(COARSE * FINE), EACH), FINE)
+    noise = 0.1 * rng.standard_normal((len(first), 12))
+    return coarse[first] + fine[second] + noise, first, second
+
+
+@pytest.fixture(scope="module")
+def world():
+    return planted(np.random.default_rng(11))
+
+
+@pytest.fixture(scope="module", params=QUANTIZERS)
+def quantizer(request, world):
+    return fit_quantizer(world[0], QUANTIZERS[request.param])
+
+
+def purity(code, label):
+    """Share of rows whose label is the commonest of their code."""
+    return sum(np.bincount(label[code == c]).max() for c in np.unique(code)) / len(label)
+
+
+def squared(a, b):
+    return float(np.mean((a - b) ** 2))
+
+
+def test_learns_to_rebuild_far_better_than_random_codes(quantizer, world, rng):
+    vectors = world[0]
+    code = quantizer.encode(vectors)
+    shuffled = rng.permutation(code)
+    error = squared(vectors, quantizer.decode(code))
+    assert error < 0.1 * vectors.var(axis=0).mean()
+    assert error < 0.1 * squared(vectors, quantizer.decode(shuffled))
+
+
+def test_learns_the_planted_clusters_coarse_first(quantizer, world):
+    vectors, coarse, fine = world
+    code = quantizer.encode(vectors)
+    both = coarse * FINE + fine
+    assert purity(code[:, 0], coarse) > 0.95
+    prefix = np.unique(code, axis=0, return_inverse=True)[1]
+    assert purity(prefix, both) > 0.9
+
+
+def test_each_level_makes_the_rebuilt_vector_better(quantizer, world):
+    vectors = world[0]
+    code = quantizer.encode(vectors)
+    worse = code.copy()
+    worse[:, 1:] = np.roll(worse[:, 1:], 37, axis=0)
+    assert squared(vectors, quantizer.decode(code)) < squared(vectors, quantizer.decode(worse))
+
+
+def test_uses_its_first_level(quantizer, world):
+    assert len(np.unique(quantizer.encode(world[0])[:, 0])) >= COARSE
+
+
+def test_same_seed_same_bytes(quantizer, world):
+    again = fit_quantizer(world[0], QUANTIZERS[quantizer.name])
+    for name, array in quantizer.arrays().items():
+        assert array.tobytes() == again.arrays()[name].tobytes(), name
+
+
+def test_survives_the_round_trip_through_arrays(quantizer, world):
+    again = load_quantizer(quantizer.name, quantizer.arrays())
+    vectors = world[0]
+    assert np.array_equal(again.encode(vectors), quantizer.encode(vectors))
+    assert np.array_equal(again.decode(again.encode(vectors)), quantizer.decode(
+        quantizer.encode(vectors)))  # fmt: skip
+
+
+def test_no_future_the_code_of_an_item_does_not_depend_on_who_comes_with_it(quantizer, world, rng):
+    vectors = world[0]
+    code = quantizer.encode(vectors)
+    order = rng.permutation(len(vectors))
+    assert np.array_equal(quantizer.encode(vectors[order]), code[order])
+    strangers = 100.0 * rng.standard_normal((50, vectors.shape[1]))
+    assert np.array_equal(quantizer.encode(np.vstack([strangers, vectors]))[50:], code)
+
+
+def test_codes_lie_inside_the_codebook(quantizer, world):
+    levels, size, _ = quantizer.codeword_LKD.shape
+    code = quantizer.encode(world[0])
+    assert code.shape == (len(world[0]), levels)
+    assert code.min() >= 0
+    assert code.max() < size
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_fewer_distinct_items_than_codewords_is_no_accident(name):
+    vectors = np.repeat(np.eye(3), 4, axis=0)
+    found = fit_quantizer(vectors, QUANTIZERS[name].model_copy(update={"epochs": 5}))
+    code = found.encode(vectors)
+    assert len(np.unique(code, axis=0)) <= 3
+    assert np.isfinite(found.decode(code)).all()
+
+
+def test_the_codebook_grows_with_the_catalogue_by_powers_of_two():
+    sizes = [codebook_size(n, SidParams()) for n in (3, 40, 400, 806, 12_101, 10**6)]
+    assert sizes == [3, 4, 32, 64, 256, 256]
+    assert codebook_size(400, SidParams(codebook_size=100)) == 100

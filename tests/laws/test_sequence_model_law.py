@@ -1,0 +1,168 @@
+"""Laws of every sequence model: it learns, cannot see the future, repeats itself, survives disk."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import ibis
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from tessera.contracts.split import Split
+from tessera.hstu.fit import World, fit, threads
+from tessera.hstu.histories import TEST, read_histories
+from tessera.hstu.model import load_model, save_model
+from tessera.hstu.params import HstuParams
+from tessera.hstu.scoring import Lists, encode, item_vectors, ndcg, top_items
+from tessera.hstu.sequences import Batcher, last_windows, training_windows
+from tessera.hstu.train import Lessons, batch_loss
+from tessera.hstu.world import action_codes, ask, read_catalogue, read_codes
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+SPLIT = Split(START + timedelta(days=20), START + timedelta(days=24), START + timedelta(days=30))
+NAMES = [f"i{item:02d}" for item in range(20)]
+PARAMS = HstuParams(
+    width=16, length=10, epochs=6, patience=6, batch=32, dropout=0.1, learning_rate=0.01,
+    targets=("buy",), acquired=("buy",), filter_seen=False, top=10,
+)  # fmt: skip
+
+models = pytest.mark.parametrize("kind", ["hstu", "sasrec"])
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    with threads(1):
+        yield
+
+
+def planted(users=120, seed=11):
+    """Draw buys along a fixed chain of items, a third of them at random instead."""
+    rng = np.random.default_rng(seed)
+    after = rng.permutation(20)
+    rows = []
+    for user in range(users):
+        item = int(rng.integers(20))
+        for day in range(28):
+            at = START + timedelta(days=day, seconds=int(rng.integers(86_400)))
+            rows.append((f"u{user:03d}", NAMES[item], at))
+            item = int(rng.integers(20)) if rng.random() < 0.3 else int(after[item])
+    rows.sort(key=lambda row: row[2])
+    return pa.table(
+        {
+            "event_id": [f"e{number:05d}" for number in range(len(rows))],
+            "user_id": [row[0] for row in rows],
+            "item_id": [row[1] for row in rows],
+            "action": ["buy"] * len(rows),
+            "event_ts": pa.array([row[2] for row in rows], pa.timestamp("us", tz="UTC")),
+        }
+    )
+
+
+def build(events):
+    none = pa.nulls(20, pa.timestamp("us", tz="UTC"))
+    catalogue = read_catalogue(
+        ibis.memtable(pa.table({"item_id": NAMES, "valid_from": none, "valid_to": none}))
+    )
+    codes = ibis.memtable(pa.table({"item_id": NAMES, "code": [[k % 4, k] for k in range(20)]}))
+    histories = read_histories(ibis.memtable(events), SPLIT, NAMES, tied_sets=True)
+    return World(SPLIT, catalogue, read_codes(codes, NAMES), histories)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return build(planted())
+
+
+@pytest.fixture(scope="module")
+def trained(world):
+    with threads(1):
+        return {kind: fit(kind, world, PARAMS, None) for kind in ("hstu", "sasrec")}
+
+
+def next_buys(world):
+    """Return the first buy after the cut of each test user, and the question it answers."""
+    question = ask(world.histories, SPLIT, PARAMS, TEST)
+    return question, world.histories.item_E[question.stop_Q]
+
+
+def quality(model, world):
+    question, next_Q = next_buys(world)
+    first_Q = world.histories.first_U1[question.user_Q]
+    windows = last_windows(first_Q, question.stop_Q, question.request_Q, PARAMS.length)
+    state = encode(model, world.histories, windows)
+    allowed = world.catalogue.alive_V(SPLIT.cut)
+    lists = top_items(state, item_vectors(model), allowed, None, 10)
+    return ndcg(lists, (np.arange(len(next_Q)), next_Q), 21)
+
+
+@models
+def test_it_beats_popularity_on_a_planted_structure(kind, trained, world):
+    _, next_Q = next_buys(world)
+    known = world.histories.item_E[world.histories.phase_E < TEST]
+    popular = np.argsort(-np.bincount(known, minlength=21), kind="stable")[:10]
+    same = Lists(np.tile(popular, (len(next_Q), 1)), np.ones((len(next_Q), 10), np.float32))
+    popularity = ndcg(same, (np.arange(len(next_Q)), next_Q), 21)
+    assert quality(trained[kind].model, world) > popularity + 0.25
+
+
+@models
+def test_the_loss_falls(kind, trained):
+    losses = trained[kind].place.losses
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@models
+def test_gradients_reach_every_parameter(kind, trained, world):
+    model = trained[kind].model
+    lessons = Lessons(world.histories, world.histories.until(0), action_codes(("buy",)))
+    windows = training_windows(
+        world.histories, lessons.stop_U, PARAMS.length, np.random.default_rng(0)
+    )
+    batcher = Batcher(world.histories)
+    targets = batcher.targets(windows, lessons.is_target_E())
+    model.zero_grad()
+    batch_loss(model, batcher.batch(windows), targets, lessons.warm_W(), PARAMS).backward()
+    for name, weight in model.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.isfinite().all(), name
+        assert weight.grad.any(), name
+
+
+@models
+def test_the_future_changes_no_weight(kind, trained):
+    events = planted()
+    late = np.asarray(events["event_ts"]) > np.datetime64(SPLIT.cut.replace(tzinfo=None))
+    items = np.asarray(events["item_id"].to_pylist())
+    items[late] = np.random.default_rng(1).permutation(items[late])
+    shuffled = build(events.set_column(2, "item_id", pa.array(items)))
+    again = fit(kind, shuffled, PARAMS, None).model.state_dict()
+    for name, value in trained[kind].model.state_dict().items():
+        assert torch.equal(value, again[name]), name
+
+
+@models
+def test_the_same_seed_gives_the_same_weights(kind, trained, world):
+    again = fit(kind, world, PARAMS, None).model.state_dict()
+    other = fit(kind, world, PARAMS.model_copy(update={"seed": 1, "epochs": 1}), None).model
+    for name, value in trained[kind].model.state_dict().items():
+        assert torch.equal(value, again[name]), name
+    assert not torch.equal(other.start_D, again["start_D"])
+
+
+@models
+def test_a_model_read_from_disk_gives_the_same_lists(kind, trained, world, tmp_path):
+    save_model(trained[kind].model, NAMES, tmp_path / "model")
+    again, vocabulary = load_model(tmp_path / "model")
+    assert vocabulary == NAMES
+    assert quality(again, world) == quality(trained[kind].model, world)
+    np.testing.assert_array_equal(item_vectors(again), item_vectors(trained[kind].model))
+
+
+@models
+def test_equal_runs_leave_equal_bytes(kind, trained, tmp_path):
+    for folder in ("one", "two"):
+        save_model(trained[kind].model, NAMES, tmp_path / folder)
+    for file in ("model.safetensors", "config.json", "items.json"):
+        one, two = (Path(tmp_path / folder / file).read_bytes() for folder in ("one", "two"))
+        assert one == two

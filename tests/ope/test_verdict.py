@@ -1,0 +1,63 @@
+"""The rule, at every corner."""
+
+import pytest
+
+from tessera.ope.verdict import Check, Evidence, decide
+
+GOOD = Check("ess", 5000, 1000, ok=True, says="")
+THIN = Check("ess", 12.0, 1000, ok=False, says="the candidate differs too much")
+NARROW = Check("gini_rise", 0.4, 0.2, ok=False, says="it would concentrate on fewer items")
+
+
+def judge(lower, upper, *, prechecks=(GOOD,), guardrails=(GOOD,), signs=(0.1, 0.1), margin=0.0):
+    return decide(Evidence(prechecks, guardrails, lower, upper, signs, margin))
+
+
+def test_a_lower_bound_above_zero_promotes():
+    assert judge(0.01, 0.2)[0] == "PROMOTE"
+
+
+def test_an_upper_bound_below_zero_rejects():
+    assert judge(-0.2, -0.01, signs=(-0.1,))[0] == "REJECT"
+
+
+def test_zero_inside_holds():
+    assert judge(-0.01, 0.2)[0] == "HOLD"
+
+
+def test_an_exact_tie_holds():
+    assert judge(0.0, 0.0, signs=(0.0, 0.0)) == (
+        "HOLD",
+        "lower bound of the lift is +0.0000, needs > 0",
+    )
+
+
+def test_a_failed_precheck_is_invalid_however_good_the_bound():
+    decision, reason = judge(0.5, 0.9, prechecks=(GOOD, THIN))
+    assert decision == "INVALID"
+    assert reason == "the candidate differs too much (ess is 12, threshold 1000)"
+
+
+def test_a_broken_guardrail_holds_what_would_be_promoted():
+    decision, reason = judge(0.5, 0.9, guardrails=(NARROW,))
+    assert decision == "HOLD"
+    assert "concentrate on fewer items" in reason
+
+
+def test_a_broken_guardrail_does_not_save_a_worse_candidate():
+    assert judge(-0.2, -0.1, guardrails=(NARROW,))[0] == "REJECT"
+
+
+def test_estimators_that_disagree_hold():
+    decision, reason = judge(0.01, 0.2, signs=(0.1, -0.02))
+    assert decision == "HOLD"
+    assert "disagree" in reason
+
+
+@pytest.mark.parametrize(("lower", "decision"), [(-0.04, "PROMOTE"), (-0.06, "HOLD")])
+def test_a_margin_accepts_a_small_loss(lower, decision):
+    assert judge(lower, 0.2, signs=(-0.01,), margin=0.05)[0] == decision
+
+
+def test_a_bound_that_is_not_a_number_never_promotes():
+    assert judge(float("nan"), float("nan"))[0] == "HOLD"

@@ -1,0 +1,76 @@
+"""ATE, AUUC and Qini against hand-computed values, the Hillstrom trial, and noise."""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from tessera.uplift.params import UpliftParams
+from tessera.uplift.report import Arms, ate, auuc, summary
+from tessera.uplift.trials import Trials
+
+
+def trials(treated_R, bought_R, users=500):
+    user = np.arange(len(treated_R)) % users
+    ids = pa.array([f"u{u}" for u in user])
+    return Trials(
+        rows=pa.table({"user_id": pa.chunked_array([ids])}),
+        feature_RF=np.zeros((len(treated_R), 1), dtype=np.float32),
+        treated_R=treated_R,
+        weight_R=np.ones(len(treated_R)),
+        bought_R=bought_R.astype(float),
+    )
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("mail", "effect"), [("Mens", 0.076590), ("Womens", 0.045233)])
+def test_the_hillstrom_trial_gives_its_known_effects(official, mail, effect):
+    rows = pd.read_csv(official / "hillstrom" / "hillstrom_email.csv.gz")
+    rows = rows[rows["segment"].isin([f"{mail} E-Mail", "No E-Mail"])]
+    treated_R = (rows["segment"] != "No E-Mail").to_numpy()
+    arms = Arms(treated_R, np.ones(len(rows)), rows["visit"].to_numpy(dtype=float))
+    assert ate(arms) == pytest.approx(effect, abs=1e-6)
+
+
+def test_weights_undo_an_unequal_chance():
+    arms = Arms(
+        treated_R=np.array([True, True, False, False]),
+        weight_R=np.array([4.0, 1.0, 1.0, 1.0]),
+        outcome_R=np.array([1.0, 0.0, 1.0, 0.0]),
+    )
+    assert ate(arms) == pytest.approx(0.8 - 0.5)
+
+
+def test_the_area_under_the_uplift_curve_by_hand():
+    # Shares .25 .5 .75 1; means of treated 1 1 .5 .5; of controls 0 0 0 0; trapezoids from 0.
+    arms = Arms(
+        treated_R=np.array([True, False, True, False]),
+        weight_R=np.ones(4),
+        outcome_R=np.array([1.0, 0.0, 0.0, 0.0]),
+    )
+    gains = [0.0, 0.25, 0.5, 0.375, 0.5]
+    expected = sum((a + b) / 2 * 0.25 for a, b in pairwise(gains))
+    assert auuc(arms) == pytest.approx(expected)
+
+
+def test_a_perfect_ranking_beats_the_constant_row_and_its_reverse_does_not(rng):
+    treated_R, responds_R = rng.random(8000) < 0.5, rng.random(8000) < 0.3
+    found = trials(treated_R, rng.random(8000) < 0.1 + 0.4 * (treated_R & responds_R))
+    params = UpliftParams(bootstrap=50)
+    best = summary(found, responds_R * 0.4, params)
+    worst = summary(found, responds_R * -0.4, params)
+    assert best["rows"]["x_learner"]["qini"]["low"] > 0 > worst["rows"]["x_learner"]["qini"]["high"]
+    assert best["rows"]["constant_ate"]["auuc"]["value"] == pytest.approx(best["ate"]["value"] / 2)
+    assert best["ate"]["value"] == pytest.approx(0.12, abs=0.03)
+    assert 0.02 < best["ate"]["high"] - best["ate"]["low"] < 0.05
+
+
+def test_the_interval_of_noise_holds_zero(rng):
+    treated_R = rng.random(8000) < 0.5
+    found = trials(treated_R, rng.random(8000) < 0.1 + 0.1 * treated_R)
+    qini = summary(found, rng.random(8000), UpliftParams(bootstrap=100))["rows"]["x_learner"][
+        "qini"
+    ]
+    assert qini["low"] < 0 < qini["high"]

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.common import write_result
+from benchmarks.common import ROOT, write_result
 from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.tables import EVENTS, EXPOSURES, ITEMS, OUTCOMES, PRICES, USERS, Table
 
@@ -130,6 +130,7 @@ def measure(source: Path, out: Path) -> dict[str, float]:
     """Run the stage in this process; seconds, peak memory and rows."""
     from tessera.ingest.params import IngestParams
     from tessera.ingest.stage import run
+    from tessera.pipeline.validation import validate_all
 
     request = out / "request.json"
     request.write_text('{"cut": null}')
@@ -142,10 +143,14 @@ def measure(source: Path, out: Path) -> dict[str, float]:
         params=IngestParams(),
         **{name: out / f"{name}.parquet" for name in names},
     )
+    ingest_seconds = time.perf_counter() - begun
+    tables = {name: out / f"{name}.parquet" for name in names}
+    validate_all(tables, ROOT / "great_expectations", out / "validation")
     seconds = time.perf_counter() - begun
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": round(seconds, 2),
+        "ingest_seconds": round(ingest_seconds, 2),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "peak_rss_mb": round(usage.ru_maxrss / 1024, 1),
         "events_per_second": round(metrics["events_in"] / seconds),

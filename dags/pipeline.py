@@ -4,7 +4,7 @@ Tasks and edges are derived from the catalogue, `src/tessera/pipeline/catalogue.
 run or a backfill cuts at the end of its data interval; a triggered run cuts where the form says.
 Only what changed runs again. One run at a time: give backfills `--max-active-runs 1`.
 
-The schedule is `@daily` for the profile `market` unless the environment variables `TESSERA_SCHEDULE`
+The schedule is `@daily` with profile `market` unless the environment variables `TESSERA_SCHEDULE`
 (a cron expression, empty for none) and `TESSERA_PROFILE` say otherwise. The embedded market has a
 last day: an automatic run of a later day stops at `ingest` and says which cuts it can make.
 """

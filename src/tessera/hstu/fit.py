@@ -84,7 +84,7 @@ def _shape(kind: Literal["hstu", "sasrec"], world: World, params: HstuParams) ->
 
 def _lessons(world: World, params: HstuParams, *, refit: bool) -> Lessons:
     stop_U = learn_until(world.histories, refit=refit)
-    return Lessons(world.histories, stop_U, action_codes(params.targets))
+    return Lessons(world.histories, stop_U, action_codes(params.targets), params.first_only)
 
 
 def _validation(world: World, params: HstuParams) -> Validate | None:

@@ -123,7 +123,12 @@ def metrics(written: Document) -> dict[str, float]:
     flat = {f"is_{name.lower()}": float(written["decision"] == name) for name in DECISIONS}
     if written["primary"] is not None:
         flat |= {name: written["primary"][name] for name in ("lift", "lower", "upper")}
-        flat |= {name: written["weights"][name] for name in ("ess", "mean", "max")}
+        weights = written["weights"]
+        flat |= {
+            "ess": weights["ess"],
+            "mean_weight": weights["mean"],
+            "max_weight": weights["max"],
+        }
         flat["requests"] = float(written["n_requests"])
     return flat
 

@@ -21,8 +21,8 @@ class Stage:
     doc: str
     only: str | None = None
     """Source that the stage exists for; None for every source."""
-    specs: tuple[str, ...] = ()
-    """Committed files that it reads besides code and params."""
+    spec: str | None = None
+    """Committed file that it reads besides code and params."""
 
     @property
     def door(self) -> str:
@@ -104,7 +104,7 @@ ALL_STAGES = (
         ("events", "exposures", "items", "users", "lists", "split"),
         ("watch",),
         "watch drift and popularity bias",
-        specs=("monitoring/watch.yaml",),
+        spec="monitoring/watch.yaml",
     ),
 )
 

@@ -108,7 +108,7 @@ def _stage(stage: Stage, place: Home, base: str, overridden: set[str]) -> dict[s
             *(f"{base}/{ARTIFACTS[n].filename}" for n in stage.reads),
             *code,
             *suites,
-            *stage.specs,
+            *([stage.spec] if stage.spec else []),
         ],
         "params": params,
         "outs": [f"{base}/{ARTIFACTS[name].filename}" for name in stage.writes],
@@ -117,22 +117,18 @@ def _stage(stage: Stage, place: Home, base: str, overridden: set[str]) -> dict[s
 
 
 def _plots(place: Home, base: str) -> list[dict[str, Any]]:
+    """Pictures that `dvc plots` draws; paths are relative to the file that names them."""
     here = base if place.profile == DEFAULT_PROFILE else f"../../{base}"
+    training = [f"{here}/training/{model}.csv" for model in ("hstu", "sasrec")]
+    validation = {
+        "x": "epoch",
+        "y": dict.fromkeys(training, "validation_ndcg_at_10"),
+        "title": "Validation NDCG@10 by epoch",
+    }
     return [
-        {
-            f"{here}/curves/ranking.csv": {
-                "x": "k",
-                "y": "ndcg",
-                "title": "NDCG by list length",
-            }
-        },
-        {
-            f"{here}/training/training.csv": {
-                "x": "epoch",
-                "y": "validation_ndcg",
-                "title": "Validation NDCG by epoch",
-            }
-        },
+        {"validation": validation},
+        {f"{here}/curves/ranking.png": None},
+        {f"{here}/curves/slices.csv": {"x": "slice", "y": "ndcg_10"}},
     ]
 
 

@@ -11,6 +11,7 @@ from tessera.pipeline.dvc import dvc, render, target
 from tessera.pipeline.params import load_params
 from tessera.pipeline.paths import Home
 from tessera.pipeline.tracking import log_pending, set_champion
+from tessera.pipeline.validator import validator
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,9 @@ def repro(place: Home, request: Request) -> None:
         extra["TESSERA_SOURCE"] = str(request.data)
     if request.cut:
         extra["TESSERA_CUT"] = request.cut
-    if dvc(place, *arguments, extra=extra) != 0:
+    with validator():  # one for all stages: its import takes seconds
+        code = dvc(place, *arguments, extra=extra)
+    if code != 0:
         raise TesseraError("the pipeline stopped: mend what the stage above says, then run again")
 
 

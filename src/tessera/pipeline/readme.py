@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from pathlib import Path
 
 from tessera.contracts.errors import TesseraError
@@ -45,10 +44,12 @@ def with_blocks(text: str, package: Path) -> str:
         If a block is not marked in the text.
     """
     for name, block in (("tree", _tree(package)), ("stages", _stages()), ("dag", _dag())):
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        if not pattern.search(text):
+        opening, closing = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, found, rest = text.partition(opening)
+        _, ended, after = rest.partition(closing)
+        if not (found and ended):
             raise TesseraError(f"README.md has no block <!-- {name} --> ... <!-- /{name} -->")
-        text = pattern.sub(lambda found, block=block: found[1] + block + found[2], text)
+        text = before + opening + block + closing + after
     return text
 
 

@@ -10,10 +10,10 @@ import errno
 import importlib
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from inspect import signature
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import ibis
@@ -24,8 +24,7 @@ from tessera.pipeline import files
 from tessera.pipeline.catalogue import Stage
 from tessera.pipeline.params import Sections
 from tessera.pipeline.paths import Home
-
-_VALIDATION = "tessera.pipeline.validation"
+from tessera.pipeline.validator import Validate, validator
 
 
 def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
@@ -42,12 +41,13 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     started = datetime.now(UTC)
     clock = time.perf_counter()
     try:
-        _warm_validation(stage)
-        metrics = _call(stage, place, params, staging)
-        run_seconds = time.perf_counter() - clock
-        made = {name: staging / ARTIFACTS[name].filename for name in stage.writes}
-        _require(stage, made)
-        _validate(place, made)
+        with _checker(stage) as check:
+            metrics = _call(stage, place, params, staging)
+            run_seconds = time.perf_counter() - clock
+            made = {name: staging / ARTIFACTS[name].filename for name in stage.writes}
+            _require(stage, made)
+            tables = {name: path for name, path in made.items() if ARTIFACTS[name].kind == "table"}
+            check(tables, place.root / "great_expectations", place.validation)
         hashes = {name: files.sha256(path) for name, path in made.items()}
         _show(stage, place, made, metrics)
     except OSError as error:
@@ -86,6 +86,8 @@ def _call(stage: Stage, place: Home, params: Sections, staging: Path) -> dict[st
         if "scratch" in signature(run).parameters:
             arguments["scratch"] = place.data / ".scratch" / stage.name
             arguments["scratch"].mkdir(parents=True, exist_ok=True)
+        if stage.spec:
+            arguments["spec"] = place.root / stage.spec
         return dict(run(**arguments, params=params[stage.name]))
     finally:
         connection.disconnect()
@@ -103,10 +105,11 @@ def _open(connection: Any, stage: Stage, place: Home, name: str) -> Any:
     return path
 
 
-def _warm_validation(stage: Stage) -> None:
-    """Import the validator beside the stage: the import takes longer than most validations."""
+def _checker(stage: Stage) -> AbstractContextManager[Validate]:
+    """Start the validator beside the stage, if it writes any table."""
     if any(ARTIFACTS[name].kind == "table" for name in stage.writes):
-        Thread(target=importlib.import_module, args=(_VALIDATION,), daemon=True).start()
+        return validator()
+    return nullcontext(lambda *_: None)
 
 
 def _require(stage: Stage, made: dict[str, Path]) -> None:
@@ -115,13 +118,6 @@ def _require(stage: Stage, made: dict[str, Path]) -> None:
             raise TesseraError(
                 f"{stage.name} did not write {name}: mend tessera/{stage.name}/stage.py"
             )
-
-
-def _validate(place: Home, made: dict[str, Path]) -> None:
-    tables = {name: path for name, path in made.items() if ARTIFACTS[name].kind == "table"}
-    if tables:
-        validation = importlib.import_module(_VALIDATION)
-        validation.validate_all(tables, place.root / "great_expectations", place.validation)
 
 
 def _show(stage: Stage, place: Home, made: dict[str, Path], metrics: dict[str, float]) -> None:

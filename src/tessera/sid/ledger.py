@@ -31,7 +31,6 @@ from tessera.sid.vectors import Space
 Codes = dict[str, tuple[int, ...]]
 _INDEX = "ledger.json"
 _ENTRIES = "entries.parquet"
-_CODEBOOK = ("config.json", "vocabulary.json", "codebook.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +161,6 @@ def read_codebook(folder: Path) -> Codebook:
         part, _, rest = key.partition(".")
         parts[part][rest] = array
     return Codebook(Space(vocabulary, parts["space"]), load_quantizer(name, parts["quantizer"]))
-
-
-def has_codebook(folder: Path) -> bool:
-    """Say whether a folder holds a codebook."""
-    return all((folder / name).exists() for name in _CODEBOOK)
 
 
 def _broken(folder: Path, error: Exception) -> BadInput:

@@ -149,7 +149,8 @@ def leading_directions(weight_NF: sparse.csr_array, width: int, seed: int) -> Fl
     components_WF = (small @ probe.T)[:width]
     largest = np.argmax(np.abs(components_WF), axis=1)
     sign_W = np.sign(components_WF[np.arange(len(components_WF)), largest])
-    return np.asarray(components_WF * sign_W[:, None], dtype=np.float64)
+    # Rounded, because the last bits depend on how many threads the linear algebra uses.
+    return np.asarray(np.round(components_WF * sign_W[:, None], 6), dtype=np.float64)
 
 
 def _tfidf(terms_N: list[list[str]], vocabulary: list[str], idf_F: Floats) -> sparse.csr_array:

@@ -2,7 +2,8 @@
 
 Tasks and edges are derived from the catalogue, `src/tessera/pipeline/catalogue.py`. A scheduled
 run or a backfill cuts at the end of its data interval; a triggered run cuts where the form says.
-Only what changed runs again. One run at a time: give backfills `--max-active-runs 1`.
+Only what changed runs again. Runs of one profile take turns; for days in order give a backfill
+`--max-active-runs 1`.
 
 The schedule is `@daily` with profile `market` unless the environment variables `TESSERA_SCHEDULE`
 (a cron expression, empty for none) and `TESSERA_PROFILE` say otherwise. The embedded market has a
@@ -21,6 +22,7 @@ from tasks.publish import publish_bundle
 from tasks.report import report_failure
 from tasks.schedule import next_tick
 from tasks.stage import ROOT, run_step
+from tasks.turn import take_turn
 from tessera.pipeline.catalogue import ALL_STAGES, upstream
 from tessera.pipeline.paths import DEFAULT_PROFILE
 
@@ -42,6 +44,7 @@ with DAG(
     },
 ) as dag:
     snapshot = run_step("snapshot", "Pin the champion, the ledger and the request.")
+    take_turn() >> snapshot
     tasks = {stage.name: run_step(stage.name, stage.doc) for stage in ALL_STAGES}
     for stage in ALL_STAGES:
         before = [tasks[name] for name in upstream(stage, ALL_STAGES)]

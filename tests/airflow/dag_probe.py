@@ -28,11 +28,11 @@ def describe(dag):
         "edges": sorted([up, task.task_id] for task in dag.tasks for up in task.upstream_task_ids),
         "tasks": {
             task.task_id: {
-                "command": task.bash_command,
+                "command": getattr(task, "bash_command", None),
                 "retries": task.retries,
                 "backoff": task.retry_exponential_backoff,
                 "trigger_rule": task.trigger_rule.value,
-                "skip": list(task.skip_on_exit_code),
+                "skip": list(getattr(task, "skip_on_exit_code", [])),
                 "calls_back": bool(task.on_failure_callback),
             }
             for task in dag.tasks
@@ -59,6 +59,29 @@ def first_tick(dag, switched_on):
         last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
     )
     return found.run_after.isoformat()
+
+
+def turns(dag, folder):
+    """Let runs ask for a turn while the holder runs, after it ended, and after it is gone."""
+    from airflow.sdk import DagRunState
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse
+
+    import tasks.turn
+    from tessera.pipeline.paths import Home
+
+    def state_of_first(_dag_id, _run):
+        if not states:
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.GENERIC_ERROR))
+        return states.pop()
+
+    def asks(run):
+        found = SimpleNamespace(dag_id=dag.dag_id, run_id=run, get_dagrun_state=state_of_first)
+        return dag.get_task("turn").python_callable(ti=found, params={"profile": "market"})
+
+    tasks.turn.home = lambda profile, _: Home(Path(folder), profile)
+    states = [DagRunState.SUCCESS, DagRunState.RUNNING]
+    return [asks(run) for run in ("first", "second", "second", "third")]
 
 
 def accepts(dag, answers):
@@ -103,7 +126,9 @@ def main():
     asked = json.load(sys.stdin)
     dag = load()
     on = asked.get("switched_on")
+    folder = asked.get("folder")
     answer = {
+        "turns": turns(dag, folder) if folder else None,
         "first_tick": first_tick(dag, on) if on else None,
         "imported": [name for name in HEAVY if name in sys.modules],
         "dag": describe(dag),

@@ -54,12 +54,13 @@ AUTOMATIC = [
 
 
 @pytest.fixture(scope="module")
-def told(ask):
+def told(ask, tmp_path_factory):
     return ask(
         {
             "switched_on": "2024-03-05T01:00:00+00:00",
             "forms": GOOD + BAD,
             "runs": [*CUTS.values(), *AUTOMATIC],
+            "folder": str(tmp_path_factory.mktemp("repository")),
         }
     )
 
@@ -68,14 +69,14 @@ def test_reading_the_dag_imports_no_heavy_library(told):
     assert told["imported"] == []
 
 
-def test_there_is_one_task_per_stage_and_the_two_acts_around_them(told):
+def test_there_is_one_task_per_stage_and_the_acts_around_them(told):
     names = {stage.name for stage in ALL_STAGES}
-    assert set(told["dag"]["tasks"]) == names | {"snapshot", "publish"}
+    assert set(told["dag"]["tasks"]) == names | {"turn", "snapshot", "publish"}
 
 
 def test_edges_are_those_of_the_catalogue(told):
     edges = {(before, stage.name) for stage in ALL_STAGES for before in upstream(stage, ALL_STAGES)}
-    edges.add(("snapshot", "synth"))
+    edges.update({("turn", "snapshot"), ("snapshot", "synth")})
     edges.update((name, "publish") for name in LAST)
     assert {tuple(edge) for edge in told["dag"]["edges"]} == edges
 
@@ -101,8 +102,14 @@ def test_every_task_retries_with_back_off_and_reports_its_failure(told):
         assert task["retries"] == 2, name
         assert task["backoff"] > 1, name
         assert task["calls_back"], name
-        assert task["trigger_rule"] == "none_failed", name
-        assert task["skip"] == [99], name
+        if name != "turn":
+            assert task["command"] == f"exec tessera task {name}"
+            assert task["trigger_rule"] == "none_failed", name
+            assert task["skip"] == [99], name
+
+
+def test_a_run_waits_for_one_that_runs_but_not_for_one_that_ended_or_is_gone(told):
+    assert told["turns"] == [True, False, True, True]
 
 
 def test_the_form_offers_the_profiles_and_the_stages(told):

@@ -95,7 +95,7 @@ def test_a_run_triggered_over_rest_publishes_and_ctrl_c_leaves_nothing(new_check
         _only_those_who_may(address, operator, viewer)
         states = _run_to_the_end(operator)
         assert states == dict.fromkeys(
-            ("snapshot", *(stage.name for stage in ALL_STAGES), "publish"), ("success", 1)
+            ("turn", "snapshot", *(stage.name for stage in ALL_STAGES), "publish"), ("success", 1)
         )
         assert registry.current_version(checkout.home()) == "v1"
         experiments = httpx.post(

@@ -6,6 +6,7 @@ from tessera.pipeline.catalogue import ALL_STAGES
 from tessera.pipeline.main_job import Request
 from tessera.pipeline.paths import home
 from tessera.pipeline.task import Order, downstream, forced, run_task
+from tessera.pipeline.turns import take_turn
 
 
 @pytest.fixture
@@ -72,19 +73,18 @@ def test_force_forces_every_stage_but_never_the_snapshot(place, calls):
     assert "--force" not in snapshot
 
 
-def test_a_run_that_another_one_replaced_stops_before_it_mixes_artifacts(place, calls):
-    _run(place, "snapshot", run="day-1")
+def test_a_step_of_a_run_that_lost_its_turn_stops_before_it_mixes_artifacts(place, calls):
+    take_turn(place, "day-1", is_running=lambda _: True)
     _run(place, "graph", run="day-1")
-    _run(place, "snapshot", run="day-2")
-    with pytest.raises(TesseraError, match="run day-2 has taken over data/market"):
-        _run(place, "sid", run="day-1")
-    with pytest.raises(TesseraError, match="max-active-runs 1"):
-        _run(place, "publish", run="day-1")
-    assert len(calls) == 3
+    take_turn(place, "day-2", is_running=lambda _: False)
+    for name in ("snapshot", "sid", "publish"):
+        with pytest.raises(TesseraError, match="run day-2 has taken over data/market"):
+            _run(place, name, run="day-1")
+    assert len(calls) == 1
 
 
-def test_a_step_by_hand_obeys_no_claim(place, calls):
-    _run(place, "snapshot", run="day-1")
+def test_a_step_by_hand_needs_no_turn(place, calls):
+    take_turn(place, "day-1", is_running=lambda _: True)
     assert _run(place, "graph") == 0
 
 

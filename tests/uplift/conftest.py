@@ -15,7 +15,7 @@ import pytest
 
 from tessera.contracts.arrow import schema
 from tessera.contracts.split import Split, save_split
-from tessera.contracts.tables import EVENTS, EXPOSURES, ITEMS, OUTCOMES, USERS
+from tessera.contracts.tables import EVENTS, EXPOSURES, ITEMS, USERS
 from tessera.policies.slate import SlatePolicy, sample_slates
 from tessera.uplift.params import UpliftParams
 from tessera.uplift.stage import run
@@ -104,7 +104,6 @@ def make_market(folder, rng, requests, users=200, items=20, candidates=5):
     tables = {
         "events": events,
         "exposures": exposures,
-        "outcomes": schema(OUTCOMES).empty_table(),
         "users": fill(
             USERS, users, user_id=user_id, valid_from=[START] * users, segment=segment_U.tolist()
         ),

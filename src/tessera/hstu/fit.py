@@ -17,7 +17,7 @@ from tessera.contracts.split import Split
 from tessera.hstu.histories import VALIDATION, Histories
 from tessera.hstu.model import SequenceModel, Shape, load_model
 from tessera.hstu.params import HstuParams
-from tessera.hstu.scoring import encode, item_vectors, ndcg, top_items
+from tessera.hstu.scoring import encode, item_vectors, ndcg, placed, top_items
 from tessera.hstu.sequences import last_windows
 from tessera.hstu.train import Lessons, Trained, Validate, train
 from tessera.hstu.world import Catalogue, action_codes, ask, learn_until
@@ -84,7 +84,7 @@ def _shape(kind: Literal["hstu", "sasrec"], world: World, params: HstuParams) ->
 
 def _lessons(world: World, params: HstuParams, *, refit: bool) -> Lessons:
     stop_U = learn_until(world.histories, refit=refit)
-    return Lessons(world.histories, stop_U, action_codes(params.targets), params.first_only)
+    return Lessons(world.histories, stop_U, action_codes(params.targets))
 
 
 def _validation(world: World, params: HstuParams) -> Validate | None:
@@ -99,7 +99,8 @@ def _validation(world: World, params: HstuParams) -> Validate | None:
 
     def validate(model: SequenceModel) -> float:
         state_QD = encode(model, world.histories, windows)
-        lists = top_items(state_QD, item_vectors(model), allowed_V, seen, VALIDATION_K)
+        rankable_V = allowed_V & placed(model)
+        lists = top_items(state_QD, item_vectors(model), rankable_V, seen, VALIDATION_K)
         return ndcg(lists, question.relevant, len(allowed_V))
 
     return validate

@@ -96,6 +96,10 @@ class SequenceModel(nn.Module):
             item_VD = item_VD + codeword_KD[self.codes_VC[:, level]]
         return item_VD
 
+    def placed_V(self) -> Tensor:
+        """Return which items have a place in the space: seen while training, or with a code."""
+        return self.warm_V | self.codes_VC.bool().any(1)
+
     def forward(self, batch: Batch, item_VD: Tensor) -> Tensor:
         """Return state_BLD: row g is the state after the g-th distinct time of the sequence."""
         real_BL = batch.item_BL != PADDING

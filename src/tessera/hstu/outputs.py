@@ -18,7 +18,15 @@ from tessera.hstu.fit import World, load_champion
 from tessera.hstu.histories import TEST, VALIDATION, Ints, read_histories
 from tessera.hstu.model import SequenceModel
 from tessera.hstu.params import HstuParams
-from tessera.hstu.scoring import Floats, Lists, encode, item_vectors, score_requests, top_items
+from tessera.hstu.scoring import (
+    Floats,
+    Lists,
+    encode,
+    item_vectors,
+    placed,
+    score_requests,
+    top_items,
+)
 from tessera.hstu.sequences import Windows, last_windows
 from tessera.hstu.world import as_requests, ask, read_requests, request_seconds
 
@@ -65,7 +73,7 @@ def rank_test_users(model: SequenceModel, world: World, params: HstuParams) -> p
     lists = top_items(
         encode(model, world.histories, windows),
         item_vectors(model),
-        world.catalogue.alive_V(world.split.cut),
+        world.catalogue.alive_V(world.split.cut) & placed(model),
         question.seen if params.filter_seen else None,
         params.top,
     )

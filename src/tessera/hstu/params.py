@@ -49,8 +49,6 @@ class HstuParams(BaseModel):
     """Divides the cosines in the loss; published scores are the bare cosines."""
     targets: tuple[Action, ...] = Field(("buy", "click", "rate"), min_length=1)
     """Actions worth predicting; the others are only signals in the input."""
-    first_only: bool = False
-    """Predict an item for a user only the first time; right where only new items count."""
     acquired: tuple[Action, ...] = Field(("buy", "rate"), min_length=1)
     """Actions after which an item counts as had by the user."""
     filter_seen: bool = True

@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 _ENCODE_BATCH = 256
 _RANK_BATCH = 1024
 UNKNOWN_SCORE = -1.0
-"""Score of a candidate that the model has no row for: the least a cosine can be."""
+"""Score of a candidate with no place in the model's space: the least a cosine can be."""
 
 
 def item_vectors(model: SequenceModel) -> Floats:
@@ -33,6 +33,12 @@ def item_vectors(model: SequenceModel) -> Floats:
     with torch.inference_mode():
         vectors: Floats = functional.normalize(model.items(), dim=-1).numpy()
     return vectors
+
+
+def placed(model: SequenceModel) -> Bools:
+    """Return which items can be ranked at all."""
+    is_placed_V: Bools = model.placed_V().numpy()
+    return is_placed_V
 
 
 def encode(model: SequenceModel, histories: Histories, windows: Windows) -> Floats:
@@ -155,4 +161,4 @@ def score_requests(model: SequenceModel, histories: Histories, requests: Request
         score_C[part] = np.einsum(
             "cd,cd->c", state_RD[request_C[part]], item_VD[requests.item_C[part]]
         )
-    return np.where(requests.item_C == PADDING, np.float32(UNKNOWN_SCORE), score_C)
+    return np.where(placed(model)[requests.item_C], score_C, np.float32(UNKNOWN_SCORE))

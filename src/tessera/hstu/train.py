@@ -34,8 +34,6 @@ class Lessons:
     histories: Histories
     stop_U: Ints
     action_T: Ints
-    first_only: bool = False
-    """Only a user's first event with an item is to be predicted."""
 
     def is_inside_E(self) -> Bools:
         """Return which events may be learnt from."""
@@ -44,14 +42,7 @@ class Lessons:
 
     def is_target_E(self) -> Bools:
         """Return which events are to be predicted."""
-        is_target_E = self.is_inside_E() & np.isin(self.histories.action_E, self.action_T)
-        if self.first_only:
-            target_N = np.flatnonzero(is_target_E)
-            size = int(self.histories.item_E.max()) + 1
-            pair_E = self.histories.user_E * size + self.histories.item_E
-            _, first_N = np.unique(pair_E[target_N], return_index=True)
-            is_target_E = np.isin(np.arange(len(is_target_E)), target_N[first_N])
-        return is_target_E
+        return self.is_inside_E() & np.isin(self.histories.action_E, self.action_T)
 
     def warm_W(self) -> Tensor:
         """Return the sorted rows of the items in the lessons; all targets are among them."""

@@ -13,6 +13,8 @@ import numpy as np
 from ibis import Table
 from numpy.typing import NDArray
 
+from tessera.codes.trie import build_trie, save_trie
+
 Floats = NDArray[np.float32]
 
 
@@ -38,9 +40,8 @@ def search(bundle: Path, query_D: Floats, most: int) -> list[tuple[str, float]]:
 
 
 def write_trie(codes: Table, bundle: Path) -> None:
-    """Write the codes; the trie over them is added by `codes.trie`."""
+    """Write the trie over the codes and the item of each of its leaves."""
     rows = codes.order_by("item_id").to_pyarrow()
-    (bundle / "codes.json").write_text(
-        json.dumps(dict(zip(rows["item_id"].to_pylist(), rows["code"].to_pylist(), strict=True)))
-        + "\n"
-    )
+    code_NL = np.array(rows["code"].to_pylist(), dtype=np.int64)
+    save_trie(build_trie(code_NL), bundle / "trie.safetensors")
+    (bundle / "trie.json").write_text(json.dumps(rows["item_id"].to_pylist()) + "\n")

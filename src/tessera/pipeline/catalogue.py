@@ -62,7 +62,7 @@ ALL_STAGES = (
     ),
     Stage(
         "uplift",
-        ("events", "exposures", "outcomes", "users", "items", "split"),
+        ("events", "exposures", "users", "items", "split"),
         ("cate", "uplift_report"),
         "estimate what showing an item changes",
     ),

@@ -1,6 +1,6 @@
 """Keep params.yaml complete: values as they stand, comments from the docstrings of the classes.
 
-Values belong to whoever turns them; the comments, the order and any new field come from the code.
+Values belong to whoever turns them; the comments, the order and which fields there are come from the code.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def render_params(place: Home) -> str:
 
 
 def _section(name: str, kind: type[BaseModel], values: dict[str, Any]) -> str:
-    checked = kind.model_validate(values).model_dump(mode="json")
+    kept = {field: value for field, value in values.items() if field in kind.model_fields}
+    checked = kind.model_validate(kept).model_dump(mode="json")
     lines = [f"# {' '.join((kind.__doc__ or '').split())}", f"{name}:"]
     for field, info in kind.model_fields.items():
         about = " ".join((info.description or "").split()) + _bounds(info)

@@ -1,8 +1,4 @@
-"""Run one step of the pipeline as a scheduler's task: the snapshot, a stage, or the publishing.
-
-The steps of a run share `data/<profile>/`.  The snapshot claims it for its run, and a step of any
-other run refuses to go on, so that two runs at a time can never mix their artifacts.
-"""
+"""Run one step of the pipeline as a scheduler's task: the snapshot, a stage, or the publishing."""
 
 from __future__ import annotations
 
@@ -11,11 +7,12 @@ from dataclasses import dataclass, field
 import typer
 
 from tessera.contracts.errors import BadParams, TesseraError
-from tessera.pipeline import files, main_job
+from tessera.pipeline import main_job
 from tessera.pipeline.catalogue import ALL_STAGES, find, stages, upstream
 from tessera.pipeline.dvc import dvc, target
 from tessera.pipeline.params import load_params, source_of
 from tessera.pipeline.paths import Home
+from tessera.pipeline.turns import require_turn
 
 SKIPPED = 99
 """Exit code that tells Airflow that there was nothing to do."""
@@ -37,14 +34,13 @@ def run_task(place: Home, name: str, order: Order) -> int:
     Raises
     ------
     TesseraError
-        If the step failed, is unknown, or belongs to a run that another one has replaced.
+        If the step failed, is unknown, or belongs to a run that has lost its turn.
     """
+    if order.run:
+        require_turn(place, order.run)
     if name == "snapshot":
         load_params(place)
-        _claim(place, order.run)
         main_job.write_pipeline(place)
-    else:
-        _check_claim(place, order.run)
     if name == "publish":
         done = main_job.publish(place, order.override_reason)
         typer.echo(f"{done.decision}: {done.version or 'nothing'} is current ({done.reason})")
@@ -99,23 +95,3 @@ def _skip(name: str) -> int:
 def _unknown(name: str) -> BadParams:
     names = ", ".join(stage.name for stage in ALL_STAGES)
     return BadParams(f"no step {name!r}: choose one of snapshot, {names}, publish")
-
-
-def _claim(place: Home, run: str | None) -> None:
-    claim = place.data / ".claim.json"
-    if run:
-        files.write_json({"run": run}, claim)
-    else:
-        claim.unlink(missing_ok=True)
-
-
-def _check_claim(place: Home, run: str | None) -> None:
-    claim = place.data / ".claim.json"
-    if run is None or not claim.exists():
-        return
-    owner = files.read_json(claim)["run"]
-    if owner != run:
-        raise TesseraError(
-            f"run {owner} has taken over data/{place.profile}: clear the snapshot task to run this "
-            "one again, and give backfills --max-active-runs 1"
-        )

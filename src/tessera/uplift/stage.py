@@ -25,7 +25,6 @@ def run(
     *,
     events: Table,
     exposures: Table,
-    outcomes: Table,  # noqa: ARG001  purchases count whether or not a slate led to them
     users: Table,
     items: Table,
     split: Path,

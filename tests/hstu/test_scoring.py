@@ -36,7 +36,7 @@ def histories(rows, split):
 def model():
     torch.manual_seed(0)
     shape = Shape("hstu", 8, 2, 1, 6, 0.0, 0.0, True, True, True, 13, ())
-    model = SequenceModel(shape, torch.empty(13, 0, dtype=torch.long), torch.ones(13).bool())
+    model = SequenceModel(shape, torch.empty(13, 0, dtype=torch.long), torch.arange(13) > 0)
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.5)
     return model.eval()
@@ -135,6 +135,17 @@ def test_an_item_that_dies_at_the_cut_is_no_candidate(tables, split):
     catalogue = read_catalogue(tables.items)
     assert catalogue.alive_V(split.cut).tolist() == [False, *[True] * 11, False]
     assert catalogue.alive_V(split.validation_from)[12]
+
+
+def test_unborn_items_and_leave_last_out_widen_the_candidates(tables, split):
+    is_late = tables.items.item_id == "i00"
+    born = ibis.ifelse(is_late, ibis.literal(split.test_until), tables.items.valid_from)
+    catalogue = read_catalogue(tables.items.mutate(valid_from=born))
+    last_out = replace(split, protocol="leave_last_out")
+    plain, wide = HstuParams(), HstuParams(unborn_items=True)
+    assert np.flatnonzero(~catalogue.candidates_V(split, split.cut, plain)).tolist() == [0, 1, 12]
+    assert np.flatnonzero(~catalogue.candidates_V(split, split.cut, wide)).tolist() == [0, 12]
+    assert np.flatnonzero(~catalogue.candidates_V(last_out, split.cut, plain)).tolist() == [0]
 
 
 def test_codes_lose_their_suffix_and_an_item_without_code_has_zero(tables):

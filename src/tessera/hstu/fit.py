@@ -94,7 +94,7 @@ def _validation(world: World, params: HstuParams) -> Validate | None:
         return None
     first_Q = world.histories.first_U1[question.user_Q]
     windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
-    allowed_V = world.catalogue.alive_V(world.split.validation_from)
+    allowed_V = world.catalogue.candidates_V(world.split, world.split.validation_from, params)
     seen = question.seen if params.filter_seen else None
 
     def validate(model: SequenceModel) -> float:

@@ -73,7 +73,7 @@ def rank_test_users(model: SequenceModel, world: World, params: HstuParams) -> p
     lists = top_items(
         encode(model, world.histories, windows),
         item_vectors(model),
-        world.catalogue.alive_V(world.split.cut) & placed(model),
+        world.catalogue.candidates_V(world.split, world.split.cut, params) & placed(model),
         question.seen if params.filter_seen else None,
         params.top,
     )

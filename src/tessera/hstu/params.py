@@ -43,7 +43,7 @@ class HstuParams(BaseModel):
     """Epochs without a better validation nDCG@10 before training stops."""
     negatives: int = Field(128, ge=1, le=8192)
     """Uniform negatives drawn for each target when the catalogue is large."""
-    full_softmax_items: int = Field(2000, ge=0, le=100_000)
+    full_softmax_items: int = Field(5000, ge=0, le=100_000)
     """Catalogues up to this size use the full softmax instead of negatives."""
     temperature: float = Field(0.05, gt=0.0, le=10.0)
     """Divides the cosines in the loss; published scores are the bare cosines."""
@@ -53,6 +53,8 @@ class HstuParams(BaseModel):
     """Actions after which an item counts as had by the user."""
     filter_seen: bool = True
     """Leave out of the lists what the user already acquired."""
+    unborn_items: bool = False
+    """List items first offered after the cut too, as `evaluate.unborn_items` ranks them."""
     time_bias: bool = True
     """Let attention see how long ago; switched off where times are only an order."""
     position_bias: bool = True

@@ -18,6 +18,7 @@ from torch import Tensor
 from tessera.contracts.split import Split
 from tessera.contracts.tables import ACTIONS
 from tessera.hstu.histories import TRAIN, VALIDATION, Bools, Histories, Ints
+from tessera.hstu.model import PADDING
 from tessera.hstu.params import HstuParams
 from tessera.hstu.scoring import Requests
 
@@ -36,6 +37,14 @@ class Catalogue:
         """Return which items can be bought at this time."""
         moment = _moment(at)
         return (self.from_V <= moment) & (self.to_V > moment)
+
+    def candidates_V(self, split: Split, at: datetime, params: HstuParams) -> Bools:
+        """Return which items may be listed; all if each user has a cut of their own."""
+        if split.protocol == "leave_last_out":
+            return np.arange(len(self.from_V)) > PADDING
+        if params.unborn_items:
+            return self.to_V > _moment(at)
+        return self.alive_V(at)
 
 
 def _moment(at: datetime) -> int:

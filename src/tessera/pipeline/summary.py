@@ -128,7 +128,8 @@ def _codes(place: Home) -> str:
 def _uplift(report: dict[str, Any]) -> str:
     ate = report["ate"]
     return (
-        f"being shown changes buying by {ate['mean']:+.4f} [{ate['low']:+.4f}, {ate['high']:+.4f}]"
+        f"being shown changes the chance of buying by {ate['value']:+.4f} "
+        f"[{ate['low']:+.4f}, {ate['high']:+.4f}]"
     )
 
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ Validate = Callable[[Mapping[str, Path], Path, Path], None]
 def validator() -> Iterator[Validate]:
     """Yield a function like `validation.validate_all`, which raises `InvalidTable` as it does."""
     if os.environ.get(_ADDRESS):
+        _wake()
         yield _validate
         return
     with tempfile.TemporaryDirectory(prefix="tessera-") as folder:
@@ -57,6 +58,13 @@ def _start(address: str) -> subprocess.Popen[bytes]:
             pass_fds=[door.fileno()],
             start_new_session=True,
         )
+
+
+def _wake() -> None:
+    """Let the validator import while the stage computes; a run with nothing to do never asks."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as line:
+        line.connect(os.environ[_ADDRESS])
+        line.sendall(b"null\n")
 
 
 def _validate(paths: Mapping[str, Path], suites: Path, results: Path) -> None:
@@ -97,13 +105,15 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 
 def _serve(door: socket.socket) -> None:
     """Answer one request after the other; a broken one ends only its own connection."""
-    import tessera.pipeline.validation  # noqa: F401  before the first request
-
     while True:
         line, _ = door.accept()
         with line:
             try:
+                import tessera.pipeline.validation  # noqa: F401  once somebody is there
+
                 request = json.loads(line.makefile().readline())
+                if request is None:
+                    continue
                 line.sendall(json.dumps(_answer(request)).encode() + b"\n")
             except Exception as error:
                 sys.stderr.write(f"validator: {error!r}\n")

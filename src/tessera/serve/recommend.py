@@ -17,7 +17,7 @@ from tessera.contracts.tables import RISK_CLASSES
 from tessera.index.vectors import search
 
 _EVIDENCE = (
-    ("causal", "holding {held} raises the chance of buying it"),
+    ("causal", "holding {held} is estimated to raise the chance of buying it"),
     ("transition", "often bought right after {held}, which you hold"),
     ("co_acquired", "held by investors who also hold {held}"),
 )

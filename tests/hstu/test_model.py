@@ -2,7 +2,15 @@ import pytest
 import torch
 
 from tessera.contracts.errors import BrokenBundle
-from tessera.hstu.model import Batch, SequenceModel, Shape, load_model, save_model, states_at
+from tessera.hstu.model import (
+    Batch,
+    SequenceModel,
+    Shape,
+    _pool,
+    load_model,
+    save_model,
+    states_at,
+)
 
 ITEMS, LENGTH = 9, 8
 
@@ -87,14 +95,10 @@ def test_events_of_equal_time_are_a_set(kind):
     assert not torch.allclose(states(model, other)[:, 1], states(model, first)[:, 1])
 
 
-@both
-def test_the_state_of_a_set_is_the_mean_of_its_members(kind):
-    model = build(kind)
-    set_of_twins = batch_of([1, 2, 2], [0, 10, 10], [0, 1, 1], [10, 60, 60])
-    set_of_twins.action_BL[:] = 0
-    state = states(model, set_of_twins)
-    assert state[0, 1].any()
-    assert not state[0, 2:].any()
+def test_the_state_of_a_set_is_the_mean_of_its_members():
+    out = torch.arange(8.0).view(1, 4, 2)
+    group, real = torch.tensor([[0, 1, 1, 4]]), torch.tensor([[True, True, True, False]])
+    assert _pool(out, group, real).tolist() == [[[0, 1], [3, 4], [0, 0], [0, 0]]]
 
 
 def test_an_unseen_item_is_made_of_its_codes_alone():

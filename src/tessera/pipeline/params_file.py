@@ -1,6 +1,6 @@
 """Keep params.yaml complete: values as they stand, comments from the docstrings of the classes.
 
-Values belong to whoever turns them; the comments, the order and which fields there are come from the code.
+Values belong to whoever turns them; comments, order and which fields there are, to the code.
 """
 
 from __future__ import annotations

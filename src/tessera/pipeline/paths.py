@@ -93,7 +93,7 @@ def home(profile: str, root: Path | None = None) -> Home:
     """
     place = Home(root or find_root(), profile)
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", profile) or not place.overrides.is_file():
-        known = ", ".join(sorted(path.stem for path in place.overrides.parent.glob("*.yaml")))
+        known = ", ".join(sorted(path.stem for path in (place.root / "profiles").glob("*.yaml")))
         raise BadParams(
             f"no profile {profile!r}: choose one of {known}, or write profiles/{profile}.yaml"
         )

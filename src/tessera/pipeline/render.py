@@ -20,7 +20,9 @@ def rendered(root: Path | None = None) -> Iterator[tuple[Path, str]]:
     yield root / "params.yaml", render_params(home(DEFAULT_PROFILE, root))
     for name in profile_names(root):
         place = home(name, root)
-        yield place.dvc_yaml, render_pipeline(place)
+        # A pipeline that nobody ran would make a plain `dvc pull` miss its files.
+        if name == DEFAULT_PROFILE or place.dvc_yaml.exists():
+            yield place.dvc_yaml, render_pipeline(place)
     for name, text in render_suites().items():
         yield root / "great_expectations" / name, text
     readme = root / "README.md"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import socket
 import time
+from contextlib import contextmanager
 
 import httpx
 import psutil
@@ -76,34 +78,38 @@ def _run_to_the_end(operator):
     return states
 
 
-@pytest.mark.timeout(1200)
-def test_a_run_triggered_over_rest_publishes_and_ctrl_c_leaves_nothing(new_checkout):
-    checkout = new_checkout()
+@contextmanager
+def _both_servers(checkout):
+    """Addresses of Airflow and MLflow while both run; Ctrl-C must leave no process behind."""
     port, mlflow_port = _free_ports()
-    address, tracking = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mlflow_port}"
     words = ("--port", str(port), "--mlflow-port", str(mlflow_port))
     ui = checkout.start("env", "TESSERA_SCHEDULE=", "tessera", "ui", *words)
     try:
-        lines = []
-        for line in ui.stdout:
-            lines.append(line)
-            if "Ctrl-C" in line:
-                break
-        assert address in "".join(lines), lines
-        passwords = json.loads((checkout.root / ".airflow" / "passwords.json").read_text())
-        operator, viewer = (_log_in(address, *pair) for pair in passwords.items())
-        _only_those_who_may(address, operator, viewer)
-        states = _run_to_the_end(operator)
-        assert states == dict.fromkeys(
-            ("turn", "snapshot", *(stage.name for stage in ALL_STAGES), "publish"), ("success", 1)
-        )
-        assert registry.current_version(checkout.home()) == "v1"
-        experiments = httpx.post(
-            f"{tracking}/api/2.0/mlflow/experiments/search", json={"max_results": 10}
-        ).json()["experiments"]
-        assert "market" in {experiment["name"] for experiment in experiments}
+        printed = list(itertools.takewhile(lambda line: "Ctrl-C" not in line, ui.stdout))
+        assert ui.poll() is None, printed
+        yield f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mlflow_port}"
     finally:
         os.kill(ui.pid, signal.SIGINT)
         ui.communicate(timeout=60)
     assert ui.returncode == 0
     assert _below(checkout.root) == []
+
+
+@pytest.mark.timeout(1200)
+def test_a_run_triggered_over_rest_publishes_and_ctrl_c_leaves_nothing(new_checkout):
+    checkout = new_checkout()
+    with _both_servers(checkout) as (airflow, mlflow):
+        path = checkout.root / ".airflow" / "passwords.json"
+        passwords = json.loads(path.read_text())
+        with (
+            _log_in(airflow, "viewer", passwords["viewer"]) as viewer,
+            _log_in(airflow, "operator", passwords["operator"]) as operator,
+        ):
+            _only_those_who_may(airflow, operator, viewer)
+            states = _run_to_the_end(operator)
+        names = ("turn", "snapshot", *(stage.name for stage in ALL_STAGES), "publish")
+        assert states == dict.fromkeys(names, ("success", 1))
+        assert registry.current_version(checkout.home()) == "v1"
+        search = f"{mlflow}/api/2.0/mlflow/experiments/search"
+        found = httpx.post(search, json={"max_results": 10}).json()["experiments"]
+        assert "market" in {experiment["name"] for experiment in found}

@@ -192,7 +192,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     sys.argv = [word for word in sys.argv if word != "--debug"]
     try:
-        app()
+        raise SystemExit(app(standalone_mode=False) or 0)
     except TesseraError as error:
         if debug:
             raise
@@ -200,8 +200,12 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        text = " ".join(str(error).split())[:300]
-        _say(f"{type(error).__name__}: {text}; run again with --debug to see where")
+        told = getattr(error, "format_message", None)
+        if told:  # a wrong option or argument
+            _say(f"{told()} See `tessera --help`.")
+        else:
+            text = " ".join(str(error).split())[:300]
+            _say(f"{type(error).__name__}: {text}; run again with --debug to see where")
     raise SystemExit(2)
 
 

@@ -27,7 +27,7 @@ format: $(STAMP) ## format the code
 	@ruff format . && ruff check --fix .
 
 ui: $(STAMP) ## start Airflow and MLflow on this machine; Ctrl-C stops both
-	@tessera ui
+	@tessera ui $(if $(PORT),--port $(PORT)) $(if $(MLFLOW_PORT),--mlflow-port $(MLFLOW_PORT))
 
 dvc render: $(STAMP) ## render dvc.yaml, the suites and the facts in the docs
 	@tessera render

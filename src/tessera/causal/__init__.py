@@ -1,4 +1,4 @@
-"""causal: events before the cut and investors enter; item-item causal effects leave.
+"""Events before the cut and investors enter; item-item causal effects leave.
 
 What acquiring one item does to acquiring another later, adjusted for who the investor is: nested
 trials over time (Hernan & Robins 2016), a prognostic score for activity (Hansen 2008), pooled over

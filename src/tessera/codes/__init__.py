@@ -1,1 +1,1 @@
-"""codes: semantic IDs as integer arrays and as an array trie; shared by whoever reads codes."""
+"""Semantic IDs as integer arrays and as an array trie; shared by whoever reads codes."""

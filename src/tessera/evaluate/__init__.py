@@ -1,4 +1,4 @@
-"""Held-out period -> ranking, profit and diversity of every model beside the baselines.
+"""The held-out period enters; ranking, profit and diversity of every model leave.
 
 Enters: events, items, users, prices, lists (top items of the trained models), split.
 Leaves: ranking (JSON), curves (CSV by k and by slice, one picture).

@@ -1,4 +1,4 @@
-"""graph: events before the cut, items and causal effects enter; weighted edges and topology leave.
+"""Events before the cut, items and causal effects enter; weighted edges and topology leave.
 
 Who is acquired with whom, what follows what, what causes what, and what is declared; and where each
 item stands in it (PageRank of Page et al. 1999, k-core of Seidman 1983, clustering of Watts and

@@ -63,6 +63,9 @@ def run(
 
 
 def _run_one(place: Home, name: str) -> None:
+    # Sums of floats depend on how many threads share them: one thread, so that bytes do not.
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"
     from tessera.pipeline.catalogue import find, stages
     from tessera.pipeline.params import load_params, source_of
     from tessera.pipeline.runner import run_stage

@@ -12,7 +12,10 @@ MAYBE = ["null", "string"]
 def form(profiles: Iterable[str], stages: Iterable[str], profile: str) -> dict[str, Param]:
     """Return the params of the DAG, which the UI shows as a form and the REST API checks."""
     data = "Folder with the official files, absolute; the market needs none."
-    cut = "Last day to learn from; empty: the profile's own, or the end of an automatic run's day."
+    cut = (
+        "Last moment to learn from, 00:00 UTC of that day; empty: the profile's own, or the end "
+        "of an automatic run's interval."
+    )
     again = "Run this stage and those after it even if nothing changed."
     reason = "Publish against the verdict, for this recorded reason."
     return {

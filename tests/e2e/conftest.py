@@ -77,14 +77,11 @@ def _copy(repository, folder):
             shutil.copy(repository / name, folder / name)
 
 
-def make_checkout(repository, folder):
+def make_checkout(repository, folder, *, tiny=True):
     """Copy what git would commit, make the market tiny, commit it."""
     _copy(repository, folder)
-    tiny = yaml.safe_load((repository / "tests" / "e2e" / "tiny.yaml").read_text())
-    tie = {**tiny, "ope": {**tiny["ope"], "candidate": "champion"}}
-    for name, text in (("market", tiny), ("tie", tie)):
-        (folder / "profiles" / f"{name}.yaml").write_text(yaml.safe_dump(text))
-    render_all(folder)
+    if tiny:
+        _shrink(repository, folder)
     for words in (
         ["init", "-q"],
         ["add", "-A"],
@@ -94,12 +91,20 @@ def make_checkout(repository, folder):
     return Checkout(folder)
 
 
+def _shrink(repository, folder):
+    tiny = yaml.safe_load((repository / "tests" / "e2e" / "tiny.yaml").read_text())
+    tie = {**tiny, "ope": {**tiny["ope"], "candidate": "champion"}}
+    for name, text in (("market", tiny), ("tie", tie)):
+        (folder / "profiles" / f"{name}.yaml").write_text(yaml.safe_dump(text))
+    render_all(folder)
+
+
 @pytest.fixture(scope="session")
 def new_checkout(repository, tmp_path_factory):
     """Make one more checkout."""
 
-    def make():
-        return make_checkout(repository, tmp_path_factory.mktemp("checkout"))
+    def make(*, tiny=True):
+        return make_checkout(repository, tmp_path_factory.mktemp("checkout"), tiny=tiny)
 
     return make
 

@@ -28,8 +28,19 @@ LEARNT = (
     "user_vectors",
     "training",
 )
-SHUFFLED = {"events": "item_id", "outcomes": "item_id", "prices": "close_eur"}
-MOMENT = {"events": "event_ts", "outcomes": "event_ts", "prices": "price_ts"}
+SHUFFLED = {
+    "events": "item_id",
+    "outcomes": "item_id",
+    "prices": "close_eur",
+    "users": "risk_class",
+}
+MOMENT = {
+    "events": "event_ts",
+    "outcomes": "event_ts",
+    "prices": "price_ts",
+    "users": "valid_from",
+}
+SERVED = ("items.parquet", "users.parquet", "neighbours.parquet", "trie.safetensors")
 
 
 def _run(place, names):
@@ -61,19 +72,25 @@ def _shuffle_future(place, rng):
 def learnt(new_checkout):
     place = new_checkout().home()
     snapshot(place)
-    names = ("ingest", "causal", "graph", "sid", "hstu")
+    names = ("ingest", "causal", "graph", "sid", "hstu", "evaluate", "ope", "index")
     _run(place, ("synth", *names))
-    before = {name: files.sha256(place.artifact(name)) for name in LEARNT}
+    before = _hashes(place)
     changed = _shuffle_future(place, np.random.default_rng(3))
     _run(place, names)
-    return before, {name: files.sha256(place.artifact(name)) for name in LEARNT}, changed
+    return before, _hashes(place), changed
+
+
+def _hashes(place):
+    bundle = place.artifact("bundle")
+    learnt = {name: files.sha256(place.artifact(name)) for name in LEARNT}
+    return learnt | {name: files.sha256(bundle / name) for name in SERVED}
 
 
 def test_the_future_was_really_changed(learnt):
     assert learnt[2] > 100
 
 
-@pytest.mark.parametrize("name", LEARNT)
+@pytest.mark.parametrize("name", [*LEARNT, *SERVED])
 def test_shuffling_the_future_changes_nothing_learnt(learnt, name):
     before, after, _ = learnt
     assert after[name] == before[name]

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 
+import pyarrow.parquet as pq
 import pytest
 
 from tessera.contracts.errors import BrokenBundle, GateClosed
@@ -108,6 +109,59 @@ def test_no_space_leaves_the_old_version_current(place, make_candidate, monkeypa
     with pytest.raises(OSError, match="No space left"):
         registry.publish(place, None, None)
     assert registry.current_bundle(place).name == "v1"
+
+
+def test_a_kill_between_pointer_and_history_is_repaired_by_the_next_act(
+    place, make_candidate, monkeypatch
+):
+    make_candidate(place)
+    real = registry._record
+
+    def killed(place, entry):
+        if entry["act"] == "publish":
+            raise KeyboardInterrupt
+        real(place, entry)
+
+    monkeypatch.setattr(registry, "_record", killed)
+    with pytest.raises(KeyboardInterrupt):
+        registry.publish(place, None, None)
+    monkeypatch.setattr(registry, "_record", real)
+    assert registry.current_version(place) == "v1"
+    assert registry.publish(place, None, None).version == "v1"
+    assert [entry["act"] for entry in registry.history(place)] == ["enthrone", "publish"]
+
+
+def test_a_torn_last_line_of_the_history_is_dropped(place, make_candidate):
+    make_candidate(place, "HOLD")
+    registry.publish(place, None, None)
+    with (place.registry / "history.jsonl").open("a") as stream:
+        stream.write('{"act": "publ')
+    make_candidate(place, "REJECT", weight=2.0)
+    registry.publish(place, None, None)
+    decisions = [entry.get("decision") for entry in registry.history(place)]
+    assert decisions == [None, "HOLD", "REJECT"]
+
+
+def test_a_candidate_that_changes_while_it_is_copied_is_refused(place, make_candidate, monkeypatch):
+    make_candidate(place)
+    real = registry.shutil.copytree
+
+    def swapped(source, target, *rest, **options):
+        real(source, target, *rest, **options)
+        if str(target).endswith(".v1.making"):
+            (target / "verdict.json").write_text('{"decision": "REJECT", "reason": "swapped"}')
+
+    monkeypatch.setattr(registry.shutil, "copytree", swapped)
+    with pytest.raises(BrokenBundle, match="verdict.json"):
+        registry.publish(place, None, None)
+    assert registry.current_version(place) == "v0"
+
+
+def test_the_first_version_serves_no_vector_of_the_candidate(place, make_candidate):
+    make_candidate(place, "HOLD")
+    registry.publish(place, None, None)
+    users = pq.read_table(registry.current_bundle(place) / "users.parquet")
+    assert "vector" not in users.column_names
 
 
 def test_readers_see_the_old_or_the_new_bundle_whole(place, make_candidate):

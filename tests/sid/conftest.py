@@ -33,6 +33,7 @@ class Catalogue:
                 "issuer": pa.nulls(n, pa.string()),
                 "market_id": pa.nulls(n, pa.string()),
                 "text": pa.nulls(n, pa.string()),
+                "valid_from": pa.nulls(n, pa.timestamp("us", "UTC")),
             }
         )
         return ibis.memtable(table if order is None else table.take(order))

@@ -3,16 +3,28 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
+import ibis
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tessera.codes.trie import build_trie
 from tessera.contracts.arrow import schema
+from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import CODES
 from tessera.sid.params import SidParams
 from tessera.sid.stage import run
 
+CUT = datetime(2021, 7, 1, tzinfo=UTC)
+ITEM_SCHEMA = pa.schema(
+    [
+        *((n, pa.string()) for n in ("item_id", "name", "category", "subcategory", "sector")),
+        *((n, pa.string()) for n in ("issuer", "market_id", "text")),
+        ("valid_from", pa.timestamp("us", "UTC")),
+    ]
+)
 SMALL = SidParams(codebook_size=4, text_width=16)
 
 
@@ -25,10 +37,12 @@ def day(catalogue, tmp_path):
         folder.mkdir()
         ledger_in = folder / "ledger_in" if before is None else before / "ledger_out"
         ledger_in.mkdir(exist_ok=True)
+        save_split(Split(CUT - timedelta(28), CUT, CUT + timedelta(28)), folder / "split.json")
         metrics = run(
             items=tables.get("items", catalogue.items(n)),
             nodes=tables.get("nodes", catalogue.nodes(n)),
             edges=catalogue.edges([("i000", "i001", 1.0)]),
+            split=folder / "split.json",
             ledger_in=ledger_in,
             codes=folder / "codes.parquet",
             codebook=folder / "codebook",
@@ -75,7 +89,7 @@ def test_two_builds_give_the_same_bytes_whatever_the_order_of_rows(day, catalogu
         "nodes": catalogue.nodes(order=rng.permutation(48)),
     }
     _, two = day("two", params=params, **mixed)
-    assert len(tree(one)) == 10
+    assert len(tree(one)) == 11
     assert tree(one) == tree(two)
 
 
@@ -137,3 +151,16 @@ def test_codes_without_text_or_graph_still_come_apart(day, catalogue):
 def test_residual_k_means_does_not_import_torch():
     check = "import sys, tessera.sid.stage; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_an_item_born_after_the_cut_changes_no_codebook(day, catalogue):
+    rows = catalogue.items(48).to_pyarrow().to_pylist()
+    unborn = next(row for row in rows if row["item_id"] == "i047")
+    unborn["valid_from"] = CUT + timedelta(1)
+    words = {}
+    for name in ("bond coupon yield", "zebra yacht zither"):
+        unborn["text"] = name
+        words[name.split()[0]] = ibis.memtable(pa.Table.from_pylist(rows, ITEM_SCHEMA))
+    _, plain = day("plain", items=words["bond"])
+    _, wild = day("wild", items=words["zebra"])
+    assert tree(plain / "codebook") == tree(wild / "codebook")

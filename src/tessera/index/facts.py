@@ -31,24 +31,36 @@ def item_facts(items: Table, past: Table, cut: datetime, params: IndexParams) ->
     return joined.mutate(popularity=joined.popularity.fill_null(0)).order_by("item_id")
 
 
-def user_facts(users: Table, past: Table, vectors: Table, params: IndexParams) -> Table:
+def user_facts(
+    users: Table, past: Table, vectors: Table, cut: datetime, params: IndexParams
+) -> Table:
     """One row an investor with a state: risk class as known, items held and dismissed, vector."""
+    seen = users.filter(users.valid_from <= cut)
     newest = ibis.row_number().over(
-        ibis.window(group_by=users.user_id, order_by=users.valid_from.desc())
+        ibis.window(group_by=seen.user_id, order_by=seen.valid_from.desc())
     )
-    risk = users.mutate(_newest=newest).filter(ibis._._newest == 0).select("user_id", "risk_class")
-    held = _items_after(past, params.acquired, "held")
-    dismissed = _items_after(past, ("dismiss",), "dismissed")
+    risk = seen.mutate(_newest=newest).filter(ibis._._newest == 0).select("user_id", "risk_class")
+    held = _standing(past, params.acquired, "sell", "held")
+    dismissed = _standing(past, ("dismiss",), None, "dismissed")
     joined = vectors.left_join(risk, "user_id").drop("user_id_right")
     joined = joined.left_join(held, "user_id").drop("user_id_right")
     joined = joined.left_join(dismissed, "user_id").drop("user_id_right")
     return joined.mutate(risk_class=joined.risk_class.fill_null(1)).order_by("user_id")
 
 
-def _items_after(past: Table, actions: tuple[str, ...], name: str) -> Table:
-    chosen = past.filter(past.action.isin(actions)).select("user_id", "item_id").distinct()
-    listed = chosen.item_id.collect(order_by=chosen.item_id)
-    return chosen.group_by("user_id").agg(**{name: listed})
+def _standing(past: Table, actions: tuple[str, ...], undo: str | None, name: str) -> Table:
+    """Items of each investor whose last such action was not undone later."""
+    told = past.filter(past.action.isin([*actions, undo] if undo else actions))
+    done = told.action.isin(actions)
+    # A sale at the same moment as a purchase leaves the item held: their order is unknown.
+    last_done = told.event_ts.max(where=done)
+    last_undone = told.event_ts.max(where=~done)
+    pairs = told.group_by(["user_id", "item_id"]).agg(done_ts=last_done, undone_ts=last_undone)
+    kept = pairs.filter(
+        pairs.done_ts.notnull() & (pairs.undone_ts.isnull() | (pairs.undone_ts <= pairs.done_ts))
+    )
+    listed = kept.item_id.collect(order_by=kept.item_id)
+    return kept.group_by("user_id").agg(**{name: listed})
 
 
 def neighbours(edges: Table, most: int) -> Table:

@@ -39,7 +39,7 @@ def run(
     cut = load_split(split)
     past = known(events, cut)
     write_facts(item_facts(items, past, cut.cut, params), bundle / "items.parquet")
-    write_facts(user_facts(users, past, user_vectors, params), bundle / "users.parquet")
+    write_facts(user_facts(users, past, user_vectors, cut.cut, params), bundle / "users.parquet")
     write_facts(neighbours(edges, params.neighbours), bundle / "neighbours.parquet")
     indexed = write_vectors(item_vectors, bundle)
     write_trie(codes, bundle)

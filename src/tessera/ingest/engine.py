@@ -1,12 +1,13 @@
 """Where expressions run: DuckDB on one machine, Spark beyond it, one expression for both.
 
-Only opening, reading a Parquet file with its row numbers, and closing differ between engines.
+Only opening, reading a Parquet file with its row numbers, streaming a result and closing differ.
 """
 
 from __future__ import annotations
 
 import errno
 import importlib
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tessera.contracts.errors import BadInput, BadParams
+from tessera.ingest import spark
 from tessera.ingest.params import IngestParams
 
 ROW = "source_row"
@@ -99,8 +101,8 @@ def _duckdb(params: IngestParams, spill: Path) -> Iterator[Engine]:
         connection.disconnect()
 
 
-def for_people(error: duckdb.Error) -> Exception:
-    """Turn a fault of DuckDB into one that says what a person can do."""
+def for_people(error: Exception) -> Exception:
+    """Turn a fault of an engine into one that says what a person can do."""
     line = re.sub(r"\s+", " ", str(error)).strip()
     if "no space left" in line.lower():
         return OSError(errno.ENOSPC, line)
@@ -113,32 +115,44 @@ def for_people(error: duckdb.Error) -> Exception:
 def _spark(params: IngestParams, spill: Path) -> Iterator[Engine]:
     try:
         sql = importlib.import_module("pyspark.sql")
+        faults = importlib.import_module("pyspark.errors")
+        protocol = importlib.import_module("py4j.protocol")
     except ImportError as error:
         raise BadParams("engine pyspark needs the extra: uv sync --extra spark") from error
-    session = (
-        sql.SparkSession.builder.master(f"local[{params.threads}]")
-        .appName("tessera-ingest")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.warehouse.dir", str(spill / "warehouse"))
-        .config("spark.local.dir", str(spill / "spark"))
-        .getOrCreate()
-    )
+    session = spark.session(sql.SparkSession.builder, params.threads, spill)
     connection = ibis.pyspark.connect(session)
+    connection.compiler = spark.LikeDuckDB()
+    folders = (spill / f"result{number}" for number in itertools.count())
 
     def read_numbered(path: Path, name: str) -> ir.Table:
-        numbered = f"_metadata.row_index + 1 AS {ROW}"
-        session.read.parquet(str(path)).selectExpr("*", numbered).createOrReplaceTempView(name)
+        numbered = [*spark.columns(path), f"_metadata.row_index + 1 AS {ROW}"]
+        session.read.parquet(str(path)).selectExpr(*numbered).createOrReplaceTempView(name)
         return connection.table(name)
+
+    def batches(rows: ir.Table) -> pa.RecordBatchReader:
+        # not rows.to_pyarrow_batches(): it holds the whole result in pandas, where NaN turns into
+        # null and times lose their zone
+        folder = next(folders)
+        session.sql(connection.compile(rows)).write.parquet(str(folder))
+        return spark.in_order(folder, _BATCH)
+
+    def view(name: str, rows: ir.Table) -> ir.Table:
+        named = connection.create_view(name, rows)
+        session.table(name).persist()  # a filter would be written out over and over in its parents
+        return named
 
     try:
         yield Engine(
             spill,
             lambda path, name: connection.read_parquet(path, table_name=name),
             read_numbered,
-            lambda rows: rows.to_pyarrow_batches(chunk_size=_BATCH),
-            connection.create_view,
+            batches,
+            view,
         )
+    except (faults.PySparkException, protocol.Py4JJavaError) as error:
+        if not re.search("FAILED_READ_FILE|No space left", str(error)):
+            raise  # a fault of ours, not of the files
+        raise for_people(error) from error
     finally:
         session.stop()
 

@@ -137,7 +137,10 @@ def aligned_scores(scores: Table, log: Requests, item_ids: pa.Array) -> Scores:
         score_RC = _padded(_flat(rows, name).to_numpy(zero_copy_only=False), rows, 0.0)
         return np.where(found_N[:, None], score_RC[row_N], 0.0)
 
-    champion_NC = None if rows["champion_scores"].null_count else laid("champion_scores")
+    nulls = rows["champion_scores"].null_count
+    if 0 < nulls < len(rows):  # a champion that scored only some requests cannot be replayed
+        return Scores(laid("candidate_scores"), None, nulls)
+    champion_NC = None if nulls else laid("champion_scores")
     return Scores(laid("candidate_scores"), champion_NC, int((~found_N).sum()))
 
 

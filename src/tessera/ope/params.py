@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from tessera.contracts.params import STRICT
 
@@ -54,3 +54,10 @@ class OpeParams(BaseModel):
     """Negative control: how often rewards are permuted."""
     seed: int = Field(default=7, ge=0, le=2**31 - 1)
     """Seed of sampling and permutations."""
+
+    @model_validator(mode="after")
+    def _a_tie_is_no_promotion(self) -> OpeParams:
+        """With a margin the champion would beat itself, and an unjudged model be published."""
+        if self.candidate == "champion" and self.margin > 0:
+            raise ValueError("candidate: champion needs margin: 0")
+        return self

@@ -33,11 +33,14 @@ def run(
     cut = load_split(split).cut
     shelf = read_shelf(items, users)
     seen = served.attributed(exposures, outcomes, users, params.window_days)
-    log = served.requests(seen.filter(seen.event_ts > cut), shelf.item_ids)
+    window = timedelta(days=params.window_days)
+    # Younger requests may still be answered: to count them as unanswered would favour quick clicks.
+    ripe = seen.event_ts <= exposures.event_ts.max().as_scalar() - window
+    log = served.requests(seen.filter((seen.event_ts > cut) & ripe), shelf.item_ids)
     found: Document = {}
     if len(log) > 0:
         # What was shown in the last window before the cut is answered after it.
-        past = seen.filter(seen.event_ts <= cut - timedelta(days=params.window_days))
+        past = seen.filter(seen.event_ts <= cut - window)
         scored = served.aligned_scores(scores, log, shelf.item_ids)
         case = build_case(log, scored, shelf, params)
         found = judge(case, guess(read_shown(past, shelf), log, shelf, params), params)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tessera.contracts.errors import BadParams, TesseraError
@@ -40,7 +41,7 @@ def run(
     stage: Annotated[str | None, typer.Argument(help="One stage; all of them if left out.")] = None,
     profile: Profile = DEFAULT_PROFILE,
     data: Annotated[Path | None, typer.Option(help="Folder with the official files.")] = None,
-    cut: Annotated[str | None, typer.Option(help="Last day to learn from, 2021-07-01.")] = None,
+    cut: Annotated[str | None, typer.Option(help="Last moment to learn from: 2021-07-01.")] = None,
     from_stage: Annotated[str | None, typer.Option(help="Run again from this stage on.")] = None,
     force: Annotated[bool, typer.Option(help="Run every stage again.")] = False,
     override_reason: Annotated[
@@ -168,9 +169,10 @@ def recommend(
     from tessera.serve.recommend import recommend as answer
 
     bundle = current_bundle(home(profile))
-    table = Table("", "item", "name", "category", "why", title=f"{bundle.name}: {user}")
+    table = Table("", "item", "name", "category", "why", title=f"{bundle.name}: {escape(user)}")
     for place, line in enumerate(answer(bundle, user, k), start=1):
-        table.add_row(str(place), line.item_id, line.name, line.category, line.reason)
+        shown = (line.item_id, line.name, line.category, line.reason)
+        table.add_row(str(place), *map(escape, shown))
     Console().print(table)
 
 

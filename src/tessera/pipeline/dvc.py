@@ -25,6 +25,8 @@ from tessera.pipeline.paths import DEFAULT_PROFILE, Home
 
 HEADER = "# Rendered from src/tessera/pipeline/catalogue.py by `make dvc`; do not edit.\n"
 _PACKAGE = Path(tessera.__file__).parent
+SOURCE = _PACKAGE.parent
+"""Folder that the names of an import closure are relative to."""
 
 
 @cache

@@ -44,6 +44,16 @@ def move_into_place(made: Path, final: Path) -> None:
     if final.is_dir() or made.is_dir():
         remove(final)
     made.replace(final)
+    _sync_folder(final.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force a rename to the disk: until then only the name is lost, never the bytes."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(value: Any, path: Path) -> None:

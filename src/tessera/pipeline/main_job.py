@@ -8,7 +8,7 @@ from pathlib import Path
 from tessera.contracts.errors import TesseraError
 from tessera.pipeline import registry
 from tessera.pipeline.dvc import dvc, render, target
-from tessera.pipeline.params import load_params
+from tessera.pipeline.params import check_section, load_params
 from tessera.pipeline.paths import Home
 from tessera.pipeline.tracking import log_pending, set_champion
 from tessera.pipeline.validator import validator
@@ -45,27 +45,28 @@ def repro(place: Home, request: Request) -> None:
     TesseraError
         If a stage failed; its own line stands above.
     """
-    arguments = ["repro", target(place)]
+    calls = [["repro", *(["--force"] if request.force else []), target(place)]]
     if request.from_stage:
-        arguments = ["repro", "--force", "--downstream", target(place, request.from_stage)]
-    elif request.force:
-        arguments = ["repro", "--force", target(place)]
+        again = ["repro", "--force", "--downstream", target(place, request.from_stage)]
+        calls = [["repro", "--single-item", target(place, "snapshot")], again]
     extra: dict[str, str] = {}
     if request.data:
         extra["TESSERA_SOURCE"] = str(request.data)
     if request.cut:
         extra["TESSERA_CUT"] = request.cut
     with validator():  # one for all stages: its import takes seconds
-        code = dvc(place, *arguments, extra=extra)
-    if code != 0:
+        failed = any(dvc(place, *arguments, extra=extra) != 0 for arguments in calls)
+    if failed:
         raise TesseraError("the pipeline stopped: mend what the stage above says, then run again")
 
 
 def publish(place: Home, override_reason: str | None = None) -> registry.Published:
     """Publish the candidate if the gate allows, and let tracking follow the pointer."""
-    gate = load_params(place)["gate"].model_dump()
-    reason = override_reason or gate["override_reason"]
-    done = registry.publish(place, reason, gate["approver"])
+    gate = load_params(place)["gate"]
+    if override_reason:
+        gate = check_section("gate", {**gate.model_dump(), "override_reason": override_reason})
+    told = gate.model_dump()
+    done = registry.publish(place, told["override_reason"], told["approver"])
     track(place)
     return done
 

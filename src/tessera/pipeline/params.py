@@ -88,6 +88,17 @@ def _read_mapping(place: Home, name: str) -> dict[str, dict[str, Any]]:
     raise BadParams(f"{name} must hold sections, each a mapping of params")
 
 
+def check_section(section: str, values: dict[str, Any]) -> BaseModel:
+    """Check one section and return it typed.
+
+    Raises
+    ------
+    BadParams
+        As `load_params` does.
+    """
+    return _check(section, section_types()[section], values)
+
+
 def _check(section: str, kind: type[BaseModel], values: dict[str, Any]) -> BaseModel:
     try:
         return kind.model_validate(values)

@@ -17,7 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import pyarrow.parquet as pq
 
 from tessera.contracts.errors import BrokenBundle, GateClosed
 from tessera.index import manifest
@@ -25,6 +27,7 @@ from tessera.pipeline import files
 from tessera.pipeline.paths import Home
 
 PROMOTE = "PROMOTE"
+_FACTS = ("decision", "judged_against", "override_reason", "approver", "git_revision")
 FIRST = "v0"
 """Version of the policy that was there before any model: the market's logging policy."""
 
@@ -83,7 +86,8 @@ def history(place: Home) -> list[dict[str, Any]]:
     path = place.registry / "history.jsonl"
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line]
+    # A line without its end was cut off by a crash: its act is repaired by the next one.
+    return [json.loads(line) for line in path.read_text().splitlines(True) if line.endswith("\n")]
 
 
 @contextmanager
@@ -114,6 +118,7 @@ def publish(place: Home, override_reason: str | None, approver: str | None) -> P
         found = manifest.check(candidate)
         verdict = files.read_json(candidate / "verdict.json")
         _enthrone_first(place, candidate, found)
+        _finish_interrupted(place, found)
         before = _told_already(place, found, verdict, override_reason)
         if before is not None:
             return before
@@ -126,11 +131,27 @@ def _enthrone_first(place: Home, candidate: Path, found: dict[str, Any]) -> None
         return
     with _new_bundle(place, FIRST) as aside:
         aside.mkdir()
-        for name in ("items.parquet", "users.parquet", "neighbours.parquet"):
+        for name in ("items.parquet", "neighbours.parquet"):
             shutil.copyfile(candidate / name, aside / name)
+        investors = pq.read_table(candidate / "users.parquet")
+        # The vectors are the candidate's: what nobody has judged must not serve.
+        pq.write_table(investors.drop_columns(["vector"]), aside / "users.parquet")
         manifest.seal(aside, {"kind": "logging", "version": FIRST, "published_at": _now()})
     _point(place, FIRST)
     _record(place, {"act": "enthrone", "version": FIRST, "reason": "policy that wrote the log"})
+
+
+def _finish_interrupted(place: Home, found: dict[str, Any]) -> None:
+    """Write the entry of a publication that was killed after the pointer had moved."""
+    pointer = place.registry / "current.json"
+    if not pointer.exists() or files.read_json(pointer)["identity"] != found["identity"]:
+        return
+    if any(entry.get("identity") == found["identity"] for entry in history(place)):
+        return
+    sealed = manifest.read_manifest(current_bundle(place))
+    facts = {name: sealed[name] for name in (*_FACTS, "version") if name in sealed}
+    why = "recorded after an interrupted publication"
+    _record(place, {"act": "publish", "identity": found["identity"], **facts, "reason": why})
 
 
 def _told_already(
@@ -176,6 +197,8 @@ def _decide(
     version = _next_version(place)
     with _new_bundle(place, version) as aside:
         shutil.copytree(candidate, aside)
+        if manifest.check(aside)["identity"] != found["identity"]:
+            raise BrokenBundle("the candidate changed while it was published: publish again")
         sealed = {"kind": "model", "version": version, "published_at": _now(), **facts}
         del sealed["identity"]
         manifest.seal(aside, sealed)
@@ -203,10 +226,17 @@ def _point(place: Home, version: str) -> None:
 
 def _record(place: Home, entry: dict[str, Any]) -> None:
     line = json.dumps({"at": _now(), **entry}) + "\n"
-    with (place.registry / "history.jsonl").open("a") as stream:
-        stream.write(line)
+    with (place.registry / "history.jsonl").open("ab+") as stream:
+        _drop_torn_line(stream)
+        stream.write(line.encode())
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _drop_torn_line(stream: BinaryIO) -> None:
+    stream.seek(0)
+    whole = stream.read().rfind(b"\n") + 1
+    stream.truncate(whole)
 
 
 def _next_version(place: Home) -> str:

@@ -7,6 +7,7 @@ killed or failed stage leaves nothing that another could read by mistake.
 from __future__ import annotations
 
 import errno
+import hashlib
 import importlib
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.errors import BadInput, TesseraError
 from tessera.pipeline import files
 from tessera.pipeline.catalogue import Stage
+from tessera.pipeline.dvc import SOURCE, import_closure
 from tessera.pipeline.params import Sections
 from tessera.pipeline.paths import Home
 from tessera.pipeline.validator import Validate, validator
@@ -84,13 +86,25 @@ def _call(stage: Stage, place: Home, params: Sections, staging: Path) -> dict[st
         for name in stage.writes:
             arguments[name] = staging / ARTIFACTS[name].filename
         if "scratch" in signature(run).parameters:
-            arguments["scratch"] = place.data / ".scratch" / stage.name
-            arguments["scratch"].mkdir(parents=True, exist_ok=True)
+            arguments["scratch"] = _scratch(stage, place)
         if stage.spec:
             arguments["spec"] = place.root / stage.spec
         return dict(run(**arguments, params=params[stage.name]))
     finally:
         connection.disconnect()
+
+
+def _scratch(stage: Stage, place: Home) -> Path:
+    """Folder that survives a killed run, but not a change of the stage's code."""
+    code = hashlib.sha256()
+    for name in import_closure(stage.door):
+        code.update((SOURCE / name).read_bytes())
+    folder = place.data / ".scratch" / stage.name / code.hexdigest()[:16]
+    for old in folder.parent.glob("*"):
+        if old != folder:
+            files.remove(old)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _open(connection: Any, stage: Stage, place: Home, name: str) -> Any:

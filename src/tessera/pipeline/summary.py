@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -49,7 +50,7 @@ def show_verdict(place: Home, console: Console | None = None) -> None:
     out = console or Console(width=_WIDTH)
     verdict = files.read_json(path)
     decision = str(verdict["decision"])
-    lines = [f"[bold {_COLOURS[decision]}]{decision}[/]: {verdict['reason']}"]
+    lines = [f"[bold {_COLOURS[decision]}]{decision}[/]: {escape(verdict['reason'])}"]
     primary = verdict.get("primary")
     if primary:
         lines.append(_lift(primary, verdict))
@@ -112,7 +113,7 @@ def _quarantined(place: Home, ingest: dict[str, float]) -> str:
         return "0 quarantined"
     reasons = pq.read_table(place.artifact("quarantine"), columns=["reason"])["reason"]
     common = sorted(reasons.value_counts().to_pylist(), key=lambda row: -row["counts"])[:2]
-    told = ", ".join(f"{row['counts']:,} {row['values']}" for row in common)
+    told = ", ".join(f"{row['counts']:,} {escape(row['values'])}" for row in common)
     return f"{count:,.0f} quarantined (most: {told})"
 
 
@@ -175,8 +176,10 @@ def _lists(place: Home, out: Console) -> None:
     table = Table("investor", "risk", "recommended", "why", width=_WIDTH)
     for row in rows[::step][:_INVESTORS]:
         for number, line in enumerate(recommend(bundle, row["user_id"], _ITEMS)):
-            who = (str(row["user_id"]), str(row["risk_class"])) if number == 0 else ("", "")
-            table.add_row(*who, line.name, line.reason, end_section=number == _ITEMS - 1)
+            who = (escape(str(row["user_id"])), str(row["risk_class"])) if number == 0 else ("", "")
+            table.add_row(
+                *who, escape(line.name), escape(line.reason), end_section=number == _ITEMS - 1
+            )
     out.print(table)
 
 

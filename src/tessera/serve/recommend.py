@@ -129,6 +129,6 @@ def _named(bundle: Path, ids: list[str]) -> list[dict[str, Any]]:
 
 def _fallback(fact: dict[str, Any], who: Investor) -> str:
     level = RISK_CLASSES[who.risk_class - 1]
-    if who.vector_D is None:
+    if who.vector_D is None:  # found by popularity
         return f"bought by {fact['popularity']} investors, suitable for {level} investors"
     return f"nearest to your recent activity, suitable for {level} investors"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera.codes.health import collision_rate, expected_shared, level_health
+from tessera.contracts.split import load_split
 from tessera.sid import ledger
 from tessera.sid.params import SidParams
 from tessera.sid.quantizer import fit_quantizer
@@ -21,6 +22,7 @@ def run(
     items: ibis.Table,
     nodes: ibis.Table,
     edges: ibis.Table,
+    split: Path,
     ledger_in: Path,
     codes: Path,
     codebook: Path,
@@ -32,7 +34,10 @@ def run(
     catalogue = read_catalogue(items, nodes, edges)
     before = ledger.read_ledger(ledger_in)
     generation = ledger.fingerprint(params)
-    book, vector_ND = _codebook(catalogue, ledger_in / generation, params)
+    born = items.filter(items.valid_from.isnull() | (items.valid_from <= load_split(split).cut))
+    past = read_catalogue(born, nodes, edges)
+    book = _codebook(past, ledger_in / generation, params)
+    vector_ND = vectorise(catalogue, book.space, params)
     fresh_NL = book.quantizer.encode(vector_ND)
     held = ledger.read_entries(ledger_in, generation)
     given = ledger.append(held, catalogue.item_ids, fresh_NL)
@@ -52,16 +57,12 @@ def run(
     }
 
 
-def _codebook(
-    catalogue: Catalogue, frozen: Path, params: SidParams
-) -> tuple[ledger.Codebook, NDArray[np.float64]]:
-    """Take the frozen codebook of this generation, or learn one; and the vectors it sees."""
+def _codebook(past: Catalogue, frozen: Path, params: SidParams) -> ledger.Codebook:
+    """Take the frozen codebook of this generation, or learn one from items born by the cut."""
     if frozen.exists():
-        book = ledger.read_codebook(frozen)
-        return book, vectorise(catalogue, book.space, params)
-    space = fit_space(catalogue, params)
-    vector_ND = vectorise(catalogue, space, params)
-    return ledger.Codebook(space, fit_quantizer(vector_ND, params)), vector_ND
+        return ledger.read_codebook(frozen)
+    space = fit_space(past, params)
+    return ledger.Codebook(space, fit_quantizer(vectorise(past, space, params), params))
 
 
 def _memory(

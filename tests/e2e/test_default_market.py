@@ -1,0 +1,54 @@
+"""The default market leaves room for a better policy: the gate promotes it, and rightly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from tessera.pipeline import files, registry
+from tessera.policies.slate import SlatePolicy
+from tessera.synth.truth import load_truth, logging_value, true_value
+
+
+@pytest.fixture(scope="module")
+def promoted(new_checkout):
+    checkout = new_checkout(tiny=False)
+    return checkout.home(), checkout.must("tessera", "run")
+
+
+def test_the_trained_model_is_promoted_and_published(promoted):
+    place, printed = promoted
+    assert "PROMOTE" in printed
+    assert registry.current_version(place) == "v1"
+    assert files.read_json(place.artifact("verdict"))["champion"] == "logging policy"
+
+
+def test_the_log_is_as_long_as_promised(promoted):
+    exposures = pq.read_table(promoted[0].artifact("exposures"), columns=["position"])
+    assert pc.sum(pc.equal(exposures["position"], 1)).as_py() >= 200_000
+
+
+def test_the_model_beats_every_baseline(promoted):
+    models = files.read_json(promoted[0].artifact("ranking"))["models"]
+    trained = models.pop("hstu")["ndcg_10"]
+    assert trained > max(metrics["ndcg_10"] for metrics in models.values())
+
+
+def test_the_true_lift_lies_inside_the_bounds(promoted):
+    place, _ = promoted
+    verdict = files.read_json(place.artifact("verdict"))
+    policy = SlatePolicy(
+        **{name: verdict["params"][name] for name in ("temperature", "epsilon", "top_k")}
+    )
+    scores = pq.read_table(place.artifact("scores")).sort_by("request_id")
+    requests = pq.read_table(place.artifact("exposures"), columns=["request_id"])["request_id"]
+    known = np.unique(requests.to_numpy())
+    row_N = np.searchsorted(known, scores["request_id"].to_numpy())
+    assert (np.diff(row_N) == 1).all(), "the scored requests are the last of the log"
+    part = slice(int(row_N[0]), int(row_N[-1]) + 1)
+    score_NC = np.array(scores["candidate_scores"].to_pylist())
+    truth = load_truth(place.artifact("source"))
+    lift = true_value(truth, score_NC, policy, part) - logging_value(truth, part)
+    assert verdict["primary"]["lower"] < lift < verdict["primary"]["upper"]

@@ -17,8 +17,8 @@ help: ## show what there is
 run: $(STAMP) ## run the pipeline of PROFILE and publish what the gate lets through
 	@tessera run --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(CUT),--cut $(CUT)) $(if $(OVERRIDE),--override-reason "$(OVERRIDE)")
 
-test: $(STAMP) ## run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## run all tests; on two processes, each on one thread
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy strict, import-linter, rendered files up to date
 	@ruff check . && ruff format --check . && mypy && lint-imports && tessera render --check

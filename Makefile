@@ -18,7 +18,7 @@ run: $(STAMP) ## run the pipeline of PROFILE and publish what the gate lets thro
 	@tessera run --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(CUT),--cut $(CUT)) $(if $(OVERRIDE),--override-reason "$(OVERRIDE)")
 
 test: $(STAMP) ## run all tests; on two processes, each on one thread
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy strict, import-linter, rendered files up to date
 	@ruff check . && ruff format --check . && mypy && lint-imports && tessera render --check

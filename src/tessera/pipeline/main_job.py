@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tessera.contracts.errors import TesseraError
-from tessera.pipeline import registry
+from tessera.pipeline import files, registry
 from tessera.pipeline.dvc import dvc, render, target
 from tessera.pipeline.params import check_section, load_params
 from tessera.pipeline.paths import Home
@@ -61,14 +61,24 @@ def repro(place: Home, request: Request) -> None:
 
 
 def publish(place: Home, override_reason: str | None = None) -> registry.Published:
-    """Publish the candidate if the gate allows, and let tracking follow the pointer."""
-    gate = load_params(place)["gate"]
+    """Publish the candidate if the gate allows, and let tracking follow the pointer.
+
+    An override given now covers any verdict; one that stands in the params covers INVALID alone, so
+    that a reason written once for a source without exposures never lets a worse model through.
+    """
+    gate = load_params(place)["gate"].model_dump()
     if override_reason:
-        gate = check_section("gate", {**gate.model_dump(), "override_reason": override_reason})
-    told = gate.model_dump()
-    done = registry.publish(place, told["override_reason"], told["approver"])
+        gate = check_section("gate", {**gate, "override_reason": override_reason}).model_dump()
+    elif _decision(place) != "INVALID":
+        gate["override_reason"] = None
+    done = registry.publish(place, gate["override_reason"], gate["approver"])
     track(place)
     return done
+
+
+def _decision(place: Home) -> str | None:
+    verdict = place.artifact("bundle") / "verdict.json"
+    return str(files.read_json(verdict)["decision"]) if verdict.exists() else None
 
 
 def track(place: Home) -> None:

@@ -22,7 +22,8 @@ class GateParams(BaseModel):
     model_config = STRICT
 
     override_reason: str | None = Field(default=None, min_length=10, max_length=500)
-    """Publish without a PROMOTE verdict, for this reason, recorded for ever."""
+    """Publish against an INVALID verdict for this reason, recorded for ever; HOLD and REJECT want
+    their reason with the act itself."""
     approver: str | None = Field(default=None, min_length=2, max_length=100)
     """Who answers for an override."""
 

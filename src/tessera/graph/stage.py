@@ -8,9 +8,11 @@ import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tessera.contracts.arrow import write_table
-from tessera.contracts.split import known, load_split
+from tessera.contracts.progress import progress_bar
+from tessera.contracts.split import Split, known, load_split
 from tessera.contracts.tables import EDGES, NODES
 from tessera.graph import links
 from tessera.graph.nodes import edge_table, node_table
@@ -31,19 +33,27 @@ def run(
     periods = load_split(split)
     item_ids = np.sort(items.item_id.to_pyarrow().to_numpy(zero_copy_only=False))
     past = links.first_acquisitions(events, item_ids, periods, params)
-    by_kind = {
-        "co_acquired": links.co_acquired(past, params),
-        "transition": links.transitions(past, params),
-        "causal": links.causal(effects, item_ids, params),
-    }
-    seen = known(events, periods).select("item_id").distinct().to_pyarrow()["item_id"]
-    seen_I = pc.is_in(pa.array(item_ids, pa.string()), seen.combine_chunks()).to_numpy(False)
-    topology = node_table(item_ids, seen_I, by_kind, effects, params)
+    with progress_bar("graph", 4) as bar:
+        by_kind = {"co_acquired": links.co_acquired(past, params)}
+        bar.advance()
+        by_kind["transition"] = links.transitions(past, params)
+        bar.advance()
+        by_kind["causal"] = links.causal(effects, item_ids, params)
+        bar.advance()
+        topology = node_table(item_ids, _seen(events, periods, item_ids), by_kind, effects, params)
+        bar.advance()
     between = edge_table(item_ids, by_kind, links.declared(items))
     write_table(between, EDGES, edges)
     write_table(topology, NODES, nodes)
     counts = {f"edges_{kind}": float(len(found.source)) for kind, found in by_kind.items()}
     return counts | _summary(topology)
+
+
+def _seen(events: ibis.Table, periods: Split, item_ids: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Mark the items with any event before the cut."""
+    seen = known(events, periods).select("item_id").distinct().to_pyarrow()["item_id"]
+    found = pc.is_in(pa.array(item_ids, pa.string()), seen.combine_chunks())
+    return np.asarray(found.to_numpy(False), dtype=np.bool_)
 
 
 def _summary(topology: pa.Table) -> dict[str, float]:

@@ -12,6 +12,7 @@ from ibis import Table
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tessera.contracts.arrow import schema, write_table
+from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import load_split
 from tessera.contracts.tables import CATE
 from tessera.uplift.params import UpliftParams
@@ -39,9 +40,13 @@ def run(
     if found is None:
         write_table(schema(CATE).empty_table(), CATE, cate)
     else:
-        past = trials_in(sources, found.learn, params.train_requests, params)
-        later = trials_in(sources, found.measure, params.test_requests, params)
-        report, effect_R = _study(past, later, params)
+        with progress_bar("uplift", 3) as bar:
+            past = trials_in(sources, found.learn, params.train_requests, params)
+            bar.advance()
+            later = trials_in(sources, found.measure, params.test_requests, params)
+            bar.advance()
+            report, effect_R = _study(past, later, params)
+            bar.advance()
         write_table(_rows(later, effect_R), CATE, cate)
     uplift_report.write_text(json.dumps(report, indent=2) + "\n")
     return _metrics(report)

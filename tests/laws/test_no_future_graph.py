@@ -113,6 +113,7 @@ def build(tmp_path):
             items=catalogue,
             nodes=table(written["nodes"]),
             edges=table(written["edges"]),
+            split=folder / "split.json",
             ledger_in=folder / "ledger_in",
             codes=folder / "codes.parquet",
             codebook=folder / "codebook",

@@ -77,6 +77,7 @@ def items():
             "name": [f"{['green', 'blue', 'old'][k % 3]} fund {k}" for k in range(n)],
             "category": [["fund", "bond"][k % 2] for k in range(n)],
             "sector": [["bank", "energy", "food"][k % 3] for k in range(n)],
+            "valid_from": pa.nulls(n, pa.timestamp("us", "UTC")),
         }
         | dict.fromkeys(("subcategory", "issuer", "market_id", "text"), none)
     )

@@ -18,9 +18,7 @@ from scipy import sparse
 
 from tessera.causal.params import CausalParams
 from tessera.contracts.split import Split, known
-
-POSITIVE = ("view", "click", "buy", "rate")
-"""What counts where a source has no acquisitions proper."""
+from tessera.contracts.tables import POSITIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ Dtype = Literal["string", "int64", "float64", "bool", "timestamp", "strings", "f
 """`timestamp` is microseconds UTC; the plural names are lists of that type."""
 
 ACTIONS = ("view", "click", "buy", "sell", "dismiss", "rate")
+POSITIVE = ("view", "click", "buy", "rate")
+"""What counts as an acquisition where a source has none proper."""
 TIME_KINDS = ("exact", "ordinal", "snapshot")
 RISK_CLASSES = ("conservative", "income", "balanced", "aggressive")
 """Risk class 1 to 4, lowest first; an unknown investor counts as 1, an unknown item as 4."""

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from tessera.contracts.split import Split, known
+from tessera.contracts.tables import POSITIVE
 from tessera.graph.params import GraphParams
 
-POSITIVE = ("view", "click", "buy", "rate")
-"""What counts where a source has no acquisitions proper."""
 DECLARED = ("sector", "issuer", "category")
 _DAY = 86_400_000_000.0
 

@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import tessera
 from tessera.contracts.errors import BadInput, BadParams
 from tessera.pipeline import files, registry
@@ -135,8 +133,3 @@ def _pin_ledger(place: Home) -> None:
 def profile_names(root: Path) -> list[str]:
     """Profiles that have a YAML file."""
     return sorted(path.stem for path in (root / "profiles").glob("*.yaml"))
-
-
-def read_profile(place: Home) -> dict[str, Any]:
-    """Return the overrides of a profile."""
-    return dict(yaml.safe_load(place.overrides.read_text()) or {})

@@ -77,10 +77,11 @@ def test_a_killed_stage_leaves_nothing_and_the_next_run_gives_the_same(ran, stag
     process = source.start("tessera", "run", stage)
     while process.poll() is None and not staging.exists():
         time.sleep(0.005)
-    time.sleep(0.3)
+    time.sleep(0.1)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the stage ended before it could be killed"
     assert _artifacts(place) == before, "what was there before the kill is still whole"
     source.must("tessera", "run", stage)
     assert _artifacts(place) == before

@@ -1,26 +1,34 @@
 """What the house itself costs: a repro with nothing to do, parsing the DAG, the overhead.
 
-Needs a market that ran (`make run`); the overhead runs every stage again.
+Needs a market that ran (`make run`).  The overhead compares two runs of every stage, in turns: the
+main job (dvc, processes, validation, hashes, tracking, publishing, summary) and one process that
+calls the stages' `run` one after the other on the same inputs and does nothing else.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.common import ROOT, write_result
+from tessera.pipeline.forkserver import one_thread
 
 _BIN = Path(sys.executable).parent
 _RUNS = 5
+_TURNS = 3
 
 
 def _seconds(*words: str) -> float:
-    environment = {**os.environ, "PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        **one_thread(),
+        "PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}",
+    }
     begun = time.perf_counter()
     subprocess.run(
         words, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=sys.stderr
@@ -38,13 +46,34 @@ def _parse_dag() -> float:
     return float(done.stdout.split()[-1])
 
 
+_BARE = """
+import sys
+from pathlib import Path
+from tessera.pipeline.catalogue import stages
+from tessera.pipeline.params import load_params, source_of
+from tessera.pipeline.paths import home
+from tessera.pipeline.runner import call
+place = home("market")
+params = load_params(place)
+for stage in stages(source_of(place)):
+    folder = Path(sys.argv[1]) / stage.name
+    folder.mkdir()
+    call(stage, place, params, folder)
+"""
+
+
+def _bare() -> float:
+    """Seconds of one process that calls every stage on the finished run's inputs."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _seconds(sys.executable, "-c", _BARE, folder)
+
+
 def main() -> None:
     """Measure the three and write results/house.json."""
     nothing = [_seconds("dvc", "repro", "-q") for _ in range(_RUNS)]
     parsing = [_parse_dag() for _ in range(_RUNS)]
-    whole = _seconds("tessera", "run", "--force")
-    records = [json.loads(p.read_text()) for p in (ROOT / "data/market/runs").glob("*.json")]
-    bare = sum(record["run_seconds"] for record in records)
+    turns = [(_bare(), _seconds("tessera", "run", "--force")) for _ in range(_TURNS)]
+    bare, whole = (statistics.median(seconds) for seconds in zip(*turns, strict=True))
     write_result(
         "house",
         {
@@ -53,7 +82,7 @@ def main() -> None:
             "main_job_s": round(whole, 1),
             "bare_stages_s": round(bare, 1),
             "overhead": round(whole / bare - 1, 4),
-            "run_seconds": {record["stage"]: record["run_seconds"] for record in records},
+            "turns_s": [[round(seconds, 1) for seconds in turn] for turn in turns],
             "runs": _RUNS,
         },
     )

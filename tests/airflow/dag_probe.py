@@ -103,7 +103,7 @@ def context(dag, run):
     params = {name: dag.params.get_param(name).value for name in dag.params}
     found = {
         "params": {**params, **run.get("params", {})},
-        "run_id": "run-1",
+        "run_id": run.get("run_id", "run-1"),
         "dag_run": SimpleNamespace(run_type=run["run_type"]),
     }
     if "data_interval_end" in run:

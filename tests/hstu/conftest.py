@@ -12,7 +12,7 @@ import pytest
 
 from tessera.contracts.arrow import schema
 from tessera.contracts.split import Split, save_split
-from tessera.contracts.tables import EXPOSURES
+from tessera.contracts.tables import EDGES, EXPOSURES, OUTCOMES, PRICES, USERS
 from tessera.hstu.fit import threads
 from tessera.hstu.params import HstuParams
 
@@ -40,6 +40,34 @@ def draw_events(users, length, seed):
     ]
 
 
+def draw_slates(rows, seed=3):
+    """Show three items in each gap between two events; the next one is clicked when it is shown."""
+    rng = np.random.default_rng(seed)
+    shown, answers, last = [], [], {}
+    for row in rows:
+        before, last[row["user_id"]] = last.get(row["user_id"]), row
+        if before is None:
+            continue
+        gap = row["event_ts"] - before["event_ts"]
+        slate = rng.choice(ITEMS, 3, replace=False).tolist()
+        if row["item_id"] not in slate and rng.random() < 0.7:
+            slate[rng.integers(3)] = row["item_id"]
+        request = {"request_id": f"q{row['event_id']}", "user_id": row["user_id"],
+                   "event_ts": before["event_ts"] + gap * rng.random()}  # fmt: skip
+        shown += [
+            request | {"position": place, "item_id": item, "policy_id": "p", "propensity": 0.25,
+                       "candidate_ids": slate, "candidate_propensities": [0.25] * 3,
+                       "context_version": "c"}
+            for place, item in enumerate(slate, start=1)
+        ]  # fmt: skip
+        if row["item_id"] in slate:
+            answers.append(
+                {"request_id": request["request_id"], "item_id": row["item_id"],
+                 "action": "click", "value": 0.0, "event_ts": row["event_ts"]}
+            )  # fmt: skip
+    return shown, answers
+
+
 def as_table(rows, types=None):
     return ibis.memtable(pa.Table.from_pylist(rows, schema=types))
 
@@ -64,10 +92,17 @@ def rows():
 @pytest.fixture
 def tables(rows, split):
     """Return the tables of the stage; one request of each user after the cut."""
-    items = [{"item_id": item, "valid_from": None, "valid_to": None} for item in ITEMS]
+    items = [
+        {"item_id": item, "valid_from": None, "valid_to": None, "risk_class": 1 + k % 4,
+         "category": "fund" if k < 6 else None}
+        for k, item in enumerate(ITEMS)
+    ]  # fmt: skip
     items[11]["valid_to"] = split.cut
     stamp = pa.timestamp("us", tz="UTC")
-    item_types = pa.schema([("item_id", pa.string()), ("valid_from", stamp), ("valid_to", stamp)])
+    item_types = pa.schema(
+        [("item_id", pa.string()), ("valid_from", stamp), ("valid_to", stamp),
+         ("risk_class", pa.int64()), ("category", pa.string())]
+    )  # fmt: skip
     exposures = [
         {
             "request_id": f"r{user:03d}", "position": 1, "user_id": f"u{user:03d}",
@@ -82,10 +117,41 @@ def tables(rows, split):
     return SimpleNamespace(
         events=as_table(rows),
         items=as_table(items, item_types),
-        users=as_table([{"user_id": f"u{user:03d}"} for user in range(61)]),
+        users=as_table(
+            [
+                {"user_id": f"u{user:03d}", "valid_from": START, "risk_class": 1 + user % 4}
+                for user in range(61)
+            ],
+            schema(USERS),
+        ),
+        prices=as_table([], schema(PRICES)),
         exposures=as_table(exposures, schema(EXPOSURES)),
+        outcomes=as_table([], schema(OUTCOMES)),
+        edges=as_table(
+            [
+                {
+                    "source_id": ITEMS[k],
+                    "target_id": ITEMS[(k + 1) % 12],
+                    "kind": "transition",
+                    "weight": 0.5,
+                    "support": 3,
+                }
+                for k in range(12)
+            ],
+            schema(EDGES),
+        ),
         codes=as_table(codes),
     )
+
+
+@pytest.fixture
+def slated(tables):
+    """Return the tables of a market that lives on after the cut, with a slate in every gap."""
+    rows = draw_events(60, 20, seed=0)
+    shown, answers = draw_slates(rows)
+    changes = {"events": as_table(rows), "exposures": as_table(shown, schema(EXPOSURES)),
+               "outcomes": as_table(answers, schema(OUTCOMES))}  # fmt: skip
+    return SimpleNamespace(**{**vars(tables), **changes})
 
 
 @pytest.fixture

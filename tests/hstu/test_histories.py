@@ -1,11 +1,13 @@
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import ibis
 import numpy as np
 import pyarrow as pa
+from scipy.stats import chisquare
 
 from tessera.hstu.histories import TEST, TRAIN, VALIDATION, read_histories, split_sets
+from tessera.hstu.sequences import last_windows
 
 VOCABULARY = [f"i{item:02d}" for item in range(12)]
 
@@ -47,6 +49,24 @@ def test_swapping_tied_events_changes_no_array(rows, split, rng):
     swapped = [tied[k] | {"event_id": f"e{place:05d}"} for place, k in enumerate(order)]
     assert same(read(tied, split), read(swapped, split))
     assert not same(read(tied, split, tied_sets=False), read(swapped, split, tied_sets=False))
+
+
+def at_once(user, items):
+    moment = datetime(2024, 1, 1, tzinfo=UTC)
+    row = {"user_id": user, "action": "view", "event_ts": moment}
+    return [row | {"item_id": item, "event_id": f"{user}{item}"} for item in items]
+
+
+def test_a_window_that_cuts_a_tied_set_says_nothing_of_the_alphabet(split, rng):
+    """Of twelve tied items a window of four keeps any, and not the same ones for everybody."""
+    users = [f"u{user:03d}" for user in range(300)]
+    rows = [row for user in users for row in at_once(user, VOCABULARY)]
+    histories = read([rows[k] for k in rng.permutation(len(rows))], split)
+    assert same(histories, read(rows, split))
+    last = last_windows(histories.first_U1[:-1], histories.first_U1[1:], np.zeros(300), 4)
+    kept_WL = histories.item_E[last.start_W[:, None] + np.arange(4)]
+    times = np.bincount(kept_WL.ravel(), minlength=13)[1:]
+    assert chisquare(times).pvalue > 1e-3
 
 
 def test_a_tied_set_is_one_group_and_source_order_none(rows, split):

@@ -7,10 +7,9 @@ from tessera.hstu.model import (
     SequenceModel,
     Shape,
     _pool,
-    load_model,
-    save_model,
     states_at,
 )
+from tessera.hstu.saved import load_model, save_model
 
 ITEMS, LENGTH = 9, 8
 
@@ -99,6 +98,23 @@ def test_the_state_of_a_set_is_the_mean_of_its_members():
     out = torch.arange(8.0).view(1, 4, 2)
     group, real = torch.tensor([[0, 1, 1, 4]]), torch.tensor([[True, True, True, False]])
     assert _pool(out, group, real).tolist() == [[[0, 1], [3, 4], [0, 0], [0, 0]]]
+
+
+@both
+def test_sequences_cut_into_parts_give_the_same_states(kind, monkeypatch):
+    model = build(kind)
+    rows = [batch_of([1, 2, 3], SECONDS[:3], pad=5), batch_of([4], [7], pad=7),
+            batch_of([1, 2, 3, 4, 5], SECONDS, [0, 1, 1, 2, 3], pad=3)]  # fmt: skip
+    whole = Batch(*(torch.cat(parts) for parts in zip(*map(fields, rows), strict=True)))
+    together = states(model, whole)
+    monkeypatch.setattr("tessera.hstu.model._PART_POSITIONS", 6)
+    torch.testing.assert_close(states(model, whole), together, atol=1e-6, rtol=0)
+    for index, row in enumerate(rows):
+        torch.testing.assert_close(states(model, row)[0], together[index], atol=1e-6, rtol=0)
+
+
+def fields(batch):
+    return (batch.item_BL, batch.action_BL, batch.second_BL, batch.request_BL, batch.group_BL)
 
 
 def test_an_unseen_item_is_made_of_its_codes_alone():

@@ -216,8 +216,23 @@ def test_a_model_twice_too_hopeful_does_not_promote_a_worse_policy():
         assert lower_N[-1] <= 0
 
 
-def test_a_policy_against_itself_is_exactly_nothing(rng):
+def test_a_policy_against_itself_is_nothing_on_average_and_never_promoted_above_alpha():
+    rng = np.random.default_rng(9)
+    lifts, crossed = [], 0
+    for _ in range(REPLICATIONS):
+        world = slates(rng, BETTER)
+        guess_NLC = np.minimum(2 * world.chance_NLC, 1.0)
+        lift_N = excess(world.log, world.newcomer(), world.newcomer(), guess_NLC, 5.0)
+        lifts.append(lift_N.mean())
+        crossed += bool(confidence_sequence(lift_N, score_floor(2, 5.0), 0.05).max() > 0)
+    assert abs(np.mean(lifts)) < 3.5 * np.std(lifts) / np.sqrt(REPLICATIONS)
+    assert np.std(lifts) > 0
+    assert crossed <= 0.05 * REPLICATIONS
+
+
+def test_the_logging_policy_against_itself_is_exactly_nothing(rng):
     world = slates(rng, BETTER)
-    policy = world.newcomer()
-    lift_N = excess(world.log, policy, world.newcomer(), world.chance_NLC, 5.0)
-    assert not lift_N.any()
+    served = logging_policy(world.log)
+    np.testing.assert_allclose(
+        excess(world.log, served, served, world.chance_NLC, 5.0), 0, atol=1e-12
+    )

@@ -12,11 +12,12 @@ import torch
 from tessera.contracts.split import Split
 from tessera.hstu.fit import World, fit, threads
 from tessera.hstu.histories import TEST, read_histories
-from tessera.hstu.model import load_model, save_model
+from tessera.hstu.lessons import Lessons
+from tessera.hstu.objective import batch_loss
 from tessera.hstu.params import HstuParams
+from tessera.hstu.saved import load_model, save_model
 from tessera.hstu.scoring import Lists, encode, item_vectors, ndcg, top_items
 from tessera.hstu.sequences import Batcher, last_windows, training_windows
-from tessera.hstu.train import Lessons, batch_loss
 from tessera.hstu.world import action_codes, ask, read_catalogue, read_codes
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

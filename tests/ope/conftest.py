@@ -18,6 +18,7 @@ from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import EXPOSURES, ITEMS, OUTCOMES, SCORES, USERS
 from tessera.ope.params import OpeParams
 from tessera.ope.stage import run
+from tessera.policies.serving import ServingPolicy, write_policy
 from tessera.policies.slate import SlatePolicy, sample_slates
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -62,6 +63,12 @@ class World:
             at, old.schema.field(at), pa.array(values, old.schema.field(at).type)
         )
 
+    def publish(self, scores: object, policy: ServingPolicy | None) -> None:
+        """Let a model with these scores be the champion, published with this policy."""
+        self.change("scores", "champion_scores", scores)
+        if policy is not None:
+            write_policy(policy, self.folder)
+
     def judge(self, **params: object) -> dict:
         """Run the stage and return the verdict."""
         out = self.folder / "verdict.json"
@@ -69,6 +76,7 @@ class World:
         run(
             **{name: ibis.memtable(table) for name, table in self.tables.items()},
             split=self.folder / "split.json",
+            champion=self.folder,
             verdict=out,
             params=OpeParams(**{"min_ess": 100, "reward_trees": 10, "window_days": 0.1, **params}),
         )

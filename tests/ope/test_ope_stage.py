@@ -5,8 +5,12 @@ from datetime import timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
+from tessera.contracts.errors import BrokenBundle
 from tessera.ope.judge import KEYS
+from tessera.ope.params import OpeParams
+from tessera.policies.serving import ServingPolicy
 from tessera.policies.slate import SlatePolicy
 
 SERVED = SlatePolicy(temperature=1.0, epsilon=0.1, top_k=10)
@@ -33,35 +37,83 @@ def test_a_candidate_that_flips_the_truth_is_rejected(world):
     assert verdict["primary"]["upper"] < 0
 
 
-@pytest.mark.parametrize("bound", ["sequence", "normal"])
-def test_random_scores_are_never_promoted(world, bound):
-    decisions = {
-        world(3000, skill=0.0, seed=seed).judge(bound=bound)["decision"] for seed in (1, 2)
-    }
+def test_random_scores_are_never_promoted(world):
+    decisions = {world(3000, skill=0.0, seed=seed).judge()["decision"] for seed in (1, 2)}
     assert "PROMOTE" not in decisions
 
 
-def test_the_champion_against_itself_ties_exactly_and_holds(world):
-    verdict = world(3000).judge(candidate="champion")
+def own_scores(made):
+    return made.tables["scores"]["candidate_scores"].to_pylist()
+
+
+def held_as_identical(verdict):
+    """Held for the right reason, on bounds that were computed and on estimates that cancel."""
+    primary = verdict["primary"]
     assert verdict["decision"] == "HOLD"
-    assert verdict["primary"]["lift"] == 0.0
-    assert {found["mean"] for found in verdict["estimates"]["lift"].values()} == {0.0}
+    assert verdict["reason"].startswith("identical policies")
+    assert {
+        (found["mean"], found["stderr"]) for found in verdict["estimates"]["lift"].values()
+    } == {(0.0, 0.0)}
+    return primary["lower"] < 0 < primary["upper"]
+
+
+def test_the_champion_against_itself_is_held_as_identical(world):
+    verdict = world(3000).judge(candidate="champion")
+    assert held_as_identical(verdict)
     assert verdict["weights"]["mean"] == 1.0
 
 
-def test_a_published_model_with_the_same_scores_ties_exactly_and_holds(world):
+@pytest.mark.parametrize("margin", [0.0, 1.0])
+def test_a_published_model_with_the_same_scores_and_policy_is_held_as_identical(world, margin):
     made = world(3000)
-    made.change("scores", "champion_scores", made.tables["scores"]["candidate_scores"].to_pylist())
-    verdict = made.judge()
+    made.publish(own_scores(made), ServingPolicy(SERVED, 3))
+    verdict = made.judge(margin=margin)
     assert verdict["champion"] == "published model"
-    assert (verdict["decision"], verdict["primary"]["lift"]) == ("HOLD", 0.0)
+    assert held_as_identical(verdict)
+    same = verdict["controls"]["same_policy"]
+    assert same["lower"] < 0 < same["upper"]
+    assert same["lift"] != 0, "an A/A test computes: its paired score has a spread of its own"
+    assert not same["promoted"]
+
+
+def test_the_champion_is_replayed_with_the_policy_it_was_published_with(world, rng):
+    made = world(20_000)
+    published = SlatePolicy(temperature=20.0, epsilon=0.3, top_k=10)
+    made.publish(own_scores(made), ServingPolicy(published, 3))
+    verdict = made.judge()
+    champion = verdict["estimates"]["champion"]
+    truth = made.value(made.scores_NC, published, rng)
+    assert champion["mean"] == pytest.approx(truth, abs=3 * champion["stderr"])
+    assert verdict["decision"] == "PROMOTE", "the same scores, served more sharply"
+    assert verdict["champion_policy"] == ServingPolicy(published, 3).facts()
+    assert verdict["policy"] == ServingPolicy(SERVED, 3).facts()
+
+
+def test_a_published_model_without_its_policy_cannot_be_replayed(world):
+    made = world(1000)
+    made.publish(own_scores(made), None)
+    with pytest.raises(BrokenBundle, match=r"policy\.json.*run again"):
+        made.judge()
+
+
+def test_a_champion_for_longer_slates_cannot_be_compared(world):
+    made = world(3000)
+    made.publish(own_scores(made), ServingPolicy(SERVED, 4))
+    verdict = made.judge()
+    assert verdict["decision"] == "INVALID"
+    assert failed(verdict) == ["slate_size"]
+
+
+def test_a_normal_bound_is_refused_in_one_line(world):
+    with pytest.raises(ValidationError, match="a normal bound may not promote"):
+        OpeParams(bound="normal")
 
 
 def test_a_better_candidate_beats_a_published_model(world):
     made = world(20_000)
     rng = np.random.default_rng(1)
     noise = rng.normal(size=(len(made.tables["scores"]), 10)) * 0.3
-    made.change("scores", "champion_scores", list(noise))
+    made.publish(list(noise), ServingPolicy(SERVED, 3))
     verdict = made.judge()
     assert verdict["decision"] == "PROMOTE"
     assert verdict["primary"]["lower"] < verdict["primary"]["lift"] < verdict["primary"]["upper"]
@@ -82,6 +134,67 @@ def test_exposures_that_all_lie_before_the_cut_say_so(world):
     ends = made.split.cut - timedelta(days=1)
     made.change("exposures", "event_ts", [ends] * len(made.tables["exposures"]))
     assert "no exposures after the cut" in made.judge()["reason"]
+
+
+def without_row(made, position, requests=1):
+    """Lose the row at this position (0 is the first) of some whole requests after the cut."""
+    rows = made.tables["exposures"]
+    ids = rows["request_id"].to_numpy(zero_copy_only=False)
+    names, first_N, size_N = np.unique(ids, return_index=True, return_counts=True)
+    whole_N = (size_N == 3) & (names > f"r{int(0.75 * len(made.chance_NC)):06d}")
+    lost = first_N[whole_N][:requests] + position
+    made.tables["exposures"] = rows.take(pa.array(np.delete(np.arange(len(rows)), lost)))
+    if position == 0:  # a request without its first row is not scored
+        unscored = pa.array(ids[lost])
+        kept = pa.compute.is_in(made.tables["scores"]["request_id"], value_set=unscored)
+        made.tables["scores"] = made.tables["scores"].filter(pa.compute.invert(kept))
+
+
+@pytest.mark.parametrize(
+    ("position", "reason"), [(0, "position_missing"), (1, "position_missing"), (2, "ends_early")]
+)
+def test_one_lost_row_costs_one_request_and_no_verdict(world, position, reason):
+    made = world(3000)
+    before = made.judge()
+    without_row(made, position)
+    after = made.judge()
+    assert after["decision"] == before["decision"] != "INVALID"
+    assert (
+        after["requests_dropped"]["reasons"][reason] == after["requests_dropped"]["requests"] == 1
+    )
+    assert after["n_requests"] == before["n_requests"] - 1
+
+
+def test_candidates_that_disagree_within_a_request_drop_it(world):
+    made = world(3000)
+    ids = made.tables["exposures"]["candidate_ids"].to_pylist()
+    ids[-40] = ids[-40][::-1]
+    made.change("exposures", "candidate_ids", ids)
+    verdict = made.judge(window_days=0.001)
+    assert verdict["decision"] != "INVALID"
+    assert verdict["requests_dropped"]["reasons"]["candidates_disagree"] == 1
+
+
+@pytest.mark.parametrize(("lost", "valid"), [(5, True), (12, False)])
+def test_more_than_one_in_a_hundred_requests_dropped_is_invalid(world, lost, valid):
+    made = world(3000)
+    without_row(made, 1, lost)
+    verdict = made.judge()
+    assert verdict["requests_dropped"]["share"] == pytest.approx(
+        lost / (verdict["n_requests"] + lost)
+    )
+    assert failed(verdict) == ([] if valid else ["requests_dropped"])
+    assert (verdict["decision"] != "INVALID") == valid
+    assert made.judge(max_dropped=0.05)["decision"] != "INVALID"
+
+
+def test_a_log_of_nothing_but_torn_slates_says_so(world):
+    made = world(1000)
+    rows = made.tables["exposures"]
+    made.tables["exposures"] = rows.filter(pa.compute.equal(rows["position"], 2))
+    verdict = made.judge()
+    assert "no slate after the cut was logged whole" in verdict["reason"]
+    assert verdict["policy"]["slate_size"] is None
 
 
 def test_duplicated_exposures_are_invalid(world):
@@ -184,6 +297,6 @@ def test_what_is_learnt_about_users_later_changes_nothing(world):
 def test_permuted_rewards_are_reported_and_never_promoted(world):
     controls = world(12_000).judge()["controls"]
     assert controls["permuted_rewards"] == {"tried": 20, "promoted": 0}
-    assert controls["same_policy_lift"] == 0.0
+    assert not controls["same_policy"]["promoted"]
     replay = controls["a_a_replay"]
     assert abs(replay["difference"]) < 4 * replay["stderr"]

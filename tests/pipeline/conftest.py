@@ -11,6 +11,8 @@ import pytest
 
 from tessera.index.manifest import seal
 from tessera.pipeline.paths import home
+from tessera.policies.serving import ServingPolicy, write_policy
+from tessera.policies.slate import SlatePolicy
 
 
 @pytest.fixture
@@ -46,6 +48,7 @@ def make_candidate():
         (bundle / "model" / "config.json").write_text(json.dumps({"weight": weight}))
         verdict = {"decision": decision, "reason": f"planted {decision}"}
         (bundle / "verdict.json").write_text(json.dumps(verdict))
+        write_policy(ServingPolicy(SlatePolicy(0.06, 0.2, 10), 3), bundle)
         facts = {"category": "fund", "sector": "energy", "issuer": "x", "alive": True}
         rows = [
             {"item_id": f"i{n}", "name": f"Fund {n}", "risk_class": 1 + n % 4, "popularity": 9 - n}

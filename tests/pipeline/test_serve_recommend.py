@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tessera.serve.recommend import recommend
+from tessera.pipeline import registry
+from tessera.serve.recommend import judged_as, recommend
 
 
 def test_a_known_investor_gets_suitable_items_with_evidence(place, make_candidate):
@@ -16,3 +17,24 @@ def test_an_unknown_investor_counts_as_conservative(place, make_candidate):
     lines = recommend(make_candidate(place), "nobody", 10)
     assert [line.item_id for line in lines] == ["i0", "i4"]
     assert all("conservative" in line.reason for line in lines)
+
+
+def test_a_list_says_under_which_policy_its_bundle_was_judged(place, make_candidate):
+    make_candidate(place)
+    registry.publish(place, None, None)
+    assert judged_as(registry.current_bundle(place)) == (
+        "judged as: softmax temperature 0.06, epsilon 0.2 over the top 10 suitable candidates, "
+        "slates of 3; shown here without exploration"
+    )
+
+
+def test_a_bundle_published_against_an_invalid_verdict_was_not_judged(place, make_candidate):
+    make_candidate(place, decision="INVALID")
+    registry.publish(place, "no exposures were logged", "somebody")
+    assert judged_as(registry.current_bundle(place)).startswith("not judged, meant as: softmax")
+
+
+def test_the_first_policy_was_never_judged(place, make_candidate):
+    make_candidate(place, decision="HOLD")
+    registry.publish(place, None, None)
+    assert judged_as(registry.current_bundle(place)).startswith("never judged")

@@ -8,6 +8,7 @@ from tessera.contracts.errors import BadInput, BadParams
 from tessera.pipeline import files, registry
 from tessera.pipeline.paths import home
 from tessera.pipeline.snapshot import snapshot
+from tessera.policies.serving import read_policy
 
 
 def test_the_first_champion_of_the_market_is_its_logging_policy(place):
@@ -33,6 +34,7 @@ def test_a_changed_param_pins_the_new_champion_with_its_model_and_ledger(place, 
     champion = place.artifact("champion")
     assert files.read_json(champion / "champion.json") == {"version": "v1", "kind": "model"}
     assert (champion / "model" / "config.json").exists()
+    assert read_policy(champion) == read_policy(place.artifact("bundle"))
     assert (place.artifact("ledger_in") / "codes.json").exists()
 
 

@@ -29,7 +29,13 @@ def _run(place, name, run=None, **request):
 def test_a_stage_is_run_alone_by_dvc(place, calls):
     assert _run(place, "graph") == 0
     ((arguments, _),) = calls
-    assert arguments == ("--wait-for-lock", "repro", "--single-item", "dvc.yaml:graph")
+    assert arguments == (
+        "--wait-for-lock",
+        "repro",
+        "--single-item",
+        "--no-run-cache",
+        "dvc.yaml:graph",
+    )
 
 
 def test_the_snapshot_renders_the_pipeline_and_hands_on_cut_and_data(root, calls, tmp_path):

@@ -19,7 +19,6 @@ from tessera.contracts.tables import EVENTS, EXPOSURES, QUARANTINE, TABLES, Tabl
 from tessera.pipeline import validation
 from tessera.pipeline.validation import validate, validate_all
 from tessera.pipeline.validation_page import render_page
-from tessera.pipeline.validator import validator
 
 SUITES = Path(__file__).parents[2] / "great_expectations"
 DAY = datetime(2024, 1, 5, tzinfo=UTC)
@@ -248,30 +247,6 @@ def test_a_page_of_no_results_says_so(tmp_path):
 
 def test_telemetry_is_off():
     assert os.environ["GX_ANALYTICS_ENABLED"] == "false"
-
-
-def test_the_validator_process_answers_and_ends(tmp_path, monkeypatch):
-    monkeypatch.delenv("TESSERA_VALIDATOR", raising=False)
-    good = {"events": write(events(2), EVENTS, tmp_path / "good.parquet")}
-    bad = {"events": write(events(1) * 2, EVENTS, tmp_path / "bad.parquet")}
-    with validator() as check:
-        address = os.environ["TESSERA_VALIDATOR"]
-        check(good, SUITES, tmp_path / "results")
-        with (
-            validator() as inner,
-            pytest.raises(InvalidTable, match="event_id is unique"),
-        ):
-            inner(bad, SUITES, tmp_path / "results")
-        assert os.environ["TESSERA_VALIDATOR"] == address
-    assert not Path(address).exists()
-    assert "TESSERA_VALIDATOR" not in os.environ
-
-
-def test_tables_are_checked_here_when_the_validator_is_gone(tmp_path, monkeypatch):
-    monkeypatch.setenv("TESSERA_VALIDATOR", str(tmp_path / "nobody"))
-    bad = {"events": write(events(1) * 2, EVENTS, tmp_path / "bad.parquet")}
-    with validator() as check, pytest.raises(InvalidTable, match="event_id is unique"):
-        check(bad, SUITES, tmp_path / "results")
 
 
 def test_row_numbers_run_on_across_chunks(check, monkeypatch, rng):

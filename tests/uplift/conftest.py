@@ -10,6 +10,7 @@ from pathlib import Path
 import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -24,6 +25,8 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 POLICY = SlatePolicy(temperature=1.0, epsilon=0.3, top_k=5)
 EFFECT = {"young": 0.5, "old": 0.0}
 BASE = 0.1
+SIZES = (200, 20, 5)
+"""Users, items, candidates of a request."""
 
 
 def fill(table, rows, **columns):
@@ -60,8 +63,26 @@ class Market:
         report = json.loads((self.folder / "uplift_report.json").read_text())
         return metrics, report, pq.read_table(self.folder / "cate.parquet")
 
+    @property
+    def middle(self):
+        """Where the younger half of the log before the cut begins."""
+        return START + (self.split.cut - START) / 2
 
-def make_market(folder, rng, requests, users=200, items=20, candidates=5):
+    def change_the_future(self):
+        """Take away every request and event after the cut; add a user and an item born there."""
+        born = self.split.test_until
+        user = fill(USERS, 1, user_id=["a"], valid_from=[born], segment=["infant"])
+        item = fill(ITEMS, 1, item_id=["a"], name=["a"], category=["art"], valid_from=[born])
+        for name in ("events", "exposures"):
+            rows = self.tables[name]
+            kept = pc.less_equal(rows["event_ts"], pa.scalar(self.split.cut))
+            self.tables[name] = rows.filter(kept)
+        for name, row in (("users", user), ("items", item)):
+            self.tables[name] = pa.concat_tables([self.tables[name], row])
+
+
+def make_market(folder, rng, requests, effect):
+    users, items, candidates = SIZES
     user_N = rng.integers(0, users, requests)
     segment_U = np.array(["young", "old"])[rng.integers(0, 2, users)]
     candidate_NC = np.argsort(rng.random((requests, items)), axis=1)[:, :candidates]
@@ -69,7 +90,7 @@ def make_market(folder, rng, requests, users=200, items=20, candidates=5):
     everything = np.ones(score_NC.shape, dtype=bool)
     chosen_NL, p_NL, p_NLC = sample_slates(score_NC, everything, POLICY, 2, rng)
     shown_NC = (chosen_NL[:, :, None] == np.arange(candidates)).any(axis=1)
-    effect_N = np.array([EFFECT[segment] for segment in segment_U])[user_N]
+    effect_N = np.array([effect[segment] for segment in segment_U])[user_N]
     bought_NC = rng.random(score_NC.shape) < BASE + shown_NC * effect_N[:, None]
     ts_N = np.array([START + timedelta(hours=2 * i) for i in range(requests)])
     item_id = np.array([f"i{i:03d}" for i in range(items)])
@@ -119,7 +140,7 @@ def make_market(folder, rng, requests, users=200, items=20, candidates=5):
 def market(tmp_path):
     """Make a market: `market(requests)`."""
 
-    def make(requests=4000, seed=3):
-        return make_market(tmp_path, np.random.default_rng(seed), requests)
+    def make(requests=4000, seed=3, effect=EFFECT):
+        return make_market(tmp_path, np.random.default_rng(seed), requests, effect)
 
     return make

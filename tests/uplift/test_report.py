@@ -59,8 +59,9 @@ def test_a_perfect_ranking_beats_the_constant_row_and_its_reverse_does_not(rng):
     treated_R, responds_R = rng.random(8000) < 0.5, rng.random(8000) < 0.3
     found = trials(treated_R, rng.random(8000) < 0.1 + 0.4 * (treated_R & responds_R))
     params = UpliftParams(bootstrap=50)
-    best = summary(found, responds_R * 0.4, params)
-    worst = summary(found, responds_R * -0.4, params)
+    one_R = np.zeros(8000, dtype=np.int64)
+    best = summary(found, responds_R * 0.4, one_R, params)
+    worst = summary(found, responds_R * -0.4, one_R, params)
     assert best["rows"]["x_learner"]["qini"]["low"] > 0 > worst["rows"]["x_learner"]["qini"]["high"]
     assert best["rows"]["constant_ate"]["auuc"]["value"] == pytest.approx(best["ate"]["value"] / 2)
     assert best["ate"]["value"] == pytest.approx(0.12, abs=0.03)
@@ -70,7 +71,30 @@ def test_a_perfect_ranking_beats_the_constant_row_and_its_reverse_does_not(rng):
 def test_the_interval_of_noise_holds_zero(rng):
     treated_R = rng.random(8000) < 0.5
     found = trials(treated_R, rng.random(8000) < 0.1 + 0.1 * treated_R)
-    qini = summary(found, rng.random(8000), UpliftParams(bootstrap=100))["rows"]["x_learner"][
-        "qini"
-    ]
+    report = summary(
+        found, rng.random(8000), np.zeros(8000, dtype=np.int64), UpliftParams(bootstrap=100)
+    )
+    qini = report["rows"]["x_learner"]["qini"]
     assert qini["low"] < 0 < qini["high"]
+
+
+def test_the_qini_is_the_gain_over_a_constant_effect_to_the_last_digit(rng):
+    treated_R = rng.random(3000) < 0.5
+    found = trials(treated_R, rng.random(3000) < 0.1 + 0.1 * treated_R)
+    fold_R = np.arange(3000) % 3
+    rows = summary(found, rng.random(3000), fold_R, UpliftParams(bootstrap=10))["rows"]
+    gain = rows["x_learner"]["auuc"]["value"] - rows["constant_ate"]["auuc"]["value"]
+    assert rows["x_learner"]["qini"]["value"] == pytest.approx(gain, abs=1e-15)
+
+
+def test_an_investor_with_many_requests_counts_once_in_the_interval(rng):
+    # One draw of outcome and arm for each investor, repeated: 20 times the rows, no new evidence.
+    treated_U, bought_U = rng.random(400) < 0.5, rng.random(400) < 0.3
+    once = trials(treated_U, bought_U, users=400)
+    often = trials(np.tile(treated_U, 20), np.tile(bought_U, 20), users=400)
+    widths = []
+    for found in (once, often):
+        params = UpliftParams(bootstrap=200)
+        report = summary(found, np.zeros(len(found)), np.zeros(len(found), dtype=np.int64), params)
+        widths.append(report["ate"]["high"] - report["ate"]["low"])
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)

@@ -14,7 +14,7 @@ from tessera.uplift.trials import Period, Sources, periods, trials_in
 def trials(market, window_days=0.04, size=5000):
     tables = market.sources()
     sources = Sources(tables["events"], tables["exposures"], tables["users"], tables["items"])
-    period = Period(market.split.validation_from - timedelta(days=1), None)
+    period = Period(market.split.validation_from - timedelta(days=1), None, market.split.cut)
     return trials_in(sources, period, size, UpliftParams(window_days=window_days))
 
 
@@ -53,7 +53,7 @@ def test_features_know_nothing_after_the_period_begins(market):
     made = market(600)
     tables = made.sources()
     sources = Sources(tables["events"], tables["exposures"], tables["users"], tables["items"])
-    period = Period(made.split.cut, None)
+    period = Period(made.split.cut, None, made.split.cut)
     before = trials_in(sources, period, 600, UpliftParams(window_days=0.04))
     events = made.tables["events"]
     past = events.filter(pa.compute.less_equal(events["event_ts"], pa.scalar(made.split.cut)))

@@ -26,7 +26,7 @@ def reward(exposures: ir.Table, outcomes: ir.Table, window_days: float) -> ir.Ta
     -------
     ir.Table
         request_id, position, user_id, item_id, event_ts, reward (0 or 1 for a click or a purchase),
-        bought (0 or 1), dismissed (0 or 1), value_eur (sum over distinct outcomes).
+        clicked, bought, dismissed (0 or 1), value_eur (sum over distinct outcomes).
     """
     shown = _distinct_exposures(exposures)
     done = _distinct_outcomes(outcomes)
@@ -34,6 +34,7 @@ def reward(exposures: ir.Table, outcomes: ir.Table, window_days: float) -> ir.Ta
     key = ["request_id", "position", "user_id", "item_id", "event_ts"]
     answers = pairs.group_by(key).agg(
         reward=_ever(pairs.action.isin(POSITIVE)),
+        clicked=_ever(pairs.action == "click"),
         bought=_ever(pairs.action == "buy"),
         dismissed=_ever(pairs.action == "dismiss"),
         value_eur=pairs.value.sum().fill_null(0.0),

@@ -83,3 +83,32 @@ def price_features(history: PriceHistory, item_Q: Ints, day_Q: Ints) -> Floats:
     missing_Q = np.isnan(now_Q)
     age_Q = np.where(missing_Q, np.nan, _last_before(history, item_Q, day_Q)[1])
     return np.column_stack([*columns, age_Q, missing_Q.astype(np.float64)])
+
+
+def volatility(
+    history: PriceHistory, item_Q: Ints, day_Q: Ints, *, days: int = LOOKBACK_DAYS[-1]
+) -> Floats:
+    """Return the standard deviation of log returns, close to close, in so many days before each.
+
+    NaN where fewer than three closes are known, or the last is older than `MAX_AGE_DAYS`.
+
+    >>> history = PriceHistory(np.zeros(4, int), np.arange(4), np.exp([0.0, 1.0, 0.0, 1.0]))
+    >>> volatility(history, np.array([0, 0]), np.array([3, 1])).round(6)
+    array([ 1., nan])
+    """
+    log_P = np.log(history.close_P)
+    step_P = np.diff(log_P, prepend=0.0)
+    # The step onto an item's first close belongs to no item; stretches below never include it.
+    total_P1, square_P1 = (
+        np.concatenate([[0.0], np.cumsum(value_P)]) for value_P in (step_P, step_P**2)
+    )
+    last_Q, age_Q = _last_before(history, item_Q, day_Q)
+    key_P = (history.item_P << _DAY_BITS) + history.day_P
+    first_Q = np.searchsorted(key_P, (item_Q << _DAY_BITS) + np.maximum(day_Q - days, 0))
+    steps_Q = last_Q - first_Q
+    known_Q = (age_Q >= 0) & (age_Q <= MAX_AGE_DAYS) & (steps_Q >= 2)
+    stop_Q, start_Q = np.where(known_Q, last_Q + 1, 0), np.where(known_Q, first_Q + 1, 0)
+    count_Q = np.maximum(steps_Q, 1)
+    mean_Q = (total_P1[stop_Q] - total_P1[start_Q]) / count_Q
+    spread_Q = (square_P1[stop_Q] - square_P1[start_Q]) / count_Q - mean_Q**2
+    return np.where(known_Q, np.sqrt(np.maximum(spread_Q, 0.0)), np.nan)

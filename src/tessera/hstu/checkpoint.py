@@ -28,6 +28,8 @@ class Place:
     """Steps finished in the epoch under way."""
     loss_sum: float = 0.0
     """Sum of the losses of these steps."""
+    best_value: float = -1.0
+    """What early stopping maximises: nDCG, times the slate AUC where slates are ranked."""
     best_ndcg: float = -1.0
     best_epoch: int = 0
     broken: bool = False
@@ -36,6 +38,8 @@ class Place:
     """Mean loss of each finished epoch."""
     ndcgs: list[float] = field(default_factory=list)
     """Validation nDCG@10 after each finished epoch."""
+    aucs: list[float] = field(default_factory=list)
+    """Validation slate AUC of the ranking head after each finished epoch; empty without one."""
 
 
 @dataclass(slots=True)

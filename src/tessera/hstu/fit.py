@@ -5,24 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.split import Split
 from tessera.hstu.histories import VALIDATION, Histories
-from tessera.hstu.model import SequenceModel, Shape, load_model
+from tessera.hstu.lessons import Lessons
+from tessera.hstu.logged import Log, ripe
+from tessera.hstu.model import SequenceModel, Shape
 from tessera.hstu.params import HstuParams
-from tessera.hstu.scoring import encode, item_vectors, ndcg, placed, top_items
+from tessera.hstu.ranking import BUY, CLICK, answered_logit
+from tessera.hstu.saved import load_model
+from tessera.hstu.scoring import encode, item_vectors, ndcg, placed, rank_requests, top_items
 from tessera.hstu.sequences import last_windows
-from tessera.hstu.train import Lessons, Trained, Validate, train
+from tessera.hstu.slates import Slates, concatenate
+from tessera.hstu.train import Quality, Trained, Validate, train
 from tessera.hstu.world import Catalogue, action_codes, ask, learn_until
+from tessera.metrics.slates import slate_auc
 
 VALIDATION_K = 10
+MOST_CHECKED = 2000
+"""Slates that are ranked after each epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,8 @@ class World:
     codes_VC: Tensor
     """No columns when codes are not used."""
     histories: Histories
+    log: Log | None = None
+    """Logged slates; None trains no ranking head."""
 
 
 @contextmanager
@@ -47,25 +58,71 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Slates of known requests with their features."""
+
+    names: tuple[str, ...]
+    learn: Slates
+    check: Slates
+    """Of the validation period."""
+
+
 def fit(
     kind: Literal["hstu", "sasrec"], world: World, params: HstuParams, scratch: Path | None
 ) -> Trained:
     """Train one model with early stopping; with `refit`, once more on all that is known."""
-    shape = _shape(kind, world, params)
-    validate = _validation(world, params)
-    first = train(shape, world.codes_VC, _lessons(world, params, refit=False), validate, params,
-                  scratch / "search" if scratch else None)  # fmt: skip
+    shown = _shown(world, params) if kind == "hstu" else None
+    shape = _shape(kind, world, params, shown)
+    validate = _validation(world, params, shown)
+    first = train(shape, world.codes_VC, _lessons(world, params, shown, refit=False), validate,
+                  params, scratch / "search" if scratch else None)  # fmt: skip
+    _calibrate(first.model, world, shown)
     if not params.refit:
         return first
     epochs = first.place.best_epoch or first.place.epoch
-    again = train(shape, world.codes_VC, _lessons(world, params, refit=True), None,
+    again = train(shape, world.codes_VC, _lessons(world, params, shown, refit=True), None,
                   params.model_copy(update={"epochs": max(1, epochs)}),
                   scratch / "refit" if scratch else None)  # fmt: skip
     again.place.best_ndcg = first.place.best_ndcg
+    _calibrate(again.model, world, shown)
     return again
 
 
-def _shape(kind: Literal["hstu", "sasrec"], world: World, params: HstuParams) -> Shape:
+def _shown(world: World, params: HstuParams) -> Shown | None:
+    """Return the slates with a known answer; None without any, or if none are wanted."""
+    if world.log is None or not params.rank_weight:
+        return None
+    learn_R, check_R, _ = ripe(world.log.slates, world.split, params)
+    if not learn_R.any():
+        return None
+    names, slates = world.log.lessons(learn_R | check_R, params.features)
+    is_check_R = check_R[learn_R | check_R]
+    return Shown(names, slates.take(~is_check_R), slates.take(is_check_R))
+
+
+def _calibrate(model: SequenceModel, world: World, shown: Shown | None) -> None:
+    """Measure level and spread of the log odds, so that served scores have a common scale."""
+    if model.rank is None or shown is None:
+        return
+    slates = shown.check if len(shown.check) else shown.learn
+    slates = sample(slates, MOST_CHECKED)
+    logit_RMT = rank_requests(model, world.histories, slates).logit_RMT
+    model.rank.calibrate(torch.from_numpy(logit_RMT[slates.item_RM > 0]))
+
+
+def sample(slates: Slates, most: int) -> Slates:
+    """Return at most so many of the slates, evenly spaced, shown at the top."""
+    rows = np.unique(np.linspace(0, len(slates) - 1, min(most, len(slates))).astype(np.int64))
+    chosen = slates.take(rows)
+    return replace(chosen, position_RM=np.ones_like(chosen.position_RM))
+
+
+def _shape(
+    kind: Literal["hstu", "sasrec"], world: World, params: HstuParams, shown: Shown | None
+) -> Shape:
+    known_E = world.histories.phase_E <= VALIDATION
+    several_actions = len(np.unique(world.histories.action_E[known_E])) > 1
     return Shape(
         kind=kind,
         width=params.width,
@@ -79,16 +136,26 @@ def _shape(kind: Literal["hstu", "sasrec"], world: World, params: HstuParams) ->
         tied_sets=params.tied_sets,
         items=len(world.catalogue.vocabulary) + 1,
         code_sizes=tuple(int(level_V.max()) + 1 for level_V in world.codes_VC.T),
+        guesses_actions=kind == "hstu" and params.mask_weight > 0 and several_actions,
+        rank_blocks=params.rank_blocks if shown else 0,
+        rank_hidden=params.rank_hidden if shown else 0,
+        feature_groups=params.features if shown else (),
+        features=shown.names if shown else (),
+        score=params.score if shown else "recall",
     )
 
 
-def _lessons(world: World, params: HstuParams, *, refit: bool) -> Lessons:
+def _lessons(world: World, params: HstuParams, shown: Shown | None, *, refit: bool) -> Lessons:
     stop_U = learn_until(world.histories, refit=refit)
-    return Lessons(world.histories, stop_U, action_codes(params.targets))
+    slates = None
+    if shown:
+        slates = concatenate(shown.learn, shown.check) if refit else shown.learn
+        slates = slates.by_history(world.histories)
+    return Lessons(world.histories, stop_U, action_codes(params.targets), slates)
 
 
-def _validation(world: World, params: HstuParams) -> Validate | None:
-    """Return nDCG@10 on the validation period as a function; None if nobody can be asked."""
+def _validation(world: World, params: HstuParams, shown: Shown | None) -> Validate | None:
+    """Return nDCG@10 and slate AUC on the validation period; None if nobody can be asked."""
     question = ask(world.histories, world.split, params, VALIDATION)
     if not len(question.relevant[0]):
         return None
@@ -96,14 +163,25 @@ def _validation(world: World, params: HstuParams) -> Validate | None:
     windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
     allowed_V = world.catalogue.candidates_V(world.split, world.split.validation_from, params)
     seen = question.seen if params.filter_seen else None
+    slates = sample(shown.check, MOST_CHECKED) if shown and len(shown.check) else None
 
-    def validate(model: SequenceModel) -> float:
+    def validate(model: SequenceModel) -> Quality:
         state_QD = encode(model, world.histories, windows)
         rankable_V = allowed_V & placed(model)
         lists = top_items(state_QD, item_vectors(model), rankable_V, seen, VALIDATION_K)
-        return ndcg(lists, question.relevant, len(allowed_V))
+        found = ndcg(lists, question.relevant, len(allowed_V))
+        return Quality(found, _auc(model, world, slates) if slates else None)
 
     return validate
+
+
+def _auc(model: SequenceModel, world: World, slates: Slates) -> float | None:
+    """Return the slate AUC of clicks and purchases together; None if it cannot be told."""
+    logit_RMT = rank_requests(model, world.histories, slates).logit_RMT
+    score_RM = answered_logit(torch.from_numpy(logit_RMT)).numpy()
+    answered_RM = slates.label_RMT[..., [CLICK, BUY]].max(axis=-1)
+    auc = slate_auc(score_RM, answered_RM, slates.item_RM > 0)
+    return None if np.isnan(auc) else auc
 
 
 def load_champion(bundle: Path) -> tuple[SequenceModel, list[str]] | None:

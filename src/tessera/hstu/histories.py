@@ -5,6 +5,7 @@ Legend: E events, U users (stretch u is `first_U1[u] : first_U1[u + 1]`).
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import ibis
@@ -74,10 +75,14 @@ class Histories:
 def read_histories(
     events: Table, split: Split, vocabulary: list[str], *, tied_sets: bool
 ) -> Histories:
-    """Read the events of known items; with `tied_sets` the order within one time is canonical."""
+    """Read the events of known items; with `tied_sets` the order within one time is canonical.
+
+    It is drawn by hash: a window that cuts a tied set must not keep the last ids of the alphabet.
+    """
     events = events.select("event_id", "user_id", "item_id", "action", "event_ts")
     rows = _labelled(events, split).to_pyarrow()
-    order = ["item_id", "action", "event_id"] if tied_sets else ["event_id"]
+    rows = rows.append_column("draw", _draw(rows))
+    order = ["draw", "item_id", "action", "event_id"] if tied_sets else ["event_id"]
     rows = rows.sort_by([(key, "ascending") for key in ["user_id", "phase", "event_ts", *order]])
     row_E = pc.index_in(rows["item_id"], pa.array(vocabulary, pa.string()))
     rows, row_E = rows.filter(pc.is_valid(row_E)), pc.drop_null(row_E)
@@ -93,6 +98,18 @@ def read_histories(
         group_E=np.zeros(len(rows), np.int64),
     )
     return regroup(blank, blank.moment_E if tied_sets else np.arange(len(rows)))
+
+
+def _draw(rows: pa.Table) -> pa.Array:
+    """Return a number for each user and item, as random as their hashes, the same in every run."""
+    mixed_E = np.zeros(len(rows), np.uint64)
+    for name in ("user_id", "item_id"):
+        ids = rows[name].combine_chunks().dictionary_encode()
+        known = (one.encode() for one in ids.dictionary.to_pylist())
+        digests = [hashlib.blake2b(one, digest_size=8).digest() for one in known]
+        hash_V = np.frombuffer(b"".join(digests), "<u8")
+        mixed_E = (mixed_E ^ hash_V[ids.indices.to_numpy()]) * np.uint64(0x9E3779B97F4A7C15)
+    return pa.array(mixed_E)
 
 
 def _labelled(events: Table, split: Split) -> Table:

@@ -5,9 +5,17 @@ Legend: N targets, D width, V items with padding first, W warm items, M negative
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from tessera.hstu.product import product
+
+_CELLS = 500_000
+"""Logits at a time: a few megabytes, which the caches hold."""
+_RARE, _NEVER = 1e-30, -1e30
 
 
 def sampled_softmax(
@@ -28,8 +36,9 @@ def sampled_softmax(
         functional.normalize(state_ND, dim=-1),
         functional.normalize(item_VD, dim=-1),
     )
-    positive_N = (state_ND * item_VD[target_N]).sum(-1) / temperature
-    negative_logit_NM = torch.einsum("nd,nmd->nm", state_ND, item_VD[negative_NM]) / temperature
+    positive_N = (state_ND * functional.embedding(target_N, item_VD)).sum(-1) / temperature
+    negative_NMD = functional.embedding(negative_NM, item_VD)
+    negative_logit_NM = torch.einsum("nd,nmd->nm", state_ND, negative_NMD) / temperature
     negative_logit_NM = negative_logit_NM.masked_fill(negative_NM == target_N[:, None], -torch.inf)
     logit = torch.cat([positive_N[:, None], negative_logit_NM], dim=1)
     return (torch.logsumexp(logit, dim=1) - positive_N).mean()
@@ -40,9 +49,105 @@ def full_softmax(
 ) -> Tensor:
     """Mean loss against every warm item; `warm_W` holds sorted rows, targets among them."""
     state_ND = functional.normalize(state_ND, dim=-1)
-    warm_WD = functional.normalize(item_VD[warm_W], dim=-1)
-    logit_NW = state_ND @ warm_WD.T / temperature
-    return functional.cross_entropy(logit_NW, torch.searchsorted(warm_W, target_N))
+    warm_WD = functional.normalize(functional.embedding(warm_W, item_VD), dim=-1)
+    column_N = torch.searchsorted(warm_W, target_N)
+    loss: Tensor = _FullSoftmax.apply(  # type: ignore[no-untyped-call]
+        state_ND, warm_WD / temperature, column_N
+    )
+    return loss
+
+
+class _FullSoftmax(torch.autograd.Function):
+    """Mean cross entropy of state @ warm.T; the logits never exist but a few rows at a time.
+
+    The gradients are taken while the logits are there, so that nothing is computed twice.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, state_ND: Tensor, warm_WD: Tensor, column_N: Tensor) -> Tensor:
+        dstate_ND, dwarm_DW = torch.empty_like(state_ND), torch.zeros_like(warm_WD).T.contiguous()
+        total = state_ND.new_zeros(())
+        rows = max(1, _CELLS // max(1, len(warm_WD)))
+        for first in range(0, len(state_ND), rows):
+            part_RD, column_R1 = (
+                state_ND[first : first + rows],
+                column_N[first : first + rows, None],
+            )
+            logit_RW = product(part_RD, warm_WD.T)
+            chance_RW = torch.softmax(logit_RW, dim=1)
+            total += _cross_entropy(logit_RW, chance_RW, column_R1)
+            if any(ctx.needs_input_grad):
+                chance_RW.scatter_add_(1, column_R1, -torch.ones_like(column_R1, dtype=total.dtype))
+                dstate_ND[first : first + rows] = product(chance_RW, warm_WD)
+                dwarm_DW += product(part_RD.T, chance_RW)
+        ctx.save_for_backward(dstate_ND, dwarm_DW)
+        return total / len(state_ND)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        dstate_ND, dwarm_DW = ctx.saved_tensors
+        scale = grads[0] / len(dstate_ND)
+        return dstate_ND * scale, dwarm_DW.T * scale, None
+
+
+def _cross_entropy(logit_RW: Tensor, chance_RW: Tensor, column_R1: Tensor) -> Tensor:
+    chance_R1 = chance_RW.gather(1, column_R1)
+    if chance_R1.min() > _RARE:
+        return -chance_R1.log().sum()
+    # Too small to take the log of: the largest chance, exp(largest logit) over the sum, is not.
+    log_total_R1 = logit_RW.amax(1, keepdim=True) - chance_RW.amax(1, keepdim=True).log()
+    return (log_total_R1 - logit_RW.gather(1, column_R1)).sum()
+
+
+def shared_softmax(
+    state_ND: Tensor, item_VD: Tensor, target_N: Tensor, negative_GM: Tensor, temperature: float
+) -> Tensor:
+    """Mean loss against negatives that a run of targets shares; one equal to a target is left out.
+
+    Each of the G rows of negatives serves an equal run of targets, the last perhaps a shorter one,
+    so that logits are a matrix product instead of a gather of N x M x D numbers.
+    """
+    state_ND = functional.normalize(state_ND, dim=-1)
+    target_ND = functional.normalize(functional.embedding(target_N, item_VD), dim=-1)
+    negative_GMD = functional.normalize(functional.embedding(negative_GM, item_VD), dim=-1)
+    loss: Tensor = _SharedSoftmax.apply(  # type: ignore[no-untyped-call]
+        state_ND, target_ND / temperature, negative_GMD / temperature, target_N, negative_GM
+    )
+    return loss
+
+
+class _SharedSoftmax(torch.autograd.Function):
+    """Mean cross entropy of each target against the negatives of its run, with its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Tensor) -> Tensor:
+        state_ND, target_ND, negative_GMD, target_N, negative_GM = given
+        dstate_ND, dtarget_ND = torch.empty_like(state_ND), torch.empty_like(target_ND)
+        dnegative_GMD = torch.zeros_like(negative_GMD)
+        total = state_ND.new_zeros(())
+        run = -(-len(target_N) // len(negative_GM))
+        for row, first in enumerate(range(0, len(target_N), run)):
+            part = slice(first, first + run)
+            state_RD, negative_MD = state_ND[part], negative_GMD[row]
+            logit_RM = product(state_RD, negative_MD.T)
+            logit_RM.masked_fill_(target_N[part, None] == negative_GM[row], _NEVER)
+            chance_RM = torch.softmax(logit_RM, dim=1)
+            # log(sum(exp(logit))): the largest chance is exp(largest logit) over that sum.
+            rivals_R1 = logit_RM.amax(1, keepdim=True) - chance_RM.amax(1, keepdim=True).log()
+            gap_R1 = rivals_R1 - (state_RD * target_ND[part]).sum(1, keepdim=True)
+            total += functional.softplus(gap_R1).sum()
+            missed_R1 = gap_R1.sigmoid()
+            chance_RM *= missed_R1
+            dstate_ND[part] = product(chance_RM, negative_MD) - missed_R1 * target_ND[part]
+            dtarget_ND[part] = -missed_R1 * state_RD
+            dnegative_GMD[row] = product(state_RD.T, chance_RM).T
+        ctx.save_for_backward(dstate_ND, dtarget_ND, dnegative_GMD)
+        return total / len(target_N)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        scale = grads[0] / len(ctx.saved_tensors[0])
+        return *(gradient * scale for gradient in ctx.saved_tensors), None, None
 
 
 def draw_negatives(warm_W: Tensor, targets: int, negatives: int) -> Tensor:

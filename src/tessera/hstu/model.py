@@ -8,24 +8,35 @@ Legend: B sequences, L positions, D width, V items with padding first, C code le
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import ACTIONS
-from tessera.hstu.layer import HstuLayer, RelativeBias, View, time_bucket
+from tessera.hstu.attention import View
+from tessera.hstu.layer import HstuLayer, RelativeBias
+from tessera.hstu.masking import ActionGuess
+from tessera.hstu.product import dropout
+from tessera.hstu.ranking import (
+    Asked,
+    Memory,
+    RankingHead,
+    Sight,
+    look_back,
+    remember,
+)
 from tessera.hstu.sasrec import SasrecBlock
 
 PADDING = 0
+_PART_POSITIONS = 3000
+"""Positions of sequences that are padded together where a batch is mostly padding."""
+_FULL = 0.8
+"""A batch with more events than this share of its cells is not cut up."""
 _INIT_STD = 0.02
 
 
@@ -47,6 +58,17 @@ class Shape:
     """Rows of the item table, padding included."""
     code_sizes: tuple[int, ...]
     """Codewords of each level, the row for `no code` included; empty without codes."""
+    guesses_actions: bool = False
+    """It was trained to guess hidden actions."""
+    rank_blocks: int = 0
+    """Top layers that ranked candidates pass through; 0 without a ranking head."""
+    rank_hidden: int = 0
+    feature_groups: tuple[str, ...] = ()
+    """What the ranking head is told about a candidate, see `features.ranking.GROUPS`."""
+    features: tuple[str, ...] = ()
+    """Names of these features in order."""
+    score: Literal["recall", "rank"] = "recall"
+    """Head whose scores are served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +85,18 @@ class Batch:
     """The next distinct time: when the state of this event is asked for."""
     group_BL: Tensor
     """Distinct times before the event within the sequence; L or more at padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One pass over the history, for both heads."""
+
+    state_BLD: Tensor
+    """Row g is the state after the g-th distinct time of the sequence."""
+    out_BLD: Tensor
+    """Output of the trunk at each event."""
+    memory: tuple[Memory, ...]
+    """Keys and values of the top layers, for the ranking head; none without one."""
 
 
 class SequenceModel(nn.Module):
@@ -83,6 +117,8 @@ class SequenceModel(nn.Module):
         self.codewords = nn.ParameterList(_table(size, shape.width) for size in shape.code_sizes)
         self.layers = nn.ModuleList(_layer(shape) for _ in range(shape.blocks))
         self.last = nn.LayerNorm(shape.width) if shape.kind == "sasrec" else nn.Identity()
+        self.actions = ActionGuess(shape.width) if shape.guesses_actions else None
+        self.rank = _head(shape) if shape.rank_blocks else None
 
     def items(self) -> Tensor:
         """Return item_VD: own part plus the codewords; an unseen item has only codewords."""
@@ -102,15 +138,58 @@ class SequenceModel(nn.Module):
 
     def forward(self, batch: Batch, item_VD: Tensor) -> Tensor:
         """Return state_BLD: row g is the state after the g-th distinct time of the sequence."""
+        return self.encode(batch, item_VD).state_BLD
+
+    def encode(self, batch: Batch, item_VD: Tensor, masked_BL: Tensor | None = None) -> Encoded:
+        """Pass over the histories once; the actions of masked events are hidden."""
+        input_BLD = functional.embedding(batch.item_BL, item_VD)
+        action_BLD = functional.embedding(batch.action_BL, self.action_AD)
+        if self.actions is not None and masked_BL is not None:
+            action_BLD = self.actions.hide(action_BLD, masked_BL)
+        input_BLD = (input_BLD + action_BLD) * math.sqrt(self.shape.width)
+        parts = [
+            self._encode_part(_part(batch, rows, longest), input_BLD[rows, :longest])
+            for rows, longest in _parts(batch)
+        ]
+        length = batch.item_BL.shape[1]
+        is_whole = parts[0].state_BLD.shape[:2] == batch.item_BL.shape
+        return parts[0] if is_whole else _join(parts, length)
+
+    def _encode_part(self, batch: Batch, x_BLD: Tensor) -> Encoded:
         real_BL = batch.item_BL != PADDING
         view = _view(batch, real_BL)
-        position_BL = batch.group_BL.clamp(max=self.shape.length - 1)
-        input_BLD = item_VD[batch.item_BL] + self.action_AD[batch.action_BL]
-        x_BLD = input_BLD * math.sqrt(self.shape.width) + self.position_LD[position_BL]
-        x_BLD = functional.dropout(x_BLD, self.shape.dropout, self.training) * view.real_BL1
-        for layer in self.layers:
+        if view.has_ties:
+            position_BL = batch.group_BL.clamp(max=self.shape.length - 1)
+            x_BLD = x_BLD + functional.embedding(position_BL, self.position_LD)
+        else:
+            x_BLD = x_BLD + self.position_LD[: x_BLD.shape[1]]
+        x_BLD = dropout(x_BLD, self.shape.dropout, self.training) * view.real_BL1
+        memory: list[Memory] = []
+        for depth, layer in enumerate(self.layers):
+            if depth >= self.shape.blocks - self.shape.rank_blocks:
+                memory.append(remember(cast(HstuLayer, layer), x_BLD))
             x_BLD = layer(x_BLD, view)
-        return _pool(self.last(x_BLD), batch.group_BL, real_BL)
+        out_BLD = self.last(x_BLD)
+        if view.has_ties:
+            return Encoded(_pool(out_BLD, batch.group_BL, real_BL), out_BLD, tuple(memory))
+        return Encoded(out_BLD * view.real_BL1, out_BLD, tuple(memory))
+
+    def logits(self, batch: Batch, asked: Asked, seen: Encoded, item_VD: Tensor) -> Tensor:
+        """Return logit_NMT of the candidates of each request, from one pass over the history."""
+        if self.rank is None:
+            raise ValueError("this model has no ranking head")
+        vector_NMD = functional.embedding(asked.item_NM, item_VD)
+        place_N1 = (asked.state_N + 1).clamp(max=self.shape.length - 1)[:, None]
+        x_NMD = (vector_NMD + self.rank.candidate_D) * math.sqrt(self.shape.width)
+        x_NMD = x_NMD + self.position_LD[place_N1]
+        sight = Sight.of(asked, batch.group_BL, batch.second_BL, self.shape.length)
+        top = cast(Iterable[HstuLayer], self.layers[-self.shape.rank_blocks :])
+        for layer, memory in zip(top, seen.memory, strict=True):
+            x_NMD = look_back(layer, x_NMD, asked, memory, sight)
+        state_ND = states_at(self, seen.state_BLD, asked.sequence_N, asked.state_N).detach()
+        cosine_NM = functional.cosine_similarity(state_ND[:, None], vector_NMD.detach(), dim=-1)
+        logit_NMT: Tensor = self.rank(x_NMD, vector_NMD, cosine_NM, asked)
+        return logit_NMT
 
 
 def states_at(
@@ -127,6 +206,10 @@ def _table(rows: int, width: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(rows, width).normal_(0, _INIT_STD))
 
 
+def _head(shape: Shape) -> RankingHead:
+    return RankingHead(shape.width, shape.rank_hidden, len(shape.features))
+
+
 def _layer(shape: Shape) -> nn.Module:
     if shape.kind == "sasrec":
         return SasrecBlock(shape.width, shape.heads, shape.dropout)
@@ -134,16 +217,54 @@ def _layer(shape: Shape) -> nn.Module:
     return HstuLayer(shape.width, shape.heads, shape.dropout, bias)
 
 
-def _view(batch: Batch, real_BL: Tensor) -> View:
-    steps_BLL = batch.group_BL[:, :, None] - batch.group_BL[:, None, :]
-    mask_BLL = steps_BLL >= 0
-    length = batch.group_BL.shape[1]
-    return View(
-        mask_BLL=mask_BLL,
-        steps_BLL=steps_BLL.clamp(0, length - 1),
-        bucket_BLL=time_bucket(batch.request_BL[:, :, None] - batch.second_BL[:, None, :]),
-        real_BL1=real_BL[:, :, None].float(),
+def _parts(batch: Batch) -> list[tuple[slice, int]]:
+    """Return runs of sequences of similar size, each with the length of its longest.
+
+    Only where much is padding: cutting up costs more than the caches give.
+    """
+    sequences, width = batch.item_BL.shape
+    size_B = (batch.item_BL != PADDING).sum(1).tolist()
+    cells = sequences * width
+    if cells <= _PART_POSITIONS or sum(size_B) > _FULL * cells:
+        return [(slice(0, sequences), width)]
+    parts, first, longest = [], 0, 1
+    for row, size in enumerate(size_B):
+        if row > first and (row - first + 1) * max(longest, size) > _PART_POSITIONS:
+            parts.append((slice(first, row), longest))
+            first, longest = row, 1
+        longest = max(longest, size)
+    return [*parts, (slice(first, sequences), longest)]
+
+
+def _part(batch: Batch, rows: slice, length: int) -> Batch:
+    return Batch(
+        batch.item_BL[rows, :length],
+        batch.action_BL[rows, :length],
+        batch.second_BL[rows, :length],
+        batch.request_BL[rows, :length],
+        batch.group_BL[rows, :length],
     )
+
+
+def _join(parts: list[Encoded], length: int) -> Encoded:
+    def padded(values: Iterable[Tensor]) -> Tensor:
+        return torch.cat(
+            [functional.pad(value, (0, 0, 0, length - value.shape[-2])) for value in values]
+        )
+
+    layers = zip(*(part.memory for part in parts), strict=True)
+    return Encoded(
+        padded(part.state_BLD for part in parts),
+        padded(part.out_BLD for part in parts),
+        tuple(
+            Memory(padded(m.key_BHLE for m in layer), padded(m.value_BHLE for m in layer))
+            for layer in layers
+        ),
+    )
+
+
+def _view(batch: Batch, real_BL: Tensor) -> View:
+    return View(batch.group_BL, batch.second_BL, batch.request_BL, real_BL[:, :, None].float())
 
 
 def _pool(out_BLD: Tensor, group_BL: Tensor, real_BL: Tensor) -> Tensor:
@@ -158,32 +279,3 @@ def _pool(out_BLD: Tensor, group_BL: Tensor, real_BL: Tensor) -> Tensor:
         0, row_BL.flatten(), real_BL.flatten().float()
     )
     return (total / count.clamp(min=1.0)[:, None]).view(batch, length, width)
-
-
-def save_model(model: SequenceModel, vocabulary: list[str], folder: Path) -> None:
-    """Write model.safetensors, config.json and items.json; row r + 1 is items[r]."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(asdict(model.shape), indent=2) + "\n")
-    (folder / "items.json").write_text(json.dumps(vocabulary) + "\n")
-
-
-def load_model(folder: Path) -> tuple[SequenceModel, list[str]]:
-    """Read what `save_model` wrote.
-
-    Raises
-    ------
-    BrokenBundle
-        If a file is missing or does not fit the others.
-    """
-    try:
-        raw = json.loads((folder / "config.json").read_text())
-        vocabulary: list[str] = json.loads((folder / "items.json").read_text())
-        weights = load_file(folder / "model.safetensors")
-        shape = Shape(**{**raw, "code_sizes": tuple(raw["code_sizes"])})
-        model = SequenceModel(shape, weights["codes_VC"].clone(), weights["warm_V"].clone())
-        model.load_state_dict(weights)
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BrokenBundle(f"{folder} is no sequence model ({error}); publish it again") from error
-    return model.eval(), vocabulary

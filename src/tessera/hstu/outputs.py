@@ -16,6 +16,7 @@ from tessera.contracts.tables import ITEM_VECTORS, LISTS, SCORES, USER_VECTORS
 from tessera.hstu.checkpoint import Place
 from tessera.hstu.fit import World, load_champion
 from tessera.hstu.histories import TEST, VALIDATION, Ints, read_histories
+from tessera.hstu.logscores import Known, Scored, score_log
 from tessera.hstu.model import SequenceModel
 from tessera.hstu.params import HstuParams
 from tessera.hstu.scoring import (
@@ -24,11 +25,10 @@ from tessera.hstu.scoring import (
     encode,
     item_vectors,
     placed,
-    score_requests,
     top_items,
 )
 from tessera.hstu.sequences import Windows, last_windows
-from tessera.hstu.world import as_requests, ask, read_requests, request_seconds
+from tessera.hstu.world import as_requests, ask, read_requests, request_seconds, rows_of
 
 
 def write_item_vectors(model: SequenceModel, vocabulary: list[str], path: Path) -> None:
@@ -104,30 +104,33 @@ def write_lists(parts: list[pa.Table], path: Path) -> None:
 
 def write_scores(
     model: SequenceModel, world: World, events: Table, exposures: Table, champion: Path, path: Path
-) -> int:
-    """Score the candidates of each request after the cut by both models; return the requests.
+) -> Scored:
+    """Score the candidates of each request after the cut by both models.
 
     The champion's scores are null when the champion is no model.
     """
     rows = read_requests(exposures, world.split)
     candidates = rows["candidate_ids"].combine_chunks()
     own = as_requests(rows, world.histories, world.catalogue.vocabulary)
-    score_C = score_requests(model, world.histories, own)
-    rival = load_champion(champion)
+    person_R = rows_of(rows["user_id"], world.log.people) if world.log else own.user_R
+    known = Known(person_R, own.item_C)
+    found = score_log(model, world.log, world.histories, own, known)
     scored = {
         "request_id": rows["request_id"],
         "candidate_ids": candidates,
-        "candidate_scores": _as_lists(own.first_R1, score_C),
+        "candidate_scores": _as_lists(own.first_R1, found.served_C),
         "champion_scores": pa.nulls(len(rows), pa.list_(pa.float64())),
     }
+    rival = load_champion(champion)
     if rival:
         other, vocabulary = rival
         tied_sets = other.shape.tied_sets
         histories = read_histories(events, world.split, vocabulary, tied_sets=tied_sets)
-        score_C = score_requests(other, histories, as_requests(rows, histories, vocabulary))
+        theirs = as_requests(rows, histories, vocabulary)
+        score_C = score_log(other, world.log, histories, theirs, known).served_C
         scored["champion_scores"] = _as_lists(own.first_R1, score_C)
     write_table(pa.table(scored), SCORES, path)
-    return len(rows)
+    return Scored(rows["request_id"].combine_chunks(), own, found)
 
 
 def _as_lists(first_R1: Ints, value_C: Floats) -> pa.Array:
@@ -135,12 +138,18 @@ def _as_lists(first_R1: Ints, value_C: Floats) -> pa.Array:
 
 
 def write_training(place: Place, model: str, folder: Path) -> None:
-    """Write loss and validation nDCG@10 by epoch, one CSV a model."""
+    """Write loss, validation nDCG@10 and, if it ranks, slate AUC by epoch, one CSV a model."""
     folder.mkdir(parents=True, exist_ok=True)
-    ndcgs = [f"{value:.6f}" for value in place.ndcgs] or [""] * len(place.losses)
+    columns = {"loss": place.losses, "validation_ndcg_at_10": place.ndcgs}
+    if place.aucs:
+        columns["validation_auc"] = place.aucs
     rows = [
-        f"{epoch},{loss:.6f},{ndcg}"
-        for epoch, (loss, ndcg) in enumerate(zip(place.losses, ndcgs, strict=True), start=1)
+        ",".join([str(epoch + 1), *(_cell(column, epoch) for column in columns.values())])
+        for epoch in range(len(place.losses))
     ]
-    text = "\n".join(["epoch,loss,validation_ndcg_at_10", *rows])
+    text = "\n".join([",".join(["epoch", *columns]), *rows])
     (folder / f"{model}.csv").write_text(text + "\n")
+
+
+def _cell(column: list[float], epoch: int) -> str:
+    return f"{column[epoch]:.6f}" if epoch < len(column) else ""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 from tessera.contracts.errors import BadParams
 from tessera.contracts.params import STRICT
 
+FeatureGroup = Literal["user", "item", "pair", "price", "graph", "sid"]
 Action = Literal["view", "click", "buy", "sell", "dismiss", "rate"]
 
 
@@ -46,7 +47,7 @@ class HstuParams(BaseModel):
     full_softmax_items: int = Field(5000, ge=0, le=100_000)
     """Catalogues up to this size use the full softmax instead of negatives."""
     temperature: float = Field(0.05, gt=0.0, le=10.0)
-    """Divides the cosines in the loss; published scores are the bare cosines."""
+    """Divides the cosines in the loss; lists and recall scores are the bare cosines."""
     targets: tuple[Action, ...] = Field(("buy", "click", "rate"), min_length=1)
     """Actions worth predicting; the others are only signals in the input."""
     acquired: tuple[Action, ...] = Field(("buy", "rate"), min_length=1)
@@ -65,6 +66,28 @@ class HstuParams(BaseModel):
     """Events of equal time are a set; false keeps the source order, for published tables."""
     sasrec: bool = True
     """Train SASRec under the same loss and budget beside it."""
+    rank_weight: float = Field(3.0, ge=0.0, le=100.0)
+    """Weight of the ranking loss on logged slates; 0 trains no ranking head."""
+    rank_blocks: int = Field(1, ge=1, le=16)
+    """Top layers that ranked candidates pass through; the layers below see only the history."""
+    rank_hidden: int = Field(32, ge=1, le=1024)
+    """Width of the net on top of a candidate's state, vector and features."""
+    features: tuple[FeatureGroup, ...] = ("user", "item", "pair", "price", "graph", "sid")
+    """Groups of features that the ranking head is told; leave one out to see what it is worth."""
+    slate_share: float = Field(0.5, gt=0.0, le=1.0)
+    """Share of the stretches between events that show one of their slates in an epoch."""
+    window_days: float = Field(7.0, gt=0.0, le=90.0)
+    """Attribution window of the ranking labels; as `ope.window_days`."""
+    hold_days: float = Field(30.0, gt=0.0, le=3650.0)
+    """A purchase not sold again within so many days of its request was one to hold."""
+    inverse_propensity: bool = False
+    """Weigh slate rows by one over the probability of having been shown, at most 10."""
+    mask_weight: float = Field(0.1, ge=0.0, le=100.0)
+    """Weight of guessing hidden actions; 0 hides none."""
+    mask_share: float = Field(0.1, gt=0.0, le=0.9)
+    """Share of events whose action is hidden while training."""
+    score: Literal["recall", "rank"] = "rank"
+    """Head whose scores are served and judged; recall where no slates were logged."""
     refit: bool = False
     """Train once more on train and validation for the best number of epochs."""
     top: int = Field(50, ge=1, le=1000)
@@ -77,7 +100,9 @@ class HstuParams(BaseModel):
     """Seed of weights, batches, dropout and negatives."""
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
+    def _parts_fit(self) -> Self:
         if self.width % self.heads:
             raise BadParams(f"hstu.width {self.width} must be a multiple of heads {self.heads}")
+        if self.rank_blocks > self.blocks:
+            raise BadParams(f"hstu.rank_blocks {self.rank_blocks} exceeds blocks {self.blocks}")
         return self

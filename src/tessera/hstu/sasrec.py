@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tessera.hstu.layer import View
+from tessera.hstu.attention import View
 
 _EPS = 1e-8
 

@@ -1,10 +1,11 @@
 """What the trained model says: vectors, lists as of the cut, and scores of logged candidates.
 
-A score is the bare cosine of the user's state and the item, neither divided by the temperature
-nor calibrated: -1 to 1, higher is better.
+Recall scores are the bare cosine of the user's state and the item, neither divided by the
+temperature nor calibrated.  Ranking scores are the log odds of a click or a purchase at the top of
+a slate, centred and in units of their spread over the validation period.
 
-Legend: E events, U users, W windows, R requests, C candidates, V items with padding first, D width,
-K list length.
+Legend: E events, U users, W windows, R requests, C candidates, M candidates of one request,
+T tasks, V items with padding first, D width, K list length.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from torch.nn import functional
 from tessera.contracts.progress import progress_bar
 from tessera.hstu.histories import Bools, Histories, Ints
 from tessera.hstu.model import PADDING, SequenceModel, states_at
+from tessera.hstu.ranking import CAP, TASKS
 from tessera.hstu.sequences import Batcher, Windows, by_length
+from tessera.hstu.slates import Slates, lay
 
 Floats = NDArray[np.float32]
 _ENCODE_BATCH = 256
@@ -162,3 +165,46 @@ def score_requests(model: SequenceModel, histories: Histories, requests: Request
             "cd,cd->c", state_RD[request_C[part]], item_VD[requests.item_C[part]]
         )
     return np.where(placed(model)[requests.item_C], score_C, np.float32(UNKNOWN_SCORE))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What both heads say of the candidates of requests; slots with item 0 say nothing."""
+
+    cosine_RM: Floats
+    logit_RMT: Floats
+
+
+def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) -> Ranked:
+    """Score the candidates of each request by both heads, from one pass over its history."""
+    first_R = np.where(slates.user_R < 0, slates.stop_R, histories.first_U1[slates.user_R])
+    start_R = np.maximum(first_R, slates.stop_R - model.shape.length)
+    windows = Windows(start_R, slates.stop_R, slates.moment_R // 1_000_000)
+    batcher, one_R1 = Batcher(histories), np.arange(len(slates))[:, None]
+    cosine_RM = np.empty(slates.item_RM.shape, np.float32)
+    logit_RMT = np.empty((*slates.item_RM.shape, len(TASKS)), np.float32)
+    batches = list(by_length(windows, _ENCODE_BATCH))
+    with torch.inference_mode(), progress_bar("rank candidates", len(batches)) as bar:
+        item_VD = model.items()
+        unit_VD = functional.normalize(item_VD, dim=-1)
+        for rows in batches:
+            batch = batcher.batch(windows.take(rows))
+            asked, _ = lay(slates, one_R1[rows], start_R[rows], histories)
+            seen = model.encode(batch, item_VD)
+            logit_RMT[rows] = model.logits(batch, asked, seen, item_VD).numpy()
+            state_BD = states_at(model, seen.state_BLD, asked.sequence_N, asked.state_N)
+            unit_BD = functional.normalize(state_BD, dim=-1)
+            cosine_RM[rows] = torch.einsum("bd,bmd->bm", unit_BD, unit_VD[asked.item_NM]).numpy()
+            bar.advance()
+    return Ranked(cosine_RM, logit_RMT)
+
+
+def served(model: SequenceModel, ranked: Ranked, item_RM: Ints) -> Floats:
+    """Return the scores of the head that the model serves with; the unknown get the least."""
+    if model.rank is None or model.shape.score == "recall":
+        score_RM, least = ranked.cosine_RM, UNKNOWN_SCORE
+    else:
+        with torch.inference_mode():
+            score_RM = model.rank.score(torch.from_numpy(ranked.logit_RMT)).numpy()
+        least = -CAP
+    return np.where(placed(model)[item_RM], score_RM, np.float32(least))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tessera.hstu.histories import Bools, Histories, Ints
 from tessera.hstu.model import Batch
+from tessera.hstu.ranking import Answers, Asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,9 @@ class Targets:
     """Distinct time after which it is predicted; -1 is the state of an empty history."""
     item_N: Tensor
     """Row in the item table."""
+    asked: Asked | None = None
+    """Slates beside the sequences, for the ranking head."""
+    answers: Answers | None = None
 
 
 def last_windows(first_U: Ints, stop_U: Ints, request_U: Ints, length: int) -> Windows:
@@ -91,9 +95,10 @@ def shuffled_batches(
 class Batcher:
     """Cuts batches out of one set of histories."""
 
-    def __init__(self, histories: Histories) -> None:
+    def __init__(self, histories: Histories, asked_second_E: Ints | None = None) -> None:
+        """Let the state after each event answer `asked_second_E`, by default the next event."""
         self._histories = histories
-        self._next_second_E = histories.next_second_E
+        self._next_second_E = histories.next_second_E if asked_second_E is None else asked_second_E
         self._first_E = np.repeat(histories.first_U1[:-1], np.diff(histories.first_U1))
 
     def batch(self, windows: Windows) -> Batch:

@@ -11,7 +11,8 @@ import torch
 from tessera.contracts.split import load_split
 from tessera.hstu.fit import World, fit, threads
 from tessera.hstu.histories import read_histories
-from tessera.hstu.model import save_model
+from tessera.hstu.logged import Sources, read_log
+from tessera.hstu.logscores import slate_figures
 from tessera.hstu.outputs import (
     rank_test_users,
     write_item_vectors,
@@ -21,6 +22,7 @@ from tessera.hstu.outputs import (
     write_user_vectors,
 )
 from tessera.hstu.params import HstuParams
+from tessera.hstu.saved import save_model
 from tessera.hstu.world import read_catalogue, read_codes
 
 
@@ -29,7 +31,10 @@ def run(
     events: ibis.Table,
     items: ibis.Table,
     users: ibis.Table,
+    prices: ibis.Table,
     exposures: ibis.Table,
+    outcomes: ibis.Table,
+    edges: ibis.Table,
     codes: ibis.Table,
     split: Path,
     champion: Path,
@@ -44,7 +49,8 @@ def run(
 ) -> dict[str, float]:
     """Train HSTU (and SASRec beside it); `scratch` keeps checkpoints when a run is killed."""
     with threads(params.threads):
-        world = _world(events, items, codes, split, params)
+        sources = Sources(users, items, prices, exposures, outcomes, edges)
+        world = _world(events, codes, split, sources, params)
         parts: list[pa.Table] = []
         metrics: dict[str, float] = {}
         for kind in ("hstu", "sasrec") if params.sasrec else ("hstu",):
@@ -58,17 +64,19 @@ def run(
         write_item_vectors(own, world.catalogue.vocabulary, item_vectors)
         write_user_vectors(own, world, users, user_vectors)
         write_lists(parts, lists)
-        requests = write_scores(own, world, events, exposures, champion, scores)
-    return {**metrics, "requests_scored": float(requests)}
+        scored = write_scores(own, world, events, exposures, champion, scores)
+    metrics["requests_scored"] = float(len(scored.request_ids))
+    return metrics | slate_figures(scored, world, params)
 
 
 def _world(
-    events: ibis.Table, items: ibis.Table, codes: ibis.Table, split: Path, params: HstuParams
+    events: ibis.Table, codes: ibis.Table, split: Path, sources: Sources, params: HstuParams
 ) -> World:
     periods = load_split(split)
-    catalogue = read_catalogue(items)
+    catalogue = read_catalogue(sources.items)
     codes_VC = read_codes(codes, catalogue.vocabulary)
     if not params.use_codes:
         codes_VC = torch.empty(len(codes_VC), 0, dtype=torch.long)
     histories = read_histories(events, periods, catalogue.vocabulary, tied_sets=params.tied_sets)
-    return World(periods, catalogue, codes_VC, histories)
+    log = read_log(sources, histories, catalogue, codes_VC.numpy(), periods, params)
+    return World(periods, catalogue, codes_VC, histories, log)

@@ -18,35 +18,29 @@ from torch import Tensor
 from tessera.contracts.errors import BadInput
 from tessera.contracts.progress import Bar, progress_bar
 from tessera.hstu.checkpoint import Place, Run, load_checkpoint, save_checkpoint
-from tessera.hstu.histories import Bools, Histories, Ints, split_sets
-from tessera.hstu.loss import draw_negatives, full_softmax, sampled_softmax
-from tessera.hstu.model import Batch, SequenceModel, Shape, states_at
+from tessera.hstu.histories import split_sets
+from tessera.hstu.lessons import Lessons, Teacher
+from tessera.hstu.model import Batch, SequenceModel, Shape
+from tessera.hstu.objective import batch_loss
 from tessera.hstu.params import HstuParams
-from tessera.hstu.sequences import Batcher, Targets, shuffled_batches, training_windows
-
-Validate = Callable[[SequenceModel], float]
+from tessera.hstu.sequences import Targets, shuffled_batches, training_windows
 
 
 @dataclass(frozen=True, slots=True)
-class Lessons:
-    """What is learnt from: each user's events up to a stop, and the actions worth predicting."""
+class Quality:
+    """How good a model is on the validation period."""
 
-    histories: Histories
-    stop_U: Ints
-    action_T: Ints
+    ndcg: float
+    auc: float | None = None
+    """Slate AUC of the ranking head; None without one."""
 
-    def is_inside_E(self) -> Bools:
-        """Return which events may be learnt from."""
-        stop_E = np.repeat(self.stop_U, np.diff(self.histories.first_U1))
-        return np.arange(len(stop_E)) < stop_E
+    @property
+    def value(self) -> float:
+        """Return what early stopping maximises: a per cent of either counts the same."""
+        return self.ndcg if self.auc is None else self.ndcg * self.auc
 
-    def is_target_E(self) -> Bools:
-        """Return which events are to be predicted."""
-        return self.is_inside_E() & np.isin(self.histories.action_E, self.action_T)
 
-    def warm_W(self) -> Tensor:
-        """Return the sorted rows of the items in the lessons; all targets are among them."""
-        return torch.from_numpy(np.unique(self.histories.item_E[self.is_inside_E()]))
+Validate = Callable[[SequenceModel], Quality]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +58,7 @@ class Trained:
             "best_epoch": float(place.best_epoch),
             "loss": place.losses[-1] if place.losses else 0.0,
             "validation_ndcg_at_10": max(place.best_ndcg, 0.0),
+            **({"validation_auc": place.aucs[place.best_epoch - 1]} if place.aucs else {}),
             "stopped_on_nan": float(place.broken),
         }
 
@@ -85,7 +80,7 @@ def train(
     lessons
         What to learn from.
     validate
-        Value of a model, higher is better; None trains all epochs and keeps the last weights.
+        Quality of a model; None trains all epochs and keeps the last weights.
     checkpoints
         Folder that survives a kill; None keeps no checkpoint.
 
@@ -101,6 +96,8 @@ def train(
         warm_V = torch.zeros(shape.items, dtype=torch.bool)
         warm_V[lessons.warm_W()] = True
         model = SequenceModel(shape, codes_VC, warm_V)
+        if model.rank is not None and lessons.slates is not None:
+            model.rank.standardise(lessons.slates.shown_features())
         optimizer = _optimizer(model, params)
         path = checkpoints / f"{shape.kind}.safetensors" if checkpoints else None
         course = _Course(lessons, validate, params, Run(model, optimizer, Place(), {}), path)
@@ -164,11 +161,12 @@ class _Course:
         length = self.run.model.shape.length
         windows = training_windows(lessons.histories, lessons.stop_U, length, rng)
         batches = shuffled_batches(windows, params.batch, rng)
-        batcher, is_target_E = Batcher(lessons.histories), lessons.is_target_E()
+        teacher = Teacher(lessons, params, rng)
+        windows = teacher.ask(windows)
         pace = _Pace(place, bar, len(batches))
         for rows in batches[place.step :]:
             chosen = windows.take(rows)
-            loss = self._step(batcher.batch(chosen), batcher.targets(chosen, is_target_E))
+            loss = self._step(*teacher.lesson(chosen))
             if loss is None:
                 place.broken = True
                 return
@@ -180,7 +178,7 @@ class _Course:
 
     def _step(self, batch: Batch, targets: Targets) -> float | None:
         """Move the weights once; None, and nothing moved, if something is not a number."""
-        if not len(targets.item_N):
+        if not len(targets.item_N) and targets.asked is None:
             return 0.0
         model, place, params = self.run.model.train(), self.run.place, self.params
         torch.manual_seed(_step_seed(params.seed, place))
@@ -200,9 +198,12 @@ class _Course:
         place.losses.append(place.loss_sum / max(1, place.step))
         place.epoch, place.step, place.loss_sum = place.epoch + 1, 0, 0.0
         if self.validate:
-            place.ndcgs.append(self.validate(model.eval()))
-            if place.ndcgs[-1] > place.best_ndcg:
-                place.best_ndcg, place.best_epoch = place.ndcgs[-1], place.epoch
+            quality = self.validate(model.eval())
+            place.ndcgs.append(quality.ndcg)
+            place.aucs += [] if quality.auc is None else [quality.auc]
+            if quality.value > place.best_value:
+                place.best_value, place.best_ndcg = quality.value, quality.ndcg
+                place.best_epoch = place.epoch
                 self.run.best = {k: v.clone() for k, v in model.state_dict().items()}
         self._save()
 
@@ -224,6 +225,7 @@ class _Course:
             histories.group_E,
             histories.phase_E,
             model.codes_VC.numpy(),
+            *(self.lessons.slates.arrays() if self.lessons.slates else ()),
         )
         for array in arrays:
             digest.update(np.ascontiguousarray(array).tobytes() + b"|")
@@ -249,16 +251,3 @@ class _Pace:
 def _step_seed(seed: int, place: Place) -> int:
     words = np.random.SeedSequence([seed, place.epoch, place.step]).generate_state(1, np.uint64)
     return int(words[0] >> np.uint64(1))
-
-
-def batch_loss(
-    model: SequenceModel, batch: Batch, targets: Targets, warm_W: Tensor, params: HstuParams
-) -> Tensor:
-    """Return the mean loss of a batch: full softmax on a small catalogue, else sampled."""
-    item_VD = model.items()
-    state_ND = states_at(model, model(batch, item_VD), targets.sequence_N, targets.state_N)
-    temperature = params.temperature
-    if len(warm_W) <= params.full_softmax_items:
-        return full_softmax(state_ND, item_VD, targets.item_N, warm_W, temperature)
-    negative_NM = draw_negatives(warm_W, len(targets.item_N), params.negatives)
-    return sampled_softmax(state_ND, item_VD, targets.item_N, negative_NM, temperature)

@@ -150,18 +150,24 @@ def read_requests(exposures: Table, split: Split) -> pa.Table:
 def as_requests(rows: pa.Table, histories: Histories, vocabulary: list[str]) -> Requests:
     """Translate logged requests into the rows of a model."""
     candidates = rows["candidate_ids"].combine_chunks()
-    users = pa.array(histories.user_id_U, pa.string())
-    names = pa.array(vocabulary, pa.string())
     return Requests(
-        user_R=_rows(rows["user_id"], users),
-        moment_R=rows["event_ts"].cast(pa.int64()).to_numpy(),
+        user_R=rows_of(rows["user_id"], histories.user_id_U),
+        moment_R=microseconds(rows["event_ts"]),
         first_R1=np.concatenate([[0], np.cumsum(pc.list_value_length(candidates).to_numpy())]),
-        item_C=_rows(pc.list_flatten(candidates), names) + 1,
+        item_C=rows_of(pc.list_flatten(candidates), vocabulary) + 1,
     )
 
 
-def _rows(column: pa.ChunkedArray | pa.Array, values: pa.Array) -> Ints:
-    found = pc.fill_null(pc.index_in(column, values), -1)
+def microseconds(column: pa.ChunkedArray) -> Ints:
+    """Return a column of times as microseconds since 1970."""
+    moment: Ints = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy()
+    return moment
+
+
+def rows_of(column: pa.ChunkedArray | pa.Array, values: list[str] | pa.Array) -> Ints:
+    """Return the index of each id among the values, -1 if it is unknown."""
+    known = values if isinstance(values, pa.Array) else pa.array(values, pa.string())
+    found = pc.fill_null(pc.index_in(column, known), -1)
     rows: Ints = np.asarray(found).astype(np.int64)
     return rows
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from ibis import Table
 
 from tessera.index.params import IndexParams
+from tessera.policies.suitability import UNKNOWN_ITEM, UNKNOWN_USER
 
 
 def item_facts(items: Table, past: Table, cut: datetime, params: IndexParams) -> Table:
@@ -24,7 +25,7 @@ def item_facts(items: Table, past: Table, cut: datetime, params: IndexParams) ->
         "category",
         "sector",
         "issuer",
-        risk_class=items.risk_class.fill_null(4),
+        risk_class=items.risk_class.fill_null(UNKNOWN_ITEM),
         alive=born & living,
     )
     joined = shown.left_join(popularity, "item_id").drop("item_id_right")
@@ -45,7 +46,7 @@ def user_facts(
     joined = vectors.left_join(risk, "user_id").drop("user_id_right")
     joined = joined.left_join(held, "user_id").drop("user_id_right")
     joined = joined.left_join(dismissed, "user_id").drop("user_id_right")
-    return joined.mutate(risk_class=joined.risk_class.fill_null(1)).order_by("user_id")
+    return joined.mutate(risk_class=joined.risk_class.fill_null(UNKNOWN_USER)).order_by("user_id")
 
 
 def _standing(past: Table, actions: tuple[str, ...], undo: str | None, name: str) -> Table:

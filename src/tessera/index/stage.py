@@ -13,6 +13,7 @@ from tessera.index.facts import item_facts, neighbours, user_facts, write_facts
 from tessera.index.manifest import seal
 from tessera.index.params import IndexParams
 from tessera.index.vectors import write_trie, write_vectors
+from tessera.policies.serving import from_facts, write_policy
 
 
 def run(
@@ -47,6 +48,7 @@ def run(
         shutil.copytree(folder, bundle / name)
     for name, file in (("verdict.json", verdict), ("ranking.json", ranking), ("split.json", split)):
         shutil.copyfile(file, bundle / name)
+    write_policy(from_facts(json.loads(verdict.read_text())["policy"]), bundle)
     judged_against = json.loads((champion / "champion.json").read_text())["version"]
     seal(bundle, {"kind": "model", "judged_against": judged_against})
     return {"items": float(indexed), "files": float(sum(p.is_file() for p in bundle.rglob("*")))}

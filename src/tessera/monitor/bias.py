@@ -16,13 +16,31 @@ from tessera.monitor.spec import Bias, Bound, Watch
 
 Ints = NDArray[np.int64]
 
-SAYS: dict[Bias, str] = {
-    "average_popularity": "average popularity: share of investors who hold what is listed",
-    "top_share": "share of the most popular items",
-    "tail_share": "share of the long tail",
-    "gini": "Gini index of how often each item appears",
-    "coverage": "share of the catalogue that appears at all",
+SAYS: dict[Bias, tuple[str, str]] = {
+    "average_popularity": (
+        "average popularity",
+        "share of investors who hold the item, averaged over what is listed; high: the lists "
+        "repeat what many hold anyway",
+    ),
+    "top_share": (
+        "share of the top",
+        "how much of the lists the {head:g} % most popular items take",
+    ),
+    "tail_share": (
+        "share of the long tail",
+        "how much of the lists goes to items outside the head that made {tail:.0%} of the "
+        "interactions; low: niche items are never recommended",
+    ),
+    "gini": (
+        "Gini index",
+        "0: every item appears equally often; 1: a single item takes every place",
+    ),
+    "coverage": (
+        "coverage",
+        "share of the catalogue that appears in at least one list",
+    ),
 }
+"""Name and meaning of each figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +48,14 @@ class Figure:
     """One figure of popularity bias."""
 
     name: Bias
+    title: str
     says: str
     interactions: float
     lists: float
     limit: str
     """What it is held against, in words."""
+    limit_at: float | None
+    """Value from which on it alarms, the first if there are several."""
     alarm: bool
 
 
@@ -57,10 +78,12 @@ def figures(top_NK: Ints, holders_I: Ints, users: int, watch: Watch) -> list[Fig
     before = measure(held_R1, holders_I, users, watch)
     now = measure(top_NK, holders_I, users, watch)
     found = []
-    for name, says in SAYS.items():
+    for name, (title, says) in SAYS.items():
         bound = watch.popularity_bias.get(name, Bound())
         alarm = bool((top_NK >= 0).any()) and _breaks(bound, now[name], before[name])
-        found.append(Figure(name, says, before[name], now[name], _limit(bound), alarm))
+        meaning = says.format(head=watch.head_percent, tail=watch.tail_head_share)
+        limit, limit_at = _limit(bound, before[name])
+        found.append(Figure(name, title, meaning, before[name], now[name], limit, limit_at, alarm))
     return found
 
 
@@ -72,10 +95,14 @@ def _breaks(bound: Bound, value: float, before: float) -> bool:
     )
 
 
-def _limit(bound: Bound) -> str:
-    said = {
-        "at most {:g}": bound.above,
-        "at least {:g}": bound.below,
-        "at most {:g} times the interactions": bound.amplified,
-    }
-    return ", ".join(text.format(value) for text, value in said.items() if value is not None)
+def _limit(bound: Bound, before: float) -> tuple[str, float | None]:
+    """Say what is allowed, and give the first bound as a number."""
+    said: list[tuple[str, float]] = []
+    if bound.above is not None:
+        said.append((f"at most {bound.above:g}", bound.above))
+    if bound.below is not None:
+        said.append((f"at least {bound.below:g}", bound.below))
+    if bound.amplified is not None:
+        most = bound.amplified * before
+        said.append((f"at most {most:.3f}, {bound.amplified:g} times the interactions", most))
+    return ", ".join(text for text, _ in said), said[0][1] if said else None

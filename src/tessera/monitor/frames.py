@@ -25,6 +25,8 @@ from tessera.monitor.spec import NUMERICAL, Watch
 
 Ints = NDArray[np.int64]
 MISSING = "missing"
+_DRAW = "_draw"
+"""Column with the hash by which rows are drawn and ordered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ class Catalogue:
     holders_I: Ints
     facts: ibis.Table
     """item_id, category, sector, item_risk, popularity."""
+
+
+def is_timed(split: Split) -> bool:
+    """Whether events carry real moments, so that days around the cut can be compared."""
+    return split.protocol == "time" and not split.ordinal
 
 
 def interactions(events: ibis.Table, window: Window) -> ibis.Table:
@@ -100,7 +107,7 @@ def event_frames(events: ibis.Table, users: ibis.Table, items: Catalogue, window
     split = window.split
     dated = events.filter(events.time_kind != "snapshot")
     before, after = known(dated, split), test(dated, split)
-    if split.protocol == "time" and not split.ordinal:
+    if is_timed(split):
         before, after = _around(before, after, window)
 
     def enriched(side: ibis.Table) -> pd.DataFrame:
@@ -175,8 +182,8 @@ def _around(before: ibis.Table, after: ibis.Table, window: Window) -> tuple[ibis
 
 def _draw(rows: ibis.Table, key: ibis.expr.types.StringColumn, params: MonitorParams) -> ibis.Table:
     """Keep the rows with the smallest hashes: a sample that the order of the rows cannot change."""
-    seeded = (key + ibis.literal(f"#{params.seed}")).hash()
-    return rows.order_by([seeded, key]).limit(params.sample_rows)
+    rows = rows.mutate(**{_DRAW: (key + ibis.literal(f"#{params.seed}")).hash()})
+    return rows.order_by([_DRAW, key]).limit(params.sample_rows)
 
 
 def _with_facts(rows: ibis.Table, users: ibis.Table, items: Catalogue) -> ibis.Table:
@@ -189,9 +196,9 @@ def _with_facts(rows: ibis.Table, users: ibis.Table, items: Catalogue) -> ibis.T
 
 
 def _fetch(rows: ibis.Table, columns: Iterable[str]) -> pd.DataFrame:
-    """Fetch columns as pandas, rows in an order of their own; a missing category is one too."""
+    """Fetch columns as pandas, in the order of the draw; a missing category is one too."""
     names = list(columns)
-    found = rows.select(names).order_by(names).to_pyarrow()
+    found = rows.select([*names, _DRAW]).order_by([_DRAW, *names]).to_pyarrow()
     frame = {}
     for name in names:
         values = found[name].to_pandas()

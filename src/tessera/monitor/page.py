@@ -7,10 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from tessera.contracts.split import Split
 from tessera.monitor.bias import Figure
+from tessera.monitor.frames import Window, is_timed
 
 if TYPE_CHECKING:  # Evidently takes seconds to import
     from tessera.monitor.report import Drifted
@@ -19,10 +20,26 @@ Rows = dict[str, dict[str, int]]
 """Rows of each comparison, `reference` and `current`."""
 
 REPORTS = {
-    "events": "what investors did, after the cut against before",
-    "exposures": "what was shown, after the cut against before",
-    "lists": "what is recommended, against what investors acquired before the cut",
+    "events": "what investors did",
+    "exposures": "what was shown",
+    "lists": "what is recommended",
 }
+"""What each comparison is about."""
+COLUMNS = {
+    "action": "buy, sell, view and so on",
+    "channel": "where it happened",
+    "log_amount": "amount, as a power of ten of euros",
+    "user_risk": "risk class of the investor, 1 to 4",
+    "segment": "segment of the investor",
+    "category": "fund, stock, bond and so on",
+    "sector": "sector of the item",
+    "item_risk": "risk class of the item, 1 to 4",
+    "popularity": "how many held the item at the cut: top, middle, tail, nobody",
+    "policy_id": "policy that chose what was shown",
+    "log_propensity": "probability of being shown, as a power of ten",
+    "candidates": "how many items could have been shown",
+}
+MEASURES = {"psi": "PSI", "wasserstein": "Wasserstein"}
 
 
 def write_summary(
@@ -56,23 +73,46 @@ def alarms(drifted: list[Drifted], bias: list[Figure]) -> list[str]:
 
 
 def write_page(
-    path: Path, split: Split, drifted: list[Drifted], bias: list[Figure], rows: Rows
+    path: Path, window: Window, drifted: list[Drifted], bias: list[Figure], rows: Rows
 ) -> None:
     """Write one offline HTML page with the key numbers and links to the reports beside it."""
-    environment = Environment(
-        loader=PackageLoader("tessera.monitor"), autoescape=True, undefined=StrictUndefined
-    )
-    text = environment.get_template("watch.html").render(
-        cut=split.cut,
-        test_until=split.test_until,
+    text = _template("watch.html").render(
+        split=window.split,
+        watch=window.watch,
+        model=window.params.model,
+        sample_rows=window.params.sample_rows,
+        timed=is_timed(window.split),
         alarms=alarms(drifted, bias),
         drifted=drifted,
         bias=bias,
         rows=rows,
         reports=REPORTS,
+        columns=COLUMNS,
+        measures=MEASURES,
         written=[name for name in REPORTS if (path.parent / f"{name}.html").exists()],
     )
     path.write_text(text)
+
+
+def headed(report: str, name: str) -> str:
+    """Give a report of Evidently a title, and say above its charts what they compare."""
+    title = f"Tessera watch: distributions of {name}"
+    head = _template("report_head.html").render(title=title, name=name, about=REPORTS[name])
+    report = report.replace("<head>", f"<head>\n<title>{title}</title>", 1)
+    return report.replace("<body>", f"<body>\n{head}", 1)
+
+
+def _template(name: str) -> Template:
+    environment = Environment(
+        loader=PackageLoader("tessera.monitor"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["effect"] = _effect
+    return environment.get_template(name)
+
+
+def _effect(value: float) -> str:
+    """Three decimals; what is not quite nothing does not look like nothing."""
+    return "< 0.001" if 0 < value < 0.0005 else f"{value:.3f}"
 
 
 def metrics(drifted: list[Drifted], bias: list[Figure]) -> dict[str, float]:

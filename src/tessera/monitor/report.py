@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tessera.monitor.frames import MISSING, Pair
+from tessera.monitor.page import headed
 from tessera.monitor.spec import NUMERICAL, Rule
 
 os.environ["DO_NOT_TRACK"] = "1"  # read once, at import
@@ -87,7 +88,7 @@ def drift_report(table: str, pair: Pair, rules: Rules, page: Path) -> list[Drift
     if not columns:
         return []
     metrics = [_drift(name, rules[name]) for name in columns]
-    values = _run(metrics, pair, _definition(columns), {}, page)
+    values = _run(table, metrics, pair, _definition(columns), {}, page)
     return _judge(table, columns, rules, values)
 
 
@@ -109,7 +110,7 @@ def list_report(pair: Pair, rules: Rules, length: int, catalogue: int, page: Pat
         CatalogueCoverage(column="item_id", catalogue=catalogue),
     ]
     held = {"current_train_data": pair.reference}
-    values = _run(metrics, pair, _definition(columns, ranking), held, page)
+    values = _run("lists", metrics, pair, _definition(columns, ranking), held, page)
     return _judge("lists", columns, rules, values)
 
 
@@ -135,14 +136,19 @@ def _definition(columns: list[str], ranking: Recsys | None = None) -> DataDefini
 
 
 def _run(
-    metrics: list[Any], pair: Pair, definition: DataDefinition, extra: dict[str, Any], page: Path
+    table: str,
+    metrics: list[Any],
+    pair: Pair,
+    definition: DataDefinition,
+    extra: dict[str, Any],
+    page: Path,
 ) -> list[float]:
     current = Dataset.from_pandas(pair.current, data_definition=definition)
     reference = Dataset.from_pandas(pair.reference, data_definition=definition)
     with np.errstate(invalid="ignore"):  # its Gini divides 0 by 0 if a single item is listed
         run = Report(metrics).run(current, reference, additional_data=extra)
     run.save_html(str(page))
-    page.write_text(_numbered(page.read_text()))
+    page.write_text(headed(_numbered(page.read_text()), table))
     # Evidently adds in the order of a set: the last digits differ from run to run.
     return [round(float(metric["value"]), 6) for metric in run.dict()["metrics"]]
 

@@ -51,5 +51,5 @@ def run(
         bar.advance()
     rows = {"events": did.rows, "exposures": shown.rows, "lists": listed.rows}
     page.write_summary(watch / "summary.json", window.split, drifted, found, rows)
-    page.write_page(watch / "index.html", window.split, drifted, found, rows)
+    page.write_page(watch / "index.html", window, drifted, found, rows)
     return page.metrics(drifted, found)

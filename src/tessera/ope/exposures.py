@@ -16,6 +16,7 @@ from ibis import Table
 
 from tessera.features.asof import as_of
 from tessera.features.attribution import reward
+from tessera.policies.suitability import UNKNOWN
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -23,8 +24,6 @@ Bools = npt.NDArray[np.bool_]
 
 NOBODY = -1
 """Index of an empty position, a padded candidate or an unknown item."""
-UNKNOWN = 0
-"""Class of whom nobody asked: suitability takes it as lowest for users, highest for items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,14 @@ class Requests:
     """1 if it was dismissed inside the window."""
     counts: dict[str, int] = field(default_factory=dict)
     """Rows, duplicates, and rows whose item is not among the candidates."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Requests left out because the log of their slate is incomplete, by reason."""
+
+    @property
+    def dropped_share(self) -> float:
+        """Share of the logged requests that were left out."""
+        left_out = sum(self.dropped.values())
+        return left_out / max(left_out + len(self), 1)
 
     def __len__(self) -> int:
         return len(self.event_us_N)
@@ -71,12 +78,13 @@ def attributed(exposures: Table, outcomes: Table, users: Table, window_days: flo
 def requests(exposures: Table, item_ids: pa.Array) -> Requests:
     """Read attributed exposures (see `attributed`) into arrays.
 
-    A position that was logged twice keeps its first row; `counts` tells how many there were.
+    A position that was logged twice keeps its first row; `counts` tells how many there were.  A
+    request of which a row was lost is left out; `dropped` tells how many and why.
     """
     rows = exposures.order_by("request_id", "position", "event_ts", "item_id").to_pyarrow()
     fresh = ~_repeats(rows, ("request_id", "position"))
     counts = {"exposures": len(rows), "exposures_duplicate": int((~fresh).sum())}
-    rows = rows.filter(pa.array(fresh)).combine_chunks()
+    rows, dropped = _complete(rows.filter(pa.array(fresh)).combine_chunks(), item_ids)
     request_R, first_N = _in_time_order(rows)
     position_R = numbers(rows["position"]) - 1
     shape = (len(first_N), int(position_R.max(initial=0)) + 1)
@@ -108,7 +116,42 @@ def requests(exposures: Table, item_ids: pa.Array) -> Requests:
         reward_NL=spread(rows["reward"].to_numpy().astype(np.float64), 0.0),
         dismissed_NL=spread(rows["dismissed"].to_numpy().astype(np.float64), 0.0),
         counts=counts,
+        dropped=dropped,
     )
+
+
+def _complete(rows: pa.Table, item_ids: pa.Array) -> tuple[pa.Table, dict[str, int]]:
+    """Keep requests whose whole slate was logged, and count the others by the first that is wrong.
+
+    A slate that ends early is whole only if nothing was left to show.
+    """
+    start_R = ~_repeats(rows, ("request_id",))
+    first_N, request_R = np.flatnonzero(start_R), np.cumsum(start_R) - 1
+    size_N = np.bincount(request_R, minlength=len(first_N))
+    place_R = np.arange(len(rows)) - first_N[request_R] + 1
+    candidate_RC = _padded(indices(_flat(rows, "candidate_ids"), item_ids), rows, NOBODY)
+    other_R = (candidate_RC != candidate_RC[first_N[request_R]]).any(axis=1)
+    gap_N = np.bincount(request_R, numbers(rows["position"]) != place_R, len(first_N)) > 0
+    other_N = np.bincount(request_R, other_R, len(first_N)) > 0
+    longest = size_N[~gap_N & ~other_N].max(initial=0)
+    last = rows.take(pa.array(first_N + size_N - 1)).combine_chunks()
+    short_N = (size_N < longest) & _could_go_on(last, item_ids)
+    wrong = {
+        "position_missing": gap_N,
+        "candidates_disagree": other_N & ~gap_N,
+        "ends_early": short_N & ~gap_N & ~other_N,
+    }
+    whole_N = ~(gap_N | other_N | short_N)
+    kept = rows.filter(pa.array(whole_N[request_R])).combine_chunks()
+    return kept, {reason: int(found_N.sum()) for reason, found_N in wrong.items()}
+
+
+def _could_go_on(rows: pa.Table, item_ids: pa.Array) -> Bools:
+    """Tell where the serving policy could have shown another item than the one it showed."""
+    candidate_RC = _padded(indices(_flat(rows, "candidate_ids"), item_ids), rows, NOBODY)
+    served_RC = _padded(_flat(rows, "candidate_propensities").to_numpy(), rows, 0.0)
+    shown_R = indices(rows["item_id"], item_ids)
+    return np.asarray(((served_RC > 0) & (candidate_RC != shown_R[:, None])).any(axis=1))
 
 
 @dataclass(frozen=True, slots=True)

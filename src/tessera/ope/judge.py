@@ -13,6 +13,7 @@ import numpy as np
 
 from tessera.ope import checks
 from tessera.ope.bounds import clustered_normal, confidence_sequence
+from tessera.ope.controls import controls
 from tessera.ope.estimators import (
     cascade_dm,
     cascade_dr,
@@ -21,7 +22,7 @@ from tessera.ope.estimators import (
     rips,
     snrips_influence,
 )
-from tessera.ope.exposures import NOBODY, Floats, Requests
+from tessera.ope.exposures import Floats, Requests
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, Replay, excess, fingerprint, score_floor, slate_log
 from tessera.ope.verdict import DECISIONS, Check, Evidence, decide
@@ -35,6 +36,8 @@ KEYS = (
     "decision",
     "reason",
     "champion",
+    "policy",
+    "champion_policy",
     "cut",
     "primary",
     "estimates",
@@ -45,6 +48,7 @@ KEYS = (
     "controls",
     "n_requests",
     "n_users",
+    "requests_dropped",
     "counts",
     "inputs",
     "params",
@@ -73,10 +77,10 @@ def judge(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
     dict
         Sections of verdict.json.
     """
-    faults = _faults(case)
+    faults = _faults(case, params)
     if any(not check.ok for check in faults):  # no estimate is worth reading then
         decision, reason = decide(Evidence(faults, [], 0.0, 0.0, []))
-        return {"decision": decision, "reason": reason, "champion": case.champion_is,
+        return {"decision": decision, "reason": reason, **_sides(case),
                 "prechecks": [_row(check) for check in faults], **_size(case)}  # fmt: skip
     return _weigh(case, guess_NLC, faults, params)
 
@@ -87,13 +91,13 @@ def _weigh(case: Case, guess_NLC: Floats, faults: list[Check], params: OpeParams
             for name, d_N in lifts.items()}  # fmt: skip
     lower_N, upper_N = sequences(case, guess_NLC, params)
     lower, upper = float(lower_N[-1]), float(upper_N[-1])
-    if params.bound == "normal":
-        lower, upper = lift["dr"].lower, lift["dr"].upper
     policies = [case.candidate, case.champion]
     prechecks = [*faults, *checks.overlap_checks(case.log, policies, params)]
     rails = checks.guardrails(case.log, case.candidate, case.champion, case.allowed_NC, params)
     signs = [lift[name].mean for name in AGREEING]
-    decision, reason = decide(Evidence(prechecks, rails, lower, upper, signs, params.margin))
+    decision, reason = decide(
+        Evidence(prechecks, rails, lower, upper, signs, params.margin, case.identical)
+    )
     values = _values(case, guess_NLC, params)
     primary = {"metric": METRIC, "bound": params.bound, "alpha": params.alpha,
                "margin": params.margin, "lift": lift["dr"].mean, "lower": lower, "upper": upper,
@@ -101,7 +105,7 @@ def _weigh(case: Case, guess_NLC: Floats, faults: list[Check], params: OpeParams
     return {
         "decision": decision,
         "reason": reason,
-        "champion": case.champion_is,
+        **_sides(case),
         "primary": primary,
         "estimates": {**values, "lift": {name: asdict(found) for name, found in lift.items()}},
         "sequence": _path(lower_N, upper_N),
@@ -133,10 +137,36 @@ def metrics(written: Document) -> dict[str, float]:
     return flat
 
 
-def _faults(case: Case) -> list[Check]:
+def _faults(case: Case, params: OpeParams) -> list[Check]:
+    share = case.log.dropped_share
+    dropped = Check("requests_dropped", share, params.max_dropped, share <= params.max_dropped,
+                    "too many requests lost a part of their slate")  # fmt: skip
     unscored = Check("unscored_requests", case.unscored, 0, case.unscored == 0,
                      "the candidate did not score them")  # fmt: skip
-    return [unscored, *checks.log_checks(case.log)]
+    size = case.log.chosen_NL.shape[1]
+    was = size if case.champion_policy is None else case.champion_policy.slate_size or size
+    other = Check("slate_size", size, was, size == was,
+                  "the champion was published for slates of another size")  # fmt: skip
+    return [dropped, unscored, other, *checks.log_checks(case.log)]
+
+
+def _sides(case: Case) -> Document:
+    """Say what is judged against what."""
+    was = case.champion_policy
+    return {
+        "champion": case.champion_is,
+        "policy": case.policy.facts(),
+        "champion_policy": None if was is None else was.facts(),
+    }
+
+
+def dropped(log: Requests) -> Document:
+    """Count the requests that were left out, and why."""
+    return {
+        "requests": sum(log.dropped.values()),
+        "share": log.dropped_share,
+        "reasons": log.dropped,
+    }
 
 
 def _size(case: Case) -> Document:
@@ -161,49 +191,10 @@ def sequences(case: Case, guess_NLC: Floats, params: OpeParams) -> tuple[Floats,
     floor = score_floor(case.log.chosen_NL.shape[1], params.cap)
     gain_N = excess(case.log, case.candidate, case.champion, guess_NLC, params.cap)
     loss_N = excess(case.log, case.champion, case.candidate, guess_NLC, params.cap)
-    if not gain_N.any():
-        return np.minimum(gain_N, 0.0), np.maximum(gain_N, 0.0)
     return (
         confidence_sequence(gain_N, floor, params.alpha),
         -confidence_sequence(loss_N, floor, params.alpha),
     )
-
-
-def controls(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
-    """Negative controls: nothing to find, so nothing may be found."""
-    rng = np.random.default_rng(params.seed)
-    log = case.log
-    same_N = excess(log, case.candidate, case.candidate, guess_NLC, params.cap)
-    gain_N = excess(log, case.candidate, case.champion, guess_NLC, params.cap)
-    floor = score_floor(log.chosen_NL.shape[1], params.cap)
-    gap_NL = case.candidate.weight_NL - case.champion.weight_NL
-    filled_NL = log.chosen_NL != NOBODY
-    promoted = 0
-    for _ in range(params.permutations):
-        reward_NL = log.reward_NL[rng.permutation(len(log))] * filled_NL
-        permuted_N = gain_N + (gap_NL * (reward_NL - log.reward_NL)).sum(axis=1)
-        promoted += bool(confidence_sequence(permuted_N, floor, params.alpha)[-1] > 0)
-    return {
-        "same_policy_lift": float(np.abs(same_N).max()),
-        "permuted_rewards": {"tried": params.permutations, "promoted": promoted},
-        "a_a_replay": _a_a(log, params, rng),
-    }
-
-
-def _a_a(log: Requests, params: OpeParams, rng: np.random.Generator) -> Document:
-    """Compare two random halves of the investors under the policy that served both."""
-    value_N = log.reward_NL.sum(axis=1)
-    half_N = rng.random(len(log.user_ids))[log.user_N] < 0.5
-    if half_N.all() or not half_N.any():
-        return {"difference": 0.0, "stderr": 0.0}
-    parts = [
-        clustered_normal(value_N[part_N], log.user_N[part_N], params.alpha)
-        for part_N in (half_N, ~half_N)
-    ]
-    return {
-        "difference": parts[0].mean - parts[1].mean,
-        "stderr": float(np.hypot(parts[0].stderr, parts[1].stderr)),
-    }
 
 
 def _lifts(case: Case, guess_NLC: Floats, params: OpeParams) -> dict[str, Floats]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tessera.contracts.params import STRICT
 
@@ -24,8 +24,9 @@ class OpeParams(BaseModel):
     """Slate policy that will be served: best open candidates that the softmax ranges over."""
     window_days: float = Field(default=7.0, gt=0.0, le=90.0)
     """Attribution window: later outcomes do not count for the exposure."""
-    bound: Literal["sequence", "normal"] = "sequence"
-    """Bound that decides; `normal` holds for a single look at the log only."""
+    bound: Literal["sequence"] = "sequence"
+    """Bound that decides.  Normal bounds are shown beside it and decide nothing: they hold for a
+    single look at the log, and a pipeline looks again and again."""
     alpha: float = Field(default=0.05, gt=0.0, le=0.2)
     """Error rate of each bound."""
     margin: float = Field(default=0.0, ge=0.0, le=1.0)
@@ -36,6 +37,8 @@ class OpeParams(BaseModel):
     """SWITCH-DR trusts weights up to it."""
     min_ess: float = Field(default=1000.0, ge=1.0, le=1e9)
     """Least effective sample size, in requests."""
+    max_dropped: float = Field(default=0.01, ge=0.0, le=1.0)
+    """Largest share of requests left out because the log of their slate is incomplete."""
     max_z: float = Field(default=3.3, gt=0.0, le=10.0)
     """Largest |z| of the test that the mean weight is 1."""
     max_share: float = Field(default=0.05, gt=0.0, le=1.0)
@@ -54,6 +57,13 @@ class OpeParams(BaseModel):
     """Negative control: how often rewards are permuted."""
     seed: int = Field(default=7, ge=0, le=2**31 - 1)
     """Seed of sampling and permutations."""
+
+    @field_validator("bound", mode="before")
+    @classmethod
+    def _one_look_is_no_promotion(cls, bound: Any) -> Any:
+        if bound == "normal":
+            raise ValueError("a normal bound may not promote: write bound: sequence")
+        return bound
 
     @model_validator(mode="after")
     def _a_tie_is_no_promotion(self) -> OpeParams:

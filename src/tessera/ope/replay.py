@@ -8,7 +8,8 @@ and above a floor that is known before the data:
     excess  = A_candidate(r) + A_champion(1 - r) - L                                    >= -floor
 
 A_champion(1 - r) is an unbiased estimate of L - V_champion for rewards r in [0, 1], so the excess
-estimates the lift of the candidate.  Its champion part uses 1 - q, so equal policies cancel.
+estimates the lift of the candidate.  Its champion part uses 1 - q, so what both policies share
+cancels but for the weight of what stands above: equal policies give mean 0, not 0 everywhere.
 
 Shapes: N requests, L positions, C candidates.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from tessera.ope.estimators import SlateLog, cascade_dr
 from tessera.ope.exposures import NOBODY, Bools, Floats, Requests, Scores
 from tessera.ope.params import OpeParams
 from tessera.ope.shelf import Shelf
+from tessera.policies.serving import ServingPolicy, read_policy
 from tessera.policies.slate import SlatePolicy, slate_propensities
 from tessera.policies.suitability import suitable
 
@@ -54,36 +57,67 @@ class Case:
     log: Requests
     candidate: Replay
     champion: Replay
-    champion_is: str
+    policy: ServingPolicy
+    """What the candidate is judged under."""
+    champion_policy: ServingPolicy | None
+    """What the champion was published with; None if it is the policy that wrote the log."""
     allowed_NC: Bools
     """Candidates that the investor may hold, as known at the request."""
     unscored: int
     """Requests that the candidate did not score."""
     score_hash: str
 
+    @property
+    def champion_is(self) -> str:
+        """What stands against the candidate."""
+        return "logging policy" if self.champion_policy is None else "published model"
 
-def build_case(log: Requests, scores: Scores, shelf: Shelf, params: OpeParams) -> Case:
-    """Replay candidate and champion as they would be served: suitability, slate, exploration.
+    @property
+    def identical(self) -> bool:
+        """Would both show the same with the same probabilities, on every request."""
+        return np.array_equal(self.candidate.wanted_NLC, self.champion.wanted_NLC)
+
+
+def build_case(
+    log: Requests, scores: Scores, published: Path, shelf: Shelf, params: OpeParams
+) -> Case:
+    """Replay candidate and champion as each would be served: suitability, slate, exploration.
 
     Without scores of a published model the champion is the logging policy itself.
+
+    Raises
+    ------
+    BrokenBundle
+        If a published model does not say in `published` under which policy it serves.
     """
     allowed_NC = _allowed(log, shelf)
-    policy = SlatePolicy(params.temperature, params.epsilon, params.top_k)
+    policy = candidate_policy(params, log)
 
-    def served(score_NC: Floats) -> Replay:
-        return replay(log, slate_propensities(score_NC, allowed_NC, policy, log.chosen_NL)[1])
+    def served(score_NC: Floats, slate: SlatePolicy) -> Replay:
+        return replay(log, slate_propensities(score_NC, allowed_NC, slate, log.chosen_NL)[1])
 
-    champion_NC = scores.champion_NC
-    champion = logging_policy(log) if champion_NC is None else served(champion_NC)
+    if scores.champion_NC is None:
+        rules, champion = None, logging_policy(log)
+    else:
+        rules = read_policy(published)
+        champion = served(scores.champion_NC, rules.slate)
+    itself = params.candidate == "champion"
     return Case(
         log=log,
-        candidate=champion if params.candidate == "champion" else served(scores.candidate_NC),
+        candidate=champion if itself else served(scores.candidate_NC, policy.slate),
         champion=champion,
-        champion_is="logging policy" if champion_NC is None else "published model",
+        policy=policy,
+        champion_policy=rules,
         allowed_NC=allowed_NC,
-        unscored=0 if params.candidate == "champion" else scores.missing,
+        unscored=0 if itself else scores.missing,
         score_hash=fingerprint(scores.candidate_NC),
     )
+
+
+def candidate_policy(params: OpeParams, log: Requests) -> ServingPolicy:
+    """Return the policy that would be published: that of the params, on slates as logged."""
+    slate = SlatePolicy(params.temperature, params.epsilon, params.top_k)
+    return ServingPolicy(slate, log.chosen_NL.shape[1] if len(log) else None)
 
 
 def fingerprint(*arrays: npt.NDArray[Any]) -> str:
@@ -168,8 +202,6 @@ def excess(
     cap : float
         The reward model is cut at cap / weight; weights are not cut.
     """
-    if candidate is champion or np.array_equal(candidate.wanted_NLC, champion.wanted_NLC):
-        return np.zeros(len(log))
     filled_NL = (log.chosen_NL != NOBODY).astype(np.float64)
     low_NLC = _cut(guess_NLC, candidate, cap)
     high_NLC = _cut(1.0 - low_NLC, champion, cap)

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ibis import Table
 
-from tessera.ope.exposures import NOBODY, UNKNOWN, Ints, classes, indices
+from tessera.ope.exposures import NOBODY, Ints, classes, indices
+from tessera.policies.suitability import UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from ibis import Table
 from tessera.contracts.split import load_split
 from tessera.features.attribution import tally
 from tessera.ope import exposures as served
-from tessera.ope.judge import Document, document, judge, metrics
+from tessera.ope.judge import Document, document, dropped, judge, metrics
 from tessera.ope.params import OpeParams
-from tessera.ope.replay import build_case
+from tessera.ope.replay import build_case, candidate_policy
 from tessera.ope.reward_model import guess, read_shown
 from tessera.ope.shelf import read_shelf
 
@@ -26,6 +26,7 @@ def run(
     items: Table,
     users: Table,
     split: Path,
+    champion: Path,
     verdict: Path,
     params: OpeParams,
 ) -> dict[str, float]:
@@ -42,18 +43,22 @@ def run(
         # What was shown in the last window before the cut is answered after it.
         past = seen.filter(seen.event_ts <= cut - window)
         scored = served.aligned_scores(scores, log, shelf.item_ids)
-        case = build_case(log, scored, shelf, params)
+        case = build_case(log, scored, champion, shelf, params)
         found = judge(case, guess(read_shown(past, shelf), log, shelf, params), params)
         found["counts"] = tally(exposures, outcomes, params.window_days)
     else:
-        found = {"decision": "INVALID", "reason": _nothing(exposures), "n_requests": 0}
+        found = {"decision": "INVALID", "reason": _nothing(exposures, log), "n_requests": 0}
+        found["policy"] = candidate_policy(params, log).facts()
+    found["requests_dropped"] = dropped(log)
     written = document({**found, "cut": cut.isoformat(), "params": params.model_dump(mode="json")})
     verdict.write_text(json.dumps(written, indent=2) + "\n")
     return metrics(written)
 
 
-def _nothing(exposures: Table) -> str:
+def _nothing(exposures: Table, log: served.Requests) -> str:
     """Say why there is nothing to judge by."""
+    if log.dropped_share > 0:
+        return "no slate after the cut was logged whole: see requests_dropped"
     if exposures.limit(1).to_pyarrow().num_rows == 0:
         return "no exposures: this source never logged what it showed, so nothing can be judged"
     return "no exposures after the cut: move the cut back, or wait until the policy has served"

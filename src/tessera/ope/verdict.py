@@ -39,6 +39,8 @@ class Evidence:
     """Point estimates of the lift that must agree."""
     margin: float = 0.0
     """Loss that is still accepted."""
+    identical: bool = False
+    """The candidate would show what the champion shows: there is nothing to decide."""
 
 
 def decide(evidence: Evidence) -> tuple[Decision, str]:
@@ -48,22 +50,25 @@ def decide(evidence: Evidence) -> tuple[Decision, str]:
     -------
     decision : Decision
         INVALID if the log cannot answer; REJECT if the candidate is worse; PROMOTE if it is better
-        by its lower bound, all estimators agree and no guardrail is broken; else HOLD.
+        by its lower bound, all estimators agree and no guardrail is broken; else HOLD, which is all
+        that identical policies can get.
     reason : str
         One line for people.
     """
     failed = [check for check in evidence.prechecks if not check.ok]
     if failed:
         return "INVALID", "; ".join(_told(check) for check in failed)
+    if evidence.identical:
+        return "HOLD", "identical policies: the candidate would show what the champion shows"
     needed = 0.0 - evidence.margin
     if evidence.upper < needed:
         return "REJECT", f"upper bound of the lift is {evidence.upper:+.4f}, below {needed:g}"
-    if not evidence.lower > needed:
-        return "HOLD", f"lower bound of the lift is {evidence.lower:+.4f}, needs > {needed:g}"
     return _promote_or_hold(evidence, needed)
 
 
 def _promote_or_hold(evidence: Evidence, needed: float) -> tuple[Decision, str]:
+    if not evidence.lower > needed:
+        return "HOLD", f"lower bound of the lift is {evidence.lower:+.4f}, needs > {needed:g}"
     found = f"lower bound of the lift is {evidence.lower:+.4f} > {needed:g}"
     if not all(sign > needed for sign in evidence.signs):
         values = ", ".join(f"{sign:+.4f}" for sign in evidence.signs)

@@ -56,7 +56,18 @@ ALL_STAGES = (
     ),
     Stage(
         "hstu",
-        ("events", "items", "users", "exposures", "codes", "split", "champion"),
+        (
+            "events",
+            "items",
+            "users",
+            "prices",
+            "exposures",
+            "outcomes",
+            "edges",
+            "codes",
+            "split",
+            "champion",
+        ),
         ("model", "item_vectors", "user_vectors", "lists", "scores", "training"),
         "train the trunk, list and score",
     ),
@@ -74,7 +85,7 @@ ALL_STAGES = (
     ),
     Stage(
         "ope",
-        ("exposures", "outcomes", "scores", "items", "users", "split"),
+        ("exposures", "outcomes", "scores", "items", "users", "split", "champion"),
         ("verdict",),
         "judge the candidate off-policy against the champion",
     ),

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tessera.contracts.errors import BadParams, TesseraError
+from tessera.pipeline.forkserver import one_thread
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home, home
 
 app = typer.Typer(
@@ -64,9 +65,7 @@ def run(
 
 
 def _run_one(place: Home, name: str) -> None:
-    # Sums of floats depend on how many threads share them: one thread, so that bytes do not.
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{library}_NUM_THREADS"] = "1"
+    os.environ.update(one_thread())
     from tessera.pipeline.catalogue import find, stages
     from tessera.pipeline.params import load_params, source_of
     from tessera.pipeline.runner import run_stage
@@ -166,6 +165,7 @@ def recommend(
 ) -> None:
     """Recommend to one investor from the published bundle, with a reason for each item."""
     from tessera.pipeline.registry import current_bundle
+    from tessera.serve.recommend import judged_as
     from tessera.serve.recommend import recommend as answer
 
     bundle = current_bundle(home(profile))
@@ -173,7 +173,7 @@ def recommend(
     for place, line in enumerate(answer(bundle, user, k), start=1):
         shown = (line.item_id, line.name, line.category, line.reason)
         table.add_row(str(place), *map(escape, shown))
-    Console().print(table)
+    Console().print(table, escape(judged_as(bundle)), sep="\n")
 
 
 @app.command()

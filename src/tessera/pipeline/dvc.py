@@ -101,7 +101,7 @@ def _stage(stage: Stage, place: Home, base: str, overridden: set[str]) -> dict[s
     params: list[Any] = [stage.name]
     if stage.name in overridden:
         params.append({f"profiles/{place.profile}.yaml": [stage.name]})
-    code = [f"src/{name}" for name in import_closure(stage.door)]
+    code = [f"src/{name}" for name in (*import_closure(stage.door), *_templates(stage))]
     return {
         "cmd": f"tessera run {stage.name} --profile {place.profile}",
         **_common(place),
@@ -116,6 +116,12 @@ def _stage(stage: Stage, place: Home, base: str, overridden: set[str]) -> dict[s
         "outs": [f"{base}/{ARTIFACTS[name].filename}" for name in stage.writes],
         "metrics": [f"{base}/metrics/{stage.name}.json"],
     }
+
+
+def _templates(stage: Stage) -> list[str]:
+    """Files that the stage's package renders pages with."""
+    found = (_PACKAGE / stage.name / "templates").glob("*")
+    return sorted(path.relative_to(SOURCE).as_posix() for path in found)
 
 
 def _plots(place: Home, base: str) -> list[dict[str, Any]]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tessera.contracts.errors import TesseraError
 from tessera.pipeline import files, registry
 from tessera.pipeline.dvc import dvc, render, target
+from tessera.pipeline.forkserver import forkserver
 from tessera.pipeline.params import check_section, load_params
 from tessera.pipeline.paths import Home
 from tessera.pipeline.tracking import log_pending, set_champion
-from tessera.pipeline.validator import validator
+
+_TRACK_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,8 @@ def repro(place: Home, request: Request) -> None:
     TesseraError
         If a stage failed; its own line stands above.
     """
-    calls = [["repro", *(["--force"] if request.force else []), target(place)]]
+    # Outputs that dvc restores from its run cache would not match the records of the last run.
+    calls = [["repro", "--no-run-cache", *(["--force"] if request.force else []), target(place)]]
     if request.from_stage:
         again = ["repro", "--force", "--downstream", target(place, request.from_stage)]
         calls = [["repro", "--single-item", target(place, "snapshot")], again]
@@ -54,10 +61,28 @@ def repro(place: Home, request: Request) -> None:
         extra["TESSERA_SOURCE"] = str(request.data)
     if request.cut:
         extra["TESSERA_CUT"] = request.cut
-    with validator():  # one for all stages: its import takes seconds
+    with forkserver(), _tracking(place):
         failed = any(dvc(place, *arguments, extra=extra) != 0 for arguments in calls)
     if failed:
         raise TesseraError("the pipeline stopped: mend what the stage above says, then run again")
+
+
+@contextmanager
+def _tracking(place: Home) -> Iterator[None]:
+    """Log stages that ended while the next one runs: this process only waits meanwhile."""
+    ended = threading.Event()
+
+    def follow() -> None:
+        while not ended.wait(_TRACK_EVERY_S):
+            log_pending(place.records, place.tracking, quiet=True)
+
+    with ThreadPoolExecutor(1) as aside:
+        work = aside.submit(follow)
+        try:
+            yield
+        finally:
+            ended.set()
+        work.result()
 
 
 def publish(place: Home, override_reason: str | None = None) -> registry.Published:

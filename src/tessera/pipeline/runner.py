@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib
+import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from inspect import signature
 from pathlib import Path
@@ -26,7 +26,6 @@ from tessera.pipeline.catalogue import Stage
 from tessera.pipeline.dvc import SOURCE, import_closure
 from tessera.pipeline.params import Sections
 from tessera.pipeline.paths import Home
-from tessera.pipeline.validator import Validate, validator
 
 
 def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
@@ -43,13 +42,12 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     started = datetime.now(UTC)
     clock = time.perf_counter()
     try:
-        with _checker(stage) as check:
-            metrics = _call(stage, place, params, staging)
-            run_seconds = time.perf_counter() - clock
-            made = {name: staging / ARTIFACTS[name].filename for name in stage.writes}
-            _require(stage, made)
-            tables = {name: path for name, path in made.items() if ARTIFACTS[name].kind == "table"}
-            check(tables, place.root / "great_expectations", place.validation)
+        _prepare_validation(stage)
+        metrics = call(stage, place, params, staging)
+        run_seconds = time.perf_counter() - clock
+        made = {name: staging / ARTIFACTS[name].filename for name in stage.writes}
+        _require(stage, made)
+        _validate(made, place)
         hashes = {name: files.sha256(path) for name, path in made.items()}
         _show(stage, place, made, metrics)
     except OSError as error:
@@ -75,7 +73,8 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     return metrics
 
 
-def _call(stage: Stage, place: Home, params: Sections, staging: Path) -> dict[str, float]:
+def call(stage: Stage, place: Home, params: Sections, staging: Path) -> dict[str, float]:
+    """Run the bare stage: inputs opened, outputs written into `staging`, nothing made visible."""
     run: Callable[..., dict[str, float]] = importlib.import_module(stage.door).run
     connection = ibis.duckdb.connect()
     try:
@@ -119,11 +118,20 @@ def _open(connection: Any, stage: Stage, place: Home, name: str) -> Any:
     return path
 
 
-def _checker(stage: Stage) -> AbstractContextManager[Validate]:
-    """Start the validator beside the stage, if it writes any table."""
+def _prepare_validation(stage: Stage) -> None:
+    """Import Great Expectations, which takes seconds, while the stage computes."""
     if any(ARTIFACTS[name].kind == "table" for name in stage.writes):
-        return validator()
-    return nullcontext(lambda *_: None)
+        module = "tessera.pipeline.validation"
+        threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
+
+
+def _validate(made: dict[str, Path], place: Home) -> None:
+    """Hold every table against its suite."""
+    tables = {name: path for name, path in made.items() if ARTIFACTS[name].kind == "table"}
+    if tables:
+        from tessera.pipeline.validation import validate_all
+
+        validate_all(tables, place.root / "great_expectations", place.validation)
 
 
 def _require(stage: Stage, made: dict[str, Path]) -> None:

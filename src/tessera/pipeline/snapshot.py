@@ -19,6 +19,7 @@ from tessera.pipeline import files, registry
 from tessera.pipeline.catalogue import MARKET, PINS
 from tessera.pipeline.params import read_yaml, source_of
 from tessera.pipeline.paths import Home
+from tessera.policies.serving import FILE as POLICY
 
 _UNPURE = ("pipeline", "serve")
 """Packages whose code no stage runs."""
@@ -114,6 +115,8 @@ def _pin_champion(place: Home) -> None:
         if (bundle / "model").is_dir():
             kind = "model"
             shutil.copytree(bundle / "model", aside / "model")
+            if (bundle / POLICY).exists():
+                shutil.copyfile(bundle / POLICY, aside / POLICY)
     files.write_json({"version": version, "kind": kind}, aside / "champion.json")
     files.move_into_place(aside, place.artifact("champion"))
 

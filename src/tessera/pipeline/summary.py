@@ -102,8 +102,8 @@ def _facts(place: Home, out: Console) -> None:
     )
     grid.add_row("semantic IDs", _codes(place))
     uplift = files.read_json(place.artifact("uplift_report"))
-    if "ate" in uplift:
-        grid.add_row("uplift", _uplift(uplift))
+    if uplift["status"] == "ok":
+        grid.add_row("uplift", _uplift(uplift["out_of_fold"]))
     out.print(grid)
 
 

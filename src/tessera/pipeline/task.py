@@ -78,7 +78,7 @@ def downstream(name: str) -> set[str]:
 
 
 def _repro(place: Home, name: str, request: main_job.Request) -> None:
-    arguments = ["--wait-for-lock", "repro", "--single-item", target(place, name)]
+    arguments = ["--wait-for-lock", "repro", "--single-item", "--no-run-cache", target(place, name)]
     if forced(name, request):
         arguments.insert(2, "--force")
     extra = {"TESSERA_SOURCE": str(request.data or ""), "TESSERA_CUT": request.cut or ""}

@@ -16,7 +16,7 @@ import os
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ _IDENTITY = "tessera.identity"
 _LONGEST_PARAM = 5000
 
 
-def log_pending(records: Path, store: Path) -> int:
+def log_pending(records: Path, store: Path, *, quiet: bool = False) -> int:
     """Log every stage run that MLflow does not hold yet; calling it again changes nothing.
 
     Parameters
@@ -44,6 +44,8 @@ def log_pending(records: Path, store: Path) -> int:
         Folder `runs` of a profile, one JSON record a stage; the artifacts lie beside the folder.
     store : Path
         Folder of the MLflow database and files, made if it is not there.
+    quiet : bool
+        Show no progress: another process owns the terminal.
 
     Returns
     -------
@@ -55,10 +57,12 @@ def log_pending(records: Path, store: Path) -> int:
         return 0
     with _client(store) as client:
         new = {digest: path for digest, path in found.items() if digest not in _logged(store)}
-        with progress_bar("log runs", len(new)) as bar:
+        bar = nullcontext() if quiet else progress_bar("log runs", len(new))
+        with bar as shown:
             for digest, path in new.items():
                 _log(client, store, files.read_json(path), digest, records.parent)
-                bar.advance()
+                if shown:
+                    shown.advance()
     return len(new)
 
 

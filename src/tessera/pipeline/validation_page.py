@@ -69,6 +69,26 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
+def _observed(check: dict[str, Any]) -> str:
+    """Say what was found, unless it is word for word what was asked for."""
+    said = str(check["observed"])
+    if check["passed"] and check["expectation"] == "expect_table_columns_to_match_ordered_list":
+        return "the same"
+    return f"{int(said):,}" if said.isdecimal() else said
+
+
+def _quarantined(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows in quarantine by table and reason, most first, each as a share of the rows read."""
+    counted = [dict(one) for summary in found for one in summary["quarantined"]]
+    read = {summary["table"]: summary["rows"] for summary in found}
+    for table in {one["table"] for one in counted}:
+        bad = sum(one["rows"] for one in counted if one["table"] == table)
+        for one in counted:
+            if one["table"] == table:
+                one["share"] = one["rows"] / (bad + read.get(table, 0))
+    return sorted(counted, key=lambda one: -one["rows"])
+
+
 def render_page(results: Path, page: Path) -> None:
     """Write one HTML file from every `<table>.json` under `results`; needs no network to read.
 
@@ -83,11 +103,12 @@ def render_page(results: Path, page: Path) -> None:
     found = [files.read_json(path) for path in results.glob("*.json")]
     found.sort(key=lambda summary: order.get(summary["table"], len(order)))
     for summary in found:
-        summary["doc"] = TABLES[summary["table"]].doc if summary["table"] in TABLES else ""
+        doc = TABLES[summary["table"]].doc if summary["table"] in TABLES else ""
+        summary["doc"] = doc.replace("`", "")
         summary["failed"] = [check for check in summary["checks"] if not check["passed"]]
-    quarantined: list[dict[str, Any]] = next(
-        (one["quarantined"] for one in found if one["quarantined"]), []
-    )
+        for check in summary["checks"]:
+            check["observed"] = _observed(check)
+    quarantined = _quarantined(found)
     environment = Environment(
         loader=PackageLoader("tessera.pipeline"), autoescape=True, undefined=StrictUndefined
     )

@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tessera.contracts.tables import RISK_CLASSES
+
+UNKNOWN = 0
+"""Class of whom nobody asked and of what nobody rated, where an array has no null."""
 UNKNOWN_USER = 1
-"""Risk class of an investor that nobody has asked: the lowest."""
-UNKNOWN_ITEM = 4
-"""Risk class of an item that nobody has rated: the highest."""
+"""What an unknown investor counts as: the lowest risk class."""
+UNKNOWN_ITEM = len(RISK_CLASSES)
+"""What an unknown item counts as: the highest risk class."""
 
 
 def suitable(user_risk: npt.ArrayLike, item_risk: npt.ArrayLike) -> npt.NDArray[np.bool_]:
@@ -19,7 +23,7 @@ def suitable(user_risk: npt.ArrayLike, item_risk: npt.ArrayLike) -> npt.NDArray[
     Parameters
     ----------
     user_risk, item_risk : array_like
-        Risk classes 1 to 4; None, NaN or 0 and below mean unknown.
+        Risk classes from 1; None, NaN and `UNKNOWN` or below mean unknown.
     """
     user = _known_or(user_risk, UNKNOWN_USER)
     item = _known_or(item_risk, UNKNOWN_ITEM)
@@ -28,4 +32,4 @@ def suitable(user_risk: npt.ArrayLike, item_risk: npt.ArrayLike) -> npt.NDArray[
 
 def _known_or(risk: npt.ArrayLike, unknown: int) -> npt.NDArray[np.float64]:
     values: npt.NDArray[Any] = np.asarray(risk, dtype=np.float64)  # None becomes NaN
-    return np.where(values >= 1, values, unknown)
+    return np.where(values > UNKNOWN, values, unknown)

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tessera.contracts.tables import RISK_CLASSES
+from tessera.index.manifest import read_manifest
 from tessera.index.vectors import search
+from tessera.policies.serving import read_policy
+from tessera.policies.suitability import UNKNOWN_USER, suitable
 
 _EVIDENCE = (
     ("causal", "holding {held} is estimated to raise the chance of buying it"),
@@ -49,7 +52,7 @@ def investor(bundle: Path, user_id: str) -> Investor:
     """Read one investor; an unknown one counts as new and of the lowest risk class."""
     rows = pq.read_table(bundle / "users.parquet", filters=[("user_id", "=", user_id)]).to_pylist()
     if not rows:
-        return Investor(user_id, 1, (), (), None)
+        return Investor(user_id, UNKNOWN_USER, (), (), None)
     row = rows[0]
     vector = row.get("vector")
     return Investor(
@@ -59,6 +62,21 @@ def investor(bundle: Path, user_id: str) -> Investor:
         tuple(row["dismissed"] or ()),
         None if vector is None else np.array(vector, dtype=np.float32),
     )
+
+
+def judged_as(bundle: Path) -> str:
+    """Say in one line under which slate policy the bundle was judged, and what a list shows of it.
+
+    Parameters
+    ----------
+    bundle : Path
+        A published bundle whose manifest was checked.
+    """
+    sealed = read_manifest(bundle)
+    if sealed["kind"] == "logging":
+        return "never judged: the policy that wrote the log; shown here by popularity"
+    judged = "not judged, meant as" if sealed.get("decision") == "INVALID" else "judged as"
+    return f"{judged}: {read_policy(bundle).told()}; shown here without exploration"
 
 
 def recommend(bundle: Path, user_id: str, k: int) -> list[Recommendation]:
@@ -75,8 +93,9 @@ def recommend(bundle: Path, user_id: str, k: int) -> list[Recommendation]:
     """
     who = investor(bundle, user_id)
     items = pq.read_table(bundle / "items.parquet")
-    suitable = pc.and_(items["alive"], pc.less_equal(items["risk_class"], who.risk_class))
-    fact = {row["item_id"]: row for row in items.filter(suitable).to_pylist()}
+    fits = suitable(who.risk_class, items["risk_class"].to_numpy())
+    shown = items.filter(pa.array(fits & items["alive"].to_numpy()))
+    fact = {row["item_id"]: row for row in shown.to_pylist()}
     for item in (*who.held, *who.dismissed):
         fact.pop(item, None)
     best = [(item, score) for item, score in _retrieve(bundle, who, fact) if item in fact][:k]

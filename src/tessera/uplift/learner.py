@@ -1,4 +1,4 @@
-"""The only door to causalml: an X-learner over gradient boosting, learnt from weighted trials.
+"""The only door to causalml: X-learners over gradient boosting, cross-fitted by investor.
 
 The rare arm (shown at the top) borrows from the common one (never shown), which is what X-learners
 are for.  Whatever the serving policy knew enters as a feature through its propensity.
@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from tessera.uplift.params import UpliftParams
-from tessera.uplift.trials import Floats, Trials
+from tessera.uplift.trials import Floats, Ints, Trials
 
 with warnings.catch_warnings():  # its plotting half still uses deprecated matplotlib calls
     warnings.simplefilter("ignore")
@@ -50,6 +50,21 @@ def learn(trials: Trials, params: UpliftParams) -> Any:
         p=np.full(len(treated_R), treated_R.mean()),
     )
     return learner
+
+
+def cross_fit(trials: Trials, fold_R: Ints, params: UpliftParams) -> list[Any]:
+    """Fit one learner for each fold, on the trials of all the other folds."""
+    return [learn(trials.where(fold_R != fold), params) for fold in range(params.folds)]
+
+
+def unseen_effects(learners: list[Any], trials: Trials, fold_R: Ints) -> Floats:
+    """Predict each trial by the one learner that never saw its investor, at any time."""
+    effect_R = np.zeros(len(trials))
+    for fold, learner in enumerate(learners):
+        held_R = fold_R == fold
+        if held_R.any():
+            effect_R[held_R] = effects(learner, trials.where(held_R))
+    return effect_R
 
 
 def effects(learner: Any, trials: Trials) -> Floats:

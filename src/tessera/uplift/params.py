@@ -15,10 +15,12 @@ class UpliftParams(BaseModel):
     window_days: float = Field(default=7.0, gt=0.0, le=90.0)
     """A purchase counts if it comes so long after the request at the latest."""
     train_requests: int = Field(default=40_000, ge=100, le=5_000_000)
-    """Requests before the cut that the learner sees, sampled."""
+    """Requests before the cut that are learnt from and, held back by fold, scored; sampled."""
     test_requests: int = Field(default=20_000, ge=100, le=5_000_000)
-    """Requests after the cut that are scored and reported on, sampled."""
-    trees: int = Field(default=60, ge=1, le=1000)
+    """Requests after the cut that the report is repeated on, sampled."""
+    folds: int = Field(default=3, ge=2, le=20)
+    """Groups of investors; each is scored by the model that has learnt from the others."""
+    trees: int = Field(default=20, ge=1, le=1000)
     """Boosting rounds of each base model."""
     leaves: int = Field(default=8, ge=2, le=255)
     """Leaves of each tree; effects are faint, so few."""

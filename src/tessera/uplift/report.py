@@ -5,7 +5,10 @@ Over trials sorted by predicted effect, with weights that undo the serving polic
     gain(f) = f (mean outcome of treated - mean outcome of controls) in the best share f
     AUUC    = area under gain,   Qini = AUUC - ATE / 2, the area above a random order
 
-in purchases per trial; other packages normalise differently, so never compare across.
+in purchases per trial; other packages normalise differently, so never compare across.  AUUC of
+a constant effect is ATE / 2, so Qini is also the gain over it.  Intervals resample investors and
+hold the learners fixed.  Out of fold they are too narrow for a test, because the learners of the
+folds share investors (Wager, arXiv 2405.05534): whether there is any order, out of time decides.
 
 Shapes: R trials, U investors.
 """
@@ -18,6 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tessera.uplift.folds import ranks
 from tessera.uplift.params import UpliftParams
 from tessera.uplift.trials import Bools, Floats, Ints, Trials
 
@@ -64,26 +68,43 @@ def _mean(arms: Arms, mask_R: Bools) -> float:
     return float(weight_R @ arms.outcome_R / weight_R.sum())
 
 
-def summary(trials: Trials, effect_R: Floats, params: UpliftParams) -> dict[str, Any]:
-    """Describe the learner beside a constant effect and a random score, on trials it never saw."""
+def summary(trials: Trials, effect_R: Floats, fold_R: Ints, params: UpliftParams) -> dict[str, Any]:
+    """Describe the learner beside a constant effect and a random score.
+
+    Parameters
+    ----------
+    trials : Trials
+        Some with weight in both arms.
+    effect_R : Floats
+        Effect of each trial, predicted by a model that never saw its investor.
+    fold_R : Ints
+        Which model that was.
+    params : UpliftParams
+        Resamples, width of the intervals, seed.
+    """
     rng = np.random.default_rng(params.seed)
     used_R = trials.weight_R > 0
     arms = Arms(trials.treated_R[used_R], trials.weight_R[used_R], trials.bought_R[used_R])
     cluster_R = _clusters(trials.rows["user_id"])[used_R]
-    noise_R = rng.random(len(trials))[used_R]
+    score_R = ranks(effect_R[used_R], fold_R[used_R], rng)
+    noise_R = rng.random(int(used_R.sum()))
     draws = _draws(cluster_R, params.bootstrap, rng)
-    learned = _ranked(arms, cluster_R, effect_R[used_R], draws)
+    learned = _ranked(arms, cluster_R, score_R, draws)
     random = _ranked(arms, cluster_R, noise_R, draws)
-    found = ate(arms)
-    spread = [ate(_resampled(arms, times_U[cluster_R])) for times_U in draws]
+    average = _interval(
+        ate(arms), [ate(_resampled(arms, times_U[cluster_R])) for times_U in draws], params.alpha
+    )
     return {
-        "ate": _interval(found, spread, params.alpha),
+        "ate": average,
         "rows": {
             "x_learner": {name: _interval(*pair, params.alpha) for name, pair in learned.items()},
-            "constant_ate": {"auuc": {"value": found / 2}, "qini": {"value": 0.0}},
+            "constant_ate": {
+                "auuc": {name: bound / 2 for name, bound in average.items()},
+                "qini": dict.fromkeys(average, 0.0),
+            },
             "random_score": {name: _interval(*pair, params.alpha) for name, pair in random.items()},
         },
-        "deciles": _deciles(arms, effect_R[used_R]),
+        "deciles": _deciles(arms, score_R, effect_R[used_R]),
         "trials": len(trials),
         "treated": int(arms.treated_R.sum()),
         "controls": int((~arms.treated_R).sum()),
@@ -96,9 +117,10 @@ def _ranked(
     """AUUC and Qini of a score, and the same in every resample of investors."""
     order_R = np.argsort(-score_R, kind="stable")
     best = Arms(arms.treated_R[order_R], arms.weight_R[order_R], arms.outcome_R[order_R])
+    best_cluster_R = cluster_R[order_R]
     areas, qinis = [], []
     for times_U in draws:
-        drawn = _resampled(best, times_U[cluster_R[order_R]])
+        drawn = _resampled(best, times_U[best_cluster_R])
         areas.append(auuc(drawn))
         qinis.append(areas[-1] - ate(drawn) / 2)
     area = auuc(best)
@@ -114,14 +136,14 @@ def _resampled(arms: Arms, times_R: Ints) -> Arms:
     return Arms(arms.treated_R, arms.weight_R * times_R, arms.outcome_R)
 
 
-def _deciles(arms: Arms, score_R: Floats) -> list[dict[str, float]]:
-    """Predicted against measured effect, from the lowest tenth of predictions to the highest."""
+def _deciles(arms: Arms, score_R: Floats, effect_R: Floats) -> list[dict[str, float]]:
+    """Predicted against measured effect, from the lowest tenth of scores to the highest."""
     parts = np.array_split(np.argsort(score_R, kind="stable"), _DECILES)
     rows = []
     for part in parts:
         tenth = Arms(arms.treated_R[part], arms.weight_R[part], arms.outcome_R[part])
         if tenth.treated_R.any() and not tenth.treated_R.all():
-            rows.append({"predicted": float(score_R[part].mean()), "measured": ate(tenth)})
+            rows.append({"predicted": float(effect_R[part].mean()), "measured": ate(tenth)})
     return rows
 
 

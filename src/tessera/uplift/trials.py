@@ -50,6 +50,16 @@ class Trials:
     def __len__(self) -> int:
         return len(self.weight_R)
 
+    def where(self, mask_R: Bools) -> Trials:
+        """Keep some of the trials, in the same order."""
+        return Trials(
+            self.rows.filter(pa.array(mask_R)),
+            self.feature_RF[mask_R],
+            self.treated_R[mask_R],
+            self.weight_R[mask_R],
+            self.bought_R[mask_R],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -67,6 +77,8 @@ class Period:
 
     since: datetime
     until: datetime | None
+    cut: datetime
+    """Codes and means are of the users and items known then: the same in both periods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +93,17 @@ def periods(sources: Sources, cut: datetime, window_days: float) -> Periods | No
     """Learn from the younger half of the log before the cut; measure after the cut.
 
     The last window before the cut is left out: its purchases would come from after the cut.
-    None without exposures on both sides.
+    None without exposures to learn from.
     """
     log = sources.exposures
     last = cut - timedelta(days=window_days)
     past = log.filter(log.event_ts <= last)
     rows = past.aggregate(first=past.event_ts.min(), last=past.event_ts.max()).to_pyarrow()
     first, newest = rows["first"][0].as_py(), rows["last"][0].as_py()
-    later = log.filter(log.event_ts > cut).limit(1).to_pyarrow()
-    if first is None or len(later) == 0:
+    if first is None:
         return None
     middle = first + (newest - first) / 2
-    return Periods(Period(middle, last), Period(cut, None))
+    return Periods(Period(middle, last, cut), Period(cut, None, cut))
 
 
 def trials_in(sources: Sources, period: Period, size: int, params: UpliftParams) -> Trials:
@@ -103,8 +114,7 @@ def trials_in(sources: Sources, period: Period, size: int, params: UpliftParams)
         seen = seen.filter(seen.event_ts <= period.until)
     found = pairs(sample_requests(seen, size, params.seed))
     found = with_versions(with_purchases(found, events, params.window_days), sources.users)
-    known = know(events.filter(events.event_ts <= period.since), sources.users, sources.items)
-    return read_trials(found, known)
+    return read_trials(found, know(sources, period))
 
 
 def sample_requests(exposures: Table, size: int, seed: int) -> Table:
@@ -168,32 +178,39 @@ class Known:
     segments: pa.Array
     category_I: Ints
     risk_I: Ints
-    buys_U: Ints
-    buys_I: Ints
-    buys_UK: Ints
+    share_U: Floats
+    share_I: Floats
+    share_UK: Floats
 
 
-def know(events: Table, users: Table, items: Table) -> Known:
-    """Count the purchases in the events given, by user, item, and user and category."""
+def know(sources: Sources, period: Period) -> Known:
+    """Count the purchases before a period, by user, item, and user and category."""
+    events, items = sources.events, sources.items
+    users = sources.users.filter(sources.users.valid_from <= period.cut)
+    born = items.filter(items.valid_from.isnull() | (items.valid_from <= period.cut))
+    categories, born_items = _unique(born, "category"), len(_unique(born, "item_id"))
     shelf = items.order_by("item_id").to_pyarrow().combine_chunks()
     user_ids = _unique(users, "user_id")
-    buys = events.filter(events.action == "buy").select("user_id", "item_id").to_pyarrow()
+    old = events.filter((events.action == "buy") & (events.event_ts <= period.since))
+    buys = old.select("user_id", "item_id").to_pyarrow()
     user_B = _index(buys["user_id"], user_ids)
     item_B = _index(buys["item_id"], shelf["item_id"].combine_chunks())
     real_B = (user_B >= 0) & (item_B >= 0)
     user_B, item_B = user_B[real_B], item_B[real_B]
-    category_I = _index(pc.fill_null(shelf["category"], ""), _unique(items, "category"))
-    shape = (len(user_ids) + 1, int(category_I.max(initial=0)) + 2)
-    pair_B = user_B * shape[1] + category_I[item_B]
+    category_I = _index(pc.fill_null(shelf["category"], ""), categories)
+    shape = (len(user_ids) + 1, len(categories) + 1)
+    pair_B = user_B * shape[1] + category_I[item_B] % shape[1]
     return Known(
         user_ids=user_ids,
         item_ids=shelf["item_id"].combine_chunks(),
         segments=_unique(users, "segment"),
         category_I=np.append(category_I, -1),
         risk_I=np.append(_numbers(pc.fill_null(shelf["risk_class"], 0)), 0),
-        buys_U=np.bincount(user_B, minlength=shape[0]),
-        buys_I=np.bincount(item_B, minlength=len(shelf) + 1),
-        buys_UK=np.bincount(pair_B, minlength=shape[0] * shape[1]).reshape(shape),
+        share_U=_log_share(np.bincount(user_B, minlength=shape[0]), len(user_ids)),
+        share_I=_log_share(np.bincount(item_B, minlength=len(shelf) + 1), born_items),
+        share_UK=_log_share(
+            np.bincount(pair_B, minlength=shape[0] * shape[1]), len(user_ids) * len(categories)
+        ).reshape(shape),
     )
 
 
@@ -226,22 +243,23 @@ def _features(rows: pa.Table, known: Known, top_R: Floats) -> npt.NDArray[np.flo
     )
     category_R = known.category_I[item_R]
     columns = [
-        _log_share(known.buys_I)[item_R],
+        known.share_I[item_R],
         category_R,
         known.risk_I[item_R],
         _index(rows["segment"], known.segments),
         _numbers(pc.fill_null(rows["capacity_class"], 0)),
         _numbers(pc.fill_null(rows["risk_class"], 0)),
-        _log_share(known.buys_U)[user_R],
-        _log_share(known.buys_UK)[user_R, category_R],
+        known.share_U[user_R],
+        known.share_UK[user_R, category_R],
         np.log(np.maximum(top_R, _IMPOSSIBLE)),
     ]
     return np.column_stack(columns).astype(np.float32)
 
 
-def _log_share(count: Ints) -> Floats:
-    """Take counts relative to their mean: a longer history is not a busier one."""
-    return np.asarray(np.log1p(count / max(float(count.mean()), _IMPOSSIBLE)))
+def _log_share(count: Ints, size: int) -> Floats:
+    """Take counts relative to their mean over `size`: a longer history is not a busier one."""
+    mean = float(count.sum()) / max(size, 1)
+    return np.asarray(np.log1p(count / max(mean, _IMPOSSIBLE)))
 
 
 def _unique(table: Table, column: str) -> pa.Array:

@@ -1,0 +1,307 @@
+"""How fast HSTU trains beside a plain implementation, and how long one history takes to encode.
+
+MovieLens-1M batches: 128 sequences of up to 200 events, width 50, 2 blocks, 1 head, dropout .2,
+float32, two threads; forward, backward and optimizer step. Reference and model see the same
+sequences and are timed in turns. Usage: python -m benchmarks hstu, with TESSERA_DATA naming the
+folder that holds movielens-1m; without it the lengths and times are made up, and the result says
+so.
+
+Legend: B sequences, L positions, V items with padding first, W warm items, N targets.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.common import write_result
+from benchmarks.hstu_reference import ReferenceModel, reference_loss
+from tessera.hstu.attention import View
+from tessera.hstu.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
+from tessera.hstu.model import Batch, SequenceModel, Shape, states_at
+from tessera.hstu.product import product
+
+_BATCH, _LENGTH, _WIDTH, _BLOCKS, _DROPOUT = 128, 200, 50, 2, 0.2
+_BATCHES, _ROUNDS, _THREADS, _SEED = 8, 5, 2, 0
+_NEGATIVES, _SHARED, _RUN, _TEMPERATURE = 128, 512, 512, 0.05
+_RATINGS = "movielens-1m/ratings_users_1_2999.dat.gz"
+
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Left-aligned, 0 at padding; times in seconds."""
+
+    item_BL: Tensor
+    target_BL: Tensor
+    second_BL: Tensor
+    request_BL: Tensor
+
+    def take(self, rows: Tensor) -> Sequences:
+        """Return some sequences, cut to the longest of them."""
+        length = int((self.item_BL[rows] > 0).sum(1).max())
+        return Sequences(
+            self.item_BL[rows, :length],
+            self.target_BL[rows, :length],
+            self.second_BL[rows, :length],
+            self.request_BL[rows, :length],
+        )
+
+    def batch(self) -> Batch:
+        """Return what the model eats; every event is an action of one kind, without ties."""
+        order_L = torch.arange(self.item_BL.shape[1])
+        group_BL = torch.where(self.item_BL > 0, order_L, len(order_L))
+        blank_BL = torch.zeros_like(self.item_BL)
+        return Batch(self.item_BL, blank_BL, self.second_BL, self.request_BL, group_BL)
+
+
+def sequences(rng: np.random.Generator) -> tuple[Sequences, int, str]:
+    """Return the last events of 1,024 users, the rows of the item table, and the source."""
+    folder = os.environ.get("TESSERA_DATA")
+    path = Path(folder) / _RATINGS if folder else None
+    if path and path.exists():
+        histories, items = _movielens(path)
+        source = "MovieLens-1M, users 1 to 2999"
+    else:
+        histories, items = _made_up(rng)
+        source = "made-up lengths and times (TESSERA_DATA names no movielens-1m)"
+    chosen = rng.choice(len(histories), _BATCH * _BATCHES, replace=False)
+    return _padded([histories[user] for user in chosen]), items, source
+
+
+def _movielens(path: Path) -> tuple[list[np.ndarray], int]:
+    with gzip.open(path, "rt") as lines:
+        rows = np.array([line.split("::") for line in lines], np.int64)
+    rows = rows[np.lexsort((rows[:, 3], rows[:, 0]))]
+    item = np.unique(rows[:, 1], return_inverse=True)[1] + 1
+    _, first_U = np.unique(rows[:, 0], return_index=True)
+    histories = np.split(np.stack([item, rows[:, 3]], 1), first_U[1:])
+    return histories, int(item.max()) + 1
+
+
+def _made_up(rng: np.random.Generator) -> tuple[list[np.ndarray], int]:
+    items, users = 3_616, 3_000
+    size_U = np.clip(rng.lognormal(np.log(96), 1.0, users), 20, 2_000).astype(np.int64)
+    return [
+        np.stack([rng.integers(1, items, n), rng.lognormal(4, 3, n).cumsum().astype(int)], 1)
+        for n in size_U
+    ], items
+
+
+def _padded(histories: list[np.ndarray]) -> Sequences:
+    made = torch.zeros(4, len(histories), _LENGTH, dtype=torch.long)
+    for row, history in enumerate(histories):
+        last = torch.from_numpy(history[-_LENGTH - 1 :])
+        made[0, row, : len(last) - 1], made[1, row, : len(last) - 1] = last[:-1, 0], last[1:, 0]
+        made[2, row, : len(last) - 1], made[3, row, : len(last) - 1] = last[:-1, 1], last[1:, 1]
+    return Sequences(*made)
+
+
+def _reference_step(items: int, *, normalised_first: bool) -> Callable[[Sequences], None]:
+    model = ReferenceModel(
+        items, width=_WIDTH, blocks=_BLOCKS, heads=1, length=_LENGTH, dropout=_DROPOUT
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98))
+
+    def step(part: Sequences) -> None:
+        optimizer.zero_grad()
+        state_BLD = model(part.item_BL, part.second_BL, part.request_BL)
+        loss = reference_loss(model, state_BLD, part.target_BL, normalised_first=normalised_first)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _model(items: int) -> SequenceModel:
+    shape = Shape(
+        "hstu", _WIDTH, _BLOCKS, 1, _LENGTH, _DROPOUT, 0.0, True, True, False, items, ()
+    )  # fmt: skip
+    codes_VC = torch.empty(items, 0, dtype=torch.long)
+    return SequenceModel(shape, codes_VC, torch.ones(items, dtype=torch.bool))
+
+
+def _own_step(items: int, loss_of: str) -> Callable[[Sequences], None]:
+    model, warm_W = _model(items).train(), torch.arange(1, items)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), fused=True)
+
+    def step(part: Sequences) -> None:
+        sequence_N, state_N = torch.nonzero(part.target_BL, as_tuple=True)
+        target_N = part.target_BL[sequence_N, state_N]
+        optimizer.zero_grad()
+        item_VD = model.items()
+        state_ND = states_at(model, model(part.batch(), item_VD), sequence_N, state_N)
+        _loss(loss_of, state_ND, item_VD, target_N, warm_W).backward()
+        optimizer.step()
+
+    return step
+
+
+def _loss(kind: str, state_ND: Tensor, item_VD: Tensor, target_N: Tensor, warm_W: Tensor) -> Tensor:
+    if kind == "full":
+        return full_softmax(state_ND, item_VD, target_N, warm_W, _TEMPERATURE)
+    if kind == "shared":
+        negative_GM = draw_negatives(warm_W, -(-len(target_N) // _RUN), _SHARED)
+        return shared_softmax(state_ND, item_VD, target_N, negative_GM, _TEMPERATURE)
+    negative_NM = draw_negatives(warm_W, len(target_N), _NEGATIVES)
+    return sampled_softmax(state_ND, item_VD, target_N, negative_NM, _TEMPERATURE)
+
+
+def _layers_alone(items: int, part: Sequences) -> dict[str, Step]:
+    """Forward and backward of the two layers, both padded to the full length."""
+    reference = ReferenceModel(
+        items, width=_WIDTH, blocks=_BLOCKS, heads=1, length=_LENGTH, dropout=_DROPOUT
+    )
+    model, batch = _model(items).train(), part.batch()
+    x_BLD = torch.randn(*part.item_BL.shape, _WIDTH, requires_grad=True)
+    signal_BLD = torch.randn_like(x_BLD)
+
+    def plain() -> None:
+        reference.stack(x_BLD, part.second_BL, part.request_BL).backward(signal_BLD)
+
+    def own() -> None:
+        real_BL1 = (part.item_BL > 0).float()[:, :, None]
+        view = View(batch.group_BL, batch.second_BL, batch.request_BL, real_BL1)
+        out_BLD = x_BLD
+        for layer in model.layers:
+            out_BLD = layer(out_BLD, view)
+        out_BLD.backward(signal_BLD)
+
+    return {"reference layers": plain, "layers": own}
+
+
+def in_turns(steps: dict[str, list[Step]]) -> dict[str, list[float]]:
+    """Time each variant on each batch, round after round; seconds of a pass over all batches."""
+    for name in steps:
+        steps[name][0]()
+    passes: dict[str, list[float]] = {name: [0.0] * _ROUNDS for name in steps}
+    for turn in range(_ROUNDS):
+        for index in range(max(len(batches) for batches in steps.values())):
+            for name, batches in steps.items():
+                if index < len(batches):
+                    begun = time.perf_counter()
+                    batches[index]()
+                    passes[name][turn] += time.perf_counter() - begun
+    return passes
+
+
+def training(part: Sequences, items: int) -> dict[str, float]:
+    """Sequences a second of the reference and of each step of the way to the model."""
+    by_chance = torch.arange(len(part.item_BL)).split(_BATCH)
+    size_B = (part.item_BL > 0).sum(1)
+    sorted_inside = [rows[size_B[rows].argsort(stable=True)] for rows in by_chance]
+    by_length = size_B.argsort(stable=True).split(_BATCH)
+    plans = {
+        "reference": (_reference_step(items, normalised_first=True), by_chance),
+        "reference_gathered": (_reference_step(items, normalised_first=False), by_chance),
+        "same_padding": (_own_step(items, "own"), by_chance),
+        "by_length": (_own_step(items, "own"), by_length),
+        "by_length_full_softmax": (_own_step(items, "full"), by_length),
+        "by_length_shared_negatives": (_own_step(items, "shared"), by_length),
+        "random_batches_shared_negatives": (_own_step(items, "shared"), sorted_inside),
+    }
+    padded = {"reference", "reference_gathered", "same_padding"}
+    steps: dict[str, list[Step]] = {
+        name: [_bound(step, _batch(part, rows, is_padded=name in padded)) for rows in batches]
+        for name, (step, batches) in plans.items()
+    }
+    alone = _layers_alone(items, _batch(part, by_chance[0], is_padded=True))
+    steps |= {name: [step] for name, step in alone.items()}
+    return _told(in_turns(steps))
+
+
+def _batch(part: Sequences, rows: Tensor, *, is_padded: bool) -> Sequences:
+    if not is_padded:
+        return part.take(rows)
+    return Sequences(
+        part.item_BL[rows], part.target_BL[rows], part.second_BL[rows], part.request_BL[rows]
+    )
+
+
+def _bound(step: Callable[[Sequences], None], part: Sequences) -> Step:
+    return lambda: step(part)
+
+
+def _told(passes: dict[str, list[float]]) -> dict[str, float]:
+    layers = [passes.pop("reference layers"), passes.pop("layers")]
+    told = {"ratio_layers_alone": round(_ratio(*layers), 2)}
+    for name, seconds in passes.items():
+        told[f"{name}_sequences_per_s"] = round(_BATCH * _BATCHES / statistics.median(seconds), 1)
+        told[f"{name}_ratio"] = round(_ratio(passes["reference"], seconds), 2)
+        against = _ratio(passes["reference_gathered"], seconds)
+        told[f"{name}_ratio_to_gathered"] = round(against, 2)
+    return told
+
+
+def _ratio(reference: list[float], own: list[float]) -> float:
+    """Median of the ratios of passes that ran side by side."""
+    return statistics.median(a / b for a, b in zip(reference, own, strict=True))
+
+
+def products() -> dict[str, float]:
+    """GFLOP/s of the largest products of a step, by MKL (`@`) and by oneDNN."""
+    x_ND, weight_DF = torch.randn(13_600, _WIDTH), torch.randn(_WIDTH, 4 * _WIDTH)
+    q_SRE, k_SEC = torch.randn(16, 50, _WIDTH), torch.randn(16, _WIDTH, 200)
+    linear = 2 * x_ND.numel() * weight_DF.shape[1]
+    told = {
+        "product_gflops_mkl": linear / _best(lambda: x_ND @ weight_DF),
+        "product_gflops_onednn": linear / _best(lambda: product(x_ND, weight_DF)),
+        "attention_product_gflops": 2 * q_SRE.numel() * 200 / _best(lambda: q_SRE @ k_SEC),
+    }
+    return {name: round(value / 1e9, 1) for name, value in told.items()}
+
+
+def _best(work: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(20):
+        begun = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds)
+
+
+def latency(part: Sequences, items: int) -> dict[str, float]:
+    """Milliseconds to encode one history of 200 events on one thread."""
+    model = _model(items).eval()
+    longest = (part.item_BL > 0).sum(1).argmax()[None]
+    seconds = []
+    with torch.inference_mode():
+        item_VD = model.items()
+        for _ in range(300):
+            begun = time.perf_counter()
+            model(part.take(longest).batch(), item_VD)
+            seconds.append(time.perf_counter() - begun)
+    p50, p99 = np.percentile(seconds[20:], [50, 99]) * 1e3
+    return {"encode_p50_ms": round(p50, 2), "encode_p99_ms": round(p99, 2)}
+
+
+def main() -> None:
+    """Measure and write benchmarks/results/hstu.json."""
+    torch.manual_seed(_SEED)
+    torch.set_num_threads(_THREADS)
+    part, items, source = sequences(np.random.default_rng(_SEED))
+    figures: dict[str, float | str] = {
+        "source": source,
+        "seed": _SEED,
+        "rounds": _ROUNDS,
+        "threads": _THREADS,
+        "mean_length": round(float((part.item_BL > 0).sum(1).float().mean()), 1),
+        **products(),
+        **training(part, items),
+    }
+    torch.set_num_threads(1)
+    write_result("hstu", {**figures, **latency(part, items)})
+
+
+if __name__ == "__main__":
+    main()

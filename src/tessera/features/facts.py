@@ -1,0 +1,128 @@
+"""What ranking features are read from: the log, versions, items, closes and graph as arrays.
+
+Everything derived from it is built once, so that requests can be asked in chunks.
+
+Shapes: E events, U versions of investors, I items with 0 for unknown, R requests, Q candidates of
+requests, B purchases, L code levels.  Times are microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from tessera.contracts.tables import ACTIONS
+from tessera.features.prices import PriceHistory
+from tessera.features.stretches import Clock, Index
+
+Ints = NDArray[np.int64]
+
+NOBODY = -1
+"""Index of an investor or a class of whom nothing is known."""
+EVERY = tuple(range(len(ACTIONS)))
+BOUGHT = (ACTIONS.index("buy"), ACTIONS.index("rate"))
+SOLD = (ACTIONS.index("sell"),)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything features are read from; rows of any time, in any order."""
+
+    user_E: Ints
+    item_E: Ints
+    action_E: Ints
+    """Index into `ACTIONS`."""
+    moment_E: Ints
+    user_U: Ints
+    since_U: Ints
+    """From when a version of the investor is known; versions sorted by nothing."""
+    risk_U: Ints
+    """Risk class of the version, 0 if unknown."""
+    risk_I: Ints
+    """Risk class of the item, 0 if unknown."""
+    category_I: Ints
+    """Number of the category, NOBODY if unknown."""
+    born_I: Ints
+    """Since when the item can be bought, NOBODY if unknown."""
+    code_IL: Ints
+    closes: PriceHistory
+    edges: dict[str, csr_matrix]
+    """Weight from a held item (row) to a candidate (column), by kind."""
+
+    @cached_property
+    def clock(self) -> Clock:
+        """Moments of the events."""
+        return Clock(self.moment_E)
+
+    @cached_property
+    def rank_E(self) -> Ints:
+        """Return the rank of each event's moment."""
+        return self.clock.rank(self.moment_E)
+
+    @cached_property
+    def _indexes(self) -> dict[str, Index]:
+        return {}
+
+    def index(self, name: str, group_E: Callable[[], Ints], actions: tuple[int, ...]) -> Index:
+        """Index the events of these actions by a group; built once under its name."""
+        name = f"{name} {actions}"
+        if name not in self._indexes:
+            rows = self.rows(*actions)
+            self._indexes[name] = Index(group_E()[rows], self.rank_E[rows], self.clock.span)
+        return self._indexes[name]
+
+    def by_user(self, actions: tuple[int, ...] = EVERY) -> Index:
+        """Index the events of these actions by investor."""
+        return self.index("user", lambda: self.user_E, actions)
+
+    @cached_property
+    def prefixes(self) -> list[Ints]:
+        """Return a number for each item's code up to each level."""
+        found: list[Ints] = []
+        for level in range(1, self.code_IL.shape[1] + 1):
+            _, number_I = np.unique(self.code_IL[:, :level], axis=0, return_inverse=True)
+            found.append(number_I.reshape(-1))
+        return found
+
+    @cached_property
+    def sold_B(self) -> Ints:
+        """Return when each purchase was next sold, else the end of time."""
+        buys, sells = self.rows(*BOUGHT), self.rows(*SOLD)
+        pair_E = self.user_E * len(self.risk_I) + self.item_E
+        sold = Index(pair_E[sells], self.rank_E[sells], self.clock.span)
+        _, next_B = sold.stretch(pair_E[buys], self.rank_E[buys])
+        row_B = np.append(sells[sold.order_E], -1)[next_B]
+        is_same_B = (row_B >= 0) & (pair_E[row_B] == pair_E[buys])
+        return np.where(is_same_B, self.moment_E[row_B], np.iinfo(np.int64).max)
+
+    def rows(self, *actions: int) -> Ints:
+        """Return the events of these actions."""
+        return np.flatnonzero(np.isin(self.action_E, actions))
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Candidates of requests."""
+
+    user_R: Ints
+    """Index of the investor, NOBODY if unknown."""
+    moment_R: Ints
+    request_Q: Ints
+    """Request of each candidate."""
+    item_Q: Ints
+    """Item, 0 if unknown."""
+
+    @property
+    def user_Q(self) -> Ints:
+        """Investor of each candidate."""
+        return self.user_R[self.request_Q]
+
+    @property
+    def moment_Q(self) -> Ints:
+        """Time of each candidate's request."""
+        return self.moment_R[self.request_Q]

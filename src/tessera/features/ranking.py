@@ -1,0 +1,215 @@
+"""What is known of an investor and a candidate item at a request, for ranking and serving alike.
+
+Every count, price and version is strictly older than the request (`stretches`), whatever else the
+arrays hold.  Edges and codes are snapshots that the graph and the quantizer took at the cut: on
+requests before it they are what a weight is, something learnt from the whole training period.
+An unknown value is NaN beside a missing flag, never filled in.
+
+Shapes: E events, U versions of investors, I items with 0 for unknown, R requests, Q candidates of
+requests, H held items, L code levels, F features.  Times are microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera.contracts.tables import ACTIONS
+from tessera.features import prices
+from tessera.features.facts import BOUGHT, NOBODY, Facts, Queries
+from tessera.features.prices import price_features, volatility
+from tessera.features.stretches import Clock, Index
+
+Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+DAY_US = 86_400_000_000
+RECENT_DAYS = 30
+"""Popularity counts what happened this recently."""
+MOST_HELD = 10
+"""Most recent purchases that are looked up in the graph."""
+EDGE_KINDS = ("co_acquired", "transition", "causal")
+"""Item-item edges; each kind is a group of columns."""
+LIKED = tuple(ACTIONS.index(action) for action in ("view", "click", "buy", "rate"))
+_CLICK, _DISMISS = ACTIONS.index("click"), ACTIONS.index("dismiss")
+
+
+_COUNTED: dict[str, tuple[int, ...]] = {
+    "bought": BOUGHT,
+    "clicked": (_CLICK,),
+    "dismissed": (_DISMISS,),
+}
+
+
+Columns = dict[str, NDArray[np.generic]]
+
+
+def _log_days(span_us: Ints, missing: NDArray[np.bool_]) -> Floats:
+    return np.where(missing, np.nan, np.log1p(np.maximum(span_us, 0) / DAY_US))
+
+
+def user_columns(facts: Facts, asked: Queries) -> Columns:
+    """Risk class as of the request, tenure, time since the last event, and events so far."""
+    by_user = facts.by_user()
+    first_R, stop_R = by_user.stretch(asked.user_R, facts.clock.rank(asked.moment_R))
+    order_E = by_user.order_E
+    new_R = stop_R == first_R
+    moment_E = np.append(facts.moment_E[order_E], 0)
+    begin_R, last_R = moment_E[first_R], moment_E[stop_R - 1]
+    found = {
+        "user_risk": _risk_as_of(facts, asked),
+        "user_tenure": _log_days(asked.moment_R - begin_R, new_R),
+        "user_recency": _log_days(asked.moment_R - last_R, new_R),
+        "user_missing": new_R,
+    }
+    for number, action in enumerate(ACTIONS):
+        so_far_E = np.concatenate([[0], np.cumsum(facts.action_E[order_E] == number)])
+        found[f"user_{action}s"] = np.log1p(so_far_E[stop_R] - so_far_E[first_R])
+    return {name: value_R[asked.request_Q] for name, value_R in found.items()}
+
+
+def _risk_as_of(facts: Facts, asked: Queries) -> Floats:
+    """Risk class of the last version at or before the request; NaN if there is none."""
+    clock = Clock(facts.since_U)
+    versions = Index(facts.user_U, clock.rank(facts.since_U), clock.span)
+    first_R, stop_R = versions.stretch(asked.user_R, clock.rank(asked.moment_R + 1))
+    found_R = np.full(len(first_R), np.nan)
+    known_R = stop_R > first_R
+    found_R[known_R] = facts.risk_U[versions.order_E[stop_R[known_R] - 1]]
+    return np.where(found_R > 0, found_R, np.nan)
+
+
+def item_columns(facts: Facts, asked: Queries) -> Columns:
+    """Risk, age, recent popularity of the item, and how often its category was liked."""
+    item_Q, moment_Q = asked.item_Q, asked.moment_Q
+    born_Q = facts.born_I[item_Q]
+    risk_Q = np.where(facts.risk_I[item_Q] > 0, facts.risk_I[item_Q], np.nan).astype(float)
+    found: Columns = {
+        "item_risk": risk_Q,
+        "item_risk_gap": risk_Q - _risk_as_of(facts, asked)[asked.request_Q],
+        "item_age": _log_days(moment_Q - born_Q, born_Q == NOBODY),
+        "item_age_missing": born_Q == NOBODY,
+    }
+    now_Q = facts.clock.rank(asked.moment_R)[asked.request_Q]
+    lately_R = facts.clock.rank(asked.moment_R - RECENT_DAYS * DAY_US)
+    for name, actions in _COUNTED.items():
+        index = facts.index("item", lambda: facts.item_E, actions)
+        count_Q = index.count(item_Q, now_Q)
+        recent_Q = count_Q - index.count(item_Q, lately_R[asked.request_Q])
+        found |= {f"item_{name}": np.log1p(count_Q), f"item_{name}_recent": np.log1p(recent_Q)}
+    for name, judged in {"liked": LIKED, "dismissed": (_DISMISS,)}.items():
+        share_Q, _ = _share(facts, asked, "category", facts.category_I, judged)
+        found[f"category_{name}"] = share_Q
+    return found
+
+
+def _share(
+    facts: Facts, asked: Queries, name: str, label_I: Ints, actions: tuple[int, ...]
+) -> tuple[Floats, Ints]:
+    """Return share and number of the investor's events whose item has the candidate's label."""
+    labels = int(label_I.max(initial=0)) + 2
+    label_Q, now_R = label_I[asked.item_Q], facts.clock.rank(asked.moment_R)
+    known_Q = (asked.user_Q != NOBODY) & (label_Q != NOBODY) & (asked.item_Q > 0)
+    group_Q = np.where(known_Q, asked.user_Q * labels + label_Q + 1, NOBODY)
+    index = facts.index(name, lambda: facts.user_E * labels + label_I[facts.item_E] + 1, actions)
+    count_Q = index.count(group_Q, now_R[asked.request_Q])
+    all_R = facts.by_user(actions).count(asked.user_R, now_R)
+    return count_Q / np.maximum(all_R, 1)[asked.request_Q], count_Q
+
+
+def pair_columns(facts: Facts, asked: Queries) -> Columns:
+    """Count what this investor did with this very item before."""
+    items = len(facts.risk_I)
+    known_Q = (asked.user_Q != NOBODY) & (asked.item_Q > 0)
+    pair_Q = np.where(known_Q, asked.user_Q * items + asked.item_Q, NOBODY)
+    now_Q = facts.clock.rank(asked.moment_R)[asked.request_Q]
+    found: Columns = {}
+    for number, action in enumerate(ACTIONS):
+        index = facts.index("pair", lambda: facts.user_E * items + facts.item_E, (number,))
+        found[f"pair_{action}s"] = np.log1p(index.count(pair_Q, now_Q))
+    return found
+
+
+def price_columns(facts: Facts, asked: Queries) -> Columns:
+    """Momentum and volatility of the item up to the day before the request."""
+    day_Q = asked.moment_Q // DAY_US
+    found_QF = price_features(facts.closes, asked.item_Q, day_Q)
+    volatility_Q = volatility(facts.closes, asked.item_Q, day_Q)
+    return {
+        **dict(zip(prices.NAMES, found_QF.T, strict=True)),
+        "volatility": volatility_Q,
+        "volatility_missing": np.isnan(volatility_Q),
+    }
+
+
+def graph_columns(facts: Facts, asked: Queries) -> Columns:
+    """Edge weights from the items that the investor holds to the candidate, by kind of edge."""
+    held_RH = held(facts, asked.user_R, asked.moment_R)
+    held_QH = held_RH[asked.request_Q]
+    count_Q = (held_QH > 0).sum(axis=1)
+    found: Columns = {"held": np.log1p(count_Q), "held_missing": count_Q == 0}
+    item_QH = np.broadcast_to(asked.item_Q[:, None], held_QH.shape)
+    for kind in EDGE_KINDS:
+        weight_QH = np.asarray(facts.edges[kind][held_QH.ravel(), item_QH.ravel()])
+        weight_QH = weight_QH.reshape(held_QH.shape)
+        found |= {f"{kind}_best": weight_QH.max(axis=1), f"{kind}_sum": weight_QH.sum(axis=1)}
+    return found
+
+
+def held(facts: Facts, user_R: Ints, moment_R: Ints) -> Ints:
+    """Return held_RH: the most recent purchases not sold again before the request, else 0."""
+    index, buys = facts.by_user(BOUGHT), facts.rows(*BOUGHT)
+    first_R, stop_R = index.stretch(user_R, facts.clock.rank(moment_R))
+    at_RH = stop_R[:, None] - 1 - np.arange(MOST_HELD)
+    real_RH = at_RH >= first_R[:, None]
+    if not len(buys):
+        return np.zeros(at_RH.shape, np.int64)
+    row_RH = index.order_E[np.where(real_RH, at_RH, 0)]
+    real_RH &= facts.sold_B[row_RH] >= moment_R[:, None]
+    return np.where(real_RH, facts.item_E[buys][row_RH], 0)
+
+
+def sid_columns(facts: Facts, asked: Queries) -> Columns:
+    """Share of the liked items that begin with the candidate's code, level by level."""
+    found: Columns = {}
+    for level, prefix_I in enumerate(facts.prefixes, start=1):
+        share_Q, count_Q = _share(facts, asked, f"prefix {level}", prefix_I, LIKED)
+        found |= {f"sid_{level}": share_Q, f"sid_{level}_count": np.log1p(count_Q)}
+    return found
+
+
+GROUPS: dict[str, Callable[[Facts, Queries], Columns]] = {
+    "user": user_columns,
+    "item": item_columns,
+    "pair": pair_columns,
+    "price": price_columns,
+    "graph": graph_columns,
+    "sid": sid_columns,
+}
+"""Each can be left out by name."""
+
+
+def ranking_features(
+    facts: Facts, asked: Queries, groups: tuple[str, ...]
+) -> tuple[tuple[str, ...], Floats32]:
+    """Return the names of the features and feature_QF, NaN where a value is unknown.
+
+    Parameters
+    ----------
+    facts : Facts
+        May hold later rows; they are not read.
+    asked : Queries
+        Candidates of requests.
+    groups : tuple of str
+        Names out of `GROUPS`.
+    """
+    found: Columns = {}
+    for group in groups:
+        found |= GROUPS[group](facts, asked)
+    feature_QF = np.empty((len(asked.item_Q), len(found)), np.float32)
+    for place, value_Q in enumerate(found.values()):
+        feature_QF[:, place] = value_Q
+    return tuple(found), feature_QF

@@ -1,0 +1,47 @@
+"""What came before a moment, for many groups and moments at once: counts that cannot look ahead.
+
+Shapes: E rows, Q queries.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+class Clock:
+    """Distinct moments in order; a rank stands for a moment in the keys of an index."""
+
+    def __init__(self, moment_E: Ints) -> None:
+        self._moments = np.unique(moment_E)
+
+    @property
+    def span(self) -> int:
+        """Ranks there are."""
+        return len(self._moments) + 1
+
+    def rank(self, moment_Q: Ints) -> Ints:
+        """Return how many distinct moments are strictly before each."""
+        return np.searchsorted(self._moments, moment_Q)
+
+
+class Index:
+    """Rows sorted by group and time: those of a group before a moment are one stretch."""
+
+    def __init__(self, group_E: Ints, rank_E: Ints, span: int) -> None:
+        self._span = span
+        key_E = group_E * span + rank_E
+        self.order_E = np.argsort(key_E, kind="stable")
+        self._key_E = key_E[self.order_E]
+
+    def stretch(self, group_Q: Ints, rank_Q: Ints) -> tuple[Ints, Ints]:
+        """Return first and stop, in sorted order, of the group's rows strictly before."""
+        base_Q = group_Q * self._span
+        return np.searchsorted(self._key_E, base_Q), np.searchsorted(self._key_E, base_Q + rank_Q)
+
+    def count(self, group_Q: Ints, rank_Q: Ints) -> Ints:
+        """Count the group's rows strictly before the moment; groups below 0 have none."""
+        first_Q, stop_Q = self.stretch(group_Q, rank_Q)
+        return np.asarray(stop_Q - first_Q)

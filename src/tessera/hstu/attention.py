@@ -1,0 +1,311 @@
+"""Pointwise attention in tiles that fit the caches; only what may be seen is computed.
+
+Scores, their SiLU and their gradients live in one tile at a time; of many scores the backward pass
+computes each again, so that memory grows with the length of the sequences and not with its square.
+
+Legend: B sequences, L positions, H heads, E width of a head, K time buckets, N constant of the
+attention, S sequences, R rows and C columns of a tile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TIME_BUCKETS = 129
+_BUCKET_WIDTH = 0.301
+_TILE_ROWS = 50
+_KEPT_CELLS = 8_000_000
+"""Up to so many scores the backward pass finds them kept, beyond it computes them again."""
+_TILE_CELLS = 160_000
+"""Scores in a tile: three float32 copies of it fit the second-level caches of two cores."""
+
+
+def time_bucket(gap_s: Tensor) -> Tensor:
+    """Bucket of a gap in whole seconds: floor(ln(max(1, |gap|)) / 0.301), at most 128."""
+    log_gap = gap_s.abs().clamp_(min=1).float().log_()
+    return log_gap.div_(_BUCKET_WIDTH).long().clamp_(max=TIME_BUCKETS - 1)
+
+
+def seen_cells(length: int) -> int:
+    """Return how many scores the tiles of one full sequence without ties hold."""
+    rows = range(0, length, _TILE_ROWS)
+    return sum(
+        (min(row + _TILE_ROWS, length) - row) * min(row + _TILE_ROWS, length) for row in rows
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Some rows of some sequences, and the columns that at least one of them may see."""
+
+    of: slice
+    rows: slice
+    columns: slice
+    bucket_SRC: Tensor
+    """Time bucket between the row's request and the column's event, in one byte."""
+    steps_SRC: Tensor | None
+    """Distinct times between row and column; None where that is row minus column everywhere."""
+    extra_SRC: Tensor | None
+
+
+@dataclass(frozen=True)
+class View:
+    """What each position may look at, and from how far; the same for all layers."""
+
+    group_BL: Tensor
+    """Distinct times before the event; L or more at padding, which follows the events."""
+    second_BL: Tensor
+    """When the event happened."""
+    request_BL: Tensor
+    """When the row's state is asked for."""
+    real_BL1: Tensor
+    """1 at events, 0 at padding."""
+    window: int | None = None
+    """Distinct times that a row sees, its own included; None sees all."""
+    extra_BLL: Tensor | None = None
+    """A further number for each pair, such as the weight of an edge between the items."""
+
+    @cached_property
+    def has_ties(self) -> bool:
+        """Whether some events share a time, so that a position is not its distance."""
+        order_L = torch.arange(self.group_BL.shape[1], device=self.group_BL.device)
+        return bool(((self.group_BL != order_L) & (self.real_BL1[:, :, 0] > 0)).any())
+
+    @cached_property
+    def mask_BLL(self) -> Tensor:
+        """True where the row may see the column."""
+        steps_BLL = self.group_BL[:, :, None] - self.group_BL[:, None, :]
+        mask_BLL = steps_BLL >= 0
+        return mask_BLL if self.window is None else mask_BLL & (steps_BLL < self.window)
+
+    @cached_property
+    def distance_LL(self) -> Tensor:
+        """Row minus column, 0 where the column comes later."""
+        order_L = torch.arange(self.group_BL.shape[1], device=self.group_BL.device)
+        return (order_L[:, None] - order_L).clamp_(min=0)
+
+    @cached_property
+    def tiles(self) -> list[Tile]:
+        """All tiles; together they cover every pair that is seen."""
+        batch, length = self.group_BL.shape
+        sequences = max(1, _TILE_CELLS // (min(length, _TILE_ROWS) * length))
+        return [
+            self._tile(slice(first, first + sequences), slice(row, min(row + _TILE_ROWS, length)))
+            for first in range(0, batch, sequences)
+            for row in range(0, length, _TILE_ROWS)
+        ]
+
+    def _tile(self, of: slice, rows: slice) -> Tile:
+        columns = self._columns(of, rows)
+        gap_SRC = self.request_BL[of, rows, None] - self.second_BL[of, None, columns]
+        steps_SRC = None
+        if self.has_ties:
+            steps_SRC = self.group_BL[of, rows, None] - self.group_BL[of, None, columns]
+            steps_SRC = steps_SRC.clamp(max=self.group_BL.shape[1] - 1).to(torch.int16)
+        extra = self.extra_BLL
+        return Tile(
+            of,
+            rows,
+            columns,
+            time_bucket(gap_SRC).to(torch.uint8),
+            steps_SRC,
+            None if extra is None else extra[of, rows, columns],
+        )
+
+    def _columns(self, of: slice, rows: slice) -> slice:
+        if not self.has_ties:
+            first = 0 if self.window is None else max(0, rows.start - self.window + 1)
+            return slice(first, rows.stop)
+        seen_C = self.group_BL[of] <= self.group_BL[of, rows.stop - 1, None]
+        if self.window is not None:
+            oldest_S1 = self.group_BL[of, rows.start, None] - self.window
+            seen_C = seen_C & (self.group_BL[of] > oldest_S1)
+        column_N = torch.nonzero(seen_C.any(0))[:, 0]
+        return slice(int(column_N[0]), int(column_N[-1]) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """What is added to the scores, shared by the heads; None leaves a part out."""
+
+    position: Tensor | None
+    """2 N - 1 numbers; the one of distance d is at N - 1 + d."""
+    time: Tensor | None
+    """One number for each bucket."""
+    extra: Tensor | None
+    """A scalar that the view's extra numbers are multiplied with."""
+
+
+def attend(q_BHLE: Tensor, k_BHLE: Tensor, v_BHLE: Tensor, bias: Bias, view: View) -> Tensor:
+    """Return seen_BHLE: for each row the sum of SiLU(q k + bias) v over the columns it may see."""
+    seen_BHLE: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
+        q_BHLE, k_BHLE, v_BHLE, bias.position, bias.time, bias.extra, view
+    )
+    return seen_BHLE
+
+
+class _Attention(torch.autograd.Function):
+    """Forward and backward, tile by tile."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        q_BHLE, k_BHLE, v_BHLE, position, time, extra, view = given
+        ctx.save_for_backward(q_BHLE, k_BHLE, v_BHLE, position, time, extra)
+        ctx.view, ctx.scores = view, []
+        bias = _TiledBias(Bias(position, time, extra), view)
+        seen_BHLE = torch.empty_like(v_BHLE, memory_format=torch.contiguous_format)
+        keeps = any(ctx.needs_input_grad) and len(view.tiles) * _TILE_CELLS <= _KEPT_CELLS
+        for tile in view.tiles:
+            score_SRC = _score(q_BHLE, k_BHLE, tile, bias)
+            weight_SRC = torch.nn.functional.silu(score_SRC, inplace=not keeps)
+            if keeps:
+                ctx.scores.append(score_SRC)
+            seen_SRE = _hide(weight_SRC, tile, view) @ _rows(v_BHLE, tile.of, tile.columns)
+            seen_BHLE[tile.of, :, tile.rows] = _by_sequence(seen_SRE, v_BHLE)
+        return seen_BHLE
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        q_BHLE, k_BHLE, v_BHLE, position, time, extra = ctx.saved_tensors
+        view = ctx.view
+        bias = _TiledBias(Bias(position, time, extra), view)
+        (dseen_BHLE,) = grads
+        dq_BHLE, dk_BHLE, dv_BHLE = (
+            torch.zeros_like(part, memory_format=torch.contiguous_format)
+            for part in (q_BHLE, k_BHLE, v_BHLE)
+        )
+        for index, tile in enumerate(view.tiles):
+            of, rows, columns = tile.of, tile.rows, tile.columns
+            kept = ctx.scores
+            score_SRC = kept[index] if kept else _score(q_BHLE, k_BHLE, tile, bias)
+            weight_SRC = _hide(torch.nn.functional.silu(score_SRC), tile, view)
+            dseen_SRE = _rows(dseen_BHLE, of, rows)
+            dv_SCE = weight_SRC.transpose(1, 2) @ dseen_SRE
+            dv_BHLE[of, :, columns] += _by_sequence(dv_SCE, v_BHLE)
+            dweight_SRC = torch.bmm(
+                dseen_SRE, _rows(v_BHLE, of, columns).transpose(1, 2), out=weight_SRC
+            )
+            dscore_SRC = torch.ops.aten.silu_backward.grad_input(
+                dweight_SRC, score_SRC, grad_input=dweight_SRC
+            )
+            _hide(dscore_SRC, tile, view)
+            dq_BHLE[of, :, rows] = _by_sequence(dscore_SRC @ _rows(k_BHLE, of, columns), q_BHLE)
+            dk_SCE = dscore_SRC.transpose(1, 2) @ _rows(q_BHLE, of, rows)
+            dk_BHLE[of, :, columns] += _by_sequence(dk_SCE, k_BHLE)
+            bias.learn(dscore_SRC, tile)
+        return dq_BHLE, dk_BHLE, dv_BHLE, *bias.gradients(), None
+
+
+def _rows(part_BHLE: Tensor, of: slice, rows: slice) -> Tensor:
+    """Sequences and heads side by side, as one batch of matrices; no copy with one head."""
+    return part_BHLE[of, :, rows].flatten(0, 1)
+
+
+def _by_sequence(part_SRE: Tensor, like_BHLE: Tensor) -> Tensor:
+    return part_SRE.view(-1, like_BHLE.shape[1], *part_SRE.shape[1:])
+
+
+def _score(q_BHLE: Tensor, k_BHLE: Tensor, tile: Tile, bias: _TiledBias) -> Tensor:
+    q_SRE, k_SCE = _rows(q_BHLE, tile.of, tile.rows), _rows(k_BHLE, tile.of, tile.columns)
+    added = bias.of(tile, heads=q_BHLE.shape[1])
+    if added is None:
+        return q_SRE @ k_SCE.transpose(1, 2)
+    return added.baddbmm_(q_SRE, k_SCE.transpose(1, 2))
+
+
+def _hide(value_SRC: Tensor, tile: Tile, view: View) -> Tensor:
+    """Put zeros, in place, where the row may not see the column."""
+    if tile.steps_SRC is not None:
+        hidden_SRC = tile.steps_SRC < 0
+        if view.window is not None:
+            hidden_SRC = hidden_SRC | (tile.steps_SRC >= view.window)
+        heads = len(value_SRC) // len(hidden_SRC)
+        value_SRC.view(-1, heads, *hidden_SRC.shape[1:]).masked_fill_(hidden_SRC[:, None], 0.0)
+        return value_SRC
+    offset = tile.rows.start - tile.columns.start
+    value_SRC.tril_(offset)
+    if view.window is not None:
+        value_SRC.triu_(offset - view.window + 1)
+    return value_SRC
+
+
+class _TiledBias:
+    """Looks the bias up for a tile, and gathers the gradients of its tables."""
+
+    def __init__(self, bias: Bias, view: View) -> None:
+        self.bias, self.view = bias, view
+        if bias.position is not None:
+            self.near_N = bias.position[bias.position.numel() // 2 :]
+            self.position_LL = _look_up(self.near_N, view.distance_LL)
+            self.dposition_LL = torch.zeros_like(self.position_LL)
+        self.dtables: dict[str, Tensor] = {}
+        self._most_rows = max(tile.bucket_SRC.shape[:2].numel() for tile in view.tiles)
+        self.dextra: Tensor | None = None
+
+    def of(self, tile: Tile, heads: int) -> Tensor | None:
+        """Return bias_SRC, one matrix for each sequence and head; None without any bias."""
+        bias, parts = self.bias, []
+        if bias.time is not None:
+            parts.append(_look_up(bias.time, tile.bucket_SRC))
+        if bias.position is not None and tile.steps_SRC is not None:
+            parts.append(_look_up(self.near_N, tile.steps_SRC.clamp(min=0)))
+        elif bias.position is not None:
+            parts.append(self.position_LL[tile.rows, tile.columns])
+        if bias.extra is not None and tile.extra_SRC is not None:
+            parts.append(bias.extra * tile.extra_SRC)
+        if not parts:
+            return None
+        total_SRC = parts[0]
+        for part in parts[1:]:
+            total_SRC = total_SRC.add_(part) if total_SRC.dim() == 3 else total_SRC + part
+        total_SRC = total_SRC.expand(tile.bucket_SRC.shape)
+        return total_SRC.repeat_interleave(heads, 0) if heads > 1 else total_SRC.contiguous()
+
+    def learn(self, dscore_SRC: Tensor, tile: Tile) -> None:
+        """Add what a tile says about the tables."""
+        sequences = len(tile.bucket_SRC)
+        if len(dscore_SRC) > sequences:
+            dscore_SRC = dscore_SRC.view(sequences, -1, *dscore_SRC.shape[1:]).sum(1)
+        bias = self.bias
+        if bias.time is not None:
+            self._histogram("time", len(bias.time), tile.bucket_SRC, dscore_SRC)
+        if bias.position is not None and tile.steps_SRC is not None:
+            self._histogram("position", len(self.near_N), tile.steps_SRC.clamp(min=0), dscore_SRC)
+        elif bias.position is not None:
+            self.dposition_LL[tile.rows, tile.columns] += dscore_SRC.sum(0)
+        if bias.extra is not None and tile.extra_SRC is not None:
+            added = (dscore_SRC * tile.extra_SRC).sum()
+            self.dextra = added if self.dextra is None else self.dextra + added
+
+    def _histogram(self, name: str, size: int, index_SRC: Tensor, value_SRC: Tensor) -> None:
+        """Add into one histogram for each row of a tile: rows can be added in parallel."""
+        rows = index_SRC.shape[0] * index_SRC.shape[1]
+        if name not in self.dtables:
+            self.dtables[name] = value_SRC.new_zeros(self._most_rows, size)
+        self.dtables[name][:rows].scatter_add_(
+            1, index_SRC.flatten(0, 1).long(), value_SRC.flatten(0, 1)
+        )
+
+    def gradients(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the gradients of position, time and extra."""
+        bias = self.bias
+        dposition = None if bias.position is None else torch.zeros_like(bias.position)
+        if dposition is not None:
+            near_N = dposition[len(dposition) // 2 :]
+            near_N.scatter_add_(0, self.view.distance_LL.flatten(), self.dposition_LL.flatten())
+            if "position" in self.dtables:
+                near_N += self.dtables["position"].sum(0)
+        dtime = self.dtables["time"].sum(0) if "time" in self.dtables else None
+        return dposition, dtime, self.dextra
+
+
+def _look_up(table_K: Tensor, index_SRC: Tensor) -> Tensor:
+    """table[index]; gather along rows is several times faster than indexing."""
+    index_NC = index_SRC.flatten(0, -2).long()
+    found_NC = table_K.expand(len(index_NC), -1).gather(1, index_NC)
+    return found_NC.view(index_SRC.shape)

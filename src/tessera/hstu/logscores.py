@@ -1,0 +1,162 @@
+"""Scores of logged candidates by both heads, and how well each orders what was shown.
+
+Legend: R requests, M candidates or positions, C candidates of all requests one after the other,
+F features, T tasks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from tessera.hstu.fit import World
+from tessera.hstu.histories import TEST, Bools, Histories, Ints
+from tessera.hstu.logged import Log, ripe
+from tessera.hstu.model import SequenceModel
+from tessera.hstu.params import HstuParams
+from tessera.hstu.ranking import BUY, CLICK, TASKS
+from tessera.hstu.scoring import (
+    Floats,
+    Requests,
+    rank_requests,
+    score_requests,
+    served,
+    windows_before,
+)
+from tessera.hstu.slates import Slates
+from tessera.hstu.world import action_codes, rows_of
+from tessera.metrics.slates import slate_auc
+
+_CHUNK = 1 << 14
+"""Requests whose candidates' features are held at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Requests in the rows of the log."""
+
+    person_R: Ints
+    item_C: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class LogScores:
+    """What a model says of the candidates of the log."""
+
+    served_C: Floats
+    cosine_C: Floats
+    logit_CT: Floats | None
+    """None without a ranking head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The requests after the cut and what the model just trained says of their candidates."""
+
+    request_ids: pa.Array
+    requests: Requests
+    scores: LogScores
+
+
+def score_log(
+    model: SequenceModel, log: Log | None, histories: Histories, asked: Requests, known: Known
+) -> LogScores:
+    """Score every candidate of every request by every head that the model has.
+
+    Parameters
+    ----------
+    histories, asked
+        Histories and requests in the rows of the model's own vocabulary.
+    known
+        The same requests in the rows of the log, for the features.
+    """
+    if model.rank is None or log is None or not len(asked.user_R):
+        cosine_C = score_requests(model, histories, asked)
+        return LogScores(cosine_C, cosine_C, None)
+    windows = windows_before(histories, asked.user_R, asked.moment_R, model.shape.length)
+    parts = []
+    for start in range(0, len(asked.user_R), _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, len(asked.user_R)))
+        item_RM, real_RM = _padded(asked.item_C, asked.first_R1, rows)
+        known_RM, _ = _padded(known.item_C, asked.first_R1, rows)
+        names, feature_RMF = log.features(
+            known.person_R[rows], asked.moment_R[rows], known_RM, model.shape.feature_groups
+        )
+        slates = Slates(
+            user_R=asked.user_R[rows],
+            moment_R=asked.moment_R[rows],
+            stop_R=windows.stop_W[rows],
+            item_RM=item_RM,
+            position_RM=np.ones_like(item_RM),
+            feature_RMF=_aligned(feature_RMF, names, model.shape.features),
+            label_RMT=np.zeros((*item_RM.shape, len(TASKS)), np.float32),
+            weight_RMT=np.zeros((*item_RM.shape, len(TASKS)), np.float32),
+        )
+        ranked = rank_requests(model, histories, slates)
+        score_RM = served(model, ranked, item_RM)
+        parts.append((score_RM[real_RM], ranked.cosine_RM[real_RM], ranked.logit_RMT[real_RM]))
+    return LogScores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _padded(item_C: Ints, first_R1: Ints, rows: Ints) -> tuple[Ints, Bools]:
+    """Lay the candidates of some requests out as rows of a matrix, padded with 0."""
+    size_R = first_R1[rows + 1] - first_R1[rows]
+    slot_M = np.arange(max(1, int(size_R.max(initial=0))))
+    real_RM = slot_M < size_R[:, None]
+    at_RM = np.where(real_RM, first_R1[rows][:, None] + slot_M, 0)
+    return np.where(real_RM, item_C[at_RM], 0), real_RM
+
+
+def _aligned(feature_RMF: Floats, names: tuple[str, ...], wanted: tuple[str, ...]) -> Floats:
+    """Order the features as the model knows them; one that is gone is unknown."""
+    if names == wanted:
+        return feature_RMF
+    place = {name: column for column, name in enumerate(names)}
+    found = np.full((*feature_RMF.shape[:2], len(wanted)), np.nan, np.float32)
+    for column, name in enumerate(wanted):
+        if name in place:
+            found[..., column] = feature_RMF[..., place[name]]
+    return found
+
+
+def slate_figures(scored: Scored, world: World, params: HstuParams) -> dict[str, float]:
+    """Return the slate AUC of each task after the cut: ranking head, cosine, popularity.
+
+    Popularity is the number of acquisitions up to the cut.  Without a ranking head: none.
+    """
+    log, logit_CT = world.log, scored.scores.logit_CT
+    if log is None or logit_CT is None:
+        return {}
+    later_R = ripe(log.slates, world.split, params)[2]
+    slates = log.slates.take(later_R)
+    row_R = rows_of(log.request_ids.filter(pa.array(later_R)), scored.request_ids)
+    slates, row_R = slates.take(row_R >= 0), row_R[row_R >= 0]
+    at_RM = _find(slates.item_RM, scored.requests, row_R)
+    acquired_E = np.isin(world.histories.action_E, action_codes(params.acquired))
+    acquired_E &= world.histories.phase_E < TEST
+    count_V = np.bincount(world.histories.item_E[acquired_E], minlength=len(world.codes_VC))
+    known_RMT = slates.weight_RMT * (at_RM >= 0)[..., None] * (slates.item_RM > 0)[..., None] > 0
+    figures = {}
+    for number, task in enumerate(TASKS):
+        rivals = {
+            f"rank_auc_{task}": logit_CT[:, number][at_RM],
+            f"rank_auc_{task}_cosine": scored.scores.cosine_C[at_RM],
+            f"rank_auc_{task}_popularity": count_V[slates.item_RM].astype(np.float32),
+        }
+        for name, score_RM in rivals.items():
+            figures[name] = slate_auc(
+                score_RM, slates.label_RMT[..., number], known_RMT[..., number]
+            )
+    served_RM, answered_RM = scored.scores.served_C[at_RM], slates.label_RMT[..., [CLICK, BUY]]
+    figures["rank_auc_served"] = slate_auc(served_RM, answered_RM.max(-1), known_RMT[..., CLICK])
+    return {name: value for name, value in figures.items() if np.isfinite(value)}
+
+
+def _find(item_RM: Ints, requests: Requests, row_R: Ints) -> Ints:
+    """Return where the items stand among the candidates of their request, -1 if they do not."""
+    candidate_RC, real_RC = _padded(requests.item_C, requests.first_R1, row_R)
+    match_RMC = (item_RM[:, :, None] == candidate_RC[:, None, :]) & real_RC[:, None, :]
+    at_RM = requests.first_R1[row_R][:, None] + match_RMC.argmax(axis=2)
+    return np.where(match_RMC.any(axis=2), at_RM, -1)

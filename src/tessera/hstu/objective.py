@@ -1,0 +1,54 @@
+"""What a training step minimises: recall, and beside it ranking and the guess of hidden actions.
+
+Legend: B sequences, L positions, N targets or requests, M candidates, T tasks, V items with padding
+first, W warm items, D width.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tessera.hstu.loss import draw_negatives, full_softmax, sampled_softmax
+from tessera.hstu.masking import draw_mask
+from tessera.hstu.model import PADDING, Batch, Encoded, SequenceModel, states_at
+from tessera.hstu.params import HstuParams
+from tessera.hstu.ranking import rank_loss
+from tessera.hstu.sequences import Targets
+
+
+def batch_loss(
+    model: SequenceModel, batch: Batch, targets: Targets, warm_W: Tensor, params: HstuParams
+) -> Tensor:
+    """Return the loss of a batch: recall, and where asked for ranking and hidden actions."""
+    item_VD = model.items()
+    masked_BL = None
+    if model.actions is not None:
+        masked_BL = draw_mask(batch.item_BL != PADDING, params.mask_share)
+    seen = model.encode(batch, item_VD, masked_BL)
+    loss = _recall_loss(model, seen, item_VD, targets, warm_W, params)
+    if model.actions is not None and masked_BL is not None:
+        guess = model.actions.loss(seen.out_BLD, batch.action_BL, masked_BL)
+        loss = loss + params.mask_weight * guess
+    if targets.asked is not None and targets.answers is not None:
+        logit_NMT = model.logits(batch, targets.asked, seen, item_VD)
+        loss = loss + params.rank_weight * rank_loss(logit_NMT, targets.answers)
+    return loss
+
+
+def _recall_loss(
+    model: SequenceModel,
+    seen: Encoded,
+    item_VD: Tensor,
+    targets: Targets,
+    warm_W: Tensor,
+    params: HstuParams,
+) -> Tensor:
+    """Full softmax on a small catalogue, else sampled; 0 without targets."""
+    if not len(targets.item_N):
+        return item_VD.sum() * 0.0
+    state_ND = states_at(model, seen.state_BLD, targets.sequence_N, targets.state_N)
+    temperature = params.temperature
+    if len(warm_W) <= params.full_softmax_items:
+        return full_softmax(state_ND, item_VD, targets.item_N, warm_W, temperature)
+    negative_NM = draw_negatives(warm_W, len(targets.item_N), params.negatives)
+    return sampled_softmax(state_ND, item_VD, targets.item_N, negative_NM, temperature)

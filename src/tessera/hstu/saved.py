@@ -1,0 +1,43 @@
+"""A trained model as files that anybody can check: weights, shape and vocabulary."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from tessera.contracts.errors import BrokenBundle
+from tessera.hstu.model import SequenceModel, Shape
+
+
+def save_model(model: SequenceModel, vocabulary: list[str], folder: Path) -> None:
+    """Write model.safetensors, config.json and items.json; row r + 1 is items[r]."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(asdict(model.shape), indent=2) + "\n")
+    (folder / "items.json").write_text(json.dumps(vocabulary) + "\n")
+
+
+def load_model(folder: Path) -> tuple[SequenceModel, list[str]]:
+    """Read what `save_model` wrote.
+
+    Raises
+    ------
+    BrokenBundle
+        If a file is missing or does not fit the others.
+    """
+    try:
+        raw = json.loads((folder / "config.json").read_text())
+        vocabulary: list[str] = json.loads((folder / "items.json").read_text())
+        weights = load_file(folder / "model.safetensors")
+        lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
+        shape = Shape(**{**raw, **lists})
+        model = SequenceModel(shape, weights["codes_VC"].clone(), weights["warm_V"].clone())
+        model.load_state_dict(weights)
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise BrokenBundle(f"{folder} is no sequence model ({error}); publish it again") from error
+    return model.eval(), vocabulary

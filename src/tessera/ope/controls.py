@@ -1,0 +1,66 @@
+"""Negative controls: what must come out when there is nothing to find, beside every verdict.
+
+Shapes: N requests, L positions, C candidates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tessera.ope.bounds import clustered_normal, confidence_sequence
+from tessera.ope.exposures import NOBODY, Floats, Requests
+from tessera.ope.params import OpeParams
+from tessera.ope.replay import Case, excess, score_floor
+
+
+def controls(case: Case, guess_NLC: Floats, params: OpeParams) -> dict[str, Any]:
+    """Negative controls: nothing to find, so nothing may be found."""
+    rng = np.random.default_rng(params.seed)
+    log = case.log
+    same_N = excess(log, case.candidate, case.candidate, guess_NLC, params.cap)
+    gain_N = excess(log, case.candidate, case.champion, guess_NLC, params.cap)
+    floor = score_floor(log.chosen_NL.shape[1], params.cap)
+    gap_NL = case.candidate.weight_NL - case.champion.weight_NL
+    filled_NL = log.chosen_NL != NOBODY
+    promoted = 0
+    for _ in range(params.permutations):
+        reward_NL = log.reward_NL[rng.permutation(len(log))] * filled_NL
+        permuted_N = gain_N + (gap_NL * (reward_NL - log.reward_NL)).sum(axis=1)
+        promoted += bool(confidence_sequence(permuted_N, floor, params.alpha)[-1] > 0)
+    return {
+        "same_policy": _same_policy(same_N, log, params),
+        "permuted_rewards": {"tried": params.permutations, "promoted": promoted},
+        "a_a_replay": _a_a(log, params, rng),
+    }
+
+
+def _same_policy(same_N: Floats, log: Requests, params: OpeParams) -> dict[str, Any]:
+    """Bound the lift of the candidate over itself as the lift over the champion is bounded."""
+    floor = score_floor(log.chosen_NL.shape[1], params.cap)
+    reach = float(confidence_sequence(same_N, floor, params.alpha)[-1])
+    found = clustered_normal(same_N, log.user_N, params.alpha)
+    return {
+        "lift": found.mean,
+        "stderr": found.stderr,
+        "lower": reach,
+        "upper": -reach,
+        "promoted": reach > 0,
+    }
+
+
+def _a_a(log: Requests, params: OpeParams, rng: np.random.Generator) -> dict[str, Any]:
+    """Compare two random halves of the investors under the policy that served both."""
+    value_N = log.reward_NL.sum(axis=1)
+    half_N = rng.random(len(log.user_ids))[log.user_N] < 0.5
+    if half_N.all() or not half_N.any():
+        return {"difference": 0.0, "stderr": 0.0}
+    parts = [
+        clustered_normal(value_N[part_N], log.user_N[part_N], params.alpha)
+        for part_N in (half_N, ~half_N)
+    ]
+    return {
+        "difference": parts[0].mean - parts[1].mean,
+        "stderr": float(np.hypot(parts[0].stderr, parts[1].stderr)),
+    }

@@ -1,0 +1,166 @@
+"""One process that has imported what every stage needs, and forks itself for each of them.
+
+Most of what a pipeline costs beyond its stages is Python importing the same libraries a dozen
+times.  `with forkserver():` starts a process that imports them once, beside the first stages, on a
+core that a stage of one thread leaves idle; from then on `tessera run STAGE` under dvc hands its
+words, folder, environment and terminal to a fork of it and waits for the exit code.  Where no such
+process can be reached (a plain `dvc repro`, a scheduler's task, imports still under way) the
+command runs by itself, so nothing depends on it.
+
+It listens on a Unix socket in a private folder and ends with its parent; a stage ends with the
+command that asked for it, so that a killed command leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+ADDRESS = "TESSERA_FORKSERVER"
+"""Environment variable with the socket of the running process."""
+_TAKEN = b"+"
+_KILLED = 128 + signal.SIGKILL
+_CORE = ("tessera.pipeline.cli", "tessera.pipeline.runner", "tessera.pipeline.validation")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@contextmanager
+def forkserver() -> Iterator[None]:
+    """Serve the commands started inside the block; inside another such block do nothing."""
+    if os.environ.get(ADDRESS):
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="tessera-") as folder:
+        address = str(Path(folder) / "socket")
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__, address],
+            stdin=subprocess.PIPE,
+            env={**os.environ, **one_thread()},
+            start_new_session=True,
+        )
+        os.environ[ADDRESS] = address
+        try:
+            yield
+        finally:
+            del os.environ[ADDRESS]
+            process.kill()  # it holds nothing: every file a stage writes is renamed into place
+            process.communicate()
+
+
+def one_thread() -> dict[str, str]:
+    """Environment of a stage: sums of floats depend on how many threads share them."""
+    return dict.fromkeys(_THREADS, "1")
+
+
+def delegate(words: list[str]) -> int | None:
+    """Let a fork run this command line; return its exit code, None if nobody took it."""
+    order = {"words": words, "folder": str(Path.cwd()), "environment": dict(os.environ)}
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as line:
+        line.connect(os.environ.get(ADDRESS, ""))
+        socket.send_fds(line, [b"+"], [0, 1, 2])
+        line.sendall(json.dumps(order).encode() + b"\n")
+        if line.recv(1) == _TAKEN:
+            code = line.recv(4)
+            return int(code) if code else _KILLED
+    return None
+
+
+def _serve(address: str) -> None:
+    """Import when the first command asks, which runs by itself; fork for those after it."""
+    with _listen(address) as door:
+        if _asked(door, waiting=True) is not True:
+            return
+        door.accept()[0].close()
+        Path(address).unlink()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # let the system bury the children
+    for name in _CORE:
+        importlib.import_module(name)
+    later = _rooms()
+    with _listen(address) as door:
+        while (asked := _asked(door, waiting=not later)) is not None:
+            if not asked:
+                importlib.import_module(later.pop())
+                continue
+            line, _ = door.accept()
+            if os.fork() == 0:
+                door.close()
+                _work(line)
+            line.close()
+
+
+def _listen(address: str) -> socket.socket:
+    door = socket.socket(socket.AF_UNIX)
+    door.bind(address)
+    door.listen()
+    return door
+
+
+def _asked(door: socket.socket, *, waiting: bool) -> bool | None:
+    """Whether a command asks; None once the parent, which holds our stdin, is gone."""
+    ready, _, _ = select.select([door, sys.stdin], [], [], None if waiting else 0.0)
+    return None if sys.stdin in ready else door in ready
+
+
+def _rooms() -> list[str]:
+    """Modules of all stages, the last stage's first: a door imports some of its rooms late."""
+    from tessera.pipeline.catalogue import ALL_STAGES
+    from tessera.pipeline.dvc import import_closure
+
+    names = [name for stage in ALL_STAGES for name in import_closure(stage.door)]
+    modules = [name.removesuffix(".py").replace("/", ".") for name in dict.fromkeys(names)]
+    return [name.removesuffix(".__init__") for name in reversed(modules)]
+
+
+def _work(line: socket.socket) -> None:
+    """Run the command as if it had been started here, and end."""
+    code = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _, files, _, _ = socket.recv_fds(line, 1, 3)
+        order = json.loads(line.makefile().readline())
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+            os.close(file)
+        os.chdir(order["folder"])
+        os.environ.clear()
+        os.environ.update(order["environment"])
+        sys.argv = order["words"]
+        line.sendall(_TAKEN)
+        threading.Thread(target=_end_with, args=(line,), daemon=True).start()
+        code = _run()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with suppress(OSError):
+            line.sendall(str(code).encode())
+        os._exit(code)
+
+
+def _run() -> int:
+    from tessera.pipeline.cli import main
+
+    try:
+        main()
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    return 0
+
+
+def _end_with(line: socket.socket) -> None:
+    line.recv(1)  # nothing comes: it returns when the command is gone
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

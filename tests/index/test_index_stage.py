@@ -1,0 +1,77 @@
+"""The candidate bundle: what serving needs, and the policy that the verdict was reached under."""
+
+import json
+from datetime import UTC, datetime
+
+import ibis
+import pyarrow as pa
+import pytest
+
+from tessera.contracts import arrow
+from tessera.contracts.split import Split, save_split
+from tessera.contracts.tables import CODES, EDGES, EVENTS, ITEM_VECTORS, ITEMS, USER_VECTORS, USERS
+from tessera.index import manifest
+from tessera.index.params import IndexParams
+from tessera.index.stage import run
+from tessera.policies.serving import ServingPolicy, read_policy
+from tessera.policies.slate import SlatePolicy
+from tessera.serve.recommend import recommend
+
+DAY = datetime(2024, 1, 1, tzinfo=UTC)
+POLICY = ServingPolicy(SlatePolicy(temperature=0.06, epsilon=0.2, top_k=10), 3)
+
+
+def table(contract, rows):
+    names = [column.name for column in contract.columns]
+    whole = [{**dict.fromkeys(names), **row} for row in rows]
+    return ibis.memtable(pa.Table.from_pylist(whole, arrow.schema(contract)))
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """Two items, one of unknown risk; two investors, one of unknown risk."""
+    split = Split(DAY, datetime(2024, 6, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC))
+    save_split(split, tmp_path / "split.json")
+    for name in ("model", "codebook", "ledger", "champion"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "champion.json").write_text(json.dumps({"version": "v0"}))
+    verdict = {"decision": "HOLD", "reason": "planted", "policy": POLICY.facts()}
+    (tmp_path / "verdict.json").write_text(json.dumps(verdict))
+    (tmp_path / "ranking.json").write_text("{}")
+    items = [{"item_id": f"i{n}", "name": f"Fund {n}", "risk_class": risk}
+             for n, risk in enumerate([1, None, 4])]  # fmt: skip
+    users = [{"user_id": f"u{risk or 0}", "valid_from": DAY, "risk_class": risk}
+             for risk in (None, 3, 4)]  # fmt: skip
+    codes = [{"item_id": f"i{n}", "code": [n, 0], "sid": f"{n}-0"} for n in range(3)]
+    vectors = [{"item_id": f"i{n}", "vector": [1.0, 0.0]} for n in range(3)]
+    states = [{"user_id": user["user_id"], "vector": [1.0, 0.0]} for user in users]
+    run(
+        events=table(EVENTS, []),
+        items=table(ITEMS, items),
+        users=table(USERS, users),
+        edges=table(EDGES, []),
+        codes=table(CODES, codes),
+        item_vectors=table(ITEM_VECTORS, vectors),
+        user_vectors=table(USER_VECTORS, states),
+        model=tmp_path / "model",
+        codebook=tmp_path / "codebook",
+        ledger_out=tmp_path / "ledger",
+        champion=tmp_path / "champion",
+        verdict=tmp_path / "verdict.json",
+        ranking=tmp_path / "ranking.json",
+        split=tmp_path / "split.json",
+        bundle=tmp_path / "bundle",
+        params=IndexParams(),
+    )
+    return tmp_path / "bundle"
+
+
+def test_a_bundle_carries_the_policy_that_the_verdict_was_reached_under(bundle):
+    assert read_policy(bundle) == POLICY
+    assert "policy.json" in manifest.check(bundle)["files"]
+
+
+@pytest.mark.parametrize(("user", "shown"), [("u0", {"i0"}), ("u3", {"i0"}), ("u4", None)])
+def test_unknown_classes_are_packed_as_the_rule_of_suitability_reads_them(bundle, user, shown):
+    found = {line.item_id for line in recommend(bundle, user, 10)}
+    assert found == (shown or {"i0", "i1", "i2"})

@@ -1,0 +1,189 @@
+"""The pages that a run leaves stand in a real browser: whole, offline, without a script error."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from html import unescape
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tessera.contracts.split import Split
+from tessera.monitor import page as watch_page
+from tessera.monitor.bias import figures
+from tessera.monitor.frames import Pair, Window
+from tessera.monitor.params import MonitorParams
+from tessera.monitor.report import Drifted, drift_report
+from tessera.monitor.spec import Rule, load_watch
+from tessera.pipeline.validation_page import render_page
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="needs chromium, google-chrome or chrome on the path"
+)
+CALM = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--enable-logging=stderr",
+    "--virtual-time-budget=5000",
+)
+WITNESS = """<script>
+  const wrong = [];
+  addEventListener("error", event => wrong.push(String(event.message)));
+  addEventListener("load", () => setTimeout(() => {
+    const asked = performance.getEntriesByType("resource").map(one => one.name);
+    document.body.dataset.seen = JSON.stringify({asked, wrong});
+  }, 1000));
+</script>"""
+
+
+@pytest.fixture
+def browse(tmp_path):
+    """Open a page; return its text lines after its scripts ran, its DOM, and what went wrong."""
+
+    def look(page):
+        witnessed = page.with_name(f"witnessed-{page.name}")
+        witnessed.write_text(page.read_text().replace("<head>", f"<head>{WITNESS}", 1))
+        words = [BROWSER, *CALM, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom"]
+        done = subprocess.run(
+            [*words, witnessed.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        )
+        seen = re.search(r'data-seen="([^"]*)"', done.stdout)
+        assert seen, done.stderr
+        told = json.loads(unescape(seen.group(1)))
+        logged = [line for line in done.stderr.splitlines() if "Uncaught" in line]
+        remote = [name for name in told["asked"] if not name.startswith(("data:", "blob:"))]
+        return done.stdout, {"asked": remote, "wrong": told["wrong"], "logged": logged}
+
+    return look
+
+
+NOTHING = {"asked": [], "wrong": [], "logged": []}
+
+
+def _words(dom, tag):
+    """Text of every element of one kind."""
+    found = re.findall(rf"<{tag}\b[^>]*>(.*?)</{tag}>", dom, flags=re.DOTALL)
+    return [" ".join(unescape(re.sub(r"<[^>]+>", " ", text)).split()) for text in found]
+
+
+def _rows(dom):
+    return [text for text in _words(dom, "tr") if text]
+
+
+def _check(rule, *, passed=True, **facts):
+    facts = {"rows": 9, "unexpected": 0, "observed": "", "examples": [], **facts}
+    return {"expectation": "expect_it", "rule": rule, "column": "x", "passed": passed, **facts}
+
+
+def _table(folder, name, rows, *checks, quarantined=()):
+    passed = all(check["passed"] for check in checks)
+    summary = {"table": name, "rows": rows, "passed": passed, "checks": checks}
+    (folder / f"{name}.json").write_text(json.dumps({**summary, "quarantined": quarantined}))
+
+
+def test_the_witness_sees_a_request_and_a_script_error(browse, tmp_path):
+    page = tmp_path / "bad.html"
+    page.write_text(
+        '<html><head></head><body><img src="http://example.org/x.png">'
+        "<script>nothing.here()</script></body></html>"
+    )
+    _, seen = browse(page)
+    assert seen["asked"] == ["http://example.org/x.png"]
+    assert len(seen["wrong"]) == len(seen["logged"]) == 1
+
+
+def test_the_validation_page(browse, tmp_path):
+    bad = _check("amount_eur is at least 0", passed=False, unexpected=2, examples=[[7, "-1.0"]])
+    _table(tmp_path, "events", 12345, bad, _check("rows", observed="12345"))
+    _table(tmp_path, "items", 9, _check("item_id is never missing"))
+    reasons = [{"table": "events", "reason": "user_id: missing", "rows": 155}]
+    _table(tmp_path, "quarantine", 155, _check("reason is never missing"), quarantined=reasons)
+    render_page(tmp_path, tmp_path / "index.html")
+    dom, seen = browse(tmp_path / "index.html")
+    assert seen == NOTHING
+    assert _words(dom, "title") == ["Tessera validation: 1 table failed"]
+    assert _words(dom, "h1") == ["Validation of the tables"]
+    assert _words(dom, "h2") == ["What failed", "Quarantine", "Tables"]
+    assert [text.split()[0] for text in _words(dom, "summary")] == ["events", "items", "quarantine"]
+    assert dom.count("<details") - dom.count('open=""') == 2, "only what failed is open"
+    rows = _rows(dom)
+    assert "events amount_eur is at least 0 expect_it 2 of 9 row 7: -1.0" in rows
+    assert "events user_id: missing 155 1.24 %" in rows
+    assert "✓ rows 12,345 0" in rows
+
+
+@pytest.fixture
+def window(repository):
+    cut, end = datetime(2024, 6, 1, tzinfo=UTC), datetime(2024, 9, 1, tzinfo=UTC)
+    watch = load_watch(repository / "monitoring/watch.yaml")
+    return Window(Split(cut, cut, end), watch, MonitorParams())
+
+
+def test_the_watch_page(browse, window, tmp_path):
+    drifted = [
+        Drifted("events", "action", "psi", 0.0001, 0.25, alarm=False),
+        Drifted("events", "log_amount", "wasserstein", 0.7123456789, 0.5, alarm=True),
+    ]
+    rows = {name: {"reference": 1000, "current": 20_000} for name in watch_page.REPORTS}
+    bias = figures(np.array([[0, 1], [0, 2]]), np.array([5, 4, 1, 0]), 5, window.watch)
+    (tmp_path / "events.html").touch()
+    watch_page.write_page(tmp_path / "index.html", window, drifted, bias, rows)
+    dom, seen = browse(tmp_path / "index.html")
+    assert seen == NOTHING
+    assert _words(dom, "title") == ["Tessera watch: 1 alarm"]
+    assert _words(dom, "h1") == ["Watch: drift and popularity bias"]
+    assert _words(dom, "h2") == [
+        "Popularity bias of the recommendations",
+        "Drift of what investors did (events)",
+        "Drift of what was shown (exposures)",
+        "Drift of what is recommended (lists)",
+    ]
+    assert _words(dom, "dt") == ["Drift", "PSI", "Wasserstein", "Popularity bias", "An alarm"]
+    assert _words(dom, "li") == ["events.log_amount moved: wasserstein 0.712, alarm at 0.5"]
+    shown = _rows(dom)
+    assert "log_amount amount, as a power of ten of euros 0.712 0.5 Wasserstein" in shown
+    assert "action buy, sell, view and so on < 0.001 0.25 PSI" in shown
+    assert len([row for row in shown if "should" not in row and "measure" not in row]) == 5 + 2
+    assert re.findall(r'href="([^"]+)"', dom) == ["events.html"], "links only to what was written"
+
+
+def test_no_number_of_the_watch_page_has_more_digits_than_can_be_read(window, tmp_path):
+    bias = figures(np.array([[0, 1], [1, 2]]), np.array([5, 3, 1]), 7, window.watch)
+    rows = {name: {"reference": 0, "current": 0} for name in watch_page.REPORTS}
+    watch_page.write_page(tmp_path / "index.html", window, [], bias, rows)
+    text = re.sub(r"<style>.*?</style>", "", (tmp_path / "index.html").read_text(), flags=re.DOTALL)
+    assert re.findall(r"\d\.\d{4,}", text) == []
+
+
+def test_a_report_of_distributions_says_what_it_compares(browse, rng, tmp_path):
+    def drawn(share):
+        return pd.DataFrame(
+            {
+                "action": rng.choice(["buy", "sell"], 300, p=[share, 1 - share]),
+                "log_amount": rng.normal(2, 1, 300),
+            }
+        )
+
+    rules = {
+        "action": Rule(method="psi", alarm=0.25),
+        "log_amount": Rule(method="wasserstein", alarm=0.5),
+    }
+    drift_report("events", Pair(drawn(0.3), drawn(0.7)), rules, tmp_path / "events.html")
+    dom, seen = browse(tmp_path / "events.html")
+    assert seen == NOTHING
+    assert _words(dom, "h1")[0] == "Tessera watch: distributions of events"
+    assert "what came after the cut" in dom
+    drawn_by_scripts = re.sub(r"<script.*?</script>", "", dom, flags=re.DOTALL)
+    assert re.findall(r"Drift in column '(\w+)'", drawn_by_scripts) == ["action", "log_amount"]
+    assert 'class="main-svg"' in drawn_by_scripts

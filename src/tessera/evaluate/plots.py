@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context, rcParamsDefault
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -55,6 +56,12 @@ def write_slices(slices: Mapping[str, Any], models: Iterable[str], folder: Path)
 
 def draw_ranking(intervals: Mapping[str, Mapping[str, float]], best: str, path: Path) -> None:
     """Draw NDCG@10 of each model with its interval; the best baseline is the dashed line."""
+    # Some libraries change the style of the whole process when they are imported.
+    with rc_context(rcParamsDefault):
+        _draw(intervals, best, path)
+
+
+def _draw(intervals: Mapping[str, Mapping[str, float]], best: str, path: Path) -> None:
     names = sorted(intervals, key=lambda name: intervals[name]["mean"])
     figure = Figure(figsize=(7, 0.45 * len(names) + 1.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)

@@ -17,7 +17,8 @@ class OpeParams(BaseModel):
     candidate: Literal["model", "champion"] = "model"
     """`champion` judges the champion against itself: an A/A test of the whole gate."""
     temperature: float = Field(default=1.0, gt=0.0, le=100.0)
-    """Slate policy that will be served: scores are divided by it."""
+    """Slate policy that will be served: scores are divided by it, in their units: spreads of the
+    log odds (`hstu.score: rank`) or cosines (`recall`)."""
     epsilon: float = Field(default=0.1, ge=0.0, le=1.0)
     """Slate policy that will be served: share of uniform exploration at every position."""
     top_k: int = Field(default=10, ge=1, le=1000)

@@ -1,0 +1,154 @@
+"""Ranking quality on real data, beside the baselines of the same harness and the published figures.
+
+Usage: python -m benchmarks.quality SET [--seeds 0 1 2]   with the official files in TESSERA_DATA
+
+A set is a protocol and the settings for it.  The stages before `hstu` run once, `hstu` and
+`evaluate` once a seed.  A killed run resumes: a seed under way from its checkpoint, a finished one
+is read from benchmarks/results/quality_SET.json while the settings and the stage's code stand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import RESULTS, ROOT, write_result
+from tessera.contracts.artifacts import ARTIFACTS
+from tessera.pipeline import files
+from tessera.pipeline.catalogue import find, stages
+from tessera.pipeline.dvc import SOURCE, import_closure
+from tessera.pipeline.params import Sections, check_section, load_params
+from tessera.pipeline.paths import Home, home
+from tessera.pipeline.runner import call
+
+_SHOWN = ("users", "hr_10", "ndcg_10", "mrr_10", "recall_10", "coverage_10", "roi_10")
+_SEEDED = ("hstu", "evaluate")
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """What is ranked, by which protocol, with which settings."""
+
+    profile: str
+    folder: str
+    """Folder of the official files inside TESSERA_DATA."""
+    cut: str | None = None
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Section -> params that differ from the profile's."""
+
+
+_MOVIELENS = {"width": 50, "learning_rate": 0.003, "batch": 128, "epochs": 40, "patience": 5}
+_BEAUTY = {"full_softmax_items": 20_000, "length": 50, "epochs": 60, "patience": 6}
+SETS = {
+    "movielens": Set(
+        "movielens",
+        "movielens-1m",
+        changes={
+            "ingest": {"protocol": "leave_last_out"},
+            "hstu": {**_MOVIELENS, "refit": True, "mask_weight": 0.0, "threads": 2},
+        },
+    ),
+    "beauty": Set(
+        "amazon",
+        "amazon-2014-5core",
+        changes={"hstu": {**_BEAUTY, "refit": True, "mask_weight": 0.0, "threads": 2}},
+    ),
+    "far-trans-2020": Set("far-trans", "far-trans", "2020-07-01"),
+    "far-trans-2021": Set("far-trans", "far-trans", "2021-07-01"),
+}
+
+
+def _params(asked: Set, seed: int) -> Sections:
+    params = dict(load_params(home(asked.profile, ROOT)))
+    changes = {**asked.changes, "hstu": {**asked.changes.get("hstu", {}), "seed": seed}}
+    for section, values in changes.items():
+        params[section] = check_section(section, {**params[section].model_dump(), **values})
+    return params
+
+
+def _place(name: str, asked: Set) -> Home:
+    """Folders of the benchmark, with the pins of a profile that never ran."""
+    place = Home(ROOT / "data" / "bench" / name, asked.profile)
+    place.data.mkdir(parents=True, exist_ok=True)
+    source = place.artifact("source")
+    source.unlink(missing_ok=True)
+    source.symlink_to(Path(os.environ["TESSERA_DATA"]) / asked.folder)
+    files.write_json({"cut": asked.cut}, place.artifact("request"))
+    champion, ledger = place.artifact("champion"), place.artifact("ledger_in")
+    champion.mkdir(exist_ok=True)
+    files.write_json({"version": None, "kind": "none"}, champion / "champion.json")
+    ledger.mkdir(exist_ok=True)
+    (ledger / "empty.json").write_text("{}\n")
+    return place
+
+
+def _run(place: Home, name: str, params: Sections) -> dict[str, float]:
+    stage = find(name, stages(str(params["ingest"].model_dump()["source"])))
+    assert stage is not None
+    staging = place.data / ".staging" / name
+    files.remove(staging)
+    staging.mkdir(parents=True)
+    metrics = call(stage, place, params, staging)
+    for made in stage.writes:
+        files.move_into_place(staging / ARTIFACTS[made].filename, place.artifact(made))
+    return metrics
+
+
+def _key(params: Sections) -> str:
+    """Return a hash of the settings and the code that a finished seed depends on."""
+    told = hashlib.sha256()
+    for name in ("ingest", *_SEEDED):
+        told.update(params[name].model_dump_json().encode())
+    code = {file for stage in _SEEDED for file in import_closure(f"tessera.{stage}.stage")}
+    for name in sorted(code):
+        told.update((SOURCE / name).read_bytes())
+    return told.hexdigest()[:16]
+
+
+def _seed(place: Home, params: Sections) -> dict[str, Any]:
+    begun = time.perf_counter()
+    trained = _run(place, "hstu", params)
+    seconds = time.perf_counter() - begun
+    _run(place, "evaluate", params)
+    ranking = files.read_json(place.artifact("ranking"))
+    models = {
+        model: {name: round(value, 4) for name, value in found.items() if name in _SHOWN}
+        for model, found in ranking["models"].items()
+    }
+    kept = {name: round(value, 4) for name, value in trained.items() if "epoch" in name}
+    return {"models": models, "users": ranking["users"], "training_s": round(seconds, 1), **kept}
+
+
+def main() -> None:
+    """Measure a set and write benchmarks/results/quality_SET.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("set", choices=SETS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    given = parser.parse_args()
+    if not os.environ.get("TESSERA_DATA"):
+        parser.error("name the folder with the official files in TESSERA_DATA")
+    asked = SETS[given.set]
+    path = RESULTS / f"quality_{given.set}.json"
+    done = json.loads(path.read_text())["figures"]["seeds"] if path.exists() else {}
+    place = _place(given.set, asked)
+    first = _params(asked, given.seeds[0])
+    for name in ("ingest", "causal", "graph", "sid"):
+        _run(place, name, first)
+    for seed in given.seeds:
+        params = _params(asked, seed)
+        key = _key(params)
+        if done.get(str(seed), {}).get("key") == key:
+            continue
+        done[str(seed)] = {"key": key, **_seed(place, params)}
+        settings = params["hstu"].model_dump(mode="json", exclude={"seed"})
+        write_result(f"quality_{given.set}", {"seeds": done, "settings": settings})
+
+
+if __name__ == "__main__":
+    main()

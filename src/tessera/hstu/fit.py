@@ -142,6 +142,7 @@ def _shape(
         feature_groups=params.features if shown else (),
         features=shown.names if shown else (),
         score=params.score if shown else "recall",
+        window=params.window,
     )
 
 

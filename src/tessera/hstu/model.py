@@ -69,6 +69,8 @@ class Shape:
     """Names of these features in order."""
     score: Literal["recall", "rank"] = "recall"
     """Head whose scores are served."""
+    window: int | None = None
+    """Distinct times that each layer looks back, the own included; None looks all the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ class SequenceModel(nn.Module):
 
     def _encode_part(self, batch: Batch, x_BLD: Tensor) -> Encoded:
         real_BL = batch.item_BL != PADDING
-        view = _view(batch, real_BL)
+        view = _view(batch, real_BL, self.shape.window)
         if view.has_ties:
             position_BL = batch.group_BL.clamp(max=self.shape.length - 1)
             x_BLD = x_BLD + functional.embedding(position_BL, self.position_LD)
@@ -182,7 +184,9 @@ class SequenceModel(nn.Module):
         place_N1 = (asked.state_N + 1).clamp(max=self.shape.length - 1)[:, None]
         x_NMD = (vector_NMD + self.rank.candidate_D) * math.sqrt(self.shape.width)
         x_NMD = x_NMD + self.position_LD[place_N1]
-        sight = Sight.of(asked, batch.group_BL, batch.second_BL, self.shape.length)
+        sight = Sight.of(
+            asked, batch.group_BL, batch.second_BL, self.shape.length, self.shape.window
+        )
         top = cast(Iterable[HstuLayer], self.layers[-self.shape.rank_blocks :])
         for layer, memory in zip(top, seen.memory, strict=True):
             x_NMD = look_back(layer, x_NMD, asked, memory, sight)
@@ -263,8 +267,9 @@ def _join(parts: list[Encoded], length: int) -> Encoded:
     )
 
 
-def _view(batch: Batch, real_BL: Tensor) -> View:
-    return View(batch.group_BL, batch.second_BL, batch.request_BL, real_BL[:, :, None].float())
+def _view(batch: Batch, real_BL: Tensor, window: int | None = None) -> View:
+    real_BL1 = real_BL[:, :, None].float()
+    return View(batch.group_BL, batch.second_BL, batch.request_BL, real_BL1, window)
 
 
 def _pool(out_BLD: Tensor, group_BL: Tensor, real_BL: Tensor) -> Tensor:

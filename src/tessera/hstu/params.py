@@ -26,6 +26,8 @@ class HstuParams(BaseModel):
     """Attention heads; must divide the width."""
     length: int = Field(50, ge=2, le=1024)
     """Events of history a state may see; also the constant n of the attention."""
+    window: int | None = Field(None, ge=2, le=1024)
+    """Distinct times that each layer looks back, the own included; null looks all the way."""
     dropout: float = Field(0.2, ge=0.0, le=0.9)
     """Share of inputs and layer outputs zeroed while training."""
     id_dropout: float = Field(0.1, ge=0.0, le=0.9)

@@ -179,22 +179,30 @@ class Sight:
     """What the requests of each sequence may look at, and from how far; the same for all layers."""
 
     seen_BRL: Tensor
-    """True at the events strictly before the request, never at padding."""
+    """True at the events strictly before the request and in the window, never at padding."""
     steps_BRL: Tensor
     """Distinct times from the event to the candidate, one step behind the last event seen."""
     bucket_BRL: Tensor
     """Time bucket between the request and the event."""
 
     @classmethod
-    def of(cls, asked: Asked, group_BL: Tensor, second_BL: Tensor, length: int) -> Sight:
+    def of(
+        cls,
+        asked: Asked,
+        group_BL: Tensor,
+        second_BL: Tensor,
+        length: int,
+        window: int | None = None,
+    ) -> Sight:
         """Work it out; steps go up to the longest history, `length`."""
         requests = int(asked.slot_N.max()) + 1
         # A slot without request sees nothing: every group is above -1.
         state_BR = _spread(asked.state_N + 1, asked, len(group_BL), requests) - 1
         second_BR = _spread(asked.second_N, asked, len(group_BL), requests)
         steps_BRL = state_BR[:, :, None] + 1 - group_BL[:, None]
+        seen_BRL = steps_BRL > 0
         return cls(
-            steps_BRL > 0,
+            seen_BRL if window is None else seen_BRL & (steps_BRL < window),
             steps_BRL.clamp(0, length - 1),
             time_bucket(second_BR[:, :, None] - second_BL[:, None]),
         )

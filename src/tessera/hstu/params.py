@@ -46,6 +46,8 @@ class HstuParams(BaseModel):
     """Epochs without a better validation nDCG@10 before training stops."""
     negatives: int = Field(128, ge=1, le=8192)
     """Uniform negatives drawn for each target when the catalogue is large."""
+    shared_targets: int = Field(1, ge=1, le=8192)
+    """Targets that share one draw of negatives; many make a matrix product of a gather."""
     full_softmax_items: int = Field(5000, ge=0, le=100_000)
     """Catalogues up to this size use the full softmax instead of negatives."""
     temperature: float = Field(0.05, gt=0.0, le=10.0)

@@ -64,6 +64,8 @@ class HstuParams(BaseModel):
     """Let attention see how long ago; switched off where times are only an order."""
     position_bias: bool = True
     """Let attention see how many steps ago."""
+    edge_bias: bool = False
+    """Let attention see the weight of the graph's edge from one item to the other."""
     use_codes: bool = True
     """Add the embeddings of its semantic codes to each item."""
     tied_sets: bool = True

@@ -23,15 +23,7 @@ from tessera.hstu.layer import HstuLayer, RelativeBias
 from tessera.hstu.lookup import between
 from tessera.hstu.masking import ActionGuess
 from tessera.hstu.product import dropout
-from tessera.hstu.ranking import (
-    Asked,
-    Memory,
-    RankingHead,
-    Reach,
-    Sight,
-    look_back,
-    remember,
-)
+from tessera.hstu.ranking import Asked, Memory, RankingHead, Reach, Sight, look_back, remember
 from tessera.hstu.sasrec import SasrecBlock
 
 PADDING = 0

@@ -31,12 +31,18 @@ def time_bucket(gap_s: Tensor) -> Tensor:
     return log_gap.div_(_BUCKET_WIDTH).long().clamp_(max=TIME_BUCKETS - 1)
 
 
-def seen_cells(length: int) -> int:
+def seen_cells(length: int, window: int | None = None) -> int:
     """Return how many scores the tiles of one full sequence without ties hold."""
-    rows = range(0, length, _TILE_ROWS)
-    return sum(
-        (min(row + _TILE_ROWS, length) - row) * min(row + _TILE_ROWS, length) for row in rows
-    )
+    cells = 0
+    for row in range(0, length, _TILE_ROWS):
+        stop = min(row + _TILE_ROWS, length)
+        cells += (stop - row) * (stop - _oldest(row, window))
+    return cells
+
+
+def _oldest(row: int, window: int | None) -> int:
+    """Return the first column that a row sees where no events share a time."""
+    return 0 if window is None else max(0, row - window + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +125,7 @@ class View:
 
     def _columns(self, of: slice, rows: slice) -> slice:
         if not self.has_ties:
-            first = 0 if self.window is None else max(0, rows.start - self.window + 1)
-            return slice(first, rows.stop)
+            return slice(_oldest(rows.start, self.window), rows.stop)
         seen_C = self.group_BL[of] <= self.group_BL[of, rows.stop - 1, None]
         if self.window is not None:
             oldest_S1 = self.group_BL[of, rows.start, None] - self.window

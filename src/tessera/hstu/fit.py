@@ -45,6 +45,8 @@ class World:
     histories: Histories
     log: Log | None = None
     """Logged slates; None trains no ranking head."""
+    edge_VV: Tensor | None = None
+    """Edges for the attention of HSTU; None tells it of none."""
 
 
 @contextmanager
@@ -73,6 +75,7 @@ def fit(
 ) -> Trained:
     """Train one model with early stopping; with `refit`, once more on all that is known."""
     shown = _shown(world, params) if kind == "hstu" else None
+    world = world if kind == "hstu" else replace(world, edge_VV=None)
     shape = _shape(kind, world, params, shown)
     validate = _validation(world, params, shown)
     first = train(shape, world.codes_VC, _lessons(world, params, shown, refit=False), validate,
@@ -142,6 +145,8 @@ def _shape(
         feature_groups=params.features if shown else (),
         features=shown.names if shown else (),
         score=params.score if shown else "recall",
+        window=params.window,
+        edge_bias=world.edge_VV is not None,
     )
 
 
@@ -151,7 +156,7 @@ def _lessons(world: World, params: HstuParams, shown: Shown | None, *, refit: bo
     if shown:
         slates = concatenate(shown.learn, shown.check) if refit else shown.learn
         slates = slates.by_history(world.histories)
-    return Lessons(world.histories, stop_U, action_codes(params.targets), slates)
+    return Lessons(world.histories, stop_U, action_codes(params.targets), slates, world.edge_VV)
 
 
 def _validation(world: World, params: HstuParams, shown: Shown | None) -> Validate | None:

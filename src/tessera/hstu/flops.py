@@ -15,7 +15,7 @@ from tessera.hstu.ranking import TASKS
 def history_flops(shape: Shape, events: int) -> int:
     """Return what one pass over a history costs."""
     project = 2 * events * shape.width * 4 * shape.width
-    attend = 2 * 2 * seen_cells(events) * shape.width
+    attend = 2 * 2 * seen_cells(events, shape.window) * shape.width
     out = 2 * events * shape.width * shape.width
     return shape.blocks * (project + attend + out)
 

@@ -27,6 +27,8 @@ class Lessons:
     action_T: Ints
     slates: Slates | None = None
     """What the ranking head learns from, sorted by history; None trains none."""
+    edge_VV: Tensor | None = None
+    """What attention is told of pairs of items, see `edges`; None tells nothing."""
 
     def is_inside_E(self) -> Bools:
         """Return which events may be learnt from."""

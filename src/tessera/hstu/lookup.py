@@ -1,4 +1,7 @@
-"""Learnt tables with few rows and many readers."""
+"""Tables with few rows and many readers.
+
+Legend: B sequences, L and R positions in two lists of a sequence, V rows.
+"""
 
 from __future__ import annotations
 
@@ -29,3 +32,8 @@ def look_up(table: Tensor, index: Tensor) -> Tensor:
     """Return the entries of a one-dimensional table, in the shape of the index."""
     found: Tensor = _Lookup.apply(table, index)  # type: ignore[no-untyped-call]
     return found
+
+
+def between(table_VV: Tensor | None, from_BL: Tensor, to_BR: Tensor) -> Tensor | None:
+    """Return value_BRL of the pairs (from, to) of rows of a square table, row by row."""
+    return None if table_VV is None else table_VV[from_BL[:, None, :], to_BR[:, :, None]]

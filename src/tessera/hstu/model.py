@@ -20,16 +20,10 @@ from torch.nn import functional
 from tessera.contracts.tables import ACTIONS
 from tessera.hstu.attention import View
 from tessera.hstu.layer import HstuLayer, RelativeBias
+from tessera.hstu.lookup import between
 from tessera.hstu.masking import ActionGuess
 from tessera.hstu.product import dropout
-from tessera.hstu.ranking import (
-    Asked,
-    Memory,
-    RankingHead,
-    Sight,
-    look_back,
-    remember,
-)
+from tessera.hstu.ranking import Asked, Memory, RankingHead, Reach, Sight, look_back, remember
 from tessera.hstu.sasrec import SasrecBlock
 
 PADDING = 0
@@ -69,6 +63,10 @@ class Shape:
     """Names of these features in order."""
     score: Literal["recall", "rank"] = "recall"
     """Head whose scores are served."""
+    window: int | None = None
+    """Distinct times that each layer looks back, the own included; None looks all the way."""
+    edge_bias: bool = False
+    """Attention sees the edge between two items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +102,19 @@ class SequenceModel(nn.Module):
 
     codes_VC: Tensor
     warm_V: Tensor
+    edge_VV: Tensor | None
+    """Weight of the edge from one item to the other; None where attention sees none."""
 
-    def __init__(self, shape: Shape, codes_VC: Tensor, warm_V: Tensor) -> None:
+    def __init__(
+        self, shape: Shape, codes_VC: Tensor, warm_V: Tensor, edge_VV: Tensor | None = None
+    ) -> None:
         super().__init__()
+        if shape.edge_bias != (edge_VV is not None):
+            raise ValueError("edges belong to a model with edge_bias, and to no other")
         self.shape = shape
         self.register_buffer("codes_VC", codes_VC)
         self.register_buffer("warm_V", warm_V)
+        self.register_buffer("edge_VV", edge_VV)
         self.item_VD = _table(shape.items, shape.width)
         self.action_AD = _table(len(ACTIONS), shape.width)
         self.position_LD = _table(shape.length, shape.width)
@@ -157,7 +162,8 @@ class SequenceModel(nn.Module):
 
     def _encode_part(self, batch: Batch, x_BLD: Tensor) -> Encoded:
         real_BL = batch.item_BL != PADDING
-        view = _view(batch, real_BL)
+        edge_BLL = between(self.edge_VV, batch.item_BL, batch.item_BL)
+        view = _view(batch, real_BL, self.shape.window, edge_BLL)
         if view.has_ties:
             position_BL = batch.group_BL.clamp(max=self.shape.length - 1)
             x_BLD = x_BLD + functional.embedding(position_BL, self.position_LD)
@@ -182,7 +188,9 @@ class SequenceModel(nn.Module):
         place_N1 = (asked.state_N + 1).clamp(max=self.shape.length - 1)[:, None]
         x_NMD = (vector_NMD + self.rank.candidate_D) * math.sqrt(self.shape.width)
         x_NMD = x_NMD + self.position_LD[place_N1]
-        sight = Sight.of(asked, batch.group_BL, batch.second_BL, self.shape.length)
+        edge_NML = between(self.edge_VV, batch.item_BL[asked.sequence_N], asked.item_NM)
+        far = Reach(self.shape.length, self.shape.window)
+        sight = Sight.of(asked, batch.group_BL, batch.second_BL, far, edge_NML)
         top = cast(Iterable[HstuLayer], self.layers[-self.shape.rank_blocks :])
         for layer, memory in zip(top, seen.memory, strict=True):
             x_NMD = look_back(layer, x_NMD, asked, memory, sight)
@@ -213,7 +221,12 @@ def _head(shape: Shape) -> RankingHead:
 def _layer(shape: Shape) -> nn.Module:
     if shape.kind == "sasrec":
         return SasrecBlock(shape.width, shape.heads, shape.dropout)
-    bias = RelativeBias(shape.length, position_bias=shape.position_bias, time_bias=shape.time_bias)
+    bias = RelativeBias(
+        shape.length,
+        position_bias=shape.position_bias,
+        time_bias=shape.time_bias,
+        extra_bias=shape.edge_bias,
+    )
     return HstuLayer(shape.width, shape.heads, shape.dropout, bias)
 
 
@@ -263,8 +276,11 @@ def _join(parts: list[Encoded], length: int) -> Encoded:
     )
 
 
-def _view(batch: Batch, real_BL: Tensor) -> View:
-    return View(batch.group_BL, batch.second_BL, batch.request_BL, real_BL[:, :, None].float())
+def _view(
+    batch: Batch, real_BL: Tensor, window: int | None = None, edge_BLL: Tensor | None = None
+) -> View:
+    real_BL1 = real_BL[:, :, None].float()
+    return View(batch.group_BL, batch.second_BL, batch.request_BL, real_BL1, window, edge_BLL)
 
 
 def _pool(out_BLD: Tensor, group_BL: Tensor, real_BL: Tensor) -> Tensor:

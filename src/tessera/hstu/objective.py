@@ -1,14 +1,14 @@
 """What a training step minimises: recall, and beside it ranking and the guess of hidden actions.
 
-Legend: B sequences, L positions, N targets or requests, M candidates, T tasks, V items with padding
-first, W warm items, D width.
+Legend: B sequences, L positions, N targets or requests, G draws of negatives, M candidates or
+negatives, T tasks, V items with padding first, W warm items, D width.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from tessera.hstu.loss import draw_negatives, full_softmax, sampled_softmax
+from tessera.hstu.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
 from tessera.hstu.masking import draw_mask
 from tessera.hstu.model import PADDING, Batch, Encoded, SequenceModel, states_at
 from tessera.hstu.params import HstuParams
@@ -50,5 +50,7 @@ def _recall_loss(
     temperature = params.temperature
     if len(warm_W) <= params.full_softmax_items:
         return full_softmax(state_ND, item_VD, targets.item_N, warm_W, temperature)
-    negative_NM = draw_negatives(warm_W, len(targets.item_N), params.negatives)
-    return sampled_softmax(state_ND, item_VD, targets.item_N, negative_NM, temperature)
+    draws = -(-len(targets.item_N) // params.shared_targets)
+    negative_GM = draw_negatives(warm_W, draws, params.negatives)
+    softmax = shared_softmax if params.shared_targets > 1 else sampled_softmax
+    return softmax(state_ND, item_VD, targets.item_N, negative_GM, temperature)

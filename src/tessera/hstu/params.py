@@ -26,6 +26,8 @@ class HstuParams(BaseModel):
     """Attention heads; must divide the width."""
     length: int = Field(50, ge=2, le=1024)
     """Events of history a state may see; also the constant n of the attention."""
+    window: int | None = Field(None, ge=2, le=1024)
+    """Distinct times that each layer looks back, the own included; null looks all the way."""
     dropout: float = Field(0.2, ge=0.0, le=0.9)
     """Share of inputs and layer outputs zeroed while training."""
     id_dropout: float = Field(0.1, ge=0.0, le=0.9)
@@ -44,6 +46,8 @@ class HstuParams(BaseModel):
     """Epochs without a better validation nDCG@10 before training stops."""
     negatives: int = Field(128, ge=1, le=8192)
     """Uniform negatives drawn for each target when the catalogue is large."""
+    shared_targets: int = Field(1, ge=1, le=8192)
+    """Targets that share one draw of negatives; many make a matrix product of a gather."""
     full_softmax_items: int = Field(5000, ge=0, le=100_000)
     """Catalogues up to this size use the full softmax instead of negatives."""
     temperature: float = Field(0.05, gt=0.0, le=10.0)
@@ -60,6 +64,8 @@ class HstuParams(BaseModel):
     """Let attention see how long ago; switched off where times are only an order."""
     position_bias: bool = True
     """Let attention see how many steps ago."""
+    edge_bias: bool = False
+    """Let attention see the weight of the graph's edge from one item to the other."""
     use_codes: bool = True
     """Add the embeddings of its semantic codes to each item."""
     tied_sets: bool = True

@@ -143,7 +143,7 @@ def look_back(
     query_BHCE = _by_head(_spread(query_NMD, asked, batch, requests).flatten(1, 2), layer.heads)
     score_BHCL = query_BHCE @ memory.key_BHLE.transpose(-1, -2)
     score_BHRML = score_BHCL.view(batch, layer.heads, requests, -1, length)
-    weight = functional.silu(score_BHRML + sight.bias(layer)[:, None, :, None])
+    weight = functional.silu(score_BHRML + sight.bias(layer)[:, None])
     weight = weight.masked_fill(~sight.seen_BRL[:, None, :, None], 0.0).view_as(score_BHCL)
     seen_BCD = ((weight @ memory.value_BHLE) / layer.bias.length).transpose(1, 2).flatten(2)
     seen_NMD = _gather(seen_BCD.view(batch, requests, -1, width), asked)
@@ -175,39 +175,63 @@ def _by_head(part_BLD: Tensor, heads: int) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """How far back a candidate looks."""
+
+    length: int
+    """Steps that are told apart."""
+    window: int | None = None
+    """Distinct times, its own included; None looks all the way."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sight:
     """What the requests of each sequence may look at, and from how far; the same for all layers."""
 
     seen_BRL: Tensor
-    """True at the events strictly before the request, never at padding."""
+    """True at the events strictly before the request and in the window, never at padding."""
     steps_BRL: Tensor
     """Distinct times from the event to the candidate, one step behind the last event seen."""
     bucket_BRL: Tensor
     """Time bucket between the request and the event."""
+    edge_BRML: Tensor | None = None
+    """Weight of the edge from the event's item to the candidate."""
 
     @classmethod
-    def of(cls, asked: Asked, group_BL: Tensor, second_BL: Tensor, length: int) -> Sight:
-        """Work it out; steps go up to the longest history, `length`."""
+    def of(
+        cls,
+        asked: Asked,
+        group_BL: Tensor,
+        second_BL: Tensor,
+        reach: Reach,
+        edge_NML: Tensor | None = None,
+    ) -> Sight:
+        """Work it out from the requests and the histories beside them."""
         requests = int(asked.slot_N.max()) + 1
         # A slot without request sees nothing: every group is above -1.
         state_BR = _spread(asked.state_N + 1, asked, len(group_BL), requests) - 1
         second_BR = _spread(asked.second_N, asked, len(group_BL), requests)
         steps_BRL = state_BR[:, :, None] + 1 - group_BL[:, None]
+        seen_BRL = steps_BRL > 0
         return cls(
-            steps_BRL > 0,
-            steps_BRL.clamp(0, length - 1),
+            seen_BRL if reach.window is None else seen_BRL & (steps_BRL < reach.window),
+            steps_BRL.clamp(0, reach.length - 1),
             time_bucket(second_BR[:, :, None] - second_BL[:, None]),
+            None if edge_NML is None else _spread(edge_NML, asked, len(group_BL), requests),
         )
 
     def bias(self, layer: HstuLayer) -> Tensor:
-        """Return bias_BRL of a layer, shared by its heads."""
+        """Return bias_BRML of a layer, shared by its heads; M is 1 if candidates share it too."""
         bias_BRL = torch.zeros(self.steps_BRL.shape)
         if layer.bias.position is not None:
             steps_BRL = self.steps_BRL + layer.bias.length - 1
             bias_BRL = bias_BRL + look_up(layer.bias.position, steps_BRL)
         if layer.bias.time is not None:
             bias_BRL = bias_BRL + look_up(layer.bias.time, self.bucket_BRL)
-        return bias_BRL
+        bias_BRML = bias_BRL[:, :, None]
+        if layer.bias.extra is not None and self.edge_BRML is not None:
+            bias_BRML = bias_BRML + layer.bias.extra * self.edge_BRML
+        return bias_BRML
 
 
 def rank_loss(logit_NMT: Tensor, answers: Answers) -> Tensor:

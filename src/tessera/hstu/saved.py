@@ -36,8 +36,13 @@ def load_model(folder: Path) -> tuple[SequenceModel, list[str]]:
         weights = load_file(folder / "model.safetensors")
         lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
         shape = Shape(**{**raw, **lists})
-        model = SequenceModel(shape, weights["codes_VC"].clone(), weights["warm_V"].clone())
+        buffers = [weights[name].clone() for name in ("codes_VC", "warm_V", *_edges(shape))]
+        model = SequenceModel(shape, *buffers)
         model.load_state_dict(weights)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise BrokenBundle(f"{folder} is no sequence model ({error}); publish it again") from error
     return model.eval(), vocabulary
+
+
+def _edges(shape: Shape) -> tuple[str, ...]:
+    return ("edge_VV",) if shape.edge_bias else ()

@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 
 from tessera.contracts.split import load_split
+from tessera.hstu.edges import read_edges
 from tessera.hstu.fit import World, fit, threads
 from tessera.hstu.histories import read_histories
 from tessera.hstu.logged import Sources, read_log
@@ -79,4 +80,5 @@ def _world(
         codes_VC = torch.empty(len(codes_VC), 0, dtype=torch.long)
     histories = read_histories(events, periods, catalogue.vocabulary, tied_sets=params.tied_sets)
     log = read_log(sources, histories, catalogue, codes_VC.numpy(), periods, params)
-    return World(periods, catalogue, codes_VC, histories, log)
+    edge_VV = read_edges(sources.edges, catalogue.vocabulary) if params.edge_bias else None
+    return World(periods, catalogue, codes_VC, histories, log, edge_VV)

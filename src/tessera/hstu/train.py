@@ -95,7 +95,7 @@ def train(
         torch.manual_seed(params.seed)
         warm_V = torch.zeros(shape.items, dtype=torch.bool)
         warm_V[lessons.warm_W()] = True
-        model = SequenceModel(shape, codes_VC, warm_V)
+        model = SequenceModel(shape, codes_VC, warm_V, lessons.edge_VV)
         if model.rank is not None and lessons.slates is not None:
             model.rank.standardise(lessons.slates.shown_features())
         optimizer = _optimizer(model, params)
@@ -226,6 +226,7 @@ class _Course:
             histories.phase_E,
             model.codes_VC.numpy(),
             *(self.lessons.slates.arrays() if self.lessons.slates else ()),
+            *(() if model.edge_VV is None else (model.edge_VV.numpy(),)),
         )
         for array in arrays:
             digest.update(np.ascontiguousarray(array).tobytes() + b"|")

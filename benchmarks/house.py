@@ -20,7 +20,7 @@ from tessera.pipeline.forkserver import one_thread
 
 _BIN = Path(sys.executable).parent
 _RUNS = 5
-_TURNS = 3
+_TURNS = 2
 
 
 def _seconds(*words: str) -> float:
@@ -49,6 +49,7 @@ def _parse_dag() -> float:
 _BARE = """
 import sys
 from pathlib import Path
+from tessera.pipeline import files
 from tessera.pipeline.catalogue import stages
 from tessera.pipeline.params import load_params, source_of
 from tessera.pipeline.paths import home
@@ -59,6 +60,7 @@ for stage in stages(source_of(place)):
     folder = Path(sys.argv[1]) / stage.name
     folder.mkdir()
     call(stage, place, params, folder)
+    files.remove(place.data / ".scratch" / stage.name)  # the other run must not resume from it
 """
 
 

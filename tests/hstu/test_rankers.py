@@ -84,6 +84,15 @@ def test_an_answer_that_nobody_knows_teaches_nothing(rng, kind):
 
 
 @kinds
+def test_refit_learns_from_the_validation_rows_too(rng, kind):
+    learn, check, _ = parts(planted(rng, interaction=0.0, count=3000))
+    twice = PARAMS.model_copy(update={"refit": True})
+    check.feature_SF[:] += 100.0
+    assert fit_ranker(kind, learn, check, SIZES, PARAMS).mean_F < 1
+    assert fit_ranker(kind, learn, check, SIZES, twice).mean_F > 10
+
+
+@kinds
 def test_an_unknown_feature_counts_as_its_mean(rng, kind):
     learn, check, later = parts(planted(rng, interaction=0.0, count=3000))
     ranker = fit_ranker(kind, learn, check, SIZES, PARAMS)

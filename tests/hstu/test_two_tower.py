@@ -10,20 +10,13 @@ import torch
 
 from tessera.hstu.fit import World
 from tessera.hstu.histories import TEST, VALIDATION, Histories, read_histories
+from tessera.hstu.in_batch import Chosen, in_batch_softmax, log_chance
 from tessera.hstu.lessons import Lessons
 from tessera.hstu.params import HstuParams
 from tessera.hstu.scoring import top_items
 from tessera.hstu.sequences import last_windows
 from tessera.hstu.stage import run
-from tessera.hstu.two_tower import (
-    Chosen,
-    before_targets,
-    encode_users,
-    fit_two_tower,
-    in_batch_softmax,
-    log_chance,
-    published,
-)
+from tessera.hstu.two_tower import before_targets, encode_users, fit_two_tower, published
 from tessera.hstu.world import action_codes, ask, read_catalogue, read_codes
 
 
@@ -160,6 +153,19 @@ def test_what_happens_after_the_cut_changes_no_weight(world, small, rng):
     item_E[~later] = rng.permutation(item_E[~later])
     moved = replace(world, histories=replace(histories, item_E=item_E))
     assert not same(weights(world, small), weights(moved, small))
+
+
+def test_refit_learns_from_the_validation_period_too(world, small):
+    histories = world.histories
+    known = Lessons(histories, histories.until(VALIDATION), action_codes(("click",))).warm_W()
+    missing = replace(world, histories=replace(histories, item_E=histories.item_E.copy()))
+    train_only = (missing.histories.phase_E < VALIDATION) & (histories.item_E == 3)
+    missing.histories.item_E[train_only] = 4
+    assert 3 in known
+    for refit in (False, True):
+        model, place = fit_two_tower(missing, small.model_copy(update={"refit": refit}))
+        assert model.warm_V[3] == refit
+        assert place.best_ndcg > 0
 
 
 def test_an_item_without_lessons_is_its_codes(world, small):

@@ -5,8 +5,7 @@ same pairs.  They know no history but what the features say of it.  Naumov et al
 Learning Recommendation Model", arXiv 1906.00091; Cheng et al. 2016, "Wide & Deep Learning", arXiv
 1606.07792.
 
-Legend: R requests, M positions of a slate, S shown rows, F features, K fields, D width, T tasks,
-P positions.
+Legend: S shown rows, F features, K fields, D width, T tasks, P positions.
 """
 
 from __future__ import annotations
@@ -15,27 +14,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-import numpy as np
-import pyarrow.compute as pc
 import torch
-from ibis import Table
 from torch import Tensor, nn
 
 from tessera.contracts.progress import progress_bar
-from tessera.features.facts import NOBODY
-from tessera.features.stretches import Clock, Index
-from tessera.hstu.fit import World
-from tessera.hstu.histories import Ints
-from tessera.hstu.logged import Log, ripe
-from tessera.hstu.logscores import Judged, Scored, judged
-from tessera.hstu.model import SequenceModel
 from tessera.hstu.params import HstuParams
-from tessera.hstu.ranking import CLICK, POSITIONS, TASKS, Answers, rank_loss
-from tessera.hstu.scoring import Floats
-from tessera.hstu.slates import Slates
-from tessera.hstu.world import microseconds, rows_of
-from tessera.metrics.calibration import expected_calibration_error
-from tessera.metrics.slates import slate_auc
+from tessera.hstu.ranking import POSITIONS, TASKS, Answers, rank_loss
 
 Kind = Literal["dlrm", "wide_deep"]
 KINDS: tuple[Kind, ...] = ("dlrm", "wide_deep")
@@ -67,8 +51,16 @@ class Rows:
 
     def take(self, rows: Tensor) -> Rows:
         """Return the chosen rows."""
-        parts = (self.feature_SF, self.field_SK, self.position_S, self.label_ST, self.weight_ST)
-        return Rows(*(part.index_select(0, rows) for part in parts))
+        return Rows(*(part.index_select(0, rows) for part in self.parts()))
+
+    def joined(self, more: Rows) -> Rows:
+        """Return these rows with more behind them."""
+        both = zip(self.parts(), more.parts(), strict=True)
+        return Rows(*(torch.cat(pair) for pair in both))
+
+    def parts(self) -> tuple[Tensor, ...]:
+        """Return every tensor, in order."""
+        return self.feature_SF, self.field_SK, self.position_S, self.label_ST, self.weight_ST
 
     def answers(self) -> Answers:
         """Return what the ranking loss compares logits with."""
@@ -173,11 +165,28 @@ def fit_ranker(
     Parameters
     ----------
     learn, check
-        Rows before and within the validation period; without the latter all epochs are run.
+        Rows before and within the validation period; with `refit` both are learnt from once the
+        number of epochs is known.  Without the latter all epochs are run.
     sizes
         Values of each field, 0 for unknown included.
     """
-    with torch.random.fork_rng(devices=[]):
+    ranker, epochs = _train(kind, learn, check, sizes, params)
+    if params.refit and len(check):
+        nothing = check.take(torch.arange(0))
+        ranker, _ = _train(kind, learn.joined(check), nothing, sizes, params, epochs)
+    return ranker.eval()
+
+
+def _train(
+    kind: Kind,
+    learn: Rows,
+    check: Rows,
+    sizes: tuple[int, ...],
+    params: HstuParams,
+    epochs: int = EPOCHS,
+) -> tuple[Ranker, int]:
+    """Return the best ranker and after how many epochs it was."""
+    with torch.random.fork_rng(devices=[]), progress_bar(f"train {kind}", epochs) as bar:
         torch.manual_seed(params.seed)
         ranker = Ranker(kind, learn, sizes)
         optimizer = torch.optim.AdamW(
@@ -186,18 +195,17 @@ def fit_ranker(
             weight_decay=params.weight_decay,
             fused=True,
         )
-        best, least = ranker.state_dict(), float("inf")
-        with progress_bar(f"train {kind}", EPOCHS) as bar:
-            for _ in range(EPOCHS):
-                _epoch(ranker, optimizer, learn)
-                bar.advance()
-                loss = _loss(ranker, check) if len(check) else -1.0
-                if loss >= least and len(check):
-                    break
-                least = loss
-                best = {name: value.clone() for name, value in ranker.state_dict().items()}
+        best, best_epoch, least = ranker.state_dict(), 0, float("inf")
+        for epoch in range(1, epochs + 1):
+            _epoch(ranker, optimizer, learn)
+            bar.advance()
+            loss = _loss(ranker, check) if len(check) else -float(epoch)
+            if loss >= least:
+                break
+            least, best_epoch = loss, epoch
+            best = {name: value.clone() for name, value in ranker.state_dict().items()}
     ranker.load_state_dict(best)
-    return ranker.eval()
+    return ranker, best_epoch
 
 
 def _epoch(ranker: Ranker, optimizer: torch.optim.Optimizer, learn: Rows) -> None:
@@ -212,113 +220,3 @@ def _epoch(ranker: Ranker, optimizer: torch.optim.Optimizer, learn: Rows) -> Non
 def _loss(ranker: Ranker, rows: Rows) -> float:
     with torch.inference_mode():
         return rank_loss(ranker(rows)[:, None], rows.answers()).item()
-
-
-def rival_figures(
-    users: Table, model: SequenceModel, scored: Scored, world: World, params: HstuParams
-) -> dict[str, float]:
-    """Return slate AUC of each task and calibration error of a click after the cut, by ranker.
-
-    Slates are judged at the top position as the ranking head is; probabilities where they stood.
-    """
-    found = judged(scored, world, params)
-    if found is None or model.rank is None:
-        return {}
-    figures = head_error(model, scored, found)
-    return figures | ranker_figures(users, found, world, params) if params.rankers else figures
-
-
-def ranker_figures(
-    users: Table, found: Judged, world: World, params: HstuParams
-) -> dict[str, float]:
-    """Train both rankers and judge them; nothing where there is nothing to learn from."""
-    log = world.log
-    if log is None:
-        return {}
-    learn_R, check_R, _ = ripe(log.slates, world.split, params)
-    if not learn_R.any() or not found.kept_R.any():
-        return {}
-    segment_R = segments(users, log)
-    sizes = (
-        int(segment_R.max()) + 1,
-        len(log.facts.category_I),
-        int(log.facts.category_I.max()) + 2,
-    )
-    learn, check, later = (
-        _rows(log.lessons(chosen_R, params.features)[1], segment_R[chosen_R], log)
-        for chosen_R in (learn_R, check_R, found.kept_R)
-    )
-    figures: dict[str, float] = {}
-    for kind in KINDS:
-        ranker = fit_ranker(kind, learn, check, sizes, params)
-        figures |= _judge(kind, ranker, later, found)
-    return figures
-
-
-def segments(users: Table, log: Log) -> Ints:
-    """Return the number of each investor's segment as of each logged request; 0 is unknown."""
-    rows = users.select("user_id", "valid_from", "segment").to_pyarrow()
-    rows = rows.sort_by([("user_id", "ascending"), ("valid_from", "ascending")])
-    name = pc.fill_null(rows["segment"].combine_chunks(), "")
-    number_U = rows_of(name, sorted({*name.to_pylist()} - {""})) + 1
-    since_U, asked_R = microseconds(rows["valid_from"]), log.slates.moment_R
-    clock = Clock(since_U)
-    versions = Index(rows_of(rows["user_id"], log.people), clock.rank(since_U), clock.span)
-    first_R, stop_R = versions.stretch(log.person_R, clock.rank(asked_R + 1))
-    segment_R = np.zeros(len(asked_R), np.int64)
-    known_R = stop_R > first_R
-    segment_R[known_R] = number_U[versions.order_E[stop_R[known_R] - 1]]
-    return segment_R
-
-
-def _rows(slates: Slates, segment_R: Ints, log: Log) -> Rows:
-    """Lay the shown rows of slates one after the other."""
-    is_shown_RM = slates.item_RM > 0
-    item_S = slates.item_RM[is_shown_RM]
-    segment_S = np.broadcast_to(segment_R[:, None], is_shown_RM.shape)[is_shown_RM]
-    category_S = log.facts.category_I[item_S] - NOBODY
-    return Rows(
-        torch.from_numpy(slates.feature_RMF[is_shown_RM]),
-        torch.from_numpy(np.column_stack([segment_S, item_S, category_S])),
-        torch.from_numpy(slates.position_RM[is_shown_RM]),
-        torch.from_numpy(slates.label_RMT[is_shown_RM]),
-        torch.from_numpy(slates.weight_RMT[is_shown_RM]),
-    )
-
-
-def _judge(kind: Kind, ranker: Ranker, later: Rows, found: Judged) -> dict[str, float]:
-    with torch.inference_mode():
-        logit_ST = ranker(later)
-        at_top_ST = logit_ST - ranker.position_PT[later.position_S.clamp(max=POSITIONS)]
-    logit_RMT = np.zeros(found.slates.label_RMT.shape, np.float32)
-    logit_RMT[found.slates.item_RM > 0] = at_top_ST.numpy()
-    figures = {
-        f"rank_auc_{task}_{kind}": slate_auc(
-            logit_RMT[..., t], found.slates.label_RMT[..., t], found.known_RMT[..., t]
-        )
-        for t, task in enumerate(TASKS)
-    }
-    logit_RMT[found.slates.item_RM > 0] = logit_ST.numpy()
-    figures[f"rank_ece_click_{kind}"] = click_error(logit_RMT[..., CLICK], found)
-    return {name: value for name, value in figures.items() if np.isfinite(value)}
-
-
-def head_error(model: SequenceModel, scored: Scored, found: Judged) -> dict[str, float]:
-    """Return the calibration error of a click by the ranking head, where the items stood."""
-    logit_CT = scored.scores.logit_CT
-    if model.rank is None or logit_CT is None:
-        return {}
-    bias_P = model.rank.position_PT[:, CLICK].detach().numpy()
-    position_RM = np.minimum(found.slates.position_RM, POSITIONS)
-    error = click_error(logit_CT[:, CLICK][found.at_RM] - bias_P[1] + bias_P[position_RM], found)
-    return {"rank_ece_click": error} if np.isfinite(error) else {}
-
-
-def click_error(logit_RM: Floats, found: Judged) -> float:
-    """Return the expected calibration error of the probability of a click; NaN without rows."""
-    known_RM = found.known_RMT[..., CLICK]
-    if not known_RM.any():
-        return float("nan")
-    chance_N = torch.from_numpy(logit_RM[known_RM]).sigmoid().double().numpy()
-    clicked_N = found.slates.label_RMT[..., CLICK][known_RM].astype(np.float64)
-    return expected_calibration_error(chance_N, clicked_N)

@@ -22,7 +22,7 @@ from tessera.hstu.outputs import (
     write_user_vectors,
 )
 from tessera.hstu.params import HstuParams
-from tessera.hstu.rankers import rival_figures
+from tessera.hstu.rivals import rival_figures
 from tessera.hstu.saved import save_model
 from tessera.hstu.two_tower import list_two_tower
 from tessera.hstu.world import read_catalogue, read_codes

@@ -2,17 +2,15 @@
 
 The user tower is a net over the mean of the items of the history, whatever the actions and times;
 the item tower is an id and its codes.  The other targets of a batch are the negatives: an item is
-one as often as it is popular, and subtracting log Q undoes that.  Yi et al. 2019, "Sampling-Bias-
-Corrected Neural Modeling", equations 3 to 5; uniform negatives mixed in: Yang et al. 2020.
+one as often as it is popular, and subtracting log Q undoes that (`in_batch`).
 
-Legend: E events, N targets, W windows, V items with padding first, D width, C columns of a batch,
-U users of a batch.
+Legend: E events, F events of windows laid end to end, N targets, W windows, V items with padding
+first, D width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from tessera.contracts.progress import progress_bar
 from tessera.hstu.checkpoint import Place
 from tessera.hstu.fit import VALIDATION_K, World
 from tessera.hstu.histories import VALIDATION, Bools, Histories, Ints
+from tessera.hstu.in_batch import BATCH, Chosen, in_batch_softmax, log_chance
 from tessera.hstu.lessons import Lessons
 from tessera.hstu.outputs import rank_vectors, write_training
 from tessera.hstu.params import HstuParams
@@ -33,10 +32,8 @@ from tessera.hstu.sequences import Windows, last_windows
 from tessera.hstu.world import action_codes, ask, learn_until
 
 NAME = "two_tower"
-EPOCHS = 3
-"""Most passes; the market gains nothing from a fourth."""
-BATCH = 1024
-"""Targets in a step, of all users: the more, the more negatives."""
+LEAST_EPOCHS, ENOUGH_STEPS = 3, 400
+"""Training ends after so many epochs and steps even if it would still gain a little."""
 _INIT_STD = 0.02
 _ENCODE_BATCH = 4096
 
@@ -88,57 +85,6 @@ class TwoTower(nn.Module):
         return functional.normalize(mean_WD + self.user(mean_WD), dim=-1)
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The targets of a batch, and the items they compete with beside each other."""
-
-    target_N: Tensor
-    user_N: Tensor
-    """Who chose; any numbers."""
-    extra_M: Tensor
-    """Further negatives."""
-
-
-def in_batch_softmax(
-    state_ND: Tensor, item_VD: Tensor, chosen: Chosen, log_q_V: Tensor, temperature: float
-) -> Tensor:
-    """Mean loss of each target against the batch's others and some extra items.
-
-    Equal items share a column and count as often as they occur.  What the same user also chose in
-    this batch is no negative.
-
-    Parameters
-    ----------
-    state_ND, item_VD
-        Unit vectors.
-    chosen
-        One target for each state.
-    log_q_V
-        Log of the chance to be a column; zeros correct nothing.
-    temperature
-        Divides the cosines.
-    """
-    column_C, place, count_C = torch.unique(
-        torch.cat([chosen.target_N, chosen.extra_M]), return_inverse=True, return_counts=True
-    )
-    place_N = place[: len(chosen.target_N)]
-    _, row_N = torch.unique(chosen.user_N, return_inverse=True)
-    chosen_UC = torch.zeros(int(row_N.max()) + 1, len(column_C), dtype=torch.bool)
-    chosen_UC[row_N, place_N] = True
-    logit_NC = state_ND @ item_VD[column_C].T / temperature - log_q_V[column_C]
-    own_N1 = logit_NC.gather(1, place_N[:, None])
-    logit_NC = (logit_NC + count_C.log()).masked_fill(chosen_UC[row_N], -torch.inf)
-    return functional.cross_entropy(logit_NC.scatter(1, place_N[:, None], own_N1), place_N)
-
-
-def log_chance(target_N: Ints, warm_W: Ints, items: int, extra: int) -> Tensor:
-    """Return log Q: the chance of a column to be each item, targets and extra items mixed."""
-    count_V = np.bincount(target_N, minlength=items) / len(target_N) * BATCH
-    count_V[warm_W] += extra / len(warm_W)
-    chance_V = np.maximum(count_V / (BATCH + extra), 1e-12)
-    return torch.from_numpy(np.log(chance_V).astype(np.float32))
-
-
 def before_targets(lessons: Lessons, length: int) -> tuple[Ints, Windows]:
     """Return the events to predict, and the window strictly before each."""
     histories = lessons.histories
@@ -176,60 +122,84 @@ def _runs(rows: Ints, size: int) -> list[Ints]:
 def fit_two_tower(
     world: World, params: HstuParams, *, corrected: bool = True
 ) -> tuple[TwoTower, Place]:
-    """Train with early stopping on the validation period; `corrected` is for tests of logQ."""
-    lessons = Lessons(
-        world.histories,
-        learn_until(world.histories, refit=False),
-        action_codes(params.targets),
-    )
-    warm_V = torch.zeros(len(world.codes_VC), dtype=torch.bool)
-    warm_V[lessons.warm_W()] = True
-    validate, place = _validation(world, params), Place()
-    with torch.random.fork_rng(devices=[]), progress_bar(f"train {NAME}", EPOCHS) as bar:
-        torch.manual_seed(params.seed)
-        model = TwoTower(world.codes_VC, warm_V, params)
-        epoch = _Epoch(model, lessons, params, corrected=corrected)
-        best = model.state_dict()
-        most = min(EPOCHS, params.epochs)
-        while place.epoch < most and place.epoch - place.best_epoch < params.patience:
-            place.losses.append(epoch.run(model.train()))
-            place.epoch += 1
-            place.ndcgs.append(validate(model.eval()))
-            bar.advance()
-            if place.ndcgs[-1] > place.best_ndcg:
-                place.best_ndcg, place.best_epoch = place.ndcgs[-1], place.epoch
-                best = {name: value.clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(best)
-    return model.eval(), place
+    """Train with early stopping; with `refit`, once more on all that is known.
+
+    `corrected` is false only to show what log Q is for.
+    """
+    validate = _validation(world, params)
+    first = _Course(world, params, refit=False, corrected=corrected)
+    model, place = first.train(min(params.epochs, first.most_epochs()), validate)
+    if params.refit:
+        again = _Course(world, params, refit=True, corrected=corrected)
+        model, _ = again.train(place.best_epoch or place.epoch, None)
+    return model, place
 
 
-class _Epoch:
-    """One pass over the targets, as often as asked for."""
+class _Course:
+    """One training run over the targets before the validation period, or with it."""
 
-    def __init__(
-        self, model: TwoTower, lessons: Lessons, params: HstuParams, *, corrected: bool
-    ) -> None:
-        self._model, self._params, self._histories = model, params, lessons.histories
+    def __init__(self, world: World, params: HstuParams, *, refit: bool, corrected: bool) -> None:
+        lessons = Lessons(
+            world.histories,
+            learn_until(world.histories, refit=refit),
+            action_codes(params.targets),
+        )
+        self._codes_VC, self._params, self._histories = world.codes_VC, params, world.histories
         self._event_N, self._windows = before_targets(lessons, params.length)
         self._warm_W = lessons.warm_W()
-        item_N = self._histories.item_E[self._event_N]
-        log_q_V = log_chance(item_N, self._warm_W.numpy(), len(model.warm_V), params.negatives)
-        self._log_q_V = log_q_V if corrected else torch.zeros_like(log_q_V)
-        self._user_E = self._histories.user_E
-        self._optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=params.learning_rate,
-            weight_decay=params.weight_decay,
-            fused=True,
-        )
+        item_N, items = world.histories.item_E[self._event_N], len(world.codes_VC)
+        self._log_q_V = log_chance(item_N, self._warm_W.numpy(), items, params.negatives)
+        if not corrected:
+            self._log_q_V = torch.zeros_like(self._log_q_V)
+        self._user_E = world.histories.user_E
 
-    def run(self, model: TwoTower) -> float:
-        """Return the mean loss."""
-        order_N = torch.randperm(len(self._event_N)).numpy()
-        losses = [self._step(model, rows) for rows in _runs(order_N, BATCH)]
+    def most_epochs(self) -> int:
+        """Return after how many epochs it has surely seen enough."""
+        return max(LEAST_EPOCHS, -(-ENOUGH_STEPS * BATCH // len(self._event_N)))
+
+    def train(
+        self, epochs: int, validate: Callable[[TwoTower], float] | None
+    ) -> tuple[TwoTower, Place]:
+        """Return the model that validates best, the last one if nobody can be asked."""
+        params, place = self._params, Place()
+        with torch.random.fork_rng(devices=[]), progress_bar(f"train {NAME}", epochs) as bar:
+            torch.manual_seed(params.seed)
+            warm_V = torch.zeros(len(self._codes_VC), dtype=torch.bool)
+            warm_V[self._warm_W] = True
+            model = TwoTower(self._codes_VC, warm_V, params)
+            optimizer = torch.optim.AdamW(
+                model.parameters(),
+                lr=params.learning_rate,
+                weight_decay=params.weight_decay,
+                fused=True,
+            )
+            best = None
+            while place.epoch < epochs and place.epoch - place.best_epoch < params.patience:
+                place.losses.append(self._epoch(model.train(), optimizer))
+                place.epoch += 1
+                bar.advance()
+                if validate is None:
+                    place.best_epoch = place.epoch
+                    continue
+                place.ndcgs.append(validate(model.eval()))
+                if place.ndcgs[-1] > place.best_ndcg:
+                    place.best_ndcg, place.best_epoch = place.ndcgs[-1], place.epoch
+                    best = {name: value.clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(best or model.state_dict())
+        return model.eval(), place
+
+    def _epoch(self, model: TwoTower, optimizer: torch.optim.Optimizer) -> float:
+        """Pass over the targets once and return the mean loss."""
+        losses = []
+        for rows in _runs(torch.randperm(len(self._event_N)).numpy(), BATCH):
+            loss = self._loss(model, rows)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.item())
         return float(np.mean(losses))
 
-    def _step(self, model: TwoTower, rows: Ints) -> float:
+    def _loss(self, model: TwoTower, rows: Ints) -> Tensor:
         item_VD = model.items()
         event_N = self._event_N[rows]
         extra_M = self._warm_W[torch.randint(len(self._warm_W), (self._params.negatives,))]
@@ -240,16 +210,14 @@ class _Epoch:
         )
         state_ND = model(item_VD, *_flat(self._histories, self._windows.take(rows)))
         temperature = self._params.temperature
-        loss = in_batch_softmax(state_ND, item_VD, chosen, self._log_q_V, temperature)
-        self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        return loss.item()
+        return in_batch_softmax(state_ND, item_VD, chosen, self._log_q_V, temperature)
 
 
-def _validation(world: World, params: HstuParams) -> Callable[[TwoTower], float]:
-    """Return nDCG@10 on the validation period, as for the other models."""
+def _validation(world: World, params: HstuParams) -> Callable[[TwoTower], float] | None:
+    """Return nDCG@10 on the validation period, as for the other models; None without users."""
     question = ask(world.histories, world.split, params, VALIDATION)
+    if not len(question.relevant[0]):
+        return None
     first_Q = world.histories.first_U1[question.user_Q]
     windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
     allowed_V = world.catalogue.candidates_V(world.split, world.split.validation_from, params)

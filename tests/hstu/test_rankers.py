@@ -1,5 +1,9 @@
 """DLRM and Wide & Deep learn what fields do together, and are judged as the ranking head is."""
 
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import ibis
 import numpy as np
 import pytest
 import torch
@@ -9,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from tessera.hstu.params import HstuParams
 from tessera.hstu.rankers import KINDS, Rows, fit_ranker
 from tessera.hstu.ranking import CLICK, TASKS
+from tessera.hstu.rivals import segments
 from tessera.hstu.stage import run
 
 SIZES = (5, 2, 5)
@@ -133,3 +138,19 @@ def test_rankers_cost_nothing_unless_asked_for_and_change_nothing_else(run_stage
     assert "rank_auc_click_dlrm" not in without
     assert without.items() <= beside.items()
     assert run_stage("again", epochs=1, rankers=True) == beside
+
+
+def test_a_segment_is_read_as_of_the_request():
+    day = timedelta(days=1)
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    users = [("a", start, "retail"), ("a", start + 2 * day, "wealth"), ("b", start, None)]
+    names = ("user_id", "valid_from", "segment")
+    table = ibis.memtable([dict(zip(names, row, strict=True)) for row in users])
+    asked = [("a", -1), ("a", 0), ("a", 1), ("a", 2), ("b", 2), ("c", 2)]
+    moment_R = np.array([int((start + n * day).timestamp() * 1e6) for _, n in asked])
+    log = SimpleNamespace(
+        people=["a", "b", "c"],
+        person_R=np.array(["abc".index(name) for name, _ in asked]),
+        slates=SimpleNamespace(moment_R=moment_R),
+    )
+    assert segments(table, log).tolist() == [0, 1, 1, 2, 0, 0]

@@ -26,7 +26,7 @@ STEPS = ("snapshot", *(stage.name for stage in ALL_STAGES), "publish")
 ARTIFACTS = (*PINS, *(name for stage in ALL_STAGES for name in stage.writes))
 SMALLER = {
     "synth": {"users": 120, "items": 40, "requests": 1800},
-    "hstu": {"epochs": 1, "sasrec": False},
+    "hstu": {"epochs": 1, "sasrec": False, "two_tower": False},
     # Every verdict is INVALID and every candidate is published nevertheless: each day then starts
     # from the champion and the ledger that the day before left.
     "ope": {"min_ess": 1_000_000},

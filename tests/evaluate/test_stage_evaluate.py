@@ -109,6 +109,14 @@ def test_a_slice_of_items_counts_only_them_as_relevant(shop, evaluate):
     assert cold["models"]["popularity"]["ndcg_10"] == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_metrics_print_recall_of_cold_items_for_every_model(shop, evaluate):
+    metrics, table, _ = evaluate(shop)
+    cold = table["slices"]["cold_items"]
+    assert cold["users"] > 0
+    for model in table["models"]:
+        assert metrics[f"{model}_cold_recall_10"] == cold["models"][model]["recall_10"]
+
+
 def test_without_prices_there_is_no_profit(shop, evaluate):
     metrics, table, _ = evaluate(shop)
     assert table["profit"] is None

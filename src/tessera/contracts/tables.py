@@ -229,7 +229,7 @@ LISTS = Table(
     "lists",
     "Top items for each test investor as of the cut, one model after the other.",
     (
-        _id("model", "hstu or sasrec"),
+        _id("model", "hstu, sasrec or two_tower"),
         _id("user_id", "investor"),
         Column("rank", "int64", "1 is the best", floor=1),
         _id("item_id", "item"),

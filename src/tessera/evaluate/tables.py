@@ -134,13 +134,16 @@ def rounded(value: Any) -> Any:
 
 
 def headline(table: Mapping[str, Any]) -> dict[str, float]:
-    """Flat metrics for tracking: <model>_<metric>_10, and the lead of the candidate."""
+    """Flat metrics for tracking: <model>_<metric>_10, cold items, the lead of the candidate."""
     flat = {
         f"{model}_{name}_{K}": metrics[f"{name}_{K}"]
         for model, metrics in table["models"].items()
         for name in _HEADLINE
         if f"{name}_{K}" in metrics
     }
+    cold = table["slices"]["cold_items"]
+    if cold["users"]:
+        flat |= {f"{m}_cold_recall_{K}": one[f"recall_{K}"] for m, one in cold["models"].items()}
     lead = table["intervals"][f"ndcg_{K}_minus_best_baseline"]["models"].get(CANDIDATE)
     if lead:
         flat |= {f"lead_ndcg_{K}_{end}": lead[end] for end in ("mean", "low", "high")}

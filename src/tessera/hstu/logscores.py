@@ -121,23 +121,44 @@ def _aligned(feature_RMF: Floats, names: tuple[str, ...], wanted: tuple[str, ...
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The slates after the cut whose answers are known, and where their rows were scored."""
+
+    kept_R: Bools
+    """Which slates of the log they are."""
+    slates: Slates
+    at_RM: Ints
+    """Place among the scored candidates, -1 where there is none."""
+    known_RMT: Bools
+
+
+def judged(scored: Scored, world: World, params: HstuParams) -> Judged | None:
+    """Return the slates that every ranker is judged on; None if nothing was logged."""
+    log = world.log
+    if log is None:
+        return None
+    later_R = ripe(log.slates, world.split, params)[2]
+    row_R = rows_of(log.request_ids, scored.request_ids)
+    kept_R = later_R & (row_R >= 0)
+    slates = log.slates.take(kept_R)
+    at_RM = _find(slates.item_RM, scored.requests, row_R[kept_R])
+    is_real_RM = (at_RM >= 0) & (slates.item_RM > 0)
+    return Judged(kept_R, slates, at_RM, (slates.weight_RMT > 0) & is_real_RM[..., None])
+
+
 def slate_figures(scored: Scored, world: World, params: HstuParams) -> dict[str, float]:
     """Return the slate AUC of each task after the cut: ranking head, cosine, popularity.
 
     Popularity is the number of acquisitions up to the cut.  Without a ranking head: none.
     """
-    log, logit_CT = world.log, scored.scores.logit_CT
-    if log is None or logit_CT is None:
+    found, logit_CT = judged(scored, world, params), scored.scores.logit_CT
+    if found is None or logit_CT is None:
         return {}
-    later_R = ripe(log.slates, world.split, params)[2]
-    slates = log.slates.take(later_R)
-    row_R = rows_of(log.request_ids.filter(pa.array(later_R)), scored.request_ids)
-    slates, row_R = slates.take(row_R >= 0), row_R[row_R >= 0]
-    at_RM = _find(slates.item_RM, scored.requests, row_R)
+    slates, at_RM, known_RMT = found.slates, found.at_RM, found.known_RMT
     acquired_E = np.isin(world.histories.action_E, action_codes(params.acquired))
     acquired_E &= world.histories.phase_E < TEST
     count_V = np.bincount(world.histories.item_E[acquired_E], minlength=len(world.codes_VC))
-    known_RMT = slates.weight_RMT * (at_RM >= 0)[..., None] * (slates.item_RM > 0)[..., None] > 0
     figures = {}
     for number, task in enumerate(TASKS):
         rivals = {

@@ -5,6 +5,7 @@ Legend: R requests, C candidates, V items with padding first, U users, K list le
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tessera.contracts.arrow import write_table
 from tessera.contracts.tables import ITEM_VECTORS, LISTS, SCORES, USER_VECTORS
 from tessera.hstu.checkpoint import Place
 from tessera.hstu.fit import World, load_champion
-from tessera.hstu.histories import TEST, VALIDATION, Ints, read_histories
+from tessera.hstu.histories import TEST, VALIDATION, Bools, Ints, read_histories
 from tessera.hstu.logscores import Known, Scored, score_log
 from tessera.hstu.model import SequenceModel
 from tessera.hstu.params import HstuParams
@@ -67,18 +68,46 @@ def _vectors(vector_ND: Floats) -> pa.Array:
 
 def rank_test_users(model: SequenceModel, world: World, params: HstuParams) -> pa.Table:
     """Return the top items, alive at the cut, of each test user with a known history."""
+
+    def states(windows: Windows) -> Floats:
+        return encode(model, world.histories, windows)
+
+    return rank_vectors(
+        model.shape.kind, states, (item_vectors(model), placed(model)), world, params
+    )
+
+
+def rank_vectors(
+    name: str,
+    states: Callable[[Windows], Floats],
+    items: tuple[Floats, Bools],
+    world: World,
+    params: HstuParams,
+) -> pa.Table:
+    """List the items nearest to the states of each test user, for any model that has both.
+
+    Parameters
+    ----------
+    name
+        Of the model in `lists`.
+    states
+        Unit state_WD at the end of windows over the histories.
+    items
+        Unit item_VD, and which of them have a place in the space.
+    """
     question = ask(world.histories, world.split, params, TEST)
     first_Q = world.histories.first_U1[question.user_Q]
-    windows = last_windows(first_Q, question.stop_Q, question.request_Q, model.shape.length)
+    windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
+    item_VD, placed_V = items
     lists = top_items(
-        encode(model, world.histories, windows),
-        item_vectors(model),
-        world.catalogue.candidates_V(world.split, world.split.cut, params) & placed(model),
+        states(windows),
+        item_VD,
+        world.catalogue.candidates_V(world.split, world.split.cut, params) & placed_V,
         question.seen if params.filter_seen else None,
         params.top,
     )
     ids = [world.histories.user_id_U[user] for user in question.user_Q]
-    return _list_rows(model.shape.kind, ids, lists, world.catalogue.vocabulary)
+    return _list_rows(name, ids, lists, world.catalogue.vocabulary)
 
 
 def _list_rows(model: str, user_ids: list[str], lists: Lists, vocabulary: list[str]) -> pa.Table:

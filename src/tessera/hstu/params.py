@@ -104,6 +104,10 @@ class HstuParams(BaseModel):
     """Threads of the matrix products; more than one is many times slower on a busy machine."""
     seed: int = Field(0, ge=0, le=2**31 - 1)
     """Seed of weights, batches, dropout and negatives."""
+    rankers: bool = False
+    """Train DLRM and Wide & Deep on the slates of the ranking head beside it."""
+    two_tower: bool = True
+    """Train a two-tower model on the same targets and list its items beside it."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

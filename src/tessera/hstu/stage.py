@@ -23,7 +23,9 @@ from tessera.hstu.outputs import (
     write_user_vectors,
 )
 from tessera.hstu.params import HstuParams
+from tessera.hstu.rivals import rival_figures
 from tessera.hstu.saved import save_model
+from tessera.hstu.two_tower import list_two_tower
 from tessera.hstu.world import read_catalogue, read_codes
 
 
@@ -61,13 +63,18 @@ def run(
             metrics |= {f"{kind}_{name}": value for name, value in trained.figures().items()}
             if kind == "hstu":
                 own = trained.model
+        if params.two_tower:
+            part, figures = list_two_tower(world, params, training)
+            parts.append(part)
+            metrics |= figures
         save_model(own, world.catalogue.vocabulary, model)
         write_item_vectors(own, world.catalogue.vocabulary, item_vectors)
         write_user_vectors(own, world, users, user_vectors)
         write_lists(parts, lists)
         scored = write_scores(own, world, events, exposures, champion, scores)
     metrics["requests_scored"] = float(len(scored.request_ids))
-    return metrics | slate_figures(scored, world, params)
+    metrics |= slate_figures(scored, world, params)
+    return metrics | rival_figures(users, own, scored, world, params)
 
 
 def _world(

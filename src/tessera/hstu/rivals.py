@@ -1,0 +1,138 @@
+"""How DLRM and Wide & Deep order the slates that the ranking head is judged on, and how calibrated.
+
+Legend: R requests, M positions of a slate, S shown rows, C candidates of all requests, T tasks,
+U versions of investors, P positions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+from ibis import Table
+
+from tessera.features.facts import NOBODY
+from tessera.features.stretches import Clock, Index
+from tessera.hstu.fit import World
+from tessera.hstu.histories import Ints
+from tessera.hstu.logged import Log, ripe
+from tessera.hstu.logscores import Judged, Scored, judged
+from tessera.hstu.model import SequenceModel
+from tessera.hstu.params import HstuParams
+from tessera.hstu.rankers import KINDS, Kind, Ranker, Rows, fit_ranker
+from tessera.hstu.ranking import CLICK, POSITIONS, TASKS
+from tessera.hstu.scoring import Floats
+from tessera.hstu.slates import Slates
+from tessera.hstu.world import microseconds, rows_of
+from tessera.metrics.calibration import expected_calibration_error
+from tessera.metrics.slates import slate_auc
+
+
+def rival_figures(
+    users: Table, model: SequenceModel, scored: Scored, world: World, params: HstuParams
+) -> dict[str, float]:
+    """Return slate AUC of each task and calibration error of a click after the cut, by ranker.
+
+    Slates are judged at the top position as the ranking head is; probabilities where they stood.
+    """
+    found = judged(scored, world, params)
+    if found is None or model.rank is None:
+        return {}
+    figures = head_error(model, scored, found)
+    return figures | ranker_figures(users, found, world, params) if params.rankers else figures
+
+
+def ranker_figures(
+    users: Table, found: Judged, world: World, params: HstuParams
+) -> dict[str, float]:
+    """Train both rankers and judge them; nothing where there is nothing to learn from."""
+    log = world.log
+    if log is None:
+        return {}
+    learn_R, check_R, _ = ripe(log.slates, world.split, params)
+    if not learn_R.any() or not found.kept_R.any():
+        return {}
+    segment_R = segments(users, log)
+    sizes = (
+        int(segment_R.max()) + 1,
+        len(log.facts.category_I),
+        int(log.facts.category_I.max()) + 2,
+    )
+    learn, check, later = (
+        _rows(log.lessons(chosen_R, params.features)[1], segment_R[chosen_R], log)
+        for chosen_R in (learn_R, check_R, found.kept_R)
+    )
+    figures: dict[str, float] = {}
+    for kind in KINDS:
+        ranker = fit_ranker(kind, learn, check, sizes, params)
+        figures |= _judge(kind, ranker, later, found)
+    return figures
+
+
+def segments(users: Table, log: Log) -> Ints:
+    """Return the number of each investor's segment as of each logged request; 0 is unknown."""
+    rows = users.select("user_id", "valid_from", "segment").to_pyarrow()
+    rows = rows.sort_by([("user_id", "ascending"), ("valid_from", "ascending")])
+    name = pc.fill_null(rows["segment"].combine_chunks(), "")
+    number_U = rows_of(name, sorted({*name.to_pylist()} - {""})) + 1
+    since_U, asked_R = microseconds(rows["valid_from"]), log.slates.moment_R
+    clock = Clock(since_U)
+    versions = Index(rows_of(rows["user_id"], log.people), clock.rank(since_U), clock.span)
+    first_R, stop_R = versions.stretch(log.person_R, clock.rank(asked_R + 1))
+    segment_R = np.zeros(len(asked_R), np.int64)
+    known_R = stop_R > first_R
+    segment_R[known_R] = number_U[versions.order_E[stop_R[known_R] - 1]]
+    return segment_R
+
+
+def _rows(slates: Slates, segment_R: Ints, log: Log) -> Rows:
+    """Lay the shown rows of slates one after the other."""
+    is_shown_RM = slates.item_RM > 0
+    item_S = slates.item_RM[is_shown_RM]
+    segment_S = np.broadcast_to(segment_R[:, None], is_shown_RM.shape)[is_shown_RM]
+    category_S = log.facts.category_I[item_S] - NOBODY
+    return Rows(
+        torch.from_numpy(slates.feature_RMF[is_shown_RM]),
+        torch.from_numpy(np.column_stack([segment_S, item_S, category_S])),
+        torch.from_numpy(slates.position_RM[is_shown_RM]),
+        torch.from_numpy(slates.label_RMT[is_shown_RM]),
+        torch.from_numpy(slates.weight_RMT[is_shown_RM]),
+    )
+
+
+def _judge(kind: Kind, ranker: Ranker, later: Rows, found: Judged) -> dict[str, float]:
+    with torch.inference_mode():
+        logit_ST = ranker(later)
+        at_top_ST = logit_ST - ranker.position_PT[later.position_S.clamp(max=POSITIONS)]
+    logit_RMT = np.zeros(found.slates.label_RMT.shape, np.float32)
+    logit_RMT[found.slates.item_RM > 0] = at_top_ST.numpy()
+    figures = {
+        f"rank_auc_{task}_{kind}": slate_auc(
+            logit_RMT[..., t], found.slates.label_RMT[..., t], found.known_RMT[..., t]
+        )
+        for t, task in enumerate(TASKS)
+    }
+    logit_RMT[found.slates.item_RM > 0] = logit_ST.numpy()
+    figures[f"rank_ece_click_{kind}"] = click_error(logit_RMT[..., CLICK], found)
+    return {name: value for name, value in figures.items() if np.isfinite(value)}
+
+
+def head_error(model: SequenceModel, scored: Scored, found: Judged) -> dict[str, float]:
+    """Return the calibration error of a click by the ranking head, where the items stood."""
+    logit_CT = scored.scores.logit_CT
+    if model.rank is None or logit_CT is None:
+        return {}
+    bias_P = model.rank.position_PT[:, CLICK].detach().numpy()
+    position_RM = np.minimum(found.slates.position_RM, POSITIONS)
+    error = click_error(logit_CT[:, CLICK][found.at_RM] - bias_P[1] + bias_P[position_RM], found)
+    return {"rank_ece_click": error} if np.isfinite(error) else {}
+
+
+def click_error(logit_RM: Floats, found: Judged) -> float:
+    """Return the expected calibration error of the probability of a click; NaN without rows."""
+    known_RM = found.known_RMT[..., CLICK]
+    if not known_RM.any():
+        return float("nan")
+    chance_N = torch.from_numpy(logit_RM[known_RM]).sigmoid().double().numpy()
+    clicked_N = found.slates.label_RMT[..., CLICK][known_RM].astype(np.float64)
+    return expected_calibration_error(chance_N, clicked_N)

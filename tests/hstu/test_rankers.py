@@ -1,0 +1,156 @@
+"""DLRM and Wide & Deep learn what fields do together, and are judged as the ranking head is."""
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import ibis
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from tessera.hstu.params import HstuParams
+from tessera.hstu.rankers import KINDS, Rows, fit_ranker
+from tessera.hstu.ranking import CLICK, TASKS
+from tessera.hstu.rivals import segments
+from tessera.hstu.stage import run
+
+SIZES = (5, 2, 5)
+PARAMS = HstuParams(learning_rate=0.01)
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+def planted(rng, interaction, count=60_000):
+    """Draw clicks from a segment, a category, a dense feature and what the two fields do together.
+
+    Both fields are worth something alone; the interaction is a sign for each of their pairs.
+    """
+    segment, category = rng.integers(1, 5, count), rng.integers(1, 5, count)
+    dense = rng.normal(size=count)
+    sign = np.where((segment % 2) == (category % 2), 1.0, -1.0)
+    logit = -1.0 + 0.4 * (segment - 2.5) - 0.4 * (category - 2.5) + 0.5 * dense
+    logit += interaction * sign
+    click = rng.random(count) < 1.0 / (1.0 + np.exp(-logit))
+    label = np.zeros((count, len(TASKS)), np.float32)
+    label[:, CLICK] = click
+    return Rows(
+        torch.tensor(dense[:, None], dtype=torch.float32),
+        torch.from_numpy(np.column_stack([segment, np.ones_like(segment), category])),
+        torch.ones(count, dtype=torch.long),
+        torch.from_numpy(label),
+        torch.ones(count, len(TASKS)),
+    )
+
+
+def parts(rows):
+    index = torch.arange(len(rows))
+    return [rows.take(index[index % 3 == part]) for part in range(3)]
+
+
+def auc(ranker, rows):
+    with torch.inference_mode():
+        return roc_auc_score(rows.label_ST[:, CLICK].numpy(), ranker(rows)[:, CLICK].numpy())
+
+
+def logistic_auc(learn, later):
+    def told(rows):
+        one_hot = torch.nn.functional.one_hot(rows.field_SK[:, [0, 2]], 5).flatten(1)
+        return np.column_stack([rows.feature_SF.numpy(), one_hot.numpy()])
+
+    model = LogisticRegression(max_iter=500).fit(told(learn), learn.label_ST[:, CLICK].numpy())
+    chance = model.predict_proba(told(later))[:, 1]
+    return roc_auc_score(later.label_ST[:, CLICK].numpy(), chance)
+
+
+@kinds
+def test_a_planted_interaction_is_found_where_logistic_regression_is_blind(rng, kind):
+    learn, check, later = parts(planted(rng, interaction=1.5))
+    found = auc(fit_ranker(kind, learn, check, SIZES, PARAMS), later)
+    assert found > logistic_auc(learn, later) + 0.08
+
+
+@kinds
+def test_without_interaction_a_ranker_is_as_good_as_logistic_regression(rng, kind):
+    learn, check, later = parts(planted(rng, interaction=0.0))
+    found = auc(fit_ranker(kind, learn, check, SIZES, PARAMS), later)
+    assert found == pytest.approx(logistic_auc(learn, later), abs=0.01)
+
+
+@kinds
+def test_an_answer_that_nobody_knows_teaches_nothing(rng, kind):
+    learn, check, _ = parts(planted(rng, interaction=1.0, count=3000))
+    half = torch.arange(len(learn)) % 2 == 0
+    learn.weight_ST[half] = 0.0
+    one = fit_ranker(kind, learn, check, SIZES, PARAMS).state_dict()
+    learn.label_ST[half] = 1.0
+    two = fit_ranker(kind, learn, check, SIZES, PARAMS).state_dict()
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
+@kinds
+def test_refit_learns_from_the_validation_rows_too(rng, kind):
+    learn, check, _ = parts(planted(rng, interaction=0.0, count=3000))
+    twice = PARAMS.model_copy(update={"refit": True})
+    check.feature_SF[:] += 100.0
+    assert fit_ranker(kind, learn, check, SIZES, PARAMS).mean_F < 1
+    assert fit_ranker(kind, learn, check, SIZES, twice).mean_F > 10
+
+
+@kinds
+def test_an_unknown_feature_counts_as_its_mean(rng, kind):
+    learn, check, later = parts(planted(rng, interaction=0.0, count=3000))
+    ranker = fit_ranker(kind, learn, check, SIZES, PARAMS)
+    later.feature_SF[:] = float("nan")
+    with torch.inference_mode():
+        unknown = ranker(later)
+        later.feature_SF[:] = ranker.mean_F
+        assert torch.allclose(unknown, ranker(later), atol=1e-6)
+
+
+@pytest.fixture
+def run_stage(slated, small, stage_files):
+    def stage(out="out", **changes):
+        folder = stage_files / out
+        folder.mkdir()
+        names = ("item_vectors", "user_vectors", "lists", "scores")
+        short = {"window_days": 2.0, "hold_days": 3.0, "sasrec": False, "slate_share": 1.0}
+        return run(
+            **vars(slated), split=stage_files / "split.json", champion=stage_files / "champion",
+            model=folder / "model", training=folder / "training", scratch=stage_files / "scratch",
+            params=small.model_copy(update=short | changes),
+            **{name: folder / f"{name}.parquet" for name in names},
+        )  # fmt: skip
+
+    return stage
+
+
+def test_the_metrics_print_every_ranker_beside_the_head(run_stage):
+    metrics = run_stage(rankers=True, epochs=1)
+    for rival in ("", "_cosine", "_popularity", "_dlrm", "_wide_deep"):
+        assert 0.0 <= metrics[f"rank_auc_click{rival}"] <= 1.0
+    for rival in ("", "_dlrm", "_wide_deep"):
+        assert 0.0 <= metrics[f"rank_ece_click{rival}"] <= 1.0
+
+
+def test_rankers_cost_nothing_unless_asked_for_and_change_nothing_else(run_stage):
+    without, beside = run_stage("without", epochs=1), run_stage("beside", epochs=1, rankers=True)
+    assert "rank_auc_click_dlrm" not in without
+    assert without.items() <= beside.items()
+    assert run_stage("again", epochs=1, rankers=True) == beside
+
+
+def test_a_segment_is_read_as_of_the_request():
+    day = timedelta(days=1)
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    users = [("a", start, "retail"), ("a", start + 2 * day, "wealth"), ("b", start, None)]
+    names = ("user_id", "valid_from", "segment")
+    table = ibis.memtable([dict(zip(names, row, strict=True)) for row in users])
+    asked = [("a", -1), ("a", 0), ("a", 1), ("a", 2), ("b", 2), ("c", 2)]
+    moment_R = np.array([int((start + n * day).timestamp() * 1e6) for _, n in asked])
+    log = SimpleNamespace(
+        people=["a", "b", "c"],
+        person_R=np.array(["abc".index(name) for name, _ in asked]),
+        slates=SimpleNamespace(moment_R=moment_R),
+    )
+    assert segments(table, log).tolist() == [0, 1, 1, 2, 0, 0]

@@ -122,7 +122,7 @@ def _seed(place: Home, params: Sections) -> dict[str, Any]:
         for model, found in ranking["models"].items()
     }
     kept = {name: round(value, 4) for name, value in trained.items() if "epoch" in name}
-    return {"models": models, "users": ranking["users"], "training_s": round(seconds, 1), **kept}
+    return {"models": models, "users": ranking["users"], "stage_s": round(seconds, 1), **kept}
 
 
 def main() -> None:

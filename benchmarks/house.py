@@ -7,6 +7,7 @@ calls the stages' `run` one after the other on the same inputs and does nothing 
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -20,7 +21,6 @@ from tessera.pipeline.forkserver import one_thread
 
 _BIN = Path(sys.executable).parent
 _RUNS = 5
-_TURNS = 2
 
 
 def _seconds(*words: str) -> float:
@@ -72,9 +72,12 @@ def _bare() -> float:
 
 def main() -> None:
     """Measure the three and write results/house.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=2, help="pairs of runs for the overhead")
+    turns_asked = parser.parse_args().turns
     nothing = [_seconds("dvc", "repro", "-q") for _ in range(_RUNS)]
     parsing = [_parse_dag() for _ in range(_RUNS)]
-    turns = [(_bare(), _seconds("tessera", "run", "--force")) for _ in range(_TURNS)]
+    turns = [(_bare(), _seconds("tessera", "run", "--force")) for _ in range(turns_asked)]
     bare, whole = (statistics.median(seconds) for seconds in zip(*turns, strict=True))
     write_result(
         "house",

@@ -18,6 +18,7 @@ from tessera.evaluate.holdout import Bools, Holdout, Ints
 from tessera.evaluate.params import EvaluateParams
 from tessera.evaluate.returns import Returns
 from tessera.metrics import diversity, popularity, profit, ranking
+from tessera.policies.suitability import UNKNOWN_USER
 
 Floats = NDArray[np.float64]
 Metrics = dict[str, float]
@@ -28,7 +29,6 @@ DEPTH = KS[-1]
 K = 10
 """Depth of slices, diversity and profit."""
 _CHUNK = 4_000_000
-_UNKNOWN_RISK = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def risk_as_of(users: ibis.Table, holdout: Holdout, split: Split) -> Ints | None
     risk_N = [known.get(user) for user in holdout.user_ids.to_pylist()]
     if not any(risk_N):
         return None
-    return np.array([risk or _UNKNOWN_RISK for risk in risk_N])
+    return np.array([risk or UNKNOWN_USER for risk in risk_N])
 
 
 def slices(holdout: Holdout, risk_N: Ints | None, params: EvaluateParams) -> dict[str, Slice]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
+from tessera.policies.suitability import UNKNOWN_USER
+
 _UNTIL = "_until"
-LOWEST_RISK = 1
-"""Suitability treats an investor of whom nothing is known yet as this risk class."""
 
 
 def as_of(events: ir.Table, versions: ir.Table, *, by: str, at: str, since: str) -> ir.Table:
@@ -64,4 +64,4 @@ def with_risk(events: ir.Table, users: ir.Table, *, at: str = "event_ts") -> ir.
     """
     versions = users.select("user_id", "valid_from", "risk_class")
     joined = as_of(events, versions, by="user_id", at=at, since="valid_from")
-    return joined.mutate(risk_class=joined.risk_class.fill_null(LOWEST_RISK))
+    return joined.mutate(risk_class=joined.risk_class.fill_null(UNKNOWN_USER))

@@ -118,6 +118,9 @@ def test_a_stage_depends_on_the_code_it_imports():
     assert "tessera/index/facts.py" in closure
     assert "tessera/contracts/split.py" in closure
     assert not [name for name in closure if "/hstu/" in name]
+    rendered = yaml.safe_load(render(home("market")))["stages"]["index"]["deps"]
+    assert {"src/tessera/index", "src/tessera/contracts"} <= set(rendered)
+    assert "src/tessera/hstu" not in rendered
 
 
 def test_params_and_catalogue_import_no_heavy_library():

@@ -194,3 +194,24 @@ def test_kill_minus_nine_and_a_new_process_give_the_same_weights(
     assert not (tmp_path / "result").exists()
     assert process("") == 0
     assert_same(weights(world, small, None), load_file(tmp_path / "result"))
+
+
+def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, small, monkeypatch):
+    real, after = train_module._Course._step, []
+
+    def step(self, *args):
+        loss = real(self, *args)
+        after.append(self.run.model.item_VD.weight.detach().clone())
+        return loss
+
+    monkeypatch.setattr(train_module._Course, "_step", step)
+    params = small.model_copy(update={"epochs": 3, "patience": 3, "average_epochs": 2.0})
+    trained = fit("hstu", world, params, None)
+    steps = len(after) * trained.place.best_epoch // trained.place.epoch
+    memory = 2.0 * len(world.histories.first_U1[:-1]) / params.batch
+    mean = after[0]
+    for taken, weight in enumerate(after[1:steps], start=1):
+        mean = torch.lerp(mean, weight, max(1 / memory, 9 / (10 + taken)))
+    kept = trained.model.item_VD.weight
+    torch.testing.assert_close(kept, mean, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(kept, after[steps - 1])

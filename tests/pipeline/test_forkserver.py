@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ import os, sys, time
 from pathlib import Path
 from tessera.pipeline import forkserver
 forkserver._CORE = ()
-forkserver._rooms = lambda: []
+forkserver._rooms = dict
 def run():
     print("folder", os.getcwd(), "words", *sys.argv, "mark", os.environ.get("MARK"), flush=True)
     Path("pid").write_text(str(os.getpid()))
@@ -42,14 +43,12 @@ sys.exit(99 if code is None else code)
 
 @pytest.fixture
 def served(tmp_path, monkeypatch):
-    """Let a stand-in answer; the first command has woken it."""
+    """Let a stand-in answer."""
     monkeypatch.setenv(ADDRESS, str(tmp_path / "socket"))
     process = subprocess.Popen(
         [sys.executable, "-c", STAND_IN, os.environ[ADDRESS]], stdin=subprocess.PIPE
     )
     _until(Path(os.environ[ADDRESS]).exists)
-    assert delegate(["tessera", "run", "first"]) is None, "the first command runs by itself"
-    _until(lambda: Path(os.environ[ADDRESS]).exists())
     yield process
     process.kill()
     process.communicate()
@@ -127,13 +126,25 @@ def test_a_block_inside_a_block_uses_the_same_server(monkeypatch):
 
 
 def test_every_room_of_every_stage_is_imported():
-    names = module._rooms()
-    assert "tessera.monitor.report" in names, "a door imports it late"
-    assert "tessera.hstu.stage" in names
-    assert names.index("tessera.monitor.stage") < names.index("tessera.ingest.stage"), "used later"
+    rooms = module._rooms()
+    assert "tessera.monitor.report" in rooms["monitor"], "a door imports it late"
+    assert "tessera.hstu.stage" in rooms["hstu"]
+    assert module._number(rooms, {"words": ["tessera", "run", "ingest"]}) == 1
+    assert module._number(rooms, {}) == -1
+
+
+def test_a_command_that_is_gone_before_it_said_what_it_wants_stops_nobody(served, tmp_path):
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(os.environ[ADDRESS])
+    process = _start(tmp_path, "graph")
+    process.communicate()
+    assert process.returncode == 0
+
+
+def test_the_waiting_command_stays_light():
     done = subprocess.run(
         [sys.executable, "-c", "import json, sys, tessera.pipeline.forkserver; "
          "print(json.dumps([m for m in ('typer', 'pydantic', 'ibis') if m in sys.modules]))"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert json.loads(done.stdout) == [], "the waiting command stays light"
+    assert json.loads(done.stdout) == []

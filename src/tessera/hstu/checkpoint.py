@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from tessera.hstu.model import SequenceModel
 
@@ -51,6 +52,12 @@ class Run:
     place: Place
     best: dict[str, Tensor]
     """Weights after the best epoch."""
+    mean: AveragedModel | None = None
+    """Running mean of the weights."""
+
+    def judged(self) -> SequenceModel:
+        """Return the model that is validated and kept: the mean where there is one."""
+        return self.mean.module if self.mean else self.model  # type: ignore[return-value]
 
 
 def save_checkpoint(run: Run, path: Path, key: str) -> None:
@@ -58,6 +65,8 @@ def save_checkpoint(run: Run, path: Path, key: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {f"model/{name}": value for name, value in run.model.state_dict().items()}
     tensors |= {f"best/{name}": value for name, value in run.best.items()}
+    if run.mean:
+        tensors |= {f"mean/{name}": value for name, value in run.mean.state_dict().items()}
     for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
     part = path.with_suffix(".part")
@@ -80,6 +89,8 @@ def load_checkpoint(run: Run, path: Path, key: str) -> None:
         return
     run.model.load_state_dict(_under(tensors, "model/"))
     run.best = _under(tensors, "best/")
+    if run.mean:
+        run.mean.load_state_dict(_under(tensors, "mean/"))
     run.place = Place(**json.loads(metadata["place"]))
     states: dict[int, dict[str, Tensor]] = {}
     for name, value in _under(tensors, "optimizer/").items():

@@ -40,6 +40,8 @@ class HstuParams(BaseModel):
     """Decoupled weight decay of AdamW."""
     batch: int = Field(128, ge=1, le=4096)
     """Sequences in a step."""
+    average_epochs: float = Field(1.0, ge=0.0, le=100.0)
+    """Memory of the running mean of the weights that is validated and kept; 0 keeps the last."""
     epochs: int = Field(8, ge=1, le=500)
     """Most passes over the training events."""
     patience: int = Field(2, ge=1, le=100)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from tessera.contracts.errors import BadInput
 from tessera.contracts.progress import Bar, progress_bar
@@ -40,6 +41,7 @@ class Quality:
         return self.ndcg if self.auc is None else self.ndcg * self.auc
 
 
+Weights = tuple[Tensor, ...] | list[Tensor]
 Validate = Callable[[SequenceModel], Quality]
 
 
@@ -100,10 +102,27 @@ def train(
             model.rank.standardise(lessons.slates.shown_features())
         optimizer = _optimizer(model, params)
         path = checkpoints / f"{shape.kind}.safetensors" if checkpoints else None
-        course = _Course(lessons, validate, params, Run(model, optimizer, Place(), {}), path)
-        course.finish()
-    model.load_state_dict(course.run.best or model.state_dict())
-    return Trained(model.eval(), course.run.place)
+        run = Run(model, optimizer, Place(), {}, _mean(model, lessons, params))
+        _Course(lessons, validate, params, run, path).finish()
+    model.load_state_dict(run.best or run.judged().state_dict())
+    return Trained(model.eval(), run.place)
+
+
+def _mean(model: SequenceModel, lessons: Lessons, params: HstuParams) -> AveragedModel | None:
+    """Return the running mean of the weights: steadier to judge than where a step happens to end.
+
+    Its memory is `average_epochs`, and at most a ninth of the steps so far: the first steps move
+    the weights too far to be worth remembering.
+    """
+    if not params.average_epochs:
+        return None
+    memory = max(1.0, params.average_epochs * len(lessons.stop_U) / params.batch)
+
+    @torch.no_grad()
+    def blend(mean: Weights, now: Weights, steps: Tensor | int) -> None:
+        torch._foreach_lerp_(list(mean), list(now), max(1 / memory, 9 / (10 + int(steps))))
+
+    return AveragedModel(model, multi_avg_fn=blend)
 
 
 def _optimizer(model: SequenceModel, params: HstuParams) -> torch.optim.Optimizer:
@@ -189,10 +208,12 @@ class _Course:
         if not torch.nn.utils.get_total_norm([loss.detach(), *gradients]).isfinite():
             return None
         self.run.optimizer.step()
+        if self.run.mean:
+            self.run.mean.update_parameters(model)
         return loss.item()
 
     def _close_epoch(self) -> None:
-        place, model = self.run.place, self.run.model
+        place, model = self.run.place, self.run.judged()
         if place.broken:
             return
         place.losses.append(place.loss_sum / max(1, place.step))

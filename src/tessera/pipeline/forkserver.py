@@ -25,7 +25,9 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 ADDRESS = "TESSERA_FORKSERVER"
 """Environment variable with the socket of the running process."""
@@ -77,58 +79,76 @@ def delegate(words: list[str]) -> int | None:
 
 
 def _serve(address: str) -> None:
-    """Import when the first command asks, which runs by itself; fork for those after it."""
-    with _listen(address) as door:
-        if _asked(door, waiting=True) is not True:
-            return
-        door.accept()[0].close()
-        Path(address).unlink()
+    """Import, then fork for every command that asks; those before it run by themselves.
+
+    A command must wait for an import under way, so there is one stage's at a time, the next one's,
+    while a fork works.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # let the system bury the children
     for name in _CORE:
         importlib.import_module(name)
-    later = _rooms()
-    with _listen(address) as door:
-        while (asked := _asked(door, waiting=not later)) is not None:
-            if not asked:
-                importlib.import_module(later.pop())
-                continue
+    rooms = _rooms()
+    _open(rooms, until=1)
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(address)
+        door.listen()
+        while _asked(door):
             line, _ = door.accept()
-            if os.fork() == 0:
+            order, files = _read(line)
+            if order and os.fork() == 0:
                 door.close()
-                _work(line)
+                _work(line, order, files)
+            for file in files:
+                os.close(file)
             line.close()
+            _open(rooms, until=1 + _number(rooms, order))
 
 
-def _listen(address: str) -> socket.socket:
-    door = socket.socket(socket.AF_UNIX)
-    door.bind(address)
-    door.listen()
-    return door
+def _asked(door: socket.socket) -> bool:
+    """Wait for a command; False once the parent, which holds our stdin, is gone."""
+    ready, _, _ = select.select([door, sys.stdin], [], [])
+    return sys.stdin not in ready
 
 
-def _asked(door: socket.socket, *, waiting: bool) -> bool | None:
-    """Whether a command asks; None once the parent, which holds our stdin, is gone."""
-    ready, _, _ = select.select([door, sys.stdin], [], [], None if waiting else 0.0)
-    return None if sys.stdin in ready else door in ready
-
-
-def _rooms() -> list[str]:
-    """Modules of all stages, the last stage's first: a door imports some of its rooms late."""
+def _rooms() -> dict[str, list[str]]:
+    """Modules of each stage, in their order: a door imports some of its rooms late."""
     from tessera.pipeline.catalogue import ALL_STAGES
     from tessera.pipeline.dvc import import_closure
 
-    names = [name for stage in ALL_STAGES for name in import_closure(stage.door)]
-    modules = [name.removesuffix(".py").replace("/", ".") for name in dict.fromkeys(names)]
-    return [name.removesuffix(".__init__") for name in reversed(modules)]
+    return {
+        stage.name: [
+            name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            for name in import_closure(stage.door)
+        ]
+        for stage in ALL_STAGES
+    }
 
 
-def _work(line: socket.socket) -> None:
+def _open(rooms: dict[str, list[str]], until: int) -> None:
+    for name in chain(*list(rooms.values())[: until + 1]):
+        importlib.import_module(name)
+
+
+def _number(rooms: dict[str, list[str]], order: dict[str, Any]) -> int:
+    """Place of the stage that was asked for; -1 if nobody asked for one."""
+    return next((i for i, name in enumerate(rooms) if name in order.get("words", ())), -1)
+
+
+def _read(line: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Return what is asked and the terminal's files; nothing from a command that is gone."""
+    try:
+        _, files, _, _ = socket.recv_fds(line, 1, 3)
+        order: dict[str, Any] = json.loads(line.makefile().readline() or "{}")
+    except (OSError, ValueError):
+        return {}, []
+    return order, files
+
+
+def _work(line: socket.socket, order: dict[str, Any], files: list[int]) -> None:
     """Run the command as if it had been started here, and end."""
     code = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _, files, _, _ = socket.recv_fds(line, 1, 3)
-        order = json.loads(line.makefile().readline())
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)

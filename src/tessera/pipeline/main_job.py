@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from tessera.pipeline.paths import Home
 from tessera.pipeline.tracking import log_pending, set_champion
 
 _TRACK_EVERY_S = 2.0
+_LAST = 19
+"""Least priority that Linux knows; it holds for one thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ def _tracking(place: Home) -> Iterator[None]:
     ended = threading.Event()
 
     def follow() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)  # stages come first
         while not ended.wait(_TRACK_EVERY_S):
             log_pending(place.records, place.tracking, quiet=True)
 

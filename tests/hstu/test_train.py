@@ -201,7 +201,7 @@ def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, smal
 
     def step(self, *args):
         loss = real(self, *args)
-        after.append(self.run.model.item_VD.weight.detach().clone())
+        after.append(self.run.model.item_VD.detach().clone())
         return loss
 
     monkeypatch.setattr(train_module._Course, "_step", step)
@@ -212,6 +212,6 @@ def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, smal
     mean = after[0]
     for taken, weight in enumerate(after[1:steps], start=1):
         mean = torch.lerp(mean, weight, max(1 / memory, 9 / (10 + taken)))
-    kept = trained.model.item_VD.weight
+    kept = trained.model.item_VD
     torch.testing.assert_close(kept, mean, rtol=1e-5, atol=1e-6)
     assert not torch.equal(kept, after[steps - 1])

@@ -1,13 +1,13 @@
 """Learn from the events before the cut, judge off-policy, publish what the gate lets through.
 
 Tasks and edges are derived from the catalogue, `src/tessera/pipeline/catalogue.py`. A scheduled
-run or a backfill cuts at the end of its data interval; a triggered run cuts where the form says.
+run or a backfill cuts at the end of its data interval, or at the profile's own cut where the log
+ends before that; a triggered run cuts where the form says.
 Only what changed runs again. Runs of one profile take turns; for days in order give a backfill
 `--max-active-runs 1`.
 
 The schedule is `@daily` with profile `market` unless the environment variables `TESSERA_SCHEDULE`
-(a cron expression, empty for none) and `TESSERA_PROFILE` say otherwise. The embedded market has a
-last day: an automatic run of a later day stops at `ingest` and says which cuts it can make.
+(a cron expression, empty for none) and `TESSERA_PROFILE` say otherwise.
 """
 
 from __future__ import annotations

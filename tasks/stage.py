@@ -9,6 +9,8 @@ from pathlib import Path
 
 from airflow.providers.standard.operators.bash import BashOperator
 
+from tessera.contracts.cut import OR_EARLIER
+
 ROOT = Path(__file__).resolve().parents[1]
 AUTOMATIC = "('scheduled', 'backfill')"
 """Kinds of run whose data interval says where to cut."""
@@ -17,7 +19,7 @@ ENVIRONMENT = {
     "TESSERA_RUN": "{{ run_id }}",
     "TESSERA_PROFILE": "{{ params.profile }}",
     "TESSERA_SOURCE": "{{ params.data or '' }}",
-    "TESSERA_CUT": "{{ params.cut or (data_interval_end.isoformat()"
+    "TESSERA_CUT": f"{{{{ params.cut or (data_interval_end.isoformat() + '{OR_EARLIER}'"
     f" if dag_run.run_type in {AUTOMATIC} else '') }}}}",
     "TESSERA_FROM_STAGE": "{{ params.from_stage or '' }}",
     "TESSERA_FORCE": "{{ 1 if params.force else 0 }}",

@@ -37,7 +37,7 @@ BAD = [
     {"override_reason": "x" * 501},
 ]
 CUTS = {
-    END: {"run_type": "scheduled", "data_interval_end": END},
+    f"{END} or earlier": {"run_type": "scheduled", "data_interval_end": END},
     "2020-01-01": {
         "run_type": "backfill",
         "data_interval_end": END,
@@ -132,7 +132,9 @@ def test_the_cut_is_the_forms_value_or_the_end_of_an_automatic_runs_interval(tol
 def test_a_backfilled_day_asks_for_exactly_what_the_daily_run_asked_for(told):
     rendered = told["rendered"][len(CUTS) :]
     assert rendered[:3] == rendered[3:]
-    assert [run["env"]["TESSERA_CUT"] for run in rendered[:3]] == DAYS
+    assert [run["env"]["TESSERA_CUT"] for run in rendered[:3]] == [
+        f"{day} or earlier" for day in DAYS
+    ]
 
 
 def test_no_answer_of_the_form_can_become_a_command(ask, tmp_path):

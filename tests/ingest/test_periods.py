@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import ibis
 import pytest
 
+from tessera.contracts.errors import BadParams
 from tessera.ingest.params import IngestParams
 from tessera.ingest.periods import plan
 
@@ -45,6 +46,17 @@ def test_the_request_wins_over_the_params(placed):
 def test_the_params_cut_is_a_date_or_a_moment(placed):
     for text in ("2024-06-01", "2024-06-01T00:00:00+00:00"):
         assert placed(cut=text).cut == datetime(2024, 6, 1, tzinfo=UTC)
+
+
+def test_a_schedule_goes_on_after_the_log_has_ended(placed, caplog):
+    day = datetime(2024, 12, 1, tzinfo=UTC)
+    assert placed(f"{day.isoformat()} or earlier").cut == day
+    assert not caplog.records
+    late = placed("2026-11-22T00:00:00+00:00 or earlier")
+    assert late == placed()
+    assert "the log ends at 2025-05-15" in caplog.text
+    with pytest.raises(BadParams, match="leaves one side empty"):
+        placed("2026-11-22T00:00:00+00:00")
 
 
 def test_periods_have_the_lengths_that_were_asked_for(placed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import ibis.expr.types as ir
 
+from tessera.contracts.cut import Cut, parse_cut
 from tessera.contracts.errors import BadInput, BadParams
 from tessera.contracts.split import Split
 from tessera.ingest.params import IngestParams, Source
 
+_LOG = logging.getLogger(__name__)
 _DAY = timedelta(days=1)
 _TICK = timedelta(microseconds=1)
 
@@ -37,7 +40,8 @@ def plan(events: ir.Table, params: IngestParams, request: Path) -> Split:
     params : IngestParams
         Lengths of the periods; null = the source's habit.
     request : Path
-        JSON whose `cut`, if not null, wins over the params.
+        JSON whose `cut`, if not null, wins over the params; `... or earlier` gives way to them
+        where the log ends before it.
 
     Raises
     ------
@@ -48,7 +52,12 @@ def plan(events: ir.Table, params: IngestParams, request: Path) -> Split:
     if params.last_out:
         return Split(last, last, last, "leave_last_out", params.source == "amazon")
     habits = _HABITS.get(params.source, _USUAL)
-    cut = _asked(request) or params.cut or habits.cut(events, first, last)
+    own = params.cut or habits.cut(events, first, last)
+    asked = _asked(request)
+    cut = asked.moment if asked else own
+    if asked and asked.or_earlier and cut >= last:
+        _LOG.warning("the log ends at %s, before the cut asked for; cut at %s", last, own)
+        cut = own
     cut = cut.replace(tzinfo=UTC) if cut.tzinfo is None else cut.astimezone(UTC)
     if not first <= cut < last:
         raise BadParams(
@@ -68,10 +77,10 @@ def plan(events: ir.Table, params: IngestParams, request: Path) -> Split:
     )
 
 
-def _asked(request: Path) -> datetime | None:
+def _asked(request: Path) -> Cut | None:
     try:
         cut = json.loads(request.read_text()).get("cut")
-        return datetime.fromisoformat(cut) if cut else None
+        return parse_cut(cut) if cut else None
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BadInput(
             f'{request.name} should hold {{"cut": null}} or an ISO time: write it again ({error})'

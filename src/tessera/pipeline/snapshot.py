@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import tessera
+from tessera.contracts.cut import parse_cut
 from tessera.contracts.errors import BadInput, BadParams
 from tessera.pipeline import files, registry
 from tessera.pipeline.catalogue import MARKET, PINS
@@ -53,10 +53,9 @@ def _iso(cut: str | None) -> str | None:
     if not cut:
         return None
     try:
-        moment = datetime.fromisoformat(cut)
+        return str(parse_cut(cut))
     except ValueError as error:
         raise BadParams(f"cut {cut!r} is not a date: write it like 2021-07-01") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
 
 def _link_source(place: Home, folder: Path | None) -> None:

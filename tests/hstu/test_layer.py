@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from tessera.hstu import attention
-from tessera.hstu.attention import Bias, View, attend, time_bucket
+from tessera.hstu import attention, tiles
+from tessera.hstu.attention import Bias, attend
 from tessera.hstu.layer import HstuLayer, RelativeBias
+from tessera.hstu.tiles import View, time_bucket
 
 LENGTH, WIDTH, HEADS = 6, 8, 2
 
@@ -118,8 +119,8 @@ def plain(part, bias, view, heads):
 def test_tiles_equal_the_plain_attention_and_all_its_gradients(
     groups, window, heads, kept, monkeypatch
 ):
-    monkeypatch.setattr(attention, "_TILE_ROWS", 4)
-    monkeypatch.setattr(attention, "_TILE_CELLS", 40)
+    monkeypatch.setattr(tiles, "_TILE_ROWS", 4)
+    monkeypatch.setattr(tiles, "_TILE_CELLS", 40)
     monkeypatch.setattr(attention, "_KEPT_CELLS", kept)
     torch.manual_seed(0)
     one = view_of(AT, ASKED, groups)

@@ -16,10 +16,10 @@ from tessera.hstu.flops import (
     rank_flops,
     two_encoders_flops,
 )
-from tessera.hstu.layer import time_bucket
 from tessera.hstu.model import Batch, SequenceModel, Shape
 from tessera.hstu.ranking import TASKS, Answers, Asked, answered_logit, rank_loss
 from tessera.hstu.saved import load_model, save_model
+from tessera.hstu.tiles import time_bucket
 
 ITEMS, LENGTH, FEATURES = 30, 8, 3
 SECONDS = [0, 10, 400, 5000, 90_000]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tessera.hstu.attention import seen_cells
 from tessera.hstu.model import Shape
 from tessera.hstu.ranking import TASKS
+from tessera.hstu.tiles import seen_cells
 
 
 def history_flops(shape: Shape, events: int) -> int:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tessera.hstu.attention import TIME_BUCKETS, Bias, View, attend
-from tessera.hstu.attention import time_bucket as time_bucket
+from tessera.hstu.attention import Bias, attend
 from tessera.hstu.product import dropout, linear
+from tessera.hstu.tiles import TIME_BUCKETS, View
 
 _EPS = 1e-6
 _INIT_STD = 0.02

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tessera.contracts.tables import ACTIONS
-from tessera.hstu.attention import View
 from tessera.hstu.layer import HstuLayer, RelativeBias
 from tessera.hstu.lookup import between
 from tessera.hstu.masking import ActionGuess
 from tessera.hstu.product import dropout
 from tessera.hstu.ranking import Asked, Memory, RankingHead, Reach, Sight, look_back, remember
 from tessera.hstu.sasrec import SasrecBlock
+from tessera.hstu.tiles import View
 
 PADDING = 0
 _PART_POSITIONS = 3000

@@ -6,33 +6,54 @@ negatives, T tasks, V items with padding first, W warm items, D width.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from tessera.hstu.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
 from tessera.hstu.masking import draw_mask
 from tessera.hstu.model import PADDING, Batch, Encoded, SequenceModel, states_at
+from tessera.hstu.parallel import total
 from tessera.hstu.params import HstuParams
-from tessera.hstu.ranking import rank_loss
+from tessera.hstu.ranking import TASKS, rank_loss
 from tessera.hstu.sequences import Targets
 
 
 def batch_loss(
     model: SequenceModel, batch: Batch, targets: Targets, warm_W: Tensor, params: HstuParams
 ) -> Tensor:
-    """Return the loss of a batch: recall, and where asked for ranking and hidden actions."""
+    """Return the loss of a batch: recall, and where asked for ranking and hidden actions.
+
+    Where several processes have each a part of the batch, it is the part's share of the mean over
+    all of it: the sum over the processes is the loss.
+    """
     item_VD = model.items()
     masked_BL = None
     if model.actions is not None:
         masked_BL = draw_mask(batch.item_BL != PADDING, params.mask_share)
     seen = model.encode(batch, item_VD, masked_BL)
-    loss = _recall_loss(model, seen, item_VD, targets, warm_W, params)
+    count_2, weight_T = _counts(targets, masked_BL)
+    share_2 = count_2 / total(count_2).clamp(min=1.0)
+    weight_T = total(weight_T)
+    loss = _recall_loss(model, seen, item_VD, targets, warm_W, params) * share_2[0]
     if model.actions is not None and masked_BL is not None:
         guess = model.actions.loss(seen.out_BLD, batch.action_BL, masked_BL)
-        loss = loss + params.mask_weight * guess
+        loss = loss + params.mask_weight * guess * share_2[1]
     if targets.asked is not None and targets.answers is not None:
         logit_NMT = model.logits(batch, targets.asked, seen, item_VD)
-        loss = loss + params.rank_weight * rank_loss(logit_NMT, targets.answers)
+        loss = loss + params.rank_weight * rank_loss(logit_NMT, targets.answers, weight_T)
     return loss
+
+
+def _counts(targets: Targets, masked_BL: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the numbers of targets and of hidden actions, and the weight of each task's answers.
+
+    They are what the parts of the loss are means over.
+    """
+    hidden = 0 if masked_BL is None else int(masked_BL.sum())
+    count_2 = torch.tensor([len(targets.item_N), hidden], dtype=torch.float32)
+    if targets.answers is None:
+        return count_2, torch.zeros(len(TASKS))
+    return count_2, targets.answers.weight_NMT.sum((0, 1))
 
 
 def _recall_loss(

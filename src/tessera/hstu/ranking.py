@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tessera.hstu.layer import HstuLayer, time_bucket
+from tessera.hstu.layer import HstuLayer
 from tessera.hstu.lookup import look_up
+from tessera.hstu.tiles import time_bucket
 
 Task = Literal["click", "buy", "dismiss", "hold"]
 TASKS: tuple[Task, ...] = ("click", "buy", "dismiss", "hold")
@@ -234,12 +235,15 @@ class Sight:
         return bias_BRML
 
 
-def rank_loss(logit_NMT: Tensor, answers: Answers) -> Tensor:
-    """Mean over the tasks of the mean cross-entropy of the rows whose answer is known."""
+def rank_loss(logit_NMT: Tensor, answers: Answers, total_T: Tensor | None = None) -> Tensor:
+    """Mean over the tasks of the mean cross-entropy of the rows whose answer is known.
+
+    `total_T` is the weight of the known answers of each task where more rows count than are here.
+    """
     loss_NMT = functional.binary_cross_entropy_with_logits(
         logit_NMT, answers.label_NMT, answers.weight_NMT, reduction="none"
     )
-    total_T = answers.weight_NMT.sum((0, 1))
+    total_T = answers.weight_NMT.sum((0, 1)) if total_T is None else total_T
     loss_T = loss_NMT.sum((0, 1)) / total_T.clamp(min=1e-6)
     return loss_T.sum() / (total_T > 0).sum().clamp(min=1)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tessera.hstu.attention import View
+from tessera.hstu.tiles import View
 
 _EPS = 1e-8
 

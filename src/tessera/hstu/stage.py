@@ -22,6 +22,7 @@ from tessera.hstu.outputs import (
     write_training,
     write_user_vectors,
 )
+from tessera.hstu.parallel import together
 from tessera.hstu.params import HstuParams
 from tessera.hstu.rivals import rival_figures
 from tessera.hstu.saved import save_model
@@ -51,7 +52,7 @@ def run(
     params: HstuParams,
 ) -> dict[str, float]:
     """Train HSTU (and SASRec beside it); `scratch` keeps checkpoints when a run is killed."""
-    with threads(params.threads):
+    with threads(params.threads), together():
         sources = Sources(users, items, prices, exposures, outcomes, edges)
         world = _world(events, codes, split, sources, params)
         parts: list[pa.Table] = []

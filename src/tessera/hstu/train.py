@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from tessera.contracts.errors import BadInput
 from tessera.contracts.progress import Bar, progress_bar
+from tessera.hstu import parallel
 from tessera.hstu.checkpoint import Place, Run, load_checkpoint, save_checkpoint
 from tessera.hstu.histories import split_sets
 from tessera.hstu.lessons import Lessons, Teacher
@@ -155,6 +156,7 @@ class _Course:
         self.key = self._key() if path else ""
         if path:
             load_checkpoint(run, path, self.key)
+            parallel.wait()  # before one of them writes
 
     def finish(self) -> None:
         """Train epoch after epoch until the last, the patience or a NaN ends it."""
@@ -184,7 +186,7 @@ class _Course:
         windows = teacher.ask(windows)
         pace = _Pace(place, bar, len(batches))
         for rows in batches[place.step :]:
-            chosen = windows.take(rows)
+            chosen = windows.take(parallel.own(rows))
             loss = self._step(*teacher.lesson(chosen))
             if loss is None:
                 place.broken = True
@@ -197,15 +199,18 @@ class _Course:
 
     def _step(self, batch: Batch, targets: Targets) -> float | None:
         """Move the weights once; None, and nothing moved, if something is not a number."""
-        if not len(targets.item_N) and targets.asked is None:
+        asks = bool(len(targets.item_N)) or targets.asked is not None
+        if not parallel.total(torch.tensor(float(asks))):
             return 0.0
         model, place, params = self.run.model.train(), self.run.place, self.params
-        torch.manual_seed(_step_seed(params.seed, place))
+        torch.manual_seed(_step_seed(params.seed, place) + parallel.number())
         loss = batch_loss(model, batch, targets, self.warm_W, params)
         self.run.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        parallel.sum_gradients(model.parameters())
+        loss = parallel.total(loss.detach())
         gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
-        if not torch.nn.utils.get_total_norm([loss.detach(), *gradients]).isfinite():
+        if not torch.nn.utils.get_total_norm([loss, *gradients]).isfinite():
             return None
         self.run.optimizer.step()
         if self.run.mean:
@@ -229,7 +234,7 @@ class _Course:
         self._save()
 
     def _save(self) -> None:
-        if self.path:
+        if self.path and parallel.number() == 0:
             save_checkpoint(self.run, self.path, self.key)
 
     def _key(self) -> str:

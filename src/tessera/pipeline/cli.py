@@ -185,6 +185,20 @@ def verdict(profile: Profile = DEFAULT_PROFILE) -> None:
 
 
 @app.command()
+def ablate(
+    part: Annotated[list[str] | None, typer.Argument(help="Parts, or all that are on.")] = None,
+    profile: Profile = DEFAULT_PROFILE,
+    seeds: Annotated[int, typer.Option(min=1, max=20, help="Trainings of each.")] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of hstu.epochs.")] = None,
+) -> None:
+    """Say what each part of the trunk is worth: train again without it."""
+    os.environ.update(one_thread())
+    from tessera.pipeline.ablate import ablate as measure
+
+    measure(home(profile), part or [], seeds, epochs)
+
+
+@app.command()
 def doctor(profile: Profile = DEFAULT_PROFILE) -> None:
     """Check the environment, the params and the published bundle."""
     from tessera.pipeline.doctor import examine

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +38,9 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     TesseraError
         With one line that says what to do; nothing of this run is visible then.
     """
+    if int(os.environ.get("RANK", "0")):  # beside the process that torchrun numbers 0
+        with tempfile.TemporaryDirectory() as aside:
+            return call(stage, place, params, Path(aside))
     staging = place.data / ".staging" / stage.name
     files.remove(staging)
     staging.mkdir(parents=True)

@@ -1,0 +1,174 @@
+"""What each part of the trunk is worth: train again without it, on the same inputs.
+
+Nothing of the profile changes: every training writes into a folder that is thrown away.  What was
+found lies in `data/<profile>/ablation.json`, and what lies there for the same code, params and
+inputs is not trained again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tessera.contracts.errors import BadInput, BadParams
+from tessera.contracts.progress import progress_bar
+from tessera.hstu.params import HstuParams
+from tessera.pipeline import files
+from tessera.pipeline.catalogue import Stage, find, stages
+from tessera.pipeline.dvc import SOURCE, import_closure
+from tessera.pipeline.params import Sections, check_section, load_params, source_of
+from tessera.pipeline.paths import Home
+from tessera.pipeline.runner import call
+
+FILE = "ablation.json"
+WHOLE = "everything"
+_STAGE = "hstu"
+_FEATURES = "feature: "
+_ALONE = {"sasrec": False, "two_tower": False, "rankers": False}
+"""The models beside the trunk say nothing about its parts."""
+_SWITCHES: dict[str, dict[str, Any]] = {
+    "time bias": {"time_bias": False},
+    "position bias": {"position_bias": False},
+    "edge bias": {"edge_bias": False},
+    "semantic codes": {"use_codes": False},
+    "ID dropout": {"id_dropout": 0.0},
+    "hidden actions": {"mask_weight": 0.0},
+    "mean of weights": {"average_epochs": 0.0},
+    "ranking loss": {"rank_weight": 0.0},
+}
+FIGURES = {
+    "hstu_validation_ndcg_at_10": "nDCG@10, validation",
+    "hstu_validation_auc": "slate AUC, validation",
+    "rank_auc_click": "click AUC, after the cut",
+    "rank_auc_buy": "buy AUC, after the cut",
+}
+"""Metrics of the stage that are shown."""
+
+
+def parts(params: HstuParams) -> dict[str, dict[str, Any]]:
+    """Name what the params have switched on, with the params that switch each off."""
+    found = {
+        f"{_FEATURES}{group}": {"features": [other for other in params.features if other != group]}
+        for group in params.features
+    }
+    return found | {
+        name: off
+        for name, off in _SWITCHES.items()
+        if any(getattr(params, param) != value for param, value in off.items())
+    }
+
+
+def ablate(place: Home, only: Sequence[str], seeds: int, epochs: int | None) -> None:
+    """Train with everything and without each part, and print the differences.
+
+    Parameters
+    ----------
+    place
+        A profile that ran.
+    only
+        Names of `parts`, or beginnings of them; none asks for all.
+    seeds
+        Trainings of each, with the seeds that follow the params' own.
+    epochs
+        Instead of `hstu.epochs`.
+
+    Raises
+    ------
+    BadParams
+        If there is no such part.
+    BadInput
+        If the profile never ran.
+    """
+    sections = load_params(place)
+    base = sections[_STAGE]
+    assert isinstance(base, HstuParams)
+    changes = {WHOLE: {}, **_chosen(parts(base), only)}
+    stage = find(_STAGE, stages(source_of(place)))
+    assert stage is not None
+    if not place.artifact("model").exists():
+        raise BadInput(
+            f"profile {place.profile} never ran: `tessera run --profile {place.profile}`"
+        )
+    path, inputs = place.data / FILE, _inputs(stage, place)
+    known: dict[str, Any] = files.read_json(path) if path.exists() else {}
+    told: dict[str, list[dict[str, float]]] = {name: [] for name in changes}
+    with progress_bar("ablate", len(changes) * seeds) as bar:
+        for number in range(seeds):
+            for name, change in changes.items():
+                bar.note(name)
+                more = {"epochs": epochs} if epochs else {}
+                own = {**base.model_dump(), **_ALONE, **more, **change, "seed": base.seed + number}
+                params = check_section(_STAGE, own)
+                key = hashlib.sha256((inputs + params.model_dump_json()).encode()).hexdigest()
+                if key not in known:
+                    known[key] = {
+                        "part": name,
+                        **_train(stage, place, {**sections, _STAGE: params}),
+                    }
+                    files.write_json(known, path)
+                told[name].append(known[key])
+                bar.advance()
+    _show(told, place)
+
+
+def _chosen(found: dict[str, Any], only: Sequence[str]) -> dict[str, Any]:
+    chosen: dict[str, Any] = {}
+    for asked in only or found:
+        names = [name for name in found if name.removeprefix(_FEATURES).startswith(asked)]
+        names = [asked] if asked in found else names
+        if not names:
+            raise BadParams(f"no part {asked!r} is switched on: choose of {', '.join(found)}")
+        chosen |= {name: found[name] for name in names}
+    return chosen
+
+
+def _inputs(stage: Stage, place: Home) -> str:
+    """Hash the code of the stage and the records of the stages whose outputs it reads."""
+    digest = hashlib.sha256()
+    for name in import_closure(stage.door):
+        digest.update((SOURCE / name).read_bytes())
+    for other in stages(source_of(place)):
+        record = place.records / f"{other.name}.json"
+        if record.exists() and set(other.writes) & set(stage.reads):
+            digest.update(repr(sorted(files.read_json(record)["artifacts"].items())).encode())
+    return digest.hexdigest()
+
+
+def _train(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(dir=place.data) as aside:
+        metrics = call(stage, place, params, Path(aside))
+    files.remove(place.data / ".scratch" / stage.name)
+    return {name: metrics[name] for name in FIGURES if name in metrics}
+
+
+def _show(told: dict[str, list[dict[str, float]]], place: Home) -> None:
+    """Print what is lost without each part; with several seeds, its mean and standard deviation."""
+    whole = told.pop(WHOLE)
+    names = [name for name in FIGURES if name in whole[0]]
+    table = Table("without", *(FIGURES[name] for name in names))
+    mean = [f"{statistics.fmean(one[name] for one in whole):.4f}" for name in names]
+    table.add_row("nothing", *mean, end_section=True)
+    for part, found in told.items():
+        cells = []
+        for name in names:
+            lost = [
+                without[name] - one[name]
+                for one, without in zip(whole, found, strict=True)
+                if name in without
+            ]
+            spread = f" ± {statistics.stdev(lost):.4f}" if len(lost) > 1 else ""
+            cells.append(f"{statistics.fmean(lost):+.4f}{spread}" if lost else "")
+        table.add_row(part, *cells)
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{len(whole)} seed{'s' * (len(whole) > 1)}; a minus is what the part is worth. "
+        f"Kept in {(place.data / FILE).relative_to(place.root)}"
+    )

@@ -1,0 +1,80 @@
+"""What a part is worth is told from trainings with and without it, each done once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tessera.contracts.errors import BadInput, BadParams
+from tessera.hstu.params import HstuParams
+from tessera.pipeline import ablate as module
+from tessera.pipeline.ablate import ablate, parts
+from tessera.pipeline.paths import home
+
+
+def worth(params):
+    """Return made-up figures: each part adds a known amount, a seed a little."""
+    return {
+        "hstu_validation_ndcg_at_10": 0.1 + 0.05 * params.time_bias + 0.001 * params.seed,
+        "rank_auc_click": 0.6 + 0.02 * len(params.features),
+    }
+
+
+@pytest.fixture
+def trainings(tmp_path, monkeypatch, repository):
+    """Return the params of all trainings; nothing is trained."""
+    monkeypatch.setenv("TESSERA_ROOT", str(tmp_path))
+    (tmp_path / "params.yaml").write_text((repository / "params.yaml").read_text())
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "market.yaml").write_text("")
+    place = home("market")
+    place.artifact("model").mkdir(parents=True)
+    seen = []
+
+    def call(stage, place, params, staging):
+        seen.append(params["hstu"])
+        return worth(params["hstu"])
+
+    monkeypatch.setattr(module, "call", call)
+    return seen
+
+
+def test_every_feature_group_and_every_switch_that_is_on_is_a_part():
+    found = parts(HstuParams())
+    assert found["feature: graph"] == {"features": ["user", "item", "pair", "price", "sid"]}
+    assert found["time bias"] == {"time_bias": False}
+    assert "edge bias" not in found, "it is off"
+    assert "edge bias" in parts(HstuParams(edge_bias=True))
+
+
+def test_the_difference_is_printed_and_nothing_is_trained_twice(trainings, capsys):
+    ablate(home("market"), ["time bias", "graph"], seeds=2, epochs=1)
+    assert len(trainings) == 6
+    assert {params.epochs for params in trainings} == {1}
+    assert not any(params.sasrec or params.two_tower for params in trainings)
+    told = capsys.readouterr().out
+    lines = {line.split("│")[1].strip(): line for line in told.splitlines() if "│" in line}
+    assert "-0.0500 ± 0.0000" in lines["time bias"]
+    assert "-0.0200 ± 0.0000" in lines["feature: graph"]
+    assert "+0.0000" in lines["feature: graph"]
+    ablate(home("market"), ["time bias", "graph"], seeds=2, epochs=1)
+    assert len(trainings) == 6
+    assert capsys.readouterr().out == told
+    kept = json.loads((home("market").data / "ablation.json").read_text())
+    assert sorted(one["part"] for one in kept.values()) == sorted(
+        2 * ["everything", "feature: graph", "time bias"]
+    )
+
+
+def test_a_part_that_is_not_there_is_refused_before_any_training(trainings):
+    with pytest.raises(BadParams, match="no part 'wings' is switched on: choose of feature: user"):
+        ablate(home("market"), ["time bias", "wings"], seeds=1, epochs=None)
+    assert not trainings
+
+
+def test_a_profile_that_never_ran_is_refused(trainings):
+    home("market").artifact("model").rmdir()
+    with pytest.raises(BadInput, match="never ran"):
+        ablate(home("market"), [], seeds=1, epochs=None)
+    assert not trainings

@@ -6,7 +6,14 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import chisquare
 
-from tessera.hstu.histories import TEST, TRAIN, VALIDATION, read_histories, split_sets
+from tessera.hstu.histories import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    last_sessions,
+    read_histories,
+    split_sets,
+)
 from tessera.hstu.sequences import last_windows
 
 VOCABULARY = [f"i{item:02d}" for item in range(12)]
@@ -114,3 +121,32 @@ def test_ten_days_of_silence_are_ten_days_of_seconds(rows, split):
     one = [rows[0] | {"event_id": "a"}]
     two = rows[0] | {"event_id": "b", "event_ts": rows[0]["event_ts"] + timedelta(days=10)}
     assert np.diff(read([*one, two], split).second_E) == [864_000]
+
+
+def test_a_stranger_is_known_by_the_last_session_alone(split):
+    day = split.cut - timedelta(days=1)
+
+    def event(user, minute, item, at=day):
+        moment = at + timedelta(minutes=minute)
+        return {"user_id": user, "action": "click", "event_ts": moment, "item_id": item,
+                "event_id": f"{user}{minute}{item}"}  # fmt: skip
+
+    rows = [
+        event("a", 0, "i00"), event("a", 200, "i01"), event("a", 259, "i02"),
+        event("a", 259, "i03"), event("a", 318, "i04"), event("a", 2000, "i05"),
+        event("b", 5, "i06"),
+        event("c", 0, "i07", split.cut), event("c", 60, "i08", split.cut),
+    ]  # fmt: skip
+    shown = last_sessions(read(rows, split), 60 * 60)
+    items = {
+        user: [VOCABULARY[item - 1] for item in sorted(shown.item_E[start:stop])]
+        for user, start, stop in zip(
+            shown.user_id_U, shown.first_U1, shown.first_U1[1:], strict=False
+        )
+    }
+    assert items == {"a": ["i01", "i02", "i03", "i04", "i05"], "b": ["i06"], "c": ["i07", "i08"]}
+    assert (shown.phase_E == TEST).sum() == 2, "what is to be found stays"
+    first = shown.first_U1[0]
+    assert sorted(shown.group_E[first : first + 4]) == [0, 1, 1, 2]
+    whole = read(rows, split)
+    assert same(last_sessions(whole, 1e9), whole)

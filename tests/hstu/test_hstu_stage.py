@@ -58,6 +58,19 @@ def test_lists_are_ranked_for_test_users_of_both_models(run_stage, split, rows):
     assert "i11" not in {row["item_id"] for row in lists}
 
 
+def test_strangers_get_lists_of_their_own(run_stage):
+    folder, _ = run_stage(epochs=1)
+    lists = pq.read_table(folder / "lists.parquet").to_pylist()
+    of = {name: [row for row in lists if row["model"] == name] for name in ("hstu", "hstu_session")}
+    users = [{row["user_id"] for row in rows} for rows in of.values()]
+    assert users[0] == users[1]
+    items = [[row["item_id"] for row in rows] for rows in of.values()]
+    assert items[0] != items[1], "less is known of them"
+    again, _ = run_stage("again", epochs=1, session_minutes=0.0)
+    names = set(pq.read_table(again / "lists.parquet")["model"].to_pylist())
+    assert names == {"hstu", "sasrec"}
+
+
 def test_a_model_as_champion_gets_its_own_scores(run_stage, stage_files):
     folder, _ = run_stage(epochs=1)
     plain = pq.read_table(folder / "scores.parquet")

@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from implicit.als import AlternatingLeastSquares
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from tessera.contracts.errors import BadParams
 from tessera.contracts.split import Split
 from tessera.evaluate.holdout import Holdout, Ints
 from tessera.evaluate.params import EvaluateParams
+from tessera.features.conditional import conditional_weights
 
 Floats = NDArray[np.float64]
 Scorer = Callable[[Ints], Floats]
@@ -77,11 +76,7 @@ def ease(holdout: Holdout, params: EvaluateParams) -> Scorer:
     Items beyond the head get 0, the score of the unrelated.
     """
     history_UH = holdout.acquired_UI[:, : params.ease_items]
-    gram_HH = (history_UH.T @ history_UH).toarray(order="F")
-    gram_HH[np.diag_indices_from(gram_HH)] += params.ease_l2
-    weight_HH = _inverse(gram_HH)
-    weight_HH /= -weight_HH.diagonal().copy()
-    np.fill_diagonal(weight_HH, 0.0)
+    weight_HH = conditional_weights(history_UH, params.ease_l2)
     history_NH, items = history_UH[holdout.row_N], len(holdout.item_ids)
 
     def score(users_C: Ints) -> Floats:
@@ -146,16 +141,3 @@ def _nearest(group: Ints, score: Floats, most: int) -> NDArray[np.bool_]:
     near = np.zeros(len(group), dtype=np.bool_)
     near[order[rank < most]] = True
     return near
-
-
-def _inverse(gram_HH: Floats) -> Floats:
-    """Invert a positive definite matrix in place, in half the time of a general inverse."""
-    upper_HH, failed = dpotrf(gram_HH, lower=False, overwrite_a=True)
-    if failed == 0:
-        upper_HH, failed = dpotri(upper_HH, lower=False, overwrite_c=True)
-    if failed:
-        message = "EASE: the matrix cannot be inverted; raise evaluate.ease_l2"
-        raise BadParams(message)
-    inverse_HH: Floats = np.triu(upper_HH)
-    inverse_HH += np.triu(upper_HH, 1).T
-    return inverse_HH

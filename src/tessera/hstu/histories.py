@@ -100,6 +100,33 @@ def read_histories(
     return regroup(blank, blank.moment_E if tied_sets else np.arange(len(rows)))
 
 
+def last_sessions(histories: Histories, gap_s: float) -> Histories:
+    """Return what a stranger's visit shows: of the known events, the last session alone.
+
+    A session ends where nothing happens for longer than `gap_s`.  Events after the cut stay.
+    """
+    user_E, known_E = histories.user_E, histories.phase_E <= VALIDATION
+    later_E = np.append(user_E[1:] == user_E[:-1], False) & np.append(known_E[1:], False)
+    pause_E = np.append(np.diff(histories.moment_E), 0) > gap_s * 1_000_000
+    # A break lies behind an event if a later known event of the same user follows after a pause.
+    break_E = np.cumsum(later_E & pause_E)
+    last_U = histories.until(VALIDATION) - 1
+    breaks_U = np.where(last_U >= 0, np.append(0, break_E)[np.maximum(last_U, 0)], 0)
+    before_E = np.append(0, break_E)[:-1]
+    kept_E = ~known_E | (before_E == breaks_U[user_E])
+    first_U1 = np.append(0, np.cumsum(kept_E))[histories.first_U1]
+    kept = replace(
+        histories,
+        first_U1=first_U1,
+        item_E=histories.item_E[kept_E],
+        action_E=histories.action_E[kept_E],
+        moment_E=histories.moment_E[kept_E],
+        phase_E=histories.phase_E[kept_E],
+        group_E=histories.group_E[kept_E],
+    )
+    return regroup(kept, kept.group_E)
+
+
 def _draw(rows: pa.Table) -> pa.Array:
     """Return a number for each user and item, as random as their hashes, the same in every run."""
     mixed_E = np.zeros(len(rows), np.uint64)

@@ -21,6 +21,7 @@ from tessera.contracts.tables import ACTIONS
 from tessera.hstu.layer import HstuLayer, RelativeBias
 from tessera.hstu.lookup import between
 from tessera.hstu.masking import ActionGuess
+from tessera.hstu.neighbours import Neighbours
 from tessera.hstu.product import dropout
 from tessera.hstu.ranking import Asked, Memory, RankingHead, Reach, Sight, look_back, remember
 from tessera.hstu.sasrec import SasrecBlock
@@ -67,6 +68,8 @@ class Shape:
     """Distinct times that each layer looks back, the own included; None looks all the way."""
     edge_bias: bool = False
     """Attention sees the edge between two items."""
+    neighbour_width: int = 0
+    """Width of the co-acquisition part of every published vector; 0 without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,9 @@ class SequenceModel(nn.Module):
         self.last = nn.LayerNorm(shape.width) if shape.kind == "sasrec" else nn.Identity()
         self.actions = ActionGuess(shape.width) if shape.guesses_actions else None
         self.rank = _head(shape) if shape.rank_blocks else None
+        self.neighbours = (
+            Neighbours(shape.items, shape.neighbour_width) if shape.neighbour_width else None
+        )
 
     def items(self) -> Tensor:
         """Return item_VD: own part plus the codewords; an unseen item has only codewords."""

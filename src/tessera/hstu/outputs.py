@@ -6,6 +6,7 @@ Legend: R requests, C candidates, V items with padding first, U users, K list le
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,14 @@ from tessera.contracts.arrow import write_table
 from tessera.contracts.tables import ITEM_VECTORS, LISTS, SCORES, USER_VECTORS
 from tessera.hstu.checkpoint import Place
 from tessera.hstu.fit import World, load_champion
-from tessera.hstu.histories import TEST, VALIDATION, Bools, Ints, read_histories
+from tessera.hstu.histories import (
+    TEST,
+    VALIDATION,
+    Bools,
+    Ints,
+    last_sessions,
+    read_histories,
+)
 from tessera.hstu.logscores import Known, Scored, score_log
 from tessera.hstu.model import SequenceModel
 from tessera.hstu.params import HstuParams
@@ -75,6 +83,18 @@ def rank_test_users(model: SequenceModel, world: World, params: HstuParams) -> p
     return rank_vectors(
         model.shape.kind, states, (item_vectors(model), placed(model)), world, params
     )
+
+
+def rank_strangers(model: SequenceModel, world: World, params: HstuParams) -> pa.Table:
+    """Return the lists of the same people without an id: only their last session is known."""
+    session = last_sessions(world.histories, 60 * params.session_minutes)
+    known = replace(world, histories=session)
+
+    def states(windows: Windows) -> Floats:
+        return encode(model, session, windows)
+
+    items = item_vectors(model), placed(model)
+    return rank_vectors(f"{model.shape.kind}_session", states, items, known, params)
 
 
 def rank_vectors(

@@ -68,10 +68,17 @@ class HstuParams(BaseModel):
     """Let attention see how many steps ago."""
     edge_bias: bool = False
     """Let attention see the weight of the graph's edge from one item to the other."""
+    neighbour_width: int = Field(64, ge=0, le=1024)
+    """Width of the co-acquisition part of each published vector, see `neighbours`; 0 for none."""
+    neighbour_l2: float = Field(250.0, gt=0.0, le=1e6)
+    """Ridge penalty of the weights between items."""
     use_codes: bool = True
     """Add the embeddings of its semantic codes to each item."""
     tied_sets: bool = True
     """Events of equal time are a set; false keeps the source order, for published tables."""
+    session_minutes: float = Field(60.0, ge=0.0, le=1e6)
+    """Also list for people without an id, of whom only the last session is known, which ends where
+    nothing happens for so long; 0 lists for none."""
     sasrec: bool = True
     """Train SASRec under the same loss and budget beside it."""
     rank_weight: float = Field(3.0, ge=0.0, le=100.0)

@@ -1,6 +1,6 @@
 """What the trained model says: vectors, lists as of the cut, and scores of logged candidates.
 
-Recall scores are the bare cosine of the user's state and the item, neither divided by the
+Recall scores are the bare cosine of the user's vector and the item's, neither divided by the
 temperature nor calibrated.  Ranking scores are the log odds of a click or a purchase at the top of
 a slate, centred and in units of their spread over the validation period.
 
@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from tessera.contracts.progress import progress_bar
 from tessera.hstu.histories import Bools, Histories, Ints
-from tessera.hstu.model import PADDING, SequenceModel, states_at
+from tessera.hstu.model import PADDING, Batch, SequenceModel, states_at
 from tessera.hstu.ranking import CAP, TASKS
 from tessera.hstu.sequences import Batcher, Windows, by_length
 from tessera.hstu.slates import Slates, lay
@@ -34,8 +35,21 @@ UNKNOWN_SCORE = -1.0
 def item_vectors(model: SequenceModel) -> Floats:
     """Return unit item_VD; row 0 is padding."""
     with torch.inference_mode():
-        vectors: Floats = functional.normalize(model.items(), dim=-1).numpy()
+        vectors: Floats = _published(model, model.items()).numpy()
     return vectors
+
+
+def _published(model: SequenceModel, item_VD: Tensor) -> Tensor:
+    unit_VD = functional.normalize(item_VD, dim=-1)
+    return unit_VD if model.neighbours is None else model.neighbours.item(unit_VD)
+
+
+def _asking(model: SequenceModel, state_BD: Tensor, batch: Batch) -> Tensor:
+    """Return the unit vectors that ask for items: states at the end of the sequences."""
+    unit_BD = functional.normalize(state_BD, dim=-1)
+    if model.neighbours is None:
+        return unit_BD
+    return model.neighbours.investor(unit_BD, batch.item_BL, batch.action_BL)
 
 
 def placed(model: SequenceModel) -> Bools:
@@ -47,17 +61,17 @@ def placed(model: SequenceModel) -> Bools:
 def encode(model: SequenceModel, histories: Histories, windows: Windows) -> Floats:
     """Return unit state_WD: the state at the end of each window, asked for at its request."""
     batcher = Batcher(histories)
-    state_WD = np.empty((len(windows), model.shape.width), np.float32)
     batches = list(by_length(windows, _ENCODE_BATCH))
     with torch.inference_mode(), progress_bar("encode histories", len(batches)) as bar:
         item_VD = model.items()
+        state_WD = np.empty((len(windows), _published(model, item_VD).shape[1]), np.float32)
         for rows in batches:
             batch = batcher.batch(windows.take(rows))
             real_BL = batch.item_BL != PADDING
             last_B = batch.group_BL.masked_fill(~real_BL, -1).amax(1)
             state_BLD = model(batch, item_VD)
             state_BD = states_at(model, state_BLD, torch.arange(len(rows)), last_B)
-            state_WD[rows] = functional.normalize(state_BD, dim=-1).numpy()
+            state_WD[rows] = _asking(model, state_BD, batch).numpy()
             bar.advance()
     return state_WD
 
@@ -186,14 +200,14 @@ def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) ->
     batches = list(by_length(windows, _ENCODE_BATCH))
     with torch.inference_mode(), progress_bar("rank candidates", len(batches)) as bar:
         item_VD = model.items()
-        unit_VD = functional.normalize(item_VD, dim=-1)
+        unit_VD = _published(model, item_VD)
         for rows in batches:
             batch = batcher.batch(windows.take(rows))
             asked, _ = lay(slates, one_R1[rows], start_R[rows], histories)
             seen = model.encode(batch, item_VD)
             logit_RMT[rows] = model.logits(batch, asked, seen, item_VD).numpy()
             state_BD = states_at(model, seen.state_BLD, asked.sequence_N, asked.state_N)
-            unit_BD = functional.normalize(state_BD, dim=-1)
+            unit_BD = _asking(model, state_BD, batch)
             cosine_RM[rows] = torch.einsum("bd,bmd->bm", unit_BD, unit_VD[asked.item_NM]).numpy()
             bar.advance()
     return Ranked(cosine_RM, logit_RMT)

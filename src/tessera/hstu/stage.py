@@ -15,6 +15,7 @@ from tessera.hstu.histories import read_histories
 from tessera.hstu.logged import Sources, read_log
 from tessera.hstu.logscores import slate_figures
 from tessera.hstu.outputs import (
+    rank_strangers,
     rank_test_users,
     write_item_vectors,
     write_lists,
@@ -64,6 +65,8 @@ def run(
             metrics |= {f"{kind}_{name}": value for name, value in trained.figures().items()}
             if kind == "hstu":
                 own = trained.model
+                if params.session_minutes:
+                    parts.append(rank_strangers(own, world, params))
         if params.two_tower:
             part, figures = list_two_tower(world, params, training)
             parts.append(part)

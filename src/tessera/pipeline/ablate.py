@@ -37,6 +37,7 @@ _SWITCHES: dict[str, dict[str, Any]] = {
     "time bias": {"time_bias": False},
     "position bias": {"position_bias": False},
     "edge bias": {"edge_bias": False},
+    "neighbours": {"neighbour_width": 0},
     "semantic codes": {"use_codes": False},
     "ID dropout": {"id_dropout": 0.0},
     "hidden actions": {"mask_weight": 0.0},

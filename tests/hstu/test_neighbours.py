@@ -1,0 +1,132 @@
+"""Weights between items are one more part of each vector, as far as validation wants them."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_matrix
+from torch.nn import functional
+
+from tessera.contracts.tables import ACTIONS
+from tessera.features.conditional import conditional_weights
+from tessera.hstu import fit as fit_module
+from tessera.hstu.fit import World, fit
+from tessera.hstu.histories import TRAIN, read_histories
+from tessera.hstu.neighbours import MIXES, Neighbours
+from tessera.hstu.scoring import encode, item_vectors
+from tessera.hstu.sequences import last_windows
+from tessera.hstu.train import Quality
+from tessera.hstu.world import action_codes, read_catalogue, read_codes
+
+CLICK = ACTIONS.index("click")
+
+
+@pytest.fixture
+def world(tables, split):
+    catalogue = read_catalogue(tables.items)
+    histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
+    return World(split, catalogue, read_codes(tables.codes, catalogue.vocabulary), histories)
+
+
+@pytest.fixture
+def params(small):
+    return small.model_copy(update={"neighbour_width": 64, "neighbour_l2": 5.0, "epochs": 1})
+
+
+def had(histories, stop_U, items):
+    """Return had_UV, investor by investor."""
+    had_UV = np.zeros((len(stop_U), items))
+    for user, stop in enumerate(stop_U):
+        for event in range(histories.first_U1[user], stop):
+            if histories.action_E[event] == CLICK:
+                had_UV[user, histories.item_E[event]] = 1.0
+    return had_UV
+
+
+def test_weights_are_those_of_a_ridge_regression_on_all_other_items():
+    rng = np.random.default_rng(0)
+    had_UI = (rng.random((40, 6)) < 0.4).astype(float)
+    weight_II = conditional_weights(csr_matrix(had_UI), 3.0)
+    for item in range(6):
+        others = [other for other in range(6) if other != item]
+        x_UO, y_U = had_UI[:, others], had_UI[:, item]
+        wanted_O = np.linalg.solve(x_UO.T @ x_UO + 3.0 * np.eye(5), x_UO.T @ y_U)
+        np.testing.assert_allclose(weight_II[others, item], wanted_O, rtol=1e-9)
+        assert weight_II[item, item] == 0.0
+
+
+def test_an_inner_product_is_the_cosine_plus_what_the_history_says(world, params):
+    params = params.model_copy(update={"length": 32})
+    model = fit("hstu", world, params, None).model
+    histories = world.histories
+    stop_U = histories.until(TRAIN)
+    model.neighbours.learn(histories, stop_U, np.asarray([CLICK]), 5.0)
+    assert (stop_U - histories.first_U1[:-1]).max() <= 32
+    windows = last_windows(histories.first_U1[:-1], stop_U, np.zeros(len(stop_U), np.int64), 32)
+    found = {}
+    for mix in (0.0, 0.5):
+        model.neighbours.mix.fill_(mix)
+        found[mix] = encode(model, histories, windows), item_vectors(model)
+    cosine_UV = found[0.0][0] @ found[0.0][1].T
+    assert found[0.0][0].shape[1] == params.width, "without a say the vectors are the trunk's"
+    had_UV = had(histories, stop_U, len(cosine_UV[0]))
+    weight_VV = np.zeros((len(cosine_UV[0]),) * 2)
+    weight_VV[1:, 1:] = conditional_weights(csr_matrix(had_UV[:, 1:]), 5.0)
+    wanted_UV = cosine_UV + 0.5 * had_UV @ weight_VV
+    vector_UD, item_VD = found[0.5]
+    for vectors in (vector_UD, item_VD):
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
+    got_UV = (vector_UD @ item_VD.T)[:, 1:]
+    scale_U1 = (wanted_UV[:, 1:] * got_UV).sum(1) / (got_UV**2).sum(1)
+    np.testing.assert_allclose(got_UV * scale_U1[:, None], wanted_UV[:, 1:], atol=2e-5)
+
+
+def test_only_what_lies_before_the_stop_is_learnt_from(world):
+    histories = world.histories
+    stop_U = histories.until(TRAIN)
+    later_E = np.arange(len(histories.item_E)) >= stop_U[histories.user_E]
+    assert later_E.any()
+    items = len(world.codes_VC)
+    tables = []
+    for shift in (0, 1):
+        item_E = np.where(later_E, (histories.item_E + shift) % (items - 1) + 1, histories.item_E)
+        neighbours = Neighbours(items, 8)
+        moved = type(histories)(
+            histories.user_id_U, histories.first_U1, item_E, histories.action_E,
+            histories.moment_E, histories.phase_E, histories.group_E,
+        )  # fmt: skip
+        neighbours.learn(moved, stop_U, np.asarray([CLICK]), 5.0)
+        tables.append(neighbours)
+    assert torch.equal(tables[0].from_VR, tables[1].from_VR)
+    assert tables[0].from_VR.abs().max() > 0
+    assert torch.equal(tables[0].to_VR, tables[1].to_VR)
+
+
+@pytest.mark.parametrize("best", MIXES)
+def test_validation_decides_how_much_they_count(world, params, best, monkeypatch):
+    def validation(*_):
+        def validate(model):
+            return Quality(0.5 - abs(float(model.neighbours.mix) - best) / 10)
+
+        return validate
+
+    monkeypatch.setattr(fit_module, "_validation", validation)
+    for refit in (False, True):
+        trained = fit("hstu", world, params.model_copy(update={"refit": refit}), None)
+        assert float(trained.model.neighbours.mix) == pytest.approx(best)
+        assert trained.place.best_ndcg == pytest.approx(0.5)
+
+
+def test_sasrec_stays_the_plain_baseline(world, params):
+    assert fit("sasrec", world, params, None).model.neighbours is None
+
+
+def test_actions_that_are_no_targets_say_nothing(world, params):
+    model = fit("hstu", world, params, None).model
+    neighbours = model.neighbours
+    neighbours.learn(world.histories, world.histories.until(TRAIN), action_codes(("click",)), 5.0)
+    neighbours.mix.fill_(0.5)
+    unit = functional.normalize(torch.randn(2, params.width), dim=1)
+    item = torch.tensor([[1, 2], [1, 0]])
+    dismissed = torch.tensor([[CLICK, ACTIONS.index("dismiss")], [CLICK, CLICK]])
+    one, two = neighbours.investor(unit[[0, 0]], item, dismissed)
+    torch.testing.assert_close(one, two)

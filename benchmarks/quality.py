@@ -122,7 +122,17 @@ def _seed(place: Home, params: Sections) -> dict[str, Any]:
         for model, found in ranking["models"].items()
     }
     kept = {name: round(value, 4) for name, value in trained.items() if "epoch" in name}
-    return {"models": models, "users": ranking["users"], "stage_s": round(seconds, 1), **kept}
+    versus = ranking["intervals"]["ndcg_10_minus_best_baseline"]
+    ahead = {"of": versus["best_baseline"], **versus["models"]["hstu"]}
+    market = ranking["profit"]["market"] if ranking["profit"] else None
+    return {
+        "models": models,
+        "users": ranking["users"],
+        "hstu_ahead": ahead,
+        "market_roi": market,
+        "stage_s": round(seconds, 1),
+        **kept,
+    }
 
 
 def main() -> None:

@@ -50,9 +50,21 @@ def _quality(*names: str) -> Any:
         ranked = sorted(models, key=lambda model: -models[model][-1])
         lines = [f"{model} {' / '.join(f'{x:.4f}' for x in models[model])}" for model in ranked]
         word = "seed" if len(seeds) == 1 else "seeds"
-        return f"{len(seeds)} {word}, {seeds[0]['users']} users: " + "; ".join(lines)
+        told = f"{len(seeds)} {word}, {seeds[0]['users']} users: " + "; ".join(lines)
+        return told + _ahead(seeds)
 
     return told
+
+
+def _ahead(seeds: list[dict[str, Any]]) -> str:
+    """Tell by how much HSTU is ahead of the best baseline, with the interval of each seed."""
+    found = [seed["hstu_ahead"] for seed in seeds if "hstu_ahead" in seed]
+    if not found:
+        return ""
+    each = ", ".join(f"{one['mean']:+.4f} [{one['low']:+.4f}, {one['high']:+.4f}]" for one in found)
+    market = seeds[0].get("market_roi")
+    profit = f"; market ROI {market:.4f}" if market else ""
+    return f". HSTU minus {found[0]['of']}: {each}{profit}"
 
 
 _ROWS = (

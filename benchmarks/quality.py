@@ -124,7 +124,7 @@ def _seed(place: Home, params: Sections) -> dict[str, Any]:
     kept = {name: round(value, 4) for name, value in trained.items() if "epoch" in name}
     versus = ranking["intervals"]["ndcg_10_minus_best_baseline"]
     ahead = {"of": versus["best_baseline"], **versus["models"]["hstu"]}
-    market = ranking["profit"]["market"] if ranking["profit"] else None
+    market = ranking["profit"]["market"]["mean"] if ranking["profit"] else None
     return {
         "models": models,
         "users": ranking["users"],

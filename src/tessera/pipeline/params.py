@@ -29,6 +29,7 @@ class GateParams(BaseModel):
 
 
 Sections = Mapping[str, BaseModel]
+_WINDOW = "window_days"
 
 
 def section_types() -> dict[str, type[BaseModel]]:
@@ -69,7 +70,20 @@ def load_params(place: Home) -> Sections:
     for name in raw:
         if name not in types:
             raise BadParams(f"params: unknown section {name!r}{_meant(name, types)}")
-    return {name: _check(name, kind, raw.get(name, {})) for name, kind in types.items()}
+    found = {name: _check(name, kind, raw.get(name, {})) for name, kind in types.items()}
+    _require_one_window(found)
+    return found
+
+
+def _require_one_window(sections: Sections) -> None:
+    """A label learnt over one window and judged over another would be two different things."""
+    days = {
+        f"{name}.{_WINDOW} {getattr(section, _WINDOW):g}": getattr(section, _WINDOW)
+        for name, section in sections.items()
+        if hasattr(section, _WINDOW)
+    }
+    if len(set(days.values())) > 1:
+        raise BadParams(f"params: one attribution window for all stages, not {', '.join(days)}")
 
 
 def source_of(place: Home) -> str:

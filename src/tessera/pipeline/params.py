@@ -76,7 +76,7 @@ def load_params(place: Home) -> Sections:
 
 
 def _require_one_window(sections: Sections) -> None:
-    """A label learnt over one window and judged over another would be two different things."""
+    """Refuse a label that is learnt over one window and judged over another."""
     days = {
         f"{name}.{_WINDOW} {getattr(section, _WINDOW):g}": getattr(section, _WINDOW)
         for name, section in sections.items()

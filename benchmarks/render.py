@@ -35,6 +35,18 @@ def _hstu_speed(f: dict[str, Any]) -> str:
     )
 
 
+def _scale(found: dict[str, Any]) -> str:
+    """Tell each stage's seconds and peak memory at every size."""
+    sizes = ", ".join(f"{size} is {one['events']:,} events" for size, one in found.items())
+    names = [name for name in next(iter(found.values())) if name != "events"]
+    lines = [
+        f"{name} "
+        + ", ".join(f"{one[name]['seconds']} s {one[name]['peak_mb']} MB" for one in found.values())
+        for name in names
+    ]
+    return f"{sizes}: " + "; ".join(lines)
+
+
 def _quality(*names: str) -> Any:
     """Tell these metrics of every model, the best first; means over the seeds."""
 
@@ -108,6 +120,12 @@ _ROWS = (
             f"p50 {f['encode_and_rank_p50_ms']} ms, p99 {f['encode_and_rank_p99_ms']} ms; "
             f"{f['flops_of_two_encoders']:.0%} where the second ranks unpruned"
         ),
+    ),
+    (
+        "every stage at 1, 4 and 16 times the market (the trunk: one epoch)",
+        "scale",
+        "growth stated",
+        _scale,
     ),
     (
         "MovieLens-1M (users 1 to 2999, leave last out): HR@10 / nDCG@10",

@@ -1,0 +1,107 @@
+"""Seconds and peak memory of every stage at 1, 4 and 16 times the events of the market.
+
+Usage: python -m benchmarks.scale [--times 1 4 16]
+Investors and requests grow alike, items do not.  Each stage runs in a process of its own, so that
+its peak memory is its own; the trunk trains one epoch alone, without the models beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from benchmarks.common import ROOT, write_result
+from tessera.contracts.artifacts import ARTIFACTS
+from tessera.pipeline import files
+from tessera.pipeline.catalogue import find, stages
+from tessera.pipeline.forkserver import one_thread
+from tessera.pipeline.params import Sections, check_section, load_params
+from tessera.pipeline.paths import Home, home
+from tessera.pipeline.runner import call
+
+_PROFILE = "market"
+_STAGES = ("synth", "ingest", "causal", "graph", "sid", "hstu", "uplift", "evaluate", "ope")
+_ONE_EPOCH = {"epochs": 1, "sasrec": False, "two_tower": False, "session_minutes": 0.0}
+
+
+def _params(times: int) -> Sections:
+    params = dict(load_params(home(_PROFILE, ROOT)))
+    market = params["synth"].model_dump()
+    larger = {name: market[name] * times for name in ("users", "requests")}
+    for section, changes in (("synth", larger), ("hstu", _ONE_EPOCH)):
+        params[section] = check_section(section, {**params[section].model_dump(), **changes})
+    return params
+
+
+def _place(folder: Path) -> Home:
+    """Folders with the pins of a market that never ran."""
+    place = Home(folder, _PROFILE)
+    champion, ledger = place.artifact("champion"), place.artifact("ledger_in")
+    for made in (champion, ledger):
+        made.mkdir(parents=True)
+    files.write_json({"cut": None}, place.artifact("request"))
+    files.write_json({"version": "v0", "kind": "logging"}, champion / "champion.json")
+    (ledger / "empty.json").write_text("{}\n")
+    return place
+
+
+def _stage(name: str, folder: Path, times: int) -> None:
+    """Run one stage and print what it took."""
+    place, stage = Home(folder, _PROFILE), find(name, stages(_PROFILE))
+    assert stage is not None
+    staging = place.data / ".staging" / name
+    staging.mkdir(parents=True)
+    begun = time.perf_counter()
+    call(stage, place, _params(times), staging)
+    seconds = time.perf_counter() - begun
+    for made in stage.writes:
+        files.move_into_place(staging / ARTIFACTS[made].filename, place.artifact(made))
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": round(seconds, 2), "peak_mb": round(peak_mb)}))
+
+
+def _measure(times: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    with TemporaryDirectory() as folder:
+        place = _place(Path(folder))
+        for name in _STAGES:
+            words = ("--stage", name, "--folder", folder, "--times", str(times))
+            done = subprocess.run(
+                [sys.executable, "-m", "benchmarks.scale", *words],
+                cwd=ROOT,
+                env={**os.environ, **one_thread()},
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            found[name] = json.loads(done.stdout.splitlines()[-1])
+            print(f"{times}x {name}: {found[name]}", file=sys.stderr)
+        found["events"] = pq.read_metadata(place.artifact("events")).num_rows
+    return found
+
+
+def main() -> None:
+    """Measure every size and write results/scale.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--stage", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.stage:
+        _stage(given.stage, given.folder, given.times[0])
+        return
+    write_result("scale", {f"{times}x": _measure(times) for times in given.times})
+
+
+if __name__ == "__main__":
+    main()

@@ -31,9 +31,14 @@ def machine() -> dict[str, Any]:
 
 def commit() -> str:
     """Revision of the code that was measured, marked if it was changed since."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    revision = _git("rev-parse", "--short=12", "HEAD")
+    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!docs")
+    return (revision or "unknown") + ("-dirty" if changed else "")
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def write_result(name: str, figures: dict[str, Any]) -> Path:

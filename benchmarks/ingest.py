@@ -173,6 +173,7 @@ def main() -> None:
     """Measure each size and write benchmarks/results/ingest.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, nargs="+", default=[2_000_000, 10_000_000])
+    parser.add_argument("--most-mb", type=float, help="fail if the peak is above it")
     parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:
@@ -183,6 +184,9 @@ def main() -> None:
         with TemporaryDirectory() as scratch:
             results[f"{events} events"] = _in_a_process(events, Path(scratch))
     write_result("ingest", results)
+    peak_mb = max(found["peak_rss_mb"] for found in results.values())
+    if asked.most_mb and peak_mb > asked.most_mb:
+        raise SystemExit(f"ingest held {peak_mb} MB, over {asked.most_mb}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,5 +47,7 @@ def progress_bar(what: str, total: int) -> Iterator[Bar]:
         TextColumn("{task.fields[note]}"),
     )
     console = Console(file=sys.stderr)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    # One bar, not one of every process that torchrun started.
+    silent = not console.is_terminal or os.environ.get("RANK", "0") != "0"
+    with Progress(*columns, console=console, disable=silent) as progress:
         yield Bar(progress, progress.add_task(what, total=total, note=""))

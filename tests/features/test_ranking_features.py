@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from tessera.contracts.tables import ACTIONS
-from tessera.features.facts import NOBODY, Facts, Queries
+from tessera.features.facts import NOBODY, Facts, Queries, Trials
 from tessera.features.prices import PriceHistory
 from tessera.features.ranking import DAY_US, EDGE_KINDS, GROUPS, held, ranking_features
 
@@ -50,6 +50,9 @@ def facts():
         code_IL=np.array([[0, 0], [1, 1], [1, 2], [2, 1], [1, 1]]),
         closes=PriceHistory(ints(1, 1, 1, 1), ints(0, 1, 2, 3), np.exp([0.0, 1.0, 0.0, 5.0])),
         edges=edges(causal=(2, 3, 0.5), transition=(4, 1, 0.25)),
+        trials=Trials(
+            ints(0, 0, 1), ints(1, 6, 1) * DAY_US, ints(1, 1, 3), np.array([0.1, 0.3, -0.2])
+        ),
     )
 
 
@@ -152,6 +155,12 @@ def random_market(rng, events=400):
             np.repeat(np.arange(9), 100), np.tile(np.arange(100), 9), rng.random(900) + 0.5
         ),
         edges={kind: csr_matrix(rng.random((9, 9))) for kind in EDGE_KINDS},
+        trials=Trials(
+            rng.integers(0, 6, 40),
+            rng.integers(0, 50 * DAY_US, 40),
+            rng.integers(1, 9, 40),
+            rng.normal(size=40),
+        ),
     )
 
 
@@ -200,3 +209,15 @@ def test_a_batch_says_what_single_requests_say(rng):
         who = many.request_Q[row]
         one = Queries(ints(who), moments[[who]], ints(0), many.item_Q[[row]])
         np.testing.assert_array_equal(ranking_features(facts, one, EVERY)[1][0], together[row])
+
+
+def test_the_effect_of_showing_is_told_for_the_item_and_the_class_of_the_investor(facts):
+    found = ask(facts, 0, 7, 1)
+    assert found["cate_item"] == pytest.approx(0.2)
+    assert found["cate_item_risk"] == pytest.approx((0.3 + 50 * 0.2) / 51), "class 4 by day 7"
+    early = ask(facts, 0, 2, 1)
+    assert early["cate_item_risk"] == pytest.approx((0.1 + 50 * 0.2) / 51), "class 2 on day 2"
+    assert early["cate_missing"] == 0.0
+    never = ask(facts, 0, 7, 2)
+    assert np.isnan(never["cate_item"])
+    assert never["cate_missing"] == 1.0

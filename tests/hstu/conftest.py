@@ -12,7 +12,7 @@ import pytest
 
 from tessera.contracts.arrow import schema
 from tessera.contracts.split import Split, save_split
-from tessera.contracts.tables import EDGES, EXPOSURES, OUTCOMES, PRICES, USERS
+from tessera.contracts.tables import CATE, EDGES, EXPOSURES, OUTCOMES, PRICES, USERS
 from tessera.hstu.fit import threads
 from tessera.hstu.params import HstuParams
 
@@ -141,6 +141,7 @@ def tables(rows, split):
             schema(EDGES),
         ),
         codes=as_table(codes),
+        cate=as_table([], schema(CATE)),
     )
 
 

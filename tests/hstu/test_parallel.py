@@ -22,7 +22,7 @@ folder, name = Path(sys.argv[1]), sys.argv[2]
 con = ibis.duckdb.connect()
 table = lambda name: con.read_parquet(folder / name)
 params = HstuParams.model_validate_json((folder / "params.json").read_text())
-names = ("users", "items", "prices", "exposures", "outcomes", "edges")
+names = ("users", "items", "prices", "exposures", "outcomes", "edges", "cate")
 sources = Sources(*(table(name) for name in names))
 with threads(1), parallel.together():
     world = _world(table("events"), table("codes"), folder / "split.json", sources, params)
@@ -38,7 +38,8 @@ told = {"losses": place.losses, "ndcgs": place.ndcgs, "aucs": place.aucs, "weigh
 @pytest.fixture
 def told(slated, small, stage_files):
     """Return what a training run of so many processes says, by number of the process."""
-    names = ("events", "items", "codes", "users", "prices", "exposures", "outcomes", "edges")
+    names = ("events", "items", "codes", "users", "prices", "exposures", "outcomes", "edges",
+             "cate")  # fmt: skip
     for name in names:
         getattr(slated, name).to_parquet(stage_files / name)
     changes = {"dropout": 0.0, "mask_weight": 0.0, "id_dropout": 0.0, "batch": 15}

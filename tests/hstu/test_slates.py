@@ -44,7 +44,7 @@ def build(tables, split, params):
     catalogue = read_catalogue(tables.items)
     histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
     codes = read_codes(tables.codes, catalogue.vocabulary)
-    names = ("users", "items", "prices", "exposures", "outcomes", "edges")
+    names = ("users", "items", "prices", "exposures", "outcomes", "edges", "cate")
     sources = Sources(*(getattr(tables, name) for name in names))
     log = read_log(sources, histories, catalogue, codes.numpy(), split, params)
     return World(split, catalogue, codes, histories, log)

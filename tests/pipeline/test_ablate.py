@@ -42,7 +42,7 @@ def trainings(tmp_path, monkeypatch, repository):
 
 def test_every_feature_group_and_every_switch_that_is_on_is_a_part():
     found = parts(HstuParams())
-    assert found["feature: graph"] == {"features": ["user", "item", "pair", "price", "sid"]}
+    assert found["feature: graph"] == {"features": ["user", "item", "pair", "price", "sid", "cate"]}
     assert found["time bias"] == {"time_bias": False}
     assert "edge bias" not in found, "it is off"
     assert "edge bias" in parts(HstuParams(edge_bias=True))

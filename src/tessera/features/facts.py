@@ -3,7 +3,7 @@
 Everything derived from it is built once, so that requests can be asked in chunks.
 
 Shapes: E events, U versions of investors, I items with 0 for unknown, R requests, Q candidates of
-requests, B purchases, L code levels.  Times are microseconds since 1970.
+requests, B purchases, X trials, L code levels.  Times are microseconds since 1970.
 """
 
 from __future__ import annotations
@@ -21,12 +21,24 @@ from tessera.features.prices import PriceHistory
 from tessera.features.stretches import Clock, Index
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 NOBODY = -1
 """Index of an investor or a class of whom nothing is known."""
 EVERY = tuple(range(len(ACTIONS)))
 BOUGHT = (ACTIONS.index("buy"), ACTIONS.index("rate"))
 SOLD = (ACTIONS.index("sell"),)
+_PRIOR = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """Candidates of past requests, each with the estimated effect of showing it."""
+
+    user_X: Ints
+    moment_X: Ints
+    item_X: Ints
+    effect_X: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,7 @@ class Facts:
     closes: PriceHistory
     edges: dict[str, csr_matrix]
     """Weight from a held item (row) to a candidate (column), by kind."""
+    trials: Trials
 
     @cached_property
     def clock(self) -> Clock:
@@ -99,6 +112,33 @@ class Facts:
         row_B = np.append(sells[sold.order_E], -1)[next_B]
         is_same_B = (row_B >= 0) & (pair_E[row_B] == pair_E[buys])
         return np.where(is_same_B, self.moment_E[row_B], np.iinfo(np.int64).max)
+
+    def risk_as_of(self, user_R: Ints, moment_R: Ints) -> Ints:
+        """Return the risk class of the last version at or before the moment, 0 if there is none."""
+        clock = Clock(self.since_U)
+        versions = Index(self.user_U, clock.rank(self.since_U), clock.span)
+        first_R, stop_R = versions.stretch(user_R, clock.rank(moment_R + 1))
+        found_R = np.zeros(len(first_R), np.int64)
+        known_R = stop_R > first_R
+        found_R[known_R] = self.risk_U[versions.order_E[stop_R[known_R] - 1]]
+        return found_R
+
+    @cached_property
+    def effects(self) -> tuple[Floats, Floats]:
+        """Return the mean effect of each item, and of each item and risk class of investor.
+
+        The second is drawn towards the first as if `_PRIOR` trials had shown it; NaN without trial.
+        """
+        trials, items = self.trials, len(self.risk_I)
+        class_X = self.risk_as_of(trials.user_X, trials.moment_X)
+        classes = int(max(self.risk_U.max(initial=0), 0)) + 1
+        cell_X = trials.item_X * classes + class_X
+        sum_IC = np.bincount(cell_X, trials.effect_X, items * classes).reshape(items, classes)
+        count_IC = np.bincount(cell_X, minlength=items * classes).reshape(items, classes)
+        count_I = count_IC.sum(axis=1)
+        mean_I = np.where(count_I > 0, sum_IC.sum(axis=1) / np.maximum(count_I, 1), np.nan)
+        mean_I[0] = np.nan
+        return mean_I, (sum_IC + _PRIOR * mean_I[:, None]) / (count_IC + _PRIOR)
 
     def rows(self, *actions: int) -> Ints:
         """Return the events of these actions."""

@@ -1,8 +1,9 @@
 """What is known of an investor and a candidate item at a request, for ranking and serving alike.
 
 Every count, price and version is strictly older than the request (`stretches`), whatever else the
-arrays hold.  Edges and codes are snapshots that the graph and the quantizer took at the cut: on
-requests before it they are what a weight is, something learnt from the whole training period.
+arrays hold.  Edges, codes and effects are snapshots that the graph, the quantizer and uplift took
+at the cut: on requests before it they are what a weight is, something learnt from the whole
+training period.
 An unknown value is NaN beside a missing flag, never filled in.
 
 Shapes: E events, U versions of investors, I items with 0 for unknown, R requests, Q candidates of
@@ -20,7 +21,6 @@ from tessera.contracts.tables import ACTIONS
 from tessera.features import prices
 from tessera.features.facts import BOUGHT, NOBODY, Facts, Queries
 from tessera.features.prices import price_features, volatility
-from tessera.features.stretches import Clock, Index
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
@@ -73,12 +73,7 @@ def user_columns(facts: Facts, asked: Queries) -> Columns:
 
 def _risk_as_of(facts: Facts, asked: Queries) -> Floats:
     """Risk class of the last version at or before the request; NaN if there is none."""
-    clock = Clock(facts.since_U)
-    versions = Index(facts.user_U, clock.rank(facts.since_U), clock.span)
-    first_R, stop_R = versions.stretch(asked.user_R, clock.rank(asked.moment_R + 1))
-    found_R = np.full(len(first_R), np.nan)
-    known_R = stop_R > first_R
-    found_R[known_R] = facts.risk_U[versions.order_E[stop_R[known_R] - 1]]
+    found_R = facts.risk_as_of(asked.user_R, asked.moment_R)
     return np.where(found_R > 0, found_R, np.nan)
 
 
@@ -181,6 +176,18 @@ def sid_columns(facts: Facts, asked: Queries) -> Columns:
     return found
 
 
+def cate_columns(facts: Facts, asked: Queries) -> Columns:
+    """Tell what showing changes: mean effect of the item, and for investors of this risk class."""
+    mean_I, mean_IC = facts.effects
+    class_Q = np.nan_to_num(_risk_as_of(facts, asked)[asked.request_Q]).astype(np.int64)
+    item_Q = asked.item_Q
+    return {
+        "cate_item": mean_I[item_Q],
+        "cate_item_risk": mean_IC[item_Q, np.minimum(class_Q, mean_IC.shape[1] - 1)],
+        "cate_missing": np.isnan(mean_I[item_Q]),
+    }
+
+
 GROUPS: dict[str, Callable[[Facts, Queries], Columns]] = {
     "user": user_columns,
     "item": item_columns,
@@ -188,6 +195,7 @@ GROUPS: dict[str, Callable[[Facts, Queries], Columns]] = {
     "price": price_columns,
     "graph": graph_columns,
     "sid": sid_columns,
+    "cate": cate_columns,
 }
 """Each can be left out by name."""
 

@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 from tessera.contracts.split import Split
 from tessera.contracts.tables import ACTIONS
 from tessera.features.attribution import reward
-from tessera.features.facts import NOBODY, Facts, Queries
+from tessera.features.facts import NOBODY, Facts, Queries, Trials
 from tessera.features.prices import PriceHistory
 from tessera.features.ranking import DAY_US, EDGE_KINDS, ranking_features
 from tessera.features.stretches import Clock, Index
@@ -46,6 +46,7 @@ class Sources:
     exposures: Table
     outcomes: Table
     edges: Table
+    cate: Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,19 @@ def _facts(
         code_IL=code_IL,
         closes=_closes(sources.prices, catalogue.vocabulary),
         edges=_edges(sources.edges, catalogue.vocabulary),
+        trials=_trials(sources, catalogue.vocabulary, people),
+    )
+
+
+def _trials(sources: Sources, vocabulary: list[str], people: list[str]) -> Trials:
+    asked = sources.exposures.select("request_id", "user_id", "event_ts")
+    found = sources.cate.inner_join(asked.distinct(on="request_id"), "request_id")
+    rows = found.select("user_id", "event_ts", "item_id", "effect").to_pyarrow()
+    return Trials(
+        rows_of(rows["user_id"], people),
+        microseconds(rows["event_ts"]),
+        rows_of(rows["item_id"], vocabulary) + 1,
+        rows["effect"].to_numpy(),
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 from tessera.contracts.errors import BadParams
 from tessera.contracts.params import STRICT
 
-FeatureGroup = Literal["user", "item", "pair", "price", "graph", "sid"]
+FeatureGroup = Literal["user", "item", "pair", "price", "graph", "sid", "cate"]
 Action = Literal["view", "click", "buy", "sell", "dismiss", "rate"]
 
 
@@ -87,7 +87,15 @@ class HstuParams(BaseModel):
     """Top layers that ranked candidates pass through; the layers below see only the history."""
     rank_hidden: int = Field(32, ge=1, le=1024)
     """Width of the net on top of a candidate's state, vector and features."""
-    features: tuple[FeatureGroup, ...] = ("user", "item", "pair", "price", "graph", "sid")
+    features: tuple[FeatureGroup, ...] = (
+        "user",
+        "item",
+        "pair",
+        "price",
+        "graph",
+        "sid",
+        "cate",
+    )
     """Groups of features that the ranking head is told; leave one out to see what it is worth."""
     slate_share: float = Field(0.5, gt=0.0, le=1.0)
     """Share of the stretches between events that show one of their slates in an epoch."""

@@ -41,6 +41,7 @@ def run(
     outcomes: ibis.Table,
     edges: ibis.Table,
     codes: ibis.Table,
+    cate: ibis.Table,
     split: Path,
     champion: Path,
     model: Path,
@@ -54,7 +55,7 @@ def run(
 ) -> dict[str, float]:
     """Train HSTU (and SASRec beside it); `scratch` keeps checkpoints when a run is killed."""
     with threads(params.threads), together():
-        sources = Sources(users, items, prices, exposures, outcomes, edges)
+        sources = Sources(users, items, prices, exposures, outcomes, edges, cate)
         world = _world(events, codes, split, sources, params)
         parts: list[pa.Table] = []
         metrics: dict[str, float] = {}

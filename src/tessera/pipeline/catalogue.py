@@ -55,6 +55,12 @@ ALL_STAGES = (
         "quantize items into semantic IDs",
     ),
     Stage(
+        "uplift",
+        ("events", "exposures", "users", "items", "split"),
+        ("cate", "uplift_report"),
+        "estimate what showing an item changes",
+    ),
+    Stage(
         "hstu",
         (
             "events",
@@ -65,17 +71,12 @@ ALL_STAGES = (
             "outcomes",
             "edges",
             "codes",
+            "cate",
             "split",
             "champion",
         ),
         ("model", "item_vectors", "user_vectors", "lists", "scores", "training"),
         "train the trunk, list and score",
-    ),
-    Stage(
-        "uplift",
-        ("events", "exposures", "users", "items", "split"),
-        ("cate", "uplift_report"),
-        "estimate what showing an item changes",
     ),
     Stage(
         "evaluate",

@@ -73,10 +73,12 @@ def _ahead(seeds: list[dict[str, Any]]) -> str:
     found = [seed["hstu_ahead"] for seed in seeds if "hstu_ahead" in seed]
     if not found:
         return ""
-    each = ", ".join(f"{one['mean']:+.4f} [{one['low']:+.4f}, {one['high']:+.4f}]" for one in found)
+    each = ", ".join(
+        f"{one['mean']:+.4f} [{one['low']:+.4f}, {one['high']:+.4f}] over {one['of']}"
+        for one in found
+    )
     market = seeds[0].get("market_roi")
-    profit = f"; market ROI {market:.4f}" if market else ""
-    return f". HSTU minus {found[0]['of']}: {each}{profit}"
+    return f". HSTU is ahead by {each}" + ("" if market is None else f"; market ROI {market:.4f}")
 
 
 _ROWS = (
@@ -122,7 +124,7 @@ _ROWS = (
         ),
     ),
     (
-        "every stage at 1, 4 and 16 times the market (the trunk: one epoch)",
+        "the stages up to the verdict at 1, 4 and 16 times the market (the trunk alone, one epoch)",
         "scale",
         "growth stated",
         _scale,

@@ -1,4 +1,4 @@
-"""Seconds and peak memory of every stage at 1, 4 and 16 times the events of the market.
+"""Seconds and peak memory of the stages up to the verdict at 1, 4 and 16 times the market.
 
 Usage: python -m benchmarks.scale [--times 1 4 16]
 Investors and requests grow alike, items do not.  Each stage runs in a process of its own, so that

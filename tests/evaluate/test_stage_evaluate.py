@@ -195,3 +195,11 @@ def test_curves_hold_one_column_a_model(tasted):
     values = np.array([line.split(",")[1:] for line in recalls], dtype=float)
     assert (np.diff(values, axis=0) >= 0).all()
     assert (folder / "curves" / "ranking.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_model_is_not_its_own_baseline():
+    from tessera.evaluate.intervals import best_baseline
+
+    assert (
+        best_baseline({"hstu": 0.3, "hstu_session": 0.29, "ease": 0.28, "sasrec": 0.27}) == "ease"
+    )

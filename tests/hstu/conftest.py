@@ -161,7 +161,7 @@ def small():
     return HstuParams(
         width=16, length=8, epochs=3, batch=16, dropout=0.1, learning_rate=0.01,
         targets=("click",), acquired=("click",), filter_seen=False, top=5, checkpoint_steps=3,
-        two_tower=False, neighbour_width=0,
+        two_tower=False, item_weights_width=0,
     )  # fmt: skip
 
 

@@ -197,7 +197,14 @@ def test_kill_minus_nine_and_a_new_process_give_the_same_weights(
 
 
 def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, small, monkeypatch):
-    real, after = train_module._Course._step, []
+    real, after, cut = train_module._Course._step, [], train_module.shuffled_batches
+    epochs = []
+
+    def batches(windows, size, rng):
+        epochs.append(len(windows))
+        return cut(windows, size, rng)
+
+    monkeypatch.setattr(train_module, "shuffled_batches", batches)
 
     def step(self, *args):
         loss = real(self, *args)
@@ -208,10 +215,12 @@ def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, smal
     params = small.model_copy(update={"epochs": 3, "patience": 3, "average_epochs": 2.0})
     trained = fit("hstu", world, params, None)
     steps = len(after) * trained.place.best_epoch // trained.place.epoch
-    memory = 2.0 * len(world.histories.first_U1[:-1]) / params.batch
+    windows = np.mean(epochs)
+    assert windows > 1.2 * len(world.histories.first_U1), "long histories are cut in several"
+    memory = 2.0 * windows / params.batch
     mean = after[0]
     for taken, weight in enumerate(after[1:steps], start=1):
         mean = torch.lerp(mean, weight, max(1 / memory, 9 / (10 + taken)))
     kept = trained.model.item_VD
-    torch.testing.assert_close(kept, mean, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(kept, mean, rtol=0.02, atol=2e-3)
     assert not torch.equal(kept, after[steps - 1])

@@ -1,5 +1,6 @@
 """The whole stage on logs whose truth is known."""
 
+import json
 from datetime import timedelta
 
 import numpy as np
@@ -102,6 +103,17 @@ def test_a_champion_for_longer_slates_cannot_be_compared(world):
     verdict = made.judge()
     assert verdict["decision"] == "INVALID"
     assert failed(verdict) == ["slate_size"]
+
+
+@pytest.mark.parametrize(("days", "decision"), [(0, "HOLD"), (1, "INVALID")])
+def test_a_champion_that_has_seen_the_requests_cannot_be_beaten_on_them(world, days, decision):
+    made = world(3000)
+    made.publish(own_scores(made), ServingPolicy(SERVED, 3))
+    cut = (made.split.cut + timedelta(days=days)).isoformat()
+    (made.folder / "champion.json").write_text(json.dumps({"learnt_until": cut}))
+    verdict = made.judge()
+    assert verdict["decision"] == decision
+    assert failed(verdict) == (["champion_has_seen"] if days else [])
 
 
 def test_a_normal_bound_is_refused_in_one_line(world):

@@ -10,6 +10,7 @@ from tessera.contracts.errors import BadInput, BadParams
 from tessera.hstu.params import HstuParams
 from tessera.pipeline import ablate as module
 from tessera.pipeline.ablate import ablate, parts
+from tessera.pipeline.catalogue import find, stages
 from tessera.pipeline.paths import home
 
 
@@ -30,9 +31,13 @@ def trainings(tmp_path, monkeypatch, repository):
     (tmp_path / "profiles" / "market.yaml").write_text("")
     place = home("market")
     place.artifact("model").mkdir(parents=True)
+    for name in find("hstu", stages("market")).reads:
+        place.artifact(name).write_text(name)
     seen = []
 
-    def call(stage, place, params, staging):
+    def call(stage, place, params, staging, scratch):
+        assert scratch.is_dir()
+        assert not scratch.is_relative_to(place.data / ".scratch"), "that is the pipeline's own"
         seen.append(params["hstu"])
         return worth(params["hstu"])
 
@@ -45,6 +50,7 @@ def test_every_feature_group_and_every_switch_that_is_on_is_a_part():
     assert found["feature: graph"] == {"features": ["user", "item", "pair", "price", "sid", "cate"]}
     assert found["time bias"] == {"time_bias": False}
     assert "edge bias" not in found, "it is off"
+    assert not [part for part in parts(HstuParams(rank_weight=0.0)) if part.startswith("feature")]
     assert "edge bias" in parts(HstuParams(edge_bias=True))
 
 
@@ -61,9 +67,12 @@ def test_the_difference_is_printed_and_nothing_is_trained_twice(trainings, capsy
     ablate(home("market"), ["time bias", "graph"], seeds=2, epochs=1)
     assert len(trainings) == 6
     assert capsys.readouterr().out == told
+    home("market").artifact("events").write_text("other events")
+    ablate(home("market"), ["time bias"], seeds=1, epochs=1)
+    assert len(trainings) == 8, "other inputs, other figures"
     kept = json.loads((home("market").data / "ablation.json").read_text())
     assert sorted(one["part"] for one in kept.values()) == sorted(
-        2 * ["everything", "feature: graph", "time bias"]
+        [*2 * ["everything", "feature: graph", "time bias"], "everything", "time bias"]
     )
 
 

@@ -103,3 +103,33 @@ def test_a_stage_that_forgets_an_output_is_refused(asked, monkeypatch):
     _door(monkeypatch, lambda *_: {})
     with pytest.raises(TesseraError, match="did not write effects"):
         runner.run_stage(STAGE, asked, PARAMS)
+
+
+def test_of_several_processes_one_writes(asked, monkeypatch):
+    _door(monkeypatch, _write)
+    monkeypatch.setattr(runner, "_SHARED", ("made_up",))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert runner.run_stage(STAGE, asked, PARAMS) == {"rows": 1.0}
+    assert not asked.artifact("effects").exists()
+    assert not (asked.records / "made_up.json").exists()
+    monkeypatch.setenv("RANK", "0")
+    runner.run_stage(STAGE, asked, PARAMS)
+    assert asked.artifact("effects").exists()
+
+
+@pytest.mark.parametrize("left_over", ["1", ""])
+def test_a_rank_without_a_world_means_nothing(asked, monkeypatch, left_over):
+    _door(monkeypatch, _write)
+    monkeypatch.setenv("RANK", left_over)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    runner.run_stage(STAGE, asked, PARAMS)
+    assert asked.artifact("effects").exists()
+
+
+def test_a_stage_for_one_process_refuses_several(asked, monkeypatch):
+    _door(monkeypatch, _write)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TesseraError, match="one process: start it without torchrun"):
+        runner.run_stage(STAGE, asked, PARAMS)
+    assert not asked.artifact("effects").exists()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tessera.contracts.errors import BadInput, BadParams
+from tessera.contracts.split import Split, save_split
+from tessera.index.manifest import seal
 from tessera.pipeline import files, registry
 from tessera.pipeline.paths import home
 from tessera.pipeline.snapshot import snapshot
@@ -14,7 +18,7 @@ from tessera.policies.serving import read_policy
 def test_the_first_champion_of_the_market_is_its_logging_policy(place):
     assert snapshot(place)
     pinned = files.read_json(place.artifact("champion") / "champion.json")
-    assert pinned == {"version": "v0", "kind": "logging"}
+    assert pinned == {"version": "v0", "kind": "logging", "learnt_until": None}
 
 
 def test_a_promotion_alone_does_not_move_the_pins(place, make_candidate):
@@ -28,11 +32,17 @@ def test_a_promotion_alone_does_not_move_the_pins(place, make_candidate):
 def test_a_changed_param_pins_the_new_champion_with_its_model_and_ledger(place, make_candidate):
     snapshot(place)
     make_candidate(place)
+    cut = datetime(2024, 5, 1, tzinfo=UTC)
+    save_split(Split(cut, cut, cut), place.artifact("bundle") / "split.json")
+    (place.artifact("bundle") / "manifest.json").unlink()
+    seal(place.artifact("bundle"), {"kind": "model", "judged_against": "v0"})
     registry.publish(place, None, None)
     place.overrides.write_text("hstu:\n  epochs: 1\n")
     assert snapshot(place)
     champion = place.artifact("champion")
-    assert files.read_json(champion / "champion.json") == {"version": "v1", "kind": "model"}
+    assert files.read_json(champion / "champion.json") == {
+        "version": "v1", "kind": "model", "learnt_until": "2024-05-01T00:00:00+00:00"
+    }  # fmt: skip
     assert (champion / "model" / "config.json").exists()
     assert read_policy(champion) == read_policy(place.artifact("bundle"))
     assert (place.artifact("ledger_in") / "codes.json").exists()

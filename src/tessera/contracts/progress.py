@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from tessera.contracts.processes import is_helper
 
 
 class Bar:
@@ -48,6 +49,6 @@ def progress_bar(what: str, total: int) -> Iterator[Bar]:
     )
     console = Console(file=sys.stderr)
     # One bar, not one of every process that torchrun started.
-    silent = not console.is_terminal or os.environ.get("RANK", "0") != "0"
+    silent = not console.is_terminal or is_helper()
     with Progress(*columns, console=console, disable=silent) as progress:
         yield Bar(progress, progress.add_task(what, total=total, note=""))

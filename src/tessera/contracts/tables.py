@@ -214,14 +214,14 @@ CODES = Table(
 )
 ITEM_VECTORS = Table(
     "item_vectors",
-    "Output vectors of the trunk, L2-normalised.",
+    "Vector of each item, of the trunk and its item weights, L2-normalised.",
     (_id("item_id", "item"), Column("vector", "floats", "unit length")),
     key=("item_id",),
     min_rows=1,
 )
 USER_VECTORS = Table(
     "user_vectors",
-    "State of each investor at the end of the known history, L2-normalised.",
+    "Vector of each investor at the end of the known history, L2-normalised.",
     (_id("user_id", "investor"), Column("vector", "floats", "unit length")),
     key=("user_id",),
 )

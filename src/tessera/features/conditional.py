@@ -29,6 +29,8 @@ def conditional_weights(had_UI: csr_matrix, l2: float) -> Floats:
     BadParams
         If the penalty is too small for the matrix to be inverted.
     """
+    if not had_UI.shape[1]:
+        return np.zeros((0, 0))
     gram_II = (had_UI.T @ had_UI).toarray(order="F").astype(np.float64)
     gram_II[np.diag_indices_from(gram_II)] += l2
     weight_II = _inverse(gram_II)
@@ -43,7 +45,7 @@ def _inverse(gram_II: Floats) -> Floats:
     if failed == 0:
         upper_II, failed = dpotri(upper_II, lower=False, overwrite_c=True)
     if failed:
-        raise BadParams("co-acquisitions cannot be inverted: raise ease_l2 or neighbour_l2")
+        raise BadParams("co-acquisitions cannot be inverted: raise ease_l2 or item_weights_l2")
     inverse_II: Floats = np.triu(upper_II)
     inverse_II += np.triu(upper_II, 1).T
     return inverse_II

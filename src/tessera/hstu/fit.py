@@ -16,10 +16,10 @@ from torch import Tensor
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.split import Split
 from tessera.hstu.histories import VALIDATION, Histories
+from tessera.hstu.item_weights import MIXES
 from tessera.hstu.lessons import Lessons
 from tessera.hstu.logged import Log, ripe
 from tessera.hstu.model import SequenceModel, Shape
-from tessera.hstu.neighbours import MIXES
 from tessera.hstu.params import HstuParams
 from tessera.hstu.ranking import BUY, CLICK, answered_logit
 from tessera.hstu.saved import load_model
@@ -82,7 +82,7 @@ def fit(
     first = train(shape, world.codes_VC, _lessons(world, params, shown, refit=False), validate,
                   params, scratch / "search" if scratch else None)  # fmt: skip
     _calibrate(first.model, world, shown)
-    _weigh_neighbours(first, world, params, validate)
+    _weigh_items(first, world, params, validate)
     if not params.refit:
         return first
     epochs = first.place.best_epoch or first.place.epoch
@@ -91,35 +91,33 @@ def fit(
                   scratch / "refit" if scratch else None)  # fmt: skip
     again.place.best_ndcg = first.place.best_ndcg
     _calibrate(again.model, world, shown)
-    _learn_neighbours(again.model, world, params, refit=True)
-    if again.model.neighbours is not None and first.model.neighbours is not None:
-        again.model.neighbours.mix.copy_(first.model.neighbours.mix)
+    _learn_weights(again.model, world, params, refit=True)
+    if again.model.item_weights is not None and first.model.item_weights is not None:
+        again.model.item_weights.mix.copy_(first.model.item_weights.mix)
     return again
 
 
-def _weigh_neighbours(
+def _weigh_items(
     trained: Trained, world: World, params: HstuParams, validate: Validate | None
 ) -> None:
     """Let the weights between items count as much as is best on the validation period."""
-    neighbours = trained.model.neighbours
-    if neighbours is None or validate is None:
+    weights = trained.model.item_weights
+    if weights is None or validate is None:
         return
-    _learn_neighbours(trained.model, world, params, refit=False)
+    _learn_weights(trained.model, world, params, refit=False)
     found = []
     for mix in MIXES:
-        neighbours.mix.fill_(mix)
+        weights.mix.fill_(mix)
         found.append(validate(trained.model).ndcg)
-    neighbours.mix.fill_(MIXES[int(np.argmax(found))])
+    weights.mix.fill_(MIXES[int(np.argmax(found))])
     trained.place.best_ndcg = max(found)
 
 
-def _learn_neighbours(
-    model: SequenceModel, world: World, params: HstuParams, *, refit: bool
-) -> None:
-    if model.neighbours is not None:
+def _learn_weights(model: SequenceModel, world: World, params: HstuParams, *, refit: bool) -> None:
+    if model.item_weights is not None:
         stop_U = learn_until(world.histories, refit=refit)
         liked = action_codes(params.targets)
-        model.neighbours.learn(world.histories, stop_U, liked, params.neighbour_l2)
+        model.item_weights.learn(world.histories, stop_U, liked, params.item_weights_l2)
 
 
 def _shown(world: World, params: HstuParams) -> Shown | None:
@@ -177,7 +175,7 @@ def _shape(
         score=params.score if shown else "recall",
         window=params.window,
         edge_bias=world.edge_VV is not None,
-        neighbour_width=params.neighbour_width if kind == "hstu" else 0,
+        item_weights_width=params.item_weights_width if kind == "hstu" else 0,
     )
 
 

@@ -105,6 +105,8 @@ def last_sessions(histories: Histories, gap_s: float) -> Histories:
 
     A session ends where nothing happens for longer than `gap_s`.  Events after the cut stay.
     """
+    if not len(histories.item_E):
+        return histories
     user_E, known_E = histories.user_E, histories.phase_E <= VALIDATION
     later_E = np.append(user_E[1:] == user_E[:-1], False) & np.append(known_E[1:], False)
     pause_E = np.append(np.diff(histories.moment_E), 0) > gap_s * 1_000_000
@@ -155,7 +157,7 @@ def regroup(histories: Histories, label_E: Ints) -> Histories:
     fresh_E = np.ones(len(label_E), bool)
     fresh_E[1:] = (np.diff(label_E) != 0) | (np.diff(histories.phase_E) != 0)
     first_U = histories.first_U1[:-1]
-    fresh_E[first_U] = True
+    fresh_E[first_U[first_U < len(fresh_E)]] = True
     count_E = np.cumsum(fresh_E)
     return replace(histories, group_E=count_E - count_E[first_U][histories.user_E])
 

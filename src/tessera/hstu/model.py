@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tessera.contracts.tables import ACTIONS
+from tessera.hstu.item_weights import ItemWeights
 from tessera.hstu.layer import HstuLayer, RelativeBias
 from tessera.hstu.lookup import between
 from tessera.hstu.masking import ActionGuess
-from tessera.hstu.neighbours import Neighbours
 from tessera.hstu.product import dropout
 from tessera.hstu.ranking import Asked, Memory, RankingHead, Reach, Sight, look_back, remember
 from tessera.hstu.sasrec import SasrecBlock
@@ -68,8 +68,8 @@ class Shape:
     """Distinct times that each layer looks back, the own included; None looks all the way."""
     edge_bias: bool = False
     """Attention sees the edge between two items."""
-    neighbour_width: int = 0
-    """Width of the co-acquisition part of every published vector; 0 without one."""
+    item_weights_width: int = 0
+    """Width of the part of every published vector that knows which items go together; 0 without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +127,8 @@ class SequenceModel(nn.Module):
         self.last = nn.LayerNorm(shape.width) if shape.kind == "sasrec" else nn.Identity()
         self.actions = ActionGuess(shape.width) if shape.guesses_actions else None
         self.rank = _head(shape) if shape.rank_blocks else None
-        self.neighbours = (
-            Neighbours(shape.items, shape.neighbour_width) if shape.neighbour_width else None
+        self.item_weights = (
+            ItemWeights(shape.items, shape.item_weights_width) if shape.item_weights_width else None
         )
 
     def items(self) -> Tensor:

@@ -6,7 +6,6 @@ there is one process and nothing here does anything.  Sums travel by gloo.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -16,11 +15,13 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tessera.contracts.processes import processes as started
+
 
 @contextmanager
 def together() -> Iterator[None]:
     """Join the processes that torchrun started."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+    if started() == 1 or dist.is_initialized():
         yield
         return
     dist.init_process_group("gloo")

@@ -19,7 +19,7 @@ class HstuParams(BaseModel):
     model_config = STRICT
 
     width: int = Field(48, ge=4, le=512)
-    """Width of the residual stream and of every published vector."""
+    """Width of the residual stream; published vectors hold the item weights behind it."""
     blocks: int = Field(2, ge=1, le=16)
     """Layers on top of each other."""
     heads: int = Field(1, ge=1, le=16)
@@ -53,7 +53,7 @@ class HstuParams(BaseModel):
     full_softmax_items: int = Field(5000, ge=0, le=100_000)
     """Catalogues up to this size use the full softmax instead of negatives."""
     temperature: float = Field(0.05, gt=0.0, le=10.0)
-    """Divides the cosines in the loss; lists and recall scores are the bare cosines."""
+    """Divides the cosines in the loss; lists and recall scores are cosines of published vectors."""
     targets: tuple[Action, ...] = Field(("buy", "click", "rate"), min_length=1)
     """Actions worth predicting; the others are only signals in the input."""
     acquired: tuple[Action, ...] = Field(("buy", "rate"), min_length=1)
@@ -68,9 +68,9 @@ class HstuParams(BaseModel):
     """Let attention see how many steps ago."""
     edge_bias: bool = False
     """Let attention see the weight of the graph's edge from one item to the other."""
-    neighbour_width: int = Field(64, ge=0, le=1024)
-    """Width of the co-acquisition part of each published vector, see `neighbours`; 0 for none."""
-    neighbour_l2: float = Field(250.0, gt=0.0, le=1e6)
+    item_weights_width: int = Field(64, ge=0, le=1024)
+    """Width of the part of each published vector that knows which items go together; 0 for none."""
+    item_weights_l2: float = Field(250.0, gt=0.0, le=1e6)
     """Ridge penalty of the weights between items."""
     use_codes: bool = True
     """Add the embeddings of its semantic codes to each item."""
@@ -78,7 +78,7 @@ class HstuParams(BaseModel):
     """Events of equal time are a set; false keeps the source order, for published tables."""
     session_minutes: float = Field(60.0, ge=0.0, le=1e6)
     """Also list for people without an id, of whom only the last session is known, which ends where
-    nothing happens for so long; 0 lists for none."""
+    nothing happens for so long; 0 lists for none, and so do times that are only an order."""
     sasrec: bool = True
     """Train SASRec under the same loss and budget beside it."""
     rank_weight: float = Field(3.0, ge=0.0, le=100.0)

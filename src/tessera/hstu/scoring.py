@@ -1,6 +1,6 @@
 """What the trained model says: vectors, lists as of the cut, and scores of logged candidates.
 
-Recall scores are the bare cosine of the user's vector and the item's, neither divided by the
+Recall scores are the bare cosine of the published vectors of user and item, neither divided by the
 temperature nor calibrated.  Ranking scores are the log odds of a click or a purchase at the top of
 a slate, centred and in units of their spread over the validation period.
 
@@ -41,15 +41,15 @@ def item_vectors(model: SequenceModel) -> Floats:
 
 def _published(model: SequenceModel, item_VD: Tensor) -> Tensor:
     unit_VD = functional.normalize(item_VD, dim=-1)
-    return unit_VD if model.neighbours is None else model.neighbours.item(unit_VD)
+    return unit_VD if model.item_weights is None else model.item_weights.item(unit_VD)
 
 
 def _asking(model: SequenceModel, state_BD: Tensor, batch: Batch) -> Tensor:
     """Return the unit vectors that ask for items: states at the end of the sequences."""
     unit_BD = functional.normalize(state_BD, dim=-1)
-    if model.neighbours is None:
+    if model.item_weights is None:
         return unit_BD
-    return model.neighbours.investor(unit_BD, batch.item_BL, batch.action_BL)
+    return model.item_weights.investor(unit_BD, batch.item_BL, batch.action_BL)
 
 
 def placed(model: SequenceModel) -> Bools:

@@ -66,7 +66,7 @@ def run(
             metrics |= {f"{kind}_{name}": value for name, value in trained.figures().items()}
             if kind == "hstu":
                 own = trained.model
-                if params.session_minutes:
+                if params.session_minutes and not world.split.ordinal:
                     parts.append(rank_strangers(own, world, params))
         if params.two_tower:
             part, figures = list_two_tower(world, params, training)

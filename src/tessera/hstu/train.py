@@ -117,7 +117,10 @@ def _mean(model: SequenceModel, lessons: Lessons, params: HstuParams) -> Average
     """
     if not params.average_epochs:
         return None
-    memory = max(1.0, params.average_epochs * len(lessons.stop_U) / params.batch)
+    rng = np.random.default_rng(params.seed)
+    length = model.shape.length
+    windows = len(training_windows(lessons.histories, lessons.stop_U, length, rng))
+    memory = max(1.0, params.average_epochs * windows / params.batch)
 
     @torch.no_grad()
     def blend(mean: Weights, now: Weights, steps: Tensor | int) -> None:
@@ -241,7 +244,11 @@ class _Course:
         """Hash whatever decides the weights, so that a stale checkpoint is not taken up."""
         histories, model = self.lessons.histories, self.run.model
         digest = hashlib.sha256(self.params.model_dump_json().encode())
-        digest.update(repr((model.shape, self.validate is None, torch.__version__)).encode())
+        digest.update(
+            repr(
+                (model.shape, self.validate is None, torch.__version__, parallel.processes())
+            ).encode()
+        )
         arrays = (
             self.lessons.stop_U,
             self.lessons.action_T,

@@ -52,12 +52,14 @@ def plan(events: ir.Table, params: IngestParams, request: Path) -> Split:
     if params.last_out:
         return Split(last, last, last, "leave_last_out", params.source == "amazon")
     habits = _HABITS.get(params.source, _USUAL)
-    own = params.cut or habits.cut(events, first, last)
     asked = _asked(request)
-    cut = asked.moment if asked else own
-    if asked and asked.or_earlier and cut >= last:
-        _LOG.warning("the log ends at %s, before the cut asked for; cut at %s", last, own)
-        cut = own
+    ended = asked is not None and asked.or_earlier and asked.moment >= last
+    if asked is not None and not ended:
+        cut = asked.moment
+    else:
+        cut = params.cut or habits.cut(events, first, last)
+    if ended:
+        _LOG.warning("the log ends at %s, before the cut asked for; cut at %s", last, cut)
     cut = cut.replace(tzinfo=UTC) if cut.tzinfo is None else cut.astimezone(UTC)
     if not first <= cut < last:
         raise BadParams(

@@ -147,7 +147,9 @@ def _faults(case: Case, params: OpeParams) -> list[Check]:
     was = size if case.champion_policy is None else case.champion_policy.slate_size or size
     other = Check("slate_size", size, was, size == was,
                   "the champion was published for slates of another size")  # fmt: skip
-    return [dropped, unscored, other, *checks.log_checks(case.log)]
+    known = Check("champion_has_seen", case.known_to_champion, 0, case.known_to_champion == 0,
+                  "the champion learnt until after them: cut later")  # fmt: skip
+    return [dropped, unscored, other, known, *checks.log_checks(case.log)]
 
 
 def _sides(case: Case) -> Document:

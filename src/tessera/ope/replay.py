@@ -17,7 +17,9 @@ Shapes: N requests, L positions, C candidates.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,8 @@ class Case:
     unscored: int
     """Requests that the candidate did not score."""
     score_hash: str
+    known_to_champion: int = 0
+    """Requests that the champion may have learnt from."""
 
     @property
     def champion_is(self) -> str:
@@ -111,7 +115,18 @@ def build_case(
         allowed_NC=allowed_NC,
         unscored=0 if itself else scores.missing,
         score_hash=fingerprint(scores.candidate_NC),
+        known_to_champion=_known(log, published),
     )
+
+
+def _known(log: Requests, published: Path) -> int:
+    """Count the requests up to the published model's own cut, which need not be the run's."""
+    path = published / "champion.json"
+    cut = json.loads(path.read_text()).get("learnt_until") if path.exists() else None
+    if cut is None:
+        return 0
+    cut_us = round(datetime.fromisoformat(cut).timestamp() * 1_000_000)
+    return int((log.event_us_N <= cut_us).sum())
 
 
 def candidate_policy(params: OpeParams, log: Requests) -> ServingPolicy:

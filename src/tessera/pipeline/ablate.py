@@ -31,13 +31,13 @@ FILE = "ablation.json"
 WHOLE = "everything"
 _STAGE = "hstu"
 _FEATURES = "feature: "
-_ALONE = {"sasrec": False, "two_tower": False, "rankers": False}
-"""The models beside the trunk say nothing about its parts."""
+_ALONE = {"sasrec": False, "two_tower": False, "rankers": False, "session_minutes": 0.0}
+"""What is trained and listed beside the trunk says nothing about its parts."""
 _SWITCHES: dict[str, dict[str, Any]] = {
     "time bias": {"time_bias": False},
     "position bias": {"position_bias": False},
     "edge bias": {"edge_bias": False},
-    "neighbours": {"neighbour_width": 0},
+    "item weights": {"item_weights_width": 0},
     "semantic codes": {"use_codes": False},
     "ID dropout": {"id_dropout": 0.0},
     "hidden actions": {"mask_weight": 0.0},
@@ -58,6 +58,7 @@ def parts(params: HstuParams) -> dict[str, dict[str, Any]]:
     found = {
         f"{_FEATURES}{group}": {"features": [other for other in params.features if other != group]}
         for group in params.features
+        if params.rank_weight
     }
     return found | {
         name: off
@@ -131,21 +132,21 @@ def _chosen(found: dict[str, Any], only: Sequence[str]) -> dict[str, Any]:
 
 
 def _inputs(stage: Stage, place: Home) -> str:
-    """Hash the code of the stage and the records of the stages whose outputs it reads."""
+    """Hash the code of the stage and everything that it reads."""
     digest = hashlib.sha256()
     for name in import_closure(stage.door):
         digest.update((SOURCE / name).read_bytes())
-    for other in stages(source_of(place)):
-        record = place.records / f"{other.name}.json"
-        if record.exists() and set(other.writes) & set(stage.reads):
-            digest.update(repr(sorted(files.read_json(record)["artifacts"].items())).encode())
+    for name in stage.reads:
+        digest.update(files.sha256(place.artifact(name)).encode())
     return digest.hexdigest()
 
 
 def _train(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     with tempfile.TemporaryDirectory(dir=place.data) as aside:
-        metrics = call(stage, place, params, Path(aside))
-    files.remove(place.data / ".scratch" / stage.name)
+        staging, scratch = Path(aside) / "staging", Path(aside) / "scratch"
+        staging.mkdir()
+        scratch.mkdir()
+        metrics = call(stage, place, params, staging, scratch)
     return {name: metrics[name] for name in FIGURES if name in metrics}
 
 
@@ -154,7 +155,7 @@ def _show(told: dict[str, list[dict[str, float]]], place: Home) -> None:
     whole = told.pop(WHOLE)
     names = [name for name in FIGURES if name in whole[0]]
     table = Table("without", *(FIGURES[name] for name in names))
-    mean = [f"{statistics.fmean(one[name] for one in whole):.4f}" for name in names]
+    mean = [f"{statistics.fmean(one[name] for one in whole if name in one):.4f}" for name in names]
     table.add_row("nothing", *mean, end_section=True)
     for part, found in told.items():
         cells = []
@@ -162,7 +163,7 @@ def _show(told: dict[str, list[dict[str, float]]], place: Home) -> None:
             lost = [
                 without[name] - one[name]
                 for one, without in zip(whole, found, strict=True)
-                if name in without
+                if name in without and name in one
             ]
             spread = f" ± {statistics.stdev(lost):.4f}" if len(lost) > 1 else ""
             cells.append(f"{statistics.fmean(lost):+.4f}{spread}" if lost else "")
@@ -170,6 +171,7 @@ def _show(told: dict[str, list[dict[str, float]]], place: Home) -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"{len(whole)} seed{'s' * (len(whole) > 1)}; a minus is what the part is worth. "
+        f"{len(whole)} seed{'s' * (len(whole) > 1)}; a minus is what the part is worth. Validation "
+        "chose the epoch and the say of the item weights, so only later figures are free of them. "
         f"Kept in {(place.data / FILE).relative_to(place.root)}"
     )

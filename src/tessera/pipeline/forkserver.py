@@ -4,8 +4,8 @@ Most of what a pipeline costs beyond its stages is Python importing the same lib
 times.  `with forkserver():` starts a process that imports them once, beside the first stages, on a
 core that a stage of one thread leaves idle; from then on `tessera run STAGE` under dvc hands its
 words, folder, environment and terminal to a fork of it and waits for the exit code.  Where no such
-process can be reached (a plain `dvc repro`, a scheduler's task, imports still under way) the
-command runs by itself, so nothing depends on it.
+process can be reached (a plain `dvc repro`, a scheduler's task, a server not yet ready) the command
+runs by itself, so nothing depends on it.
 
 It listens on a Unix socket in a private folder and ends with its parent; a stage ends with the
 command that asked for it, so that a killed command leaves nothing behind.
@@ -32,6 +32,8 @@ from typing import Any
 ADDRESS = "TESSERA_FORKSERVER"
 """Environment variable with the socket of the running process."""
 _TAKEN = b"+"
+_PATIENCE_S = 5.0
+"""A command that stops in the middle of its words must not hold up the others."""
 _KILLED = 128 + signal.SIGKILL
 _CORE = ("tessera.pipeline.cli", "tessera.pipeline.runner", "tessera.pipeline.validation")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -81,8 +83,8 @@ def delegate(words: list[str]) -> int | None:
 def _serve(address: str) -> None:
     """Import, then fork for every command that asks; those before it run by themselves.
 
-    A command must wait for an import under way, so there is one stage's at a time, the next one's,
-    while a fork works.
+    A command must wait for an import under way, so only what the next stage needs is imported while
+    a fork works.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # let the system bury the children
     for name in _CORE:
@@ -136,11 +138,13 @@ def _number(rooms: dict[str, list[str]], order: dict[str, Any]) -> int:
 
 def _read(line: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Return what is asked and the terminal's files; nothing from a command that is gone."""
+    line.settimeout(_PATIENCE_S)
     try:
         _, files, _, _ = socket.recv_fds(line, 1, 3)
         order: dict[str, Any] = json.loads(line.makefile().readline() or "{}")
     except (OSError, ValueError):
         return {}, []
+    line.settimeout(None)
     return order, files
 
 

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,8 @@ def _tracking(place: Home) -> Iterator[None]:
     ended = threading.Event()
 
     def follow() -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)  # stages come first
+        with suppress(OSError):  # stages come first
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)
         while not ended.wait(_TRACK_EVERY_S):
             log_pending(place.records, place.tracking, quiet=True)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib
-import os
 import tempfile
 import threading
 import time
@@ -23,11 +22,15 @@ import ibis
 
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.errors import BadInput, TesseraError
+from tessera.contracts.processes import is_helper, processes
 from tessera.pipeline import files
 from tessera.pipeline.catalogue import Stage
 from tessera.pipeline.dvc import SOURCE, import_closure
 from tessera.pipeline.params import Sections
 from tessera.pipeline.paths import Home
+
+_SHARED = ("hstu",)
+"""Stages that several processes may run together."""
 
 
 def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
@@ -38,7 +41,9 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     TesseraError
         With one line that says what to do; nothing of this run is visible then.
     """
-    if int(os.environ.get("RANK", "0")):  # beside the process that torchrun numbers 0
+    if processes() > 1 and stage.name not in _SHARED:
+        raise TesseraError(f"{stage.name} runs in one process: start it without torchrun")
+    if is_helper():
         with tempfile.TemporaryDirectory() as aside:
             return call(stage, place, params, Path(aside))
     staging = place.data / ".staging" / stage.name
@@ -78,8 +83,13 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     return metrics
 
 
-def call(stage: Stage, place: Home, params: Sections, staging: Path) -> dict[str, float]:
-    """Run the bare stage: inputs opened, outputs written into `staging`, nothing made visible."""
+def call(
+    stage: Stage, place: Home, params: Sections, staging: Path, scratch: Path | None = None
+) -> dict[str, float]:
+    """Run the bare stage: inputs opened, outputs written into `staging`, nothing made visible.
+
+    `scratch` is where it keeps what survives a kill; by default the profile's own folder.
+    """
     run: Callable[..., dict[str, float]] = importlib.import_module(stage.door).run
     connection = ibis.duckdb.connect()
     try:
@@ -90,7 +100,7 @@ def call(stage: Stage, place: Home, params: Sections, staging: Path) -> dict[str
         for name in stage.writes:
             arguments[name] = staging / ARTIFACTS[name].filename
         if "scratch" in signature(run).parameters:
-            arguments["scratch"] = _scratch(stage, place)
+            arguments["scratch"] = scratch or _scratch(stage, place)
         if stage.spec:
             arguments["spec"] = place.root / stage.spec
         return dict(run(**arguments, params=params[stage.name]))

@@ -15,6 +15,7 @@ from typing import Any
 import tessera
 from tessera.contracts.cut import parse_cut
 from tessera.contracts.errors import BadInput, BadParams
+from tessera.contracts.split import load_split
 from tessera.pipeline import files, registry
 from tessera.pipeline.catalogue import MARKET, PINS
 from tessera.pipeline.params import read_yaml, source_of
@@ -105,7 +106,7 @@ def _pin_champion(place: Home) -> None:
     aside = place.data / ".staging" / "champion"
     files.remove(aside)
     aside.mkdir(parents=True)
-    version = registry.current_version(place)
+    version, learnt_until = registry.current_version(place), None
     kind = "logging" if source_of(place) == MARKET else "none"
     if version is None:
         version = registry.FIRST if kind == "logging" else None
@@ -113,10 +114,13 @@ def _pin_champion(place: Home) -> None:
         bundle = registry.current_bundle(place)
         if (bundle / "model").is_dir():
             kind = "model"
+            if (bundle / "split.json").exists():
+                learnt_until = load_split(bundle / "split.json").cut.isoformat()
             shutil.copytree(bundle / "model", aside / "model")
             if (bundle / POLICY).exists():
                 shutil.copyfile(bundle / POLICY, aside / POLICY)
-    files.write_json({"version": version, "kind": kind}, aside / "champion.json")
+    champion = {"version": version, "kind": kind, "learnt_until": learnt_until}
+    files.write_json(champion, aside / "champion.json")
     files.move_into_place(aside, place.artifact("champion"))
 
 

@@ -11,7 +11,7 @@ from tessera.features.conditional import conditional_weights
 from tessera.hstu import fit as fit_module
 from tessera.hstu.fit import World, fit
 from tessera.hstu.histories import TRAIN, read_histories
-from tessera.hstu.neighbours import MIXES, Neighbours
+from tessera.hstu.item_weights import MIXES, ItemWeights
 from tessera.hstu.scoring import encode, item_vectors
 from tessera.hstu.sequences import last_windows
 from tessera.hstu.train import Quality
@@ -29,7 +29,7 @@ def world(tables, split):
 
 @pytest.fixture
 def params(small):
-    return small.model_copy(update={"neighbour_width": 64, "neighbour_l2": 5.0, "epochs": 1})
+    return small.model_copy(update={"item_weights_width": 64, "item_weights_l2": 5.0, "epochs": 1})
 
 
 def had(histories, stop_U, items):
@@ -59,12 +59,12 @@ def test_an_inner_product_is_the_cosine_plus_what_the_history_says(world, params
     model = fit("hstu", world, params, None).model
     histories = world.histories
     stop_U = histories.until(TRAIN)
-    model.neighbours.learn(histories, stop_U, np.asarray([CLICK]), 5.0)
+    model.item_weights.learn(histories, stop_U, np.asarray([CLICK]), 5.0)
     assert (stop_U - histories.first_U1[:-1]).max() <= 32
     windows = last_windows(histories.first_U1[:-1], stop_U, np.zeros(len(stop_U), np.int64), 32)
     found = {}
     for mix in (0.0, 0.5):
-        model.neighbours.mix.fill_(mix)
+        model.item_weights.mix.fill_(mix)
         found[mix] = encode(model, histories, windows), item_vectors(model)
     cosine_UV = found[0.0][0] @ found[0.0][1].T
     assert found[0.0][0].shape[1] == params.width, "without a say the vectors are the trunk's"
@@ -89,13 +89,13 @@ def test_only_what_lies_before_the_stop_is_learnt_from(world):
     tables = []
     for shift in (0, 1):
         item_E = np.where(later_E, (histories.item_E + shift) % (items - 1) + 1, histories.item_E)
-        neighbours = Neighbours(items, 8)
+        weights = ItemWeights(items, 8)
         moved = type(histories)(
             histories.user_id_U, histories.first_U1, item_E, histories.action_E,
             histories.moment_E, histories.phase_E, histories.group_E,
         )  # fmt: skip
-        neighbours.learn(moved, stop_U, np.asarray([CLICK]), 5.0)
-        tables.append(neighbours)
+        weights.learn(moved, stop_U, np.asarray([CLICK]), 5.0)
+        tables.append(weights)
     assert torch.equal(tables[0].from_VR, tables[1].from_VR)
     assert tables[0].from_VR.abs().max() > 0
     assert torch.equal(tables[0].to_VR, tables[1].to_VR)
@@ -105,28 +105,28 @@ def test_only_what_lies_before_the_stop_is_learnt_from(world):
 def test_validation_decides_how_much_they_count(world, params, best, monkeypatch):
     def validation(*_):
         def validate(model):
-            return Quality(0.5 - abs(float(model.neighbours.mix) - best) / 10)
+            return Quality(0.5 - abs(float(model.item_weights.mix) - best) / 10)
 
         return validate
 
     monkeypatch.setattr(fit_module, "_validation", validation)
     for refit in (False, True):
         trained = fit("hstu", world, params.model_copy(update={"refit": refit}), None)
-        assert float(trained.model.neighbours.mix) == pytest.approx(best)
+        assert float(trained.model.item_weights.mix) == pytest.approx(best)
         assert trained.place.best_ndcg == pytest.approx(0.5)
 
 
 def test_sasrec_stays_the_plain_baseline(world, params):
-    assert fit("sasrec", world, params, None).model.neighbours is None
+    assert fit("sasrec", world, params, None).model.item_weights is None
 
 
 def test_actions_that_are_no_targets_say_nothing(world, params):
     model = fit("hstu", world, params, None).model
-    neighbours = model.neighbours
-    neighbours.learn(world.histories, world.histories.until(TRAIN), action_codes(("click",)), 5.0)
-    neighbours.mix.fill_(0.5)
+    weights = model.item_weights
+    weights.learn(world.histories, world.histories.until(TRAIN), action_codes(("click",)), 5.0)
+    weights.mix.fill_(0.5)
     unit = functional.normalize(torch.randn(2, params.width), dim=1)
     item = torch.tensor([[1, 2], [1, 0]])
     dismissed = torch.tensor([[CLICK, ACTIONS.index("dismiss")], [CLICK, CLICK]])
-    one, two = neighbours.investor(unit[[0, 0]], item, dismissed)
+    one, two = weights.investor(unit[[0, 0]], item, dismissed)
     torch.testing.assert_close(one, two)

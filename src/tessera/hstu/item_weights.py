@@ -1,4 +1,4 @@
-"""Co-acquisition beside the trunk: the weights between items become one more part of each vector.
+"""Item weights beside the trunk: what goes together becomes one more part of each vector.
 
 The trunk compresses what goes together into its width and learns it by gradient; closed-form
 weights between items (`features.conditional`) know the rare pairs better.  Both are inner products
@@ -6,8 +6,9 @@ once the weights are factorised, so their sum is one too: item and investor get 
 and whatever searches them stays as it is.  How much the weights count is decided on the validation
 period; 0 leaves the trunk's vectors as they are.
 
-Legend: B sequences, L positions, U users, V items with padding first, D width of the trunk,
-R width of the factors, A actions.
+Legend: B sequences, L positions, U users, E events, N events that count, V items with padding
+first, I items with weights, D width of the trunk, R width of the factors, A actions, T actions that
+count.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _ROUNDS = 4
 _SEED = 0
 
 
-class Neighbours(nn.Module):
+class ItemWeights(nn.Module):
     """Factors of the weights between items, and how much they count."""
 
     from_VR: Tensor
@@ -45,13 +46,13 @@ class Neighbours(nn.Module):
         self.register_buffer("liked_A", torch.zeros(len(ACTIONS), dtype=torch.bool))
         self.register_buffer("mix", torch.zeros(()))
 
-    def learn(self, histories: Histories, stop_U: Ints, action_A: Ints, l2: float) -> None:
-        """Take the weights of what was acquired before `stop_U`, by these actions."""
+    def learn(self, histories: Histories, stop_U: Ints, action_T: Ints, l2: float) -> None:
+        """Take the weights between the items of these actions before `stop_U`; none without any."""
         self.liked_A.zero_()
-        self.liked_A[torch.from_numpy(action_A)] = True
+        self.liked_A[torch.from_numpy(action_T)] = True
         user_E = histories.user_E
         is_had_E = np.arange(len(user_E)) < stop_U[user_E]
-        is_had_E &= np.isin(histories.action_E, action_A)
+        is_had_E &= np.isin(histories.action_E, action_T)
         item_N, user_N = histories.item_E[is_had_E], user_E[is_had_E]
         count_V = np.bincount(item_N, minlength=len(self.from_VR))
         head_I = np.sort(np.argsort(-count_V, kind="stable")[:_MOST_ITEMS])

@@ -1,0 +1,15 @@
+"""Which process this is, where torchrun started several for one stage."""
+
+from __future__ import annotations
+
+import os
+
+
+def processes() -> int:
+    """Return how many torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def is_helper() -> bool:
+    """Whether another process writes what this one computes too."""
+    return processes() > 1 and int(os.environ.get("RANK") or 0) > 0

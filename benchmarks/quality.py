@@ -148,7 +148,7 @@ def main() -> None:
     done = json.loads(path.read_text())["figures"]["seeds"] if path.exists() else {}
     place = _place(given.set, asked)
     first = _params(asked, given.seeds[0])
-    for name in ("ingest", "causal", "graph", "sid"):
+    for name in ("ingest", "causal", "graph", "sid", "uplift"):
         _run(place, name, first)
     for seed in given.seeds:
         params = _params(asked, seed)

@@ -30,7 +30,7 @@ from tessera.pipeline.paths import Home, home
 from tessera.pipeline.runner import call
 
 _PROFILE = "market"
-_STAGES = ("synth", "ingest", "causal", "graph", "sid", "hstu", "uplift", "evaluate", "ope")
+_STAGES = ("synth", "ingest", "causal", "graph", "sid", "uplift", "hstu", "evaluate", "ope")
 _ONE_EPOCH = {"epochs": 1, "sasrec": False, "two_tower": False, "session_minutes": 0.0}
 
 

@@ -23,6 +23,7 @@ LEARNT = (
     "codes",
     "codebook",
     "ledger_out",
+    "cate",
     "model",
     "item_vectors",
     "user_vectors",
@@ -72,7 +73,7 @@ def _shuffle_future(place, rng):
 def learnt(new_checkout):
     place = new_checkout().home()
     snapshot(place)
-    names = ("ingest", "causal", "graph", "sid", "hstu", "evaluate", "ope", "index")
+    names = ("ingest", "causal", "graph", "sid", "uplift", "hstu", "evaluate", "ope", "index")
     _run(place, ("synth", *names))
     before = _hashes(place)
     changed = _shuffle_future(place, np.random.default_rng(3))

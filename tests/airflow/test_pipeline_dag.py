@@ -5,7 +5,7 @@ import pytest
 from tessera.pipeline.catalogue import ALL_STAGES, upstream
 
 ROOT = Path(__file__).resolve().parents[2]
-LAST = {"uplift", "index", "monitor"}
+LAST = {"index", "monitor"}
 HOSTILE = [
     "/srv'; touch {mark}; '",
     '/x"; touch {mark} #',

@@ -231,5 +231,5 @@ def test_the_stage_trains_and_saves_what_it_read(slated, small, stage_files):
     assert model.edge_VV[second, first] == 0.0
     assert all(layer.bias.extra != 0 for layer in model.layers)
     assert set(pq.read_table(stage_files / "lists.parquet")["model"].to_pylist()) == {
-        "hstu", "sasrec",
+        "hstu", "hstu_session", "sasrec",
     }  # fmt: skip

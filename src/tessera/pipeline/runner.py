@@ -10,7 +10,6 @@ import errno
 import hashlib
 import importlib
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -52,7 +51,6 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     started = datetime.now(UTC)
     clock = time.perf_counter()
     try:
-        _prepare_validation(stage)
         metrics = call(stage, place, params, staging)
         run_seconds = time.perf_counter() - clock
         made = {name: staging / ARTIFACTS[name].filename for name in stage.writes}
@@ -131,13 +129,6 @@ def _open(connection: Any, stage: Stage, place: Home, name: str) -> Any:
     if ARTIFACTS[name].kind == "table":
         return connection.read_parquet(path, table_name=name)
     return path
-
-
-def _prepare_validation(stage: Stage) -> None:
-    """Import Great Expectations, which takes seconds, while the stage computes."""
-    if any(ARTIFACTS[name].kind == "table" for name in stage.writes):
-        module = "tessera.pipeline.validation"
-        threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
 
 
 def _validate(made: dict[str, Path], place: Home) -> None:

@@ -43,12 +43,14 @@ sys.exit(99 if code is None else code)
 
 @pytest.fixture
 def served(tmp_path, monkeypatch):
-    """Let a stand-in answer."""
+    """Let a stand-in answer; the first command has woken it."""
     monkeypatch.setenv(ADDRESS, str(tmp_path / "socket"))
     process = subprocess.Popen(
         [sys.executable, "-c", STAND_IN, os.environ[ADDRESS]], stdin=subprocess.PIPE
     )
     _until(Path(os.environ[ADDRESS]).exists)
+    assert delegate(["tessera", "run", "first"]) is None, "the first command runs by itself"
+    _until(lambda: Path(os.environ[ADDRESS]).exists())
     yield process
     process.kill()
     process.communicate()

@@ -81,11 +81,19 @@ def delegate(words: list[str]) -> int | None:
 
 
 def _serve(address: str) -> None:
-    """Import, then fork for every command that asks; those before it run by themselves.
+    """Import when the first command asks, which runs by itself; fork for those after it.
 
+    A run in which nothing changed asks for no stage and pays for no import.
     A command must wait for an import under way, so only what the next stage needs is imported while
     a fork works.
     """
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(address)
+        door.listen()
+        if not _asked(door):
+            return
+        door.accept()[0].close()
+        Path(address).unlink()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # let the system bury the children
     for name in _CORE:
         importlib.import_module(name)

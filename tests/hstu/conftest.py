@@ -13,8 +13,10 @@ import pytest
 from tessera.contracts.arrow import schema
 from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import CATE, EDGES, EXPOSURES, OUTCOMES, PRICES, USERS
-from tessera.hstu.fit import threads
+from tessera.hstu.fit import World, threads
+from tessera.hstu.histories import read_histories
 from tessera.hstu.params import HstuParams
+from tessera.hstu.world import read_catalogue, read_codes
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ITEMS = [f"i{item:02d}" for item in range(12)]
@@ -143,6 +145,14 @@ def tables(rows, split):
         codes=as_table(codes),
         cate=as_table([], schema(CATE)),
     )
+
+
+@pytest.fixture
+def world(tables, split):
+    """Return a world without logged slates."""
+    catalogue = read_catalogue(tables.items)
+    histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
+    return World(split, catalogue, read_codes(tables.codes, catalogue.vocabulary), histories)
 
 
 @pytest.fixture

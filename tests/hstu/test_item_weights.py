@@ -9,22 +9,15 @@ from torch.nn import functional
 from tessera.contracts.tables import ACTIONS
 from tessera.features.conditional import conditional_weights
 from tessera.hstu import fit as fit_module
-from tessera.hstu.fit import World, fit
-from tessera.hstu.histories import TRAIN, read_histories
+from tessera.hstu.fit import fit
+from tessera.hstu.histories import TRAIN
 from tessera.hstu.item_weights import MIXES, ItemWeights
 from tessera.hstu.scoring import encode, item_vectors
 from tessera.hstu.sequences import last_windows
 from tessera.hstu.train import Quality
-from tessera.hstu.world import action_codes, read_catalogue, read_codes
+from tessera.hstu.world import action_codes
 
 CLICK = ACTIONS.index("click")
-
-
-@pytest.fixture
-def world(tables, split):
-    catalogue = read_catalogue(tables.items)
-    histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
-    return World(split, catalogue, read_codes(tables.codes, catalogue.vocabulary), histories)
 
 
 @pytest.fixture

@@ -3,21 +3,13 @@
 import pytest
 import torch
 
-from tessera.hstu.fit import World, fit
-from tessera.hstu.histories import read_histories
+from tessera.hstu.fit import fit
 from tessera.hstu.loss import draw_negatives, sampled_softmax
 from tessera.hstu.model import SequenceModel, Shape, states_at
 from tessera.hstu.objective import batch_loss
 from tessera.hstu.params import HstuParams
 from tessera.hstu.sequences import Batcher, training_windows
-from tessera.hstu.world import action_codes, learn_until, read_catalogue, read_codes
-
-
-@pytest.fixture
-def world(tables, split):
-    catalogue = read_catalogue(tables.items)
-    histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
-    return World(split, catalogue, read_codes(tables.codes, catalogue.vocabulary), histories)
+from tessera.hstu.world import action_codes, learn_until
 
 
 @pytest.fixture

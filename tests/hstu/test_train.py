@@ -10,16 +10,7 @@ from safetensors.torch import load_file
 
 from tessera.contracts.errors import BadInput
 from tessera.hstu import train as train_module
-from tessera.hstu.fit import World, fit
-from tessera.hstu.histories import read_histories
-from tessera.hstu.world import read_catalogue, read_codes
-
-
-@pytest.fixture
-def world(tables, split, small):
-    catalogue = read_catalogue(tables.items)
-    histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
-    return World(split, catalogue, read_codes(tables.codes, catalogue.vocabulary), histories)
+from tessera.hstu.fit import fit
 
 
 class Killed(Exception):
@@ -197,14 +188,15 @@ def test_kill_minus_nine_and_a_new_process_give_the_same_weights(
 
 
 def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, small, monkeypatch):
-    real, after, cut = train_module._Course._step, [], train_module.shuffled_batches
-    epochs = []
+    real, after, cut = train_module._Course._step, [], train_module.training_windows
+    counts = []
 
-    def batches(windows, size, rng):
-        epochs.append(len(windows))
-        return cut(windows, size, rng)
+    def windows_of(*args):
+        windows = cut(*args)
+        counts.append(len(windows))
+        return windows
 
-    monkeypatch.setattr(train_module, "shuffled_batches", batches)
+    monkeypatch.setattr(train_module, "training_windows", windows_of)
 
     def step(self, *args):
         loss = real(self, *args)
@@ -215,12 +207,14 @@ def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, smal
     params = small.model_copy(update={"epochs": 3, "patience": 3, "average_epochs": 2.0})
     trained = fit("hstu", world, params, None)
     steps = len(after) * trained.place.best_epoch // trained.place.epoch
-    windows = np.mean(epochs)
-    assert windows > 1.2 * len(world.histories.first_U1), "long histories are cut in several"
-    memory = 2.0 * windows / params.batch
+    counted, *epochs = counts
+    assert len(epochs) == 3
+    assert counted == pytest.approx(np.mean(epochs), rel=0.1), "the unit is an epoch"
+    assert counted > 1.2 * len(world.histories.user_id_U), "long histories are cut in several"
+    memory = 2.0 * counted / params.batch
     mean = after[0]
     for taken, weight in enumerate(after[1:steps], start=1):
         mean = torch.lerp(mean, weight, max(1 / memory, 9 / (10 + taken)))
     kept = trained.model.item_VD
-    torch.testing.assert_close(kept, mean, rtol=0.02, atol=2e-3)
+    torch.testing.assert_close(kept, mean, rtol=1e-5, atol=1e-6)
     assert not torch.equal(kept, after[steps - 1])

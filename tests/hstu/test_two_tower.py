@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tessera.hstu.fit import World
-from tessera.hstu.histories import TEST, VALIDATION, Histories, read_histories
+from tessera.hstu.histories import TEST, VALIDATION, Histories
 from tessera.hstu.in_batch import Chosen, in_batch_softmax, log_chance
 from tessera.hstu.lessons import Lessons
 from tessera.hstu.params import HstuParams
@@ -17,7 +17,7 @@ from tessera.hstu.scoring import top_items
 from tessera.hstu.sequences import last_windows
 from tessera.hstu.stage import run
 from tessera.hstu.two_tower import before_targets, encode_users, fit_two_tower, published
-from tessera.hstu.world import action_codes, ask, read_catalogue, read_codes
+from tessera.hstu.world import action_codes, ask
 
 
 @pytest.fixture
@@ -113,13 +113,6 @@ def test_it_learns_a_planted_taste(split, rng):
     lists = top_items(states(model, world), *published(model), None, 10)
     assert ((lists.item_UK - 1) // 10 == taste[:, None]).mean() > 0.95
     assert place.losses[-1] < place.losses[0]
-
-
-@pytest.fixture
-def world(tables, split):
-    catalogue = read_catalogue(tables.items)
-    histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
-    return World(split, catalogue, read_codes(tables.codes, catalogue.vocabulary), histories)
 
 
 def test_a_target_is_foretold_from_strictly_earlier_events_alone(world):

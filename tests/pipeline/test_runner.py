@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import types
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -107,14 +108,14 @@ def test_a_stage_that_forgets_an_output_is_refused(asked, monkeypatch):
 
 def test_of_several_processes_one_writes(asked, monkeypatch):
     _door(monkeypatch, _write)
-    monkeypatch.setattr(runner, "_SHARED", ("made_up",))
+    stage = replace(STAGE, parallel=True)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    assert runner.run_stage(STAGE, asked, PARAMS) == {"rows": 1.0}
+    assert runner.run_stage(stage, asked, PARAMS) == {"rows": 1.0}
     assert not asked.artifact("effects").exists()
     assert not (asked.records / "made_up.json").exists()
     monkeypatch.setenv("RANK", "0")
-    runner.run_stage(STAGE, asked, PARAMS)
+    runner.run_stage(stage, asked, PARAMS)
     assert asked.artifact("effects").exists()
 
 

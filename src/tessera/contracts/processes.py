@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 
-def processes() -> int:
-    """Return how many torchrun started; 1 without it."""
+def started() -> int:
+    """Return how many processes torchrun started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
 def is_helper() -> bool:
     """Whether another process writes what this one computes too."""
-    return processes() > 1 and int(os.environ.get("RANK") or 0) > 0
+    return started() > 1 and int(os.environ.get("RANK") or 0) > 0

@@ -225,6 +225,8 @@ USER_VECTORS = Table(
     (_id("user_id", "investor"), Column("vector", "floats", "unit length")),
     key=("user_id",),
 )
+STRANGERS = "_session"
+"""Ends the name of a model in `lists` that knew of each investor the last session alone."""
 LISTS = Table(
     "lists",
     "Top items for each test investor as of the cut, one model after the other.",

@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from tessera.contracts.tables import STRANGERS
 from tessera.evaluate.holdout import Ints
 from tessera.evaluate.params import EvaluateParams
 from tessera.evaluate.report import Floats, K, Lists
@@ -18,14 +19,13 @@ from tessera.metrics.bootstrap import percentile_interval, resampled_means
 from tessera.metrics.profit import market_roi, roi, roi_draws
 
 CANDIDATE = "hstu"
-"""The model on trial."""
-_ITSELF = (CANDIDATE, f"{CANDIDATE}_session")
-"""The same model, knowing all or only the last session; every other one is a baseline."""
+"""The model on trial, of investors or of strangers; every other one is a baseline."""
 
 
 def best_baseline(mean_of: Mapping[str, float]) -> str:
     """Name the best model that is not on trial."""
-    return max((name for name in mean_of if name not in _ITSELF), key=lambda name: mean_of[name])
+    rivals = [name for name in mean_of if name.removesuffix(STRANGERS) != CANDIDATE]
+    return max(rivals, key=lambda name: mean_of[name])
 
 
 def ndcg_intervals(

@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix
 
 from tessera.contracts.tables import ACTIONS
 from tessera.features.prices import PriceHistory
-from tessera.features.stretches import Clock, Index
+from tessera.features.stretches import Clock, Index, last_version
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -29,6 +29,7 @@ EVERY = tuple(range(len(ACTIONS)))
 BOUGHT = (ACTIONS.index("buy"), ACTIONS.index("rate"))
 SOLD = (ACTIONS.index("sell"),)
 _PRIOR = 50
+"""Trials that the mean of an item counts for in each risk class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Trials:
     user_X: Ints
     moment_X: Ints
     item_X: Ints
-    effect_X: NDArray[np.float64]
+    effect_X: Floats
 
 
 @dataclass(frozen=True)
@@ -115,23 +116,19 @@ class Facts:
 
     def risk_as_of(self, user_R: Ints, moment_R: Ints) -> Ints:
         """Return the risk class of the last version at or before the moment, 0 if there is none."""
-        clock = Clock(self.since_U)
-        versions = Index(self.user_U, clock.rank(self.since_U), clock.span)
-        first_R, stop_R = versions.stretch(user_R, clock.rank(moment_R + 1))
-        found_R = np.zeros(len(first_R), np.int64)
-        known_R = stop_R > first_R
-        found_R[known_R] = self.risk_U[versions.order_E[stop_R[known_R] - 1]]
-        return found_R
+        row_R = last_version(self.user_U, self.since_U, user_R, moment_R)
+        return np.append(self.risk_U, 0)[row_R]
 
     @cached_property
     def effects(self) -> tuple[Floats, Floats]:
         """Return the mean effect of each item, and of each item and risk class of investor.
 
-        The second is drawn towards the first as if `_PRIOR` trials had shown it; NaN without trial.
+        The second is drawn towards the first as if `_PRIOR` more trials had shown it; NaN without
+        any trial.
         """
         trials, items = self.trials, len(self.risk_I)
         class_X = self.risk_as_of(trials.user_X, trials.moment_X)
-        classes = int(max(self.risk_U.max(initial=0), 0)) + 1
+        classes = int(self.risk_U.max(initial=0)) + 1
         cell_X = trials.item_X * classes + class_X
         sum_IC = np.bincount(cell_X, trials.effect_X, items * classes).reshape(items, classes)
         count_IC = np.bincount(cell_X, minlength=items * classes).reshape(items, classes)

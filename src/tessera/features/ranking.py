@@ -179,11 +179,11 @@ def sid_columns(facts: Facts, asked: Queries) -> Columns:
 def cate_columns(facts: Facts, asked: Queries) -> Columns:
     """Tell what showing changes: mean effect of the item, and for investors of this risk class."""
     mean_I, mean_IC = facts.effects
-    class_Q = np.nan_to_num(_risk_as_of(facts, asked)[asked.request_Q]).astype(np.int64)
+    class_Q = facts.risk_as_of(asked.user_R, asked.moment_R)[asked.request_Q]
     item_Q = asked.item_Q
     return {
         "cate_item": mean_I[item_Q],
-        "cate_item_risk": mean_IC[item_Q, np.minimum(class_Q, mean_IC.shape[1] - 1)],
+        "cate_item_risk": mean_IC[item_Q, class_Q],
         "cate_missing": np.isnan(mean_I[item_Q]),
     }
 

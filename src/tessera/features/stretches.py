@@ -1,6 +1,6 @@
 """What came before a moment, for many groups and moments at once: counts that cannot look ahead.
 
-Shapes: E rows, Q queries.
+Shapes: E rows, Q queries, U versions of users, R requests.
 """
 
 from __future__ import annotations
@@ -45,3 +45,14 @@ class Index:
         """Count the group's rows strictly before the moment; groups below 0 have none."""
         first_Q, stop_Q = self.stretch(group_Q, rank_Q)
         return np.asarray(stop_Q - first_Q)
+
+
+def last_version(user_U: Ints, since_U: Ints, user_R: Ints, moment_R: Ints) -> Ints:
+    """Return the row of each user's last version at or before a moment, -1 if there is none."""
+    clock = Clock(since_U)
+    versions = Index(user_U, clock.rank(since_U), clock.span)
+    first_R, stop_R = versions.stretch(user_R, clock.rank(moment_R + 1))
+    row_R = np.full(len(first_R), -1)
+    known_R = stop_R > first_R
+    row_R[known_R] = versions.order_E[stop_R[known_R] - 1]
+    return row_R

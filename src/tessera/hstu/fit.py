@@ -82,7 +82,7 @@ def fit(
     first = train(shape, world.codes_VC, _lessons(world, params, shown, refit=False), validate,
                   params, scratch / "search" if scratch else None)  # fmt: skip
     _calibrate(first.model, world, shown)
-    _weigh_items(first, world, params, validate)
+    _weigh_items(first, world, params)
     if not params.refit:
         return first
     epochs = first.place.best_epoch or first.place.epoch
@@ -97,11 +97,10 @@ def fit(
     return again
 
 
-def _weigh_items(
-    trained: Trained, world: World, params: HstuParams, validate: Validate | None
-) -> None:
+def _weigh_items(trained: Trained, world: World, params: HstuParams) -> None:
     """Let the weights between items count as much as is best on the validation period."""
     weights = trained.model.item_weights
+    validate = _validation(world, params, None)  # slates do not depend on them
     if weights is None or validate is None:
         return
     _learn_weights(trained.model, world, params, refit=False)

@@ -108,14 +108,10 @@ def last_sessions(histories: Histories, gap_s: float) -> Histories:
     if not len(histories.item_E):
         return histories
     user_E, known_E = histories.user_E, histories.phase_E <= VALIDATION
-    later_E = np.append(user_E[1:] == user_E[:-1], False) & np.append(known_E[1:], False)
-    pause_E = np.append(np.diff(histories.moment_E), 0) > gap_s * 1_000_000
-    # A break lies behind an event if a later known event of the same user follows after a pause.
-    break_E = np.cumsum(later_E & pause_E)
+    pause_E = np.diff(histories.moment_E) > gap_s * 1_000_000
+    session_E = np.append(0, np.cumsum(pause_E | (np.diff(user_E) != 0)))
     last_U = histories.until(VALIDATION) - 1
-    breaks_U = np.where(last_U >= 0, np.append(0, break_E)[np.maximum(last_U, 0)], 0)
-    before_E = np.append(0, break_E)[:-1]
-    kept_E = ~known_E | (before_E == breaks_U[user_E])
+    kept_E = ~known_E | (session_E == session_E[last_U][user_E])
     first_U1 = np.append(0, np.cumsum(kept_E))[histories.first_U1]
     kept = replace(
         histories,
@@ -157,7 +153,7 @@ def regroup(histories: Histories, label_E: Ints) -> Histories:
     fresh_E = np.ones(len(label_E), bool)
     fresh_E[1:] = (np.diff(label_E) != 0) | (np.diff(histories.phase_E) != 0)
     first_U = histories.first_U1[:-1]
-    fresh_E[first_U[first_U < len(fresh_E)]] = True
+    fresh_E[first_U] = True
     count_E = np.cumsum(fresh_E)
     return replace(histories, group_E=count_E - count_E[first_U][histories.user_E])
 

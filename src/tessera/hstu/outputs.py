@@ -14,7 +14,7 @@ import pyarrow as pa
 from ibis import Table
 
 from tessera.contracts.arrow import write_table
-from tessera.contracts.tables import ITEM_VECTORS, LISTS, SCORES, USER_VECTORS
+from tessera.contracts.tables import ITEM_VECTORS, LISTS, SCORES, STRANGERS, USER_VECTORS
 from tessera.hstu.checkpoint import Place
 from tessera.hstu.fit import World, load_champion
 from tessera.hstu.histories import (
@@ -74,27 +74,22 @@ def _vectors(vector_ND: Floats) -> pa.Array:
     return _as_lists(np.arange(count + 1) * width, vector_ND.ravel())
 
 
-def rank_test_users(model: SequenceModel, world: World, params: HstuParams) -> pa.Table:
+def rank_test_users(
+    model: SequenceModel, world: World, params: HstuParams, suffix: str = ""
+) -> pa.Table:
     """Return the top items, alive at the cut, of each test user with a known history."""
 
     def states(windows: Windows) -> Floats:
         return encode(model, world.histories, windows)
 
-    return rank_vectors(
-        model.shape.kind, states, (item_vectors(model), placed(model)), world, params
-    )
+    items = item_vectors(model), placed(model)
+    return rank_vectors(model.shape.kind + suffix, states, items, world, params)
 
 
 def rank_strangers(model: SequenceModel, world: World, params: HstuParams) -> pa.Table:
     """Return the lists of the same people without an id: only their last session is known."""
-    session = last_sessions(world.histories, 60 * params.session_minutes)
-    known = replace(world, histories=session)
-
-    def states(windows: Windows) -> Floats:
-        return encode(model, session, windows)
-
-    items = item_vectors(model), placed(model)
-    return rank_vectors(f"{model.shape.kind}_session", states, items, known, params)
+    histories = last_sessions(world.histories, 60 * params.session_minutes)
+    return rank_test_users(model, replace(world, histories=histories), params, STRANGERS)
 
 
 def rank_vectors(

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tessera.contracts.processes import processes as started
+from tessera.contracts.processes import started
 
 
 @contextmanager

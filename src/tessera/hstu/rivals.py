@@ -12,7 +12,7 @@ import torch
 from ibis import Table
 
 from tessera.features.facts import NOBODY
-from tessera.features.stretches import Clock, Index
+from tessera.features.stretches import last_version
 from tessera.hstu.fit import World
 from tessera.hstu.histories import Ints
 from tessera.hstu.logged import Log, ripe
@@ -75,14 +75,9 @@ def segments(users: Table, log: Log) -> Ints:
     rows = rows.sort_by([("user_id", "ascending"), ("valid_from", "ascending")])
     name = pc.fill_null(rows["segment"].combine_chunks(), "")
     number_U = rows_of(name, sorted({*name.to_pylist()} - {""})) + 1
-    since_U, asked_R = microseconds(rows["valid_from"]), log.slates.moment_R
-    clock = Clock(since_U)
-    versions = Index(rows_of(rows["user_id"], log.people), clock.rank(since_U), clock.span)
-    first_R, stop_R = versions.stretch(log.person_R, clock.rank(asked_R + 1))
-    segment_R = np.zeros(len(asked_R), np.int64)
-    known_R = stop_R > first_R
-    segment_R[known_R] = number_U[versions.order_E[stop_R[known_R] - 1]]
-    return segment_R
+    person_U, since_U = rows_of(rows["user_id"], log.people), microseconds(rows["valid_from"])
+    row_R = last_version(person_U, since_U, log.person_R, log.slates.moment_R)
+    return np.append(number_U, 0)[row_R]
 
 
 def _rows(slates: Slates, segment_R: Ints, log: Log) -> Rows:

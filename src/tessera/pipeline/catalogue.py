@@ -23,6 +23,8 @@ class Stage:
     """Source that the stage exists for; None for every source."""
     spec: str | None = None
     """Committed file that it reads besides code and params."""
+    parallel: bool = False
+    """Several processes of torchrun may run it together."""
 
     @property
     def door(self) -> str:
@@ -77,6 +79,7 @@ ALL_STAGES = (
         ),
         ("model", "item_vectors", "user_vectors", "lists", "scores", "training"),
         "train the trunk, list and score",
+        parallel=True,
     ),
     Stage(
         "evaluate",

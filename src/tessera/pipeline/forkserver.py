@@ -87,9 +87,7 @@ def _serve(address: str) -> None:
     A command must wait for an import under way, so only what the next stage needs is imported while
     a fork works.
     """
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(address)
-        door.listen()
+    with _listen(address) as door:
         if not _asked(door):
             return
         door.accept()[0].close()
@@ -99,9 +97,7 @@ def _serve(address: str) -> None:
         importlib.import_module(name)
     rooms = _rooms()
     _open(rooms, until=1)
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(address)
-        door.listen()
+    with _listen(address) as door:
         while _asked(door):
             line, _ = door.accept()
             order, files = _read(line)
@@ -112,6 +108,13 @@ def _serve(address: str) -> None:
                 os.close(file)
             line.close()
             _open(rooms, until=1 + _number(rooms, order))
+
+
+def _listen(address: str) -> socket.socket:
+    door = socket.socket(socket.AF_UNIX)
+    door.bind(address)
+    door.listen()
+    return door
 
 
 def _asked(door: socket.socket) -> bool:
@@ -146,12 +149,13 @@ def _number(rooms: dict[str, list[str]], order: dict[str, Any]) -> int:
 
 def _read(line: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Return what is asked and the terminal's files; nothing from a command that is gone."""
+    files: list[int] = []
     line.settimeout(_PATIENCE_S)
     try:
         _, files, _, _ = socket.recv_fds(line, 1, 3)
         order: dict[str, Any] = json.loads(line.makefile().readline() or "{}")
     except (OSError, ValueError):
-        return {}, []
+        return {}, files
     line.settimeout(None)
     return order, files
 

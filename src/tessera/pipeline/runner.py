@@ -21,15 +21,12 @@ import ibis
 
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.errors import BadInput, TesseraError
-from tessera.contracts.processes import is_helper, processes
+from tessera.contracts.processes import is_helper, started
 from tessera.pipeline import files
 from tessera.pipeline.catalogue import Stage
 from tessera.pipeline.dvc import SOURCE, import_closure
 from tessera.pipeline.params import Sections
 from tessera.pipeline.paths import Home
-
-_SHARED = ("hstu",)
-"""Stages that several processes may run together."""
 
 
 def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
@@ -40,7 +37,7 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     TesseraError
         With one line that says what to do; nothing of this run is visible then.
     """
-    if processes() > 1 and stage.name not in _SHARED:
+    if started() > 1 and not stage.parallel:
         raise TesseraError(f"{stage.name} runs in one process: start it without torchrun")
     if is_helper():
         with tempfile.TemporaryDirectory() as aside:
@@ -48,7 +45,7 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     staging = place.data / ".staging" / stage.name
     files.remove(staging)
     staging.mkdir(parents=True)
-    started = datetime.now(UTC)
+    begun = datetime.now(UTC)
     clock = time.perf_counter()
     try:
         metrics = call(stage, place, params, staging)
@@ -70,7 +67,7 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     record = {
         "stage": stage.name,
         "profile": place.profile,
-        "started": started.isoformat(),
+        "started": begun.isoformat(),
         "run_seconds": round(run_seconds, 3),
         "seconds": round(time.perf_counter() - clock, 3),
         "params": params[stage.name].model_dump(mode="json"),

@@ -204,14 +204,14 @@ def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, smal
         return loss
 
     monkeypatch.setattr(train_module._Course, "_step", step)
-    params = small.model_copy(update={"epochs": 3, "patience": 3, "average_epochs": 2.0})
+    params = small.model_copy(update={"epochs": 3, "patience": 3, "average_epochs": 0.3})
     trained = fit("hstu", world, params, None)
     steps = len(after) * trained.place.best_epoch // trained.place.epoch
     counted, *epochs = counts
     assert len(epochs) == 3
     assert counted == pytest.approx(np.mean(epochs), rel=0.1), "the unit is an epoch"
     assert counted > 1.2 * len(world.histories.user_id_U), "long histories are cut in several"
-    memory = 2.0 * counted / params.batch
+    memory = 0.3 * counted / params.batch
     mean = after[0]
     for taken, weight in enumerate(after[1:steps], start=1):
         mean = torch.lerp(mean, weight, max(1 / memory, 9 / (10 + taken)))

@@ -19,13 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, ROOT, write_result
-from tessera.contracts.artifacts import ARTIFACTS
+from benchmarks.places import pin, run_alone
 from tessera.pipeline import files
-from tessera.pipeline.catalogue import find, stages
 from tessera.pipeline.dvc import SOURCE, import_closure
 from tessera.pipeline.params import Sections, check_section, load_params
 from tessera.pipeline.paths import Home, home
-from tessera.pipeline.runner import call
 
 _SHOWN = ("users", "hr_10", "ndcg_10", "mrr_10", "recall_10", "coverage_10", "roi_10")
 _SEEDED = ("hstu", "evaluate")
@@ -79,25 +77,8 @@ def _place(name: str, asked: Set) -> Home:
     source = place.artifact("source")
     source.unlink(missing_ok=True)
     source.symlink_to(Path(os.environ["TESSERA_DATA"]) / asked.folder)
-    files.write_json({"cut": asked.cut}, place.artifact("request"))
-    champion, ledger = place.artifact("champion"), place.artifact("ledger_in")
-    champion.mkdir(exist_ok=True)
-    files.write_json({"version": None, "kind": "none"}, champion / "champion.json")
-    ledger.mkdir(exist_ok=True)
-    (ledger / "empty.json").write_text("{}\n")
+    pin(place, {"version": None, "kind": "none"}, asked.cut)
     return place
-
-
-def _run(place: Home, name: str, params: Sections) -> dict[str, float]:
-    stage = find(name, stages(str(params["ingest"].model_dump()["source"])))
-    assert stage is not None
-    staging = place.data / ".staging" / name
-    files.remove(staging)
-    staging.mkdir(parents=True)
-    metrics = call(stage, place, params, staging)
-    for made in stage.writes:
-        files.move_into_place(staging / ARTIFACTS[made].filename, place.artifact(made))
-    return metrics
 
 
 def _key(params: Sections) -> str:
@@ -113,9 +94,9 @@ def _key(params: Sections) -> str:
 
 def _seed(place: Home, params: Sections) -> dict[str, Any]:
     begun = time.perf_counter()
-    trained = _run(place, "hstu", params)
+    trained = run_alone(place, "hstu", params)
     seconds = time.perf_counter() - begun
-    _run(place, "evaluate", params)
+    run_alone(place, "evaluate", params)
     ranking = files.read_json(place.artifact("ranking"))
     models = {
         model: {name: round(value, 4) for name, value in found.items() if name in _SHOWN}
@@ -149,7 +130,7 @@ def main() -> None:
     place = _place(given.set, asked)
     first = _params(asked, given.seeds[0])
     for name in ("ingest", "causal", "graph", "sid", "uplift"):
-        _run(place, name, first)
+        run_alone(place, name, first)
     for seed in given.seeds:
         params = _params(asked, seed)
         key = _key(params)

@@ -21,13 +21,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.common import ROOT, write_result
-from tessera.contracts.artifacts import ARTIFACTS
-from tessera.pipeline import files
-from tessera.pipeline.catalogue import find, stages
+from benchmarks.places import pin, run_alone
 from tessera.pipeline.forkserver import one_thread
 from tessera.pipeline.params import Sections, check_section, load_params
 from tessera.pipeline.paths import Home, home
-from tessera.pipeline.runner import call
 
 _PROFILE = "market"
 _STAGES = ("synth", "ingest", "causal", "graph", "sid", "uplift", "hstu", "evaluate", "ope")
@@ -43,29 +40,12 @@ def _params(times: int) -> Sections:
     return params
 
 
-def _place(folder: Path) -> Home:
-    """Folders with the pins of a market that never ran."""
-    place = Home(folder, _PROFILE)
-    champion, ledger = place.artifact("champion"), place.artifact("ledger_in")
-    for made in (champion, ledger):
-        made.mkdir(parents=True)
-    files.write_json({"cut": None}, place.artifact("request"))
-    files.write_json({"version": "v0", "kind": "logging"}, champion / "champion.json")
-    (ledger / "empty.json").write_text("{}\n")
-    return place
-
-
 def _stage(name: str, folder: Path, times: int) -> None:
     """Run one stage and print what it took."""
-    place, stage = Home(folder, _PROFILE), find(name, stages(_PROFILE))
-    assert stage is not None
-    staging = place.data / ".staging" / name
-    staging.mkdir(parents=True)
+    params = _params(times)
     begun = time.perf_counter()
-    call(stage, place, _params(times), staging)
+    run_alone(Home(folder, _PROFILE), name, params)
     seconds = time.perf_counter() - begun
-    for made in stage.writes:
-        files.move_into_place(staging / ARTIFACTS[made].filename, place.artifact(made))
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": round(seconds, 2), "peak_mb": round(peak_mb)}))
 
@@ -73,7 +53,8 @@ def _stage(name: str, folder: Path, times: int) -> None:
 def _measure(times: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with TemporaryDirectory() as folder:
-        place = _place(Path(folder))
+        place = Home(Path(folder), _PROFILE)
+        pin(place, {"version": "v0", "kind": "logging"})
         for name in _STAGES:
             words = ("--stage", name, "--folder", folder, "--times", str(times))
             done = subprocess.run(

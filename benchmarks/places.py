@@ -1,0 +1,32 @@
+"""Stages run one by one outside dvc: their inputs pinned as for a profile that never ran."""
+
+from __future__ import annotations
+
+from tessera.contracts.artifacts import ARTIFACTS
+from tessera.pipeline import files
+from tessera.pipeline.catalogue import find, stages
+from tessera.pipeline.params import Sections
+from tessera.pipeline.paths import Home
+from tessera.pipeline.runner import call
+
+
+def pin(place: Home, champion: dict[str, str | None], cut: str | None = None) -> None:
+    """Write the request, the champion and an empty ledger."""
+    files.write_json({"cut": cut}, place.artifact("request"))
+    for name in ("champion", "ledger_in"):
+        place.artifact(name).mkdir(parents=True, exist_ok=True)
+    files.write_json(champion, place.artifact("champion") / "champion.json")
+    (place.artifact("ledger_in") / "empty.json").write_text("{}\n")
+
+
+def run_alone(place: Home, name: str, params: Sections) -> dict[str, float]:
+    """Run one stage, without validation or record, and put what it wrote into place."""
+    stage = find(name, stages(str(params["ingest"].model_dump()["source"])))
+    assert stage is not None
+    staging = place.data / ".staging" / name
+    files.remove(staging)
+    staging.mkdir(parents=True)
+    metrics = call(stage, place, params, staging)
+    for made in stage.writes:
+        files.move_into_place(staging / ARTIFACTS[made].filename, place.artifact(made))
+    return metrics

@@ -49,13 +49,13 @@ SETS = {
         "movielens-1m",
         changes={
             "ingest": {"protocol": "leave_last_out"},
-            "hstu": {**_MOVIELENS, "refit": True, "mask_weight": 0.0, "threads": 2},
+            "hstu": {**_MOVIELENS, "refit": True, "mask_weight": 0.0, "threads": 1},
         },
     ),
     "beauty": Set(
         "amazon",
         "amazon-2014-5core",
-        changes={"hstu": {**_BEAUTY, "refit": True, "mask_weight": 0.0, "threads": 2}},
+        changes={"hstu": {**_BEAUTY, "refit": True, "mask_weight": 0.0, "threads": 1}},
     ),
     "far-trans-2020": Set("far-trans", "far-trans", "2020-07-01"),
     "far-trans-2021": Set("far-trans", "far-trans", "2021-07-01"),

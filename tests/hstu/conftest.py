@@ -13,10 +13,10 @@ import pytest
 from tessera.contracts.arrow import schema
 from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import CATE, EDGES, EXPOSURES, OUTCOMES, PRICES, USERS
-from tessera.hstu.fit import World, threads
+from tessera.hstu.fit import threads
 from tessera.hstu.histories import read_histories
 from tessera.hstu.params import HstuParams
-from tessera.hstu.world import read_catalogue, read_codes
+from tessera.hstu.world import World, read_catalogue, read_codes
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ITEMS = [f"i{item:02d}" for item in range(12)]
@@ -171,7 +171,7 @@ def small():
     return HstuParams(
         width=16, length=8, epochs=3, batch=16, dropout=0.1, learning_rate=0.01,
         targets=("click",), acquired=("click",), filter_seen=False, top=5, checkpoint_steps=3,
-        two_tower=False, item_weights_width=0,
+        two_tower=False, item_weights_width=0, demand_days=0.0,
     )  # fmt: skip
 
 

@@ -8,13 +8,13 @@ from torch.nn import functional
 
 from tessera.contracts.tables import ACTIONS
 from tessera.features.conditional import conditional_weights
-from tessera.hstu import fit as fit_module
+from tessera.hstu import mixing
+from tessera.hstu.closed_form import MIXES, acquired_before
 from tessera.hstu.fit import fit
 from tessera.hstu.histories import TRAIN
-from tessera.hstu.item_weights import MIXES, ItemWeights
+from tessera.hstu.item_weights import ItemWeights
 from tessera.hstu.scoring import encode, item_vectors
 from tessera.hstu.sequences import last_windows
-from tessera.hstu.train import Quality
 from tessera.hstu.world import action_codes
 
 CLICK = ACTIONS.index("click")
@@ -22,7 +22,9 @@ CLICK = ACTIONS.index("click")
 
 @pytest.fixture
 def params(small):
-    return small.model_copy(update={"item_weights_width": 64, "item_weights_l2": 5.0, "epochs": 1})
+    return small.model_copy(
+        update={"item_weights_width": 64, "item_weights_l2": 5.0, "epochs": 1, "demand_days": 0.0}
+    )
 
 
 def had(histories, stop_U, items):
@@ -33,6 +35,12 @@ def had(histories, stop_U, items):
             if histories.action_E[event] == CLICK:
                 had_UV[user, histories.item_E[event]] = 1.0
     return had_UV
+
+
+def learn(model, histories, stop_U):
+    clicks = action_codes(("click",))
+    model.closed_form.like(clicks)
+    model.closed_form.parts["item_weights"].learn(acquired_before(histories, stop_U, clicks), 5.0)
 
 
 def test_weights_are_those_of_a_ridge_regression_on_all_other_items():
@@ -52,12 +60,12 @@ def test_an_inner_product_is_the_cosine_plus_what_the_history_says(world, params
     model = fit("hstu", world, params, None).model
     histories = world.histories
     stop_U = histories.until(TRAIN)
-    model.item_weights.learn(histories, stop_U, np.asarray([CLICK]), 5.0)
+    learn(model, histories, stop_U)
     assert (stop_U - histories.first_U1[:-1]).max() <= 32
     windows = last_windows(histories.first_U1[:-1], stop_U, np.zeros(len(stop_U), np.int64), 32)
     found = {}
     for mix in (0.0, 0.5):
-        model.item_weights.mix.fill_(mix)
+        model.closed_form.let(item_weights=mix)
         found[mix] = encode(model, histories, windows), item_vectors(model)
     cosine_UV = found[0.0][0] @ found[0.0][1].T
     assert found[0.0][0].shape[1] == params.width, "without a say the vectors are the trunk's"
@@ -87,7 +95,7 @@ def test_only_what_lies_before_the_stop_is_learnt_from(world):
             histories.user_id_U, histories.first_U1, item_E, histories.action_E,
             histories.moment_E, histories.phase_E, histories.group_E,
         )  # fmt: skip
-        weights.learn(moved, stop_U, np.asarray([CLICK]), 5.0)
+        weights.learn(acquired_before(moved, stop_U, np.asarray([CLICK])), 5.0)
         tables.append(weights)
     assert torch.equal(tables[0].from_VR, tables[1].from_VR)
     assert tables[0].from_VR.abs().max() > 0
@@ -96,30 +104,32 @@ def test_only_what_lies_before_the_stop_is_learnt_from(world):
 
 @pytest.mark.parametrize("best", MIXES)
 def test_validation_decides_how_much_they_count(world, params, best, monkeypatch):
-    def validation(*_):
-        def validate(model):
-            return Quality(0.5 - abs(float(model.item_weights.mix) - best) / 10)
+    asked = []
 
-        return validate
+    def asking(model, *_):
+        asked.append(model.closed_form.mix["item_weights"])
+        return np.zeros((1, 1), np.float32)
 
-    monkeypatch.setattr(fit_module, "_validation", validation)
+    monkeypatch.setattr(mixing, "asking", asking)
+    monkeypatch.setattr(
+        mixing.Check, "ndcg", lambda *_: 0.5 - abs(asked[-1] - best) / 10 if asked else 0.0
+    )
     for refit in (False, True):
         trained = fit("hstu", world, params.model_copy(update={"refit": refit}), None)
-        assert float(trained.model.item_weights.mix) == pytest.approx(best)
+        assert trained.model.closed_form.mix["item_weights"] == pytest.approx(best)
         assert trained.place.best_ndcg == pytest.approx(0.5)
 
 
 def test_sasrec_stays_the_plain_baseline(world, params):
-    assert fit("sasrec", world, params, None).model.item_weights is None
+    assert not fit("sasrec", world, params, None).model.closed_form.parts
 
 
 def test_actions_that_are_no_targets_say_nothing(world, params):
     model = fit("hstu", world, params, None).model
-    weights = model.item_weights
-    weights.learn(world.histories, world.histories.until(TRAIN), action_codes(("click",)), 5.0)
-    weights.mix.fill_(0.5)
+    learn(model, world.histories, world.histories.until(TRAIN))
+    model.closed_form.let(item_weights=0.5)
     unit = functional.normalize(torch.randn(2, params.width), dim=1)
     item = torch.tensor([[1, 2], [1, 0]])
     dismissed = torch.tensor([[CLICK, ACTIONS.index("dismiss")], [CLICK, CLICK]])
-    one, two = weights.investor(unit[[0, 0]], item, dismissed)
+    one, two = model.closed_form.investor(unit[[0, 0]], item, dismissed)
     torch.testing.assert_close(one, two)

@@ -14,7 +14,7 @@ import torch
 from tessera.contracts.arrow import schema
 from tessera.contracts.tables import EXPOSURES
 from tessera.hstu import train as train_module
-from tessera.hstu.fit import World, _lessons, _shown, fit
+from tessera.hstu.fit import _lessons, _shown, fit
 from tessera.hstu.histories import read_histories
 from tessera.hstu.lessons import Teacher
 from tessera.hstu.logged import Sources, read_log, ripe
@@ -22,7 +22,7 @@ from tessera.hstu.ranking import TASKS
 from tessera.hstu.sequences import training_windows
 from tessera.hstu.slates import Epoch
 from tessera.hstu.stage import run
-from tessera.hstu.world import read_catalogue, read_codes
+from tessera.hstu.world import World, read_catalogue, read_codes
 
 CLICK, BUY, DISMISS, HOLD = range(len(TASKS))
 

@@ -140,7 +140,8 @@ from pathlib import Path
 import ibis
 from safetensors.torch import save_file
 from tessera.contracts.split import load_split
-from tessera.hstu.fit import World, fit, threads
+from tessera.hstu.fit import fit, threads
+from tessera.hstu.world import World
 from tessera.hstu.histories import read_histories
 from tessera.hstu.params import HstuParams
 from tessera.hstu.world import read_catalogue, read_codes

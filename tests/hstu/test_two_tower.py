@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tessera.hstu.fit import World
 from tessera.hstu.histories import TEST, VALIDATION, Histories
 from tessera.hstu.in_batch import Chosen, in_batch_softmax, log_chance
 from tessera.hstu.lessons import Lessons
@@ -17,7 +16,7 @@ from tessera.hstu.scoring import top_items
 from tessera.hstu.sequences import last_windows
 from tessera.hstu.stage import run
 from tessera.hstu.two_tower import before_targets, encode_users, fit_two_tower, published
-from tessera.hstu.world import action_codes, ask
+from tessera.hstu.world import World, action_codes, ask
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tessera.contracts.split import Split
-from tessera.hstu.fit import World, fit, threads
+from tessera.hstu.fit import fit, threads
 from tessera.hstu.histories import TEST, read_histories
 from tessera.hstu.lessons import Lessons
 from tessera.hstu.objective import batch_loss
@@ -18,7 +18,7 @@ from tessera.hstu.params import HstuParams
 from tessera.hstu.saved import load_model, save_model
 from tessera.hstu.scoring import Lists, encode, item_vectors, ndcg, top_items
 from tessera.hstu.sequences import Batcher, last_windows, training_windows
-from tessera.hstu.world import action_codes, ask, read_catalogue, read_codes
+from tessera.hstu.world import World, action_codes, ask, read_catalogue, read_codes
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 SPLIT = Split(START + timedelta(days=20), START + timedelta(days=24), START + timedelta(days=30))

@@ -7,47 +7,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from tessera.contracts.errors import BrokenBundle
-from tessera.contracts.split import Split
-from tessera.hstu.histories import VALIDATION, Histories
-from tessera.hstu.item_weights import MIXES
+from tessera.hstu.histories import VALIDATION
 from tessera.hstu.lessons import Lessons
-from tessera.hstu.logged import Log, ripe
+from tessera.hstu.logged import ripe
+from tessera.hstu.mixing import choose_mix, learn_closed_form, period_check
 from tessera.hstu.model import SequenceModel, Shape
 from tessera.hstu.params import HstuParams
 from tessera.hstu.ranking import BUY, CLICK, answered_logit
 from tessera.hstu.saved import load_model
-from tessera.hstu.scoring import encode, item_vectors, ndcg, placed, rank_requests, top_items
-from tessera.hstu.sequences import last_windows
+from tessera.hstu.scoring import (
+    encode,
+    item_vectors,
+    placed,
+    rank_requests,
+)
 from tessera.hstu.slates import Slates, concatenate
 from tessera.hstu.train import Quality, Trained, Validate, train
-from tessera.hstu.world import Catalogue, action_codes, ask, learn_until
+from tessera.hstu.world import World, action_codes, learn_until
 from tessera.metrics.slates import slate_auc
 
-VALIDATION_K = 10
 MOST_CHECKED = 2000
 """Slates that are ranked after each epoch."""
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """Everything a model is fitted on."""
-
-    split: Split
-    catalogue: Catalogue
-    codes_VC: Tensor
-    """No columns when codes are not used."""
-    histories: Histories
-    log: Log | None = None
-    """Logged slates; None trains no ranking head."""
-    edge_VV: Tensor | None = None
-    """Edges for the attention of HSTU; None tells it of none."""
 
 
 @contextmanager
@@ -82,8 +68,10 @@ def fit(
     first = train(shape, world.codes_VC, _lessons(world, params, shown, refit=False), validate,
                   params, scratch / "search" if scratch else None)  # fmt: skip
     _calibrate(first.model, world, shown)
-    _weigh_items(first, world, params)
+    best = choose_mix(first.model, world, params)
+    first.place.best_ndcg = first.place.best_ndcg if best is None else best
     if not params.refit:
+        learn_closed_form(first.model, world, params, refit=True)
         return first
     epochs = first.place.best_epoch or first.place.epoch
     again = train(shape, world.codes_VC, _lessons(world, params, shown, refit=True), None,
@@ -91,32 +79,9 @@ def fit(
                   scratch / "refit" if scratch else None)  # fmt: skip
     again.place.best_ndcg = first.place.best_ndcg
     _calibrate(again.model, world, shown)
-    _learn_weights(again.model, world, params, refit=True)
-    if again.model.item_weights is not None and first.model.item_weights is not None:
-        again.model.item_weights.mix.copy_(first.model.item_weights.mix)
+    learn_closed_form(again.model, world, params, refit=True)
+    again.model.closed_form.let(**first.model.closed_form.mix)
     return again
-
-
-def _weigh_items(trained: Trained, world: World, params: HstuParams) -> None:
-    """Let the weights between items count as much as is best on the validation period."""
-    weights = trained.model.item_weights
-    validate = _validation(world, params, None)  # slates do not depend on them
-    if weights is None or validate is None:
-        return
-    _learn_weights(trained.model, world, params, refit=False)
-    found = []
-    for mix in MIXES:
-        weights.mix.fill_(mix)
-        found.append(validate(trained.model).ndcg)
-    weights.mix.fill_(MIXES[int(np.argmax(found))])
-    trained.place.best_ndcg = max(found)
-
-
-def _learn_weights(model: SequenceModel, world: World, params: HstuParams, *, refit: bool) -> None:
-    if model.item_weights is not None:
-        stop_U = learn_until(world.histories, refit=refit)
-        liked = action_codes(params.targets)
-        model.item_weights.learn(world.histories, stop_U, liked, params.item_weights_l2)
 
 
 def _shown(world: World, params: HstuParams) -> Shown | None:
@@ -174,8 +139,18 @@ def _shape(
         score=params.score if shown else "recall",
         window=params.window,
         edge_bias=world.edge_VV is not None,
-        item_weights_width=params.item_weights_width if kind == "hstu" else 0,
+        **_closed_form(world, params) if kind == "hstu" else {},
     )
+
+
+def _closed_form(world: World, params: HstuParams) -> dict[str, Any]:
+    """Say which closed forms stand beside the trunk; those of time need one cut for all."""
+    dated = world.split.protocol == "time"
+    return {
+        "item_weights_width": params.item_weights_width,
+        "classes": int(world.catalogue.class_V.max()) + 1 if dated and params.demand_days else 0,
+        "profits": dated and params.profit_weight > 0,
+    }
 
 
 def _lessons(world: World, params: HstuParams, shown: Shown | None, *, refit: bool) -> Lessons:
@@ -189,20 +164,14 @@ def _lessons(world: World, params: HstuParams, shown: Shown | None, *, refit: bo
 
 def _validation(world: World, params: HstuParams, shown: Shown | None) -> Validate | None:
     """Return nDCG@10 and slate AUC on the validation period; None if nobody can be asked."""
-    question = ask(world.histories, world.split, params, VALIDATION)
-    if not len(question.relevant[0]):
+    check = period_check(world, params)
+    if check is None:
         return None
-    first_Q = world.histories.first_U1[question.user_Q]
-    windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
-    allowed_V = world.catalogue.candidates_V(world.split, world.split.validation_from, params)
-    seen = question.seen if params.filter_seen else None
     slates = sample(shown.check, MOST_CHECKED) if shown and len(shown.check) else None
 
     def validate(model: SequenceModel) -> Quality:
-        state_QD = encode(model, world.histories, windows)
-        rankable_V = allowed_V & placed(model)
-        lists = top_items(state_QD, item_vectors(model), rankable_V, seen, VALIDATION_K)
-        found = ndcg(lists, question.relevant, len(allowed_V))
+        asking_QD = encode(model, world.histories, check.windows)
+        found = check.ndcg(asking_QD, item_vectors(model), placed(model))
         return Quality(found, _auc(model, world, slates) if slates else None)
 
     return validate

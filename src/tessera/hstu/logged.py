@@ -21,7 +21,6 @@ from tessera.contracts.split import Split
 from tessera.contracts.tables import ACTIONS
 from tessera.features.attribution import reward
 from tessera.features.facts import NOBODY, Facts, Queries, Trials
-from tessera.features.prices import PriceHistory
 from tessera.features.ranking import DAY_US, EDGE_KINDS, ranking_features
 from tessera.features.stretches import Clock, Index
 from tessera.hstu.histories import Bools, Histories, Ints
@@ -29,7 +28,7 @@ from tessera.hstu.params import HstuParams
 from tessera.hstu.ranking import BUY, HOLD
 from tessera.hstu.scoring import windows_before
 from tessera.hstu.slates import Floats32, Slates
-from tessera.hstu.world import Catalogue, microseconds, rows_of
+from tessera.hstu.world import Catalogue, microseconds, read_closes, rows_of
 
 MOST_WEIGHT = 10.0
 """An inverse propensity counts at most so much."""
@@ -237,7 +236,7 @@ def _facts(
             unborn | (catalogue.from_V == catalogue.from_V[0]), NOBODY, catalogue.from_V
         ),
         code_IL=code_IL,
-        closes=_closes(sources.prices, catalogue.vocabulary),
+        closes=read_closes(sources.prices, catalogue.vocabulary),
         edges=_edges(sources.edges, catalogue.vocabulary),
         trials=_trials(sources, catalogue.vocabulary, people),
     )
@@ -253,17 +252,6 @@ def _trials(sources: Sources, vocabulary: list[str], people: list[str]) -> Trial
         rows_of(rows["item_id"], vocabulary) + 1,
         rows["effect"].to_numpy(),
     )
-
-
-def _closes(prices: Table, vocabulary: list[str]) -> PriceHistory:
-    rows = prices.select("item_id", "price_ts", "close_eur").to_pyarrow()
-    item_P = rows_of(rows["item_id"], vocabulary) + 1
-    day_P = microseconds(rows["price_ts"]) // DAY_US
-    order = np.lexsort((day_P, item_P))
-    order = order[item_P[order] > 0]
-    same = (np.diff(item_P[order]) == 0) & (np.diff(day_P[order]) == 0)
-    order = order[np.append(~same, True)[: len(order)]]
-    return PriceHistory(item_P[order], day_P[order], rows["close_eur"].to_numpy()[order])
 
 
 def _edges(edges: Table, vocabulary: list[str]) -> dict[str, csr_matrix]:

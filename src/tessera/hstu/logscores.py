@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from tessera.hstu.fit import World
 from tessera.hstu.histories import TEST, Bools, Histories, Ints
 from tessera.hstu.logged import Log, ripe
 from tessera.hstu.model import SequenceModel
@@ -26,7 +25,7 @@ from tessera.hstu.scoring import (
     windows_before,
 )
 from tessera.hstu.slates import Slates
-from tessera.hstu.world import action_codes, rows_of
+from tessera.hstu.world import World, action_codes, rows_of
 from tessera.metrics.slates import slate_auc
 
 _CHUNK = 1 << 14

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tessera.contracts.tables import ACTIONS
-from tessera.hstu.item_weights import ItemWeights
+from tessera.hstu.closed_form import ClosedForm
 from tessera.hstu.layer import HstuLayer, RelativeBias
 from tessera.hstu.lookup import between
 from tessera.hstu.masking import ActionGuess
@@ -70,6 +70,10 @@ class Shape:
     """Attention sees the edge between two items."""
     item_weights_width: int = 0
     """Width of the part of every published vector that knows which items go together; 0 without."""
+    classes: int = 0
+    """Classes of items in the part that knows what will be wanted; 0 without."""
+    profits: bool = False
+    """Published vectors know what the items earned lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +131,8 @@ class SequenceModel(nn.Module):
         self.last = nn.LayerNorm(shape.width) if shape.kind == "sasrec" else nn.Identity()
         self.actions = ActionGuess(shape.width) if shape.guesses_actions else None
         self.rank = _head(shape) if shape.rank_blocks else None
-        self.item_weights = (
-            ItemWeights(shape.items, shape.item_weights_width) if shape.item_weights_width else None
+        self.closed_form = ClosedForm(
+            shape.items, shape.item_weights_width, shape.classes, shape.profits
         )
 
     def items(self) -> Tensor:

@@ -16,7 +16,7 @@ from ibis import Table
 from tessera.contracts.arrow import write_table
 from tessera.contracts.tables import ITEM_VECTORS, LISTS, SCORES, STRANGERS, USER_VECTORS
 from tessera.hstu.checkpoint import Place
-from tessera.hstu.fit import World, load_champion
+from tessera.hstu.fit import load_champion
 from tessera.hstu.histories import (
     TEST,
     VALIDATION,
@@ -37,7 +37,7 @@ from tessera.hstu.scoring import (
     top_items,
 )
 from tessera.hstu.sequences import Windows, last_windows
-from tessera.hstu.world import as_requests, ask, read_requests, request_seconds, rows_of
+from tessera.hstu.world import World, as_requests, ask, read_requests, request_seconds, rows_of
 
 
 def write_item_vectors(model: SequenceModel, vocabulary: list[str], path: Path) -> None:

@@ -72,6 +72,11 @@ class HstuParams(BaseModel):
     """Width of the part of each published vector that knows which items go together; 0 for none."""
     item_weights_l2: float = Field(250.0, gt=0.0, le=1e6)
     """Ridge penalty of the weights between items."""
+    demand_days: float = Field(30.0, ge=0.0, le=3650.0)
+    """Horizon of the part of each published vector that knows how many will want an item, also one
+    that nobody had yet; 0 for none, and so do times that are only an order."""
+    profit_weight: float = Field(0.0, ge=0.0, le=100.0)
+    """What an item earned lately counts so much beside a cosine; 0 not at all."""
     use_codes: bool = True
     """Add the embeddings of its semantic codes to each item."""
     tied_sets: bool = True

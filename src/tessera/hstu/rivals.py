@@ -13,7 +13,6 @@ from ibis import Table
 
 from tessera.features.facts import NOBODY
 from tessera.features.stretches import last_version
-from tessera.hstu.fit import World
 from tessera.hstu.histories import Ints
 from tessera.hstu.logged import Log, ripe
 from tessera.hstu.logscores import Judged, Scored, judged
@@ -23,7 +22,7 @@ from tessera.hstu.rankers import KINDS, Kind, Ranker, Rows, fit_ranker
 from tessera.hstu.ranking import CLICK, POSITIONS, TASKS
 from tessera.hstu.scoring import Floats
 from tessera.hstu.slates import Slates
-from tessera.hstu.world import microseconds, rows_of
+from tessera.hstu.world import World, microseconds, rows_of
 from tessera.metrics.calibration import expected_calibration_error
 from tessera.metrics.slates import slate_auc
 

@@ -41,39 +41,56 @@ def item_vectors(model: SequenceModel) -> Floats:
 
 def _published(model: SequenceModel, item_VD: Tensor) -> Tensor:
     unit_VD = functional.normalize(item_VD, dim=-1)
-    return unit_VD if model.item_weights is None else model.item_weights.item(unit_VD)
+    return model.closed_form.item(unit_VD, model.placed_V())
 
 
-def _asking(model: SequenceModel, state_BD: Tensor, batch: Batch) -> Tensor:
-    """Return the unit vectors that ask for items: states at the end of the sequences."""
-    unit_BD = functional.normalize(state_BD, dim=-1)
-    if model.item_weights is None:
-        return unit_BD
-    return model.item_weights.investor(unit_BD, batch.item_BL, batch.action_BL)
+def _asking(model: SequenceModel, unit_BD: Tensor, batch: Batch) -> Tensor:
+    """Return the unit vectors that ask for items."""
+    return model.closed_form.investor(unit_BD, batch.item_BL, batch.action_BL)
 
 
 def placed(model: SequenceModel) -> Bools:
-    """Return which items can be ranked at all."""
+    """Return which items can be found by their vector."""
     is_placed_V: Bools = model.placed_V().numpy()
+    if model.closed_form.places_all:
+        is_placed_V = np.arange(len(is_placed_V)) != PADDING
     return is_placed_V
 
 
 def encode(model: SequenceModel, histories: Histories, windows: Windows) -> Floats:
-    """Return unit state_WD: the state at the end of each window, asked for at its request."""
+    """Return unit state_WD: what asks for items at the end of each window, at its request."""
+    return asking(model, trunk_states(model, histories, windows), histories, windows)
+
+
+def trunk_states(model: SequenceModel, histories: Histories, windows: Windows) -> Floats:
+    """Return unit state_WD of the trunk alone."""
     batcher = Batcher(histories)
     batches = list(by_length(windows, _ENCODE_BATCH))
+    state_WD = np.empty((len(windows), model.shape.width), np.float32)
     with torch.inference_mode(), progress_bar("encode histories", len(batches)) as bar:
         item_VD = model.items()
-        state_WD = np.empty((len(windows), _published(model, item_VD).shape[1]), np.float32)
         for rows in batches:
             batch = batcher.batch(windows.take(rows))
             real_BL = batch.item_BL != PADDING
             last_B = batch.group_BL.masked_fill(~real_BL, -1).amax(1)
             state_BLD = model(batch, item_VD)
             state_BD = states_at(model, state_BLD, torch.arange(len(rows)), last_B)
-            state_WD[rows] = _asking(model, state_BD, batch).numpy()
+            state_WD[rows] = functional.normalize(state_BD, dim=-1).numpy()
             bar.advance()
     return state_WD
+
+
+def asking(
+    model: SequenceModel, state_WD: Floats, histories: Histories, windows: Windows
+) -> Floats:
+    """Return what asks for items, given the states of the trunk at the end of the windows."""
+    batcher, parts = Batcher(histories), []
+    with torch.inference_mode():
+        for start in range(0, len(windows), _ENCODE_BATCH):
+            rows = np.arange(start, min(start + _ENCODE_BATCH, len(windows)))
+            unit_BD = torch.from_numpy(state_WD[rows])
+            parts.append(_asking(model, unit_BD, batcher.batch(windows.take(rows))).numpy())
+    return np.concatenate(parts) if parts else state_WD
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +224,7 @@ def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) ->
             seen = model.encode(batch, item_VD)
             logit_RMT[rows] = model.logits(batch, asked, seen, item_VD).numpy()
             state_BD = states_at(model, seen.state_BLD, asked.sequence_N, asked.state_N)
-            unit_BD = _asking(model, state_BD, batch)
+            unit_BD = _asking(model, functional.normalize(state_BD, dim=-1), batch)
             cosine_RM[rows] = torch.einsum("bd,bmd->bm", unit_BD, unit_VD[asked.item_NM]).numpy()
             bar.advance()
     return Ranked(cosine_RM, logit_RMT)
@@ -216,9 +233,9 @@ def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) ->
 def served(model: SequenceModel, ranked: Ranked, item_RM: Ints) -> Floats:
     """Return the scores of the head that the model serves with; the unknown get the least."""
     if model.rank is None or model.shape.score == "recall":
-        score_RM, least = ranked.cosine_RM, UNKNOWN_SCORE
+        score_RM, least, is_known_V = ranked.cosine_RM, UNKNOWN_SCORE, placed(model)
     else:
         with torch.inference_mode():
             score_RM = model.rank.score(torch.from_numpy(ranked.logit_RMT)).numpy()
-        least = -CAP
-    return np.where(placed(model)[item_RM], score_RM, np.float32(least))
+        least, is_known_V = -CAP, model.placed_V().numpy()
+    return np.where(is_known_V[item_RM], score_RM, np.float32(least))

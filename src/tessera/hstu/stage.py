@@ -10,7 +10,7 @@ import torch
 
 from tessera.contracts.split import load_split
 from tessera.hstu.edges import read_edges
-from tessera.hstu.fit import World, fit, threads
+from tessera.hstu.fit import fit, threads
 from tessera.hstu.histories import read_histories
 from tessera.hstu.logged import Sources, read_log
 from tessera.hstu.logscores import slate_figures
@@ -28,7 +28,7 @@ from tessera.hstu.params import HstuParams
 from tessera.hstu.rivals import rival_figures
 from tessera.hstu.saved import save_model
 from tessera.hstu.two_tower import list_two_tower
-from tessera.hstu.world import read_catalogue, read_codes
+from tessera.hstu.world import World, read_catalogue, read_closes, read_codes
 
 
 def run(
@@ -56,7 +56,7 @@ def run(
     """Train HSTU (and SASRec beside it); `scratch` keeps checkpoints when a run is killed."""
     with threads(params.threads), together():
         sources = Sources(users, items, prices, exposures, outcomes, edges, cate)
-        world = _world(events, codes, split, sources, params)
+        world = read_world(events, codes, split, sources, params)
         parts: list[pa.Table] = []
         metrics: dict[str, float] = {}
         for kind in ("hstu", "sasrec") if params.sasrec else ("hstu",):
@@ -66,6 +66,8 @@ def run(
             metrics |= {f"{kind}_{name}": value for name, value in trained.figures().items()}
             if kind == "hstu":
                 own = trained.model
+                mix = own.closed_form.mix
+                metrics |= {f"{kind}_mix_{name}": value for name, value in mix.items()}
                 if params.session_minutes and not world.split.ordinal:
                     parts.append(rank_strangers(own, world, params))
         if params.two_tower:
@@ -82,9 +84,10 @@ def run(
     return metrics | rival_figures(users, own, scored, world, params)
 
 
-def _world(
+def read_world(
     events: ibis.Table, codes: ibis.Table, split: Path, sources: Sources, params: HstuParams
 ) -> World:
+    """Read what a model is fitted on."""
     periods = load_split(split)
     catalogue = read_catalogue(sources.items)
     codes_VC = read_codes(codes, catalogue.vocabulary)
@@ -93,4 +96,5 @@ def _world(
     histories = read_histories(events, periods, catalogue.vocabulary, tied_sets=params.tied_sets)
     log = read_log(sources, histories, catalogue, codes_VC.numpy(), periods, params)
     edge_VV = read_edges(sources.edges, catalogue.vocabulary) if params.edge_bias else None
-    return World(periods, catalogue, codes_VC, histories, log, edge_VV)
+    closes = read_closes(sources.prices, catalogue.vocabulary)
+    return World(periods, catalogue, codes_VC, histories, log, edge_VV, closes)

@@ -21,15 +21,15 @@ from torch.nn import functional
 
 from tessera.contracts.progress import progress_bar
 from tessera.hstu.checkpoint import Place
-from tessera.hstu.fit import VALIDATION_K, World
-from tessera.hstu.histories import VALIDATION, Bools, Histories, Ints
+from tessera.hstu.histories import Bools, Histories, Ints
 from tessera.hstu.in_batch import BATCH, Chosen, in_batch_softmax, log_chance
 from tessera.hstu.lessons import Lessons
+from tessera.hstu.mixing import period_check
 from tessera.hstu.outputs import rank_vectors, write_training
 from tessera.hstu.params import HstuParams
-from tessera.hstu.scoring import Floats, ndcg, top_items
+from tessera.hstu.scoring import Floats
 from tessera.hstu.sequences import Windows, last_windows
-from tessera.hstu.world import action_codes, ask, learn_until
+from tessera.hstu.world import World, action_codes, learn_until
 
 NAME = "two_tower"
 LEAST_EPOCHS, ENOUGH_STEPS = 3, 400
@@ -215,19 +215,12 @@ class _Course:
 
 def _validation(world: World, params: HstuParams) -> Callable[[TwoTower], float] | None:
     """Return nDCG@10 on the validation period, as for the other models; None without users."""
-    question = ask(world.histories, world.split, params, VALIDATION)
-    if not len(question.relevant[0]):
+    check = period_check(world, params)
+    if check is None:
         return None
-    first_Q = world.histories.first_U1[question.user_Q]
-    windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
-    allowed_V = world.catalogue.candidates_V(world.split, world.split.validation_from, params)
-    seen = question.seen if params.filter_seen else None
 
     def validate(model: TwoTower) -> float:
-        item_VD, placed_V = published(model)
-        state_QD = encode_users(model, world.histories, windows)
-        lists = top_items(state_QD, item_VD, allowed_V & placed_V, seen, VALIDATION_K)
-        return ndcg(lists, question.relevant, len(allowed_V))
+        return check.ndcg(encode_users(model, world.histories, check.windows), *published(model))
 
     return validate
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +18,18 @@ from torch import Tensor
 
 from tessera.contracts.split import Split
 from tessera.contracts.tables import ACTIONS
+from tessera.features.prices import PriceHistory
+from tessera.features.ranking import DAY_US
 from tessera.hstu.histories import TRAIN, VALIDATION, Bools, Histories, Ints
 from tessera.hstu.model import PADDING
 from tessera.hstu.params import HstuParams
 from tessera.hstu.scoring import Requests
+
+if TYPE_CHECKING:
+    from tessera.hstu.logged import Log  # reads this module
+
+_CLASS = ("category", "subcategory", "market_id")
+_MOST_CLASSES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +41,12 @@ class Catalogue:
     """First microsecond the item could be bought."""
     to_V: Ints
     """Microsecond from which it no longer could; padding never could."""
+    class_V: Ints
+    """Category, subcategory and market in one; the rarest classes are one."""
 
     def alive_V(self, at: datetime) -> Bools:
         """Return which items can be bought at this time."""
-        moment = _moment(at)
+        moment = microsecond(at)
         return (self.from_V <= moment) & (self.to_V > moment)
 
     def candidates_V(self, split: Split, at: datetime, params: HstuParams) -> Bools:
@@ -43,17 +54,36 @@ class Catalogue:
         if split.protocol == "leave_last_out":
             return np.arange(len(self.from_V)) > PADDING
         if params.unborn_items:
-            return self.to_V > _moment(at)
+            return self.to_V > microsecond(at)
         return self.alive_V(at)
 
 
-def _moment(at: datetime) -> int:
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything a model is fitted on."""
+
+    split: Split
+    catalogue: Catalogue
+    codes_VC: Tensor
+    """No columns when codes are not used."""
+    histories: Histories
+    log: Log | None = None
+    """Logged slates; None trains no ranking head."""
+    edge_VV: Tensor | None = None
+    """Edges for the attention of HSTU; None tells it of none."""
+    closes: PriceHistory | None = None
+    """None where nothing has a price."""
+
+
+def microsecond(at: datetime) -> int:
+    """Return a time as microseconds since 1970."""
     return int(pa.scalar(at, pa.timestamp("us", tz="UTC")).cast(pa.int64()).as_py())
 
 
 def read_catalogue(items: Table) -> Catalogue:
-    """Read ids and lifetimes, sorted by id; no date means no end."""
-    rows = items.select("item_id", "valid_from", "valid_to").to_pyarrow().sort_by("item_id")
+    """Read ids, lifetimes and classes, sorted by id; no date means no end."""
+    columns = ("item_id", "valid_from", "valid_to", *(name for name in _CLASS if name in items))
+    rows = items.select(*columns).to_pyarrow().sort_by("item_id")
     bounds = np.iinfo(np.int64)
 
     def moments(name: str, missing: int, padding: int) -> Ints:
@@ -64,7 +94,18 @@ def read_catalogue(items: Table) -> Catalogue:
         rows["item_id"].to_pylist(),
         moments("valid_from", bounds.min, bounds.max),
         moments("valid_to", bounds.max, bounds.min),
+        _classes(rows),
     )
+
+
+def _classes(rows: pa.Table) -> Ints:
+    """Return class_V, the largest class first; those beyond `_MOST_CLASSES` share the last."""
+    told = (pc.fill_null(rows[name], "") for name in _CLASS if name in rows.column_names)
+    name_I = pc.binary_join_element_wise("", *told, "|").to_numpy(zero_copy_only=False)
+    _, class_I, size_C = np.unique(name_I.astype(str), return_inverse=True, return_counts=True)
+    place_C = np.empty(len(size_C), np.int64)
+    place_C[np.argsort(-size_C, kind="stable")] = np.arange(len(size_C))
+    return np.concatenate([[0], np.minimum(place_C, _MOST_CLASSES - 1)[class_I]])
 
 
 def read_codes(codes: Table, vocabulary: list[str]) -> Tensor:
@@ -77,6 +118,18 @@ def read_codes(codes: Table, vocabulary: list[str]) -> Tensor:
     for code, row in zip(rows["code"].to_pylist(), place, strict=True):
         codes_VC[row + 1] = np.asarray(code[:levels]) + 1
     return torch.from_numpy(codes_VC)
+
+
+def read_closes(prices: Table, vocabulary: list[str]) -> PriceHistory:
+    """Read the closes of known items, one an item and day, by the rows of the item table."""
+    rows = prices.select("item_id", "price_ts", "close_eur").to_pyarrow()
+    item_P = rows_of(rows["item_id"], vocabulary) + 1
+    day_P = microseconds(rows["price_ts"]) // DAY_US
+    order = np.lexsort((day_P, item_P))
+    order = order[item_P[order] > 0]
+    same = (np.diff(item_P[order]) == 0) & (np.diff(day_P[order]) == 0)
+    order = order[np.append(~same, True)[: len(order)]]
+    return PriceHistory(item_P[order], day_P[order], rows["close_eur"].to_numpy()[order])
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +180,7 @@ def request_seconds(histories: Histories, split: Split, period: int) -> Ints:
     stop_U = histories.until(period - 1)
     if split.protocol == "time":
         at = split.validation_from if period == VALIDATION else split.cut
-        return np.full(len(stop_U), _moment(at) // 1_000_000)
+        return np.full(len(stop_U), microsecond(at) // 1_000_000)
     last_U = np.minimum(stop_U, histories.first_U1[1:] - 1)
     return histories.second_E[last_U]
 

@@ -38,6 +38,7 @@ _SWITCHES: dict[str, dict[str, Any]] = {
     "position bias": {"position_bias": False},
     "edge bias": {"edge_bias": False},
     "item weights": {"item_weights_width": 0},
+    "demand": {"demand_days": 0.0},
     "semantic codes": {"use_codes": False},
     "ID dropout": {"id_dropout": 0.0},
     "hidden actions": {"mask_weight": 0.0},

@@ -1,0 +1,69 @@
+"""Demand beside the trunk: what will be wanted soon, by those who want its class.
+
+The trunk knows nothing of an item that nobody acquired yet, and is slow to see that an item is in
+fashion.  What is expected of an item (`features.demand`) times how much an investor leans towards
+its class is an inner product again: one number for each class.
+
+Legend: B sequences, V items with padding first, C classes, D width of the trunk.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tessera.features.demand import Acquired, Sale, expected_gains
+
+_HABIT = 5.0
+"""Acquisitions that the average investor's leanings count for."""
+_RARE = 1e-3
+"""Smallest share of a class that leanings are measured against."""
+
+
+class Demand(nn.Module):
+    """Class and expected gain of each item, and the share of each class."""
+
+    class_V: Tensor
+    gain_V: Tensor
+    share_C: Tensor
+
+    def __init__(self, items: int, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("class_V", torch.zeros(items, dtype=torch.long))
+        self.register_buffer("gain_V", torch.zeros(items))
+        self.register_buffer("share_C", torch.zeros(classes))
+
+    def learn(self, acquired: Acquired, sale: Sale, now: int, horizon_days: float) -> None:
+        """Expect what follows from the acquisitions up to now; the largest gain counts 1."""
+        gain_V = expected_gains(acquired, sale, now, horizon_days)
+        gain_V[0] = 0.0  # padding
+        most = gain_V.max() or 1.0
+        class_N = sale.class_V[acquired.item_N]
+        share_C = np.bincount(class_N, minlength=len(self.share_C)) / max(1, len(class_N))
+        self.class_V.copy_(torch.from_numpy(sale.class_V))
+        self.gain_V.copy_(torch.from_numpy(gain_V / most))
+        self.share_C.copy_(torch.from_numpy(share_C))
+
+    def investor(self, had_BV: Tensor) -> Tensor:
+        """Return how much more than others an investor leans towards each class, as a root."""
+        had_BC = had_BV @ self._classes()
+        own_BC = had_BC + _HABIT * self.share_C
+        own_BC = own_BC / (had_BC.sum(1, keepdim=True) + _HABIT)
+        leaning_BC: Tensor = (own_BC / self.share_C.clamp(min=_RARE)).sqrt()
+        return leaning_BC
+
+    def item(self) -> Tensor:
+        """Return the expected gain of each item, in the place of its class."""
+        return self._classes() * self.gain_V[:, None]
+
+    def stand_in(self, unit_VD: Tensor, placed_V: Tensor) -> Tensor:
+        """Give the items that the trunk cannot place the mean vector of those of their class."""
+        class_VC = self._classes()
+        known_VC = class_VC * placed_V.to(unit_VD.dtype)[:, None]
+        mean_CD = (known_VC.T @ unit_VD) / known_VC.sum(0).clamp(min=1.0)[:, None]
+        return torch.where(placed_V[:, None], unit_VD, class_VC @ mean_CD)
+
+    def _classes(self) -> Tensor:
+        return functional.one_hot(self.class_V, len(self.share_C)).to(self.gain_V.dtype)

@@ -1,0 +1,107 @@
+"""How much each closed form counts beside the trunk: what is best on the validation period.
+
+The trunk is not trained again: its states are taken once, and every mix is tried on them.
+
+Legend: Q people who are asked, V items with padding first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tessera.features.demand import Sale
+from tessera.features.ranking import DAY_US
+from tessera.hstu.closed_form import acquired_before
+from tessera.hstu.demand import Demand
+from tessera.hstu.histories import VALIDATION, Bools
+from tessera.hstu.item_weights import ItemWeights
+from tessera.hstu.model import SequenceModel
+from tessera.hstu.params import HstuParams
+from tessera.hstu.profit import Profit
+from tessera.hstu.scoring import (
+    Floats,
+    asking,
+    item_vectors,
+    ndcg,
+    placed,
+    top_items,
+    trunk_states,
+)
+from tessera.hstu.sequences import Windows, last_windows
+from tessera.hstu.world import Question, World, action_codes, ask, learn_until, microsecond
+
+VALIDATION_K = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What the validation period asks of a model."""
+
+    question: Question
+    windows: Windows
+    allowed_V: Bools
+    filter_seen: bool
+
+    def ndcg(self, asking_QD: Floats, item_VD: Floats, placed_V: Bools) -> float:
+        """Return nDCG@10 of the lists of those who ask."""
+        seen = self.question.seen if self.filter_seen else None
+        lists = top_items(asking_QD, item_VD, self.allowed_V & placed_V, seen, VALIDATION_K)
+        return ndcg(lists, self.question.relevant, len(self.allowed_V))
+
+
+def period_check(world: World, params: HstuParams) -> Check | None:
+    """Return what is asked; None if nobody can be asked."""
+    question = ask(world.histories, world.split, params, VALIDATION)
+    if not len(question.relevant[0]):
+        return None
+    first_Q = world.histories.first_U1[question.user_Q]
+    windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
+    allowed_V = world.catalogue.candidates_V(world.split, world.split.validation_from, params)
+    return Check(question, windows, allowed_V, params.filter_seen)
+
+
+def choose_mix(model: SequenceModel, world: World, params: HstuParams) -> float | None:
+    """Let each closed form count as much as is best on the validation period.
+
+    Returns
+    -------
+    float or None
+        The validation nDCG@10 of the best mix; None where there was nothing to choose.
+    """
+    found = model.closed_form
+    if model.shape.profits:
+        found.let(profit=params.profit_weight)
+    choices, check = list(found.choices()), period_check(world, params)
+    if check is None or len(choices) == 1:
+        return None
+    learn_closed_form(model, world, params, refit=False)
+    state_QD = trunk_states(model, world.histories, check.windows)
+    values = []
+    for mix in choices:
+        found.let(**mix)
+        asking_QD = asking(model, state_QD, world.histories, check.windows)
+        values.append(check.ndcg(asking_QD, item_vectors(model), placed(model)))
+    best = int(np.argmax(values))
+    found.let(**choices[best])
+    return values[best]
+
+
+def learn_closed_form(
+    model: SequenceModel, world: World, params: HstuParams, *, refit: bool
+) -> None:
+    """Learn from what was known when validation began, or with `refit` at the cut."""
+    found, catalogue = model.closed_form, world.catalogue
+    actions = action_codes(params.targets)
+    acquired = acquired_before(world.histories, learn_until(world.histories, refit=refit), actions)
+    found.like(actions)
+    now = microsecond(world.split.cut if refit else world.split.validation_from)
+    for part in found.parts.values():
+        if isinstance(part, ItemWeights):
+            part.learn(acquired, params.item_weights_l2)
+        elif isinstance(part, Demand):
+            sale = Sale(catalogue.from_V, catalogue.class_V)
+            part.learn(acquired, sale, now, params.demand_days)
+        elif isinstance(part, Profit) and world.closes is not None:
+            part.learn(world.closes, catalogue.class_V, now // DAY_US)

@@ -1,0 +1,122 @@
+"""Demand and profit beside the trunk: items nobody had yet are ranked by what is expected."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from tessera.contracts.tables import ACTIONS
+from tessera.features.demand import Acquired, Sale
+from tessera.features.prices import PriceHistory
+from tessera.features.ranking import DAY_US
+from tessera.hstu.closed_form import ClosedForm
+from tessera.hstu.demand import Demand
+from tessera.hstu.profit import Profit
+
+BUY = ACTIONS.index("buy")
+EVER = np.iinfo(np.int64).min
+NOW = 100 * DAY_US
+
+
+@pytest.fixture
+def sale():
+    """Items 1 to 3 were always on sale; 4 was new lately, and 5, of its class, is to come."""
+    since = np.array([EVER, EVER, EVER, EVER, 95 * DAY_US, 105 * DAY_US])
+    return Sale(since, np.array([0, 0, 0, 0, 1, 1]))
+
+
+@pytest.fixture
+def acquired():
+    """Some have what is new; the others have the old items, one of them long ago."""
+    rows = [(0, 4, 96), (1, 4, 97), (6, 4, 97), (7, 4, 98), (8, 4, 99),
+            (2, 1, 98), (3, 2, 98), (4, 2, 99), (5, 3, 20)]  # fmt: skip
+    user_E, item_E, day_E = np.array(rows, np.int64).T
+    return Acquired.of(user_E, item_E, day_E * DAY_US)
+
+
+@pytest.fixture
+def closed_form(acquired, sale):
+    made = ClosedForm(items=6, item_weights_width=0, classes=2, profits=False)
+    made.like(np.array([BUY]))
+    made.parts["demand"].learn(acquired, sale, NOW, 10.0)
+    return made
+
+
+def scores(closed_form, histories, trunk_VD, placed_V):
+    item_BL = torch.tensor(histories)
+    unit_BD = functional.normalize(torch.ones(len(histories), trunk_VD.shape[1]), dim=1)
+    asking = closed_form.investor(unit_BD, item_BL, torch.full_like(item_BL, BUY))
+    return (asking @ closed_form.item(trunk_VD, placed_V).T).numpy()
+
+
+def test_what_is_to_come_is_ranked_first_by_those_who_like_its_class(closed_form):
+    placed_V = torch.tensor([False, True, True, True, True, False])
+    trunk_VD = functional.normalize(torch.ones(6, 3), dim=1)
+    closed_form.let(demand=0.5)
+    fond, other = scores(closed_form, [[4], [1]], trunk_VD, placed_V)
+    assert fond[5] > max(fond[1:4]), "its class is new and wanted"
+    assert fond[5] - fond[3] > other[5] - other[3], "those who had its class lean to it more"
+    assert other[2] > other[1] > other[3], "what was acquired lately counts, not what once was"
+
+
+def test_an_item_the_trunk_cannot_place_stands_where_its_class_does(closed_form):
+    placed_V = torch.tensor([False, True, True, True, True, False])
+    trunk_VD = torch.eye(6)
+    demand = closed_form.parts["demand"]
+    stood_VD = demand.stand_in(trunk_VD, placed_V)
+    torch.testing.assert_close(stood_VD[5], trunk_VD[4])
+    torch.testing.assert_close(stood_VD[1:5], trunk_VD[1:5])
+    torch.testing.assert_close(stood_VD[0], trunk_VD[1:4].mean(0))
+
+
+def test_without_a_mix_the_vectors_are_the_trunks(closed_form):
+    trunk_VD = functional.normalize(torch.randn(6, 3), dim=1)
+    placed_V = torch.ones(6, dtype=torch.bool)
+    assert closed_form.item(trunk_VD, placed_V) is trunk_VD
+    assert not closed_form.places_all
+    closed_form.let(demand=0.5)
+    assert closed_form.places_all
+    lengths_V = closed_form.item(trunk_VD, placed_V).norm(dim=1)
+    torch.testing.assert_close(lengths_V, torch.ones(6))
+
+
+def test_the_average_investor_leans_nowhere(acquired, sale):
+    demand = Demand(6, 2)
+    demand.learn(acquired, sale, NOW, 10.0)
+    nobody_1V = torch.zeros(1, 6)
+    torch.testing.assert_close(demand.investor(nobody_1V), torch.ones(1, 2))
+
+
+@pytest.fixture
+def closes():
+    """Item 1 gains a tenth a month, 2 loses it, 3 has a jump after day 100, 4 one close."""
+    rows = [(1, 10, 1.0), (1, 70, np.exp(0.2)), (2, 10, 1.0), (2, 70, np.exp(-0.2)),
+            (3, 10, 1.0), (3, 70, 1.0), (3, 100, 9.0), (4, 60, 5.0)]  # fmt: skip
+    item_P, day_P, close_P = zip(*rows, strict=True)
+    return PriceHistory(np.array(item_P), np.array(day_P), np.array(close_P))
+
+
+def test_what_rose_before_the_day_is_worth_more_and_the_unknown_nothing(closes):
+    profit = Profit(6)
+    profit.learn(closes, np.zeros(6, np.int64), 100)
+    worth = profit.worth_V.numpy()
+    assert worth[1] == pytest.approx(-worth[2])
+    assert worth[1] > 0.1
+    np.testing.assert_allclose(worth[[0, 3, 4, 5]], 0.0, atol=1e-7)
+    earlier = PriceHistory(closes.item_P[:6], closes.day_P[:6], closes.close_P[:6])
+    again = Profit(6)
+    again.learn(earlier, np.zeros(6, np.int64), 100)
+    torch.testing.assert_close(profit.worth_V, again.worth_V)
+
+
+def test_profit_counts_as_much_as_it_is_let(closes):
+    made = ClosedForm(items=6, item_weights_width=0, classes=0, profits=True)
+    made.like(np.array([BUY]))
+    made.parts["profit"].learn(closes, np.zeros(6, np.int64), 100)
+    assert list(made.choices()) == [{}], "no validation decides it"
+    trunk_VD = functional.normalize(torch.randn(6, 4), dim=1)
+    placed_V = torch.ones(6, dtype=torch.bool)
+    plain = scores(made, [[1]], trunk_VD, placed_V)[0]
+    made.let(profit=3.0)
+    assert np.argmax(scores(made, [[1]], trunk_VD, placed_V)[0]) == 1
+    assert not np.array_equal(plain, scores(made, [[1]], trunk_VD, placed_V)[0])

@@ -27,6 +27,7 @@ from tessera.pipeline.paths import Home, home
 
 _SHOWN = ("users", "hr_10", "ndcg_10", "mrr_10", "recall_10", "coverage_10", "roi_10")
 _SEEDED = ("hstu", "evaluate")
+BEFORE = ("ingest", "causal", "graph", "sid", "uplift")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ SETS = {
 }
 
 
-def _params(asked: Set, seed: int) -> Sections:
+def params_of(asked: Set, seed: int) -> Sections:
+    """Return the params of a profile with the changes of the set and this seed."""
     params = dict(load_params(home(asked.profile, ROOT)))
     changes = {**asked.changes, "hstu": {**asked.changes.get("hstu", {}), "seed": seed}}
     for section, values in changes.items():
@@ -70,7 +72,7 @@ def _params(asked: Set, seed: int) -> Sections:
     return params
 
 
-def _place(name: str, asked: Set) -> Home:
+def place_of(name: str, asked: Set) -> Home:
     """Folders of the benchmark, with the pins of a profile that never ran."""
     place = Home(ROOT / "data" / "bench" / name, asked.profile)
     place.data.mkdir(parents=True, exist_ok=True)
@@ -127,12 +129,12 @@ def main() -> None:
     asked = SETS[given.set]
     path = RESULTS / f"quality_{given.set}.json"
     done = json.loads(path.read_text())["figures"]["seeds"] if path.exists() else {}
-    place = _place(given.set, asked)
-    first = _params(asked, given.seeds[0])
-    for name in ("ingest", "causal", "graph", "sid", "uplift"):
+    place = place_of(given.set, asked)
+    first = params_of(asked, given.seeds[0])
+    for name in BEFORE:
         run_alone(place, name, first)
     for seed in given.seeds:
-        params = _params(asked, seed)
+        params = params_of(asked, seed)
         key = _key(params)
         if done.get(str(seed), {}).get("key") == key:
             continue

@@ -15,7 +15,9 @@ from tessera.hstu.product import product
 
 _CELLS = 500_000
 """Logits at a time: a few megabytes, which the caches hold."""
-_RARE, _NEVER = 1e-30, -1e30
+_FLAT = 40.0
+"""Logits between -40 and 40 need no shift: their exponentials and products with them are finite."""
+_NEVER = -1e30
 
 
 def sampled_softmax(
@@ -52,7 +54,7 @@ def full_softmax(
     warm_WD = functional.normalize(functional.embedding(warm_W, item_VD), dim=-1)
     column_N = torch.searchsorted(warm_W, target_N)
     loss: Tensor = _FullSoftmax.apply(  # type: ignore[no-untyped-call]
-        state_ND, warm_WD / temperature, column_N
+        state_ND, warm_WD / temperature, column_N, 1 / temperature
     )
     return loss
 
@@ -60,43 +62,40 @@ def full_softmax(
 class _FullSoftmax(torch.autograd.Function):
     """Mean cross entropy of state @ warm.T; the logits never exist but a few rows at a time.
 
-    The gradients are taken while the logits are there, so that nothing is computed twice.
+    The gradients are taken while the logits are there, so that nothing is computed twice, and
+    what is divided by the sum of a row is the short side of each product, not the row.
     """
 
     @staticmethod
-    def forward(ctx: Any, state_ND: Tensor, warm_WD: Tensor, column_N: Tensor) -> Tensor:
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        state_ND, warm_WD, column_N, largest = given
+        total: Tensor = -(state_ND * warm_WD[column_N]).sum()
         dstate_ND, dwarm_DW = torch.empty_like(state_ND), torch.zeros_like(warm_WD).T.contiguous()
-        total = state_ND.new_zeros(())
         rows = max(1, _CELLS // max(1, len(warm_WD)))
         for first in range(0, len(state_ND), rows):
-            part_RD, column_R1 = (
-                state_ND[first : first + rows],
-                column_N[first : first + rows, None],
-            )
+            part_RD = state_ND[first : first + rows]
             logit_RW = product(part_RD, warm_WD.T)
-            chance_RW = torch.softmax(logit_RW, dim=1)
-            total += _cross_entropy(logit_RW, chance_RW, column_R1)
+            if largest > _FLAT:
+                top_R1 = logit_RW.amax(1, keepdim=True)
+                total += top_R1.sum()
+                logit_RW -= top_R1
+            weight_RW = logit_RW.exp_()
+            sum_R1 = weight_RW.sum(1, keepdim=True)
+            total += sum_R1.log().sum()
             if any(ctx.needs_input_grad):
-                chance_RW.scatter_add_(1, column_R1, -torch.ones_like(column_R1, dtype=total.dtype))
-                dstate_ND[first : first + rows] = product(chance_RW, warm_WD)
-                dwarm_DW += product(part_RD.T, chance_RW)
+                dstate_ND[first : first + rows] = product(weight_RW, warm_WD) / sum_R1
+                dwarm_DW += product((part_RD / sum_R1).T, weight_RW)
+        if any(ctx.needs_input_grad):
+            dstate_ND -= warm_WD[column_N]
+            dwarm_DW.T.index_add_(0, column_N, state_ND, alpha=-1)
         ctx.save_for_backward(dstate_ND, dwarm_DW)
         return total / len(state_ND)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         dstate_ND, dwarm_DW = ctx.saved_tensors
         scale = grads[0] / len(dstate_ND)
-        return dstate_ND * scale, dwarm_DW.T * scale, None
-
-
-def _cross_entropy(logit_RW: Tensor, chance_RW: Tensor, column_R1: Tensor) -> Tensor:
-    chance_R1 = chance_RW.gather(1, column_R1)
-    if chance_R1.min() > _RARE:
-        return -chance_R1.log().sum()
-    # Too small to take the log of: the largest chance, exp(largest logit) over the sum, is not.
-    log_total_R1 = logit_RW.amax(1, keepdim=True) - chance_RW.amax(1, keepdim=True).log()
-    return (log_total_R1 - logit_RW.gather(1, column_R1)).sum()
+        return dstate_ND * scale, dwarm_DW.T * scale, None, None
 
 
 def shared_softmax(

@@ -39,8 +39,8 @@ class IngestParams(BaseModel):
     """Last moment to learn from, UTC; the run's request wins; null = the source's default: market
     and table 70 % of the time span, far_trans 2021-07-01, movielens 90 % of the ratings."""
     validation_days: int | None = Field(None, ge=1, le=3_650)
-    """Length of the validation period before the cut; null = the source's default: far_trans 273
-    (its last quarter with dated trades), movielens the 10 % of ratings before the cut, others 28 or
+    """Length of the validation period before the cut; null = the source's default: far_trans 181
+    (a half-year, like its test period), movielens the 10 % of ratings before the cut, others 28 or
     a fifth of a shorter past."""
     test_days: int | None = Field(None, ge=1, le=3_650)
     """Length of the test period after the cut; null = until the last event, or for far_trans until

@@ -136,15 +136,15 @@ def _four_weeks(_: ir.Table, first: datetime, cut: datetime) -> datetime:
     return cut - min(28 * _DAY, (cut - first) / 5)
 
 
-def _three_quarters(_: ir.Table, first: datetime, cut: datetime) -> datetime:
-    """Take 273 days: FAR-Trans' last dated trades before its default cut are that old."""
-    return cut - min(273 * _DAY, (cut - first) / 2)
+def _half_year(_: ir.Table, first: datetime, cut: datetime) -> datetime:
+    """Take the half-year before the cut: FAR-Trans tests the half-year after it."""
+    return cut - min(181 * _DAY, (cut - first) / 2)
 
 
 _USUAL = Habits(_seventy_percent, _four_weeks, lambda _, last: last)
 _HABITS: dict[Source, Habits] = {
     "far_trans": Habits(
-        lambda *_: datetime(2021, 7, 1, tzinfo=UTC), _three_quarters, _half_year_end
+        lambda *_: datetime(2021, 7, 1, tzinfo=UTC), _half_year, _half_year_end
     ),
     "movielens": Habits(
         lambda events, *_: _at_quantile(events, 0.9), _before_cut, lambda _, last: last

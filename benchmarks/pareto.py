@@ -65,11 +65,14 @@ def run(
     sources = Sources(*(given[name] for name in Sources.__annotations__))
     profits = params.model_copy(update={"profit_weight": max(_WEIGHTS)})
     world = read_world(given["events"], given["codes"], split, sources, profits)
-    model = fit("hstu", world, profits, scratch).model
+    judged = fit("hstu", world, profits.model_copy(update={"refit": False}), scratch).model
+    model = fit("hstu", world, profits, scratch).model if params.refit else judged
     parts, told = [rank_test_users(fit("sasrec", world, params, scratch).model, world, params)], {}
     for weight in _WEIGHTS:
         weighed = params.model_copy(update={"profit_weight": weight})
-        choose_mix(model, world, weighed)
+        # The refit model has learnt the validation period, so that nothing can be chosen on it.
+        choose_mix(judged, world, weighed)
+        model.closed_form.let(**judged.closed_form.mix)
         learn_closed_form(model, world, weighed, refit=True)
         name = f"@{weight}"
         told |= {f"{part}{name}": mix for part, mix in model.closed_form.mix.items()}

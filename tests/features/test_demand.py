@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tessera.features.demand import Acquired, Sale, expected_gains
+from tessera.features.demand import Acquired, Sale, expected_gains, mean_gains
 from tessera.features.ranking import DAY_US
 
 HORIZON = 10.0
@@ -71,3 +71,9 @@ def test_without_any_acquisition_nothing_is_expected():
     none = Acquired.of(*(np.empty(0, np.int64) for _ in range(3)))
     sale = Sale(np.full(3, EVER), np.zeros(3, np.int64))
     np.testing.assert_array_equal(expected_gains(none, sale, NOW, HORIZON), 0.0)
+
+
+def test_mean_gains_spread_all_first_acquisitions_over_the_known_time():
+    rows = gains_of({1: 8}, 60) + gains_of({2: 4}, 99) + gains_of({2: 9}, 101, first_user=50)
+    found_V = mean_gains(acquired(*rows), 3, NOW, HORIZON)
+    np.testing.assert_allclose(found_V, [0.0, 8 / 4, 4 / 4])

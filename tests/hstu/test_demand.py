@@ -6,11 +6,11 @@ import torch
 from torch.nn import functional
 
 from tessera.contracts.tables import ACTIONS
-from tessera.features.demand import Acquired, Sale
+from tessera.features.demand import Acquired, Sale, expected_gains, mean_gains
 from tessera.features.prices import PriceHistory
 from tessera.features.ranking import DAY_US
 from tessera.hstu.closed_form import ClosedForm
-from tessera.hstu.demand import Demand
+from tessera.hstu.demand import Demand, Trend
 from tessera.hstu.profit import Profit
 
 BUY = ACTIONS.index("buy")
@@ -38,7 +38,9 @@ def acquired():
 def closed_form(acquired, sale):
     made = ClosedForm(items=6, item_weights_width=0, classes=2, profits=False)
     made.like(np.array([BUY]))
-    made.parts["demand"].learn(acquired, sale, NOW, 10.0)
+    gain_V = expected_gains(acquired, sale, NOW, 10.0)
+    made.parts["demand"].learn(acquired, sale, gain_V)
+    made.parts["trend"].learn(gain_V, mean_gains(acquired, 6, NOW, 10.0))
     return made
 
 
@@ -80,9 +82,30 @@ def test_without_a_mix_the_vectors_are_the_trunks(closed_form):
     torch.testing.assert_close(lengths_V, torch.ones(6))
 
 
+def test_trend_lifts_what_is_gaining_and_lowers_what_is_fading(closed_form):
+    trunk_VD = functional.normalize(torch.ones(6, 3), dim=1)
+    placed_V = torch.tensor([False, True, True, True, True, False])
+    closed_form.let(trend=0.1)
+    assert closed_form.places_all
+    one, other = scores(closed_form, [[4], [1]], trunk_VD, placed_V)
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    assert one[5] > one[4] > one[2] > one[1] > one[3]
+
+
+def test_trend_corrects_the_logits_of_a_softmax_when_popularity_moves():
+    """With logits log(mean gain), the corrected softmax is proportional to the expected gain."""
+    mean_V, gain_V = np.array([0.0, 50.0, 200.0, 1000.0]), np.array([0.0, 400.0, 100.0, 1000.0])
+    trend = Trend(4)
+    trend.learn(1e6 * gain_V, 1e6 * mean_V)
+    usual = mean_V[1:].mean()
+    wanted_V = np.log((gain_V + usual) / (mean_V + usual))
+    np.testing.assert_allclose(trend.worth_V, wanted_V, rtol=1e-5)
+    assert trend.worth_V[3] == pytest.approx(0.0)
+
+
 def test_the_average_investor_leans_nowhere(acquired, sale):
     demand = Demand(6, 2)
-    demand.learn(acquired, sale, NOW, 10.0)
+    demand.learn(acquired, sale, expected_gains(acquired, sale, NOW, 10.0))
     nobody_1V = torch.zeros(1, 6)
     torch.testing.assert_close(demand.investor(nobody_1V), torch.ones(1, 2))
 

@@ -102,7 +102,7 @@ def test_only_what_lies_before_the_stop_is_learnt_from(world):
     assert torch.equal(tables[0].to_VR, tables[1].to_VR)
 
 
-@pytest.mark.parametrize("best", MIXES)
+@pytest.mark.parametrize("best", MIXES["item_weights"])
 def test_validation_decides_how_much_they_count(world, params, best, monkeypatch):
     asked = []
 

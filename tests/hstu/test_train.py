@@ -111,7 +111,7 @@ def count_steps(world, small, monkeypatch):
 
 def test_training_stops_when_patience_ends(world, small, monkeypatch):
     values = iter([0.3, 0.5, 0.4, 0.4, 0.4])
-    monkeypatch.setattr("tessera.hstu.fit.ndcg", lambda *_: next(values))
+    monkeypatch.setattr("tessera.hstu.mixing.ndcg", lambda *_: next(values))
     place = fit("hstu", world, small.model_copy(update={"epochs": 9, "patience": 2}), None).place
     assert (place.epoch, place.best_epoch, place.best_ndcg) == (4, 2, 0.5)
 

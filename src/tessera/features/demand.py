@@ -89,3 +89,15 @@ def expected_gains(acquired: Acquired, sale: Sale, now: int, horizon_days: float
     like_V = (gained_C / born_C)[sale.class_V]
     gain_V: Floats = (recent_V + _PRIOR * like_V) / (share_V + _PRIOR)
     return gain_V
+
+
+def mean_gains(acquired: Acquired, items: int, now: int, horizon_days: float) -> Floats:
+    """Return gain_V: how many investors each item gained in a mean horizon before now.
+
+    The horizons begin with the first acquisition of any item, so that what came late has a small
+    mean, as it has in whatever learns from all of them alike.
+    """
+    known_N = acquired.moment_N <= now
+    begun = int(acquired.moment_N[known_N].min(initial=now))
+    horizons = max(1.0, (now - begun) / (horizon_days * DAY_US))
+    return np.bincount(acquired.item_N[known_N], minlength=items) / horizons

@@ -21,16 +21,18 @@ from torch.nn import functional
 
 from tessera.contracts.tables import ACTIONS
 from tessera.features.demand import Acquired
-from tessera.hstu.demand import Demand
+from tessera.hstu.demand import Demand, Trend
 from tessera.hstu.histories import Histories, Ints
 from tessera.hstu.item_weights import ItemWeights
 from tessera.hstu.profit import Profit
 
-MIXES = (0.0, 0.05, 0.15, 0.5, 1.5, 5.0)
-"""What a part may count beside a cosine."""
-CHOSEN = ("item_weights", "demand")
-"""Parts whose mix the validation period decides."""
-Part = ItemWeights | Demand | Profit
+MIXES = {
+    "item_weights": (0.0, 0.05, 0.15, 0.5, 1.5, 5.0),
+    "demand": (0.0, 0.05, 0.15, 0.5, 1.5, 5.0),
+    "trend": (0.0, 0.02, 0.05, 0.1),
+}
+"""What the parts that the validation period decides on may count beside a cosine."""
+Part = ItemWeights | Demand | Trend | Profit
 
 
 class ClosedForm(nn.Module):
@@ -45,7 +47,7 @@ class ClosedForm(nn.Module):
         if item_weights_width:
             parts["item_weights"] = ItemWeights(items, item_weights_width)
         if classes:
-            parts["demand"] = Demand(items, classes)
+            parts["demand"], parts["trend"] = Demand(items, classes), Trend(items)
         if profits:
             parts["profit"] = Profit(items)
         self.items = items
@@ -65,8 +67,8 @@ class ClosedForm(nn.Module):
 
     def choices(self) -> Iterator[dict[str, float]]:
         """Yield every mix that validation may choose, nothing first."""
-        names = [name for name in CHOSEN if name in self.parts]
-        for values in product(MIXES, repeat=len(names)):
+        names = [name for name in MIXES if name in self.parts]
+        for values in product(*(MIXES[name] for name in names)):
             yield dict(zip(names, values, strict=True))
 
     def like(self, action_T: Ints) -> None:
@@ -102,8 +104,8 @@ class ClosedForm(nn.Module):
 
     @property
     def places_all(self) -> bool:
-        """Tell whether items that the trunk cannot place are ranked too: demand counts."""
-        return self.mix.get("demand", 0.0) > 0
+        """Tell whether items that the trunk cannot place are ranked too."""
+        return any(self.mix.get(name, 0.0) > 0 for name in ("demand", "trend"))
 
     def _counted(self) -> list[tuple[float, Part]]:
         return [

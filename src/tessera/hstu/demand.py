@@ -1,8 +1,10 @@
-"""Demand beside the trunk: what will be wanted soon, by those who want its class.
+"""What will be wanted soon, beside a trunk that only knows what was wanted.
 
-The trunk knows nothing of an item that nobody acquired yet, and is slow to see that an item is in
-fashion.  What is expected of an item (`features.demand`) times how much an investor leans towards
-its class is an inner product again: one number for each class.
+The trunk knows nothing of an item that nobody acquired yet, and how popular it thinks the others
+are is the mean over all it learnt from.  Two closed forms of what is expected of an item
+(`features.demand`) mend that: `Demand` adds the expected gain itself, times how much an investor
+leans towards its class; `Trend` adds the logarithm of the expected over the mean gain so far, which
+is what the logits of a softmax lack when popularity moves.
 
 Legend: B sequences, V items with padding first, C classes, D width of the trunk.
 """
@@ -11,10 +13,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tessera.features.demand import Acquired, Sale, expected_gains
+from tessera.features.demand import Acquired, Sale
+from tessera.hstu.common import Common
+
+Floats = NDArray[np.float64]
 
 _HABIT = 5.0
 """Acquisitions that the average investor's leanings count for."""
@@ -35,15 +41,14 @@ class Demand(nn.Module):
         self.register_buffer("gain_V", torch.zeros(items))
         self.register_buffer("share_C", torch.zeros(classes))
 
-    def learn(self, acquired: Acquired, sale: Sale, now: int, horizon_days: float) -> None:
-        """Expect what follows from the acquisitions up to now; the largest gain counts 1."""
-        gain_V = expected_gains(acquired, sale, now, horizon_days)
-        gain_V[0] = 0.0  # padding
-        most = gain_V.max() or 1.0
+    def learn(self, acquired: Acquired, sale: Sale, gain_V: Floats) -> None:
+        """Take the expected gains; the largest counts 1."""
+        most = gain_V[1:].max(initial=0.0) or 1.0
         class_N = sale.class_V[acquired.item_N]
         share_C = np.bincount(class_N, minlength=len(self.share_C)) / max(1, len(class_N))
         self.class_V.copy_(torch.from_numpy(sale.class_V))
         self.gain_V.copy_(torch.from_numpy(gain_V / most))
+        self.gain_V[0] = 0.0  # padding
         self.share_C.copy_(torch.from_numpy(share_C))
 
     def investor(self, had_BV: Tensor) -> Tensor:
@@ -67,3 +72,12 @@ class Demand(nn.Module):
 
     def _classes(self) -> Tensor:
         return functional.one_hot(self.class_V, len(self.share_C)).to(self.gain_V.dtype)
+
+
+class Trend(Common):
+    """How much more than so far each item is expected to gain, as a logarithm."""
+
+    def learn(self, gain_V: Floats, mean_V: Floats) -> None:
+        """Compare the expected with the mean gain of a horizon so far, both up to a mean item."""
+        usual = mean_V[mean_V > 0].mean() if mean_V.any() else 1.0
+        self.set(np.log((gain_V + usual) / (mean_V + usual)))

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tessera.features.demand import Sale
+from tessera.features.demand import Sale, expected_gains, mean_gains
 from tessera.features.ranking import DAY_US
 from tessera.hstu.closed_form import acquired_before
-from tessera.hstu.demand import Demand
+from tessera.hstu.demand import Demand, Trend
 from tessera.hstu.histories import VALIDATION, Bools
 from tessera.hstu.item_weights import ItemWeights
 from tessera.hstu.model import SequenceModel
@@ -97,11 +97,17 @@ def learn_closed_form(
     acquired = acquired_before(world.histories, learn_until(world.histories, refit=refit), actions)
     found.like(actions)
     now = microsecond(world.split.cut if refit else world.split.validation_from)
+    sale = Sale(catalogue.from_V, catalogue.class_V)
+    gain_V, mean_V = np.zeros(0), np.zeros(0)
+    if "demand" in found.parts:
+        gain_V = expected_gains(acquired, sale, now, params.demand_days)
+        mean_V = mean_gains(acquired, len(gain_V), now, params.demand_days)
     for part in found.parts.values():
         if isinstance(part, ItemWeights):
             part.learn(acquired, params.item_weights_l2)
         elif isinstance(part, Demand):
-            sale = Sale(catalogue.from_V, catalogue.class_V)
-            part.learn(acquired, sale, now, params.demand_days)
+            part.learn(acquired, sale, gain_V)
+        elif isinstance(part, Trend):
+            part.learn(gain_V, mean_V)
         elif isinstance(part, Profit) and world.closes is not None:
             part.learn(world.closes, catalogue.class_V, now // DAY_US)

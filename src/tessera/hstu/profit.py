@@ -4,17 +4,16 @@ Momentum over up to a year, the oldest forecast of returns that still holds up (
 1993, J. Finance 48), leaning on the mean of the item's class by how long it was watched.  How much
 it counts against what investors would acquire is for the bank to say: no validation decides it.
 
-Legend: B sequences, V items with padding first, P closes, sorted by item, then day.
+Legend: V items with padding first, P closes, sorted by item, then day.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from tessera.features.prices import PriceHistory
+from tessera.hstu.common import Common
 
 _MONTH_DAYS = 30.0
 _LOOKBACK_DAYS = 365
@@ -26,20 +25,14 @@ _MOST = 2.0
 """Spreads from the mean beyond which a return is not believed."""
 
 
-class Profit(nn.Module):
+class Profit(Common):
     """How each item's recent monthly return compares, between -1 and 1."""
-
-    worth_V: Tensor
-
-    def __init__(self, items: int) -> None:
-        super().__init__()
-        self.register_buffer("worth_V", torch.zeros(items))
 
     def learn(self, closes: PriceHistory, class_V: NDArray[np.int64], now_day: int) -> None:
         """Compare what the items earned in the year before the day; 0 where nobody can say."""
         growth_V, days_V = _growth(closes, len(class_V), now_day)
         is_known_V = days_V >= _LEAST_DAYS
-        self.worth_V.zero_()
+        self.set(np.zeros(len(class_V)))
         if not is_known_V.any():
             return
         monthly_V = np.where(is_known_V, growth_V / np.maximum(days_V, 1) * _MONTH_DAYS, 0.0)
@@ -51,15 +44,7 @@ class Profit(nn.Module):
         hoped_V = hoped_V / (weight_V + _PRIOR_DAYS)
         spread = float(hoped_V[is_known_V].std()) or 1.0
         worth_V = np.clip((hoped_V - mean) / spread, -_MOST, _MOST) / _MOST
-        self.worth_V.copy_(torch.from_numpy(np.where(is_known_V, worth_V, 0.0)))
-
-    def investor(self, had_BV: Tensor) -> Tensor:
-        """Return 1: the same for all."""
-        return had_BV.new_ones(len(had_BV), 1)
-
-    def item(self) -> Tensor:
-        """Return how each item compares."""
-        return self.worth_V[:, None]
+        self.set(np.where(is_known_V, worth_V, 0.0))
 
 
 def _growth(

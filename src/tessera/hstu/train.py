@@ -43,6 +43,8 @@ class Quality:
 
 
 Weights = tuple[Tensor, ...] | list[Tensor]
+_LATER = {"refit", "profit_weight"}
+"""Params that say what happens to a model once it is trained."""
 Validate = Callable[[SequenceModel], Quality]
 
 
@@ -243,7 +245,7 @@ class _Course:
     def _key(self) -> str:
         """Hash whatever decides the weights, so that a stale checkpoint is not taken up."""
         histories, model = self.lessons.histories, self.run.model
-        digest = hashlib.sha256(self.params.model_dump_json().encode())
+        digest = hashlib.sha256(self.params.model_dump_json(exclude=_LATER).encode())
         digest.update(
             repr(
                 (model.shape, self.validate is None, torch.__version__, parallel.processes())

@@ -100,8 +100,9 @@ def read_catalogue(items: Table) -> Catalogue:
 
 def _classes(rows: pa.Table) -> Ints:
     """Return class_V, the largest class first; those beyond `_MOST_CLASSES` share the last."""
-    told = (pc.fill_null(rows[name], "") for name in _CLASS if name in rows.column_names)
-    name_I = pc.binary_join_element_wise("", *told, "|").to_numpy(zero_copy_only=False)
+    told = [pc.fill_null(rows[name], "") for name in _CLASS if name in rows.column_names]
+    blank = pa.array([""] * len(rows), pa.string())
+    name_I = pc.binary_join_element_wise(blank, *told, "|").to_numpy(zero_copy_only=False)
     _, class_I, size_C = np.unique(name_I.astype(str), return_inverse=True, return_counts=True)
     place_C = np.empty(len(size_C), np.int64)
     place_C[np.argsort(-size_C, kind="stable")] = np.arange(len(size_C))

@@ -143,9 +143,7 @@ def _half_year(_: ir.Table, first: datetime, cut: datetime) -> datetime:
 
 _USUAL = Habits(_seventy_percent, _four_weeks, lambda _, last: last)
 _HABITS: dict[Source, Habits] = {
-    "far_trans": Habits(
-        lambda *_: datetime(2021, 7, 1, tzinfo=UTC), _half_year, _half_year_end
-    ),
+    "far_trans": Habits(lambda *_: datetime(2021, 7, 1, tzinfo=UTC), _half_year, _half_year_end),
     "movielens": Habits(
         lambda events, *_: _at_quantile(events, 0.9), _before_cut, lambda _, last: last
     ),

@@ -64,7 +64,7 @@ def run(
     """
     sources = Sources(*(given[name] for name in Sources.__annotations__))
     profits = params.model_copy(update={"profit_weight": max(_WEIGHTS)})
-    world = read_world(given["events"], given["codes"], split, sources, profits)
+    world = read_world(given["events"], given["codes"], split, sources, scratch, profits)
     model = fit("hstu", world, profits, scratch).model
     parts, told = [rank_test_users(fit("sasrec", world, params, scratch).model, world, params)], {}
     for weight in _WEIGHTS:

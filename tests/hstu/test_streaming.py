@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
 
@@ -23,7 +24,8 @@ from tessera.hstu.histories import (
     read_histories,
     split_sets,
 )
-from tessera.hstu.sequences import Batcher, training_windows
+from tessera.hstu.lessons import Lessons
+from tessera.hstu.sequences import Batcher, last_windows, training_windows
 
 VOCABULARY = [f"i{item:02d}" for item in range(11)]
 """Item i11 is sold in the market, but unknown."""
@@ -168,3 +170,43 @@ def test_a_reader_that_fails_leaves_no_file(world, split, tmp_path, monkeypatch)
     with pytest.raises(OSError, match="no space"):
         read(world, split, folder=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def peak_of(events, split, folder, monkeypatch):
+    """Return the most that arrays hold while histories are read and learnt from, in bytes."""
+    users, length = 100, events // 100
+    order = np.arange(events)
+    hour = (order % length * 20 * 24 // length).astype("timedelta64[h]")
+    rows = pa.table(
+        {
+            "event_id": [f"e{k:07d}" for k in order],
+            "user_id": [f"u{k // length:03d}" for k in order],
+            "item_id": [VOCABULARY[k % 11] for k in order],
+            "action": [ACTIONS[k % 2] for k in order],
+            "event_ts": pa.array(
+                np.datetime64("2024-01-01T00", "us") + hour, pa.timestamp("us", tz="UTC")
+            ),
+        }
+    )
+    monkeypatch.setattr(mapped, "PART", 2000)
+    table = ibis.memtable(rows)
+    tracemalloc.start()
+    try:
+        histories = read_histories(table, split, VOCABULARY, tied_sets=True, folder=folder)
+        lessons = Lessons(histories, histories.until(TRAIN), np.array([0]))
+        assert lessons.any_target()
+        assert len(lessons.warm_W()) == 11
+        last_sessions(histories, 60.0)
+        split_sets(histories, 0.5, rng_of(0))
+        stop_U = histories.until(VALIDATION)
+        windows = last_windows(histories.first_U1[:-1], stop_U, np.zeros(users, np.int64), 20)
+        Batcher(histories).batch(windows)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_eight_times_the_events_take_less_than_half_a_column_more(split, tmp_path, monkeypatch):
+    peak_of(1000, split, tmp_path, monkeypatch)  # whatever is imported or kept on the first call
+    small, large = (peak_of(n, split, tmp_path, monkeypatch) for n in (20_000, 160_000))
+    assert large - small < 8 * 140_000 / 2

@@ -76,7 +76,8 @@ def moved(array: NDArray[Any], folder: Path | None) -> NDArray[Any]:
     return found
 
 
-def parts(rows: int, most: int = PART) -> Iterator[slice]:
-    """Yield runs of rows, so many at a time."""
-    for start in range(0, rows, most):
-        yield slice(start, min(start + most, rows))
+def parts(rows: int, most: int | None = None) -> Iterator[slice]:
+    """Yield runs of rows, at most so many at a time, `PART` if nothing is said."""
+    step = most or PART
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))

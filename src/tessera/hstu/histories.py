@@ -89,9 +89,14 @@ class Histories:
             yield np.arange(start, stop)
 
     def where(self, holds: Callable[[Ints], Bools]) -> Ints:
-        """Return the events for which something holds."""
-        found = [event_Q[holds(event_Q)] for event_Q in self.parts()]
-        return np.concatenate([np.zeros(0, np.int64), *found])
+        """Return the events for which something holds, on disk."""
+        count = sum(int(holds(event_Q).sum()) for event_Q in self.parts())
+        found, done = mapped.blank((count,), np.int64, self.folder), 0
+        for event_Q in self.parts():
+            chosen_Q = event_Q[holds(event_Q)]
+            found[done : done + len(chosen_Q)] = chosen_Q
+            done += len(chosen_Q)
+        return found
 
 
 def first_from(value_E: Ints, low_Q: Ints, high_Q: Ints, least_Q: Ints) -> Ints:

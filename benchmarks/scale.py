@@ -3,17 +3,22 @@
 Usage: python -m benchmarks.scale [--times 1 4 16]
 Investors and requests grow alike, items do not.  Each stage runs in a process of its own, so that
 its peak memory is its own; the trunk trains one epoch alone, without the models beside it.
+Peak memory counts pages of mapped files that the system may drop at any time; the heap does not.
+Growth is the exponent from one size to the next: 1 is as the events grow, 0 not at all.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import subprocess
 import sys
+import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,12 +47,48 @@ def _params(times: int) -> Sections:
 
 def _stage(name: str, folder: Path, times: int) -> None:
     """Run one stage and print what it took."""
-    params = _params(times)
+    params, heap, over = _params(times), _Heap(), threading.Event()
+    watch = threading.Thread(target=heap.watch, args=(over,))
+    watch.start()
     begun = time.perf_counter()
-    run_alone(Home(folder, _PROFILE), name, params)
+    try:
+        run_alone(Home(folder, _PROFILE), name, params)
+    finally:
+        over.set()
+        watch.join()
     seconds = time.perf_counter() - begun
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": round(seconds, 2), "peak_mb": round(peak_mb)}))
+    figures = {"seconds": round(seconds, 2), "peak_mb": round(peak_mb), "heap_mb": heap.peak_mb}
+    print(json.dumps(figures))
+
+
+class _Heap:
+    """The most anonymous memory seen: what no file can give back."""
+
+    def __init__(self) -> None:
+        self.peak_mb = 0
+
+    def watch(self, over: threading.Event) -> None:
+        """Look again and again until it is over."""
+        while not over.wait(0.02):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            kb = next(line.split()[1] for line in lines if line.startswith("RssAnon"))
+            self.peak_mb = max(self.peak_mb, round(int(kb) / 1024))
+
+
+def _growth(sizes: dict[int, dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return by stage the exponent of each figure from one size to the next."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for small, large in pairwise(sorted(sizes)):
+        found[f"{small}x to {large}x"] = {
+            name: {
+                figure: round(math.log(after / before, large / small), 2)
+                for figure, after in sizes[large][name].items()
+                if (before := sizes[small][name][figure]) > 0
+            }
+            for name in _STAGES
+        }
+    return found
 
 
 def _measure(times: int) -> dict[str, Any]:
@@ -81,7 +122,9 @@ def main() -> None:
     if given.stage:
         _stage(given.stage, given.folder, given.times[0])
         return
-    write_result("scale", {f"{times}x": _measure(times) for times in given.times})
+    sizes = {times: _measure(times) for times in given.times}
+    figures = {f"{times}x": found for times, found in sizes.items()}
+    write_result("scale", {**figures, "growth": _growth(sizes)})
 
 
 if __name__ == "__main__":

@@ -84,7 +84,8 @@ def test_a_tied_set_is_one_group_and_source_order_none(rows, split):
 
 def test_the_next_time_is_that_of_the_next_set(rows, split):
     histories = read(tie(rows), split)
-    user, second, after = histories.user_E, histories.second_E, histories.next_second_E
+    user, every = histories.user_E, np.arange(len(histories.item_E))
+    second, after = histories.second(every), histories.next_second(every)
     for event in range(len(user)):
         later = [t for t in second[user == user[event]] if t > second[event]]
         assert after[event] == (min(later) if later else second[event])
@@ -99,8 +100,9 @@ def test_cut_sets_keep_their_events_and_get_a_later_half(rows, split, rng):
     histories = read(tie(rows), split)
     halved = split_sets(histories, 1.0, rng)
     assert halved.group_E.max() > histories.group_E.max()
-    for event_set in range(histories.sets()[1].max() + 1):
-        members = histories.sets()[1] == event_set
+    start_E = histories.starts(np.arange(len(histories.item_E)))
+    for start in np.unique(start_E):
+        members = start_E == start
         assert sorted(halved.item_E[members]) == sorted(histories.item_E[members])
         assert len(np.unique(halved.group_E[members])) == min(2, members.sum())
     assert same(
@@ -120,7 +122,7 @@ def test_leave_last_out_keeps_the_last_two_events_of_each_user_apart(rows, split
 def test_ten_days_of_silence_are_ten_days_of_seconds(rows, split):
     one = [rows[0] | {"event_id": "a"}]
     two = rows[0] | {"event_id": "b", "event_ts": rows[0]["event_ts"] + timedelta(days=10)}
-    assert np.diff(read([*one, two], split).second_E) == [864_000]
+    assert np.diff(read([*one, two], split).second(np.arange(2))) == [864_000]
 
 
 def test_a_stranger_is_known_by_the_last_session_alone(split):

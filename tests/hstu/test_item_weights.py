@@ -1,5 +1,7 @@
 """Weights between items are one more part of each vector, as far as validation wants them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -91,10 +93,7 @@ def test_only_what_lies_before_the_stop_is_learnt_from(world):
     for shift in (0, 1):
         item_E = np.where(later_E, (histories.item_E + shift) % (items - 1) + 1, histories.item_E)
         weights = ItemWeights(items, 8)
-        moved = type(histories)(
-            histories.user_id_U, histories.first_U1, item_E, histories.action_E,
-            histories.moment_E, histories.phase_E, histories.group_E,
-        )  # fmt: skip
+        moved = replace(histories, item_E=item_E)
         weights.learn(acquired_before(moved, stop_U, np.asarray([CLICK])), 5.0)
         tables.append(weights)
     assert torch.equal(tables[0].from_VR, tables[1].from_VR)

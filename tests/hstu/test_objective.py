@@ -21,7 +21,7 @@ def step(world, rng):
     windows = training_windows(world.histories, learn_until(world.histories, refit=False), 8, rng)
     is_target_E = world.histories.action_E == action_codes(("click",))[0]
     batcher, some = Batcher(world.histories), windows.take(range(7))
-    return model.eval(), batcher.batch(some), batcher.targets(some, is_target_E)
+    return model.eval(), batcher.batch(some), batcher.targets(some, is_target_E.__getitem__)
 
 
 @pytest.mark.parametrize("shared", [1, 2, 5, 8192])

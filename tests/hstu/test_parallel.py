@@ -17,7 +17,7 @@ from tessera.hstu import parallel
 from tessera.hstu.fit import fit, threads
 from tessera.hstu.logged import Sources
 from tessera.hstu.params import HstuParams
-from tessera.hstu.stage import _world
+from tessera.hstu.stage import read_world
 folder, name = Path(sys.argv[1]), sys.argv[2]
 con = ibis.duckdb.connect()
 table = lambda name: con.read_parquet(folder / name)
@@ -25,7 +25,8 @@ params = HstuParams.model_validate_json((folder / "params.json").read_text())
 names = ("users", "items", "prices", "exposures", "outcomes", "edges", "cate")
 sources = Sources(*(table(name) for name in names))
 with threads(1), parallel.together():
-    world = _world(table("events"), table("codes"), folder / "split.json", sources, params)
+    split = folder / "split.json"
+    world = read_world(table("events"), table("codes"), split, sources, folder, params)
     trained = fit("hstu", world, params, folder / name)
     place = trained.place
     number = parallel.number()

@@ -127,7 +127,7 @@ def test_leave_last_out_asks_at_the_time_of_the_held_out_event(rows, split):
     histories = read_histories(table, last_out, VOCABULARY, tied_sets=True)
     for period, back in ((VALIDATION, 2), (TEST, 1)):
         question = ask(histories, last_out, HstuParams(), period)
-        expected = histories.second_E[histories.first_U1[question.user_Q + 1] - back]
+        expected = histories.second(histories.first_U1[question.user_Q + 1] - back)
         assert (question.request_Q == expected).all()
 
 

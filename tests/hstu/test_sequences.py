@@ -27,7 +27,7 @@ def test_every_training_event_is_a_target_exactly_once(rows, split, rng):
     windows = training_windows(histories, stop, 4, rng)
     assert (windows.stop_W - windows.start_W).max() <= 4
     batcher, wanted = Batcher(histories), np.ones(len(histories.item_E), bool)
-    asked = batcher.targets(windows, wanted)
+    asked = batcher.targets(windows, wanted.__getitem__)
     inside = np.arange(len(wanted)) < np.repeat(stop, np.diff(histories.first_U1))
     assert len(asked.item_N) == inside.sum()
     assert np.array_equal(np.bincount(asked.item_N.numpy()), np.bincount(histories.item_E[inside]))
@@ -40,7 +40,7 @@ def test_targets_come_from_the_set_before_and_only_from_wanted_events(rows, spli
     histories = read(tied, split)
     windows = Windows(np.array([0]), np.array([6]), np.array([0]))
     wanted = np.array([True, True, True, True, False, True, *[True] * 8])
-    asked = Batcher(histories).targets(windows, wanted)
+    asked = Batcher(histories).targets(windows, wanted.__getitem__)
     assert asked.state_N.tolist() == [-1, -1, -1, 0, 2]
     assert asked.item_N.tolist() == histories.item_E[[0, 1, 2, 3, 5]].tolist()
 
@@ -52,7 +52,7 @@ def test_a_batch_is_left_aligned_and_asks_each_state_at_the_next_time(rows, spli
     batch = Batcher(histories).batch(windows)
     assert batch.item_BL[1].tolist() == [*histories.item_E[first[1] : first[1] + 3], 0, 0]
     assert batch.group_BL.tolist() == [[0, 1, 2, 3, 4], [0, 1, 2, 5, 5]]
-    seconds = histories.second_E
+    seconds = histories.second(np.arange(len(histories.item_E)))
     assert batch.request_BL[0].tolist() == [*seconds[first[0] + 3 : first[0] + 7], 77]
     assert batch.request_BL[1, 2] == 88
 

@@ -245,10 +245,10 @@ def test_one_slate_of_each_stretch_is_drawn_and_all_get_their_turn(world, params
     for seed in range(6):
         drawn = Epoch.draw(doubled, world.histories, 1.0, np.random.default_rng(seed))
         assert len(np.unique(drawn.key_R)) == len(drawn.key_R) == len(slates)
-        seen |= set(drawn.slates.moment_R % 2)
+        seen |= set(doubled.moment_R[drawn.row_R] % 2)
     assert seen == {0, 1}
     half = Epoch.draw(slates, world.histories, 0.5, np.random.default_rng(0))
-    assert 0.35 * len(slates) < len(half.slates) < 0.65 * len(slates)
+    assert 0.35 * len(slates) < len(half.row_R) < 0.65 * len(slates)
 
 
 # Labels.

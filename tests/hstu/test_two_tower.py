@@ -60,6 +60,7 @@ def as_world(item_UL, split, items):
     histories = Histories(
         user_id_U=[f"u{user}" for user in range(users)],
         first_U1=np.arange(users + 1) * length,
+        user_E=np.repeat(np.arange(users), length),
         item_E=item_UL.ravel(),
         action_E=np.full(item_UL.size, int(action_codes(("buy",))[0])),
         moment_E=np.tile(np.arange(length) * 86_400_000_000, users),

@@ -121,7 +121,7 @@ def test_gradients_reach_every_parameter(kind, trained, world):
         world.histories, lessons.stop_U, PARAMS.length, np.random.default_rng(0)
     )
     batcher = Batcher(world.histories)
-    targets = batcher.targets(windows, lessons.is_target_E())
+    targets = batcher.targets(windows, lessons.is_target)
     model.zero_grad()
     batch_loss(model, batcher.batch(windows), targets, lessons.warm_W(), PARAMS).backward()
     for name, weight in model.named_parameters():

@@ -3,7 +3,7 @@
 Everything derived from it is built once, so that requests can be asked in chunks.
 
 Shapes: E events, U versions of investors, I items with 0 for unknown, R requests, Q candidates of
-requests, B purchases, X trials, L code levels.  Times are microseconds since 1970.
+requests, B purchases, S sales, X trials, L code levels.  Times are microseconds since 1970.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from tessera.contracts import mapped
 from tessera.contracts.tables import ACTIONS
 from tessera.features.prices import PriceHistory
 from tessera.features.stretches import Clock, Index, last_version
@@ -67,6 +69,8 @@ class Facts:
     edges: dict[str, csr_matrix]
     """Weight from a held item (row) to a candidate (column), by kind."""
     trials: Trials
+    folder: Path | None = None
+    """Disk of what is derived from the events; None keeps it in memory."""
 
     @cached_property
     def clock(self) -> Clock:
@@ -76,23 +80,28 @@ class Facts:
     @cached_property
     def rank_E(self) -> Ints:
         """Return the rank of each event's moment."""
-        return self.clock.rank(self.moment_E)
+        rank_E = self.clock.rank(self.moment_E)
+        return mapped.moved(rank_E, self.folder) if self.folder else rank_E
 
     @cached_property
     def _indexes(self) -> dict[str, Index]:
         return {}
 
-    def index(self, name: str, group_E: Callable[[], Ints], actions: tuple[int, ...]) -> Index:
+    @cached_property
+    def _rows(self) -> dict[tuple[int, ...], Ints]:
+        return {}
+
+    def index(self, name: str, group: Callable[[Ints], Ints], actions: tuple[int, ...]) -> Index:
         """Index the events of these actions by a group; built once under its name."""
         name = f"{name} {actions}"
         if name not in self._indexes:
-            rows = self.rows(*actions)
-            self._indexes[name] = Index(group_E()[rows], self.rank_E[rows], self.clock.span)
+            rows, span = self.rows(*actions), self.clock.span
+            self._indexes[name] = Index(group(rows), self.rank_E[rows], span, self.folder)
         return self._indexes[name]
 
     def by_user(self, actions: tuple[int, ...] = EVERY) -> Index:
         """Index the events of these actions by investor."""
-        return self.index("user", lambda: self.user_E, actions)
+        return self.index("user", self.user_E.__getitem__, actions)
 
     @cached_property
     def prefixes(self) -> list[Ints]:
@@ -107,11 +116,14 @@ class Facts:
     def sold_B(self) -> Ints:
         """Return when each purchase was next sold, else the end of time."""
         buys, sells = self.rows(*BOUGHT), self.rows(*SOLD)
-        pair_E = self.user_E * len(self.risk_I) + self.item_E
-        sold = Index(pair_E[sells], self.rank_E[sells], self.clock.span)
-        _, next_B = sold.stretch(pair_E[buys], self.rank_E[buys])
-        row_B = np.append(sells[sold.order_E], -1)[next_B]
-        is_same_B = (row_B >= 0) & (pair_E[row_B] == pair_E[buys])
+        pair_B, pair_S = (
+            self.user_E[rows] * len(self.risk_I) + self.item_E[rows] for rows in (buys, sells)
+        )
+        sold = Index(pair_S, self.rank_E[sells], self.clock.span)
+        _, next_B = sold.stretch(pair_B, self.rank_E[buys])
+        sale_B = np.append(sold.order_E, -1)[next_B]
+        is_same_B = (sale_B >= 0) & (np.append(pair_S, -1)[sale_B] == pair_B)
+        row_B = np.append(sells, -1)[sale_B]
         return np.where(is_same_B, self.moment_E[row_B], np.iinfo(np.int64).max)
 
     def risk_as_of(self, user_R: Ints, moment_R: Ints) -> Ints:
@@ -139,7 +151,10 @@ class Facts:
 
     def rows(self, *actions: int) -> Ints:
         """Return the events of these actions."""
-        return np.flatnonzero(np.isin(self.action_E, actions))
+        if actions not in self._rows:
+            rows = np.flatnonzero(np.isin(self.action_E, actions))
+            self._rows[actions] = mapped.moved(rows, self.folder) if self.folder else rows
+        return self._rows[actions]
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,12 +53,12 @@ def _log_days(span_us: Ints, missing: NDArray[np.bool_]) -> Floats:
 
 def user_columns(facts: Facts, asked: Queries) -> Columns:
     """Risk class as of the request, tenure, time since the last event, and events so far."""
-    by_user = facts.by_user()
-    first_R, stop_R = by_user.stretch(asked.user_R, facts.clock.rank(asked.moment_R))
-    order_E = by_user.order_E
+    by_user, now_R = facts.by_user(), facts.clock.rank(asked.moment_R)
+    first_R, stop_R = by_user.stretch(asked.user_R, now_R)
     new_R = stop_R == first_R
-    moment_E = np.append(facts.moment_E[order_E], 0)
-    begin_R, last_R = moment_E[first_R], moment_E[stop_R - 1]
+    begin_R, last_R = np.zeros_like(first_R), np.zeros_like(first_R)
+    begin_R[~new_R] = facts.moment_E[by_user.order_E[first_R[~new_R]]]
+    last_R[~new_R] = facts.moment_E[by_user.order_E[stop_R[~new_R] - 1]]
     found = {
         "user_risk": _risk_as_of(facts, asked),
         "user_tenure": _log_days(asked.moment_R - begin_R, new_R),
@@ -66,8 +66,8 @@ def user_columns(facts: Facts, asked: Queries) -> Columns:
         "user_missing": new_R,
     }
     for number, action in enumerate(ACTIONS):
-        so_far_E = np.concatenate([[0], np.cumsum(facts.action_E[order_E] == number)])
-        found[f"user_{action}s"] = np.log1p(so_far_E[stop_R] - so_far_E[first_R])
+        so_far_R = facts.by_user((number,)).count(asked.user_R, now_R)
+        found[f"user_{action}s"] = np.log1p(so_far_R)
     return {name: value_R[asked.request_Q] for name, value_R in found.items()}
 
 
@@ -91,7 +91,7 @@ def item_columns(facts: Facts, asked: Queries) -> Columns:
     now_Q = facts.clock.rank(asked.moment_R)[asked.request_Q]
     lately_R = facts.clock.rank(asked.moment_R - RECENT_DAYS * DAY_US)
     for name, actions in _COUNTED.items():
-        index = facts.index("item", lambda: facts.item_E, actions)
+        index = facts.index("item", facts.item_E.__getitem__, actions)
         count_Q = index.count(item_Q, now_Q)
         recent_Q = count_Q - index.count(item_Q, lately_R[asked.request_Q])
         found |= {f"item_{name}": np.log1p(count_Q), f"item_{name}_recent": np.log1p(recent_Q)}
@@ -109,7 +109,11 @@ def _share(
     label_Q, now_R = label_I[asked.item_Q], facts.clock.rank(asked.moment_R)
     known_Q = (asked.user_Q != NOBODY) & (label_Q != NOBODY) & (asked.item_Q > 0)
     group_Q = np.where(known_Q, asked.user_Q * labels + label_Q + 1, NOBODY)
-    index = facts.index(name, lambda: facts.user_E * labels + label_I[facts.item_E] + 1, actions)
+
+    def group(rows: Ints) -> Ints:
+        return np.asarray(facts.user_E[rows] * labels + label_I[facts.item_E[rows]] + 1)
+
+    index = facts.index(name, group, actions)
     count_Q = index.count(group_Q, now_R[asked.request_Q])
     all_R = facts.by_user(actions).count(asked.user_R, now_R)
     return count_Q / np.maximum(all_R, 1)[asked.request_Q], count_Q
@@ -122,8 +126,12 @@ def pair_columns(facts: Facts, asked: Queries) -> Columns:
     pair_Q = np.where(known_Q, asked.user_Q * items + asked.item_Q, NOBODY)
     now_Q = facts.clock.rank(asked.moment_R)[asked.request_Q]
     found: Columns = {}
+
+    def pair(rows: Ints) -> Ints:
+        return np.asarray(facts.user_E[rows] * items + facts.item_E[rows])
+
     for number, action in enumerate(ACTIONS):
-        index = facts.index("pair", lambda: facts.user_E * items + facts.item_E, (number,))
+        index = facts.index("pair", pair, (number,))
         found[f"pair_{action}s"] = np.log1p(index.count(pair_Q, now_Q))
     return found
 
@@ -164,7 +172,7 @@ def held(facts: Facts, user_R: Ints, moment_R: Ints) -> Ints:
         return np.zeros(at_RH.shape, np.int64)
     row_RH = index.order_E[np.where(real_RH, at_RH, 0)]
     real_RH &= facts.sold_B[row_RH] >= moment_R[:, None]
-    return np.where(real_RH, facts.item_E[buys][row_RH], 0)
+    return np.where(real_RH, facts.item_E[buys[row_RH]], 0)
 
 
 def sid_columns(facts: Facts, asked: Queries) -> Columns:

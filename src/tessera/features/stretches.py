@@ -5,8 +5,12 @@ Shapes: E rows, Q queries, U versions of users, R requests.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
+
+from tessera.contracts import mapped
 
 Ints = NDArray[np.int64]
 
@@ -30,11 +34,14 @@ class Clock:
 class Index:
     """Rows sorted by group and time: those of a group before a moment are one stretch."""
 
-    def __init__(self, group_E: Ints, rank_E: Ints, span: int) -> None:
+    def __init__(self, group_E: Ints, rank_E: Ints, span: int, folder: Path | None = None) -> None:
+        """Sort the rows; the index lies in `folder`, None keeps it in memory."""
         self._span = span
         key_E = group_E * span + rank_E
-        self.order_E = np.argsort(key_E, kind="stable")
-        self._key_E = key_E[self.order_E]
+        order_E = np.argsort(key_E, kind="stable")
+        key_E = key_E[order_E]
+        self.order_E = mapped.moved(order_E, folder) if folder else order_E
+        self._key_E = mapped.moved(key_E, folder) if folder else key_E
 
     def stretch(self, group_Q: Ints, rank_Q: Ints) -> tuple[Ints, Ints]:
         """Return first and stop, in sorted order, of the group's rows strictly before."""

@@ -4,8 +4,8 @@ A sum of inner products is one inner product, so whatever searches the vectors s
 much each part counts beside the trunk's cosine is its mix; with no mix at all the trunk's vectors
 are published as they are.
 
-Legend: B sequences, L positions, E events, U users, T actions that count, A actions, D width of the
-trunk, R width of a part, V items with padding first.
+Legend: B sequences, L positions, U users, Q events asked about, N that count, T actions that
+count, A actions, D width of the trunk, R width of a part, V items with padding first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn import functional
 from tessera.contracts.tables import ACTIONS
 from tessera.features.demand import Acquired
 from tessera.hstu.demand import Demand, Trend
-from tessera.hstu.histories import Histories, Ints
+from tessera.hstu.histories import Bools, Histories, Ints
 from tessera.hstu.item_weights import ItemWeights
 from tessera.hstu.profit import Profit
 
@@ -117,7 +117,12 @@ class ClosedForm(nn.Module):
 
 def acquired_before(histories: Histories, stop_U: Ints, action_T: Ints) -> Acquired:
     """Return the first acquisitions, by these actions, that lie before `stop_U`."""
-    user_E = histories.user_E
-    is_had_E = np.arange(len(user_E)) < stop_U[user_E]
-    is_had_E &= np.isin(histories.action_E, action_T)
-    return Acquired.of(user_E[is_had_E], histories.item_E[is_had_E], histories.moment_E[is_had_E])
+
+    def is_had(event_Q: Ints) -> Bools:
+        is_early_Q = event_Q < stop_U[histories.user_E[event_Q]]
+        return np.asarray(is_early_Q & np.isin(histories.action_E[event_Q], action_T))
+
+    event_N = histories.where(is_had)
+    return Acquired.of(
+        histories.user_E[event_N], histories.item_E[event_N], histories.moment_E[event_N]
+    )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from tessera.contracts.errors import BrokenBundle
-from tessera.hstu.histories import VALIDATION
+from tessera.hstu.histories import VALIDATION, Bools, Histories
 from tessera.hstu.lessons import Lessons
 from tessera.hstu.logged import ripe
 from tessera.hstu.mixing import choose_mix, learn_closed_form, period_check
@@ -27,7 +27,7 @@ from tessera.hstu.scoring import (
     placed,
     rank_requests,
 )
-from tessera.hstu.slates import Slates, concatenate
+from tessera.hstu.slates import Slates
 from tessera.hstu.train import Quality, Trained, Validate, train
 from tessera.hstu.world import World, action_codes, learn_until
 from tessera.metrics.slates import slate_auc
@@ -52,9 +52,19 @@ class Shown:
     """Slates of known requests with their features."""
 
     names: tuple[str, ...]
-    learn: Slates
-    check: Slates
-    """Of the validation period."""
+    slates: Slates
+    is_check_R: Bools
+    """Which are of the validation period; the others are to learn from."""
+
+    def sample(self, most: int) -> Slates:
+        """Return at most so many of the validation period, evenly spaced, shown at the top.
+
+        Without any they are those to learn from.
+        """
+        rows = np.flatnonzero(self.is_check_R if self.is_check_R.any() else ~self.is_check_R)
+        even = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))
+        chosen = self.slates.take(rows[even])
+        return replace(chosen, position_RM=np.ones_like(chosen.position_RM))
 
 
 def fit(
@@ -92,32 +102,22 @@ def _shown(world: World, params: HstuParams) -> Shown | None:
     if not learn_R.any():
         return None
     names, slates = world.log.lessons(learn_R | check_R, params.features)
-    is_check_R = check_R[learn_R | check_R]
-    return Shown(names, slates.take(~is_check_R), slates.take(is_check_R))
+    return Shown(names, slates, check_R[learn_R | check_R])
 
 
 def _calibrate(model: SequenceModel, world: World, shown: Shown | None) -> None:
     """Measure level and spread of the log odds, so that served scores have a common scale."""
     if model.rank is None or shown is None:
         return
-    slates = shown.check if len(shown.check) else shown.learn
-    slates = sample(slates, MOST_CHECKED)
+    slates = shown.sample(MOST_CHECKED)
     logit_RMT = rank_requests(model, world.histories, slates).logit_RMT
     model.rank.calibrate(torch.from_numpy(logit_RMT[slates.item_RM > 0]))
-
-
-def sample(slates: Slates, most: int) -> Slates:
-    """Return at most so many of the slates, evenly spaced, shown at the top."""
-    rows = np.unique(np.linspace(0, len(slates) - 1, min(most, len(slates))).astype(np.int64))
-    chosen = slates.take(rows)
-    return replace(chosen, position_RM=np.ones_like(chosen.position_RM))
 
 
 def _shape(
     kind: Literal["hstu", "sasrec"], world: World, params: HstuParams, shown: Shown | None
 ) -> Shape:
-    known_E = world.histories.phase_E <= VALIDATION
-    several_actions = len(np.unique(world.histories.action_E[known_E])) > 1
+    several_actions = _known_actions(world.histories) > 1
     return Shape(
         kind=kind,
         width=params.width,
@@ -153,12 +153,20 @@ def _closed_form(world: World, params: HstuParams) -> dict[str, Any]:
     }
 
 
+def _known_actions(histories: Histories) -> int:
+    """Return how many kinds of actions there are before the cut."""
+    found: set[int] = set()
+    for event_P in histories.parts():
+        known_P = histories.phase_E[event_P] <= VALIDATION
+        found |= {*np.unique(histories.action_E[event_P[known_P]]).tolist()}
+    return len(found)
+
+
 def _lessons(world: World, params: HstuParams, shown: Shown | None, *, refit: bool) -> Lessons:
     stop_U = learn_until(world.histories, refit=refit)
     slates = None
     if shown:
-        slates = concatenate(shown.learn, shown.check) if refit else shown.learn
-        slates = slates.by_history(world.histories)
+        slates = shown.slates.by_history(world.histories, refit | ~shown.is_check_R)
     return Lessons(world.histories, stop_U, action_codes(params.targets), slates, world.edge_VV)
 
 
@@ -167,7 +175,7 @@ def _validation(world: World, params: HstuParams, shown: Shown | None) -> Valida
     check = period_check(world, params)
     if check is None:
         return None
-    slates = sample(shown.check, MOST_CHECKED) if shown and len(shown.check) else None
+    slates = shown.sample(MOST_CHECKED) if shown and shown.is_check_R.any() else None
 
     def validate(model: SequenceModel) -> Quality:
         asking_QD = encode(model, world.histories, check.windows)

@@ -1,6 +1,6 @@
 """What is learnt from, and how one epoch of it is cut into batches.
 
-Legend: E events, U users, T actions, W windows or warm items.
+Legend: U users, Q events asked about, T actions, W windows or warm items.
 """
 
 from __future__ import annotations
@@ -30,18 +30,25 @@ class Lessons:
     edge_VV: Tensor | None = None
     """What attention is told of pairs of items, see `edges`; None tells nothing."""
 
-    def is_inside_E(self) -> Bools:
-        """Return which events may be learnt from."""
-        stop_E = np.repeat(self.stop_U, np.diff(self.histories.first_U1))
-        return np.arange(len(stop_E)) < stop_E
+    def is_inside(self, event_Q: Ints) -> Bools:
+        """Return which of these events may be learnt from."""
+        return np.asarray(event_Q < self.stop_U[self.histories.user_E[event_Q]])
 
-    def is_target_E(self) -> Bools:
-        """Return which events are to be predicted."""
-        return self.is_inside_E() & np.isin(self.histories.action_E, self.action_T)
+    def is_target(self, event_Q: Ints) -> Bools:
+        """Return which of these events are to be predicted."""
+        is_wanted_Q = np.isin(self.histories.action_E[event_Q], self.action_T)
+        return self.is_inside(event_Q) & is_wanted_Q
+
+    def any_target(self) -> bool:
+        """Return whether there is anything to predict."""
+        return any(self.is_target(event_Q).any() for event_Q in self.histories.parts())
 
     def warm_W(self) -> Tensor:
         """Return the sorted rows of the items in the lessons; all targets are among them."""
-        return torch.from_numpy(np.unique(self.histories.item_E[self.is_inside_E()]))
+        item_E, warm_W = self.histories.item_E, np.zeros(0, np.int64)
+        for event_Q in self.histories.parts():
+            warm_W = np.union1d(warm_W, item_E[event_Q[self.is_inside(event_Q)]])
+        return torch.from_numpy(warm_W)
 
 
 class Teacher:
@@ -49,21 +56,24 @@ class Teacher:
 
     def __init__(self, lessons: Lessons, params: HstuParams, rng: np.random.Generator) -> None:
         histories, slates = lessons.histories, lessons.slates
-        self._histories, self._is_target_E = histories, lessons.is_target_E()
+        self._histories, self._is_target = histories, lessons.is_target
         self._epoch = Epoch.draw(slates, histories, params.slate_share, rng) if slates else None
-        asked_second_E = self._epoch.asked_second_E if self._epoch else None
-        self._batcher = Batcher(histories, asked_second_E)
+        self._batcher = Batcher(histories, self._asked_second if self._epoch else None)
 
     def ask(self, windows: Windows) -> Windows:
         """Ask for the last state of each window at the time of the slate after it."""
         if self._epoch is None:
             return windows
-        return replace(windows, request_W=self._epoch.asked_second_E[windows.stop_W - 1])
+        return replace(windows, request_W=self._asked_second(windows.stop_W - 1))
 
     def lesson(self, windows: Windows) -> tuple[Batch, Targets]:
         """Return one batch."""
-        targets = self._batcher.targets(windows, self._is_target_E)
+        targets = self._batcher.targets(windows, self._is_target)
         beside = self._epoch.beside(windows, self._histories) if self._epoch else None
         if beside is not None:
             targets = replace(targets, asked=beside[0], answers=beside[1])
         return self._batcher.batch(windows), targets
+
+    def _asked_second(self, event_Q: Ints) -> Ints:
+        assert self._epoch is not None
+        return self._epoch.asked_second(event_Q, self._histories)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ibis import Table
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from tessera.contracts import mapped
 from tessera.contracts.split import Split
 from tessera.contracts.tables import ACTIONS
 from tessera.features.attribution import reward
@@ -27,7 +29,7 @@ from tessera.hstu.histories import Bools, Histories, Ints
 from tessera.hstu.params import HstuParams
 from tessera.hstu.ranking import BUY, HOLD
 from tessera.hstu.scoring import windows_before
-from tessera.hstu.slates import Floats32, Slates
+from tessera.hstu.slates import PART, Floats32, Slates
 from tessera.hstu.world import Catalogue, microseconds, read_closes, rows_of
 
 MOST_WEIGHT = 10.0
@@ -60,6 +62,8 @@ class Log:
     facts: Facts
     people: list[str]
     """Investors by number; those with events first, as in the histories."""
+    folder: Path | None
+    """Disk of the slates; see `mapped.blank`."""
 
     def features(
         self, person_R: Ints, moment_R: Ints, item_RM: Ints, groups: tuple[str, ...]
@@ -73,11 +77,14 @@ class Log:
 
     def lessons(self, chosen_R: Bools, groups: tuple[str, ...]) -> tuple[tuple[str, ...], Slates]:
         """Return the names of the features and the chosen slates with them."""
-        slates = self.slates.take(chosen_R)
-        names, feature_RMF = self.features(
-            self.person_R[chosen_R], slates.moment_R, slates.item_RM, groups
-        )
-        return names, replace(slates, feature_RMF=feature_RMF)
+        rows, one = np.flatnonzero(chosen_R), self.slates.take(np.zeros(1, np.int64))
+        slates = self.slates.on_disk(rows, self.folder)
+        names, _ = self.features(self.person_R[:1], one.moment_R, one.item_RM, groups)
+        found = mapped.blank((*slates.item_RM.shape, len(names)), np.float32, self.folder)
+        for part in mapped.parts(len(rows), PART):
+            person_R, item_RM = self.person_R[rows[part]], slates.item_RM[part]
+            _, found[part] = self.features(person_R, slates.moment_R[part], item_RM, groups)
+        return names, replace(slates, feature_RMF=found)
 
 
 def read_log(
@@ -103,7 +110,7 @@ def read_log(
     facts = _facts(sources, histories, catalogue, code_IL, people)
     slates, person_R = _slates(rows, histories, catalogue, people, split, params)
     ids = rows["request_id"].combine_chunks().unique()
-    return Log(ids, slates, person_R, facts, people)
+    return Log(ids, slates, person_R, facts, people, histories.folder)
 
 
 def _slates(
@@ -127,7 +134,8 @@ def _slates(
     label_ST, weight_ST = _labels(rows, histories, pair_S, moment_R[request_S], split, params)
 
     def spread(value_S: NDArray[Any], dtype: type) -> NDArray[Any]:
-        laid = np.zeros((len(first_R), int(slot_S.max()) + 1, *value_S.shape[1:]), dtype)
+        shape = (len(first_R), int(slot_S.max()) + 1, *value_S.shape[1:])
+        laid = mapped.blank(shape, dtype, histories.folder)
         laid[request_S, slot_S] = value_S
         return laid
 
@@ -177,7 +185,7 @@ def _kept(
 
     The horizon must end in the period of the request; a source without sales knows nothing.
     """
-    sells = np.flatnonzero(histories.action_E == _SELL)
+    sells = histories.where(lambda event_Q: histories.action_E[event_Q] == _SELL)
     pair_E = histories.user_E[sells] * (int(histories.item_E.max(initial=0)) + 1)
     pair_E = pair_E + histories.item_E[sells]
     clock = Clock(histories.moment_E[sells])
@@ -239,6 +247,7 @@ def _facts(
         closes=read_closes(sources.prices, catalogue.vocabulary),
         edges=_edges(sources.edges, catalogue.vocabulary),
         trials=_trials(sources, catalogue.vocabulary, people),
+        folder=histories.folder,
     )
 
 

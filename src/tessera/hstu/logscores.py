@@ -1,7 +1,7 @@
 """Scores of logged candidates by both heads, and how well each orders what was shown.
 
 Legend: R requests, M candidates or positions, C candidates of all requests one after the other,
-F features, T tasks.
+F features, T tasks, P events of a part, V items with padding first.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from tessera.contracts import mapped
 from tessera.hstu.histories import TEST, Bools, Histories, Ints
 from tessera.hstu.logged import Log, ripe
 from tessera.hstu.model import SequenceModel
@@ -24,12 +25,9 @@ from tessera.hstu.scoring import (
     served,
     windows_before,
 )
-from tessera.hstu.slates import Slates
+from tessera.hstu.slates import PART, Slates
 from tessera.hstu.world import World, action_codes, rows_of
 from tessera.metrics.slates import slate_auc
-
-_CHUNK = 1 << 14
-"""Requests whose candidates' features are held at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +74,8 @@ def score_log(
         return LogScores(cosine_C, cosine_C, None)
     windows = windows_before(histories, asked.user_R, asked.moment_R, model.shape.length)
     parts = []
-    for start in range(0, len(asked.user_R), _CHUNK):
-        rows = np.arange(start, min(start + _CHUNK, len(asked.user_R)))
+    for part in mapped.parts(len(asked.user_R), PART):
+        rows = np.arange(part.start, part.stop)
         item_RM, real_RM = _padded(asked.item_C, asked.first_R1, rows)
         known_RM, _ = _padded(known.item_C, asked.first_R1, rows)
         names, feature_RMF = log.features(
@@ -155,9 +153,12 @@ def slate_figures(scored: Scored, world: World, params: HstuParams) -> dict[str,
     if found is None or logit_CT is None:
         return {}
     slates, at_RM, known_RMT = found.slates, found.at_RM, found.known_RMT
-    acquired_E = np.isin(world.histories.action_E, action_codes(params.acquired))
-    acquired_E &= world.histories.phase_E < TEST
-    count_V = np.bincount(world.histories.item_E[acquired_E], minlength=len(world.codes_VC))
+    histories, acquired = world.histories, action_codes(params.acquired)
+    count_V = np.zeros(len(world.codes_VC), np.int64)
+    for event_P in histories.parts():
+        is_had_P = np.isin(histories.action_E[event_P], acquired)
+        is_had_P &= histories.phase_E[event_P] < TEST
+        count_V += np.bincount(histories.item_E[event_P[is_had_P]], minlength=len(count_V))
     figures = {}
     for number, task in enumerate(TASKS):
         rivals = {

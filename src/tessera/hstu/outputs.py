@@ -168,8 +168,13 @@ def write_scores(
     rival = load_champion(champion)
     if rival:
         other, vocabulary = rival
-        tied_sets = other.shape.tied_sets
-        histories = read_histories(events, world.split, vocabulary, tied_sets=tied_sets)
+        histories = read_histories(
+            events,
+            world.split,
+            vocabulary,
+            tied_sets=other.shape.tied_sets,
+            folder=world.histories.folder,
+        )
         theirs = as_requests(rows, histories, vocabulary)
         score_C = score_log(other, world.log, histories, theirs, known).served_C
         scored["champion_scores"] = _as_lists(own.first_R1, score_C)

@@ -12,6 +12,7 @@ first.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,13 +93,22 @@ class RankingHead(nn.Module):
         self.register_buffer("level", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
 
-    def standardise(self, feature_SF: Tensor) -> None:
-        """Take mean and spread of the features from training rows; NaN counts for neither."""
-        known_SF = feature_SF.isfinite()
-        count_F = known_SF.sum(0).clamp(min=1)
-        value_SF = torch.where(known_SF, feature_SF, 0.0).double()
-        mean_F = value_SF.sum(0) / count_F
-        square_F = torch.where(known_SF, (value_SF - mean_F) ** 2, 0.0).sum(0) / count_F
+    def standardise(self, parts: Callable[[], Iterable[Tensor]]) -> None:
+        """Take mean and spread of the features from training rows; NaN counts for neither.
+
+        `parts` gives the rows, some feature_SF at a time, as often as it is called.
+        """
+        count_F, sum_F, square_F = (torch.zeros_like(self.mean_F).double() for _ in range(3))
+        for feature_SF in parts():
+            known_SF = feature_SF.isfinite()
+            count_F += known_SF.sum(0)
+            sum_F += torch.where(known_SF, feature_SF, 0.0).double().sum(0)
+        count_F.clamp_(min=1)
+        mean_F = sum_F / count_F
+        for feature_SF in parts():
+            gap_SF = torch.where(feature_SF.isfinite(), feature_SF.double() - mean_F, 0.0)
+            square_F += (gap_SF**2).sum(0)
+        square_F /= count_F
         self.mean_F.copy_(mean_F)
         self.std_F.copy_(torch.where(square_F > _EPS, square_F.sqrt(), 1.0))
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tessera.contracts.progress import progress_bar
-from tessera.hstu.histories import Bools, Histories, Ints
+from tessera.hstu.histories import Bools, Histories, Ints, first_from
 from tessera.hstu.model import PADDING, Batch, SequenceModel, states_at
 from tessera.hstu.ranking import CAP, TASKS
 from tessera.hstu.sequences import Batcher, Windows, by_length
@@ -170,15 +170,8 @@ class Requests:
 
 def windows_before(histories: Histories, user_R: Ints, moment_R: Ints, length: int) -> Windows:
     """Return each request's most recent events, all strictly before it."""
-    user = np.concatenate([histories.user_E, user_R])
-    moment = np.concatenate([histories.moment_E, moment_R])
-    is_event = np.arange(len(user)) < len(histories.item_E)
-    order = np.lexsort((is_event, moment, user))
-    before = np.cumsum(is_event[order])
-    stop_R = np.empty(len(user), np.int64)
-    stop_R[order] = before
-    stop_R = stop_R[len(histories.item_E) :]
-    first_R = np.where(user_R < 0, stop_R, histories.first_U1[user_R])
+    first_R = np.where(user_R < 0, 0, histories.first_U1[user_R])
+    stop_R = first_from(histories.moment_E, first_R, histories.first_U1[user_R + 1], moment_R)
     return Windows(np.maximum(first_R, stop_R - length), stop_R, moment_R // 1_000_000)
 
 

@@ -5,7 +5,7 @@ Legend: W windows, B sequences of a batch, L positions, E events, N targets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +73,7 @@ def training_windows(
     end_W = stop_U[user_W] + shift_U[user_W] - back_W * stride
     start_W = np.maximum(first_U[user_W], end_W - length)
     stop_W = np.minimum(stop_U[user_W], end_W)
-    return Windows(start_W, stop_W, histories.second_E[stop_W - 1])
+    return Windows(start_W, stop_W, histories.second(stop_W - 1))
 
 
 def by_length(windows: Windows, batch: int) -> Iterator[NDArray[np.intp]]:
@@ -95,11 +95,12 @@ def shuffled_batches(
 class Batcher:
     """Cuts batches out of one set of histories."""
 
-    def __init__(self, histories: Histories, asked_second_E: Ints | None = None) -> None:
-        """Let the state after each event answer `asked_second_E`, by default the next event."""
+    def __init__(
+        self, histories: Histories, asked_second: Callable[[Ints], Ints] | None = None
+    ) -> None:
+        """Let the state after each event answer `asked_second`, by default the next event."""
         self._histories = histories
-        self._next_second_E = histories.next_second_E if asked_second_E is None else asked_second_E
-        self._first_E = np.repeat(histories.first_U1[:-1], np.diff(histories.first_U1))
+        self._asked_second = asked_second or histories.next_second
 
     def batch(self, windows: Windows) -> Batch:
         """Pad the windows to the longest of them; an empty window is all padding."""
@@ -109,24 +110,28 @@ class Batcher:
         group_BL = histories.group_E[at_BL]
         # The last state answers the request; the states before it answer their next event.
         request_BL = np.where(
-            group_BL == last_B1, windows.request_W[:, None], self._next_second_E[at_BL]
+            group_BL == last_B1, windows.request_W[:, None], self._asked_second(at_BL)
         )
         relative_BL = group_BL - group_BL[:, :1]
         return Batch(
             item_BL=torch.from_numpy(np.where(real_BL, histories.item_E[at_BL], 0)),
             action_BL=torch.from_numpy(histories.action_E[at_BL]),
-            second_BL=torch.from_numpy(histories.second_E[at_BL]),
+            second_BL=torch.from_numpy(histories.second(at_BL)),
             request_BL=torch.from_numpy(request_BL),
             group_BL=torch.from_numpy(np.where(real_BL, relative_BL, at_BL.shape[1])),
         )
 
-    def targets(self, windows: Windows, is_target_E: Bools) -> Targets:
-        """Return the targets inside the windows that have a state before them."""
+    def targets(self, windows: Windows, is_target: Callable[[Ints], Bools]) -> Targets:
+        """Return the targets inside the windows that have a state before them.
+
+        `is_target` says of events whether they are to be predicted.
+        """
         histories = self._histories
         at_BL, real_BL = self._positions(windows)
         state_BL = histories.group_E[at_BL] - histories.group_E[at_BL[:, :1]] - 1
-        from_start_B1 = (self._first_E[at_BL[:, :1]] == windows.start_W[:, None]) & real_BL[:, :1]
-        asked_BL = real_BL & is_target_E[at_BL] & ((state_BL >= 0) | from_start_B1)
+        first_B1 = histories.first_U1[histories.user_E[at_BL[:, :1]]]
+        from_start_B1 = (first_B1 == windows.start_W[:, None]) & real_BL[:, :1]
+        asked_BL = real_BL & is_target(at_BL) & ((state_BL >= 0) | from_start_B1)
         sequence_N, position_N = np.nonzero(asked_BL)
         return Targets(
             torch.from_numpy(sequence_N),

@@ -9,18 +9,23 @@ Legend: R requests, M positions of a slate, F features, T tasks, E events, W win
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tessera.contracts import mapped
 from tessera.hstu.histories import Bools, Histories, Ints
 from tessera.hstu.ranking import Answers, Asked
 from tessera.hstu.sequences import Windows
 
 Floats32 = NDArray[np.float32]
+PART = 1 << 14
+"""Requests whose features are held in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +56,25 @@ class Slates:
         """Return every array, in order."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
-    def shown_features(self) -> torch.Tensor:
-        """Return feature_SF of the rows that are no padding."""
-        return torch.from_numpy(self.feature_RMF[self.item_RM > 0])
+    def on_disk(self, rows: Ints, folder: Path | None) -> Slates:
+        """Return the chosen requests, their rows on disk."""
+        return Slates(*(mapped.taken(array, rows, folder) for array in self.arrays()))
+
+    def shown_features(self) -> Iterator[torch.Tensor]:
+        """Yield feature_SF of the rows that are no padding, a part of the requests at a time."""
+        for part in mapped.parts(len(self), PART):
+            yield torch.from_numpy(self.feature_RMF[part][self.item_RM[part] > 0])
 
     def keys(self, first_U1: Ints) -> Ints:
         """Return a number that sorts requests by history; one before any event is odd."""
         key_R: Ints = self.stop_R * 2 + (self.stop_R == first_U1[self.user_R])
         return key_R
 
-    def by_history(self, histories: Histories) -> Slates:
-        """Keep the requests of users with events, sorted by the history before them."""
-        known = self.take(self.user_R >= 0)
-        key_R = known.keys(histories.first_U1)
-        return known.take(np.lexsort((known.moment_R, key_R)))
-
-
-def concatenate(*parts: Slates) -> Slates:
-    """Put slates behind each other."""
-    return Slates(
-        *(np.concatenate(arrays) for arrays in zip(*(p.arrays() for p in parts), strict=True))
-    )
+    def by_history(self, histories: Histories, chosen_R: Bools) -> Slates:
+        """Keep the chosen requests of users with events, sorted by the history before them."""
+        order_R = np.lexsort((self.moment_R, self.keys(histories.first_U1)))
+        is_kept_R = chosen_R & (self.user_R >= 0)
+        return self.on_disk(order_R[is_kept_R[order_R]], histories.folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,11 @@ class Epoch:
     """The slates of one epoch, at most one in each stretch between two events."""
 
     slates: Slates
+    """Those it is drawn from."""
+    row_R: Ints
+    """Which of them are drawn."""
     key_R: Ints
-    asked_second_E: Ints
-    """When the state after each event is asked for."""
+    """Their keys, in ascending order."""
 
     @classmethod
     def draw(
@@ -93,12 +98,16 @@ class Epoch:
         _, first = np.unique(key_R[order_R], return_index=True)
         chosen = order_R[first]
         chosen = chosen[rng.random(len(chosen)) < share]
-        drawn, key_R = slates.take(chosen), key_R[chosen]
-        after_R = key_R % 2 == 0
-        start_S, set_E = histories.sets()
-        second_S = histories.next_second_E[start_S]
-        second_S[set_E[drawn.stop_R[after_R] - 1]] = drawn.moment_R[after_R] // 1_000_000
-        return cls(drawn, key_R, second_S[set_E])
+        return cls(slates, chosen, key_R[chosen])
+
+    def asked_second(self, event_Q: Ints, histories: Histories) -> Ints:
+        """Return when the state after each event is asked for: by a slate, else the next event."""
+        second_Q = histories.next_second(event_Q)
+        key_Q = 2 * histories.ends(event_Q)
+        row_Q = np.searchsorted(self.key_R, key_Q)
+        shows_Q = np.append(self.key_R, -1)[row_Q] == key_Q
+        second_Q[shows_Q] = self.slates.moment_R[self.row_R[row_Q[shows_Q]]] // 1_000_000
+        return second_Q
 
     def beside(self, windows: Windows, histories: Histories) -> tuple[Asked, Answers] | None:
         """Lay the slates beside the windows whose events they follow; None if there are none.
@@ -117,7 +126,8 @@ class Epoch:
             return None
         slot_BR = np.arange(size_W.max())
         real_BR = slot_BR < size_W[:, None]
-        return lay(self.slates, np.where(real_BR, low_W[:, None] + slot_BR, -1), start_W, histories)
+        row_BR = np.append(self.row_R, -1)[np.where(real_BR, low_W[:, None] + slot_BR, -1)]
+        return lay(self.slates, row_BR, start_W, histories)
 
 
 def lay(slates: Slates, row_BR: Ints, start_B: Ints, histories: Histories) -> tuple[Asked, Answers]:
@@ -125,8 +135,9 @@ def lay(slates: Slates, row_BR: Ints, start_B: Ints, histories: Histories) -> tu
     sequence_N, slot_N = np.nonzero(row_BR >= 0)
     chosen = slates.take(row_BR[sequence_N, slot_N])
     after_N = (chosen.user_R >= 0) & (chosen.stop_R > histories.first_U1[chosen.user_R])
-    group_E = np.append(histories.group_E, 0)
-    state_N = group_E[chosen.stop_R - 1] - group_E[start_B[sequence_N]]
+    # Nothing is before a stop at 0, and nothing behind the last event: both have no state.
+    begin_N = np.minimum(start_B[sequence_N], len(histories.group_E) - 1)
+    state_N = histories.group_E[chosen.stop_R - 1] - histories.group_E[begin_N]
     asked = Asked(
         sequence_N=torch.from_numpy(sequence_N),
         slot_N=torch.from_numpy(slot_N),

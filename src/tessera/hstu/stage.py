@@ -56,7 +56,7 @@ def run(
     """Train HSTU (and SASRec beside it); `scratch` keeps checkpoints when a run is killed."""
     with threads(params.threads), together():
         sources = Sources(users, items, prices, exposures, outcomes, edges, cate)
-        world = read_world(events, codes, split, sources, params)
+        world = read_world(events, codes, split, sources, scratch, params)
         parts: list[pa.Table] = []
         metrics: dict[str, float] = {}
         for kind in ("hstu", "sasrec") if params.sasrec else ("hstu",):
@@ -85,15 +85,23 @@ def run(
 
 
 def read_world(
-    events: ibis.Table, codes: ibis.Table, split: Path, sources: Sources, params: HstuParams
+    events: ibis.Table,
+    codes: ibis.Table,
+    split: Path,
+    sources: Sources,
+    scratch: Path,
+    params: HstuParams,
 ) -> World:
-    """Read what a model is fitted on."""
+    """Read what a model is fitted on; what grows with the log lies in `scratch`."""
     periods = load_split(split)
     catalogue = read_catalogue(sources.items)
     codes_VC = read_codes(codes, catalogue.vocabulary)
     if not params.use_codes:
         codes_VC = torch.empty(len(codes_VC), 0, dtype=torch.long)
-    histories = read_histories(events, periods, catalogue.vocabulary, tied_sets=params.tied_sets)
+    scratch.mkdir(parents=True, exist_ok=True)
+    histories = read_histories(
+        events, periods, catalogue.vocabulary, tied_sets=params.tied_sets, folder=scratch
+    )
     log = read_log(sources, histories, catalogue, codes_VC.numpy(), periods, params)
     edge_VV = read_edges(sources.edges, catalogue.vocabulary) if params.edge_bias else None
     closes = read_closes(sources.prices, catalogue.vocabulary)

@@ -94,7 +94,7 @@ def train(
     BadInput
         If there is no event to predict.
     """
-    if not lessons.is_target_E().any():
+    if not lessons.any_target():
         raise BadInput("no training event is a target: move the cut or widen hstu.targets")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
@@ -102,7 +102,7 @@ def train(
         warm_V[lessons.warm_W()] = True
         model = SequenceModel(shape, codes_VC, warm_V, lessons.edge_VV)
         if model.rank is not None and lessons.slates is not None:
-            model.rank.standardise(lessons.slates.shown_features())
+            model.rank.standardise(lessons.slates.shown_features)
         optimizer = _optimizer(model, params)
         path = checkpoints / f"{shape.kind}.safetensors" if checkpoints else None
         run = Run(model, optimizer, Place(), {}, _mean(model, lessons, params))
@@ -264,7 +264,8 @@ class _Course:
             *(() if model.edge_VV is None else (model.edge_VV.numpy(),)),
         )
         for array in arrays:
-            digest.update(np.ascontiguousarray(array).tobytes() + b"|")
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            digest.update(b"|")
         return digest.hexdigest()
 
 

@@ -88,11 +88,10 @@ class TwoTower(nn.Module):
 def before_targets(lessons: Lessons, length: int) -> tuple[Ints, Windows]:
     """Return the events to predict, and the window strictly before each."""
     histories = lessons.histories
-    start_S, set_E = histories.sets()
-    event_N = np.flatnonzero(lessons.is_target_E())
+    event_N = histories.where(lessons.is_target)
     first_N = histories.first_U1[histories.user_E[event_N]]
     return event_N, last_windows(
-        first_N, start_S[set_E[event_N]], histories.second_E[event_N], length
+        first_N, histories.starts(event_N), histories.second(event_N), length
     )
 
 

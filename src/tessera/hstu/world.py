@@ -1,6 +1,7 @@
 """The tables of a run as arrays, and what follows from the split: who learns, who is asked when.
 
-Legend: E events, U users, V items with padding first, C code levels, R requests.
+Legend: U users, V items with padding first, C code levels, R requests, P events of a part, N of
+them that count, Q users that are asked.
 """
 
 from __future__ import annotations
@@ -150,20 +151,23 @@ class Question:
 def ask(histories: Histories, split: Split, params: HstuParams, period: int) -> Question:
     """Pose the question of the validation or test period to its users with a history."""
     stop_U = histories.until(period - 1)
-    first_U, user_E = histories.first_U1[:-1], histories.user_E
-    asked_U = np.zeros(len(stop_U), bool)
-    asked_U[user_E[histories.phase_E == period]] = True
-    user_Q = np.flatnonzero(asked_U & (stop_U > first_U))
+    asked_U = histories.until(period) > stop_U
+    user_Q = np.flatnonzero(asked_U & (stop_U > histories.first_U1[:-1]))
     row_U = np.full(len(stop_U), -1)
     row_U[user_Q] = np.arange(len(user_Q))
-    acquired_E = np.isin(histories.action_E, action_codes(params.acquired)) & (row_U[user_E] >= 0)
-    size = max(1, int(histories.item_E.max(initial=0)) + 1)
+    acquired, size = action_codes(params.acquired), max(1, int(histories.item_E.max(initial=0)) + 1)
 
-    def pairs(chosen_E: Bools) -> Ints:
-        return np.unique(row_U[user_E[chosen_E]] * size + histories.item_E[chosen_E])
+    def pairs(first_phase: int, last_phase: int) -> Ints:
+        found = [np.zeros(0, np.int64)]
+        for event_P in histories.parts():
+            phase_P, row_P = histories.phase_E[event_P], row_U[histories.user_E[event_P]]
+            is_meant_P = (phase_P >= first_phase) & (phase_P <= last_phase) & (row_P >= 0)
+            is_meant_P &= np.isin(histories.action_E[event_P], acquired)
+            item_N = histories.item_E[event_P[is_meant_P]]
+            found.append(np.unique(row_P[is_meant_P] * size + item_N))
+        return np.concatenate(found)  # parts hold whole users, so these are in order and distinct
 
-    seen = pairs(acquired_E & (histories.phase_E < period))
-    relevant = pairs(acquired_E & (histories.phase_E == period))
+    seen, relevant = pairs(TRAIN, period - 1), pairs(period, period)
     if params.filter_seen:
         relevant = np.setdiff1d(relevant, seen, assume_unique=True)
     request_U = request_seconds(histories, split, period)
@@ -183,7 +187,7 @@ def request_seconds(histories: Histories, split: Split, period: int) -> Ints:
         at = split.validation_from if period == VALIDATION else split.cut
         return np.full(len(stop_U), microsecond(at) // 1_000_000)
     last_U = np.minimum(stop_U, histories.first_U1[1:] - 1)
-    return histories.second_E[last_U]
+    return histories.second(last_U)
 
 
 def action_codes(actions: tuple[str, ...]) -> Ints:

@@ -24,6 +24,20 @@ Bools = npt.NDArray[np.bool_]
 
 NOBODY = -1
 """Index of an empty position, a padded candidate or an unknown item."""
+_READ = (
+    "request_id",
+    "position",
+    "event_ts",
+    "user_id",
+    "item_id",
+    "candidate_ids",
+    "candidate_propensities",
+    "propensity",
+    "reward",
+    "dismissed",
+    "risk_class",
+    "capacity_class",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +95,8 @@ def requests(exposures: Table, item_ids: pa.Array) -> Requests:
     A position that was logged twice keeps its first row; `counts` tells how many there were.  A
     request of which a row was lost is left out; `dropped` tells how many and why.
     """
-    rows = exposures.order_by("request_id", "position", "event_ts", "item_id").to_pyarrow()
+    ordered = exposures.order_by("request_id", "position", "event_ts", "item_id")
+    rows = ordered.select(*_READ).to_pyarrow()
     fresh = ~_repeats(rows, ("request_id", "position"))
     counts = {"exposures": len(rows), "exposures_duplicate": int((~fresh).sum())}
     rows, dropped = _complete(rows.filter(pa.array(fresh)).combine_chunks(), item_ids)

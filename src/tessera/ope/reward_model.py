@@ -64,7 +64,9 @@ class Rates:
 
 def read_shown(attributed: Table, shelf: Shelf) -> Shown:
     """Read attributed exposures, one row a position."""
-    rows = attributed.order_by("event_ts", "request_id", "position", "item_id").to_pyarrow()
+    ordered = attributed.order_by("event_ts", "request_id", "position", "item_id")
+    names = ("user_id", "item_id", "position", "risk_class", "capacity_class", "reward")
+    rows = ordered.select(*names).to_pyarrow()  # the candidates would be most of it
     return Shown(
         user_R=indices(rows["user_id"], shelf.user_ids),
         item_R=indices(rows["item_id"], shelf.item_ids),

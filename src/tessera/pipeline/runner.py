@@ -28,6 +28,9 @@ from tessera.pipeline.dvc import SOURCE, import_closure
 from tessera.pipeline.params import Sections
 from tessera.pipeline.paths import Home
 
+_MEMORY = "2GB"
+"""What a query of a stage may hold; the rest of a sort, join or aggregate goes to disk."""
+
 
 def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     """Run a stage of a profile and return its metrics.
@@ -86,7 +89,7 @@ def call(
     `scratch` is where it keeps what survives a kill; by default the profile's own folder.
     """
     run: Callable[..., dict[str, float]] = importlib.import_module(stage.door).run
-    connection = ibis.duckdb.connect()
+    connection = ibis.duckdb.connect(memory_limit=_MEMORY, temp_directory=str(staging / ".spill"))
     try:
         connection.raw_sql("SET TimeZone = 'UTC'")
         arguments: dict[str, Any] = {}

@@ -287,6 +287,15 @@ def test_50_candidates_at_once_cost_less_than_a_tenth_of_one_at_a_time():
     assert 10 * together < 50 * (history + rank_flops(shape, 50, 1))
 
 
+def test_pruning_the_queries_of_the_upper_layer_saves_more_than_half_of_it():
+    """SORT, arXiv 2603.03988: for ranking the history has keys and values there, no queries."""
+    shape = replace(BASE, width=48, heads=1, length=200, items=401, rank_hidden=32)
+    candidates = rank_flops(shape, 200, 50) - rank_flops(replace(shape, rank_blocks=0), 200, 50)
+    queries = history_flops(replace(shape, blocks=1), 200)
+    pruned = memory_flops(shape, 200) + candidates
+    assert pruned < 0.5 * (queries + candidates)
+
+
 # On disk.
 
 

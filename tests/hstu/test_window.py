@@ -75,9 +75,10 @@ def test_a_window_as_long_as_the_history_is_no_window(kind, groups):
 
 @kinds
 @groupings
-def test_each_layer_looks_back_one_window_and_no_further(kind, groups):
-    model, plain = build(kind=kind, window=3), build(kind=kind)
-    reach = 2 * (3 - 1)
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_each_layer_looks_back_one_window_and_no_further(kind, groups, blocks):
+    model, plain = build(kind=kind, window=2, blocks=blocks), build(kind=kind, blocks=blocks)
+    reach = blocks * (2 - 1)
     one, other = (states(model, history(groups, first)) for first in (1, 14))
     assert all(not torch.allclose(one[g], other[g]) for g in range(reach + 1))
     assert torch.equal(one[reach + 1 :], other[reach + 1 :])

@@ -44,6 +44,8 @@ class HstuParams(BaseModel):
     """Memory of the running mean of the weights that is validated and kept; 0 keeps the last."""
     epochs: int = Field(8, ge=1, le=500)
     """Most passes over the training events."""
+    pretrain_epochs: int = Field(0, ge=0, le=499)
+    """The first of these passes teach histories alone; ranking starts behind them."""
     patience: int = Field(2, ge=1, le=100)
     """Epochs without a better validation nDCG@10 before training stops."""
     negatives: int = Field(128, ge=1, le=8192)
@@ -137,4 +139,8 @@ class HstuParams(BaseModel):
             raise BadParams(f"hstu.width {self.width} must be a multiple of heads {self.heads}")
         if self.rank_blocks > self.blocks:
             raise BadParams(f"hstu.rank_blocks {self.rank_blocks} exceeds blocks {self.blocks}")
+        if self.pretrain_epochs >= self.epochs:
+            raise BadParams(
+                f"hstu.pretrain_epochs {self.pretrain_epochs} must be below epochs {self.epochs}"
+            )
         return self

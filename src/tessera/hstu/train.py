@@ -158,6 +158,7 @@ class _Course:
         self.run = run
         self.path = path
         self.warm_W = lessons.warm_W()
+        self.pretrain = params.pretrain_epochs if lessons.slates is not None else 0
         self.key = self._key() if path else ""
         if path:
             load_checkpoint(run, path, self.key)
@@ -174,13 +175,16 @@ class _Course:
 
     def _is_over(self) -> bool:
         place, params = self.run.place, self.params
-        tired = self.validate is not None and place.epoch - place.best_epoch >= params.patience
+        since = place.epoch - max(place.best_epoch, self.pretrain)
+        tired = self.validate is not None and since >= params.patience
         return place.broken or place.epoch >= params.epochs or tired
 
     def _epoch(self, bar: Bar) -> None:
         place, params = self.run.place, self.params
         rng = np.random.default_rng([params.seed, place.epoch])
         lessons = self.lessons
+        if place.epoch < self.pretrain:
+            lessons = replace(lessons, slates=None)
         if params.split_sets:
             histories = split_sets(lessons.histories, params.split_sets, rng)
             lessons = replace(lessons, histories=histories)
@@ -232,7 +236,10 @@ class _Course:
             quality = self.validate(model.eval())
             place.ndcgs.append(quality.ndcg)
             place.aucs += [] if quality.auc is None else [quality.auc]
-            if quality.value > place.best_value:
+            if place.epoch <= self.pretrain:  # the head has learnt nothing yet
+                quality = replace(quality, auc=None)
+            is_first = place.epoch == self.pretrain + 1  # values before it lack the AUC
+            if is_first or quality.value > place.best_value:
                 place.best_value, place.best_ndcg = quality.value, quality.ndcg
                 place.best_epoch = place.epoch
                 self.run.best = {k: v.clone() for k, v in model.state_dict().items()}

@@ -64,14 +64,9 @@ def run(
     """
     sources = Sources(*(given[name] for name in Sources.__annotations__))
     profits = params.model_copy(update={"profit_weight": max(_WEIGHTS)})
-<<<<<<< HEAD
-    world = read_world(given["events"], given["codes"], split, sources, profits)
+    world = read_world(given["events"], given["codes"], split, sources, scratch, profits)
     judged = fit("hstu", world, profits.model_copy(update={"refit": False}), scratch).model
     model = fit("hstu", world, profits, scratch).model if params.refit else judged
-=======
-    world = read_world(given["events"], given["codes"], split, sources, scratch, profits)
-    model = fit("hstu", world, profits, scratch).model
->>>>>>> 6877621849446af1307a00c944f2b6f9465f4739
     parts, told = [rank_test_users(fit("sasrec", world, params, scratch).model, world, params)], {}
     for weight in _WEIGHTS:
         weighed = params.model_copy(update={"profit_weight": weight})

@@ -49,7 +49,8 @@ class ItemWeights(nn.Module):
     def learn(self, histories: Histories, stop_U: Ints, action_T: Ints, l2: float) -> None:
         """Take the weights between the items of these actions before `stop_U`; none without any."""
         self.liked_A.zero_()
-        self.liked_A[torch.from_numpy(action_T)] = True
+        device = self.from_VR.device
+        self.liked_A[torch.from_numpy(action_T).to(device)] = True
         user_E = histories.user_E
         is_had_E = np.arange(len(user_E)) < stop_U[user_E]
         is_had_E &= np.isin(histories.action_E, action_T)
@@ -65,10 +66,10 @@ class ItemWeights(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_SEED)
             left_IR, size_R, right_IR = torch.svd_lowrank(weight_II, width, niter=_ROUNDS)
-        rows = torch.from_numpy(head_I)
+        rows = torch.from_numpy(head_I).to(device)
         for table_VR, factor_IR in ((self.from_VR, left_IR), (self.to_VR, right_IR)):
             table_VR.zero_()
-            table_VR[rows, :width] = factor_IR * size_R.sqrt()
+            table_VR[rows, :width] = (factor_IR * size_R.sqrt()).to(device)
 
     def investor(self, unit_BD: Tensor, item_BL: Tensor, action_BL: Tensor) -> Tensor:
         """Return the trunk's unit states with what the items of the history say behind them."""

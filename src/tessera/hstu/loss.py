@@ -15,6 +15,8 @@ from tessera.hstu.product import product
 
 _CELLS = 500_000
 """Logits at a time: a few megabytes, which the caches hold."""
+_GPU_CELLS = 1 << 26
+"""A GPU wants few large products."""
 _RARE, _NEVER = 1e-30, -1e30
 
 
@@ -67,7 +69,8 @@ class _FullSoftmax(torch.autograd.Function):
     def forward(ctx: Any, state_ND: Tensor, warm_WD: Tensor, column_N: Tensor) -> Tensor:
         dstate_ND, dwarm_DW = torch.empty_like(state_ND), torch.zeros_like(warm_WD).T.contiguous()
         total = state_ND.new_zeros(())
-        rows = max(1, _CELLS // max(1, len(warm_WD)))
+        cells = _CELLS if state_ND.device.type == "cpu" else _GPU_CELLS
+        rows = max(1, cells // max(1, len(warm_WD)))
         for first in range(0, len(state_ND), rows):
             part_RD, column_R1 = (
                 state_ND[first : first + rows],
@@ -152,4 +155,4 @@ class _SharedSoftmax(torch.autograd.Function):
 
 def draw_negatives(warm_W: Tensor, targets: int, negatives: int) -> Tensor:
     """Draw negative_NM uniformly from the warm items, padding never among them."""
-    return warm_W[torch.randint(len(warm_W), (targets, negatives))]
+    return warm_W[torch.randint(len(warm_W), (targets, negatives), device=warm_W.device)]

@@ -10,6 +10,11 @@ def started() -> int:
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
+def local_number() -> int:
+    """Return which of the processes on this machine this one is."""
+    return int(os.environ.get("LOCAL_RANK") or 0)
+
+
 def is_helper() -> bool:
     """Whether another process writes what this one computes too."""
     return started() > 1 and int(os.environ.get("RANK") or 0) > 0

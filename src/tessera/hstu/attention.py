@@ -49,7 +49,7 @@ class _Attention(torch.autograd.Function):
         q_BHLE, k_BHLE, v_BHLE, position, time, extra, view = given
         ctx.save_for_backward(q_BHLE, k_BHLE, v_BHLE, position, time, extra)
         ctx.view, ctx.scores = view, []
-        bias = _TiledBias(Bias(position, time, extra), view)
+        bias = _TiledBias(Bias(position, time, extra), view, q_BHLE.dtype)
         seen_BHLE = torch.empty_like(v_BHLE, memory_format=torch.contiguous_format)
         cells = sum(tile.bucket_SRC.numel() for tile in view.tiles)
         keeps = any(ctx.needs_input_grad) and cells <= _KEPT_CELLS
@@ -66,7 +66,7 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q_BHLE, k_BHLE, v_BHLE, position, time, extra = ctx.saved_tensors
         view = ctx.view
-        bias = _TiledBias(Bias(position, time, extra), view)
+        bias = _TiledBias(Bias(position, time, extra), view, q_BHLE.dtype)
         (dseen_BHLE,) = grads
         dq_BHLE, dk_BHLE, dv_BHLE = (
             torch.zeros_like(part, memory_format=torch.contiguous_format)
@@ -128,14 +128,20 @@ def _hide(value_SRC: Tensor, tile: Tile, view: View) -> Tensor:
 
 
 class _TiledBias:
-    """Looks the bias up for a tile, and gathers the gradients of its tables."""
+    """Looks the bias up for a tile in the type of the scores, and gathers the tables' gradients.
 
-    def __init__(self, bias: Bias, view: View) -> None:
-        self.bias, self.view = bias, view
+    These are sums over many scores, and at least float32.
+    """
+
+    def __init__(self, bias: Bias, view: View, dtype: torch.dtype) -> None:
+        tables = (bias.position, bias.time, bias.extra)
+        bias = Bias(*(None if table is None else table.to(dtype) for table in tables))
+        self.bias, self.view, self.dtype = bias, view, dtype
+        self.sum_dtype = torch.promote_types(dtype, torch.float32)
         if bias.position is not None:
             self.near_N = bias.position[bias.position.numel() // 2 :]
             self.position_LL = _look_up(self.near_N, view.distance_LL)
-            self.dposition_LL = torch.zeros_like(self.position_LL)
+            self.dposition_LL = torch.zeros_like(self.position_LL, dtype=self.sum_dtype)
         self.dtables: dict[str, Tensor] = {}
         self._most_rows = max(tile.bucket_SRC.shape[:2].numel() for tile in view.tiles)
         self.dextra: Tensor | None = None
@@ -150,7 +156,7 @@ class _TiledBias:
         elif bias.position is not None:
             parts.append(self.position_LL[tile.rows, tile.columns])
         if bias.extra is not None and tile.extra_SRC is not None:
-            parts.append(bias.extra * tile.extra_SRC)
+            parts.append((bias.extra * tile.extra_SRC).to(self.dtype))
         if not parts:
             return None
         total_SRC = parts[0]
@@ -161,7 +167,7 @@ class _TiledBias:
 
     def learn(self, dscore_SRC: Tensor, tile: Tile) -> None:
         """Add what a tile says about the tables."""
-        sequences = len(tile.bucket_SRC)
+        dscore_SRC, sequences = dscore_SRC.to(self.sum_dtype), len(tile.bucket_SRC)
         if len(dscore_SRC) > sequences:
             dscore_SRC = dscore_SRC.view(sequences, -1, *dscore_SRC.shape[1:]).sum(1)
         bias = self.bias
@@ -187,8 +193,9 @@ class _TiledBias:
     def gradients(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Return the gradients of position, time and extra."""
         bias = self.bias
-        dposition = None if bias.position is None else torch.zeros_like(bias.position)
-        if dposition is not None:
+        dposition = None
+        if bias.position is not None:
+            dposition = torch.zeros_like(bias.position, dtype=self.sum_dtype)
             near_N = dposition[len(dposition) // 2 :]
             near_N.scatter_add_(0, self.view.distance_LL.flatten(), self.dposition_LL.flatten())
             if "position" in self.dtables:

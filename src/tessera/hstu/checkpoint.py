@@ -71,7 +71,8 @@ def save_checkpoint(run: Run, path: Path, key: str) -> None:
         tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
     part = path.with_suffix(".part")
     metadata = {"key": key, "place": json.dumps(asdict(run.place))}
-    save_file({name: value.clone() for name, value in tensors.items()}, part, metadata)
+    copies = {name: value.to("cpu", copy=True) for name, value in tensors.items()}
+    save_file(copies, part, metadata)
     part.replace(path)
 
 

@@ -74,7 +74,7 @@ class ClosedForm(nn.Module):
     def like(self, action_T: Ints) -> None:
         """Count these actions as acquiring an item."""
         self.liked_A.zero_()
-        self.liked_A[torch.from_numpy(action_T)] = True
+        self.liked_A[torch.from_numpy(action_T).to(self.liked_A.device)] = True
 
     def investor(self, unit_BD: Tensor, item_BL: Tensor, action_BL: Tensor) -> Tensor:
         """Return the trunk's unit states with what the items of the history say behind them."""

@@ -55,7 +55,8 @@ def in_batch_softmax(
     )
     place_N = place[: len(chosen.target_N)]
     _, row_N = torch.unique(chosen.user_N, return_inverse=True)
-    chosen_UC = torch.zeros(int(row_N.max()) + 1, len(column_C), dtype=torch.bool)
+    size = (int(row_N.max()) + 1, len(column_C))
+    chosen_UC = torch.zeros(size, dtype=torch.bool, device=row_N.device)
     chosen_UC[row_N, place_N] = True
     logit_NC = state_ND @ item_VD[column_C].T / temperature - log_q_V[column_C]
     own_N1 = logit_NC.gather(1, place_N[:, None])

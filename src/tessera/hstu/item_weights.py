@@ -48,7 +48,7 @@ class ItemWeights(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_SEED)
             left_IR, size_R, right_IR = torch.svd_lowrank(weight_II, width, niter=_ROUNDS)
-        rows = torch.from_numpy(head_I)
+        rows = torch.from_numpy(head_I).to(self.from_VR.device)
         for table_VR, factor_IR in ((self.from_VR, left_IR), (self.to_VR, right_IR)):
             table_VR.zero_()
             table_VR[rows, :width] = (factor_IR * size_R.sqrt()).to(table_VR.device)

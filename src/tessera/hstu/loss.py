@@ -15,6 +15,8 @@ from tessera.hstu.product import product
 
 _CELLS = 500_000
 """Logits at a time: a few megabytes, which the caches hold."""
+_GPU_CELLS = 1 << 26
+"""A GPU wants few large products."""
 _FLAT = 40.0
 """Logits between -40 and 40 need no shift: their exponentials and products with them are finite."""
 _NEVER = -1e30
@@ -71,7 +73,8 @@ class _FullSoftmax(torch.autograd.Function):
         state_ND, warm_WD, column_N, largest = given
         total: Tensor = -(state_ND * warm_WD[column_N]).sum()
         dstate_ND, dwarm_DW = torch.empty_like(state_ND), torch.zeros_like(warm_WD).T.contiguous()
-        rows = max(1, _CELLS // max(1, len(warm_WD)))
+        cells = _CELLS if state_ND.device.type == "cpu" else _GPU_CELLS
+        rows = max(1, cells // max(1, len(warm_WD)))
         for first in range(0, len(state_ND), rows):
             part_RD = state_ND[first : first + rows]
             logit_RW = product(part_RD, warm_WD.T)
@@ -151,4 +154,4 @@ class _SharedSoftmax(torch.autograd.Function):
 
 def draw_negatives(warm_W: Tensor, targets: int, negatives: int) -> Tensor:
     """Draw negative_NM uniformly from the warm items, padding never among them."""
-    return warm_W[torch.randint(len(warm_W), (targets, negatives))]
+    return warm_W[torch.randint(len(warm_W), (targets, negatives), device=warm_W.device)]

@@ -38,4 +38,4 @@ class ActionGuess(nn.Module):
 
 def draw_mask(real_BL: Tensor, share: float) -> Tensor:
     """Draw which events are masked, padding never."""
-    return real_BL & (torch.rand(real_BL.shape) < share)
+    return real_BL & (torch.rand(real_BL.shape, device=real_BL.device) < share)

@@ -243,13 +243,15 @@ def _layer(shape: Shape) -> nn.Module:
 def _parts(batch: Batch) -> list[tuple[slice, int]]:
     """Return runs of sequences of similar size, each with the length of its longest.
 
-    Only where much is padding: cutting up costs more than the caches give.
+    Only where much is padding, and in caches: elsewhere cutting up costs more than it gives.
     """
     sequences, width = batch.item_BL.shape
+    cells, whole = sequences * width, [(slice(0, sequences), width)]
+    if cells <= _PART_POSITIONS or batch.item_BL.device.type != "cpu":
+        return whole
     size_B = (batch.item_BL != PADDING).sum(1).tolist()
-    cells = sequences * width
-    if cells <= _PART_POSITIONS or sum(size_B) > _FULL * cells:
-        return [(slice(0, sequences), width)]
+    if sum(size_B) > _FULL * cells:
+        return whole
     parts, first, longest = [], 0, 1
     for row, size in enumerate(size_B):
         if row > first and (row - first + 1) * max(longest, size) > _PART_POSITIONS:
@@ -296,7 +298,8 @@ def _view(
 def _pool(out_BLD: Tensor, group_BL: Tensor, real_BL: Tensor) -> Tensor:
     """Mean of the outputs of each group; groups that do not exist are zero."""
     batch, length, width = out_BLD.shape
-    row_BL = torch.arange(batch)[:, None] * length + group_BL.clamp(max=length - 1)
+    first_B = torch.arange(batch, device=group_BL.device) * length
+    row_BL = first_B[:, None] + group_BL.clamp(max=length - 1)
     kept_BLD = out_BLD * real_BL[:, :, None]
     total = out_BLD.new_zeros(batch * length, width).index_add(
         0, row_BL.flatten(), kept_BLD.flatten(0, 1)

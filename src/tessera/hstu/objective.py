@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tessera.hstu.device import precision
 from tessera.hstu.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
 from tessera.hstu.masking import draw_mask
 from tessera.hstu.model import PADDING, Batch, Encoded, SequenceModel, states_at
@@ -27,10 +28,11 @@ def batch_loss(
     all of it: the sum over the processes is the loss.
     """
     item_VD = model.items()
-    masked_BL = None
+    device, masked_BL = item_VD.device, None
     if model.actions is not None:
         masked_BL = draw_mask(batch.item_BL != PADDING, params.mask_share)
-    seen = model.encode(batch, item_VD, masked_BL)
+    with precision(params, device):
+        seen = model.encode(batch, item_VD, masked_BL)
     count_2, weight_T = _counts(targets, masked_BL)
     share_2 = count_2 / total(count_2).clamp(min=1.0)
     weight_T = total(weight_T)
@@ -39,7 +41,8 @@ def batch_loss(
         guess = model.actions.loss(seen.out_BLD, batch.action_BL, masked_BL)
         loss = loss + params.mask_weight * guess * share_2[1]
     if targets.asked is not None and targets.answers is not None:
-        logit_NMT = model.logits(batch, targets.asked, seen, item_VD)
+        with precision(params, device):
+            logit_NMT = model.logits(batch, targets.asked, seen, item_VD)
         loss = loss + params.rank_weight * rank_loss(logit_NMT, targets.answers, weight_T)
     return loss
 
@@ -50,9 +53,10 @@ def _counts(targets: Targets, masked_BL: Tensor | None) -> tuple[Tensor, Tensor]
     They are what the parts of the loss are means over.
     """
     hidden = 0 if masked_BL is None else int(masked_BL.sum())
-    count_2 = torch.tensor([len(targets.item_N), hidden], dtype=torch.float32)
+    counts, device = [len(targets.item_N), hidden], targets.item_N.device
+    count_2 = torch.tensor(counts, dtype=torch.float32, device=device)
     if targets.answers is None:
-        return count_2, torch.zeros(len(TASKS))
+        return count_2, torch.zeros(len(TASKS), device=device)
     return count_2, targets.answers.weight_NMT.sum((0, 1))
 
 

@@ -1,7 +1,8 @@
 """Several processes that train one model: each takes a part of every batch, all take one step.
 
 Start the stage with `torchrun --nproc-per-node 2 --no-python tessera run hstu`; without torchrun
-there is one process and nothing here does anything.  Sums travel by gloo.
+there is one process and nothing here does anything.  Sums travel by nccl where each process has a
+GPU, else by gloo.
 """
 
 from __future__ import annotations
@@ -16,15 +17,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tessera.contracts.processes import started
+from tessera.hstu.device import CPU
 
 
 @contextmanager
-def together() -> Iterator[None]:
-    """Join the processes that torchrun started."""
+def together(device: torch.device = CPU) -> Iterator[None]:
+    """Join the processes that torchrun started, each with its tensors on its device."""
     if started() == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group("gloo")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", device_id=device)
+    else:
+        dist.init_process_group("gloo")
     try:
         yield
     finally:
@@ -62,11 +68,20 @@ def sum_gradients(weights: Iterable[nn.Parameter]) -> None:
     if processes() == 1:
         return
     weights = list(weights)
-    has_W = total(torch.tensor([float(weight.grad is not None) for weight in weights]))
+    has = [float(weight.grad is not None) for weight in weights]
+    has_W = total(torch.tensor(has, device=weights[0].device))
     for weight, has in zip(weights, has_W.tolist(), strict=True):
         if has:
             weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
             dist.all_reduce(weight.grad)
+
+
+def agreed(numbers: list[float], device: torch.device) -> list[float]:
+    """Return what the first process says: on GPUs equal work may differ in its last bits."""
+    told = torch.tensor(numbers, dtype=torch.float64, device=device)
+    if processes() > 1:
+        dist.broadcast(told, 0)
+    return [float(number) for number in told.tolist()]
 
 
 def wait() -> None:

@@ -38,6 +38,8 @@ class HstuParams(BaseModel):
     """Step size of AdamW."""
     weight_decay: float = Field(0.001, ge=0.0, le=1.0)
     """Decoupled weight decay of AdamW."""
+    clip_norm: float | None = Field(100.0, ge=0.0)
+    """Norm that the gradients of a step together are cut down to; 0 or null cuts nothing."""
     batch: int = Field(128, ge=1, le=4096)
     """Sequences in a step."""
     average_epochs: float = Field(1.0, ge=0.0, le=100.0)
@@ -126,6 +128,12 @@ class HstuParams(BaseModel):
     """Steps between checkpoints; one more is written after each epoch."""
     threads: int = Field(1, ge=1, le=64)
     """Threads of the matrix products; more than one is many times slower on a busy machine."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where models learn; auto takes a GPU where PyTorch finds one."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the products while training; weights, sums, losses and scores are float32 always."""
+    compile: bool = False
+    """Compile the layers before training, which wants a C++ compiler on the machine."""
     seed: int = Field(0, ge=0, le=2**31 - 1)
     """Seed of weights, batches, dropout and negatives."""
     rankers: bool = False

@@ -18,7 +18,8 @@ _HAS_ONEDNN = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointw
 def product(left_NK: Tensor, right_KM: Tensor) -> Tensor:
     """Return left @ right of two matrices."""
     plain = left_NK.dtype != torch.float32 or left_NK.device.type != "cpu" or not left_NK.numel()
-    if plain or not _HAS_ONEDNN:
+    # A compiler chooses the product itself.
+    if plain or not _HAS_ONEDNN or torch.compiler.is_compiling():
         return left_NK @ right_KM
     out_NM: Tensor = torch.ops.mkldnn._linear_pointwise(left_NK, right_KM.T, None, "none", [], "")
     return out_NM
@@ -39,7 +40,11 @@ class _Linear(torch.autograd.Function):
 
 
 def linear(x: Tensor, weight_DF: Tensor) -> Tensor:
-    """Return x @ weight along the last dimension, with gradients."""
+    """Return x @ weight along the last dimension, with gradients; under autocast in its type."""
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind):
+        half = torch.get_autocast_dtype(kind)
+        x, weight_DF = x.to(half), weight_DF.to(half)
     out_NF: Tensor = _Linear.apply(x.flatten(0, -2), weight_DF)  # type: ignore[no-untyped-call]
     return out_NF.view(*x.shape[:-1], -1)
 

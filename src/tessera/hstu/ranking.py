@@ -233,7 +233,7 @@ class Sight:
 
     def bias(self, layer: HstuLayer) -> Tensor:
         """Return bias_BRML of a layer, shared by its heads; M is 1 if candidates share it too."""
-        bias_BRL = torch.zeros(self.steps_BRL.shape)
+        bias_BRL = torch.zeros(self.steps_BRL.shape, device=self.steps_BRL.device)
         if layer.bias.position is not None:
             steps_BRL = self.steps_BRL + layer.bias.length - 1
             bias_BRL = bias_BRL + look_up(layer.bias.position, steps_BRL)

@@ -116,7 +116,7 @@ def head_error(model: SequenceModel, scored: Scored, found: Judged) -> dict[str,
     logit_CT = scored.scores.logit_CT
     if model.rank is None or logit_CT is None:
         return {}
-    bias_P = model.rank.position_PT[:, CLICK].detach().numpy()
+    bias_P = model.rank.position_PT[:, CLICK].detach().cpu().numpy()
     position_RM = np.minimum(found.slates.position_RM, POSITIONS)
     error = click_error(logit_CT[:, CLICK][found.at_RM] - bias_P[1] + bias_P[position_RM], found)
     return {"rank_ece_click": error} if np.isfinite(error) else {}

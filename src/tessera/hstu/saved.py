@@ -16,7 +16,7 @@ from tessera.hstu.model import SequenceModel, Shape
 def save_model(model: SequenceModel, vocabulary: list[str], folder: Path) -> None:
     """Write model.safetensors, config.json and items.json; row r + 1 is items[r]."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(asdict(model.shape), indent=2) + "\n")
     (folder / "items.json").write_text(json.dumps(vocabulary) + "\n")

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tessera.contracts.progress import progress_bar
+from tessera.hstu.device import device_of, moved
 from tessera.hstu.histories import Bools, Histories, Ints, first_from
 from tessera.hstu.model import PADDING, Batch, SequenceModel, states_at
 from tessera.hstu.ranking import CAP, TASKS
@@ -35,7 +36,7 @@ UNKNOWN_SCORE = -1.0
 def item_vectors(model: SequenceModel) -> Floats:
     """Return unit item_VD; row 0 is padding."""
     with torch.inference_mode():
-        vectors: Floats = _published(model, model.items()).numpy()
+        vectors: Floats = _published(model, model.items()).cpu().numpy()
     return vectors
 
 
@@ -51,7 +52,7 @@ def _asking(model: SequenceModel, unit_BD: Tensor, batch: Batch) -> Tensor:
 
 def placed(model: SequenceModel) -> Bools:
     """Return which items can be found by their vector."""
-    is_placed_V: Bools = model.placed_V().numpy()
+    is_placed_V: Bools = model.placed_V().cpu().numpy()
     if model.closed_form.places_all:
         is_placed_V = np.arange(len(is_placed_V)) != PADDING
     return is_placed_V
@@ -64,18 +65,19 @@ def encode(model: SequenceModel, histories: Histories, windows: Windows) -> Floa
 
 def trunk_states(model: SequenceModel, histories: Histories, windows: Windows) -> Floats:
     """Return unit state_WD of the trunk alone."""
-    batcher = Batcher(histories)
+    batcher, device = Batcher(histories), device_of(model)
     batches = list(by_length(windows, _ENCODE_BATCH))
     state_WD = np.empty((len(windows), model.shape.width), np.float32)
     with torch.inference_mode(), progress_bar("encode histories", len(batches)) as bar:
         item_VD = model.items()
         for rows in batches:
-            batch = batcher.batch(windows.take(rows))
+            batch = moved(batcher.batch(windows.take(rows)), device)
             real_BL = batch.item_BL != PADDING
             last_B = batch.group_BL.masked_fill(~real_BL, -1).amax(1)
             state_BLD = model(batch, item_VD)
-            state_BD = states_at(model, state_BLD, torch.arange(len(rows)), last_B)
-            state_WD[rows] = functional.normalize(state_BD, dim=-1).numpy()
+            row_B = torch.arange(len(rows), device=device)
+            state_BD = states_at(model, state_BLD, row_B, last_B)
+            state_WD[rows] = functional.normalize(state_BD, dim=-1).cpu().numpy()
             bar.advance()
     return state_WD
 
@@ -84,12 +86,13 @@ def asking(
     model: SequenceModel, state_WD: Floats, histories: Histories, windows: Windows
 ) -> Floats:
     """Return what asks for items, given the states of the trunk at the end of the windows."""
-    batcher, parts = Batcher(histories), []
+    batcher, parts, device = Batcher(histories), [], device_of(model)
     with torch.inference_mode():
         for start in range(0, len(windows), _ENCODE_BATCH):
             rows = np.arange(start, min(start + _ENCODE_BATCH, len(windows)))
-            unit_BD = torch.from_numpy(state_WD[rows])
-            parts.append(_asking(model, unit_BD, batcher.batch(windows.take(rows))).numpy())
+            unit_BD = torch.from_numpy(state_WD[rows]).to(device)
+            batch = moved(batcher.batch(windows.take(rows)), device)
+            parts.append(_asking(model, unit_BD, batch).cpu().numpy())
     return np.concatenate(parts) if parts else state_WD
 
 
@@ -205,6 +208,7 @@ def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) ->
     start_R = np.maximum(first_R, slates.stop_R - model.shape.length)
     windows = Windows(start_R, slates.stop_R, slates.moment_R // 1_000_000)
     batcher, one_R1 = Batcher(histories), np.arange(len(slates))[:, None]
+    device = device_of(model)
     cosine_RM = np.empty(slates.item_RM.shape, np.float32)
     logit_RMT = np.empty((*slates.item_RM.shape, len(TASKS)), np.float32)
     batches = list(by_length(windows, _ENCODE_BATCH))
@@ -212,13 +216,14 @@ def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) ->
         item_VD = model.items()
         unit_VD = _published(model, item_VD)
         for rows in batches:
-            batch = batcher.batch(windows.take(rows))
-            asked, _ = lay(slates, one_R1[rows], start_R[rows], histories)
+            batch = moved(batcher.batch(windows.take(rows)), device)
+            asked = moved(lay(slates, one_R1[rows], start_R[rows], histories)[0], device)
             seen = model.encode(batch, item_VD)
-            logit_RMT[rows] = model.logits(batch, asked, seen, item_VD).numpy()
+            logit_RMT[rows] = model.logits(batch, asked, seen, item_VD).cpu().numpy()
             state_BD = states_at(model, seen.state_BLD, asked.sequence_N, asked.state_N)
             unit_BD = _asking(model, functional.normalize(state_BD, dim=-1), batch)
-            cosine_RM[rows] = torch.einsum("bd,bmd->bm", unit_BD, unit_VD[asked.item_NM]).numpy()
+            cosine_BM = torch.einsum("bd,bmd->bm", unit_BD, unit_VD[asked.item_NM])
+            cosine_RM[rows] = cosine_BM.cpu().numpy()
             bar.advance()
     return Ranked(cosine_RM, logit_RMT)
 
@@ -229,6 +234,7 @@ def served(model: SequenceModel, ranked: Ranked, item_RM: Ints) -> Floats:
         score_RM, least, is_known_V = ranked.cosine_RM, UNKNOWN_SCORE, placed(model)
     else:
         with torch.inference_mode():
-            score_RM = model.rank.score(torch.from_numpy(ranked.logit_RMT)).numpy()
-        least, is_known_V = -CAP, model.placed_V().numpy()
+            logit_RMT = torch.from_numpy(ranked.logit_RMT).to(device_of(model))
+            score_RM = model.rank.score(logit_RMT).cpu().numpy()
+        least, is_known_V = -CAP, model.placed_V().cpu().numpy()
     return np.where(is_known_V[item_RM], score_RM, np.float32(least))

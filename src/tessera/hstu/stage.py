@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 
 from tessera.contracts.split import load_split
+from tessera.hstu.device import chosen_device
 from tessera.hstu.edges import read_edges
 from tessera.hstu.fit import fit, threads
 from tessera.hstu.histories import read_histories
@@ -54,7 +55,7 @@ def run(
     params: HstuParams,
 ) -> dict[str, float]:
     """Train HSTU (and SASRec beside it); `scratch` keeps checkpoints when a run is killed."""
-    with threads(params.threads), together():
+    with threads(params.threads), together(chosen_device(params)):
         sources = Sources(users, items, prices, exposures, outcomes, edges, cate)
         world = read_world(events, codes, split, sources, scratch, params)
         parts: list[pa.Table] = []

@@ -16,6 +16,8 @@ _BUCKET_WIDTH = 0.301
 _TILE_ROWS = 50
 _TILE_CELLS = 160_000
 """Scores in a tile: three float32 copies of it fit the second-level caches of two cores."""
+_GPU_TILE_CELLS = 1 << 24
+"""A GPU wants all rows in few tiles, each as large as memory for some float32 copies allows."""
 
 
 def time_bucket(gap_s: Tensor) -> Tensor:
@@ -92,11 +94,13 @@ class View:
     def tiles(self) -> list[Tile]:
         """All tiles; together they cover every pair that is seen."""
         batch, length = self.group_BL.shape
-        sequences = max(1, _TILE_CELLS // (min(length, _TILE_ROWS) * length))
+        is_cpu = self.group_BL.device.type == "cpu"
+        rows = min(length, _TILE_ROWS) if is_cpu else length
+        sequences = max(1, (_TILE_CELLS if is_cpu else _GPU_TILE_CELLS) // (rows * length))
         return [
-            self._tile(slice(first, first + sequences), slice(row, min(row + _TILE_ROWS, length)))
+            self._tile(slice(first, first + sequences), slice(row, min(row + rows, length)))
             for first in range(0, batch, sequences)
-            for row in range(0, length, _TILE_ROWS)
+            for row in range(0, length, rows)
         ]
 
     def _tile(self, of: slice, rows: slice) -> Tile:

@@ -20,6 +20,8 @@ from tessera.contracts.errors import BadInput
 from tessera.contracts.progress import Bar, progress_bar
 from tessera.hstu import parallel
 from tessera.hstu.checkpoint import Place, Run, load_checkpoint, save_checkpoint
+from tessera.hstu.compiled import compile_layers
+from tessera.hstu.device import chosen_device, device_of, moved, seeded
 from tessera.hstu.histories import split_sets
 from tessera.hstu.lessons import Lessons, Teacher
 from tessera.hstu.model import Batch, SequenceModel, Shape
@@ -43,8 +45,8 @@ class Quality:
 
 
 Weights = tuple[Tensor, ...] | list[Tensor]
-_LATER = {"refit", "profit_weight"}
-"""Params that say what happens to a model once it is trained."""
+_IRRELEVANT = {"device", "compile", "refit", "profit_weight"}
+"""Params that do not decide the weights: where they are learnt, and what happens to them later."""
 Validate = Callable[[SequenceModel], Quality]
 
 
@@ -96,13 +98,16 @@ def train(
     """
     if not lessons.any_target():
         raise BadInput("no training event is a target: move the cut or widen hstu.targets")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(params.seed)
+    device = chosen_device(params)
+    with seeded(params.seed, device):
         warm_V = torch.zeros(shape.items, dtype=torch.bool)
         warm_V[lessons.warm_W()] = True
         model = SequenceModel(shape, codes_VC, warm_V, lessons.edge_VV)
         if model.rank is not None and lessons.slates is not None:
             model.rank.standardise(lessons.slates.shown_features)
+        model = model.to(device)
+        if params.compile:
+            compile_layers(model)
         optimizer = _optimizer(model, params)
         path = checkpoints / f"{shape.kind}.safetensors" if checkpoints else None
         run = Run(model, optimizer, Place(), {}, _mean(model, lessons, params))
@@ -157,7 +162,8 @@ class _Course:
         self.params = params
         self.run = run
         self.path = path
-        self.warm_W = lessons.warm_W()
+        self.device = device_of(run.model)
+        self.warm_W = lessons.warm_W().to(self.device)
         self.pretrain = params.pretrain_epochs if lessons.slates is not None else 0
         self.key = self._key() if path else ""
         if path:
@@ -209,22 +215,26 @@ class _Course:
     def _step(self, batch: Batch, targets: Targets) -> float | None:
         """Move the weights once; None, and nothing moved, if something is not a number."""
         asks = bool(len(targets.item_N)) or targets.asked is not None
-        if not parallel.total(torch.tensor(float(asks))):
+        if not parallel.total(torch.tensor(float(asks), device=self.device)):
             return 0.0
+        batch, targets = moved(batch, self.device), moved(targets, self.device)
         model, place, params = self.run.model.train(), self.run.place, self.params
         torch.manual_seed(_step_seed(params.seed, place) + parallel.number())
         loss = batch_loss(model, batch, targets, self.warm_W, params)
         self.run.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         parallel.sum_gradients(model.parameters())
-        loss = parallel.total(loss.detach())
         gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
-        if not torch.nn.utils.get_total_norm([loss, *gradients]).isfinite():
+        norm = torch.nn.utils.get_total_norm(gradients)
+        told, length = torch.stack([parallel.total(loss.detach()), norm]).tolist()
+        if not np.isfinite([told, length]).all():
             return None
+        if params.clip_norm and length > params.clip_norm:
+            torch._foreach_mul_(gradients, params.clip_norm / length)
         self.run.optimizer.step()
         if self.run.mean:
             self.run.mean.update_parameters(model)
-        return loss.item()
+        return float(told)
 
     def _close_epoch(self) -> None:
         place, model = self.run.place, self.run.judged()
@@ -234,6 +244,8 @@ class _Course:
         place.epoch, place.step, place.loss_sum = place.epoch + 1, 0, 0.0
         if self.validate:
             quality = self.validate(model.eval())
+            known = [quality.ndcg] if quality.auc is None else [quality.ndcg, quality.auc]
+            quality = Quality(*parallel.agreed(known, self.device))
             place.ndcgs.append(quality.ndcg)
             place.aucs += [] if quality.auc is None else [quality.auc]
             if place.epoch <= self.pretrain:  # the head has learnt nothing yet
@@ -252,12 +264,10 @@ class _Course:
     def _key(self) -> str:
         """Hash whatever decides the weights, so that a stale checkpoint is not taken up."""
         histories, model = self.lessons.histories, self.run.model
-        digest = hashlib.sha256(self.params.model_dump_json(exclude=_LATER).encode())
-        digest.update(
-            repr(
-                (model.shape, self.validate is None, torch.__version__, parallel.processes())
-            ).encode()
-        )
+        params = self.params.model_dump_json(exclude=_IRRELEVANT)
+        version = torch.__version__.partition("+")[0]  # behind it stands what it was built for
+        facts = (params, model.shape, self.validate is None, version, parallel.processes())
+        digest = hashlib.sha256(repr(facts).encode())
         arrays = (
             self.lessons.stop_U,
             self.lessons.action_T,
@@ -266,9 +276,9 @@ class _Course:
             histories.moment_E,
             histories.group_E,
             histories.phase_E,
-            model.codes_VC.numpy(),
+            model.codes_VC.cpu().numpy(),
             *(self.lessons.slates.arrays() if self.lessons.slates else ()),
-            *(() if model.edge_VV is None else (model.edge_VV.numpy(),)),
+            *(() if model.edge_VV is None else (model.edge_VV.cpu().numpy(),)),
         )
         for array in arrays:
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -21,9 +21,11 @@ from torch.nn import functional
 
 from tessera.contracts.progress import progress_bar
 from tessera.hstu.checkpoint import Place
+from tessera.hstu.device import chosen_device, device_of, seeded
 from tessera.hstu.histories import Bools, Histories, Ints
 from tessera.hstu.in_batch import BATCH, Chosen, in_batch_softmax, log_chance
 from tessera.hstu.lessons import Lessons
+from tessera.hstu.loss import draw_negatives
 from tessera.hstu.mixing import period_check
 from tessera.hstu.outputs import rank_vectors, write_training
 from tessera.hstu.params import HstuParams
@@ -67,7 +69,7 @@ class TwoTower(nn.Module):
         """Return unit item_VD; an item that no lesson has seen is its codes alone."""
         keep_V = self.warm_V
         if self.training:
-            keep_V = keep_V & (torch.rand(len(keep_V)) >= self.id_dropout)
+            keep_V = keep_V & (torch.rand(len(keep_V), device=keep_V.device) >= self.id_dropout)
         item_VD = self.item_VD * keep_V[:, None]
         for level, codeword_KD in enumerate(self.codewords):
             item_VD = item_VD + functional.embedding(self.codes_VC[:, level], codeword_KD)
@@ -80,7 +82,7 @@ class TwoTower(nn.Module):
     def forward(self, item_VD: Tensor, item_F: Tensor, first_W: Tensor) -> Tensor:
         """Return unit state_WD of histories that lie one after the other, some perhaps empty."""
         mean_WD = functional.embedding_bag(item_F, item_VD, first_W, mode="mean")
-        size_W = torch.diff(first_W, append=torch.tensor([len(item_F)]))
+        size_W = torch.diff(first_W, append=first_W.new_tensor([len(item_F)]))
         mean_WD = torch.where(size_W[:, None] > 0, mean_WD, self.start_D)
         return functional.normalize(mean_WD + self.user(mean_WD), dim=-1)
 
@@ -95,20 +97,22 @@ def before_targets(lessons: Lessons, length: int) -> tuple[Ints, Windows]:
     )
 
 
-def _flat(histories: Histories, windows: Windows) -> tuple[Tensor, Tensor]:
+def _flat(histories: Histories, windows: Windows, device: torch.device) -> tuple[Tensor, Tensor]:
     """Lay the items of windows one after the other; return them and where each begins."""
     size_W = windows.stop_W - windows.start_W
     first_W = np.cumsum(size_W) - size_W
     at_F = np.arange(size_W.sum()) + np.repeat(windows.start_W - first_W, size_W)
-    return torch.from_numpy(histories.item_E[at_F]), torch.from_numpy(first_W)
+    item_F = torch.from_numpy(histories.item_E[at_F]).to(device)
+    return item_F, torch.from_numpy(first_W).to(device)
 
 
 def encode_users(model: TwoTower, histories: Histories, windows: Windows) -> Floats:
     """Return unit state_WD at the end of each window."""
+    device = device_of(model)
     with torch.inference_mode():
         item_VD = model.items()
         parts = [
-            model(item_VD, *_flat(histories, windows.take(rows))).numpy()
+            model(item_VD, *_flat(histories, windows.take(rows), device)).cpu().numpy()
             for rows in _runs(np.arange(len(windows)), _ENCODE_BATCH)
         ]
     return np.concatenate(parts) if parts else np.empty((0, item_VD.shape[1]), np.float32)
@@ -144,10 +148,12 @@ class _Course:
             action_codes(params.targets),
         )
         self._codes_VC, self._params, self._histories = world.codes_VC, params, world.histories
+        self._device = chosen_device(params)
         self._event_N, self._windows = before_targets(lessons, params.length)
-        self._warm_W = lessons.warm_W()
+        warm_W = lessons.warm_W()
         item_N, items = world.histories.item_E[self._event_N], len(world.codes_VC)
-        self._log_q_V = log_chance(item_N, self._warm_W.numpy(), items, params.negatives)
+        log_q_V = log_chance(item_N, warm_W.numpy(), items, params.negatives)
+        self._warm_W, self._log_q_V = warm_W.to(self._device), log_q_V.to(self._device)
         if not corrected:
             self._log_q_V = torch.zeros_like(self._log_q_V)
         self._user_E = world.histories.user_E
@@ -161,11 +167,10 @@ class _Course:
     ) -> tuple[TwoTower, Place]:
         """Return the model that validates best, the last one if nobody can be asked."""
         params, place = self._params, Place()
-        with torch.random.fork_rng(devices=[]), progress_bar(f"train {NAME}", epochs) as bar:
-            torch.manual_seed(params.seed)
+        with seeded(params.seed, self._device), progress_bar(f"train {NAME}", epochs) as bar:
             warm_V = torch.zeros(len(self._codes_VC), dtype=torch.bool)
-            warm_V[self._warm_W] = True
-            model = TwoTower(self._codes_VC, warm_V, params)
+            warm_V[self._warm_W.cpu()] = True
+            model = TwoTower(self._codes_VC, warm_V, params).to(self._device)
             optimizer = torch.optim.AdamW(
                 model.parameters(),
                 lr=params.learning_rate,
@@ -199,15 +204,14 @@ class _Course:
         return float(np.mean(losses))
 
     def _loss(self, model: TwoTower, rows: Ints) -> Tensor:
-        item_VD = model.items()
+        item_VD, device = model.items(), self._device
         event_N = self._event_N[rows]
-        extra_M = self._warm_W[torch.randint(len(self._warm_W), (self._params.negatives,))]
         chosen = Chosen(
-            torch.from_numpy(self._histories.item_E[event_N]),
-            torch.from_numpy(self._user_E[event_N]),
-            extra_M,
+            torch.from_numpy(self._histories.item_E[event_N]).to(device),
+            torch.from_numpy(self._user_E[event_N]).to(device),
+            draw_negatives(self._warm_W, 1, self._params.negatives)[0],
         )
-        state_ND = model(item_VD, *_flat(self._histories, self._windows.take(rows)))
+        state_ND = model(item_VD, *_flat(self._histories, self._windows.take(rows), device))
         temperature = self._params.temperature
         return in_batch_softmax(state_ND, item_VD, chosen, self._log_q_V, temperature)
 
@@ -227,8 +231,8 @@ def _validation(world: World, params: HstuParams) -> Callable[[TwoTower], float]
 def published(model: TwoTower) -> tuple[Floats, Bools]:
     """Return unit item_VD, and which items have a place."""
     with torch.inference_mode():
-        item_VD: Floats = model.items().numpy()
-        placed_V: Bools = model.placed_V().numpy()
+        item_VD: Floats = model.items().cpu().numpy()
+        placed_V: Bools = model.placed_V().cpu().numpy()
     return item_VD, placed_V
 
 

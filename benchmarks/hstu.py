@@ -25,9 +25,10 @@ from torch import Tensor
 
 from benchmarks.common import write_result
 from benchmarks.hstu_reference import ReferenceModel, reference_loss
+from tessera.hstu.batch import Batch
 from tessera.hstu.flops import one_trunk_flops, two_encoders_flops
 from tessera.hstu.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
-from tessera.hstu.model import Batch, SequenceModel, Shape, states_at
+from tessera.hstu.model import SequenceModel, Shape, states_at
 from tessera.hstu.product import product
 from tessera.hstu.ranking import Asked
 from tessera.hstu.tiles import View

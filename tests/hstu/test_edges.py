@@ -15,8 +15,9 @@ from tessera.contracts.arrow import schema
 from tessera.contracts.errors import BadParams, BrokenBundle
 from tessera.contracts.tables import EDGES
 from tessera.hstu import edges as edges_module
+from tessera.hstu.batch import Batch
 from tessera.hstu.edges import read_edges
-from tessera.hstu.model import Batch, SequenceModel, Shape
+from tessera.hstu.model import SequenceModel, Shape
 from tessera.hstu.ranking import Asked
 from tessera.hstu.saved import load_model, save_model
 from tessera.hstu.stage import run

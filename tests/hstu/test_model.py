@@ -2,13 +2,8 @@ import pytest
 import torch
 
 from tessera.contracts.errors import BrokenBundle
-from tessera.hstu.model import (
-    Batch,
-    SequenceModel,
-    Shape,
-    _pool,
-    states_at,
-)
+from tessera.hstu.batch import Batch
+from tessera.hstu.model import SequenceModel, Shape, _pool, states_at
 from tessera.hstu.saved import load_model, save_model
 
 ITEMS, LENGTH = 9, 8

@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from tessera.contracts.errors import BrokenBundle
+from tessera.hstu.batch import Batch
 from tessera.hstu.flops import (
     history_flops,
     memory_flops,
@@ -16,7 +17,7 @@ from tessera.hstu.flops import (
     rank_flops,
     two_encoders_flops,
 )
-from tessera.hstu.model import Batch, SequenceModel, Shape
+from tessera.hstu.model import SequenceModel, Shape
 from tessera.hstu.ranking import TASKS, Answers, Asked, answered_logit, rank_loss
 from tessera.hstu.saved import load_model, save_model
 from tessera.hstu.tiles import time_bucket

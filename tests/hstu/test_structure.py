@@ -10,9 +10,10 @@ from torch.nn import functional
 from tessera.contracts.tables import ACTIONS
 from tessera.hstu import layer as layer_module
 from tessera.hstu import model as model_module
+from tessera.hstu.batch import Batch
 from tessera.hstu.histories import Histories
 from tessera.hstu.lessons import Lessons
-from tessera.hstu.model import Batch, SequenceModel, Shape
+from tessera.hstu.model import SequenceModel, Shape
 from tessera.hstu.params import HstuParams
 from tessera.hstu.ranking import CLICK, Asked
 from tessera.hstu.scoring import encode, item_vectors, top_items

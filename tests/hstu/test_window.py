@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from tessera.hstu.batch import Batch
 from tessera.hstu.flops import history_flops
-from tessera.hstu.model import Batch, SequenceModel, Shape, _view
+from tessera.hstu.model import SequenceModel, Shape, _view
 from tessera.hstu.ranking import Asked
 from tessera.hstu.saved import load_model, save_model
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tessera.hstu.batch import Batch
 from tessera.hstu.histories import Bools, Histories, Ints
-from tessera.hstu.model import Batch
 from tessera.hstu.params import HstuParams
 from tessera.hstu.sequences import Batcher, Targets, Windows
 from tessera.hstu.slates import Epoch, Slates

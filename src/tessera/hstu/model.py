@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tessera.contracts.tables import ACTIONS
+from tessera.hstu.batch import PADDING, Batch, Encoded, join, part, parts
 from tessera.hstu.closed_form import ClosedForm
 from tessera.hstu.layer import HstuLayer, RelativeBias
 from tessera.hstu.lookup import between
@@ -27,11 +28,6 @@ from tessera.hstu.ranking import Asked, Memory, RankingHead, Reach, Sight, look_
 from tessera.hstu.sasrec import SasrecBlock
 from tessera.hstu.tiles import View
 
-PADDING = 0
-_PART_POSITIONS = 3000
-"""Positions of sequences that are padded together where a batch is mostly padding."""
-_FULL = 0.8
-"""A batch with more events than this share of its cells is not cut up."""
 _INIT_STD = 0.02
 
 
@@ -74,34 +70,6 @@ class Shape:
     """Classes of items in the part that knows what will be wanted; 0 without."""
     profits: bool = False
     """Published vectors know what the items earned lately."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Left-aligned sequences, oldest event first; times in seconds."""
-
-    item_BL: Tensor
-    """Item rows, 0 at padding."""
-    action_BL: Tensor
-    """Index into `ACTIONS`."""
-    second_BL: Tensor
-    """When the event happened."""
-    request_BL: Tensor
-    """The next distinct time: when the state of this event is asked for."""
-    group_BL: Tensor
-    """Distinct times before the event within the sequence; L or more at padding."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """One pass over the history, for both heads."""
-
-    state_BLD: Tensor
-    """Row g is the state after the g-th distinct time of the sequence."""
-    out_BLD: Tensor
-    """Output of the trunk at each event."""
-    memory: tuple[Memory, ...]
-    """Keys and values of the top layers, for the ranking head; none without one."""
 
 
 class SequenceModel(nn.Module):
@@ -162,13 +130,13 @@ class SequenceModel(nn.Module):
         if self.actions is not None and masked_BL is not None:
             action_BLD = self.actions.hide(action_BLD, masked_BL)
         input_BLD = (input_BLD + action_BLD) * math.sqrt(self.shape.width)
-        parts = [
-            self._encode_part(_part(batch, rows, longest), input_BLD[rows, :longest])
-            for rows, longest in _parts(batch)
+        encoded = [
+            self._encode_part(part(batch, rows, longest), input_BLD[rows, :longest])
+            for rows, longest in parts(batch)
         ]
         length = batch.item_BL.shape[1]
-        is_whole = parts[0].state_BLD.shape[:2] == batch.item_BL.shape
-        return parts[0] if is_whole else _join(parts, length)
+        is_whole = encoded[0].state_BLD.shape[:2] == batch.item_BL.shape
+        return encoded[0] if is_whole else join(encoded, length)
 
     def _encode_part(self, batch: Batch, x_BLD: Tensor) -> Encoded:
         real_BL = batch.item_BL != PADDING
@@ -238,54 +206,6 @@ def _layer(shape: Shape) -> nn.Module:
         extra_bias=shape.edge_bias,
     )
     return HstuLayer(shape.width, shape.heads, shape.dropout, bias)
-
-
-def _parts(batch: Batch) -> list[tuple[slice, int]]:
-    """Return runs of sequences of similar size, each with the length of its longest.
-
-    Only where much is padding, and in caches: elsewhere cutting up costs more than it gives.
-    """
-    sequences, width = batch.item_BL.shape
-    cells, whole = sequences * width, [(slice(0, sequences), width)]
-    if cells <= _PART_POSITIONS or batch.item_BL.device.type != "cpu":
-        return whole
-    size_B = (batch.item_BL != PADDING).sum(1).tolist()
-    if sum(size_B) > _FULL * cells:
-        return whole
-    parts, first, longest = [], 0, 1
-    for row, size in enumerate(size_B):
-        if row > first and (row - first + 1) * max(longest, size) > _PART_POSITIONS:
-            parts.append((slice(first, row), longest))
-            first, longest = row, 1
-        longest = max(longest, size)
-    return [*parts, (slice(first, sequences), longest)]
-
-
-def _part(batch: Batch, rows: slice, length: int) -> Batch:
-    return Batch(
-        batch.item_BL[rows, :length],
-        batch.action_BL[rows, :length],
-        batch.second_BL[rows, :length],
-        batch.request_BL[rows, :length],
-        batch.group_BL[rows, :length],
-    )
-
-
-def _join(parts: list[Encoded], length: int) -> Encoded:
-    def padded(values: Iterable[Tensor]) -> Tensor:
-        return torch.cat(
-            [functional.pad(value, (0, 0, 0, length - value.shape[-2])) for value in values]
-        )
-
-    layers = zip(*(part.memory for part in parts), strict=True)
-    return Encoded(
-        padded(part.state_BLD for part in parts),
-        padded(part.out_BLD for part in parts),
-        tuple(
-            Memory(padded(m.key_BHLE for m in layer), padded(m.value_BHLE for m in layer))
-            for layer in layers
-        ),
-    )
 
 
 def _view(

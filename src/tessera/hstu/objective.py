@@ -9,10 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tessera.hstu.batch import PADDING, Batch, Encoded
 from tessera.hstu.device import precision
 from tessera.hstu.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
 from tessera.hstu.masking import draw_mask
-from tessera.hstu.model import PADDING, Batch, Encoded, SequenceModel, states_at
+from tessera.hstu.model import SequenceModel, states_at
 from tessera.hstu.parallel import total
 from tessera.hstu.params import HstuParams
 from tessera.hstu.ranking import TASKS, rank_loss

@@ -19,9 +19,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from tessera.contracts.progress import progress_bar
+from tessera.hstu.batch import PADDING, Batch
 from tessera.hstu.device import device_of, moved
 from tessera.hstu.histories import Bools, Histories, Ints, first_from
-from tessera.hstu.model import PADDING, Batch, SequenceModel, states_at
+from tessera.hstu.model import SequenceModel, states_at
 from tessera.hstu.ranking import CAP, TASKS
 from tessera.hstu.sequences import Batcher, Windows, by_length
 from tessera.hstu.slates import Slates, lay

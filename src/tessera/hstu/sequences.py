@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tessera.hstu.batch import Batch
 from tessera.hstu.histories import Bools, Histories, Ints
-from tessera.hstu.model import Batch
 from tessera.hstu.ranking import Answers, Asked
 
 

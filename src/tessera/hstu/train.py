@@ -6,7 +6,6 @@ Legend: E events, U users, N targets, W warm items, B sequences, L positions, D 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,13 +18,15 @@ from torch.optim.swa_utils import AveragedModel
 from tessera.contracts.errors import BadInput
 from tessera.contracts.progress import Bar, progress_bar
 from tessera.hstu import parallel
+from tessera.hstu.batch import Batch
 from tessera.hstu.checkpoint import Place, Run, load_checkpoint, save_checkpoint
 from tessera.hstu.compiled import compile_layers
 from tessera.hstu.device import chosen_device, device_of, moved, seeded
 from tessera.hstu.histories import split_sets
 from tessera.hstu.lessons import Lessons, Teacher
-from tessera.hstu.model import Batch, SequenceModel, Shape
+from tessera.hstu.model import SequenceModel, Shape
 from tessera.hstu.objective import batch_loss
+from tessera.hstu.pace import Pace
 from tessera.hstu.params import HstuParams
 from tessera.hstu.sequences import Targets, shuffled_batches, training_windows
 
@@ -199,7 +200,7 @@ class _Course:
         batches = shuffled_batches(windows, params.batch, rng)
         teacher = Teacher(lessons, params, rng)
         windows = teacher.ask(windows)
-        pace = _Pace(place, bar, len(batches))
+        pace = Pace(place, bar, len(batches))
         for rows in batches[place.step :]:
             chosen = windows.take(parallel.own(rows))
             loss = self._step(*teacher.lesson(chosen))
@@ -284,22 +285,6 @@ class _Course:
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
             digest.update(b"|")
         return digest.hexdigest()
-
-
-class _Pace:
-    """Moves the bar and shows loss and events a second behind it."""
-
-    def __init__(self, place: Place, bar: Bar, steps: int) -> None:
-        self._place, self._bar, self._steps = place, bar, steps
-        self._began_s, self._events = time.perf_counter(), 0
-
-    def show(self, events: int) -> None:
-        """Count one more step of so many events."""
-        self._events += events
-        speed = self._events / (time.perf_counter() - self._began_s)
-        loss = self._place.loss_sum / self._place.step
-        self._bar.advance(1 / self._steps)
-        self._bar.note(f"loss {loss:.3f}, {speed:,.0f} events/s")
 
 
 def _step_seed(seed: int, place: Place) -> int:

@@ -21,8 +21,8 @@ from tessera.contracts.split import Split
 from tessera.contracts.tables import ACTIONS
 from tessera.features.prices import PriceHistory
 from tessera.features.ranking import DAY_US
+from tessera.hstu.batch import PADDING
 from tessera.hstu.histories import TRAIN, VALIDATION, Bools, Histories, Ints
-from tessera.hstu.model import PADDING
 from tessera.hstu.params import HstuParams
 from tessera.hstu.scoring import Requests
 

@@ -8,7 +8,7 @@ import sys
 from benchmarks.common import ROOT
 from benchmarks.render import render
 
-NAMES = ("synth", "ingest", "house", "hstu", "scale")
+NAMES = ("synth", "ingest", "house", "hstu", "acceptance", "scale")
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from tessera.hstu.model import SequenceModel
 from tessera.hstu.saved import load_model, save_model
 from tessera.hstu.scoring import encode, item_vectors, rank_requests, served
 from tessera.hstu.sequences import last_windows, training_windows
-from tessera.hstu.stage import _world
+from tessera.hstu.stage import read_world
 
 AWAY = torch.device("meta")
 MOVES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
@@ -130,7 +130,9 @@ def ranked(slated, stage_files, small):
     sources = Sources(*tables, slated.edges, slated.cate)
     is_view = slated.events.event_id.endswith("3")  # several actions, so that some are hidden
     events = slated.events.mutate(action=ibis.ifelse(is_view, "view", slated.events.action))
-    world = _world(events, slated.codes, stage_files / "split.json", sources, params)
+    world = read_world(
+        events, slated.codes, stage_files / "split.json", sources, stage_files, params
+    )
     return world, params
 
 

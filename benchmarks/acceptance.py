@@ -93,7 +93,7 @@ def plant(seed: int) -> Planted:
         return found
 
     histories = Histories(
-        [f"u{user}" for user in range(_USERS)], first_U1, item_E,
+        [f"u{user}" for user in range(_USERS)], first_U1, user_E, item_E,
         np.where(likes(user_E, item_E), _LIKE, _DISLIKE), hour_UE.ravel() * 3_600_000_000,
         np.zeros(len(item_E), np.int64), np.tile(np.arange(_EVENTS), _USERS),
     )  # fmt: skip
@@ -139,7 +139,7 @@ def learn(world: Planted, share: float = 1.0, **changes: Any) -> SequenceModel:
         rank_hidden=params.rank_hidden if ranks else 0, score="rank" if ranks else "recall",
     )  # fmt: skip
     is_kept_R = np.random.default_rng(params.seed).random(len(world.learn)) < share
-    slates = world.learn.take(is_kept_R).by_history(world.histories) if ranks else None
+    slates = world.learn.by_history(world.histories, is_kept_R) if ranks else None
     lessons = Lessons(world.histories, world.stop_U, np.array([_LIKE, _DISLIKE]), slates)
     codes_VC = torch.zeros(_ITEMS + 1, 0, dtype=torch.long)
     return train(shape, codes_VC, lessons, None, params, None).model

@@ -287,7 +287,8 @@ def lesson(world, params, kind="hstu"):
     """Return a fresh model with the world's slates and edges, and a batch to learn from."""
     shape = fit(kind, world, params.model_copy(update={"epochs": 1}), None).model.shape
     slates = world.log.lessons(np.ones(len(world.log.slates), bool), params.features)[1]
-    slates = slates.by_history(world.histories) if kind == "hstu" else None
+    every_R = np.ones(len(slates), bool)
+    slates = slates.by_history(world.histories, every_R) if kind == "hstu" else None
     edge_VV = world.edge_VV if kind == "hstu" else None
     lessons = Lessons(world.histories, world.histories.until(0), np.array([1]), slates, edge_VV)
     torch.manual_seed(0)

@@ -39,7 +39,7 @@ class Chain:
 
     def lessons(self, share=1.0):
         chosen_R = np.random.default_rng(1).random(len(self.learn)) < share
-        slates = self.learn.take(chosen_R).by_history(self.histories)
+        slates = self.learn.by_history(self.histories, chosen_R)
         return Lessons(self.histories, self.stop_U, np.array([ACTION]), slates)
 
     def auc(self, model):
@@ -64,7 +64,8 @@ def chain(users, seed=0):
     hour_UE = np.cumsum(rng.integers(1, 48, (users, EVENTS)), axis=1)
     first_U1 = np.arange(users + 1) * EVENTS
     histories = Histories(
-        [f"u{user}" for user in range(users)], first_U1, item_UE[:, :-1].ravel(),
+        [f"u{user}" for user in range(users)], first_U1,
+        np.repeat(np.arange(users), EVENTS), item_UE[:, :-1].ravel(),
         np.full(users * EVENTS, ACTION), hour_UE.ravel() * 3_600_000_000,
         np.zeros(users * EVENTS, np.int64), np.tile(np.arange(EVENTS), users),
     )  # fmt: skip

@@ -127,7 +127,8 @@ def timed(rng):
     first_U1 = np.arange(USERS + 1) * EVENTS
     start_UE = second_UE - gap_UE
     histories = Histories(
-        [f"u{user}" for user in range(USERS)], first_U1, item_UE[:, :-1].ravel(),
+        [f"u{user}" for user in range(USERS)], first_U1,
+        np.repeat(np.arange(USERS), EVENTS), item_UE[:, :-1].ravel(),
         np.full(USERS * EVENTS, ACTION), start_UE.ravel() * 1_000_000,
         np.zeros(USERS * EVENTS, np.int64), np.tile(np.arange(EVENTS), USERS),
     )  # fmt: skip

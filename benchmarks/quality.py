@@ -43,7 +43,9 @@ class Set:
 
 
 _MOVIELENS = {"width": 50, "learning_rate": 0.003, "batch": 128, "epochs": 40, "patience": 5}
-_BEAUTY = {"full_softmax_items": 20_000, "length": 50, "epochs": 60, "patience": 6}
+_BEAUTY = {"width": 64, "blocks": 1, "length": 50, "epochs": 100, "patience": 10,
+           "learning_rate": 0.001, "full_softmax_items": 0, "negatives": 1024,
+           "shared_targets": 256}  # fmt: skip
 SETS = {
     "movielens": Set(
         "movielens",

@@ -156,7 +156,7 @@ def recall(model: SequenceModel, world: Planted) -> float:
     """Return how often the next item is among the best 50."""
     user_Q = np.unique(world.check.user_R)
     first_U1, stop_Q = world.histories.first_U1, world.histories.first_U1[user_Q + 1]
-    request_Q = world.histories.second_E[stop_Q - 1] + 1800
+    request_Q = world.histories.second(stop_Q - 1) + 1800
     windows = last_windows(first_U1[user_Q], stop_Q, request_Q, model.shape.length)
     state_QD = encode(model, world.histories, windows)
     lists = top_items(state_QD, item_vectors(model), np.arange(_ITEMS + 1) > 0, None, _TOP)

@@ -67,7 +67,8 @@ def run(
     world = read_world(given["events"], given["codes"], split, sources, scratch, profits)
     judged = fit("hstu", world, profits.model_copy(update={"refit": False}), scratch).model
     model = fit("hstu", world, profits, scratch).model if params.refit else judged
-    parts, told = [rank_test_users(fit("sasrec", world, params, scratch).model, world, params)], {}
+    parts = [rank_test_users(fit("sasrec", world, params, scratch).model, world, params)]
+    told: dict[str, float] = {}
     for weight in _WEIGHTS:
         weighed = params.model_copy(update={"profit_weight": weight})
         # The refit model has learnt the validation period, so that nothing can be chosen on it.

@@ -13,19 +13,14 @@ Legend: U users, E events, R requests, M positions, T tasks, V items with paddin
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from benchmarks.common import write_result
 from tessera.contracts.tables import ACTIONS
-from tessera.hstu import objective
 from tessera.hstu.fit import threads
 from tessera.hstu.histories import Bools, Histories, Ints
 from tessera.hstu.lessons import Lessons
@@ -117,17 +112,6 @@ def plant(seed: int) -> Planted:
     )
 
 
-def _no_recall(_model: SequenceModel, _seen: Any, item_VD: Tensor, *_: Any) -> Tensor:
-    return item_VD.sum() * 0.0
-
-
-@contextmanager
-def _ranking_alone() -> Iterator[None]:
-    """Leave the recall loss out: the specialised ranker, on the same trunk."""
-    with patch.object(objective, "_recall_loss", _no_recall):
-        yield
-
-
 def learn(world: Planted, share: float = 1.0, **changes: Any) -> SequenceModel:
     """Train on a share of the slates; `rank_weight` 0 trains the specialised recall model."""
     params = HstuParams.model_validate({**_PARAMS.model_dump(), **changes})
@@ -173,11 +157,11 @@ def measure(seed: int) -> dict[str, float]:
         found[f"joint_{weight:g}_auc"] = auc(model, world)
         bare = learn(world, rank_weight=weight, mask_weight=0.0, seed=seed)
         found[f"joint_{weight:g}_without_mask_auc"] = auc(bare, world)
-    with _ranking_alone():
-        found["ranking_alone_auc"] = auc(learn(world, seed=seed), world)
-        found["all_layers_auc"] = auc(learn(world, rank_blocks=2, seed=seed), world)
-        found["without_mask_auc"] = auc(learn(world, mask_weight=0.0, seed=seed), world)
-        found["few_labels_scratch_auc"] = auc(learn(world, _FEW, seed=seed), world)
+    alone = {"recall_weight": 0.0, "seed": seed}
+    found["ranking_alone_auc"] = auc(learn(world, **alone), world)
+    found["all_layers_auc"] = auc(learn(world, rank_blocks=2, **alone), world)
+    found["without_mask_auc"] = auc(learn(world, mask_weight=0.0, **alone), world)
+    found["few_labels_scratch_auc"] = auc(learn(world, _FEW, **alone), world)
     half = _PARAMS.epochs // 2
     for name, share in (("few_labels", _FEW), ("all_labels", 1.0)):
         told = learn(world, share, pretrain_epochs=half, rank_weight=_WEIGHTS[-1], seed=seed)

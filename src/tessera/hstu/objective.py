@@ -37,7 +37,8 @@ def batch_loss(
     count_2, weight_T = _counts(targets, masked_BL)
     share_2 = count_2 / total(count_2).clamp(min=1.0)
     weight_T = total(weight_T)
-    loss = _recall_loss(model, seen, item_VD, targets, warm_W, params) * share_2[0]
+    recall = _recall_loss(model, seen, item_VD, targets, warm_W, params) * share_2[0]
+    loss = params.recall_weight * recall
     if model.actions is not None and masked_BL is not None:
         guess = model.actions.loss(seen.out_BLD, batch.action_BL, masked_BL)
         loss = loss + params.mask_weight * guess * share_2[1]
@@ -69,8 +70,8 @@ def _recall_loss(
     warm_W: Tensor,
     params: HstuParams,
 ) -> Tensor:
-    """Full softmax on a small catalogue, else sampled; 0 without targets."""
-    if not len(targets.item_N):
+    """Full softmax on a small catalogue, else sampled; 0 without targets or weight."""
+    if not len(targets.item_N) or not params.recall_weight:
         return item_VD.sum() * 0.0
     state_ND = states_at(model, seen.state_BLD, targets.sequence_N, targets.state_N)
     temperature = params.temperature

@@ -90,6 +90,8 @@ class HstuParams(BaseModel):
     nothing happens for so long; 0 lists for none, and so do times that are only an order."""
     sasrec: bool = True
     """Train SASRec under the same loss and budget beside it."""
+    recall_weight: float = Field(1.0, ge=0.0, le=100.0)
+    """Weight of the recall loss; 0 trains the ranking head alone."""
     rank_weight: float = Field(3.0, ge=0.0, le=100.0)
     """Weight of the ranking loss on logged slates; 0 trains no ranking head."""
     rank_blocks: int = Field(1, ge=1, le=16)
@@ -145,6 +147,10 @@ class HstuParams(BaseModel):
     def _parts_fit(self) -> Self:
         if self.width % self.heads:
             raise BadParams(f"hstu.width {self.width} must be a multiple of heads {self.heads}")
+        if not self.recall_weight and not self.rank_weight:
+            raise BadParams(
+                "hstu.recall_weight and hstu.rank_weight are 0: nothing would be learnt"
+            )
         if self.rank_blocks > self.blocks:
             raise BadParams(f"hstu.rank_blocks {self.rank_blocks} exceeds blocks {self.blocks}")
         if self.pretrain_epochs >= self.epochs:

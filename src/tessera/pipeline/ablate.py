@@ -44,6 +44,7 @@ _SWITCHES: dict[str, dict[str, Any]] = {
     "hidden actions": {"mask_weight": 0.0},
     "mean of weights": {"average_epochs": 0.0},
     "ranking loss": {"rank_weight": 0.0},
+    "recall loss": {"recall_weight": 0.0},
 }
 FIGURES = {
     "hstu_validation_ndcg_at_10": "nDCG@10, validation",
@@ -56,11 +57,13 @@ FIGURES = {
 
 def parts(params: HstuParams) -> dict[str, dict[str, Any]]:
     """Name what the params have switched on, with the params that switch each off."""
-    found = {
+    found: dict[str, dict[str, Any]] = {
         f"{_FEATURES}{group}": {"features": [other for other in params.features if other != group]}
         for group in params.features
         if params.rank_weight
     }
+    if params.rank_weight and params.rank_blocks < params.blocks:
+        found["query pruning"] = {"rank_blocks": params.blocks}
     return found | {
         name: off
         for name, off in _SWITCHES.items()

@@ -46,15 +46,23 @@ _MOVIELENS = {"width": 50, "learning_rate": 0.003, "batch": 128, "epochs": 40, "
 _BEAUTY = {"width": 64, "blocks": 1, "length": 50, "epochs": 100, "patience": 10,
            "learning_rate": 0.001, "full_softmax_items": 0, "negatives": 1024,
            "shared_targets": 256}  # fmt: skip
-SETS = {
-    "movielens": Set(
+_LAST_OUT = {"protocol": "leave_last_out"}
+_ML_TRUNK = {**_MOVIELENS, "refit": True, "mask_weight": 0.0, "threads": 1}
+_TRUNK_ALONE = {"sasrec": False, "two_tower": False, "session_minutes": 0.0}
+
+
+def _movielens(**changes: Any) -> Set:
+    return Set(
         "movielens",
         "movielens-1m",
-        changes={
-            "ingest": {"protocol": "leave_last_out"},
-            "hstu": {**_MOVIELENS, "refit": True, "mask_weight": 0.0, "threads": 1},
-        },
-    ),
+        changes={"ingest": _LAST_OUT, "hstu": {**_ML_TRUNK, **changes}},
+    )
+
+
+SETS = {
+    "movielens": _movielens(),
+    "movielens-no-time": _movielens(**_TRUNK_ALONE, time_bias=False),
+    "movielens-large": _movielens(**_TRUNK_ALONE, blocks=8, heads=2),
     "beauty": Set(
         "amazon",
         "amazon-2014-5core",

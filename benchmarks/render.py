@@ -155,6 +155,18 @@ _ROWS = (
         _quality("hr_10", "ndcg_10"),
     ),
     (
+        "the same without the time bias",
+        "quality_movielens-no-time",
+        "what the time bias is worth",
+        _quality("hr_10", "ndcg_10"),
+    ),
+    (
+        "the same with 8 blocks of 2 heads (HSTU-large)",
+        "quality_movielens-large",
+        "published on the whole of ML-1M: .3294 / .1893",
+        _quality("hr_10", "ndcg_10"),
+    ),
+    (
         "Amazon Beauty (leave last out): HR@10 / nDCG@10",
         "quality_beauty",
         "SASRec HR at least .088, HSTU .0788",

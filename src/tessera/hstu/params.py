@@ -92,7 +92,7 @@ class HstuParams(BaseModel):
     """Train SASRec under the same loss and budget beside it."""
     recall_weight: float = Field(1.0, ge=0.0, le=100.0)
     """Weight of the recall loss; 0 trains the ranking head alone."""
-    rank_weight: float = Field(3.0, ge=0.0, le=100.0)
+    rank_weight: float = Field(10.0, ge=0.0, le=100.0)
     """Weight of the ranking loss on logged slates; 0 trains no ranking head."""
     rank_blocks: int = Field(1, ge=1, le=16)
     """Top layers that ranked candidates pass through; the layers below see only the history."""

@@ -1,5 +1,7 @@
 """Demand and profit beside the trunk: items nobody had yet are ranked by what is expected."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from tessera.features.prices import PriceHistory
 from tessera.features.ranking import DAY_US
 from tessera.hstu.closed_form import ClosedForm
 from tessera.hstu.demand import Demand, Trend
+from tessera.hstu.mixing import period_check
 from tessera.hstu.profit import Profit
 
 BUY = ACTIONS.index("buy")
@@ -143,3 +146,28 @@ def test_profit_counts_as_much_as_it_is_let(closes):
     made.let(profit=3.0)
     assert np.argmax(scores(made, [[1]], trunk_VD, placed_V)[0]) == 1
     assert not np.array_equal(plain, scores(made, [[1]], trunk_VD, placed_V)[0])
+
+
+def test_a_sample_of_those_who_ask_is_judged_as_they_are_among_all(world, small):
+    check = period_check(world, small)
+    few = check.sample(7)
+    assert len(few.windows) == 7
+    rng = np.random.default_rng(0)
+    item_VD = rng.normal(size=(len(world.codes_VC), 4)).astype(np.float32)
+    state_QD = rng.normal(size=(len(check.windows), 4)).astype(np.float32)
+    placed_V = np.ones(len(item_VD), bool)
+    rows = np.linspace(0, len(check.windows) - 1, 7).astype(int)
+    alone = []
+    for row in rows:
+        lonely_QD = np.zeros_like(state_QD)
+        lonely_QD[row] = state_QD[row]
+        one = check.sample(len(check.windows))
+        is_own = one.question.relevant[0] == row
+        assert is_own.any()
+        question = type(one.question)(
+            one.question.user_Q, one.question.stop_Q, one.question.request_Q, one.question.seen,
+            (one.question.relevant[0][is_own], one.question.relevant[1][is_own]),
+        )  # fmt: skip
+        alone.append(replace(one, question=question).ndcg(lonely_QD, item_VD, placed_V))
+    assert few.ndcg(state_QD[rows], item_VD, placed_V) == pytest.approx(np.mean(alone))
+    assert check.sample(10**6) is check

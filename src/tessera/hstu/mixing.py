@@ -15,7 +15,7 @@ from tessera.features.demand import Sale, expected_gains, mean_gains
 from tessera.features.ranking import DAY_US
 from tessera.hstu.closed_form import acquired_before
 from tessera.hstu.demand import Demand, Trend
-from tessera.hstu.histories import VALIDATION, Bools
+from tessera.hstu.histories import VALIDATION, Bools, Ints
 from tessera.hstu.item_weights import ItemWeights
 from tessera.hstu.model import SequenceModel
 from tessera.hstu.params import HstuParams
@@ -33,6 +33,8 @@ from tessera.hstu.sequences import Windows, last_windows
 from tessera.hstu.world import Question, World, action_codes, ask, learn_until, microsecond
 
 VALIDATION_K = 10
+_MOST_ASKED = 5000
+"""People on whom the mixes are tried, evenly spaced: there are many mixes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,30 @@ class Check:
         seen = self.question.seen if self.filter_seen else None
         lists = top_items(asking_QD, item_VD, self.allowed_V & placed_V, seen, VALIDATION_K)
         return ndcg(lists, self.question.relevant, len(self.allowed_V))
+
+    def sample(self, most: int) -> Check:
+        """Return what at most so many of the people ask, evenly spaced."""
+        count = len(self.windows)
+        if count <= most:
+            return self
+        rows = np.linspace(0, count - 1, most).astype(np.int64)
+        place_Q = np.full(count, -1)
+        place_Q[rows] = np.arange(most)
+
+        def kept(pairs: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
+            row, item = pairs
+            is_kept = place_Q[row] >= 0
+            return place_Q[row[is_kept]], item[is_kept]
+
+        asked = self.question
+        question = Question(
+            asked.user_Q[rows],
+            asked.stop_Q[rows],
+            asked.request_Q[rows],
+            kept(asked.seen),
+            kept(asked.relevant),
+        )
+        return Check(question, self.windows.take(rows), self.allowed_V, self.filter_seen)
 
 
 def period_check(world: World, params: HstuParams) -> Check | None:
@@ -76,6 +102,7 @@ def choose_mix(model: SequenceModel, world: World, params: HstuParams) -> float 
     choices, check = list(found.choices()), period_check(world, params)
     if check is None or len(choices) == 1:
         return None
+    check = check.sample(_MOST_ASKED)
     learn_closed_form(model, world, params, refit=False)
     state_QD = trunk_states(model, world.histories, check.windows)
     values = []

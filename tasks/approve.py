@@ -18,6 +18,10 @@ _SUBJECT = (
 _BODY = f"""\
 **{{{{ {_TOLD}.decision }}}}**: {{{{ {_TOLD}.reason }}}}
 
+{{% for line in {_TOLD}.evidence %}}
+- {{{{ line }}}}
+{{%- endfor %}}
+
 Published now: {{{{ {_TOLD}.current }}}}. The whole verdict: [verdict.json]({{{{ {_TOLD}.link }}}})
 (`tessera verdict --profile {{{{ params.profile }}}}`).
 

@@ -63,14 +63,14 @@ def _parquet(path, rows):
 def make_candidate():
     """Write a candidate bundle into a profile; `weight` tells one candidate from another."""
 
-    def make(place, decision="PROMOTE", judged_against="v0", weight=1.0):
+    def make(place, decision="PROMOTE", judged_against="v0", weight=1.0, evidence=None):
         bundle = place.artifact("bundle")
         shutil.rmtree(bundle, ignore_errors=True)
         (bundle / "model").mkdir(parents=True)
         (bundle / "ledger").mkdir()
         (bundle / "ledger" / "codes.json").write_text("{}")
         (bundle / "model" / "config.json").write_text(json.dumps({"weight": weight}))
-        verdict = {"decision": decision, "reason": f"planted {decision}"}
+        verdict = {"decision": decision, "reason": f"planted {decision}", **(evidence or {})}
         (bundle / "verdict.json").write_text(json.dumps(verdict))
         write_policy(ServingPolicy(SlatePolicy(0.06, 0.2, 10), 3), bundle)
         facts = {"category": "fund", "sector": "energy", "issuer": "x", "alive": True}

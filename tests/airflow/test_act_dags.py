@@ -76,10 +76,22 @@ def test_a_rejection_or_no_answer_in_time_publishes_nothing(
 
 
 def test_the_form_shows_the_verdict_and_where_it_lies(ask_acts, place, make_candidate):
-    make_candidate(place, "HOLD")
+    judged = {
+        "primary": {
+            "metric": "clicks", "lift": 0.01, "relative_lift": 0.1, "alpha": 0.05,
+            "bound": "anytime-valid", "lower": -0.004, "upper": 0.02,
+        },
+        "estimates": {"champion": {"mean": 0.1}},
+        "n_requests": 1234,
+        "prechecks": [{"name": "overlap", "ok": False, "value": 0.5, "threshold": 0.8}],
+        "guardrails": [{"name": "coverage", "ok": True, "value": 0.5, "threshold": 0.4}],
+    }  # fmt: skip
+    make_candidate(place, "HOLD", evidence=judged)
     (done,) = ask_acts({"answers": [{"root": str(place.root)}]})["approved"]
     assert done["subject"] == "Publish the candidate of profile market? The verdict is HOLD"
     assert "**HOLD**: planted HOLD" in done["body"]
+    assert "- clicks: champion 0.1000, lift +0.0100 (+10.0%)" in done["body"]
+    assert "\n- pre-checks: 1 of 1 fail (overlap 0.5 vs 0.8)\n- guardrails: all 1" in done["body"]
     assert f"({(place.artifact('bundle') / 'verdict.json').as_uri()})" in done["body"]
     assert "To approve is an override" in done["body"]
     assert "within\n24 hours nothing is published" in done["body"]

@@ -99,7 +99,7 @@ def test_another_bundle_than_the_approved_one_is_refused(place, make_candidate):
 
 def test_a_former_version_comes_back_only_with_a_reason_and_an_approver(two, alias):
     before = _files(two)
-    with pytest.raises(GateClosed, match="another champion: .*--reason and --approver"):
+    with pytest.raises(GateClosed, match="not judged anew: .*--reason and --approver"):
         acts.promote(two, "v1")
     assert acts.promote(two, "v1", GIVEN).version == "v1"
     assert registry.current_bundle(two).name == "v1"

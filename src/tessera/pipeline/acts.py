@@ -27,6 +27,7 @@ from tessera.pipeline.registry import (
     read_candidate,
     require_fresh,
 )
+from tessera.pipeline.verdict_text import evidence
 
 
 def promote(
@@ -125,6 +126,7 @@ def proposal(place: Home, version: str | None = None) -> dict[str, Any]:
         "identity": identity,
         "decision": decision,
         "reason": str(verdict["reason"]),
+        "evidence": evidence(verdict),
         "needs_override": version is not None or decision != PROMOTE,
         "link": (bundle / "verdict.json").as_uri(),
     }
@@ -136,7 +138,7 @@ def _bring_back(place: Home, version: str, given: Override, identity: str | None
     decision = str(sealed.get("decision", "none"))
     if version == current_version(place):
         return _was_published(place, version, decision)
-    _require_override(f"{version} was judged against another champion", given)
+    _require_override(f"{version} was published before and not judged anew", given)
     told = {"override_reason": given.reason, "approver": given.approver}
     _move(place, "promote", version, sealed, {**told, "reason": f"override: {given.reason}"})
     return Published(version, True, decision, f"override: {given.reason}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -15,6 +14,7 @@ from tessera.contracts.errors import BadInput
 from tessera.pipeline import files, registry
 from tessera.pipeline.history import history, override_of
 from tessera.pipeline.paths import Home
+from tessera.pipeline.verdict_text import evidence
 from tessera.serve.recommend import recommend
 
 _COLOURS = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red", "INVALID": "magenta"}
@@ -58,35 +58,8 @@ def show_verdict(
     verdict = files.read_json(path)
     decision = str(verdict["decision"])
     lines = [f"[bold {_COLOURS[decision]}]{decision}[/]: {escape(verdict['reason'])}"]
-    primary = verdict.get("primary")
-    if primary:
-        lines.append(_lift(primary, verdict))
-        lines.append(_checks("pre-checks", verdict["prechecks"]))
-        lines.append(_checks("guardrails", verdict["guardrails"]))
+    lines += evidence(verdict)
     out.print(Panel("\n".join(lines), title="verdict", title_align="left", width=_WIDTH))
-
-
-def _lift(primary: dict[str, Any], verdict: dict[str, Any]) -> str:
-    estimates = verdict["estimates"]
-    relative = primary["relative_lift"]
-    share = "" if relative is None else f" ({relative:+.1%})"
-    return (
-        f"{primary['metric']}: champion {estimates['champion']['mean']:.4f}, "
-        f"lift {primary['lift']:+.4f}{share}, "
-        f"{1 - primary['alpha']:.0%} {primary['bound']} bounds "
-        f"[{primary['lower']:+.4f}, {primary['upper']:+.4f}], {verdict['n_requests']:,} requests"
-    )
-
-
-def _checks(what: str, rows: Iterable[dict[str, Any]]) -> str:
-    rows = list(rows)
-    failed = [row for row in rows if not row["ok"]]
-    if not failed:
-        return f"{what}: all {len(rows)} hold"
-    told = "; ".join(
-        f"{row['name']} {row['value']:.4g} vs {row['threshold']:.4g}" for row in failed
-    )
-    return f"{what}: {len(failed)} of {len(rows)} fail ({told})"
 
 
 def _metrics(place: Home, stage: str) -> dict[str, float]:

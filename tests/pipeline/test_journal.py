@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 
@@ -19,6 +20,7 @@ PUBLISHING = {
     "before the intent": (journal, "next_line"),
     "after the intent": (journal, "_finish"),
     "before the bundle has its name": (journal, "_name_bundle"),
+    "before the pointer": (journal, "_name_bundle", "after"),
     "after the pointer": (journal, "_tell_mlflow"),
     "before the history": (journal, "append"),
     "between history and head": ("tessera.pipeline.history", "write_head"),
@@ -27,20 +29,20 @@ PUBLISHING = {
 UNDONE = ("before the copy", "after the copy", "before the intent")
 
 
-def _killed(monkeypatch, module, name):
-    """Let the process of an act die in the place of a step, as by kill -9."""
-    die = f"{module}.{name}" if isinstance(module, str) else None
+def _killed(monkeypatch, module, name, when="instead"):
+    """Let the process of an act die instead of a step, or right after it, as by kill -9."""
+    module = importlib.import_module(module) if isinstance(module, str) else module
+    step = getattr(module, name)
 
-    def dies(*_args, **_kwargs):
+    def dies(*arguments, **options):
+        if when == "after":
+            step(*arguments, **options)
         os.kill(os.getpid(), signal.SIGKILL)
 
     def act(work):
         child = os.fork()
         if child == 0:
-            if die:
-                monkeypatch.setattr(die, dies)
-            else:
-                monkeypatch.setattr(module, name, dies)
+            monkeypatch.setattr(module, name, dies)
             try:
                 work()
             finally:
@@ -108,9 +110,10 @@ def test_a_hold_killed_half_way_is_recorded_once(second, make_candidate, monkeyp
     assert journal.state_fault(second) is None
 
 
-def test_an_interrupted_act_whose_bundle_broke_is_undone(second, alias, monkeypatch):
-    _killed(monkeypatch, journal, "_name_bundle")(lambda: acts.promote(second))
-    (second.registry / "bundles" / ".v2.making" / "verdict.json").write_text("{}")
+@pytest.mark.parametrize(("when", "name"), [("instead", ".v2.making"), ("after", "v2")])
+def test_an_interrupted_act_whose_bundle_broke_is_undone(second, alias, monkeypatch, when, name):
+    _killed(monkeypatch, journal, "_name_bundle", when)(lambda: acts.promote(second))
+    (second.registry / "bundles" / name / "verdict.json").write_text("{}")
     with journal.one_act(second):
         pass
     _whole(second, alias, "v1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from rich.console import Console
@@ -12,7 +13,8 @@ from rich.console import Console
 from tessera.contracts.errors import BrokenHistory
 from tessera.pipeline import acts, files, history, registry
 from tessera.pipeline.history_table import show_history
-from tessera.pipeline.journal import state_fault
+from tessera.pipeline.journal import one_act, state_fault
+from tessera.pipeline.snapshot import snapshot
 
 WHY = "shown to the risk committee"
 
@@ -129,6 +131,9 @@ def test_an_older_format_is_refused_in_one_line(place, make_candidate):
     with pytest.raises(BrokenHistory, match="of an older format.*move it away to begin anew") as no:
         registry.publish(place, None, None)
     assert "\n" not in str(no.value)
+    with pytest.raises(BrokenHistory, match="of an older format"):
+        snapshot(place)
+    assert not place.artifact("request").exists(), "it is said before any stage runs"
 
 
 def test_the_table_is_newest_first_and_marks_overrides_for_ever(lived):
@@ -143,6 +148,24 @@ def test_the_table_is_newest_first_and_marks_overrides_for_ever(lived):
 
 def test_verify_prints_the_head_to_keep_elsewhere(lived):
     assert history.head(lived)["sha256"] in _shown(lived, verify=True)
+
+
+def test_a_reader_waits_for_the_end_of_an_act(lived):
+    with ThreadPoolExecutor(1) as aside:
+        with one_act(lived):
+            shown = aside.submit(_shown, lived)
+            with pytest.raises(TimeoutError):
+                shown.result(timeout=0.3)
+        assert "rollback" in shown.result(timeout=60)
+
+
+def test_two_acts_at_the_same_time_take_turns(lived, make_candidate):
+    make_candidate(lived, judged_against="v1", weight=3.0)
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: acts.promote(lived), range(4)))
+    assert sorted(one.moved for one in done) == [False, False, False, True]
+    assert state_fault(lived) is None
+    assert len(_lines(lived)) == 5
 
 
 def test_markup_in_a_reason_is_text(place, make_candidate):

@@ -13,7 +13,7 @@ from tessera.contracts.errors import TesseraError
 from tessera.pipeline import registry
 from tessera.pipeline.dvc import render
 from tessera.pipeline.history import head
-from tessera.pipeline.journal import alias_fault, state_fault, unfinished
+from tessera.pipeline.journal import alias_fault, at_rest, require_whole, unfinished
 from tessera.pipeline.params import load_params
 from tessera.pipeline.paths import Home
 
@@ -90,18 +90,17 @@ def _published(place: Home) -> str:
 
 
 def _history(place: Home) -> str:
-    fault = state_fault(place)
-    if fault:
-        raise TesseraError(
-            f"the history is {fault}: bring registry/{place.profile} back from a backup"
-        )
-    if unfinished(place):
+    with at_rest(place):
+        require_whole(place)
+        pending = unfinished(place)
+    if pending:
         raise TesseraError("an act was interrupted: the next one completes it")
     return f"{head(place)['entries']} acts, every hash matches"
 
 
 def _alias(place: Home) -> str:
-    fault = alias_fault(place)
+    with at_rest(place):
+        fault = alias_fault(place)
     if fault:
         raise TesseraError(f"{fault}: the next act sets it (the registry is what counts)")
     return "names what is published"

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tessera.contracts.errors import BrokenHistory
 from tessera.pipeline.history import head, history
-from tessera.pipeline.journal import state_fault, unfinished
+from tessera.pipeline.journal import at_rest, state_fault, unfinished
 from tessera.pipeline.paths import Home
 
 _HASH_SHOWN = 12
@@ -26,22 +26,22 @@ def show_history(place: Home, verify: bool, console: Console | None = None) -> N
         If the chain is broken and `verify` asks for an exit code.
     """
     out = console or Console()
-    entries = history(place)
+    with at_rest(place):
+        entries, fault, newest = history(place), state_fault(place), head(place)
+        pending = unfinished(place)
     table = Table("", "when (UTC)", "who", "act", "version", "decision", "reason")
     for entry in reversed(entries):
         table.add_row(*_row(entry))
     out.print(table if entries else f"no act yet: run `tessera run --profile {place.profile}`")
-    if unfinished(place):
+    if pending:
         out.print("an act was interrupted: the next one completes it", markup=False)
-    fault = state_fault(place)
     line = f"the history of profile {place.profile} is {fault}"
     if fault and verify:
         raise BrokenHistory(line)
     if fault:
         out.print(f"[bold red]{escape(line)}[/]", soft_wrap=True)
     elif verify:
-        newest = head(place)
-        told = f"{newest['entries']} entries, every hash matches; head {newest['sha256']}"
+        told = f"{len(entries)} entries, every hash matches; head {newest['sha256']}"
         out.print(told, soft_wrap=True, highlight=False)
 
 

@@ -49,6 +49,18 @@ def one_act(place: Home) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def at_rest(place: Home) -> Iterator[None]:
+    """Let a reader of more than one file wait for the end of an act; it needs no right to write."""
+    path = place.registry / ".lock"
+    if not path.exists():
+        yield
+        return
+    with path.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
 def commit(place: Home, facts: Mapping[str, Any], identity: str | None = None) -> None:
     """Do an act: move the pointer to the version `facts["to"]` if an identity is given; record it.
 
@@ -105,13 +117,24 @@ def alias_fault(place: Home) -> str | None:
     return f"MLflow's alias names {(found or 'nothing')[:12]}, not {(wanted or 'nothing')[:12]}"
 
 
-def _repair(place: Home) -> None:
+def require_whole(place: Home) -> None:
+    """Refuse a state that no act has left; what a killed act left can be completed.
+
+    Raises
+    ------
+    BrokenHistory
+        If there is anything wrong with history or pointer.
+    """
     found = state_fault(place)
     if found:
         raise BrokenHistory(
             f"the history of profile {place.profile} is {found}; no act is possible: "
             f"bring registry/{place.profile} back from a backup, or move it away to begin anew"
         )
+
+
+def _repair(place: Home) -> None:
+    require_whole(place)
     intent = unfinished(place)
     if intent:
         with suppress(BrokenBundle):  # it was undone

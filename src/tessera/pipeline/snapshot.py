@@ -20,6 +20,7 @@ from tessera.contracts.split import load_split
 from tessera.pipeline import files, registry
 from tessera.pipeline.catalogue import MARKET, PINS
 from tessera.pipeline.history import history, returned
+from tessera.pipeline.journal import require_whole
 from tessera.pipeline.params import read_yaml, source_of
 from tessera.pipeline.paths import Home
 from tessera.policies.serving import FILE as POLICY
@@ -37,7 +38,10 @@ def snapshot(place: Home, cut: str | None = None, source: Path | None = None) ->
         If the cut is not a date.
     BadInput
         If the source needs a folder and none was named, or it does not exist.
+    BrokenHistory
+        If the state to be pinned is not what the acts left: better said before the stages run.
     """
+    require_whole(place)
     asked = _iso(cut)
     _link_source(place, source)
     marker = place.data / ".pins.json"

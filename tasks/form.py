@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from airflow.sdk import Param
 
+from tessera.pipeline.paths import DEFAULT_PROFILE
+
 MAYBE = ["null", "string"]
 
 
@@ -19,9 +21,7 @@ def form(profiles: Iterable[str], stages: Iterable[str], profile: str) -> dict[s
     again = "Run this stage and those after it even if nothing changed."
     reason = "Publish against the verdict, for this recorded reason."
     return {
-        "profile": Param(
-            profile, "A YAML file under profiles/.", type="string", enum=list(profiles)
-        ),
+        "profile": profile_param(profiles, profile),
         "data": Param(None, data, type=MAYBE, pattern=r"^/[^\x00-\x1f]*$", maxLength=1000),
         "cut": Param(None, cut, type=MAYBE, format="date"),
         "from_stage": Param(
@@ -30,3 +30,18 @@ def form(profiles: Iterable[str], stages: Iterable[str], profile: str) -> dict[s
         "force": Param(False, "Run every stage even if nothing changed.", type="boolean"),
         "override_reason": Param(None, reason, type=MAYBE, minLength=10, maxLength=500),
     }
+
+
+def profile_param(profiles: Iterable[str], profile: str = DEFAULT_PROFILE) -> Param:
+    """Return the choice of a profile."""
+    return Param(profile, "A YAML file under profiles/.", type="string", enum=list(profiles))
+
+
+def version_param(what: str) -> Param:
+    """Return the question for a published version, which may be left empty."""
+    return Param(None, what, type=MAYBE, pattern=r"^v[0-9]+$")
+
+
+def reason_param(what: str) -> Param:
+    """Return the question for a reason, which must be given."""
+    return Param(None, what, type="string", minLength=10, maxLength=500)

@@ -6,17 +6,13 @@ from pathlib import Path
 
 import pytest
 
-PROBE = Path(__file__).with_name("dag_probe.py")
+HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="session")
-def ask(tmp_path_factory):
-    """Ask the DAG, loaded in another process, about forms and runs."""
-    airflow_home = tmp_path_factory.mktemp("airflow")
-
+def _asker(probe, airflow_home):
     def about(question=None, **environment):
         done = subprocess.run(
-            [sys.executable, str(PROBE)],
+            [sys.executable, str(HERE / probe)],
             input=json.dumps(question or {}),
             env={**os.environ, "AIRFLOW_HOME": str(airflow_home), **environment},
             capture_output=True,
@@ -28,3 +24,20 @@ def ask(tmp_path_factory):
         return json.loads(line.removeprefix("ANSWER "))
 
     return about
+
+
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory):
+    return tmp_path_factory.mktemp("airflow")
+
+
+@pytest.fixture(scope="session")
+def ask(airflow_home):
+    """Ask the DAG of the pipeline, loaded in another process, about forms and runs."""
+    return _asker("dag_probe.py", airflow_home)
+
+
+@pytest.fixture(scope="session")
+def ask_acts(airflow_home):
+    """Ask the DAGs of the acts, loaded in another process, to do what they do."""
+    return _asker("acts_probe.py", airflow_home)

@@ -92,7 +92,8 @@ def _run(worker, checkout, environment):
 
 def _state(place):
     scores = pq.read_table(place.artifact("scores"))
-    history = [{k: v for k, v in act.items() if k != "at"} for act in registry.history(place)]
+    moment = ("at", "previous")  # a hash of the line before, which holds its moment
+    history = [{k: v for k, v in act.items() if k not in moment} for act in registry.history(place)]
     return State(
         {name: files.sha256(place.artifact(name)) for name in ARTIFACTS},
         manifest.read_manifest(place.artifact("bundle"))["files"],

@@ -1,65 +1,24 @@
-"""A repository in a temporary folder, and a candidate bundle small enough to read."""
+"""No act of these tests waits for MLflow."""
 
 from __future__ import annotations
 
-import json
-import shutil
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from tessera.index.manifest import seal
-from tessera.pipeline.paths import home
-from tessera.policies.serving import ServingPolicy, write_policy
-from tessera.policies.slate import SlatePolicy
+from tessera.index.manifest import read_manifest
+from tessera.pipeline import journal
 
 
-@pytest.fixture
-def root(tmp_path, repository):
-    """Committed configuration alone: params, profiles, suites."""
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    shutil.copy(repository / "params.yaml", folder)
-    for name in ("profiles", "great_expectations", "monitoring"):
-        shutil.copytree(repository / name, folder / name)
-    return folder
+@pytest.fixture(autouse=True)
+def alias(monkeypatch):
+    """Stand in for MLflow, whose import and tables take longer than an act: profile -> identity."""
+    named = {}
 
+    def follow(profile, bundle, store):
+        sealed = read_manifest(bundle)
+        named[profile] = sealed["identity"] if sealed["kind"] == "model" else None
 
-@pytest.fixture
-def place(root):
-    return home("market", root)
-
-
-def _parquet(path, rows):
-    pq.write_table(pa.Table.from_pylist(rows), path)
-
-
-@pytest.fixture
-def make_candidate():
-    """Write a candidate bundle into a profile; `weight` tells one candidate from another."""
-
-    def make(place, decision="PROMOTE", judged_against="v0", weight=1.0):
-        bundle = place.artifact("bundle")
-        shutil.rmtree(bundle, ignore_errors=True)
-        (bundle / "model").mkdir(parents=True)
-        (bundle / "ledger").mkdir()
-        (bundle / "ledger" / "codes.json").write_text("{}")
-        (bundle / "model" / "config.json").write_text(json.dumps({"weight": weight}))
-        verdict = {"decision": decision, "reason": f"planted {decision}"}
-        (bundle / "verdict.json").write_text(json.dumps(verdict))
-        write_policy(ServingPolicy(SlatePolicy(0.06, 0.2, 10), 3), bundle)
-        facts = {"category": "fund", "sector": "energy", "issuer": "x", "alive": True}
-        rows = [
-            {"item_id": f"i{n}", "name": f"Fund {n}", "risk_class": 1 + n % 4, "popularity": 9 - n}
-            for n in range(8)
-        ]
-        _parquet(bundle / "items.parquet", [{**row, **facts} for row in rows])
-        known = {"user_id": "u1", "risk_class": 2, "held": ["i0"], "dismissed": ["i1"]}
-        _parquet(bundle / "users.parquet", [{**known, "vector": None}])
-        edge = {"source_id": "i0", "target_id": "i4", "kind": "causal", "weight": 0.3, "support": 9}
-        _parquet(bundle / "neighbours.parquet", [edge])
-        seal(bundle, {"kind": "model", "judged_against": judged_against})
-        return bundle
-
-    return make
+    monkeypatch.setattr(journal.tracking, "follow", follow)
+    monkeypatch.setattr(
+        journal.tracking, "champion_identity", lambda profile, store: named.get(profile)
+    )
+    return named

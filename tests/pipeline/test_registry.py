@@ -111,26 +111,6 @@ def test_no_space_leaves_the_old_version_current(place, make_candidate, monkeypa
     assert registry.current_bundle(place).name == "v1"
 
 
-def test_a_kill_between_pointer_and_history_is_repaired_by_the_next_act(
-    place, make_candidate, monkeypatch
-):
-    make_candidate(place)
-    real = registry._record
-
-    def killed(place, entry):
-        if entry["act"] == "publish":
-            raise KeyboardInterrupt
-        real(place, entry)
-
-    monkeypatch.setattr(registry, "_record", killed)
-    with pytest.raises(KeyboardInterrupt):
-        registry.publish(place, None, None)
-    monkeypatch.setattr(registry, "_record", real)
-    assert registry.current_version(place) == "v1"
-    assert registry.publish(place, None, None).version == "v1"
-    assert [entry["act"] for entry in registry.history(place)] == ["enthrone", "publish"]
-
-
 def test_a_torn_last_line_of_the_history_is_dropped(place, make_candidate):
     make_candidate(place, "HOLD")
     registry.publish(place, None, None)

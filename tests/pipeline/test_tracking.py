@@ -16,7 +16,14 @@ import pytest
 from tessera.contracts.errors import GateClosed
 from tessera.index.manifest import seal
 from tessera.pipeline import files
-from tessera.pipeline.tracking import champion, log_pending, register, set_champion
+from tessera.pipeline.tracking import (
+    champion,
+    champion_identity,
+    follow,
+    log_pending,
+    register,
+    set_champion,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, when read here
 
@@ -145,7 +152,7 @@ def test_with_nothing_new_mlflow_is_not_imported(tmp_path, store):
 def make_bundle(folder: Path, content: str, **facts) -> Path:
     folder.mkdir(parents=True)
     (folder / "codes.json").write_text(content)
-    seal(folder, {"kind": "model", "version": folder.name, **facts})
+    seal(folder, {"kind": "model", "version": folder.name} | facts)
     return folder
 
 
@@ -168,6 +175,27 @@ def test_the_champion_follows_promoted_bundles(tmp_path, store):
     found = client.get_model_version_by_alias("tessera-market", "champion")
     assert found.tags["tessera.decision"] == "PROMOTE"
     assert found.source == first.as_uri()
+
+
+def test_the_alias_follows_what_is_published_and_goes_where_there_is_no_model(tmp_path, store):
+    model = make_bundle(tmp_path / "v1", "1", decision="PROMOTE")
+    follow("market", model, store)
+    sealed = json.loads((model / "manifest.json").read_text())
+    assert champion_identity("market", store) == sealed["identity"]
+    logging = make_bundle(tmp_path / "v0", "0", kind="logging")
+    follow("market", logging, store)
+    assert champion("market", store) is champion_identity("market", store) is None
+    follow("market", model, store)
+    assert champion("market", store) == "1"
+
+
+def test_a_broken_database_holds_nothing_and_refuses_the_alias(tmp_path):
+    folder = tmp_path / "mlflow"
+    folder.mkdir()
+    (folder / "mlflow.db").write_text("this is no database, whatever its name says" * 9)
+    assert champion_identity("market", folder) is None
+    with pytest.raises(sqlite3.DatabaseError):
+        follow("market", make_bundle(tmp_path / "v1", "1", decision="PROMOTE"), folder)
 
 
 def test_registering_the_same_bundle_twice_gives_one_version(tmp_path, store):

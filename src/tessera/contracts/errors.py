@@ -25,3 +25,7 @@ class GateClosed(TesseraError):
 
 class BrokenBundle(TesseraError):
     """A published bundle does not match its manifest."""
+
+
+class BrokenHistory(TesseraError):
+    """The history of acts is not what the acts wrote."""

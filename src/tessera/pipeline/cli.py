@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tessera.contracts.errors import BadParams, TesseraError
+from tessera.pipeline.cli_acts import Profile, history, promote, rollback
 from tessera.pipeline.forkserver import one_thread
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home, home
 
@@ -22,7 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-Profile = Annotated[str, typer.Option(help="Name of a YAML file under profiles/.")]
+for act in (promote, rollback, history):
+    app.command()(act)
 
 
 @app.command("stages")
@@ -177,11 +180,21 @@ def recommend(
 
 
 @app.command()
-def verdict(profile: Profile = DEFAULT_PROFILE) -> None:
-    """Show the verdict on the candidate: decision, bounds and pre-checks."""
+def verdict(
+    profile: Profile = DEFAULT_PROFILE,
+    version: Annotated[str | None, typer.Option(help="Of this published version.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one line for a program.")] = False,
+) -> None:
+    """Show the verdict on the candidate, or on a version: decision, bounds and pre-checks."""
+    place = home(profile)
+    if as_json:
+        from tessera.pipeline.acts import proposal
+
+        typer.echo(json.dumps(proposal(place, version or None)))
+        return
     from tessera.pipeline.summary import show_verdict
 
-    show_verdict(home(profile))
+    show_verdict(place, version=version)
 
 
 @app.command()

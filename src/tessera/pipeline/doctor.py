@@ -12,6 +12,8 @@ from rich.console import Console
 from tessera.contracts.errors import TesseraError
 from tessera.pipeline import registry
 from tessera.pipeline.dvc import render
+from tessera.pipeline.history import head
+from tessera.pipeline.journal import alias_fault, at_rest, require_whole, unfinished
 from tessera.pipeline.params import load_params
 from tessera.pipeline.paths import Home
 
@@ -34,6 +36,8 @@ def examine(place: Home) -> None:
         "dvc.yaml": _pipeline,
         "disk": _disk,
         "published": _published,
+        "history": _history,
+        "MLflow alias": _alias,
     }
     failed = 0
     for name, check in checks.items():
@@ -83,3 +87,20 @@ def _published(place: Home) -> str:
     if registry.current_version(place) is None:
         return f"nothing yet: run `tessera run --profile {place.profile}`"
     return f"{registry.current_bundle(place).name}, every hash matches"
+
+
+def _history(place: Home) -> str:
+    with at_rest(place):
+        require_whole(place)
+        pending = unfinished(place)
+    if pending:
+        raise TesseraError("an act was interrupted: the next one completes it")
+    return f"{head(place)['entries']} acts, every hash matches"
+
+
+def _alias(place: Home) -> str:
+    with at_rest(place):
+        fault = alias_fault(place)
+    if fault:
+        raise TesseraError(f"{fault}: the next act sets it (the registry is what counts)")
+    return "names what is published"

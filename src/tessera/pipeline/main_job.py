@@ -16,7 +16,7 @@ from tessera.pipeline.dvc import dvc, render, target
 from tessera.pipeline.forkserver import forkserver
 from tessera.pipeline.params import check_section, load_params
 from tessera.pipeline.paths import Home
-from tessera.pipeline.tracking import log_pending, set_champion
+from tessera.pipeline.tracking import log_pending
 
 _TRACK_EVERY_S = 2.0
 _LAST = 19
@@ -91,7 +91,7 @@ def _tracking(place: Home) -> Iterator[None]:
 
 
 def publish(place: Home, override_reason: str | None = None) -> registry.Published:
-    """Publish the candidate if the gate allows, and let tracking follow the pointer.
+    """Publish the candidate if the gate allows, and log what ran.
 
     An override given now covers any verdict; one that stands in the params covers INVALID alone, so
     that a reason written once for a source without exposures never lets a worse model through.
@@ -112,8 +112,5 @@ def _decision(place: Home) -> str | None:
 
 
 def track(place: Home) -> None:
-    """Log what ran since the last time, and let the alias `champion` follow the pointer."""
+    """Log what ran since the last time."""
     log_pending(place.records, place.tracking)
-    version = registry.current_version(place)
-    if version not in (None, registry.FIRST):
-        set_champion(place.profile, registry.current_bundle(place), place.tracking)

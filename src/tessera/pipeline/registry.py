@@ -1,33 +1,31 @@
 """State: published bundles, the pointer to the current one, and the history of acts.
 
 A reader follows `current.json`; it is swapped by one rename, so a reader sees the old bundle or the
-new one, never a mixture.  Only the functions here change anything under `registry/<profile>/`.
+new one, never a mixture.  Only acts change anything under `registry/<profile>/`: publishing stands
+here, what a person does besides (promote, roll back) in `acts.py`.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from tessera.contracts.errors import BrokenBundle, GateClosed
 from tessera.index import manifest
 from tessera.pipeline import files
+from tessera.pipeline.history import history, now
+from tessera.pipeline.journal import commit, one_act
 from tessera.pipeline.paths import Home
 
 PROMOTE = "PROMOTE"
-_FACTS = ("decision", "judged_against", "override_reason", "approver", "git_revision")
 FIRST = "v0"
 """Version of the policy that was there before any model: the market's logging policy."""
 
@@ -81,22 +79,28 @@ def newest_bundle(place: Home) -> Path | None:
     return max(found, key=lambda path: int(path.name[1:]), default=None)
 
 
-def history(place: Home) -> list[dict[str, Any]]:
-    """Every act so far, oldest first."""
-    path = place.registry / "history.jsonl"
-    if not path.exists():
-        return []
-    # A line without its end was cut off by a crash: its act is repaired by the next one.
-    return [json.loads(line) for line in path.read_text().splitlines(True) if line.endswith("\n")]
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A bundle that waits for its act, whole when it was read."""
+
+    bundle: Path
+    identity: str
+    judged_against: str | None
+    verdict: dict[str, Any]
+    verdict_sha256: str
+
+    @property
+    def decision(self) -> str:
+        """Decision of the verdict."""
+        return str(self.verdict["decision"])
 
 
-@contextmanager
-def locked(place: Home) -> Iterator[None]:
-    """Let one act at a time change the state of a profile."""
-    place.registry.mkdir(parents=True, exist_ok=True)
-    with (place.registry / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Why something is done against its verdict, and who answers for it."""
+
+    reason: str | None = None
+    approver: str | None = None
 
 
 def publish(place: Home, override_reason: str | None, approver: str | None) -> Published:
@@ -110,133 +114,139 @@ def publish(place: Home, override_reason: str | None, approver: str | None) -> P
         If there is no candidate, or the champion moved since the candidate was judged.
     BrokenBundle
         If the candidate does not match its manifest.
+    BrokenHistory
+        If the history is not what the acts wrote.
     """
-    with locked(place):
-        candidate = place.artifact("bundle")
-        if not candidate.exists():
-            raise GateClosed(f"no candidate bundle: run `tessera run --profile {place.profile}`")
-        found = manifest.check(candidate)
-        verdict = files.read_json(candidate / "verdict.json")
-        _enthrone_first(place, candidate, found)
-        _finish_interrupted(place, found)
-        before = _told_already(place, found, verdict, override_reason)
+    with one_act(place):
+        candidate = read_candidate(place)
+        enthrone_first(place, candidate)
+        before = _told_already(place, candidate, override_reason)
         if before is not None:
             return before
-        return _decide(place, candidate, found, verdict, (override_reason, approver))
+        require_fresh(place, candidate)
+        if candidate.decision != PROMOTE and not override_reason:
+            return _hold(place, candidate, approver)
+        return put_up(place, candidate, "publish", Override(override_reason, approver))
 
 
-def _enthrone_first(place: Home, candidate: Path, found: dict[str, Any]) -> None:
+def read_candidate(place: Home) -> Candidate:
+    """Return what was built and judged last, every hash checked.
+
+    Raises
+    ------
+    GateClosed
+        If there is none.
+    BrokenBundle
+        If it does not match its manifest.
+    """
+    bundle = place.artifact("bundle")
+    if not bundle.exists():
+        raise GateClosed(f"no candidate bundle: run `tessera run --profile {place.profile}`")
+    sealed = manifest.check(bundle)
+    verdict = files.read_json(bundle / "verdict.json")
+    told = sealed["files"]["verdict.json"]
+    return Candidate(bundle, sealed["identity"], sealed["judged_against"], verdict, told)
+
+
+def enthrone_first(place: Home, candidate: Candidate) -> None:
     """Publish the logging policy as v0, so that readers have an answer before any promotion."""
-    if found["judged_against"] != FIRST or current_version(place) is not None:
+    if candidate.judged_against != FIRST or current_version(place) is not None:
         return
     with _new_bundle(place, FIRST) as aside:
         aside.mkdir()
         for name in ("items.parquet", "neighbours.parquet"):
-            shutil.copyfile(candidate / name, aside / name)
-        investors = pq.read_table(candidate / "users.parquet")
+            shutil.copyfile(candidate.bundle / name, aside / name)
+        investors = pq.read_table(candidate.bundle / "users.parquet")
         # The vectors are the candidate's: what nobody has judged must not serve.
         pq.write_table(investors.drop_columns(["vector"]), aside / "users.parquet")
-        manifest.seal(aside, {"kind": "logging", "version": FIRST, "published_at": _now()})
-    _point(place, FIRST)
-    _record(place, {"act": "enthrone", "version": FIRST, "reason": "policy that wrote the log"})
+        manifest.seal(aside, {"kind": "logging", "version": FIRST, "published_at": now()})
+        identity = str(manifest.read_manifest(aside)["identity"])
+    facts = {"act": "enthrone", "from": None, "to": FIRST, "identity": identity}
+    commit(place, {**facts, "reason": "policy that wrote the log"}, identity)
 
 
-def _finish_interrupted(place: Home, found: dict[str, Any]) -> None:
-    """Write the entry of a publication that was killed after the pointer had moved."""
-    pointer = place.registry / "current.json"
-    if not pointer.exists() or files.read_json(pointer)["identity"] != found["identity"]:
-        return
-    if any(entry.get("identity") == found["identity"] for entry in history(place)):
-        return
-    sealed = manifest.read_manifest(current_bundle(place))
-    facts = {name: sealed[name] for name in (*_FACTS, "version") if name in sealed}
-    why = "recorded after an interrupted publication"
-    _record(place, {"act": "publish", "identity": found["identity"], **facts, "reason": why})
+def require_fresh(place: Home, candidate: Candidate) -> None:
+    """Refuse a verdict that was given against another champion.
+
+    Raises
+    ------
+    GateClosed
+        If the champion moved since the candidate was judged.
+    """
+    champion = current_version(place)
+    if candidate.judged_against != champion:
+        raise GateClosed(
+            f"the candidate was judged against {candidate.judged_against} but {champion} is "
+            f"published now: run `tessera run --profile {place.profile}` to judge it again"
+        )
 
 
-def _told_already(
-    place: Home, found: dict[str, Any], verdict: dict[str, Any], override: str | None
-) -> Published | None:
+def put_up(place: Home, candidate: Candidate, act: str, override: Override) -> Published:
+    """Copy the candidate under a version of its own and make it current, within `one_act`.
+
+    Raises
+    ------
+    BrokenBundle
+        If the candidate changed while it was copied.
+    """
+    version = _next_version(place)
+    against = candidate.decision != PROMOTE
+    facts = _facts(place, candidate, override.reason if against else None, override.approver)
+    with _new_bundle(place, version) as aside:
+        shutil.copytree(candidate.bundle, aside)
+        if manifest.check(aside)["identity"] != candidate.identity:
+            raise BrokenBundle("the candidate changed while it was published: publish again")
+        sealed = {"kind": "model", "version": version, "published_at": now(), **facts}
+        del sealed["identity"]
+        manifest.seal(aside, sealed)
+    why = f"override: {override.reason}" if against else str(candidate.verdict["reason"])
+    moved = {"act": act, "from": current_version(place), "to": version, **facts, "reason": why}
+    commit(place, moved, candidate.identity)
+    return Published(version, True, candidate.decision, why)
+
+
+def _hold(place: Home, candidate: Candidate, approver: str | None) -> Published:
+    champion = current_version(place)
+    reason = str(candidate.verdict["reason"])
+    facts = _facts(place, candidate, None, approver)
+    commit(place, {"act": "hold", "from": champion, "to": champion, **facts, "reason": reason})
+    return Published(champion, False, candidate.decision, reason)
+
+
+def _told_already(place: Home, candidate: Candidate, override: str | None) -> Published | None:
     """Return what was said of this very bundle before, if nothing can have changed."""
     for entry in reversed(history(place)):
-        if entry.get("identity") != found["identity"] or entry["act"] not in ("publish", "hold"):
+        if entry.get("identity") != candidate.identity or entry["act"] == "rollback":
             continue
         if entry["act"] == "hold" and override:
             return None
-        return Published(current_version(place), False, str(verdict["decision"]), entry["reason"])
+        return Published(current_version(place), False, candidate.decision, entry["reason"])
     return None
 
 
-def _decide(
-    place: Home,
-    candidate: Path,
-    found: dict[str, Any],
-    verdict: dict[str, Any],
-    override: tuple[str | None, str | None],
-) -> Published:
-    champion = current_version(place)
-    if found["judged_against"] != champion:
-        raise GateClosed(
-            f"the candidate was judged against {found['judged_against']} but {champion} is "
-            f"published now: run `tessera run --profile {place.profile}` to judge it again"
-        )
-    reason, approver = override
-    decision = str(verdict["decision"])
-    facts = {
-        "decision": decision,
-        "identity": found["identity"],
-        "judged_against": champion,
-        "override_reason": reason if decision != PROMOTE else None,
+def _facts(
+    place: Home, candidate: Candidate, override_reason: str | None, approver: str | None
+) -> dict[str, Any]:
+    return {
+        "decision": candidate.decision,
+        "identity": candidate.identity,
+        "verdict_sha256": candidate.verdict_sha256,
+        "judged_against": candidate.judged_against,
+        "override_reason": override_reason,
         "approver": approver,
         "git_revision": git_revision(place.root),
         "dvc_lock_sha256": _lock_hash(place),
     }
-    if decision != PROMOTE and not reason:
-        _record(place, {"act": "hold", **facts, "reason": str(verdict["reason"])})
-        return Published(champion, False, decision, str(verdict["reason"]))
-    version = _next_version(place)
-    with _new_bundle(place, version) as aside:
-        shutil.copytree(candidate, aside)
-        if manifest.check(aside)["identity"] != found["identity"]:
-            raise BrokenBundle("the candidate changed while it was published: publish again")
-        sealed = {"kind": "model", "version": version, "published_at": _now(), **facts}
-        del sealed["identity"]
-        manifest.seal(aside, sealed)
-    _point(place, version)
-    why = str(verdict["reason"]) if decision == PROMOTE else f"override: {reason}"
-    _record(place, {"act": "publish", "version": version, **facts, "reason": why})
-    return Published(version, True, decision, why)
 
 
 @contextmanager
 def _new_bundle(place: Home, version: str) -> Iterator[Path]:
-    """Give a folder to fill; it gets its name only when it is whole and on the disk."""
+    """Give a folder to fill; it is on the disk afterwards, and gets its name by the act."""
     aside = place.registry / "bundles" / f".{version}.making"
     files.remove(aside)
     aside.parent.mkdir(parents=True, exist_ok=True)
     yield aside
-    files.move_into_place(aside, place.registry / "bundles" / version)
-
-
-def _point(place: Home, version: str) -> None:
-    sealed = manifest.read_manifest(place.registry / "bundles" / version)
-    pointer = {"version": version, "identity": sealed["identity"]}
-    files.write_json(pointer, place.registry / "current.json")
-
-
-def _record(place: Home, entry: dict[str, Any]) -> None:
-    line = json.dumps({"at": _now(), **entry}) + "\n"
-    with (place.registry / "history.jsonl").open("ab+") as stream:
-        _drop_torn_line(stream)
-        stream.write(line.encode())
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _drop_torn_line(stream: BinaryIO) -> None:
-    stream.seek(0)
-    whole = stream.read().rfind(b"\n") + 1
-    stream.truncate(whole)
+    files.sync(aside)
 
 
 def _next_version(place: Home) -> str:
@@ -255,7 +265,3 @@ def git_revision(root: Path) -> str:
 def _lock_hash(place: Home) -> str | None:
     lock = place.dvc_yaml.with_name("dvc.lock")
     return files.sha256(lock) if lock.exists() else None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -2,6 +2,7 @@
 
 The pins move only when something else that the run depends on has moved (params, code, source,
 cut).  Otherwise a promotion would by itself make every stage that saw the old champion run again.
+A person who brings an older champion back moves them too, unless it is the one that is pinned.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from tessera.contracts.errors import BadInput, BadParams
 from tessera.contracts.split import load_split
 from tessera.pipeline import files, registry
 from tessera.pipeline.catalogue import MARKET, PINS
+from tessera.pipeline.history import history, returned
+from tessera.pipeline.journal import require_whole
 from tessera.pipeline.params import read_yaml, source_of
 from tessera.pipeline.paths import Home
 from tessera.policies.serving import FILE as POLICY
@@ -35,13 +38,17 @@ def snapshot(place: Home, cut: str | None = None, source: Path | None = None) ->
         If the cut is not a date.
     BadInput
         If the source needs a folder and none was named, or it does not exist.
+    BrokenHistory
+        If the state to be pinned is not what the acts left: better said before the stages run.
     """
+    require_whole(place)
     asked = _iso(cut)
     _link_source(place, source)
     marker = place.data / ".pins.json"
     fingerprint = _fingerprint(place, asked)
     pinned = all(place.artifact(name).exists() for name in PINS)
-    if pinned and marker.exists() and files.read_json(marker)["fingerprint"] == fingerprint:
+    known = pinned and marker.exists() and files.read_json(marker)["fingerprint"] == fingerprint
+    if known and not _was_withdrawn(place):
         return False
     files.write_json({"cut": asked}, place.artifact("request"))
     _pin_champion(place)
@@ -100,6 +107,16 @@ def _code_hash() -> str:
         if path.relative_to(package).parts[0] not in _UNPURE:
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _was_withdrawn(place: Home) -> bool:
+    """Whether an older champion came back since the pins were made: a verdict must meet that one.
+
+    A run that was judged against the very version that came back stays as it is, so that what was
+    rolled back is not proposed again.
+    """
+    pinned = files.read_json(place.artifact("champion") / "champion.json")["version"]
+    return returned(history(place)) and pinned != registry.current_version(place)
 
 
 def _pin_champion(place: Home) -> None:

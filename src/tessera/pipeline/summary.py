@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -13,7 +12,9 @@ from rich.table import Table
 
 from tessera.contracts.errors import BadInput
 from tessera.pipeline import files, registry
+from tessera.pipeline.history import history, override_of
 from tessera.pipeline.paths import Home
+from tessera.pipeline.verdict_text import evidence
 from tessera.serve.recommend import recommend
 
 _COLOURS = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red", "INVALID": "magenta"}
@@ -31,55 +32,34 @@ def show(place: Home, done: registry.Published, console: Console | None = None) 
     out.print(_ranking_table(files.read_json(place.artifact("ranking"))))
     show_verdict(place, out)
     _publication(place, done, out)
+    _override(place, out)
     if done.version:
         _lists(place, out)
     _next_steps(place, done, out)
 
 
-def show_verdict(place: Home, console: Console | None = None) -> None:
-    """Print the verdict on the candidate with its bounds and checks.
+def show_verdict(
+    place: Home, console: Console | None = None, *, version: str | None = None
+) -> None:
+    """Print the verdict on the candidate, or on a published version, with its bounds and checks.
 
     Raises
     ------
     BadInput
-        If no candidate was judged yet.
+        If no candidate was judged yet, or there is no such verdict.
     """
     path = place.artifact("verdict")
+    if version:
+        path = place.registry / "bundles" / version / "verdict.json"
     if not path.exists():
-        raise BadInput(f"no verdict yet: run `tessera run --profile {place.profile}`")
+        whose = f" on {version}" if version else ""
+        raise BadInput(f"no verdict{whose} yet: run `tessera run --profile {place.profile}`")
     out = console or Console(width=_WIDTH)
     verdict = files.read_json(path)
     decision = str(verdict["decision"])
     lines = [f"[bold {_COLOURS[decision]}]{decision}[/]: {escape(verdict['reason'])}"]
-    primary = verdict.get("primary")
-    if primary:
-        lines.append(_lift(primary, verdict))
-        lines.append(_checks("pre-checks", verdict["prechecks"]))
-        lines.append(_checks("guardrails", verdict["guardrails"]))
+    lines += evidence(verdict)
     out.print(Panel("\n".join(lines), title="verdict", title_align="left", width=_WIDTH))
-
-
-def _lift(primary: dict[str, Any], verdict: dict[str, Any]) -> str:
-    estimates = verdict["estimates"]
-    relative = primary["relative_lift"]
-    share = "" if relative is None else f" ({relative:+.1%})"
-    return (
-        f"{primary['metric']}: champion {estimates['champion']['mean']:.4f}, "
-        f"lift {primary['lift']:+.4f}{share}, "
-        f"{1 - primary['alpha']:.0%} {primary['bound']} bounds "
-        f"[{primary['lower']:+.4f}, {primary['upper']:+.4f}], {verdict['n_requests']:,} requests"
-    )
-
-
-def _checks(what: str, rows: Iterable[dict[str, Any]]) -> str:
-    rows = list(rows)
-    failed = [row for row in rows if not row["ok"]]
-    if not failed:
-        return f"{what}: all {len(rows)} hold"
-    told = "; ".join(
-        f"{row['name']} {row['value']:.4g} vs {row['threshold']:.4g}" for row in failed
-    )
-    return f"{what}: {len(failed)} of {len(rows)} fail ({told})"
 
 
 def _metrics(place: Home, stage: str) -> dict[str, float]:
@@ -168,6 +148,14 @@ def _publication(place: Home, done: registry.Published, out: Console) -> None:
         out.print("[bold]nothing is published[/]: the log cannot carry a promotion")
 
 
+def _override(place: Home, out: Console) -> None:
+    made = override_of(history(place))
+    if made:
+        who = f"{made.get('approver') or made.get('who')}, {made['at'][:10]}"
+        told = escape(f"{made['to']} was published against its verdict ({who}): ")
+        out.print(f"[bold red]OVERRIDE[/] {told}{escape(made['override_reason'])}")
+
+
 def _lists(place: Home, out: Console) -> None:
     bundle = registry.current_bundle(place)
     users = pq.read_table(bundle / "users.parquet", columns=["user_id", "held", "risk_class"])
@@ -192,7 +180,7 @@ def _next_steps(place: Home, done: registry.Published, out: Console) -> None:
         ("make ui", "the same through Airflow, curves in MLflow"),
     ]
     if not done.version:
-        again = f'tessera publish{profile} --override-reason "<why>"'
+        again = f'tessera promote{profile} --reason "<why>" --approver <name>'
         lines.insert(0, (again, "publish on your responsibility; recorded for ever"))
     grid = Table.grid(padding=(0, 2))
     for command, why in lines:

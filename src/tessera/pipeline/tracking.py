@@ -108,6 +108,28 @@ def set_champion(profile: str, bundle: Path, store: Path) -> str:
     return version
 
 
+def follow(profile: str, bundle: Path, store: Path) -> None:
+    """Let the alias `champion` say what is published: this bundle, or nothing if it has no model.
+
+    Raises
+    ------
+    GateClosed
+        As `set_champion` does.
+    """
+    if read_manifest(bundle)["kind"] == "model":
+        set_champion(profile, bundle, store)
+    elif champion(profile, store):
+        with _client(store) as client:
+            client.delete_registered_model_alias(_model(profile), CHAMPION)
+
+
+def champion_identity(profile: str, store: Path) -> str | None:
+    """Return the identity of the bundle that the alias `champion` names, None if there is none."""
+    version = champion(profile, store)
+    named = [found for found, known in _versions(profile, store).items() if known == version]
+    return named[0] if named else None
+
+
 def champion(profile: str, store: Path) -> str | None:
     """Return the MLflow version that the alias `champion` names, None if there is none."""
     found = _held(
@@ -153,7 +175,7 @@ def _held(store: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             return database.execute(query, values).fetchall()
-    except sqlite3.OperationalError:  # no such table: another process is just making it
+    except sqlite3.DatabaseError:  # no such table (another process is just making it), or broken
         return []
 
 

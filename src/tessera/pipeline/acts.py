@@ -1,0 +1,225 @@
+"""What a person does to what is published: promote a candidate or a former version, roll back.
+
+The pipeline publishes by the verdict alone; these acts are a person's, with a name and a reason
+where there is no PROMOTE to lean on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tessera.contracts.errors import BadParams, BrokenBundle, GateClosed
+from tessera.index import manifest
+from tessera.pipeline import files
+from tessera.pipeline.history import history, moves, versions_behind
+from tessera.pipeline.journal import commit, one_act
+from tessera.pipeline.params import check_section
+from tessera.pipeline.paths import Home
+from tessera.pipeline.registry import (
+    PROMOTE,
+    Override,
+    Published,
+    current_bundle,
+    current_version,
+    enthrone_first,
+    put_up,
+    read_candidate,
+    require_fresh,
+)
+from tessera.pipeline.verdict_text import evidence
+
+
+def promote(
+    place: Home,
+    version: str | None = None,
+    override: Override | None = None,
+    identity: str | None = None,
+) -> Published:
+    """Publish the candidate according to its verdict, or bring back a version.
+
+    Parameters
+    ----------
+    place : Home
+        The profile.
+    version : str or None
+        Version that was published before; None for the candidate.  Its verdict was given against
+        another champion, so it always needs an override.
+    override : Override or None
+        Reason and approver; whatever is not a PROMOTE needs both.
+    identity : str or None
+        Identity of the bundle that was approved; another one is refused.
+
+    Raises
+    ------
+    GateClosed
+        If the verdict does not allow it and reason or approver is missing, there is no candidate,
+        the champion moved since it was judged, or it is not what was approved.
+    BadParams
+        If reason or approver is too short to be one, or there is no such version.
+    BrokenBundle
+        If the bundle does not match its manifest; nothing has moved.
+    BrokenHistory
+        If the history is not what the acts wrote.
+    """
+    given = _checked(override or Override())
+    with one_act(place):
+        if version is not None:
+            return _bring_back(place, version, given, identity)
+        candidate = read_candidate(place)
+        _require_approved(candidate.identity, identity)
+        enthrone_first(place, candidate)
+        reached = [e for e in moves(history(place)) if e["identity"] == candidate.identity]
+        if reached:
+            return _was_published(place, str(reached[-1]["to"]), candidate.decision)
+        require_fresh(place, candidate)
+        if candidate.decision != PROMOTE:
+            why = str(candidate.verdict["reason"])
+            _require_override(f"the verdict is {candidate.decision} ({why})", given)
+        return put_up(place, candidate, "promote", given)
+
+
+def rollback(place: Home, to: str | None, reason: str, approver: str | None = None) -> Published:
+    """Make the version before the current one, or one further back, current again.
+
+    No file of a bundle is written; every hash is checked before and after.
+
+    Raises
+    ------
+    GateClosed
+        If there is nothing to go back to, or the version named does not lie behind.
+    BadParams
+        If there is no reason.
+    BrokenBundle
+        If the target does not match its manifest; nothing has moved.
+    BrokenHistory
+        If the history is not what the acts wrote.
+    """
+    if not reason.strip():
+        raise BadParams("a rollback needs a reason: --reason TEXT")
+    with one_act(place):
+        target = _target(place, to)
+        sealed = _sealed(place, target)
+        _move(place, "rollback", target, sealed, {"approver": approver, "reason": reason.strip()})
+        return Published(target, True, str(sealed.get("decision", "none")), reason.strip())
+
+
+def proposal(place: Home, version: str | None = None) -> dict[str, Any]:
+    """Return what `promote` would publish, for whoever has to approve it.
+
+    Raises
+    ------
+    GateClosed, BadParams, BrokenBundle
+        As `promote` does.
+    """
+    if version is None:
+        candidate = read_candidate(place)
+        bundle, identity, verdict = candidate.bundle, candidate.identity, candidate.verdict
+    else:
+        bundle = place.registry / "bundles" / version
+        identity = str(_sealed(place, _known(place, version))["identity"])
+        verdict = _verdict(bundle)
+    decision = str(verdict["decision"])
+    return {
+        "what": version or "the candidate",
+        "current": current_version(place) or "nothing",
+        "identity": identity,
+        "decision": decision,
+        "reason": str(verdict["reason"]),
+        "evidence": evidence(verdict),
+        "needs_override": version is not None or decision != PROMOTE,
+        "link": (bundle / "verdict.json").as_uri(),
+    }
+
+
+def _bring_back(place: Home, version: str, given: Override, identity: str | None) -> Published:
+    sealed = _sealed(place, _known(place, version))
+    _require_approved(str(sealed["identity"]), identity)
+    decision = str(sealed.get("decision", "none"))
+    if version == current_version(place):
+        return _was_published(place, version, decision)
+    _require_override(f"{version} was published before and not judged anew", given)
+    told = {"override_reason": given.reason, "approver": given.approver}
+    _move(place, "promote", version, sealed, {**told, "reason": f"override: {given.reason}"})
+    return Published(version, True, decision, f"override: {given.reason}")
+
+
+def _move(place: Home, act: str, to: str, sealed: dict[str, Any], told: dict[str, Any]) -> None:
+    """Point to a bundle that stands; its hashes are checked on the way in and after."""
+    facts = {
+        "act": act,
+        "from": current_version(place),
+        "to": to,
+        "decision": sealed.get("decision"),
+        "identity": sealed["identity"],
+        "verdict_sha256": sealed["files"].get("verdict.json"),
+    }
+    commit(place, {**facts, **told}, str(sealed["identity"]))
+    current_bundle(place)
+
+
+def _was_published(place: Home, version: str, decision: str) -> Published:
+    if version != current_version(place):
+        raise GateClosed(
+            f"the candidate is {version}, which was published and is not current any more: "
+            f"`tessera promote --version {version}` with a reason and an approver brings it back"
+        )
+    return Published(version, False, decision, f"{version} is current already")
+
+
+def _target(place: Home, to: str | None) -> str:
+    behind = versions_behind(history(place))
+    if len(behind) < 2:
+        current = behind[-1] if behind else "nothing"
+        raise GateClosed(f"there is nothing to go back to: {current} is all that was published")
+    if to is None:
+        return behind[-2]
+    if to not in behind[:-1]:
+        known = ", ".join(dict.fromkeys(behind[:-1]))
+        raise GateClosed(
+            f"{to} does not lie behind {behind[-1]}: choose one of {known}, "
+            f"or bring a version back with `tessera promote --version`"
+        )
+    return to
+
+
+def _known(place: Home, version: str) -> str:
+    known = dict.fromkeys(entry["to"] for entry in moves(history(place)))
+    if version not in known:
+        names = ", ".join(known) or "none yet"
+        raise BadParams(f"no version {version!r} was ever published: choose one of {names}")
+    return version
+
+
+def _sealed(place: Home, version: str) -> dict[str, Any]:
+    """Return the manifest of a published bundle that is whole and the one that was published."""
+    sealed = manifest.check(place.registry / "bundles" / version)
+    known = [e["identity"] for e in moves(history(place)) if e["to"] == version]
+    if sealed["identity"] != known[0]:
+        raise BrokenBundle(f"{version} is not what was published: restore it from a backup")
+    return sealed
+
+
+def _verdict(bundle: Path) -> dict[str, Any]:
+    path = bundle / "verdict.json"
+    if not path.exists():
+        return {"decision": "none", "reason": "the policy that wrote the log was never judged"}
+    return dict(files.read_json(path))
+
+
+def _checked(override: Override) -> Override:
+    values = {"override_reason": override.reason or None, "approver": override.approver or None}
+    gate = check_section("gate", values).model_dump()
+    return Override(gate["override_reason"], gate["approver"])
+
+
+def _require_override(why: str, given: Override) -> None:
+    if not (given.reason and given.approver):
+        raise GateClosed(
+            f"{why}: publishing it needs --reason and --approver, which are recorded for ever"
+        )
+
+
+def _require_approved(found: str, approved: str | None) -> None:
+    if approved and found != approved:
+        raise GateClosed("the bundle is not the one that was approved any more: ask again")

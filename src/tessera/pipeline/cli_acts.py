@@ -1,0 +1,63 @@
+"""The part of the command line that changes or shows what is published."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tessera.pipeline.paths import DEFAULT_PROFILE, home
+
+Profile = Annotated[str, typer.Option(help="Name of a YAML file under profiles/.")]
+Approver = Annotated[str | None, typer.Option(help="Who answers for it; recorded for ever.")]
+
+
+def promote(
+    profile: Profile = DEFAULT_PROFILE,
+    version: Annotated[
+        str | None,
+        typer.Option("--version", "--bundle", help="Bring back this published version."),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Why, against the verdict; recorded for ever.")
+    ] = None,
+    approver: Approver = None,
+    identity: Annotated[
+        str | None, typer.Option(help="Refuse any bundle but this, the one that was approved.")
+    ] = None,
+) -> None:
+    """Publish the candidate by its verdict, or against it with a reason and an approver."""
+    from tessera.pipeline import acts
+    from tessera.pipeline.registry import Override
+
+    given = Override(reason or None, approver or None)
+    done = acts.promote(home(profile), version or None, given, identity or None)
+    state = f"published {done.version}" if done.moved else f"{done.version} stays"
+    typer.echo(f"{done.decision}: {state} ({done.reason})")
+
+
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why; recorded for ever.")],
+    profile: Profile = DEFAULT_PROFILE,
+    to: Annotated[
+        str | None, typer.Option(help="A version further back than the one before.")
+    ] = None,
+    approver: Approver = None,
+) -> None:
+    """Make the version before the current one current again, byte for byte."""
+    from tessera.pipeline import acts
+
+    done = acts.rollback(home(profile), to or None, reason, approver or None)
+    typer.echo(f"rolled back to {done.version}, every hash matches ({done.reason})")
+
+
+def history(
+    profile: Profile = DEFAULT_PROFILE,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Exit with 2 if the chain of hashes is broken.")
+    ] = False,
+) -> None:
+    """Show every act, newest first; overrides are marked for ever."""
+    from tessera.pipeline.history_table import show_history
+
+    show_history(home(profile), verify)

@@ -1,0 +1,41 @@
+"""Say in three lines what a verdict rests on: the lift with its bounds, pre-checks, guardrails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def evidence(verdict: Mapping[str, Any]) -> list[str]:
+    """Return the lines; none if nothing was estimated."""
+    primary = verdict.get("primary")
+    if not primary:
+        return []
+    return [
+        _lift(primary, verdict),
+        _checks("pre-checks", verdict["prechecks"]),
+        _checks("guardrails", verdict["guardrails"]),
+    ]
+
+
+def _lift(primary: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
+    estimates = verdict["estimates"]
+    relative = primary["relative_lift"]
+    share = "" if relative is None else f" ({relative:+.1%})"
+    return (
+        f"{primary['metric']}: champion {estimates['champion']['mean']:.4f}, "
+        f"lift {primary['lift']:+.4f}{share}, "
+        f"{1 - primary['alpha']:.0%} {primary['bound']} bounds "
+        f"[{primary['lower']:+.4f}, {primary['upper']:+.4f}], {verdict['n_requests']:,} requests"
+    )
+
+
+def _checks(what: str, rows: Iterable[Mapping[str, Any]]) -> str:
+    rows = list(rows)
+    failed = [row for row in rows if not row["ok"]]
+    if not failed:
+        return f"{what}: all {len(rows)} hold"
+    told = "; ".join(
+        f"{row['name']} {row['value']:.4g} vs {row['threshold']:.4g}" for row in failed
+    )
+    return f"{what}: {len(failed)} of {len(rows)} fail ({told})"

@@ -1,0 +1,144 @@
+"""Load the DAGs of the acts in a process of their own and do what is asked, as JSON.
+
+Asked for are answers to the approval, each with the root of a repository in a temporary folder:
+the tasks run as Airflow would run them, without a scheduler.
+"""
+
+import importlib.util
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("torch", "pandas", "numpy", "great_expectations", "mlflow", "networkx")
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"{name}_dag", ROOT / "dags" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.dag
+
+
+def describe(dag):
+    return {
+        "id": dag.dag_id,
+        "edges": sorted([up, task.task_id] for task in dag.tasks for up in task.upstream_task_ids),
+        "tasks": sorted(dag.task_ids),
+        "schedule": dag.schedule,
+        "retries": [task.retries for task in dag.tasks],
+        "calls_back": [bool(task.on_failure_callback) for task in dag.tasks],
+        "trigger_rules": sorted({task.trigger_rule.value for task in dag.tasks}),
+        "doc": dag.doc_md,
+    }
+
+
+def approval(dag):
+    task = dag.get_task("approval")
+    return {
+        "kind": [base.__name__ for base in type(task).__mro__],
+        "options": task.options,
+        "defaults": task.defaults,
+        "multiple": task.multiple,
+        "timeout_s": task.response_timeout.total_seconds(),
+        "form": task.serialized_params,
+    }
+
+
+def accepts(dag, answers):
+    from airflow.sdk.definitions.param import ParamsDict
+    from airflow.sdk.exceptions import ParamValidationError
+
+    checked = ParamsDict({name: dag.params.get_param(name) for name in dag.params})
+    try:
+        for name, value in answers.items():
+            checked[name] = value
+        checked.validate()
+    except (ParamValidationError, ValueError):
+        return False
+    return True
+
+
+def run(task, context, root):
+    """Render and execute a task in the repository of the test."""
+    task.render_template_fields(context)
+    if hasattr(task, "env"):
+        task.env = {**task.env, "TESSERA_ROOT": root}
+    return task.execute(context)
+
+
+def approve(asked):
+    """Read the verdict, give the answer, and do what Airflow does then."""
+    from airflow.exceptions import AirflowException
+    from airflow.sdk.exceptions import DownstreamTasksSkipped
+
+    dag, root = load("promote"), asked["root"]
+    pulled = {}
+    ti = SimpleNamespace(
+        xcom_pull=lambda task_ids: pulled[task_ids], xcom_push=lambda **_: None, map_index=-1
+    )
+    params = {"profile": "market", "version": None, **asked.get("params", {})}
+    context = {"params": params, "ti": ti, "task_instance": ti}
+    pulled["verdict"] = run(dag.get_task("verdict"), context, root)
+    task = dag.get_task("approval")
+    task.render_template_fields(context)
+    told = {"subject": task.subject, "body": task.body, "done": None}
+    if "meanwhile" in asked:
+        bundle = Path(root) / "data" / "market" / "bundle"
+        bundle.rename(bundle.with_name("shown"))
+        Path(asked["meanwhile"]).rename(bundle)
+    event = {
+        "chosen_options": asked.get("chosen") or task.defaults,
+        "params_input": {"reason": asked.get("reason")},
+        "responded_by_user": {"id": "7", "name": asked["by"]} if "by" in asked else None,
+        "responded_at": datetime.now(UTC),
+    }
+    try:
+        pulled["approval"] = task.execute_complete({**context, "task": task}, event)
+    except DownstreamTasksSkipped as skipped:
+        if not asked.get("cleared"):
+            return {**told, "done": "skipped", "tasks": list(skipped.tasks)}
+        pulled["approval"] = event
+    try:
+        run(dag.get_task("promote"), context, root)
+    except AirflowException:
+        return {**told, "done": "failed"}
+    return {**told, "done": "published"}
+
+
+def roll_back(asked):
+    """Execute the rollback as a run that somebody triggered."""
+    from airflow.exceptions import AirflowException
+
+    context = {
+        "params": {"profile": "market", "to": None, "reason": asked["reason"]},
+        "dag_run": SimpleNamespace(triggering_user_name=asked["by"]),
+    }
+    try:
+        run(load("rollback").get_task("rollback"), context, asked["root"])
+    except AirflowException:
+        return "failed"
+    return "done"
+
+
+def main():
+    sys.path.insert(0, str(ROOT))
+    asked = json.load(sys.stdin)
+    promote, rollback = load("promote"), load("rollback")
+    imported = [name for name in HEAVY if name in sys.modules]
+    answer = {
+        "imported": imported,
+        "promote": describe(promote),
+        "rollback": describe(rollback),
+        "approval": approval(promote),
+        "promote_form": [accepts(load("promote"), form) for form in asked.get("promotes", [])],
+        "rollback_form": [accepts(load("rollback"), form) for form in asked.get("rollbacks", [])],
+        "approved": [approve(one) for one in asked.get("answers", [])],
+        "rolled_back": [roll_back(one) for one in asked.get("back", [])],
+    }
+    sys.stdout.write("\nANSWER " + json.dumps(answer, default=str) + "\n")
+
+
+main()

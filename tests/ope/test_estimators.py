@@ -109,10 +109,17 @@ def test_a_small_log_that_hangs_on_a_few_clicks_is_invalid(official, served):
 
 
 @pytest.mark.real_data
+def test_one_click_is_a_third_of_an_estimate(official):
+    contribution_N = estimators.ips(open_bandit(official, "bts", "all"))
+    assert contribution_N.max() / contribution_N.sum() == pytest.approx(0.33, abs=0.005)
+
+
+@pytest.mark.real_data
 def test_a_log_without_overlap_is_invalid(official):
     log = open_bandit(official, "bts", "women")
     assert estimators.effective_size(log.weight_N) == pytest.approx(2.08, abs=0.005)
     assert log.weight_N.max() == pytest.approx(21_739, abs=1)
+    assert log.weight_N.mean() == pytest.approx(3.13, abs=0.005)
     decision, reason = verdict(log)
     assert decision == "INVALID"
     assert "ess is 2.0" in reason
@@ -159,6 +166,37 @@ def test_slate_estimators_equal_a_loop_over_positions(rng):
             above = w
         assert estimators.rips(log)[n] == pytest.approx(by_weight, abs=1e-12)
         assert estimators.cascade_dr(log)[n] == pytest.approx(doubly, abs=1e-12)
+
+
+def test_independent_positions_equal_a_loop_over_positions(rng):
+    reward_NL, served_NL, wanted_NL = (rng.uniform(0.1, 1, (50, 3)) for _ in range(3))
+    for n, found in enumerate(estimators.iips(reward_NL, served_NL, wanted_NL)):
+        expected = 0.0
+        for k in range(3):
+            expected += wanted_NL[n, k] / served_NL[n, k] * reward_NL[n, k]
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["snips", "sndr"])
+def test_a_linearisation_has_the_same_mean_and_the_spread_of_repeated_logs(rng, name):
+    plain, linear = getattr(estimators, name), getattr(estimators, f"{name}_influence")
+    means, stderrs = [], []
+    for _ in range(400):
+        served_N = rng.uniform(0.1, 1, 300)
+        wanted_N = rng.uniform(0, 1, 300)
+        reward_N = (rng.random(300) < 0.8).astype(float)
+        log = Log(reward_N, served_N, wanted_N, np.full(300, 0.3), np.full(300, 0.3))
+        assert linear(log).mean() == pytest.approx(plain(log).mean(), abs=1e-12)
+        means.append(plain(log).mean())
+        stderrs.append(linear(log).std() / np.sqrt(300))
+    assert np.mean(stderrs) == pytest.approx(np.std(means), rel=0.1)
+
+
+def test_what_is_not_earned_adds_up_to_one(rng):
+    log = Log(*(rng.uniform(0.1, 1, 30) for _ in range(5)))
+    rest = estimators.complement(log)
+    np.testing.assert_allclose(estimators.dr(log) + estimators.dr(rest), 1, atol=1e-12)
+    np.testing.assert_allclose(estimators.ips(log) + estimators.ips(rest), log.weight_N)
 
 
 def test_self_normalised_slates_have_the_mean_of_their_linearisation(rng):

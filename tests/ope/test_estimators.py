@@ -125,6 +125,24 @@ def test_a_log_without_overlap_is_invalid(official):
     assert "ess is 2.0" in reason
 
 
+def looped(log):
+    """Mean of every estimator, one row after the other."""
+    n = len(log.reward_N)
+    weights = [w / p for w, p in zip(log.wanted_N, log.served_N, strict=True)]
+    mean_weight = sum(weights) / n
+    expected = dict.fromkeys(estimate(log), 0.0)
+    for w, r, q, v in zip(weights, log.reward_N, log.guess_N, log.baseline_N, strict=True):
+        expected["ips"] += w * r / n
+        expected["snips"] += w * r / mean_weight / n
+        expected["clipped"] += min(w, 10.0) * r / n
+        expected["dm"] += v / n
+        expected["dr"] += (v + w * (r - q)) / n
+        expected["sndr"] += (v + w * (r - q) / mean_weight) / n
+        expected["switch_dr"] += (v + (w * (r - q) if w <= 5 else 0)) / n
+        expected["dros"] += (v + 100 * w / (w * w + 100) * (r - q)) / n
+    return expected
+
+
 def test_estimators_equal_a_loop_over_rows(rng):
     log = Log(
         reward_N=(rng.random(200) < 0.3).astype(float),
@@ -133,20 +151,18 @@ def test_estimators_equal_a_loop_over_rows(rng):
         guess_N=rng.random(200),
         baseline_N=rng.random(200),
     )
-    weights = [w / p for w, p in zip(log.wanted_N, log.served_N, strict=True)]
-    mean_weight = sum(weights) / 200
-    expected = dict.fromkeys(estimate(log), 0.0)
-    for w, r, q, v in zip(weights, log.reward_N, log.guess_N, log.baseline_N, strict=True):
-        expected["ips"] += w * r / 200
-        expected["snips"] += w * r / mean_weight / 200
-        expected["clipped"] += min(w, 10.0) * r / 200
-        expected["dm"] += v / 200
-        expected["dr"] += (v + w * (r - q)) / 200
-        expected["sndr"] += (v + w * (r - q) / mean_weight) / 200
-        expected["switch_dr"] += (v + (w * (r - q) if w <= 5 else 0)) / 200
-        expected["dros"] += (v + 100 * w / (w * w + 100) * (r - q)) / 200
     found = {name: value_N.mean() for name, value_N in estimate(log).items()}
-    assert found == pytest.approx(expected, rel=0, abs=1e-12)
+    assert found == pytest.approx(looped(log), rel=0, abs=1e-12)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("campaign", ["all", "men", "women"])
+@pytest.mark.parametrize("served", ["random", "bts"])
+def test_estimators_equal_a_loop_on_each_of_the_six_logs(official, served, campaign, rng):
+    items = {"all": 80, "men": 34, "women": 46}[campaign]
+    log = open_bandit(official, served, campaign, rng.dirichlet(np.ones(items), 3).T)
+    found = {name: value_N.mean() for name, value_N in estimate(log).items()}
+    assert found == pytest.approx(looped(log), rel=0, abs=1e-9)
 
 
 def test_slate_estimators_equal_a_loop_over_positions(rng):

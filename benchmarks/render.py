@@ -102,16 +102,19 @@ def _ahead(seeds: list[dict[str, Any]]) -> str:
 
 
 def _coverage(found: dict[str, Any]) -> str:
-    """Tell how often the daily bounds of DR and SNIPW hold, below and above."""
+    """Tell how often the bounds of DR and SNIPW hold, below and above."""
+
+    def held(table: dict[str, Any], interval: str) -> str:
+        return " / ".join(f"{side['coverage']:.3f}" for side in table[interval].values())
+
     told = []
     for regime, one in found["coverage"].items():
-        sides = [
-            f"{name} "
-            + " / ".join(f"{side['coverage']:.3f}" for side in table["clustered"].values())
-            for name, table in one["estimators"].items()
-            if name in ("dr", "snips")
+        tables = {name: one["estimators"][name] for name in ("dr", "snips")}
+        lines = [
+            f"{name} {held(table, 'clustered')} (BCa {held(table, 'bca')})"
+            for name, table in tables.items()
         ]
-        told.append(f"{regime} (ESS {one['ess']:.0f}) " + ", ".join(sides))
+        told.append(f"{regime} (ESS {one['ess']:.0f}) " + ", ".join(lines))
     return f"{found['replications']} replications, lower / upper: " + "; ".join(told)
 
 
@@ -235,7 +238,7 @@ _ROWS = (
         _acceptance,
     ),
     (
-        "one-sided 95 % bounds on planted truth, clustered normal: coverage of DR and SNIPW",
+        "one-sided 95 % bounds on planted truth: coverage of DR and SNIPW, normal by cluster (BCa)",
         "within [.93, .99] at ESS of 200 and above on a sound log",
         _OPE,
         _coverage,

@@ -17,6 +17,8 @@ def choose_ceiling(log: Log, ceilings: Sequence[float], alpha: float) -> float:
     one is taken whose interval V_i +- 2 CNF_i still shares a point with those of all before it
     (Su, Srinath, Krishnamurthy, arXiv 2002.07729, section 3).  CNF_i is the reach of a normal bound
     at alpha instead of their concentration inequality: narrower, and right for many units only.
+    What is chosen may be biased by as much as these intervals are wide, and no interval around it
+    knows: an estimate to look at, never one to bound.
 
     Parameters
     ----------

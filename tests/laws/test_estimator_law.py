@@ -14,6 +14,7 @@ import pytest
 
 from tessera.ope import estimators
 from tessera.ope.bounds import confidence_sequence
+from tessera.ope.clusters import ClusterLog, mips, offcem
 from tessera.ope.estimators import Floats, Log, SlateLog
 from tessera.ope.exposures import Requests
 from tessera.ope.replay import excess, logging_policy, replay, score_floor
@@ -108,6 +109,46 @@ def test_dr_is_narrower_than_ips_when_the_model_is_right(rng):
     assert np.std(spread["dr"]) < 0.8 * np.std(spread["ips"])
 
 
+def clustered_bandit(rng, *, own, level, n=1000):
+    """Two clusters of two actions that differ by `own` within their cluster.
+
+    The model is off by `level` everywhere, so right about the differences; None turns it round.
+    """
+    served_C, wanted_C = np.array([0.6, 0.2, 0.15, 0.05]), np.array([0.1, 0.1, 0.2, 0.6])
+    chance_C = np.array([0.2, 0.2, 0.6, 0.6]) + own * np.array([-0.5, 0.5, -0.5, 0.5])
+    guess_C = chance_C[::-1] if level is None else chance_C + level
+    a = rng.choice(4, n, p=served_C)
+    log = ClusterLog(
+        reward_N=(rng.random(n) < chance_C[a]).astype(float),
+        chosen_N=a,
+        served_NC=np.tile(served_C, (n, 1)),
+        wanted_NC=np.tile(wanted_C, (n, 1)),
+        guess_NC=np.tile(guess_C, (n, 1)),
+        cluster_NC=np.tile([0, 0, 1, 1], (n, 1)),
+    )
+    return log, float(wanted_C @ chance_C)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "own", "level", "survives"),
+    [
+        (mips, 0.0, 0.0, True),
+        (mips, 0.3, 0.0, False),
+        (offcem, 0.3, 0.0, True),
+        (offcem, 0.3, -0.4, True),
+        (offcem, 0.3, None, False),
+    ],
+)
+def test_clusters_find_the_truth_where_their_assumption_holds(estimate, own, level, survives):
+    rng = np.random.default_rng(3)
+    error = []
+    for _ in range(REPLICATIONS):
+        log, truth = clustered_bandit(rng, own=own, level=level)
+        error.append(estimate(log).mean() - truth)
+    off = abs(np.mean(error)) / (np.std(error) / np.sqrt(REPLICATIONS))
+    assert (off < 3.5) == survives
+
+
 LOGGER = SlatePolicy(temperature=1.0, epsilon=0.3, top_k=5)
 NEWCOMER = SlatePolicy(temperature=0.7, epsilon=0.1, top_k=5)
 
@@ -192,6 +233,23 @@ def test_cascade_dr_is_unbiased_with_a_wrong_model():
         values.append(estimators.cascade_dr(seen).mean() - world.log.reward_NL.sum(axis=1).mean())
     stderr = np.std(values) / np.sqrt(REPLICATIONS)
     assert np.mean(values) == pytest.approx(true_lift(BETTER), abs=3.5 * stderr + 0.002)
+
+
+def test_independent_positions_are_unbiased_where_no_item_helps_another():
+    pairs = np.array([[b, (b + 1) % 5] for b in range(5)])
+    everything = np.ones((5, 5), dtype=bool)
+    given_BLC = slate_propensities(np.tile(BETTER, (5, 1)), everything, NEWCOMER, pairs)[1]
+    first_C = given_BLC[0, 0]
+    second_C = first_C @ given_BLC[:, 1]
+    rng = np.random.default_rng(5)
+    lifts = []
+    for _ in range(REPLICATIONS):
+        log = slates(rng, BETTER, 400).log
+        wanted_NL = np.column_stack([first_C[log.chosen_NL[:, 0]], second_C[log.chosen_NL[:, 1]]])
+        value_N = estimators.iips(log.reward_NL, np.full((400, 2), 0.2), wanted_NL)
+        lifts.append(value_N.mean() - log.reward_NL.sum(axis=1).mean())
+    stderr = np.std(lifts) / np.sqrt(REPLICATIONS)
+    assert np.mean(lifts) == pytest.approx(true_lift(BETTER), abs=3.5 * stderr + 0.002)
 
 
 def test_the_sequence_never_crosses_more_often_than_alpha_when_nothing_is_better():

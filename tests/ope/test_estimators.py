@@ -109,13 +109,38 @@ def test_a_small_log_that_hangs_on_a_few_clicks_is_invalid(official, served):
 
 
 @pytest.mark.real_data
+def test_one_click_is_a_third_of_an_estimate(official):
+    contribution_N = estimators.ips(open_bandit(official, "bts", "all"))
+    assert contribution_N.max() / contribution_N.sum() == pytest.approx(0.33, abs=0.005)
+
+
+@pytest.mark.real_data
 def test_a_log_without_overlap_is_invalid(official):
     log = open_bandit(official, "bts", "women")
     assert estimators.effective_size(log.weight_N) == pytest.approx(2.08, abs=0.005)
     assert log.weight_N.max() == pytest.approx(21_739, abs=1)
+    assert log.weight_N.mean() == pytest.approx(3.13, abs=0.005)
     decision, reason = verdict(log)
     assert decision == "INVALID"
     assert "ess is 2.0" in reason
+
+
+def looped(log):
+    """Mean of every estimator, one row after the other."""
+    n = len(log.reward_N)
+    weights = [w / p for w, p in zip(log.wanted_N, log.served_N, strict=True)]
+    mean_weight = sum(weights) / n
+    expected = dict.fromkeys(estimate(log), 0.0)
+    for w, r, q, v in zip(weights, log.reward_N, log.guess_N, log.baseline_N, strict=True):
+        expected["ips"] += w * r / n
+        expected["snips"] += w * r / mean_weight / n
+        expected["clipped"] += min(w, 10.0) * r / n
+        expected["dm"] += v / n
+        expected["dr"] += (v + w * (r - q)) / n
+        expected["sndr"] += (v + w * (r - q) / mean_weight) / n
+        expected["switch_dr"] += (v + (w * (r - q) if w <= 5 else 0)) / n
+        expected["dros"] += (v + 100 * w / (w * w + 100) * (r - q)) / n
+    return expected
 
 
 def test_estimators_equal_a_loop_over_rows(rng):
@@ -126,20 +151,18 @@ def test_estimators_equal_a_loop_over_rows(rng):
         guess_N=rng.random(200),
         baseline_N=rng.random(200),
     )
-    weights = [w / p for w, p in zip(log.wanted_N, log.served_N, strict=True)]
-    mean_weight = sum(weights) / 200
-    expected = dict.fromkeys(estimate(log), 0.0)
-    for w, r, q, v in zip(weights, log.reward_N, log.guess_N, log.baseline_N, strict=True):
-        expected["ips"] += w * r / 200
-        expected["snips"] += w * r / mean_weight / 200
-        expected["clipped"] += min(w, 10.0) * r / 200
-        expected["dm"] += v / 200
-        expected["dr"] += (v + w * (r - q)) / 200
-        expected["sndr"] += (v + w * (r - q) / mean_weight) / 200
-        expected["switch_dr"] += (v + (w * (r - q) if w <= 5 else 0)) / 200
-        expected["dros"] += (v + 100 * w / (w * w + 100) * (r - q)) / 200
     found = {name: value_N.mean() for name, value_N in estimate(log).items()}
-    assert found == pytest.approx(expected, rel=0, abs=1e-12)
+    assert found == pytest.approx(looped(log), rel=0, abs=1e-12)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("campaign", ["all", "men", "women"])
+@pytest.mark.parametrize("served", ["random", "bts"])
+def test_estimators_equal_a_loop_on_each_of_the_six_logs(official, served, campaign, rng):
+    items = {"all": 80, "men": 34, "women": 46}[campaign]
+    log = open_bandit(official, served, campaign, rng.dirichlet(np.ones(items), 3).T)
+    found = {name: value_N.mean() for name, value_N in estimate(log).items()}
+    assert found == pytest.approx(looped(log), rel=0, abs=1e-9)
 
 
 def test_slate_estimators_equal_a_loop_over_positions(rng):
@@ -159,6 +182,37 @@ def test_slate_estimators_equal_a_loop_over_positions(rng):
             above = w
         assert estimators.rips(log)[n] == pytest.approx(by_weight, abs=1e-12)
         assert estimators.cascade_dr(log)[n] == pytest.approx(doubly, abs=1e-12)
+
+
+def test_independent_positions_equal_a_loop_over_positions(rng):
+    reward_NL, served_NL, wanted_NL = (rng.uniform(0.1, 1, (50, 3)) for _ in range(3))
+    for n, found in enumerate(estimators.iips(reward_NL, served_NL, wanted_NL)):
+        expected = 0.0
+        for k in range(3):
+            expected += wanted_NL[n, k] / served_NL[n, k] * reward_NL[n, k]
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["snips", "sndr"])
+def test_a_linearisation_has_the_same_mean_and_the_spread_of_repeated_logs(rng, name):
+    plain, linear = getattr(estimators, name), getattr(estimators, f"{name}_influence")
+    means, stderrs = [], []
+    for _ in range(400):
+        served_N = rng.uniform(0.1, 1, 300)
+        wanted_N = rng.uniform(0, 1, 300)
+        reward_N = (rng.random(300) < 0.8).astype(float)
+        log = Log(reward_N, served_N, wanted_N, np.full(300, 0.3), np.full(300, 0.3))
+        assert linear(log).mean() == pytest.approx(plain(log).mean(), abs=1e-12)
+        means.append(plain(log).mean())
+        stderrs.append(linear(log).std() / np.sqrt(300))
+    assert np.mean(stderrs) == pytest.approx(np.std(means), rel=0.1)
+
+
+def test_what_is_not_earned_adds_up_to_one(rng):
+    log = Log(*(rng.uniform(0.1, 1, 30) for _ in range(5)))
+    rest = estimators.complement(log)
+    np.testing.assert_allclose(estimators.dr(log) + estimators.dr(rest), 1, atol=1e-12)
+    np.testing.assert_allclose(estimators.ips(log) + estimators.ips(rest), log.weight_N)
 
 
 def test_self_normalised_slates_have_the_mean_of_their_linearisation(rng):

@@ -37,6 +37,11 @@ class Log:
         return self.wanted_N / self.served_N
 
 
+def complement(log: Log) -> Log:
+    """Return the log of 1 - r, whose value is 1 - V: for bounds above rare rewards in [0, 1]."""
+    return Log(1 - log.reward_N, log.served_N, log.wanted_N, 1 - log.guess_N, 1 - log.baseline_N)
+
+
 def ips(log: Log) -> Floats:
     """Inverse propensity score, w r: unbiased, wide (Horvitz and Thompson, 1952)."""
     return np.asarray(log.weight_N * log.reward_N)
@@ -62,6 +67,13 @@ def snips(log: Log) -> Floats:
     return np.asarray(ips(log) / log.weight_N.mean())
 
 
+def snips_influence(log: Log) -> Floats:
+    """Linearisation of `snips`: same mean, and the spread of its values is its standard error."""
+    share_N = log.weight_N / log.weight_N.mean()
+    value = float((share_N * log.reward_N).mean())
+    return np.asarray(share_N * (log.reward_N - value) + value)
+
+
 def dm(log: Log) -> Floats:
     """Direct method, E_pi q: as good as its reward model; its interval says nothing."""
     return log.baseline_N
@@ -76,6 +88,14 @@ def sndr(log: Log) -> Floats:
     """Self-normalised doubly robust, E_pi q + w (r - q) / mean w (arXiv 1604.00923)."""
     correction_N = log.weight_N * (log.reward_N - log.guess_N)
     return np.asarray(log.baseline_N + correction_N / log.weight_N.mean())
+
+
+def sndr_influence(log: Log) -> Floats:
+    """Linearisation of `sndr`: same mean, and the spread of its values is its standard error."""
+    share_N = log.weight_N / log.weight_N.mean()
+    residual_N = log.reward_N - log.guess_N
+    missed = float((share_N * residual_N).mean())
+    return np.asarray(log.baseline_N + share_N * (residual_N - missed) + missed)
 
 
 def switch_dr(log: Log, ceiling: float) -> Floats:
@@ -113,6 +133,22 @@ class SlateLog:
     def above_NL(self) -> Floats:
         """w_1:k-1, the weight of what was shown above each position."""
         return np.concatenate([np.ones_like(self.weight_NL[:, :1]), self.weight_NL[:, :-1]], axis=1)
+
+
+def iips(reward_NL: Floats, served_NL: Floats, wanted_NL: Floats) -> Floats:
+    """Item-position IPS, the sum of w_k r_k over positions (Li et al., arXiv 1804.10488).
+
+    Unbiased when a reward depends on its own item and position alone.
+
+    Parameters
+    ----------
+    reward_NL : array
+        Reward of the item shown at each position; 0 where nothing was shown.
+    served_NL, wanted_NL : array
+        P(item shown stands at this position) under the serving and the new policy: whatever stands
+        above, unlike the propensities of `SlateLog`.  Positive where served.
+    """
+    return np.asarray((wanted_NL / served_NL * reward_NL).sum(axis=1))
 
 
 def rips(log: SlateLog) -> Floats:

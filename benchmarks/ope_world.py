@@ -1,0 +1,168 @@
+"""A world whose policy values are known, and logs of it that are sound, thin or damaged.
+
+Shapes: N units, X contexts, C candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tessera.ope.clusters import ClusterLog
+from tessera.ope.estimators import Log, effective_size
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+REQUESTS = 2000
+_CONTEXTS, _CANDIDATES, _PER_CLUSTER, _USERS = 50, 20, 4, 500
+_SEED = 20
+_EAGER = 2.0
+"""How far apart a policy's wishes are; among even ones a wrong propensity would do no harm."""
+CAP = 5.0
+"""The reward model under a confidence sequence is cut at cap / weight, as the gate cuts it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """What the log is like."""
+
+    ess: float
+    """Effective sample size that the serving policy is tuned to."""
+    rate: float = 0.2
+    """About the mean reward."""
+    duplicated: float = 0.0
+    """Share of the events that is logged a second time."""
+    misjoined: float = 0.0
+    """Share of the events that carry the propensity of another."""
+
+
+REGIMES = {
+    "good overlap": Regime(1200),
+    "ESS 200": Regime(200),
+    "ESS 10": Regime(10),
+    "rare rewards": Regime(1200, rate=0.005),
+    "30 % duplicated": Regime(1200, duplicated=0.3),
+    "20 % mis-joined": Regime(1200, misjoined=0.2),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One log, as single items and as clusters."""
+
+    log: Log
+    cut: tuple[Log, Log]
+    """With the reward model cut, so that the doubly robust score has the floor -CAP; of r and of
+    1 - r, as a model cut from above is not cut from below."""
+    clusters: ClusterLog
+    user_N: Ints
+    known_weight: float
+    """Largest weight there can be, known before the data; larger only where the log is damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Both policies, the chances of a reward and a model of them that is right within clusters."""
+
+    regime: Regime
+    served_XC: Floats
+    wanted_XC: Floats
+    chance_XC: Floats
+    guess_XC: Floats
+
+    @property
+    def truth(self) -> float:
+        """Value of the new policy."""
+        return float((self.wanted_XC * self.chance_XC).sum(axis=1).mean())
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """Log REQUESTS requests, damaged as the regime says."""
+        x_N, chosen_N = _shown(self.served_XC, rng)
+        reward_N = (rng.random(REQUESTS) < self.chance_XC[x_N, chosen_N]).astype(float)
+        user_N = rng.integers(0, _USERS, REQUESTS)
+        rows = np.arange(REQUESTS)
+        again = rng.choice(REQUESTS, round(self.regime.duplicated * REQUESTS), replace=False)
+        rows = np.concatenate([rows, again])
+        x_N, chosen_N, user_N = (array[rows] for array in (x_N, chosen_N, user_N))
+        served_NC = self.served_XC[x_N]
+        mixed = rng.choice(len(rows), round(self.regime.misjoined * len(rows)), replace=False)
+        served_NC[mixed, chosen_N[mixed]] = rng.permutation(served_NC[mixed, chosen_N[mixed]])
+        clusters = ClusterLog(
+            reward_N=reward_N[rows],
+            chosen_N=chosen_N,
+            served_NC=served_NC,
+            wanted_NC=self.wanted_XC[x_N],
+            guess_NC=self.guess_XC[x_N],
+            cluster_NC=np.tile(np.arange(_CANDIDATES) // _PER_CLUSTER, (len(rows), 1)),
+        )
+        log = _single(clusters, clusters.guess_NC)
+        most_NC = CAP / np.maximum(clusters.wanted_NC / served_NC, CAP)
+        rest = missed(clusters)
+        cut = _single(clusters, np.minimum(clusters.guess_NC, most_NC))
+        cut_rest = _single(rest, np.minimum(rest.guess_NC, most_NC))
+        known = max(float((self.wanted_XC / self.served_XC).max()), float(log.weight_N.max()))
+        user_N = np.unique(user_N, return_inverse=True)[1]
+        return Drawn(log, (cut, cut_rest), clusters, user_N, known)
+
+
+def missed(log: ClusterLog) -> ClusterLog:
+    """Return the log of 1 - r."""
+    return replace(log, reward_N=1 - log.reward_N, guess_NC=1 - log.guess_NC)
+
+
+def _single(seen: ClusterLog, guess_NC: Floats) -> Log:
+    at = np.arange(len(seen.chosen_N)), seen.chosen_N
+    baseline_N = (seen.wanted_NC * guess_NC).sum(axis=1)
+    return Log(seen.reward_N, seen.served_NC[at], seen.wanted_NC[at], guess_NC[at], baseline_N)
+
+
+def make_world(regime: Regime) -> World:
+    """Plant chances and policies; the serving policy shies from what the new one wants."""
+    rng = np.random.default_rng(_SEED)
+    clusters = _CANDIDATES // _PER_CLUSTER
+    level_XC = np.repeat(rng.normal(size=(_CONTEXTS, clusters)), _PER_CLUSTER, axis=1)
+    own_XC = rng.normal(size=(_CONTEXTS, _CANDIDATES))
+    chance_XC = np.clip(regime.rate * np.exp(0.4 * level_XC + 0.2 * own_XC), 0, 0.9)
+    hope_XC = np.repeat(rng.random((_CONTEXTS, clusters)), _PER_CLUSTER, axis=1)
+    taste_XC = _EAGER * (0.5 * level_XC + rng.normal(size=own_XC.shape))
+    return World(
+        regime=regime,
+        served_XC=_softmax(-_aversion(taste_XC, regime.ess) * taste_XC),
+        wanted_XC=_softmax(taste_XC),
+        chance_XC=chance_XC,
+        guess_XC=np.minimum(chance_XC + 0.5 * regime.rate * hope_XC, 1.0),
+    )
+
+
+def _aversion(taste_XC: Floats, ess: float) -> float:
+    """Bisect for the serving policy under which a typical log has this effective size."""
+    low, high = -1.0, 8.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        enough = _typical_ess(_softmax(-middle * taste_XC), _softmax(taste_XC)) > ess
+        low, high = (middle, high) if enough else (low, middle)
+    return low
+
+
+def _typical_ess(served_XC: Floats, wanted_XC: Floats) -> float:
+    rng = np.random.default_rng(_SEED)
+    found = []
+    for _ in range(25):
+        at = _shown(served_XC, rng)
+        found.append(effective_size(wanted_XC[at] / served_XC[at]))
+    return float(np.median(found))
+
+
+def _shown(served_XC: Floats, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    x_N = rng.integers(0, _CONTEXTS, REQUESTS)
+    sums_NC = np.cumsum(served_XC[x_N], axis=1)
+    sums_NC[:, -1] = 1.0
+    return x_N, (rng.random(REQUESTS)[:, None] > sums_NC).sum(axis=1)
+
+
+def _softmax(value_XC: Floats) -> Floats:
+    odds_XC = np.exp(value_XC - value_XC.max(axis=1, keepdims=True))
+    return np.asarray(odds_XC / odds_XC.sum(axis=1, keepdims=True))

@@ -1,0 +1,55 @@
+"""Cluster estimators against plain loops, and what becomes of them at either end."""
+
+import numpy as np
+import pytest
+
+from tessera.ope.clusters import ClusterLog, mips, offcem
+from tessera.ope.estimators import Log, dr, ips
+
+N, C = 300, 6
+
+
+def cluster_log(rng, cluster_NC):
+    served_NC, wanted_NC = (rng.dirichlet(np.ones(C), N) for _ in range(2))
+    return ClusterLog(
+        reward_N=(rng.random(N) < 0.3).astype(float),
+        chosen_N=rng.integers(0, C, N),
+        served_NC=served_NC,
+        wanted_NC=wanted_NC,
+        guess_NC=rng.random((N, C)),
+        cluster_NC=cluster_NC,
+    )
+
+
+def test_they_equal_a_loop_over_rows_and_candidates(rng):
+    log = cluster_log(rng, rng.integers(0, 3, (N, C)))
+    for n in range(N):
+        served = wanted = baseline = 0.0
+        shown = log.chosen_N[n]
+        for c in range(C):
+            if log.cluster_NC[n, c] == log.cluster_NC[n, shown]:
+                served += log.served_NC[n, c]
+                wanted += log.wanted_NC[n, c]
+            baseline += log.wanted_NC[n, c] * log.guess_NC[n, c]
+        weight, missed = wanted / served, log.reward_N[n] - log.guess_NC[n, shown]
+        assert mips(log)[n] == pytest.approx(weight * log.reward_N[n], abs=1e-12)
+        assert offcem(log)[n] == pytest.approx(baseline + weight * missed, abs=1e-12)
+
+
+def test_with_every_item_a_cluster_of_its_own_they_are_ips_and_dr(rng):
+    log = cluster_log(rng, np.tile(np.arange(C), (N, 1)))
+    at = np.arange(N), log.chosen_N
+    plain = Log(
+        log.reward_N,
+        log.served_NC[at],
+        log.wanted_NC[at],
+        log.guess_NC[at],
+        (log.wanted_NC * log.guess_NC).sum(axis=1),
+    )
+    np.testing.assert_allclose(mips(log), ips(plain), rtol=1e-12)
+    np.testing.assert_allclose(offcem(log), dr(plain), rtol=1e-12)
+
+
+def test_one_cluster_of_everything_weighs_nothing(rng):
+    log = cluster_log(rng, np.zeros((N, C), dtype=int))
+    np.testing.assert_allclose(mips(log), log.reward_N, rtol=1e-12)

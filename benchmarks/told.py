@@ -1,0 +1,148 @@
+"""How the results of each benchmark are told in one cell."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+BIG = "10000000 events"
+OPE = "ope"
+
+
+def house(name: str, unit: str = " s") -> Any:
+    """Tell one figure of the house."""
+    return lambda found: f"{found[name]}{unit}"
+
+
+def hstu_speed(f: dict[str, Any]) -> str:
+    """Tell how much faster a step is than either reference."""
+    ways = ("by_length_full_softmax", "by_length_shared_negatives")
+    full, shared = (f"{f[f'{way}_ratio']} times" for way in ways)
+    gathered = [f[f"{way}_ratio_to_gathered"] for way in ways]
+    return (
+        f"full softmax {full}, shared negatives {shared} "
+        f"({gathered[0]} and {gathered[1]} times one that normalises each gathered negative, as "
+        f"the authors' code does); layers alone at equal padding {f['ratio_layers_alone']} times; "
+        f"{f['source']}; products at {f['product_gflops_onednn']} GFLOP/s"
+    )
+
+
+def scale(found: dict[str, Any]) -> str:
+    """Tell each stage's seconds and peak memory at every size."""
+    sizes = ", ".join(f"{size} is {one['events']:,} events" for size, one in found.items())
+    names = [name for name in next(iter(found.values())) if name != "events"]
+    lines = [
+        f"{name} "
+        + ", ".join(f"{one[name]['seconds']} s {one[name]['peak_mb']} MB" for one in found.values())
+        for name in names
+    ]
+    return f"{sizes}: " + "; ".join(lines)
+
+
+def pareto(found: dict[str, Any]) -> str:
+    """Tell HSTU at every weight on profit, and the best baseline of either axis."""
+    told = []
+    for protocol, one in found["protocols"].items():
+        points = one["points"]
+        line = "; ".join(
+            f"{model} {point['ndcg_10']:.4f} / {point['roi_10']:.4f}"
+            for model, point in points.items()
+        )
+        told.append(f"{protocol} ({one['users']} users, market {one['market_roi']:.4f}): {line}")
+    return ". ".join(told) + ". ![curve](pictures/pareto.png)"
+
+
+def acceptance(found: dict[str, Any]) -> str:
+    """Tell the means over the seeds."""
+    mean = ", ".join(f"{name} {value:.3f}" for name, value in found["mean"].items())
+    return f"{len(found['seeds'])} seeds: {mean}"
+
+
+def quality(*names: str) -> Any:
+    """Tell these metrics of every model, the best first; means over the seeds."""
+
+    def told(found: dict[str, Any]) -> str:
+        seeds = list(found["seeds"].values())
+        models = {
+            model: [
+                statistics.mean(seed["models"][model][name] for seed in seeds) for name in names
+            ]
+            for model in seeds[0]["models"]
+            if all(name in seeds[0]["models"][model] for name in names)
+        }
+        ranked = sorted(models, key=lambda model: -models[model][-1])
+        lines = [f"{model} {' / '.join(f'{x:.4f}' for x in models[model])}" for model in ranked]
+        word = "seed" if len(seeds) == 1 else "seeds"
+        told = f"{len(seeds)} {word}, {seeds[0]['users']} users: " + "; ".join(lines)
+        return told + ahead(seeds)
+
+    return told
+
+
+def ahead(seeds: list[dict[str, Any]]) -> str:
+    """Tell by how much HSTU is ahead of the best baseline, with the interval of each seed."""
+    found = [seed["hstu_ahead"] for seed in seeds if "hstu_ahead" in seed]
+    if not found:
+        return ""
+    each = ", ".join(
+        f"{one['mean']:+.4f} [{one['low']:+.4f}, {one['high']:+.4f}] over {one['of']}"
+        for one in found
+    )
+    market = seeds[0].get("market_roi")
+    return f". HSTU is ahead by {each}" + ("" if market is None else f"; market ROI {market:.4f}")
+
+
+def coverage(found: dict[str, Any]) -> str:
+    """Tell how often the bounds of DR and SNIPW hold, below and above."""
+
+    def held(table: dict[str, Any], interval: str) -> str:
+        return " / ".join(f"{side['coverage']:.3f}" for side in table[interval].values())
+
+    told = []
+    for regime, one in found["coverage"].items():
+        tables = {name: one["estimators"][name] for name in ("dr", "snips")}
+        lines = [
+            f"{name} {held(table, 'clustered')} (BCa {held(table, 'bca')})"
+            for name, table in tables.items()
+        ]
+        told.append(f"{regime} (ESS {one['ess']:.0f}) " + ", ".join(lines))
+    return f"{found['replications']} replications, lower / upper: " + "; ".join(told)
+
+
+def refused(found: dict[str, Any]) -> str:
+    """Tell how often each pre-check refuses each regime."""
+    return "; ".join(
+        f"{regime} " + ", ".join(f"{check} {share:.1%}" for check, share in one.items())
+        for regime, one in ((name, one["refused_by"]) for name, one in found["coverage"].items())
+    )
+
+
+def looks(found: dict[str, Any]) -> str:
+    """Tell how often nothing is promoted as something."""
+    one, stream = found["looks"], found["looks"]["stream"]
+    return (
+        f"sequence and Holm {one['holm_sequence']:.1%} ({one['looks']} looks, {one['candidates']} "
+        f"candidates), sequence on one {one['sequence_one']:.1%}; a new candidate on each of "
+        f"{stream['days']} days {stream['promoted']:.1%} of {stream['streams']} streams; without "
+        f"them: normal bound at every look {one['normal_looks']:.1%}, best of "
+        f"{one['candidates']} {one['normal_best']:.1%}"
+    )
+
+
+def power(found: dict[str, Any]) -> str:
+    """Tell how often a better policy is promoted, by how much better it is."""
+    one = found["power"]
+    curves = (
+        f"{overlap}: " + ", ".join(f"{lift} {share:.2f}" for lift, share in curve.items())
+        for overlap, curve in one["promoted"].items()
+    )
+    return f"{one['replications']} replications; " + "; ".join(curves)
+
+
+def volume(found: dict[str, Any]) -> str:
+    """Tell seconds, memory and the ratio to a loop."""
+    one = found["volume"]
+    return (
+        f"{one['seconds']} s, peak {one['peak_gb']} GB, "
+        f"{one['times_faster_than_a_loop']} times as fast as a loop"
+    )

@@ -28,15 +28,21 @@ def hstu_speed(f: dict[str, Any]) -> str:
 
 
 def scale(found: dict[str, Any]) -> str:
-    """Tell each stage's seconds and peak memory at every size."""
-    sizes = ", ".join(f"{size} is {one['events']:,} events" for size, one in found.items())
-    names = [name for name in next(iter(found.values())) if name != "events"]
-    lines = [
-        f"{name} "
-        + ", ".join(f"{one[name]['seconds']} s {one[name]['peak_mb']} MB" for one in found.values())
-        for name in names
-    ]
-    return f"{sizes}: " + "; ".join(lines)
+    """Tell each stage's seconds, peak memory and heap at every size, and how they grow."""
+    by_size = {size: one for size, one in found.items() if size != "growth"}
+    sizes = ", ".join(f"{size} is {one['events']:,} events" for size, one in by_size.items())
+    lines = []
+    for name in (name for name in next(iter(by_size.values())) if name != "events"):
+        each = ", ".join(
+            f"{one[name]['seconds']} s {one[name]['peak_mb']} MB (heap {one[name]['heap_mb']})"
+            for one in by_size.values()
+        )
+        grown = ", ".join(
+            f"{one[name]['seconds']} and {one[name]['heap_mb']}"
+            for one in found.get("growth", {}).values()
+        )
+        lines.append(f"{name} {each}" + (f", exponents {grown}" if grown else ""))
+    return f"{sizes}; exponents are of seconds and heap: " + "; ".join(lines)
 
 
 def pareto(found: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ def hstu_speed(f: dict[str, Any]) -> str:
     return (
         f"full softmax {full}, shared negatives {shared} "
         f"({gathered[0]} and {gathered[1]} times one that normalises each gathered negative, as "
-        f"the authors' code does); layers alone at equal padding {f['ratio_layers_alone']} times; "
+        f"the authors' code does, at {f['reference_gathered_sequences_per_s']} sequences/s); layers alone at equal padding {f['ratio_layers_alone']} times; "
         f"{f['source']}; products at {f['product_gflops_onednn']} GFLOP/s"
     )
 

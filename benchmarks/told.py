@@ -19,11 +19,13 @@ def hstu_speed(f: dict[str, Any]) -> str:
     ways = ("by_length_full_softmax", "by_length_shared_negatives")
     full, shared = (f"{f[f'{way}_ratio']} times" for way in ways)
     gathered = [f[f"{way}_ratio_to_gathered"] for way in ways]
+    plain = f["reference_gathered_sequences_per_s"]
     return (
         f"full softmax {full}, shared negatives {shared} "
         f"({gathered[0]} and {gathered[1]} times one that normalises each gathered negative, as "
-        f"the authors' code does, at {f['reference_gathered_sequences_per_s']} sequences/s); layers alone at equal padding {f['ratio_layers_alone']} times; "
-        f"{f['source']}; products at {f['product_gflops_onednn']} GFLOP/s"
+        f"the authors' code does, at {plain} sequences/s); layers alone at equal padding "
+        f"{f['ratio_layers_alone']} times; {f['source']}; products at "
+        f"{f['product_gflops_onednn']} GFLOP/s"
     )
 
 

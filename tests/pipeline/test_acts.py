@@ -198,7 +198,7 @@ def test_the_summary_marks_what_is_published_against_its_verdict(place, make_can
     assert told() == ""
     make_candidate(place, "REJECT", judged_against="v1", weight=2.0)
     acts.promote(place, override=GIVEN)
-    assert "OVERRIDE v2 was published against its verdict (Ada" in told()
+    assert "OVERRIDE v2 is published by override (Ada" in told()
     acts.rollback(place, None, "it was worse")
     assert told() == ""
 

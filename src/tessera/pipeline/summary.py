@@ -152,7 +152,7 @@ def _override(place: Home, out: Console) -> None:
     made = override_of(history(place))
     if made:
         who = f"{made.get('approver') or made.get('who')}, {made['at'][:10]}"
-        told = escape(f"{made['to']} was published against its verdict ({who}): ")
+        told = escape(f"{made['to']} is published by override ({who}): ")
         out.print(f"[bold red]OVERRIDE[/] {told}{escape(made['override_reason'])}")
 
 

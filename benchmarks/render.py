@@ -7,7 +7,6 @@ import json
 from benchmarks.common import RESULTS, ROOT
 from benchmarks.told import (
     BIG,
-    OPE,
     acceptance,
     coverage,
     house,
@@ -127,32 +126,32 @@ _ROWS = (
     ),
     (
         "one-sided 95 % bounds on planted truth: coverage of DR and SNIPW, normal by cluster (BCa)",
+        "ope",
         "within [.93, .99] at ESS of 200 and above on a sound log",
-        OPE,
         coverage,
     ),
     (
         "logs of that study that the pre-checks refuse",
+        "ope",
         "mis-joined propensities and ESS 10 always",
-        OPE,
         refused,
     ),
     (
         "promotions when no candidate is better",
+        "ope",
         "at most 5 % with 20 looks and 10 candidates",
-        OPE,
         looks,
     ),
     (
         "power of the gate by relative lift: base rate .10, 200,000 requests, alpha .005",
+        "ope",
         "at least .80 at +20 %",
-        OPE,
         power,
     ),
     (
         "10 million exposures of 10 candidates judged, q given, without the bootstrap",
+        "ope",
         "under 30 s and 4 GB, 20 times a loop over rows",
-        OPE,
         volume,
     ),
 )

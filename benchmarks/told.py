@@ -6,7 +6,6 @@ import statistics
 from typing import Any
 
 BIG = "10000000 events"
-OPE = "ope"
 
 
 def house(name: str, unit: str = " s") -> Any:

@@ -21,12 +21,11 @@ from tasks.form import form
 from tasks.publish import publish_bundle
 from tasks.report import report_failure
 from tasks.schedule import next_tick
-from tasks.stage import ROOT, run_step
+from tasks.stage import run_step
 from tasks.turn import take_turn
 from tessera.pipeline.catalogue import ALL_STAGES, upstream
 from tessera.pipeline.paths import DEFAULT_PROFILE
 
-profiles = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
 profile = os.environ.get("TESSERA_PROFILE", DEFAULT_PROFILE)
 
 with DAG(
@@ -35,7 +34,7 @@ with DAG(
     schedule=next_tick(os.environ.get("TESSERA_SCHEDULE", "@daily")),
     catchup=False,
     max_active_runs=1,
-    params=form(profiles, [stage.name for stage in ALL_STAGES], profile),
+    params=form([stage.name for stage in ALL_STAGES], profile),
     default_args={
         "retries": 2,
         "retry_delay": timedelta(seconds=10),

@@ -12,9 +12,6 @@ from tasks.act import promote_approved, read_verdict
 from tasks.approve import ask_approval
 from tasks.form import profile_param, version_param
 from tasks.report import report_failure
-from tasks.stage import ROOT
-
-profiles = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
 
 with DAG(
     "tessera_promote",
@@ -23,7 +20,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     params={
-        "profile": profile_param(profiles),
+        "profile": profile_param(),
         "version": version_param("Version to bring back; empty: the candidate."),
     },
     default_args={"retries": 0, "on_failure_callback": report_failure},

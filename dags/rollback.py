@@ -11,9 +11,6 @@ from airflow.sdk import DAG
 from tasks.act import roll_back
 from tasks.form import profile_param, reason_param, version_param
 from tasks.report import report_failure
-from tasks.stage import ROOT
-
-profiles = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
 
 with DAG(
     "tessera_rollback",
@@ -22,7 +19,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     params={
-        "profile": profile_param(profiles),
+        "profile": profile_param(),
         "to": version_param("Version to go back to; empty: the one before."),
         "reason": reason_param("Why; recorded for ever."),
     },

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from airflow.sdk import Param
 
+from tasks.stage import ROOT
 from tessera.pipeline.paths import DEFAULT_PROFILE
 
 MAYBE = ["null", "string"]
 
 
-def form(profiles: Iterable[str], stages: Iterable[str], profile: str) -> dict[str, Param]:
+def form(stages: Iterable[str], profile: str) -> dict[str, Param]:
     """Return the params of the DAG, which the UI shows as a form and the REST API checks."""
     data = "Folder with the official files, absolute; the market needs none."
     cut = (
@@ -21,7 +22,7 @@ def form(profiles: Iterable[str], stages: Iterable[str], profile: str) -> dict[s
     again = "Run this stage and those after it even if nothing changed."
     reason = "Publish against the verdict, for this recorded reason."
     return {
-        "profile": profile_param(profiles, profile),
+        "profile": profile_param(profile),
         "data": Param(None, data, type=MAYBE, pattern=r"^/[^\x00-\x1f]*$", maxLength=1000),
         "cut": Param(None, cut, type=MAYBE, format="date"),
         "from_stage": Param(
@@ -32,9 +33,10 @@ def form(profiles: Iterable[str], stages: Iterable[str], profile: str) -> dict[s
     }
 
 
-def profile_param(profiles: Iterable[str], profile: str = DEFAULT_PROFILE) -> Param:
-    """Return the choice of a profile."""
-    return Param(profile, "A YAML file under profiles/.", type="string", enum=list(profiles))
+def profile_param(profile: str = DEFAULT_PROFILE) -> Param:
+    """Return the choice of a profile, this one by default."""
+    profiles = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
+    return Param(profile, "A YAML file under profiles/.", type="string", enum=profiles)
 
 
 def version_param(what: str) -> Param:

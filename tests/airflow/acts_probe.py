@@ -4,22 +4,13 @@ Asked for are answers to the approval, each with the root of a repository in a t
 the tasks run as Airflow would run them, without a scheduler.
 """
 
-import importlib.util
 import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "pandas", "numpy", "great_expectations", "mlflow", "networkx")
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"{name}_dag", ROOT / "dags" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.dag
+from probing import HEAVY, accepts, load
 
 
 def describe(dag):
@@ -45,20 +36,6 @@ def approval(dag):
         "timeout_s": task.response_timeout.total_seconds(),
         "form": task.serialized_params,
     }
-
-
-def accepts(dag, answers):
-    from airflow.sdk.definitions.param import ParamsDict
-    from airflow.sdk.exceptions import ParamValidationError
-
-    checked = ParamsDict({name: dag.params.get_param(name) for name in dag.params})
-    try:
-        for name, value in answers.items():
-            checked[name] = value
-        checked.validate()
-    except (ParamValidationError, ValueError):
-        return False
-    return True
 
 
 def run(task, context, root):
@@ -124,7 +101,6 @@ def roll_back(asked):
 
 
 def main():
-    sys.path.insert(0, str(ROOT))
     asked = json.load(sys.stdin)
     promote, rollback = load("promote"), load("rollback")
     imported = [name for name in HEAVY if name in sys.modules]

@@ -4,23 +4,13 @@ Airflow stays out of the process that runs the tests: it takes over logging, war
 configuration of whoever imports it.
 """
 
-import importlib.util
 import json
 import sys
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "pandas", "numpy", "great_expectations", "mlflow", "networkx")
-
-
-def load():
-    sys.path.insert(0, str(ROOT))
-    spec = importlib.util.spec_from_file_location("pipeline_dag", ROOT / "dags" / "pipeline.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.dag
+from probing import HEAVY, accepts, load
 
 
 def describe(dag):
@@ -84,21 +74,6 @@ def turns(dag, folder):
     return [asks(run) for run in ("first", "second", "second", "third")]
 
 
-def accepts(dag, answers):
-    """Check answers as the REST API does."""
-    from airflow.sdk.definitions.param import ParamsDict
-    from airflow.sdk.exceptions import ParamValidationError
-
-    checked = ParamsDict({name: dag.params.get_param(name) for name in dag.params})
-    try:
-        for name, value in answers.items():
-            checked[name] = value
-        checked.validate()
-    except (ParamValidationError, ValueError):
-        return False
-    return True
-
-
 def context(dag, run):
     params = {name: dag.params.get_param(name).value for name in dag.params}
     found = {
@@ -124,7 +99,7 @@ def render(dag, run, execute):
 
 def main():
     asked = json.load(sys.stdin)
-    dag = load()
+    dag = load("pipeline")
     on = asked.get("switched_on")
     folder = asked.get("folder")
     answer = {
@@ -132,7 +107,7 @@ def main():
         "first_tick": first_tick(dag, on) if on else None,
         "imported": [name for name in HEAVY if name in sys.modules],
         "dag": describe(dag),
-        "accepted": [accepts(load(), answers) for answers in asked.get("forms", [])],
+        "accepted": [accepts(load("pipeline"), answers) for answers in asked.get("forms", [])],
         "rendered": [render(dag, run, asked.get("execute")) for run in asked.get("runs", [])],
     }
     sys.stdout.write("\nANSWER " + json.dumps(answer, default=str) + "\n")

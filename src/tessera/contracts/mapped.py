@@ -69,8 +69,10 @@ def taken(array: NDArray[Any], rows: NDArray[np.intp], folder: Path | None) -> N
     return found
 
 
-def moved(array: NDArray[Any], folder: Path | None) -> NDArray[Any]:
-    """Return the same array on disk."""
+def stored(array: NDArray[Any], folder: Path | None) -> NDArray[Any]:
+    """Return the same array on disk; without a folder the array itself."""
+    if folder is None:
+        return array
     found = blank(array.shape, array.dtype, folder)
     found[...] = array
     return found

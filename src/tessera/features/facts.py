@@ -80,8 +80,7 @@ class Facts:
     @cached_property
     def rank_E(self) -> Ints:
         """Return the rank of each event's moment."""
-        rank_E = self.clock.rank(self.moment_E)
-        return mapped.moved(rank_E, self.folder) if self.folder else rank_E
+        return mapped.stored(self.clock.rank(self.moment_E), self.folder)
 
     @cached_property
     def _indexes(self) -> dict[str, Index]:
@@ -153,7 +152,7 @@ class Facts:
         """Return the events of these actions."""
         if actions not in self._rows:
             rows = np.flatnonzero(np.isin(self.action_E, actions))
-            self._rows[actions] = mapped.moved(rows, self.folder) if self.folder else rows
+            self._rows[actions] = mapped.stored(rows, self.folder)
         return self._rows[actions]
 
 

@@ -39,9 +39,8 @@ class Index:
         self._span = span
         key_E = group_E * span + rank_E
         order_E = np.argsort(key_E, kind="stable")
-        key_E = key_E[order_E]
-        self.order_E = mapped.moved(order_E, folder) if folder else order_E
-        self._key_E = mapped.moved(key_E, folder) if folder else key_E
+        self.order_E = mapped.stored(order_E, folder)
+        self._key_E = mapped.stored(key_E[order_E], folder)
 
     def stretch(self, group_Q: Ints, rank_Q: Ints) -> tuple[Ints, Ints]:
         """Return first and stop, in sorted order, of the group's rows strictly before."""

@@ -32,7 +32,7 @@ ui: $(STAMP) ## start Airflow and MLflow on this machine; Ctrl-C stops both
 dvc render: $(STAMP) ## render dvc.yaml, the suites and the facts in the docs
 	@tessera render
 
-bench: $(STAMP) ## measure the figures into benchmarks/results/
+bench: $(STAMP) ## measure what needs no official data into benchmarks/results/
 	@$(BIN)/python -m benchmarks
 
 bench-quality: $(STAMP) ## rank real data: SET=movielens, movielens-no-time, movielens-large, beauty, far-trans-2020, far-trans-2021; resumes

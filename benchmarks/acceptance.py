@@ -5,6 +5,7 @@ Usage: python -m benchmarks.acceptance [--seeds 0 1 2]
 The world is drawn here and its answers are known: users walk along a chain of items and like some
 classes; slates show random items, of which those of a liked class are clicked, nine times in ten.
 Recall is judged on the next item, ranking on the slates, both of users that nobody learnt from.
+Few labels: from scratch ranks alone, pre-trained learns both after histories alone, so both differ.
 All trainings of a comparison take the same number of epochs and keep the last running mean.
 
 Legend: U users, E events, R requests, M positions, T tasks, V items with padding first.

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import ROOT, write_result
-from benchmarks.ope_looks import looks, power
+from benchmarks.ope_looks import ALPHA, looks, power
 from benchmarks.ope_world import CAP, REGIMES, Drawn, Floats, World, make_world, missed
 from tessera.contracts.progress import progress_bar
 from tessera.ope import bounds, estimators
@@ -31,7 +31,6 @@ from tessera.ope.estimators import Log
 from tessera.ope.params import OpeParams
 from tessera.ope.tuning import choose_ceiling
 
-ALPHA = 0.05
 INTERVALS = ("normal", "clustered", "bernstein", "bca", "sequence")
 _GROUP = 20
 _RESAMPLES = 499
@@ -47,7 +46,7 @@ class Estimated:
     reach: tuple[float, float] | None = None
     """Least and largest value of a unit; None where units do not stand alone (self-normalised)."""
     pair: tuple[Floats, Floats] | None = None
-    """What the confidence sequences see: unbiased for the value and for what is missed."""
+    """What the confidence sequences see: the estimate of the value, and that of what is missed."""
     floor: float = 1.0
     """Neither of the pair is ever below -floor."""
 
@@ -78,7 +77,7 @@ def estimate(drawn: Drawn) -> dict[str, Estimated]:
         "sndr": Estimated(estimators.sndr_influence(log)),
         "switch_dr": alone(switched, -_SWITCH, _SWITCH + 1, _SWITCH),
         "switch_dr_slope": Estimated(estimators.switch_dr(log, tuned)),
-        "dros": alone(shrunk, -(_SHRINKAGE**0.5) / 2, _SHRINKAGE**0.5 / 2 + 1, CAP),
+        "dros": alone(shrunk, -(_SHRINKAGE**0.5) / 2, _SHRINKAGE**0.5 / 2 + 1, _SHRINKAGE**0.5 / 2),
         "mips": Estimated(mips(clusters), (0.0, most), (mips(clusters), marginal_rest)),
         "offcem": Estimated(conjunct, (-most, most + 1), (conjunct, 1 - conjunct), most + 1),
     }

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from tessera.ope import bounds, estimators
-from tessera.ope.clusters import ClusterLog, Ints
+from tessera.ope.clusters import ClusterLog, Ints, single
 from tessera.ope.estimators import Floats, Log
 
 ROWS, CHUNK, CANDIDATES, SAMPLE = 10_000_000, 250_000, 10, 100_000
@@ -45,13 +45,6 @@ def make_chunk(rng: np.random.Generator, rows: int) -> ClusterLog:
         guess_NC=rng.uniform(0.0, 0.1, (rows, CANDIDATES)),
         cluster_NC=np.broadcast_to(np.arange(CANDIDATES), (rows, CANDIDATES)),
     )
-
-
-def gather(seen: ClusterLog) -> Log:
-    """Leave of every row what was shown, and the mean of the reward model."""
-    at = np.arange(len(seen.chosen_N)), seen.chosen_N
-    baseline_N = np.einsum("nc,nc->n", seen.wanted_NC, seen.guess_NC)
-    return Log(seen.reward_N, seen.served_NC[at], seen.wanted_NC[at], seen.guess_NC[at], baseline_N)
 
 
 def judge(log: Log, user_N: Ints) -> dict[str, float]:
@@ -77,7 +70,7 @@ def _values(log: Log) -> Iterator[tuple[str, Floats]]:
 
 
 def judge_row_by_row(seen: ClusterLog, user_N: Ints) -> dict[str, float]:
-    """Give the same as `gather` and `judge` by plain loops over rows and candidates."""
+    """Give the same as `single` and `judge` by plain loops over rows and candidates."""
     rows, n = _gathered_rows(seen), len(user_N)
     mean_weight = sum(w for w, *_ in rows) / n
     ratio = sum(w * r for w, r, _, _ in rows) / (n * mean_weight)
@@ -159,7 +152,7 @@ def _judge_all(rng: np.random.Generator) -> _Watch:
     for _ in range(ROWS // CHUNK):
         chunk = make_chunk(rng, CHUNK)
         with watch:
-            logs.append(gather(chunk))
+            logs.append(single(chunk))
     with watch:
         names = [field.name for field in fields(Log)]
         judge(Log(*(np.concatenate([getattr(one, x) for one in logs]) for x in names)), user_N)
@@ -178,7 +171,7 @@ def measure() -> dict[str, Any]:
     loop = _Watch()
     with loop:
         slow = judge_row_by_row(sample, user_N)
-    fast = judge(gather(sample), user_N)
+    fast = judge(single(sample), user_N)
     if not all(math.isclose(fast[name], slow[name], abs_tol=1e-9) for name in slow):
         raise SystemExit(f"arrays give {fast}, a loop {slow}")
     watch = _judge_all(rng)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tessera.ope.clusters import ClusterLog
+from tessera.ope.clusters import ClusterLog, single
 from tessera.ope.estimators import Log, effective_size
 
 Floats = npt.NDArray[np.float64]
@@ -98,11 +98,11 @@ class World:
             guess_NC=self.guess_XC[x_N],
             cluster_NC=np.tile(np.arange(_CANDIDATES) // _PER_CLUSTER, (len(rows), 1)),
         )
-        log = _single(clusters, clusters.guess_NC)
+        log = single(clusters)
         most_NC = CAP / np.maximum(clusters.wanted_NC / served_NC, CAP)
         rest = missed(clusters)
-        cut = _single(clusters, np.minimum(clusters.guess_NC, most_NC))
-        cut_rest = _single(rest, np.minimum(rest.guess_NC, most_NC))
+        cut = single(replace(clusters, guess_NC=np.minimum(clusters.guess_NC, most_NC)))
+        cut_rest = single(replace(rest, guess_NC=np.minimum(rest.guess_NC, most_NC)))
         known = max(float((self.wanted_XC / self.served_XC).max()), float(log.weight_N.max()))
         user_N = np.unique(user_N, return_inverse=True)[1]
         return Drawn(log, (cut, cut_rest), clusters, user_N, known)
@@ -111,12 +111,6 @@ class World:
 def missed(log: ClusterLog) -> ClusterLog:
     """Return the log of 1 - r."""
     return replace(log, reward_N=1 - log.reward_N, guess_NC=1 - log.guess_NC)
-
-
-def _single(seen: ClusterLog, guess_NC: Floats) -> Log:
-    at = np.arange(len(seen.chosen_N)), seen.chosen_N
-    baseline_N = (seen.wanted_NC * guess_NC).sum(axis=1)
-    return Log(seen.reward_N, seen.served_NC[at], seen.wanted_NC[at], guess_NC[at], baseline_N)
 
 
 def make_world(regime: Regime) -> World:

@@ -96,9 +96,11 @@ def place_of(name: str, asked: Set) -> Home:
 def _key(params: Sections) -> str:
     """Return a hash of the settings and the code that a finished seed depends on."""
     told = hashlib.sha256()
-    for name in ("ingest", *_SEEDED):
+    for name in (*BEFORE, *_SEEDED):
         told.update(params[name].model_dump_json().encode())
-    code = {file for stage in _SEEDED for file in import_closure(f"tessera.{stage}.stage")}
+    code = {
+        file for stage in (*BEFORE, *_SEEDED) for file in import_closure(f"tessera.{stage}.stage")
+    }
     for name in sorted(code):
         told.update((SOURCE / name).read_bytes())
     return told.hexdigest()[:16]
@@ -138,17 +140,18 @@ def main() -> None:
         parser.error("name the folder with the official files in TESSERA_DATA")
     asked = SETS[given.set]
     path = RESULTS / f"quality_{given.set}.json"
-    done = json.loads(path.read_text())["figures"]["seeds"] if path.exists() else {}
+    known = json.loads(path.read_text())["figures"]["seeds"] if path.exists() else {}
+    # Seeds of other settings or other code are not averaged with these.
+    done = {s: one for s, one in known.items() if one["key"] == _key(params_of(asked, int(s)))}
     place = place_of(given.set, asked)
     first = params_of(asked, given.seeds[0])
     for name in BEFORE:
         run_alone(place, name, first)
     for seed in given.seeds:
-        params = params_of(asked, seed)
-        key = _key(params)
-        if done.get(str(seed), {}).get("key") == key:
+        if str(seed) in done:
             continue
-        done[str(seed)] = {"key": key, **_seed(place, params)}
+        params = params_of(asked, seed)
+        done[str(seed)] = {"key": _key(params), **_seed(place, params)}
         settings = params["hstu"].model_dump(mode="json", exclude={"seed"})
         write_result(f"quality_{given.set}", {"seeds": done, "settings": settings})
 

@@ -22,7 +22,8 @@ from benchmarks.told import (
 
 _HEAD = """# Benchmarks
 
-Rendered from `benchmarks/results/` by `make bench`, never edited by hand.
+Rendered from `benchmarks/results/`, never edited by hand: `make bench`, `make bench-ope`,
+`make bench-quality SET=...`, `python -m benchmarks.pareto`.
 Seconds are wall-clock on the machine named.
 
 | figure | asked | measured | machine | commit | day |
@@ -71,9 +72,9 @@ _ROWS = (
         ),
     ),
     (
-        "the stages up to the verdict at 1, 4 and 16 times the market (the trunk alone, one epoch)",
+        "the stages up to the verdict at multiples of the market (the trunk alone, one epoch)",
         "scale",
-        "growth stated",
+        "1, 4 and 16 times, growth stated",
         scale,
     ),
     (
@@ -125,7 +126,7 @@ _ROWS = (
         acceptance,
     ),
     (
-        "one-sided 95 % bounds on planted truth: coverage of DR and SNIPW, normal by cluster (BCa)",
+        "one-sided 95 % bounds on planted truth: coverage of DR and SNIPS, normal by cluster (BCa)",
         "ope",
         "within [.93, .99] at ESS of 200 and above on a sound log",
         coverage,

@@ -47,7 +47,7 @@ def scale(found: dict[str, Any]) -> str:
 
 
 def pareto(found: dict[str, Any]) -> str:
-    """Tell HSTU at every weight on profit, and the best baseline of either axis."""
+    """Tell nDCG@10 and ROI@10 of every model under each protocol."""
     told = []
     for protocol, one in found["protocols"].items():
         points = one["points"]
@@ -61,7 +61,13 @@ def pareto(found: dict[str, Any]) -> str:
 
 def acceptance(found: dict[str, Any]) -> str:
     """Tell the means over the seeds."""
-    mean = ", ".join(f"{name} {value:.3f}" for name, value in found["mean"].items())
+    words = {"_recall_50": " Recall@50", "_auc": " AUC", "_": " "}
+    told = []
+    for name, value in found["mean"].items():
+        for code, word in words.items():
+            name = name.replace(code, word)
+        told.append(f"{name} {value:.4f}")
+    mean = ", ".join(told)
     return f"{len(found['seeds'])} seeds: {mean}"
 
 
@@ -100,7 +106,7 @@ def ahead(seeds: list[dict[str, Any]]) -> str:
 
 
 def coverage(found: dict[str, Any]) -> str:
-    """Tell how often the bounds of DR and SNIPW hold, below and above."""
+    """Tell how often the bounds of DR and SNIPS hold, below and above."""
 
     def held(table: dict[str, Any], interval: str) -> str:
         return " / ".join(f"{side['coverage']:.3f}" for side in table[interval].values())

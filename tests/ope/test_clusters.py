@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tessera.ope.clusters import ClusterLog, mips, offcem
-from tessera.ope.estimators import Log, dr, ips
+from tessera.ope.clusters import ClusterLog, mips, offcem, single
+from tessera.ope.estimators import dr, ips
 
 N, C = 300, 6
 
@@ -38,14 +38,13 @@ def test_they_equal_a_loop_over_rows_and_candidates(rng):
 
 def test_with_every_item_a_cluster_of_its_own_they_are_ips_and_dr(rng):
     log = cluster_log(rng, np.tile(np.arange(C), (N, 1)))
-    at = np.arange(N), log.chosen_N
-    plain = Log(
-        log.reward_N,
-        log.served_NC[at],
-        log.wanted_NC[at],
-        log.guess_NC[at],
-        (log.wanted_NC * log.guess_NC).sum(axis=1),
-    )
+    plain = single(log)
+    for n in range(N):
+        shown = log.chosen_N[n]
+        assert plain.served_N[n] == log.served_NC[n, shown]
+        assert plain.wanted_N[n] == log.wanted_NC[n, shown]
+        assert plain.guess_N[n] == log.guess_NC[n, shown]
+        assert plain.baseline_N[n] == pytest.approx(log.wanted_NC[n] @ log.guess_NC[n], abs=1e-12)
     np.testing.assert_allclose(mips(log), ips(plain), rtol=1e-12)
     np.testing.assert_allclose(offcem(log), dr(plain), rtol=1e-12)
 

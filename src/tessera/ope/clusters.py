@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tessera.ope.estimators import Floats
+from tessera.ope.estimators import Floats, Log
 
 Ints = npt.NDArray[np.int64]
 
@@ -59,6 +59,17 @@ def offcem(log: ClusterLog) -> Floats:
     """
     baseline_N = (log.wanted_NC * log.guess_NC).sum(axis=1)
     return np.asarray(baseline_N + log.weight_N * (log.reward_N - _at(log.guess_NC, log.chosen_N)))
+
+
+def single(log: ClusterLog) -> Log:
+    """Return what the estimators of single items see: what was shown, and the mean of q."""
+    return Log(
+        log.reward_N,
+        _at(log.served_NC, log.chosen_N),
+        _at(log.wanted_NC, log.chosen_N),
+        _at(log.guess_NC, log.chosen_N),
+        np.asarray(np.einsum("nc,nc->n", log.wanted_NC, log.guess_NC)),
+    )
 
 
 def _at(value_NC: npt.NDArray[Any], chosen_N: Ints) -> npt.NDArray[Any]:

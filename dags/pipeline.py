@@ -24,9 +24,6 @@ from tasks.schedule import next_tick
 from tasks.stage import run_step
 from tasks.turn import take_turn
 from tessera.pipeline.catalogue import ALL_STAGES, upstream
-from tessera.pipeline.paths import DEFAULT_PROFILE
-
-profile = os.environ.get("TESSERA_PROFILE", DEFAULT_PROFILE)
 
 with DAG(
     "tessera_pipeline",
@@ -34,7 +31,7 @@ with DAG(
     schedule=next_tick(os.environ.get("TESSERA_SCHEDULE", "@daily")),
     catchup=False,
     max_active_runs=1,
-    params=form([stage.name for stage in ALL_STAGES], profile),
+    params=form([stage.name for stage in ALL_STAGES]),
     default_args={
         "retries": 2,
         "retry_delay": timedelta(seconds=10),

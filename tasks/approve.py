@@ -23,7 +23,8 @@ _BODY = f"""\
 {{%- endfor %}}
 
 Published now: {{{{ {_TOLD}.current }}}}. The whole verdict: [verdict.json]({{{{ {_TOLD}.link }}}})
-(`tessera verdict --profile {{{{ params.profile }}}}`).
+(`tessera verdict --profile {{{{ params.profile }}}}
+{{%- if params.version %}} --version {{{{ params.version }}}}{{% endif %}}`).
 
 {{% if {_TOLD}.needs_override %}}**To approve is an override**: without a reason nothing is
 published. {{% endif %}}Your name and the reason are recorded for ever. Without an answer within

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from airflow.sdk import Param
 
 from tasks.stage import ROOT
-from tessera.pipeline.paths import DEFAULT_PROFILE
+from tessera.pipeline.paths import DEFAULT_PROFILE, profile_names
 
 MAYBE = ["null", "string"]
 
 
-def form(stages: Iterable[str], profile: str) -> dict[str, Param]:
+def form(stages: Iterable[str]) -> dict[str, Param]:
     """Return the params of the DAG, which the UI shows as a form and the REST API checks."""
     data = "Folder with the official files, absolute; the market needs none."
     cut = (
@@ -22,7 +23,7 @@ def form(stages: Iterable[str], profile: str) -> dict[str, Param]:
     again = "Run this stage and those after it even if nothing changed."
     reason = "Publish against the verdict, for this recorded reason."
     return {
-        "profile": profile_param(profile),
+        "profile": profile_param(),
         "data": Param(None, data, type=MAYBE, pattern=r"^/[^\x00-\x1f]*$", maxLength=1000),
         "cut": Param(None, cut, type=MAYBE, format="date"),
         "from_stage": Param(
@@ -33,10 +34,11 @@ def form(stages: Iterable[str], profile: str) -> dict[str, Param]:
     }
 
 
-def profile_param(profile: str = DEFAULT_PROFILE) -> Param:
-    """Return the choice of a profile, this one by default."""
-    profiles = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
-    return Param(profile, "A YAML file under profiles/.", type="string", enum=profiles)
+def profile_param() -> Param:
+    """Return the choice of a profile; `TESSERA_PROFILE` says which by default."""
+    profile = os.environ.get("TESSERA_PROFILE", DEFAULT_PROFILE)
+    names = profile_names(ROOT)
+    return Param(profile, "A YAML file under profiles/.", type="string", enum=names)
 
 
 def version_param(what: str) -> Param:

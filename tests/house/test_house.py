@@ -15,9 +15,8 @@ from tessera.contracts.artifacts import ARTIFACTS
 from tessera.pipeline.catalogue import ALL_STAGES, PINS, author, stages, upstream
 from tessera.pipeline.dvc import import_closure, render
 from tessera.pipeline.params import load_params, section_types
-from tessera.pipeline.paths import home
+from tessera.pipeline.paths import home, profile_names
 from tessera.pipeline.render import stale
-from tessera.pipeline.snapshot import profile_names
 
 NAMES = [stage.name for stage in ALL_STAGES]
 DOORS = {

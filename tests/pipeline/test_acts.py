@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -225,7 +224,9 @@ def test_the_commands_say_one_line_each(two, monkeypatch):
     assert json.loads(call("verdict", "--json", "--version", "v1"))["needs_override"]
 
 
-def test_rollback_copies_nothing(two, monkeypatch):
-    forbidden = SimpleNamespace(copytree=None, copyfile=None)
-    monkeypatch.setattr(registry, "shutil", forbidden)
-    assert acts.rollback(two, None, "complaints").version == "v1"
+def test_a_version_that_is_current_again_is_nothing_to_go_back_to(two):
+    acts.promote(two, "v1", GIVEN)
+    with pytest.raises(GateClosed, match="choose one of v0, v2"):
+        acts.rollback(two, "v1", "complaints")
+    assert registry.current_version(two) == "v1"
+    assert acts.rollback(two, "v2", "complaints").version == "v2"

@@ -189,3 +189,10 @@ def test_markup_in_a_reason_is_text(place, make_candidate):
 def test_what_lies_behind_is_the_path_without_what_was_rolled_back(done, behind):
     entries = [dict(zip(("act", "to"), act.split(), strict=True)) for act in done]
     assert history.versions_behind(entries) == behind
+
+
+@pytest.mark.parametrize("name", ["history.head.json", "act.json", "current.json"])
+def test_a_small_file_that_is_no_json_is_named(lived, name):
+    (lived.registry / name).write_text("half a fi")
+    with pytest.raises(BrokenHistory, match=name):
+        state_fault(lived)

@@ -176,6 +176,6 @@ def _show(told: dict[str, list[dict[str, float]]], place: Home) -> None:
     console.print(table)
     console.print(
         f"{len(whole)} seed{'s' * (len(whole) > 1)}; a minus is what the part is worth. Validation "
-        "chose the epoch and the say of the item weights, so only later figures are free of them. "
+        "chose the epoch and the mix of the closed forms, so only later figures are free of them. "
         f"Kept in {(place.data / FILE).relative_to(place.root)}"
     )

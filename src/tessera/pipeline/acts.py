@@ -110,7 +110,8 @@ def proposal(place: Home, version: str | None = None) -> dict[str, Any]:
     Raises
     ------
     GateClosed, BadParams, BrokenBundle
-        As `promote` does.
+        If there is no such bundle, or it is broken; whether the champion moved since it was judged,
+        `promote` says.
     """
     if version is None:
         candidate = read_candidate(place)
@@ -174,8 +175,9 @@ def _target(place: Home, to: str | None) -> str:
         raise GateClosed(f"there is nothing to go back to: {current} is all that was published")
     if to is None:
         return behind[-2]
-    if to not in behind[:-1]:
-        known = ", ".join(dict.fromkeys(behind[:-1]))
+    further = [version for version in behind[:-1] if version != behind[-1]]
+    if to not in further:
+        known = ", ".join(dict.fromkeys(further))
         raise GateClosed(
             f"{to} does not lie behind {behind[-1]}: choose one of {known}, "
             f"or bring a version back with `tessera promote --version`"

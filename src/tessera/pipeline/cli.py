@@ -24,8 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for act in (promote, rollback, history):
-    app.command()(act)
+for command in (promote, rollback, history):
+    app.command()(command)
 
 
 @app.command("stages")

@@ -30,7 +30,7 @@ def promote(
     from tessera.pipeline import acts
     from tessera.pipeline.registry import Override
 
-    given = Override(reason or None, approver or None)
+    given = Override(reason, approver)
     done = acts.promote(home(profile), version or None, given, identity or None)
     state = f"published {done.version}" if done.moved else f"{done.version} stays"
     typer.echo(f"{done.decision}: {state} ({done.reason})")

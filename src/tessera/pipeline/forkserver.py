@@ -90,8 +90,8 @@ def _serve(address: str) -> None:
     with _listen(address) as door:
         if not _asked(door):
             return
-        door.accept()[0].close()
-        Path(address).unlink()
+        with door.accept()[0]:  # who asked is told only when nobody else can find the door
+            Path(address).unlink()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # let the system bury the children
     for name in _CORE:
         importlib.import_module(name)
@@ -111,9 +111,11 @@ def _serve(address: str) -> None:
 
 
 def _listen(address: str) -> socket.socket:
+    """Open the door; its address appears only once somebody listens behind it."""
     door = socket.socket(socket.AF_UNIX)
-    door.bind(address)
+    door.bind(f"{address}.new")
     door.listen()
+    Path(f"{address}.new").rename(address)
     return door
 
 

@@ -14,8 +14,10 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, BinaryIO
 
+from tessera.contracts.errors import BrokenHistory
 from tessera.pipeline import files
 from tessera.pipeline.paths import Home
 
@@ -37,10 +39,21 @@ def history(place: Home) -> list[dict[str, Any]]:
 def head(place: Home) -> dict[str, Any]:
     """Return number and hash of the newest entry, as they were written with it."""
     path = place.registry / HEAD
-    found: dict[str, Any] = (
-        files.read_json(path) if path.exists() else {"entries": 0, "sha256": NOTHING}
-    )
-    return found
+    return read_state(path) if path.exists() else {"entries": 0, "sha256": NOTHING}
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read one of the small files that say what is published.
+
+    Raises
+    ------
+    BrokenHistory
+        If it is no JSON.
+    """
+    try:
+        return dict(files.read_json(path))
+    except ValueError as error:
+        raise BrokenHistory(f"{path} cannot be read: bring it back from a backup") from error
 
 
 def next_line(place: Home, facts: Mapping[str, Any]) -> str:

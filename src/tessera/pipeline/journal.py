@@ -26,7 +26,7 @@ import typer
 from tessera.contracts.errors import BrokenBundle, BrokenHistory
 from tessera.index import manifest
 from tessera.pipeline import files, tracking
-from tessera.pipeline.history import append, fault, history, moves, next_line
+from tessera.pipeline.history import append, fault, history, moves, next_line, read_state
 from tessera.pipeline.paths import Home
 
 INTENT = "act.json"
@@ -87,7 +87,7 @@ def commit(place: Home, facts: Mapping[str, Any], identity: str | None = None) -
 def unfinished(place: Home) -> dict[str, Any] | None:
     """Return what an interrupted act was about to do, None if none was interrupted."""
     path = place.registry / INTENT
-    return dict(files.read_json(path)) if path.exists() else None
+    return read_state(path) if path.exists() else None
 
 
 def state_fault(place: Home) -> str | None:
@@ -98,7 +98,7 @@ def state_fault(place: Home) -> str | None:
         return found
     last = moves(history(place))[-1:]
     reached = last[0]["to"] if last else None
-    named = (files.read_json(place.registry / POINTER))["version"] if _has_pointer(place) else None
+    named = read_state(place.registry / POINTER)["version"] if _has_pointer(place) else None
     if reached != named:
         return f"broken at its end: the last act made {reached} current, {POINTER} names {named}"
     return None
@@ -108,7 +108,7 @@ def alias_fault(place: Home) -> str | None:
     """Return how MLflow's alias differs from the pointer, None if it does not."""
     wanted = None
     if _has_pointer(place):
-        named = files.read_json(place.registry / POINTER)
+        named = read_state(place.registry / POINTER)
         sealed = manifest.read_manifest(place.registry / "bundles" / named["version"])
         wanted = named["identity"] if sealed["kind"] == "model" else None
     found = tracking.champion_identity(place.profile, place.tracking)
@@ -159,7 +159,7 @@ def _finish(place: Home, intent: Mapping[str, Any]) -> None:
 
 def _require_bundle(place: Home, pointer: Mapping[str, Any]) -> None:
     """Check what will become current, and undo the act if it is broken."""
-    if _has_pointer(place) and files.read_json(place.registry / POINTER) == pointer:
+    if _has_pointer(place) and read_state(place.registry / POINTER) == pointer:
         return
     version = str(pointer["version"])
     aside = place.registry / "bundles" / f".{version}.making"
@@ -181,7 +181,7 @@ def _name_bundle(place: Home, version: str) -> None:
 
 
 def _tell_mlflow(place: Home) -> None:
-    bundle = place.registry / "bundles" / files.read_json(place.registry / POINTER)["version"]
+    bundle = place.registry / "bundles" / read_state(place.registry / POINTER)["version"]
     try:
         tracking.follow(place.profile, bundle, place.tracking)
     except Exception as error:

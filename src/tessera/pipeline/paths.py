@@ -98,3 +98,8 @@ def home(profile: str, root: Path | None = None) -> Home:
             f"no profile {profile!r}: choose one of {known}, or write profiles/{profile}.yaml"
         )
     return place
+
+
+def profile_names(root: Path) -> list[str]:
+    """Profiles that have a YAML file."""
+    return sorted(path.stem for path in (root / "profiles").glob("*.yaml"))

@@ -125,8 +125,10 @@ def publish(place: Home, override_reason: str | None, approver: str | None) -> P
             return before
         require_fresh(place, candidate)
         if candidate.decision != PROMOTE and not override_reason:
-            return _hold(place, candidate, approver)
-        return put_up(place, candidate, "publish", Override(override_reason, approver))
+            return _hold(place, candidate)
+        # Nobody approved what the verdict itself lets through.
+        answers = None if candidate.decision == PROMOTE else approver
+        return put_up(place, candidate, "publish", Override(override_reason, answers))
 
 
 def read_candidate(place: Home) -> Candidate:
@@ -205,10 +207,10 @@ def put_up(place: Home, candidate: Candidate, act: str, override: Override) -> P
     return Published(version, True, candidate.decision, why)
 
 
-def _hold(place: Home, candidate: Candidate, approver: str | None) -> Published:
+def _hold(place: Home, candidate: Candidate) -> Published:
     champion = current_version(place)
     reason = str(candidate.verdict["reason"])
-    facts = _facts(place, candidate, None, approver)
+    facts = _facts(place, candidate, None, None)
     commit(place, {"act": "hold", "from": champion, "to": champion, **facts, "reason": reason})
     return Published(champion, False, candidate.decision, reason)
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import tessera
 from tessera.pipeline.dvc import render as render_pipeline
 from tessera.pipeline.params_file import render_params
-from tessera.pipeline.paths import DEFAULT_PROFILE, find_root, home
+from tessera.pipeline.paths import DEFAULT_PROFILE, find_root, home, profile_names
 from tessera.pipeline.readme import with_blocks
-from tessera.pipeline.snapshot import profile_names
 from tessera.pipeline.suites import rendered as render_suites
 
 

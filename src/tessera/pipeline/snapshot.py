@@ -20,7 +20,7 @@ from tessera.contracts.split import load_split
 from tessera.pipeline import files, registry
 from tessera.pipeline.catalogue import MARKET, PINS
 from tessera.pipeline.history import history, returned
-from tessera.pipeline.journal import require_whole
+from tessera.pipeline.journal import at_rest, require_whole
 from tessera.pipeline.params import read_yaml, source_of
 from tessera.pipeline.paths import Home
 from tessera.policies.serving import FILE as POLICY
@@ -41,7 +41,8 @@ def snapshot(place: Home, cut: str | None = None, source: Path | None = None) ->
     BrokenHistory
         If the state to be pinned is not what the acts left: better said before the stages run.
     """
-    require_whole(place)
+    with at_rest(place):
+        require_whole(place)
     asked = _iso(cut)
     _link_source(place, source)
     marker = place.data / ".pins.json"
@@ -151,8 +152,3 @@ def _pin_ledger(place: Home) -> None:
     else:
         shutil.copytree(newest / "ledger", aside)
     files.move_into_place(aside, place.artifact("ledger_in"))
-
-
-def profile_names(root: Path) -> list[str]:
-    """Profiles that have a YAML file."""
-    return sorted(path.stem for path in (root / "profiles").glob("*.yaml"))

@@ -74,7 +74,7 @@ def run(
             # The refit model has learnt the validation period, so that nothing can be chosen on it.
             choose_mix(judged, world, weighed)
             model.closed_form.let(**judged.closed_form.mix)
-            learn_closed_form(model, world, weighed, refit=True)
+            learn_closed_form(model, world, weighed, at_cut=True)
             name = f"@{weight}"
             told |= {f"{part}{name}": mix for part, mix in model.closed_form.mix.items()}
             parts.append(rank_test_users(model, world, weighed, name))

@@ -13,8 +13,10 @@ from tessera.features.prices import PriceHistory
 from tessera.features.ranking import DAY_US
 from tessera.hstu.closed_form import ClosedForm
 from tessera.hstu.demand import Demand, Trend
-from tessera.hstu.mixing import period_check
+from tessera.hstu.fit import fit
+from tessera.hstu.mixing import learn_closed_form, period_check
 from tessera.hstu.profit import Profit
+from tessera.hstu.world import learn_until
 
 BUY = ACTIONS.index("buy")
 EVER = np.iinfo(np.int64).min
@@ -170,3 +172,34 @@ def test_a_sample_of_those_who_ask_is_judged_as_they_are_among_all(world, small)
         alone.append(replace(one, question=question).ndcg(lonely_QD, item_VD, placed_V))
     assert few.ndcg(state_QD[rows], item_VD, placed_V) == pytest.approx(np.mean(alone))
     assert check.sample(10**6) is check
+
+
+@pytest.mark.parametrize("at_cut", [False, True])
+def test_closed_forms_do_not_know_what_came_later(world, small, closes, at_cut):
+    params = small.model_copy(
+        update={"epochs": 1, "refit": False, "demand_days": 3.0, "item_weights_width": 8,
+                "profit_weight": 1.0}
+    )  # fmt: skip
+    world = replace(world, closes=closes)
+    model = fit("hstu", world, params, None).model
+    learn_closed_form(model, world, params, at_cut=at_cut)
+    told = {name: value.clone() for name, value in model.closed_form.state_dict().items()}
+    assert {name.split(".")[1] for name in told if name.startswith("parts")} == {
+        "item_weights", "demand", "trend", "profit"
+    }  # fmt: skip
+
+    def learnt_from(changed_E):
+        item_E = world.histories.item_E.copy()
+        item_E[changed_E] = 1 + item_E[changed_E] % 12
+        histories = replace(world.histories, item_E=item_E)
+        learn_closed_form(model, replace(world, histories=histories), params, at_cut=at_cut)
+        return model.closed_form.state_dict()
+
+    is_later_E = (
+        np.arange(len(world.histories.item_E))
+        >= learn_until(world.histories, refit=at_cut)[world.histories.user_E]
+    )
+    later = learnt_from(is_later_E)
+    assert all(torch.equal(value, later[name]) for name, value in told.items())
+    earlier = learnt_from(~is_later_E)
+    assert not torch.equal(told["parts.demand.gain_V"], earlier["parts.demand.gain_V"])

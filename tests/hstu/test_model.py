@@ -102,7 +102,7 @@ def test_sequences_cut_into_parts_give_the_same_states(kind, monkeypatch):
             batch_of([1, 2, 3, 4, 5], SECONDS, [0, 1, 1, 2, 3], pad=3)]  # fmt: skip
     whole = Batch(*(torch.cat(parts) for parts in zip(*map(fields, rows), strict=True)))
     together = states(model, whole)
-    monkeypatch.setattr("tessera.hstu.batch._PART_POSITIONS", 6)
+    monkeypatch.setattr("tessera.hstu.batch._RUN_POSITIONS", 6)
     torch.testing.assert_close(states(model, whole), together, atol=1e-6, rtol=0)
     for index, row in enumerate(rows):
         torch.testing.assert_close(states(model, row)[0], together[index], atol=1e-6, rtol=0)

@@ -5,6 +5,8 @@ The files have no names: they go with the last array that looks at them, also wh
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,7 +34,9 @@ def blank(shape: tuple[int, ...], dtype: DTypeLike, folder: Path | None) -> NDAr
     if 0 in shape:
         return np.zeros(shape, dtype)
     with TemporaryFile(dir=folder) as file:
-        return np.asarray(np.memmap(file, dtype, "w+", shape=shape))
+        # A full disk is an error here; written through a map later it would be a SIGBUS.
+        os.posix_fallocate(file.fileno(), 0, math.prod(shape) * np.dtype(dtype).itemsize)
+        return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
 
 
 def columns(

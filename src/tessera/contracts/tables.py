@@ -214,7 +214,7 @@ CODES = Table(
 )
 ITEM_VECTORS = Table(
     "item_vectors",
-    "Vector of each item, of the trunk and its item weights, L2-normalised.",
+    "Vector of each item, of the trunk and the closed forms, L2-normalised.",
     (_id("item_id", "item"), Column("vector", "floats", "unit length")),
     key=("item_id",),
     min_rows=1,

@@ -15,7 +15,7 @@ from torch.nn import functional
 from tessera.hstu.ranking import Memory
 
 PADDING = 0
-_PART_POSITIONS = 3000
+_RUN_POSITIONS = 3000
 """Positions of sequences that are padded together where a batch is mostly padding."""
 _FULL = 0.8
 """A batch with more events than this share of its cells is not cut up."""
@@ -49,28 +49,28 @@ class Encoded:
     """Keys and values of the top layers, for the ranking head; none without one."""
 
 
-def parts(batch: Batch) -> list[tuple[slice, int]]:
+def runs(batch: Batch) -> list[tuple[slice, int]]:
     """Return runs of sequences of similar size, each with the length of its longest.
 
     Only where much is padding, and in caches: elsewhere cutting up costs more than it gives.
     """
     sequences, width = batch.item_BL.shape
     cells, whole = sequences * width, [(slice(0, sequences), width)]
-    if cells <= _PART_POSITIONS or batch.item_BL.device.type != "cpu":
+    if cells <= _RUN_POSITIONS or batch.item_BL.device.type != "cpu":
         return whole
     size_B = (batch.item_BL != PADDING).sum(1).tolist()
     if sum(size_B) > _FULL * cells:
         return whole
-    parts, first, longest = [], 0, 1
+    runs, first, longest = [], 0, 1
     for row, size in enumerate(size_B):
-        if row > first and (row - first + 1) * max(longest, size) > _PART_POSITIONS:
-            parts.append((slice(first, row), longest))
+        if row > first and (row - first + 1) * max(longest, size) > _RUN_POSITIONS:
+            runs.append((slice(first, row), longest))
             first, longest = row, 1
         longest = max(longest, size)
-    return [*parts, (slice(first, sequences), longest)]
+    return [*runs, (slice(first, sequences), longest)]
 
 
-def part(batch: Batch, rows: slice, length: int) -> Batch:
+def cut(batch: Batch, rows: slice, length: int) -> Batch:
     """Return some sequences, cut at a length."""
     return Batch(
         batch.item_BL[rows, :length],
@@ -82,7 +82,7 @@ def part(batch: Batch, rows: slice, length: int) -> Batch:
 
 
 def join(encoded: list[Encoded], length: int) -> Encoded:
-    """Return what was encoded in parts as one, padded to a length."""
+    """Return what was encoded in runs as one, padded to a length."""
 
     def padded(values: Iterable[Tensor]) -> Tensor:
         return torch.cat(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tessera.features.demand import Acquired, Sale
-from tessera.hstu.common import Common
+from tessera.hstu.item_bias import ItemBias
 
 Floats = NDArray[np.float64]
 
@@ -74,7 +74,7 @@ class Demand(nn.Module):
         return functional.one_hot(self.class_V, len(self.share_C)).to(self.gain_V.dtype)
 
 
-class Trend(Common):
+class Trend(ItemBias):
     """How much more than so far each item is expected to gain, as a logarithm."""
 
     def learn(self, gain_V: Floats, mean_V: Floats) -> None:

@@ -81,7 +81,7 @@ def fit(
     best = choose_mix(first.model, world, params)
     first.place.best_ndcg = first.place.best_ndcg if best is None else best
     if not params.refit:
-        learn_closed_form(first.model, world, params, refit=True)
+        learn_closed_form(first.model, world, params, at_cut=True)
         return first
     epochs = first.place.best_epoch or first.place.epoch
     again = train(shape, world.codes_VC, _lessons(world, params, shown, refit=True), None,
@@ -89,7 +89,7 @@ def fit(
                   scratch / "refit" if scratch else None)  # fmt: skip
     again.place.best_ndcg = first.place.best_ndcg
     _calibrate(again.model, world, shown)
-    learn_closed_form(again.model, world, params, refit=True)
+    learn_closed_form(again.model, world, params, at_cut=True)
     again.model.closed_form.let(**first.model.closed_form.mix)
     return again
 

@@ -29,8 +29,8 @@ from tessera.hstu.histories import Bools, Histories, Ints
 from tessera.hstu.params import HstuParams
 from tessera.hstu.ranking import BUY, HOLD
 from tessera.hstu.scoring import windows_before
-from tessera.hstu.slates import PART, Floats32, Slates
-from tessera.hstu.world import Catalogue, microseconds, read_closes, rows_of
+from tessera.hstu.slates import REQUESTS, Floats32, Slates
+from tessera.hstu.world import Catalogue, microsecond, microseconds, read_closes, rows_of
 
 MOST_WEIGHT = 10.0
 """An inverse propensity counts at most so much."""
@@ -81,7 +81,7 @@ class Log:
         slates = self.slates.on_disk(rows, self.folder)
         names, _ = self.features(self.person_R[:1], one.moment_R, one.item_RM, groups)
         found = mapped.blank((*slates.item_RM.shape, len(names)), np.float32, self.folder)
-        for part in mapped.parts(len(rows), PART):
+        for part in mapped.parts(len(rows), REQUESTS):
             person_R, item_RM = self.person_R[rows[part]], slates.item_RM[part]
             _, found[part] = self.features(person_R, slates.moment_R[part], item_RM, groups)
         return names, replace(slates, feature_RMF=found)
@@ -192,16 +192,13 @@ def _kept(
     sold = Index(pair_E, clock.rank(histories.moment_E[sells]), clock.span)
     end_S = moment_S + int(params.hold_days * DAY_US)
     count_S = sold.count(pair_S, clock.rank(end_S + 1)) - sold.count(pair_S, clock.rank(moment_S))
-    bounds = np.array([_us(split.validation_from), _us(split.cut) + 1, _us(split.test_until) + 1])
+    begins = microsecond(split.validation_from)
+    bounds = np.array([begins, microsecond(split.cut) + 1, microsecond(split.test_until) + 1])
     period_S = np.searchsorted(bounds, moment_S, side="right")
     ends_S = np.append(bounds, np.iinfo(np.int64).max)[period_S]
     first_sale = histories.moment_E[sells].min() if len(sells) else None
     has_sales = first_sale is not None and first_sale < bounds[0]
     return bought_S & (count_S == 0), has_sales & (~bought_S | (end_S < ends_S))
-
-
-def _us(moment: object) -> int:
-    return int(pa.scalar(moment, pa.timestamp("us", tz="UTC")).cast(pa.int64()).as_py())
 
 
 def ripe(slates: Slates, split: Split, params: HstuParams) -> tuple[Bools, Bools, Bools]:
@@ -211,12 +208,12 @@ def ripe(slates: Slates, split: Split, params: HstuParams) -> tuple[Bools, Bools
     """
     window = timedelta(days=params.window_days)
     moment_R = slates.moment_R
-    learn_R = moment_R < _us(split.validation_from - window)
-    check_R = (moment_R >= _us(split.validation_from)) & (moment_R <= _us(split.cut - window))
-    last = min(_us(split.test_until), int(moment_R.max(initial=0))) - int(
-        window.total_seconds() * 1e6
-    )
-    later_R = (moment_R > _us(split.cut)) & (moment_R <= last)
+    begins, answered = microsecond(split.validation_from), microsecond(split.cut - window)
+    learn_R = moment_R < microsecond(split.validation_from - window)
+    check_R = (moment_R >= begins) & (moment_R <= answered)
+    known = min(microsecond(split.test_until), int(moment_R.max(initial=0)))
+    last = known - int(window.total_seconds() * 1e6)
+    later_R = (moment_R > microsecond(split.cut)) & (moment_R <= last)
     return learn_R, check_R, later_R
 
 

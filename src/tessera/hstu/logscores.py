@@ -25,7 +25,7 @@ from tessera.hstu.scoring import (
     served,
     windows_before,
 )
-from tessera.hstu.slates import PART, Slates
+from tessera.hstu.slates import REQUESTS, Slates
 from tessera.hstu.world import World, action_codes, rows_of
 from tessera.metrics.slates import slate_auc
 
@@ -74,7 +74,7 @@ def score_log(
         return LogScores(cosine_C, cosine_C, None)
     windows = windows_before(histories, asked.user_R, asked.moment_R, model.shape.length)
     parts = []
-    for part in mapped.parts(len(asked.user_R), PART):
+    for part in mapped.parts(len(asked.user_R), REQUESTS):
         rows = np.arange(part.start, part.stop)
         item_RM, real_RM = _padded(asked.item_C, asked.first_R1, rows)
         known_RM, _ = _padded(known.item_C, asked.first_R1, rows)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tessera.contracts.tables import ACTIONS
-from tessera.hstu.batch import PADDING, Batch, Encoded, join, part, parts
+from tessera.hstu.batch import PADDING, Batch, Encoded, cut, join, runs
 from tessera.hstu.closed_form import ClosedForm
 from tessera.hstu.layer import HstuLayer, RelativeBias
 from tessera.hstu.lookup import between
@@ -131,14 +131,14 @@ class SequenceModel(nn.Module):
             action_BLD = self.actions.hide(action_BLD, masked_BL)
         input_BLD = (input_BLD + action_BLD) * math.sqrt(self.shape.width)
         encoded = [
-            self._encode_part(part(batch, rows, longest), input_BLD[rows, :longest])
-            for rows, longest in parts(batch)
+            self._encode_run(cut(batch, rows, longest), input_BLD[rows, :longest])
+            for rows, longest in runs(batch)
         ]
         length = batch.item_BL.shape[1]
         is_whole = encoded[0].state_BLD.shape[:2] == batch.item_BL.shape
         return encoded[0] if is_whole else join(encoded, length)
 
-    def _encode_part(self, batch: Batch, x_BLD: Tensor) -> Encoded:
+    def _encode_run(self, batch: Batch, x_BLD: Tensor) -> Encoded:
         real_BL = batch.item_BL != PADDING
         edge_BLL = between(self.edge_VV, batch.item_BL, batch.item_BL)
         view = _view(batch, real_BL, self.shape.window, edge_BLL)

@@ -19,7 +19,7 @@ class HstuParams(BaseModel):
     model_config = STRICT
 
     width: int = Field(48, ge=4, le=512)
-    """Width of the residual stream; published vectors hold the item weights behind it."""
+    """Width of the residual stream; published vectors hold the closed forms behind it."""
     blocks: int = Field(2, ge=1, le=16)
     """Layers on top of each other."""
     heads: int = Field(1, ge=1, le=16)

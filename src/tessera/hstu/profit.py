@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera.features.prices import PriceHistory
-from tessera.hstu.common import Common
+from tessera.hstu.item_bias import ItemBias
 
 _MONTH_DAYS = 30.0
 _LOOKBACK_DAYS = 365
@@ -25,7 +25,7 @@ _MOST = 2.0
 """Spreads from the mean beyond which a return is not believed."""
 
 
-class Profit(Common):
+class Profit(ItemBias):
     """How each item's recent monthly return compares, between -1 and 1."""
 
     def learn(self, closes: PriceHistory, class_V: NDArray[np.int64], now_day: int) -> None:

@@ -24,7 +24,7 @@ from tessera.hstu.ranking import Answers, Asked
 from tessera.hstu.sequences import Windows
 
 Floats32 = NDArray[np.float32]
-PART = 1 << 14
+REQUESTS = 1 << 14
 """Requests whose features are held in memory at a time."""
 
 
@@ -62,7 +62,7 @@ class Slates:
 
     def shown_features(self) -> Iterator[torch.Tensor]:
         """Yield feature_SF of the rows that are no padding, a part of the requests at a time."""
-        for part in mapped.parts(len(self), PART):
+        for part in mapped.parts(len(self), REQUESTS):
             yield torch.from_numpy(self.feature_RMF[part][self.item_RM[part] > 0])
 
     def keys(self, first_U1: Ints) -> Ints:

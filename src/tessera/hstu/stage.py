@@ -105,5 +105,5 @@ def read_world(
     )
     log = read_log(sources, histories, catalogue, codes_VC.numpy(), periods, params)
     edge_VV = read_edges(sources.edges, catalogue.vocabulary) if params.edge_bias else None
-    closes = read_closes(sources.prices, catalogue.vocabulary)
+    closes = log.facts.closes if log else read_closes(sources.prices, catalogue.vocabulary)
     return World(periods, catalogue, codes_VC, histories, log, edge_VV, closes)

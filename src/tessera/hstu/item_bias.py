@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
-class Common(nn.Module):
+class ItemBias(nn.Module):
     """What each item is worth to anybody."""
 
     worth_V: Tensor

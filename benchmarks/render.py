@@ -7,6 +7,7 @@ import json
 from benchmarks.common import RESULTS, ROOT
 from benchmarks.told import (
     BIG,
+    ablation,
     acceptance,
     coverage,
     house,
@@ -23,7 +24,8 @@ from benchmarks.told import (
 _HEAD = """# Benchmarks
 
 Rendered from `benchmarks/results/`, never edited by hand: `make bench`, `make bench-ope`,
-`make bench-quality SET=...`, `python -m benchmarks.pareto`.
+`make bench-quality SET=...`, `python -m benchmarks.pareto`,
+`python -m benchmarks.ablation`.
 Seconds are wall-clock on the machine named.
 
 | figure | asked | measured | machine | commit | day |
@@ -118,6 +120,12 @@ _ROWS = (
         "pareto",
         "the whole curve; nDCG from .27 and ROI above the market together stand nowhere in print",
         pareto,
+    ),
+    (
+        "the market without each part of the model (a minus is what the part is worth)",
+        "ablation",
+        "every part earns its place, or is off by default",
+        ablation,
     ),
     (
         "planted world: one model for recall and ranking beside one for each; pruning; few labels",

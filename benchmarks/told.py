@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from tessera.pipeline.ablate import FIGURES, WHOLE, change
+
 BIG = "10000000 events"
 
 
@@ -25,6 +27,21 @@ def hstu_speed(f: dict[str, Any]) -> str:
         f"the authors' code does, at {plain} sequences/s); layers alone at equal padding "
         f"{f['ratio_layers_alone']} times; {f['source']}; products at "
         f"{f['product_gflops_onednn']} GFLOP/s"
+    )
+
+
+def ablation(found: dict[str, Any]) -> str:
+    """Tell every figure of the whole, and how it changes without each part."""
+    names = [name for name in FIGURES if name in found[WHOLE][0]]
+    whole = "; ".join(f"{FIGURES[name]} {found[WHOLE][0][name]:.4f}" for name in names)
+    parts = [
+        f"{part} " + " / ".join(change(found, part, name) or "none" for name in names)
+        for part in found
+        if part != WHOLE
+    ]
+    return (
+        f"{len(found[WHOLE])} seed{'s' * (len(found[WHOLE]) > 1)}; {whole}; without "
+        + "; ".join(parts)
     )
 
 

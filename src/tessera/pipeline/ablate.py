@@ -72,7 +72,14 @@ def parts(params: HstuParams) -> dict[str, dict[str, Any]]:
 
 
 def ablate(place: Home, only: Sequence[str], seeds: int, epochs: int | None) -> None:
-    """Train with everything and without each part, and print the differences.
+    """Train with everything and without each part, and print the differences; see `without`."""
+    _show(without(place, only, seeds, epochs), place)
+
+
+def without(
+    place: Home, only: Sequence[str], seeds: int, epochs: int | None
+) -> dict[str, list[dict[str, float]]]:
+    """Train with everything and without each part.
 
     Parameters
     ----------
@@ -84,6 +91,11 @@ def ablate(place: Home, only: Sequence[str], seeds: int, epochs: int | None) -> 
         Trainings of each, with the seeds that follow the params' own.
     epochs
         Instead of `hstu.epochs`.
+
+    Returns
+    -------
+    dict of list of dict
+        `WHOLE` and each part without which was trained -> one dict of `FIGURES` a seed.
 
     Raises
     ------
@@ -121,7 +133,7 @@ def ablate(place: Home, only: Sequence[str], seeds: int, epochs: int | None) -> 
                     files.write_json(known, path)
                 told[name].append(known[key])
                 bar.advance()
-    _show(told, place)
+    return told
 
 
 def _chosen(found: dict[str, Any], only: Sequence[str]) -> dict[str, Any]:
@@ -154,24 +166,26 @@ def _train(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     return {name: metrics[name] for name in FIGURES if name in metrics}
 
 
+def change(told: dict[str, list[dict[str, float]]], part: str, name: str) -> str:
+    """Tell how a figure changes without a part; with several seeds, mean and standard deviation."""
+    lost = [
+        bare[name] - one[name]
+        for one, bare in zip(told[WHOLE], told[part], strict=True)
+        if name in bare and name in one
+    ]
+    spread = f" ± {statistics.stdev(lost):.4f}" if len(lost) > 1 else ""
+    return f"{statistics.fmean(lost):+.4f}{spread}" if lost else ""
+
+
 def _show(told: dict[str, list[dict[str, float]]], place: Home) -> None:
-    """Print what is lost without each part; with several seeds, its mean and standard deviation."""
-    whole = told.pop(WHOLE)
+    """Print what is lost without each part."""
+    whole = told[WHOLE]
     names = [name for name in FIGURES if name in whole[0]]
     table = Table("without", *(FIGURES[name] for name in names))
     mean = [f"{statistics.fmean(one[name] for one in whole if name in one):.4f}" for name in names]
     table.add_row("nothing", *mean, end_section=True)
-    for part, found in told.items():
-        cells = []
-        for name in names:
-            lost = [
-                without[name] - one[name]
-                for one, without in zip(whole, found, strict=True)
-                if name in without and name in one
-            ]
-            spread = f" ± {statistics.stdev(lost):.4f}" if len(lost) > 1 else ""
-            cells.append(f"{statistics.fmean(lost):+.4f}{spread}" if lost else "")
-        table.add_row(part, *cells)
+    for part in list(told)[1:]:
+        table.add_row(part, *(change(told, part, name) for name in names))
     console = Console()
     console.print(table)
     console.print(

@@ -1,0 +1,28 @@
+"""What each part of the model is worth on the market: `tessera ablate`, kept beside the others.
+
+Usage: python -m benchmarks.ablation [--seeds 1]   after `make run`; a killed run resumes
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks.common import ROOT, write_result
+from tessera.pipeline.ablate import without
+from tessera.pipeline.paths import DEFAULT_PROFILE, home
+
+
+def main() -> None:
+    """Train without each part and write results/ablation.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1)
+    told = without(home(DEFAULT_PROFILE, ROOT), (), parser.parse_args().seeds, None)
+    shown = {
+        part: [{name: v for name, v in one.items() if name != "part"} for one in found]
+        for part, found in told.items()
+    }
+    write_result("ablation", shown)
+
+
+if __name__ == "__main__":
+    main()

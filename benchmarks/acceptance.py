@@ -6,7 +6,8 @@ The world is drawn here and its answers are known: users walk along a chain of i
 classes; slates show random items, of which those of a liked class are clicked, nine times in ten.
 Recall is judged on the next item, ranking on the slates, both of users that nobody learnt from.
 Few labels: from scratch ranks alone, pre-trained learns both after histories alone, so both differ.
-All trainings of a comparison take the same number of epochs and keep the last running mean.
+All trainings of a comparison take the same number of epochs, enough for each of them to stop
+getting better, and keep the last running mean.
 
 Legend: U users, E events, R requests, M positions, T tasks, V items with padding first.
 """
@@ -40,10 +41,10 @@ _TOP = 50
 _FEW = 0.05
 _LIKE, _DISLIKE = ACTIONS.index("click"), ACTIONS.index("dismiss")
 _PARAMS = HstuParams(
-    width=32, blocks=2, length=_EVENTS, epochs=24, batch=32, dropout=0.1, learning_rate=0.005,
+    width=32, blocks=2, length=_EVENTS, epochs=80, batch=32, dropout=0.1, learning_rate=0.005,
     average_epochs=0.5, targets=("click", "dismiss"), slate_share=1.0, mask_weight=0.3,
 )  # fmt: skip
-_WEIGHTS = (3.0, 30.0)
+_WEIGHTS = (10.0, 30.0)
 """Weights of the ranking loss that the joint model is judged at."""
 
 

@@ -203,3 +203,15 @@ def test_closed_forms_do_not_know_what_came_later(world, small, closes, at_cut):
     assert all(torch.equal(value, later[name]) for name, value in told.items())
     earlier = learnt_from(~is_later_E)
     assert not torch.equal(told["parts.demand.gain_V"], earlier["parts.demand.gain_V"])
+
+
+def test_trend_is_held_against_what_the_trunk_has_learnt_from(world, small):
+    params = small.model_copy(update={"epochs": 1, "demand_days": 3.0})
+    told = {}
+    for refit in (False, True):
+        asked = params.model_copy(update={"refit": refit})
+        model = fit("hstu", world, asked, None).model
+        told[refit] = model.closed_form.parts
+    torch.testing.assert_close(told[True]["demand"].gain_V, told[False]["demand"].gain_V)
+    worth = (told[refit]["trend"].worth_V for refit in (True, False))
+    assert not torch.allclose(*worth, atol=1e-3)

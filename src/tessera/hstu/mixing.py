@@ -120,19 +120,23 @@ def choose_mix(model: SequenceModel, world: World, params: HstuParams) -> float 
 def learn_closed_form(
     model: SequenceModel, world: World, params: HstuParams, *, at_cut: bool
 ) -> None:
-    """Learn from what was known when validation began, or at the cut."""
+    """Learn from what was known when validation began, or at the cut.
+
+    The trend is held against what the trunk has learnt from, which is less unless it was `refit`.
+    """
     found, catalogue = model.closed_form, world.catalogue
     if not found.parts:
         return
     actions = action_codes(params.targets)
     acquired = acquired_before(world.histories, learn_until(world.histories, refit=at_cut), actions)
     found.like(actions)
-    now = microsecond(world.split.cut if at_cut else world.split.validation_from)
+    begins, cut = microsecond(world.split.validation_from), microsecond(world.split.cut)
+    now, taught = (cut if at_cut else begins), (cut if at_cut and params.refit else begins)
     sale = Sale(catalogue.from_V, catalogue.class_V)
     gain_V, mean_V = np.zeros(0), np.zeros(0)
     if "demand" in found.parts:
         gain_V = expected_gains(acquired, sale, now, params.demand_days)
-        mean_V = mean_gains(acquired, len(gain_V), now, params.demand_days)
+        mean_V = mean_gains(acquired, len(gain_V), taught, params.demand_days)
     for part in found.parts.values():
         if isinstance(part, ItemWeights):
             part.learn(acquired, params.item_weights_l2)

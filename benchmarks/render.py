@@ -13,6 +13,7 @@ from benchmarks.told import (
     house,
     hstu_speed,
     looks,
+    market_looks,
     pareto,
     power,
     quality,
@@ -25,7 +26,7 @@ _HEAD = """# Benchmarks
 
 Rendered from `benchmarks/results/`, never edited by hand: `make bench`, `make bench-ope`,
 `make bench-quality SET=...`, `python -m benchmarks.pareto`,
-`python -m benchmarks.ablation`.
+`python -m benchmarks.ablation`, `python -m benchmarks.ope_market`.
 Seconds are wall-clock on the machine named.
 
 | figure | asked | measured | machine | commit | day |
@@ -150,6 +151,12 @@ _ROWS = (
         "ope",
         "at most 5 % with 20 looks and 10 candidates",
         looks,
+    ),
+    (
+        "the same on replays of the market's log, slates and clicks drawn again",
+        "ope_market",
+        "at most 5 % in at least 1,000 A/A replays",
+        market_looks,
     ),
     (
         "power of the gate by relative lift: base rate .10, 200,000 requests, alpha .005",

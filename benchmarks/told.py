@@ -159,6 +159,18 @@ def looks(found: dict[str, Any]) -> str:
     )
 
 
+def market_looks(f: dict[str, Any]) -> str:
+    """Tell how often each rule promotes on replays of the market in which nothing is better."""
+    one, stream = f["looks"], f["stream"]
+    return (
+        f"{one['replays']} replays: sequence and Holm {one['holm_sequence']:.1%} "
+        f"({one['looks']} looks, {one['candidates']} candidates), sequence on the model "
+        f"{one['sequence_model']:.1%}; a new candidate on each of {stream['days']} days "
+        f"{stream['promoted']:.1%} of {stream['streams']} streams; without them: normal bound at "
+        f"every look {one['normal_looks']:.1%}, best of the candidates {one['normal_best']:.1%}"
+    )
+
+
 def power(found: dict[str, Any]) -> str:
     """Tell how often a better policy is promoted, by how much better it is."""
     one = found["power"]

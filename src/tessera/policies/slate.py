@@ -7,6 +7,9 @@ Positions are filled from the top.  Given the items placed above,
 where *open* are the allowed candidates not placed yet.  A position that finds nothing open stays
 empty: chosen -1, propensity 1, probabilities 0.
 
+Epsilon-greedy is the same with top_k = 1: all but epsilon for the best open candidate.  Any other
+policy that is a `Step` is drawn, replayed and summed up by the same code.
+
 Shapes: N requests, C candidates, L positions.
 """
 
@@ -23,6 +26,9 @@ from tessera.contracts.errors import BadParams
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+
+Step = Callable[[Bools], Floats]
+"""A policy at one position: from the open candidates NC of each request to their probabilities."""
 
 EMPTY = -1
 """Candidate index of a position that could not be filled."""
@@ -43,6 +49,14 @@ class SlatePolicy:
         if not (self.temperature > 0 and 0 <= self.epsilon <= 1 and self.top_k >= 1):
             message = f"{self}: needs temperature > 0, 0 <= epsilon <= 1 and top_k >= 1"
             raise BadParams(message)
+
+
+def epsilon_greedy(epsilon: float) -> SlatePolicy:
+    """Return the policy that shows the best open candidate, but for a share of `epsilon`.
+
+    P(a) = (1 - epsilon) 1[a is best] + epsilon / open; of equals the first column is best.
+    """
+    return SlatePolicy(temperature=1.0, epsilon=epsilon, top_k=1)
 
 
 def step_probabilities(scores_NC: Floats, open_NC: Bools, policy: SlatePolicy) -> Floats:
@@ -67,9 +81,23 @@ def step_probabilities(scores_NC: Floats, open_NC: Bools, policy: SlatePolicy) -
     top_N1 = logit_NC.max(axis=1, keepdims=True, initial=-np.inf)
     mass_NC = np.exp(logit_NC - np.where(np.isfinite(top_N1), top_N1, 0.0))
     greedy_NC = mass_NC / np.maximum(mass_NC.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    return mixed(greedy_NC, open_NC, policy.epsilon)
+
+
+def mixed(wanted_NC: Floats, open_NC: Bools, epsilon: float) -> Floats:
+    """Give a share of `epsilon` to all open candidates alike, so that each has support."""
     uniform_NC = open_NC / np.maximum(open_NC.sum(axis=1, keepdims=True), 1)
-    mixed_NC: Floats = (1.0 - policy.epsilon) * greedy_NC + policy.epsilon * uniform_NC
+    mixed_NC: Floats = (1.0 - epsilon) * wanted_NC + epsilon * uniform_NC
     return mixed_NC
+
+
+def scored_step(scores_NC: Floats, policy: SlatePolicy) -> Step:
+    """Return `step_probabilities` of these scores as a step."""
+
+    def step(open_NC: Bools) -> Floats:
+        return step_probabilities(scores_NC, open_NC, policy)
+
+    return step
 
 
 def sample_slates(
@@ -90,11 +118,18 @@ def sample_slates(
     probabilities_NLC : array
         The same for every candidate; 0 for those placed above.
     """
+    return draw_slates(scored_step(scores_NC, policy), allowed_NC, length, rng)
+
+
+def draw_slates(
+    step: Step, allowed_NC: Bools, length: int, rng: np.random.Generator
+) -> tuple[Ints, Floats, Floats]:
+    """Do as `sample_slates` for any policy."""
 
     def draw(probability_NC: Floats, _: int) -> Ints:
         return _draw(probability_NC, rng.random(len(probability_NC)))
 
-    return _fill(scores_NC, allowed_NC, policy, length, draw)
+    return _fill(step, allowed_NC, length, draw)
 
 
 def slate_propensities(
@@ -111,12 +146,16 @@ def slate_propensities(
     probabilities_NLC : array
         The same for every candidate; 0 for those placed above.
     """
+    return replay_slates(scored_step(scores_NC, policy), allowed_NC, chosen_NL)
+
+
+def replay_slates(step: Step, allowed_NC: Bools, chosen_NL: Ints) -> tuple[Floats, Floats]:
+    """Do as `slate_propensities` for any policy."""
 
     def replay(_: Floats, position: int) -> Ints:
         return chosen_NL[:, position]
 
-    length = chosen_NL.shape[1]
-    _, propensity_NL, probabilities_NLC = _fill(scores_NC, allowed_NC, policy, length, replay)
+    _, propensity_NL, probabilities_NLC = _fill(step, allowed_NC, chosen_NL.shape[1], replay)
     return propensity_NL, probabilities_NLC
 
 
@@ -133,7 +172,12 @@ def position_marginals(
     array NLC
         Each position sums to 1 as long as something is open.
     """
-    requests, candidates = scores_NC.shape
+    return step_marginals(scored_step(scores_NC, policy), allowed_NC, length)
+
+
+def step_marginals(step: Step, allowed_NC: Bools, length: int) -> Floats:
+    """Do as `position_marginals` for any policy."""
+    requests, candidates = allowed_NC.shape
     marginal_NLC = np.zeros((requests, length, candidates))
     reached: dict[frozenset[int], Floats] = {frozenset(): np.ones(requests)}
     for position in range(length):
@@ -141,7 +185,7 @@ def position_marginals(
         for above, weight_N in reached.items():
             open_NC = allowed_NC.astype(bool, copy=True)
             open_NC[:, sorted(above)] = False
-            joint_NC = weight_N[:, None] * step_probabilities(scores_NC, open_NC, policy)
+            joint_NC = weight_N[:, None] * step(open_NC)
             marginal_NLC[:, position] += joint_NC
             for next_one in set(range(candidates)) - above:
                 key = above | {next_one}
@@ -151,20 +195,16 @@ def position_marginals(
 
 
 def _fill(
-    scores_NC: Floats,
-    allowed_NC: Bools,
-    policy: SlatePolicy,
-    length: int,
-    choose: Callable[[Floats, int], Ints],
+    step: Step, allowed_NC: Bools, length: int, choose: Callable[[Floats, int], Ints]
 ) -> tuple[Ints, Floats, Floats]:
-    requests, candidates = scores_NC.shape
+    requests, candidates = allowed_NC.shape
     row_N = np.arange(requests)
     open_NC = allowed_NC.astype(bool, copy=True)
     chosen_NL = np.full((requests, length), EMPTY, dtype=np.int64)
     propensity_NL = np.ones((requests, length))
     probabilities_NLC = np.zeros((requests, length, candidates))
     for position in range(length):
-        probability_NC = step_probabilities(scores_NC, open_NC, policy)
+        probability_NC = step(open_NC)
         chosen_N = choose(probability_NC, position)
         filled_N = chosen_N != EMPTY
         probabilities_NLC[:, position] = probability_NC

@@ -47,6 +47,11 @@ def busy_log(busy):
     return read_log(busy)
 
 
+@pytest.fixture(scope="session")
+def reader():
+    return read_log
+
+
 def read_log(source):
     """The log as numpy: one row a request, responses joined inside the attribution window."""
     days = json.loads((source / "logging_policy.json").read_text())["attribution_days"]

@@ -18,6 +18,10 @@ TIME_KINDS = ("exact", "ordinal", "snapshot")
 RISK_CLASSES = ("conservative", "income", "balanced", "aggressive")
 """Risk class 1 to 4, lowest first; an unknown investor counts as 1, an unknown item as 4."""
 
+UNEXPLORED = "/greedy"
+"""Ending of a policy_id: the budget of exploration was spent before the request, so that nothing
+was drawn and no other policy can be judged by it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

@@ -18,11 +18,10 @@ from tessera.contracts.tables import ACTIONS, ITEMS, PRICES, USERS, Table
 from tessera.synth.assets import CATEGORIES, ISSUERS, SECTORS, SUBCATEGORIES, Assets, describe
 from tessera.synth.behaviour import Ints, Market
 from tessera.synth.deeds import DAY
+from tessera.synth.explorer import policy_ids
 from tessera.synth.investors import SEGMENTS
 from tessera.synth.log import Chunk
 
-POLICY_ID = "v0"
-CONTEXT_VERSION = "market-1"
 CHANNELS = ("app", "web", "branch")
 _BUFFER_ROWS = 200_000
 _ACTION_NAMES = pa.array(ACTIONS)
@@ -95,6 +94,7 @@ def exposures(market: Market, chunk: Chunk) -> dict[str, pa.Array]:
     visits, length = slates.chosen_NL.shape
     size = slates.item_NC.shape[1]
     visit_M = np.repeat(np.arange(visits), length)
+    spent_N = (~chunk.grounds.explores_N).astype(np.int64)
     shown_NL = np.take_along_axis(slates.item_NC, slates.chosen_NL, axis=1)
     catalogue = item_ids(np.arange(market.params.items))
     ends = pa.array(np.arange(visits * length + 1, dtype=np.int32) * size)
@@ -104,7 +104,7 @@ def exposures(market: Market, chunk: Chunk) -> dict[str, pa.Array]:
         "user_id": user_ids(slates.user_N[visit_M]),
         "item_id": catalogue.take(pa.array(shown_NL.ravel())),
         "event_ts": timestamps(market, slates.at_us_N[visit_M]),
-        "policy_id": pa.array([POLICY_ID]).take(pa.array(visit_M * 0)),
+        "policy_id": pa.array(policy_ids(market.params)).take(pa.array(spent_N[visit_M])),
         "propensity": pa.array(slates.propensity_NL.ravel()),
         "candidate_ids": pa.ListArray.from_arrays(
             ends, catalogue.take(pa.array(slates.item_NC[visit_M].ravel()))
@@ -112,7 +112,7 @@ def exposures(market: Market, chunk: Chunk) -> dict[str, pa.Array]:
         "candidate_propensities": pa.ListArray.from_arrays(
             ends, pa.array(slates.probability_NLC.ravel())
         ),
-        "context_version": pa.array([CONTEXT_VERSION]).take(pa.array(visit_M * 0)),
+        "context_version": pa.array([chunk.grounds.context]).take(pa.array(visit_M * 0)),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from tessera.synth import files
 from tessera.synth.behaviour import Market
 from tessera.synth.deeds import CLICK, DISMISS
 from tessera.synth.dirt import EVENT_FAULTS, OUTCOME_FAULTS, soil
-from tessera.synth.log import Chunk, logging_policy
+from tessera.synth.explorer import logging_policy, policy_ids
+from tessera.synth.log import Chunk
 
 
 class Journal:
@@ -66,12 +68,10 @@ class Journal:
 
     def _describe(self) -> None:
         """Write what the house says about its policy, and what we know about the dirt."""
-        params, policy = self._market.params, logging_policy(self._market)
+        params = self._market.params
         said = {
-            "policy_id": files.POLICY_ID,
-            "temperature": policy.temperature,
-            "epsilon": policy.epsilon,
-            "top_k": policy.top_k,
+            "policy_id": policy_ids(params)[0],
+            **asdict(logging_policy(params)),
             "slate_size": params.slate_size,
             "candidates": params.candidates,
             "attribution_days": params.attribution_days,

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tessera.policies.slate import SlatePolicy, sample_slates
 from tessera.synth.behaviour import (
     Floats,
     Floats32,
@@ -21,12 +20,12 @@ from tessera.synth.behaviour import (
     Responses,
     Visits,
     acquire,
-    logging_scores,
     organic_intensity,
     responses,
     visits,
 )
 from tessera.synth.deeds import BUY, DAY, SECOND, Deeds, Slates, draw_deeds, draw_sales, join, take
+from tessera.synth.explorer import Explorer, Grounds
 
 _CHUNK = 4_096
 
@@ -39,18 +38,12 @@ class Chunk:
     """Number of its first visit."""
     slates: Slates
     answers: Responses
-    score_NC: Floats
-    """Of the logging policy."""
+    grounds: Grounds
+    """What the logging policy went by."""
     deeds: Deeds
     amount_eur_M: Floats
     """NaN where no money moved."""
     units_M: Floats
-
-
-def logging_policy(market: Market) -> SlatePolicy:
-    """Build the policy of the house until now."""
-    params = market.params
-    return SlatePolicy(params.temperature, params.epsilon, params.top_k)
 
 
 def draw_visits(market: Market, rng: np.random.Generator) -> tuple[Ints, Ints]:
@@ -71,38 +64,38 @@ def simulate(market: Market, user_N: Ints, at_us_N: Ints, seed: tuple[int, ...])
     boost_UI = np.zeros((params.users, params.items), dtype=np.float32)
     fade = np.float32(0.5 ** (params.block_days / params.edge_half_life_days))
     waiting: list[tuple[Ints, Ints, Ints]] = []
+    explorer = Explorer(market, user_N, at_us_N)
     for block in range(0, params.days, params.block_days):
         boost_UI *= fade
         waiting = _settle(market, boost_UI, waiting, block * DAY)
+        explorer.learn(block)
         low, high = np.searchsorted(at_us_N, [block * DAY, (block + params.block_days) * DAY])
         for first in range(low, high, _CHUNK):
             run = slice(first, min(first + _CHUNK, high))
             rng = np.random.default_rng((*seed, first))
             now = visits(market, user_N[run], at_us_N[run] / DAY, boost_UI, block)
-            chunk = _live(market, now, at_us_N[run], first, rng)
+            chunk = _live(market, explorer, now, at_us_N[run], first, rng)
+            explorer.remember(chunk.slates, chunk.deeds)
             waiting.append(_purchases(chunk))
             yield chunk
 
 
 def _live(
-    market: Market, now: Visits, at_us_N: Ints, first: int, rng: np.random.Generator
+    market: Market,
+    explorer: Explorer,
+    now: Visits,
+    at_us_N: Ints,
+    first: int,
+    rng: np.random.Generator,
 ) -> Chunk:
-    params = market.params
-    item_NC = _candidates(now, params.candidates, rng)
+    item_NC = _candidates(now, market.params.candidates, rng)
     intensity_NI = organic_intensity(market, now)
     answers = responses(market, now, intensity_NI, item_NC)
-    score_NC = logging_scores(market, now, item_NC)
-    shown = sample_slates(
-        score_NC,
-        np.ones(item_NC.shape, dtype=bool),
-        logging_policy(market),
-        params.slate_size,
-        rng,
-    )
-    slates = Slates(now.user_N, at_us_N, item_NC, *shown)
+    grounds = explorer.grounds(now, item_NC, first)
+    slates = explorer.show(grounds, now, at_us_N, item_NC, rng)
     deeds = draw_deeds(market, slates, answers, intensity_NI, rng)
     deeds, amount_eur_M, units_M = _money(market, now, deeds, rng)
-    return Chunk(first, slates, answers, score_NC, deeds, amount_eur_M, units_M)
+    return Chunk(first, slates, answers, grounds, deeds, amount_eur_M, units_M)
 
 
 def _candidates(now: Visits, size: int, rng: np.random.Generator) -> Ints:

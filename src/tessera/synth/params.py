@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -34,12 +34,22 @@ class SynthParams(BaseModel):
     """Suitable live items that could be shown at one visit."""
     slate_size: int = Field(3, ge=1, le=10)
     """Positions of a slate."""
+    explorer: Literal["softmax", "epsilon_greedy", "thompson"] = "softmax"
+    """Logging policy: by chance among the best, the best for sure, or the best of a draw from what
+    it believes of each item and learns from clicks; each with uniform exploration beside."""
     temperature: float = Field(1.0, gt=0, le=100)
-    """Of the logging policy."""
+    """Of the logging policy `softmax`."""
     epsilon: float = Field(0.3, ge=0.01, le=1)
     """Uniform exploration of the logging policy; above 0, so that every candidate has support."""
     top_k: int = Field(9, ge=1, le=50)
     """Breadth of the logging policy's softmax."""
+    spread: float = Field(0.5, gt=0, le=10)
+    """Of `thompson`: standard deviation of what it believes of an item's log-odds at first."""
+    draws: int = Field(256, ge=1, le=10_000)
+    """Of `thompson`: draws that its probabilities are made of."""
+    explore_per_day: int | None = Field(None, ge=0)
+    """Budget: visits of an investor and day that may explore, the first ones; others are shown the
+    best for sure and judge nothing.  null: all may."""
     click_rate: float = Field(0.1, ge=0.001, le=0.5)
     """Mean probability to click an examined suitable item."""
     examination: float = Field(0.85, gt=0, le=1)

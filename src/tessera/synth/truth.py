@@ -8,7 +8,7 @@ Shapes: N requests, C candidates, L positions, K topics, I items, U users.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tessera.policies.slate import SlatePolicy, position_marginals
-from tessera.synth.behaviour import Floats, Market, organic_intensity, visits
+from tessera.policies.exploration import ThompsonPolicy
+from tessera.policies.slate import SlatePolicy, position_marginals, step_marginals
+from tessera.synth.behaviour import Bools, Floats, Market, organic_intensity, visits
+from tessera.synth.explorer import house_step, logging_policy
 from tessera.synth.files import item_ids
 from tessera.synth.log import Chunk
 
@@ -46,8 +48,12 @@ class Truth:
     """Scores of the logging policy."""
     reach_L: Floats
     """P(position examined)."""
-    policy: SlatePolicy
+    policy: SlatePolicy | ThompsonPolicy
     """The logging policy."""
+    stddev_NC: Floats32 | None = None
+    """How unsure its scores were; None if it believes them."""
+    explores_N: Bools | None = None
+    """Requests that had budget left; None if there is no budget."""
 
 
 class TruthSink:
@@ -57,12 +63,20 @@ class TruthSink:
         shape = (market.params.requests, market.params.candidates)
         self._arrays = {name: _create(folder / f"{name}.npy", "<f4", shape) for name in _ARRAYS}
         self._items = _create(folder / "item.npy", "<i4", shape)
+        if market.params.explorer == "thompson":
+            self._arrays["stddev"] = _create(folder / "stddev.npy", "<f4", shape)
+        if market.params.explore_per_day is not None:
+            self._arrays["explores"] = _create(folder / "explores.npy", "|b1", shape[:1])
 
     def add(self, chunk: Chunk) -> None:
         """Append the answers of a chunk."""
         rows = slice(chunk.first, chunk.first + len(chunk.slates.user_N))
         self._items[rows] = chunk.slates.item_NC
-        self._arrays["score"][rows] = chunk.score_NC
+        for name in ("score", "stddev"):
+            if name in self._arrays:
+                self._arrays[name][rows] = getattr(chunk.grounds, f"{name}_NC")
+        if "explores" in self._arrays:
+            self._arrays["explores"][rows] = chunk.grounds.explores_N
         for name in _ARRAYS[:-1]:
             self._arrays[name][rows] = getattr(chunk.answers, f"{name}_NC")
 
@@ -77,10 +91,13 @@ def load_truth(source: Path) -> Truth:
     folder = source / FOLDER
     raw = json.loads((folder / "market.json").read_text())
     arrays = {f"{name}_NC": np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+    policy = raw["logging_policy"]
     return Truth(
         item_NC=np.load(folder / "item.npy", mmap_mode="r"),
         reach_L=np.array(raw["reach"]),
-        policy=SlatePolicy(**raw["logging_policy"]),
+        policy=ThompsonPolicy(**policy) if "draws" in policy else SlatePolicy(**policy),
+        stddev_NC=_optional(folder / "stddev.npy"),
+        explores_N=_optional(folder / "explores.npy"),
         **arrays,
     )
 
@@ -124,7 +141,17 @@ def true_value(
 
 def logging_value(truth: Truth, rows: slice = slice(None)) -> float:
     """Return the value of the policy that wrote the log."""
-    return true_value(truth, truth.score_NC[rows].astype(np.float64), truth.policy, rows)
+    score_NC = truth.score_NC[rows].astype(np.float64)
+    stddev_NC, explores_N = np.zeros(score_NC.shape), np.ones(len(score_NC), dtype=np.bool_)
+    if truth.stddev_NC is not None:
+        stddev_NC = truth.stddev_NC[rows].astype(np.float64)
+    if truth.explores_N is not None:
+        explores_N = truth.explores_N[rows]
+    step = house_step(truth.policy, score_NC, stddev_NC, explores_N)
+    reward_NLC = expected_reward(truth, rows)
+    everything_NC = np.ones(score_NC.shape, dtype=bool)
+    marginal_NLC = step_marginals(step, everything_NC, reward_NLC.shape[1])
+    return float((marginal_NLC * reward_NLC).sum(axis=(1, 2)).mean())
 
 
 def oracle_scores(truth: Truth, rows: slice = slice(None)) -> Floats:
@@ -151,11 +178,7 @@ def write_market(market: Market, folder: Path) -> None:
     params, people, assets = market.params, market.investors, market.assets
     raw = {
         "reach": [params.examination**k for k in range(params.slate_size)],
-        "logging_policy": {
-            "temperature": params.temperature,
-            "epsilon": params.epsilon,
-            "top_k": params.top_k,
-        },
+        "logging_policy": asdict(logging_policy(params)),
         "params": params.model_dump(mode="json"),
         "click_bias": market.click_bias,
     }
@@ -189,6 +212,10 @@ def _edges(market: Market) -> pa.Table:
     )
 
 
-def _create(path: Path, dtype: str, shape: tuple[int, int]) -> np.memmap[Any, Any]:
+def _optional(path: Path) -> Any:
+    return np.load(path, mmap_mode="r") if path.exists() else None
+
+
+def _create(path: Path, dtype: str, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
     array: np.memmap[Any, Any] = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
     return array

@@ -89,11 +89,22 @@ def test_what_is_left_out_is_counted():
         "outcomes": 6,
         "duplicate_exposures": 4,
         "duplicate_outcomes": 1,
-        "orphan": 2,
+        "orphan": 1,
+        "not_shown": 1,
         "early": 1,
         "late": 1,
         "attributed": 1,
     }
+
+
+@pytest.mark.parametrize("outside", [-1, 9])
+def test_a_copy_outside_the_window_hides_none_inside(outside):
+    done = outcomes(("r1", "a", "buy", outside), ("r1", "a", "buy", 2))
+    rows = reward(SLATE, done, 7).to_pyarrow().to_pylist()
+    assert (rows[0]["bought"], rows[0]["value_eur"]) == (1, 10.0)
+    found = tally(SLATE, done, 7)
+    assert (found["attributed"], found["duplicate_outcomes"]) == (1, 1)
+    assert found["early"] == found["late"] == found["orphan"] == found["not_shown"] == 0
 
 
 def test_no_outcome_at_all_is_no_reward():

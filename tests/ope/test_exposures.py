@@ -77,6 +77,22 @@ def test_an_item_outside_the_candidates_is_counted(world):
     assert log.counts["exposures_outside_candidates"] == 1
 
 
+def test_unknown_items_are_taken_neither_for_one_another_nor_for_a_known_one(world):
+    made = world(40)
+    ids = made.tables["exposures"]["item_id"].to_pylist()
+    requests_R = made.tables["exposures"]["request_id"].to_pylist()
+    last = max(ids)
+    at = next(  # where one request ends with the last of the items, and the next begins
+        row for row in range(2, len(ids) - 2)
+        if requests_R[row] != requests_R[row + 1] == requests_R[row + 2] and ids[row] == last
+    )  # fmt: skip
+    ids[at + 1 : at + 3] = ["elsewhere", "nowhere"]
+    made.change("exposures", "item_id", ids)
+    log, _, _ = read(made)
+    assert log.dropped["item_repeated"] == 0
+    assert log.counts["exposures_outside_candidates"] == 2
+
+
 @pytest.mark.parametrize("missing", [True, False])
 def test_a_user_of_whom_nothing_is_known_has_class_zero(world, missing):
     made = world(20)

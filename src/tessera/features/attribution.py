@@ -13,7 +13,8 @@ def reward(exposures: ir.Table, outcomes: ir.Table, window_days: float) -> ir.Ta
     """Say for each position of each slate whether it was answered, bought or dismissed.
 
     An outcome counts if it happened at or after the exposure and at most `window_days` later.  The
-    same outcome logged twice counts once, and so does the same exposure.
+    same outcome logged twice inside the window counts once, and so does the same exposure; a copy
+    outside it hides none inside.
 
     Parameters
     ----------
@@ -29,15 +30,16 @@ def reward(exposures: ir.Table, outcomes: ir.Table, window_days: float) -> ir.Ta
         clicked, bought, dismissed (0 or 1), value_eur (sum over distinct outcomes).
     """
     shown = _distinct_exposures(exposures)
-    done = _distinct_outcomes(outcomes)
+    done = outcomes.select("request_id", "item_id", "action", "value", done_ts=outcomes.event_ts)
     pairs = shown.left_join(done, _same_offer(shown, done) + _in_window(shown, done, window_days))
     key = ["request_id", "position", "user_id", "item_id", "event_ts"]
-    answers = pairs.group_by(key).agg(
-        reward=_ever(pairs.action.isin(POSITIVE)),
-        clicked=_ever(pairs.action == "click"),
-        bought=_ever(pairs.action == "buy"),
-        dismissed=_ever(pairs.action == "dismiss"),
-        value_eur=pairs.value.sum().fill_null(0.0),
+    once = pairs.group_by([*key, "action"]).agg(value=pairs.value.max())
+    answers = once.group_by(key).agg(
+        reward=_ever(once.action.isin(POSITIVE)),
+        clicked=_ever(once.action == "click"),
+        bought=_ever(once.action == "buy"),
+        dismissed=_ever(once.action == "dismiss"),
+        value_eur=once.value.sum().fill_null(0.0),
     )
     return answers.order_by(["request_id", "position"])
 
@@ -49,16 +51,19 @@ def tally(exposures: ir.Table, outcomes: ir.Table, window_days: float) -> dict[s
     -------
     dict of str to int
         exposures and outcomes given; duplicate_exposures and duplicate_outcomes collapsed; orphan
-        outcomes without exposure; early ones before it; late ones after the window; attributed.
+        outcomes of unknown requests; not_shown, of items that were not on their slate; early ones
+        before the exposure; late ones after the window; attributed.
     """
-    shown, done = _distinct_exposures(exposures), _distinct_outcomes(outcomes)
-    slots = shown.group_by(["request_id", "item_id"]).agg(shown_ts=shown.event_ts.min())
-    joined = done.left_join(slots, _same_offer(done, slots))
-    found = joined.agg(
-        outcomes=joined.count(),
-        orphan=joined.shown_ts.isnull().sum(),
-        early=(joined.done_ts < joined.shown_ts).sum(),
-        late=(joined.done_ts > joined.shown_ts + _days(window_days)).sum(),
+    shown = _distinct_exposures(exposures)
+    done = _placed(outcomes, shown, window_days)
+    lost = ~done.inside & done.shown_ts.notnull()
+    found = done.agg(
+        outcomes=done.count(),
+        orphan=(~done.known).sum(),
+        not_shown=(done.known & done.shown_ts.isnull()).sum(),
+        early=(lost & (done.done_ts < done.shown_ts)).sum(),
+        late=(lost & (done.done_ts >= done.shown_ts)).sum(),
+        attributed=done.inside.sum(),
     )
     row = {name: int(count or 0) for name, count in found.to_pyarrow().to_pylist()[0].items()}
     given = {"exposures": _rows(exposures), "outcomes": _rows(outcomes)}
@@ -66,10 +71,7 @@ def tally(exposures: ir.Table, outcomes: ir.Table, window_days: float) -> dict[s
         **given,
         "duplicate_exposures": given["exposures"] - _rows(shown),
         "duplicate_outcomes": given["outcomes"] - row["outcomes"],
-        "orphan": row["orphan"],
-        "early": row["early"],
-        "late": row["late"],
-        "attributed": row["outcomes"] - row["orphan"] - row["early"] - row["late"],
+        **{name: row[name] for name in ("orphan", "not_shown", "early", "late", "attributed")},
     }
 
 
@@ -78,10 +80,25 @@ def _distinct_exposures(exposures: ir.Table) -> ir.Table:
     return exposures.group_by(key).agg(event_ts=exposures.event_ts.min())
 
 
-def _distinct_outcomes(outcomes: ir.Table) -> ir.Table:
-    """Keep the first of outcomes that say the same; a bought item is bought once."""
-    return outcomes.group_by(["request_id", "item_id", "action"]).agg(
-        done_ts=outcomes.event_ts.min(), value=outcomes.value.max()
+def _placed(outcomes: ir.Table, shown: ir.Table, days: float) -> ir.Table:
+    """Say of outcomes, taken once each, what they belong to; a bought item is bought once.
+
+    Returns
+    -------
+    ir.Table
+        known (was the request logged), shown_ts (null if the item was not shown), done_ts (of the
+        first copy), inside (is any copy inside the window).
+    """
+    slots = shown.group_by(["request_id", "item_id"]).agg(shown_ts=shown.event_ts.min())
+    asked = shown.select("request_id").distinct().mutate(asked=True)
+    joined = outcomes.left_join(slots, _same_offer(outcomes, slots), rname="slot_{name}")
+    joined = joined.left_join(asked, "request_id", rname="asked_{name}")
+    inside = joined.event_ts.between(joined.shown_ts, joined.shown_ts + _days(days))
+    return joined.group_by(["request_id", "item_id", "action"]).agg(
+        known=joined.asked.notnull().any(),
+        shown_ts=joined.shown_ts.min(),
+        done_ts=joined.event_ts.min(),
+        inside=inside.fill_null(False).any(),
     )
 
 

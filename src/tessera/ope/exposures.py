@@ -95,7 +95,9 @@ def requests(exposures: Table, item_ids: pa.Array) -> Requests:
     A position that was logged twice keeps its first row; `counts` tells how many there were.  A
     request of which a row was lost is left out; `dropped` tells how many and why.
     """
-    ordered = exposures.order_by("request_id", "position", "event_ts", "item_id")
+    ordered = exposures.order_by(
+        "request_id", "position", "event_ts", "item_id", "user_id", "propensity"
+    )
     rows = ordered.select(*_READ).to_pyarrow()
     fresh = ~_repeats(rows, ("request_id", "position"))
     counts = {"exposures": len(rows), "exposures_duplicate": int((~fresh).sum())}
@@ -145,20 +147,28 @@ def _complete(rows: pa.Table, item_ids: pa.Array) -> tuple[pa.Table, dict[str, i
     size_N = np.bincount(request_R, minlength=len(first_N))
     place_R = np.arange(len(rows)) - first_N[request_R] + 1
     candidate_RC = _padded(indices(_flat(rows, "candidate_ids"), item_ids), rows, NOBODY)
-    other_R = (candidate_RC != candidate_RC[first_N[request_R]]).any(axis=1)
-    gap_N = np.bincount(request_R, numbers(rows["position"]) != place_R, len(first_N)) > 0
-    other_N = np.bincount(request_R, other_R, len(first_N)) > 0
-    longest = size_N[~gap_N & ~other_N].max(initial=0)
-    last = rows.take(pa.array(first_N + size_N - 1)).combine_chunks()
-    short_N = (size_N < longest) & _could_go_on(last, item_ids)
-    wrong = {
-        "position_missing": gap_N,
-        "candidates_disagree": other_N & ~gap_N,
-        "ends_early": short_N & ~gap_N & ~other_N,
+    user_R = numbers(rows["user_id"].combine_chunks().dictionary_encode().indices)
+    wrong_R = {
+        "position_missing": numbers(rows["position"]) != place_R,
+        "candidates_disagree": (candidate_RC != candidate_RC[first_N[request_R]]).any(axis=1),
+        "users_disagree": user_R != user_R[first_N[request_R]],
+        "item_repeated": _shown_again(request_R, indices(rows["item_id"], item_ids)),
     }
-    whole_N = ~(gap_N | other_N | short_N)
-    kept = rows.filter(pa.array(whole_N[request_R])).combine_chunks()
-    return kept, {reason: int(found_N.sum()) for reason, found_N in wrong.items()}
+    dropped, whole_N = {}, np.ones(len(first_N), dtype=np.bool_)
+    for reason, found_R in wrong_R.items():
+        found_N = whole_N & (np.bincount(request_R, found_R, len(first_N)) > 0)
+        dropped[reason], whole_N = int(found_N.sum()), whole_N & ~found_N
+    last = rows.take(pa.array(first_N + size_N - 1)).combine_chunks()
+    short_N = whole_N & (size_N < size_N[whole_N].max(initial=0)) & _could_go_on(last, item_ids)
+    dropped["ends_early"], whole_N = int(short_N.sum()), whole_N & ~short_N
+    return rows.filter(pa.array(whole_N[request_R])).combine_chunks(), dropped
+
+
+def _shown_again(request_R: Ints, shown_R: Ints) -> Bools:
+    """Mark rows whose item stands on their slate more than once: its outcomes have no place."""
+    slot_R = request_R * (int(shown_R.max(initial=0)) + 2) + shown_R - NOBODY
+    _, which_R, times = np.unique(slot_R, return_inverse=True, return_counts=True)
+    return np.asarray((times[which_R] > 1) & (shown_R != NOBODY))
 
 
 def _could_go_on(rows: pa.Table, item_ids: pa.Array) -> Bools:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ibis import Table
 
 from tessera.contracts.split import load_split
+from tessera.contracts.tables import UNEXPLORED
 from tessera.features.attribution import tally
 from tessera.ope import exposures as served
 from tessera.ope.judge import Document, document, dropped, judge, metrics
@@ -37,7 +38,10 @@ def run(
     window = timedelta(days=params.window_days)
     # Younger requests may still be answered: to count them as unanswered would favour quick clicks.
     ripe = seen.event_ts <= exposures.event_ts.max().as_scalar() - window
-    log = served.requests(seen.filter((seen.event_ts > cut) & ripe), shelf.item_ids)
+    fresh = seen.filter((seen.event_ts > cut) & ripe)
+    # Decided before the draw, so leaving them out is no choice by outcome.
+    spent = fresh.policy_id.endswith(UNEXPLORED)
+    log = served.requests(fresh.filter(~spent), shelf.item_ids)
     found: Document = {}
     if len(log) > 0:
         # What was shown in the last window before the cut is answered after it.
@@ -45,10 +49,13 @@ def run(
         scored = served.aligned_scores(scores, log, shelf.item_ids)
         case = build_case(log, scored, champion, shelf, params)
         found = judge(case, guess(read_shown(past, shelf), log, shelf, params), params)
-        found["counts"] = tally(exposures, outcomes, params.window_days)
     else:
         found = {"decision": "INVALID", "reason": _nothing(exposures, log), "n_requests": 0}
         found["policy"] = candidate_policy(params, log).facts()
+    found["counts"] = {
+        **tally(exposures, outcomes, params.window_days),
+        "requests_unexplored": int(fresh.filter(spent).request_id.nunique().to_pyarrow().as_py()),
+    }
     found["requests_dropped"] = dropped(log)
     written = document({**found, "cut": cut.isoformat(), "params": params.model_dump(mode="json")})
     verdict.write_text(json.dumps(written, indent=2) + "\n")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import ibis
 import numpy as np
@@ -19,7 +20,7 @@ from tessera.contracts.tables import EXPOSURES, ITEMS, OUTCOMES, SCORES, USERS
 from tessera.ope.params import OpeParams
 from tessera.ope.stage import run
 from tessera.policies.serving import ServingPolicy, write_policy
-from tessera.policies.slate import SlatePolicy, sample_slates
+from tessera.policies.slate import SlatePolicy, Step, draw_slates, sample_slates, scored_step
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 POSITION_EFFECT = np.array([1.0, 0.8, 0.6])
@@ -98,10 +99,10 @@ def make_world(
     skill: float = 1.0,
     *,
     users: int = 300,
-    items: int = 40,
+    logger: Callable[[np.ndarray], Step] = lambda scores_NC: scored_step(scores_NC, LOGGER),
 ) -> World:
     """Log a slate of 3 of 10 for each request; scores are `skill` times the truth plus noise."""
-    candidates, length = 10, 3
+    items, candidates, length = 40, 10, 3
     user_N = rng.integers(0, users, requests)
     risk_U, risk_I = rng.integers(2, 5, users), rng.integers(1, 4, items)
     risk_I[: items // 2] = 1
@@ -110,7 +111,7 @@ def make_world(
     chance_NC = np.clip(0.1 * np.exp(0.8 * taste_NC - 0.3), 0, 0.9)
     allowed_NC = risk_I[candidate_NC] <= risk_U[user_N][:, None]
     logged_NC = rng.normal(size=items)[candidate_NC] * 0.5
-    chosen_NL, propensity_NL, served_NLC = sample_slates(logged_NC, allowed_NC, LOGGER, length, rng)
+    chosen_NL, propensity_NL, served_NLC = draw_slates(logger(logged_NC), allowed_NC, length, rng)
     p_NL = np.take_along_axis(chance_NC, np.maximum(chosen_NL, 0), 1) * POSITION_EFFECT
     filled_NL = chosen_NL >= 0
     click_NL = (rng.random(p_NL.shape) < p_NL) & filled_NL
@@ -221,7 +222,7 @@ def _users(risk_U: np.ndarray) -> pa.Table:
 def world(tmp_path: Path) -> Callable[..., World]:
     """Make a world: `world(requests=..., skill=...)`."""
 
-    def make(requests: int = 6000, skill: float = 1.0, seed: int = 11, **sizes: int) -> World:
-        return make_world(tmp_path, np.random.default_rng(seed), requests, skill, **sizes)
+    def make(requests: int = 6000, skill: float = 1.0, seed: int = 11, **more: Any) -> World:
+        return make_world(tmp_path, np.random.default_rng(seed), requests, skill, **more)
 
     return make

@@ -7,6 +7,10 @@ import pyarrow as pa
 import pytest
 
 from tessera.contracts.tables import UNEXPLORED
+from tessera.policies.exploration import Belief, ThompsonPolicy, thompson_step
+from tessera.policies.slate import SlatePolicy, epsilon_greedy, scored_step
+
+SERVED = SlatePolicy(temperature=1.0, epsilon=0.1, top_k=10)
 
 
 def failed(verdict):
@@ -31,6 +35,25 @@ def late_slates(made, count):
     requests = len(made.chance_NC)
     inside = (names > f"r{int(0.75 * requests):06d}") & (names < f"r{int(0.9 * requests):06d}")
     return first_N[inside & (size_N == 3)][:count]
+
+
+def thompson(scores_NC):
+    belief = Belief(scores_NC, np.full(scores_NC.shape, 1.5))
+    return thompson_step(belief, ThompsonPolicy(draws=64, epsilon=0.3, seed=5))
+
+
+def mostly_greedy(scores_NC):
+    return scored_step(scores_NC, epsilon_greedy(0.6))
+
+
+@pytest.mark.parametrize("logger", [mostly_greedy, thompson])
+def test_the_gate_knows_the_value_of_a_candidate_whatever_explored(world, rng, logger):
+    made = world(20_000, logger=logger)
+    verdict = made.judge()
+    assert verdict["decision"] == "PROMOTE", verdict["reason"]
+    truth = made.value(made.scores_NC, SERVED, rng)
+    candidate = verdict["estimates"]["candidate"]
+    assert candidate["mean"] == pytest.approx(truth, abs=3.3 * candidate["stderr"])
 
 
 def test_outcomes_that_do_not_count_change_no_estimate_and_are_each_counted(world):

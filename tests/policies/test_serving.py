@@ -24,7 +24,13 @@ def test_no_file_is_an_error_that_says_what_to_do(tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"temperature": 0.0}, {"epsilon": None}, {"candidates": "everything"}, {"top_k": "many"}],
+    [
+        {"temperature": 0.0},
+        {"epsilon": None},
+        {"candidates": "everything"},
+        {"top_k": "many"},
+        {"draws": 256, "seed": 7},
+    ],
 )
 def test_what_cannot_be_served_is_refused(wrong, tmp_path):
     (tmp_path / FILE).write_text(json.dumps({**POLICY.facts(), **wrong}))

@@ -1,4 +1,9 @@
-"""The slate policy of a bundle as one small file: judged, published and replayed as the same."""
+"""The slate policy of a bundle as one small file: judged, published and replayed as the same.
+
+Softmax, and epsilon-greedy as the softmax over a single best (`top_k` 1).  Thompson sampling may
+log but is neither judged nor served: its replay would need the standard deviation of every score as
+it was at the request, and rankers give scores alone.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +61,9 @@ def from_facts(facts: dict[str, Any]) -> ServingPolicy:
         policy = ServingPolicy(slate, facts["slate_size"], facts["candidates"])
     except (KeyError, TypeError, BadParams) as error:
         raise ValueError(f"no serving policy: {error}") from error
+    unknown = sorted(set(facts) - set(policy.facts()))
+    if unknown:
+        raise ValueError(f"nobody can serve what {', '.join(unknown)} says")
     if policy.candidates != SUITABLE:
         raise ValueError(f"unknown candidate rule {policy.candidates!r}")
     return policy

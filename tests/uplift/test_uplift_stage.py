@@ -27,6 +27,21 @@ def test_the_learner_finds_who_is_moved_better_than_a_constant(market):
     assert effect[~young].mean() == pytest.approx(0.0, abs=0.1)
 
 
+def test_the_published_learner_is_the_one_that_is_asked_for(market):
+    made = market(1500)
+    metrics, report, cate = made.run(window_days=0.04, learner="dr", report_learners=())
+    assert list(report["out_of_fold"]["rows"]) == [
+        "t_learner",
+        "dr_learner",
+        "constant_ate",
+        "random_score",
+    ]
+    told = report["out_of_fold"]["rows"]["dr_learner"]
+    assert metrics["qini_value"] == pytest.approx(told["qini"]["value"])
+    _, _, other = made.run(window_days=0.04)
+    assert (cate["effect"].to_numpy() != other["effect"].to_numpy()).mean() > 0.9
+
+
 def test_every_candidate_of_every_sampled_request_has_an_effect(market):
     made = market()
     metrics, _, cate = made.run(window_days=0.04, train_requests=500)

@@ -21,9 +21,10 @@ from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import load_split
 from tessera.contracts.tables import CATE
 from tessera.uplift.folds import folds_of
-from tessera.uplift.params import UpliftParams
+from tessera.uplift.params import Kind, UpliftParams
 from tessera.uplift.trials import Floats, Sources, Trials, periods, trials_in
 
+_ORDER: tuple[Kind, ...] = ("s", "t", "x", "dr")
 LEAST = 100
 """Fewer treated trials, or none with a purchase, say nothing about an effect."""
 
@@ -66,23 +67,27 @@ def _study(past: Trials, later: Trials, params: UpliftParams) -> tuple[dict[str,
     if not all(_enough(past.where(past_R != fold)) for fold in range(params.folds)):
         return {"status": "too few exposures"}, np.zeros(len(past))
     # Importing causalml takes seconds: only where there is something to learn.
-    from tessera.uplift.learner import cross_fit, unseen_effects
+    from tessera.uplift.learner import cross_fit, predict
     from tessera.uplift.report import summary
 
     # One thread: beside another stage two would wait for each other, and digits would change.
     with threadpool_limits(limits=1):
-        learners = cross_fit(past, past_R, params)
-        effect_R = unseen_effects(learners, past, past_R)
+        # The outcomes of a T-learner make the measured effects of the report.
+        kinds = sorted({params.learner, "t", *params.report_learners}, key=_ORDER.index)
+        learners = {kind: cross_fit(kind, past, past_R, params) for kind in kinds}
+        found = predict(learners, past, past_R)
         report = {
             "status": "ok",
             "folds": params.folds,
-            "out_of_fold": summary(past, effect_R, past_R, params),
+            "learner": f"{params.learner}_learner",
+            "out_of_fold": summary(past, found, past_R, params),
             "out_of_time": None,
         }
         if _enough(later):
-            later_effect_R = unseen_effects(learners, later, later_R)
-            report["out_of_time"] = summary(later, later_effect_R, later_R, params)
-    return report, effect_R
+            report["out_of_time"] = summary(
+                later, predict(learners, later, later_R), later_R, params
+            )
+    return report, found.effect_R[params.learner]
 
 
 def _enough(trials: Trials) -> bool:
@@ -101,20 +106,18 @@ def _rows(trials: Trials, effect_R: Floats) -> pa.Table:
 def _metrics(report: dict[str, Any]) -> dict[str, float]:
     if report["status"] != "ok":
         return {"trials": 0.0}
-    later = report["out_of_time"]
-    return {
-        "trials": float(report["out_of_fold"]["trials"]),
-        **_values(report["out_of_fold"]),
-        **(
-            {f"out_of_time_{name}": value for name, value in _values(later).items()}
-            if later
-            else {}
-        ),
-    }
+    past, later, learner = (report[name] for name in ("out_of_fold", "out_of_time", "learner"))
+    found = {"trials": float(past["trials"]), **_values(past, learner)}
+    if later:
+        told = _values(later, learner)
+        found |= {f"out_of_time_{name}": value for name, value in told.items()}
+    return found
 
 
-def _values(part: dict[str, Any]) -> dict[str, float]:
-    told = {"ate": part["ate"], **part["rows"]["x_learner"]}
-    return {
+def _values(part: dict[str, Any], learner: str) -> dict[str, float]:
+    row = part["rows"][learner]
+    told = {"ate": part["ate"], "auuc": row["auuc"], "qini": row["qini"]}
+    values = {
         f"{name}_{bound}": value for name, found in told.items() for bound, value in found.items()
     }
+    return {**values, "p_value": row["p_value"]}

@@ -44,6 +44,8 @@ class Trials:
     """Shown at the top."""
     weight_R: Floats
     """Inverse probability of what happened; 0 if shown, but not at the top."""
+    chance_R: Floats
+    """Probability of being shown at the top, known before anything was shown."""
     bought_R: Floats
     """1 if the user bought the item inside the window."""
 
@@ -57,6 +59,7 @@ class Trials:
             self.feature_RF[mask_R],
             self.treated_R[mask_R],
             self.weight_R[mask_R],
+            self.chance_R[mask_R],
             self.bought_R[mask_R],
         )
 
@@ -228,6 +231,7 @@ def read_trials(found: Table, known: Known) -> Trials:
         _features(rows, known, top_R),
         treated_R,
         weight_R,
+        top_R,
         rows["bought"].to_numpy(),
     )
 

@@ -58,6 +58,7 @@ class Market:
             **self.sources(),
             split=self.folder / "split.json",
             cate=self.folder / "cate.parquet",
+            cate_later=self.folder / "cate_later.parquet",
             uplift_report=self.folder / "uplift_report.json",
             params=UpliftParams(**{**small, **params}),
         )

@@ -21,7 +21,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from tessera.uplift.params import Kind, UpliftParams
 from tessera.uplift.report import Predicted
-from tessera.uplift.trials import Floats, Ints, Trials
+from tessera.uplift.trials import SERVED, Floats, Ints, Trials
 
 with warnings.catch_warnings():  # its plotting half still uses deprecated matplotlib calls
     warnings.simplefilter("ignore")
@@ -107,6 +107,27 @@ def effects(learner: Any, trials: Trials) -> Floats:
     chance_R = np.clip(trials.chance_R, _LEAST, 1.0 - _LEAST)
     effect_R1 = learner.predict(trials.feature_RF, p=chance_R)
     return np.asarray(np.clip(effect_R1[:, 0], -1.0, 1.0), dtype=np.float64)
+
+
+def servable_effects(past: Trials, effect_R: Floats, later: Trials, params: UpliftParams) -> Floats:
+    """Predict effects of later trials from what a server knows at a request.
+
+    A server that does not write the log has no propensity of the log to look at, so the effects
+    found before the cut are regressed on the other features.
+
+    Parameters
+    ----------
+    past : Trials
+        From before the cut.
+    effect_R : Floats
+        Their effects, out of fold.
+    later : Trials
+        Requests to predict; outcomes are not read.
+    params : UpliftParams
+        Size of the model, seed.
+    """
+    model = boosting(params).fit(past.feature_RF[:, SERVED], effect_R)
+    return np.asarray(np.clip(model.predict(later.feature_RF[:, SERVED]), -1.0, 1.0))
 
 
 def unseen_outcomes(learners: list[Any], trials: Trials, fold_R: Ints) -> tuple[Floats, Floats]:

@@ -3,6 +3,7 @@
 `cate` holds exposures from before the cut alone, each scored by the model that never saw its
 investor: nothing after the cut can move a byte of it.  The report measures twice: on these (out of
 fold), and on requests after the cut, still by models that never saw the investor (out of time).
+`cate_later` says of every request after the cut what a server could: for a re-rank by effect.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import load_split
-from tessera.contracts.tables import CATE
+from tessera.contracts.tables import CATE, CATE_LATER
 from tessera.uplift.folds import folds_of
 from tessera.uplift.params import Kind, UpliftParams
-from tessera.uplift.trials import Floats, Sources, Trials, periods, trials_in
+from tessera.uplift.trials import Floats, Sources, Trials, asked_in, periods, trials_in
 
 _ORDER: tuple[Kind, ...] = ("s", "t", "x", "dr")
 LEAST = 100
@@ -37,6 +38,7 @@ def run(
     items: Table,
     split: Path,
     cate: Path,
+    cate_later: Path,
     uplift_report: Path,
     params: UpliftParams,
 ) -> dict[str, float]:
@@ -46,15 +48,20 @@ def run(
     report: dict[str, Any] = {"status": "no exposures"}
     if found is None:
         write_table(schema(CATE).empty_table(), CATE, cate)
+        write_table(schema(CATE_LATER).empty_table(), CATE_LATER, cate_later)
     else:
-        with progress_bar("uplift", 3) as bar:
+        with progress_bar("uplift", 4) as bar:
             past = trials_in(sources, found.learn, params.train_requests, params)
             bar.advance()
             later = trials_in(sources, found.measure, params.test_requests, params)
             bar.advance()
             report, effect_R = _study(past, later, params)
             bar.advance()
+            asked = asked_in(sources, found.measure)
+            later_effect_R = _servable(past, effect_R, asked, params)
+            bar.advance()
         write_table(_rows(past, effect_R), CATE, cate)
+        write_table(_rows(asked, later_effect_R).drop("shown"), CATE_LATER, cate_later)
     uplift_report.write_text(json.dumps(report, indent=2) + "\n")
     return _metrics(report)
 
@@ -88,6 +95,16 @@ def _study(past: Trials, later: Trials, params: UpliftParams) -> tuple[dict[str,
                 later, predict(learners, later, later_R), later_R, params
             )
     return report, found.effect_R[params.learner]
+
+
+def _servable(past: Trials, effect_R: Floats, asked: Trials, params: UpliftParams) -> Floats:
+    """Return the effect of each trial after the cut; 0 where nothing was learnt."""
+    if not effect_R.any() or not len(asked):
+        return np.zeros(len(asked))
+    from tessera.uplift.learner import servable_effects
+
+    with threadpool_limits(limits=1):
+        return servable_effects(past, effect_R, asked, params)
 
 
 def _enough(trials: Trials) -> bool:

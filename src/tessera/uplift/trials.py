@@ -29,6 +29,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+SERVED = slice(0, -1)
+"""Features that a server knows too; the last is the propensity of whoever wrote the log."""
 _IMPOSSIBLE = 1e-9
 """A probability this small was never logged by anybody who explores."""
 
@@ -117,6 +119,13 @@ def trials_in(sources: Sources, period: Period, size: int, params: UpliftParams)
         seen = seen.filter(seen.event_ts <= period.until)
     found = pairs(sample_requests(seen, size, params.seed))
     found = with_versions(with_purchases(found, events, params.window_days), sources.users)
+    return read_trials(found, know(sources, period))
+
+
+def asked_in(sources: Sources, period: Period) -> Trials:
+    """Read every request of a period before its outcomes are known: nobody has bought."""
+    seen = sources.exposures.filter(sources.exposures.event_ts > period.since)
+    found = with_versions(pairs(seen).mutate(bought=0.0), sources.users)
     return read_trials(found, know(sources, period))
 
 

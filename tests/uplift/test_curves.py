@@ -23,7 +23,7 @@ from tessera.uplift.curves import (
 def drawn_arms(rng, rows=400):
     treated_R = rng.random(rows) < 0.4
     weight_R = rng.uniform(1.0, 3.0, rows)
-    return Arms(treated_R, weight_R, (rng.random(rows) < 0.3).astype(float))
+    return Arms(treated_R, weight_R, (rng.random(rows) < 0.2 + 0.2 * treated_R).astype(float))
 
 
 def repeated(arms, times_R):

@@ -8,12 +8,12 @@ import pytest
 
 from tessera.contracts.arrow import schema
 from tessera.contracts.tables import CATE, CATE_LATER
-from tessera.hstu.rerank import lifts_of, read_lifts, reranked
+from tessera.hstu.rerank import effects_of, read_effects, reranked
 from tessera.hstu.saved import load_model
 from tessera.hstu.stage import run
 
 
-def effects(rows):
+def planted(rows):
     """Two effects before the cut with mean 0 and spread 1, and these after it."""
     past = [{"request_id": f"p{k}", "item_id": "i00", "shown": True, "effect": effect}
             for k, effect in enumerate((-0.5, 0.5))]  # fmt: skip
@@ -26,18 +26,18 @@ def effects(rows):
 
 
 def test_an_effect_reaches_its_own_candidate_on_the_scale_of_the_past():
-    lifts = read_lifts(*effects([("r2", "b", 0.5), ("r1", "b", 0.25), ("r1", "a", -1.0),
+    effects = read_effects(*planted([("r2", "b", 0.5), ("r1", "b", 0.25), ("r1", "a", -1.0),
                                  ("gone", "a", 1.0)]))  # fmt: skip
-    found_C = lifts_of(
-        lifts, pa.array(["r1", "r2", "r3"]), np.array([0, 3, 5, 6]),
+    found_C = effects_of(
+        effects, pa.array(["r1", "r2", "r3"]), np.array([0, 3, 5, 6]),
         pa.array(["a", "b", "c", "b", "a", "a"]),
     )  # fmt: skip
     assert found_C.tolist() == [-2.0, 0.5, 0.0, 1.0, 0.0, 0.0]
 
 
 def test_without_effects_nothing_is_moved():
-    lifts = read_lifts(*effects([]))
-    assert not lifts_of(lifts, pa.array(["r1"]), np.array([0, 1]), pa.array(["a"])).any()
+    effects = read_effects(*planted([]))
+    assert not effects_of(effects, pa.array(["r1"]), np.array([0, 1]), pa.array(["a"])).any()
     score_C = np.array([1.0], np.float32)
     assert reranked(score_C, np.array([5.0], np.float32), 0.0) is score_C
 
@@ -49,7 +49,7 @@ def run_stage(slated, small, stage_files, rng):
     pairs = [(row["request_id"], item) for row in asked for item in row["candidate_ids"]]
     rows = [(*pair, effect) for pair, effect in zip(pairs, rng.uniform(-1, 1, len(pairs)),
                                                     strict=True)]  # fmt: skip
-    cate, cate_later = effects(rows)
+    cate, cate_later = planted(rows)
 
     def stage(out, weight, champion=stage_files / "champion", *, told=True, **changes):
         folder = stage_files / out

@@ -37,7 +37,7 @@ class Known:
 
     person_R: Ints
     item_C: Ints
-    lift_C: Floats
+    effect_C: Floats
     """Effect of being shown, in standard deviations."""
 
 
@@ -76,7 +76,7 @@ def score_log(
     if model.rank is None or log is None or not len(asked.user_R):
         cosine_C = score_requests(model, histories, asked)
         return LogScores(
-            reranked(cosine_C, known.lift_C, model.shape.uplift_weight), cosine_C, None
+            reranked(cosine_C, known.effect_C, model.shape.uplift_weight), cosine_C, None
         )
     windows = windows_before(histories, asked.user_R, asked.moment_R, model.shape.length)
     parts = []
@@ -101,7 +101,7 @@ def score_log(
         score_RM = served(model, ranked, item_RM)
         parts.append((score_RM[real_RM], ranked.cosine_RM[real_RM], ranked.logit_RMT[real_RM]))
     score_C, cosine_C, logit_CT = (np.concatenate(column) for column in zip(*parts, strict=True))
-    served_C = reranked(score_C, known.lift_C, model.shape.uplift_weight)
+    served_C = reranked(score_C, known.effect_C, model.shape.uplift_weight)
     return LogScores(served_C, cosine_C, logit_CT)
 
 

@@ -29,7 +29,7 @@ from tessera.hstu.histories import (
 from tessera.hstu.logscores import Known, Scored, score_log
 from tessera.hstu.model import SequenceModel
 from tessera.hstu.params import HstuParams
-from tessera.hstu.rerank import lifts_of
+from tessera.hstu.rerank import effects_of
 from tessera.hstu.scoring import (
     Floats,
     Lists,
@@ -159,11 +159,11 @@ def write_scores(
     candidates = rows["candidate_ids"].combine_chunks()
     own = as_requests(rows, world.histories, world.catalogue.vocabulary)
     person_R = rows_of(rows["user_id"], world.log.people) if world.log else own.user_R
-    lift_C = np.zeros(len(own.item_C), np.float32)
-    if world.lifts:
+    effect_C = np.zeros(len(own.item_C), np.float32)
+    if world.effects:
         ids, items = rows["request_id"].combine_chunks(), pc.list_flatten(candidates)
-        lift_C = lifts_of(world.lifts, ids, own.first_R1, items)
-    known = Known(person_R, own.item_C, lift_C)
+        effect_C = effects_of(world.effects, ids, own.first_R1, items)
+    known = Known(person_R, own.item_C, effect_C)
     found = score_log(model, world.log, world.histories, own, known)
     scored = {
         "request_id": rows["request_id"],

@@ -10,10 +10,13 @@ from benchmarks.told import (
     ablation,
     acceptance,
     coverage,
+    effects,
     house,
     hstu_speed,
     looks,
+    mailings,
     market_looks,
+    orders,
     pareto,
     power,
     quality,
@@ -25,7 +28,7 @@ from benchmarks.told import (
 _HEAD = """# Benchmarks
 
 Rendered from `benchmarks/results/`, never edited by hand: `make bench`, `make bench-ope`,
-`make bench-quality SET=...`, `python -m benchmarks.pareto`,
+`make bench-uplift`, `make bench-quality SET=...`, `python -m benchmarks.pareto`,
 `python -m benchmarks.ablation`, `python -m benchmarks.ope_market`.
 Seconds are wall-clock on the machine named.
 
@@ -169,6 +172,24 @@ _ROWS = (
         "ope",
         "under 30 s and 4 GB, 20 times a loop over rows",
         volume,
+    ),
+    (
+        "Hillstrom e-mail trial: effect of each e-mail on visits",
+        "uplift",
+        ".076590 men's, .045233 women's, to 1e-6",
+        effects,
+    ),
+    (
+        "the same, customers ordered by learners that never saw them: Qini, AUUC",
+        "uplift",
+        "intervals, p-values and the row of a constant effect",
+        orders,
+    ),
+    (
+        "the same: visits per customer of mailing policies, doubly robust, with 95 % bounds",
+        "uplift",
+        "the value of mailing whom the model picks, with a bound",
+        mailings,
     ),
 )
 

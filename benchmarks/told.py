@@ -188,3 +188,50 @@ def volume(found: dict[str, Any]) -> str:
         f"{one['seconds']} s, peak {one['peak_gb']} GB, "
         f"{one['times_faster_than_a_loop']} times as fast as a loop"
     )
+
+
+def effects(found: dict[str, Any]) -> str:
+    """Tell the average effect of each e-mail."""
+    told = ", ".join(f"{mail} {value:.6f}" for mail, value in found["ate"].items())
+    return f"{told} ({found['customers']:,} customers)"
+
+
+def orders(found: dict[str, Any]) -> str:
+    """Tell the Qini of every row of each table with interval and p-value, and how many tenths hold.
+
+    A tenth holds if the effect foretold lies in the interval of the measured one.
+    """
+    told = []
+    for mail, table in found["tables"].items():
+        lines = []
+        for name, row in table["rows"].items():
+            qini = row["qini"]
+            line = f"{name.replace('_', ' ')} {qini['value']:.4f}"
+            line += f" [{qini['low']:.4f}, {qini['high']:.4f}], p {row['p_value']:.3f}"
+            line += f", AUUC {row['auuc']['value']:.4f}"
+            if tenths := table["deciles"].get(name):
+                line += f", {_held(tenths)} of {len(tenths)} tenths hold"
+            lines.append(line)
+        told.append(f"{mail}: " + "; ".join(lines))
+    return ". ".join(told)
+
+
+def _held(tenths: list[dict[str, Any]]) -> int:
+    return sum(
+        one["measured"]["low"] <= one["predicted"] <= one["measured"]["high"] for one in tenths
+    )
+
+
+def mailings(found: dict[str, Any]) -> str:
+    """Tell the value of each policy with its bounds, and the lifts of the learner."""
+    each = [
+        f"{name} {one['dr']:.4f} (SNIPS {one['snips']:.4f}, BCa {_pair(one['bca'])}, sequence "
+        f"{_pair(one['sequence'])})"
+        for name, one in found["policies"].items()
+    ]
+    lifts = [f"{name} {one['dr']:+.4f} {_pair(one['bca'])}" for name, one in found["lifts"].items()]
+    return "; ".join(each) + ". Lifts: " + "; ".join(lifts)
+
+
+def _pair(bounds: list[float]) -> str:
+    return f"[{bounds[0]:.4f}, {bounds[1]:.4f}]"

@@ -12,7 +12,15 @@ import pytest
 
 from tessera.contracts.arrow import schema
 from tessera.contracts.split import Split, save_split
-from tessera.contracts.tables import CATE, EDGES, EXPOSURES, OUTCOMES, PRICES, USERS
+from tessera.contracts.tables import (
+    CATE,
+    CATE_LATER,
+    EDGES,
+    EXPOSURES,
+    OUTCOMES,
+    PRICES,
+    USERS,
+)
 from tessera.hstu.fit import threads
 from tessera.hstu.histories import read_histories
 from tessera.hstu.params import HstuParams
@@ -144,6 +152,7 @@ def tables(rows, split):
         ),
         codes=as_table(codes),
         cate=as_table([], schema(CATE)),
+        cate_later=as_table([], schema(CATE_LATER)),
     )
 
 

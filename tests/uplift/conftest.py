@@ -52,11 +52,13 @@ class Market:
 
     def run(self, **params):
         save_split(self.split, self.folder / "split.json")
-        small = {"train_requests": 4000, "test_requests": 4000, "trees": 20, "bootstrap": 20}
+        small = {"train_requests": 4000, "test_requests": 4000, "trees": 20}
+        small |= {"bootstrap": 20, "permutations": 9, "report_learners": ()}
         metrics = run(
             **self.sources(),
             split=self.folder / "split.json",
             cate=self.folder / "cate.parquet",
+            cate_later=self.folder / "cate_later.parquet",
             uplift_report=self.folder / "uplift_report.json",
             params=UpliftParams(**{**small, **params}),
         )

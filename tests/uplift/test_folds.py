@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tessera.uplift.curves import Arms, ate, qini
 from tessera.uplift.folds import fold_of, folds_of, ranks
-from tessera.uplift.report import Arms, ate, auuc
 
 
 def column(ids):
@@ -56,7 +56,3 @@ def test_a_model_that_knows_only_the_average_is_worth_nothing_rather_than_less(r
 
 def pick(arms, kept_R):
     return Arms(arms.treated_R[kept_R], arms.weight_R[kept_R], arms.outcome_R[kept_R])
-
-
-def qini(arms, score_R):
-    return auuc(pick(arms, np.argsort(-score_R, kind="stable"))) - ate(arms) / 2

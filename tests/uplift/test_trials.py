@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tessera.uplift.curves import Arms, ate
 from tessera.uplift.params import UpliftParams
-from tessera.uplift.report import Arms, ate
 from tessera.uplift.trials import Period, Sources, periods, trials_in
 
 
@@ -38,6 +38,15 @@ def test_the_weighted_difference_is_the_planted_effect(market):
     used_R = found.weight_R > 0
     arms = Arms(found.treated_R[used_R], found.weight_R[used_R], found.bought_R[used_R])
     assert ate(arms) == pytest.approx(0.25, abs=0.03)
+
+
+def test_the_propensity_says_how_often_a_candidate_is_at_the_top_and_nothing_of_what_was(market):
+    found = trials(market())
+    for low, high in ((0.0, 0.1), (0.1, 0.3), (0.3, 0.6), (0.6, 1.0)):
+        there_R = (found.chance_R > low) & (found.chance_R <= high)
+        gap = found.treated_R[there_R].mean() - found.chance_R[there_R].mean()
+        assert abs(gap) < 4 * 0.5 / np.sqrt(there_R.sum())
+    assert found.chance_R[found.treated_R] == pytest.approx(1 / found.weight_R[found.treated_R])
 
 
 def test_purchases_outside_the_window_do_not_count(market):

@@ -265,6 +265,16 @@ CATE = Table(
     ),
     key=("request_id", "item_id"),
 )
+CATE_LATER = Table(
+    "cate_later",
+    "Effect of being shown on requests after the cut, by what was learnt before it.",
+    (
+        _id("request_id", "the slate"),
+        _id("item_id", "candidate item"),
+        Column("effect", "float64", "estimated effect", floor=-1.0, ceiling=1.0),
+    ),
+    key=("request_id", "item_id"),
+)
 TABLES = {
     table.name: table
     for table in (
@@ -284,5 +294,6 @@ TABLES = {
         LISTS,
         SCORES,
         CATE,
+        CATE_LATER,
     )
 }

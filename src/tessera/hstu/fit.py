@@ -137,6 +137,7 @@ def _shape(
         feature_groups=params.features if shown else (),
         features=shown.names if shown else (),
         score=params.score if shown else "recall",
+        uplift_weight=params.uplift_weight,
         window=params.window,
         edge_bias=world.edge_VV is not None,
         **_closed_form(world, params) if kind == "hstu" else {},

@@ -17,6 +17,7 @@ from tessera.hstu.logged import Log, ripe
 from tessera.hstu.model import SequenceModel
 from tessera.hstu.params import HstuParams
 from tessera.hstu.ranking import BUY, CLICK, TASKS
+from tessera.hstu.rerank import reranked
 from tessera.hstu.scoring import (
     Floats,
     Requests,
@@ -36,6 +37,8 @@ class Known:
 
     person_R: Ints
     item_C: Ints
+    effect_C: Floats
+    """Effect of being shown, in standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class LogScores:
     """What a model says of the candidates of the log."""
 
     served_C: Floats
+    """After the re-rank by effects."""
     cosine_C: Floats
     logit_CT: Floats | None
     """None without a ranking head."""
@@ -67,11 +71,13 @@ def score_log(
     histories, asked
         Histories and requests in the rows of the model's own vocabulary.
     known
-        The same requests in the rows of the log, for the features.
+        The same requests in the rows of the log, for the features, and the effects.
     """
     if model.rank is None or log is None or not len(asked.user_R):
         cosine_C = score_requests(model, histories, asked)
-        return LogScores(cosine_C, cosine_C, None)
+        return LogScores(
+            reranked(cosine_C, known.effect_C, model.shape.uplift_weight), cosine_C, None
+        )
     windows = windows_before(histories, asked.user_R, asked.moment_R, model.shape.length)
     parts = []
     for part in mapped.parts(len(asked.user_R), REQUESTS):
@@ -94,7 +100,9 @@ def score_log(
         ranked = rank_requests(model, histories, slates)
         score_RM = served(model, ranked, item_RM)
         parts.append((score_RM[real_RM], ranked.cosine_RM[real_RM], ranked.logit_RMT[real_RM]))
-    return LogScores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    score_C, cosine_C, logit_CT = (np.concatenate(column) for column in zip(*parts, strict=True))
+    served_C = reranked(score_C, known.effect_C, model.shape.uplift_weight)
+    return LogScores(served_C, cosine_C, logit_CT)
 
 
 def _padded(item_C: Ints, first_R1: Ints, rows: Ints) -> tuple[Ints, Bools]:

@@ -60,6 +60,8 @@ class Shape:
     """Names of these features in order."""
     score: Literal["recall", "rank"] = "recall"
     """Head whose scores are served."""
+    uplift_weight: float = 0.0
+    """What a standard deviation of the effect of being shown adds to a served score."""
     window: int | None = None
     """Distinct times that each layer looks back, the own included; None looks all the way."""
     edge_bias: bool = False

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from ibis import Table
 
 from tessera.contracts.arrow import write_table
@@ -28,6 +29,7 @@ from tessera.hstu.histories import (
 from tessera.hstu.logscores import Known, Scored, score_log
 from tessera.hstu.model import SequenceModel
 from tessera.hstu.params import HstuParams
+from tessera.hstu.rerank import effects_of
 from tessera.hstu.scoring import (
     Floats,
     Lists,
@@ -157,7 +159,11 @@ def write_scores(
     candidates = rows["candidate_ids"].combine_chunks()
     own = as_requests(rows, world.histories, world.catalogue.vocabulary)
     person_R = rows_of(rows["user_id"], world.log.people) if world.log else own.user_R
-    known = Known(person_R, own.item_C)
+    effect_C = np.zeros(len(own.item_C), np.float32)
+    if world.effects:
+        ids, items = rows["request_id"].combine_chunks(), pc.list_flatten(candidates)
+        effect_C = effects_of(world.effects, ids, own.first_R1, items)
+    known = Known(person_R, own.item_C, effect_C)
     found = score_log(model, world.log, world.histories, own, known)
     scored = {
         "request_id": rows["request_id"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import ibis
@@ -26,6 +27,7 @@ from tessera.hstu.outputs import (
 )
 from tessera.hstu.parallel import together
 from tessera.hstu.params import HstuParams
+from tessera.hstu.rerank import read_effects
 from tessera.hstu.rivals import rival_figures
 from tessera.hstu.saved import save_model
 from tessera.hstu.two_tower import list_two_tower
@@ -43,6 +45,7 @@ def run(
     edges: ibis.Table,
     codes: ibis.Table,
     cate: ibis.Table,
+    cate_later: ibis.Table,
     split: Path,
     champion: Path,
     model: Path,
@@ -58,6 +61,7 @@ def run(
     with threads(params.threads), together(chosen_device(params)):
         sources = Sources(users, items, prices, exposures, outcomes, edges, cate)
         world = read_world(events, codes, split, sources, scratch, params)
+        world = replace(world, effects=read_effects(cate, cate_later))
         parts: list[pa.Table] = []
         metrics: dict[str, float] = {}
         for kind in ("hstu", "sasrec") if params.sasrec else ("hstu",):

@@ -28,6 +28,7 @@ from tessera.hstu.scoring import Requests
 
 if TYPE_CHECKING:
     from tessera.hstu.logged import Log  # reads this module
+    from tessera.hstu.rerank import Effects  # likewise
 
 _CLASS = ("category", "subcategory", "market_id")
 _MOST_CLASSES = 64
@@ -74,6 +75,8 @@ class World:
     """Edges for the attention of HSTU; None tells it of none."""
     closes: PriceHistory | None = None
     """None where nothing has a price."""
+    effects: Effects | None = None
+    """Effects of being shown after the cut; None moves no score."""
 
 
 def microsecond(at: datetime) -> int:

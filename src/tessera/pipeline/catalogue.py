@@ -59,7 +59,7 @@ ALL_STAGES = (
     Stage(
         "uplift",
         ("events", "exposures", "users", "items", "split"),
-        ("cate", "uplift_report"),
+        ("cate", "cate_later", "uplift_report"),
         "estimate what showing an item changes",
     ),
     Stage(
@@ -74,6 +74,7 @@ ALL_STAGES = (
             "edges",
             "codes",
             "cate",
+            "cate_later",
             "split",
             "champion",
         ),

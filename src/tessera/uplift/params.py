@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from tessera.contracts.params import STRICT
+
+Kind = Literal["s", "t", "x", "dr"]
 
 
 class UpliftParams(BaseModel):
@@ -20,12 +24,18 @@ class UpliftParams(BaseModel):
     """Requests after the cut that the report is repeated on, sampled."""
     folds: int = Field(default=3, ge=2, le=20)
     """Groups of investors; each is scored by the model that has learnt from the others."""
+    learner: Kind = "x"
+    """Learner whose effects are published; the report may show others beside it."""
+    report_learners: tuple[Kind, ...] = ("s", "t", "x", "dr")
+    """Learners of the report beside the published one; T is always there, as the outcome model."""
     trees: int = Field(default=20, ge=1, le=1000)
     """Boosting rounds of each base model."""
     leaves: int = Field(default=8, ge=2, le=255)
     """Leaves of each tree; effects are faint, so few."""
     bootstrap: int = Field(default=100, ge=10, le=10_000)
     """Resamples of investors behind each interval."""
+    permutations: int = Field(default=199, ge=1, le=100_000)
+    """Permutations of investors behind each p-value."""
     alpha: float = Field(default=0.05, gt=0.0, le=0.5)
     """Intervals hold with 1 - alpha, two-sided."""
     seed: int = Field(default=7, ge=0, le=2**31 - 1)

@@ -1,153 +1,190 @@
-"""What a ranking by predicted effect is worth: ATE, AUUC and Qini with intervals.
+"""How well learners order and foretell effects, beside a constant effect and a random score.
 
-Over trials sorted by predicted effect, with weights that undo the serving policy,
+Intervals resample investors and hold the learners fixed.  Out of fold they and the p-values are
+too narrow for a test, because the learners of the folds share investors (Wager, arXiv 2405.05534):
+whether there is any order, out of time decides.  AUUC of a constant effect is ATE / 2, so Qini is
+also the gain over it.
 
-    gain(f) = f (mean outcome of treated - mean outcome of controls) in the best share f
-    AUUC    = area under gain,   Qini = AUUC - ATE / 2, the area above a random order
-
-in purchases per trial; other packages normalise differently, so never compare across.  AUUC of
-a constant effect is ATE / 2, so Qini is also the gain over it.  Intervals resample investors and
-hold the learners fixed.  Out of fold they are too narrow for a test, because the learners of the
-folds share investors (Wager, arXiv 2405.05534): whether there is any order, out of time decides.
-
-Shapes: R trials, U investors.
+Shapes: R trials, U investors, B resamples, D tenths.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from scipy.sparse import csr_matrix
 
+from tessera.uplift.curves import (
+    Arms,
+    Shuffles,
+    areas,
+    ate,
+    averages,
+    p_value,
+    points,
+    qinis,
+    resampled,
+    tally,
+)
 from tessera.uplift.folds import ranks
 from tessera.uplift.params import UpliftParams
-from tessera.uplift.trials import Bools, Floats, Ints, Trials
+from tessera.uplift.trials import Floats, Ints, Trials
 
 _DECILES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Arms:
-    """Outcomes of both arms with weights that undo the policy; order is free."""
+class Predicted:
+    """What models that never saw the investor say of each trial."""
 
-    treated_R: Bools
-    weight_R: Floats
-    outcome_R: Floats
-
-
-def ate(arms: Arms) -> float:
-    """Average treatment effect, self-normalised inverse propensity weights (Hajek, 1971).
-
-    >>> arms = Arms(np.array([True, False]), np.array([2.0, 2.0]), np.array([1.0, 0.0]))
-    >>> ate(arms)
-    1.0
-    """
-    return float(_mean(arms, arms.treated_R) - _mean(arms, ~arms.treated_R))
+    effect_R: Mapping[str, Floats]
+    """Effect of being shown, by learner."""
+    treated_R: Floats
+    """Chance of a purchase if treated: the outcome model of the doubly robust effects."""
+    control_R: Floats
+    """The same if not."""
 
 
-def auuc(arms: Arms) -> float:
-    """Area under the uplift curve of arms that are sorted, best first."""
-    total = [
-        (np.cumsum(weight_R), np.cumsum(weight_R * arms.outcome_R))
-        for weight_R in (arms.weight_R * arms.treated_R, arms.weight_R * ~arms.treated_R)
-    ]
-    mean_treated_R, mean_control_R = (
-        np.divide(earned_R, seen_R, out=np.zeros_like(earned_R), where=seen_R > 0)
-        for seen_R, earned_R in total
-    )
-    mass_R = total[0][0] + total[1][0]
-    share_R = mass_R / mass_R[-1]
-    gain_R = share_R * (mean_treated_R - mean_control_R)
-    return float(np.trapezoid(np.append(0.0, gain_R), np.append(0.0, share_R)))
-
-
-def _mean(arms: Arms, mask_R: Bools) -> float:
-    weight_R = arms.weight_R * mask_R
-    return float(weight_R @ arms.outcome_R / weight_R.sum())
-
-
-def summary(trials: Trials, effect_R: Floats, fold_R: Ints, params: UpliftParams) -> dict[str, Any]:
-    """Describe the learner beside a constant effect and a random score.
+def summary(
+    trials: Trials, predicted: Predicted, fold_R: Ints, params: UpliftParams
+) -> dict[str, Any]:
+    """Describe each learner beside a constant effect and a random score.
 
     Parameters
     ----------
     trials : Trials
         Some with weight in both arms.
-    effect_R : Floats
-        Effect of each trial, predicted by a model that never saw its investor.
+    predicted : Predicted
+        By models that never saw the investor.
     fold_R : Ints
         Which model that was.
     params : UpliftParams
-        Resamples, width of the intervals, seed.
+        Resamples, permutations, width of the intervals, seed.
     """
     rng = np.random.default_rng(params.seed)
     used_R = trials.weight_R > 0
     arms = Arms(trials.treated_R[used_R], trials.weight_R[used_R], trials.bought_R[used_R])
-    cluster_R = _clusters(trials.rows["user_id"])[used_R]
-    score_R = ranks(effect_R[used_R], fold_R[used_R], rng)
-    noise_R = rng.random(int(used_R.sum()))
-    draws = _draws(cluster_R, params.bootstrap, rng)
-    learned = _ranked(arms, cluster_R, score_R, draws)
-    random = _ranked(arms, cluster_R, noise_R, draws)
+    cluster_R = _clusters(trials.rows["user_id"])
+    times_BU = _draws(int(cluster_R.max()) + 1, params.bootstrap, rng)
+    score_R = {
+        f"{name}_learner": ranks(effect_R, fold_R, rng)
+        for name, effect_R in predicted.effect_R.items()
+    }
+    noise_R = rng.random(len(trials))
+    everywhere_R = np.zeros(int(used_R.sum()), np.int64)
     average = _interval(
-        ate(arms), [ate(_resampled(arms, times_U[cluster_R])) for times_U in draws], params.alpha
+        ate(arms),
+        averages(resampled(arms, everywhere_R, cluster_R[used_R], times_BU)),
+        params.alpha,
     )
+    judge = _Judge(arms, cluster_R[used_R], times_BU, params)
+    robust_R = robust_effects(trials, predicted)
     return {
         "ate": average,
         "rows": {
-            "x_learner": {name: _interval(*pair, params.alpha) for name, pair in learned.items()},
+            **{name: judge.row(rank_R[used_R]) for name, rank_R in score_R.items()},
             "constant_ate": {
                 "auuc": {name: bound / 2 for name, bound in average.items()},
                 "qini": dict.fromkeys(average, 0.0),
+                "p_value": 1.0,
             },
-            "random_score": {name: _interval(*pair, params.alpha) for name, pair in random.items()},
+            "random_score": judge.row(noise_R[used_R]),
         },
-        "deciles": _deciles(arms, score_R, effect_R[used_R]),
+        "deciles": {
+            f"{name}_learner": _deciles(
+                score_R[f"{name}_learner"],
+                effect_R,
+                _Measured(robust_R, cluster_R, times_BU, params.alpha),
+            )
+            for name, effect_R in predicted.effect_R.items()
+        },
         "trials": len(trials),
         "treated": int(arms.treated_R.sum()),
         "controls": int((~arms.treated_R).sum()),
     }
 
 
-def _ranked(
-    arms: Arms, cluster_R: Ints, score_R: Floats, draws: list[Ints]
-) -> dict[str, tuple[float, list[float]]]:
-    """AUUC and Qini of a score, and the same in every resample of investors."""
-    order_R = np.argsort(-score_R, kind="stable")
-    best = Arms(arms.treated_R[order_R], arms.weight_R[order_R], arms.outcome_R[order_R])
-    best_cluster_R = cluster_R[order_R]
-    areas, qinis = [], []
-    for times_U in draws:
-        drawn = _resampled(best, times_U[best_cluster_R])
-        areas.append(auuc(drawn))
-        qinis.append(areas[-1] - ate(drawn) / 2)
-    area = auuc(best)
-    return {"auuc": (area, areas), "qini": (area - ate(best) / 2, qinis)}
+def robust_effects(trials: Trials, predicted: Predicted) -> Floats:
+    """Return an unbiased, noisy effect of each trial, whatever the outcome model.
+
+    mu_1 - mu_0 + 1{treated} w (y - mu_1) - 1{control} w (y - mu_0), with known weights w (Robins,
+    Rotnitzky, Zhao, 1994; Kennedy, arXiv 2004.14497).
+    """
+    sign_R = np.where(trials.treated_R, 1.0, -1.0)
+    guess_R = np.where(trials.treated_R, predicted.treated_R, predicted.control_R)
+    missed_R = sign_R * trials.weight_R * (trials.bought_R - guess_R)
+    return np.asarray(predicted.treated_R - predicted.control_R + missed_R)
 
 
-def _draws(cluster_R: Ints, size: int, rng: np.random.Generator) -> list[Ints]:
-    users = int(cluster_R.max()) + 1
-    return [np.bincount(rng.integers(0, users, users), minlength=users) for _ in range(size)]
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Everything that a row of the table needs but its score."""
+
+    arms: Arms
+    cluster_R: Ints
+    times_BU: Floats
+    params: UpliftParams
+
+    def row(self, score_R: Floats) -> dict[str, Any]:
+        """AUUC and Qini of a score with intervals, and the p-value of its Qini."""
+        point_R, alpha = points(score_R), self.params.alpha
+        once = tally(self.arms, point_R)
+        drawn = resampled(self.arms, point_R, self.cluster_R, self.times_BU)
+        rng = np.random.default_rng(self.params.seed)
+        # Those without weight are gone, and with them some investors.
+        _, present_R = np.unique(self.cluster_R, return_inverse=True)
+        shuffles = Shuffles(present_R, rng)
+        return {
+            "auuc": _interval(float(areas(once)), areas(drawn), alpha),
+            "qini": _interval(float(qinis(once)), qinis(drawn), alpha),
+            "p_value": p_value(self.arms, point_R, shuffles, self.params.permutations),
+        }
 
 
-def _resampled(arms: Arms, times_R: Ints) -> Arms:
-    return Arms(arms.treated_R, arms.weight_R * times_R, arms.outcome_R)
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Unbiased effects, and how their means are resampled."""
+
+    robust_R: Floats
+    cluster_R: Ints
+    times_BU: Floats
+    alpha: float
 
 
-def _deciles(arms: Arms, score_R: Floats, effect_R: Floats) -> list[dict[str, float]]:
-    """Predicted against measured effect, from the lowest tenth of scores to the highest."""
-    parts = np.array_split(np.argsort(score_R, kind="stable"), _DECILES)
-    rows = []
-    for part in parts:
-        tenth = Arms(arms.treated_R[part], arms.weight_R[part], arms.outcome_R[part])
-        if tenth.treated_R.any() and not tenth.treated_R.all():
-            rows.append({"predicted": float(effect_R[part].mean()), "measured": ate(tenth)})
-    return rows
+def _deciles(score_R: Floats, effect_R: Floats, measured: _Measured) -> list[dict[str, Any]]:
+    """Predicted against doubly robust effect, from the lowest tenth of scores to the highest."""
+    tenths = min(_DECILES, len(score_R))
+    tenth_R = tenths - 1 - (points(score_R) * tenths // (int(points(score_R).max()) + 1))
+    shape = (measured.times_BU.shape[1], tenths)
+    sum_UD, count_UD = (
+        csr_matrix((value_R, (measured.cluster_R, tenth_R)), shape=shape)
+        for value_R in (measured.robust_R, np.ones(len(score_R)))
+    )
+    drawn_BD = np.asarray((sum_UD.T @ measured.times_BU.T) / (count_UD.T @ measured.times_BU.T)).T
+    size_D = np.bincount(tenth_R, minlength=tenths)
+    predicted_D, mean_D = (
+        np.bincount(tenth_R, weights=value_R, minlength=tenths) / size_D
+        for value_R in (effect_R, measured.robust_R)
+    )
+    return [
+        {
+            "predicted": float(predicted_D[tenth]),
+            "measured": _interval(float(mean_D[tenth]), drawn_BD[:, tenth], measured.alpha),
+        }
+        for tenth in range(tenths)
+    ]
 
 
-def _interval(value: float, draws: list[float], alpha: float) -> dict[str, float]:
+def _draws(users: int, size: int, rng: np.random.Generator) -> Floats:
+    draws = [np.bincount(rng.integers(0, users, users), minlength=users) for _ in range(size)]
+    return np.array(draws, dtype=np.float64)
+
+
+def _interval(value: float, draws: Floats, alpha: float) -> dict[str, float]:
     low, high = np.quantile(draws, (alpha / 2, 1 - alpha / 2))
     return {"value": value, "low": float(low), "high": float(high)}
 

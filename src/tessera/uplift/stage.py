@@ -3,6 +3,7 @@
 `cate` holds exposures from before the cut alone, each scored by the model that never saw its
 investor: nothing after the cut can move a byte of it.  The report measures twice: on these (out of
 fold), and on requests after the cut, still by models that never saw the investor (out of time).
+`cate_later` says of every request after the cut what a server could: for a re-rank by effect.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import load_split
-from tessera.contracts.tables import CATE
+from tessera.contracts.tables import CATE, CATE_LATER
 from tessera.uplift.folds import folds_of
-from tessera.uplift.params import UpliftParams
-from tessera.uplift.trials import Floats, Sources, Trials, periods, trials_in
+from tessera.uplift.params import Kind, UpliftParams
+from tessera.uplift.trials import Floats, Sources, Trials, asked_in, periods, trials_in
 
+_ORDER: tuple[Kind, ...] = ("s", "t", "x", "dr")
 LEAST = 100
 """Fewer treated trials, or none with a purchase, say nothing about an effect."""
 
@@ -36,6 +38,7 @@ def run(
     items: Table,
     split: Path,
     cate: Path,
+    cate_later: Path,
     uplift_report: Path,
     params: UpliftParams,
 ) -> dict[str, float]:
@@ -45,15 +48,20 @@ def run(
     report: dict[str, Any] = {"status": "no exposures"}
     if found is None:
         write_table(schema(CATE).empty_table(), CATE, cate)
+        write_table(schema(CATE_LATER).empty_table(), CATE_LATER, cate_later)
     else:
-        with progress_bar("uplift", 3) as bar:
+        with progress_bar("uplift", 4) as bar:
             past = trials_in(sources, found.learn, params.train_requests, params)
             bar.advance()
             later = trials_in(sources, found.measure, params.test_requests, params)
             bar.advance()
             report, effect_R = _study(past, later, params)
             bar.advance()
+            asked = asked_in(sources, found.measure)
+            later_effect_R = _servable(past, effect_R, asked, params)
+            bar.advance()
         write_table(_rows(past, effect_R), CATE, cate)
+        write_table(_rows(asked, later_effect_R).drop("shown"), CATE_LATER, cate_later)
     uplift_report.write_text(json.dumps(report, indent=2) + "\n")
     return _metrics(report)
 
@@ -66,23 +74,37 @@ def _study(past: Trials, later: Trials, params: UpliftParams) -> tuple[dict[str,
     if not all(_enough(past.where(past_R != fold)) for fold in range(params.folds)):
         return {"status": "too few exposures"}, np.zeros(len(past))
     # Importing causalml takes seconds: only where there is something to learn.
-    from tessera.uplift.learner import cross_fit, unseen_effects
+    from tessera.uplift.learner import cross_fit, predict
     from tessera.uplift.report import summary
 
     # One thread: beside another stage two would wait for each other, and digits would change.
     with threadpool_limits(limits=1):
-        learners = cross_fit(past, past_R, params)
-        effect_R = unseen_effects(learners, past, past_R)
+        # The outcomes of a T-learner make the measured effects of the report.
+        kinds = sorted({params.learner, "t", *params.report_learners}, key=_ORDER.index)
+        learners = {kind: cross_fit(kind, past, past_R, params) for kind in kinds}
+        found = predict(learners, past, past_R)
         report = {
             "status": "ok",
             "folds": params.folds,
-            "out_of_fold": summary(past, effect_R, past_R, params),
+            "learner": f"{params.learner}_learner",
+            "out_of_fold": summary(past, found, past_R, params),
             "out_of_time": None,
         }
         if _enough(later):
-            later_effect_R = unseen_effects(learners, later, later_R)
-            report["out_of_time"] = summary(later, later_effect_R, later_R, params)
-    return report, effect_R
+            report["out_of_time"] = summary(
+                later, predict(learners, later, later_R), later_R, params
+            )
+    return report, found.effect_R[params.learner]
+
+
+def _servable(past: Trials, effect_R: Floats, asked: Trials, params: UpliftParams) -> Floats:
+    """Return the effect of each trial after the cut; 0 where nothing was learnt."""
+    if not effect_R.any() or not len(asked):
+        return np.zeros(len(asked))
+    from tessera.uplift.learner import servable_effects
+
+    with threadpool_limits(limits=1):
+        return servable_effects(past, effect_R, asked, params)
 
 
 def _enough(trials: Trials) -> bool:
@@ -101,20 +123,18 @@ def _rows(trials: Trials, effect_R: Floats) -> pa.Table:
 def _metrics(report: dict[str, Any]) -> dict[str, float]:
     if report["status"] != "ok":
         return {"trials": 0.0}
-    later = report["out_of_time"]
-    return {
-        "trials": float(report["out_of_fold"]["trials"]),
-        **_values(report["out_of_fold"]),
-        **(
-            {f"out_of_time_{name}": value for name, value in _values(later).items()}
-            if later
-            else {}
-        ),
-    }
+    past, later, learner = (report[name] for name in ("out_of_fold", "out_of_time", "learner"))
+    found = {"trials": float(past["trials"]), **_values(past, learner)}
+    if later:
+        told = _values(later, learner)
+        found |= {f"out_of_time_{name}": value for name, value in told.items()}
+    return found
 
 
-def _values(part: dict[str, Any]) -> dict[str, float]:
-    told = {"ate": part["ate"], **part["rows"]["x_learner"]}
-    return {
+def _values(part: dict[str, Any], learner: str) -> dict[str, float]:
+    row = part["rows"][learner]
+    told = {"ate": part["ate"], "auuc": row["auuc"], "qini": row["qini"]}
+    values = {
         f"{name}_{bound}": value for name, found in told.items() for bound, value in found.items()
     }
+    return {**values, "p_value": row["p_value"]}

@@ -29,6 +29,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+SERVED = slice(0, -1)
+"""Features that a server knows too; the last is the propensity of whoever wrote the log."""
 _IMPOSSIBLE = 1e-9
 """A probability this small was never logged by anybody who explores."""
 
@@ -44,6 +46,8 @@ class Trials:
     """Shown at the top."""
     weight_R: Floats
     """Inverse probability of what happened; 0 if shown, but not at the top."""
+    chance_R: Floats
+    """Probability of being shown at the top, known before anything was shown."""
     bought_R: Floats
     """1 if the user bought the item inside the window."""
 
@@ -57,6 +61,7 @@ class Trials:
             self.feature_RF[mask_R],
             self.treated_R[mask_R],
             self.weight_R[mask_R],
+            self.chance_R[mask_R],
             self.bought_R[mask_R],
         )
 
@@ -114,6 +119,13 @@ def trials_in(sources: Sources, period: Period, size: int, params: UpliftParams)
         seen = seen.filter(seen.event_ts <= period.until)
     found = pairs(sample_requests(seen, size, params.seed))
     found = with_versions(with_purchases(found, events, params.window_days), sources.users)
+    return read_trials(found, know(sources, period))
+
+
+def asked_in(sources: Sources, period: Period) -> Trials:
+    """Read every request of a period before its outcomes are known: nobody has bought."""
+    seen = sources.exposures.filter(sources.exposures.event_ts > period.since)
+    found = with_versions(pairs(seen).mutate(bought=0.0), sources.users)
     return read_trials(found, know(sources, period))
 
 
@@ -228,6 +240,7 @@ def read_trials(found: Table, known: Known) -> Trials:
         _features(rows, known, top_R),
         treated_R,
         weight_R,
+        top_R,
         rows["bought"].to_numpy(),
     )
 

@@ -38,6 +38,10 @@ class World:
     chance_NC: np.ndarray
     allowed_NC: np.ndarray
     folder: Path
+    weight: float = 1.0
+    """Tells one model from another."""
+    judged: tuple[str, ...] = ()
+    """Candidates judged before."""
 
     def value(self, scores_NC: np.ndarray, policy: SlatePolicy, rng: np.random.Generator) -> float:
         """True value per request after the cut, by playing the policy."""
@@ -74,10 +78,15 @@ class World:
         """Run the stage and return the verdict."""
         out = self.folder / "verdict.json"
         save_split(self.split, self.folder / "split.json")
+        (self.folder / "model").mkdir(exist_ok=True)
+        (self.folder / "model" / "config.json").write_text(json.dumps(self.weight))
+        (self.folder / "judged.json").write_text(json.dumps({"candidates": self.judged}))
         run(
             **{name: ibis.memtable(table) for name, table in self.tables.items()},
             split=self.folder / "split.json",
+            model=self.folder / "model",
             champion=self.folder,
+            judged=self.folder / "judged.json",
             verdict=out,
             params=OpeParams(**{"min_ess": 100, "reward_trees": 10, "window_days": 0.1, **params}),
         )

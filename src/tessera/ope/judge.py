@@ -23,6 +23,7 @@ from tessera.ope.estimators import (
     snrips_influence,
 )
 from tessera.ope.exposures import Floats, Requests
+from tessera.ope.holm import spent
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, Replay, excess, fingerprint, score_floor, slate_log
 from tessera.ope.verdict import DECISIONS, Check, Evidence, decide
@@ -35,6 +36,7 @@ AGREEING = ("snrips", "dr", "switch_dr")
 KEYS = (
     "decision",
     "reason",
+    "candidate",
     "champion",
     "policy",
     "champion_policy",
@@ -89,7 +91,8 @@ def _weigh(case: Case, guess_NLC: Floats, faults: list[Check], params: OpeParams
     lifts = _lifts(case, guess_NLC, params)
     lift = {name: clustered_normal(d_N, case.log.user_N, params.alpha)
             for name, d_N in lifts.items()}  # fmt: skip
-    lower_N, upper_N = sequences(case, guess_NLC, params)
+    share = spent(params.alpha, case.turn.k)
+    lower_N, upper_N = sequences(case, guess_NLC, params.cap, share)
     lower, upper = float(lower_N[-1]), float(upper_N[-1])
     policies = [case.candidate, case.champion]
     prechecks = [*faults, *checks.overlap_checks(case.log, policies, params)]
@@ -100,7 +103,8 @@ def _weigh(case: Case, guess_NLC: Floats, faults: list[Check], params: OpeParams
     )
     values = _values(case, guess_NLC, params)
     primary = {"metric": METRIC, "bound": params.bound, "alpha": params.alpha,
-               "margin": params.margin, "lift": lift["dr"].mean, "lower": lower, "upper": upper,
+               "k": case.turn.k, "alpha_k": share, "margin": params.margin,
+               "lift": lift["dr"].mean, "lower": lower, "upper": upper,
                "relative_lift": _ratio(lift["dr"].mean, values["champion"]["mean"])}  # fmt: skip
     return {
         "decision": decision,
@@ -112,7 +116,7 @@ def _weigh(case: Case, guess_NLC: Floats, faults: list[Check], params: OpeParams
         "prechecks": [_row(check) for check in prechecks],
         "guardrails": [_row(check) for check in rails],
         "weights": _weights(case.candidate),
-        "controls": controls(case, guess_NLC, params),
+        "controls": controls(case, guess_NLC, params, share),
         **_size(case),
     }
 
@@ -156,6 +160,7 @@ def _sides(case: Case) -> Document:
     """Say what is judged against what."""
     was = case.champion_policy
     return {
+        "candidate": case.turn.candidate,
         "champion": case.champion_is,
         "policy": case.policy.facts(),
         "champion_policy": None if was is None else was.facts(),
@@ -185,17 +190,17 @@ def _inputs(case: Case) -> Document:
     }
 
 
-def sequences(case: Case, guess_NLC: Floats, params: OpeParams) -> tuple[Floats, Floats]:
+def sequences(case: Case, guess_NLC: Floats, cap: float, alpha: float) -> tuple[Floats, Floats]:
     """Anytime-valid lower and upper bound of the lift after each request.
 
     The upper bound is the lower bound of how much better the champion is: no weight is cut.
     """
-    floor = score_floor(case.log.chosen_NL.shape[1], params.cap)
-    gain_N = excess(case.log, case.candidate, case.champion, guess_NLC, params.cap)
-    loss_N = excess(case.log, case.champion, case.candidate, guess_NLC, params.cap)
+    floor = score_floor(case.log.chosen_NL.shape[1], cap)
+    gain_N = excess(case.log, case.candidate, case.champion, guess_NLC, cap)
+    loss_N = excess(case.log, case.champion, case.candidate, guess_NLC, cap)
     return (
-        confidence_sequence(gain_N, floor, params.alpha),
-        -confidence_sequence(loss_N, floor, params.alpha),
+        confidence_sequence(gain_N, floor, alpha),
+        -confidence_sequence(loss_N, floor, alpha),
     )
 
 

@@ -29,7 +29,7 @@ class OpeParams(BaseModel):
     """Bound that decides.  Normal bounds are shown beside it and decide nothing: they hold for a
     single look at the log, and a pipeline looks again and again."""
     alpha: float = Field(default=0.05, gt=0.0, le=0.2)
-    """Error rate of each bound."""
+    """Error rate of each bound; the bound that promotes gets the share of the k-th candidate."""
     margin: float = Field(default=0.0, ge=0.0, le=1.0)
     """Loss per request that is still accepted; 0 asks for superiority."""
     cap: float = Field(default=5.0, ge=1.0, le=1000.0)

@@ -17,6 +17,7 @@ from tessera.ope.params import OpeParams
 from tessera.ope.replay import build_case, candidate_policy
 from tessera.ope.reward_model import guess, read_shown
 from tessera.ope.shelf import read_shelf
+from tessera.ope.spending import take_turn
 
 
 def run(
@@ -27,7 +28,9 @@ def run(
     items: Table,
     users: Table,
     split: Path,
+    model: Path,
     champion: Path,
+    judged: Path,
     verdict: Path,
     params: OpeParams,
 ) -> dict[str, float]:
@@ -47,7 +50,8 @@ def run(
         # What was shown in the last window before the cut is answered after it.
         past = seen.filter(seen.event_ts <= cut - window)
         scored = served.aligned_scores(scores, log, shelf.item_ids)
-        case = build_case(log, scored, champion, shelf, params)
+        turn = take_turn(model, judged, cut.isoformat(), params)
+        case = build_case(log, scored, champion, shelf, turn, params)
         found = judge(case, guess(read_shown(past, shelf), log, shelf, params), params)
     else:
         found = {"decision": "INVALID", "reason": _nothing(exposures, log), "n_requests": 0}

@@ -25,7 +25,7 @@ def _lift(primary: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     return (
         f"{primary['metric']}: champion {estimates['champion']['mean']:.4f}, "
         f"lift {primary['lift']:+.4f}{share}, "
-        f"{1 - primary['alpha']:.0%} {primary['bound']} bounds "
+        f"{100 * (1 - primary['alpha_k']):.4g} % {primary['bound']} bounds "
         f"[{primary['lower']:+.4f}, {primary['upper']:+.4f}], {verdict['n_requests']:,} requests"
     )
 

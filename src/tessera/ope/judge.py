@@ -23,6 +23,7 @@ from tessera.ope.estimators import (
     snrips_influence,
 )
 from tessera.ope.exposures import Floats, Requests
+from tessera.ope.guardrails import Beside, guardrails
 from tessera.ope.holm import spent
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, Replay, excess, fingerprint, score_floor, slate_log
@@ -62,13 +63,15 @@ _SIGNIFICANT = 10
 Document = dict[str, Any]
 
 
-def judge(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
+def judge(case: Case, beside: Beside, guess_NLC: Floats, params: OpeParams) -> Document:
     """Estimate, check, bound and decide.
 
     Parameters
     ----------
     case : Case
         The two policies on the log.
+    beside : Beside
+        What the guardrails look at besides.
     guess_NLC : array
         Reward model in [0, 1], from before the cut.
     params : OpeParams
@@ -84,10 +87,12 @@ def judge(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
         decision, reason = decide(Evidence(faults, [], 0.0, 0.0, []))
         return {"decision": decision, "reason": reason, **_sides(case),
                 "prechecks": [_row(check) for check in faults], **_size(case)}  # fmt: skip
-    return _weigh(case, guess_NLC, faults, params)
+    return _weigh(case, beside, guess_NLC, faults, params)
 
 
-def _weigh(case: Case, guess_NLC: Floats, faults: list[Check], params: OpeParams) -> Document:
+def _weigh(
+    case: Case, beside: Beside, guess_NLC: Floats, faults: list[Check], params: OpeParams
+) -> Document:
     lifts = _lifts(case, guess_NLC, params)
     lift = {name: clustered_normal(d_N, case.log.user_N, params.alpha)
             for name, d_N in lifts.items()}  # fmt: skip
@@ -96,7 +101,7 @@ def _weigh(case: Case, guess_NLC: Floats, faults: list[Check], params: OpeParams
     lower, upper = float(lower_N[-1]), float(upper_N[-1])
     policies = [case.candidate, case.champion]
     prechecks = [*faults, *checks.overlap_checks(case.log, policies, params)]
-    rails = checks.guardrails(case.log, case.candidate, case.champion, case.allowed_NC, params)
+    rails = guardrails(case, beside, params)
     signs = [lift[name].mean for name in AGREEING]
     decision, reason = decide(
         Evidence(prechecks, rails, lower, upper, signs, params.margin, case.identical)
@@ -153,7 +158,7 @@ def _faults(case: Case, params: OpeParams) -> list[Check]:
                   "the champion was published for slates of another size")  # fmt: skip
     known = Check("champion_has_seen", case.known_to_champion, 0, case.known_to_champion == 0,
                   "the champion learnt until after them: cut later")  # fmt: skip
-    return [dropped, unscored, other, known, *checks.log_checks(case.log)]
+    return [dropped, unscored, other, known, *checks.log_checks(case.log, params)]
 
 
 def _sides(case: Case) -> Document:
@@ -240,7 +245,7 @@ def _row(check: Check) -> Document:
         "name": check.name,
         "value": float(check.value),
         "threshold": float(check.threshold),
-        "ok": bool(check.ok),
+        "ok": None if check.ok is None else bool(check.ok),
     }
 
 

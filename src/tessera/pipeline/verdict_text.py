@@ -32,10 +32,13 @@ def _lift(primary: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
 
 def _checks(what: str, rows: Iterable[Mapping[str, Any]]) -> str:
     rows = list(rows)
+    unknown = [row["name"] for row in rows if row["ok"] is None]
+    rows = [row for row in rows if row["ok"] is not None]
     failed = [row for row in rows if not row["ok"]]
+    but = f", not measured: {', '.join(unknown)}" if unknown else ""
     if not failed:
-        return f"{what}: all {len(rows)} hold"
+        return f"{what}: all {len(rows)} hold{but}"
     told = "; ".join(
         f"{row['name']} {row['value']:.4g} vs {row['threshold']:.4g}" for row in failed
     )
-    return f"{what}: {len(failed)} of {len(rows)} fail ({told})"
+    return f"{what}: {len(failed)} of {len(rows)} fail ({told}){but}"

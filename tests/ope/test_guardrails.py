@@ -133,7 +133,7 @@ def test_an_item_shown_to_everybody_is_seen(make_case):
 
 
 def closes(rows):
-    """Closes of items i0 and i1 as (item, day, close)."""
+    """Read closes of items i0 and i1, given as (item, day, close)."""
     columns = [
         {"item_id": item, "price_ts": timedelta(days=day) // timedelta(microseconds=1)}
         | {"close_eur": close}
@@ -147,7 +147,7 @@ def test_returns_run_from_what_was_known_to_a_month_later(make_case):
     case = make_case(np.array([0.5, 0.5]), requests=2)
     log = replace(case.log, event_us_N=np.array([100, 131]) * DAY_US + 5)
     seen = [("i0", 99, 10.0), ("i0", 100, 99.0), ("i0", 129, 12.0), ("i0", 130, 99.0)]
-    other = [("i1", 131, 5.0), ("i1", 155, 6.0), ("i9", 99, 1.0)]
+    other = [("i1", 130, 4.0), ("i1", 155, 6.0), ("i9", 99, 1.0)]
     found_NC = returns_after(log, closes([*other, *seen]))
     np.testing.assert_allclose(found_NC, [[0.2, np.nan], [np.nan, np.nan]])
     assert returns_after(log, closes([])) is None

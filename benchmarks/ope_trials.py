@@ -3,8 +3,9 @@
 Usage: python -m benchmarks.ope_trials [--trials 200] [--seed 0]
 Every trial is a log of its own, judged by the whole gate as the first candidate; only what is read
 from tables is left out.  The champion, which served the log, knows little of the taste.  Whoever is
-flattered is random too: the reward model says twice the truth, the log, of one item a request,
-hardly ever shows what is wanted, and pre-checks of overlap let everything pass: the bound is alone.
+flattered is random too: the reward model says twice the truth, the log (longer, of one item a
+request) hardly ever shows what is wanted, and the pre-checks of overlap let everything pass, so the
+bound stands alone.
 
 Shapes: N requests, L positions, C candidates, U users, I items.
 """
@@ -37,7 +38,7 @@ from tessera.policies.slate import (
 )
 
 SCORERS = ("random weights", "reward flipped", "random and flattered", "better")
-_REQUESTS, _USERS, _ITEMS, _CANDIDATES = 4000, 300, 40, 10
+_REQUESTS, _MANY, _USERS, _ITEMS, _CANDIDATES = 4000, 40_000, 300, 40, 10
 _WIDTH = 8
 """Of the vectors of the scorer with random weights."""
 _LOGGER = SlatePolicy(temperature=1.0, epsilon=0.2, top_k=_CANDIDATES)
@@ -73,11 +74,11 @@ class Trial:
 
 
 def make_trial(
-    rng: np.random.Generator, logger: SlatePolicy, positions: int
+    rng: np.random.Generator, logger: SlatePolicy, positions: int, requests: int
 ) -> tuple[Trial, Floats]:
     """Serve a log; return it with the scores of the champion."""
-    user_N = rng.integers(0, _USERS, _REQUESTS)
-    candidate_NC = np.argsort(rng.random((_REQUESTS, _ITEMS)), axis=1)[:, :_CANDIDATES]
+    user_N = rng.integers(0, _USERS, requests)
+    candidate_NC = np.argsort(rng.random((requests, _ITEMS)), axis=1)[:, :_CANDIDATES]
     taste_NC = rng.normal(size=(_USERS, _ITEMS))[user_N[:, None], candidate_NC]
     chance_NC = np.clip(0.08 * np.exp(1.2 * taste_NC - 0.7), 0, 0.9)
     allowed_NC = np.ones(chance_NC.shape, dtype=bool)
@@ -88,12 +89,12 @@ def make_trial(
     clicked_NL = rng.random(chosen_NL.shape) < _at(chance_NC, chosen_NL) * _EXAMINED_L[:positions]
     dismissed_NL = (rng.random(chosen_NL.shape) < 0.02) & ~clicked_NL
     log = Requests(
-        request_ids=pa.nulls(_REQUESTS),
-        event_us_N=np.arange(_REQUESTS),
+        request_ids=pa.nulls(requests),
+        event_us_N=np.arange(requests),
         user_N=np.unique(user_N, return_inverse=True)[1],
         user_ids=pa.array(np.unique(user_N)),
-        risk_N=np.ones(_REQUESTS, dtype=np.int64),
-        capacity_N=np.ones(_REQUESTS, dtype=np.int64),
+        risk_N=np.ones(requests, dtype=np.int64),
+        capacity_N=np.ones(requests, dtype=np.int64),
         candidate_NC=candidate_NC,
         chosen_NL=chosen_NL,
         served_NLC=served_NLC,
@@ -137,7 +138,8 @@ def judged(scorer: str, rng: np.random.Generator) -> Outcome:
     """Let the gate judge a scorer on a log of its own."""
     flattered = scorer == "random and flattered"
     logger = _SHARP if flattered else _LOGGER
-    trial, champion_NC = make_trial(rng, logger, 1 if flattered else len(_EXAMINED_L))
+    size = (1, _MANY) if flattered else (len(_EXAMINED_L), _REQUESTS)
+    trial, champion_NC = make_trial(rng, logger, *size)
     params = _FLATTERED if flattered else _PARAMS
     score_NC = _scored(scorer, trial, rng)
     policy = candidate_policy(params, trial.log)
@@ -201,7 +203,7 @@ def main() -> None:
         parser.error("at least one trial")
     figures = {
         "trials": given.trials,
-        "requests": _REQUESTS,
+        "requests": {"flattered": _MANY, "others": _REQUESTS},
         "seed": given.seed,
         "scorers": {name: trials(name, given.trials, given.seed) for name in SCORERS},
     }

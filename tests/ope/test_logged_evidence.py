@@ -86,7 +86,7 @@ def test_an_outcome_given_again_too_early_takes_nothing_away(world):
     before = made.judge()
     rows = made.tables["outcomes"]
     made.tables["outcomes"] = pa.concat_tables([rows, moved(rows, by=timedelta(days=-2))])
-    assert made.judge()["estimates"] == before["estimates"]
+    assert made.judge(max_duplicates=1.0)["estimates"] == before["estimates"]
 
 
 @pytest.mark.parametrize("column", ["propensity", "user_id", "item_id"])

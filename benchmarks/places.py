@@ -11,8 +11,9 @@ from tessera.pipeline.runner import call
 
 
 def pin(place: Home, champion: dict[str, str | None], cut: str | None = None) -> None:
-    """Write the request, the champion and an empty ledger."""
+    """Write the request, the champion, an empty ledger, and that nothing was judged before."""
     files.write_json({"cut": cut}, place.artifact("request"))
+    files.write_json({"candidates": []}, place.artifact("judged"))
     for name in ("champion", "ledger_in"):
         place.artifact(name).mkdir(parents=True, exist_ok=True)
     files.write_json(champion, place.artifact("champion") / "champion.json")

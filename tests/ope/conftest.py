@@ -16,7 +16,7 @@ import pytest
 
 from tessera.contracts import arrow
 from tessera.contracts.split import Split, save_split
-from tessera.contracts.tables import EXPOSURES, ITEMS, OUTCOMES, SCORES, USERS
+from tessera.contracts.tables import EXPOSURES, ITEMS, OUTCOMES, PRICES, SCORES, USERS
 from tessera.ope.params import OpeParams
 from tessera.ope.stage import run
 from tessera.policies.serving import ServingPolicy, write_policy
@@ -38,6 +38,12 @@ class World:
     chance_NC: np.ndarray
     allowed_NC: np.ndarray
     folder: Path
+    weight: float = 1.0
+    """Tells one model from another."""
+    judged: tuple[str, ...] = ()
+    """Candidates judged before."""
+    overlap: float = 0.1
+    """Probability that two items share a codeword, at each of two levels."""
 
     def value(self, scores_NC: np.ndarray, policy: SlatePolicy, rng: np.random.Generator) -> float:
         """True value per request after the cut, by playing the policy."""
@@ -74,10 +80,18 @@ class World:
         """Run the stage and return the verdict."""
         out = self.folder / "verdict.json"
         save_split(self.split, self.folder / "split.json")
+        (self.folder / "model").mkdir(exist_ok=True)
+        (self.folder / "model" / "config.json").write_text(json.dumps(self.weight))
+        (self.folder / "judged.json").write_text(json.dumps({"candidates": self.judged}))
+        health = {"items": 40, "levels": [{"overlap": self.overlap}, {"overlap": self.overlap}]}
+        (self.folder / "sid_health.json").write_text(json.dumps(health))
         run(
             **{name: ibis.memtable(table) for name, table in self.tables.items()},
             split=self.folder / "split.json",
+            model=self.folder / "model",
             champion=self.folder,
+            judged=self.folder / "judged.json",
+            sid_health=self.folder / "sid_health.json",
             verdict=out,
             params=OpeParams(**{"min_ess": 100, "reward_trees": 10, "window_days": 0.1, **params}),
         )
@@ -126,6 +140,7 @@ def make_world(
         "outcomes": _outcomes(log, item_id, {"click": click_NL, "dismiss": dismiss_NL}),
         "items": _items(item_id, risk_I),
         "users": _users(risk_U),
+        "prices": arrow.schema(PRICES).empty_table(),
     }
     split = Split(ts_N[0], ts_N[int(0.7 * requests)] - timedelta(seconds=1), ts_N[-1])
     world = World(tables, split, scores_NC, chance_NC, allowed_NC, folder)

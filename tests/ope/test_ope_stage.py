@@ -209,61 +209,6 @@ def test_a_log_of_nothing_but_torn_slates_says_so(world):
     assert verdict["policy"]["slate_size"] is None
 
 
-def test_duplicated_exposures_are_invalid(world):
-    made = world(3000)
-    rows = made.tables["exposures"]
-    made.tables["exposures"] = pa.concat_tables([rows, rows.slice(len(rows) * 17 // 20, 30)])
-    assert failed(made.judge()) == ["duplicate_exposures"]
-
-
-@pytest.mark.parametrize("wrong", [0.0, -0.1, 1.5, float("nan")])
-def test_impossible_propensities_are_invalid(world, wrong):
-    made = world(3000)
-    propensity = made.tables["exposures"]["propensity"].to_numpy().copy()
-    propensity[len(propensity) * 17 // 20] = wrong
-    made.change("exposures", "propensity", propensity)
-    assert "impossible_propensities" in failed(made.judge())
-
-
-def test_propensities_of_another_policy_are_invalid(world):
-    made = world(3000)
-    lists = [np.sort(row) for row in made.tables["exposures"]["candidate_propensities"].to_pylist()]
-    made.change("exposures", "candidate_propensities", lists)
-    assert "propensity_mismatches" in failed(made.judge())
-
-
-def test_propensities_that_were_joined_wrongly_fail_the_mean_weight_test(world):
-    made = world(12_000)
-    lists = np.array(made.tables["exposures"]["candidate_propensities"].to_pylist())
-    rng = np.random.default_rng(1)
-    seen = np.cumsum(np.sort(rng.random(lists.shape), axis=1), axis=1)
-    lists = np.where(lists > 0, rng.permuted(seen, axis=1), 0.0)
-    lists /= lists.sum(axis=1, keepdims=True)
-    ids = made.tables["exposures"]["candidate_ids"].to_pylist()
-    shown = made.tables["exposures"]["item_id"].to_pylist()
-    at = [row.index(item) for row, item in zip(ids, shown, strict=True)]
-    made.change("exposures", "candidate_propensities", list(lists))
-    made.change("exposures", "propensity", lists[np.arange(len(at)), at])
-    assert "mean_weight_z" in failed(made.judge())
-
-
-def test_requests_that_nobody_scored_are_invalid(world):
-    made = world(3000)
-    made.tables["scores"] = made.tables["scores"].slice(1)
-    assert "unscored_requests" in failed(made.judge())
-
-
-def test_a_policy_that_the_log_never_could_follow_is_invalid(world):
-    made = world(3000)
-    lists = np.array(made.tables["exposures"]["candidate_propensities"].to_pylist())
-    shown = made.tables["exposures"]["propensity"].to_numpy()
-    only = np.where(np.isclose(lists, shown[:, None]), 1.0, 0.0)
-    only /= only.sum(axis=1, keepdims=True)
-    made.change("exposures", "candidate_propensities", list(only))
-    made.change("exposures", "propensity", only.max(axis=1))
-    assert "unsupported_mass" in failed(made.judge())
-
-
 def test_duplicated_and_late_outcomes_change_nothing(world):
     made = world(3000)
     before = made.judge()
@@ -272,10 +217,10 @@ def test_duplicated_and_late_outcomes_change_nothing(world):
     late = clicks.set_column(2, "action", pa.array(["click"] * len(clicks)))
     moved = pa.compute.add(late["event_ts"], pa.scalar(timedelta(days=8)))
     late = late.set_column(4, "event_ts", moved).cast(rows.schema)
-    made.tables["outcomes"] = pa.concat_tables([rows, rows.slice(0, 50), late])
+    made.tables["outcomes"] = pa.concat_tables([rows, rows.slice(0, 5), late])
     after = made.judge()
     assert after["estimates"] == before["estimates"]
-    assert after["counts"]["duplicate_outcomes"] == 50
+    assert after["counts"]["duplicate_outcomes"] == 5
     assert after["counts"]["late"] == len(late)
 
 

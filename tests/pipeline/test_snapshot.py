@@ -9,7 +9,7 @@ import pytest
 from tessera.contracts.errors import BadInput, BadParams
 from tessera.contracts.split import Split, save_split
 from tessera.index.manifest import seal
-from tessera.pipeline import files, registry
+from tessera.pipeline import acts, files, registry
 from tessera.pipeline.paths import home
 from tessera.pipeline.snapshot import snapshot
 from tessera.policies.serving import read_policy
@@ -70,3 +70,42 @@ def test_real_data_needs_its_folder(root, tmp_path):
     assert not snapshot(place), "the folder named once is remembered"
     (tmp_path / "files" / "transactions.csv").write_text("new")
     assert snapshot(place), "a changed source moves the pins"
+
+
+def judged(place):
+    """Candidates that are pinned as judged before."""
+    return files.read_json(place.artifact("judged"))["candidates"]
+
+
+def hold(place, make_candidate, name, decision="HOLD", against="v0"):
+    """Judge a candidate and let the gate stay shut."""
+    make_candidate(place, decision, against, weight=ord(name), evidence={"candidate": name})
+    registry.publish(place, None, None)
+
+
+def test_every_candidate_that_was_weighed_counts_once(place, make_candidate):
+    snapshot(place)
+    assert judged(place) == []
+    hold(place, make_candidate, "a")
+    hold(place, make_candidate, "b", "REJECT")
+    hold(place, make_candidate, "c", "INVALID")
+    make_candidate(place, "HOLD", weight=5.0, evidence={"candidate": "a"})  # on a longer log
+    registry.publish(place, None, None)
+    registry.publish(place, None, None)
+    assert not snapshot(place), "what was judged is no reason to run again"
+    assert judged(place) == []
+    assert snapshot(place, cut="2024-05-01")
+    assert judged(place) == ["a", "b"]
+
+
+def test_a_promotion_starts_the_count_anew_and_a_rollback_does_not(place, make_candidate):
+    snapshot(place)
+    hold(place, make_candidate, "a")
+    make_candidate(place, evidence={"candidate": "b"})
+    registry.publish(place, None, None)
+    hold(place, make_candidate, "c", against="v1")
+    snapshot(place, cut="2024-05-01")
+    assert judged(place) == ["c"]
+    acts.rollback(place, None, "too many complaints")
+    snapshot(place, cut="2024-06-01")
+    assert judged(place) == ["a", "b", "c"]

@@ -33,6 +33,7 @@ ARTIFACTS = {
         Artifact("source", "folder", "the raw files, as the source wrote them"),
         Artifact("request", "json", "what this run was asked for: the cut, if one was given"),
         Artifact("champion", "folder", "the published bundle that the candidate must beat"),
+        Artifact("judged", "json", "candidates judged since the champion was published"),
         Artifact("ledger_in", "folder", "semantic IDs given so far, with their codebook"),
         Artifact("ledger_out", "folder", "the ledger with the new items appended"),
         Artifact("split", "json", "cut, validation period, test period, time kind, protocol"),

@@ -176,9 +176,13 @@ def confidence_sequence(excess_N: Floats, floor: float, alpha: float) -> Floats:
     """
     x_N = _scaled(excess_N, floor)
     bet_N, cost_N = _bets(x_N, alpha)
-    gain_N = np.cumsum(bet_N * x_N - cost_N)
-    lower_N = (gain_N - np.log(1 / alpha)) / np.cumsum(bet_N)
-    return np.maximum(np.maximum.accumulate(floor * (lower_N - 1.0)), -floor)
+    np.subtract(bet_N * x_N, cost_N, out=cost_N)
+    lower_N = np.cumsum(cost_N, out=cost_N)
+    lower_N -= np.log(1 / alpha)
+    lower_N /= np.cumsum(bet_N, out=bet_N)
+    lower_N -= 1.0
+    lower_N *= floor
+    return np.maximum(np.maximum.accumulate(lower_N, out=lower_N), -floor, out=lower_N)
 
 
 def sequence_interval(value_N: Floats, rest_N: Floats, floor: float, alpha: float) -> Interval:
@@ -221,16 +225,27 @@ def _scaled(excess_N: Floats, floor: float) -> Floats:
 
 
 def _bets(x_N: Floats, alpha: float) -> tuple[Floats, Floats]:
-    """Return l_i and (X_i - m_{i-1})^2 psi(l_i)."""
-    count_N = np.arange(1, len(x_N) + 1)
-    guess_N = _before(np.minimum((1.0 + np.cumsum(x_N)) / (count_N + 1), 1.0), first=1.0)
-    square_N = (x_N - guess_N) ** 2
-    spread_N = _before((0.25 + np.cumsum(square_N)) / (count_N + 1), first=0.25)
-    surprise = np.log(1 / alpha)
-    bet_N = np.minimum(np.sqrt(2 * surprise / (spread_N * count_N * np.log1p(count_N))), 0.5)
-    return bet_N, np.asarray(square_N * (-np.log1p(-bet_N) - bet_N))
+    """Return l_i and (X_i - m_{i-1})^2 psi(l_i), in place: logs are long."""
+    count_N = np.arange(1.0, len(x_N) + 1.0)
+    square_N = np.minimum(_mean_before(x_N, count_N, 1.0), 1.0)
+    np.subtract(x_N, square_N, out=square_N)
+    square_N *= square_N
+    bet_N = _mean_before(square_N, count_N, 0.25)
+    bet_N *= count_N
+    bet_N *= np.log1p(count_N)
+    np.divide(2 * np.log(1 / alpha), bet_N, out=bet_N)
+    np.minimum(np.sqrt(bet_N, out=bet_N), 0.5, out=bet_N)
+    cost_N = np.log1p(-bet_N)
+    cost_N += bet_N
+    cost_N *= square_N
+    return bet_N, np.negative(cost_N, out=cost_N)
 
 
-def _before(running_N: Floats, first: float) -> Floats:
-    """Shift by one: what was known before each unit."""
-    return np.concatenate([[first], running_N[:-1]])
+def _mean_before(value_N: Floats, count_N: Floats, first: float) -> Floats:
+    """Mean of `first` and all values before each unit."""
+    mean_N = np.empty_like(value_N)
+    mean_N[:1] = 0.0
+    np.cumsum(value_N[:-1], out=mean_N[1:])
+    mean_N += first
+    mean_N /= count_N
+    return mean_N

@@ -1,18 +1,16 @@
-"""Whether this log can answer the question, and whether the answer would break anything else.
+"""Whether this log can answer the question.
 
-Shapes: N requests, L positions, C candidates, I items.
+Shapes: N requests, L positions, C candidates.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tessera.metrics.diversity import coverage, gini
-from tessera.ope.bounds import clustered_normal
-from tessera.ope.estimators import cascade_dr, effective_size
-from tessera.ope.exposures import NOBODY, Bools, Floats, Ints, Requests
+from tessera.ope.estimators import effective_size
+from tessera.ope.exposures import NOBODY, Floats, Requests
 from tessera.ope.params import OpeParams
-from tessera.ope.replay import Replay, mean_one, shown, slate_log, unsupported
+from tessera.ope.replay import Replay, mean_one, shown, unsupported
 from tessera.ope.verdict import Check
 
 _TOLERANCE = 1e-6
@@ -20,8 +18,9 @@ _ROUNDING = 1e-9
 """Weights of the logging policy are 1 but for rounding: no test is made of that."""
 
 
-def log_checks(log: Requests) -> list[Check]:
-    """Ask that every probability was logged, possible and consistent, and every slate once."""
+def log_checks(log: Requests, params: OpeParams) -> list[Check]:
+    """Ask that every probability was logged, possible and consistent, and all of it once."""
+    twice = log.counts["outcomes_duplicate"] / max(log.counts["outcomes"], 1)
     filled_NL = log.chosen_NL != NOBODY
     propensity = log.propensity_NL[filled_NL]
     possible = np.isfinite(propensity) & (propensity > 0) & (propensity <= 1 + _TOLERANCE)
@@ -39,6 +38,8 @@ def log_checks(log: Requests) -> list[Check]:
             log.counts["exposures_duplicate"],
             "exposures logged more than once",
         ),
+        Check("duplicate_outcomes", twice, params.max_duplicates, twice <= params.max_duplicates,
+              "outcomes logged more than once"),
         _none(
             "propensity_mismatches",
             (~(np.abs(propensity - listed) <= _TOLERANCE)).sum(),
@@ -49,7 +50,7 @@ def log_checks(log: Requests) -> list[Check]:
             (~(np.abs(sums_NL[filled_NL] - 1) <= _TOLERANCE)).sum(),
             "candidate propensities do not sum to 1",
         ),
-    ]
+    ]  # fmt: skip
 
 
 def overlap_checks(log: Requests, policies: list[Replay], params: OpeParams) -> list[Check]:
@@ -101,40 +102,6 @@ def weight_checks(
 def _worse(one: Check, *others: Check) -> Check:
     """Return the first that fails, else the first: the candidate stands before the champion."""
     return next((check for check in (one, *others) if not check.ok), one)
-
-
-def guardrails(
-    log: Requests, candidate: Replay, champion: Replay, allowed_NC: Bools, params: OpeParams
-) -> list[Check]:
-    """Ask that the candidate shows nothing unsuitable, annoys no more and narrows nothing."""
-    nothing = np.zeros(log.served_NLC.shape)
-    more_N = cascade_dr(slate_log(log, candidate, log.dismissed_NL, nothing)) - cascade_dr(
-        slate_log(log, champion, log.dismissed_NL, nothing)
-    )
-    dismissals = clustered_normal(more_N, log.user_N, params.alpha).upper
-    violations = float((candidate.wanted_NLC * ~allowed_NC[:, None, :]).sum())
-    shown_I, was_I = expected_shows(log, candidate), expected_shows(log, champion)
-    narrower = gini(shown_I) - gini(was_I)
-    kept = coverage(shown_I) / max(coverage(was_I), 1e-9)
-    return [
-        Check("suitability_violations", violations, 0.0, violations == 0.0,
-              "it would show what an investor may not hold"),
-        Check("dismissals_upper", dismissals, params.max_dismissals,
-              dismissals <= params.max_dismissals, "it may be dismissed more often"),
-        Check("gini_rise", narrower, params.max_gini, narrower <= params.max_gini,
-              "it would concentrate on fewer items"),
-        Check("coverage_kept", kept, params.min_coverage, kept >= params.min_coverage,
-              "it would show less of the catalogue"),
-    ]  # fmt: skip
-
-
-def expected_shows(log: Requests, policy: Replay) -> Ints:
-    """How often a policy would have shown each item on these requests, to the nearest time."""
-    mass_NLC: Floats = policy.above_NL[:, :, None] * policy.wanted_NLC
-    mass_NC = mass_NLC.sum(axis=1)
-    real_NC = log.candidate_NC != NOBODY
-    times_I = np.bincount(log.candidate_NC[real_NC], weights=mass_NC[real_NC])
-    return np.rint(times_I).astype(np.int64)
 
 
 def _none(name: str, found: float, says: str) -> Check:

@@ -63,14 +63,20 @@ def offcem(log: ClusterLog) -> Floats:
 
 def single(log: ClusterLog) -> Log:
     """Return what the estimators of single items see: what was shown, and the mean of q."""
+    place_N = _places(log.chosen_N, log.served_NC.shape)
     return Log(
         log.reward_N,
-        _at(log.served_NC, log.chosen_N),
-        _at(log.wanted_NC, log.chosen_N),
-        _at(log.guess_NC, log.chosen_N),
+        log.served_NC.ravel().take(place_N),
+        log.wanted_NC.ravel().take(place_N),
+        log.guess_NC.ravel().take(place_N),
         np.asarray(np.einsum("nc,nc->n", log.wanted_NC, log.guess_NC)),
     )
 
 
 def _at(value_NC: npt.NDArray[Any], chosen_N: Ints) -> npt.NDArray[Any]:
-    return np.asarray(np.take_along_axis(value_NC, chosen_N[:, None], axis=1)[:, 0])
+    return np.asarray(value_NC.ravel().take(_places(chosen_N, value_NC.shape)))
+
+
+def _places(chosen_N: Ints, shape: tuple[int, ...]) -> Ints:
+    """Where the items shown stand in a flat array; twice as fast to take from as by two indices."""
+    return np.asarray(np.ravel_multi_index((np.arange(len(chosen_N)), chosen_N), shape))

@@ -15,8 +15,11 @@ from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, excess, score_floor
 
 
-def controls(case: Case, guess_NLC: Floats, params: OpeParams) -> dict[str, Any]:
-    """Negative controls: nothing to find, so nothing may be found."""
+def controls(case: Case, guess_NLC: Floats, params: OpeParams, alpha: float) -> dict[str, Any]:
+    """Negative controls: nothing to find, so nothing may be found.
+
+    `alpha` is the share of the error rate that the candidate itself is judged at.
+    """
     rng = np.random.default_rng(params.seed)
     log = case.log
     same_N = excess(log, case.candidate, case.candidate, guess_NLC, params.cap)
@@ -28,19 +31,19 @@ def controls(case: Case, guess_NLC: Floats, params: OpeParams) -> dict[str, Any]
     for _ in range(params.permutations):
         reward_NL = log.reward_NL[rng.permutation(len(log))] * filled_NL
         permuted_N = gain_N + (gap_NL * (reward_NL - log.reward_NL)).sum(axis=1)
-        promoted += bool(confidence_sequence(permuted_N, floor, params.alpha)[-1] > 0)
+        promoted += bool(confidence_sequence(permuted_N, floor, alpha)[-1] > 0)
     return {
-        "same_policy": _same_policy(same_N, log, params),
+        "same_policy": _same_policy(same_N, log, params.cap, alpha),
         "permuted_rewards": {"tried": params.permutations, "promoted": promoted},
         "a_a_replay": _a_a(log, params, rng),
     }
 
 
-def _same_policy(same_N: Floats, log: Requests, params: OpeParams) -> dict[str, Any]:
+def _same_policy(same_N: Floats, log: Requests, cap: float, alpha: float) -> dict[str, Any]:
     """Bound the lift of the candidate over itself as the lift over the champion is bounded."""
-    floor = score_floor(log.chosen_NL.shape[1], params.cap)
-    reach = float(confidence_sequence(same_N, floor, params.alpha)[-1])
-    found = clustered_normal(same_N, log.user_N, params.alpha)
+    floor = score_floor(log.chosen_NL.shape[1], cap)
+    reach = float(confidence_sequence(same_N, floor, alpha)[-1])
+    found = clustered_normal(same_N, log.user_N, alpha)
     return {
         "lift": found.mean,
         "stderr": found.stderr,

@@ -64,12 +64,12 @@ def snips(log: Log) -> Floats:
     >>> snips(log).mean()
     np.float64(1.0)
     """
-    return np.asarray(ips(log) / log.weight_N.mean())
+    return np.asarray(_shares(log) * log.reward_N)
 
 
 def snips_influence(log: Log) -> Floats:
     """Linearisation of `snips`: same mean, and the spread of its values is its standard error."""
-    share_N = log.weight_N / log.weight_N.mean()
+    share_N = _shares(log)
     value = float((share_N * log.reward_N).mean())
     return np.asarray(share_N * (log.reward_N - value) + value)
 
@@ -86,13 +86,12 @@ def dr(log: Log) -> Floats:
 
 def sndr(log: Log) -> Floats:
     """Self-normalised doubly robust, E_pi q + w (r - q) / mean w (arXiv 1604.00923)."""
-    correction_N = log.weight_N * (log.reward_N - log.guess_N)
-    return np.asarray(log.baseline_N + correction_N / log.weight_N.mean())
+    return np.asarray(log.baseline_N + _shares(log) * (log.reward_N - log.guess_N))
 
 
 def sndr_influence(log: Log) -> Floats:
     """Linearisation of `sndr`: same mean, and the spread of its values is its standard error."""
-    share_N = log.weight_N / log.weight_N.mean()
+    share_N = _shares(log)
     residual_N = log.reward_N - log.guess_N
     missed = float((share_N * residual_N).mean())
     return np.asarray(log.baseline_N + share_N * (residual_N - missed) + missed)
@@ -103,8 +102,9 @@ def switch_dr(log: Log, ceiling: float) -> Floats:
 
     Wang, Agarwal, Dudik, arXiv 1612.01205.
     """
-    trusted_N = log.weight_N <= ceiling
-    return log.baseline_N + trusted_N * log.weight_N * (log.reward_N - log.guess_N)
+    weight_N = log.weight_N
+    trusted_N = weight_N <= ceiling
+    return log.baseline_N + trusted_N * weight_N * (log.reward_N - log.guess_N)
 
 
 def dros(log: Log, shrinkage: float) -> Floats:
@@ -112,8 +112,16 @@ def dros(log: Log, shrinkage: float) -> Floats:
 
     Optimistic shrinkage of Su et al., arXiv 1907.09623.
     """
-    shrunk_N = shrinkage * log.weight_N / (log.weight_N**2 + shrinkage)
+    weight_N = log.weight_N
+    shrunk_N = shrinkage * weight_N / (weight_N**2 + shrinkage)
     return log.baseline_N + shrunk_N * (log.reward_N - log.guess_N)
+
+
+def _shares(log: Log) -> Floats:
+    """Weights with mean 1."""
+    weight_N = log.weight_N
+    weight_N /= weight_N.mean()
+    return weight_N
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Shapes: N requests, L positions, C candidates, I items, U users.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class Requests:
     dismissed_NL: Floats
     """1 if it was dismissed inside the window."""
     counts: dict[str, int] = field(default_factory=dict)
-    """Rows, duplicates, and rows whose item is not among the candidates."""
+    """Rows, duplicates, and rows whose item is not among the candidates; see `with_outcomes`."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Requests left out because the log of their slate is incomplete, by reason."""
 
@@ -135,6 +135,12 @@ def requests(exposures: Table, item_ids: pa.Array) -> Requests:
         counts=counts,
         dropped=dropped,
     )
+
+
+def with_outcomes(log: Requests, tally: dict[str, int]) -> Requests:
+    """Add how many outcomes there were and how many of them repeated another."""
+    seen = {"outcomes": tally["outcomes"], "outcomes_duplicate": tally["duplicate_outcomes"]}
+    return replace(log, counts={**log.counts, **seen})
 
 
 def _complete(rows: pa.Table, item_ids: pa.Array) -> tuple[pa.Table, dict[str, int]]:

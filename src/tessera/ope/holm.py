@@ -1,5 +1,8 @@
 """Many candidates, one error rate: step-down within a batch, spent from day to day.
 
+A run of the pipeline judges one candidate on one primary metric, so the gate itself only spends
+(`spending`); `holm` is for whoever judges several on one log, as the study of many looks does.
+
 Shapes: K hypotheses.
 """
 

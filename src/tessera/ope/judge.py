@@ -23,6 +23,8 @@ from tessera.ope.estimators import (
     snrips_influence,
 )
 from tessera.ope.exposures import Floats, Requests
+from tessera.ope.guardrails import Beside, guardrails
+from tessera.ope.holm import spent
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, Replay, excess, fingerprint, score_floor, slate_log
 from tessera.ope.verdict import DECISIONS, Check, Evidence, decide
@@ -35,6 +37,7 @@ AGREEING = ("snrips", "dr", "switch_dr")
 KEYS = (
     "decision",
     "reason",
+    "candidate",
     "champion",
     "policy",
     "champion_policy",
@@ -60,13 +63,15 @@ _SIGNIFICANT = 10
 Document = dict[str, Any]
 
 
-def judge(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
+def judge(case: Case, beside: Beside, guess_NLC: Floats, params: OpeParams) -> Document:
     """Estimate, check, bound and decide.
 
     Parameters
     ----------
     case : Case
         The two policies on the log.
+    beside : Beside
+        What the guardrails look at besides.
     guess_NLC : array
         Reward model in [0, 1], from before the cut.
     params : OpeParams
@@ -82,25 +87,29 @@ def judge(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
         decision, reason = decide(Evidence(faults, [], 0.0, 0.0, []))
         return {"decision": decision, "reason": reason, **_sides(case),
                 "prechecks": [_row(check) for check in faults], **_size(case)}  # fmt: skip
-    return _weigh(case, guess_NLC, faults, params)
+    return _weigh(case, beside, guess_NLC, faults, params)
 
 
-def _weigh(case: Case, guess_NLC: Floats, faults: list[Check], params: OpeParams) -> Document:
+def _weigh(
+    case: Case, beside: Beside, guess_NLC: Floats, faults: list[Check], params: OpeParams
+) -> Document:
     lifts = _lifts(case, guess_NLC, params)
     lift = {name: clustered_normal(d_N, case.log.user_N, params.alpha)
             for name, d_N in lifts.items()}  # fmt: skip
-    lower_N, upper_N = sequences(case, guess_NLC, params)
+    share = spent(params.alpha, case.turn.k)
+    lower_N, upper_N = sequences(case, guess_NLC, params.cap, share)
     lower, upper = float(lower_N[-1]), float(upper_N[-1])
     policies = [case.candidate, case.champion]
     prechecks = [*faults, *checks.overlap_checks(case.log, policies, params)]
-    rails = checks.guardrails(case.log, case.candidate, case.champion, case.allowed_NC, params)
+    rails = guardrails(case, beside, params)
     signs = [lift[name].mean for name in AGREEING]
     decision, reason = decide(
         Evidence(prechecks, rails, lower, upper, signs, params.margin, case.identical)
     )
     values = _values(case, guess_NLC, params)
     primary = {"metric": METRIC, "bound": params.bound, "alpha": params.alpha,
-               "margin": params.margin, "lift": lift["dr"].mean, "lower": lower, "upper": upper,
+               "k": case.turn.k, "alpha_k": share, "margin": params.margin,
+               "lift": lift["dr"].mean, "lower": lower, "upper": upper,
                "relative_lift": _ratio(lift["dr"].mean, values["champion"]["mean"])}  # fmt: skip
     return {
         "decision": decision,
@@ -112,7 +121,7 @@ def _weigh(case: Case, guess_NLC: Floats, faults: list[Check], params: OpeParams
         "prechecks": [_row(check) for check in prechecks],
         "guardrails": [_row(check) for check in rails],
         "weights": _weights(case.candidate),
-        "controls": controls(case, guess_NLC, params),
+        "controls": controls(case, guess_NLC, params, share),
         **_size(case),
     }
 
@@ -149,13 +158,14 @@ def _faults(case: Case, params: OpeParams) -> list[Check]:
                   "the champion was published for slates of another size")  # fmt: skip
     known = Check("champion_has_seen", case.known_to_champion, 0, case.known_to_champion == 0,
                   "the champion learnt until after them: cut later")  # fmt: skip
-    return [dropped, unscored, other, known, *checks.log_checks(case.log)]
+    return [dropped, unscored, other, known, *checks.log_checks(case.log, params)]
 
 
 def _sides(case: Case) -> Document:
     """Say what is judged against what."""
     was = case.champion_policy
     return {
+        "candidate": case.turn.candidate,
         "champion": case.champion_is,
         "policy": case.policy.facts(),
         "champion_policy": None if was is None else was.facts(),
@@ -185,17 +195,17 @@ def _inputs(case: Case) -> Document:
     }
 
 
-def sequences(case: Case, guess_NLC: Floats, params: OpeParams) -> tuple[Floats, Floats]:
+def sequences(case: Case, guess_NLC: Floats, cap: float, alpha: float) -> tuple[Floats, Floats]:
     """Anytime-valid lower and upper bound of the lift after each request.
 
     The upper bound is the lower bound of how much better the champion is: no weight is cut.
     """
-    floor = score_floor(case.log.chosen_NL.shape[1], params.cap)
-    gain_N = excess(case.log, case.candidate, case.champion, guess_NLC, params.cap)
-    loss_N = excess(case.log, case.champion, case.candidate, guess_NLC, params.cap)
+    floor = score_floor(case.log.chosen_NL.shape[1], cap)
+    gain_N = excess(case.log, case.candidate, case.champion, guess_NLC, cap)
+    loss_N = excess(case.log, case.champion, case.candidate, guess_NLC, cap)
     return (
-        confidence_sequence(gain_N, floor, params.alpha),
-        -confidence_sequence(loss_N, floor, params.alpha),
+        confidence_sequence(gain_N, floor, alpha),
+        -confidence_sequence(loss_N, floor, alpha),
     )
 
 
@@ -235,7 +245,7 @@ def _row(check: Check) -> Document:
         "name": check.name,
         "value": float(check.value),
         "threshold": float(check.threshold),
-        "ok": bool(check.ok),
+        "ok": None if check.ok is None else bool(check.ok),
     }
 
 

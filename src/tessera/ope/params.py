@@ -29,7 +29,7 @@ class OpeParams(BaseModel):
     """Bound that decides.  Normal bounds are shown beside it and decide nothing: they hold for a
     single look at the log, and a pipeline looks again and again."""
     alpha: float = Field(default=0.05, gt=0.0, le=0.2)
-    """Error rate of each bound."""
+    """Error rate of each bound; the bound that promotes gets the share of the k-th candidate."""
     margin: float = Field(default=0.0, ge=0.0, le=1.0)
     """Loss per request that is still accepted; 0 asks for superiority."""
     cap: float = Field(default=5.0, ge=1.0, le=1000.0)
@@ -40,16 +40,25 @@ class OpeParams(BaseModel):
     """Least effective sample size, in requests."""
     max_dropped: float = Field(default=0.01, ge=0.0, le=1.0)
     """Largest share of requests left out because the log of their slate is incomplete."""
+    max_duplicates: float = Field(default=0.01, ge=0.0, le=1.0)
+    """Largest share of outcomes that repeat another; only the first of each counts."""
     max_z: float = Field(default=3.3, gt=0.0, le=10.0)
     """Largest |z| of the test that the mean weight is 1."""
     max_share: float = Field(default=0.05, gt=0.0, le=1.0)
     """Largest share of the estimate that one request may contribute."""
     max_dismissals: float = Field(default=0.05, ge=0.0, le=3.0)
     """Guardrail: dismissals per request that the candidate may add."""
+    max_roi_loss: float = Field(default=0.01, ge=0.0, le=1.0)
+    """Guardrail: monthly return of what is shown that the candidate may cost; not measured where
+    nothing has a price."""
     max_gini: float = Field(default=0.2, ge=0.0, le=1.0)
     """Guardrail: Gini index of what is shown that the candidate may add."""
+    max_top_share: float = Field(default=0.1, ge=0.0, le=1.0)
+    """Guardrail: share of what is shown that the top 1 % of items may take more of."""
     min_coverage: float = Field(default=0.5, ge=0.0, le=1.0)
     """Guardrail: least share of the champion's catalogue coverage."""
+    min_sid_capacity: float = Field(default=1.0, ge=0.0, le=1e6)
+    """Guardrail: least effective capacity of the semantic IDs, by the number of items."""
     reward_rows: int = Field(default=60_000, ge=100, le=10_000_000)
     """Exposures that the reward model learns from, sampled from those before the cut."""
     reward_trees: int = Field(default=50, ge=1, le=1000)

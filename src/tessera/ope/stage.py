@@ -12,11 +12,14 @@ from tessera.contracts.split import load_split
 from tessera.contracts.tables import UNEXPLORED
 from tessera.features.attribution import tally
 from tessera.ope import exposures as served
+from tessera.ope.guardrails import Beside
 from tessera.ope.judge import Document, document, dropped, judge, metrics
+from tessera.ope.outlook import codes_per_item, read_closes, returns_after
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import build_case, candidate_policy
 from tessera.ope.reward_model import guess, read_shown
 from tessera.ope.shelf import read_shelf
+from tessera.ope.spending import take_turn
 
 
 def run(
@@ -26,8 +29,12 @@ def run(
     scores: Table,
     items: Table,
     users: Table,
+    prices: Table,
     split: Path,
+    model: Path,
     champion: Path,
+    judged: Path,
+    sid_health: Path,
     verdict: Path,
     params: OpeParams,
 ) -> dict[str, float]:
@@ -41,19 +48,23 @@ def run(
     fresh = seen.filter((seen.event_ts > cut) & ripe)
     # Decided before the draw, so leaving them out is no choice by outcome.
     spent = fresh.policy_id.endswith(UNEXPLORED)
-    log = served.requests(fresh.filter(~spent), shelf.item_ids)
+    counts = tally(exposures, outcomes, params.window_days)
+    log = served.with_outcomes(served.requests(fresh.filter(~spent), shelf.item_ids), counts)
     found: Document = {}
     if len(log) > 0:
         # What was shown in the last window before the cut is answered after it.
         past = seen.filter(seen.event_ts <= cut - window)
         scored = served.aligned_scores(scores, log, shelf.item_ids)
-        case = build_case(log, scored, champion, shelf, params)
-        found = judge(case, guess(read_shown(past, shelf), log, shelf, params), params)
+        turn = take_turn(model, judged, cut.isoformat(), params)
+        case = build_case(log, scored, champion, shelf, turn, params)
+        return_NC = returns_after(log, read_closes(prices, shelf.item_ids))
+        beside = Beside(return_NC, codes_per_item(sid_health))
+        found = judge(case, beside, guess(read_shown(past, shelf), log, shelf, params), params)
     else:
         found = {"decision": "INVALID", "reason": _nothing(exposures, log), "n_requests": 0}
         found["policy"] = candidate_policy(params, log).facts()
     found["counts"] = {
-        **tally(exposures, outcomes, params.window_days),
+        **counts,
         "requests_unexplored": int(fresh.filter(spent).request_id.nunique().to_pyarrow().as_py()),
     }
     found["requests_dropped"] = dropped(log)

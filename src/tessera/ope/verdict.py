@@ -21,7 +21,8 @@ class Check:
     name: str
     value: float
     threshold: float
-    ok: bool
+    ok: bool | None
+    """None if it could not be measured."""
     says: str
     """What it means if it fails."""
 
@@ -73,10 +74,12 @@ def _promote_or_hold(evidence: Evidence, needed: float) -> tuple[Decision, str]:
     if not all(sign > needed for sign in evidence.signs):
         values = ", ".join(f"{sign:+.4f}" for sign in evidence.signs)
         return "HOLD", f"{found}, but the estimators disagree: {values}"
-    broken = [check for check in evidence.guardrails if not check.ok]
+    broken = [check for check in evidence.guardrails if check.ok is False]
     if broken:
         return "HOLD", f"{found}, but " + "; ".join(_told(check) for check in broken)
-    return "PROMOTE", f"{found}; the estimators agree and every guardrail holds"
+    unknown = [check.name for check in evidence.guardrails if check.ok is None]
+    but = f" (not measured: {', '.join(unknown)})" if unknown else ""
+    return "PROMOTE", f"{found}; the estimators agree and every guardrail holds{but}"
 
 
 def _told(check: Check) -> str:

@@ -32,7 +32,7 @@ class Stage:
         return f"tessera.{self.name}.stage"
 
 
-PINS = ("request", "champion", "ledger_in")
+PINS = ("request", "champion", "judged", "ledger_in")
 """State that `tessera snapshot` copies into the run, so that stages stay pure."""
 
 ALL_STAGES = (
@@ -90,7 +90,19 @@ ALL_STAGES = (
     ),
     Stage(
         "ope",
-        ("exposures", "outcomes", "scores", "items", "users", "split", "champion"),
+        (
+            "exposures",
+            "outcomes",
+            "scores",
+            "items",
+            "users",
+            "prices",
+            "split",
+            "model",
+            "champion",
+            "judged",
+            "sid_health",
+        ),
         ("verdict",),
         "judge the candidate off-policy against the champion",
     ),

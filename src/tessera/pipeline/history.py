@@ -155,6 +155,28 @@ def returned(entries: Iterable[Entry]) -> bool:
     return bool(reached) and reached[-1] in reached[:-1]
 
 
+def judged_since(entries: Iterable[Entry], version: str | None) -> list[str]:
+    """Candidates that were weighed since a version was last published, each once, oldest first.
+
+    INVALID is left out: where nothing could be promoted, nothing could be promoted wrongly.  A
+    rollback starts no new count: what it brings back has the challengers that it had before.
+
+    >>> acts = [("publish", "a"), ("hold", "b"), ("hold", "c"), ("hold", "b")]
+    >>> told = [{"act": a, "to": "v1", "candidate": c, "decision": "HOLD"} for a, c in acts]
+    >>> judged_since(told, "v1")
+    ['b', 'c']
+    """
+    acts = list(entries)
+    published = [
+        n
+        for n, entry in enumerate(acts, start=1)
+        if entry.get("act") in _MOVES and entry["act"] != "rollback" and entry["to"] == version
+    ]
+    later = acts[max(published, default=0) :]
+    weighed = [entry for entry in later if entry.get("decision") != "INVALID"]
+    return list(dict.fromkeys(e["candidate"] for e in weighed if e.get("candidate")))
+
+
 def override_of(entries: Iterable[Entry]) -> Entry | None:
     """Return the last act that made what is current now so, if it was against the verdict.
 

@@ -231,6 +231,7 @@ def _facts(
 ) -> dict[str, Any]:
     return {
         "decision": candidate.decision,
+        "candidate": candidate.verdict.get("candidate"),
         "identity": candidate.identity,
         "verdict_sha256": candidate.verdict_sha256,
         "judged_against": candidate.judged_against,

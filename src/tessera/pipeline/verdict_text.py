@@ -25,17 +25,20 @@ def _lift(primary: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     return (
         f"{primary['metric']}: champion {estimates['champion']['mean']:.4f}, "
         f"lift {primary['lift']:+.4f}{share}, "
-        f"{1 - primary['alpha']:.0%} {primary['bound']} bounds "
+        f"{100 * (1 - primary['alpha_k']):.4g} % {primary['bound']} bounds "
         f"[{primary['lower']:+.4f}, {primary['upper']:+.4f}], {verdict['n_requests']:,} requests"
     )
 
 
 def _checks(what: str, rows: Iterable[Mapping[str, Any]]) -> str:
     rows = list(rows)
+    unknown = [row["name"] for row in rows if row["ok"] is None]
+    rows = [row for row in rows if row["ok"] is not None]
     failed = [row for row in rows if not row["ok"]]
+    but = f", not measured: {', '.join(unknown)}" if unknown else ""
     if not failed:
-        return f"{what}: all {len(rows)} hold"
+        return f"{what}: all {len(rows)} hold{but}"
     told = "; ".join(
         f"{row['name']} {row['value']:.4g} vs {row['threshold']:.4g}" for row in failed
     )
-    return f"{what}: {len(failed)} of {len(rows)} fail ({told})"
+    return f"{what}: {len(failed)} of {len(rows)} fail ({told}){but}"

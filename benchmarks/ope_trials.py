@@ -1,0 +1,214 @@
+"""Who gets through the gate: random weights, reward flipped, random but flattered, better.
+
+Usage: python -m benchmarks.ope_trials [--trials 200] [--seed 0]
+Every trial is a log of its own, judged by the whole gate as the first candidate; only what is read
+from tables is left out.  The champion, which served the log, knows little of the taste.  Whoever is
+flattered is random too: the reward model says twice the truth, the log (longer, of one item a
+request) hardly ever shows what is wanted, and the pre-checks of overlap let everything pass, so the
+bound stands alone.
+
+Shapes: N requests, L positions, C candidates, U users, I items.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.common import write_result
+from tessera.contracts.progress import progress_bar
+from tessera.ope.bounds import clustered_normal
+from tessera.ope.estimators import cascade_dr
+from tessera.ope.exposures import Bools, Floats, Ints, Requests
+from tessera.ope.guardrails import Beside
+from tessera.ope.judge import Document, judge
+from tessera.ope.params import OpeParams
+from tessera.ope.replay import Case, candidate_policy, logging_policy, replay, slate_log
+from tessera.ope.spending import Turn
+from tessera.policies.slate import (
+    SlatePolicy,
+    position_marginals,
+    sample_slates,
+    slate_propensities,
+)
+
+SCORERS = ("random weights", "reward flipped", "random and flattered", "better")
+_REQUESTS, _MANY, _USERS, _ITEMS, _CANDIDATES = 4000, 40_000, 300, 40, 10
+_WIDTH = 8
+"""Of the vectors of the scorer with random weights."""
+_LOGGER = SlatePolicy(temperature=1.0, epsilon=0.2, top_k=_CANDIDATES)
+_KNOWN = 0.3
+"""Weight of taste in the log odds of the champion; of the own mind of each item the rest."""
+_SHARP = SlatePolicy(temperature=0.2, epsilon=0.03, top_k=_CANDIDATES)
+_EXAMINED_L = np.array([1.0, 0.8, 0.6])
+_PARAMS = OpeParams(min_ess=100, permutations=0)
+_FLATTERED = OpeParams(
+    min_ess=1, max_share=1.0, max_z=10.0, permutations=0, cap=10.0, temperature=0.3
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One log and the truth behind it."""
+
+    log: Requests
+    chance_NC: Floats
+    allowed_NC: Bools
+
+    def value(self, score_NC: Floats, policy: SlatePolicy) -> float:
+        """Clicks per request under a policy, exactly."""
+        positions = self.log.chosen_NL.shape[1]
+        shown_NLC = position_marginals(score_NC, self.allowed_NC, policy, positions)
+        return float((shown_NLC * self.chance_NLC).sum(axis=(1, 2)).mean())
+
+    @property
+    def chance_NLC(self) -> Floats:
+        """Chance of a click by candidate at each position."""
+        examined_L = _EXAMINED_L[: self.log.chosen_NL.shape[1]]
+        return np.asarray(self.chance_NC[:, None, :] * examined_L[:, None])
+
+
+def make_trial(
+    rng: np.random.Generator, logger: SlatePolicy, positions: int, requests: int
+) -> tuple[Trial, Floats]:
+    """Serve a log; return it with the scores of the champion."""
+    user_N = rng.integers(0, _USERS, requests)
+    candidate_NC = np.argsort(rng.random((requests, _ITEMS)), axis=1)[:, :_CANDIDATES]
+    taste_NC = rng.normal(size=(_USERS, _ITEMS))[user_N[:, None], candidate_NC]
+    chance_NC = np.clip(0.08 * np.exp(1.2 * taste_NC - 0.7), 0, 0.9)
+    allowed_NC = np.ones(chance_NC.shape, dtype=bool)
+    score_NC = _KNOWN * logger.temperature * taste_NC + 0.5 * rng.normal(size=_ITEMS)[candidate_NC]
+    chosen_NL, propensity_NL, served_NLC = sample_slates(
+        score_NC, allowed_NC, logger, positions, rng
+    )
+    clicked_NL = rng.random(chosen_NL.shape) < _at(chance_NC, chosen_NL) * _EXAMINED_L[:positions]
+    dismissed_NL = (rng.random(chosen_NL.shape) < 0.02) & ~clicked_NL
+    log = Requests(
+        request_ids=pa.nulls(requests),
+        event_us_N=np.arange(requests),
+        user_N=np.unique(user_N, return_inverse=True)[1],
+        user_ids=pa.array(np.unique(user_N)),
+        risk_N=np.ones(requests, dtype=np.int64),
+        capacity_N=np.ones(requests, dtype=np.int64),
+        candidate_NC=candidate_NC,
+        chosen_NL=chosen_NL,
+        served_NLC=served_NLC,
+        propensity_NL=propensity_NL,
+        reward_NL=clicked_NL.astype(float),
+        dismissed_NL=dismissed_NL.astype(float),
+        counts={"outcomes": int(clicked_NL.sum() + dismissed_NL.sum()), "outcomes_duplicate": 0,
+                "exposures_duplicate": 0, "exposures_outside_candidates": 0},
+    )  # fmt: skip
+    return Trial(log, chance_NC, allowed_NC), score_NC
+
+
+def _at(value_NC: Floats, chosen_NL: Ints) -> Floats:
+    return np.asarray(np.take_along_axis(value_NC, chosen_NL, axis=1))
+
+
+def _scored(scorer: str, trial: Trial, rng: np.random.Generator) -> Floats:
+    right_NC = np.log(trial.chance_NC)
+    if scorer == "better":
+        return right_NC
+    if scorer.startswith("random"):
+        user_UD, item_ID = (rng.normal(size=(n, _WIDTH)) for n in (_USERS, _ITEMS))
+        states_ND = user_UD[trial.log.user_N]
+        items_NCD = item_ID[trial.log.candidate_NC]
+        return np.asarray(np.einsum("nd,ncd->nc", states_ND, items_NCD) / _WIDTH**0.5)
+    return -right_NC
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One trial, judged."""
+
+    verdict: Document
+    lift: float
+    """The true one."""
+    clipped: bool
+    """Would a normal bound have promoted it if the weights were clipped at the cap."""
+
+
+def judged(scorer: str, rng: np.random.Generator) -> Outcome:
+    """Let the gate judge a scorer on a log of its own."""
+    flattered = scorer == "random and flattered"
+    logger = _SHARP if flattered else _LOGGER
+    size = (1, _MANY) if flattered else (len(_EXAMINED_L), _REQUESTS)
+    trial, champion_NC = make_trial(rng, logger, *size)
+    params = _FLATTERED if flattered else _PARAMS
+    score_NC = _scored(scorer, trial, rng)
+    policy = candidate_policy(params, trial.log)
+    wanted_NLC = slate_propensities(score_NC, trial.allowed_NC, policy.slate, trial.log.chosen_NL)[
+        1
+    ]
+    case = Case(
+        log=trial.log,
+        candidate=replay(trial.log, wanted_NLC),
+        champion=logging_policy(trial.log),
+        policy=policy,
+        champion_policy=None,
+        allowed_NC=trial.allowed_NC,
+        unscored=0,
+        score_hash="",
+        turn=Turn("", 1),
+    )
+    # Half of the chance is what a model of rates might know; twice of it flatters every policy.
+    guess_NLC = np.minimum(trial.chance_NLC * (2.0 if flattered else 0.5), 1.0)
+    lift = trial.value(score_NC, policy.slate) - trial.value(champion_NC, logger)
+    verdict = judge(case, Beside(None, None), guess_NLC, params)
+    clipped_N = _clipped(case, guess_NLC, params.cap)
+    clipped = clustered_normal(clipped_N, trial.log.user_N, params.alpha).lower > 0
+    return Outcome(verdict, lift, clipped)
+
+
+def _clipped(case: Case, guess_NLC: Floats, cap: float) -> Floats:
+    """Doubly robust lift with the weights of the candidate clipped: what the gate never does."""
+    rewards = (case.log.reward_NL, guess_NLC)
+    seen = slate_log(case.log, case.candidate, *rewards)
+    low = replace(seen, weight_NL=np.minimum(seen.weight_NL, cap))
+    return cascade_dr(low) - cascade_dr(slate_log(case.log, case.champion, *rewards))
+
+
+def trials(scorer: str, number: int, seed: int) -> dict[str, Any]:
+    """Count the decisions, and how often the bounds hold the true lift."""
+    found = []
+    with progress_bar(scorer, number) as bar:
+        for i in range(number):
+            found.append(judged(scorer, np.random.default_rng((seed, SCORERS.index(scorer), i))))
+            bar.advance()
+    lifts = [one.lift for one in found]
+    bounds = [one.verdict["primary"] for one in found]
+    inside = [b["lower"] < lift < b["upper"] for b, lift in zip(bounds, lifts, strict=True)]
+    return {
+        "decisions": dict(sorted(Counter(one.verdict["decision"] for one in found).items())),
+        "lower_bound_above_0": round(float(np.mean([b["lower"] > 0 for b in bounds])), 4),
+        "promoted_if_weights_were_clipped": round(float(np.mean([o.clipped for o in found])), 4),
+        "true_lift": [round(min(lifts), 4), round(max(lifts), 4)],
+        "true_lift_inside": round(float(np.mean(inside)), 4),
+    }
+
+
+def main() -> None:
+    """Measure and write results/ope_trials.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    if given.trials < 1:
+        parser.error("at least one trial")
+    figures = {
+        "trials": given.trials,
+        "requests": {"flattered": _MANY, "others": _REQUESTS},
+        "seed": given.seed,
+        "scorers": {name: trials(name, given.trials, given.seed) for name in SCORERS},
+    }
+    write_result("ope_trials", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Whether a better answer would break anything else: each guardrail by a bound that suits it.
+
+To pass, all of them must hold, so each is held to alpha itself (intersection-union).  What is a
+plain count on the replayed log, or a fact about the codes, is compared as it is.
+
+Shapes: N requests, L positions, C candidates, I items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tessera.metrics.diversity import coverage, gini
+from tessera.ope.bounds import Interval, bca, redraw
+from tessera.ope.estimators import cascade_dr
+from tessera.ope.exposures import NOBODY, Floats, Ints, Requests
+from tessera.ope.params import OpeParams
+from tessera.ope.replay import Case, Replay, slate_log
+from tessera.ope.verdict import Check
+
+_HEAD = 0.01
+"""Share of the items whose share of what is shown is watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the served log does not say; None where it cannot be measured."""
+
+    return_NC: Floats | None
+    """What each candidate earned in the month after the request; NaN where nobody knows."""
+    codes_per_item: float | None
+    """Semantic IDs that could be told apart, by the items that need one."""
+
+
+def guardrails(case: Case, beside: Beside, params: OpeParams) -> list[Check]:
+    """Ask that the candidate shows nothing unsuitable, annoys no more, costs and narrows nothing.
+
+    Parameters
+    ----------
+    case : Case
+        The two policies on the log.
+    beside : Beside
+        Returns of the candidates and the state of the codes.
+    params : OpeParams
+        Thresholds and the error rate of each bound.
+    """
+    log = case.log
+    wrong = case.candidate.wanted_NLC * ~case.allowed_NC[:, None, :]
+    earned = None if beside.return_NC is None else roi_gain(case, beside.return_NC, params)
+    roi_lower = None if earned is None else earned.lower
+    return [
+        _most("suitability_violations", float(wrong.sum()), 0.0,
+              "it would show what an investor may not hold"),
+        _most("dismissals_upper", more_dismissals(case, params).upper, params.max_dismissals,
+              "it may be dismissed more often"),
+        _least("roi_lower", roi_lower, -params.max_roi_loss,
+               "what it would show may earn less"),
+        *_concentration(expected_shows(log, case.candidate), expected_shows(log, case.champion),
+                        params),
+        _least("sid_capacity", beside.codes_per_item, params.min_sid_capacity,
+               "its codes cannot tell the items apart"),
+    ]  # fmt: skip
+
+
+def more_dismissals(case: Case, params: OpeParams) -> Interval:
+    """Bound the dismissals per request that the candidate adds, by BCa over investors.
+
+    Dismissals are rare, so their mean is skewed: a normal upper bound lies too low.
+    """
+    log, nothing = case.log, np.zeros(case.log.served_NLC.shape)
+    more_N = cascade_dr(slate_log(log, case.candidate, log.dismissed_NL, nothing)) - cascade_dr(
+        slate_log(log, case.champion, log.dismissed_NL, nothing)
+    )
+    return _bounded(more_N, log.user_N, params)
+
+
+def roi_gain(case: Case, return_NC: Floats, params: OpeParams) -> Interval | None:
+    """Bound the monthly return of what is shown that the candidate adds, by BCa over items.
+
+    Returns are of priced items alone, as in `metrics.profit.roi`.  Investors share the luck of an
+    item, so items are redrawn, each with how much more it is shown times by how much it beats what
+    is shown today.  None if fewer than two items have a known return.
+    """
+    known_NC = np.isfinite(return_NC) & (case.log.candidate_NC != NOBODY)
+    priced_I, item_R = np.unique(case.log.candidate_NC[known_NC], return_inverse=True)
+    items = len(priced_I)
+    if items < 2:
+        return None
+    share_R, was_R = (_share(_mass(policy)[known_NC]) for policy in (case.candidate, case.champion))
+    beats_R = return_NC[known_NC] - was_R @ return_NC[known_NC]
+    gain_I = np.bincount(item_R, (share_R - was_R) * beats_R).astype(np.float64)
+    return _bounded(items * gain_I, np.arange(items), params)
+
+
+def expected_shows(log: Requests, policy: Replay) -> Ints:
+    """How often a policy would have shown each item on these requests, to the nearest time."""
+    real_NC = log.candidate_NC != NOBODY
+    times_I = np.bincount(log.candidate_NC[real_NC], weights=_mass(policy)[real_NC])
+    return np.rint(times_I).astype(np.int64)
+
+
+def _mass(policy: Replay) -> Floats:
+    """Return how often each request would have shown each candidate, at any position."""
+    mass_NLC: Floats = policy.above_NL[:, :, None] * policy.wanted_NLC
+    return np.asarray(mass_NLC.sum(axis=1))
+
+
+def _share(shown_R: Floats) -> Floats:
+    return np.asarray(shown_R / max(float(shown_R.sum()), 1e-9))
+
+
+def _concentration(shown_I: Ints, was_I: Ints, params: OpeParams) -> list[Check]:
+    kept = coverage(shown_I) / max(coverage(was_I), 1e-9)
+    return [
+        _most("gini_rise", gini(shown_I) - gini(was_I), params.max_gini,
+              "it would concentrate on fewer items"),
+        _most("top_share_rise", _head_share(shown_I) - _head_share(was_I), params.max_top_share,
+              "it would show the same few items to everybody"),
+        _least("coverage_kept", kept, params.min_coverage, "it would show less of the catalogue"),
+    ]  # fmt: skip
+
+
+def _head_share(shown_I: Ints) -> float:
+    """Share of what is shown that the most shown items take, at least one item."""
+    head = max(1, round(_HEAD * len(shown_I)))
+    return float(np.sort(shown_I)[-head:].sum() / max(shown_I.sum(), 1))
+
+
+def _bounded(value_N: Floats, cluster_N: Ints, params: OpeParams) -> Interval:
+    clusters = int(cluster_N.max()) + 1
+    if clusters < 2:  # one investor says nothing of others
+        return Interval(float(value_N.mean()), np.inf, -np.inf, np.inf)
+    rng = np.random.default_rng(params.seed)
+    return bca(value_N, cluster_N, redraw(clusters, rng), params.alpha)
+
+
+def _most(name: str, value: float, threshold: float, says: str) -> Check:
+    return Check(name, value, threshold, value <= threshold, says)
+
+
+def _least(name: str, value: float | None, threshold: float, says: str) -> Check:
+    if value is None:
+        return Check(name, np.nan, threshold, ok=None, says=says)
+    return Check(name, value, threshold, value >= threshold, says)

@@ -1,0 +1,63 @@
+"""What came of the candidates whoever showed them: their prices a month later, and their codes.
+
+Shapes: P closes, N requests, C candidates.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from ibis import Table
+
+from tessera.features.prices import PriceHistory, close_before
+from tessera.ope.exposures import NOBODY, Floats, Requests, indices, numbers
+
+_DAY_US = 86_400_000_000
+_MONTH_DAYS = 30
+
+
+def read_closes(prices: Table, item_ids: pa.Array) -> PriceHistory:
+    """Read the closes of known items, the last of an item and day."""
+    rows = prices.order_by("item_id", "price_ts").to_pyarrow()
+    item_P, day_P = indices(rows["item_id"], item_ids), numbers(rows["price_ts"]) // _DAY_US
+    order = np.lexsort((day_P, item_P))
+    last = np.ones(len(order), dtype=bool)
+    last[:-1] = (np.diff(item_P[order]) != 0) | (np.diff(day_P[order]) != 0)
+    order = order[last & (item_P[order] != NOBODY)]
+    return PriceHistory(item_P[order], day_P[order], rows["close_eur"].to_numpy()[order])
+
+
+def returns_after(log: Requests, closes: PriceHistory) -> Floats | None:
+    """Return of each candidate from the close before the request to the one a month later.
+
+    Returns
+    -------
+    array NC or None
+        NaN without either close, or where the closes end before the month does; None if there is
+        no return at all.
+    """
+    if len(closes.day_P) == 0:
+        return None
+    item_R = log.candidate_NC.ravel()
+    day_R = np.repeat(log.event_us_N // _DAY_US, log.candidate_NC.shape[1])
+    then_R = close_before(closes, item_R, day_R + _MONTH_DAYS)
+    return_R = then_R / close_before(closes, item_R, day_R) - 1.0
+    unknown_R = (item_R == NOBODY) | (day_R + _MONTH_DAYS > closes.day_P.max() + 1)
+    return_R[unknown_R] = np.nan
+    return None if np.isnan(return_R).all() else return_R.reshape(log.candidate_NC.shape)
+
+
+def codes_per_item(sid_health: Path) -> float | None:
+    """Effective capacity of the codes by the number of items; None without two items.
+
+    Product over levels of 1 / overlap, where the overlap is the probability that two random items
+    share a codeword: the inverse Simpson index of each level, as if levels were independent.
+    """
+    health = json.loads(sid_health.read_text())
+    overlap_L = np.array([level["overlap"] for level in health["levels"]], dtype=np.float64)
+    if health["items"] < 2:
+        return None
+    return float(np.prod(1.0 / np.maximum(overlap_L, 1.0 / health["items"])) / health["items"])

@@ -1,0 +1,182 @@
+"""Guardrails against values worked out by hand, and what fails each of them."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import ibis
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tessera.contracts import arrow
+from tessera.contracts.tables import PRICES
+from tessera.ope.bounds import normal
+from tessera.ope.exposures import Requests
+from tessera.ope.guardrails import Beside, guardrails, more_dismissals, roi_gain
+from tessera.ope.outlook import codes_per_item, read_closes, returns_after
+from tessera.ope.params import OpeParams
+from tessera.ope.replay import Case, candidate_policy, logging_policy, replay
+from tessera.ope.spending import Turn
+
+DAY_US = 86_400_000_000
+NOTHING = Beside(None, None)
+
+
+@pytest.fixture
+def make_case(rng):
+    """One item a request, all as likely, the first one annoying; the candidate wants `wanted`."""
+
+    def make(wanted_C, requests=4000, rate=0.0):
+        items = len(wanted_C)
+        chosen_N = rng.integers(0, items, requests)
+        served_NLC = np.full((requests, 1, items), 1 / items)
+        log = Requests(
+            request_ids=None,
+            event_us_N=np.arange(requests),
+            user_N=np.arange(requests) % 800,
+            user_ids=None,
+            risk_N=np.ones(requests, dtype=int),
+            capacity_N=np.ones(requests, dtype=int),
+            candidate_NC=np.tile(np.arange(items), (requests, 1)),
+            chosen_NL=chosen_N[:, None],
+            served_NLC=served_NLC,
+            propensity_NL=np.full((requests, 1), 1 / items),
+            reward_NL=np.zeros((requests, 1)),
+            dismissed_NL=((rng.random(requests) < rate) & (chosen_N == 0))[:, None].astype(float),
+        )
+        return Case(
+            log=log,
+            candidate=replay(log, np.broadcast_to(wanted_C, served_NLC.shape)),
+            champion=logging_policy(log),
+            policy=candidate_policy(OpeParams(), log),
+            champion_policy=None,
+            allowed_NC=np.ones((requests, items), dtype=bool),
+            unscored=0,
+            score_hash="",
+            turn=Turn("", 1),
+        )
+
+    return make
+
+
+def found(case, beside=NOTHING, **params):
+    """Guardrails by name."""
+    return {check.name: check for check in guardrails(case, beside, OpeParams(**params))}
+
+
+def test_the_bound_of_rare_dismissals_leans_to_the_side_of_their_tail(make_case):
+    case = make_case(np.array([0.7, 0.1, 0.1, 0.1]), rate=0.04)
+    gap_N = (case.candidate.weight_NL - 1)[:, 0] * case.log.dismissed_NL[:, 0]
+    user_sum = np.bincount(case.log.user_N, gap_N) / 5  # each investor has five requests
+    bound = more_dismissals(case, OpeParams())
+    assert bound.mean == pytest.approx(gap_N.mean())
+    assert bound.upper > normal(user_sum, 0.05).upper
+    assert found(case, max_dismissals=bound.upper)["dismissals_upper"].ok
+    assert not found(case, max_dismissals=bound.upper - 1e-9)["dismissals_upper"].ok
+
+
+def test_one_investor_bounds_nothing(make_case):
+    case = make_case(np.array([0.6, 0.4]), rate=0.1)
+    case = replace(case, log=replace(case.log, user_N=np.zeros(4000, dtype=int)))
+    assert not found(case)["dismissals_upper"].ok
+
+
+def test_what_an_investor_may_not_hold_is_a_violation(make_case):
+    case = make_case(np.array([0.5, 0.5]))
+    case.allowed_NC[7, 1] = False
+    assert found(case)["suitability_violations"].value == pytest.approx(0.5)
+    assert not found(case)["suitability_violations"].ok
+
+
+def test_the_gain_in_roi_is_that_of_what_is_shown(make_case):
+    case = make_case(np.array([0.6, 0.2, 0.1, 0.1]))
+    return_NC = np.tile([0.1, -0.1, 0.0, np.nan], (4000, 1))
+    bound = roi_gain(case, return_NC, OpeParams())
+    assert bound.mean == pytest.approx(0.6 / 0.9 * 0.1 - 0.2 / 0.9 * 0.1)
+    assert bound.lower < bound.mean
+
+
+def test_the_luck_of_a_single_item_bounds_nothing_away(make_case):
+    """A thousand investors shown one lucky item are still one item."""
+    case = make_case(np.array([0.91, *[0.01] * 9]))
+    lucky_C = np.array([0.3, *[0.0] * 9])
+    lucky = roi_gain(case, np.tile(lucky_C, (4000, 1)), OpeParams())
+    assert lucky.lower < 0.2 * lucky.mean
+    broad = make_case(np.array([*[0.18] * 5, *[0.02] * 5]))
+    broad_C = np.array([*[0.3] * 5, *[0.0] * 5])
+    many = roi_gain(broad, np.tile(broad_C, (4000, 1)), OpeParams())
+    assert many.lower > 0.9 * many.mean
+
+
+def test_a_candidate_that_shows_what_falls_is_stopped(make_case):
+    case = make_case(np.array([*[0.18] * 5, *[0.02] * 5]))
+    return_NC = np.tile([*[-0.1] * 5, *[0.1] * 5], (4000, 1))
+    check = found(case, Beside(return_NC, None))["roi_lower"]
+    assert check.ok is False
+    assert check.value < -0.01
+
+
+def test_what_cannot_be_measured_neither_holds_nor_fails(make_case):
+    checks = found(make_case(np.array([0.5, 0.5])))
+    assert [name for name, check in checks.items() if check.ok is None] == [
+        "roi_lower",
+        "sid_capacity",
+    ]
+
+
+def test_an_item_shown_to_everybody_is_seen(make_case):
+    checks = found(make_case(np.array([0.55, *[0.05] * 9])))
+    assert checks["top_share_rise"].value == pytest.approx(0.45, abs=1e-3)
+    assert not checks["top_share_rise"].ok
+    assert not checks["gini_rise"].ok
+
+
+def closes(rows):
+    """Read closes of items i0 and i1, given as (item, day, close)."""
+    columns = [
+        {"item_id": item, "price_ts": timedelta(days=day) // timedelta(microseconds=1)}
+        | {"close_eur": close}
+        for item, day, close in rows
+    ]
+    table = pa.Table.from_pylist(columns, arrow.schema(PRICES))
+    return read_closes(ibis.memtable(table), pa.array(["i0", "i1"]))
+
+
+def test_returns_run_from_what_was_known_to_a_month_later(make_case):
+    case = make_case(np.array([0.5, 0.5]), requests=2)
+    log = replace(case.log, event_us_N=np.array([100, 131]) * DAY_US + 5)
+    seen = [("i0", 99, 10.0), ("i0", 100, 99.0), ("i0", 129, 12.0), ("i0", 130, 99.0)]
+    other = [("i1", 130, 4.0), ("i1", 155, 6.0), ("i9", 99, 1.0)]
+    found_NC = returns_after(log, closes([*other, *seen]))
+    np.testing.assert_allclose(found_NC, [[0.2, np.nan], [np.nan, np.nan]])
+    assert returns_after(log, closes([])) is None
+
+
+def test_capacity_is_the_product_of_effective_codewords(tmp_path):
+    def capacity(items, *overlaps):
+        levels = [{"overlap": overlap} for overlap in overlaps]
+        path = tmp_path / "sid_health.json"
+        path.write_text(json.dumps({"items": items, "levels": levels}))
+        return codes_per_item(path)
+
+    assert capacity(100, 0.1, 0.05) == pytest.approx(2.0)
+    assert capacity(100, 1.0, 0.05) == pytest.approx(0.2)
+    assert capacity(2, 0.0, 0.0) == pytest.approx(2.0)
+    assert capacity(1, 0.0) is None
+
+
+def test_a_collapsed_codebook_holds_a_better_candidate(world):
+    made = world(12_000)
+    assert made.judge()["decision"] == "PROMOTE"
+    made.overlap = 0.9
+    verdict = made.judge()
+    assert verdict["decision"] == "HOLD"
+    assert "sid_capacity is 0.03086" in verdict["reason"]
+
+
+def test_a_promotion_says_which_guardrail_was_not_measured(world):
+    verdict = world(12_000).judge()
+    row = next(row for row in verdict["guardrails"] if row["name"] == "roi_lower")
+    assert row == {"name": "roi_lower", "value": None, "threshold": -0.01, "ok": None}
+    assert verdict["reason"].endswith("every guardrail holds (not measured: roi_lower)")

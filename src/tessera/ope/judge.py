@@ -25,6 +25,7 @@ from tessera.ope.estimators import (
 from tessera.ope.exposures import Floats, Requests
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, Replay, excess, fingerprint, score_floor, slate_log
+from tessera.ope.slices import slices
 from tessera.ope.verdict import DECISIONS, Check, Evidence, decide
 
 FORMAT = 1
@@ -46,6 +47,7 @@ KEYS = (
     "guardrails",
     "weights",
     "controls",
+    "slices",
     "n_requests",
     "n_users",
     "requests_dropped",
@@ -113,6 +115,7 @@ def _weigh(case: Case, guess_NLC: Floats, faults: list[Check], params: OpeParams
         "guardrails": [_row(check) for check in rails],
         "weights": _weights(case.candidate),
         "controls": controls(case, guess_NLC, params),
+        "slices": slices(case.log, lifts["dr"], params.alpha),
         **_size(case),
     }
 

@@ -79,6 +79,7 @@ class World:
             split=self.folder / "split.json",
             champion=self.folder,
             verdict=out,
+            verdict_page=self.folder / "verdict.html",
             params=OpeParams(**{"min_ess": 100, "reward_trees": 10, "window_days": 0.1, **params}),
         )
         return json.loads(out.read_text())

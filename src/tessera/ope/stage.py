@@ -13,6 +13,7 @@ from tessera.contracts.tables import UNEXPLORED
 from tessera.features.attribution import tally
 from tessera.ope import exposures as served
 from tessera.ope.judge import Document, document, dropped, judge, metrics
+from tessera.ope.page import write_page
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import build_case, candidate_policy
 from tessera.ope.reward_model import guess, read_shown
@@ -29,9 +30,10 @@ def run(
     split: Path,
     champion: Path,
     verdict: Path,
+    verdict_page: Path,
     params: OpeParams,
 ) -> dict[str, float]:
-    """Judge the candidate on the requests after the cut and write the verdict."""
+    """Judge the candidate on the requests after the cut and write the verdict and its page."""
     cut = load_split(split).cut
     shelf = read_shelf(items, users)
     seen = served.attributed(exposures, outcomes, users, params.window_days)
@@ -59,6 +61,7 @@ def run(
     found["requests_dropped"] = dropped(log)
     written = document({**found, "cut": cut.isoformat(), "params": params.model_dump(mode="json")})
     verdict.write_text(json.dumps(written, indent=2) + "\n")
+    write_page(verdict, verdict_page)
     return metrics(written)
 
 

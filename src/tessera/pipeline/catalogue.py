@@ -90,7 +90,7 @@ ALL_STAGES = (
     Stage(
         "ope",
         ("exposures", "outcomes", "scores", "items", "users", "split", "champion"),
-        ("verdict",),
+        ("verdict", "verdict_page"),
         "judge the candidate off-policy against the champion",
     ),
     Stage(
@@ -108,6 +108,7 @@ ALL_STAGES = (
             "ledger_out",
             "champion",
             "verdict",
+            "verdict_page",
             "ranking",
             "split",
         ),

@@ -162,7 +162,7 @@ def _same(row: Row, _alpha: float) -> dict[str, Any]:
 
 
 def _permuted(row: Row, alpha: float) -> dict[str, Any]:
-    return {"title": "Answers dealt out at random", "wants": f"at most {alpha:.0%} promoted",
+    return {"title": "Answers dealt out at random", "wants": f"at most {100 * alpha:g} % promoted",
             "found": f"{row['promoted']} of {row['tried']} promoted",
             "ok": row["promoted"] <= alpha * row["tried"] if row["tried"] else None}  # fmt: skip
 

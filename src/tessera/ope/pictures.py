@@ -22,6 +22,8 @@ from matplotlib.ticker import MaxNLocator
 INK, SOFT, LINE, BLUE, ORANGE = "#1d2530", "#55606e", "#d5dbe2", "#1c5d99", "#a04d00"
 _WIDTH = 5.4
 """Inches at 72 units: wide enough for a column, and its text still legible on a telephone."""
+_LABEL = 26
+"""Letters of a label; the table beside the picture has them all."""
 _STYLE = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -149,7 +151,7 @@ def histogram(upper_edges: Sequence[float | None], counts: Sequence[int], says: 
 
 
 def _share(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.01 or share == 0 else "< 1%"
+    return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else "< 1 %"
 
 
 def _style(says: str) -> AbstractContextManager[None]:
@@ -164,8 +166,9 @@ def _canvas(height: float) -> tuple[Figure, Axes]:
 
 
 def _plain(label: str) -> str:
-    """Keep what matplotlib would read as mathematics as it stands."""
-    return label.replace("$", r"\$")
+    """Leave room for the picture, and keep what matplotlib would read as mathematics as it is."""
+    short = label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
+    return short.replace("$", r"\$")
 
 
 def _svg(figure: Figure, says: str) -> str:

@@ -150,7 +150,7 @@ def policy(facts: object) -> str:
         slates = f"lists of {size}" if size else "lists"
         return (
             f"{slates}, drawn from the best {facts['top_k']} {facts['candidates']} at temperature "
-            f"{facts['temperature']:g}, {facts['epsilon']:.0%} of each place by pure chance"
+            f"{facts['temperature']:g}, {100 * facts['epsilon']:g} % of each place by pure chance"
         )
     except (KeyError, TypeError, ValueError):
         return ", ".join(f"{key} {value}" for key, value in facts.items())

@@ -4,6 +4,7 @@ import json
 import re
 from html import escape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from matplotlib import rc_context
@@ -25,64 +26,28 @@ SECTIONS = [
 ]
 MINUS = "\N{MINUS SIGN}"
 VOID = {"meta", "br", "img", "hr", "link", "input"}
-BOUNDS = {"PROMOTE": (0.02, 0.09), "HOLD": (-0.02, 0.05), "REJECT": (-0.09, -0.01)}
+BOUNDS = {
+    "PROMOTE": (0.02, 0.09),
+    "HOLD": (-0.02, 0.05),
+    "REJECT": (-0.09, -0.01),
+    "INVALID": (-0.02, 0.05),
+}
 
 
 def check(name, value, threshold, ok, **more):
     return {"name": name, "value": value, "threshold": threshold, "ok": ok, **more}
 
 
-def found(mean, reach=0.01):
-    return {"mean": mean, "stderr": reach / 1.645, "lower": mean - reach, "upper": mean + reach}
-
-
 def verdict(decision="PROMOTE", **changes):
     """Lay out a verdict as the stage writes it; INVALID here failed by overlap, after estimates."""
-    lower, upper = BOUNDS.get(decision, (-0.02, 0.05))
-    lift = (lower + upper) / 2
-    row = {"n_requests": 900, "mean": lift}
-    whole = {
-        "version": 1,
-        "decision": decision,
-        "reason": f"planted {decision}",
-        "champion": "logging policy",
-        "policy": {"temperature": 0.5, "epsilon": 0.2, "top_k": 10, "slate_size": 3,
-                   "candidates": "suitable candidates"},
-        "champion_policy": None,
-        "cut": "2024-12-23T00:00:00+00:00",
-        "primary": {"metric": "answers per request", "bound": "sequence", "alpha": 0.05,
-                    "margin": 0.0, "lift": lift, "lower": lower, "upper": upper,
-                    "relative_lift": 0.1},
-        "estimates": {"candidate": found(0.3 + lift), "champion": found(0.3),
-                      "lift": {name: found(lift) for name in words.ESTIMATORS}},
-        "sequence": {"requests": [1, 500, 1000], "lower": [-33.0, lower - 0.1, lower],
-                     "upper": [33.0, upper + 0.1, upper]},
-        "prechecks": [check("requests_dropped", 0.0, 0.01, True), check("brand_new", 1.5, 2, True),
-                      check("ess", 1234.5, 1000, decision != "INVALID")],
-        "guardrails": [check("gini_rise", -0.0123, 0.2, True),
-                       check("latency_p99_ms", 81.25, 50, True, says="lists would come too late")],
-        "weights": {"mean": 1.01, "max": 17.0, "ess": 1234.5, "ess_share": 0.1234,
-                    "histogram": {"upper_edges": [0.1, 1.0, None], "requests": [700, 290, 10]}},
-        "controls": {
-            "same_policy": {"lift": 0.0, "stderr": 0.1, "lower": -0.2, "upper": 0.2,
-                            "promoted": False},
-            "permuted_rewards": {"tried": 20, "promoted": 0},
-            "a_a_replay": {"difference": 0.001, "stderr": 0.01},
-        },
-        "slices": {"first": "2024-12-23T01:00:00+00:00", "last": "2025-03-01T01:00:00+00:00",
-                   "min_users": 50,
-                   "rows": [{**row, "by": "risk class", "name": "1", "n_users": 300,
-                             "lower": lift - 0.03, "upper": lift + 0.03},
-                            {**row, "by": "time", "name": "month 2025-01", "n_users": 12,
-                             "lower": None, "upper": None}]},
-        "n_requests": 1800,
-        "n_users": 300,
-        "requests_dropped": {"requests": 2, "share": 0.001, "reasons": {"ends_early": 2}},
-        "counts": {"exposures": 5400},
-        "inputs": {"exposures": "e" * 64, "scores": "5" * 64},
-        "params": {"candidate": "model", "alpha": 0.05},
-    }  # fmt: skip
-    return {**whole, **changes}
+    whole = json.loads((Path(__file__).parent / "verdict.json").read_text())
+    lower, upper = BOUNDS[decision]
+    whole["primary"] |= {"lift": (lower + upper) / 2, "lower": lower, "upper": upper}
+    whole["sequence"] |= {"lower": [-33.0, lower - 0.1, lower], "upper": [33.0, upper + 0.1, upper]}
+    for row in whole["estimates"]["lift"].values():
+        row |= {"mean": (lower + upper) / 2, "lower": lower + 0.02, "upper": upper - 0.02}
+    whole["prechecks"][-1]["ok"] = decision != "INVALID"
+    return {**whole, "decision": decision, "reason": f"planted {decision}", **changes}
 
 
 MAY_BE_NULL = """champion primary estimates sequence prechecks guardrails weights controls slices

@@ -85,7 +85,7 @@ def _turn(primary: Row) -> str:
     turn, alpha = primary.get("k"), f"{100 * primary['alpha']:g} %"
     if turn is None:
         return share
-    return f"{share}: the share of candidate {turn} since the last promotion, of {alpha} in all"
+    return f"{share}: of {alpha} in all, the share of candidate {turn} against this champion"
 
 
 def _moment(text: Any) -> str:
@@ -132,16 +132,23 @@ def _weights(weights: Row | None) -> dict[str, Any] | None:
 
 
 def _checks(rows: Iterable[Row] | None) -> list[dict[str, Any]]:
-    """Rows of a table of checks, those that fail first."""
+    """Rows of a table of checks: those that fail, those that could not be made, the rest."""
     told = []
     for row in rows or ():
         rule = words.rule(row["name"])
         told.append({
-            "name": row["name"], "title": rule.title, "ok": row["ok"],
-            "value": number(row["value"]), "wants": rule.wants.format(number(row["threshold"])),
+            "name": row["name"], "title": rule.title, "ok": row["ok"], "value": _value(row),
+            "wants": rule.wants.format(number(row["threshold"])),
             "fails": row.get("says") or rule.fails,
         })  # fmt: skip
-    return sorted(told, key=lambda row: bool(row["ok"]))
+    return sorted(told, key=lambda row: (False, None, True).index(row["ok"]))
+
+
+def _value(row: Row) -> str:
+    """Value of a check; JSON knows neither infinity nor what could not be measured."""
+    if row["value"] is None:
+        return "unknown" if row["ok"] is None else "no bound"
+    return number(row["value"])
 
 
 def _controls(found: Mapping[str, Any], params: Row) -> Iterable[dict[str, Any]]:

@@ -48,7 +48,12 @@ def relative(primary: Row) -> str:
 
 def failed(rows: Iterable[Row] | None) -> list[str]:
     """Titles of the checks that fail."""
-    return [words.rule(row["name"]).title for row in rows or () if not row["ok"]]
+    return [words.rule(row["name"]).title for row in rows or () if row["ok"] is False]
+
+
+def unmeasured(rows: Iterable[Row] | None) -> list[str]:
+    """Titles of the checks that could not be made: they neither hold nor fail."""
+    return [words.rule(row["name"]).title for row in rows or () if row["ok"] is None]
 
 
 def opening(verdict: Row) -> str:
@@ -63,14 +68,16 @@ def opening(verdict: Row) -> str:
 
 
 def because(verdict: Row) -> str:
-    """Say in one sentence why the decision fell as it did, from the numbers alone."""
+    """Say in a sentence or two why the decision fell as it did, from the numbers alone."""
     broken = failed(verdict.get("prechecks"))
     if verdict["decision"] == "INVALID" and broken:
         whole = len(verdict["prechecks"])
         return f"{len(broken)} of {whole} pre-checks of the log failed: {'; '.join(broken)}."
     if verdict.get("primary") is None:
         return "There was nothing to judge by, so nothing was estimated."
-    return _BECAUSE.get(str(verdict["decision"]), _held)(verdict, verdict["primary"])
+    told = _BECAUSE.get(str(verdict["decision"]), _held)(verdict, verdict["primary"])
+    unknown = "; ".join(unmeasured(verdict.get("guardrails")))
+    return f"{told} Not measured: {unknown}." if unknown else told
 
 
 def _promoted(_verdict: Row, primary: Row) -> str:

@@ -57,6 +57,9 @@ RULES = {
     "duplicate_exposures": Rule(
         "Exposures logged more than once", "at most {}",
         "some investors would count twice"),
+    "duplicate_outcomes": Rule(
+        "Outcomes logged more than once (share)", "at most {}",
+        "what investors did is counted too often"),
     "propensity_mismatches": Rule(
         "Probabilities that the log states in two ways", "at most {}",
         "the log contradicts itself"),
@@ -85,6 +88,15 @@ RULES = {
     "gini_rise": Rule(
         "Rise of the Gini index of what is shown", "at most {}",
         "attention would concentrate on fewer items"),
+    "top_share_rise": Rule(
+        "Rise of the share that the most shown items take", "at most {}",
+        "everybody would be shown the same few items"),
+    "roi_lower": Rule(
+        "Monthly return of what is shown that it adds (lower bound)", "at least {}",
+        "investors may earn less with what they are shown"),
+    "sid_capacity": Rule(
+        "Codes that could be told apart, per item", "at least {}",
+        "its codes cannot tell the items apart"),
     "coverage_kept": Rule(
         "Share of the champion's catalogue coverage that is kept", "at least {}",
         "fewer items of the catalogue would ever be shown"),

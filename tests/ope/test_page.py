@@ -205,6 +205,8 @@ def test_hostile_text_stays_text():
     assert not names & {"script", "img", "iframe", "object", "embed", "link"}
     assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
     assert " ".join(HOSTILE.split()) in " ".join(page.words("q"))
+    drawn = Page(pictures.forest([pictures.Estimate(HOSTILE, 0.1, None, None)], HOSTILE, "lift"))
+    assert drawn.attributes("aria-label") == [HOSTILE]
     assert "49" not in re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", text, flags=re.DOTALL)
 
 

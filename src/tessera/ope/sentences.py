@@ -8,7 +8,7 @@ from typing import Any
 from tessera.ope import words
 
 Row = Mapping[str, Any]
-_MINUS = "\N{MINUS SIGN}"
+_MINUS, _SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
 
 def number(value: Any) -> str:
@@ -37,13 +37,13 @@ def count(value: int | None) -> str:
 
 def rate(primary: Row) -> str:
     """Error rate of each bound that decides: the share of this candidate if alpha is spent."""
-    return f"{100 * (primary.get('alpha_k') or primary['alpha']):.2g} %"
+    return f"{100 * (primary.get('alpha_k') or primary['alpha']):.2g}{_SPACE}%"
 
 
 def relative(primary: Row) -> str:
     """Lift as a share of what the champion earns, in brackets; nothing if it earns nothing."""
     share = primary.get("relative_lift")
-    return "" if share is None else f" ({100 * share:+.1f} %)".replace("-", _MINUS)
+    return "" if share is None else f" ({100 * share:+.1f}{_SPACE}%)".replace("-", _MINUS)
 
 
 def failed(rows: Iterable[Row] | None) -> list[str]:

@@ -22,7 +22,9 @@ _BODY = f"""\
 - {{{{ line }}}}
 {{%- endfor %}}
 
-Published now: {{{{ {_TOLD}.current }}}}. The whole verdict: [verdict.json]({{{{ {_TOLD}.link }}}})
+Published now: {{{{ {_TOLD}.current }}}}. The whole verdict:
+{{%- if {_TOLD}.page %}} [with pictures]({{{{ {_TOLD}.page }}}}),{{% endif %}}
+[verdict.json]({{{{ {_TOLD}.link }}}})
 (`tessera verdict --profile {{{{ params.profile }}}}
 {{%- if params.version %}} --version {{{{ params.version }}}}{{% endif %}}`).
 

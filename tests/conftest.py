@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,34 @@ from tessera.index.manifest import seal
 from tessera.pipeline.paths import home
 from tessera.policies.serving import ServingPolicy, write_policy
 from tessera.policies.slate import SlatePolicy
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+CALM = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--enable-logging=stderr",
+    "--virtual-time-budget=5000",
+)
+
+
+@pytest.fixture
+def chromium(tmp_path):
+    """Run a real browser, headless and offline, with these words; skip where there is none."""
+    if BROWSER is None:
+        pytest.skip("needs chromium, google-chrome or chrome on the path")
+
+    def run(*words):
+        mine = f"--user-data-dir={tmp_path / 'browser'}"
+        return subprocess.run(
+            [BROWSER, *CALM, mine, *words], capture_output=True, text=True, timeout=120, check=True
+        )
+
+    return run
 
 
 @pytest.fixture
@@ -72,6 +101,7 @@ def make_candidate():
         (bundle / "model" / "config.json").write_text(json.dumps({"weight": weight}))
         verdict = {"decision": decision, "reason": f"planted {decision}", **(evidence or {})}
         (bundle / "verdict.json").write_text(json.dumps(verdict))
+        (bundle / "verdict.html").write_text("<!doctype html>")
         write_policy(ServingPolicy(SlatePolicy(0.06, 0.2, 10), 3), bundle)
         facts = {"category": "fund", "sector": "energy", "issuer": "x", "alive": True}
         rows = [

@@ -93,6 +93,8 @@ def test_the_form_shows_the_verdict_and_where_it_lies(ask_acts, place, make_cand
     assert "- clicks: champion 0.1000, lift +0.0100 (+10.0%)" in done["body"]
     assert "\n- pre-checks: 1 of 1 fail (overlap 0.5 vs 0.8)\n- guardrails: all 1" in done["body"]
     assert f"({(place.artifact('bundle') / 'verdict.json').as_uri()})" in done["body"]
+    page = place.artifact("bundle") / "verdict.html"
+    assert f"The whole verdict: [with pictures]({page.as_uri()}),\n[verdict.json](" in done["body"]
     assert "To approve is an override" in done["body"]
     assert "within\n24 hours nothing is published" in done["body"]
 

@@ -37,6 +37,7 @@ def bundle(tmp_path):
         (tmp_path / name / "champion.json").write_text(json.dumps({"version": "v0"}))
     verdict = {"decision": "HOLD", "reason": "planted", "policy": POLICY.facts()}
     (tmp_path / "verdict.json").write_text(json.dumps(verdict))
+    (tmp_path / "verdict.html").write_text("<!doctype html>")
     (tmp_path / "ranking.json").write_text("{}")
     items = [{"item_id": f"i{n}", "name": f"Fund {n}", "risk_class": risk}
              for n, risk in enumerate([1, None, 4])]  # fmt: skip
@@ -58,6 +59,7 @@ def bundle(tmp_path):
         ledger_out=tmp_path / "ledger",
         champion=tmp_path / "champion",
         verdict=tmp_path / "verdict.json",
+        verdict_page=tmp_path / "verdict.html",
         ranking=tmp_path / "ranking.json",
         split=tmp_path / "split.json",
         bundle=tmp_path / "bundle",
@@ -68,7 +70,7 @@ def bundle(tmp_path):
 
 def test_a_bundle_carries_the_policy_that_the_verdict_was_reached_under(bundle):
     assert read_policy(bundle) == POLICY
-    assert "policy.json" in manifest.check(bundle)["files"]
+    assert {"policy.json", "verdict.json", "verdict.html"} <= manifest.check(bundle)["files"].keys()
 
 
 @pytest.mark.parametrize(("user", "shown"), [("u0", {"i0"}), ("u3", {"i0"}), ("u4", None)])

@@ -93,6 +93,7 @@ class World:
             judged=self.folder / "judged.json",
             sid_health=self.folder / "sid_health.json",
             verdict=out,
+            verdict_page=self.folder / "verdict.html",
             params=OpeParams(**{"min_ess": 100, "reward_trees": 10, "window_days": 0.1, **params}),
         )
         return json.loads(out.read_text())

@@ -1,5 +1,6 @@
 """The whole stage on logs whose truth is known."""
 
+import hashlib
 import json
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from tessera.contracts.errors import BrokenBundle
+from tessera.ope import words
 from tessera.ope.judge import KEYS
 from tessera.ope.params import OpeParams
 from tessera.policies.serving import ServingPolicy
@@ -30,6 +32,21 @@ def test_a_better_candidate_is_promoted_and_its_true_value_lies_inside(world, rn
     assert candidate["mean"] == pytest.approx(truth, abs=3 * candidate["stderr"])
     lift = truth - verdict["estimates"]["champion"]["mean"]
     assert verdict["primary"]["lower"] < lift < verdict["primary"]["upper"]
+
+
+def test_the_page_is_written_from_the_verdict_beside_it(world):
+    made = world(3000)
+    verdict = made.judge()
+    page = (made.folder / "verdict.html").read_text()
+    digest = hashlib.sha256((made.folder / "verdict.json").read_bytes()).hexdigest()
+    assert f"<title>Tessera verdict: {verdict['decision']}</title>" in page
+    assert digest in page
+    assert page.count("data-check=") == len(verdict["prechecks"]) + len(verdict["guardrails"])
+    assert all(words.RULES[row["name"]] for row in verdict["prechecks"] + verdict["guardrails"])
+    rows = verdict["slices"]["rows"]
+    assert {
+        sum(r["n_requests"] for r in rows if r["by"] == by) for by in {r["by"] for r in rows}
+    } == {verdict["n_requests"]}
 
 
 def test_a_candidate_that_flips_the_truth_is_rejected(world):

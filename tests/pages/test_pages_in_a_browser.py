@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from datetime import UTC, datetime
 from html import unescape
 
@@ -22,21 +20,6 @@ from tessera.monitor.report import Drifted, drift_report
 from tessera.monitor.spec import Rule, load_watch
 from tessera.pipeline.validation_page import render_page
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="needs chromium, google-chrome or chrome on the path"
-)
-CALM = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--enable-logging=stderr",
-    "--virtual-time-budget=5000",
-)
 WITNESS = """<script>
   const wrong = [];
   addEventListener("error", event => wrong.push(String(event.message)));
@@ -48,16 +31,13 @@ WITNESS = """<script>
 
 
 @pytest.fixture
-def browse(tmp_path):
+def browse(chromium):
     """Open a page; return its text lines after its scripts ran, its DOM, and what went wrong."""
 
     def look(page):
         witnessed = page.with_name(f"witnessed-{page.name}")
         witnessed.write_text(page.read_text().replace("<head>", f"<head>{WITNESS}", 1))
-        words = [BROWSER, *CALM, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom"]
-        done = subprocess.run(
-            [*words, witnessed.as_uri()], capture_output=True, text=True, timeout=120, check=True
-        )
+        done = chromium("--dump-dom", witnessed.as_uri())
         seen = re.search(r'data-seen="([^"]*)"', done.stdout)
         assert seen, done.stderr
         told = json.loads(unescape(seen.group(1)))

@@ -7,8 +7,8 @@ from typing import Literal
 
 from tessera.contracts.tables import TABLES
 
-Kind = Literal["table", "json", "folder", "plots"]
-"""`plots` is a folder of CSV files that `dvc plots` draws."""
+Kind = Literal["table", "json", "folder", "plots", "page"]
+"""`plots` is a folder of CSV files that `dvc plots` draws; `page` is HTML beside what it shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Artifact:
     @property
     def filename(self) -> str:
         """Name of the file or folder under `data/<profile>/`."""
+        if self.kind == "page":
+            return self.name.removesuffix("_page") + ".html"
         suffix = {"table": ".parquet", "json": ".json", "folder": "", "plots": ""}[self.kind]
         return self.name + suffix
 
@@ -45,6 +47,7 @@ ARTIFACTS = {
         Artifact("curves", "plots", "ranking metrics by k and slice"),
         Artifact("uplift_report", "json", "ATE, AUUC and Qini, out of fold"),
         Artifact("verdict", "json", "estimates, bounds, pre-checks and the decision"),
+        Artifact("verdict_page", "page", "the verdict with its pictures, for people"),
         Artifact("bundle", "folder", "what would be published: index, codes, model, manifest"),
         Artifact("watch", "folder", "drift and popularity-bias page of the batch recommendations"),
     )

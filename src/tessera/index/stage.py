@@ -30,6 +30,7 @@ def run(
     ledger_out: Path,
     champion: Path,
     verdict: Path,
+    verdict_page: Path,
     ranking: Path,
     split: Path,
     bundle: Path,
@@ -46,8 +47,8 @@ def run(
     write_trie(codes, bundle)
     for name, folder in (("model", model), ("codebook", codebook), ("ledger", ledger_out)):
         shutil.copytree(folder, bundle / name)
-    for name, file in (("verdict.json", verdict), ("ranking.json", ranking), ("split.json", split)):
-        shutil.copyfile(file, bundle / name)
+    for file in (verdict, verdict_page, ranking, split):
+        shutil.copyfile(file, bundle / file.name)
     write_policy(from_facts(json.loads(verdict.read_text())["policy"]), bundle)
     judged_against = json.loads((champion / "champion.json").read_text())["version"]
     seal(bundle, {"kind": "model", "judged_against": judged_against})

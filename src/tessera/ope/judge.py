@@ -27,6 +27,7 @@ from tessera.ope.guardrails import Beside, guardrails
 from tessera.ope.holm import spent
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, Replay, excess, fingerprint, score_floor, slate_log
+from tessera.ope.slices import slices
 from tessera.ope.verdict import DECISIONS, Check, Evidence, decide
 
 FORMAT = 1
@@ -49,6 +50,7 @@ KEYS = (
     "guardrails",
     "weights",
     "controls",
+    "slices",
     "n_requests",
     "n_users",
     "requests_dropped",
@@ -122,6 +124,7 @@ def _weigh(
         "guardrails": [_row(check) for check in rails],
         "weights": _weights(case.candidate),
         "controls": controls(case, guess_NLC, params, share),
+        "slices": slices(case.log, lifts["dr"], params.alpha),
         **_size(case),
     }
 

@@ -15,6 +15,7 @@ from tessera.ope import exposures as served
 from tessera.ope.guardrails import Beside
 from tessera.ope.judge import Document, document, dropped, judge, metrics
 from tessera.ope.outlook import codes_per_item, read_closes, returns_after
+from tessera.ope.page import write_page
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import build_case, candidate_policy
 from tessera.ope.reward_model import guess, read_shown
@@ -36,9 +37,10 @@ def run(
     judged: Path,
     sid_health: Path,
     verdict: Path,
+    verdict_page: Path,
     params: OpeParams,
 ) -> dict[str, float]:
-    """Judge the candidate on the requests after the cut and write the verdict."""
+    """Judge the candidate on the requests after the cut and write the verdict and its page."""
     cut = load_split(split).cut
     shelf = read_shelf(items, users)
     seen = served.attributed(exposures, outcomes, users, params.window_days)
@@ -70,6 +72,7 @@ def run(
     found["requests_dropped"] = dropped(log)
     written = document({**found, "cut": cut.isoformat(), "params": params.model_dump(mode="json")})
     verdict.write_text(json.dumps(written, indent=2) + "\n")
+    write_page(verdict, verdict_page)
     return metrics(written)
 
 

@@ -130,6 +130,7 @@ def proposal(place: Home, version: str | None = None) -> dict[str, Any]:
         "evidence": evidence(verdict),
         "needs_override": version is not None or decision != PROMOTE,
         "link": (bundle / "verdict.json").as_uri(),
+        "page": _page(bundle),
     }
 
 
@@ -207,6 +208,12 @@ def _verdict(bundle: Path) -> dict[str, Any]:
     if not path.exists():
         return {"decision": "none", "reason": "the policy that wrote the log was never judged"}
     return dict(files.read_json(path))
+
+
+def _page(bundle: Path) -> str | None:
+    """Where the page of the verdict lies; bundles of old and the logging policy have none."""
+    path = bundle / "verdict.html"
+    return path.as_uri() if path.exists() else None
 
 
 def _checked(override: Override) -> Override:

@@ -103,7 +103,7 @@ ALL_STAGES = (
             "judged",
             "sid_health",
         ),
-        ("verdict",),
+        ("verdict", "verdict_page"),
         "judge the candidate off-policy against the champion",
     ),
     Stage(
@@ -121,6 +121,7 @@ ALL_STAGES = (
             "ledger_out",
             "champion",
             "verdict",
+            "verdict_page",
             "ranking",
             "split",
         ),

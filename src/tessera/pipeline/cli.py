@@ -184,6 +184,7 @@ def verdict(
     profile: Profile = DEFAULT_PROFILE,
     version: Annotated[str | None, typer.Option(help="Of this published version.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one line for a program.")] = False,
+    page: Annotated[Path | None, typer.Option(help="Write its page with pictures here.")] = None,
 ) -> None:
     """Show the verdict on the candidate, or on a version: decision, bounds and pre-checks."""
     place = home(profile)
@@ -192,8 +193,12 @@ def verdict(
 
         typer.echo(json.dumps(proposal(place, version or None)))
         return
-    from tessera.pipeline.summary import show_verdict
+    from tessera.pipeline.summary import save_page, show_verdict
 
+    if page is not None:
+        save_page(place, page, version or None)
+        typer.echo(page)
+        return
     show_verdict(place, version=version)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -48,18 +49,47 @@ def show_verdict(
     BadInput
         If no candidate was judged yet, or there is no such verdict.
     """
+    path = _verdict(place, version)
+    out = console or Console(width=_WIDTH)
+    verdict = files.read_json(path)
+    decision = str(verdict["decision"])
+    lines = [f"[bold {_COLOURS[decision]}]{decision}[/]: {escape(verdict['reason'])}"]
+    lines += evidence(verdict)
+    page = path.with_suffix(".html")
+    if page.exists():
+        lines.append(f"with pictures: {escape(_near(page, place))}")
+    out.print(Panel("\n".join(lines), title="verdict", title_align="left", width=_WIDTH))
+
+
+def save_page(place: Home, page: Path, version: str | None = None) -> None:
+    """Write the page of the verdict on the candidate, or on a published version, anew.
+
+    Raises
+    ------
+    BadInput
+        If there is no such verdict, or no file can be written there.
+    """
+    from tessera.ope.page import write_page  # matplotlib takes a second
+
+    path = _verdict(place, version)
+    try:
+        write_page(path, page)
+    except OSError as error:
+        raise BadInput(f"cannot write {page}: {error.strerror}: name another file") from error
+
+
+def _verdict(place: Home, version: str | None) -> Path:
     path = place.artifact("verdict")
     if version:
         path = place.registry / "bundles" / version / "verdict.json"
     if not path.exists():
         whose = f" on {version}" if version else ""
         raise BadInput(f"no verdict{whose} yet: run `tessera run --profile {place.profile}`")
-    out = console or Console(width=_WIDTH)
-    verdict = files.read_json(path)
-    decision = str(verdict["decision"])
-    lines = [f"[bold {_COLOURS[decision]}]{decision}[/]: {escape(verdict['reason'])}"]
-    lines += evidence(verdict)
-    out.print(Panel("\n".join(lines), title="verdict", title_align="left", width=_WIDTH))
+    return path
+
+
+def _near(path: Path, place: Home) -> str:
+    return str(path.relative_to(place.root) if path.is_relative_to(place.root) else path)
 
 
 def _metrics(place: Home, stage: str) -> dict[str, float]:

@@ -1,0 +1,168 @@
+"""What the names in verdict.json mean, for whoever reads its page and never saw the code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a decision means and what follows from it."""
+
+    says: str
+    follows: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One pre-check or guardrail in plain words."""
+
+    title: str
+    wants: str
+    """What is asked for; `{}` is the threshold."""
+    fails: str
+    """What it means if it fails."""
+
+
+DECISIONS = {
+    "PROMOTE": Decision("The candidate is better, and nothing speaks against it.",
+                        "It may be published in place of the champion."),
+    "HOLD": Decision("There is no sufficient case for the candidate.",
+                     "The champion stays. More evidence may change this."),
+    "REJECT": Decision("The candidate is worse than the champion.",
+                       "The champion stays."),
+    "INVALID": Decision("The log cannot answer the question.",
+                        "Nothing was decided about the candidate; the champion stays."),
+}  # fmt: skip
+
+RULES = {
+    "requests_dropped": Rule(
+        "Requests left out because their log is incomplete (share)", "at most {}",
+        "what is left may not stand for what was lost"),
+    "unscored_requests": Rule(
+        "Requests that the candidate did not score", "at most {}",
+        "the candidate would be judged on a selection"),
+    "slate_size": Rule(
+        "Items of a slate, as in the champion's policy", "exactly {}",
+        "the champion was published for slates of another size"),
+    "champion_has_seen": Rule(
+        "Requests that the champion may have learnt from", "at most {}",
+        "the champion would look better than it is"),
+    "impossible_propensities": Rule(
+        "Logged probabilities that cannot be", "at most {}",
+        "the log does not say how likely each item was to be shown"),
+    "outside_candidates": Rule(
+        "Items shown that could not have been shown, by the log", "at most {}",
+        "the log contradicts itself"),
+    "duplicate_exposures": Rule(
+        "Exposures logged more than once", "at most {}",
+        "some investors would count twice"),
+    "duplicate_outcomes": Rule(
+        "Outcomes logged more than once (share)", "at most {}",
+        "what investors did is counted too often"),
+    "propensity_mismatches": Rule(
+        "Probabilities that the log states in two ways", "at most {}",
+        "the log contradicts itself"),
+    "sums_not_one": Rule(
+        "Positions whose probabilities do not add up to 1", "at most {}",
+        "the probabilities are not those of a choice"),
+    "unsupported_mass": Rule(
+        "Chance that a policy shows what the log never could", "at most {}",
+        "nobody can know what that would have earned"),
+    "mean_weight_z": Rule(
+        "Distance of the mean weight from 1, in standard errors",
+        "between \N{MINUS SIGN}{0} and {0}",
+        "the logged probabilities are not those that served"),
+    "ess": Rule(
+        "Effective sample size, in requests", "at least {}",
+        "too few served slates resemble what the candidate would show"),
+    "largest_share": Rule(
+        "Largest share of the estimate from one request", "at most {}",
+        "a single request carries the estimate"),
+    "suitability_violations": Rule(
+        "Items shown above the risk class of the investor", "at most {}",
+        "investors would be shown what they may not hold"),
+    "dismissals_upper": Rule(
+        "Dismissals that it may add, per request (upper bound)", "at most {}",
+        "investors may be annoyed more often"),
+    "gini_rise": Rule(
+        "Rise of the Gini index of what is shown", "at most {}",
+        "attention would concentrate on fewer items"),
+    "top_share_rise": Rule(
+        "Rise of the share that the most shown items take", "at most {}",
+        "everybody would be shown the same few items"),
+    "roi_lower": Rule(
+        "Monthly return of what is shown that it adds (lower bound)", "at least {}",
+        "investors may earn less with what they are shown"),
+    "sid_capacity": Rule(
+        "Codes that could be told apart, per item", "at least {}",
+        "its codes cannot tell the items apart"),
+    "coverage_kept": Rule(
+        "Share of the champion's catalogue coverage that is kept", "at least {}",
+        "fewer items of the catalogue would ever be shown"),
+}  # fmt: skip
+
+ESTIMATORS = {
+    "rips": "Weighted rewards",
+    "snrips": "Weighted, normalised",
+    "dm": "Reward model alone",
+    "dr": "Doubly robust",
+    "switch_dr": "Doubly robust, switched",
+}
+"""Title of each estimator."""
+NOTES = {
+    "rips": "each answer counts by its weight",
+    "snrips": "the same, divided by the mean weight; must agree in sign",
+    "dm": "as good as the model; its interval says nothing, and it decides nothing",
+    "dr": "the model guesses, the log corrects it; must agree in sign",
+    "switch_dr": "corrected only where weights are small; must agree in sign",
+}
+
+GLOSSARY = (
+    ("Candidate", "What was just trained and waits for its verdict."),
+    ("Champion", "What is published now. Before any model is published, it is the logging policy: "
+                 "the one that wrote the log."),
+    ("Request", "One list of items asked for and shown, with what the investor did about it. "
+                "The unit that is counted."),
+    ("Off-policy", "To ask what the candidate would have earned without showing it to anyone: "
+                   "requests on which the logging policy happened to show what the candidate "
+                   "would show count more, the others less."),
+    ("Propensity", "How likely it was that an item was shown, written down when it was shown."),
+    ("Weight", "How much more likely the candidate would have shown what was shown. Right "
+               "propensities give weights whose mean is 1."),
+    ("Effective sample size (ESS)", "How many equally weighted requests the log is worth. A few "
+                                    "heavy weights make a large log worth little."),
+    ("Lift", "What the candidate earns per request minus what the champion earns on the same "
+             "requests."),
+    ("Anytime-valid bound", "An interval that holds at every moment at once, so that looking "
+                            "every day promotes no one by luck. It is wider than an interval for "
+                            "one look, and it alone decides."),
+    ("Guardrail", "What must not get worse, however much the candidate earns."),
+)  # fmt: skip
+"""Ten terms in plain words."""
+
+
+def decision(name: str) -> Decision:
+    """Return what a decision means; of one that is new here nothing is known but its name."""
+    return DECISIONS.get(name, Decision("", ""))
+
+
+def rule(name: str) -> Rule:
+    """Return what a check means; one that is new here is told by its name."""
+    title = name.replace("_", " ").capitalize()
+    return RULES.get(name, Rule(title, "threshold {}", "what this check guards is not assured"))
+
+
+def policy(facts: object) -> str:
+    """Say in one line how scores become the list that is shown."""
+    if not isinstance(facts, dict):
+        return "not recorded"
+    try:
+        size = facts["slate_size"]
+        slates = f"lists of {size}" if size else "lists"
+        return (
+            f"{slates}, drawn from the best {facts['top_k']} {facts['candidates']} at temperature "
+            f"{facts['temperature']:g}, {100 * facts['epsilon']:g} % of each place by pure chance"
+        )
+    except (KeyError, TypeError, ValueError):
+        return ", ".join(f"{key} {value}" for key, value in facts.items())

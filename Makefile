@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: run test lint format install ui dvc render bench bench-quality bench-ope lock clean help
+.PHONY: run test lint format install ui dvc render bench bench-quality bench-ope bench-causal lock clean help
 
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -41,6 +41,10 @@ bench-quality: $(STAMP) ## rank real data: SET=movielens, movielens-no-time, mov
 
 bench-ope: $(STAMP) ## coverage of the off-policy bounds on planted truth, false promotions, power
 	@$(BIN)/python -m benchmarks.ope $(if $(PROCESSES),--processes $(PROCESSES))
+	@$(BIN)/python -m benchmarks.render
+
+bench-causal: $(STAMP) ## estimated effects of holding beside those planted in the market
+	@$(BIN)/python -m benchmarks.causal
 	@$(BIN)/python -m benchmarks.render
 
 install: $(STAMP) ## build the environment from the lock

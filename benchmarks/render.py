@@ -8,6 +8,7 @@ from benchmarks.common import RESULTS, ROOT
 from benchmarks.told import (
     BIG,
     acceptance,
+    causal,
     coverage,
     house,
     hstu_speed,
@@ -23,7 +24,7 @@ from benchmarks.told import (
 _HEAD = """# Benchmarks
 
 Rendered from `benchmarks/results/`, never edited by hand: `make bench`, `make bench-ope`,
-`make bench-quality SET=...`, `python -m benchmarks.pareto`.
+`make bench-causal`, `make bench-quality SET=...`, `python -m benchmarks.pareto`.
 Seconds are wall-clock on the machine named.
 
 | figure | asked | measured | machine | commit | day |
@@ -124,6 +125,13 @@ _ROWS = (
         "acceptance",
         "joint within 1 % of each alone; AUC without pruning within .002; +.01 AUC by pre-training",
         acceptance,
+    ),
+    (
+        "item-item effects and those planted in the market: Pearson correlation over all supported "
+        "pairs (coverage of 95 % intervals where nothing is planted)",
+        "causal",
+        "above co-occurrence, confounding on and off",
+        causal,
     ),
     (
         "one-sided 95 % bounds on planted truth: coverage of DR and SNIPS, normal by cluster (BCa)",

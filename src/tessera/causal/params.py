@@ -22,9 +22,9 @@ class CausalParams(BaseModel):
     leanings: int = Field(24, ge=0, le=500)
     """Main directions of what is held that count as confounders, beside risk, capacity, activity
     and tenure."""
-    folds: int = Field(2, ge=2, le=20)
+    folds: int = Field(5, ge=2, le=20)
     """Parts of the investors: what drives holding and acquiring is learnt on the others."""
-    l2: float = Field(10.0, gt=0)
+    l2: float = Field(100.0, gt=0)
     """Ridge penalty of these regressions, in investors."""
     least_support: int = Field(3, ge=1)
     """Pairs with fewer investors who acquired both, in this order, are dropped."""

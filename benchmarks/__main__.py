@@ -1,6 +1,7 @@
 """`make bench`: measure what needs no official data, or what is named, then render the table.
 
-Beside it stand `make bench-ope`, `make bench-causal`, `make bench-quality` and `python -m benchmarks.pareto`.
+Beside it stand `make bench-ope`, `make bench-causal`, `make bench-quality` and
+`python -m benchmarks.pareto`.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: run test lint format install ui dvc render bench bench-quality bench-ope bench-uplift lock clean help
+.PHONY: run test lint format install ui dvc render bench bench-quality bench-ope lock clean help
 
 help: ## show what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 run: $(STAMP) ## run the pipeline of PROFILE and publish what the gate lets through
 	@tessera run --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(CUT),--cut $(CUT)) $(if $(OVERRIDE),--override-reason "$(OVERRIDE)")
@@ -44,8 +44,8 @@ bench-ope: $(STAMP) ## coverage of the off-policy bounds on planted truth, false
 	@$(BIN)/python -m benchmarks.ope_trials
 	@$(BIN)/python -m benchmarks.render
 
-bench-uplift: $(STAMP) ## the Hillstrom e-mail trial: effects, learners, value of mailing policies
-	@$(if $(DATA),TESSERA_DATA="$(DATA)") $(BIN)/python -m benchmarks.uplift
+bench-%: $(STAMP) ## one of the others: uplift (Hillstrom), causal, pareto (FAR-Trans), ablation, ope-market
+	@$(BIN)/python -m benchmarks.$(subst -,_,$*)
 	@$(BIN)/python -m benchmarks.render
 
 install: $(STAMP) ## build the environment from the lock

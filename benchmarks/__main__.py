@@ -1,7 +1,7 @@
 """`make bench`: measure what needs no official data, or what is named, then render the table.
 
-Beside it stand `make bench-ope`, `make bench-quality`, `python -m benchmarks.pareto` and
-`python -m benchmarks.ablation`, which needs a market that ran.
+Beside it stand `make bench-quality`, `bench-ope`, `bench-uplift`, `bench-causal`, `bench-pareto`,
+`bench-ablation` and `bench-ope-market`; the last two need a market that ran.
 """
 
 from __future__ import annotations

@@ -122,6 +122,19 @@ def ahead(seeds: list[dict[str, Any]]) -> str:
     return f". HSTU is ahead by {each}" + ("" if market is None else f"; market ROI {market:.4f}")
 
 
+def causal(found: dict[str, Any]) -> str:
+    """Tell how the estimates correlate with what is planted, by world and size."""
+    scores = ("co-occurrence", "cosine", "Mantel-Haenszel, one normal", "doubly robust, shrunk")
+    told = []
+    for size, worlds in found["sizes"].items():
+        for world, one in worlds.items():
+            mean = one["mean"]
+            each = ", ".join(f"{name} {mean['scores'][name]['pearson']:.3f}" for name in scores)
+            held = mean["intervals"]["doubly robust"]["null"]["coverage"]
+            told.append(f"{size} market, confounding {world}: {each} (intervals {held:.3f})")
+    return f"{len(found['seeds'])} seeds: " + "; ".join(told)
+
+
 def coverage(found: dict[str, Any]) -> str:
     """Tell how often the bounds of DR and SNIPS hold, below and above."""
 

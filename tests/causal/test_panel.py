@@ -65,33 +65,36 @@ def test_the_version_of_an_investor_is_the_one_known_at_the_start(make, tables):
     settings = CausalParams(periods=10)
     panel = build_panel(tables.lazy(events), tables.lazy(users), tables.split(), settings)
     early, later = list(trials(panel, settings))[:2]
-    assert early.stratum_U[0] == early.stratum_U[1]
-    assert later.stratum_U[0] == later.stratum_U[1]  # known from day 15 only
+    assert early.trait_UD[0].tolist() == early.trait_UD[1].tolist()
+    assert later.trait_UD[0].tolist() == later.trait_UD[1].tolist()  # known from day 15 only
     users = users.set_column(1, "valid_from", [[late[0]] * 3]).cast(users.schema)
     panel = build_panel(tables.lazy(events), tables.lazy(users), tables.split(), settings)
-    assert next(iter(trials(panel, settings))).stratum_U.tolist() in ([0, 1], [1, 0])
+    first = next(iter(trials(panel, settings)))
+    assert first.trait_UD[0, :2].tolist() == [0.0, 1.0]  # risk class 4 of 1 and 4
+    assert first.trait_UD[1, :2].tolist() == [1.0, 0.0]
 
 
 def test_nobody_is_observed_before_the_first_event(make):
     _, found = make(["a", "b", "a"], ["x", "x", "y"], [1, 5, 9], periods=10)
-    assert found[0].stratum_U.tolist() == [0, -1]
+    assert found[0].observed_U.tolist() == [True, False]
 
 
 def test_positions_end_observation_at_the_last_event(make):
     _, found = make(["a", "a", "a", "b"], ["x", "y", "z", "x"], [1, 2, 3, 1], periods=10)
-    assert (found[0].stratum_U >= 0).tolist() == [True, True]
+    assert found[0].observed_U.tolist() == [True, True]
     _, found = make(
         ["a", "a", "a", "b"], ["x", "y", "z", "x"], [1, 2, 3, 1], periods=10, ordinal=True
     )
-    assert (found[0].stratum_U >= 0).tolist() == [True, False]
+    assert found[0].observed_U.tolist() == [True, False]
 
 
-def test_busier_investors_get_a_higher_prognosis(make, rng):
-    user = ["a"] * 40 + ["b"] * 8
-    item = [f"i{k}" for k in range(40)] + [f"i{k}" for k in range(8)]
-    day = list(np.linspace(1, 300, 40)) + list(np.linspace(1, 300, 8))
-    _, found = make(user, item, day, periods=4)
-    assert all(one.prognosis_U[0] > one.prognosis_U[1] for one in found[1:])
+def test_activity_and_tenure_are_those_before_the_period(make):
+    user, item = ["a"] * 5 + ["b"], ["v", "w", "x", "y", "z", "v"]
+    panel, found = make(user, item, [1, 2, 3, 9, 12, 3], periods=10)
+    edges = period_edges(panel.ts_A, 10)
+    third = found[[*edges].index(panel.ts_A[4])]  # starts on day 9
+    assert np.expm1(third.trait_UD[:, -2]).round(9).tolist() == [4.0, 1.0]
+    assert np.expm1(third.trait_UD[:, -1]).round(9).tolist() == [8.0, 6.0]
 
 
 def test_period_edges_are_distinct_and_cover_all():

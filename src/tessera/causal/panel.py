@@ -1,6 +1,7 @@
-"""Who held what at the start of each period, and which investors may be compared.
+"""Who held what at the start of each period, and what was known of every investor by then.
 
-Legend: E events, A first acquisitions, U investors, I items.  Times are microseconds, UTC.
+Legend: E events, A first acquisitions, U investors, I items, V versions, D traits.
+Times are microseconds, UTC.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from tessera.causal.params import CausalParams
 from tessera.contracts.split import Split, known
 from tessera.contracts.tables import POSITIVE
 
+_DAY_US = 86_400_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:
@@ -35,8 +38,9 @@ class Panel:
     """All events, ascending in time: activity and tenure come from them."""
     user_V: NDArray[np.int64]
     ts_V: NDArray[np.int64]
-    profile_V: NDArray[np.int64]
-    """Versions of investors, ascending in time, with risk and capacity as one code."""
+    risk_V: NDArray[np.int64]
+    capacity_V: NDArray[np.int64]
+    """Versions of investors, ascending in time; 0 is unknown."""
     n_users: int
     ordinal: bool
 
@@ -47,10 +51,10 @@ class Trial:
 
     held_UI: sparse.csr_array
     gained_UI: sparse.csr_array
-    stratum_U: NDArray[np.int64]
-    """Stratum of each investor; -1 is not yet (or no longer) under observation."""
-    prognosis_U: NDArray[np.float64]
-    """Items that investors with as many events so far acquire in this period, on average."""
+    observed_U: NDArray[np.bool_]
+    """Who is under observation: seen before the period, and on data without times not yet gone."""
+    trait_UD: NDArray[np.float64]
+    """Risk and capacity class, logs of events so far and of tenure in days."""
 
 
 def acquisitions(events: ibis.Table, params: CausalParams) -> ibis.Table:
@@ -91,7 +95,8 @@ def build_panel(events: ibis.Table, users: ibis.Table, split: Split, params: Cau
         ts_E=_microseconds(everything["event_ts"]),
         user_V=np.searchsorted(user_ids, versions["user_id"].to_numpy()),
         ts_V=_microseconds(versions["valid_from"]),
-        profile_V=_whole(versions["risk_class"]) * 10 + _whole(versions["capacity_class"]),
+        risk_V=_whole(versions["risk_class"]),
+        capacity_V=_whole(versions["capacity_class"]),
         n_users=len(user_ids),
         ordinal=split.ordinal,
     )
@@ -107,10 +112,8 @@ def trials(panel: Panel, params: CausalParams) -> Iterator[Trial]:
     for start, end in pairwise(edge_P.tolist()):
         before_A = panel.ts_A <= start
         during_A = (panel.ts_A > start) & (panel.ts_A <= end)
-        stratum_U, events_U = _strata(panel, start, params)
-        gained_UI = _matrix(panel, during_A)
-        prognosis_U = _prognosis(gained_UI, stratum_U >= 0, events_U, params.prognosis_bins)
-        yield Trial(_matrix(panel, before_A), gained_UI, stratum_U, prognosis_U)
+        observed_U, trait_UD = _investors(panel, start)
+        yield Trial(_matrix(panel, before_A), _matrix(panel, during_A), observed_U, trait_UD)
 
 
 def period_edges(ts_A: NDArray[np.int64], periods: int) -> NDArray[np.int64]:
@@ -120,52 +123,31 @@ def period_edges(ts_A: NDArray[np.int64], periods: int) -> NDArray[np.int64]:
     return np.unique(np.quantile(ts_A, np.linspace(0, 1, periods + 1), method="lower"))
 
 
-def _strata(
-    panel: Panel, start: int, params: CausalParams
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Group investors by risk, capacity, activity and tenure as known at `start`; count events."""
+def _investors(panel: Panel, start: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Tell who is under observation at `start`, and what is known of everybody by then."""
     so_far = np.searchsorted(panel.ts_E, start, side="right")
     events_U = np.bincount(panel.user_E[:so_far], minlength=panel.n_users)
     observed_U = events_U > 0
-    tenure_U = np.zeros(panel.n_users, np.int64)
+    tenure_U = np.zeros(panel.n_users)
     # Ascending in time, so writing backwards leaves the first event of each investor.
-    tenure_U[panel.user_E[:so_far][::-1]] = start - panel.ts_E[:so_far][::-1]
+    tenure_U[panel.user_E[:so_far][::-1]] = (start - panel.ts_E[:so_far][::-1]) / _DAY_US
     if panel.ordinal:  # positions, not days: beyond the last one nobody is under observation
         last_U = np.zeros(panel.n_users, np.int64)
         last_U[panel.user_E] = panel.ts_E
         observed_U &= last_U > start
-    profile_U = np.zeros(panel.n_users, np.int64)
     versions = np.searchsorted(panel.ts_V, start, side="right")
-    profile_U[panel.user_V[:versions]] = panel.profile_V[:versions]
-    cell_U = profile_U * params.activity_bins + _bins(events_U, observed_U, params.activity_bins)
-    cell_U = cell_U * params.tenure_bins + _bins(tenure_U, observed_U, params.tenure_bins)
-    stratum_U = np.full(panel.n_users, -1, np.int64)
-    stratum_U[observed_U] = np.unique(cell_U[observed_U], return_inverse=True)[1]
-    return stratum_U, events_U
+    classes = [
+        _indicators(panel, level_V, slice(0, versions))
+        for level_V in (panel.risk_V, panel.capacity_V)
+    ]
+    return observed_U, np.column_stack([*classes, np.log1p(events_U), np.log1p(tenure_U)])
 
 
-def _prognosis(
-    gained_UI: sparse.csr_array,
-    observed_U: NDArray[np.bool_],
-    events_U: NDArray[np.int64],
-    bins: int,
-) -> NDArray[np.float64]:
-    """Average number of items gained, by bin of activity so far; 0 for the unobserved."""
-    bin_U = _bins(events_U, observed_U, bins)
-    gained_B = np.bincount(bin_U, gained_UI.sum(axis=1) * observed_U, minlength=bins)
-    investors_B = np.bincount(bin_U, observed_U, minlength=bins)
-    mean_B = gained_B / np.maximum(investors_B, 1.0)
-    return np.where(observed_U, mean_B[bin_U], 0.0)
-
-
-def _bins(
-    value_U: NDArray[np.int64], observed_U: NDArray[np.bool_], bins: int
-) -> NDArray[np.int64]:
-    """Quantile bins among the observed; equal values share a bin."""
-    if not observed_U.any():
-        return np.zeros(len(value_U), np.int64)
-    inner = np.quantile(value_U[observed_U], np.linspace(0, 1, bins + 1)[1:-1], method="lower")
-    return np.searchsorted(inner, value_U, side="left").astype(np.int64)
+def _indicators(panel: Panel, level_V: NDArray[np.int64], known: slice) -> NDArray[np.float64]:
+    """One column for each class but the unknown, by the version in force."""
+    level_U = np.zeros(panel.n_users, np.int64)
+    level_U[panel.user_V[known]] = level_V[known]
+    return np.asarray(level_U[:, None] == np.setdiff1d(level_V, [0]), np.float64)
 
 
 def _matrix(panel: Panel, keep_A: NDArray[np.bool_]) -> sparse.csr_array:

@@ -19,12 +19,13 @@ class CausalParams(BaseModel):
     """Ratings below this are no acquisition."""
     periods: int = Field(8, ge=1, le=100)
     """Trials: the known time is cut into so many periods of equally many acquisitions."""
-    activity_bins: int = Field(3, ge=1, le=20)
-    """Strata of investors by the number of events so far."""
-    prognosis_bins: int = Field(20, ge=1, le=1000)
-    """Finer bins of the same, within which investors are expected to acquire equally much."""
-    tenure_bins: int = Field(2, ge=1, le=20)
-    """Strata of investors by the time since their first event."""
+    leanings: int = Field(24, ge=0, le=500)
+    """Main directions of what is held that count as confounders, beside risk, capacity, activity
+    and tenure."""
+    folds: int = Field(5, ge=2, le=20)
+    """Parts of the investors: what drives holding and acquiring is learnt on the others."""
+    l2: float = Field(100.0, gt=0)
+    """Ridge penalty of these regressions, in investors."""
     least_support: int = Field(3, ge=1)
     """Pairs with fewer investors who acquired both, in this order, are dropped."""
     pairs: int = Field(20_000, ge=1, le=10_000_000)

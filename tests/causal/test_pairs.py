@@ -1,0 +1,23 @@
+"""Which pairs are worth an estimate."""
+
+import numpy as np
+from scipy import sparse
+
+from tessera.causal.pairs import supported_pairs
+from tessera.causal.panel import Trial
+
+
+def trial(held, gained):
+    everybody = np.ones(len(held), bool)
+    held, gained = (sparse.csr_array(np.array(part, float)) for part in (held, gained))
+    return Trial(held, gained, everybody, np.zeros((len(everybody), 0)))
+
+
+def test_support_counts_investors_in_order_and_the_limit_keeps_the_largest():
+    first = trial([[1, 0, 0], [1, 0, 0]], [[0, 1, 0], [0, 1, 0]])
+    second = trial([[1, 1, 0], [1, 1, 0]], [[0, 0, 1], [0, 0, 0]])
+    pairs = supported_pairs([first, second], 1, 10)
+    found = list(zip(pairs.cause_N, pairs.effect_N, pairs.support_N, strict=True))
+    assert found == [(0, 1, 2), (0, 2, 1), (1, 2, 1)]
+    assert supported_pairs([first, second], 1, 1).support_N.tolist() == [2]
+    assert len(supported_pairs([first, second], 2, 10).cause_N) == 1

@@ -1,4 +1,4 @@
-"""What the house itself costs: a repro with nothing to do, parsing the DAG, the overhead.
+"""What the house itself costs: a repro with nothing to do, parsing the DAG, going back, the overhead.
 
 Needs a market that ran (`make run`).  The overhead compares two runs of every stage, in turns: the
 main job (dvc, processes, validation, hashes, tracking, publishing, summary) and one process that
@@ -70,13 +70,22 @@ def _bare() -> float:
         return _seconds(sys.executable, "-c", _BARE, folder)
 
 
+def _rollback() -> float:
+    """Seconds of going back to v0; v1 is brought back behind it."""
+    answers = ("--reason", "benchmark of acts", "--approver", "benchmark")
+    seconds = _seconds("tessera", "rollback", *answers)
+    _seconds("tessera", "promote", "--version", "v1", *answers)
+    return seconds
+
+
 def main() -> None:
-    """Measure the three and write results/house.json."""
+    """Measure them and write results/house.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=2, help="pairs of runs for the overhead")
     turns_asked = parser.parse_args().turns
     nothing = [_seconds("dvc", "repro", "-q") for _ in range(_RUNS)]
     parsing = [_parse_dag() for _ in range(_RUNS)]
+    back = [_rollback() for _ in range(_RUNS)]
     turns = [(_bare(), _seconds("tessera", "run", "--force")) for _ in range(turns_asked)]
     bare, whole = (statistics.median(seconds) for seconds in zip(*turns, strict=True))
     write_result(
@@ -84,6 +93,7 @@ def main() -> None:
         {
             "repro_with_nothing_to_do_s": round(statistics.median(nothing), 2),
             "dag_parse_s": round(statistics.median(parsing), 2),
+            "rollback_s": round(statistics.median(back), 2),
             "main_job_s": round(whole, 1),
             "bare_stages_s": round(bare, 1),
             "overhead": round(whole / bare - 1, 4),

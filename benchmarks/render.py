@@ -51,6 +51,7 @@ _ROWS = (
     ),
     ("`dvc repro` with nothing to do", "house", "under 5 s", house("repro_with_nothing_to_do_s")),
     ("DAG parse", "house", "under 3 s", house("dag_parse_s")),
+    ("`tessera rollback`, MLflow's alias included", "house", "under 5 s", house("rollback_s")),
     (
         "overhead of the main job (repro, validation, tracking, publishing) over the bare stages",
         "house",

@@ -12,7 +12,7 @@ BIG = "10000000 events"
 
 def house(name: str, unit: str = " s") -> Any:
     """Tell one figure of the house."""
-    return lambda found: f"{found[name]}{unit}"
+    return lambda found: f"{found[name]}{unit}" if name in found else "not run"
 
 
 def hstu_speed(f: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What the house itself costs: a repro with nothing to do, parsing the DAG, going back, the overhead.
+"""What the house costs: a repro with nothing to do, parsing the DAG, going back, the overhead.
 
 Needs a market that ran (`make run`).  The overhead compares two runs of every stage, in turns: the
 main job (dvc, processes, validation, hashes, tracking, publishing, summary) and one process that

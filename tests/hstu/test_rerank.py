@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tessera.contracts.arrow import schema
+from tessera.contracts.errors import BadParams
 from tessera.contracts.tables import CATE, CATE_LATER
 from tessera.hstu.rerank import effects_of, read_effects, reranked
 from tessera.hstu.saved import load_model
@@ -40,6 +41,9 @@ def test_without_effects_nothing_is_moved():
     assert not effects_of(effects, pa.array(["r1"]), np.array([0, 1]), pa.array(["a"])).any()
     score_C = np.array([1.0], np.float32)
     assert reranked(score_C, np.array([5.0], np.float32), 0.0) is score_C
+    assert reranked(score_C, None, 0.0) is score_C
+    with pytest.raises(BadParams, match="score_later"):
+        reranked(score_C, None, 0.1)
 
 
 @pytest.fixture

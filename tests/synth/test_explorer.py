@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tessera.contracts.tables import UNEXPLORED
-from tessera.policies.exploration import ThompsonPolicy, learnt_score
+from tessera.policies.exploration import learnt_score
 from tessera.policies.slate import SlatePolicy, replay_slates, slate_propensities
 from tessera.synth.behaviour import logging_scores, visits
 from tessera.synth.deeds import CLICK, DAY, SECOND, Deeds, Slates
@@ -18,8 +18,9 @@ SIZE = SynthParams(users=150, items=60, requests=6_000, days=90, draws=32, epsil
 NEWCOMER = SlatePolicy(temperature=1.5, epsilon=0.2, top_k=10)
 
 
-KINDS = ("epsilon_greedy", "thompson", "capped")
-"""`capped` is Thompson with one exploring visit a day."""
+CAPPED = {"capped": "thompson", "capped_softmax": "softmax"}
+"""With one exploring visit a day."""
+KINDS = ("epsilon_greedy", "thompson", *CAPPED)
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +28,9 @@ def markets(tmp_path_factory):
     """A market of each policy."""
     folders = {kind: tmp_path_factory.mktemp(kind) / "source" for kind in KINDS}
     for kind, folder in folders.items():
-        capped = kind == "capped"
         changed = {
-            "explorer": "thompson" if capped else kind,
-            "explore_per_day": 1 if capped else None,
+            "explorer": CAPPED.get(kind, kind),
+            "explore_per_day": 1 if kind in CAPPED else None,
         }
         run(source=folder, params=SIZE.model_copy(update=changed))
     return folders
@@ -64,17 +64,17 @@ def test_the_answers_give_the_logged_propensities_again_bit_for_bit(explored, re
     np.testing.assert_allclose(log.probability_NLC.sum(axis=2), 1.0)
 
 
-def test_the_log_says_which_policy_and_from_what_it_chose(explored):
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_log_says_which_policy_and_from_what_it_chose(markets, kind):
+    explored = markets[kind]
     said = columns(explored, "policy_id, context_version")
     truth = load_truth(explored)
     policies = set(said["policy_id"].to_pylist())
     contexts = set(said["context_version"].to_pylist())
-    if not isinstance(truth.policy, ThompsonPolicy):
-        assert (policies, contexts) == ({"v0/epsilon_greedy"}, {"market-1"})
-        return
-    spent = {"v0/thompson" + UNEXPLORED} if truth.explores_N is not None else set()
-    assert policies == {"v0/thompson"} | spent
-    assert contexts == {f"market-1/day-{day}/draws-32/seed-7" for day in range(0, 90, 5)}
+    named = {"epsilon_greedy": "v0/epsilon_greedy", "capped_softmax": "v0"}.get(kind, "v0/thompson")
+    assert policies == {named} | ({named + UNEXPLORED} if truth.explores_N is not None else set())
+    learns = {f"market-1/day-{day}/draws-32/seed-7" for day in range(0, 90, 5)}
+    assert contexts == (learns if named == "v0/thompson" else {"market-1"})
 
 
 def test_no_more_visits_of_a_day_explore_than_the_budget_has(markets, reader):
@@ -134,7 +134,7 @@ def test_what_thompson_believes_on_a_day_was_clicked_before_it(markets, day):
     np.testing.assert_array_equal(truth.stddev_NC[then_N], expected_NC)
 
 
-def test_the_default_explores_as_it_always_did(log, truth):
+def test_the_default_is_a_softmax_without_a_budget(log, truth):
     assert truth.policy == SlatePolicy(1.0, 0.3, 9)
     assert truth.stddev_NC is None
     assert truth.explores_N is None
@@ -151,8 +151,13 @@ def test_a_click_is_learnt_in_the_block_after_it_and_all_is_kept_as_it_was_used(
     clicked = np.arange(20)
     late_us = np.where(clicked < 5, 5 * DAY - 1, 5 * DAY)
     clicks = Deeds(clicked, clicked * 0, np.full(20, CLICK), late_us, clicked >= 0, clicked >= 0)
-    explorer.remember(slates, clicks)
     none_UI = np.zeros((params.users, params.items), dtype=np.float32)
+    first = visits(market, user_N, np.full(40, 4.9), none_UI, 4)
+    before = explorer.grounds(first, item_NC, 0)
+    explorer.remember(slates, clicks)
+    again = explorer.grounds(first, item_NC, 0)
+    np.testing.assert_array_equal(again.score_NC, before.score_NC)
+    np.testing.assert_array_equal(again.stddev_NC, before.stddev_NC)
     for day, counted in ((5, 5), (10, 20)):
         explorer.learn(day)
         seen = visits(market, user_N, np.full(40, float(day)), none_UI, day)

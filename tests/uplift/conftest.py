@@ -53,7 +53,7 @@ class Market:
     def run(self, **params):
         save_split(self.split, self.folder / "split.json")
         small = {"train_requests": 4000, "test_requests": 4000, "trees": 20}
-        small |= {"bootstrap": 20, "permutations": 9, "report_learners": ()}
+        small |= {"score_later": True, "bootstrap": 20, "permutations": 9, "report_learners": ()}
         metrics = run(
             **self.sources(),
             split=self.folder / "split.json",

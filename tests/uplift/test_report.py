@@ -9,7 +9,7 @@ import pytest
 
 from tessera.uplift.curves import Arms, ate, auuc
 from tessera.uplift.params import UpliftParams
-from tessera.uplift.report import Predicted, robust_effects, summary
+from tessera.uplift.report import Predicted, _deciles, _draws, _Measured, robust_effects, summary
 from tessera.uplift.trials import Trials
 
 
@@ -119,7 +119,7 @@ def test_the_tenths_hold_what_was_planted_whatever_the_outcome_model(rng):
         assert shifted["measured"]["high"] < shifted["predicted"]
 
 
-def test_doubly_robust_effects_by_hand_and_narrower_with_a_good_model():
+def test_doubly_robust_effects_by_hand():
     found = trials(np.array([True, False]), np.array([1.0, 0.0]))
     good_1, good_0 = np.array([0.8, 0.6]), np.array([0.1, 0.2])
     effect_R = robust_effects(found, Predicted({}, good_1, good_0))
@@ -131,3 +131,11 @@ def test_the_row_of_a_constant_effect_stands_in_every_table(rng):
     rows = told(trials(treated_R, rng.random(400) < 0.3), rng.random(400), bootstrap=10)["rows"]
     assert list(rows) == ["x_learner", "constant_ate", "random_score"]
     assert rows["constant_ate"]["qini"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_a_tenth_of_one_investor_has_an_interval_though_resamples_miss_it():
+    score_R = np.arange(20.0)
+    cluster_R = np.repeat(np.arange(10), 2)
+    measured = _Measured(np.full(20, 0.5), cluster_R, _draws(10, 50, np.random.default_rng(0)), 0.1)
+    for tenth in _deciles(score_R, score_R, measured):
+        assert tenth["measured"] == {"value": 0.5, "low": 0.5, "high": 0.5}

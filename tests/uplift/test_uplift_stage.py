@@ -1,5 +1,7 @@
 """The whole stage: learns a planted effect, holds investors and the future back, repeats itself."""
 
+import zlib
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -7,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tessera.contracts.arrow import schema
-from tessera.contracts.tables import CATE, CATE_LATER
+from tessera.contracts.tables import CATE, CATE_LATER, UNEXPLORED
 from tessera.uplift.folds import folds_of
 
 
@@ -82,6 +84,27 @@ def test_every_candidate_after_the_cut_has_an_effect_that_ranks_who_is_moved(mar
     young = np.array([users[asked[r]] == "young" for r in found["request_id"].to_pylist()])
     effect = found["effect"].to_numpy()
     assert effect[young].min() > effect[~young].max()
+
+
+def test_nobody_is_scored_after_the_cut_unless_asked_for(market):
+    made = market()
+    made.run(window_days=0.04, score_later=False)
+    assert len(later(made)) == 0
+
+
+def test_where_the_budget_of_exploration_is_spent_there_is_no_trial(market):
+    """The best candidate was shown for sure there, to those who would have bought it anyway."""
+    made = market()
+    rows = made.tables["exposures"]
+    request = rows["request_id"].to_pylist()
+    is_spent = [zlib.crc32(one.encode()) % 2 == 0 for one in request]
+    policy = [f"v0{UNEXPLORED}" if spent else "v0" for spent in is_spent]
+    place = rows.schema.get_field_index("policy_id")
+    made.tables["exposures"] = rows.set_column(place, rows.schema.field(place), pa.array(policy))
+    _, _, cate = made.run(window_days=0.04)
+    spent = {one for one, is_one in zip(request, is_spent, strict=True) if is_one}
+    assert len(cate) > 0
+    assert not spent & set(cate["request_id"].to_pylist())
 
 
 def test_effects_after_the_cut_know_neither_what_came_of_it_nor_the_policy_of_the_log(market):

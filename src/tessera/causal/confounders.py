@@ -29,7 +29,10 @@ class Rows:
     held_RI: sparse.csr_array
     gained_RI: sparse.csr_array
     trait_RD: Floats
-    """Confounders as known at the start of the trial, of mean square 1."""
+    """Confounders as known at the start of the trial, of mean square 1.
+
+    Leanings are of the holdings at that start; their directions are those of all trials together.
+    """
     loading_ID: Floats
     """What holding each item adds to them."""
     fold_R: NDArray[np.int64]

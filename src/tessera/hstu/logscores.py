@@ -37,8 +37,8 @@ class Known:
 
     person_R: Ints
     item_C: Ints
-    effect_C: Floats
-    """Effect of being shown, in standard deviations."""
+    effect_C: Floats | None
+    """Effect of being shown, in standard deviations; None if nobody estimated any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,8 +159,8 @@ def write_scores(
     candidates = rows["candidate_ids"].combine_chunks()
     own = as_requests(rows, world.histories, world.catalogue.vocabulary)
     person_R = rows_of(rows["user_id"], world.log.people) if world.log else own.user_R
-    effect_C = np.zeros(len(own.item_C), np.float32)
-    if world.effects:
+    effect_C = None
+    if world.effects and len(world.effects.request_ids):
         ids, items = rows["request_id"].combine_chunks(), pc.list_flatten(candidates)
         effect_C = effects_of(world.effects, ids, own.first_R1, items)
     known = Known(person_R, own.item_C, effect_C)

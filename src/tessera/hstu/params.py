@@ -123,8 +123,9 @@ class HstuParams(BaseModel):
     score: Literal["recall", "rank"] = "rank"
     """Head whose scores are served and judged; recall where no slates were logged."""
     uplift_weight: float = Field(0.0, ge=0.0, le=1000.0)
-    """Added to each served score: so many times the effect of being shown, in standard deviations;
-    0 ranks by the model alone."""
+    """Added to each judged score: so many times the effect of being shown, in standard deviations;
+    0 ranks by the model alone.  It needs `uplift.score_later`, and is for judging only so far: a
+    bundle carries no effects."""
     refit: bool = False
     """Train once more on train and validation for the best number of epochs."""
     top: int = Field(50, ge=1, le=1000)

@@ -2,7 +2,8 @@
 
 Effects of requests after the cut come from what was learnt before it (stage `uplift`), so that
 moved scores know nothing of outcomes.  What is moved here is what is judged, for the candidate and
-for a champion, each by the weight that its model was published with.
+for a champion, each by the weight that its model was published with and both by the effects of the
+present run: a bundle carries none, so nothing that is served moves yet.
 
 Legend: R requests, C candidates of all requests one after the other, X effects.
 """
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from ibis import Table
 from numpy.typing import NDArray
 
+from tessera.contracts.errors import BadParams
 from tessera.hstu.histories import Ints
 from tessera.hstu.scoring import Floats
 from tessera.hstu.world import rows_of
@@ -73,12 +75,22 @@ def effects_of(
     return np.where(is_known_C, np.append(effects.standard_X, 0.0)[found_C], 0.0).astype(np.float32)
 
 
-def reranked(score_C: Floats, effect_C: Floats, weight: float) -> Floats:
+def reranked(score_C: Floats, effect_C: Floats | None, weight: float) -> Floats:
     """Return score + weight * effect; the scores themselves if the weight is 0.
+
+    Raises
+    ------
+    BadParams
+        If there is a weight and no effect of any request after the cut.
 
     >>> reranked(np.array([1.0, 2.0]), np.array([3.0, 0.0]), 0.5)
     array([2.5, 2. ], dtype=float32)
     """
     if weight == 0.0:
         return score_C
+    if effect_C is None:
+        raise BadParams(
+            "a model has an uplift_weight, but no effects after the cut are known: "
+            "set uplift.score_later to true"
+        )
     return (score_C + weight * effect_C).astype(np.float32)

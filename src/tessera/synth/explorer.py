@@ -83,6 +83,7 @@ class Explorer:
             else may_explore(user_N, at_us_N // DAY, params.explore_per_day)
         )
         self._shown_I = np.zeros(params.items, dtype=np.int64)
+        self._showing_I = np.zeros(params.items, dtype=np.int64)
         self._clicked_I = np.zeros(params.items, dtype=np.int64)
         self._waiting: list[tuple[Ints, Ints]] = []
         """Times and items of clicks still to be learnt."""
@@ -98,7 +99,7 @@ class Explorer:
             learnt_I, stddev_I = learnt_score(self._shown_I, self._clicked_I, params.spread)
             score_NC, stddev_NC = score_NC + learnt_I[item_NC], stddev_I[item_NC]
             context += f"/day-{self._block}/draws-{params.draws}/seed-{params.seed}"
-        if params.explorer != "softmax":
+        if params.explorer != "softmax" or params.explore_per_day is not None:
             # As the answers are kept: what is near a tie must not turn over when read again.
             score_NC, stddev_NC = _as_kept(score_NC), _as_kept(stddev_NC)
         explores_N = self._explores_N[first : first + len(item_NC)]
@@ -116,13 +117,15 @@ class Explorer:
     def remember(self, slates: Slates, deeds: Deeds) -> None:
         """Note what was shown and clicked."""
         shown_NL = np.take_along_axis(slates.item_NC, slates.chosen_NL, axis=1)
-        self._shown_I += np.bincount(shown_NL.ravel(), minlength=len(self._shown_I))
+        self._showing_I += np.bincount(shown_NL.ravel(), minlength=len(self._showing_I))
         clicks = take(deeds, (deeds.action_M == CLICK) & deeds.from_slate_M)
         self._waiting.append((clicks.at_us_M, clicks.item_M))
 
     def learn(self, day: int) -> None:
         """Take in the clicks made before a day begins; later ones wait."""
         self._block = day
+        self._shown_I += self._showing_I  # with their clicks, or all would look unwanted at first
+        self._showing_I[:] = 0
         if not self._waiting:
             return
         at_us_M, item_M = (np.concatenate(column) for column in zip(*self._waiting, strict=True))

@@ -28,6 +28,9 @@ class UpliftParams(BaseModel):
     """Learner whose effects are published; the report may show others beside it."""
     report_learners: tuple[Kind, ...] = ("s", "t", "x", "dr")
     """Learners of the report beside the published one; T is always there, as the outcome model."""
+    score_later: bool = False
+    """Score every request after the cut too, as `hstu.uplift_weight` needs: their candidates are
+    read whole into memory."""
     trees: int = Field(default=20, ge=1, le=1000)
     """Boosting rounds of each base model."""
     leaves: int = Field(default=8, ge=2, le=255)

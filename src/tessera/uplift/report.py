@@ -164,12 +164,15 @@ def _deciles(score_R: Floats, effect_R: Floats, measured: _Measured) -> list[dic
         csr_matrix((value_R, (measured.cluster_R, tenth_R)), shape=shape)
         for value_R in (measured.robust_R, np.ones(len(score_R)))
     )
-    drawn_BD = np.asarray((sum_UD.T @ measured.times_BU.T) / (count_UD.T @ measured.times_BU.T)).T
     size_D = np.bincount(tenth_R, minlength=tenths)
     predicted_D, mean_D = (
         np.bincount(tenth_R, weights=value_R, minlength=tenths) / size_D
         for value_R in (effect_R, measured.robust_R)
     )
+    total_DB, count_DB = (one_UD.T @ measured.times_BU.T for one_UD in (sum_UD, count_UD))
+    # A resample may hold nobody of a tenth of few investors: it says nothing of it.
+    same_DB = np.broadcast_to(mean_D[:, None], total_DB.shape).copy()
+    drawn_BD = np.divide(total_DB, count_DB, out=same_DB, where=count_DB > 0).T
     return [
         {
             "predicted": float(predicted_D[tenth]),

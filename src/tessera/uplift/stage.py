@@ -23,7 +23,7 @@ from tessera.contracts.split import load_split
 from tessera.contracts.tables import CATE, CATE_LATER
 from tessera.uplift.folds import folds_of
 from tessera.uplift.params import Kind, UpliftParams
-from tessera.uplift.trials import Floats, Sources, Trials, asked_in, periods, trials_in
+from tessera.uplift.trials import Floats, Periods, Sources, Trials, asked_in, periods, trials_in
 
 _ORDER: tuple[Kind, ...] = ("s", "t", "x", "dr")
 LEAST = 100
@@ -57,11 +57,10 @@ def run(
             bar.advance()
             report, effect_R = _study(past, later, params)
             bar.advance()
-            asked = asked_in(sources, found.measure)
-            later_effect_R = _servable(past, effect_R, asked, params)
+            told = _later(sources, found, past, effect_R, params)
             bar.advance()
         write_table(_rows(past, effect_R), CATE, cate)
-        write_table(_rows(asked, later_effect_R).drop("shown"), CATE_LATER, cate_later)
+        write_table(told, CATE_LATER, cate_later)
     uplift_report.write_text(json.dumps(report, indent=2) + "\n")
     return _metrics(report)
 
@@ -97,14 +96,20 @@ def _study(past: Trials, later: Trials, params: UpliftParams) -> tuple[dict[str,
     return report, found.effect_R[params.learner]
 
 
-def _servable(past: Trials, effect_R: Floats, asked: Trials, params: UpliftParams) -> Floats:
-    """Return the effect of each trial after the cut; 0 where nothing was learnt."""
-    if not effect_R.any() or not len(asked):
-        return np.zeros(len(asked))
+def _later(
+    sources: Sources, found: Periods, past: Trials, effect_R: Floats, params: UpliftParams
+) -> pa.Table:
+    """Return the effects after the cut; none where nobody asks for them or nothing was learnt."""
+    if not params.score_later or not effect_R.any():
+        return schema(CATE_LATER).empty_table()
     from tessera.uplift.learner import servable_effects
 
+    asked = asked_in(sources, found.measure)
+    if not len(asked):
+        return schema(CATE_LATER).empty_table()
     with threadpool_limits(limits=1):
-        return servable_effects(past, effect_R, asked, params)
+        later_R = servable_effects(past, effect_R, asked, params)
+    return _rows(asked, later_R).drop("shown")
 
 
 def _enough(trials: Trials) -> bool:

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ibis import Table
 
+from tessera.contracts.tables import UNEXPLORED
 from tessera.features.asof import as_of
 from tessera.uplift.params import UpliftParams
 
@@ -112,9 +113,12 @@ def periods(sources: Sources, cut: datetime, window_days: float) -> Periods | No
 
 
 def trials_in(sources: Sources, period: Period, size: int, params: UpliftParams) -> Trials:
-    """Sample the requests of a period and read them as trials."""
+    """Sample the requests of a period and read them as trials.
+
+    Only those that might explore: where the budget was spent nothing was left to chance.
+    """
     log, events = sources.exposures, sources.events
-    seen = log.filter(log.event_ts > period.since)
+    seen = log.filter((log.event_ts > period.since) & ~log.policy_id.endswith(UNEXPLORED))
     if period.until is not None:
         seen = seen.filter(seen.event_ts <= period.until)
     found = pairs(sample_requests(seen, size, params.seed))

@@ -79,7 +79,8 @@ def judged(place):
 
 def hold(place, make_candidate, name, decision="HOLD", against="v0"):
     """Judge a candidate and let the gate stay shut."""
-    make_candidate(place, decision, against, weight=ord(name), evidence={"candidate": name})
+    told = {"candidate": name if name.isalpha() else None}
+    make_candidate(place, decision, against, weight=ord(name), evidence=told)
     registry.publish(place, None, None)
 
 
@@ -89,16 +90,17 @@ def test_every_candidate_that_was_weighed_counts_once(place, make_candidate):
     hold(place, make_candidate, "a")
     hold(place, make_candidate, "b", "REJECT")
     hold(place, make_candidate, "c", "INVALID")
+    hold(place, make_candidate, "0", "INVALID")  # nothing was estimated, so nobody learnt anything
     make_candidate(place, "HOLD", weight=5.0, evidence={"candidate": "a"})  # on a longer log
     registry.publish(place, None, None)
     registry.publish(place, None, None)
     assert not snapshot(place), "what was judged is no reason to run again"
     assert judged(place) == []
     assert snapshot(place, cut="2024-05-01")
-    assert judged(place) == ["a", "b"]
+    assert judged(place) == ["a", "b", "c"]
 
 
-def test_a_promotion_starts_the_count_anew_and_a_rollback_does_not(place, make_candidate):
+def test_a_promotion_starts_the_count_anew_and_what_is_brought_back_does_not(place, make_candidate):
     snapshot(place)
     hold(place, make_candidate, "a")
     make_candidate(place, evidence={"candidate": "b"})
@@ -109,3 +111,8 @@ def test_a_promotion_starts_the_count_anew_and_a_rollback_does_not(place, make_c
     acts.rollback(place, None, "too many complaints")
     snapshot(place, cut="2024-06-01")
     assert judged(place) == ["a", "b", "c"]
+    given = registry.Override("nobody liked the new lists", "a person")
+    acts.promote(place, "v1", given)
+    acts.promote(place, "v0", given)
+    snapshot(place, cut="2024-07-01")
+    assert judged(place)[:3] == ["a", "b", "c"], "a promotion of the old is a rollback"

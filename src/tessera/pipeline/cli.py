@@ -188,18 +188,17 @@ def verdict(
 ) -> None:
     """Show the verdict on the candidate, or on a version: decision, bounds and pre-checks."""
     place = home(profile)
-    if as_json:
-        from tessera.pipeline.acts import proposal
-
-        typer.echo(json.dumps(proposal(place, version or None)))
-        return
+    from tessera.pipeline.acts import proposal
     from tessera.pipeline.summary import save_page, show_verdict
 
     if page is not None:
         save_page(place, page, version or None)
+    if as_json:
+        typer.echo(json.dumps(proposal(place, version or None)))
+    elif page is not None:
         typer.echo(page)
-        return
-    show_verdict(place, version=version)
+    else:
+        show_verdict(place, version=version)
 
 
 @app.command()

@@ -156,10 +156,10 @@ def returned(entries: Iterable[Entry]) -> bool:
 
 
 def judged_since(entries: Iterable[Entry], version: str | None) -> list[str]:
-    """Candidates that were weighed since a version was last published, each once, oldest first.
+    """Candidates that were weighed since a version was first published, each once, oldest first.
 
-    INVALID is left out: where nothing could be promoted, nothing could be promoted wrongly.  A
-    rollback starts no new count: what it brings back has the challengers that it had before.
+    To bring a version back starts no new count: it has the challengers that it had before.  Where
+    nothing was estimated (a log that cannot be read) the verdict names no candidate.
 
     >>> acts = [("publish", "a"), ("hold", "b"), ("hold", "c"), ("hold", "b")]
     >>> told = [{"act": a, "to": "v1", "candidate": c, "decision": "HOLD"} for a, c in acts]
@@ -170,11 +170,10 @@ def judged_since(entries: Iterable[Entry], version: str | None) -> list[str]:
     published = [
         n
         for n, entry in enumerate(acts, start=1)
-        if entry.get("act") in _MOVES and entry["act"] != "rollback" and entry["to"] == version
+        if entry.get("act") in _MOVES and entry["to"] == version
     ]
-    later = acts[max(published, default=0) :]
-    weighed = [entry for entry in later if entry.get("decision") != "INVALID"]
-    return list(dict.fromkeys(e["candidate"] for e in weighed if e.get("candidate")))
+    later = acts[min(published, default=0) :]
+    return list(dict.fromkeys(e["candidate"] for e in later if e.get("candidate")))
 
 
 def override_of(entries: Iterable[Entry]) -> Entry | None:

@@ -145,7 +145,7 @@ def make_world(
     }
     split = Split(ts_N[0], ts_N[int(0.7 * requests)] - timedelta(seconds=1), ts_N[-1])
     world = World(tables, split, scores_NC, chance_NC, allowed_NC, folder)
-    tables["scores"] = score_table(log, item_id, world.after, scores_NC)
+    tables["scores"] = score_table(log, item_id, world.after, scores_NC, chance_NC)
     return world
 
 
@@ -202,7 +202,9 @@ def _outcomes(log: Served, item_id: pa.Array, marks: dict[str, np.ndarray]) -> p
     return pa.concat_tables(parts)
 
 
-def score_table(log: Served, item_id: pa.Array, after: slice, scores_NC: np.ndarray) -> pa.Table:
+def score_table(
+    log: Served, item_id: pa.Array, after: slice, scores_NC: np.ndarray, chance_NC: np.ndarray
+) -> pa.Table:
     row = np.arange(len(log.user_N))[after]
     candidates = log.candidate_NC.shape[1]
     columns = {
@@ -211,6 +213,7 @@ def score_table(log: Served, item_id: pa.Array, after: slice, scores_NC: np.ndar
             item_id.take(pa.array(log.candidate_NC[row].ravel())), candidates, len(row)
         ),
         "candidate_scores": _lists(pa.array(scores_NC[row].ravel()), candidates, len(row)),
+        "candidate_chances": _lists(pa.array(chance_NC[row].ravel()), candidates, len(row)),
         "champion_scores": pa.nulls(len(row), pa.list_(pa.float64())),
     }
     return pa.table(columns).cast(arrow.schema(SCORES))

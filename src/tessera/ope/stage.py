@@ -49,7 +49,7 @@ def run(
         turn = take_turn(model, judged, cut.isoformat(), params)
         case = build_case(log, scored, champion, shelf, turn, params)
         return_NC = returns_after(log, read_closes(prices, shelf.item_ids))
-        beside = Beside(return_NC, codes_per_item(sid_health))
+        beside = Beside(return_NC, codes_per_item(sid_health), scored.chance_NC)
         found = judge(case, beside, guess(read_shown(read.past, shelf), log, shelf, params), params)
     else:
         found = {"decision": "INVALID", "reason": _nothing(exposures, log), "n_requests": 0}

@@ -42,6 +42,8 @@ class World:
     """Tells one model from another."""
     judged: tuple[str, ...] = ()
     """Candidates judged before."""
+    mflops: float = 10.0
+    """Million operations of a request."""
     overlap: float = 0.1
     """Probability that two items share a codeword, at each of two levels."""
 
@@ -82,6 +84,8 @@ class World:
         save_split(self.split, self.folder / "split.json")
         (self.folder / "model").mkdir(exist_ok=True)
         (self.folder / "model" / "config.json").write_text(json.dumps(self.weight))
+        cost = {"mflops_per_request": self.mflops, "candidates": 200}
+        (self.folder / "model" / "cost.json").write_text(json.dumps(cost))
         (self.folder / "judged.json").write_text(json.dumps({"candidates": self.judged}))
         health = {"items": 40, "levels": [{"overlap": self.overlap}, {"overlap": self.overlap}]}
         (self.folder / "sid_health.json").write_text(json.dumps(health))

@@ -20,7 +20,7 @@ from tessera.ope.guardrails import (
     more_dismissals,
     roi_gain,
 )
-from tessera.ope.outlook import codes_per_item, read_closes, returns_after
+from tessera.ope.outlook import codes_per_item, mflops_per_request, read_closes, returns_after
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, candidate_policy, logging_policy, replay
 from tessera.ope.spending import Turn
@@ -129,6 +129,7 @@ def test_what_cannot_be_measured_neither_holds_nor_fails(make_case):
         "roi_lower",
         "sid_capacity",
         "calibration_error",
+        "mflops_per_request",
     ]
 
 
@@ -204,6 +205,19 @@ def test_a_model_without_a_ranking_head_is_not_held_for_its_probabilities(world)
     verdict = made.judge()
     assert verdict["decision"] == "PROMOTE"
     assert verdict["reason"].endswith("(not measured: roi_lower, calibration_error)")
+
+
+def test_a_model_that_takes_too_many_operations_is_held(world):
+    made = world(12_000)
+    assert made.judge(max_mflops=10.0)["decision"] == "PROMOTE"
+    made.mflops = 10.5
+    verdict = made.judge(max_mflops=10.0)
+    assert verdict["decision"] == "HOLD"
+    assert "mflops_per_request is 10.5, threshold 10" in verdict["reason"]
+
+
+def test_a_model_that_does_not_say_its_cost_is_not_held_for_it(tmp_path):
+    assert mflops_per_request(tmp_path) is None
 
 
 def test_a_collapsed_codebook_holds_a_better_candidate(world):

@@ -35,6 +35,8 @@ class Beside:
     """Semantic IDs that could be told apart, by the items that need one."""
     chance_NC: Floats | None = None
     """Probability by the candidate model that each is clicked or bought at the top."""
+    mflops: float | None = None
+    """Million operations that the candidate model spends on a request."""
 
 
 def guardrails(case: Case, beside: Beside, params: OpeParams) -> list[Check]:
@@ -67,6 +69,8 @@ def guardrails(case: Case, beside: Beside, params: OpeParams) -> list[Check]:
         _most("calibration_error",
               None if beside.chance_NC is None else calibration_error(log, beside.chance_NC),
               params.max_calibration_error, "its probabilities are not what happens"),
+        _most("mflops_per_request", beside.mflops, params.max_mflops,
+              "a request may wait too long for it"),
     ]  # fmt: skip
 
 

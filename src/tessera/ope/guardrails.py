@@ -1,7 +1,7 @@
 """Whether a better answer would break anything else: each guardrail by a bound that suits it.
 
 To pass, all of them must hold, so each is held to alpha itself (intersection-union).  What is a
-plain count on the replayed log, or a fact about the codes, is compared as it is.
+plain count or mean on the log, or a fact about codes and model, is compared as it is.
 
 Shapes: N requests, L positions, C candidates, I items.
 """

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import ROOT, write_result
-from benchmarks.ope_looks import ALPHA, looks, power
+from benchmarks.ope_looks import ALPHA, draw_power, looks, power
 from benchmarks.ope_world import CAP, REGIMES, Drawn, Floats, World, make_world, missed
 from tessera.contracts.progress import progress_bar
 from tessera.ope import bounds, estimators
@@ -32,6 +32,7 @@ from tessera.ope.params import OpeParams
 from tessera.ope.tuning import choose_ceiling
 
 INTERVALS = ("normal", "clustered", "bernstein", "bca", "sequence")
+_PICTURE = ROOT / "docs" / "pictures" / "power.png"
 _GROUP = 20
 _RESAMPLES = 499
 _CEILING, _SHRINKAGE, _SWITCH = 10.0, 100.0, 10.0
@@ -197,7 +198,7 @@ def _volume() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure and write results/ope.json."""
+    """Measure, write results/ope.json and draw docs/pictures/power.png."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replications", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
@@ -215,6 +216,7 @@ def main() -> None:
         "volume": _volume(),
     }
     write_result("ope", figures)
+    draw_power(figures["power"], _PICTURE)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,14 @@ Shapes: N requests, C items, K candidates.
 
 from __future__ import annotations
 
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context, rcParamsDefault
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from benchmarks.ope_world import CAP, Floats
 from tessera.contracts.progress import progress_bar
@@ -25,7 +30,10 @@ _DAYS, _STREAMS = 250, 5
 _ITEMS, _RATE = 5, 0.1
 _FLOOR = score_floor(1, CAP)
 _POWER_REQUESTS, _POWER_ALPHA = 200_000, 0.005
-_LIFTS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+_RATES = (_RATE, 0.05)
+_LIFTS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+_ASKED = (0.2, 0.8)
+"""Lift, and the share of such candidates that is to be promoted."""
 _POLICIES = {
     "ESS 70 %": np.array([0.4, 0.3, 0.15, 0.1, 0.05]),
     "ESS 10 %": np.array([0.7, 0.1, *[0.2 / 18] * 18]),
@@ -53,10 +61,10 @@ def _requests(rng: np.random.Generator, n: int, chance_C: Floats) -> Requests:
     )
 
 
-def _gain(log: Requests, wanted_C: Floats) -> Floats:
+def _gain(log: Requests, wanted_C: Floats, rate: float = _RATE) -> Floats:
     """Score a policy against the one that served; the reward model knows the mean rate."""
     wanted_NLC = np.broadcast_to(wanted_C, log.served_NLC.shape)
-    guess_NLC = np.full(log.served_NLC.shape, _RATE)
+    guess_NLC = np.full(log.served_NLC.shape, rate)
     return excess(log, replay(log, wanted_NLC), logging_policy(log), guess_NLC, CAP)
 
 
@@ -109,24 +117,47 @@ def _promoted(rng: np.random.Generator, chance_C: Floats, alpha: float) -> bool:
 
 
 def power(replications: int, seed: int) -> dict[str, Any]:
-    """Count how often a better candidate is promoted, by overlap and relative lift."""
+    """Count how often a better candidate is promoted, by base rate, overlap and relative lift."""
     curves: dict[str, dict[str, float]] = {}
-    with progress_bar("power", replications * len(_LIFTS) * len(_POLICIES)) as bar:
-        for name, wanted_C in _POLICIES.items():
-            curves[name] = {}
+    runs = replications * len(_LIFTS) * len(_POLICIES) * len(_RATES)
+    with progress_bar("power", runs) as bar:
+        for rate, (overlap, wanted_C) in product(_RATES, _POLICIES.items()):
+            curve = curves.setdefault(f"base rate {rate:.2f}, {overlap}", {})
             for lift in _LIFTS:
                 promoted = 0
                 for i in range(replications):
                     rng = np.random.default_rng((seed, 300, i))
-                    promoted += _finds(rng, wanted_C, lift)
+                    promoted += _finds(rng, wanted_C, rate, lift)
                     bar.advance()
-                curves[name][f"{lift:+.0%}"] = round(promoted / replications, 4)
-    return {"requests": _POWER_REQUESTS, "alpha": _POWER_ALPHA, "base_rate": _RATE,
-            "replications": replications, "promoted": curves}  # fmt: skip
+                curve[f"{lift:+.0%}"] = round(promoted / replications, 4)
+    return {"requests": _POWER_REQUESTS, "alpha": _POWER_ALPHA, "replications": replications,
+            "promoted": curves}  # fmt: skip
 
 
-def _finds(rng: np.random.Generator, wanted_C: Floats, lift: float) -> bool:
+def _finds(rng: np.random.Generator, wanted_C: Floats, rate: float, lift: float) -> bool:
     lean_C = wanted_C - wanted_C.mean()
-    log = _requests(rng, _POWER_REQUESTS, _RATE * (1 + lift * lean_C / float(wanted_C @ lean_C)))
-    p_N = sequence_p_values(_gain(log, wanted_C), _FLOOR, _POWER_ALPHA)
+    log = _requests(rng, _POWER_REQUESTS, rate * (1 + lift * lean_C / float(wanted_C @ lean_C)))
+    p_N = sequence_p_values(_gain(log, wanted_C, rate), _FLOOR, _POWER_ALPHA)
     return bool(p_N[-1] < _POWER_ALPHA)
+
+
+def draw_power(found: dict[str, Any], path: Path) -> None:
+    """Draw what `power` found, one line for each base rate and overlap."""
+    with rc_context(rcParamsDefault):
+        figure = Figure(figsize=(7, 4.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for number, (name, curve) in enumerate(found["promoted"].items()):
+            lifts, size = [float(lift.rstrip("%")) for lift in curve], 4 - number
+            # Curves that coincide are told apart by their width.
+            axes.plot(lifts, list(curve.values()), "o-", lw=size, ms=3 * size, label=name)
+        lift, share = _ASKED
+        axes.plot(100 * lift, share, "k*", fillstyle="none", ms=18, label="asked")
+        axes.set(
+            title=f"{found['requests']:,} requests, alpha {found['alpha']:g}",
+            xlabel="relative lift, %",
+            ylabel="share promoted",
+            ylim=(-0.03, 1.03),
+        )
+        axes.legend(loc="lower right")
+        figure.savefig(path, dpi=110)

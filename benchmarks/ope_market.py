@@ -24,11 +24,11 @@ import numpy as np
 from benchmarks.common import ROOT, write_result
 from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import load_split
-from tessera.ope import exposures as served
 from tessera.ope.bounds import clustered_normal, sequence_p_values
-from tessera.ope.exposures import NOBODY, Bools, Floats, Requests
+from tessera.ope.exposures import NOBODY, Bools, Floats, Requests, aligned_scores
 from tessera.ope.holm import holm, spent
 from tessera.ope.params import OpeParams
+from tessera.ope.reading import read_case_log
 from tessera.ope.replay import Replay, excess, logging_policy, replay, score_floor
 from tessera.ope.shelf import read_shelf
 from tessera.pipeline.params import load_params
@@ -67,11 +67,11 @@ def read_market() -> Market:
     }
     cut = load_split(place.artifact("split")).cut
     shelf = read_shelf(table["items"], table["users"])
-    seen = served.attributed(
-        table["exposures"], table["outcomes"], table["users"], params.window_days
-    )
-    log = served.requests(seen.filter(seen.event_ts > cut), shelf.item_ids)
-    scores = served.aligned_scores(table["scores"], log, shelf.item_ids)
+    log = read_case_log(
+        table["exposures"], table["outcomes"], table["users"], shelf.item_ids, cut,
+        params.window_days,
+    ).log  # fmt: skip
+    scores = aligned_scores(table["scores"], log, shelf.item_ids)
     filled_NL = log.chosen_NL != NOBODY
     rate_L = log.reward_NL.sum(axis=0) / np.maximum(filled_NL.sum(axis=0), 1)
     return Market(log, scores.candidate_NC, log.served_NLC[:, 0] > 0, rate_L, params)

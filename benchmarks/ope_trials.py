@@ -160,7 +160,7 @@ def judged(scorer: str, rng: np.random.Generator) -> Outcome:
     # Half of the chance is what a model of rates might know; twice of it flatters every policy.
     guess_NLC = np.minimum(trial.chance_NLC * (2.0 if flattered else 0.5), 1.0)
     lift = trial.value(score_NC, policy.slate) - trial.value(champion_NC, logger)
-    verdict = judge(case, Beside(None, None), guess_NLC, params)
+    verdict = judge(case, Beside(), guess_NLC, params)
     clipped_N = _clipped(case, guess_NLC, params.cap)
     clipped = clustered_normal(clipped_N, trial.log.user_N, params.alpha).lower > 0
     return Outcome(verdict, lift, clipped)

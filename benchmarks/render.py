@@ -23,6 +23,7 @@ from benchmarks.told import (
     quality,
     refused,
     scale,
+    trials,
     volume,
 )
 
@@ -171,7 +172,13 @@ _ROWS = (
         market_looks,
     ),
     (
-        "power of the gate by relative lift: base rate .10, 200,000 requests, alpha .005",
+        "scorers whose worth is known, each judged by the whole gate",
+        "ope_trials",
+        "never promoted: random weights, reward flipped, random but flattered; better promoted",
+        trials,
+    ),
+    (
+        "power of the gate by relative lift, at 200,000 requests and alpha .005",
         "ope",
         "at least .80 at +20 %",
         power,

@@ -191,7 +191,22 @@ def power(found: dict[str, Any]) -> str:
         f"{overlap}: " + ", ".join(f"{lift} {share:.2f}" for lift, share in curve.items())
         for overlap, curve in one["promoted"].items()
     )
-    return f"{one['replications']} replications; " + "; ".join(curves)
+    told = f"{one['replications']} replications; " + "; ".join(curves)
+    return f"{told}. ![power](pictures/power.png)"
+
+
+def trials(f: dict[str, Any]) -> str:
+    """Tell the decisions on each scorer, its true lift, and what clipped weights would do."""
+    told = []
+    for scorer, one in f["scorers"].items():
+        decisions = ", ".join(f"{count} {name}" for name, count in one["decisions"].items())
+        low, high = one["true_lift"]
+        told.append(
+            f"{scorer} {decisions} (true lift {low:+.3f} to {high:+.3f}, inside the bounds in "
+            f"{one['true_lift_inside']:.0%}; promoted by clipped weights "
+            f"{one['promoted_if_weights_were_clipped']:.0%})"
+        )
+    return f"{f['trials']} trials each: " + "; ".join(told)
 
 
 def volume(found: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Candidates share one pass over the history and do not know of each other, nor of the future."""
 
+import json
 import math
 from dataclasses import fields, replace
 
@@ -15,6 +16,7 @@ from tessera.hstu.flops import (
     memory_flops,
     one_trunk_flops,
     rank_flops,
+    retrieve_flops,
     two_encoders_flops,
 )
 from tessera.hstu.model import SequenceModel, Shape
@@ -311,9 +313,20 @@ def test_a_bundle_carries_the_head(tmp_path):
     assert torch.equal(rank(again, history(), asked), rank(model, history(), asked))
 
 
-def test_a_bundle_from_before_the_head_still_loads(tmp_path):
-    import json
+def test_a_bundle_says_what_a_request_costs(tmp_path):
+    for folder, blocks in (("with", 1), ("without", 0)):
+        shape = {} if blocks else {"rank_hidden": 0, "features": (), "feature_groups": ()}
+        model = build(rank_blocks=blocks, **shape)
+        save_model(model, ["x"] * (ITEMS - 1), tmp_path / folder)
+        length = model.shape.length
+        wanted = history_flops(model.shape, length) + retrieve_flops(model.shape)
+        if blocks:
+            wanted += memory_flops(model.shape, length) + rank_flops(model.shape, length, 200)
+        told = json.loads((tmp_path / folder / "cost.json").read_text())
+        assert told == {"mflops_per_request": pytest.approx(wanted / 1e6), "candidates": 200}
 
+
+def test_a_bundle_from_before_the_head_still_loads(tmp_path):
     plain = build(rank_blocks=0, rank_hidden=0, features=(), guesses_actions=False, score="recall")
     save_model(plain, ["x"] * (ITEMS - 1), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())

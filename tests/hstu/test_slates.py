@@ -104,6 +104,23 @@ def test_the_param_chooses_whose_scores_are_served(run_stage):
     assert 0.3 < scores["rank"].std() < 3.0
 
 
+def test_the_chances_are_those_whose_log_odds_are_served(run_stage):
+    folder, _ = run_stage(epochs=1, score="rank")
+    rows = pq.read_table(folder / "scores.parquet")
+    chance_C = np.concatenate(rows["candidate_chances"].to_pylist())
+    score_C = np.concatenate(rows["candidate_scores"].to_pylist())
+    inside = np.abs(score_C) < 4.0
+    assert inside.mean() > 0.9
+    slope, level = np.polyfit(score_C[inside], np.log(chance_C / (1 - chance_C))[inside], 1)
+    assert slope > 0
+    np.testing.assert_allclose(
+        np.log(chance_C / (1 - chance_C))[inside], slope * score_C[inside] + level, atol=1e-3
+    )
+    again, _ = run_stage("again", epochs=1, rank_weight=0.0)
+    rows = pq.read_table(again / "scores.parquet")
+    assert rows["candidate_chances"].null_count == len(rows) > 0
+
+
 def test_a_champion_with_a_head_gets_the_scores_it_serves(run_stage, stage_files):
     folder, _ = run_stage(epochs=1)
     shutil.copytree(folder / "model", stage_files / "champion" / "model")

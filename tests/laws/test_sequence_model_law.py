@@ -164,6 +164,6 @@ def test_a_model_read_from_disk_gives_the_same_lists(kind, trained, world, tmp_p
 def test_equal_runs_leave_equal_bytes(kind, trained, tmp_path):
     for folder in ("one", "two"):
         save_model(trained[kind].model, NAMES, tmp_path / folder)
-    for file in ("model.safetensors", "config.json", "items.json"):
+    for file in ("model.safetensors", "config.json", "items.json", "cost.json"):
         one, two = (Path(tmp_path / folder / file).read_bytes() for folder in ("one", "two"))
         assert one == two

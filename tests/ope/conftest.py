@@ -42,6 +42,8 @@ class World:
     """Tells one model from another."""
     judged: tuple[str, ...] = ()
     """Candidates judged before."""
+    mflops: float = 10.0
+    """Million operations of a request."""
     overlap: float = 0.1
     """Probability that two items share a codeword, at each of two levels."""
 
@@ -82,6 +84,8 @@ class World:
         save_split(self.split, self.folder / "split.json")
         (self.folder / "model").mkdir(exist_ok=True)
         (self.folder / "model" / "config.json").write_text(json.dumps(self.weight))
+        cost = {"mflops_per_request": self.mflops, "candidates": 200}
+        (self.folder / "model" / "cost.json").write_text(json.dumps(cost))
         (self.folder / "judged.json").write_text(json.dumps({"candidates": self.judged}))
         health = {"items": 40, "levels": [{"overlap": self.overlap}, {"overlap": self.overlap}]}
         (self.folder / "sid_health.json").write_text(json.dumps(health))
@@ -145,7 +149,7 @@ def make_world(
     }
     split = Split(ts_N[0], ts_N[int(0.7 * requests)] - timedelta(seconds=1), ts_N[-1])
     world = World(tables, split, scores_NC, chance_NC, allowed_NC, folder)
-    tables["scores"] = score_table(log, item_id, world.after, scores_NC)
+    tables["scores"] = score_table(log, item_id, world.after, scores_NC, chance_NC)
     return world
 
 
@@ -202,7 +206,9 @@ def _outcomes(log: Served, item_id: pa.Array, marks: dict[str, np.ndarray]) -> p
     return pa.concat_tables(parts)
 
 
-def score_table(log: Served, item_id: pa.Array, after: slice, scores_NC: np.ndarray) -> pa.Table:
+def score_table(
+    log: Served, item_id: pa.Array, after: slice, scores_NC: np.ndarray, chance_NC: np.ndarray
+) -> pa.Table:
     row = np.arange(len(log.user_N))[after]
     candidates = log.candidate_NC.shape[1]
     columns = {
@@ -211,6 +217,7 @@ def score_table(log: Served, item_id: pa.Array, after: slice, scores_NC: np.ndar
             item_id.take(pa.array(log.candidate_NC[row].ravel())), candidates, len(row)
         ),
         "candidate_scores": _lists(pa.array(scores_NC[row].ravel()), candidates, len(row)),
+        "candidate_chances": _lists(pa.array(chance_NC[row].ravel()), candidates, len(row)),
         "champion_scores": pa.nulls(len(row), pa.list_(pa.float64())),
     }
     return pa.table(columns).cast(arrow.schema(SCORES))

@@ -12,15 +12,21 @@ import pytest
 from tessera.contracts import arrow
 from tessera.contracts.tables import PRICES
 from tessera.ope.bounds import normal
-from tessera.ope.exposures import Requests
-from tessera.ope.guardrails import Beside, guardrails, more_dismissals, roi_gain
-from tessera.ope.outlook import codes_per_item, read_closes, returns_after
+from tessera.ope.exposures import NOBODY, Requests
+from tessera.ope.guardrails import (
+    Beside,
+    calibration_error,
+    guardrails,
+    more_dismissals,
+    roi_gain,
+)
+from tessera.ope.outlook import codes_per_item, mflops_per_request, read_closes, returns_after
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, candidate_policy, logging_policy, replay
 from tessera.ope.spending import Turn
 
 DAY_US = 86_400_000_000
-NOTHING = Beside(None, None)
+NOTHING = Beside()
 
 
 @pytest.fixture
@@ -112,7 +118,7 @@ def test_the_luck_of_a_single_item_bounds_nothing_away(make_case):
 def test_a_candidate_that_shows_what_falls_is_stopped(make_case):
     case = make_case(np.array([*[0.18] * 5, *[0.02] * 5]))
     return_NC = np.tile([*[-0.1] * 5, *[0.1] * 5], (4000, 1))
-    check = found(case, Beside(return_NC, None))["roi_lower"]
+    check = found(case, Beside(return_NC))["roi_lower"]
     assert check.ok is False
     assert check.value < -0.01
 
@@ -122,6 +128,8 @@ def test_what_cannot_be_measured_neither_holds_nor_fails(make_case):
     assert [name for name, check in checks.items() if check.ok is None] == [
         "roi_lower",
         "sid_capacity",
+        "calibration_error",
+        "mflops_per_request",
     ]
 
 
@@ -164,6 +172,52 @@ def test_capacity_is_the_product_of_effective_codewords(tmp_path):
     assert capacity(100, 1.0, 0.05) == pytest.approx(0.2)
     assert capacity(2, 0.0, 0.0) == pytest.approx(2.0)
     assert capacity(1, 0.0) is None
+
+
+def test_the_chance_at_the_top_is_held_against_what_came_of_it(make_case):
+    case = make_case(np.array([0.5, 0.5]), requests=10)
+    log = replace(
+        case.log,
+        chosen_NL=np.array([[0, 1]] * 4 + [[1, 0]] * 5 + [[NOBODY, NOBODY]]),
+        reward_NL=np.array([[1, 0]] * 1 + [[0, 1]] * 3 + [[1, 0]] * 4 + [[0, 1]] * 2, dtype=float),
+    )
+    chance_NC = np.tile([0.25, 0.5], (10, 1))  # 1 of 4 and 4 of 5 came
+    assert calibration_error(log, chance_NC) == pytest.approx(5 / 9 * 0.3)
+    check = found(replace(case, log=log), Beside(chance_NC=chance_NC), max_calibration_error=0.16)
+    assert check["calibration_error"].ok is False
+    nowhere = replace(log, chosen_NL=np.full((10, 2), NOBODY))
+    assert calibration_error(nowhere, chance_NC) is None
+
+
+def test_a_model_that_promises_too_much_is_held(world):
+    made = world(12_000)
+    assert made.judge()["decision"] == "PROMOTE"
+    chances = made.tables["scores"]["candidate_chances"].to_pylist()
+    made.change("scores", "candidate_chances", [[min(2 * c, 1) for c in row] for row in chances])
+    verdict = made.judge()
+    assert verdict["decision"] == "HOLD"
+    assert "its probabilities are not what happens (calibration_error is" in verdict["reason"]
+
+
+def test_a_model_without_a_ranking_head_is_not_held_for_its_probabilities(world):
+    made = world(12_000)
+    made.change("scores", "candidate_chances", [None] * len(made.tables["scores"]))
+    verdict = made.judge()
+    assert verdict["decision"] == "PROMOTE"
+    assert verdict["reason"].endswith("(not measured: roi_lower, calibration_error)")
+
+
+def test_a_model_that_takes_too_many_operations_is_held(world):
+    made = world(12_000)
+    assert made.judge(max_mflops=10.0)["decision"] == "PROMOTE"
+    made.mflops = 10.5
+    verdict = made.judge(max_mflops=10.0)
+    assert verdict["decision"] == "HOLD"
+    assert "mflops_per_request is 10.5, threshold 10" in verdict["reason"]
+
+
+def test_a_model_that_does_not_say_its_cost_is_not_held_for_it(tmp_path):
+    assert mflops_per_request(tmp_path) is None
 
 
 def test_a_collapsed_codebook_holds_a_better_candidate(world):

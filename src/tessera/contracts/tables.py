@@ -250,6 +250,12 @@ SCORES = Table(
         _id("request_id", "the slate"),
         Column("candidate_ids", "strings", "as in exposures"),
         Column("candidate_scores", "floats", "of the model just trained"),
+        Column(
+            "candidate_chances",
+            "floats",
+            "its probability of a click or a purchase at the top; null without a ranking head",
+            nullable=True,
+        ),
         Column("champion_scores", "floats", "of the published model; null if v0", nullable=True),
     ),
     key=("request_id",),

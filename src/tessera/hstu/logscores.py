@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from tessera.contracts import mapped
 from tessera.hstu.histories import TEST, Bools, Histories, Ints
 from tessera.hstu.logged import Log, ripe
 from tessera.hstu.model import SequenceModel
 from tessera.hstu.params import HstuParams
-from tessera.hstu.ranking import BUY, CLICK, TASKS
+from tessera.hstu.ranking import BUY, CLICK, TASKS, answered_logit
 from tessera.hstu.rerank import reranked
 from tessera.hstu.scoring import (
     Floats,
@@ -50,6 +51,14 @@ class LogScores:
     cosine_C: Floats
     logit_CT: Floats | None
     """None without a ranking head."""
+
+    @property
+    def chance_C(self) -> Floats | None:
+        """Probability of a click or a purchase at the top; None without a ranking head."""
+        if self.logit_CT is None:
+            return None
+        chance_C: Floats = answered_logit(torch.from_numpy(self.logit_CT)).sigmoid().numpy()
+        return chance_C
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ def write_scores(
 ) -> Scored:
     """Score the candidates of each request after the cut by both models.
 
-    The champion's scores are null when the champion is no model.
+    The champion's scores are null when the champion is no model; chances without a ranking head.
     """
     rows = read_requests(exposures, world.split)
     candidates = rows["candidate_ids"].combine_chunks()
@@ -165,11 +165,14 @@ def write_scores(
         effect_C = effects_of(world.effects, ids, own.first_R1, items)
     known = Known(person_R, own.item_C, effect_C)
     found = score_log(model, world.log, world.histories, own, known)
+    unknown = pa.nulls(len(rows), pa.list_(pa.float64()))
+    chance_C = found.chance_C
     scored = {
         "request_id": rows["request_id"],
         "candidate_ids": candidates,
         "candidate_scores": _as_lists(own.first_R1, found.served_C),
-        "champion_scores": pa.nulls(len(rows), pa.list_(pa.float64())),
+        "candidate_chances": unknown if chance_C is None else _as_lists(own.first_R1, chance_C),
+        "champion_scores": unknown,
     }
     rival = load_champion(champion)
     if rival:

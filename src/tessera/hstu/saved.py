@@ -1,4 +1,4 @@
-"""A trained model as files that anybody can check: weights, shape and vocabulary."""
+"""A trained model as files that anybody can check: weights, shape, vocabulary and what it costs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,26 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from tessera.contracts.errors import BrokenBundle
+from tessera.hstu.flops import one_trunk_flops
 from tessera.hstu.model import SequenceModel, Shape
+
+CANDIDATES = 200
+"""What a request ranks in cost.json, as where its time is measured: benchmarks/hstu.py."""
 
 
 def save_model(model: SequenceModel, vocabulary: list[str], folder: Path) -> None:
-    """Write model.safetensors, config.json and items.json; row r + 1 is items[r]."""
+    """Write model.safetensors, config.json, items.json and cost.json; row r + 1 is items[r].
+
+    The cost is that of a request with the longest history, for who may not open a model.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(asdict(model.shape), indent=2) + "\n")
     (folder / "items.json").write_text(json.dumps(vocabulary) + "\n")
+    operations = one_trunk_flops(model.shape, model.shape.length, CANDIDATES)
+    cost = {"mflops_per_request": operations / 1e6, "candidates": CANDIDATES}
+    (folder / "cost.json").write_text(json.dumps(cost) + "\n")
 
 
 def load_model(folder: Path) -> tuple[SequenceModel, list[str]]:

@@ -26,5 +26,23 @@ def expected_calibration_error(
     0.25
     """
     bin_N = np.minimum((probability_N * bins).astype(np.int64), bins - 1)
-    gap_B = np.bincount(bin_N, weights=probability_N - outcome_N, minlength=bins)
-    return float(np.abs(gap_B).sum() / len(probability_N))
+    return _mean_gap(probability_N - outcome_N, bin_N)
+
+
+def equal_mass_calibration_error(
+    probability_N: Floats, outcome_N: Floats, *, bins: int = 10
+) -> float:
+    """Return the same over bins of equally many predictions; equal ones share a bin.
+
+    Where outcomes are rare nearly all predictions fall into one bin of equal width, in which those
+    that are too high make up for those that are too low.  Nixon et al. 2019, arXiv 1904.01685.
+
+    >>> equal_mass_calibration_error(np.array([0.25, 0.5]), np.array([0.0, 1.0]), bins=2)
+    0.375
+    """
+    edge_B = np.quantile(probability_N, np.arange(1, bins) / bins)
+    return _mean_gap(probability_N - outcome_N, np.searchsorted(edge_B, probability_N, "right"))
+
+
+def _mean_gap(gap_N: Floats, bin_N: NDArray[np.int64]) -> float:
+    return float(np.abs(np.bincount(bin_N, weights=gap_N)).sum() / len(gap_N))

@@ -193,6 +193,8 @@ class Scores:
     """0 where padded or not scored."""
     champion_NC: Floats | None
     """None if any request lacks it: the logging policy is the champion then."""
+    chance_NC: Floats | None
+    """Probability by the candidate of a click or a purchase at the top; None if any lacks it."""
     missing: int
     """Requests that were not scored, or not for the candidates that were logged."""
 
@@ -204,18 +206,21 @@ def aligned_scores(scores: Table, log: Requests, item_ids: pa.Array) -> Scores:
     ids_RC = _padded(indices(_flat(rows, "candidate_ids"), item_ids), rows, NOBODY)
     found_N = row_N != NOBODY
     if len(rows) == 0 or ids_RC.shape[1] != log.candidate_NC.shape[1]:
-        return Scores(np.zeros(log.candidate_NC.shape), None, len(log))
+        return Scores(np.zeros(log.candidate_NC.shape), None, None, len(log))
     found_N &= (ids_RC[row_N] == log.candidate_NC).all(axis=1)
 
     def laid(name: str) -> Floats:
         score_RC = _padded(_flat(rows, name).to_numpy(zero_copy_only=False), rows, 0.0)
         return np.where(found_N[:, None], score_RC[row_N], 0.0)
 
+    def wholly(name: str) -> Floats | None:
+        return None if rows[name].null_count else laid(name)
+
     nulls = rows["champion_scores"].null_count
-    if 0 < nulls < len(rows):  # a champion that scored only some requests cannot be replayed
-        return Scores(laid("candidate_scores"), None, nulls)
-    champion_NC = None if nulls else laid("champion_scores")
-    return Scores(laid("candidate_scores"), champion_NC, int((~found_N).sum()))
+    # A champion that scored only some requests cannot be replayed.
+    missing = nulls if 0 < nulls < len(rows) else int((~found_N).sum())
+    champion_NC, chance_NC = wholly("champion_scores"), wholly("candidate_chances")
+    return Scores(laid("candidate_scores"), champion_NC, chance_NC, missing)
 
 
 def _in_time_order(rows: pa.Table) -> tuple[Ints, Ints]:

@@ -1,7 +1,7 @@
 """Whether a better answer would break anything else: each guardrail by a bound that suits it.
 
 To pass, all of them must hold, so each is held to alpha itself (intersection-union).  What is a
-plain count on the replayed log, or a fact about the codes, is compared as it is.
+plain count or mean on the log, or a fact about codes and model, is compared as it is.
 
 Shapes: N requests, L positions, C candidates, I items.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tessera.metrics.calibration import equal_mass_calibration_error
 from tessera.metrics.diversity import coverage, gini
 from tessera.ope.bounds import Interval, bca, redraw
 from tessera.ope.estimators import cascade_dr
@@ -28,10 +29,14 @@ _HEAD = 0.01
 class Beside:
     """What the served log does not say; None where it cannot be measured."""
 
-    return_NC: Floats | None
+    return_NC: Floats | None = None
     """What each candidate earned in the month after the request; NaN where nobody knows."""
-    codes_per_item: float | None
+    codes_per_item: float | None = None
     """Semantic IDs that could be told apart, by the items that need one."""
+    chance_NC: Floats | None = None
+    """Probability by the candidate model that each is clicked or bought at the top."""
+    mflops: float | None = None
+    """Million operations that the candidate model spends on a request."""
 
 
 def guardrails(case: Case, beside: Beside, params: OpeParams) -> list[Check]:
@@ -61,6 +66,11 @@ def guardrails(case: Case, beside: Beside, params: OpeParams) -> list[Check]:
                         params),
         _least("sid_capacity", beside.codes_per_item, params.min_sid_capacity,
                "its codes cannot tell the items apart"),
+        _most("calibration_error",
+              None if beside.chance_NC is None else calibration_error(log, beside.chance_NC),
+              params.max_calibration_error, "its probabilities are not what happens"),
+        _most("mflops_per_request", beside.mflops, params.max_mflops,
+              "a request may wait too long for it"),
     ]  # fmt: skip
 
 
@@ -92,6 +102,19 @@ def roi_gain(case: Case, return_NC: Floats, params: OpeParams) -> Interval | Non
     beats_R = return_NC[known_NC] - was_R @ return_NC[known_NC]
     gain_I = np.bincount(item_R, (share_R - was_R) * beats_R).astype(np.float64)
     return _bounded(items * gain_I, np.arange(items), params)
+
+
+def calibration_error(log: Requests, chance_NC: Floats) -> float | None:
+    """Gap of what is foretold of the item shown at the top and what came of it, in ten bins.
+
+    Unweighted: the gap on what the log shows, not on what the candidate would show, for which rare
+    requests of great weight would have to speak.  None if no request has a top.
+    """
+    top_N = log.chosen_NL[:, 0]
+    rows = np.flatnonzero(top_N != NOBODY)
+    if len(rows) == 0:
+        return None
+    return equal_mass_calibration_error(chance_NC[rows, top_N[rows]], log.reward_NL[rows, 0])
 
 
 def expected_shows(log: Requests, policy: Replay) -> Ints:
@@ -136,11 +159,17 @@ def _bounded(value_N: Floats, cluster_N: Ints, params: OpeParams) -> Interval:
     return bca(value_N, cluster_N, redraw(clusters, rng), params.alpha)
 
 
-def _most(name: str, value: float, threshold: float, says: str) -> Check:
+def _most(name: str, value: float | None, threshold: float, says: str) -> Check:
+    if value is None:
+        return _unknown(name, threshold, says)
     return Check(name, value, threshold, value <= threshold, says)
 
 
 def _least(name: str, value: float | None, threshold: float, says: str) -> Check:
     if value is None:
-        return Check(name, np.nan, threshold, ok=None, says=says)
+        return _unknown(name, threshold, says)
     return Check(name, value, threshold, value >= threshold, says)
+
+
+def _unknown(name: str, threshold: float, says: str) -> Check:
+    return Check(name, np.nan, threshold, ok=None, says=says)

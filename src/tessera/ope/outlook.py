@@ -1,4 +1,4 @@
-"""What came of the candidates whoever showed them: their prices a month later, and their codes.
+"""What the served log does not say: prices a month later, the state of the codes, the cost.
 
 Shapes: P closes, N requests, C candidates.
 """
@@ -61,3 +61,9 @@ def codes_per_item(sid_health: Path) -> float | None:
     if health["items"] < 2:
         return None
     return float(np.prod(1.0 / np.maximum(overlap_L, 1.0 / health["items"])) / health["items"])
+
+
+def mflops_per_request(model: Path) -> float | None:
+    """Million operations of a request with the longest history; None if the model does not say."""
+    cost = model / "cost.json"
+    return float(json.loads(cost.read_text())["mflops_per_request"]) if cost.exists() else None

@@ -59,6 +59,13 @@ class OpeParams(BaseModel):
     """Guardrail: least share of the champion's catalogue coverage."""
     min_sid_capacity: float = Field(default=1.0, ge=0.0, le=1e6)
     """Guardrail: least effective capacity of the semantic IDs, by the number of items."""
+    max_calibration_error: float = Field(default=0.05, ge=0.0, le=1.0)
+    """Guardrail: mean gap of the probability of a click or a purchase at the top and what came of
+    it, over ten bins of equally many requests; not measured without a ranking head."""
+    max_mflops: float = Field(default=280.0, gt=0.0, le=1e9)
+    """Guardrail: million operations a request may take.  Seconds would depend on who else uses the
+    machine.  Encoding 200 events and ranking 200 candidates at width 50 is 35 of them and takes
+    3.1 ms (p99, one thread, benchmarks/hstu.py): in 50 ms go 560, and half of that is reserve."""
     reward_rows: int = Field(default=60_000, ge=100, le=10_000_000)
     """Exposures that the reward model learns from, sampled from those before the cut."""
     reward_trees: int = Field(default=50, ge=1, le=1000)

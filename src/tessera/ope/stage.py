@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from pathlib import Path
 
 from ibis import Table
 
 from tessera.contracts.split import load_split
-from tessera.contracts.tables import UNEXPLORED
-from tessera.features.attribution import tally
 from tessera.ope import exposures as served
 from tessera.ope.guardrails import Beside
 from tessera.ope.judge import Document, document, dropped, judge, metrics
-from tessera.ope.outlook import codes_per_item, read_closes, returns_after
+from tessera.ope.outlook import codes_per_item, mflops_per_request, read_closes, returns_after
 from tessera.ope.page import write_page
 from tessera.ope.params import OpeParams
+from tessera.ope.reading import read_case_log
 from tessera.ope.replay import build_case, candidate_policy
 from tessera.ope.reward_model import guess, read_shown
 from tessera.ope.shelf import read_shelf
@@ -43,32 +41,22 @@ def run(
     """Judge the candidate on the requests after the cut and write the verdict and its page."""
     cut = load_split(split).cut
     shelf = read_shelf(items, users)
-    seen = served.attributed(exposures, outcomes, users, params.window_days)
-    window = timedelta(days=params.window_days)
-    # Younger requests may still be answered: to count them as unanswered would favour quick clicks.
-    ripe = seen.event_ts <= exposures.event_ts.max().as_scalar() - window
-    fresh = seen.filter((seen.event_ts > cut) & ripe)
-    # Decided before the draw, so leaving them out is no choice by outcome.
-    spent = fresh.policy_id.endswith(UNEXPLORED)
-    counts = tally(exposures, outcomes, params.window_days)
-    log = served.with_outcomes(served.requests(fresh.filter(~spent), shelf.item_ids), counts)
+    read = read_case_log(exposures, outcomes, users, shelf.item_ids, cut, params.window_days)
+    log = read.log
     found: Document = {}
     if len(log) > 0:
-        # What was shown in the last window before the cut is answered after it.
-        past = seen.filter(seen.event_ts <= cut - window)
         scored = served.aligned_scores(scores, log, shelf.item_ids)
         turn = take_turn(model, judged, cut.isoformat(), params)
         case = build_case(log, scored, champion, shelf, turn, params)
         return_NC = returns_after(log, read_closes(prices, shelf.item_ids))
-        beside = Beside(return_NC, codes_per_item(sid_health))
-        found = judge(case, beside, guess(read_shown(past, shelf), log, shelf, params), params)
+        beside = Beside(
+            return_NC, codes_per_item(sid_health), scored.chance_NC, mflops_per_request(model)
+        )
+        found = judge(case, beside, guess(read_shown(read.past, shelf), log, shelf, params), params)
     else:
         found = {"decision": "INVALID", "reason": _nothing(exposures, log), "n_requests": 0}
         found["policy"] = candidate_policy(params, log).facts()
-    found["counts"] = {
-        **counts,
-        "requests_unexplored": int(fresh.filter(spent).request_id.nunique().to_pyarrow().as_py()),
-    }
+    found["counts"] = read.counts
     found["requests_dropped"] = dropped(log)
     written = document({**found, "cut": cut.isoformat(), "params": params.model_dump(mode="json")})
     verdict.write_text(json.dumps(written, indent=2) + "\n")

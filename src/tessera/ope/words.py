@@ -97,6 +97,12 @@ RULES = {
     "sid_capacity": Rule(
         "Codes that could be told apart, per item", "at least {}",
         "its codes cannot tell the items apart"),
+    "calibration_error": Rule(
+        "Gap of the chance foretold for the top item and what came of it", "at most {}",
+        "its probabilities are not what happens"),
+    "mflops_per_request": Rule(
+        "Million operations that a request takes", "at most {}",
+        "investors may wait too long for an answer"),
     "coverage_kept": Rule(
         "Share of the champion's catalogue coverage that is kept", "at least {}",
         "fewer items of the catalogue would ever be shown"),

@@ -22,10 +22,12 @@ def _lift(primary: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     estimates = verdict["estimates"]
     relative = primary["relative_lift"]
     share = "" if relative is None else f" ({relative:+.1%})"
+    # Verdicts from before alpha was shared among candidates had it whole.
+    alpha = primary.get("alpha_k", primary["alpha"])
     return (
         f"{primary['metric']}: champion {estimates['champion']['mean']:.4f}, "
         f"lift {primary['lift']:+.4f}{share}, "
-        f"{100 * (1 - primary['alpha_k']):.4g} % {primary['bound']} bounds "
+        f"{100 * (1 - alpha):.4g} % {primary['bound']} bounds "
         f"[{primary['lower']:+.4f}, {primary['upper']:+.4f}], {verdict['n_requests']:,} requests"
     )
 

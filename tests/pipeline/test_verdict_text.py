@@ -1,0 +1,26 @@
+"""A verdict in three lines, whenever it was written."""
+
+import pytest
+
+from tessera.pipeline.verdict_text import evidence
+
+PRIMARY = {
+    "metric": "clicks", "lift": 0.01, "relative_lift": None, "alpha": 0.05,
+    "bound": "sequence", "lower": -0.004, "upper": 0.02,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("share", "level"),
+    [({"k": 3, "alpha_k": 0.0034}, "99.66 %"), ({}, "95 %")],
+    ids=["of the third candidate", "written before there was one"],
+)
+def test_the_bounds_are_told_at_the_level_that_they_have(share, level):
+    verdict = {
+        "primary": {**PRIMARY, **share},
+        "estimates": {"champion": {"mean": 0.1}},
+        "n_requests": 10,
+        "prechecks": [],
+        "guardrails": [],
+    }
+    assert f"{level} sequence bounds [-0.0040, +0.0200]" in evidence(verdict)[0]

@@ -29,7 +29,7 @@ from tessera.ope.guardrails import Beside
 from tessera.ope.judge import Document, judge
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, candidate_policy, logging_policy, replay, slate_log
-from tessera.ope.spending import Turn
+from tessera.ope.spending import Standing
 from tessera.policies.slate import (
     SlatePolicy,
     position_marginals,
@@ -155,7 +155,7 @@ def judged(scorer: str, rng: np.random.Generator) -> Outcome:
         allowed_NC=trial.allowed_NC,
         unscored=0,
         score_hash="",
-        turn=Turn("", 1),
+        standing=Standing("", 1),
     )
     # Half of the chance is what a model of rates might know; twice of it flatters every policy.
     guess_NLC = np.minimum(trial.chance_NLC * (2.0 if flattered else 0.5), 1.0)

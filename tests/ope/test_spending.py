@@ -6,40 +6,40 @@ import math
 import pytest
 
 from tessera.ope.params import OpeParams
-from tessera.ope.spending import take_turn
+from tessera.ope.spending import stand
 
 CUT = "2024-05-01T00:00:00+00:00"
 
 
 @pytest.fixture
-def turn(tmp_path):
-    """Ask for the turn of a model that is one number, after these were judged."""
+def standing(tmp_path):
+    """Ask for the standing of a model that is one number, after these were judged."""
 
     def ask(weight=1.0, judged=(), cut=CUT, **params):
         (tmp_path / "model").mkdir(exist_ok=True)
         (tmp_path / "model" / "config.json").write_text(json.dumps(weight))
         (tmp_path / "judged.json").write_text(json.dumps({"candidates": judged}))
-        return take_turn(tmp_path / "model", tmp_path / "judged.json", cut, OpeParams(**params))
+        return stand(tmp_path / "model", tmp_path / "judged.json", cut, OpeParams(**params))
 
     return ask
 
 
-def test_the_first_candidate_is_number_one(turn):
-    assert turn().k == 1
+def test_the_first_candidate_is_number_one(standing):
+    assert standing().k == 1
 
 
-def test_a_new_model_comes_after_all_that_were_judged(turn):
-    assert turn(2.0, [turn(0.0).candidate, turn(1.0).candidate]).k == 3
+def test_a_new_model_comes_after_all_that_were_judged(standing):
+    assert standing(2.0, [standing(0.0).candidate, standing(1.0).candidate]).k == 3
 
 
-def test_another_look_at_the_same_candidate_keeps_its_place(turn):
-    others = [turn(0.0).candidate, turn(1.0).candidate, turn(2.0).candidate]
-    assert turn(1.0, others).k == 2
+def test_another_look_at_the_same_candidate_keeps_its_place(standing):
+    others = [standing(0.0).candidate, standing(1.0).candidate, standing(2.0).candidate]
+    assert standing(1.0, others).k == 2
 
 
 @pytest.mark.parametrize("change", [{"epsilon": 0.5}, {"cap": 2.0}, {"cut": "2024-06-01"}])
-def test_to_ask_in_another_way_is_to_try_again(turn, change):
-    assert turn(judged=[turn().candidate], **change).k == 2
+def test_to_ask_in_another_way_is_to_try_again(standing, change):
+    assert standing(judged=[standing().candidate], **change).k == 2
 
 
 def test_the_kth_candidate_is_held_to_its_share_of_alpha(world):

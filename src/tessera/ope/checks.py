@@ -5,6 +5,8 @@ Shapes: N requests, L positions, C candidates.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tessera.ope.estimators import effective_size
@@ -53,11 +55,14 @@ def log_checks(log: Requests, params: OpeParams) -> list[Check]:
     ]  # fmt: skip
 
 
-def overlap_checks(log: Requests, policies: list[Replay], params: OpeParams) -> list[Check]:
+def overlap_checks(
+    log: Requests, candidate: Replay, champion: Replay, params: OpeParams
+) -> list[Check]:
     """Ask that the served slates say enough about what each policy would have shown."""
+    policies = candidate, champion
     worst = max(float(unsupported(log, policy).mean()) for policy in policies)
     support = Check("unsupported_mass", worst, _TOLERANCE, worst <= _TOLERANCE,
-                    "the log never could show what the candidate would")  # fmt: skip
+                    "the log never could show what one of the policies would")  # fmt: skip
     found = [
         weight_checks(
             mean_one(log, policy),
@@ -67,7 +72,8 @@ def overlap_checks(log: Requests, policies: list[Replay], params: OpeParams) -> 
         )
         for policy in policies
     ]
-    return [support, *(_worse(*pair) for pair in zip(*found, strict=True))]
+    blamed = [replace(check, says=f"for the champion, {check.says}") for check in found[1]]
+    return [support, *(_worse(*pair) for pair in zip(found[0], blamed, strict=True))]
 
 
 def weight_checks(
@@ -93,7 +99,7 @@ def weight_checks(
         Check("mean_weight_z", z, params.max_z, abs(z) < params.max_z,
               "the mean weight is not 1, so the propensities are not those that served"),
         Check("ess", ess, params.min_ess, ess >= params.min_ess,
-              "the candidate differs too much from what was served"),
+              "the policy differs too much from what was served"),
         Check("largest_share", share, params.max_share, share <= params.max_share,
               "a single request carries the estimate"),
     ]  # fmt: skip

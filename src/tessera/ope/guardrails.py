@@ -1,7 +1,8 @@
 """Whether a better answer would break anything else: each guardrail by a bound that suits it.
 
 To pass, all of them must hold, so each is held to alpha itself (intersection-union).  What is a
-plain count or mean on the log, or a fact about codes and model, is compared as it is.
+fact about the log, the codes or the model is compared as it is; so is concentration, a weighted
+estimate whose bound is not known.
 
 Shapes: N requests, L positions, C candidates, I items.
 """

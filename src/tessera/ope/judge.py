@@ -87,8 +87,10 @@ def judge(case: Case, beside: Beside, guess_NLC: Floats, params: OpeParams) -> D
     faults = _faults(case, params)
     if any(not check.ok for check in faults):  # no estimate is worth reading then
         decision, reason = decide(Evidence(faults, [], 0.0, 0.0, []))
-        return {"decision": decision, "reason": reason, **_sides(case),
-                "prechecks": [_row(check) for check in faults], **_size(case)}  # fmt: skip
+        # Nobody could choose by it, so it is no candidate that was weighed.
+        return {"decision": decision, "reason": reason, **_sides(case), "candidate": None,
+                "prechecks": [_row(check) for check in faults], **_size(case),
+                "inputs": _inputs(case, beside, guess_NLC)}  # fmt: skip
     return _weigh(case, beside, guess_NLC, faults, params)
 
 
@@ -98,11 +100,11 @@ def _weigh(
     lifts = _lifts(case, guess_NLC, params)
     lift = {name: clustered_normal(d_N, case.log.user_N, params.alpha)
             for name, d_N in lifts.items()}  # fmt: skip
-    share = spent(params.alpha, case.turn.k)
+    share = spent(params.alpha, case.standing.k)
     lower_N, upper_N = sequences(case, guess_NLC, params.cap, share)
     lower, upper = float(lower_N[-1]), float(upper_N[-1])
-    policies = [case.candidate, case.champion]
-    prechecks = [*faults, *checks.overlap_checks(case.log, policies, params)]
+    overlap = checks.overlap_checks(case.log, case.candidate, case.champion, params)
+    prechecks = [*faults, *overlap]
     rails = guardrails(case, beside, params)
     signs = [lift[name].mean for name in AGREEING]
     decision, reason = decide(
@@ -110,7 +112,7 @@ def _weigh(
     )
     values = _values(case, guess_NLC, params)
     primary = {"metric": METRIC, "bound": params.bound, "alpha": params.alpha,
-               "k": case.turn.k, "alpha_k": share, "margin": params.margin,
+               "k": case.standing.k, "alpha_k": share, "margin": params.margin,
                "lift": lift["dr"].mean, "lower": lower, "upper": upper,
                "relative_lift": _ratio(lift["dr"].mean, values["champion"]["mean"])}  # fmt: skip
     return {
@@ -126,6 +128,7 @@ def _weigh(
         "controls": controls(case, guess_NLC, params, share),
         "slices": slices(case.log, lifts["dr"], params.alpha),
         **_size(case),
+        "inputs": _inputs(case, beside, guess_NLC),
     }
 
 
@@ -168,7 +171,7 @@ def _sides(case: Case) -> Document:
     """Say what is judged against what."""
     was = case.champion_policy
     return {
-        "candidate": case.turn.candidate,
+        "candidate": case.standing.candidate,
         "champion": case.champion_is,
         "policy": case.policy.facts(),
         "champion_policy": None if was is None else was.facts(),
@@ -186,15 +189,19 @@ def dropped(log: Requests) -> Document:
 
 def _size(case: Case) -> Document:
     users = len(np.unique(case.log.user_N))
-    return {"n_requests": len(case.log), "n_users": users, "inputs": _inputs(case)}
+    return {"n_requests": len(case.log), "n_users": users}
 
 
-def _inputs(case: Case) -> Document:
-    log = case.log
+def _inputs(case: Case, beside: Beside, guess_NLC: Floats) -> Document:
+    """SHA-256 of what was judged, as arrays."""
+    log, return_NC = case.log, beside.return_NC
+    returns = {} if return_NC is None else {"returns": fingerprint(return_NC)}
     return {
         "exposures": fingerprint(log.event_us_N, log.candidate_NC, log.chosen_NL, log.served_NLC),
         "outcomes": fingerprint(log.reward_NL, log.dismissed_NL),
         "scores": case.score_hash,
+        "reward_model": fingerprint(guess_NLC),
+        **returns,
     }
 
 
@@ -248,6 +255,7 @@ def _row(check: Check) -> Document:
         "name": check.name,
         "value": float(check.value),
         "threshold": float(check.threshold),
+        "says": check.says,
         "ok": None if check.ok is None else bool(check.ok),
     }
 

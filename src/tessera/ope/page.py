@@ -41,6 +41,7 @@ def render(verdict: Row, sha256: str) -> str:
     return environment.get_template(_TEMPLATE).render(
         decision=decision,
         meaning=meaning,
+        follows="" if sentences.is_tie(verdict) else meaning.follows,
         says=sentences.opening(verdict),
         plain=sentences.because(verdict),
         reason=str(verdict.get("reason") or "none recorded"),
@@ -71,7 +72,7 @@ def _compared(verdict: Row) -> Iterable[tuple[str, str]]:
     primary = verdict.get("primary")
     if primary:
         yield "Measured by", str(primary["metric"])
-        yield "Error rate", _turn(primary)
+        yield "Error rate", _share(primary)
     yield "Learnt until (the cut)", _moment(verdict.get("cut"))
     if span.get("first") and span.get("last"):
         yield "Judged on", f"{_moment(span['first'])} to {_moment(span['last'])}"
@@ -80,12 +81,12 @@ def _compared(verdict: Row) -> Iterable[tuple[str, str]]:
         yield "Investors", count(verdict["n_users"])
 
 
-def _turn(primary: Row) -> str:
+def _share(primary: Row) -> str:
     share = f"{sentences.rate(primary)} for each bound"
-    turn, alpha = primary.get("k"), f"{100 * primary['alpha']:g} %"
-    if turn is None:
+    k, alpha = primary.get("k"), f"{100 * primary['alpha']:g} %"
+    if k is None:
         return share
-    return f"{share}: of {alpha} in all, the share of candidate {turn} against this champion"
+    return f"{share}: of {alpha} in all, the share of candidate {k} against this champion"
 
 
 def _moment(text: Any) -> str:
@@ -139,7 +140,7 @@ def _checks(rows: Iterable[Row] | None) -> list[dict[str, Any]]:
         told.append({
             "name": row["name"], "title": rule.title, "ok": row["ok"], "value": _value(row),
             "wants": rule.wants.format(number(row["threshold"])),
-            "fails": row.get("says") or rule.fails,
+            "fails": row.get("says", ""),
         })  # fmt: skip
     return sorted(told, key=lambda row: (False, None, True).index(row["ok"]))
 

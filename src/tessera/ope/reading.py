@@ -52,10 +52,10 @@ def read_case_log(
     ripe = seen.event_ts <= exposures.event_ts.max().as_scalar() - window
     fresh = seen.filter((seen.event_ts > cut) & ripe)
     # Decided before the draw, so leaving them out is no choice by outcome.
-    spent = fresh.policy_id.endswith(UNEXPLORED)
+    is_spent = fresh.policy_id.endswith(UNEXPLORED)
     counts = tally(exposures, outcomes, window_days)
-    log = served.with_outcomes(served.requests(fresh.filter(~spent), item_ids), counts)
-    unexplored = int(fresh.filter(spent).request_id.nunique().to_pyarrow().as_py())
+    log = served.with_outcomes(served.requests(fresh.filter(~is_spent), item_ids), counts)
+    unexplored = int(fresh.filter(is_spent).request_id.nunique().to_pyarrow().as_py())
     # What was shown in the last window before the cut is answered after it.
     past = seen.filter(seen.event_ts <= cut - window)
     return Reading(log, past, {**counts, "requests_unexplored": unexplored})

@@ -30,7 +30,7 @@ from tessera.ope.estimators import SlateLog, cascade_dr
 from tessera.ope.exposures import NOBODY, Bools, Floats, Requests, Scores
 from tessera.ope.params import OpeParams
 from tessera.ope.shelf import Shelf
-from tessera.ope.spending import Turn
+from tessera.ope.spending import Standing
 from tessera.policies.serving import ServingPolicy, read_policy
 from tessera.policies.slate import SlatePolicy, slate_propensities
 from tessera.policies.suitability import suitable
@@ -69,7 +69,7 @@ class Case:
     unscored: int
     """Requests that the candidate did not score."""
     score_hash: str
-    turn: Turn
+    standing: Standing
     """Which share of alpha the candidate gets."""
     known_to_champion: int = 0
     """Requests that the champion may have learnt from."""
@@ -86,7 +86,12 @@ class Case:
 
 
 def build_case(
-    log: Requests, scores: Scores, published: Path, shelf: Shelf, turn: Turn, params: OpeParams
+    log: Requests,
+    scores: Scores,
+    published: Path,
+    shelf: Shelf,
+    standing: Standing,
+    params: OpeParams,
 ) -> Case:
     """Replay candidate and champion as each would be served: suitability, slate, exploration.
 
@@ -118,7 +123,7 @@ def build_case(
         allowed_NC=allowed_NC,
         unscored=0 if itself else scores.missing,
         score_hash=fingerprint(scores.candidate_NC),
-        turn=turn,
+        standing=standing,
         known_to_champion=_known(log, published),
     )
 

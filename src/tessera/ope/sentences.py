@@ -95,9 +95,14 @@ def _rejected(_verdict: Row, primary: Row) -> str:
     )
 
 
+def is_tie(verdict: Row) -> bool:
+    """Tell whether candidate and champion would show the same: no evidence changes that."""
+    return str(verdict.get("reason")).startswith("identical")
+
+
 def _held(verdict: Row, primary: Row) -> str:
     broken = "; ".join(failed(verdict.get("guardrails")))
-    if str(verdict.get("reason")).startswith("identical"):
+    if is_tie(verdict):
         return "Candidate and champion would show the same, so there is nothing to decide."
     if primary["lower"] is None or primary["lower"] <= -(primary.get("margin") or 0):
         told = (

@@ -17,7 +17,7 @@ from tessera.ope.params import OpeParams
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Standing:
     """Which candidate stands at the gate."""
 
     candidate: str
@@ -26,7 +26,7 @@ class Turn:
     """Place among the candidates judged since the champion was published, from 1."""
 
 
-def take_turn(model: Path, judged: Path, cut: str, params: OpeParams) -> Turn:
+def stand(model: Path, judged: Path, cut: str, params: OpeParams) -> Standing:
     """Tell the candidate from those judged before.
 
     A candidate is its model, the section `ope` (the policy it would serve with, and how it is
@@ -51,4 +51,4 @@ def take_turn(model: Path, judged: Path, cut: str, params: OpeParams) -> Turn:
     candidate = digest.hexdigest()
     before: list[str] = json.loads(judged.read_text())["candidates"]
     place = before.index(candidate) if candidate in before else len(before)
-    return Turn(candidate, place + 1)
+    return Standing(candidate, place + 1)

@@ -18,7 +18,7 @@ from tessera.ope.reading import read_case_log
 from tessera.ope.replay import build_case, candidate_policy
 from tessera.ope.reward_model import guess, read_shown
 from tessera.ope.shelf import read_shelf
-from tessera.ope.spending import take_turn
+from tessera.ope.spending import stand
 
 
 def run(
@@ -46,8 +46,8 @@ def run(
     found: Document = {}
     if len(log) > 0:
         scored = served.aligned_scores(scores, log, shelf.item_ids)
-        turn = take_turn(model, judged, cut.isoformat(), params)
-        case = build_case(log, scored, champion, shelf, turn, params)
+        standing = stand(model, judged, cut.isoformat(), params)
+        case = build_case(log, scored, champion, shelf, standing, params)
         return_NC = returns_after(log, read_closes(prices, shelf.item_ids))
         beside = Beside(
             return_NC, codes_per_item(sid_health), scored.chance_NC, mflops_per_request(model)

@@ -20,93 +20,55 @@ class Rule:
     title: str
     wants: str
     """What is asked for; `{}` is the threshold."""
-    fails: str
-    """What it means if it fails."""
 
 
 DECISIONS = {
     "PROMOTE": Decision("The candidate is better, and nothing speaks against it.",
                         "It may be published in place of the champion."),
     "HOLD": Decision("There is no sufficient case for the candidate.",
-                     "The champion stays. More evidence may change this."),
+                     "By this verdict the champion stays. More evidence may change it."),
     "REJECT": Decision("The candidate is worse than the champion.",
-                       "The champion stays."),
+                       "By this verdict the champion stays."),
     "INVALID": Decision("The log cannot answer the question.",
-                        "Nothing was decided about the candidate; the champion stays."),
+                        "Nothing was decided; by this verdict the champion stays."),
 }  # fmt: skip
 
 RULES = {
     "requests_dropped": Rule(
-        "Requests left out because their log is incomplete (share)", "at most {}",
-        "what is left may not stand for what was lost"),
-    "unscored_requests": Rule(
-        "Requests that the candidate did not score", "at most {}",
-        "the candidate would be judged on a selection"),
-    "slate_size": Rule(
-        "Items of a slate, as in the champion's policy", "exactly {}",
-        "the champion was published for slates of another size"),
-    "champion_has_seen": Rule(
-        "Requests that the champion may have learnt from", "at most {}",
-        "the champion would look better than it is"),
-    "impossible_propensities": Rule(
-        "Logged probabilities that cannot be", "at most {}",
-        "the log does not say how likely each item was to be shown"),
+        "Requests left out because their log is incomplete (share)", "at most {}"
+    ),
+    "unscored_requests": Rule("Requests that the candidate did not score", "at most {}"),
+    "slate_size": Rule("Items of a slate, as in the champion's policy", "exactly {}"),
+    "champion_has_seen": Rule("Requests that the champion may have learnt from", "at most {}"),
+    "impossible_propensities": Rule("Logged probabilities that cannot be", "at most {}"),
     "outside_candidates": Rule(
-        "Items shown that could not have been shown, by the log", "at most {}",
-        "the log contradicts itself"),
-    "duplicate_exposures": Rule(
-        "Exposures logged more than once", "at most {}",
-        "some investors would count twice"),
-    "duplicate_outcomes": Rule(
-        "Outcomes logged more than once (share)", "at most {}",
-        "what investors did is counted too often"),
-    "propensity_mismatches": Rule(
-        "Probabilities that the log states in two ways", "at most {}",
-        "the log contradicts itself"),
-    "sums_not_one": Rule(
-        "Positions whose probabilities do not add up to 1", "at most {}",
-        "the probabilities are not those of a choice"),
-    "unsupported_mass": Rule(
-        "Chance that a policy shows what the log never could", "at most {}",
-        "nobody can know what that would have earned"),
+        "Items shown that could not have been shown, by the log", "at most {}"
+    ),
+    "duplicate_exposures": Rule("Exposures logged more than once", "at most {}"),
+    "duplicate_outcomes": Rule("Outcomes logged more than once (share)", "at most {}"),
+    "propensity_mismatches": Rule("Probabilities that the log states in two ways", "at most {}"),
+    "sums_not_one": Rule("Positions whose probabilities do not add up to 1", "at most {}"),
+    "unsupported_mass": Rule("Chance that a policy shows what the log never could", "at most {}"),
     "mean_weight_z": Rule(
         "Distance of the mean weight from 1, in standard errors",
         "between \N{MINUS SIGN}{0} and {0}",
-        "the logged probabilities are not those that served"),
-    "ess": Rule(
-        "Effective sample size, in requests", "at least {}",
-        "too few served slates resemble what the candidate would show"),
-    "largest_share": Rule(
-        "Largest share of the estimate from one request", "at most {}",
-        "a single request carries the estimate"),
+    ),
+    "ess": Rule("Effective sample size, in requests", "at least {}"),
+    "largest_share": Rule("Largest share of the estimate from one request", "at most {}"),
     "suitability_violations": Rule(
-        "Items shown above the risk class of the investor", "at most {}",
-        "investors would be shown what they may not hold"),
-    "dismissals_upper": Rule(
-        "Dismissals that it may add, per request (upper bound)", "at most {}",
-        "investors may be annoyed more often"),
-    "gini_rise": Rule(
-        "Rise of the Gini index of what is shown", "at most {}",
-        "attention would concentrate on fewer items"),
-    "top_share_rise": Rule(
-        "Rise of the share that the most shown items take", "at most {}",
-        "everybody would be shown the same few items"),
-    "roi_lower": Rule(
-        "Monthly return of what is shown that it adds (lower bound)", "at least {}",
-        "investors may earn less with what they are shown"),
-    "sid_capacity": Rule(
-        "Codes that could be told apart, per item", "at least {}",
-        "its codes cannot tell the items apart"),
+        "Items shown above the risk class of the investor", "at most {}"
+    ),
+    "dismissals_upper": Rule("Dismissals that it may add, per request (upper bound)", "at most {}"),
+    "gini_rise": Rule("Rise of the Gini index of what is shown", "at most {}"),
+    "top_share_rise": Rule("Rise of the share that the most shown items take", "at most {}"),
+    "roi_lower": Rule("Monthly return of what is shown that it adds (lower bound)", "at least {}"),
+    "sid_capacity": Rule("Codes that could be told apart, per item", "at least {}"),
     "calibration_error": Rule(
-        "Gap of the chance foretold for the top item and what came of it", "at most {}",
-        "its probabilities are not what happens"),
-    "mflops_per_request": Rule(
-        "Million operations that a request takes", "at most {}",
-        "investors may wait too long for an answer"),
-    "coverage_kept": Rule(
-        "Share of the champion's catalogue coverage that is kept", "at least {}",
-        "fewer items of the catalogue would ever be shown"),
-}  # fmt: skip
+        "Gap of the chance foretold for the top item and what came of it", "at most {}"
+    ),
+    "mflops_per_request": Rule("Million operations that a request takes", "at most {}"),
+    "coverage_kept": Rule("Share of the champion's catalogue coverage that is kept", "at least {}"),
+}
 
 ESTIMATORS = {
     "rips": "Weighted rewards",
@@ -156,7 +118,7 @@ def decision(name: str) -> Decision:
 def rule(name: str) -> Rule:
     """Return what a check means; one that is new here is told by its name."""
     title = name.replace("_", " ").capitalize()
-    return RULES.get(name, Rule(title, "threshold {}", "what this check guards is not assured"))
+    return RULES.get(name, Rule(title, "threshold {}"))
 
 
 def policy(facts: object) -> str:

@@ -112,7 +112,7 @@ def test_every_check_stands_in_a_table_with_its_result_in_words(decision):
             and one.endswith("holds" if row["ok"] else "fails")
         ]  # fmt: skip
         assert row.get("says", "") in mine
-    unknown = "Brand new If it fails: what this check guards is not assured 1.5 threshold 2 ✓ holds"
+    unknown = "Brand new 1.5 threshold 2 ✓ holds"
     told = "Latency p99 ms If it fails: lists would come too late 81.25 threshold 50 ✓ holds"
     assert {unknown, told} <= set(rows)
 

@@ -3,7 +3,7 @@
 Usage: python -m benchmarks.ope [--replications 1000] [--processes 2] [--seed 0]
 Each replication has a seed of its own and they are added up in the same groups, so any number of
 processes gives the same table.  Also: what 10 million exposures take, errors of the gate under
-many looks and candidates, and its power.
+many looks and candidates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import ROOT, write_result
-from benchmarks.ope_looks import ALPHA, draw_power, looks, power
+from benchmarks.ope_looks import ALPHA, looks
 from benchmarks.ope_world import CAP, REGIMES, Drawn, Floats, World, make_world, missed
 from tessera.contracts.progress import progress_bar
 from tessera.ope import bounds, estimators
@@ -32,7 +32,6 @@ from tessera.ope.params import OpeParams
 from tessera.ope.tuning import choose_ceiling
 
 INTERVALS = ("normal", "clustered", "bernstein", "bca", "sequence")
-_PICTURE = ROOT / "docs" / "pictures" / "power.png"
 _GROUP = 20
 _RESAMPLES = 499
 _CEILING, _SHRINKAGE, _SWITCH = 10.0, 100.0, 10.0
@@ -198,7 +197,7 @@ def _volume() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, write results/ope.json and draw docs/pictures/power.png."""
+    """Measure, and write results/ope.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replications", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
@@ -212,11 +211,9 @@ def main() -> None:
         "alpha": ALPHA,
         "coverage": coverage(given.replications, given.processes, given.seed),
         "looks": looks(given.replications, given.seed),
-        "power": power(max(given.replications // 10, 1), given.seed),
         "volume": _volume(),
     }
     write_result("ope", figures)
-    draw_power(figures["power"], _PICTURE)
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ _ROWS = (
     ),
     (
         "power of the gate by relative lift, at 200,000 requests and alpha .005",
-        "ope",
+        "ope_power",
         "at least .80 at +20 %",
         power,
     ),

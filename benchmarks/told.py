@@ -186,12 +186,11 @@ def market_looks(f: dict[str, Any]) -> str:
 
 def power(found: dict[str, Any]) -> str:
     """Tell how often a better policy is promoted, by how much better it is."""
-    one = found["power"]
     curves = (
         f"{overlap}: " + ", ".join(f"{lift} {share:.2f}" for lift, share in curve.items())
-        for overlap, curve in one["promoted"].items()
+        for overlap, curve in found["promoted"].items()
     )
-    told = f"{one['replications']} replications; " + "; ".join(curves)
+    told = f"{found['replications']} replications; " + "; ".join(curves)
     return f"{told}. ![power](pictures/power.png)"
 
 

@@ -32,7 +32,9 @@ def machine() -> dict[str, Any]:
 def commit() -> str:
     """Revision of the code that was measured, marked if it was changed since."""
     revision = _git("rev-parse", "--short=12", "HEAD")
-    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!docs", ":!dvc.lock")
+    changed = _git(
+        "status", "--porcelain", "--", ".", ":!benchmarks/results", ":!docs", ":!dvc.lock"
+    )
     return (revision or "unknown") + ("-dirty" if changed else "")
 
 

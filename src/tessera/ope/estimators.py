@@ -3,6 +3,8 @@
 Every estimator takes one log and returns one value per unit, whose mean is the policy value and
 whose spread gives its interval.  `Log` is for single items (unit: exposure); `SlateLog` for slates
 filled from the top (unit: request), whose value is the sum of the rewards of their positions.
+Logs of single items are long, and a new array costs more than what is computed into it: their
+estimators work in place on arrays of their own.
 
 Shapes: N units, L positions.
 """
@@ -33,7 +35,10 @@ class Log:
 
     @property
     def weight_N(self) -> Floats:
-        """How much more often the new policy would have shown each item, w = pi(a|x) / p."""
+        """How much more often the new policy would have shown each item, w = pi(a|x) / p.
+
+        A new array each time.
+        """
         return self.wanted_N / self.served_N
 
 
@@ -44,7 +49,9 @@ def complement(log: Log) -> Log:
 
 def ips(log: Log) -> Floats:
     """Inverse propensity score, w r: unbiased, wide (Horvitz and Thompson, 1952)."""
-    return np.asarray(log.weight_N * log.reward_N)
+    value_N = log.weight_N
+    value_N *= log.reward_N
+    return value_N
 
 
 def clipped_ips(log: Log, ceiling: float) -> Floats:
@@ -52,7 +59,10 @@ def clipped_ips(log: Log, ceiling: float) -> Floats:
 
     Bottou et al., arXiv 1209.2355, section 4.4.
     """
-    return np.minimum(log.weight_N, ceiling) * log.reward_N
+    value_N = log.weight_N
+    np.minimum(value_N, ceiling, out=value_N)
+    value_N *= log.reward_N
+    return value_N
 
 
 def snips(log: Log) -> Floats:
@@ -69,9 +79,7 @@ def snips(log: Log) -> Floats:
 
 def snips_influence(log: Log) -> Floats:
     """Linearisation of `snips`: same mean, and the spread of its values is its standard error."""
-    share_N = _shares(log)
-    value = float((share_N * log.reward_N).mean())
-    return np.asarray(share_N * (log.reward_N - value) + value)
+    return _linearised(_shares(log), log.reward_N.copy())
 
 
 def dm(log: Log) -> Floats:
@@ -81,20 +89,19 @@ def dm(log: Log) -> Floats:
 
 def dr(log: Log) -> Floats:
     """Doubly robust, E_pi q + w (r - q): right if either is right (arXiv 1103.4601)."""
-    return np.asarray(log.baseline_N + log.weight_N * (log.reward_N - log.guess_N))
+    return _corrected(log, log.weight_N)
 
 
 def sndr(log: Log) -> Floats:
     """Self-normalised doubly robust, E_pi q + w (r - q) / mean w (arXiv 1604.00923)."""
-    return np.asarray(log.baseline_N + _shares(log) * (log.reward_N - log.guess_N))
+    return _corrected(log, _shares(log))
 
 
 def sndr_influence(log: Log) -> Floats:
     """Linearisation of `sndr`: same mean, and the spread of its values is its standard error."""
-    share_N = _shares(log)
-    residual_N = log.reward_N - log.guess_N
-    missed = float((share_N * residual_N).mean())
-    return np.asarray(log.baseline_N + share_N * (residual_N - missed) + missed)
+    value_N = _linearised(_shares(log), log.reward_N - log.guess_N)
+    value_N += log.baseline_N
+    return value_N
 
 
 def switch_dr(log: Log, ceiling: float) -> Floats:
@@ -103,8 +110,8 @@ def switch_dr(log: Log, ceiling: float) -> Floats:
     Wang, Agarwal, Dudik, arXiv 1612.01205.
     """
     weight_N = log.weight_N
-    trusted_N = weight_N <= ceiling
-    return log.baseline_N + trusted_N * weight_N * (log.reward_N - log.guess_N)
+    weight_N *= weight_N <= ceiling
+    return _corrected(log, weight_N)
 
 
 def dros(log: Log, shrinkage: float) -> Floats:
@@ -113,8 +120,11 @@ def dros(log: Log, shrinkage: float) -> Floats:
     Optimistic shrinkage of Su et al., arXiv 1907.09623.
     """
     weight_N = log.weight_N
-    shrunk_N = shrinkage * weight_N / (weight_N**2 + shrinkage)
-    return log.baseline_N + shrunk_N * (log.reward_N - log.guess_N)
+    above_N = weight_N * weight_N
+    above_N += shrinkage
+    weight_N *= shrinkage
+    weight_N /= above_N
+    return _corrected(log, weight_N)
 
 
 def _shares(log: Log) -> Floats:
@@ -122,6 +132,24 @@ def _shares(log: Log) -> Floats:
     weight_N = log.weight_N
     weight_N /= weight_N.mean()
     return weight_N
+
+
+def _corrected(log: Log, weight_N: Floats) -> Floats:
+    """Return E_pi q + w (r - q); the weights are used up."""
+    residual_N = log.reward_N - log.guess_N
+    residual_N *= weight_N
+    residual_N += log.baseline_N
+    return residual_N
+
+
+def _linearised(share_N: Floats, earned_N: Floats) -> Floats:
+    """Return w (y - v) + v with v the mean of w y; both arrays are used up."""
+    earned_N *= share_N
+    value = float(earned_N.mean())
+    share_N *= value
+    earned_N -= share_N
+    earned_N += value
+    return earned_N
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,13 +29,12 @@ from tessera.ope.checks import weight_checks
 from tessera.ope.clusters import mips, offcem
 from tessera.ope.estimators import Log
 from tessera.ope.params import OpeParams
-from tessera.ope.tuning import choose_ceiling
+from tessera.ope.tuning import CEILINGS, choose_ceiling
 
 INTERVALS = ("normal", "clustered", "bernstein", "bca", "sequence")
 _GROUP = 20
 _RESAMPLES = 499
 _CEILING, _SHRINKAGE, _SWITCH = 10.0, 100.0, 10.0
-_CEILINGS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1e9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,10 @@ def estimate(drawn: Drawn) -> dict[str, Estimated]:
     def shrunk(one: Log) -> Floats:
         return estimators.dros(one, _SHRINKAGE)
 
-    tuned = choose_ceiling(log, _CEILINGS, ALPHA)
+    alone_N = np.arange(len(log.reward_N))
+    tuned = choose_ceiling(
+        lambda ceiling: estimators.switch_dr(log, ceiling), alone_N, CEILINGS, ALPHA
+    )
     cut, cut_rest = (estimators.dr(one) for one in drawn.cut)
     conjunct, marginal_rest = offcem(clusters), mips(missed(clusters))
     return {

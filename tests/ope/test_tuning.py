@@ -1,5 +1,7 @@
 """The chosen ceiling against its rule by hand, and against the truth."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,11 @@ def heavy(rng, *, guess, n=1500):
     return Log(reward_N, served_A[a], wanted_A[a], guess_A[a], baseline_N), wanted_A @ chance_A
 
 
+def choose(log, ceilings):
+    units = np.arange(len(log.reward_N))
+    return choose_ceiling(partial(switch_dr, log), units, ceilings, 0.05)
+
+
 def by_hand(log, ceilings):
     chosen, bounds = None, []
     for ceiling in sorted(ceilings)[::-1]:
@@ -36,7 +43,7 @@ def test_it_equals_the_rule_by_hand(rng):
     chosen = set()
     for guess in (None, 0.0, 0.3, 0.6, 0.9):
         log, _ = heavy(rng, guess=guess)
-        found = choose_ceiling(log, CEILINGS, 0.05)
+        found = choose(log, CEILINGS)
         assert found == by_hand(log, CEILINGS)
         chosen.add(found)
     assert len(chosen) > 1
@@ -47,7 +54,7 @@ def errors(rng, guess):
     found = []
     for _ in range(150):
         log, truth = heavy(rng, guess=guess)
-        chosen = switch_dr(log, choose_ceiling(log, CEILINGS, 0.05))
+        chosen = switch_dr(log, choose(log, CEILINGS))
         values = chosen, dr(log), switch_dr(log, min(CEILINGS))
         found.append([(value_N.mean() - truth) ** 2 for value_N in values])
     return np.mean(found, axis=0)
@@ -62,4 +69,18 @@ def test_it_helps_with_a_right_model_and_does_not_drown_with_a_wrong_one(rng):
 
 def test_without_a_choice_there_is_none(rng):
     with pytest.raises(ValueError, match="no ceiling"):
-        choose_ceiling(heavy(rng, guess=None)[0], (), 0.05)
+        choose(heavy(rng, guess=None)[0], ())
+
+
+def test_units_that_vary_together_are_sure_of_less(rng):
+    """Each unit five times over: by itself the reach is too narrow and contradicts too early."""
+    found = []
+    for guess in (0.2, 0.4, 0.5, 0.6, 0.7):
+        log, _ = heavy(rng, guess=guess)
+        five = Log(*(np.repeat(getattr(log, name), 5) for name in log.__slots__))
+        people = np.repeat(np.arange(len(log.reward_N)), 5)
+        together = choose_ceiling(partial(switch_dr, five), people, CEILINGS, 0.05)
+        assert together == choose(log, CEILINGS)
+        found.append(choose(five, CEILINGS) - together)
+    assert min(found) >= 0
+    assert max(found) > 0

@@ -28,6 +28,7 @@ from tessera.ope.holm import spent
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, Replay, excess, fingerprint, score_floor, slate_log
 from tessera.ope.slices import slices
+from tessera.ope.tuning import CEILINGS, choose_ceiling
 from tessera.ope.verdict import DECISIONS, Check, Evidence, decide
 
 FORMAT = 1
@@ -97,7 +98,7 @@ def judge(case: Case, beside: Beside, guess_NLC: Floats, params: OpeParams) -> D
 def _weigh(
     case: Case, beside: Beside, guess_NLC: Floats, faults: list[Check], params: OpeParams
 ) -> Document:
-    lifts = _lifts(case, guess_NLC, params)
+    lifts, ceiling = _lifts(case, guess_NLC, params)
     lift = {name: clustered_normal(d_N, case.log.user_N, params.alpha)
             for name, d_N in lifts.items()}  # fmt: skip
     share = spent(params.alpha, case.standing.k)
@@ -120,7 +121,11 @@ def _weigh(
         "reason": reason,
         **_sides(case),
         "primary": primary,
-        "estimates": {**values, "lift": {name: asdict(found) for name, found in lift.items()}},
+        "estimates": {
+            **values,
+            "lift": {name: asdict(found) for name, found in lift.items()},
+            "switch_ceiling": ceiling,
+        },
         "sequence": _path(lower_N, upper_N),
         "prechecks": [_row(check) for check in prechecks],
         "guardrails": [_row(check) for check in rails],
@@ -219,8 +224,8 @@ def sequences(case: Case, guess_NLC: Floats, cap: float, alpha: float) -> tuple[
     )
 
 
-def _lifts(case: Case, guess_NLC: Floats, params: OpeParams) -> dict[str, Floats]:
-    """Paired differences, candidate minus champion, of every estimator."""
+def _lifts(case: Case, guess_NLC: Floats, params: OpeParams) -> tuple[dict[str, Floats], float]:
+    """Paired differences, candidate minus champion, of every estimator; and SWITCH-DR's ceiling."""
     zero_NLC = np.zeros(guess_NLC.shape)
     seen = [
         slate_log(case.log, policy, case.log.reward_NL, guess_NLC)
@@ -230,14 +235,18 @@ def _lifts(case: Case, guess_NLC: Floats, params: OpeParams) -> dict[str, Floats
         slate_log(case.log, policy, case.log.reward_NL, zero_NLC)
         for policy in (case.candidate, case.champion)
     ]
+
+    def switched(ceiling: float) -> Floats:
+        return cascade_switch_dr(seen[0], ceiling) - cascade_switch_dr(seen[1], ceiling)
+
+    ceiling = params.ceiling or choose_ceiling(switched, case.log.user_N, CEILINGS, params.alpha)
     return {
         "rips": rips(plain[0]) - rips(plain[1]),
         "snrips": snrips_influence(plain[0]) - snrips_influence(plain[1]),
         "dm": cascade_dm(seen[0]) - cascade_dm(seen[1]),
         "dr": cascade_dr(seen[0]) - cascade_dr(seen[1]),
-        "switch_dr": cascade_switch_dr(seen[0], params.ceiling)
-        - cascade_switch_dr(seen[1], params.ceiling),
-    }
+        "switch_dr": switched(ceiling),
+    }, ceiling
 
 
 def _values(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tessera.ope.bounds import normal
-from tessera.ope.estimators import Log, switch_dr
+from tessera.ope.bounds import Floats, Ints, clustered_normal
+
+CEILINGS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1e9)
+"""What is tried; the last trusts every weight."""
 
 
-def choose_ceiling(log: Log, ceilings: Sequence[float], alpha: float) -> float:
-    """Choose the ceiling of `switch_dr` by SLOPE: as low as the others do not contradict.
+def choose_ceiling(
+    switched: Callable[[float], Floats], cluster_N: Ints, ceilings: Sequence[float], alpha: float
+) -> float:
+    """Choose the ceiling of SWITCH-DR by SLOPE: as low as the others do not contradict.
 
     Ceilings are tried from the highest, which has the least bias and the most spread.  The last
     one is taken whose interval V_i +- 2 CNF_i still shares a point with those of all before it
@@ -22,8 +26,10 @@ def choose_ceiling(log: Log, ceilings: Sequence[float], alpha: float) -> float:
 
     Parameters
     ----------
-    log : Log
-        The exposures that the estimate will be made from.
+    switched : callable
+        Returns what each unit adds to the estimate at a ceiling.
+    cluster_N : array of int
+        Cluster of each unit, as in `clustered_normal`.
     ceilings : sequence of float
         Positive, in any order.
     alpha : float
@@ -38,7 +44,7 @@ def choose_ceiling(log: Log, ceilings: Sequence[float], alpha: float) -> float:
         raise ValueError("no ceiling to choose from")
     chosen, lower, upper = max(ceilings), -np.inf, np.inf
     for ceiling in sorted(ceilings, reverse=True):
-        found = normal(switch_dr(log, ceiling), alpha)
+        found = clustered_normal(switched(ceiling), cluster_N, alpha)
         reach = 2 * (found.upper - found.mean)
         lower, upper = max(lower, found.mean - reach), min(upper, found.mean + reach)
         if lower > upper:

@@ -42,6 +42,7 @@ bench-quality: $(STAMP) ## rank real data: SET=movielens, movielens-no-time, mov
 bench-ope: $(STAMP) ## coverage of the off-policy bounds on planted truth, false promotions, power
 	@$(BIN)/python -m benchmarks.ope $(if $(PROCESSES),--processes $(PROCESSES))
 	@$(BIN)/python -m benchmarks.ope_power
+	@$(BIN)/python -m benchmarks.ope_volume
 	@$(BIN)/python -m benchmarks.ope_trials
 	@$(BIN)/python -m benchmarks.render
 

@@ -2,16 +2,12 @@
 
 Usage: python -m benchmarks.ope [--replications 1000] [--processes 2] [--seed 0]
 Each replication has a seed of its own and they are added up in the same groups, so any number of
-processes gives the same table.  Also: what 10 million exposures take, errors of the gate under
-many looks and candidates.
+processes gives the same table.  Also: errors of the gate under many looks and candidates.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -20,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import ROOT, write_result
+from benchmarks.common import write_result
 from benchmarks.ope_looks import ALPHA, looks
 from benchmarks.ope_world import CAP, REGIMES, Drawn, Floats, World, make_world, missed
 from tessera.contracts.progress import progress_bar
@@ -191,13 +187,6 @@ def _told(total: Tally, names: list[str], n: int, truth: float) -> dict[str, Any
     return {"truth": round(truth, 6), "ess": ess, "refused_by": caught, "estimators": table}
 
 
-def _volume() -> dict[str, Any]:
-    """Measure in a process of its own, so that peak memory is its own."""
-    command = [sys.executable, "-m", "benchmarks.ope_volume"]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    return dict(json.loads(done.stdout))
-
-
 def main() -> None:
     """Measure, and write results/ope.json."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -213,7 +202,6 @@ def main() -> None:
         "alpha": ALPHA,
         "coverage": coverage(given.replications, given.processes, given.seed),
         "looks": looks(given.replications, given.seed),
-        "volume": _volume(),
     }
     write_result("ope", figures)
 

@@ -9,7 +9,6 @@ Shapes: N units, C candidates.
 
 from __future__ import annotations
 
-import json
 import math
 import resource
 import time
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common import write_result
 from tessera.ope import bounds, estimators
 from tessera.ope.clusters import ClusterLog, Ints, single
 from tessera.ope.estimators import Floats, Log
@@ -186,4 +186,4 @@ def measure() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure()))
+    write_result("ope_volume", measure())

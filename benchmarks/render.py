@@ -185,7 +185,7 @@ _ROWS = (
     ),
     (
         "10 million exposures of 10 candidates judged, q given, without the bootstrap",
-        "ope",
+        "ope_volume",
         "under 30 s and 4 GB, 20 times a loop over rows",
         volume,
     ),

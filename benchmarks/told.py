@@ -210,10 +210,9 @@ def trials(f: dict[str, Any]) -> str:
 
 def volume(found: dict[str, Any]) -> str:
     """Tell seconds, memory and the ratio to a loop."""
-    one = found["volume"]
     return (
-        f"{one['seconds']} s, peak {one['peak_gb']} GB, "
-        f"{one['times_faster_than_a_loop']} times as fast as a loop"
+        f"{found['seconds']} s, peak {found['peak_gb']} GB, "
+        f"{found['times_faster_than_a_loop']} times as fast as a loop"
     )
 
 

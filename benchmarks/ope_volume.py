@@ -147,15 +147,18 @@ class _Watch:
 
 
 def _judge_all(rng: np.random.Generator) -> _Watch:
-    """Gather every chunk and judge them as one log."""
-    watch, logs, user_N = _Watch(), [], rng.integers(0, _USERS, ROWS)
-    for _ in range(ROWS // CHUNK):
+    """Gather every chunk into its place and judge them as one log."""
+    watch, user_N = _Watch(), rng.integers(0, _USERS, ROWS)
+    with watch:
+        whole = {field.name: np.empty(ROWS) for field in fields(Log)}
+    for start in range(0, ROWS, CHUNK):
         chunk = make_chunk(rng, CHUNK)
         with watch:
-            logs.append(single(chunk))
+            gathered = single(chunk)
+            for name, value_N in whole.items():
+                value_N[start : start + CHUNK] = getattr(gathered, name)
     with watch:
-        names = [field.name for field in fields(Log)]
-        judge(Log(*(np.concatenate([getattr(one, x) for one in logs]) for x in names)), user_N)
+        judge(Log(**whole), user_N)
     return watch
 
 

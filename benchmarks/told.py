@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sized
 from typing import Any
 
 from tessera.pipeline.ablate import FIGURES, WHOLE, change
@@ -85,7 +86,7 @@ def acceptance(found: dict[str, Any]) -> str:
             name = name.replace(code, word)
         told.append(f"{name} {value:.4f}")
     mean = ", ".join(told)
-    return f"{len(found['seeds'])} seeds: {mean}"
+    return f"{_seeds(found['seeds'])}: {mean}"
 
 
 def quality(*names: str) -> Any:
@@ -132,7 +133,7 @@ def causal(found: dict[str, Any]) -> str:
             each = ", ".join(f"{name} {mean['scores'][name]['pearson']:.3f}" for name in scores)
             held = mean["intervals"]["doubly robust"]["null"]["coverage"]
             told.append(f"{size} market, confounding {world}: {each} (intervals {held:.3f})")
-    return f"{len(found['seeds'])} seeds: " + "; ".join(told)
+    return f"{_seeds(found['seeds'])}: " + "; ".join(told)
 
 
 def coverage(found: dict[str, Any]) -> str:
@@ -261,3 +262,7 @@ def mailings(found: dict[str, Any]) -> str:
 
 def _pair(bounds: list[float]) -> str:
     return f"[{bounds[0]:.4f}, {bounds[1]:.4f}]"
+
+
+def _seeds(found: Sized) -> str:
+    return f"{len(found)} seed" + "s" * (len(found) > 1)

@@ -40,10 +40,7 @@ def ablation(found: dict[str, Any]) -> str:
         for part in found
         if part != WHOLE
     ]
-    return (
-        f"{len(found[WHOLE])} seed{'s' * (len(found[WHOLE]) > 1)}; {whole}; without "
-        + "; ".join(parts)
-    )
+    return f"{_seeds(found[WHOLE])}; {whole}; without " + "; ".join(parts)
 
 
 def scale(found: dict[str, Any]) -> str:

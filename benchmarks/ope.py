@@ -27,7 +27,7 @@ from tessera.ope.estimators import Log
 from tessera.ope.params import OpeParams
 from tessera.ope.tuning import CEILINGS, choose_ceiling
 
-INTERVALS = ("normal", "clustered", "bernstein", "bca", "sequence")
+INTERVALS = ("normal", "clustered", "hall", "bernstein", "bca", "sequence")
 _GROUP = 20
 _RESAMPLES = 499
 _CEILING, _SHRINKAGE, _SWITCH = 10.0, 100.0, 10.0
@@ -85,6 +85,7 @@ def bound(one: Estimated, drawn: Drawn, times_BG: bounds.Bytes) -> Iterator[Any]
     """Give the bounds by each of INTERVALS; None where the interval makes no sense."""
     yield bounds.normal(one.value_N, ALPHA)
     yield bounds.clustered_normal(one.value_N, drawn.user_N, ALPHA)
+    yield bounds.skew_corrected(one.value_N, drawn.user_N, ALPHA)
     yield one.reach and bounds.empirical_bernstein(one.value_N, *one.reach, ALPHA)
     yield bounds.bca(one.value_N, drawn.user_N, times_BG, ALPHA)
     yield one.pair and bounds.sequence_interval(*one.pair, one.floor, ALPHA)

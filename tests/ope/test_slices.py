@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tessera.ope.bounds import clustered_normal
+from tessera.ope.bounds import skew_corrected
 from tessera.ope.exposures import Requests
 from tessera.ope.slices import MIN_USERS, earlier, periods, slices
 
@@ -85,7 +85,7 @@ def test_every_way_of_slicing_holds_every_request_once(found):
 def test_a_slice_is_the_clustered_mean_of_its_own_requests(found):
     log, lift_N, table = found
     mine_N = log.risk_N == 1
-    wanted = clustered_normal(lift_N[mine_N], log.user_N[mine_N], 0.05)
+    wanted = skew_corrected(lift_N[mine_N], log.user_N[mine_N], 0.05)
     (row,) = [row for row in table["rows"] if (row["by"], row["name"]) == ("risk class", "1")]
     assert (row["n_requests"], row["n_users"]) == (12 * MIN_USERS, MIN_USERS)
     assert (row["mean"], row["lower"], row["upper"]) == (wanted.mean, wanted.lower, wanted.upper)

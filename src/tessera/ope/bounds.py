@@ -1,8 +1,9 @@
 """How sure we are: fixed-n intervals for the panel, an anytime-valid bound for the promotion.
 
 A fixed-n interval holds for one look.  The confidence sequence holds at every moment at once, so
-a pipeline may look at it every day.  Normal bounds are too low above rare rewards; `bca` corrects
-their skewness and `empirical_bernstein` needs no normality at all.
+a pipeline may look at it every day.  Normal bounds are too low above rare rewards and large
+weights; `skew_corrected` mends that in closed form, `bca` by resampling, and `empirical_bernstein`
+needs no normality at all.
 
 Shapes: N units, G clusters, B resamples.
 """
@@ -20,6 +21,8 @@ Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 
 _CELLS_AT_ONCE = 250_000
+_STRAIGHT = 1e-6
+"""Below this skewness the correction is lost in rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,48 @@ def clustered_normal(value_N: Floats, cluster_N: Ints, alpha: float) -> Interval
     alpha : float
         Error rate of each bound.
     """
-    mean = float(value_N.mean())
-    sum_G = np.bincount(cluster_N, weights=value_N - mean)
-    clusters = len(sum_G)
-    small_sample = clusters / max(clusters - 1, 1)
-    stderr = float(np.sqrt(small_sample * (sum_G @ sum_G))) / len(value_N)
+    mean, stderr, _ = _moments(value_N, cluster_N)
     reach = NormalDist().inv_cdf(1 - alpha) * stderr
     return Interval(mean, stderr, mean - reach, mean + reach)
+
+
+def skew_corrected(value_N: Floats, cluster_N: Ints, alpha: float) -> Interval:
+    """One-sided bounds of a mean whose units repeat within clusters, corrected for skewness.
+
+    Bounds of the studentised mean by Hall's monotone transformation ("On the removal of skewness by
+    transformation", 1992), with g the skewness of the mean:
+
+        mean - stderr t(z) to mean - stderr t(-z),   t(z) = 3 / g (cbrt(1 + g (z - g / 6)) - 1)
+
+    Parameters
+    ----------
+    value_N : array
+        One value per unit; the estimate is their mean.
+    cluster_N : array of int
+        Cluster of each unit, 0 to G - 1.
+    alpha : float
+        Error rate of each bound.
+    """
+    mean, stderr, skewness = _moments(value_N, cluster_N)
+    z = NormalDist().inv_cdf(1 - alpha)
+
+    def turned(z: float) -> float:
+        if abs(skewness) < _STRAIGHT:
+            return z
+        return float(3 / skewness * (np.cbrt(1 + skewness * (z - skewness / 6)) - 1))
+
+    return Interval(mean, stderr, mean - stderr * turned(z), mean - stderr * turned(-z))
+
+
+def _moments(value_N: Floats, cluster_N: Ints) -> tuple[float, float, float]:
+    """Return the mean, its standard error and its skewness, from sums within clusters."""
+    mean = float(value_N.mean())
+    sum_G = np.bincount(cluster_N, weights=value_N - mean)
+    clusters, squares = len(sum_G), float(sum_G @ sum_G)
+    small_sample = clusters / max(clusters - 1, 1)
+    stderr = float(np.sqrt(small_sample * squares)) / len(value_N)
+    cubes = float((sum_G**3).sum())
+    return mean, stderr, cubes / squares**1.5 if squares > 0 else 0.0
 
 
 def empirical_bernstein(value_N: Floats, low: float, high: float, alpha: float) -> Interval:

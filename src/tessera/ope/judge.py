@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tessera.ope import checks
-from tessera.ope.bounds import clustered_normal, confidence_sequence
+from tessera.ope.bounds import confidence_sequence, skew_corrected
 from tessera.ope.controls import controls
 from tessera.ope.estimators import (
     cascade_dm,
@@ -99,7 +99,7 @@ def _weigh(
     case: Case, beside: Beside, guess_NLC: Floats, faults: list[Check], params: OpeParams
 ) -> Document:
     lifts, ceiling = _lifts(case, guess_NLC, params)
-    lift = {name: clustered_normal(d_N, case.log.user_N, params.alpha)
+    lift = {name: skew_corrected(d_N, case.log.user_N, params.alpha)
             for name, d_N in lifts.items()}  # fmt: skip
     share = spent(params.alpha, case.standing.k)
     lower_N, upper_N = sequences(case, guess_NLC, params.cap, share)
@@ -255,7 +255,7 @@ def _values(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
     values = {}
     for name, policy in (("candidate", case.candidate), ("champion", case.champion)):
         value_N = cascade_dr(slate_log(log, policy, log.reward_NL, guess_NLC))
-        values[name] = asdict(clustered_normal(value_N, log.user_N, params.alpha))
+        values[name] = asdict(skew_corrected(value_N, log.user_N, params.alpha))
     return values
 
 

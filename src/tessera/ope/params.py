@@ -26,7 +26,7 @@ class OpeParams(BaseModel):
     window_days: float = Field(default=7.0, gt=0.0, le=90.0)
     """Attribution window: later outcomes do not count for the exposure."""
     bound: Literal["sequence"] = "sequence"
-    """Bound that decides.  Normal bounds are shown beside it and decide nothing: they hold for a
+    """Bound that decides.  Fixed-n bounds are shown beside it and decide nothing: they hold for a
     single look at the log, and a pipeline looks again and again."""
     alpha: float = Field(default=0.05, gt=0.0, le=0.2)
     """Error rate of each bound; the bound that promotes gets the share of the k-th candidate."""

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tessera.ope.bounds import clustered_normal
+from tessera.ope.bounds import skew_corrected
 from tessera.ope.exposures import Bools, Floats, Ints, Requests
 from tessera.policies.suitability import UNKNOWN
 
 MIN_USERS = 50
-"""A slice of fewer users is shown without bounds: a normal bound needs many clusters."""
+"""A slice of fewer users is shown without bounds: its bounds need many clusters."""
 _EARLIER = (("first request", 0, 1), ("second to tenth request", 1, 10),
             ("later requests", 10, None))  # fmt: skip
 _UNITS = (("week of", "W"), ("month", "M"), ("quarter", "Q"), ("year", "Y"))
@@ -62,7 +62,7 @@ def slices(log: Requests, lift_N: Floats, alpha: float) -> dict[str, Any]:
 
 def _row(user_N: Ints, lift_N: Floats, alpha: float) -> dict[str, Any]:
     users, cluster_N = np.unique(user_N, return_inverse=True)
-    found = clustered_normal(lift_N, cluster_N, alpha)
+    found = skew_corrected(lift_N, cluster_N, alpha)
     enough = len(users) >= MIN_USERS
     return {
         "n_requests": len(lift_N),

@@ -24,14 +24,10 @@ from scipy import sparse
 from tessera.causal.confounders import Rows
 from tessera.causal.pairs import Pairs
 from tessera.causal.panel import Trial
-from tessera.synth.behaviour import Market, organic_intensity, visits
+from tessera.contracts.arrow import DAY_US
+from tessera.synth.behaviour import BOOST_LIMIT, HOLDS_ALREADY, Market, organic_intensity, visits
 
 Floats = NDArray[np.float64]
-_DAY_US = 86_400_000_000
-_LIMIT = 3.0
-"""Of what holdings add to the log-intensity, as in the market."""
-_AGAIN = -0.7
-"""What holding an item adds to buying it again, as in the market."""
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -105,15 +101,15 @@ class _State:
         params, people = market.params, market.investors
         middle = (span[0] + span[1]) / 2
         past = history.ts_M <= span[0]
-        age_days = (middle - history.ts_M[past]) / _DAY_US
+        age_days = (middle - history.ts_M[past]) / DAY_US
         left = 0.5 ** (age_days / params.edge_half_life_days)
         shape = (params.users, params.items)
         self._left_UI = sparse.coo_array(
             (left, (history.user_M[past], history.item_M[past])), shape=shape
         ).toarray()
         self._strength_II = strength_II
-        self._boost_UI = self._left_UI @ (strength_II + _AGAIN * np.eye(params.items))
-        day = middle / _DAY_US
+        self._boost_UI = self._left_UI @ (strength_II + HOLDS_ALREADY * np.eye(params.items))
+        day = middle / DAY_US
         seen = visits(
             market,
             np.arange(params.users),
@@ -124,8 +120,8 @@ class _State:
         self._intensity_UI = organic_intensity(market, seen)
         stay_U = params.days - people.joined_day_U
         rate_U = people.activity_U * params.requests / (people.activity_U @ stay_U)
-        begin_U = np.maximum(span[0] / _DAY_US, people.joined_day_U)
-        self._visits_U = rate_U * np.maximum(span[1] / _DAY_US - begin_U, 0.0)
+        begin_U = np.maximum(span[0] / DAY_US, people.joined_day_U)
+        self._visits_U = rate_U * np.maximum(span[1] / DAY_US - begin_U, 0.0)
 
     def change(
         self, user_R: NDArray[np.int64], holds_R: NDArray[np.bool_], cause: int, effect: int
@@ -144,7 +140,7 @@ class _State:
 
 
 def _clip(boost: Floats) -> Floats:
-    return np.clip(boost, -_LIMIT, _LIMIT)
+    return np.clip(boost, -BOOST_LIMIT, BOOST_LIMIT)
 
 
 def _overlap(rows: Rows, cause: int, effect: int) -> Floats:

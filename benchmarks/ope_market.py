@@ -14,7 +14,6 @@ Shapes: N requests, L positions, C candidates of a request, K candidates for pro
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +23,7 @@ import numpy as np
 from benchmarks.common import ROOT, write_result
 from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import load_split
-from tessera.ope.bounds import clustered_normal, sequence_p_values
+from tessera.ope.bounds import normal, sequence_p_values
 from tessera.ope.exposures import NOBODY, Bools, Floats, Requests, aligned_scores
 from tessera.ope.holm import holm, spent
 from tessera.ope.params import OpeParams
@@ -170,7 +169,7 @@ def streams(market: Market, count: int, seed: int) -> dict[str, Any]:
 
 
 def _above(gain_N: Floats, alpha: float) -> bool:
-    return clustered_normal(gain_N, np.arange(len(gain_N)), alpha).lower > 0
+    return normal(gain_N, alpha).lower > 0
 
 
 def main() -> None:
@@ -187,7 +186,7 @@ def main() -> None:
         "looks": looks(market, given.replays, given.seed),
         "stream": streams(market, given.streams, given.seed),
     }
-    write_result("ope_market", json.loads(json.dumps(found)))
+    write_result("ope_market", found)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ Usage: TESSERA_DATA=... python -m benchmarks.uplift
 64,000 customers, a third each got the men's e-mail, the women's or none; the outcome is a visit
 within two weeks (Hillstrom, MineThatData challenge, 2008).  Learners never see the customer that
 they score.  Policies are valued by our own off-policy estimators, with the known propensity.
+Guesses are cross-fitted, learnt from later customers too, so the confidence sequence is shown for
+its width and is not proven to hold here.
 
 Shapes: N customers, F features, A arms (none, men's, women's).
 """

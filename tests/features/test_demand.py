@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from tessera.contracts.arrow import DAY_US
 from tessera.features.demand import Acquired, Sale, expected_gains, mean_gains
-from tessera.features.ranking import DAY_US
 
 HORIZON = 10.0
 NOW = 100 * DAY_US

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.tables import ACTIONS
 from tessera.features.facts import NOBODY, Facts, Queries, Trials
 from tessera.features.prices import PriceHistory
-from tessera.features.ranking import DAY_US, EDGE_KINDS, GROUPS, held, ranking_features
+from tessera.features.ranking import EDGE_KINDS, GROUPS, held, ranking_features
 
 VIEW, CLICK, BUY, SELL, DISMISS, RATE = range(len(ACTIONS))
 EVERY = tuple(GROUPS)

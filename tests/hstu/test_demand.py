@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.tables import ACTIONS
 from tessera.features.demand import Acquired, Sale, expected_gains, mean_gains
 from tessera.features.prices import PriceHistory
-from tessera.features.ranking import DAY_US
 from tessera.hstu.closed_form import ClosedForm
 from tessera.hstu.demand import Demand, Trend
 from tessera.hstu.fit import fit

@@ -39,6 +39,7 @@ class World:
     allowed_NC: np.ndarray
     folder: Path
     weight: float = 1.0
+    uplift_weight: float = 0.0
     """Tells one model from another."""
     judged: tuple[str, ...] = ()
     """Candidates judged before."""
@@ -83,7 +84,9 @@ class World:
         out = self.folder / "verdict.json"
         save_split(self.split, self.folder / "split.json")
         (self.folder / "model").mkdir(exist_ok=True)
-        (self.folder / "model" / "config.json").write_text(json.dumps(self.weight))
+        (self.folder / "model" / "config.json").write_text(
+            json.dumps({"weight": self.weight, "uplift_weight": self.uplift_weight})
+        )
         cost = {"mflops_per_request": self.mflops, "candidates": 200}
         (self.folder / "model" / "cost.json").write_text(json.dumps(cost))
         (self.folder / "judged.json").write_text(json.dumps({"candidates": self.judged}))

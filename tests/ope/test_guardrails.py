@@ -234,3 +234,11 @@ def test_a_promotion_says_which_guardrail_was_not_measured(world):
     row = next(row for row in verdict["guardrails"] if row["name"] == "roi_lower")
     assert (row["value"], row["ok"]) == (None, None)
     assert verdict["reason"].endswith("every guardrail holds (not measured: roi_lower)")
+
+
+def test_a_model_that_was_judged_by_effects_is_held_as_no_bundle_carries_them(world):
+    made = world(12_000)
+    made.uplift_weight = 0.3
+    verdict = made.judge()
+    assert verdict["decision"] == "HOLD"
+    assert "by effects that a bundle does not carry (unserved_effects is 0.3" in verdict["reason"]

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from tessera.causal.params import CausalParams
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split, known
 from tessera.contracts.tables import POSITIVE
-
-_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ def _investors(panel: Panel, start: int) -> tuple[NDArray[np.bool_], NDArray[np.
     observed_U = events_U > 0
     tenure_U = np.zeros(panel.n_users)
     # Ascending in time, so writing backwards leaves the first event of each investor.
-    tenure_U[panel.user_E[:so_far][::-1]] = (start - panel.ts_E[:so_far][::-1]) / _DAY_US
+    tenure_U[panel.user_E[:so_far][::-1]] = (start - panel.ts_E[:so_far][::-1]) / DAY_US
     if panel.ordinal:  # positions, not days: beyond the last one nobody is under observation
         last_U = np.zeros(panel.n_users, np.int64)
         last_U[panel.user_E] = panel.ts_E

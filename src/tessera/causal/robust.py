@@ -6,9 +6,9 @@ confounders x; with a~ and y~ the residuals on investors that neither regression
     effect(i, j) = sum a~ y~ / sum a~^2        stderr^2 = sum over acquisitions of j of a~^2 / (.)^2
 
 (Robinson 1988; Chernozhukov et al., arXiv 1608.00060, eq. 4.4).  It is right if the chance of
-holding is linear in the confounders, or if that of acquiring is beside a constant effect and both
-are linear; else it is drawn towards what remains confounded, an effect itself towards zero.  It
-weighs investors by their overlap, so that nothing is clipped.
+holding is linear in the confounders, or if that of acquiring is linear beside a constant effect, up
+to the ridge; else what remains confounded is added to it.  It weighs investors by their overlap, so
+that nothing is clipped.
 An investor acquires j once at most, so the sum over acquisitions is one over investors.
 
 Everything follows from sums of products, hence sparse and without a matrix of investors x pairs.

@@ -20,6 +20,8 @@ _ARROW: dict[Dtype, pa.DataType] = {
     "ints": pa.list_(pa.int64()),
 }
 _ROW_GROUP = 1_000_000
+DAY_US = 86_400_000_000
+"""A day in the unit of every timestamp."""
 
 
 def schema(table: Table) -> pa.Schema:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera.features.ranking import DAY_US
+from tessera.contracts.arrow import DAY_US
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.tables import ACTIONS
 from tessera.features import prices
 from tessera.features.facts import BOUGHT, NOBODY, Facts, Queries
@@ -26,7 +27,6 @@ Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-DAY_US = 86_400_000_000
 RECENT_DAYS = 30
 """Popularity counts what happened this recently."""
 MOST_HELD = 10

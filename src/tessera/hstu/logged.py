@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from tessera.contracts import mapped
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split
 from tessera.contracts.tables import ACTIONS
 from tessera.features.attribution import reward
 from tessera.features.facts import NOBODY, Facts, Queries, Trials
-from tessera.features.ranking import DAY_US, EDGE_KINDS, ranking_features
+from tessera.features.ranking import EDGE_KINDS, ranking_features
 from tessera.features.stretches import Clock, Index
 from tessera.hstu.histories import Bools, Histories, Ints
 from tessera.hstu.params import HstuParams

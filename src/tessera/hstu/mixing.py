@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tessera.contracts.arrow import DAY_US
 from tessera.features.demand import Sale, expected_gains, mean_gains
-from tessera.features.ranking import DAY_US
 from tessera.hstu.closed_form import acquired_before
 from tessera.hstu.demand import Demand, Trend
 from tessera.hstu.histories import VALIDATION, Bools, Ints

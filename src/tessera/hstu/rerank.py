@@ -3,7 +3,7 @@
 Effects of requests after the cut come from what was learnt before it (stage `uplift`), so that
 moved scores know nothing of outcomes.  What is moved here is what is judged, for the candidate and
 for a champion, each by the weight that its model was published with and both by the effects of the
-present run: a bundle carries none, so nothing that is served moves yet.
+present run.  A bundle carries none, so a guardrail of the gate holds such a model back.
 
 Legend: R requests, C candidates of all requests one after the other, X effects.
 """
@@ -22,6 +22,11 @@ from tessera.contracts.errors import BadParams
 from tessera.hstu.histories import Ints
 from tessera.hstu.scoring import Floats
 from tessera.hstu.world import rows_of
+
+NO_EFFECTS = (
+    "a model has an uplift_weight, but no effects after the cut are known: "
+    "set uplift.score_later to true; if it is, uplift found too few exposures"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +91,8 @@ def reranked(score_C: Floats, effect_C: Floats | None, weight: float) -> Floats:
     >>> reranked(np.array([1.0, 2.0]), np.array([3.0, 0.0]), 0.5)
     array([2.5, 2. ], dtype=float32)
     """
-    if weight == 0.0:
+    if weight == 0.0 or not len(score_C):
         return score_C
     if effect_C is None:
-        raise BadParams(
-            "a model has an uplift_weight, but no effects after the cut are known: "
-            "set uplift.score_later to true"
-        )
+        raise BadParams(NO_EFFECTS)
     return (score_C + weight * effect_C).astype(np.float32)

@@ -9,6 +9,7 @@ import ibis
 import pyarrow as pa
 import torch
 
+from tessera.contracts.errors import BadParams
 from tessera.contracts.split import load_split
 from tessera.hstu.device import chosen_device
 from tessera.hstu.edges import read_edges
@@ -27,7 +28,7 @@ from tessera.hstu.outputs import (
 )
 from tessera.hstu.parallel import together
 from tessera.hstu.params import HstuParams
-from tessera.hstu.rerank import read_effects
+from tessera.hstu.rerank import NO_EFFECTS, read_effects
 from tessera.hstu.rivals import rival_figures
 from tessera.hstu.saved import save_model
 from tessera.hstu.two_tower import list_two_tower
@@ -61,7 +62,7 @@ def run(
     with threads(params.threads), together(chosen_device(params)):
         sources = Sources(users, items, prices, exposures, outcomes, edges, cate)
         world = read_world(events, codes, split, sources, scratch, params)
-        world = replace(world, effects=read_effects(cate, cate_later))
+        world = _with_effects(world, cate, cate_later, params)
         parts: list[pa.Table] = []
         metrics: dict[str, float] = {}
         for kind in ("hstu", "sasrec") if params.sasrec else ("hstu",):
@@ -87,6 +88,15 @@ def run(
     metrics["requests_scored"] = float(len(scored.request_ids))
     metrics |= slate_figures(scored, world, params)
     return metrics | rival_figures(users, own, scored, world, params)
+
+
+def _with_effects(
+    world: World, cate: ibis.Table, cate_later: ibis.Table, params: HstuParams
+) -> World:
+    effects = read_effects(cate, cate_later)
+    if params.uplift_weight and world.log and not len(effects.request_ids):
+        raise BadParams(NO_EFFECTS)  # better said before training than after it
+    return replace(world, effects=effects)
 
 
 def read_world(

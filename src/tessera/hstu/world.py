@@ -17,10 +17,10 @@ import torch
 from ibis import Table
 from torch import Tensor
 
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split
 from tessera.contracts.tables import ACTIONS
 from tessera.features.prices import PriceHistory
-from tessera.features.ranking import DAY_US
 from tessera.hstu.batch import PADDING
 from tessera.hstu.histories import TRAIN, VALIDATION, Bools, Histories, Ints
 from tessera.hstu.params import HstuParams

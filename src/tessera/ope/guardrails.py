@@ -1,8 +1,9 @@
 """Whether a better answer would break anything else: each guardrail by a bound that suits it.
 
-To pass, all of them must hold, so each is held to alpha itself (intersection-union).  What is a
-fact about the log, the codes or the model is compared as it is; so is concentration, a weighted
-estimate whose bound is not known.
+To pass, all of them must hold, so each is held to alpha itself (intersection-union), for one look:
+unlike the bound of the lift, these do not hold at every look at once.  What is a fact about the
+log, the codes or the model is compared as it is; so is concentration, a weighted estimate whose
+bound is not known.
 
 Shapes: N requests, L positions, C candidates, I items.
 """
@@ -38,6 +39,8 @@ class Beside:
     """Probability by the candidate model that each is clicked or bought at the top."""
     mflops: float | None = None
     """Million operations that the candidate model spends on a request."""
+    effect_weight: float = 0.0
+    """How much its scores are moved by effects, which no bundle carries."""
 
 
 def guardrails(case: Case, beside: Beside, params: OpeParams) -> list[Check]:
@@ -72,6 +75,8 @@ def guardrails(case: Case, beside: Beside, params: OpeParams) -> list[Check]:
               params.max_calibration_error, "its probabilities are not what happens"),
         _most("mflops_per_request", beside.mflops, params.max_mflops,
               "a request may wait too long for it"),
+        _most("unserved_effects", beside.effect_weight, 0.0,
+              "it was judged by effects that a bundle does not carry"),
     ]  # fmt: skip
 
 

@@ -12,17 +12,17 @@ import numpy as np
 import pyarrow as pa
 from ibis import Table
 
+from tessera.contracts.arrow import DAY_US
 from tessera.features.prices import PriceHistory, close_before
 from tessera.ope.exposures import NOBODY, Floats, Requests, indices, numbers
 
-_DAY_US = 86_400_000_000
 _MONTH_DAYS = 30
 
 
 def read_closes(prices: Table, item_ids: pa.Array) -> PriceHistory:
     """Read the closes of known items, the last of an item and day."""
     rows = prices.order_by("item_id", "price_ts").to_pyarrow()
-    item_P, day_P = indices(rows["item_id"], item_ids), numbers(rows["price_ts"]) // _DAY_US
+    item_P, day_P = indices(rows["item_id"], item_ids), numbers(rows["price_ts"]) // DAY_US
     order = np.lexsort((day_P, item_P))
     last = np.ones(len(order), dtype=bool)
     last[:-1] = (np.diff(item_P[order]) != 0) | (np.diff(day_P[order]) != 0)
@@ -42,7 +42,7 @@ def returns_after(log: Requests, closes: PriceHistory) -> Floats | None:
     if len(closes.day_P) == 0:
         return None
     item_R = log.candidate_NC.ravel()
-    day_R = np.repeat(log.event_us_N // _DAY_US, log.candidate_NC.shape[1])
+    day_R = np.repeat(log.event_us_N // DAY_US, log.candidate_NC.shape[1])
     then_R = close_before(closes, item_R, day_R + _MONTH_DAYS)
     return_R = then_R / close_before(closes, item_R, day_R) - 1.0
     unknown_R = (item_R == NOBODY) | (day_R + _MONTH_DAYS > closes.day_P.max() + 1)
@@ -67,3 +67,9 @@ def mflops_per_request(model: Path) -> float | None:
     """Million operations of a request with the longest history; None if the model does not say."""
     cost = model / "cost.json"
     return float(json.loads(cost.read_text())["mflops_per_request"]) if cost.exists() else None
+
+
+def unserved_effects(model: Path) -> float:
+    """Return how much effects of being shown, which no bundle carries, weigh in the scores."""
+    shape = model / "config.json"
+    return float(json.loads(shape.read_text()).get("uplift_weight", 0.0)) if shape.exists() else 0.0

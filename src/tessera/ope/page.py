@@ -50,7 +50,7 @@ def render(verdict: Row, sha256: str) -> str:
         weights=_weights(verdict.get("weights")),
         prechecks=_checks(verdict.get("prechecks")),
         guardrails=_checks(verdict.get("guardrails")),
-        controls=list(_controls(verdict.get("controls") or {}, verdict.get("params") or {})),
+        controls=list(_controls(verdict.get("controls") or {}, verdict.get("primary") or {})),
         slices=_slices(verdict.get("slices")),
         inputs={"verdict.json": sha256, **(verdict.get("inputs") or {})},
         log=dict(_log(verdict)),
@@ -152,11 +152,11 @@ def _value(row: Row) -> str:
     return number(row["value"])
 
 
-def _controls(found: Mapping[str, Any], params: Row) -> Iterable[dict[str, Any]]:
+def _controls(found: Mapping[str, Any], primary: Row) -> Iterable[dict[str, Any]]:
     """Rows of the table of controls; one that is new here is told by its numbers."""
     for name, row in found.items():
         if name in _CONTROLS:
-            yield _CONTROLS[name](row, params.get("alpha", 0.05))
+            yield _CONTROLS[name](row, primary.get("alpha_k", 0.05))
         else:
             told = ", ".join(f"{key} {number(value)}" for key, value in dict(row).items())
             title = name.replace("_", " ").capitalize()
@@ -170,7 +170,8 @@ def _same(row: Row, _alpha: float) -> dict[str, Any]:
 
 
 def _permuted(row: Row, alpha: float) -> dict[str, Any]:
-    return {"title": "Answers dealt out at random", "wants": f"at most {100 * alpha:g} % promoted",
+    return {"title": "Answers dealt out at random",
+            "wants": f"at most {100 * alpha:.2g} % promoted",
             "found": f"{row['promoted']} of {row['tried']} promoted",
             "ok": row["promoted"] <= alpha * row["tried"] if row["tried"] else None}  # fmt: skip
 

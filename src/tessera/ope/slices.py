@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tessera.contracts.arrow import DAY_US
 from tessera.ope.bounds import skew_corrected
 from tessera.ope.exposures import Bools, Floats, Ints, Requests
 from tessera.policies.suitability import UNKNOWN
@@ -25,7 +26,6 @@ _EARLIER = (("first request", 0, 1), ("second to tenth request", 1, 10),
             ("later requests", 10, None))  # fmt: skip
 _UNITS = (("week of", "W"), ("month", "M"), ("quarter", "Q"), ("year", "Y"))
 _MOST_PERIODS = 4
-_US_PER_DAY = 86_400_000_000
 _MONDAY = 3
 """Days from a Monday to the Thursday of 1970-01-01."""
 
@@ -115,7 +115,7 @@ def periods(event_us_N: Ints) -> tuple[str, npt.NDArray[np.str_]]:
 
 def _named(event_us_N: Ints, unit: str) -> npt.NDArray[np.str_]:
     if unit == "W":
-        day_N = event_us_N // _US_PER_DAY
+        day_N = event_us_N // DAY_US
         monday_N = day_N - (day_N + _MONDAY) % 7
         return np.datetime_as_string(monday_N.astype("datetime64[D]"))
     if unit == "Q":

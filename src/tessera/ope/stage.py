@@ -11,7 +11,13 @@ from tessera.contracts.split import load_split
 from tessera.ope import exposures as served
 from tessera.ope.guardrails import Beside
 from tessera.ope.judge import Document, document, dropped, judge, metrics
-from tessera.ope.outlook import codes_per_item, mflops_per_request, read_closes, returns_after
+from tessera.ope.outlook import (
+    codes_per_item,
+    mflops_per_request,
+    read_closes,
+    returns_after,
+    unserved_effects,
+)
 from tessera.ope.page import write_page
 from tessera.ope.params import OpeParams
 from tessera.ope.reading import read_case_log
@@ -50,7 +56,11 @@ def run(
         case = build_case(log, scored, champion, shelf, standing, params)
         return_NC = returns_after(log, read_closes(prices, shelf.item_ids))
         beside = Beside(
-            return_NC, codes_per_item(sid_health), scored.chance_NC, mflops_per_request(model)
+            return_NC,
+            codes_per_item(sid_health),
+            scored.chance_NC,
+            mflops_per_request(model),
+            unserved_effects(model),
         )
         found = judge(case, beside, guess(read_shown(read.past, shelf), log, shelf, params), params)
     else:

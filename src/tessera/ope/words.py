@@ -67,6 +67,7 @@ RULES = {
         "Gap of the chance foretold for the top item and what came of it", "at most {}"
     ),
     "mflops_per_request": Rule("Million operations that a request takes", "at most {}"),
+    "unserved_effects": Rule("Weight of effects that would not be served", "at most {}"),
     "coverage_kept": Rule("Share of the champion's catalogue coverage that is kept", "at least {}"),
 }
 

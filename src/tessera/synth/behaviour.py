@@ -34,8 +34,8 @@ Floats32 = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-_HOLDS_ALREADY = -0.7
-_BOOST_LIMIT = 3.0
+HOLDS_ALREADY = -0.7
+BOOST_LIMIT = 3.0
 _LOGGED_POPULARITY = 0.3
 _LOGGED_WEALTH = 0.3
 
@@ -131,7 +131,7 @@ def visits(market: Market, user_N: Ints, day_N: Floats, boost_UI: Floats32, bloc
         user_N,
         day_N,
         affinity_NI,
-        np.clip(boost_UI[user_N], -_BOOST_LIMIT, _BOOST_LIMIT),
+        np.clip(boost_UI[user_N], -BOOST_LIMIT, BOOST_LIMIT),
         alive_NI & suitable(risk_N[:, None], assets.risk_I),
         assets.popularity_I + assets.trend_I * (block / params.days - 0.5),
         momentum(market.close_DI, block),
@@ -185,7 +185,7 @@ def logging_scores(market: Market, seen: Visits, item_NC: Ints) -> Floats:
 
 def acquire(boost_UI: Floats32, assets: Assets, user_M: Ints, item_M: Ints) -> None:
     """Let M purchases act on what their buyers want next, in place."""
-    np.add.at(boost_UI, (user_M, item_M), np.float32(_HOLDS_ALREADY))
+    np.add.at(boost_UI, (user_M, item_M), np.float32(HOLDS_ALREADY))
     for target_I, strength_I in zip(assets.target_IE.T, assets.strength_IE.T, strict=True):
         planted_M = target_I[item_M] >= 0
         target_M = target_I[item_M[planted_M]]

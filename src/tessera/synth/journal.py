@@ -75,6 +75,7 @@ class Journal:
             "slate_size": params.slate_size,
             "candidates": params.candidates,
             "attribution_days": params.attribution_days,
+            "explore_per_day": params.explore_per_day,
         }
         (self._source / "logging_policy.json").write_text(json.dumps(said, indent=2) + "\n")
         dirt = {table: dict(counts) for table, counts in self._dirt.items()}

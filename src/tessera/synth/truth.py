@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tessera.policies.exploration import ThompsonPolicy
-from tessera.policies.slate import SlatePolicy, position_marginals, step_marginals
+from tessera.policies.slate import SlatePolicy, Step, scored_step, step_marginals
 from tessera.synth.behaviour import Bools, Floats, Market, organic_intensity, visits
 from tessera.synth.explorer import house_step, logging_policy
 from tessera.synth.files import item_ids
@@ -125,9 +125,13 @@ def value_by_request(
     rows : slice
         Requests to look at, in order of request_id.
     """
+    return _value(truth, scored_step(scores_NC, policy), rows)
+
+
+def _value(truth: Truth, step: Step, rows: slice) -> Floats:
     reward_NLC = expected_reward(truth, rows)
-    allowed_NC = np.ones(scores_NC.shape, dtype=bool)
-    marginal_NLC = position_marginals(scores_NC, allowed_NC, policy, reward_NLC.shape[1])
+    everything_NC = np.ones(truth.item_NC[rows].shape, dtype=bool)
+    marginal_NLC = step_marginals(step, everything_NC, reward_NLC.shape[1])
     value_N: Floats = (marginal_NLC * reward_NLC).sum(axis=(1, 2))
     return value_N
 
@@ -148,10 +152,7 @@ def logging_value(truth: Truth, rows: slice = slice(None)) -> float:
     if truth.explores_N is not None:
         explores_N = truth.explores_N[rows]
     step = house_step(truth.policy, score_NC, stddev_NC, explores_N)
-    reward_NLC = expected_reward(truth, rows)
-    everything_NC = np.ones(score_NC.shape, dtype=bool)
-    marginal_NLC = step_marginals(step, everything_NC, reward_NLC.shape[1])
-    return float((marginal_NLC * reward_NLC).sum(axis=(1, 2)).mean())
+    return float(_value(truth, step, rows).mean())
 
 
 def oracle_scores(truth: Truth, rows: slice = slice(None)) -> Floats:

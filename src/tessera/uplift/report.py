@@ -158,7 +158,8 @@ class _Measured:
 def _deciles(score_R: Floats, effect_R: Floats, measured: _Measured) -> list[dict[str, Any]]:
     """Predicted against doubly robust effect, from the lowest tenth of scores to the highest."""
     tenths = min(_DECILES, len(score_R))
-    tenth_R = tenths - 1 - (points(score_R) * tenths // (int(points(score_R).max()) + 1))
+    point_R = points(score_R)
+    tenth_R = tenths - 1 - (point_R * tenths // (int(point_R.max()) + 1))
     shape = (measured.times_BU.shape[1], tenths)
     sum_UD, count_UD = (
         csr_matrix((value_R, (measured.cluster_R, tenth_R)), shape=shape)

@@ -5,6 +5,10 @@ Usage: python -m benchmarks.quality SET [--seeds 0 1 2]   with the official file
 A set is a protocol and the settings for it.  The stages before `hstu` run once, `hstu` and
 `evaluate` once a seed.  A killed run resumes: a seed under way from its checkpoint, a finished one
 is read from benchmarks/results/quality_SET.json while the settings and the stage's code stand.
+The lead over the best baseline is also pooled: the mean over the seeds for each investor, and an
+interval over the investors, so that what is told is the method and not the luck of one seed.
+
+Shapes: N test investors.
 """
 
 from __future__ import annotations
@@ -14,12 +18,23 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ibis
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.common import RESULTS, ROOT, write_result
 from benchmarks.places import pin, run_alone
+from tessera.contracts.split import load_split
+from tessera.evaluate import report
+from tessera.evaluate.baselines import BASELINES, fit
+from tessera.evaluate.holdout import build_holdout, read_lists
+from tessera.evaluate.intervals import CANDIDATE
+from tessera.evaluate.params import EvaluateParams
+from tessera.metrics.bootstrap import mean_interval
 from tessera.pipeline import files
 from tessera.pipeline.dvc import SOURCE, import_closure
 from tessera.pipeline.params import Sections, check_section, load_params
@@ -130,6 +145,41 @@ def _seed(place: Home, params: Sections) -> dict[str, Any]:
     }
 
 
+def _lead(place: Home, params: Sections, rival: str) -> NDArray[np.float64]:
+    """Return how far ahead of the rival HSTU is by nDCG@10, for each test investor."""
+    settings = EvaluateParams(**params["evaluate"].model_dump())
+    events, items, lists = (
+        ibis.read_parquet(place.artifact(name)) for name in ("events", "items", "lists")
+    )
+    holdout = build_holdout(events, items, load_split(place.artifact("split")), settings)
+    tops = read_lists(lists, holdout, report.DEPTH)
+    if rival in BASELINES:
+        tops[rival] = report.rank_all(fit(rival, holdout, settings), holdout, None).top_NK
+    own_N, rival_N = (
+        report.per_user(tops[name], holdout, (report.K,))[f"ndcg_{report.K}"]
+        for name in (CANDIDATE, rival)
+    )
+    return np.asarray(own_N - rival_N)
+
+
+def _pooled(place: Home, params: Sections, done: dict[str, Any]) -> dict[str, Any] | None:
+    """Pool the leads of all seeds; None unless each was measured here over one and the same."""
+    kept = [_kept(place, seed) for seed in done]
+    rivals = {one["hstu_ahead"]["of"] for one in done.values()}
+    if len(done) < 2 or len(rivals) > 1 or not all(path.exists() for path in kept):
+        return None
+    lead_N = np.mean([np.load(path, allow_pickle=False) for path in kept], axis=0)
+    settings = EvaluateParams(**params["evaluate"].model_dump())
+    rng = np.random.default_rng((settings.seed, 1))
+    found = mean_interval(lead_N, rng, draws=settings.draws, level=settings.level)
+    told = {name: round(value, 6) for name, value in asdict(found).items()}
+    return {"of": rivals.pop(), **told, "seeds": len(done)}
+
+
+def _kept(place: Home, seed: str) -> Path:
+    return place.data / f"lead_{seed}.npy"
+
+
 def main() -> None:
     """Measure a set and write benchmarks/results/quality_SET.json."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -151,9 +201,12 @@ def main() -> None:
         if str(seed) in done:
             continue
         params = params_of(asked, seed)
-        done[str(seed)] = {"key": _key(params), **_seed(place, params)}
+        measured = _seed(place, params)
+        np.save(_kept(place, str(seed)), _lead(place, params, measured["hstu_ahead"]["of"]))
+        done[str(seed)] = {"key": _key(params), **measured}
         settings = params["hstu"].model_dump(mode="json", exclude={"seed"})
-        write_result(f"quality_{given.set}", {"seeds": done, "settings": settings})
+        figures = {"seeds": done, "ahead": _pooled(place, params, done), "settings": settings}
+        write_result(f"quality_{given.set}", figures)
 
 
 if __name__ == "__main__":

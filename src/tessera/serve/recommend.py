@@ -76,7 +76,8 @@ def judged_as(bundle: Path) -> str:
     if sealed["kind"] == "logging":
         return "never judged: the policy that wrote the log; shown here by popularity"
     judged = "not judged, meant as" if sealed.get("decision") == "INVALID" else "judged as"
-    return f"{judged}: {read_policy(bundle).told()}; shown here is its recall, without ranking head or exploration"
+    policy = read_policy(bundle).told()
+    return f"{judged}: {policy}; shown here is its recall, without ranking head or exploration"
 
 
 def recommend(bundle: Path, user_id: str, k: int) -> list[Recommendation]:

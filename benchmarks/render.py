@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, ROOT
 from benchmarks.told import bounds, gate, house, model, quality, uplift
-from benchmarks.told.page import NOT_RUN, Figure, Found, Section, anchor, holds, parts, table
+from benchmarks.told.page import NOT_RUN, WORDS, Figure, Found, Section, anchor, holds, parts, table
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 SECTIONS = (
@@ -34,9 +35,11 @@ def render(results: Path = RESULTS, page: Path = PAGE) -> None:
         for section in SECTIONS
         for figure in section.figures
     ]
+    words = Counter(row[3] for row in rows)
+    count = ", ".join(f"{words[word]} {word}" for word in WORDS if words[word])
     summary = table(["figure", "asked", "measured", "holds", "section"], rows)
     sections = (_section(section, found) for section in SECTIONS)
-    page.write_text(parts(_HEAD, summary, *sections) + "\n")
+    page.write_text(parts(_HEAD, f"{len(rows)} figures: {count}.", summary, *sections) + "\n")
 
 
 def _figures(section: Section, results: dict[str, Any]) -> Found | None:

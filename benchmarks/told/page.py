@@ -12,6 +12,8 @@ Found = dict[str, Any]
 """The figures of one result; under `beside` the whole other result that they are laid beside."""
 
 NOTHING, NOT_RUN = "—", "not run"
+WORDS = ("yes", "partly", "no", NOT_RUN, NOTHING)
+"""How far what was asked holds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,10 @@ def test_without_results_nothing_holds(tmp_path, written):
     assert text.count("Not run: ") == len(SECTIONS)
 
 
+def test_where_no_threshold_was_asked_nothing_is_said_to_hold(results, written):
+    assert written(results)[1]["Hillstrom: value of mailing whom the model picks"][2] == "—"
+
+
 def test_a_figure_beyond_its_limit_says_no(results, written):
     name = "market of 10 million events"
     assert written(results)[1][name][2] == "yes"

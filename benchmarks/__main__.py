@@ -1,4 +1,4 @@
-"""`make bench`: measure what needs no official data, or what is named, then render the table.
+"""`make bench`: measure what needs no official data, or what is named, then render the page.
 
 Beside it stand `make bench-quality`, `bench-ope`, `bench-uplift`, `bench-causal`, `bench-pareto`,
 `bench-ablation` and `bench-ope-market`; the last two need a market that ran.

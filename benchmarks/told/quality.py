@@ -1,0 +1,300 @@
+"""How good the lists are on real data, beside the baselines of the same harness."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+from benchmarks.told import published
+from benchmarks.told.page import (
+    Figure,
+    Found,
+    Section,
+    interval,
+    parts,
+    seeds,
+    spread,
+    table,
+)
+
+_NAMES = {
+    "hstu": "HSTU",
+    "hstu_session": "HSTU, last session only",
+    "sasrec": "SASRec",
+    "two_tower": "two-tower",
+    "ease": "EASE",
+    "item_knn": "item-kNN",
+    "als": "ALS",
+    "recent_popularity": "recent popularity",
+}
+"""Names of the models where they differ from those in the results."""
+_METRICS = {
+    "hr_10": "HR@10",
+    "ndcg_10": "nDCG@10",
+    "mrr_10": "MRR@10",
+    "coverage_10": "coverage@10",
+    "roi_10": "ROI@10",
+}
+_HITS = ("hr_10", "ndcg_10")
+_WORDS = (
+    "HR@10 is the share of users with a hit among the first 10, nDCG@10 weighs hits by their "
+    "rank, coverage@10 is the share of the catalogue that is listed to anybody. The whole "
+    "catalogue is ranked."
+)
+_MONTHLY = " ROI@10 is the mean monthly return of the first 10 over the test period."
+
+
+def model_name(model: str) -> str:
+    """Return what the model of this code is called."""
+    return _NAMES.get(model, model)
+
+
+def _values(found: Found, model: str, metric: str) -> list[float]:
+    return [one["models"][model][metric] for one in found["seeds"].values()]
+
+
+def _mean(found: Found, model: str, metric: str) -> float:
+    return statistics.fmean(_values(found, model, metric))
+
+
+def _models_table(found: Found) -> str:
+    """List a row per model, the best nDCG first."""
+    first = next(iter(found["seeds"].values()))["models"]
+    metrics = [name for name in _METRICS if all(name in one for one in first.values())]
+    ranked = sorted(first, key=lambda model: -_mean(found, model, "ndcg_10"))
+    return table(
+        ["model", *(_METRICS[name] for name in metrics)],
+        (
+            [model_name(model), *(spread(_values(found, model, name)) for name in metrics)]
+            for model in ranked
+        ),
+    )
+
+
+def _leads(found: Found) -> list[Found]:
+    """Return the lead of HSTU over the best baseline in nDCG@10: pooled if told, else by seed."""
+    if "ahead" in found:
+        return [found["ahead"]]
+    return [one["hstu_ahead"] for one in found["seeds"].values() if "hstu_ahead" in one]
+
+
+def _leads_table(found: Found) -> str:
+    """List the lead of HSTU in each seed, and over all of them."""
+    each = [
+        (f"seed {seed}", one["hstu_ahead"])
+        for seed, one in found["seeds"].items()
+        if "hstu_ahead" in one
+    ]
+    if pooled := found.get("ahead"):
+        each.append((f"all {pooled['seeds']} seeds, paired by investor", pooled))
+    if not each:
+        return ""
+    return table(
+        ["lead of HSTU in nDCG@10", "over the best baseline", "mean", "95 % interval"],
+        (
+            [
+                name,
+                model_name(one["of"]),
+                f"{one['mean']:+.4f}",
+                interval((one["low"], one["high"])),
+            ]
+            for name, one in each
+        ),
+    )
+
+
+def _tables(*below: str) -> Callable[[Found], str]:
+    """Tell models and leads, and below them what stands in print."""
+
+    def told(found: Found) -> str:
+        first = next(iter(found["seeds"].values()))
+        market = first.get("market_roi")
+        return parts(
+            f"{seeds(found['seeds'])}, {first['users']:,} users"
+            + ("" if market is None else f"; ROI of the market {market:.4f}")
+            + ("; mean over the seeds (range)." if len(found["seeds"]) > 1 else "."),
+            _models_table(found),
+            _leads_table(found),
+            *below,
+        )
+
+    return told
+
+
+def _told(*metrics: str) -> Callable[[Found], str]:
+    """Tell these metrics of HSTU, and its lead."""
+
+    def told(found: Found) -> str:
+        own = ", ".join(f"{_METRICS[name]} {_mean(found, 'hstu', name):.4f}" for name in metrics)
+        return f"{own}; {_lead(found)}"
+
+    return told
+
+
+def _lead(found: Found) -> str:
+    leads = _leads(found)
+    if not leads:
+        return "lead not told"
+    over = "/".join(sorted({model_name(one["of"]) for one in leads}))
+    if len(leads) == 1:
+        one = leads[0]
+        return f"{one['mean']:+.4f} {interval((one['low'], one['high']))} nDCG over {over}"
+    means = [one["mean"] for one in leads]
+    return f"{min(means):+.4f} to {max(means):+.4f} nDCG over {over} by seed"
+
+
+def _above(found: Found, baseline: str) -> list[bool]:
+    """Return whether HSTU has the better mean nDCG, and whether no interval of its lead holds 0."""
+    leads = _leads(found)
+    return [
+        _mean(found, "hstu", "ndcg_10") > _mean(found, baseline, "ndcg_10"),
+        bool(leads) and all(one["low"] > 0 for one in leads),
+    ]
+
+
+def _market(found: Found) -> float:
+    return statistics.fmean(one["market_roi"] for one in found["seeds"].values())
+
+
+def _beats_sasrec(found: Found) -> list[bool]:
+    hr, ndcg = (_mean(found, "hstu", name) for name in _HITS)
+    rivals = [_mean(found, "sasrec", name) for name in _HITS]
+    return [hr >= 0.295, ndcg >= 0.168, hr >= 1.08 * rivals[0], ndcg >= 1.08 * rivals[1]]
+
+
+def _both(found: Found) -> list[tuple[str, Found, Found]]:
+    """Return HSTU with and without the time bias, on the seeds that both results have."""
+    full = found["beside"]["figures"]["seeds"] if "beside" in found else {}
+    return [
+        (seed, full[seed]["models"]["hstu"], one["models"]["hstu"])
+        for seed, one in found["seeds"].items()
+        if seed in full
+    ]
+
+
+def _time_table(found: Found) -> str:
+    """Lay HSTU without the time bias beside HSTU with it."""
+    both = _both(found)
+    if not both:
+        return ""
+    rows = [
+        [f"seed {seed}"]
+        + [f"{full[n]:.4f} / {bare[n]:.4f} / {bare[n] - full[n]:+.4f}" for n in _HITS]
+        for seed, full, bare in both
+    ]
+    whole = found["beside"]["figures"]["settings"]
+    differ = [name for name, value in found["settings"].items() if whole.get(name) != value]
+    return parts(
+        table(["HSTU", *(f"{_METRICS[n]}: with / without / difference" for n in _HITS)], rows),
+        f"With it: commit {found['beside']['commit']}. Settings that differ: {', '.join(differ)}.",
+    )
+
+
+def _time_told(found: Found) -> str:
+    both = _both(found)
+    if not both:
+        return _told(*_HITS)(found)
+    lost = {n: statistics.fmean(bare[n] - full[n] for _, full, bare in both) for n in _HITS}
+    told = ", ".join(f"{_METRICS[name]} {value:+.4f}" for name, value in lost.items())
+    return f"{told} without it ({seeds(both)})"
+
+
+def _command(name: str) -> str:
+    return f'`make bench-quality SET={name} SEEDS="0 1 2"`, official files in `TESSERA_DATA`'
+
+
+SECTIONS = (
+    Section(
+        "quality_movielens",
+        "MovieLens-1M",
+        "How often the last film of a user is found, by models that saw all the others (leave "
+        f"last out), on users 1 to 2999. {_WORDS}",
+        _command("movielens"),
+        (
+            Figure(
+                "MovieLens-1M, leave last out",
+                "HSTU at least .295 / .168 (HR / nDCG), and 8 % over SASRec",
+                _told(*_HITS),
+                _beats_sasrec,
+            ),
+        ),
+        _tables(published.ML),
+    ),
+    Section(
+        "quality_movielens-no-time",
+        "MovieLens-1M without the time bias",
+        "The same with attention that does not see when events happened: what the time bias is "
+        "worth. The trunk is trained alone.",
+        _command("movielens-no-time"),
+        (Figure("MovieLens-1M without the time bias", "what the time bias is worth", _time_told),),
+        lambda found: parts(_time_table(found), _tables()(found)),
+        beside="quality_movielens",
+    ),
+    Section(
+        "quality_movielens-large",
+        "MovieLens-1M with HSTU-large",
+        "The same with 8 blocks of 2 heads instead of 2 blocks of 1. The trunk is trained alone.",
+        _command("movielens-large"),
+        (
+            Figure(
+                "MovieLens-1M with 8 blocks of 2 heads (HSTU-large)",
+                "published on the whole of ML-1M: .3294 / .1893",
+                _told(*_HITS),
+            ),
+        ),
+        _tables(published.LARGE),
+    ),
+    Section(
+        "quality_beauty",
+        "Amazon Beauty",
+        "How often the last product of a customer is found, by models that saw all the others "
+        f"(leave last out), on the 5-core set of 2014. {_WORDS}",
+        _command("beauty"),
+        (
+            Figure(
+                "Amazon Beauty, leave last out",
+                "SASRec HR at least .088, HSTU .0788",
+                lambda f: (
+                    f"SASRec HR@10 {_mean(f, 'sasrec', 'hr_10'):.4f}, "
+                    f"HSTU {_mean(f, 'hstu', 'hr_10'):.4f}; {_lead(f)}"
+                ),
+                lambda f: [
+                    _mean(f, "sasrec", "hr_10") >= 0.088,
+                    _mean(f, "hstu", "hr_10") >= 0.0788,
+                ],
+            ),
+        ),
+        _tables(published.BEAUTY),
+    ),
+    Section(
+        "quality_far-trans-2020",
+        "FAR-Trans at 2020-07-01",
+        "Which assets an investor acquires for the first time in the six months after the day, by "
+        f"models that saw everything up to it. {_WORDS}{_MONTHLY}",
+        _command("far-trans-2020"),
+        (
+            Figure(
+                "FAR-Trans at 2020-07-01",
+                "HSTU above EASE (nDCG: mean and interval)",
+                _told("ndcg_10"),
+                lambda found: _above(found, "ease"),
+            ),
+        ),
+        _tables(published.FAR),
+    ),
+    Section(
+        "quality_far-trans-2021",
+        "FAR-Trans at 2021-07-01",
+        f"The same one year later. {_WORDS}{_MONTHLY}",
+        _command("far-trans-2021"),
+        (
+            Figure(
+                "FAR-Trans at 2021-07-01",
+                "HSTU above EASE (nDCG: mean and interval), ROI above the market",
+                lambda f: f"{_told('ndcg_10', 'roi_10')(f)}; market ROI {_market(f):.4f}",
+                lambda f: [*_above(f, "ease"), _mean(f, "hstu", "roi_10") > _market(f)],
+            ),
+        ),
+        _tables(published.FAR),
+    ),
+)

@@ -23,10 +23,11 @@ import pyarrow as pa
 from benchmarks.common import write_result
 from tessera.contracts.progress import progress_bar
 from tessera.ope.bounds import clustered_normal
+from tessera.ope.document import Document
 from tessera.ope.estimators import cascade_dr
 from tessera.ope.exposures import Bools, Floats, Ints, Requests
 from tessera.ope.guardrails import Beside
-from tessera.ope.judge import Document, judge
+from tessera.ope.judge import judge
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, candidate_policy, logging_policy, replay, slate_log
 from tessera.ope.spending import Standing

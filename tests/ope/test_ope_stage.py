@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tessera.contracts.errors import BrokenBundle
 from tessera.ope import words
-from tessera.ope.judge import KEYS
+from tessera.ope.document import KEYS
 from tessera.ope.params import OpeParams
 from tessera.policies.serving import ServingPolicy
 from tessera.policies.slate import SlatePolicy

@@ -24,3 +24,25 @@ def test_the_bounds_are_told_at_the_level_that_they_have(share, level):
         "guardrails": [],
     }
     assert f"{level} sequence bounds [-0.0040, +0.0200]" in evidence(verdict)[0]
+
+
+def test_a_batch_is_told_in_one_line():
+    rows = [
+        {"temperature": 1.0, "decision": "HOLD", "proposed": False},
+        {"temperature": 0.25, "decision": "PROMOTE", "proposed": True},
+    ]
+    verdict = {
+        "primary": {**PRIMARY, "alpha_k": 0.03, "level": 0.015},
+        "estimates": {"champion": {"mean": 0.1}},
+        "n_requests": 10,
+        "prechecks": [],
+        "guardrails": [],
+        "batch": rows,
+    }
+    lines = evidence(verdict)
+    assert "98.5 % sequence bounds" in lines[0]
+    assert lines[1] == (
+        "batch: 2 policies share an error rate of 3 %: temperature 1 HOLD, "
+        "temperature 0.25 PROMOTE (proposed)"
+    )
+    assert evidence({**verdict, "batch": None}) == [lines[0], *lines[2:]]

@@ -184,7 +184,9 @@ def _redrawn_means(sum_G: Floats, size_G: Ints, times_BG: Bytes) -> Floats:
     return np.asarray(total_B2[:, 0] / total_B2[:, 1])
 
 
-def confidence_sequence(excess_N: Floats, floor: float, alpha: float) -> Floats:
+def confidence_sequence(
+    excess_N: Floats, floor: float, alpha: float, tuned_for: float | None = None
+) -> Floats:
     """Anytime-valid lower bound of the mean of `excess` after each unit, in time order.
 
     Predictable plug-in empirical Bernstein for variables bounded below only, Waudby-Smith, Wu,
@@ -192,6 +194,10 @@ def confidence_sequence(excess_N: Floats, floor: float, alpha: float) -> Floats:
 
         L_t = (sum l_i X_i - ln(1/alpha) - sum (X_i - m_{i-1})^2 psi(l_i)) / sum l_i
         psi(l) = -ln(1 - l) - l,   l_i = min(sqrt(2 ln(1/alpha) / (s2_{i-1} i ln(1 + i))), 1/2)
+
+    Any predictable bets l_i are right for any alpha, and while they stay the bound rises with
+    alpha.  Whoever holds one sequence to several levels, as Holm does, needs that: with bets made
+    anew for each level, the bound may lie above 0 at one and below 0 at a looser one.
 
     Parameters
     ----------
@@ -201,6 +207,8 @@ def confidence_sequence(excess_N: Floats, floor: float, alpha: float) -> Floats:
         Positive, known before the data.
     alpha : float
         Chance that the bound is ever above the mean.
+    tuned_for : float, optional
+        Level in place of alpha in the bets; alpha if there is none.
 
     Returns
     -------
@@ -213,7 +221,7 @@ def confidence_sequence(excess_N: Floats, floor: float, alpha: float) -> Floats:
         If a value lies below `-floor`: the bound would not hold.
     """
     x_N = _scaled(excess_N, floor)
-    bet_N, cost_N = _bets(x_N, alpha)
+    bet_N, cost_N = _bets(x_N, alpha if tuned_for is None else tuned_for)
     np.subtract(bet_N * x_N, cost_N, out=cost_N)
     lower_N = np.cumsum(cost_N, out=cost_N)
     lower_N -= np.log(1 / alpha)

@@ -11,14 +11,15 @@ import numpy as np
 
 from tessera.ope.bounds import clustered_normal, confidence_sequence
 from tessera.ope.exposures import NOBODY, Floats, Requests
+from tessera.ope.holm import Level
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, excess, score_floor
 
 
-def controls(case: Case, guess_NLC: Floats, params: OpeParams, alpha: float) -> dict[str, Any]:
+def controls(case: Case, guess_NLC: Floats, params: OpeParams, level: Level) -> dict[str, Any]:
     """Negative controls: nothing to find, so nothing may be found.
 
-    `alpha` is the share of the error rate that the candidate itself is judged at.
+    `level` is the one that the candidate itself is held to.
     """
     rng = np.random.default_rng(params.seed)
     log = case.log
@@ -31,19 +32,22 @@ def controls(case: Case, guess_NLC: Floats, params: OpeParams, alpha: float) -> 
     for _ in range(params.permutations):
         reward_NL = log.reward_NL[rng.permutation(len(log))] * filled_NL
         permuted_N = gain_N + (gap_NL * (reward_NL - log.reward_NL)).sum(axis=1)
-        promoted += bool(confidence_sequence(permuted_N, floor, alpha)[-1] > 0)
+        promoted += bool(_lower(permuted_N, floor, level) > 0)
     return {
-        "same_policy": _same_policy(same_N, log, params.cap, alpha),
+        "same_policy": _same_policy(same_N, log, floor, level),
         "permuted_rewards": {"tried": params.permutations, "promoted": promoted},
         "a_a_replay": _a_a(log, params, rng),
     }
 
 
-def _same_policy(same_N: Floats, log: Requests, cap: float, alpha: float) -> dict[str, Any]:
+def _lower(excess_N: Floats, floor: float, level: Level) -> float:
+    return float(confidence_sequence(excess_N, floor, level.alpha, level.tuned_for)[-1])
+
+
+def _same_policy(same_N: Floats, log: Requests, floor: float, level: Level) -> dict[str, Any]:
     """Bound the lift of the candidate over itself as the lift over the champion is bounded."""
-    floor = score_floor(log.chosen_NL.shape[1], cap)
-    reach = float(confidence_sequence(same_N, floor, alpha)[-1])
-    found = clustered_normal(same_N, log.user_N, alpha)
+    reach = _lower(same_N, floor, level)
+    found = clustered_normal(same_N, log.user_N, level.alpha)
     return {
         "lift": found.mean,
         "stderr": found.stderr,

@@ -5,65 +5,54 @@ Shapes: N requests, L positions, C candidates.
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from tessera.ope import checks
 from tessera.ope.bounds import confidence_sequence, skew_corrected
 from tessera.ope.controls import controls
+from tessera.ope.document import Document, check_row, thinned, weight_facts
 from tessera.ope.estimators import (
     cascade_dm,
     cascade_dr,
     cascade_switch_dr,
-    effective_size,
     rips,
     snrips_influence,
 )
-from tessera.ope.exposures import Floats, Requests
+from tessera.ope.exposures import Floats
 from tessera.ope.guardrails import Beside, guardrails
-from tessera.ope.holm import spent
+from tessera.ope.holm import Level, spent
 from tessera.ope.params import OpeParams
-from tessera.ope.replay import Case, Replay, excess, fingerprint, score_floor, slate_log
+from tessera.ope.replay import Case, excess, fingerprint, score_floor, slate_log
 from tessera.ope.slices import slices
 from tessera.ope.tuning import CEILINGS, choose_ceiling
-from tessera.ope.verdict import DECISIONS, Check, Evidence, decide
+from tessera.ope.verdict import Check, Decision, Evidence, decide
 
-FORMAT = 1
-"""Version of verdict.json."""
 METRIC = "clicked or bought items per request"
 AGREEING = ("snrips", "dr", "switch_dr")
 """Estimators that must agree in sign before anything is promoted."""
-KEYS = (
-    "decision",
-    "reason",
-    "candidate",
-    "champion",
-    "policy",
-    "champion_policy",
-    "cut",
-    "primary",
-    "estimates",
-    "sequence",
-    "prechecks",
-    "guardrails",
-    "weights",
-    "controls",
-    "slices",
-    "n_requests",
-    "n_users",
-    "requests_dropped",
-    "counts",
-    "inputs",
-    "params",
-)
-"""Keys of verdict.json after `version`."""
-_PATH_POINTS = 40
-_SIGNIFICANT = 10
 
-Document = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What a case says of its candidate at whatever level: no array of it has candidates.
+
+    Several of these fit where one `Case` does, so a batch replays one policy after the other.
+    """
+
+    gain_N: Floats
+    """Paired score, unbiased for the lift, never below `-floor`."""
+    loss_N: Floats
+    """Paired score of the champion over the candidate."""
+    floor: float
+    lift_N: Floats
+    """Doubly robust lift."""
+    estimates: Document
+    """Section of verdict.json."""
+    prechecks: list[Check]
+    guardrails: list[Check]
+    identical: bool
 
 
 def judge(case: Case, beside: Beside, guess_NLC: Floats, params: OpeParams) -> Document:
@@ -85,79 +74,109 @@ def judge(case: Case, beside: Beside, guess_NLC: Floats, params: OpeParams) -> D
     dict
         Sections of verdict.json.
     """
-    faults = _faults(case, params)
+    faults = log_faults(case, params)
     if any(not check.ok for check in faults):  # no estimate is worth reading then
-        decision, reason = decide(Evidence(faults, [], 0.0, 0.0, []))
-        # Nobody could choose by it, so it is no candidate that was weighed.
-        return {"decision": decision, "reason": reason, **_sides(case), "candidate": None,
-                "prechecks": [_row(check) for check in faults], **_size(case),
-                "inputs": _inputs(case, beside, guess_NLC)}  # fmt: skip
-    return _weigh(case, beside, guess_NLC, faults, params)
+        return unanswered(case, beside, guess_NLC, faults)
+    share = spent(params.alpha, case.standing.k)
+    weighed = weigh(case, beside, guess_NLC, faults, params)
+    return report(case, beside, guess_NLC, params, weighed, Level(share, share))
 
 
-def _weigh(
+def unanswered(case: Case, beside: Beside, guess_NLC: Floats, faults: list[Check]) -> Document:
+    """Say what is wrong with the log.  Nobody could choose by it, so no candidate was weighed."""
+    decision, reason = decide(Evidence(faults, [], 0.0, 0.0, []))
+    return {"decision": decision, "reason": reason, **_sides(case), "candidate": None,
+            "prechecks": [check_row(check) for check in faults], **_size(case),
+            "inputs": _inputs(case, beside, guess_NLC)}  # fmt: skip
+
+
+def weigh(
     case: Case, beside: Beside, guess_NLC: Floats, faults: list[Check], params: OpeParams
-) -> Document:
+) -> Weighed:
+    """Estimate and check; what the bounds are is left to the level.  Arguments as `judge`."""
     lifts, ceiling = _lifts(case, guess_NLC, params)
     lift = {name: skew_corrected(d_N, case.log.user_N, params.alpha)
             for name, d_N in lifts.items()}  # fmt: skip
-    share = spent(params.alpha, case.standing.k)
-    lower_N, upper_N = sequences(case, guess_NLC, params.cap, share)
-    lower, upper = float(lower_N[-1]), float(upper_N[-1])
     overlap = checks.overlap_checks(case.log, case.candidate, case.champion, params)
-    prechecks = [*faults, *overlap]
-    rails = guardrails(case, beside, params)
-    signs = [lift[name].mean for name in AGREEING]
-    decision, reason = decide(
-        Evidence(prechecks, rails, lower, upper, signs, params.margin, case.identical)
+    return Weighed(
+        gain_N=excess(case.log, case.candidate, case.champion, guess_NLC, params.cap),
+        loss_N=excess(case.log, case.champion, case.candidate, guess_NLC, params.cap),
+        floor=score_floor(case.log.chosen_NL.shape[1], params.cap),
+        lift_N=lifts["dr"],
+        estimates={
+            **_values(case, guess_NLC, params),
+            "lift": {name: asdict(found) for name, found in lift.items()},
+            "switch_ceiling": ceiling,
+        },
+        prechecks=[*faults, *overlap],
+        guardrails=guardrails(case, beside, params),
+        identical=case.identical,
     )
-    values = _values(case, guess_NLC, params)
+
+
+def sequences(weighed: Weighed, level: Level) -> tuple[Floats, Floats]:
+    """Anytime-valid lower and upper bound of the lift after each request.
+
+    The upper bound is the lower bound of how much better the champion is: no weight is cut.
+    """
+    held = weighed.floor, level.alpha, level.tuned_for
+    return confidence_sequence(weighed.gain_N, *held), -confidence_sequence(weighed.loss_N, *held)
+
+
+def decided(weighed: Weighed, level: Level, params: OpeParams) -> tuple[Decision, str]:
+    """Apply the rule to the bounds as they stand after the last request."""
+    lower_N, upper_N = sequences(weighed, level)
+    signs = [weighed.estimates["lift"][name]["mean"] for name in AGREEING]
+    return decide(
+        Evidence(
+            weighed.prechecks,
+            weighed.guardrails,
+            float(lower_N[-1]),
+            float(upper_N[-1]),
+            signs,
+            params.margin,
+            weighed.identical,
+        )
+    )
+
+
+def report(
+    case: Case,
+    beside: Beside,
+    guess_NLC: Floats,
+    params: OpeParams,
+    weighed: Weighed,
+    level: Level,
+) -> Document:
+    """Say all there is to say of a policy that was weighed.  Arguments and result as `judge`."""
+    decision, reason = decided(weighed, level, params)
+    lower_N, upper_N = sequences(weighed, level)
+    lift = weighed.estimates["lift"]["dr"]["mean"]
+    champion = weighed.estimates["champion"]["mean"]
     primary = {"metric": METRIC, "bound": params.bound, "alpha": params.alpha,
-               "k": case.standing.k, "alpha_k": share, "margin": params.margin,
-               "lift": lift["dr"].mean, "lower": lower, "upper": upper,
-               "relative_lift": _ratio(lift["dr"].mean, values["champion"]["mean"])}  # fmt: skip
+               "k": case.standing.k, "alpha_k": spent(params.alpha, case.standing.k),
+               "level": level.alpha, "margin": params.margin, "lift": lift,
+               "lower": float(lower_N[-1]), "upper": float(upper_N[-1]),
+               "relative_lift": lift / champion if champion else None}  # fmt: skip
     return {
         "decision": decision,
         "reason": reason,
         **_sides(case),
         "primary": primary,
-        "estimates": {
-            **values,
-            "lift": {name: asdict(found) for name, found in lift.items()},
-            "switch_ceiling": ceiling,
-        },
-        "sequence": _path(lower_N, upper_N),
-        "prechecks": [_row(check) for check in prechecks],
-        "guardrails": [_row(check) for check in rails],
-        "weights": _weights(case.candidate),
-        "controls": controls(case, guess_NLC, params, share),
-        "slices": slices(case.log, lifts["dr"], params.alpha),
+        "estimates": weighed.estimates,
+        "sequence": thinned(lower_N, upper_N),
+        "prechecks": [check_row(check) for check in weighed.prechecks],
+        "guardrails": [check_row(check) for check in weighed.guardrails],
+        "weights": weight_facts(case.candidate),
+        "controls": controls(case, guess_NLC, params, level),
+        "slices": slices(case.log, weighed.lift_N, params.alpha),
         **_size(case),
         "inputs": _inputs(case, beside, guess_NLC),
     }
 
 
-def document(found: Document) -> Document:
-    """Lay a verdict out in its order; what was not found is null, so no reader misses a key."""
-    return {"version": FORMAT, **{key: _rounded(found.get(key)) for key in KEYS}}
-
-
-def metrics(written: Document) -> dict[str, float]:
-    """Flatten what is worth following from run to run."""
-    flat = {f"is_{name.lower()}": float(written["decision"] == name) for name in DECISIONS}
-    if written["primary"] is not None:
-        flat |= {name: written["primary"][name] for name in ("lift", "lower", "upper")}
-        weights = written["weights"]
-        flat |= {
-            "ess": weights["ess"],
-            "mean_weight": weights["mean"],
-            "max_weight": weights["max"],
-        }
-        flat["requests"] = float(written["n_requests"])
-    return flat
-
-
-def _faults(case: Case, params: OpeParams) -> list[Check]:
+def log_faults(case: Case, params: OpeParams) -> list[Check]:
+    """Ask of the log what does not depend on how the candidate would be served."""
     share = case.log.dropped_share
     dropped = Check("requests_dropped", share, params.max_dropped, share <= params.max_dropped,
                     "too many requests lost a part of their slate")  # fmt: skip
@@ -183,15 +202,6 @@ def _sides(case: Case) -> Document:
     }
 
 
-def dropped(log: Requests) -> Document:
-    """Count the requests that were left out, and why."""
-    return {
-        "requests": sum(log.dropped.values()),
-        "share": log.dropped_share,
-        "reasons": log.dropped,
-    }
-
-
 def _size(case: Case) -> Document:
     users = len(np.unique(case.log.user_N))
     return {"n_requests": len(case.log), "n_users": users}
@@ -208,20 +218,6 @@ def _inputs(case: Case, beside: Beside, guess_NLC: Floats) -> Document:
         "reward_model": fingerprint(guess_NLC),
         **returns,
     }
-
-
-def sequences(case: Case, guess_NLC: Floats, cap: float, alpha: float) -> tuple[Floats, Floats]:
-    """Anytime-valid lower and upper bound of the lift after each request.
-
-    The upper bound is the lower bound of how much better the champion is: no weight is cut.
-    """
-    floor = score_floor(case.log.chosen_NL.shape[1], cap)
-    gain_N = excess(case.log, case.candidate, case.champion, guess_NLC, cap)
-    loss_N = excess(case.log, case.champion, case.candidate, guess_NLC, cap)
-    return (
-        confidence_sequence(gain_N, floor, alpha),
-        -confidence_sequence(loss_N, floor, alpha),
-    )
 
 
 def _lifts(case: Case, guess_NLC: Floats, params: OpeParams) -> tuple[dict[str, Floats], float]:
@@ -257,53 +253,3 @@ def _values(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
         value_N = cascade_dr(slate_log(log, policy, log.reward_NL, guess_NLC))
         values[name] = asdict(skew_corrected(value_N, log.user_N, params.alpha))
     return values
-
-
-def _row(check: Check) -> Document:
-    return {
-        "name": check.name,
-        "value": float(check.value),
-        "threshold": float(check.threshold),
-        "says": check.says,
-        "ok": None if check.ok is None else bool(check.ok),
-    }
-
-
-def _weights(policy: Replay) -> Document:
-    weight_N = policy.weight_NL[:, -1]
-    edges = [0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, np.inf]
-    return {
-        "mean": float(weight_N.mean()),
-        "max": float(weight_N.max()),
-        "ess": effective_size(weight_N),
-        "ess_share": effective_size(weight_N) / len(weight_N),
-        "histogram": {
-            "upper_edges": [*edges[1:-1], None],
-            "requests": np.histogram(weight_N, edges)[0].tolist(),
-        },
-    }
-
-
-def _path(lower_N: Floats, upper_N: Floats) -> Document:
-    """Thin the sequences for a picture."""
-    at = np.unique(np.linspace(0, len(lower_N) - 1, _PATH_POINTS).astype(int))
-    return {
-        "requests": (at + 1).tolist(),
-        "lower": lower_N[at].tolist(),
-        "upper": upper_N[at].tolist(),
-    }
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
-
-
-def _rounded(value: Any) -> Any:
-    """Keep ten significant digits, the same on any number of threads; JSON knows no infinity."""
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_rounded(inner) for inner in value]
-    if isinstance(value, float):
-        return float(f"{value:.{_SIGNIFICANT}g}") if math.isfinite(value) else None
-    return value

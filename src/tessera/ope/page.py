@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tessera.ope import pictures, sentences, words
-from tessera.ope.sentences import count, number, signed
+from tessera.ope.sentences import count, number, percent, signed
 
 Row = Mapping[str, Any]
 _TEMPLATE = "verdict.html"
@@ -38,6 +38,7 @@ def render(verdict: Row, sha256: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "signed": signed, "count": count}
+    environment.filters["percent"] = percent
     return environment.get_template(_TEMPLATE).render(
         decision=decision,
         meaning=meaning,
@@ -46,6 +47,8 @@ def render(verdict: Row, sha256: str) -> str:
         plain=sentences.because(verdict),
         reason=str(verdict.get("reason") or "none recorded"),
         compared=list(_compared(verdict)),
+        batch=verdict.get("batch") or [],
+        shared=sentences.shared(verdict),
         evidence=_evidence(verdict),
         weights=_weights(verdict.get("weights")),
         prechecks=_checks(verdict.get("prechecks")),
@@ -72,7 +75,7 @@ def _compared(verdict: Row) -> Iterable[tuple[str, str]]:
     primary = verdict.get("primary")
     if primary:
         yield "Measured by", str(primary["metric"])
-        yield "Error rate", _share(primary)
+        yield "Error rate", _share(primary, bool(verdict.get("batch")))
     yield "Learnt until (the cut)", _moment(verdict.get("cut"))
     if span.get("first") and span.get("last"):
         yield "Judged on", f"{_moment(span['first'])} to {_moment(span['last'])}"
@@ -81,11 +84,13 @@ def _compared(verdict: Row) -> Iterable[tuple[str, str]]:
         yield "Investors", count(verdict["n_users"])
 
 
-def _share(primary: Row) -> str:
+def _share(primary: Row, in_a_batch: bool) -> str:
     share = f"{sentences.rate(primary)} for each bound"
     k, alpha = primary.get("k"), f"{100 * primary['alpha']:g} %"
     if k is None:
         return share
+    if in_a_batch:
+        share += f", by Holm's method within the {percent(primary['alpha_k'])} of its batch"
     return f"{share}: of {alpha} in all, the share of candidate {k} against this champion"
 
 
@@ -156,7 +161,7 @@ def _controls(found: Mapping[str, Any], primary: Row) -> Iterable[dict[str, Any]
     """Rows of the table of controls; one that is new here is told by its numbers."""
     for name, row in found.items():
         if name in _CONTROLS:
-            yield _CONTROLS[name](row, primary.get("alpha_k", 0.05))
+            yield _CONTROLS[name](row, sentences.level(primary) if primary else 0.05)
         else:
             told = ", ".join(f"{key} {number(value)}" for key, value in dict(row).items())
             title = name.replace("_", " ").capitalize()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tessera.contracts.params import STRICT
+
+Temperature = Annotated[float, Field(gt=0.0, le=100.0)]
 
 
 class OpeParams(BaseModel):
@@ -16,9 +18,12 @@ class OpeParams(BaseModel):
 
     candidate: Literal["model", "champion"] = "model"
     """`champion` judges the champion against itself: an A/A test of the whole gate."""
-    temperature: float = Field(default=1.0, gt=0.0, le=100.0)
+    temperature: Temperature = 1.0
     """Slate policy that will be served: scores are divided by it, in their units: spreads of the
     log odds (`hstu.score: rank`) or cosines (`recall`)."""
+    further_temperatures: tuple[Temperature, ...] = Field(default=(), max_length=9)
+    """Further temperatures that the same model could be served at: with `temperature` they are one
+    batch, held to Holm; the best that passes is proposed."""
     epsilon: float = Field(default=0.1, ge=0.0, le=1.0)
     """Slate policy that will be served: share of uniform exploration at every position."""
     top_k: int = Field(default=10, ge=1, le=1000)
@@ -88,3 +93,17 @@ class OpeParams(BaseModel):
         if self.candidate == "champion" and self.margin > 0:
             raise ValueError("candidate: champion needs margin: 0")
         return self
+
+    @model_validator(mode="after")
+    def _a_batch_holds_each_policy_once(self) -> OpeParams:
+        if self.further_temperatures and self.candidate == "champion":
+            raise ValueError("candidate: champion is served at its own temperature, in no batch")
+        if len(set(self.temperatures)) < len(self.temperatures):
+            told = ", ".join(f"{temperature:g}" for temperature in self.temperatures)
+            raise ValueError(f"temperature and further_temperatures must differ, not {told}")
+        return self
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """All that the model could be served at, `temperature` first."""
+        return (self.temperature, *self.further_temperatures)

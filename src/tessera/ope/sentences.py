@@ -15,6 +15,8 @@ def number(value: Any) -> str:
     """Four significant digits, thousands apart, never an exponent."""
     if value is None:
         return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(number(one) for one in value) or "none"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if float(value).is_integer() or abs(value) >= 1000:
@@ -35,9 +37,36 @@ def count(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
+def level(primary: Row) -> float:
+    """Error rate of each bound that decides; in verdicts of old the share, or alpha whole."""
+    return float(primary.get("level") or primary.get("alpha_k") or primary["alpha"])
+
+
 def rate(primary: Row) -> str:
-    """Error rate of each bound that decides: the share of this candidate if alpha is spent."""
-    return f"{100 * (primary.get('alpha_k') or primary['alpha']):.2g}{_SPACE}%"
+    """Return the same as a percentage."""
+    return percent(level(primary))
+
+
+def percent(share: float | None) -> str:
+    """Two significant digits."""
+    return "none" if share is None else f"{100 * share:.2g}{_SPACE}%"
+
+
+def shared(verdict: Row) -> str:
+    """Say of a batch what its policies share, and which is told of; nothing of one alone."""
+    batch, primary = verdict.get("batch"), verdict.get("primary")
+    if not batch:
+        return ""
+    told = f"{len(batch)} ways to serve the same model were judged on this log"
+    if not primary:
+        return f"{told}; it can answer for none of them."
+    promoted = verdict["decision"] == "PROMOTE"
+    which = "the promoted one with the highest lower bound" if promoted else "the first"
+    return (
+        f"{told} and share one error rate of {percent(primary['alpha_k'])}: by Holm's method each "
+        "is held to its own level, so that the best of several is not promoted by luck. "
+        f"{'' if promoted else 'None is promoted. '}The rest of this page tells of {which}."
+    )
 
 
 def relative(primary: Row) -> str:

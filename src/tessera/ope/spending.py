@@ -31,6 +31,7 @@ def stand(model: Path, judged: Path, cut: str, params: OpeParams) -> Standing:
 
     A candidate is its model, the section `ope` (the policy it would serve with, and how it is
     judged: to ask again in another way is to try again), and the cut at which its sequence starts.
+    A batch is one candidate: Holm divides its share.
 
     Parameters
     ----------

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 from ibis import Table
 
 from tessera.contracts.split import load_split
 from tessera.ope import exposures as served
+from tessera.ope.batch import judge_batch, unjudged
+from tessera.ope.document import Document, document, dropped, metrics
 from tessera.ope.guardrails import Beside
-from tessera.ope.judge import Document, document, dropped, judge, metrics
 from tessera.ope.outlook import (
     codes_per_item,
     mflops_per_request,
@@ -53,7 +55,7 @@ def run(
     if len(log) > 0:
         scored = served.aligned_scores(scores, log, shelf.item_ids)
         standing = stand(model, judged, cut.isoformat(), params)
-        case = build_case(log, scored, champion, shelf, standing, params)
+        build = partial(build_case, log, scored, champion, shelf, standing)
         return_NC = returns_after(log, read_closes(prices, shelf.item_ids))
         beside = Beside(
             return_NC,
@@ -62,10 +64,12 @@ def run(
             mflops_per_request(model),
             unserved_effects(model),
         )
-        found = judge(case, beside, guess(read_shown(read.past, shelf), log, shelf, params), params)
+        guess_NLC = guess(read_shown(read.past, shelf), log, shelf, params)
+        found = judge_batch(build, beside, guess_NLC, params)
     else:
         found = {"decision": "INVALID", "reason": _nothing(exposures, log), "n_requests": 0}
         found["policy"] = candidate_policy(params, log).facts()
+        found["batch"] = unjudged(found, params)
     found["counts"] = read.counts
     found["requests_dropped"] = dropped(log)
     written = document({**found, "cut": cut.isoformat(), "params": params.model_dump(mode="json")})

@@ -1,4 +1,4 @@
-"""Say in three lines what a verdict rests on: the lift with its bounds, pre-checks, guardrails."""
+"""Say in a few lines what a verdict rests on: the lift with its bounds, pre-checks, guardrails."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ def evidence(verdict: Mapping[str, Any]) -> list[str]:
         return []
     return [
         _lift(primary, verdict),
+        *_batch(primary, verdict.get("batch") or ()),
         _checks("pre-checks", verdict["prechecks"]),
         _checks("guardrails", verdict["guardrails"]),
     ]
@@ -22,14 +23,26 @@ def _lift(primary: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     estimates = verdict["estimates"]
     relative = primary["relative_lift"]
     share = "" if relative is None else f" ({relative:+.1%})"
-    # Verdicts from before alpha was shared among candidates had it whole.
-    alpha = primary.get("alpha_k", primary["alpha"])
+    # Verdicts of old had no level: it was the share of the candidate, or alpha whole.
+    alpha = primary.get("level", primary.get("alpha_k", primary["alpha"]))
     return (
         f"{primary['metric']}: champion {estimates['champion']['mean']:.4f}, "
         f"lift {primary['lift']:+.4f}{share}, "
         f"{100 * (1 - alpha):.4g} % {primary['bound']} bounds "
         f"[{primary['lower']:+.4f}, {primary['upper']:+.4f}], {verdict['n_requests']:,} requests"
     )
+
+
+def _batch(primary: Mapping[str, Any], batch: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    told = [
+        f"temperature {row['temperature']:g} {row['decision']}{' (proposed)' * row['proposed']}"
+        for row in batch
+    ]
+    if told:
+        yield (
+            f"batch: {len(told)} policies share an error rate of {100 * primary['alpha_k']:.3g} %: "
+            + ", ".join(told)
+        )
 
 
 def _checks(what: str, rows: Iterable[Mapping[str, Any]]) -> str:

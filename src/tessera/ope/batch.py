@@ -1,0 +1,108 @@
+"""Several ways to serve one model, judged on one log; the best that passes is proposed.
+
+The best of several is the luckiest of several: each is held to Holm (`holm.levels`) within the
+share of alpha that one candidate would have had, so a batch errs no more often than one.
+
+Shapes: L positions, C candidates, N requests, K policies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tessera.ope.document import Document
+from tessera.ope.exposures import Floats
+from tessera.ope.guardrails import Beside
+from tessera.ope.holm import Level, levels, spent
+from tessera.ope.judge import (
+    Weighed,
+    decided,
+    judge,
+    log_faults,
+    report,
+    sequences,
+    unanswered,
+    weigh,
+)
+from tessera.ope.params import OpeParams
+from tessera.ope.replay import Case
+
+Build = Callable[[OpeParams], Case]
+
+
+def judge_batch(build: Build, beside: Beside, guess_NLC: Floats, params: OpeParams) -> Document:
+    """Judge every temperature and report on the one that is proposed.
+
+    That is the one with the highest lower bound of those that are promoted; if none is, that of
+    `temperature`.  A batch of one is judged as it always was.
+
+    Parameters
+    ----------
+    build : callable
+        Replays the candidate at the temperature of the params it gets.
+    beside, guess_NLC, params
+        As `judge`; the params are those of the whole batch.
+
+    Returns
+    -------
+    dict
+        Sections of verdict.json.
+    """
+    case = build(params)
+    if not params.further_temperatures:
+        return judge(case, beside, guess_NLC, params)
+    faults = log_faults(case, params)
+    if any(not check.ok for check in faults):
+        found = unanswered(case, beside, guess_NLC, faults)
+        return {**found, "batch": unjudged(found, params)}
+    served = [params.model_copy(update={"temperature": one}) for one in params.temperatures]
+    share = spent(params.alpha, case.standing.k)
+    weighed_K = [weigh(case, beside, guess_NLC, faults, params)]
+    del case  # its arrays are N x L x C, so one policy is replayed at a time
+    weighed_K += [weigh(build(one), beside, guess_NLC, faults, one) for one in served[1:]]
+    level_K = _levels(weighed_K, share, params)
+    rows = [_row(*one, params) for one in zip(params.temperatures, weighed_K, level_K, strict=True)]
+    best = _proposed(rows)
+    rows[best]["proposed"] = True
+    found = report(build(served[best]), beside, guess_NLC, params, weighed_K[best], level_K[best])
+    return {**found, "batch": rows}
+
+
+def unjudged(found: Document, params: OpeParams) -> list[Document] | None:
+    """Lay out the batch of a log that cannot answer: one reason for all, and no estimate."""
+    if not params.further_temperatures:
+        return None
+    nothing = dict.fromkeys(("lift", "lower", "upper", "level"))
+    return [
+        {"temperature": one, "decision": found["decision"], "reason": found["reason"], **nothing,
+         "proposed": one == params.temperature}
+        for one in params.temperatures
+    ]  # fmt: skip
+
+
+def _levels(weighed_K: list[Weighed], share: float, params: OpeParams) -> list[Level]:
+    def lower_at(k: int, level: Level) -> float:
+        return float(sequences(weighed_K[k], level)[0][-1])
+
+    return levels(lower_at, len(weighed_K), share, 0.0 - params.margin)
+
+
+def _row(temperature: float, weighed: Weighed, level: Level, params: OpeParams) -> Document:
+    decision, reason = decided(weighed, level, params)
+    lower_N, upper_N = sequences(weighed, level)
+    return {
+        "temperature": temperature,
+        "decision": decision,
+        "reason": reason,
+        "lift": weighed.estimates["lift"]["dr"]["mean"],
+        "lower": float(lower_N[-1]),
+        "upper": float(upper_N[-1]),
+        "level": level.alpha,
+        "proposed": False,
+    }
+
+
+def _proposed(rows: list[Document]) -> int:
+    """Find the promoted policy with the highest lower bound; the first policy if none is."""
+    promoted = [k for k, row in enumerate(rows) if row["decision"] == "PROMOTE"]
+    return max(promoted, key=lambda k: rows[k]["lower"], default=0)

@@ -1,0 +1,122 @@
+"""How a verdict is laid out: its keys, its rows, its rounding, and what is followed of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tessera.ope.estimators import effective_size
+from tessera.ope.exposures import Floats, Requests
+from tessera.ope.replay import Replay
+from tessera.ope.verdict import DECISIONS, Check
+
+Document = dict[str, Any]
+
+FORMAT = 1
+"""Version of verdict.json."""
+KEYS = (
+    "decision",
+    "reason",
+    "candidate",
+    "champion",
+    "policy",
+    "champion_policy",
+    "cut",
+    "primary",
+    "batch",
+    "estimates",
+    "sequence",
+    "prechecks",
+    "guardrails",
+    "weights",
+    "controls",
+    "slices",
+    "n_requests",
+    "n_users",
+    "requests_dropped",
+    "counts",
+    "inputs",
+    "params",
+)
+"""Keys of verdict.json after `version`."""
+_PATH_POINTS = 40
+_SIGNIFICANT = 10
+
+
+def document(found: Document) -> Document:
+    """Lay a verdict out in its order; what was not found is null, so no reader misses a key."""
+    return {"version": FORMAT, **{key: _rounded(found.get(key)) for key in KEYS}}
+
+
+def metrics(written: Document) -> dict[str, float]:
+    """Flatten what is worth following from run to run."""
+    flat = {f"is_{name.lower()}": float(written["decision"] == name) for name in DECISIONS}
+    if written["primary"] is not None:
+        flat |= {name: written["primary"][name] for name in ("lift", "lower", "upper")}
+        weights = written["weights"]
+        flat |= {
+            "ess": weights["ess"],
+            "mean_weight": weights["mean"],
+            "max_weight": weights["max"],
+        }
+        flat["requests"] = float(written["n_requests"])
+    return flat
+
+
+def dropped(log: Requests) -> Document:
+    """Count the requests that were left out, and why."""
+    return {
+        "requests": sum(log.dropped.values()),
+        "share": log.dropped_share,
+        "reasons": log.dropped,
+    }
+
+
+def check_row(check: Check) -> Document:
+    """Lay out one check."""
+    return {
+        "name": check.name,
+        "value": float(check.value),
+        "threshold": float(check.threshold),
+        "says": check.says,
+        "ok": None if check.ok is None else bool(check.ok),
+    }
+
+
+def weight_facts(policy: Replay) -> Document:
+    """Tell how the weights of whole requests are spread."""
+    weight_N = policy.weight_NL[:, -1]
+    edges = [0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, np.inf]
+    return {
+        "mean": float(weight_N.mean()),
+        "max": float(weight_N.max()),
+        "ess": effective_size(weight_N),
+        "ess_share": effective_size(weight_N) / len(weight_N),
+        "histogram": {
+            "upper_edges": [*edges[1:-1], None],
+            "requests": np.histogram(weight_N, edges)[0].tolist(),
+        },
+    }
+
+
+def thinned(lower_N: Floats, upper_N: Floats) -> Document:
+    """Thin the sequences to what a picture shows."""
+    at = np.unique(np.linspace(0, len(lower_N) - 1, _PATH_POINTS).astype(int))
+    return {
+        "requests": (at + 1).tolist(),
+        "lower": lower_N[at].tolist(),
+        "upper": upper_N[at].tolist(),
+    }
+
+
+def _rounded(value: Any) -> Any:
+    """Keep ten significant digits, the same on any number of threads; JSON knows no infinity."""
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    if isinstance(value, float):
+        return float(f"{value:.{_SIGNIFICANT}g}") if math.isfinite(value) else None
+    return value

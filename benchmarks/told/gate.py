@@ -73,7 +73,7 @@ def _trials_checks(found: Found) -> list[bool]:
     return [
         *(_promoted(found, scorer) == 0 for scorer in found["scorers"] if scorer != _BETTER),
         _promoted(found, _BETTER) >= _POWER * found["trials"],
-        *(share >= _REJECTED for share in _rejected(found)),
+        min(_rejected(found), default=0.0) >= _REJECTED,
     ]
 
 

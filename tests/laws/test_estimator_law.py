@@ -109,6 +109,17 @@ def test_dr_is_narrower_than_ips_when_the_model_is_right(rng):
     assert np.std(spread["dr"]) < 0.8 * np.std(spread["ips"])
 
 
+def test_snips_stays_within_the_range_of_rewards_where_ips_leaves_it(rng):
+    log, _ = bandit(rng, wrong_propensities=True, n=20)
+    some = [Log(np.full(20, reward), *(getattr(log, column) for column in
+            ("served_N", "wanted_N", "guess_N", "baseline_N"))) for reward in (0.0, 1.0)]  # fmt: skip
+    assert [estimators.snips(each).mean() for each in some] == pytest.approx([0.0, 1.0], abs=1e-12)
+    assert estimators.ips(some[1]).mean() > 1.0
+    for _ in range(REPLICATIONS):
+        log, _ = bandit(rng, n=20)
+        assert 0.0 <= estimators.snips(log).mean() <= 1.0
+
+
 def clustered_bandit(rng, *, own, level, n=1000):
     """Two clusters of two actions that differ by `own` within their cluster.
 

@@ -35,7 +35,7 @@ dvc render: $(STAMP) ## render dvc.yaml, the suites and the facts in the docs
 bench: $(STAMP) ## measure what needs no official data into benchmarks/results/
 	@$(BIN)/python -m benchmarks
 
-bench-quality: $(STAMP) ## rank real data: SET=movielens, movielens-no-time, movielens-large, beauty, far-trans-2020, far-trans-2021; resumes
+bench-quality: $(STAMP) ## rank real data: SET=movielens, movielens-no-time, movielens-large, movielens-no-weights, movielens-shared, beauty, far-trans-2020, far-trans-2021; resumes
 	@$(BIN)/python -m benchmarks.quality $(SET) $(if $(SEEDS),--seeds $(SEEDS))
 	@$(BIN)/python -m benchmarks.render
 

@@ -1,16 +1,14 @@
 """Do off-policy bounds hold: one-sided coverage of every estimator and interval on planted truth.
 
 Usage: python -m benchmarks.ope [--replications 1000] [--processes 2] [--seed 0]
-Each replication has a seed of its own and they are added up in the same groups, so any number of
-processes gives the same table.  Also: errors of the gate under many looks and candidates.
+Also: the same for lifts of slates (benchmarks.ope_slates), and errors of the gate under many looks
+and candidates (benchmarks.ope_looks).
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +16,9 @@ import numpy as np
 
 from benchmarks.common import write_result
 from benchmarks.ope_looks import ALPHA, looks
+from benchmarks.ope_slates import slates
+from benchmarks.ope_tally import RESAMPLES, Runs, Tally, measure, tallied, tell
 from benchmarks.ope_world import CAP, REGIMES, Drawn, Floats, World, make_world, missed
-from tessera.contracts.progress import progress_bar
 from tessera.ope import bounds, estimators
 from tessera.ope.checks import weight_checks
 from tessera.ope.clusters import mips, offcem
@@ -28,8 +27,6 @@ from tessera.ope.params import OpeParams
 from tessera.ope.tuning import CEILINGS, choose_ceiling
 
 INTERVALS = ("normal", "clustered", "hall", "bernstein", "bca", "sequence")
-_GROUP = 20
-_RESAMPLES = 499
 _CEILING, _SHRINKAGE, _SWITCH = 10.0, 100.0, 10.0
 
 
@@ -91,101 +88,27 @@ def bound(one: Estimated, drawn: Drawn, times_BG: bounds.Bytes) -> Iterator[Any]
     yield one.pair and bounds.sequence_interval(*one.pair, one.floor, ALPHA)
 
 
-@dataclass
-class Tally:
-    """Sums over replications; E estimators, I intervals, 2 sides."""
-
-    held_EI2: Floats
-    reach_EI2: Floats
-    error_E2: Floats
-    """Sums of errors and of their squares."""
-    facts: Floats
-    """Sums of ESS and of what the pre-checks caught: weights off, ESS, largest share."""
-
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(*(getattr(self, name) + getattr(other, name) for name in vars(self)))
-
-
-def replicate(world: World, seeds: list[tuple[int, ...]]) -> Tally:
-    """Draw one log from each seed and see which bounds hold."""
-    tallies = [_one(world, np.random.default_rng(seed)) for seed in seeds]
-    return sum(tallies[1:], tallies[0])
-
-
-def _one(world: World, rng: np.random.Generator) -> Tally:
+def look(world: World, rng: np.random.Generator) -> Tally:
+    """Draw one log and see which bounds hold."""
     drawn = world.draw(rng)
-    times_BG = bounds.redraw(int(drawn.user_N.max()) + 1, rng, _RESAMPLES)
-    held, reach, errors = [], [], []
-    for one in estimate(drawn).values():
-        found = [
-            (np.nan, np.nan) if interval is None else (interval.lower, interval.upper)
-            for interval in bound(one, drawn, times_BG)
-        ]
-        gap_I2 = (np.array(found) - world.truth) * np.array([-1.0, 1.0])
-        error = float(one.value_N.mean()) - world.truth
-        held.append(np.where(np.isnan(gap_I2), np.nan, gap_I2 >= 0))
-        reach.append(gap_I2 + np.array([error, -error]))
-        errors.append((error, error**2))
+    times_BG = bounds.redraw(int(drawn.user_N.max()) + 1, rng, RESAMPLES)
+    found = {
+        name: (float(one.value_N.mean()), list(bound(one, drawn, times_BG)))
+        for name, one in estimate(drawn).items()
+    }
     log = drawn.log
+    ess = estimators.effective_size(log.weight_N)
     caught = weight_checks(log.weight_N, log.weight_N, estimators.ips(log), OpeParams())
-    facts = [estimators.effective_size(log.weight_N), *(not check.ok for check in caught)]
-    return Tally(np.array(held), np.array(reach), np.array(errors), np.array(facts, dtype=float))
+    return tallied(found, world.truth, ess, caught)
 
 
-@contextmanager
-def _workers(processes: int) -> Iterator[Callable[..., Any]]:
-    """Map over processes; in this one if there is one, so that a profiler sees it."""
-    if processes == 1:
-        yield map
-        return
-    with ProcessPoolExecutor(processes) as pool:
-        yield pool.map
-
-
-def coverage(replications: int, processes: int, seed: int) -> dict[str, Any]:
-    """Measure every regime; the same table for any number of processes."""
-    found: dict[str, Any] = {}
-    groups = range(0, replications, _GROUP)
-    with (
-        _workers(processes) as each,
-        progress_bar("coverage", len(REGIMES) * len(groups)) as bar,
-    ):
-        for number, (name, regime) in enumerate(REGIMES.items()):
-            world = make_world(regime)
-            seeds = [
-                [(seed, number, i) for i in range(begin, min(begin + _GROUP, replications))]
-                for begin in groups
-            ]
-            total: Tally | None = None
-            for tally in each(replicate, [world] * len(seeds), seeds):
-                total = tally if total is None else total + tally
-                bar.advance()
-            assert total is not None
-            names = list(estimate(world.draw(np.random.default_rng(seed))))
-            found[name] = _told(total, names, replications, world.truth)
-    return found
-
-
-def _told(total: Tally, names: list[str], n: int, truth: float) -> dict[str, Any]:
-    ess, off, thin, lone = (round(float(fact), 4) for fact in total.facts / n)
-    table = {}
-    for name, held_I2, reach_I2, error_2 in zip(
-        names, total.held_EI2 / n, total.reach_EI2 / n, total.error_E2 / n, strict=True
-    ):
-        table[name] = {
-            "bias": round(float(error_2[0]), 6),
-            "rmse": round(float(error_2[1]) ** 0.5, 6),
-            **{
-                interval: {
-                    side: {"coverage": round(float(held), 4), "reach": round(float(reach), 6)}
-                    for side, held, reach in zip(("lower", "upper"), held_2, reach_2, strict=True)
-                }
-                for interval, held_2, reach_2 in zip(INTERVALS, held_I2, reach_I2, strict=True)
-                if not np.isnan(held_2).any()
-            },
-        }
-    caught = {"mean_weight_z": off, "ess": thin, "largest_share": lone}
-    return {"truth": round(truth, 6), "ess": ess, "refused_by": caught, "estimators": table}
+def coverage(runs: Runs) -> dict[str, Any]:
+    """Measure every regime."""
+    worlds = {name: make_world(regime) for name, regime in REGIMES.items()}
+    return {
+        name: tell(total, INTERVALS, runs.replications, worlds[name].truth)
+        for name, total in measure(worlds, look, runs).items()
+    }
 
 
 def main() -> None:
@@ -197,11 +120,13 @@ def main() -> None:
     given = parser.parse_args()
     if given.replications < 1 or given.processes < 1:
         parser.error("replications and processes are at least 1")
+    runs = Runs(given.replications, given.processes, given.seed)
     figures = {
         "replications": given.replications,
         "seed": given.seed,
         "alpha": ALPHA,
-        "coverage": coverage(given.replications, given.processes, given.seed),
+        "coverage": coverage(runs),
+        "slates": slates(runs),
         "looks": looks(given.replications, given.seed),
     }
     write_result("ope", figures)

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 REQUESTS = 2000
-_CONTEXTS, _CANDIDATES, _PER_CLUSTER, _USERS = 50, 20, 4, 500
+_CONTEXTS, _CANDIDATES, _PER_CLUSTER = 50, 20, 4
 _SEED = 20
 _EAGER = 2.0
 """How far apart a policy's wishes are; among even ones a wrong propensity would do no harm."""
@@ -37,6 +37,10 @@ class Regime:
     """Share of the events that is logged a second time."""
     misjoined: float = 0.0
     """Share of the events that carry the propensity of another."""
+    users: int = 500
+    """How many the requests are drawn from."""
+    user_effect: float = 0.0
+    """Half of the users click more than the chance by this share, the others less."""
 
 
 REGIMES = {
@@ -46,6 +50,7 @@ REGIMES = {
     "rare rewards": Regime(1200, rate=0.005),
     "30 % duplicated": Regime(1200, duplicated=0.3),
     "20 % mis-joined": Regime(1200, misjoined=0.2),
+    "users differ": Regime(1200, users=200, user_effect=1.0),
 }
 
 
@@ -81,8 +86,10 @@ class World:
     def draw(self, rng: np.random.Generator) -> Drawn:
         """Log REQUESTS requests, damaged as the regime says."""
         x_N, chosen_N = _shown(self.served_XC, rng)
-        reward_N = (rng.random(REQUESTS) < self.chance_XC[x_N, chosen_N]).astype(float)
-        user_N = rng.integers(0, _USERS, REQUESTS)
+        luck_N = rng.random(REQUESTS)
+        user_N = rng.integers(0, self.regime.users, REQUESTS)
+        chance_N = self.chance_XC[x_N, chosen_N] * self._drawn_to(rng)[user_N]
+        reward_N = (luck_N < chance_N).astype(float)
         rows = np.arange(REQUESTS)
         again = rng.choice(REQUESTS, round(self.regime.duplicated * REQUESTS), replace=False)
         rows = np.concatenate([rows, again])
@@ -107,6 +114,13 @@ class World:
         user_N = np.unique(user_N, return_inverse=True)[1]
         return Drawn(log, (cut, cut_rest), clusters, user_N, known)
 
+    def _drawn_to(self, rng: np.random.Generator) -> Floats:
+        """Factor of the chance by user, 1 on average: the users of each log are others."""
+        effect = self.regime.user_effect
+        if effect == 0:
+            return np.ones(self.regime.users)
+        return 1 + effect * rng.choice([-1.0, 1.0], self.regime.users)
+
 
 def missed(log: ClusterLog) -> ClusterLog:
     """Return the log of 1 - r."""
@@ -119,7 +133,8 @@ def make_world(regime: Regime) -> World:
     clusters = _CANDIDATES // _PER_CLUSTER
     level_XC = np.repeat(rng.normal(size=(_CONTEXTS, clusters)), _PER_CLUSTER, axis=1)
     own_XC = rng.normal(size=(_CONTEXTS, _CANDIDATES))
-    chance_XC = np.clip(regime.rate * np.exp(0.4 * level_XC + 0.2 * own_XC), 0, 0.9)
+    most = 0.9 / (1 + regime.user_effect)  # else a cut chance would not average to the truth
+    chance_XC = np.clip(regime.rate * np.exp(0.4 * level_XC + 0.2 * own_XC), 0, most)
     hope_XC = np.repeat(rng.random((_CONTEXTS, clusters)), _PER_CLUSTER, axis=1)
     taste_XC = _EAGER * (0.5 * level_XC + rng.normal(size=own_XC.shape))
     return World(

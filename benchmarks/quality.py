@@ -63,6 +63,7 @@ _BEAUTY = {"width": 64, "blocks": 1, "length": 50, "epochs": 100, "patience": 10
            "shared_targets": 256}  # fmt: skip
 _LAST_OUT = {"protocol": "leave_last_out"}
 _ML_TRUNK = {**_MOVIELENS, "refit": True, "mask_weight": 0.0, "threads": 1}
+_SHARED = {"full_softmax_items": 0, "negatives": 512, "shared_targets": 512}
 _TRUNK_ALONE = {"sasrec": False, "two_tower": False, "session_minutes": 0.0}
 
 
@@ -78,6 +79,8 @@ SETS = {
     "movielens": _movielens(),
     "movielens-no-time": _movielens(**_TRUNK_ALONE, time_bias=False),
     "movielens-large": _movielens(**_TRUNK_ALONE, blocks=8, heads=2),
+    "movielens-no-weights": _movielens(**_TRUNK_ALONE, item_weights_width=0),
+    "movielens-shared": _movielens(**_TRUNK_ALONE, **_SHARED),
     "beauty": Set(
         "amazon",
         "amazon-2014-5core",
@@ -131,7 +134,9 @@ def _seed(place: Home, params: Sections) -> dict[str, Any]:
         model: {name: round(value, 4) for name, value in found.items() if name in _SHOWN}
         for model, found in ranking["models"].items()
     }
-    kept = {name: round(value, 4) for name, value in trained.items() if "epoch" in name}
+    kept = {
+        name: round(value, 4) for name, value in trained.items() if "epoch" in name or "mix" in name
+    }
     versus = ranking["intervals"]["ndcg_10_minus_best_baseline"]
     ahead = {"of": versus["best_baseline"], **versus["models"]["hstu"]}
     market = ranking["profit"]["market"]["mean"] if ranking["profit"] else None

@@ -53,6 +53,16 @@ def rng():
 
 
 @pytest.fixture(scope="session")
+def z_score():
+    """Return how many standard errors the mean of a sample lies from what is expected."""
+
+    def of(sample_N, expected):
+        return (sample_N.mean() - expected) / (sample_N.std() / np.sqrt(len(sample_N)))
+
+    return of
+
+
+@pytest.fixture(scope="session")
 def official():
     """Folder that holds the official files of every source, one sub-folder each."""
     named = os.environ.get("TESSERA_DATA")

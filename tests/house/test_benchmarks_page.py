@@ -116,20 +116,95 @@ def test_a_lead_over_all_seeds_is_the_headline(results, written):
     assert written(results)[1]["FAR-Trans at 2020-07-01"][2] == "partly"
 
 
-def test_skewness_corrected_bounds_are_shown_once_measured(results, written):
+HELD = {side: {"coverage": 0.951, "reach": 0.02} for side in ("lower", "upper")}
+LOW = {side: {"coverage": 0.929, "reach": 0.02} for side in ("lower", "upper")}
+COVERAGE = "coverage of the bounds of DR and SNIPS, lower and upper"
+USERS = "coverage of the same where users differ and come again"
+SLATES = "coverage of the bounds of slates, lower and upper"
+
+
+@pytest.fixture
+def coverage(results):
+    """Figures of the study of single items in which bounds by user hold, without users."""
     path = results / "ope.json"
-    found = json.loads(path.read_text())
-    for one in found["figures"]["coverage"].values():
+    found = json.loads(path.read_text())["figures"]["coverage"]
+    found.pop("users differ", None)
+    for one in found.values():
         for name in ("dr", "snips"):
-            one["estimators"][name].pop("hall", None)
-    path.write_text(json.dumps(found))
-    assert "Hall" not in written(results)[0]
-    for one in found["figures"]["coverage"].values():
+            one["estimators"][name] |= {"normal": LOW, "clustered": LOW, "hall": HELD, "bca": HELD}
+    return found
+
+
+def test_normal_bounds_are_shown_but_hall_and_bca_are_asked_to_hold(results, written, coverage):
+    change(results, "ope", coverage=coverage)
+    text, rows = written(results)
+    assert "Hall (skewness corrected) 12 of 12" in rows[COVERAGE][1]
+    assert "normal by cluster 0 of 12" in rows[COVERAGE][1]
+    assert rows[COVERAGE][2] == "yes"
+    assert "**0.929** / **0.929** | 0.951 / 0.951" in text
+    coverage["ESS 200"]["estimators"]["dr"]["hall"] = LOW
+    change(results, "ope", coverage=coverage)
+    assert written(results)[1][COVERAGE][2] == "partly"
+    for one in coverage.values():
         for name in ("dr", "snips"):
-            one["estimators"][name]["hall"] = {
-                side: {"coverage": 0.951, "reach": 0.02} for side in ("lower", "upper")
-            }
-    path.write_text(json.dumps(found))
-    text, _ = written(results)
-    assert "Hall (skewness corrected) 12 of 12" in text
-    assert "0.951 / 0.951" in text
+            one["estimators"][name].pop("hall")
+    change(results, "ope", coverage=coverage)
+    assert written(results)[1][COVERAGE][2] == "partly", "what was not measured does not hold"
+
+
+def test_bounds_by_request_must_fail_where_users_differ(results, written, coverage):
+    change(results, "ope", coverage=coverage)
+    assert written(results)[1][USERS][2] == "not run"
+    one = coverage["users differ"] = json.loads(json.dumps(coverage["good overlap"]))
+    change(results, "ope", coverage=coverage)
+    text, rows = written(results)
+    assert rows[USERS][2] == "yes"
+    assert "| normal by request | **0.929** / **0.929** |" in text
+    one["estimators"]["dr"]["normal"] = HELD
+    change(results, "ope", coverage=coverage)
+    assert written(results)[1][USERS][2] == "partly", "else users do not matter"
+
+
+def slates_that_hold():
+    fixed = {"bias": 0.0, "rmse": 0.01, "clustered": LOW, "hall": HELD, "bca": HELD}
+    names = ("iips", "rips", "snrips", "dm", "dr", "switch_dr")
+    gate = {"bias": 0.0, "rmse": 0.01, "sequence": HELD}
+    one = {
+        "truth": 0.05,
+        "ess": 300.0,
+        "refused_by": {"mean_weight_z": 0.0, "ess": 0.0, "largest_share": 0.0},
+        "estimators": {**{name: dict(fixed) for name in names}, "excess": gate},
+    }
+    return {name: json.loads(json.dumps(one)) for name in ("thin", "the item above matters")}
+
+
+@pytest.mark.parametrize(
+    ("regime", "estimator", "word"),
+    [
+        ("thin", "iips", "partly"),
+        ("thin", "rips", "partly"),
+        ("thin", "switch_dr", "partly"),
+        ("thin", "dm", "yes"),
+        ("the item above matters", "dr", "partly"),
+        ("the item above matters", "iips", "yes"),
+    ],
+)
+def test_every_bound_of_slates_is_asked_to_hold_where_its_estimator_may_be_used(
+    results, written, regime, estimator, word
+):
+    slates = slates_that_hold()
+    change(results, "ope", slates=slates)
+    assert written(results)[1][SLATES][2] == "yes"
+    slates[regime]["estimators"][estimator]["bca"] = LOW
+    change(results, "ope", slates=slates)
+    text, rows = written(results)
+    assert rows[SLATES][2] == word
+    assert "0.951 / 0.951 | **0.929** / **0.929** | — |" in text
+
+
+def test_slates_of_too_little_overlap_are_shown_and_not_asked_to_hold(results, written):
+    slates = slates_that_hold()
+    slates["thin"]["ess"] = 199.0
+    slates["thin"]["estimators"]["dr"]["hall"] = LOW
+    change(results, "ope", slates=slates)
+    assert written(results)[1][SLATES][2] == "yes"

@@ -16,7 +16,7 @@ from tessera.hstu.demand import Demand, Trend
 from tessera.hstu.fit import fit
 from tessera.hstu.mixing import learn_closed_form, period_check
 from tessera.hstu.profit import Profit
-from tessera.hstu.world import learn_until
+from tessera.hstu.world import learn_until, microsecond
 
 BUY = ACTIONS.index("buy")
 EVER = np.iinfo(np.int64).min
@@ -162,14 +162,11 @@ def test_a_sample_of_those_who_ask_is_judged_as_they_are_among_all(world, small)
     for row in rows:
         lonely_QD = np.zeros_like(state_QD)
         lonely_QD[row] = state_QD[row]
-        one = check.sample(len(check.windows))
-        is_own = one.question.relevant[0] == row
+        is_own = check.question.relevant[0] == row
         assert is_own.any()
-        question = type(one.question)(
-            one.question.user_Q, one.question.stop_Q, one.question.request_Q, one.question.seen,
-            (one.question.relevant[0][is_own], one.question.relevant[1][is_own]),
-        )  # fmt: skip
-        alone.append(replace(one, question=question).ndcg(lonely_QD, item_VD, placed_V))
+        own = tuple(column[is_own] for column in check.question.relevant)
+        question = replace(check.question, relevant=own)
+        alone.append(replace(check, question=question).ndcg(lonely_QD, item_VD, placed_V))
     assert few.ndcg(state_QD[rows], item_VD, placed_V) == pytest.approx(np.mean(alone))
     assert check.sample(10**6) is check
 
@@ -180,6 +177,9 @@ def test_closed_forms_do_not_know_what_came_later(world, small, closes, at_cut):
         update={"epochs": 1, "refit": False, "demand_days": 3.0, "item_weights_width": 8,
                 "profit_weight": 1.0}
     )  # fmt: skip
+    today = microsecond(world.split.cut if at_cut else world.split.validation_from) // DAY_US
+    # The jump of item 3 is made on the day itself.
+    closes = replace(closes, day_P=closes.day_P + today - 100)
     world = replace(world, closes=closes)
     model = fit("hstu", world, params, None).model
     learn_closed_form(model, world, params, at_cut=at_cut)
@@ -203,6 +203,13 @@ def test_closed_forms_do_not_know_what_came_later(world, small, closes, at_cut):
     assert all(torch.equal(value, later[name]) for name, value in told.items())
     earlier = learnt_from(~is_later_E)
     assert not torch.equal(told["parts.demand.gain_V"], earlier["parts.demand.gain_V"])
+
+    assert told["parts.profit.worth_V"].any()
+    other_P = np.where(closes.day_P < today, closes.close_P, 0.01)
+    jumped = replace(world, closes=replace(closes, close_P=other_P))
+    learn_closed_form(model, jumped, params, at_cut=at_cut)
+    jumped_V = model.closed_form.state_dict()["parts.profit.worth_V"]
+    assert torch.equal(jumped_V, told["parts.profit.worth_V"])
 
 
 def test_trend_is_held_against_what_the_trunk_has_learnt_from(world, small):

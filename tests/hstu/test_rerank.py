@@ -51,8 +51,9 @@ def run_stage(slated, small, stage_files, rng):
     """Run the stage on slates with effects after the cut: `run_stage(out, weight)`."""
     asked = slated.exposures.filter(slated.exposures.position == 1).to_pyarrow().to_pylist()
     pairs = [(row["request_id"], item) for row in asked for item in row["candidate_ids"]]
-    rows = [(*pair, effect) for pair, effect in zip(pairs, rng.uniform(-1, 1, len(pairs)),
-                                                    strict=True)]  # fmt: skip
+    # A whole spread apart: no scores are so far apart that a weight of 1000 would not decide.
+    effects = [place - 1.0 for row in asked for place in rng.permutation(len(row["candidate_ids"]))]
+    rows = [(*pair, effect) for pair, effect in zip(pairs, effects, strict=True)]
     cate, cate_later = planted(rows)
 
     def stage(out, weight, champion=stage_files / "champion", *, told=True, **changes):

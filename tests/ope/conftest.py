@@ -252,3 +252,9 @@ def world(tmp_path: Path) -> Callable[..., World]:
         return make_world(tmp_path, np.random.default_rng(seed), requests, skill, **more)
 
     return make
+
+
+@pytest.fixture
+def failed() -> Callable[[dict], list[str]]:
+    """Name the pre-checks that a verdict's log failed."""
+    return lambda verdict: [row["name"] for row in verdict["prechecks"] if not row["ok"]]

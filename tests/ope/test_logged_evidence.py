@@ -13,10 +13,6 @@ from tessera.policies.slate import SlatePolicy, epsilon_greedy, scored_step
 SERVED = SlatePolicy(temperature=1.0, epsilon=0.1, top_k=10)
 
 
-def failed(verdict):
-    return [check["name"] for check in verdict["prechecks"] if not check["ok"]]
-
-
 def moved(rows, **changes):
     """Overwrite columns of outcomes; `by` shifts their times."""
     by = changes.pop("by", timedelta(0))
@@ -90,7 +86,7 @@ def test_an_outcome_given_again_too_early_takes_nothing_away(world):
 
 
 @pytest.mark.parametrize("column", ["propensity", "user_id", "item_id"])
-def test_an_exposure_logged_twice_and_differently_is_never_silently_kept(world, column):
+def test_an_exposure_logged_twice_and_differently_is_never_silently_kept(world, column, failed):
     made = world(3000)
     rows = made.tables["exposures"]
     at = late_slates(made, 1)[0]
@@ -125,7 +121,7 @@ def test_slates_that_contradict_themselves_are_dropped_and_counted(world, column
     assert verdict["n_requests"] == before["n_requests"] - 4
 
 
-def test_requests_whose_budget_of_exploration_was_spent_are_left_out_and_counted(world):
+def test_requests_whose_budget_of_exploration_was_spent_are_left_out_and_counted(world, failed):
     made = world(12_000)
     rows = made.tables["exposures"]
     number_R = np.array([int(name[1:]) for name in rows["request_id"].to_pylist()])

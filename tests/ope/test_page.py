@@ -279,27 +279,3 @@ def test_a_bound_far_beyond_the_estimates_is_cut_and_says_so():
     assert far.count(pictures.ORANGE) - plain.count(pictures.ORANGE) >= 4, "a bar and two arrows"
     assert f"{MINUS}0.2" not in plain
     assert not re.search(rf">{MINUS}?[1-9]\d*(\.\d)?</text>", far), "the estimates keep their scale"
-
-
-def contrast(one, other):
-    """WCAG 2.2 contrast ratio of two colours."""
-
-    def light(colour):
-        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-        line = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-        return 0.2126 * line[0] + 0.7152 * line[1] + 0.0722 * line[2]
-
-    bright, dark = sorted((light(one), light(other)), reverse=True)
-    return (bright + 0.05) / (dark + 0.05)
-
-
-def test_text_has_enough_contrast():
-    text = render(verdict(), "a" * 64)
-    named = dict(re.findall(r"--(\w+): (#\w{6})", text))
-    pairs = re.findall(r"\{ color: (#\w{6}); background: (#\w{6}) \}", text)
-    assert len(pairs) == len(DECISIONS)
-    washes = ["#ffffff", named["wash"], "#fcebe9", "#fff4e6"]
-    pairs += [(named[ink], wash) for ink in ("ink", "soft", "good", "bad") for wash in washes]
-    pairs += [(named["ink"], wash) for _, wash in pairs[: len(DECISIONS)]]
-    pairs += [(colour, "#ffffff") for colour in (pictures.INK, pictures.SOFT, pictures.BLUE)]
-    assert min(contrast(*pair) for pair in pairs) >= 4.5

@@ -15,6 +15,11 @@ EMPTY = dict.fromkeys(
     ("primary", "estimates", "sequence", "prechecks", "guardrails", "weights", "controls", "slices")
 )
 LONG = "x" * 300
+BATCH = [
+    {"temperature": 0.5 + k, "decision": "PROMOTE", "reason": "", "lift": -12.3456,
+     "lower": -12.3456, "upper": 12.3456, "level": 0.0076, "proposed": k == 0}
+    for k in range(3)
+]  # fmt: skip
 
 
 def page_of(**changes):
@@ -22,6 +27,7 @@ def page_of(**changes):
 
 
 CASES = {decision: {"decision": decision} for decision in DECISIONS} | {
+    "batch": {"batch": BATCH, "primary": {**EXAMPLE["primary"], "alpha_k": 0.03, "level": 0.01}},
     "empty": {"decision": "INVALID", **EMPTY},
     "long": {
         "reason": LONG,

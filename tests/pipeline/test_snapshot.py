@@ -115,4 +115,4 @@ def test_a_promotion_starts_the_count_anew_and_what_is_brought_back_does_not(pla
     acts.promote(place, "v1", given)
     acts.promote(place, "v0", given)
     snapshot(place, cut="2024-07-01")
-    assert judged(place)[:3] == ["a", "b", "c"], "a promotion of the old is a rollback"
+    assert judged(place) == ["a", "b", "c"], "a promotion of the old is a rollback"

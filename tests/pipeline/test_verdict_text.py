@@ -1,4 +1,4 @@
-"""A verdict in three lines, whenever it was written."""
+"""A verdict in a few lines, whenever it was written."""
 
 import pytest
 
@@ -45,4 +45,6 @@ def test_a_batch_is_told_in_one_line():
         "batch: 2 policies share an error rate of 3 %: temperature 1 HOLD, "
         "temperature 0.25 PROMOTE (proposed)"
     )
+    held = [{**rows[0], "proposed": True}, {**rows[1], "decision": "HOLD", "proposed": False}]
+    assert "temperature 1 HOLD (this verdict), " in evidence({**verdict, "batch": held})[1]
     assert evidence({**verdict, "batch": None}) == [lines[0], *lines[2:]]

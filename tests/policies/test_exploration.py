@@ -199,12 +199,8 @@ def test_the_budget_goes_to_those_who_come_first_whatever_comes_later():
     np.testing.assert_array_equal(may_explore(user_N[:3], day_N[:3], 2), found[:3])
 
 
-def z_score(sample_N, expected):
-    return (sample_N.mean() - expected) / (sample_N.std() / np.sqrt(len(sample_N)))
-
-
 @pytest.mark.parametrize("kind", ["softmax", "epsilon_greedy", "thompson"])
-def test_a_weighted_log_of_each_policy_gives_the_planted_value_of_another(kind):
+def test_a_weighted_log_of_each_policy_gives_the_planted_value_of_another(kind, z_score):
     rng = np.random.default_rng(6)
     mean_NC, stddev_NC, allowed_NC = contexts(4_000)
     taste_NC = np.repeat(2 * rng.normal(size=(CONTEXTS, 5)), 4_000, axis=0)

@@ -41,10 +41,6 @@ def explored(request, markets):
     return markets[request.param]
 
 
-def z_score(sample_N, expected):
-    return (sample_N.mean() - expected) / (sample_N.std() / np.sqrt(len(sample_N)))
-
-
 def columns(source, names):
     return duckdb.sql(f"""
         select {names} from '{source}/exposures.parquet' where position = 1 order by request_id
@@ -93,13 +89,13 @@ def test_no_more_visits_of_a_day_explore_than_the_budget_has(markets, reader):
     assert len(astray) == len(set(astray))
 
 
-def test_the_logging_policys_true_value_is_the_mean_logged_reward(explored, reader):
+def test_the_logging_policys_true_value_is_the_mean_logged_reward(explored, reader, z_score):
     log = reader(explored)
     reward_N = (log.click_NL | log.buy_NL).sum(axis=1)
     assert abs(z_score(reward_N, logging_value(load_truth(explored)))) < 3.3
 
 
-def test_the_weighted_log_gives_the_true_value_of_another_policy(explored, reader):
+def test_the_weighted_log_gives_the_true_value_of_another_policy(explored, reader, z_score):
     truth, log = load_truth(explored), reader(explored)
     # Who had budget left was settled before anything was drawn: leaving the others out is no bias.
     able_N = np.ones(len(log.chosen_NL), bool) if truth.explores_N is None else truth.explores_N
@@ -134,7 +130,7 @@ def test_what_thompson_believes_on_a_day_was_clicked_before_it(markets, day):
     np.testing.assert_array_equal(truth.stddev_NC[then_N], expected_NC)
 
 
-def test_the_default_is_a_softmax_without_a_budget(log, truth):
+def test_the_default_is_a_softmax_without_a_budget(truth):
     assert truth.policy == SlatePolicy(1.0, 0.3, 9)
     assert truth.stddev_NC is None
     assert truth.explores_N is None

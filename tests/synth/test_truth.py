@@ -17,10 +17,6 @@ from tessera.synth.truth import (
 PERSONAL = SlatePolicy(temperature=1.5, epsilon=0.2, top_k=10)
 
 
-def z_score(sample_N, expected):
-    return (sample_N.mean() - expected) / (sample_N.std() / np.sqrt(len(sample_N)))
-
-
 def at(array_NC, chosen_NL):
     return np.take_along_axis(np.asarray(array_NC), chosen_NL, axis=1)
 
@@ -30,14 +26,14 @@ def test_truth_lists_candidates_in_the_order_of_the_log(truth, log):
     np.testing.assert_array_equal(truth.item_NC, number_NC)
 
 
-def test_the_logging_policys_true_value_is_the_mean_logged_reward(truth, log):
+def test_the_logging_policys_true_value_is_the_mean_logged_reward(truth, log, z_score):
     reward_N = (log.click_NL | log.buy_NL).sum(axis=1)
     own_N = value_by_request(truth, truth.score_NC.astype(float), truth.policy)
     assert abs(z_score(reward_N - own_N, 0.0)) < 3.3
     assert own_N[:2000].mean() == pytest.approx(logging_value(truth, slice(2000)))
 
 
-def test_each_positions_reward_depends_on_its_own_item_alone(truth, log):
+def test_each_positions_reward_depends_on_its_own_item_alone(truth, log, z_score):
     reward_NL = log.click_NL | log.buy_NL
     expected_NL = np.take_along_axis(expected_reward(truth), log.chosen_NL[:, :, None], 2)[..., 0]
     surprise_NL = reward_NL - expected_NL
@@ -48,7 +44,7 @@ def test_each_positions_reward_depends_on_its_own_item_alone(truth, log):
     assert abs(z_score(surprise_NL[:, 1] * above_N, 0.0)) < 3.3
 
 
-def test_weighted_log_gives_the_true_value_of_another_policy(truth, log):
+def test_weighted_log_gives_the_true_value_of_another_policy(truth, log, z_score):
     scores_NC = oracle_scores(truth)
     reward_NL = (log.click_NL | log.buy_NL).astype(float)
     allowed_NC = np.ones(scores_NC.shape, dtype=bool)
@@ -74,7 +70,9 @@ def test_whoever_knows_tastes_earns_more_with_healthy_overlap(truth, log):
     assert weight_N.sum() ** 2 / (weight_N**2).sum() > 0.2 * len(weight_N)
 
 
-def test_purchases_with_and_without_exposure_follow_the_true_probabilities(source, truth, log):
+def test_purchases_with_and_without_exposure_follow_the_true_probabilities(
+    source, truth, log, z_score
+):
     assert abs(z_score(log.buy_NL - at(truth.shown_NC, log.chosen_NL), 0.0)) < 3.3
     rows = duckdb.sql(f"""
         select x.request_id, list_position(x.candidate_ids, o.item_id) - 1 as place
@@ -100,7 +98,7 @@ def test_the_effect_of_being_shown_differs_and_naive_comparison_overstates_it(tr
     assert naive > 1.05 * treated
 
 
-def test_some_investors_buy_less_of_what_they_are_shown(busy, busy_log):
+def test_some_investors_buy_less_of_what_they_are_shown(busy, busy_log, z_score):
     truth = load_truth(busy)
     put_off_NL = at(true_cate(truth), busy_log.chosen_NL) < 0
     bought_M = busy_log.buy_NL[put_off_NL]

@@ -44,8 +44,9 @@ def test_the_propensity_says_how_often_a_candidate_is_at_the_top_and_nothing_of_
     found = trials(market())
     for low, high in ((0.0, 0.1), (0.1, 0.3), (0.3, 0.6), (0.6, 1.0)):
         there_R = (found.chance_R > low) & (found.chance_R <= high)
-        gap = found.treated_R[there_R].mean() - found.chance_R[there_R].mean()
-        assert abs(gap) < 4 * 0.5 / np.sqrt(there_R.sum())
+        chance_R = found.chance_R[there_R]
+        gap = found.treated_R[there_R].mean() - chance_R.mean()
+        assert abs(gap) < 4 * np.sqrt((chance_R * (1 - chance_R)).sum()) / there_R.sum()
     assert found.chance_R[found.treated_R] == pytest.approx(1 / found.weight_R[found.treated_R])
 
 

@@ -85,7 +85,7 @@ def _compared(verdict: Row) -> Iterable[tuple[str, str]]:
 
 
 def _share(primary: Row, in_a_batch: bool) -> str:
-    share = f"{sentences.rate(primary)} for each bound"
+    share = f"{percent(sentences.level(primary))} for each bound"
     k, alpha = primary.get("k"), f"{100 * primary['alpha']:g} %"
     if k is None:
         return share

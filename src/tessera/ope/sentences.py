@@ -43,8 +43,12 @@ def level(primary: Row) -> float:
 
 
 def rate(primary: Row) -> str:
-    """Return the same as a percentage."""
-    return percent(level(primary))
+    """Error rate of what is said of the bounds: the share of this candidate if alpha is spent.
+
+    The level of a bound in a batch is less, but who is shown the best of several bounds may err
+    by any of them.
+    """
+    return percent(primary.get("alpha_k") or primary["alpha"])
 
 
 def percent(share: float | None) -> str:

@@ -35,7 +35,8 @@ def _lift(primary: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
 
 def _batch(primary: Mapping[str, Any], batch: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     told = [
-        f"temperature {row['temperature']:g} {row['decision']}{' (proposed)' * row['proposed']}"
+        f"temperature {row['temperature']:g} {row['decision']}"
+        + (_mark(row["decision"]) if row["proposed"] else "")
         for row in batch
     ]
     if told:
@@ -43,6 +44,10 @@ def _batch(primary: Mapping[str, Any], batch: Iterable[Mapping[str, Any]]) -> It
             f"batch: {len(told)} policies share an error rate of {100 * primary['alpha_k']:.3g} %: "
             + ", ".join(told)
         )
+
+
+def _mark(decision: str) -> str:
+    return " (proposed)" if decision == "PROMOTE" else " (this verdict)"
 
 
 def _checks(what: str, rows: Iterable[Mapping[str, Any]]) -> str:

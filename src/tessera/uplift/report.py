@@ -79,7 +79,7 @@ def summary(
     noise_R = rng.random(len(trials))
     outcome_R = ranks(predicted.treated_R, fold_R, rng)
     everywhere_R = np.zeros(int(used_R.sum()), np.int64)
-    average = _interval(
+    average = interval(
         ate(arms),
         averages(resampled(arms, everywhere_R, cluster_R[used_R], times_BU)),
         params.alpha,
@@ -143,8 +143,8 @@ class _Judge:
         _, present_R = np.unique(self.cluster_R, return_inverse=True)
         shuffles = Shuffles(present_R, rng)
         return {
-            "auuc": _interval(float(areas(once)), areas(drawn), alpha),
-            "qini": _interval(float(qinis(once)), qinis(drawn), alpha),
+            "auuc": interval(float(areas(once)), areas(drawn), alpha),
+            "qini": interval(float(qinis(once)), qinis(drawn), alpha),
             "p_value": p_value(self.arms, point_R, shuffles, self.params.permutations),
         }
 
@@ -181,7 +181,7 @@ def _deciles(score_R: Floats, effect_R: Floats, measured: _Measured) -> list[dic
     return [
         {
             "predicted": float(predicted_D[tenth]),
-            "measured": _interval(float(mean_D[tenth]), drawn_BD[:, tenth], measured.alpha),
+            "measured": interval(float(mean_D[tenth]), drawn_BD[:, tenth], measured.alpha),
         }
         for tenth in range(tenths)
     ]
@@ -192,8 +192,9 @@ def _draws(users: int, size: int, rng: np.random.Generator) -> Floats:
     return np.array(draws, dtype=np.float64)
 
 
-def _interval(value: float, draws: Floats, alpha: float) -> dict[str, float]:
-    low, high = np.quantile(draws, (alpha / 2, 1 - alpha / 2))
+def interval(value: float, draws: Floats, alpha: float) -> dict[str, float]:
+    """Percentile interval; the usual quantiles of 100 resamples lie inside what they stand for."""
+    low, high = np.quantile(draws, (alpha / 2, 1 - alpha / 2), method="weibull")
     return {"value": value, "low": float(low), "high": float(high)}
 
 

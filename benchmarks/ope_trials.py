@@ -1,6 +1,7 @@
 """Who gets through the gate: random weights, reward flipped, random but flattered, better.
 
-Usage: python -m benchmarks.ope_trials [--trials 200] [--seed 0]
+Usage: python -m benchmarks.ope_trials [--trials 200] [--long-trials 40] [--long-requests 80000]
+       [--seed 0]
 Every trial is a log of its own, judged by the whole gate as the first candidate; only what is read
 from tables is left out.  The champion, which served the log, knows little of the taste.  Whoever is
 flattered is random too: the reward model says twice the truth, the log (longer, of one item a
@@ -39,7 +40,10 @@ from tessera.policies.slate import (
 )
 
 SCORERS = ("random weights", "reward flipped", "random and flattered", "better")
-_REQUESTS, _MANY, _USERS, _ITEMS, _CANDIDATES = 4000, 40_000, 300, 40, 10
+WORSE = ("random weights", "reward flipped")
+"""Those that a log long enough must reject: the policies themselves are worse."""
+_REQUESTS, _MANY, _LONG = 4000, 40_000, 80_000
+_USERS, _ITEMS, _CANDIDATES = 300, 40, 10
 _WIDTH = 8
 """Of the vectors of the scorer with random weights."""
 _LOGGER = SlatePolicy(temperature=1.0, epsilon=0.2, top_k=_CANDIDATES)
@@ -135,11 +139,11 @@ class Outcome:
     """Would a normal bound have promoted it if the weights were clipped at the cap."""
 
 
-def judged(scorer: str, rng: np.random.Generator) -> Outcome:
+def judged(scorer: str, rng: np.random.Generator, requests: int = _REQUESTS) -> Outcome:
     """Let the gate judge a scorer on a log of its own."""
     flattered = scorer == "random and flattered"
     logger = _SHARP if flattered else _LOGGER
-    size = (1, _MANY) if flattered else (len(_EXAMINED_L), _REQUESTS)
+    size = (1, _MANY) if flattered else (len(_EXAMINED_L), requests)
     trial, champion_NC = make_trial(rng, logger, *size)
     params = _FLATTERED if flattered else _PARAMS
     score_NC = _scored(scorer, trial, rng)
@@ -175,12 +179,13 @@ def _clipped(case: Case, guess_NLC: Floats, cap: float) -> Floats:
     return cascade_dr(low) - cascade_dr(slate_log(case.log, case.champion, *rewards))
 
 
-def trials(scorer: str, number: int, seed: int) -> dict[str, Any]:
+def trials(scorer: str, number: int, seed: int, requests: int = _REQUESTS) -> dict[str, Any]:
     """Count the decisions, and how often the bounds hold the true lift."""
     found = []
     with progress_bar(scorer, number) as bar:
         for i in range(number):
-            found.append(judged(scorer, np.random.default_rng((seed, SCORERS.index(scorer), i))))
+            rng = np.random.default_rng((seed, SCORERS.index(scorer), i))
+            found.append(judged(scorer, rng, requests))
             bar.advance()
     lifts = [one.lift for one in found]
     bounds = [one.verdict["primary"] for one in found]
@@ -198,15 +203,25 @@ def main() -> None:
     """Measure and write results/ope_trials.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--long-trials", type=int, default=40, help="of the worse, on a long log")
+    parser.add_argument("--long-requests", type=int, default=_LONG)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    if given.trials < 1:
-        parser.error("at least one trial")
+    if min(given.trials, given.long_trials, given.long_requests) < 1:
+        parser.error("at least one trial of at least one request")
     figures = {
         "trials": given.trials,
         "requests": {"flattered": _MANY, "others": _REQUESTS},
         "seed": given.seed,
         "scorers": {name: trials(name, given.trials, given.seed) for name in SCORERS},
+        "long": {
+            "trials": given.long_trials,
+            "requests": given.long_requests,
+            "scorers": {
+                name: trials(name, given.long_trials, given.seed, given.long_requests)
+                for name in WORSE
+            },
+        },
     }
     write_result("ope_trials", figures)
 

@@ -6,6 +6,7 @@ from benchmarks.told.page import Figure, Found, Section, parts, table
 
 _WRONG = 0.05
 _POWER, _LIFT = 0.8, "+20%"
+_REJECTED = 0.95
 
 
 def _promotions(found: Found, one_candidate: str) -> str:
@@ -55,38 +56,60 @@ def _promoted(found: Found, scorer: str) -> int:
 
 def _trials_told(found: Found) -> str:
     worse = sum(_promoted(found, scorer) for scorer in found["scorers"] if scorer != _BETTER)
+    rejected = [f"{share:.0%}" for share in _rejected(found)]
     return (
         f"worse ones promoted {worse} times, better in {_promoted(found, _BETTER)} of "
         f"{found['trials']}"
-    )
+    ) + (f"; rejected on a long log: {', '.join(rejected)}" if rejected else "")
+
+
+def _rejected(found: Found) -> list[float]:
+    """Return the share of each worse scorer that a long log rejects; none where none was made."""
+    long = found.get("long", {"scorers": {}})
+    return [one["decisions"].get("REJECT", 0) / long["trials"] for one in long["scorers"].values()]
 
 
 def _trials_checks(found: Found) -> list[bool]:
     return [
         *(_promoted(found, scorer) == 0 for scorer in found["scorers"] if scorer != _BETTER),
         _promoted(found, _BETTER) >= _POWER * found["trials"],
+        min(_rejected(found), default=0.0) >= _REJECTED,
     ]
 
 
-def _trials_table(found: Found) -> str:
-    decisions = ("PROMOTE", "HOLD", "REJECT", "INVALID")
+_DECISIONS = ("PROMOTE", "HOLD", "REJECT", "INVALID")
+
+
+def _decided(found: Found) -> str:
+    """Lay out what the gate decided on the scorers of one size of log."""
     rows = []
     for scorer, one in found["scorers"].items():
         low, high = one["true_lift"]
         rows.append(
             [
                 scorer,
-                *(one["decisions"].get(name, 0) for name in decisions),
+                *(one["decisions"].get(name, 0) for name in _DECISIONS),
                 f"{low:+.3f} to {high:+.3f}",
                 f"{one['true_lift_inside']:.0%}",
                 f"{one['promoted_if_weights_were_clipped']:.0%}",
             ]
         )
     titles = ["true lift", "inside the bounds", "promoted by clipped weights"]
-    return parts(
+    return table(["scorer", *_DECISIONS, *titles], rows)
+
+
+def _trials_table(found: Found) -> str:
+    told = [
         f"{found['trials']} trials of each. `better` counts as promoted from {_POWER:.0%} of them.",
-        table(["scorer", *decisions, *titles], rows),
-    )
+        _decided(found),
+    ]
+    if long := found.get("long"):
+        told += [
+            f"{long['trials']} trials of {long['requests']:,} requests; what is worse should be "
+            f"rejected in {_REJECTED:.0%} of them.",
+            _decided(long),
+        ]
+    return parts(*told)
 
 
 def _power_told(found: Found) -> str:
@@ -152,7 +175,7 @@ SECTIONS = (
             Figure(
                 "scorers whose worth is known, each judged by the whole gate",
                 "never promoted: random weights, reward flipped, random but flattered; better "
-                "promoted",
+                "promoted; on a long log what is worse is rejected in 95 %",
                 _trials_told,
                 _trials_checks,
             ),

@@ -7,7 +7,7 @@ helps (a wrong reward model, wrong propensities) it must survive.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -107,6 +107,17 @@ def test_dr_is_narrower_than_ips_when_the_model_is_right(rng):
         for name, means in spread.items():
             means.append(ESTIMATORS[name].estimate(log).mean())
     assert np.std(spread["dr"]) < 0.8 * np.std(spread["ips"])
+
+
+def test_snips_stays_within_the_range_of_rewards_where_ips_leaves_it(rng):
+    log, _ = bandit(rng, wrong_propensities=True, n=20)
+    nothing, everything = (replace(log, reward_N=np.full(20, r)) for r in (0.0, 1.0))
+    assert estimators.snips(nothing).mean() == 0.0
+    assert estimators.snips(everything).mean() == pytest.approx(1.0, abs=1e-12)
+    assert estimators.ips(everything).mean() > 1.0
+    for _ in range(REPLICATIONS):
+        log, _ = bandit(rng, n=20)
+        assert 0.0 <= estimators.snips(log).mean() <= 1.0
 
 
 def clustered_bandit(rng, *, own, level, n=1000):

@@ -162,7 +162,7 @@ def test_estimators_equal_a_loop_on_each_of_the_six_logs(official, served, campa
     items = {"all": 80, "men": 34, "women": 46}[campaign]
     log = open_bandit(official, served, campaign, rng.dirichlet(np.ones(items), 3).T)
     found = {name: value_N.mean() for name, value_N in estimate(log).items()}
-    assert found == pytest.approx(looped(log), rel=0, abs=1e-9)
+    assert found == pytest.approx(looped(log), rel=0, abs=1e-12)
 
 
 def test_slate_estimators_equal_a_loop_over_positions(rng):

@@ -4,6 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tessera.ope.checks import weight_checks
+from tessera.ope.params import OpeParams
+
 
 def test_duplicated_exposures_are_invalid(world, failed):
     made = world(3000)
@@ -46,6 +49,17 @@ def test_propensities_that_were_joined_wrongly_fail_the_mean_weight_test(world, 
     lists /= lists.sum(axis=1, keepdims=True)
     logged(made, lists)
     assert "mean_weight_z" in failed(made.judge())
+
+
+@pytest.mark.parametrize(("halved", "ok"), [(False, True), (True, False)])
+def test_propensities_logged_at_half_of_what_served_are_caught_by_the_mean_weight(rng, halved, ok):
+    served_A, wanted_A = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
+    shown_N = rng.choice(3, 2000, p=served_A)
+    weight_N = wanted_A[shown_N] / (served_A[shown_N] * (0.5 if halved else 1.0))
+    found = weight_checks(weight_N, weight_N, weight_N, OpeParams(min_ess=100))
+    assert {check.name: check.ok for check in found} == {
+        "mean_weight_z": ok, "ess": True, "largest_share": True
+    }  # fmt: skip
 
 
 def test_requests_that_nobody_scored_are_invalid(world, failed):

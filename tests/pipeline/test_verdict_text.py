@@ -1,4 +1,4 @@
-"""A verdict in three lines, whenever it was written."""
+"""A verdict in a few lines, whenever it was written."""
 
 import pytest
 

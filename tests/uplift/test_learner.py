@@ -120,6 +120,20 @@ def test_every_learner_orders_better_than_a_constant_and_foretells_the_effect(rn
     assert ((found_R - effect_R) ** 2).mean() < 0.5 * effect_R.var()
 
 
+def test_a_dr_learner_orders_better_than_outcomes_where_those_who_buy_anyway_are_not_moved(rng):
+    made, _ = movable(rng)
+    anyway_R = made.feature_RF[:, 0] < 0
+    chance_R = np.where(anyway_R, 0.7, 0.2 + 0.3 * made.treated_R)
+    made = replace(made, bought_R=(rng.random(len(made)) < chance_R).astype(float))
+    fold_R = folds_of(made.rows["user_id"], 2, 7)
+    params = UpliftParams(folds=2, bootstrap=20, permutations=19)
+    learners = {kind: learner.cross_fit(kind, made, fold_R, params) for kind in ("t", "dr")}
+    rows = summary(made, learner.predict(learners, made, fold_R), fold_R, params)["rows"]
+    low = rows["dr_learner"]["qini"]["low"]
+    assert low > max(rows[name]["qini"]["high"] for name in ("random_score", "outcome_only"))
+    assert rows["outcome_only"]["qini"]["high"] < 0, "it puts first whom showing does not move"
+
+
 def test_the_known_propensity_reaches_the_learners_that_take_one(rng):
     made, _ = movable(rng, rows=2000)
     other = replace(made, chance_R=np.full(len(made), 0.5), weight_R=np.full(len(made), 2.0))

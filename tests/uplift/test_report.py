@@ -129,7 +129,7 @@ def test_doubly_robust_effects_by_hand():
 def test_the_row_of_a_constant_effect_stands_in_every_table(rng):
     treated_R = rng.random(400) < 0.5
     rows = told(trials(treated_R, rng.random(400) < 0.3), rng.random(400), bootstrap=10)["rows"]
-    assert list(rows) == ["x_learner", "constant_ate", "random_score"]
+    assert list(rows) == ["x_learner", "constant_ate", "outcome_only", "random_score"]
     assert rows["constant_ate"]["qini"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 

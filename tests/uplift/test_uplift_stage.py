@@ -37,6 +37,7 @@ def test_the_published_learner_is_the_one_that_is_asked_for(market):
         "t_learner",
         "dr_learner",
         "constant_ate",
+        "outcome_only",
         "random_score",
     ]
     told = report["out_of_fold"]["rows"]["dr_learner"]

@@ -1,4 +1,6 @@
-"""How well learners order and foretell effects, beside a constant effect and a random score.
+"""How well learners order and foretell effects, beside what knows nothing of effects.
+
+That is a constant effect, the order of who buys most if shown (outcome only), and a random score.
 
 Intervals resample investors and hold the learners fixed.  Out of fold they and the p-values are
 too narrow for a test, because the learners of the folds share investors (Wager, arXiv 2405.05534):
@@ -52,7 +54,7 @@ class Predicted:
 def summary(
     trials: Trials, predicted: Predicted, fold_R: Ints, params: UpliftParams
 ) -> dict[str, Any]:
-    """Describe each learner beside a constant effect and a random score.
+    """Describe each learner beside a constant effect, outcomes alone and a random score.
 
     Parameters
     ----------
@@ -75,6 +77,7 @@ def summary(
         for name, effect_R in predicted.effect_R.items()
     }
     noise_R = rng.random(len(trials))
+    outcome_R = ranks(predicted.treated_R, fold_R, rng)
     everywhere_R = np.zeros(int(used_R.sum()), np.int64)
     average = interval(
         ate(arms),
@@ -92,6 +95,7 @@ def summary(
                 "qini": dict.fromkeys(average, 0.0),
                 "p_value": 1.0,
             },
+            "outcome_only": judge.row(outcome_R[used_R]),
             "random_score": judge.row(noise_R[used_R]),
         },
         "deciles": {

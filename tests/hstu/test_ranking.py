@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.tables import ACTIONS
 from tessera.hstu.batch import Batch
 from tessera.hstu.flops import (
     history_flops,
@@ -230,6 +231,19 @@ def test_a_hidden_action_cannot_be_read_off_the_state_that_must_guess_it():
     one, other = (masked_pass(model, [0, 1, action, 3, 4], [False] * 5) for action in (2, 5))
     assert not torch.allclose(one[2], other[2])
     assert torch.equal(one[:2], other[:2])
+
+
+@pytest.mark.parametrize("action", ["sell", "dismiss"])
+def test_sold_and_dismissed_move_every_state_from_there_on(action):
+    model, none = build(), [False] * 5
+    told = masked_pass(model, [0, 1, ACTIONS.index(action), 3, 4], none)
+    for other in set(ACTIONS) - {action}:
+        found = masked_pass(model, [0, 1, ACTIONS.index(other), 3, 4], none)
+        assert torch.equal(found[:2], told[:2])
+        assert ((found[2:] - told[2:]).abs().amax(1) > 1e-3).all()
+    model.action_AD.data[ACTIONS.index(action)] = 0.0
+    silent = masked_pass(model, [0, 1, ACTIONS.index(action), 3, 4], none)
+    assert ((silent[2:] - told[2:]).abs().amax(1) > 1e-3).all()
 
 
 def test_the_loss_of_hidden_actions_counts_hidden_events_only():

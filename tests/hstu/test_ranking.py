@@ -19,6 +19,7 @@ from tessera.hstu.flops import (
     rank_flops,
     retrieve_flops,
     two_encoders_flops,
+    two_pruned_encoders_flops,
 )
 from tessera.hstu.model import SequenceModel, Shape
 from tessera.hstu.ranking import TASKS, Answers, Asked, answered_logit, rank_loss
@@ -295,6 +296,21 @@ def test_retrieving_and_ranking_200_costs_at_most_60_percent_of_two_encoders(eve
     assert ratio <= 0.60
     stub = history_flops(shape, events) + one_trunk_flops(shape, events, 200)
     assert stub > 0.60 * two_encoders_flops(shape, events, 200)
+
+
+@pytest.mark.parametrize(("events", "share"), [(50, 0.864), (100, 0.819), (200, 0.778)])
+def test_beside_two_encoders_that_prune_alike_one_trunk_saves_less(events, share):
+    shape = replace(
+        BASE, width=48, heads=1, length=events, items=401, rank_hidden=32,
+        features=tuple("f" * 48),
+    )  # fmt: skip
+    # A ranker that prunes has no queries of the history, and no output, in its upper layer.
+    upper = history_flops(replace(shape, blocks=1), events)
+    alone = history_flops(shape, events) - upper + memory_flops(shape, events)
+    alone += rank_flops(shape, events, 200)
+    both = history_flops(shape, events) + retrieve_flops(shape) + alone
+    assert two_pruned_encoders_flops(shape, events, 200) == both
+    assert one_trunk_flops(shape, events, 200) / both == pytest.approx(share, abs=0.001)
 
 
 def test_50_candidates_at_once_cost_less_than_a_tenth_of_one_at_a_time():

@@ -11,25 +11,23 @@ Legend: B sequences, L positions, V items with padding first, W warm items, N ta
 
 from __future__ import annotations
 
-import gzip
-import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.common import write_result
+from benchmarks.hstu_data import Sequences, sequences
+from benchmarks.hstu_parts import Parts, parts_of_a_step, products, seconds_of
 from benchmarks.hstu_reference import ReferenceModel, reference_loss
-from tessera.hstu.batch import Batch
-from tessera.hstu.flops import one_trunk_flops, two_encoders_flops
+from tessera.hstu.flops import one_trunk_flops, two_encoders_flops, two_pruned_encoders_flops
 from tessera.hstu.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
 from tessera.hstu.model import SequenceModel, Shape, states_at
-from tessera.hstu.product import product
 from tessera.hstu.ranking import Asked
 from tessera.hstu.tiles import View
 
@@ -37,78 +35,9 @@ _BATCH, _LENGTH, _WIDTH, _BLOCKS, _DROPOUT = 128, 200, 50, 2, 0.2
 _BATCHES, _ROUNDS, _THREADS, _SEED = 8, 5, 2, 0
 _CANDIDATES, _FEATURES, _RANK_HIDDEN, _CALLS, _WARM_CALLS = 200, 60, 32, 1000, 20
 _NEGATIVES, _SHARED, _RUN, _TEMPERATURE = 128, 512, 512, 0.05
-_RATINGS = "movielens-1m/ratings_users_1_2999.dat.gz"
+_EVENTS = (50, 100, 200)
 
 Step = Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Sequences:
-    """Left-aligned, 0 at padding; times in seconds."""
-
-    item_BL: Tensor
-    target_BL: Tensor
-    second_BL: Tensor
-    request_BL: Tensor
-
-    def take(self, rows: Tensor) -> Sequences:
-        """Return some sequences, cut to the longest of them."""
-        length = int((self.item_BL[rows] > 0).sum(1).max())
-        return Sequences(
-            self.item_BL[rows, :length],
-            self.target_BL[rows, :length],
-            self.second_BL[rows, :length],
-            self.request_BL[rows, :length],
-        )
-
-    def batch(self) -> Batch:
-        """Return what the model eats; every event is an action of one kind, without ties."""
-        order_L = torch.arange(self.item_BL.shape[1])
-        group_BL = torch.where(self.item_BL > 0, order_L, len(order_L))
-        blank_BL = torch.zeros_like(self.item_BL)
-        return Batch(self.item_BL, blank_BL, self.second_BL, self.request_BL, group_BL)
-
-
-def sequences(rng: np.random.Generator) -> tuple[Sequences, int, str]:
-    """Return the last events of 1,024 users, the rows of the item table, and the source."""
-    folder = os.environ.get("TESSERA_DATA")
-    path = Path(folder) / _RATINGS if folder else None
-    if path and path.exists():
-        histories, items = _movielens(path)
-        source = "MovieLens-1M, users 1 to 2999"
-    else:
-        histories, items = _made_up(rng)
-        source = "made-up lengths and times (TESSERA_DATA names no movielens-1m)"
-    chosen = rng.choice(len(histories), _BATCH * _BATCHES, replace=False)
-    return _padded([histories[user] for user in chosen]), items, source
-
-
-def _movielens(path: Path) -> tuple[list[np.ndarray], int]:
-    with gzip.open(path, "rt") as lines:
-        rows = np.array([line.split("::") for line in lines], np.int64)
-    rows = rows[np.lexsort((rows[:, 3], rows[:, 0]))]
-    item = np.unique(rows[:, 1], return_inverse=True)[1] + 1
-    _, first_U = np.unique(rows[:, 0], return_index=True)
-    histories = np.split(np.stack([item, rows[:, 3]], 1), first_U[1:])
-    return histories, int(item.max()) + 1
-
-
-def _made_up(rng: np.random.Generator) -> tuple[list[np.ndarray], int]:
-    items, users = 3_616, 3_000
-    size_U = np.clip(rng.lognormal(np.log(96), 1.0, users), 20, 2_000).astype(np.int64)
-    return [
-        np.stack([rng.integers(1, items, n), rng.lognormal(4, 3, n).cumsum().astype(int)], 1)
-        for n in size_U
-    ], items
-
-
-def _padded(histories: list[np.ndarray]) -> Sequences:
-    made = torch.zeros(4, len(histories), _LENGTH, dtype=torch.long)
-    for row, history in enumerate(histories):
-        last = torch.from_numpy(history[-_LENGTH - 1 :])
-        made[0, row, : len(last) - 1], made[1, row, : len(last) - 1] = last[:-1, 0], last[1:, 0]
-        made[2, row, : len(last) - 1], made[3, row, : len(last) - 1] = last[:-1, 1], last[1:, 1]
-    return Sequences(*made)
 
 
 def _reference_step(items: int, *, normalised_first: bool) -> Callable[[Sequences], None]:
@@ -252,33 +181,13 @@ def _ratio(reference: list[float], own: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(reference, own, strict=True))
 
 
-def products() -> dict[str, float]:
-    """GFLOP/s of the largest products of a step, by MKL (`@`) and by oneDNN."""
-    x_ND, weight_DF = torch.randn(13_600, _WIDTH), torch.randn(_WIDTH, 4 * _WIDTH)
-    q_SRE, k_SEC = torch.randn(16, 50, _WIDTH), torch.randn(16, _WIDTH, 200)
-    linear = 2 * x_ND.numel() * weight_DF.shape[1]
-    told = {
-        "product_gflops_mkl": linear / _best(lambda: x_ND @ weight_DF),
-        "product_gflops_onednn": linear / _best(lambda: product(x_ND, weight_DF)),
-        "attention_product_gflops": 2 * q_SRE.numel() * 200 / _best(lambda: q_SRE @ k_SEC),
-    }
-    return {name: round(value / 1e9, 1) for name, value in told.items()}
-
-
-def _best(work: Callable[[], object]) -> float:
-    return min(_seconds(work) for _ in range(20))
-
-
 def latency(part: Sequences, items: int) -> dict[str, float]:
     """Milliseconds of one history of 200 events on one thread: encode it, then rank candidates.
 
     The candidates' features are given: joining them is the work of `features`, not of the model.
     """
     plain = _model(items).eval()
-    shape = replace(
-        plain.shape, rank_blocks=1, rank_hidden=_RANK_HIDDEN, features=tuple("f" * _FEATURES)
-    )
-    ranker = SequenceModel(shape, plain.codes_VC, plain.warm_V).eval()
+    ranker = SequenceModel(_ranking_shape(items), plain.codes_VC, plain.warm_V).eval()
     longest = (part.item_BL > 0).sum(1).argmax()[None]
     history = part.take(longest)
     asked = Asked(
@@ -302,37 +211,65 @@ def latency(part: Sequences, items: int) -> dict[str, float]:
     told: dict[str, float] = {}
     with torch.inference_mode():
         for name, work in {"encode": encode, "encode_and_rank": encode_and_rank}.items():
-            seconds = [_seconds(work) for _ in range(_CALLS)]
+            seconds = [seconds_of(work) for _ in range(_CALLS)]
             p50, p99 = np.percentile(seconds[_WARM_CALLS:], [50, 99]) * 1e3
             told |= {f"{name}_p50_ms": round(p50, 2), f"{name}_p99_ms": round(p99, 2)}
-    one, two = (
-        count(shape, _LENGTH, _CANDIDATES) for count in (one_trunk_flops, two_encoders_flops)
+    return told
+
+
+def _ranking_shape(items: int) -> Shape:
+    return replace(
+        _model(items).shape,
+        rank_blocks=1,
+        rank_hidden=_RANK_HIDDEN,
+        features=tuple("f" * _FEATURES),
     )
-    return {**told, "flops_of_two_encoders": round(one / two, 3)}
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+def operations(items: int) -> dict[str, dict[str, float]]:
+    """Return the operations of one trunk over those of two encoders, by events and by ranker."""
+    told = {}
+    for events in _EVENTS:
+        shape = _ranking_shape(items)
+        one = one_trunk_flops(shape, events, _CANDIDATES)
+        told[str(events)] = {
+            "unpruned": round(one / two_encoders_flops(shape, events, _CANDIDATES), 3),
+            "pruned": round(one / two_pruned_encoders_flops(shape, events, _CANDIDATES), 3),
+        }
+    return told
+
+
+def parts(part: Sequences, items: int) -> dict[str, dict[str, float]]:
+    """Return where the time of a step goes, batches by length."""
+    by_length = (part.item_BL > 0).sum(1).argsort(stable=True).split(_BATCH)
+    warm_W = torch.arange(1, items)
+
+    def loss(kind: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        return lambda state_ND, item_VD, target_N: _loss(kind, state_ND, item_VD, target_N, warm_W)
+
+    rivals = {"full": len(warm_W), "shared": _SHARED}
+    ways = {kind: Parts(_model(items).train(), loss(kind), count) for kind, count in rivals.items()}
+    return parts_of_a_step(ways, [part.take(rows) for rows in by_length], _ROUNDS)
 
 
 def main() -> None:
     """Measure and write benchmarks/results/hstu.json."""
     torch.manual_seed(_SEED)
     torch.set_num_threads(_THREADS)
-    part, items, source = sequences(np.random.default_rng(_SEED))
-    figures: dict[str, float | str] = {
+    part, items, source = sequences(np.random.default_rng(_SEED), _BATCH * _BATCHES, _LENGTH)
+    figures: dict[str, Any] = {
         "source": source,
         "seed": _SEED,
         "rounds": _ROUNDS,
         "threads": _THREADS,
         "mean_length": round(float((part.item_BL > 0).sum(1).float().mean()), 1),
-        **products(),
+        **products(_WIDTH),
         **training(part, items),
+        "parts": parts(part, items),
+        "operations": operations(items),
     }
     torch.set_num_threads(1)
-    write_result("hstu", {**figures, **latency(part, items)})
+    write_result("hstu", figures | latency(part, items))
 
 
 if __name__ == "__main__":

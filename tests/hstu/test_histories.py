@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -6,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import chisquare
 
+from tessera.contracts.tables import ACTIONS
 from tessera.hstu.histories import (
     TEST,
     TRAIN,
@@ -48,6 +50,13 @@ def test_phases_follow_the_split_and_end_where_until_says(rows, split):
     for user in range(len(histories.user_id_U)):
         assert (histories.phase_E[first[user] : stop[user]] == TRAIN).all()
         assert (histories.phase_E[stop[user] : first[user + 1]] > TRAIN).all()
+
+
+def test_sales_and_dismissals_stay_in_the_histories(rows, split):
+    rows = [row | {"action": ACTIONS[k % len(ACTIONS)]} for k, row in enumerate(rows)]
+    found = np.bincount(read(rows, split).action_E)
+    wanted = Counter(row["action"] for row in rows)
+    assert found.tolist() == [wanted[action] for action in ACTIONS]
 
 
 def test_swapping_tied_events_changes_no_array(rows, split, rng):

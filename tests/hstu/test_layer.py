@@ -59,9 +59,9 @@ def by_hand(layer, x, seconds, request):
 def test_layer_equals_the_formulas_computed_by_hand(layer, rng):
     x = rng.normal(size=(5, WIDTH))
     seconds, request = [0, 1, 61, 3661, 90061], [1, 61, 3661, 90061, 10_000_000]
-    found = layer(torch.tensor(x[None]).float(), view_of(seconds, request))
+    found = layer.double()(torch.tensor(x[None]), view_of(seconds, request))
     np.testing.assert_allclose(
-        found[0].detach().numpy(), by_hand(layer, x, seconds, request), atol=2e-6
+        found[0].detach().numpy(), by_hand(layer, x, seconds, request), rtol=0, atol=1e-9
     )
 
 
@@ -75,20 +75,28 @@ def test_time_bucket_is_the_log_of_the_gap(gap_s, bucket):
 
 def test_three_tokens_without_bias_give_the_numbers_worked_out_on_paper():
     """Width 2, q = k = v = u = SiLU(normed x): normed (1, -1) or (-1, 1), so SiLU is a or -b."""
-    layer = HstuLayer(2, 1, 0.0, RelativeBias(3, position_bias=False, time_bias=False)).eval()
-    layer.uvqk.data = torch.eye(2).repeat(1, 4)
-    layer.out.weight.data, layer.out.bias.data = torch.eye(2), torch.zeros(2)
-    x = torch.tensor([[[2.0, 0.0], [0.0, 2.0], [2.0, 0.0]]])
-    found = layer(x, view_of([0, 1, 2], [1, 2, 3]))
-    # a = SiLU(1) = .7310586, -b = SiLU(-1) = -.2689414; scores a^2 + b^2 = .6067761 with one's
-    # like and -2ab = -.3932239 with the other; their SiLUs are .3927092 and -.1584471.  All seen
-    # vectors keep the sign of the own side, so their norm is (1, -1) or (-1, 1) up to eps:
-    # u * norm = (a, b) for rows 1 and 3, (b, a) for row 2.
-    expected = [[2.7310, 0.2689], [0.2689, 2.7310], [2.7310, 0.2689]]
-    np.testing.assert_allclose(found[0].detach().numpy(), expected, atol=2e-4)
-    seen = 0.3927092 * np.array([0.7310586, -0.2689414]) / 3
-    exact = np.array([0.7310586, -0.2689414]) * normed(seen) + [2.0, 0.0]
-    np.testing.assert_allclose(found[0, 0].detach().numpy(), exact, atol=1e-6)
+    layer = HstuLayer(2, 1, 0.0, RelativeBias(3, position_bias=False, time_bias=False)).double()
+    layer.uvqk.data = torch.eye(2, dtype=torch.double).repeat(1, 4)
+    layer.out.weight.data, layer.out.bias.data = torch.eye(2).double(), torch.zeros(2).double()
+    # So large that eps does not show in the norm of the input: it is 1 and -1.
+    x = torch.tensor([[[2e3, 0.0], [0.0, 2e3], [2e3, 0.0]]], dtype=torch.double)
+    found = layer.eval()(x, view_of([0, 1, 2], [1, 2, 3]))
+    # a = SiLU(1) and -b = SiLU(-1); scores are a^2 + b^2 with one's like and -2ab with the other.
+    # Row 1 sees itself, row 2 the other and itself, row 3 its like, the other and itself; all keep
+    # the sign of the own side, so that the norm of what they see is (1, -1) or (-1, 1) up to eps.
+    a, b = 0.7310585786300049, 0.2689414213699951
+    like, other = 0.6067761335170363, -0.3932238664829637
+    alike, unlike = 0.39270857435855755, -0.15844619964363565
+    assert (a * a + b * b, -2 * a * b) == pytest.approx((like, other), abs=1e-15)
+    one, two = np.array([a, -b]), np.array([-b, a])
+    expected = [
+        one * normed(alike * one / 3) + [2e3, 0.0],
+        two * normed((unlike * one + alike * two) / 3) + [0.0, 2e3],
+        one * normed((2 * alike * one + unlike * two) / 3) + [2e3, 0.0],
+    ]
+    np.testing.assert_allclose(found[0].detach().numpy(), expected, rtol=0, atol=1e-9)
+    rounded = [[2000.7310, 0.2689], [0.2689, 2000.7310], [2000.7310, 0.2689]]
+    np.testing.assert_allclose(expected, rounded, rtol=0, atol=2e-4)
 
 
 TIED = [0, 1, 1, 2, 2, 2, 3, 4, 5]

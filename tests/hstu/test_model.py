@@ -1,10 +1,14 @@
+import math
+
 import pytest
 import torch
 
 from tessera.contracts.errors import BrokenBundle
 from tessera.hstu.batch import Batch
 from tessera.hstu.model import SequenceModel, Shape, _pool, states_at
+from tessera.hstu.ranking import Asked, Memory, Sight, look_back
 from tessera.hstu.saved import load_model, save_model
+from tessera.hstu.tiles import time_bucket
 
 ITEMS, LENGTH = 9, 8
 
@@ -63,6 +67,63 @@ def test_a_later_event_leaves_earlier_states_bit_identical(kind):
     changed = states(model, batch_of([1, 2, 3, 7, 6], [0, 10, 400, 5000, 5001]))
     assert torch.equal(changed[:, :3], before[:, :3])
     assert not torch.allclose(changed[:, 3:], before[:, 3:])
+
+
+def remembered(model, batch):
+    """Return keys and values of every layer, k_HLE and v_HLE in turns, and the states."""
+    with torch.no_grad():
+        seen = model.encode(batch, model.items())
+    return [part[0] for one in seen.memory for part in (one.key_BHLE, one.value_BHLE)], seen
+
+
+def first(batch, events):
+    return Batch(*(part[:, :events] for part in fields(batch)))
+
+
+def test_a_new_event_leaves_what_is_remembered_of_the_others_bit_identical():
+    model = build("hstu", rank_blocks=2, rank_hidden=4)
+    items = [1, 2, 3, 4, 5]
+    longer, _ = remembered(model, batch_of(items, SECONDS))
+    for events in range(1, 5):
+        # As many rows as before: products of another size may round differently.
+        request = SECONDS[1 : events + 1]
+        short = batch_of(items[:events], SECONDS[:events], request=request, pad=5 - events)
+        for old, new in zip(remembered(model, short)[0], longer, strict=True):
+            assert torch.equal(new[:, :events], old[:, :events])
+            assert not torch.allclose(new[:, events], old[:, events])
+
+
+def append(model, memory, batch, state):
+    """Pass the last event of a batch alone through layers that remember the others."""
+    events, one = batch.item_BL.shape[1], torch.zeros(1, dtype=torch.long)
+    asked = Asked(one, one, batch.request_BL[:, -1], state, batch.item_BL[:, -1:], one, one)
+    steps_L = events - 1 - torch.arange(events)
+    sight = Sight(
+        torch.ones(1, 1, events, dtype=torch.bool), steps_L[None, None],
+        time_bucket(batch.request_BL[:, -1:] - batch.second_BL)[:, None],
+    )  # fmt: skip
+    x = model.item_VD[batch.item_BL[:, -1]] + model.action_AD[batch.action_BL[:, -1]]
+    x = (x * math.sqrt(model.shape.width) + model.position_LD[events - 1])[:, None]
+    grown = []
+    for layer, (key, value) in zip(model.layers, memory, strict=True):
+        new_key, new_value = layer.keys_values(x)
+        grown.append((torch.cat([key, new_key], 2), torch.cat([value, new_value], 2)))
+        x = look_back(layer, x, asked, Memory(*grown[-1]), sight)
+    return grown, x[:, 0]
+
+
+@torch.no_grad()
+def test_appending_one_event_at_a_time_equals_encoding_all_of_them_again():
+    model = build("hstu", rank_blocks=2, rank_hidden=4, code_sizes=())
+    whole = batch_of([1, 2, 3, 4, 5], SECONDS)
+    empty = torch.zeros(1, 2, 0, 4)
+    memory = [(empty, empty)] * 2
+    for events in range(1, 6):
+        memory, state = append(model, memory, first(whole, events), torch.tensor([events - 1]))
+        kept, seen = remembered(model, first(whole, events))
+        appended = [part[0] for one in memory for part in one]
+        torch.testing.assert_close(appended, kept, atol=1e-5, rtol=0)
+        torch.testing.assert_close(state, seen.state_BLD[:, events - 1], atol=1e-5, rtol=0)
 
 
 def test_the_time_bias_sees_the_request_time():

@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.tables import ACTIONS
 from tessera.hstu.batch import Batch
 from tessera.hstu.flops import (
     history_flops,
@@ -18,6 +19,7 @@ from tessera.hstu.flops import (
     rank_flops,
     retrieve_flops,
     two_encoders_flops,
+    two_pruned_encoders_flops,
 )
 from tessera.hstu.model import SequenceModel, Shape
 from tessera.hstu.ranking import TASKS, Answers, Asked, answered_logit, rank_loss
@@ -232,6 +234,19 @@ def test_a_hidden_action_cannot_be_read_off_the_state_that_must_guess_it():
     assert torch.equal(one[:2], other[:2])
 
 
+@pytest.mark.parametrize("action", ["sell", "dismiss"])
+def test_sold_and_dismissed_move_every_state_from_there_on(action):
+    model, none = build(), [False] * 5
+    told = masked_pass(model, [0, 1, ACTIONS.index(action), 3, 4], none)
+    for other in set(ACTIONS) - {action}:
+        found = masked_pass(model, [0, 1, ACTIONS.index(other), 3, 4], none)
+        assert torch.equal(found[:2], told[:2])
+        assert ((found[2:] - told[2:]).abs().amax(1) > 1e-3).all()
+    model.action_AD.data[ACTIONS.index(action)] = 0.0
+    silent = masked_pass(model, [0, 1, ACTIONS.index(action), 3, 4], none)
+    assert ((silent[2:] - told[2:]).abs().amax(1) > 1e-3).all()
+
+
 def test_the_loss_of_hidden_actions_counts_hidden_events_only():
     model = build()
     out = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(0))
@@ -281,6 +296,21 @@ def test_retrieving_and_ranking_200_costs_at_most_60_percent_of_two_encoders(eve
     assert ratio <= 0.60
     stub = history_flops(shape, events) + one_trunk_flops(shape, events, 200)
     assert stub > 0.60 * two_encoders_flops(shape, events, 200)
+
+
+@pytest.mark.parametrize(("events", "share"), [(50, 0.864), (100, 0.819), (200, 0.778)])
+def test_beside_two_encoders_that_prune_alike_one_trunk_saves_less(events, share):
+    shape = replace(
+        BASE, width=48, heads=1, length=events, items=401, rank_hidden=32,
+        features=tuple("f" * 48),
+    )  # fmt: skip
+    # A ranker that prunes has no queries of the history, and no output, in its upper layer.
+    upper = history_flops(replace(shape, blocks=1), events)
+    alone = history_flops(shape, events) - upper + memory_flops(shape, events)
+    alone += rank_flops(shape, events, 200)
+    both = history_flops(shape, events) + retrieve_flops(shape) + alone
+    assert two_pruned_encoders_flops(shape, events, 200) == both
+    assert one_trunk_flops(shape, events, 200) / both == pytest.approx(share, abs=0.001)
 
 
 def test_50_candidates_at_once_cost_less_than_a_tenth_of_one_at_a_time():

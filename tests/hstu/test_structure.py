@@ -12,7 +12,9 @@ from tessera.hstu import layer as layer_module
 from tessera.hstu import model as model_module
 from tessera.hstu.batch import Batch
 from tessera.hstu.histories import Histories
+from tessera.hstu.layer import HstuLayer
 from tessera.hstu.lessons import Lessons
+from tessera.hstu.loss import full_softmax
 from tessera.hstu.model import SequenceModel, Shape
 from tessera.hstu.params import HstuParams
 from tessera.hstu.ranking import CLICK, Asked
@@ -101,6 +103,50 @@ def test_pointwise_attention_counts_where_softmax_sees_only_shares(rng, monkeypa
     monkeypatch.setattr(layer_module, "attend", softmax_attend)
     monkeypatch.setattr(model_module, "look_back", softmax_look_back)
     assert auc_of_counting(rng) < 0.6
+
+
+TURNS = 17
+
+
+def turned(first_N, second_N):
+    """Return histories of two items; what follows is the sum of their numbers, modulo TURNS."""
+    item_N2 = torch.stack([1 + first_N, 1 + TURNS + second_N], dim=1)
+    second_N2 = torch.tensor([[0, 1]]).expand_as(item_N2)
+    batch = Batch(item_N2, torch.zeros_like(item_N2), second_N2, second_N2 + 1, second_N2)
+    return batch, (first_N + second_N) % TURNS
+
+
+def hits_of_turning(seed):
+    torch.manual_seed(seed)
+    shape = Shape("hstu", 16, 1, 1, 2, 0.0, 0.0, True, True, True, 3 * TURNS + 1, ())
+    none = torch.zeros(shape.items, 0, dtype=torch.long)
+    model = SequenceModel(shape, none, torch.ones(shape.items).bool())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.003)
+    batch, answer_N = turned(*torch.cartesian_prod(torch.arange(TURNS), torch.arange(TURNS)).T)
+    answers_W = torch.arange(1 + 2 * TURNS, shape.items)
+    for _ in range(250):
+        item_VD = model.items()
+        state_ND = model(batch, item_VD)[:, -1]
+        loss = full_softmax(state_ND, item_VD, answers_W[answer_N], answers_W, 0.05)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        state_ND, item_WD = model(batch, model.items())[:, -1], model.items()[answers_W]
+        best_N = (state_ND @ functional.normalize(item_WD, dim=-1).T).argmax(1)
+    return (best_N == answer_N).double().mean().item()
+
+
+def without_gate(layer, x_BLD, weight_DF, mix=HstuLayer._mix):
+    u_BLD, *others = mix(layer, x_BLD, weight_DF).chunk(4, dim=-1)
+    return torch.cat([torch.ones_like(u_BLD), *others], dim=-1)
+
+
+def test_the_gate_multiplies_what_two_events_say(monkeypatch):
+    """U: products of sines turn one number by another; a sum of what both say must learn them."""
+    assert np.mean([hits_of_turning(seed) for seed in range(3)]) > 0.95
+    monkeypatch.setattr(HstuLayer, "_mix", without_gate)
+    assert np.mean([hits_of_turning(seed) for seed in range(3)]) < 0.85
 
 
 ITEMS, EVENTS, USERS = 20, 20, 400

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from tessera.contracts.errors import BadInput
 from tessera.hstu import train as train_module
 from tessera.hstu.fit import fit
+from tessera.hstu.params import HstuParams
 
 
 class Killed(Exception):
@@ -121,6 +122,20 @@ def test_a_refit_learns_from_the_validation_period_too(world, small):
     again = fit("hstu", world, small.model_copy(update={"refit": True}), None)
     assert again.place.epoch == plain.place.best_epoch
     assert not torch.equal(plain.model.start_D, again.model.start_D)
+
+
+def test_three_times_the_learning_rate_lowers_the_loss_every_epoch_and_further(world, small):
+    """SORT, arXiv 2603.03988, asks this of what normalises and gates the attention."""
+    shipped = HstuParams()
+    size = {"width": shipped.width, "blocks": shipped.blocks, "epochs": 5}
+    slow, fast = (
+        fit("hstu", world, small.model_copy(update={**size, "learning_rate": rate}), None).place
+        for rate in (shipped.learning_rate, 3 * shipped.learning_rate)
+    )
+    assert not fast.broken
+    assert np.isfinite(fast.losses).all()
+    assert (np.diff(fast.losses) < 0).all()
+    assert fast.losses[-1] < slow.losses[-1]
 
 
 def test_sampled_negatives_learn_too(world, small):

@@ -54,3 +54,14 @@ def two_encoders_flops(shape: Shape, events: int, candidates: int) -> int:
     ranker = replace(shape, rank_blocks=shape.blocks)
     history = 2 * history_flops(shape, events)
     return history + retrieve_flops(shape) + rank_flops(ranker, events, candidates)
+
+
+def two_pruned_encoders_flops(shape: Shape, events: int, candidates: int) -> int:
+    """Return what they cost when the ranker is pruned as the head is.
+
+    In the layers that its candidates pass through, its history has keys and values, no queries.
+    """
+    lower = replace(shape, blocks=shape.blocks - shape.rank_blocks)
+    history = history_flops(shape, events) + history_flops(lower, events)
+    memory = memory_flops(shape, events)
+    return history + memory + retrieve_flops(shape) + rank_flops(shape, events, candidates)

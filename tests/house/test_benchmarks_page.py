@@ -133,3 +133,15 @@ def test_skewness_corrected_bounds_are_shown_once_measured(results, written):
     text, _ = written(results)
     assert "Hall (skewness corrected) 12 of 12" in text
     assert "0.951 / 0.951" in text
+
+
+@pytest.mark.parametrize("cold", [{}, {"cold_recall_10": 0.0625}])
+def test_recall_of_cold_items_is_a_column_once_measured(results, written, cold):
+    model = {"ndcg_10": 0.315, "hr_10": 0.5} | cold
+    seed = {"models": {"hstu": model, "ease": model}, "users": 9}
+    change(results, "quality_far-trans-2020", seeds={"0": seed})
+    section = written(results)[0].split("## FAR-Trans at 2020-07-01")[1].split("\n## ")[0]
+    assert ("Recall@10, cold |\n" in section) is bool(cold)
+    assert ("Cold items were never acquired" in section) is bool(cold)
+    assert section.count("| 0.0625 |") == 2 * bool(cold)
+    assert "born later |" not in section

@@ -33,7 +33,7 @@ _STAGE = "hstu"
 WITH = "with "
 """How the name of a part begins that the params have switched off."""
 _FEATURES = "feature: "
-_ALONE = {"sasrec": False, "two_tower": False, "rankers": False, "session_minutes": 0.0}
+ALONE = {"sasrec": False, "two_tower": False, "rankers": False, "session_minutes": 0.0}
 """What is trained and listed beside the trunk says nothing about its parts."""
 _SWITCHES: dict[str, dict[str, Any]] = {
     "time bias": {"time_bias": False},
@@ -140,7 +140,7 @@ def compared(
             for name, change in changes.items():
                 bar.note(name)
                 more = {"epochs": epochs} if epochs else {}
-                own = {**base.model_dump(), **_ALONE, **more, **change, "seed": base.seed + number}
+                own = {**base.model_dump(), **ALONE, **more, **change, "seed": base.seed + number}
                 params = check_section(_STAGE, own)
                 key = hashlib.sha256((inputs + params.model_dump_json()).encode()).hexdigest()
                 if key not in known:
@@ -185,21 +185,22 @@ def _inputs(stage: Stage, place: Home) -> str:
 def _figures(name: str, stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     """Train one part; none where these inputs do not allow what is off by default."""
     try:
-        return _train(stage, place, params)
+        metrics = train_aside(stage, place, params)
     except BadParams as refused:
         if not name.startswith(WITH):
             raise
         Console(stderr=True).print(f"{name}: {refused}")
         return {}
+    return {name: metrics[name] for name in FIGURES if name in metrics}
 
 
-def _train(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
+def train_aside(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
+    """Return the metrics of a training whose files are thrown away."""
     with tempfile.TemporaryDirectory(dir=place.data) as aside:
         staging, scratch = Path(aside) / "staging", Path(aside) / "scratch"
         staging.mkdir()
         scratch.mkdir()
-        metrics = call(stage, place, params, staging, scratch)
-    return {name: metrics[name] for name in FIGURES if name in metrics}
+        return call(stage, place, params, staging, scratch)
 
 
 def change(told: dict[str, list[dict[str, float]]], part: str, name: str) -> str:

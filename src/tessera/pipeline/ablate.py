@@ -143,11 +143,11 @@ def compared(
                 own = {**base.model_dump(), **ALONE, **more, **change, "seed": base.seed + number}
                 params = check_section(_STAGE, own)
                 key = hashlib.sha256((inputs + params.model_dump_json()).encode()).hexdigest()
-                if key not in known:
-                    found = _figures(name, stage, place, {**sections, _STAGE: params})
+                found = known.get(key) or _figures(name, stage, place, {**sections, _STAGE: params})
+                if found and key not in known:
                     known[key] = {"part": name, **found}
                     files.write_json(known, path)
-                told[name].append(known[key])
+                told[name].append(found)
                 bar.advance()
     return told
 

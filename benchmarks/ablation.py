@@ -8,15 +8,15 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.common import ROOT, write_result
-from tessera.pipeline.ablate import without
+from tessera.pipeline.ablate import compared
 from tessera.pipeline.paths import DEFAULT_PROFILE, home
 
 
 def main() -> None:
-    """Train without each part and write results/ablation.json."""
+    """Train without each part, and with what is off, and write results/ablation.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1)
-    told = without(home(DEFAULT_PROFILE, ROOT), (), parser.parse_args().seeds, None)
+    told = compared(home(DEFAULT_PROFILE, ROOT), (), parser.parse_args().seeds, None)
     shown = {
         part: [{name: v for name, v in one.items() if name != "part"} for one in found]
         for part, found in told.items()

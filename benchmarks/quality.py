@@ -41,6 +41,8 @@ from tessera.pipeline.params import Sections, check_section, load_params
 from tessera.pipeline.paths import Home, home
 
 _SHOWN = ("users", "hr_10", "ndcg_10", "mrr_10", "recall_10", "coverage_10", "roi_10")
+_COLD = ("cold_recall_10", "born_after_cut_recall_10")
+"""Shown where the set has such items."""
 _SEEDED = ("hstu", "evaluate")
 BEFORE = ("ingest", "causal", "graph", "sid", "uplift")
 
@@ -128,12 +130,15 @@ def _seed(place: Home, params: Sections) -> dict[str, Any]:
     begun = time.perf_counter()
     trained = run_alone(place, "hstu", params)
     seconds = time.perf_counter() - begun
-    run_alone(place, "evaluate", params)
+    headline = run_alone(place, "evaluate", params)
     ranking = files.read_json(place.artifact("ranking"))
     models = {
         model: {name: round(value, 4) for name, value in found.items() if name in _SHOWN}
         for model, found in ranking["models"].items()
     }
+    for model, shown in models.items():
+        cold = {name: headline.get(f"{model}_{name}") for name in _COLD}
+        shown |= {name: round(value, 4) for name, value in cold.items() if value is not None}
     kept = {
         name: round(value, 4) for name, value in trained.items() if "epoch" in name or "mix" in name
     }

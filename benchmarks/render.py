@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, ROOT
-from benchmarks.told import bounds, gate, house, model, quality, slates, uplift
+from benchmarks.told import bounds, gate, house, model, quality, serving, slates, uplift
 from benchmarks.told.page import NOT_RUN, WORDS, Figure, Found, Section, anchor, holds, parts, table
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -16,6 +16,7 @@ SECTIONS = (
     *house.SECTIONS,
     *quality.SECTIONS,
     *model.SECTIONS,
+    *serving.SECTIONS,
     *uplift.SECTIONS,
     *bounds.SECTIONS,
     *slates.SECTIONS,

@@ -7,7 +7,7 @@ import statistics
 
 from benchmarks.told.page import Figure, Found, Section, bold, interval, parts, seeds, table
 from benchmarks.told.quality import model_name
-from tessera.pipeline.ablate import FIGURES, WHOLE, change
+from tessera.pipeline.ablate import FIGURES, WHOLE, WITH, change, row_name
 
 _PUBLISHED = "all assets, as published"
 _CORNER = 0.27
@@ -71,7 +71,7 @@ def _falls(found: Found, part: str) -> bool:
 
 
 def _earning(found: Found) -> list[bool]:
-    return [_falls(found, part) for part in found if part != WHOLE]
+    return [_falls(found, part) for part in found if part != WHOLE and not part.startswith(WITH)]
 
 
 def _ablation_told(found: Found) -> str:
@@ -85,14 +85,15 @@ def _ablation_table(found: Found) -> str:
     names = [name for name in FIGURES if name in found[WHOLE][0]]
     whole = [f"{statistics.fmean(one[name] for one in found[WHOLE]):.4f}" for name in names]
     rows = [
-        [f"without {part}", *(change(found, part, name) or "none" for name in names)]
+        [row_name(part), *(change(found, part, name) or "none" for name in names)]
         for part in found
         if part != WHOLE
     ]
     return parts(
         f"{seeds(found[WHOLE])}. A part counts as earning its place if some figure falls without "
         "it, with several seeds by two standard errors. One seed tells no noise, so that it cannot "
-        "say yes. Every part listed is on by default.",
+        "say yes. A part that is off by default stands as *with* it, and is not asked to earn "
+        "anything.",
         table(["", *(FIGURES[name] for name in names)], [[WHOLE, *whole], *rows]),
     )
 
@@ -182,7 +183,8 @@ SECTIONS = (
         "ablation",
         "The market without each part of the model",
         "How the figures of stage `hstu` change when it is trained again without one feature "
-        "group, bias, loss or closed form; a minus is what the part is worth. The cut is the last "
+        "group, bias, loss or closed form, or with one that is off by default; a minus without a "
+        "part is what it is worth. The cut is the last "
         "moment that training may learn from, validation lies before it and also chose the epoch.",
         "`make run`, then `make bench-ablation`",
         (

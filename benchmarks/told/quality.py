@@ -34,12 +34,18 @@ _METRICS = {
     "mrr_10": "MRR@10",
     "coverage_10": "coverage@10",
     "roi_10": "ROI@10",
+    "cold_recall_10": "Recall@10, cold",
+    "born_after_cut_recall_10": "Recall@10, born later",
 }
 _HITS = ("hr_10", "ndcg_10")
 _WORDS = (
     "HR@10 is the share of users with a hit among the first 10, nDCG@10 weighs hits by their "
     "rank, coverage@10 is the share of the catalogue that is listed to anybody. The whole "
     "catalogue is ranked."
+)
+_COLD = (
+    "Cold items were never acquired before the cut, or offered only since shortly before it; items "
+    "born later are first offered after it. Their recall is over the users who acquire one."
 )
 _MONTHLY = " ROI@10 is the mean monthly return of the first 10 over the test period."
 
@@ -114,6 +120,7 @@ def _tables(*below: str) -> Callable[[Found], str]:
             + ("" if market is None else f"; ROI of the market {market:.4f}")
             + ("; mean over the seeds (range)." if len(found["seeds"]) > 1 else "."),
             _models_table(found),
+            _COLD if "cold_recall_10" in first["models"]["hstu"] else "",
             _leads_table(found),
             *below,
         )

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from tessera.contracts.errors import BadInput
@@ -72,6 +73,15 @@ def test_cold_is_never_acquired_or_young(shop, build):
     holdout = build(shop)
     assert named(holdout, holdout.cold_I) == {"C", "D", "E", "F", "Z"}
     assert holdout.known_events_N.tolist() == [3, 2, 1, 1]
+
+
+def test_unborn_is_first_offered_after_a_cut_that_all_share(shop, build):
+    assert named(build(shop), build(shop).unborn_I) == {"F"}
+    at_cut = pa.array([shop.split.cut] * 7, shop.items["valid_from"].type)
+    then = replace(shop, items=shop.items.set_column(1, "valid_from", at_cut))
+    assert not build(then).unborn_I.any(), "the cut belongs to the past"
+    last_out = replace(shop, split=replace(shop.split, protocol="leave_last_out"))
+    assert not build(last_out).unborn_I.any()
 
 
 def test_leave_last_out_hides_exactly_the_last_event(shop, build):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from tessera.evaluate.params import EvaluateParams
@@ -12,6 +13,7 @@ from tessera.evaluate.stage import run
 PARAMS = EvaluateParams(
     draws=50, ease_l2=2.0, als_factors=4, als_l2=1.0, knn_shrink=0.0, recent_days=20
 )
+ROW = {"user_id": "u6", "score": 0.0}
 TRAINED = ["hstu", "sasrec"]
 FITTED = ["random", "popularity", "recent_popularity", "item_knn", "ease", "als"]
 
@@ -76,6 +78,7 @@ def test_every_model_has_every_metric(tasted):
         "new_users",
         "cold_items",
         "long_tail",
+        "born_after_cut",
         *(f"risk_{level}" for level in (1, 2, 3, 4)),
         "priced_items",
     }
@@ -115,6 +118,37 @@ def test_the_metrics_print_recall_of_cold_items_for_every_model(shop, evaluate):
     assert cold["users"] > 0
     for model in table["models"]:
         assert metrics[f"{model}_cold_recall_10"] == cold["models"][model]["recall_10"]
+
+
+def test_items_born_after_the_cut_are_a_slice_where_they_may_be_listed(shop, evaluate):
+    lists = [*shop.lists.to_pylist(), ROW | {"model": "sasrec", "item_id": "F", "rank": 2}]
+    lists += [ROW | {"model": "sasrec", "item_id": "C", "rank": 1}]
+    shop = replace(shop, lists=pa.Table.from_pylist(lists, schema=shop.lists.schema))
+    metrics, table, _ = evaluate(shop, params=PARAMS.model_copy(update={"unborn_items": True}))
+    born = table["slices"]["born_after_cut"]
+    # u6 alone acquires F: SASRec lists it second, HSTU lists nothing for u6.
+    assert born["users"] == 1
+    assert born["models"]["sasrec"]["ndcg_10"] == pytest.approx(1 / np.log2(3), abs=1e-6)
+    assert metrics["sasrec_born_after_cut_recall_10"] == 1.0
+    assert metrics["hstu_born_after_cut_recall_10"] == 0.0
+
+
+def test_without_items_born_after_the_cut_the_table_says_why(shop, evaluate):
+    found = {
+        "evaluate.unborn_items is false": shop,
+        "first offered after the cut": replace(
+            shop, items=shop.items.set_column(1, "valid_from", [pa.nulls(7, shop.items[1].type)])
+        ),
+    }
+    for number, (why, tables) in enumerate(found.items()):
+        metrics, table, _ = evaluate(tables, f"run {number}")
+        assert table["slices"]["born_after_cut"]["models"] is None
+        assert why in table["slices"]["born_after_cut"]["why"]
+        assert not [name for name in metrics if "born_after_cut" in name]
+    bought = shop.events.filter(pc.not_equal(shop.events["item_id"], "F"))
+    params = PARAMS.model_copy(update={"unborn_items": True})
+    _, table, _ = evaluate(replace(shop, events=bought), "nobody", params)
+    assert table["slices"]["born_after_cut"]["why"] == "no test investor acquires any"
 
 
 def test_without_prices_there_is_no_profit(shop, evaluate):

@@ -233,3 +233,45 @@ def test_where_the_time_of_a_training_step_goes_is_told_where_it_was_measured(re
     assert rows[name][1:3] == ["p99 3.0 ms; 61% of the operations", "partly"]
     assert "| full softmax | 70% | 20% | 10% | 31% | 50.0 (25%) | 100.0 (50%) |" in text
     assert "| 200 events | 61% | 80% |" in text
+
+
+@pytest.mark.parametrize("cold", [{}, {"cold_recall_10": 0.0625}])
+def test_recall_of_cold_items_is_a_column_once_measured(results, written, cold):
+    model = {"ndcg_10": 0.315, "hr_10": 0.5} | cold
+    seed = {"models": {"hstu": model, "ease": model}, "users": 9}
+    change(results, "quality_far-trans-2020", seeds={"0": seed})
+    section = written(results)[0].split("## FAR-Trans at 2020-07-01")[1].split("\n## ")[0]
+    assert ("Recall@10, cold |\n" in section) is bool(cold)
+    assert ("Cold items were never acquired" in section) is bool(cold)
+    assert section.count("| 0.0625 |") == 2 * bool(cold)
+    assert "born later |" not in section
+
+
+def test_all_rankers_stand_in_one_table(results, written):
+    one = {f"rank_auc_{task}{end}": 0.7 for task in ("click", "buy")
+           for end in ("", "_cosine", "_popularity", "_dlrm", "_wide_deep")}  # fmt: skip
+    one |= {"rank_ece_click": 0.01, "rank_ece_click_dlrm": 0.01, "rank_ece_click_wide_deep": 0.019}
+    place = results / "rankers.json"
+    found = json.loads((results / "house.json").read_text())
+    for error, word in ((0.019, "yes"), (0.02, "partly")):
+        one["rank_ece_click_wide_deep"] = error
+        place.write_text(json.dumps(found | {"figures": {"seeds": {"0": one}}}))
+        text, rows = written(results)
+        assert rows["the market's slates: ranking head, DLRM, Wide & Deep (clicks)"][2] == word
+    section = text.split("## The ranking head and its rivals")[1].split("\n## ")[0]
+    assert "| ranker | AUC, click | AUC, buy | calibration error, click |" in section
+    assert "| Wide & Deep | 0.7000 | 0.7000 | 0.0200 |" in section
+    assert "| popularity | 0.7000 | 0.7000 |  |" in section
+
+
+def test_a_slow_list_says_no_and_its_search_stands_apart(results, written):
+    found = json.loads((results / "house.json").read_text())
+    figures = {"calls": 1000, "users": 4000, "items": 400, "overlap_50": 1.0,
+               "recommend": {"p50_ms": 20.0, "p99_ms": 49.9},
+               "search": {"p50_ms": 1.0, "p99_ms": 2.0}}  # fmt: skip
+    for slowest, word in ((49.9, "yes"), (50.1, "partly")):
+        figures["recommend"]["p99_ms"] = slowest
+        (results / "recommend.json").write_text(json.dumps(found | {"figures": figures}))
+        text, rows = written(results)
+        assert rows["one investor's list from a bundle"][2] == word
+    assert "| the whole list, with reasons | 20.0 | 50.1 |" in text

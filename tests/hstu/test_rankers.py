@@ -15,6 +15,7 @@ from tessera.hstu.rankers import KINDS, Rows, fit_ranker
 from tessera.hstu.ranking import CLICK, TASKS
 from tessera.hstu.rivals import segments
 from tessera.hstu.stage import run
+from tessera.metrics.calibration import expected_calibration_error
 
 SIZES = (5, 2, 5)
 PARAMS = HstuParams(learning_rate=0.01)
@@ -75,6 +76,42 @@ def test_without_interaction_a_ranker_is_as_good_as_logistic_regression(rng, kin
     learn, check, later = parts(planted(rng, interaction=0.0))
     found = auc(fit_ranker(kind, learn, check, SIZES, PARAMS), later)
     assert found == pytest.approx(logistic_auc(learn, later), abs=0.01)
+
+
+def ece(ranker, rows, *, calibrated):
+    with torch.inference_mode():
+        logit_S = ranker(rows)[:, CLICK]
+    chance_S = ranker.click_chance(logit_S) if calibrated else logit_S.sigmoid().double().numpy()
+    return expected_calibration_error(chance_S, rows.label_ST[:, CLICK].double().numpy())
+
+
+@kinds
+def test_the_chance_of_a_click_is_calibrated_on_the_validation_rows(rng, kind):
+    learn, check, later = parts(planted(rng, interaction=1.5))
+    # Half of the clicks that there were before the validation period were never logged.
+    learn.label_ST[:, CLICK] *= torch.from_numpy(rng.random(len(learn)) < 0.5)
+    ranker = fit_ranker(kind, learn, check, SIZES, PARAMS)
+    assert ece(ranker, later, calibrated=False) > 0.05
+    assert ece(ranker, later, calibrated=True) < 0.02
+
+
+@kinds
+def test_without_both_answers_nothing_is_calibrated(rng, kind):
+    learn, check, later = parts(planted(rng, interaction=0.0, count=3000))
+    check.weight_ST[check.label_ST[:, CLICK] == 1.0, CLICK] = 0.0
+    ranker = fit_ranker(kind, learn, check, SIZES, PARAMS)
+    assert ranker.isotonic is None
+    assert ece(ranker, later, calibrated=True) == ece(ranker, later, calibrated=False)
+
+
+@kinds
+def test_calibration_is_from_rows_not_learnt_from_even_with_refit(rng, kind):
+    learn, check, _ = parts(planted(rng, interaction=0.0, count=3000))
+    once, twice = (
+        fit_ranker(kind, learn, check, SIZES, PARAMS.model_copy(update={"refit": refit}))
+        for refit in (False, True)
+    )
+    np.testing.assert_array_equal(once.isotonic.X_thresholds_, twice.isotonic.X_thresholds_)
 
 
 @kinds

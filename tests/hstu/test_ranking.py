@@ -370,3 +370,12 @@ def test_a_bundle_from_before_the_head_still_loads(tmp_path):
     )
     with pytest.raises(BrokenBundle, match="publish it again"):
         load_model(tmp_path)
+
+
+def test_a_bundle_from_before_causal_edges_were_a_group_is_told_of_them(tmp_path):
+    features = ("held", "causal_best", "causal_sum")
+    save_model(build(features=features, feature_groups=("graph",)), ["x"] * (ITEMS - 1), tmp_path)
+    assert load_model(tmp_path)[0].shape.feature_groups == ("graph", "causal")
+    without = build(features=("held", "a", "b"), feature_groups=("graph",))
+    save_model(without, ["x"] * (ITEMS - 1), tmp_path)
+    assert load_model(tmp_path)[0].shape.feature_groups == ("graph",)

@@ -90,19 +90,30 @@ def states(model, world):
     )
 
 
+HEAD = 20
+"""Of 100 items by popularity, the first so many have seven in ten of all events."""
+
+
 def test_without_log_q_popular_items_are_punished_for_being_negatives(split, rng):
     chance = 1.0 / np.arange(1, 101)
     item_UL = 1 + rng.choice(100, (1500, 8), p=chance / chance.sum())
     world = as_world(item_UL, split, 101)
     popularity = np.log(np.bincount(item_UL.ravel(), minlength=101)[1:])
-    found = {}
+    last_U = item_UL[:, -1]
+    found, tail_recall = {}, {}
     for corrected in (True, False):
         model, _ = fit_two_tower(world, PARAMS, corrected=corrected)
         score = states(model, world) @ published(model)[0][1:].T
         found[corrected] = np.corrcoef(score.mean(axis=0), popularity)[0, 1]
+        lists = top_items(states(model, world), *published(model), None, 10)
+        hit_U = (lists.item_UK == last_U[:, None]).any(axis=1)
+        tail_recall[corrected] = hit_U[last_U > HEAD].mean()
     # Nobody has a taste: with log Q a score is log p(i), without it the log of p(i) / p(i).
     assert found[True] > 0.8
     assert found[True] > found[False] + 0.2
+    # What is rarely wanted is listed for nobody by log p(i), and by chance by what is flat.
+    assert tail_recall[True] < 0.02
+    assert tail_recall[False] > tail_recall[True] + 0.03
 
 
 def test_it_learns_a_planted_taste(split, rng):

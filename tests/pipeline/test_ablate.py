@@ -47,11 +47,46 @@ def trainings(tmp_path, monkeypatch, repository):
 
 def test_every_feature_group_and_every_switch_that_is_on_is_a_part():
     found = parts(HstuParams())
-    assert found["feature: graph"] == {"features": ["user", "item", "pair", "price", "sid", "cate"]}
+    assert found["feature: graph"] == {
+        "features": [*HstuParams().features[:4], "causal", "sid", "cate"]
+    }
+    assert "causal" in found["feature: graph"]["features"]
+    assert "causal" not in found["feature: causal"]["features"]
     assert found["time bias"] == {"time_bias": False}
     assert "edge bias" not in found, "it is off"
+    assert not [part for part in found if part.startswith("with feature")], "all are on"
     assert not [part for part in parts(HstuParams(rank_weight=0.0)) if part.startswith("feature")]
     assert "edge bias" in parts(HstuParams(edge_bias=True))
+
+
+def test_what_is_off_is_a_part_that_is_switched_on():
+    params = HstuParams(features=("user", "graph"))
+    found = parts(params)
+    assert found["with feature: cate"] == {"features": ["user", "graph", "cate"]}
+    assert found["with edge bias"] == {"edge_bias": True}
+    assert "with edge bias" not in parts(HstuParams(edge_bias=True))
+    assert "with time bias" in parts(HstuParams(time_bias=False))
+    assert "with demand" not in parts(HstuParams(demand_days=0.0)), "how many days nobody said"
+    for change in found.values():
+        HstuParams(**{**params.model_dump(), **change})
+
+
+def test_what_these_inputs_do_not_allow_is_told_and_leaves_the_others(
+    trainings, capsys, monkeypatch
+):
+    def refusing(stage, place, params, staging, scratch):
+        if params["hstu"].edge_bias:
+            raise BadParams("hstu.edge_bias needs fewer items")
+        return worth(params["hstu"])
+
+    monkeypatch.setattr(module, "call", refusing)
+    for _ in range(2):
+        ablate(home("market"), ["edge bias", "time bias"], seeds=1, epochs=1)
+        told = capsys.readouterr()
+        assert "with edge bias: hstu.edge_bias needs fewer items" in told.err
+    lines = {line.split("│")[1].strip(): line for line in told.out.splitlines() if "│" in line}
+    assert not any(digit in lines["with edge bias"] for digit in "0123456789")
+    assert "-0.0500" in lines["without time bias"]
 
 
 def test_the_difference_is_printed_and_nothing_is_trained_twice(trainings, capsys):
@@ -61,9 +96,9 @@ def test_the_difference_is_printed_and_nothing_is_trained_twice(trainings, capsy
     assert not any(params.sasrec or params.two_tower for params in trainings)
     told = capsys.readouterr().out
     lines = {line.split("│")[1].strip(): line for line in told.splitlines() if "│" in line}
-    assert "-0.0500 ± 0.0000" in lines["time bias"]
-    assert "-0.0200 ± 0.0000" in lines["feature: graph"]
-    assert "+0.0000" in lines["feature: graph"]
+    assert "-0.0500 ± 0.0000" in lines["without time bias"]
+    assert "-0.0200 ± 0.0000" in lines["without feature: graph"]
+    assert "+0.0000" in lines["without feature: graph"]
     ablate(home("market"), ["time bias", "graph"], seeds=2, epochs=1)
     assert len(trainings) == 6
     assert capsys.readouterr().out == told
@@ -77,7 +112,7 @@ def test_the_difference_is_printed_and_nothing_is_trained_twice(trainings, capsy
 
 
 def test_a_part_that_is_not_there_is_refused_before_any_training(trainings):
-    with pytest.raises(BadParams, match="no part 'wings' is switched on: choose of feature: user"):
+    with pytest.raises(BadParams, match="there is no part 'wings': choose of feature: user"):
         ablate(home("market"), ["time bias", "wings"], seeds=1, epochs=None)
     assert not trainings
 

@@ -50,6 +50,8 @@ class Holdout:
     """What may be listed: it can be bought at the cut."""
     cold_I: Bools
     """Never acquired before the cut, or offered only since shortly before it."""
+    unborn_I: Bools
+    """First offered after the cut; none if each investor has another cut."""
     known_events_N: Ints
     """Events of each test investor before the cut."""
 
@@ -124,11 +126,17 @@ def _on_sale(items: pa.Table, split: Split, unborn_too: bool) -> Bools:
     """Tell which items can be bought at the cut; all of them if each investor has another cut."""
     if split.protocol == "leave_last_out":
         return np.ones(len(items), dtype=np.bool_)
-    cut = _moment(split.cut)
-    start_I, end_I = _moments(items["valid_from"]), _moments(items["valid_to"])
-    # NaT compares false, which stands for "since ever" and "without end".
-    unborn_I = (start_I > cut) & (not unborn_too)
-    return ~unborn_I & ~(end_I <= cut)
+    # NaT compares false, which stands for "without end".
+    gone_I = _moments(items["valid_to"]) <= _moment(split.cut)
+    return ~gone_I if unborn_too else ~gone_I & ~_unborn(items, split)
+
+
+def _unborn(items: pa.Table, split: Split) -> Bools:
+    """Tell which items are first offered after the cut; none if each investor has another cut."""
+    if split.protocol == "leave_last_out":
+        return np.zeros(len(items), dtype=np.bool_)
+    # NaT compares false, which stands for "since ever".
+    return _moments(items["valid_from"]) > _moment(split.cut)
 
 
 def _young(items: pa.Table, split: Split, days: int) -> Bools:
@@ -189,6 +197,7 @@ def build_holdout(
         relevant_item_R=item_R[good_R],
         candidate_I=candidate_I,
         cold_I=(holders_I == 0) | _young(catalogue, split, params.cold_days),
+        unborn_I=_unborn(catalogue, split),
         known_events_N=np.asarray(activity["events"], dtype=np.int64)[tested_N],
     )
 

@@ -50,6 +50,7 @@ def write_slices(slices: Mapping[str, Any], models: Iterable[str], folder: Path)
     rows = (
         [part, table["users"], *(f"{table['models'][m][f'ndcg_{K}']:.6f}" for m in names)]
         for part, table in slices.items()
+        if table["models"]
     )
     _write(folder / "slices.csv", ["slice", "users", *names], rows)
 

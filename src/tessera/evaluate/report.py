@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import ibis
 import numpy as np
@@ -144,9 +145,7 @@ def slices(holdout: Holdout, risk_N: Ints | None, params: EvaluateParams) -> dic
     return parts
 
 
-def slice_table(
-    part: Slice, tops: Mapping[str, Ints], holdout: Holdout
-) -> dict[str, int | dict[str, Metrics]]:
+def slice_table(part: Slice, tops: Mapping[str, Ints], holdout: Holdout) -> dict[str, Any]:
     """Measure every model on one slice; its investors are those with something relevant in it."""
     relevant_N = holdout.relevant_N(part.item_I)
     user_N = relevant_N > 0
@@ -162,6 +161,21 @@ def slice_table(
         }
         table[name] = {key: _mean(value_N[user_N]) for key, value_N in values.items()}
     return {"users": int(user_N.sum()), "models": table}
+
+
+def born_after_cut(tops: Mapping[str, Ints], holdout: Holdout) -> dict[str, Any]:
+    """Measure every model on items first offered after the cut; null and why if that cannot be."""
+    listed_I = holdout.unborn_I & holdout.candidate_I
+    why = None
+    if not holdout.unborn_I.any():
+        why = "no item is first offered after the cut"
+    elif not listed_I.any():
+        why = "nobody can buy them at the cut, and evaluate.unborn_items is false"
+    elif not holdout.relevant_N(listed_I).any():
+        why = "no test investor acquires any"
+    if why:
+        return {"users": 0, "models": None, "why": why}
+    return slice_table(Slice(item_I=listed_I), tops, holdout)
 
 
 def _mean(values: Floats) -> float:

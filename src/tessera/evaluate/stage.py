@@ -9,6 +9,7 @@
   come first, then the baselines;
 - `slices`: slice -> {users, models: model -> {hr_10, ndcg_10, recall_10}}; `priced_items` narrows
   candidates and relevant items to those with a close near both ends of the test period;
+  `born_after_cut` holds items first offered after the cut, or models null and why it cannot;
 - `intervals`: ndcg_10: model -> {mean, low, high}; ndcg_10_minus_best_baseline: {best_baseline,
   models: model -> {mean, low, high}}, paired by investor;
 - `profit` (null without prices): days, priced_items, flagged, market, most_popular (the same ten

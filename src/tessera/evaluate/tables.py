@@ -22,6 +22,8 @@ from tessera.evaluate.report import DEPTH, K, Lists, Slice, model_metrics
 from tessera.evaluate.returns import Returns
 
 _DIGITS = 6
+_COLD = {"cold": "cold_items", "born_after_cut": "born_after_cut"}
+"""Slices of items whose recall is tracked, by the word for them in the metric."""
 _HEADLINE = ("hr", "ndcg", "mrr", "recall", "coverage", "gini", "novelty", "roi")
 
 
@@ -68,6 +70,7 @@ def slice_tables(
     """Measure every slice; `priced_items` is the one with lists of its own."""
     tops = {name: one.top_NK for name, one in lists.items()}
     tables = {name: report.slice_table(part, tops, holdout) for name, part in parts.items()}
+    tables["born_after_cut"] = report.born_after_cut(tops, holdout)
     if returns is not None:
         priced = {n: one.priced_NK for n, one in lists.items() if one.priced_NK is not None}
         part = Slice(item_I=returns.priced_I)
@@ -141,9 +144,13 @@ def headline(table: Mapping[str, Any]) -> dict[str, float]:
         for name in _HEADLINE
         if f"{name}_{K}" in metrics
     }
-    cold = table["slices"]["cold_items"]
-    if cold["users"]:
-        flat |= {f"{m}_cold_recall_{K}": one[f"recall_{K}"] for m, one in cold["models"].items()}
+    for word, part in _COLD.items():
+        found = table["slices"][part]
+        if found["users"]:
+            flat |= {
+                f"{model}_{word}_recall_{K}": one[f"recall_{K}"]
+                for model, one in found["models"].items()
+            }
     lead = table["intervals"][f"ndcg_{K}_minus_best_baseline"]["models"].get(CANDIDATE)
     if lead:
         flat |= {f"lead_ndcg_{K}_{end}": lead[end] for end in ("mean", "low", "high")}

@@ -31,8 +31,10 @@ RECENT_DAYS = 30
 """Popularity counts what happened this recently."""
 MOST_HELD = 10
 """Most recent purchases that are looked up in the graph."""
-EDGE_KINDS = ("co_acquired", "transition", "causal")
-"""Item-item edges; each kind is a group of columns."""
+LINKS = ("co_acquired", "transition")
+"""Item-item edges that say what goes together."""
+EDGE_KINDS = (*LINKS, "causal")
+"""All item-item edges."""
 LIKED = tuple(ACTIONS.index(action) for action in ("view", "click", "buy", "rate"))
 _CLICK, _DISMISS = ACTIONS.index("click"), ACTIONS.index("dismiss")
 
@@ -149,17 +151,30 @@ def price_columns(facts: Facts, asked: Queries) -> Columns:
 
 
 def graph_columns(facts: Facts, asked: Queries) -> Columns:
-    """Edge weights from the items that the investor holds to the candidate, by kind of edge."""
-    held_RH = held(facts, asked.user_R, asked.moment_R)
-    held_QH = held_RH[asked.request_Q]
+    """Tell what the investor holds, and how it is linked with the candidate."""
+    held_QH = _held_of_candidates(facts, asked)
     count_Q = (held_QH > 0).sum(axis=1)
     found: Columns = {"held": np.log1p(count_Q), "held_missing": count_Q == 0}
-    item_QH = np.broadcast_to(asked.item_Q[:, None], held_QH.shape)
-    for kind in EDGE_KINDS:
-        weight_QH = np.asarray(facts.edges[kind][held_QH.ravel(), item_QH.ravel()])
-        weight_QH = weight_QH.reshape(held_QH.shape)
-        found |= {f"{kind}_best": weight_QH.max(axis=1), f"{kind}_sum": weight_QH.sum(axis=1)}
+    for kind in LINKS:
+        found |= _edge_columns(facts, kind, held_QH, asked.item_Q)
     return found
+
+
+def causal_columns(facts: Facts, asked: Queries) -> Columns:
+    """Tell what holding its items adds to the investor's chance of buying the candidate."""
+    return _edge_columns(facts, "causal", _held_of_candidates(facts, asked), asked.item_Q)
+
+
+def _held_of_candidates(facts: Facts, asked: Queries) -> Ints:
+    return held(facts, asked.user_R, asked.moment_R)[asked.request_Q]
+
+
+def _edge_columns(facts: Facts, kind: str, held_QH: Ints, item_Q: Ints) -> Columns:
+    """Return the largest edge weight from a held item to the candidate, and their sum."""
+    item_QH = np.broadcast_to(item_Q[:, None], held_QH.shape)
+    weight_QH = np.asarray(facts.edges[kind][held_QH.ravel(), item_QH.ravel()])
+    weight_QH = weight_QH.reshape(held_QH.shape)
+    return {f"{kind}_best": weight_QH.max(axis=1), f"{kind}_sum": weight_QH.sum(axis=1)}
 
 
 def held(facts: Facts, user_R: Ints, moment_R: Ints) -> Ints:
@@ -202,6 +217,7 @@ GROUPS: dict[str, Callable[[Facts, Queries], Columns]] = {
     "pair": pair_columns,
     "price": price_columns,
     "graph": graph_columns,
+    "causal": causal_columns,
     "sid": sid_columns,
     "cate": cate_columns,
 }

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 from tessera.contracts.errors import BadParams
 from tessera.contracts.params import STRICT
 
-FeatureGroup = Literal["user", "item", "pair", "price", "graph", "sid", "cate"]
+FeatureGroup = Literal["user", "item", "pair", "price", "graph", "causal", "sid", "cate"]
 Action = Literal["view", "click", "buy", "sell", "dismiss", "rate"]
 
 
@@ -104,6 +104,7 @@ class HstuParams(BaseModel):
         "pair",
         "price",
         "graph",
+        "causal",
         "sid",
         "cate",
     )

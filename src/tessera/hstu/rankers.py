@@ -3,7 +3,8 @@
 They learn from the same slates, labels and features over the same periods, and are judged on the
 same pairs.  They know no history but what the features say of it.  Naumov et al. 2019, "Deep
 Learning Recommendation Model", arXiv 1906.00091; Cheng et al. 2016, "Wide & Deep Learning", arXiv
-1606.07792.
+1606.07792.  Their probability of a click is calibrated on the validation rows: Zadrozny and Elkan
+2002, "Transforming Classifier Scores into Accurate Multiclass Probability Estimates".
 
 Legend: S shown rows, F features, K fields, D width, T tasks, P positions.
 """
@@ -14,12 +15,15 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
+import numpy as np
 import torch
+from sklearn.isotonic import IsotonicRegression
 from torch import Tensor, nn
 
 from tessera.contracts.progress import progress_bar
 from tessera.hstu.params import HstuParams
-from tessera.hstu.ranking import POSITIONS, TASKS, Answers, rank_loss
+from tessera.hstu.ranking import CLICK, POSITIONS, TASKS, Answers, rank_loss
+from tessera.metrics.calibration import Floats
 
 Kind = Literal["dlrm", "wide_deep"]
 KINDS: tuple[Kind, ...] = ("dlrm", "wide_deep")
@@ -133,10 +137,12 @@ _NETS = {"dlrm": Dlrm, "wide_deep": WideDeep}
 
 
 class Ranker(nn.Module):
-    """One of the nets, its scale of the features, and a bias for each position of a slate."""
+    """One of the nets, its scale of the features, a bias for each position, and a calibration."""
 
     mean_F: Tensor
     std_F: Tensor
+    isotonic: IsotonicRegression | None = None
+    """Probability of a click by its log odds; None if validation saw no click, or no other."""
 
     def __init__(self, kind: Kind, learn: Rows, sizes: tuple[int, ...]) -> None:
         super().__init__()
@@ -156,6 +162,12 @@ class Ranker(nn.Module):
         logit_ST: Tensor = self.net(feature_SF.clamp(-_FAR, _FAR), rows.field_SK)
         return logit_ST + self.position_PT[rows.position_S.clamp(max=POSITIONS)]
 
+    def click_chance(self, logit_S: Tensor) -> Floats:
+        """Return the probability of a click, calibrated if it could be."""
+        if self.isotonic is None:
+            return logit_S.sigmoid().double().numpy()
+        return np.asarray(self.isotonic.predict(logit_S.double().numpy()))
+
 
 def fit_ranker(
     kind: Kind, learn: Rows, check: Rows, sizes: tuple[int, ...], params: HstuParams
@@ -166,15 +178,28 @@ def fit_ranker(
     ----------
     learn, check
         Rows before and within the validation period; with `refit` both are learnt from once the
-        number of epochs is known.  Without the latter all epochs are run.
+        number of epochs is known.  Without the latter all epochs are run and nothing is calibrated.
     sizes
         Values of each field, 0 for unknown included.
     """
     ranker, epochs = _train(kind, learn, check, sizes, params)
+    isotonic = _calibration(ranker, check)
     if params.refit and len(check):
         nothing = check.take(torch.arange(0))
         ranker, _ = _train(kind, learn.joined(check), nothing, sizes, params, epochs)
+    ranker.isotonic = isotonic
     return ranker.eval()
+
+
+def _calibration(ranker: Ranker, check: Rows) -> IsotonicRegression | None:
+    known = check.take(check.weight_ST[:, CLICK].nonzero()[:, 0])
+    click_S, weight_S = known.label_ST[:, CLICK], known.weight_ST[:, CLICK]
+    if not 0 < click_S.sum() < len(click_S):
+        return None
+    with torch.inference_mode():
+        logit_S = ranker(known)[:, CLICK].double()
+    isotonic = IsotonicRegression(out_of_bounds="clip")
+    return isotonic.fit(logit_S.numpy(), click_S.numpy(), weight_S.numpy())
 
 
 def _train(

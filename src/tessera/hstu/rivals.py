@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 from ibis import Table
+from numpy.typing import NDArray
 
 from tessera.features.facts import NOBODY
 from tessera.features.stretches import last_version
@@ -20,7 +21,6 @@ from tessera.hstu.model import SequenceModel
 from tessera.hstu.params import HstuParams
 from tessera.hstu.rankers import KINDS, Kind, Ranker, Rows, fit_ranker
 from tessera.hstu.ranking import CLICK, POSITIONS, TASKS
-from tessera.hstu.scoring import Floats
 from tessera.hstu.slates import Slates
 from tessera.hstu.world import World, microseconds, rows_of
 from tessera.metrics.calibration import expected_calibration_error
@@ -32,7 +32,8 @@ def rival_figures(
 ) -> dict[str, float]:
     """Return slate AUC of each task and calibration error of a click after the cut, by ranker.
 
-    Slates are judged at the top position as the ranking head is; probabilities where they stood.
+    Slates are judged at the top position as the ranking head is; probabilities where they stood,
+    those of the rivals after calibration.
     """
     found = judged(scored, world, params)
     if found is None or model.rank is None:
@@ -106,8 +107,9 @@ def _judge(kind: Kind, ranker: Ranker, later: Rows, found: Judged) -> dict[str, 
         )
         for t, task in enumerate(TASKS)
     }
-    logit_RMT[found.slates.item_RM > 0] = logit_ST.numpy()
-    figures[f"rank_ece_click_{kind}"] = click_error(logit_RMT[..., CLICK], found)
+    chance_RM = np.zeros(found.slates.item_RM.shape)
+    chance_RM[found.slates.item_RM > 0] = ranker.click_chance(logit_ST[:, CLICK])
+    figures[f"rank_ece_click_{kind}"] = click_error(chance_RM, found)
     return {name: value for name, value in figures.items() if np.isfinite(value)}
 
 
@@ -118,15 +120,15 @@ def head_error(model: SequenceModel, scored: Scored, found: Judged) -> dict[str,
         return {}
     bias_P = model.rank.position_PT[:, CLICK].detach().cpu().numpy()
     position_RM = np.minimum(found.slates.position_RM, POSITIONS)
-    error = click_error(logit_CT[:, CLICK][found.at_RM] - bias_P[1] + bias_P[position_RM], found)
+    logit_RM = logit_CT[:, CLICK][found.at_RM] - bias_P[1] + bias_P[position_RM]
+    error = click_error(torch.from_numpy(logit_RM).sigmoid().double().numpy(), found)
     return {"rank_ece_click": error} if np.isfinite(error) else {}
 
 
-def click_error(logit_RM: Floats, found: Judged) -> float:
+def click_error(chance_RM: NDArray[np.float64], found: Judged) -> float:
     """Return the expected calibration error of the probability of a click; NaN without rows."""
     known_RM = found.known_RMT[..., CLICK]
     if not known_RM.any():
         return float("nan")
-    chance_N = torch.from_numpy(logit_RM[known_RM]).sigmoid().double().numpy()
     clicked_N = found.slates.label_RMT[..., CLICK][known_RM].astype(np.float64)
-    return expected_calibration_error(chance_N, clicked_N)
+    return expected_calibration_error(chance_RM[known_RM], clicked_N)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -45,13 +46,20 @@ def load_model(folder: Path) -> tuple[SequenceModel, list[str]]:
         vocabulary: list[str] = json.loads((folder / "items.json").read_text())
         weights = load_file(folder / "model.safetensors")
         lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
-        shape = Shape(**{**raw, **lists})
+        shape = Shape(**{**raw, **lists, "feature_groups": _groups(raw)})
         buffers = [weights[name].clone() for name in ("codes_VC", "warm_V", *_edges(shape))]
         model = SequenceModel(shape, *buffers)
         model.load_state_dict(weights)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise BrokenBundle(f"{folder} is no sequence model ({error}); publish it again") from error
     return model.eval(), vocabulary
+
+
+def _groups(raw: dict[str, Any]) -> tuple[str, ...]:
+    """Return the groups of features; causal edges once were part of the graph's."""
+    groups, causal = raw.get("feature_groups", []), "causal"
+    is_part = causal not in groups and f"{causal}_best" in raw.get("features", [])
+    return (*groups, *[causal] * is_part)
 
 
 def _edges(shape: Shape) -> tuple[str, ...]:

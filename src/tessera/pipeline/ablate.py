@@ -1,4 +1,4 @@
-"""What each part of the trunk is worth: train again without it, on the same inputs.
+"""What each part of the trunk is worth: train again without it, or with it if it is off.
 
 Nothing of the profile changes: every training writes into a folder that is thrown away.  What was
 found lies in `data/<profile>/ablation.json`, and what lies there for the same code, params and
@@ -12,14 +12,14 @@ import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.table import Table
 
 from tessera.contracts.errors import BadInput, BadParams
 from tessera.contracts.progress import progress_bar
-from tessera.hstu.params import HstuParams
+from tessera.hstu.params import FeatureGroup, HstuParams
 from tessera.pipeline import files
 from tessera.pipeline.catalogue import Stage, find, stages
 from tessera.pipeline.dvc import SOURCE, import_closure
@@ -30,8 +30,10 @@ from tessera.pipeline.runner import call
 FILE = "ablation.json"
 WHOLE = "everything"
 _STAGE = "hstu"
+WITH = "with "
+"""How the name of a part begins that the params have switched off."""
 _FEATURES = "feature: "
-_ALONE = {"sasrec": False, "two_tower": False, "rankers": False, "session_minutes": 0.0}
+ALONE = {"sasrec": False, "two_tower": False, "rankers": False, "session_minutes": 0.0}
 """What is trained and listed beside the trunk says nothing about its parts."""
 _SWITCHES: dict[str, dict[str, Any]] = {
     "time bias": {"time_bias": False},
@@ -56,7 +58,7 @@ FIGURES = {
 
 
 def parts(params: HstuParams) -> dict[str, dict[str, Any]]:
-    """Name what the params have switched on, with the params that switch each off."""
+    """Name every part, with the params that switch it off, or on where it is off."""
     found: dict[str, dict[str, Any]] = {
         f"{_FEATURES}{group}": {"features": [other for other in params.features if other != group]}
         for group in params.features
@@ -64,22 +66,37 @@ def parts(params: HstuParams) -> dict[str, dict[str, Any]]:
     }
     if params.rank_weight and params.rank_blocks < params.blocks:
         found["query pruning"] = {"rank_blocks": params.blocks}
-    return found | {
+    found |= {
         name: off
         for name, off in _SWITCHES.items()
         if any(getattr(params, param) != value for param, value in off.items())
     }
+    return found | _additions(params)
+
+
+def _additions(params: HstuParams) -> dict[str, dict[str, Any]]:
+    """Name what is off and takes no number to be on."""
+    found: dict[str, dict[str, Any]] = {
+        f"{WITH}{_FEATURES}{group}": {"features": [*params.features, group]}
+        for group in get_args(FeatureGroup)
+        if params.rank_weight and group not in params.features
+    }
+    return found | {
+        f"{WITH}{name}": dict.fromkeys(off, True)
+        for name, off in _SWITCHES.items()
+        if all(value is False and not getattr(params, param) for param, value in off.items())
+    }
 
 
 def ablate(place: Home, only: Sequence[str], seeds: int, epochs: int | None) -> None:
-    """Train with everything and without each part, and print the differences; see `without`."""
-    _show(without(place, only, seeds, epochs), place)
+    """Train with everything and without each part, and print the differences; see `compared`."""
+    _show(compared(place, only, seeds, epochs), place)
 
 
-def without(
+def compared(
     place: Home, only: Sequence[str], seeds: int, epochs: int | None
 ) -> dict[str, list[dict[str, float]]]:
-    """Train with everything and without each part.
+    """Train as the params say, without each part that is on, and with each that is off.
 
     Parameters
     ----------
@@ -95,7 +112,8 @@ def without(
     Returns
     -------
     dict of list of dict
-        `WHOLE` and each part without which was trained -> one dict of `FIGURES` a seed.
+        `WHOLE` and each part -> one dict of `FIGURES` a seed; without the parts that these inputs
+        do not allow.
 
     Raises
     ------
@@ -122,16 +140,14 @@ def without(
             for name, change in changes.items():
                 bar.note(name)
                 more = {"epochs": epochs} if epochs else {}
-                own = {**base.model_dump(), **_ALONE, **more, **change, "seed": base.seed + number}
+                own = {**base.model_dump(), **ALONE, **more, **change, "seed": base.seed + number}
                 params = check_section(_STAGE, own)
                 key = hashlib.sha256((inputs + params.model_dump_json()).encode()).hexdigest()
-                if key not in known:
-                    known[key] = {
-                        "part": name,
-                        **_train(stage, place, {**sections, _STAGE: params}),
-                    }
+                found = known.get(key) or _figures(name, stage, place, {**sections, _STAGE: params})
+                if found and key not in known:
+                    known[key] = {"part": name, **found}
                     files.write_json(known, path)
-                told[name].append(known[key])
+                told[name].append(found)
                 bar.advance()
     return told
 
@@ -139,12 +155,21 @@ def without(
 def _chosen(found: dict[str, Any], only: Sequence[str]) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     for asked in only or found:
-        names = [name for name in found if name.removeprefix(_FEATURES).startswith(asked)]
+        names = [name for name in found if _bare(name).startswith(asked)]
         names = [asked] if asked in found else names
         if not names:
-            raise BadParams(f"no part {asked!r} is switched on: choose of {', '.join(found)}")
+            raise BadParams(f"there is no part {asked!r}: choose of {', '.join(found)}")
         chosen |= {name: found[name] for name in names}
     return chosen
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix(WITH).removeprefix(_FEATURES)
+
+
+def row_name(part: str) -> str:
+    """Say how a training differs from the one of the params."""
+    return part if part.startswith(WITH) else f"without {part}"
 
 
 def _inputs(stage: Stage, place: Home) -> str:
@@ -157,17 +182,29 @@ def _inputs(stage: Stage, place: Home) -> str:
     return digest.hexdigest()
 
 
-def _train(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
+def _figures(name: str, stage: Stage, place: Home, params: Sections) -> dict[str, float]:
+    """Train one part; none where these inputs do not allow what is off by default."""
+    try:
+        metrics = train_aside(stage, place, params)
+    except BadParams as refused:
+        if not name.startswith(WITH):
+            raise
+        Console(stderr=True).print(f"{name}: {refused}")
+        return {}
+    return {name: metrics[name] for name in FIGURES if name in metrics}
+
+
+def train_aside(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
+    """Return the metrics of a training whose files are thrown away."""
     with tempfile.TemporaryDirectory(dir=place.data) as aside:
         staging, scratch = Path(aside) / "staging", Path(aside) / "scratch"
         staging.mkdir()
         scratch.mkdir()
-        metrics = call(stage, place, params, staging, scratch)
-    return {name: metrics[name] for name in FIGURES if name in metrics}
+        return call(stage, place, params, staging, scratch)
 
 
 def change(told: dict[str, list[dict[str, float]]], part: str, name: str) -> str:
-    """Tell how a figure changes without a part; with several seeds, mean and standard deviation."""
+    """Tell how a figure changes; with several seeds, mean and standard deviation."""
     lost = [
         bare[name] - one[name]
         for one, bare in zip(told[WHOLE], told[part], strict=True)
@@ -178,18 +215,19 @@ def change(told: dict[str, list[dict[str, float]]], part: str, name: str) -> str
 
 
 def _show(told: dict[str, list[dict[str, float]]], place: Home) -> None:
-    """Print what is lost without each part."""
+    """Print what is lost without each part, or won with one that is off."""
     whole = told[WHOLE]
     names = [name for name in FIGURES if name in whole[0]]
-    table = Table("without", *(FIGURES[name] for name in names))
+    table = Table("", *(FIGURES[name] for name in names))
     mean = [f"{statistics.fmean(one[name] for one in whole if name in one):.4f}" for name in names]
-    table.add_row("nothing", *mean, end_section=True)
+    table.add_row(WHOLE, *mean, end_section=True)
     for part in list(told)[1:]:
-        table.add_row(part, *(change(told, part, name) for name in names))
+        table.add_row(row_name(part), *(change(told, part, name) for name in names))
     console = Console()
     console.print(table)
     console.print(
-        f"{len(whole)} seed{'s' * (len(whole) > 1)}; a minus is what the part is worth. Validation "
-        "chose the epoch and the mix of the closed forms, so only later figures are free of them. "
+        f"{len(whole)} seed{'s' * (len(whole) > 1)}; a minus without a part is what it is worth. "
+        "Validation chose the epoch and the mix of the closed forms, so only later figures are "
+        "free of them. "
         f"Kept in {(place.data / FILE).relative_to(place.root)}"
     )

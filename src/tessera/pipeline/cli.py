@@ -203,12 +203,12 @@ def verdict(
 
 @app.command()
 def ablate(
-    part: Annotated[list[str] | None, typer.Argument(help="Parts, or all that are on.")] = None,
+    part: Annotated[list[str] | None, typer.Argument(help="Parts, or all.")] = None,
     profile: Profile = DEFAULT_PROFILE,
     seeds: Annotated[int, typer.Option(min=1, max=20, help="Trainings of each.")] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of hstu.epochs.")] = None,
 ) -> None:
-    """Say what each part of the trunk is worth: train again without it."""
+    """Say what each part of the trunk is worth: train again without it, or with what is off."""
     os.environ.update(one_thread())
     from tessera.pipeline.ablate import ablate as measure
 

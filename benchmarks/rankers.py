@@ -1,0 +1,49 @@
+"""All rankers on the slates of the market after the cut: the head, cosine, popularity, its rivals.
+
+Usage: python -m benchmarks.rankers [--seeds 1] [--epochs N]   after `make run`
+
+The stage `hstu` trains once more, a seed at a time, into a folder that is thrown away, with
+`hstu.rankers` on and without what no slate is ranked by.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from benchmarks.common import ROOT, write_result
+from tessera.contracts.errors import BadInput
+from tessera.pipeline.ablate import ALONE, train_aside
+from tessera.pipeline.catalogue import find, stages
+from tessera.pipeline.params import check_section, load_params, source_of
+from tessera.pipeline.paths import DEFAULT_PROFILE, Home, home
+
+_CHANGES = {**ALONE, "rankers": True}
+
+
+def measured(place: Home, changes: dict[str, Any]) -> dict[str, float]:
+    """Return the slate AUC of each task by ranker, and the calibration errors."""
+    sections = load_params(place)
+    params = check_section("hstu", {**sections["hstu"].model_dump(), **_CHANGES, **changes})
+    stage = find("hstu", stages(source_of(place)))
+    assert stage is not None
+    found = train_aside(stage, place, {**sections, "hstu": params})
+    return {name: round(value, 4) for name, value in found.items() if name.startswith("rank_")}
+
+
+def main() -> None:
+    """Train and write results/rankers.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, help="instead of hstu.epochs")
+    given = parser.parse_args()
+    place = home(DEFAULT_PROFILE, ROOT)
+    if not place.artifact("exposures").exists():
+        raise BadInput(f"profile {place.profile} never ran: `make run`")
+    more = {"epochs": given.epochs} if given.epochs else {}
+    seeds = {str(seed): measured(place, {**more, "seed": seed}) for seed in range(given.seeds)}
+    write_result("rankers", {"seeds": seeds, **more})
+
+
+if __name__ == "__main__":
+    main()

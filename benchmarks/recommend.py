@@ -1,0 +1,89 @@
+"""How long one investor waits for a list from a bundle, and whether the search misses anything.
+
+Usage: python -m benchmarks.recommend [--calls 1000] [--seed 0]   after `make run`
+
+Every call reads the bundle from disk anew, as `tessera recommend` does, on one thread; the start of
+the process and the check of the bundle's hashes are not in it.
+
+Shapes: N items, C calls, D width.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.common import ROOT, write_result
+from tessera.contracts.errors import BadInput
+from tessera.index.vectors import Floats, search
+from tessera.pipeline.paths import DEFAULT_PROFILE, home
+from tessera.serve.recommend import investor, recommend
+
+_K = 50
+_WARM_UP = 20
+"""Calls that nobody times: modules are imported and the files come into the page cache."""
+
+
+def timed(call: Callable[[Any], object], given: Sequence[Any]) -> dict[str, float]:
+    """Return the percentiles of a call in milliseconds."""
+    for one in given[:_WARM_UP]:
+        call(one)
+    wall_ms_C = []
+    for one in given:
+        begun = time.perf_counter()
+        call(one)
+        wall_ms_C.append(1000 * (time.perf_counter() - begun))
+    return {f"p{q}_ms": round(float(np.percentile(wall_ms_C, q)), 2) for q in (50, 99)}
+
+
+def overlap(bundle: Path, query_CD: Sequence[Floats]) -> float:
+    """Return the share of what is found that brute force in float64 has among the nearest."""
+    index = faiss.read_index(str(bundle / "vectors.faiss"))
+    vector_ND = index.reconstruct_n(0, index.ntotal).astype(np.float64)
+    shares = []
+    for query_D in query_CD:
+        score_N = vector_ND @ query_D.astype(np.float64)
+        # An item that ties with the last one is as good, up to the rounding of float32.
+        least = np.sort(score_N)[-_K] - 1e-6
+        found = [score for _, score in search(bundle, query_D, _K)]
+        shares.append(np.mean(np.array(found) >= least))
+    return float(np.mean(shares))
+
+
+def main() -> None:
+    """Ask for lists and write results/recommend.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    bundle = home(DEFAULT_PROFILE, ROOT).artifact("bundle")
+    if not (bundle / "vectors.faiss").exists():
+        raise BadInput(f"{bundle} carries no vectors: `make run`")
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    known = pq.read_table(bundle / "users.parquet", columns=["user_id"])["user_id"].to_pylist()
+    users = np.random.default_rng(given.seed).choice(sorted(known), given.calls).tolist()
+    found = [investor(bundle, user).vector_D for user in users]
+    query_CD = [query_D for query_D in found if query_D is not None]
+    figures = {
+        "calls": given.calls,
+        "seed": given.seed,
+        "users": len(known),
+        "items": pq.read_metadata(bundle / "items.parquet").num_rows,
+        "recommend": timed(lambda user: recommend(bundle, user, _K), users),
+        "search": timed(lambda query_D: search(bundle, query_D, _K), query_CD),
+        "overlap_50": overlap(bundle, query_CD),
+    }
+    write_result("recommend", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from benchmarks.ope_tally import RESAMPLES, Runs, Tally, measure, tallied, tell
 from benchmarks.ope_world import CAP, REGIMES, Drawn, Floats, World, make_world, missed
 from tessera.ope import bounds, estimators
 from tessera.ope.checks import weight_checks
-from tessera.ope.clusters import mips, offcem
+from tessera.ope.clusters import ClusterLog, mips, offcem
 from tessera.ope.estimators import Log
 from tessera.ope.params import OpeParams
 from tessera.ope.tuning import CEILINGS, choose_ceiling
@@ -43,6 +44,12 @@ class Estimated:
     """Neither of the pair is ever below -floor."""
 
 
+def _beyond(log: ClusterLog, ceiling: float) -> float:
+    """Return how often the new policy shows what has a weight above the ceiling."""
+    is_heavy_NC = log.wanted_NC > ceiling * log.served_NC
+    return float((log.wanted_NC * is_heavy_NC).sum(axis=1).mean())
+
+
 def estimate(drawn: Drawn) -> dict[str, Estimated]:
     """Estimate the value by every estimator."""
     log, most = drawn.log, drawn.known_weight
@@ -59,7 +66,7 @@ def estimate(drawn: Drawn) -> dict[str, Estimated]:
 
     alone_N = np.arange(len(log.reward_N))
     tuned = choose_ceiling(
-        lambda ceiling: estimators.switch_dr(log, ceiling), alone_N, CEILINGS, ALPHA
+        partial(estimators.switch_dr, log), partial(_beyond, clusters), alone_N, CEILINGS
     )
     cut, cut_rest = (estimators.dr(one) for one in drawn.cut)
     conjunct, marginal_rest = offcem(clusters), mips(missed(clusters))
@@ -71,7 +78,7 @@ def estimate(drawn: Drawn) -> dict[str, Estimated]:
         "dr": Estimated(estimators.dr(log), (-most, most + 1), (cut, cut_rest), CAP),
         "sndr": Estimated(estimators.sndr_influence(log)),
         "switch_dr": alone(switched, -_SWITCH, _SWITCH + 1, _SWITCH),
-        "switch_dr_slope": Estimated(estimators.switch_dr(log, tuned)),
+        "switch_dr_tuned": Estimated(estimators.switch_dr(log, tuned)),
         "dros": alone(shrunk, -(_SHRINKAGE**0.5) / 2, _SHRINKAGE**0.5 / 2 + 1, _SHRINKAGE**0.5 / 2),
         "mips": Estimated(mips(clusters), (0.0, most), (mips(clusters), marginal_rest)),
         "offcem": Estimated(conjunct, (-most, most + 1), (conjunct, 1 - conjunct), most + 1),

@@ -6,6 +6,7 @@ is the score of the gate, whose sequence decides.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,7 @@ from benchmarks.ope_tally import RESAMPLES, Runs, Tally, measure, tallied, tell
 from benchmarks.ope_world import Floats
 from tessera.ope import bounds, estimators
 from tessera.ope.checks import overlap_checks
-from tessera.ope.judge import sequences
-from tessera.ope.replay import excess, slate_log
+from tessera.ope.replay import excess, mass_beyond, score_floor, slate_log
 from tessera.ope.tuning import CEILINGS, choose_ceiling
 
 INTERVALS = ("clustered", "hall", "bca", "sequence")
@@ -38,7 +38,8 @@ def lifts(drawn: Drawn) -> dict[str, Floats]:
         high_N, low_N = (estimators.cascade_switch_dr(one, ceiling) for one in (new, old))
         return high_N - low_N
 
-    ceiling = choose_ceiling(switched, user_N, CEILINGS, ALPHA)
+    beyond = partial(mass_beyond, (case.candidate, case.champion))
+    ceiling = choose_ceiling(switched, beyond, user_N, CEILINGS)
     by_position_N = estimators.iips(reward_NL, drawn.shown_NL, drawn.wanted_NL)
     return {
         "iips": by_position_N - reward_NL.sum(axis=1),
@@ -74,9 +75,13 @@ def _sequence(drawn: Drawn) -> bounds.Interval:
     """Return the bounds that decide, as they stand after the last request."""
     case, guess_NLC = drawn.case, drawn.guess_NLC
     gain_N = excess(case.log, case.candidate, case.champion, guess_NLC, PARAMS.cap)
-    lower_N, upper_N = sequences(case, guess_NLC, PARAMS.cap, ALPHA)
+    loss_N = excess(case.log, case.champion, case.candidate, guess_NLC, PARAMS.cap)
+    floor = score_floor(case.log.chosen_NL.shape[1], PARAMS.cap)
+    lower, upper = (
+        float(bounds.confidence_sequence(one_N, floor, ALPHA)[-1]) for one_N in (gain_N, loss_N)
+    )
     spread = bounds.clustered_normal(gain_N, case.log.user_N, ALPHA).stderr
-    return bounds.Interval(float(gain_N.mean()), spread, float(lower_N[-1]), float(upper_N[-1]))
+    return bounds.Interval(float(gain_N.mean()), spread, lower, -upper)
 
 
 def slates(runs: Runs) -> dict[str, Any]:

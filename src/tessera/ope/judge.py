@@ -6,6 +6,7 @@ Shapes: N requests, L positions, C candidates.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from tessera.ope.exposures import Floats
 from tessera.ope.guardrails import Beside, guardrails
 from tessera.ope.holm import Level, spent
 from tessera.ope.params import OpeParams
-from tessera.ope.replay import Case, excess, fingerprint, score_floor, slate_log
+from tessera.ope.replay import Case, excess, fingerprint, mass_beyond, score_floor, slate_log
 from tessera.ope.slices import slices
 from tessera.ope.tuning import CEILINGS, choose_ceiling
 from tessera.ope.verdict import Check, Decision, Evidence, decide
@@ -235,7 +236,8 @@ def _lifts(case: Case, guess_NLC: Floats, params: OpeParams) -> tuple[dict[str, 
     def switched(ceiling: float) -> Floats:
         return cascade_switch_dr(seen[0], ceiling) - cascade_switch_dr(seen[1], ceiling)
 
-    ceiling = params.ceiling or choose_ceiling(switched, case.log.user_N, CEILINGS, params.alpha)
+    beyond = partial(mass_beyond, (case.candidate, case.champion))
+    ceiling = params.ceiling or choose_ceiling(switched, beyond, case.log.user_N, CEILINGS)
     return {
         "rips": rips(plain[0]) - rips(plain[1]),
         "snrips": snrips_influence(plain[0]) - snrips_influence(plain[1]),

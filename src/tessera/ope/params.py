@@ -40,7 +40,7 @@ class OpeParams(BaseModel):
     cap: float = Field(default=5.0, ge=1.0, le=1000.0)
     """The reward model is cut at cap / weight, so that the score has a floor; weights never are."""
     ceiling: float | None = Field(default=None, gt=0.0, le=10000.0)
-    """SWITCH-DR trusts weights up to it; null lets the log choose (SLOPE)."""
+    """SWITCH-DR trusts weights up to it; null lets the log choose."""
     min_ess: float = Field(default=1000.0, ge=1.0, le=1e9)
     """Least effective sample size, in requests."""
     max_dropped: float = Field(default=0.01, ge=0.0, le=1.0)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -196,6 +197,15 @@ def unsupported(log: Requests, policy: Replay) -> Floats:
     """Probability that the policy shows what the log never could, per request (at most L)."""
     gap_NLC: Bools = (log.served_NLC <= 0) & (policy.wanted_NLC > 0)
     return np.asarray((policy.above_NL[:, :, None] * policy.wanted_NLC * gap_NLC).sum(axis=(1, 2)))
+
+
+def mass_beyond(policies: Iterable[Replay], ceiling: float) -> float:
+    """How many items of a request the policies would show with a weight above the ceiling."""
+    found = 0.0
+    for policy in policies:
+        heavy_NLC = policy.wanted_NLC * (policy.weight_NLC > ceiling)
+        found += float((policy.above_NL[:, :, None] * heavy_NLC).sum()) / len(heavy_NLC)
+    return found
 
 
 def mean_one(log: Requests, policy: Replay) -> Floats:

@@ -1,6 +1,7 @@
 """The whole stage on logs whose truth is known."""
 
 import hashlib
+import itertools
 import json
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from tessera.contracts.errors import BrokenBundle
-from tessera.ope import words
+from tessera.ope import controls, words
 from tessera.ope.document import KEYS
 from tessera.ope.params import OpeParams
 from tessera.policies.serving import ServingPolicy
@@ -252,8 +253,39 @@ def test_what_is_learnt_about_users_later_changes_nothing(world):
 
 
 def test_permuted_rewards_are_reported_and_never_promoted(world):
-    controls = world(12_000).judge()["controls"]
-    assert controls["permuted_rewards"] == {"tried": 20, "promoted": 0}
-    assert not controls["same_policy"]["promoted"]
-    replay = controls["a_a_replay"]
-    assert abs(replay["difference"]) < 4 * replay["stderr"]
+    found = world(12_000).judge()["controls"]
+    assert found["permuted_rewards"] == {"tried": 20, "promoted": 0, "most_by_luck": 4}
+    assert not found["same_policy"]["promoted"]
+    halves = found["random_halves"]
+    assert abs(halves["difference"]) < 4 * halves["stderr"]
+
+
+def finds_in_nothing(numbers):
+    """A bound that lies above 0 the n-th time it is asked for, for every n that is given."""
+    asked = itertools.count()
+    return lambda excess_N, *_: np.full(len(excess_N), 1.0 if next(asked) in numbers else -1.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "fails"),
+    [
+        (range(4), []),
+        (range(5), ["permuted_promoted"]),
+        ([20], ["same_policy_promoted"]),
+    ],
+    ids=["four of twenty", "five of twenty", "over itself"],
+)
+def test_where_something_is_found_in_nothing_the_verdict_is_invalid(
+    world, failed, monkeypatch, found, fails
+):
+    monkeypatch.setattr(controls, "confidence_sequence", finds_in_nothing(found))
+    verdict = world(20_000).judge()
+    assert failed(verdict) == fails
+    assert verdict["decision"] == ("INVALID" if fails else "PROMOTE")
+
+
+def test_a_batch_is_refused_by_the_controls_of_the_one_that_it_proposes(world, monkeypatch):
+    monkeypatch.setattr(controls, "confidence_sequence", finds_in_nothing([20]))
+    verdict = world(20_000).judge(further_temperatures=[2.0])
+    assert verdict["decision"] == "INVALID"
+    assert [row["decision"] for row in verdict["batch"] if row["proposed"]] == ["INVALID"]

@@ -8,7 +8,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tessera.contracts.errors import BadInput
-from tessera.pipeline import acts, summary
+from tessera.pipeline import acts, registry, summary
 from tessera.pipeline.cli import app
 
 
@@ -38,6 +38,13 @@ def test_what_is_printed_names_the_page_if_there_is_one(place, judged):
     assert "with pictures: registry/market/bundles/v1/verdict.html" in told(place, "v1")
     place.artifact("verdict_page").unlink()
     assert "with pictures" not in told(place)
+
+
+def test_what_is_printed_names_who_approved_it_if_anybody_had_to(place, judged, make_candidate):
+    make_candidate(place, decision="HOLD", judged_against="v1", weight=2.0)
+    acts.promote(place, override=registry.Override("the trial went well", "R. Officer"))
+    assert "approved by R. Officer" in told(place, "v2")
+    assert "approved" not in told(place, "v1")
 
 
 def test_the_page_of_any_verdict_can_be_written_anew(place, judged, tmp_path):

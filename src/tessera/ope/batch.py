@@ -63,8 +63,10 @@ def judge_batch(build: Build, beside: Beside, guess_NLC: Floats, params: OpePara
     level_K = _levels(weighed_K, share, params)
     rows = [_row(*one, params) for one in zip(params.temperatures, weighed_K, level_K, strict=True)]
     best = _proposed(rows)
-    rows[best]["proposed"] = True
     found = report(build(served[best]), beside, guess_NLC, params, weighed_K[best], level_K[best])
+    # Negative controls are computed for the one that is proposed, and may still refuse it.
+    told = {name: found[name] for name in ("decision", "reason")}
+    rows[best] = {**rows[best], **told, "proposed": True}
     return {**found, "batch": rows}
 
 

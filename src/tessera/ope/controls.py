@@ -1,4 +1,6 @@
-"""Negative controls: what must come out when there is nothing to find, beside every verdict.
+"""Negative controls: what must come out when there is nothing to find, before every verdict.
+
+Where something is found, the bounds mean nothing on this log, and nothing is decided by them.
 
 Shapes: N requests, L positions, C candidates.
 """
@@ -8,12 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.stats import binom
 
 from tessera.ope.bounds import clustered_normal, confidence_sequence
 from tessera.ope.exposures import NOBODY, Floats, Requests
 from tessera.ope.holm import Level
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, excess, score_floor
+from tessera.ope.verdict import Check
+
+_LUCK = 0.001
+"""Chance that a sound gate fails the control of permuted rewards."""
 
 
 def controls(case: Case, guess_NLC: Floats, params: OpeParams, level: Level) -> dict[str, Any]:
@@ -35,9 +42,25 @@ def controls(case: Case, guess_NLC: Floats, params: OpeParams, level: Level) -> 
         promoted += bool(_lower(permuted_N, floor, level) > 0)
     return {
         "same_policy": _same_policy(same_N, log, floor, level),
-        "permuted_rewards": {"tried": params.permutations, "promoted": promoted},
-        "a_a_replay": _a_a(log, params, rng),
+        "permuted_rewards": {
+            "tried": params.permutations,
+            "promoted": promoted,
+            "most_by_luck": int(binom.isf(_LUCK, params.permutations, level.alpha)),
+        },
+        "random_halves": _halves(log, params, rng),
     }
+
+
+def control_checks(found: dict[str, Any]) -> list[Check]:
+    """Ask that nothing was promoted but by luck.  How far apart two halves lie is only shown."""
+    permuted, same = found["permuted_rewards"], found["same_policy"]["promoted"]
+    most = permuted["most_by_luck"]
+    return [
+        Check("permuted_promoted", permuted["promoted"], most, permuted["promoted"] <= most,
+              "rewards dealt out at random are promoted"),
+        Check("same_policy_promoted", float(same), 0.0, not same,
+              "the candidate is promoted over itself"),
+    ]  # fmt: skip
 
 
 def _lower(excess_N: Floats, floor: float, level: Level) -> float:
@@ -57,7 +80,7 @@ def _same_policy(same_N: Floats, log: Requests, floor: float, level: Level) -> d
     }
 
 
-def _a_a(log: Requests, params: OpeParams, rng: np.random.Generator) -> dict[str, Any]:
+def _halves(log: Requests, params: OpeParams, rng: np.random.Generator) -> dict[str, Any]:
     """Compare two random halves of the investors under the policy that served both."""
     value_N = log.reward_NL.sum(axis=1)
     half_N = rng.random(len(log.user_ids))[log.user_N] < 0.5

@@ -5,14 +5,14 @@ Shapes: N requests, L positions, C candidates.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from tessera.ope import checks
 from tessera.ope.bounds import confidence_sequence, skew_corrected
-from tessera.ope.controls import controls
+from tessera.ope.controls import control_checks, controls
 from tessera.ope.document import Document, check_row, thinned, weight_facts
 from tessera.ope.estimators import (
     cascade_dm,
@@ -150,6 +150,8 @@ def report(
     level: Level,
 ) -> Document:
     """Say all there is to say of a policy that was weighed.  Arguments and result as `judge`."""
+    controlled = controls(case, guess_NLC, params, level)
+    weighed = replace(weighed, prechecks=[*weighed.prechecks, *control_checks(controlled)])
     decision, reason = decided(weighed, level, params)
     lower_N, upper_N = sequences(weighed, level)
     lift = weighed.estimates["lift"]["dr"]["mean"]
@@ -169,7 +171,7 @@ def report(
         "prechecks": [check_row(check) for check in weighed.prechecks],
         "guardrails": [check_row(check) for check in weighed.guardrails],
         "weights": weight_facts(case.candidate),
-        "controls": controls(case, guess_NLC, params, level),
+        "controls": controlled,
         "slices": slices(case.log, weighed.lift_N, params.alpha),
         **_size(case),
         "inputs": _inputs(case, beside, guess_NLC),

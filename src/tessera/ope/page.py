@@ -175,13 +175,15 @@ def _same(row: Row, _alpha: float) -> dict[str, Any]:
 
 
 def _permuted(row: Row, alpha: float) -> dict[str, Any]:
+    # Verdicts of old did not say how many luck allows.
+    most = row.get("most_by_luck", alpha * row["tried"])
     return {"title": "Answers dealt out at random",
-            "wants": f"at most {100 * alpha:.2g} % promoted",
+            "wants": f"at most {most:g} of {row['tried']} promoted: more is no luck",
             "found": f"{row['promoted']} of {row['tried']} promoted",
-            "ok": row["promoted"] <= alpha * row["tried"] if row["tried"] else None}  # fmt: skip
+            "ok": row["promoted"] <= most if row["tried"] else None}  # fmt: skip
 
 
-def _replayed(row: Row, _alpha: float) -> dict[str, Any]:
+def _halves(row: Row, _alpha: float) -> dict[str, Any]:
     gap, error = row["difference"], row["stderr"]
     return {"title": "Two random halves of the investors, same policy",
             "wants": "a difference within three standard errors",
@@ -189,7 +191,7 @@ def _replayed(row: Row, _alpha: float) -> dict[str, Any]:
             "ok": abs(gap) <= 3 * error}  # fmt: skip
 
 
-_CONTROLS = {"same_policy": _same, "permuted_rewards": _permuted, "a_a_replay": _replayed}
+_CONTROLS = {"same_policy": _same, "permuted_rewards": _permuted, "random_halves": _halves}
 
 
 def _slices(found: Row | None) -> dict[str, Any] | None:

@@ -55,6 +55,10 @@ RULES = {
     ),
     "ess": Rule("Effective sample size, in requests", "at least {}"),
     "largest_share": Rule("Largest share of the estimate from one request", "at most {}"),
+    "permuted_promoted": Rule(
+        "Promotions of answers that were dealt out at random", "at most {}, by luck"
+    ),
+    "same_policy_promoted": Rule("Promotions of the candidate over itself", "at most {}"),
     "suitability_violations": Rule(
         "Items shown above the risk class of the investor", "at most {}"
     ),

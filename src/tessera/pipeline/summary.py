@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from tessera.contracts.errors import BadInput
+from tessera.index.manifest import MANIFEST
 from tessera.pipeline import files, registry
 from tessera.pipeline.history import history, override_of
 from tessera.pipeline.paths import Home
@@ -55,10 +56,19 @@ def show_verdict(
     decision = str(verdict["decision"])
     lines = [f"[bold {_COLOURS[decision]}]{decision}[/]: {escape(verdict['reason'])}"]
     lines += evidence(verdict)
+    if approver := _approver(path):
+        lines.append(f"approved by {escape(approver)}")
     page = path.with_suffix(".html")
     if page.exists():
         lines.append(f"with pictures: {escape(_near(page, place))}")
     out.print(Panel("\n".join(lines), title="verdict", title_align="left", width=_WIDTH))
+
+
+def _approver(verdict: Path) -> str | None:
+    """Name who answers for the bundle of a verdict; nobody does where the verdict published it."""
+    sealed = verdict.with_name(MANIFEST)
+    name = files.read_json(sealed).get("approver") if sealed.exists() else None
+    return str(name) if name else None
 
 
 def save_page(place: Home, page: Path, version: str | None = None) -> None:

@@ -44,6 +44,8 @@ WORSE = ("random weights", "reward flipped")
 """Those that a log long enough must reject: the policies themselves are worse."""
 _REQUESTS, _MANY, _LONG = 4000, 40_000, 80_000
 _USERS, _ITEMS, _CANDIDATES = 300, 40, 10
+_SOUND = Beside(codes_per_item=2.0, mflops=1.0)
+"""Codes and cost of whoever is judged; nothing has a price, and scorers promise no chances."""
 _WIDTH = 8
 """Of the vectors of the scorer with random weights."""
 _LOGGER = SlatePolicy(temperature=1.0, epsilon=0.2, top_k=_CANDIDATES)
@@ -165,7 +167,7 @@ def judged(scorer: str, rng: np.random.Generator, requests: int = _REQUESTS) -> 
     # Half of the chance is what a model of rates might know; twice of it flatters every policy.
     guess_NLC = np.minimum(trial.chance_NLC * (2.0 if flattered else 0.5), 1.0)
     lift = trial.value(score_NC, policy.slate) - trial.value(champion_NC, logger)
-    verdict = judge(case, Beside(), guess_NLC, params)
+    verdict = judge(case, _SOUND, guess_NLC, params)
     clipped_N = _clipped(case, guess_NLC, params.cap)
     clipped = clustered_normal(clipped_N, trial.log.user_N, params.alpha).lower > 0
     return Outcome(verdict, lift, clipped)

@@ -3,6 +3,7 @@
 Tasks and edges are derived from the catalogue, `src/tessera/pipeline/catalogue.py`. A scheduled
 run or a backfill cuts at the end of its data interval, or at the profile's own cut where the log
 ends before that; a triggered run cuts where the form says.
+With `approval` a PROMOTE waits for a person, whom `tessera_promote` asks.
 Only what changed runs again. Runs of one profile take turns; for days in order give a backfill
 `--max-active-runs 1`.
 
@@ -18,7 +19,7 @@ from datetime import timedelta
 from airflow.sdk import DAG
 
 from tasks.form import form
-from tasks.publish import publish_bundle
+from tasks.publish import ask_person, find_waiting, publish_bundle
 from tasks.report import report_failure
 from tasks.schedule import next_tick
 from tasks.stage import run_step
@@ -45,4 +46,6 @@ with DAG(
     for stage in ALL_STAGES:
         before = [tasks[name] for name in upstream(stage, ALL_STAGES)]
         (before or snapshot) >> tasks[stage.name]
-    publish_bundle() << [task for task in tasks.values() if not task.downstream_task_ids]
+    publish = publish_bundle()
+    publish << [task for task in tasks.values() if not task.downstream_task_ids]
+    publish >> find_waiting() >> ask_person()

@@ -1,15 +1,16 @@
 """Publish a judged candidate, or bring a former version back, after a person has approved it.
 
 The approval waits under *Required Actions* with the verdict; a rejection, or no answer in time,
-publishes nothing (HOLD). What is published is the very bundle that was shown, or nothing.
+publishes nothing and is recorded (HOLD). What is published is the very bundle that was shown, or
+nothing. A run of `tessera_pipeline` with `approval` comes here by itself after a PROMOTE.
 """
 
 from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from tasks.act import promote_approved, read_verdict
-from tasks.approve import ask_approval
+from tasks.act import hold_rejected, promote_approved, read_verdict
+from tasks.approve import ask_approval, note_approval
 from tasks.form import profile_param, version_param
 from tasks.report import report_failure
 
@@ -19,10 +20,13 @@ with DAG(
     schedule=None,
     catchup=False,
     max_active_runs=1,
+    is_paused_upon_creation=False,
     params={
         "profile": profile_param(),
         "version": version_param("Version to bring back; empty: the candidate."),
     },
     default_args={"retries": 0, "on_failure_callback": report_failure},
 ) as dag:
-    read_verdict() >> ask_approval() >> promote_approved()
+    noted = note_approval()
+    read_verdict() >> ask_approval() >> [promote_approved(), noted]
+    noted >> hold_rejected()

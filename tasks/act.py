@@ -1,4 +1,4 @@
-"""Do an act of a person as an Airflow task: read the verdict, promote, roll back.
+"""Do an act of a person as an Airflow task: read the verdict, promote, hold, roll back.
 
 Answers of the form become environment variables, which the shell hands on quoted: none can be a
 command or an option.
@@ -44,6 +44,21 @@ def promote_approved() -> BashOperator:
     return _act("promote", command, environment, "Publish what was approved, or nothing.")
 
 
+def hold_rejected() -> BashOperator:
+    """Return the task that records that what waited was turned down, or that nobody answered."""
+    command = (
+        'exec tessera hold --profile="$TESSERA_PROFILE" --reason="$TESSERA_REASON" '
+        '--identity="$TESSERA_IDENTITY"'
+    )
+    environment = {
+        # Airflow knows who rejected, and hands no answer on but an approval.
+        "TESSERA_REASON": "rejected in run {{ run_id }} of tessera_promote, or no answer in time",
+        "TESSERA_IDENTITY": f"{{{{ ti.xcom_pull(task_ids='{VERDICT}').identity }}}}",
+    }
+    doc = "Record that what waited was not approved."
+    return _act("hold", command, environment, doc, trigger_rule="all_skipped")
+
+
 def roll_back() -> BashOperator:
     """Return the task that makes a former version current again."""
     command = (
@@ -59,7 +74,13 @@ def roll_back() -> BashOperator:
 
 
 def _act(
-    name: str, command: str, environment: Mapping[str, str], doc: str, *, told: bool = False
+    name: str,
+    command: str,
+    environment: Mapping[str, str],
+    doc: str,
+    *,
+    told: bool = False,
+    trigger_rule: str = "all_success",
 ) -> BashOperator:
     """Return the task that runs a command; `told` hands its last line on as JSON."""
     more: dict[str, Any] = {"output_processor": json.loads} if told else {}
@@ -70,6 +91,7 @@ def _act(
         append_env=True,
         cwd=str(ROOT),
         do_xcom_push=told,
+        trigger_rule=trigger_rule,
         doc_md=doc,
         **more,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param
 
@@ -46,3 +47,12 @@ def ask_approval() -> ApprovalOperator:
         params={"reason": Param(None, reason, type=["null", "string"], maxLength=500)},
         doc_md="Wait for a person; a rejection or a day without an answer publishes nothing.",
     )
+
+
+def note_approval() -> EmptyOperator:
+    """Return the task that is skipped with a rejection, which is what the recording waits for.
+
+    Were the recording to follow the publishing itself, it would be the run's last task, and a
+    publishing that failed would end as a success.
+    """
+    return EmptyOperator(task_id="approved", doc_md="Skipped if nobody approved.")

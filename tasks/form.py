@@ -22,6 +22,7 @@ def form(stages: Iterable[str]) -> dict[str, Param]:
     )
     again = "Run this stage and those after it even if nothing changed."
     reason = "Publish against the verdict, for this recorded reason."
+    approval = "Ask a person, by tessera_promote, before a PROMOTE is published."
     return {
         "profile": profile_param(),
         "data": Param(None, data, type=MAYBE, pattern=r"^/[^\x00-\x1f]*$", maxLength=1000),
@@ -30,6 +31,7 @@ def form(stages: Iterable[str]) -> dict[str, Param]:
             None, again, type=MAYBE, enum=[None, *stages], values_display={"null": "none"}
         ),
         "force": Param(False, "Run every stage even if nothing changed.", type="boolean"),
+        "approval": Param(False, approval, type="boolean"),
         "override_reason": Param(None, reason, type=MAYBE, minLength=10, maxLength=500),
     }
 

@@ -23,12 +23,16 @@ ENVIRONMENT = {
     f" if dag_run.run_type in {AUTOMATIC} else '') }}}}",
     "TESSERA_FROM_STAGE": "{{ params.from_stage or '' }}",
     "TESSERA_FORCE": "{{ 1 if params.force else 0 }}",
+    "TESSERA_APPROVAL": "{{ 1 if params.approval else 0 }}",
     "TESSERA_OVERRIDE_REASON": "{{ params.override_reason or '' }}",
 }
 
 
-def run_step(name: str, doc: str) -> BashOperator:
-    """Return the task that runs `tessera task NAME` in the repository; exit code 99 skips it."""
+def run_step(name: str, doc: str, *, told: bool = False) -> BashOperator:
+    """Return the task that runs `tessera task NAME` in the repository; exit code 99 skips it.
+
+    `told` hands its last line on.
+    """
     return BashOperator(
         task_id=name,
         bash_command=f"exec tessera task {name}",
@@ -36,7 +40,7 @@ def run_step(name: str, doc: str) -> BashOperator:
         append_env=True,
         cwd=str(ROOT),
         skip_on_exit_code=99,
-        do_xcom_push=False,
+        do_xcom_push=told,
         trigger_rule="none_failed",
         doc_md=doc,
     )

@@ -21,7 +21,8 @@ def describe(dag):
         "schedule": dag.schedule,
         "retries": [task.retries for task in dag.tasks],
         "calls_back": [bool(task.on_failure_callback) for task in dag.tasks],
-        "trigger_rules": sorted({task.trigger_rule.value for task in dag.tasks}),
+        "trigger_rules": {task.task_id: task.trigger_rule.value for task in dag.tasks},
+        "paused": dag.is_paused_upon_creation,
         "doc": dag.doc_md,
     }
 
@@ -76,7 +77,8 @@ def approve(asked):
         pulled["approval"] = task.execute_complete({**context, "task": task}, event)
     except DownstreamTasksSkipped as skipped:
         if not asked.get("cleared"):
-            return {**told, "done": "skipped", "tasks": list(skipped.tasks)}
+            run(dag.get_task("hold"), {**context, "run_id": "run-1"}, root)
+            return {**told, "done": "skipped", "tasks": sorted(skipped.tasks)}
         pulled["approval"] = event
     try:
         run(dag.get_task("promote"), context, root)

@@ -97,6 +97,20 @@ def render(dag, run, execute):
     return rendered
 
 
+def asks(dag):
+    """How the approval is asked for, of a bundle that waits."""
+    from airflow.sdk.exceptions import DagRunTriggerException
+
+    task = dag.get_task("ask")
+    ti = SimpleNamespace(xcom_pull=lambda task_ids: {"waiting": "abc123"}[task_ids])
+    context = {"ti": ti, "params": {"profile": "far-trans"}}
+    task.render_template_fields(context)
+    try:
+        task.execute(context)
+    except DagRunTriggerException as asked:
+        return vars(asked)
+
+
 def main():
     asked = json.load(sys.stdin)
     dag = load("pipeline")
@@ -107,6 +121,7 @@ def main():
         "first_tick": first_tick(dag, on) if on else None,
         "imported": [name for name in HEAVY if name in sys.modules],
         "dag": describe(dag),
+        "asks": asks(dag),
         "accepted": [accepts(load("pipeline"), answers) for answers in asked.get("forms", [])],
         "rendered": [render(dag, run, asked.get("execute")) for run in asked.get("runs", [])],
     }

@@ -32,9 +32,16 @@ def test_reading_the_dags_imports_no_heavy_library(told):
 
 def test_a_person_stands_between_the_verdict_and_the_publishing(told):
     assert told["promote"]["id"] == "tessera_promote"
-    assert told["promote"]["tasks"] == ["approval", "promote", "verdict"]
-    assert told["promote"]["edges"] == [["approval", "promote"], ["verdict", "approval"]]
-    assert told["promote"]["trigger_rules"] == ["all_success"], "nothing runs past a rejection"
+    assert told["promote"]["edges"] == [
+        ["approval", "approved"],
+        ["approval", "promote"],
+        ["approved", "hold"],
+        ["verdict", "approval"],
+    ]
+    rules = told["promote"]["trigger_rules"]
+    assert rules.pop("hold") == "all_skipped", "it runs past a rejection alone"
+    assert set(rules.values()) == {"all_success"}, "nothing else runs past a rejection"
+    assert told["promote"]["paused"] is False, "who was asked for must not wait for a switch"
 
 
 def test_the_rollback_is_one_task(told):
@@ -69,10 +76,29 @@ def test_a_rejection_or_no_answer_in_time_publishes_nothing(
     ask_acts, place, make_candidate, acts_of, answer
 ):
     make_candidate(place)
+    registry.publish(place, None, None, approval=True)
     (done,) = ask_acts({"answers": [{"root": str(place.root), **answer}]})["approved"]
-    assert (done["done"], done["tasks"]) == ("skipped", ["promote"])
-    assert registry.current_version(place) is None
+    assert (done["done"], done["tasks"]) == ("skipped", ["approved", "promote"])
+    assert registry.current_version(place) == "v0"
+    assert acts_of(place) == ["enthrone", "wait", "hold"]
+    assert history(place)[-1]["reason"].startswith("not approved: rejected in run run-1 of")
+
+
+def test_a_rejection_of_what_did_not_wait_records_nothing(ask_acts, place, make_candidate, acts_of):
+    make_candidate(place)
+    (done,) = ask_acts({"answers": [{"root": str(place.root)}]})["approved"]
+    assert done["done"] == "skipped"
     assert acts_of(place) == []
+
+
+def test_what_waits_is_published_in_the_name_of_who_approved(ask_acts, place, make_candidate):
+    make_candidate(place)
+    registry.publish(place, None, None, approval=True)
+    answer = {"root": str(place.root), "chosen": ["Approve"], "by": "ada"}
+    (done,) = ask_acts({"answers": [answer]})["approved"]
+    assert done["done"] == "published"
+    entry = history(place)[-1]
+    assert (entry["act"], entry["to"], entry["approver"]) == ("promote", "v1", "ada")
 
 
 def test_the_form_shows_the_verdict_and_where_it_lies(ask_acts, place, make_candidate):

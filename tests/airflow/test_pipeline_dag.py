@@ -23,6 +23,7 @@ GOOD = [
     {"profile": "far-trans", "data": "/srv/data", "cut": "2021-07-01"},
     {"from_stage": "hstu", "force": True},
     {"override_reason": "agreed with the product owner"},
+    {"approval": True},
 ]
 BAD = [
     {"profile": "no-such-profile"},
@@ -33,11 +34,16 @@ BAD = [
     {"cut": "2021-02-30"},
     {"from_stage": "publish"},
     {"force": "yes"},
+    {"approval": "yes"},
     {"override_reason": "short"},
     {"override_reason": "x" * 501},
 ]
 CUTS = {
-    f"{END} or earlier": {"run_type": "scheduled", "data_interval_end": END},
+    f"{END} or earlier": {
+        "run_type": "scheduled",
+        "data_interval_end": END,
+        "params": {"approval": True},
+    },
     "2020-01-01": {
         "run_type": "backfill",
         "data_interval_end": END,
@@ -71,13 +77,14 @@ def test_reading_the_dag_imports_no_heavy_library(told):
 
 def test_there_is_one_task_per_stage_and_the_acts_around_them(told):
     names = {stage.name for stage in ALL_STAGES}
-    assert set(told["dag"]["tasks"]) == names | {"turn", "snapshot", "publish"}
+    assert set(told["dag"]["tasks"]) == names | {"turn", "snapshot", "publish", "waiting", "ask"}
 
 
 def test_edges_are_those_of_the_catalogue(told):
     edges = {(before, stage.name) for stage in ALL_STAGES for before in upstream(stage, ALL_STAGES)}
     edges.update({("turn", "snapshot"), ("snapshot", "synth")})
     edges.update((name, "publish") for name in LAST)
+    edges.update({("publish", "waiting"), ("waiting", "ask")})
     assert {tuple(edge) for edge in told["dag"]["edges"]} == edges
 
 
@@ -102,7 +109,7 @@ def test_every_task_retries_with_back_off_and_reports_its_failure(told):
         assert task["retries"] == 2, name
         assert task["backoff"] > 1, name
         assert task["calls_back"], name
-        if name != "turn":
+        if name not in ("turn", "ask"):
             assert task["command"] == f"exec tessera task {name}"
             assert task["trigger_rule"] == "none_failed", name
             assert task["skip"] == [99], name
@@ -122,6 +129,16 @@ def test_the_form_offers_the_profiles_and_the_stages(told):
 
 def test_the_form_takes_good_answers_and_refuses_bad_ones(told):
     assert told["accepted"] == [True] * len(GOOD) + [False] * len(BAD)
+
+
+def test_a_person_is_asked_once_for_each_bundle_that_waits_and_for_no_other(told):
+    ask = told["asks"]
+    assert (ask["trigger_dag_id"], ask["conf"]) == ("tessera_promote", {"profile": "far-trans"})
+    assert (ask["dag_run_id"], ask["skip_when_already_exists"]) == ("approval-abc123", True)
+    assert ask["wait_for_completion"] is False, "a day's patience must not hold the turn"
+    assert told["dag"]["tasks"]["ask"]["trigger_rule"] == "all_success", "skipped if nobody waits"
+    assert told["dag"]["defaults"]["approval"] is False
+    assert [run["env"]["TESSERA_APPROVAL"] for run in told["rendered"][:2]] == ["1", "0"]
 
 
 def test_the_cut_is_the_forms_value_or_the_end_of_an_automatic_runs_interval(told):

@@ -108,6 +108,8 @@ def test_a_run_triggered_over_rest_publishes_and_ctrl_c_leaves_nothing(new_check
             _only_those_who_may(airflow, operator, viewer)
             states = _run_to_the_end(operator)
         names = ("turn", "snapshot", *(stage.name for stage in ALL_STAGES), "publish")
+        asked = [states.pop(name)[0] for name in ("waiting", "ask")]
+        assert asked == ["skipped", "skipped"], "nobody is asked unless the form says so"
         assert states == dict.fromkeys(names, ("success", 1))
         assert registry.current_version(checkout.home()) == "v1"
         search = f"{mlflow}/api/2.0/mlflow/experiments/search"

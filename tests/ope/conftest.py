@@ -43,8 +43,8 @@ class World:
     """Tells one model from another."""
     judged: tuple[str, ...] = ()
     """Candidates judged before."""
-    mflops: float = 10.0
-    """Million operations of a request."""
+    mflops: float | None = 10.0
+    """Million operations of a request; None if the model does not say."""
     overlap: float = 0.1
     """Probability that two items share a codeword, at each of two levels."""
 
@@ -87,8 +87,10 @@ class World:
         (self.folder / "model" / "config.json").write_text(
             json.dumps({"weight": self.weight, "uplift_weight": self.uplift_weight})
         )
-        cost = {"mflops_per_request": self.mflops, "candidates": 200}
-        (self.folder / "model" / "cost.json").write_text(json.dumps(cost))
+        cost = self.folder / "model" / "cost.json"
+        cost.unlink(missing_ok=True)
+        if self.mflops is not None:
+            cost.write_text(json.dumps({"mflops_per_request": self.mflops, "candidates": 200}))
         (self.folder / "judged.json").write_text(json.dumps({"candidates": self.judged}))
         health = {"items": 40, "levels": [{"overlap": self.overlap}, {"overlap": self.overlap}]}
         (self.folder / "sid_health.json").write_text(json.dumps(health))

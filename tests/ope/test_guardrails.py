@@ -123,14 +123,22 @@ def test_a_candidate_that_shows_what_falls_is_stopped(make_case):
     assert check.value < -0.01
 
 
-def test_what_cannot_be_measured_neither_holds_nor_fails(make_case):
+def test_only_prices_and_a_ranking_head_may_be_lacking(make_case):
     checks = found(make_case(np.array([0.5, 0.5])))
-    assert [name for name, check in checks.items() if check.ok is None] == [
-        "roi_lower",
-        "sid_capacity",
-        "calibration_error",
-        "mflops_per_request",
-    ]
+    assert {name: check.may_lack for name, check in checks.items() if check.ok is None} == {
+        "roi_lower": True,
+        "sid_capacity": False,
+        "calibration_error": True,
+        "mflops_per_request": False,
+    }
+
+
+def test_prices_without_a_return_and_chances_without_a_top_are_no_excuse(make_case):
+    case = make_case(np.array([0.5, 0.5]), requests=10)
+    case = replace(case, log=replace(case.log, chosen_NL=np.full((10, 1), NOBODY)))
+    checks = found(case, Beside(np.full((10, 2), np.nan), chance_NC=np.full((10, 2), 0.5)))
+    for name in ("roi_lower", "calibration_error"):
+        assert (checks[name].ok, checks[name].may_lack) == (None, False)
 
 
 def test_an_item_shown_to_everybody_is_seen(make_case):
@@ -159,6 +167,7 @@ def test_returns_run_from_what_was_known_to_a_month_later(make_case):
     found_NC = returns_after(log, closes([*other, *seen]))
     np.testing.assert_allclose(found_NC, [[0.2, np.nan], [np.nan, np.nan]])
     assert returns_after(log, closes([])) is None
+    assert np.isnan(returns_after(log, closes([("i0", 99, 10.0)]))).all(), "too early to know"
 
 
 def test_capacity_is_the_product_of_effective_codewords(tmp_path):
@@ -216,8 +225,13 @@ def test_a_model_that_takes_too_many_operations_is_held(world):
     assert "mflops_per_request is 10.5, threshold 10" in verdict["reason"]
 
 
-def test_a_model_that_does_not_say_its_cost_is_not_held_for_it(tmp_path):
+def test_a_model_that_does_not_say_its_cost_is_held(world, tmp_path):
     assert mflops_per_request(tmp_path) is None
+    made = world(12_000)
+    made.mflops = None
+    verdict = made.judge()
+    assert verdict["decision"] == "HOLD"
+    assert verdict["reason"].endswith("too long for it (mflops_per_request was not measured)")
 
 
 def test_a_collapsed_codebook_holds_a_better_candidate(world):

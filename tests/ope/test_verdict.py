@@ -44,6 +44,21 @@ def test_a_broken_guardrail_holds_what_would_be_promoted():
     assert "concentrate on fewer items" in reason
 
 
+@pytest.mark.parametrize(("may_lack", "decision", "reason"), [
+    (True, "PROMOTE", "every guardrail holds (not measured: roi_lower)"),
+    (False, "HOLD", "> 0, but it may earn less (roi_lower was not measured)"),
+])  # fmt: skip
+def test_a_guardrail_that_was_not_measured_passes_only_where_nothing_could_be(
+    may_lack, decision, reason
+):
+    blind = Check(
+        "roi_lower", float("nan"), -0.01, ok=None, says="it may earn less", may_lack=may_lack
+    )
+    found, why = judge(0.5, 0.9, guardrails=(GOOD, blind))
+    assert found == decision
+    assert why.endswith(reason)
+
+
 def test_a_broken_guardrail_does_not_save_a_worse_candidate():
     assert judge(-0.2, -0.1, guardrails=(NARROW,))[0] == "REJECT"
 

@@ -3,7 +3,8 @@
 To pass, all of them must hold, so each is held to alpha itself (intersection-union), for one look:
 unlike the bound of the lift, these do not hold at every look at once.  What is a fact about the
 log, the codes or the model is compared as it is; so is concentration, a weighted estimate whose
-bound is not known.
+bound is not known.  One that could not be measured holds the candidate, unless there is nothing to
+measure it by: no price, no ranking head.
 
 Shapes: N requests, L positions, C candidates, I items.
 """
@@ -32,11 +33,13 @@ class Beside:
     """What the served log does not say; None where it cannot be measured."""
 
     return_NC: Floats | None = None
-    """What each candidate earned in the month after the request; NaN where nobody knows."""
+    """What each candidate earned in the month after the request, NaN where nobody knows; None
+    where nothing has a price."""
     codes_per_item: float | None = None
     """Semantic IDs that could be told apart, by the items that need one."""
     chance_NC: Floats | None = None
-    """Probability by the candidate model that each is clicked or bought at the top."""
+    """Probability by the candidate model that each is clicked or bought at the top; None without a
+    ranking head."""
     mflops: float | None = None
     """Million operations that the candidate model spends on a request."""
     effect_weight: float = 0.0
@@ -65,14 +68,15 @@ def guardrails(case: Case, beside: Beside, params: OpeParams) -> list[Check]:
         _most("dismissals_upper", more_dismissals(case, params).upper, params.max_dismissals,
               "it may be dismissed more often"),
         _least("roi_lower", roi_lower, -params.max_roi_loss,
-               "what it would show may earn less"),
+               "what it would show may earn less", may_lack=beside.return_NC is None),
         *_concentration(expected_shows(log, case.candidate), expected_shows(log, case.champion),
                         params),
         _least("sid_capacity", beside.codes_per_item, params.min_sid_capacity,
                "its codes cannot tell the items apart"),
         _most("calibration_error",
               None if beside.chance_NC is None else calibration_error(log, beside.chance_NC),
-              params.max_calibration_error, "its probabilities are not what happens"),
+              params.max_calibration_error, "its probabilities are not what happens",
+              may_lack=beside.chance_NC is None),
         _most("mflops_per_request", beside.mflops, params.max_mflops,
               "a request may wait too long for it"),
         _most("unserved_effects", beside.effect_weight, 0.0,
@@ -165,17 +169,21 @@ def _bounded(value_N: Floats, cluster_N: Ints, params: OpeParams) -> Interval:
     return bca(value_N, cluster_N, redraw(clusters, rng), params.alpha)
 
 
-def _most(name: str, value: float | None, threshold: float, says: str) -> Check:
+def _most(
+    name: str, value: float | None, threshold: float, says: str, *, may_lack: bool = False
+) -> Check:
     if value is None:
-        return _unknown(name, threshold, says)
+        return _unknown(name, threshold, says, may_lack)
     return Check(name, value, threshold, value <= threshold, says)
 
 
-def _least(name: str, value: float | None, threshold: float, says: str) -> Check:
+def _least(
+    name: str, value: float | None, threshold: float, says: str, *, may_lack: bool = False
+) -> Check:
     if value is None:
-        return _unknown(name, threshold, says)
+        return _unknown(name, threshold, says, may_lack)
     return Check(name, value, threshold, value >= threshold, says)
 
 
-def _unknown(name: str, threshold: float, says: str) -> Check:
-    return Check(name, np.nan, threshold, ok=None, says=says)
+def _unknown(name: str, threshold: float, says: str, may_lack: bool) -> Check:
+    return Check(name, np.nan, threshold, ok=None, says=says, may_lack=may_lack)

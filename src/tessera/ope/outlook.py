@@ -36,8 +36,8 @@ def returns_after(log: Requests, closes: PriceHistory) -> Floats | None:
     Returns
     -------
     array NC or None
-        NaN without either close, or where the closes end before the month does; None if there is
-        no return at all.
+        NaN without either close, or where the closes end before the month does; None if nothing
+        has a price.
     """
     if len(closes.day_P) == 0:
         return None
@@ -47,7 +47,7 @@ def returns_after(log: Requests, closes: PriceHistory) -> Floats | None:
     return_R = then_R / close_before(closes, item_R, day_R) - 1.0
     unknown_R = (item_R == NOBODY) | (day_R + _MONTH_DAYS > closes.day_P.max() + 1)
     return_R[unknown_R] = np.nan
-    return None if np.isnan(return_R).all() else return_R.reshape(log.candidate_NC.shape)
+    return return_R.reshape(log.candidate_NC.shape)
 
 
 def codes_per_item(sid_health: Path) -> float | None:

@@ -25,6 +25,8 @@ class Check:
     """None if it could not be measured."""
     says: str
     """What it means if it fails."""
+    may_lack: bool = False
+    """There is nothing to measure it by, so that it may pass unmeasured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,8 @@ def decide(evidence: Evidence) -> tuple[Decision, str]:
     -------
     decision : Decision
         INVALID if the log cannot answer; REJECT if the candidate is worse; PROMOTE if it is better
-        by its lower bound, all estimators agree and no guardrail is broken; else HOLD, which is all
-        that identical policies can get.
+        by its lower bound, all estimators agree and no guardrail is broken or lacks what it could
+        be measured by; else HOLD, which is all that identical policies can get.
     reason : str
         One line for people.
     """
@@ -74,7 +76,7 @@ def _promote_or_hold(evidence: Evidence, needed: float) -> tuple[Decision, str]:
     if not all(sign > needed for sign in evidence.signs):
         values = ", ".join(f"{sign:+.4f}" for sign in evidence.signs)
         return "HOLD", f"{found}, but the estimators disagree: {values}"
-    broken = [check for check in evidence.guardrails if check.ok is False]
+    broken = [check for check in evidence.guardrails if not (check.ok or _excused(check))]
     if broken:
         return "HOLD", f"{found}, but " + "; ".join(_told(check) for check in broken)
     unknown = [check.name for check in evidence.guardrails if check.ok is None]
@@ -82,5 +84,11 @@ def _promote_or_hold(evidence: Evidence, needed: float) -> tuple[Decision, str]:
     return "PROMOTE", f"{found}; the estimators agree and every guardrail holds{but}"
 
 
+def _excused(check: Check) -> bool:
+    return check.ok is None and check.may_lack
+
+
 def _told(check: Check) -> str:
+    if check.ok is None:
+        return f"{check.says} ({check.name} was not measured)"
     return f"{check.says} ({check.name} is {check.value:.4g}, threshold {check.threshold:.4g})"

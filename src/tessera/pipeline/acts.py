@@ -1,7 +1,7 @@
 """What a person does to what is published: promote a candidate or a former version, roll back.
 
 The pipeline publishes by the verdict alone; these acts are a person's, with a name and a reason
-where there is no PROMOTE to lean on.
+where there is no PROMOTE to lean on, and a name where a PROMOTE waits for approval.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from tessera.contracts.errors import BadParams, BrokenBundle, GateClosed
 from tessera.index import manifest
 from tessera.pipeline import files
-from tessera.pipeline.history import history, moves, versions_behind
+from tessera.pipeline.history import history, moves, versions_behind, waits
 from tessera.pipeline.journal import commit, one_act
 from tessera.pipeline.params import check_section
 from tessera.pipeline.paths import Home
@@ -26,6 +26,7 @@ from tessera.pipeline.registry import (
     put_up,
     read_candidate,
     require_fresh,
+    stay,
 )
 from tessera.pipeline.verdict_text import evidence
 
@@ -46,7 +47,8 @@ def promote(
         Version that was published before; None for the candidate.  Its verdict was given against
         another champion, so it always needs an override.
     override : Override or None
-        Reason and approver; whatever is not a PROMOTE needs both.
+        Reason and approver; whatever is not a PROMOTE needs both, a PROMOTE that approval was
+        asked for the approver.
     identity : str or None
         Identity of the bundle that was approved; another one is refused.
 
@@ -76,7 +78,43 @@ def promote(
         if candidate.decision != PROMOTE:
             why = str(candidate.verdict["reason"])
             _require_override(f"the verdict is {candidate.decision} ({why})", given)
+        elif not given.approver and _was_asked_for(place, candidate.identity):
+            raise GateClosed("the candidate needs approval: --approver NAME, recorded for ever")
         return put_up(place, candidate, "promote", given)
+
+
+def hold(
+    place: Home, reason: str, approver: str | None = None, identity: str | None = None
+) -> Published:
+    """Turn down the candidate that waits for approval; where none waits, nothing changes.
+
+    Parameters
+    ----------
+    place : Home
+        The profile.
+    reason : str
+        Why.
+    approver : str or None
+        Who turned it down, None if nobody answered in time.
+    identity : str or None
+        Identity of the bundle that was shown; another one goes on waiting.
+
+    Raises
+    ------
+    BadParams
+        If there is no reason.
+    GateClosed, BrokenBundle, BrokenHistory
+        As `promote` does.
+    """
+    if not reason.strip():
+        raise BadParams("to turn a candidate down needs a reason: --reason TEXT")
+    with one_act(place):
+        candidate = read_candidate(place)
+        shown = identity or candidate.identity
+        if candidate.identity != shown or not waits(history(place), shown):
+            why = "no candidate waits for approval"
+            return Published(current_version(place), False, candidate.decision, why)
+        return stay(place, candidate, "hold", f"not approved: {reason.strip()}", approver)
 
 
 def rollback(place: Home, to: str | None, reason: str, approver: str | None = None) -> Published:
@@ -129,6 +167,7 @@ def proposal(place: Home, version: str | None = None) -> dict[str, Any]:
         "reason": str(verdict["reason"]),
         "evidence": evidence(verdict),
         "needs_override": version is not None or decision != PROMOTE,
+        "waits": version is None and waits(history(place), identity),
         "link": (bundle / "verdict.json").as_uri(),
         "page": _page(bundle),
     }
@@ -227,6 +266,11 @@ def _require_override(why: str, given: Override) -> None:
         raise GateClosed(
             f"{why}: publishing it needs --reason and --approver, which are recorded for ever"
         )
+
+
+def _was_asked_for(place: Home, identity: str) -> bool:
+    acts = [entry["act"] for entry in history(place) if entry.get("identity") == identity]
+    return "wait" in acts
 
 
 def _require_approved(found: str, approved: str | None) -> None:

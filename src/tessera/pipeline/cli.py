@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tessera.contracts.errors import BadParams, TesseraError
-from tessera.pipeline.cli_acts import Profile, history, promote, rollback
+from tessera.pipeline.cli_acts import Profile, history, hold, promote, rollback
 from tessera.pipeline.forkserver import one_thread
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home, home
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (promote, rollback, history):
+for command in (promote, hold, rollback, history):
     app.command()(command)
 
 
@@ -130,21 +130,22 @@ def publish(
 
 @app.command()
 def task(
-    name: Annotated[str, typer.Argument(help="snapshot, a stage, or publish.")],
+    name: Annotated[str, typer.Argument(help="snapshot, a stage, publish, or waiting.")],
     profile: Annotated[str, typer.Option(envvar="TESSERA_PROFILE")] = DEFAULT_PROFILE,
     data: Annotated[Path | None, typer.Option(envvar="TESSERA_SOURCE")] = None,
     cut: Annotated[str | None, typer.Option(envvar="TESSERA_CUT")] = None,
     from_stage: Annotated[str | None, typer.Option(envvar="TESSERA_FROM_STAGE")] = None,
     force: Annotated[bool, typer.Option(envvar="TESSERA_FORCE")] = False,
     override_reason: Annotated[str | None, typer.Option(envvar="TESSERA_OVERRIDE_REASON")] = None,
+    approval: Annotated[bool, typer.Option(envvar="TESSERA_APPROVAL")] = False,
     run_id: Annotated[str | None, typer.Option(envvar="TESSERA_RUN")] = None,
 ) -> None:
-    """Run one step as a scheduler's task; exit code 99 if the profile has no such stage."""
+    """Run one step as a scheduler's task; exit code 99 if there is nothing to do."""
     from tessera.pipeline.main_job import Request
     from tessera.pipeline.task import Order, run_task
 
     request = Request(data, cut, force, from_stage)
-    order = Order(request, override_reason, run_id)
+    order = Order(request, override_reason, approval, run_id)
     raise typer.Exit(run_task(home(profile), name, order))
 
 

@@ -36,6 +36,21 @@ def promote(
     typer.echo(f"{done.decision}: {state} ({done.reason})")
 
 
+def hold(
+    reason: Annotated[str, typer.Option(help="Why; recorded for ever.")],
+    profile: Profile = DEFAULT_PROFILE,
+    approver: Approver = None,
+    identity: Annotated[
+        str | None, typer.Option(help="Let any bundle but this, the one that was shown, wait.")
+    ] = None,
+) -> None:
+    """Turn down the candidate that waits for approval."""
+    from tessera.pipeline import acts
+
+    done = acts.hold(home(profile), reason, approver or None, identity or None)
+    typer.echo(f"{done.decision}: {done.version} stays ({done.reason})")
+
+
 def rollback(
     reason: Annotated[str, typer.Option(help="Why; recorded for ever.")],
     profile: Profile = DEFAULT_PROFILE,

@@ -176,6 +176,17 @@ def judged_since(entries: Iterable[Entry], version: str | None) -> list[str]:
     return list(dict.fromkeys(e["candidate"] for e in later if e.get("candidate")))
 
 
+def waits(entries: Iterable[Entry], identity: str) -> bool:
+    """Whether a candidate that the verdict lets through waits for a person to approve it.
+
+    >>> acts = [{"act": "wait", "identity": "a"}, {"act": "wait", "identity": "b"}]
+    >>> waits(acts, "a"), waits([*acts, {"act": "promote", "identity": "a"}], "a")
+    (True, False)
+    """
+    told = [entry["act"] for entry in entries if entry.get("identity") == identity]
+    return told[-1:] == ["wait"]
+
+
 def override_of(entries: Iterable[Entry]) -> Entry | None:
     """Return the last act that made what is current now so, if it was against the verdict.
 

@@ -90,18 +90,22 @@ def _tracking(place: Home) -> Iterator[None]:
         work.result()
 
 
-def publish(place: Home, override_reason: str | None = None) -> registry.Published:
+def publish(
+    place: Home, override_reason: str | None = None, approval: bool = False
+) -> registry.Published:
     """Publish the candidate if the gate allows, and log what ran.
 
     An override given now covers any verdict; one that stands in the params covers INVALID alone, so
     that a reason written once for a source without exposures never lets a worse model through.
+    Approval is asked for by this run or by the params.
     """
     gate = load_params(place)["gate"].model_dump()
     if override_reason:
         gate = check_section("gate", {**gate, "override_reason": override_reason}).model_dump()
     elif _decision(place) != "INVALID":
         gate["override_reason"] = None
-    done = registry.publish(place, gate["override_reason"], gate["approver"])
+    asks = approval or gate["approval"]
+    done = registry.publish(place, gate["override_reason"], gate["approver"], asks)
     track(place)
     return done
 

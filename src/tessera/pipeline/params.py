@@ -26,6 +26,8 @@ class GateParams(BaseModel):
     their reason with the act itself."""
     approver: str | None = Field(default=None, min_length=2, max_length=100)
     """Who answers for an override."""
+    approval: bool = False
+    """Ask a person before a PROMOTE is published: the candidate waits until somebody approves."""
 
 
 Sections = Mapping[str, BaseModel]

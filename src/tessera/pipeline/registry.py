@@ -103,10 +103,13 @@ class Override:
     approver: str | None = None
 
 
-def publish(place: Home, override_reason: str | None, approver: str | None) -> Published:
+def publish(
+    place: Home, override_reason: str | None, approver: str | None, approval: bool = False
+) -> Published:
     """Make the candidate bundle current if its verdict, or a recorded override, allows it.
 
-    Publishing the same bundle twice changes nothing.
+    Publishing the same bundle twice changes nothing.  With `approval` a PROMOTE waits for a person
+    (`acts.promote`, `acts.hold`), and goes on waiting whatever later runs ask for.
 
     Raises
     ------
@@ -125,7 +128,10 @@ def publish(place: Home, override_reason: str | None, approver: str | None) -> P
             return before
         require_fresh(place, candidate)
         if candidate.decision != PROMOTE and not override_reason:
-            return _hold(place, candidate)
+            return stay(place, candidate, "hold", str(candidate.verdict["reason"]))
+        if candidate.decision == PROMOTE and approval:
+            why = f"waits for approval: {candidate.verdict['reason']}"
+            return stay(place, candidate, "wait", why)
         # Nobody approved what the verdict itself lets through.
         answers = None if candidate.decision == PROMOTE else approver
         return put_up(place, candidate, "publish", Override(override_reason, answers))
@@ -207,11 +213,13 @@ def put_up(place: Home, candidate: Candidate, act: str, override: Override) -> P
     return Published(version, True, candidate.decision, why)
 
 
-def _hold(place: Home, candidate: Candidate) -> Published:
+def stay(
+    place: Home, candidate: Candidate, act: str, reason: str, approver: str | None = None
+) -> Published:
+    """Record why the candidate does not become current, within `one_act`."""
     champion = current_version(place)
-    reason = str(candidate.verdict["reason"])
-    facts = _facts(place, candidate, None, None)
-    commit(place, {"act": "hold", "from": champion, "to": champion, **facts, "reason": reason})
+    facts = _facts(place, candidate, None, approver)
+    commit(place, {"act": act, "from": champion, "to": champion, **facts, "reason": reason})
     return Published(champion, False, candidate.decision, reason)
 
 
@@ -220,7 +228,8 @@ def _told_already(place: Home, candidate: Candidate, override: str | None) -> Pu
     for entry in reversed(history(place)):
         if entry.get("identity") != candidate.identity or entry["act"] == "rollback":
             continue
-        if entry["act"] == "hold" and override:
+        # A PROMOTE is held by a person alone: a reason given to a run does not overrule that.
+        if entry["act"] == "hold" and override and candidate.decision != PROMOTE:
             return None
         return Published(current_version(place), False, candidate.decision, entry["reason"])
     return None

@@ -12,9 +12,9 @@ from rich.panel import Panel
 from rich.table import Table
 
 from tessera.contracts.errors import BadInput
-from tessera.index.manifest import MANIFEST
+from tessera.index import manifest
 from tessera.pipeline import files, registry
-from tessera.pipeline.history import history, override_of
+from tessera.pipeline.history import history, override_of, waits
 from tessera.pipeline.paths import Home
 from tessera.pipeline.verdict_text import evidence
 from tessera.serve.recommend import recommend
@@ -58,6 +58,8 @@ def show_verdict(
     lines += evidence(verdict)
     if approver := _approver(path):
         lines.append(f"approved by {escape(approver)}")
+    if version is None and _waits(place):
+        lines.append("[bold]waits for approval[/]: `tessera promote --approver NAME`, or the UI")
     page = path.with_suffix(".html")
     if page.exists():
         lines.append(f"with pictures: {escape(_near(page, place))}")
@@ -66,7 +68,7 @@ def show_verdict(
 
 def _approver(verdict: Path) -> str | None:
     """Name who answers for the bundle of a verdict; nobody does where the verdict published it."""
-    sealed = verdict.with_name(MANIFEST)
+    sealed = verdict.with_name(manifest.MANIFEST)
     name = files.read_json(sealed).get("approver") if sealed.exists() else None
     return str(name) if name else None
 
@@ -86,6 +88,11 @@ def save_page(place: Home, page: Path, version: str | None = None) -> None:
         write_page(path, page)
     except OSError as error:
         raise BadInput(f"cannot write {page}: {error.strerror}: name another file") from error
+
+
+def _waits(place: Home) -> bool:
+    bundle = place.artifact("bundle")
+    return bundle.exists() and waits(history(place), manifest.read_manifest(bundle)["identity"])
 
 
 def _verdict(place: Home, version: str | None) -> Path:

@@ -1,4 +1,4 @@
-"""Run one step of the pipeline as a scheduler's task: the snapshot, a stage, or the publishing."""
+"""Run one step of the pipeline as a scheduler's task: the snapshot, a stage, or an act."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from tessera.contracts.errors import BadParams, TesseraError
 from tessera.pipeline import main_job
+from tessera.pipeline.acts import proposal
 from tessera.pipeline.catalogue import ALL_STAGES, find, stages, upstream
 from tessera.pipeline.dvc import dvc, target
 from tessera.pipeline.params import load_params, source_of
@@ -24,12 +25,17 @@ class Order:
 
     request: main_job.Request = field(default_factory=main_job.Request)
     override_reason: str | None = None
+    approval: bool = False
+    """Let a PROMOTE wait for a person."""
     run: str | None = None
     """Run of the scheduler that the step belongs to; None by hand."""
 
 
 def run_task(place: Home, name: str, order: Order) -> int:
-    """Run a step and return the exit code: 0, or `SKIPPED` if the profile has no such stage.
+    """Run a step and return the exit code: 0, or `SKIPPED` if there is nothing to do.
+
+    That is a stage that the profile has not, or the step `waiting` if no candidate waits for
+    approval; its last line is the identity of the one that does.
 
     Raises
     ------
@@ -42,9 +48,11 @@ def run_task(place: Home, name: str, order: Order) -> int:
         load_params(place)
         main_job.write_pipeline(place)
     if name == "publish":
-        done = main_job.publish(place, order.override_reason)
+        done = main_job.publish(place, order.override_reason, order.approval)
         typer.echo(f"{done.decision}: {done.version or 'nothing'} is current ({done.reason})")
         return 0
+    if name == "waiting":
+        return _waiting(place)
     if name != "snapshot" and find(name, stages(source_of(place))) is None:
         return _skip(name)
     _repro(place, name, order.request)
@@ -86,6 +94,14 @@ def _repro(place: Home, name: str, request: main_job.Request) -> None:
         raise TesseraError(f"{name} stopped: mend what it says above, then clear this task")
 
 
+def _waiting(place: Home) -> int:
+    candidate = proposal(place)
+    if not candidate["waits"]:
+        return SKIPPED
+    typer.echo(candidate["identity"])
+    return 0
+
+
 def _skip(name: str) -> int:
     if find(name, ALL_STAGES) is None:
         raise _unknown(name)
@@ -94,4 +110,4 @@ def _skip(name: str) -> int:
 
 def _unknown(name: str) -> BadParams:
     names = ", ".join(stage.name for stage in ALL_STAGES)
-    return BadParams(f"no step {name!r}: choose one of snapshot, {names}, publish")
+    return BadParams(f"no step {name!r}: choose one of snapshot, {names}, publish, waiting")

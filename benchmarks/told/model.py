@@ -10,7 +10,6 @@ from benchmarks.told.quality import model_name
 from tessera.pipeline.ablate import FIGURES, WHOLE, WITH, change, row_name
 
 _PUBLISHED = "all assets, as published"
-_CORNER = 0.27
 _WEIGHED = "hstu@"
 
 
@@ -25,13 +24,22 @@ def _profitable(found: Found) -> list[Found]:
     return [one for one in _weights(found).values() if one["roi_10"] > market]
 
 
+def _best_baseline(found: Found) -> float:
+    points = found["protocols"][_PUBLISHED]["points"]
+    rivals = (one for name, one in points.items() if not name.startswith(_WEIGHED))
+    return max(float(one["ndcg_10"]) for one in rivals)
+
+
 def _pareto_told(found: Found) -> str:
     above = _profitable(found)
     if not above:
         return "no weight earns more than the market"
     best = max(above, key=lambda one: one["ndcg_10"])
     market = found["protocols"][_PUBLISHED]["market_roi"]
-    return f"nDCG {best['ndcg_10']:.4f} with ROI {best['roi_10']:.4f} (market {market:.4f})"
+    return (
+        f"nDCG {best['ndcg_10']:.4f} (best baseline {_best_baseline(found):.4f}) with ROI "
+        f"{best['roi_10']:.4f} (market {market:.4f})"
+    )
 
 
 def _pareto_table(found: Found) -> str:
@@ -168,12 +176,12 @@ SECTIONS = (
         (
             Figure(
                 "FAR-Trans at 2021-07-01, one HSTU by weight on profit",
-                "the whole curve; nDCG from .27 and ROI above the market together stand nowhere "
-                "in print",
+                "the whole curve; one weight with nDCG above every baseline and ROI above the "
+                "market (nDCG from .27 with such an ROI stands nowhere in print)",
                 _pareto_told,
                 lambda f: [
                     len(_weights(f)) > 1,
-                    any(one["ndcg_10"] >= _CORNER for one in _profitable(f)),
+                    any(one["ndcg_10"] > _best_baseline(f) for one in _profitable(f)),
                 ],
             ),
         ),

@@ -13,7 +13,8 @@ _WAYS = {
     "by_length_shared_negatives": "ours, batches by length, shared negatives",
     "random_batches_shared_negatives": "ours, random batches, shared negatives",
 }
-_ASKED_WAYS = ("by_length_full_softmax", "by_length_shared_negatives")
+_FULL = "by_length_full_softmax"
+"""What the figures of quality are trained with."""
 
 
 def _speed_table(found: Found) -> str:
@@ -127,10 +128,11 @@ SECTION = Section(
         Figure(
             "HSTU training step over a plain padded one, two threads",
             "at least 4 times, aiming for 8",
-            lambda f: "full softmax {} times, shared negatives {} times".format(
-                *(f[f"{way}_ratio"] for way in _ASKED_WAYS)
+            lambda f: (
+                f"full softmax {f[_FULL + '_ratio_to_gathered']} times one that works as the "
+                f"authors' code, {f[_FULL + '_ratio']} times one that normalises the items once"
             ),
-            lambda f: [f[f"{way}_ratio"] >= 4 for way in _ASKED_WAYS],
+            lambda f: [f[_FULL + end] >= 4 for end in ("_ratio_to_gathered", "_ratio")],
         ),
         Figure(
             "HSTU encodes one history of 200 events, one thread",

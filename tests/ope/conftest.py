@@ -16,7 +16,7 @@ import pytest
 
 from tessera.contracts import arrow
 from tessera.contracts.split import Split, save_split
-from tessera.contracts.tables import EXPOSURES, ITEMS, OUTCOMES, PRICES, SCORES, USERS
+from tessera.contracts.tables import CODES, EXPOSURES, ITEMS, OUTCOMES, PRICES, SCORES, USERS
 from tessera.ope.params import OpeParams
 from tessera.ope.stage import run
 from tessera.policies.serving import ServingPolicy, write_policy
@@ -151,6 +151,7 @@ def make_world(
         "items": _items(item_id, risk_I),
         "users": _users(risk_U),
         "prices": arrow.schema(PRICES).empty_table(),
+        "codes": _codes(item_id),
     }
     split = Split(ts_N[0], ts_N[int(0.7 * requests)] - timedelta(seconds=1), ts_N[-1])
     world = World(tables, split, scores_NC, chance_NC, allowed_NC, folder)
@@ -233,6 +234,13 @@ def _items(item_id: pa.Array, risk_I: np.ndarray) -> pa.Table:
     columns |= {"item_id": item_id, "name": item_id, "risk_class": pa.array(risk_I)}
     columns["category"] = pa.array(["fund", "bond"] * (len(item_id) // 2))
     return pa.table(columns).select([field.name for field in arrow.schema(ITEMS)])
+
+
+def _codes(item_id: pa.Array) -> pa.Table:
+    """Four items to each first codeword."""
+    code = [[i // 4, i % 4, 0] for i in range(len(item_id))]
+    sid = ["-".join(map(str, one)) for one in code]
+    return pa.table({"item_id": item_id, "code": code, "sid": sid}).cast(arrow.schema(CODES))
 
 
 def _users(risk_U: np.ndarray) -> pa.Table:

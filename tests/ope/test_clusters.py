@@ -1,9 +1,10 @@
 """Cluster estimators against plain loops, and what becomes of them at either end."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from tessera.ope.clusters import ClusterLog, mips, offcem, single
+from tessera.ope.clusters import ClusterLog, mips, offcem, prefix_clusters, single
 from tessera.ope.estimators import dr, ips
 
 N, C = 300, 6
@@ -34,6 +35,23 @@ def test_they_equal_a_loop_over_rows_and_candidates(rng):
         weight, missed = wanted / served, log.reward_N[n] - log.guess_NC[n, shown]
         assert mips(log)[n] == pytest.approx(weight * log.reward_N[n], abs=1e-12)
         assert offcem(log)[n] == pytest.approx(baseline + weight * missed, abs=1e-12)
+
+
+def test_items_whose_codes_begin_alike_share_a_cluster():
+    codes = pa.table({
+        "item_id": ["d", "a", "b", "c"],
+        "code": [[1, 3, 0], [1, 2, 0], [1, 2, 1], [7, 2, 0]],
+    })  # fmt: skip
+    item_ids = pa.array(["a", "b", "c", "d", "new", "newer"])
+    found = {levels: prefix_clusters(codes, item_ids, levels) for levels in (1, 2, 3)}
+    alike = {levels: found[levels][:, None] == found[levels] for levels in found}
+    apart = np.eye(7, dtype=bool)
+    one, two = apart.copy(), apart.copy()
+    for a, b in ((0, 1), (0, 3), (1, 3)):  # a, b and d begin with 1
+        one[a, b] = one[b, a] = True
+    two[0, 1] = two[1, 0] = True  # a and b with 1-2
+    for levels, expected in ((1, one), (2, two), (3, apart)):
+        np.testing.assert_array_equal(alike[levels], expected)
 
 
 def test_with_every_item_a_cluster_of_its_own_they_are_ips_and_dr(rng):

@@ -289,3 +289,17 @@ def test_a_batch_is_refused_by_the_controls_of_the_one_that_it_proposes(world, m
     verdict = world(20_000).judge(further_temperatures=[2.0])
     assert verdict["decision"] == "INVALID"
     assert [row["decision"] for row in verdict["batch"] if row["proposed"]] == ["INVALID"]
+
+
+def test_the_top_position_is_told_by_clusters_of_codes_and_decides_nothing(world):
+    made = world(3000)
+    before = made.judge()
+    clustered = before["estimates"]["top_lift"]
+    assert clustered["mips"]["mean"] > 0 < clustered["offcem"]["mean"]
+    assert "Top position, weighted by cluster" in (made.folder / "verdict.html").read_text()
+    made.change("codes", "code", [[0, i, 0] for i in range(len(made.tables["codes"]))])
+    after = made.judge()
+    weighted = after["estimates"]["top_lift"]["mips"]
+    assert weighted["mean"] == pytest.approx(0, abs=1e-12), "one cluster of everything"
+    for told in ("decision", "primary", "guardrails", "prechecks"):
+        assert after[told] == before[told]

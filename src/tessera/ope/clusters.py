@@ -3,7 +3,7 @@
 Items that share a prefix of their semantic ID are the natural clusters; a longer prefix is less
 bias and more spread.  With every item a cluster of its own, `mips` is IPS and `offcem` is DR.
 
-Shapes: N units, C candidates.
+Shapes: N units, L positions, C candidates, I items, R rows of a table.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from tessera.ope.estimators import Floats, Log
+from tessera.ope.exposures import NOBODY, indices
+from tessera.ope.replay import Case
 
 Ints = npt.NDArray[np.int64]
 
@@ -41,6 +44,53 @@ class ClusterLog:
         mine_NC = self.cluster_NC == _at(self.cluster_NC, self.chosen_N)[:, None]
         wanted_N = np.where(mine_NC, self.wanted_NC, 0.0).sum(axis=1)
         return np.asarray(wanted_N / np.where(mine_NC, self.served_NC, 0.0).sum(axis=1))
+
+
+def prefix_clusters(codes: pa.Table, item_ids: pa.Array, levels: int = 1) -> Ints:
+    """Put items whose codes begin with the same codewords into one cluster.
+
+    Parameters
+    ----------
+    codes : Table
+        As in the contract.
+    item_ids : array
+        Items to be put.
+    levels : int
+        How many codewords must be the same.
+
+    Returns
+    -------
+    array
+        Cluster of each item, and one slot more that index NOBODY reads.  An item without a code is
+        a cluster of its own.
+    """
+    prefixes = [tuple(code[:levels]) for code in codes["code"].to_pylist()]
+    known = {prefix: number for number, prefix in enumerate(sorted(set(prefixes)))}
+    cluster_R = np.array([*(known[prefix] for prefix in prefixes), NOBODY])
+    cluster_I = cluster_R[indices(item_ids, codes["item_id"].combine_chunks())]
+    alone_I = cluster_I == NOBODY
+    cluster_I[alone_I] = len(known) + np.arange(alone_I.sum())
+    return np.append(cluster_I, NOBODY)
+
+
+def top_lifts(case: Case, cluster_NC: Ints, guess_NLC: Floats) -> dict[str, Floats]:
+    """Paired differences, candidate minus champion, of what the top position earns."""
+    log = case.log
+    seen = [
+        ClusterLog(
+            reward_N=log.reward_NL[:, 0],
+            chosen_N=log.chosen_NL[:, 0],
+            served_NC=log.served_NLC[:, 0],
+            wanted_NC=policy.wanted_NLC[:, 0],
+            guess_NC=guess_NLC[:, 0],
+            cluster_NC=cluster_NC,
+        )
+        for policy in (case.candidate, case.champion)
+    ]
+    return {
+        "mips": mips(seen[0]) - mips(seen[1]),
+        "offcem": offcem(seen[0]) - offcem(seen[1]),
+    }
 
 
 def mips(log: ClusterLog) -> Floats:

@@ -44,6 +44,8 @@ class Beside:
     """Million operations that the candidate model spends on a request."""
     effect_weight: float = 0.0
     """How much its scores are moved by effects, which no bundle carries."""
+    cluster_NC: Ints | None = None
+    """Cluster of each candidate by its code; for estimates that decide nothing."""
 
 
 def guardrails(case: Case, beside: Beside, params: OpeParams) -> list[Check]:

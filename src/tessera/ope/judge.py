@@ -12,6 +12,7 @@ import numpy as np
 
 from tessera.ope import checks
 from tessera.ope.bounds import confidence_sequence, skew_corrected
+from tessera.ope.clusters import top_lifts
 from tessera.ope.controls import control_checks, controls
 from tessera.ope.document import Document, check_row, thinned, weight_facts
 from tessera.ope.estimators import (
@@ -108,6 +109,7 @@ def weigh(
             **_values(case, guess_NLC, params),
             "lift": {name: asdict(found) for name, found in lift.items()},
             "switch_ceiling": ceiling,
+            "top_lift": _top_lift(case, beside, guess_NLC, params),
         },
         prechecks=[*faults, *overlap],
         guardrails=guardrails(case, beside, params),
@@ -213,13 +215,13 @@ def _size(case: Case) -> Document:
 def _inputs(case: Case, beside: Beside, guess_NLC: Floats) -> Document:
     """SHA-256 of what was judged, as arrays."""
     log, return_NC = case.log, beside.return_NC
-    returns = {} if return_NC is None else {"returns": fingerprint(return_NC)}
+    more = {"returns": return_NC, "clusters": beside.cluster_NC}
     return {
         "exposures": fingerprint(log.event_us_N, log.candidate_NC, log.chosen_NL, log.served_NLC),
         "outcomes": fingerprint(log.reward_NL, log.dismissed_NL),
         "scores": case.score_hash,
         "reward_model": fingerprint(guess_NLC),
-        **returns,
+        **{name: fingerprint(part) for name, part in more.items() if part is not None},
     }
 
 
@@ -247,6 +249,16 @@ def _lifts(case: Case, guess_NLC: Floats, params: OpeParams) -> tuple[dict[str, 
         "dr": cascade_dr(seen[0]) - cascade_dr(seen[1]),
         "switch_dr": switched(ceiling),
     }, ceiling
+
+
+def _top_lift(case: Case, beside: Beside, guess_NLC: Floats, params: OpeParams) -> Document | None:
+    """Lift of the top position alone, by clusters of items; None without codes."""
+    if beside.cluster_NC is None:
+        return None
+    return {
+        name: asdict(skew_corrected(d_N, case.log.user_N, params.alpha))
+        for name, d_N in top_lifts(case, beside.cluster_NC, guess_NLC).items()
+    }
 
 
 def _values(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:

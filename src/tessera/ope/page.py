@@ -103,10 +103,7 @@ def _evidence(verdict: Row) -> dict[str, Any] | None:
     primary, estimates = verdict.get("primary"), verdict.get("estimates")
     if not primary or not estimates:
         return None
-    lifts = [
-        {"title": words.ESTIMATORS.get(name, name), "note": words.NOTES.get(name, ""), **found}
-        for name, found in estimates["lift"].items()
-    ]
+    lifts = _titled(estimates["lift"])
     drawn = [pictures.Estimate(r["title"], r["mean"], r["lower"], r["upper"]) for r in lifts]
     bound = pictures.Estimate("Bound that decides", None, primary["lower"], primary["upper"], True)
     decides = f"{signed(primary['lower'])} to {signed(primary['upper'])}"
@@ -116,11 +113,19 @@ def _evidence(verdict: Row) -> dict[str, Any] | None:
         "primary": primary,
         "relative": sentences.relative(primary),
         "values": {name: estimates[name] for name in ("champion", "candidate")},
-        "lifts": lifts,
+        "lifts": [*lifts, *_titled(estimates.get("top_lift") or {})],
         "rate": sentences.rate(primary),
         "forest": pictures.forest([*drawn, bound], says, "lift per request"),
         "sequence": path and path["requests"] and _sequence(path, decides),
     }
+
+
+def _titled(lifts: Row) -> list[dict[str, Any]]:
+    """Rows of the table of estimates; one that is new here is told by its name."""
+    return [
+        {"title": words.ESTIMATORS.get(name, name), "note": words.NOTES.get(name, ""), **found}
+        for name, found in lifts.items()
+    ]
 
 
 def _sequence(path: Row, decides: str) -> str:

@@ -11,6 +11,7 @@ from ibis import Table
 from tessera.contracts.split import load_split
 from tessera.ope import exposures as served
 from tessera.ope.batch import judge_batch, unjudged
+from tessera.ope.clusters import prefix_clusters
 from tessera.ope.document import Document, document, dropped, metrics
 from tessera.ope.guardrails import Beside
 from tessera.ope.outlook import (
@@ -41,6 +42,7 @@ def run(
     model: Path,
     champion: Path,
     judged: Path,
+    codes: Table,
     sid_health: Path,
     verdict: Path,
     verdict_page: Path,
@@ -63,6 +65,7 @@ def run(
             scored.chance_NC,
             mflops_per_request(model),
             unserved_effects(model),
+            prefix_clusters(codes.to_pyarrow(), shelf.item_ids)[log.candidate_NC],
         )
         guess_NLC = guess(read_shown(read.past, shelf), log, shelf, params)
         found = judge_batch(build, beside, guess_NLC, params)

@@ -81,6 +81,8 @@ ESTIMATORS = {
     "dm": "Reward model alone",
     "dr": "Doubly robust",
     "switch_dr": "Doubly robust, switched",
+    "mips": "Top position, weighted by cluster",
+    "offcem": "Top position, corrected by cluster",
 }
 """Title of each estimator."""
 NOTES = {
@@ -89,6 +91,8 @@ NOTES = {
     "dm": "as good as the model; its interval says nothing, and it decides nothing",
     "dr": "the model guesses, the log corrects it; must agree in sign",
     "switch_dr": "corrected only where weights are small; must agree in sign",
+    "mips": "items whose codes begin alike share a weight (MIPS); decides nothing",
+    "offcem": "the same beside the model (OffCEM); decides nothing",
 }
 
 GLOSSARY = (

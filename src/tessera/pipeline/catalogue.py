@@ -101,6 +101,7 @@ ALL_STAGES = (
             "model",
             "champion",
             "judged",
+            "codes",
             "sid_health",
         ),
         ("verdict", "verdict_page"),

@@ -156,7 +156,7 @@ def _planted_told(found: Found) -> str:
     mean = found["mean"]
     pruning = mean["ranking_alone_auc"] - mean["all_layers_auc"]
     joint = [
-        f"{name} jointly {mean[f'joint_10_{score}'] / mean[alone] - 1:+.1%}"
+        f"{name} jointly {mean[f'joint_30_{score}'] / mean[alone] - 1:+.1%}"
         for score, name, alone in (
             ("recall_50", "Recall@50", "recall_alone_recall_50"),
             ("auc", "AUC", "ranking_alone_auc"),

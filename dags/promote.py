@@ -19,7 +19,7 @@ with DAG(
     doc_md=__doc__,
     schedule=None,
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=16,  # a question may wait for a day and must not hold up another
     is_paused_upon_creation=False,
     params={
         "profile": profile_param(),

@@ -219,7 +219,10 @@ def test_where_the_time_of_a_training_step_goes_is_told_where_it_was_measured(re
     change(results, "hstu", flops_of_two_encoders=0.55, encode_and_rank_p99_ms=3.0)
     before, rows = written(results)
     (name,) = (name for name in rows if "ranks 200 candidates" in name)
-    assert rows[name][1:3] == ["p99 3.0 ms; 55% of the operations", "yes"]
+    assert rows[name][1:3] == [
+        "p99 3.0 ms; 55% of the operations where the second ranks unpruned",
+        "yes",
+    ]
     assert "in products" not in before
     kind = {
         "trunk_share": 0.7, "loss_share": 0.2, "optimizer_share": 0.1, "products_share": 0.31,
@@ -230,7 +233,10 @@ def test_where_the_time_of_a_training_step_goes_is_told_where_it_was_measured(re
         operations={"200": {"unpruned": 0.61, "pruned": 0.8}},
     )  # fmt: skip
     text, rows = written(results)
-    assert rows[name][1:3] == ["p99 3.0 ms; 61% of the operations", "partly"]
+    assert rows[name][1:3] == [
+        "p99 3.0 ms; 61% of the operations where the second ranks unpruned",
+        "partly",
+    ]
     assert "| full softmax | 70% | 20% | 10% | 31% | 50.0 (25%) | 100.0 (50%) |" in text
     assert "| 200 events | 61% | 80% |" in text
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from tessera.ope.batch import _proposed
 from tessera.ope.bounds import confidence_sequence, sequence_p_values
 from tessera.ope.holm import Level, holm, levels, spent
 from tessera.ope.params import OpeParams
@@ -55,6 +56,18 @@ def test_each_that_passes_leaves_the_others_more():
     alpha_K = [level.alpha for level in levels(found, 3, 0.05, 0.0)]
     assert alpha_K == pytest.approx([0.05 / 3, 0.05, 0.05 / 2])
     assert {level.tuned_for for level in levels(found, 3, 0.05, 0.0)} == {0.05 / 3}
+
+
+def test_who_passes_late_is_not_proposed_for_the_looser_level():
+    """The second has the higher bound only because it is held to less."""
+    rows = [
+        {"decision": "PROMOTE", "lower": 0.0002},
+        {"decision": "PROMOTE", "lower": 0.0006},
+        {"decision": "HOLD", "lower": 0.0009},
+    ]
+    assert _proposed(rows, [0.0002, -0.0001, 0.0009]) == 0
+    held = [{**row, "decision": "HOLD"} for row in rows]
+    assert _proposed(held, [0.0002, 0.0006, 0.0009]) == 0
 
 
 def test_a_batch_of_one_has_alpha_whole():

@@ -130,6 +130,7 @@ def test_only_prices_and_a_ranking_head_may_be_lacking(make_case):
         "sid_capacity": False,
         "calibration_error": True,
         "mflops_per_request": False,
+        "unserved_effects": False,
     }
 
 

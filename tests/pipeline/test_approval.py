@@ -103,6 +103,15 @@ def test_a_run_asks_nobody_unless_the_params_or_its_form_say_so(
     assert _acts(place)[-1] == act
 
 
+def test_where_the_params_ask_for_approval_no_promote_goes_without(place, make_candidate):
+    """Also before the pipeline recorded that the candidate waits: `dvc repro` alone does not."""
+    (place.root / "params.yaml").write_text("gate:\n  approval: true\n")
+    make_candidate(place)
+    with pytest.raises(GateClosed, match="needs approval: --approver NAME"):
+        acts.promote(place)
+    assert acts.promote(place, override=Override(approver="an officer")).version == "v1"
+
+
 def test_the_step_waiting_names_the_bundle_and_is_skipped_if_none_waits(waiting, capsys):
     assert task.run_task(waiting, "waiting", task.Order()) == 0
     assert capsys.readouterr().out.split()[-1] == history(waiting)[-1]["identity"]

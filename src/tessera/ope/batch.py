@@ -33,8 +33,8 @@ Build = Callable[[OpeParams], Case]
 def judge_batch(build: Build, beside: Beside, guess_NLC: Floats, params: OpeParams) -> Document:
     """Judge every temperature and report on the one that is proposed.
 
-    That is the one with the highest lower bound of those that are promoted; if none is, that of
-    `temperature`.  A batch of one is judged as it always was.
+    Of those that are promoted it is the one with the highest lower bound at alpha / K; if none is,
+    that of `temperature`.  A batch of one is judged as it always was.
 
     Parameters
     ----------
@@ -62,7 +62,9 @@ def judge_batch(build: Build, beside: Beside, guess_NLC: Floats, params: OpePara
     weighed_K += [weigh(build(one), beside, guess_NLC, faults, one) for one in served[1:]]
     level_K = _levels(weighed_K, share, params)
     rows = [_row(*one, params) for one in zip(params.temperatures, weighed_K, level_K, strict=True)]
-    best = _proposed(rows)
+    # Bounds at different levels cannot be compared: whoever passes late is held to less.
+    strict = Level(share / len(weighed_K), share / len(weighed_K))
+    best = _proposed(rows, [float(sequences(one, strict)[0][-1]) for one in weighed_K])
     found = report(build(served[best]), beside, guess_NLC, params, weighed_K[best], level_K[best])
     # Negative controls are computed for the one that is proposed, and may still refuse it.
     told = {name: found[name] for name in ("decision", "reason")}
@@ -104,7 +106,7 @@ def _row(temperature: float, weighed: Weighed, level: Level, params: OpeParams) 
     }
 
 
-def _proposed(rows: list[Document]) -> int:
-    """Find the promoted policy with the highest lower bound; the first policy if none is."""
+def _proposed(rows: list[Document], lower_K: list[float]) -> int:
+    """Find the promoted policy with the highest of these bounds; the first policy if none is."""
     promoted = [k for k, row in enumerate(rows) if row["decision"] == "PROMOTE"]
-    return max(promoted, key=lambda k: rows[k]["lower"], default=0)
+    return max(promoted, key=lambda k: lower_K[k], default=0)

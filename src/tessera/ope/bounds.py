@@ -10,6 +10,7 @@ Shapes: N units, G clusters, B resamples.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -75,6 +76,8 @@ def skew_corrected(value_N: Floats, cluster_N: Ints, alpha: float) -> Interval:
         Error rate of each bound.
     """
     mean, stderr, skewness = _moments(value_N, cluster_N)
+    if cluster_N.max() == 0:  # one cluster says nothing of others
+        return Interval(mean, np.inf, -np.inf, np.inf)
     z = NormalDist().inv_cdf(1 - alpha)
 
     def turned(z: float) -> float:
@@ -92,8 +95,8 @@ def _moments(value_N: Floats, cluster_N: Ints) -> tuple[float, float, float]:
     clusters, squares = len(sum_G), float(sum_G @ sum_G)
     small_sample = clusters / max(clusters - 1, 1)
     stderr = float(np.sqrt(small_sample * squares)) / len(value_N)
-    cubes = float((sum_G**3).sum())
-    return mean, stderr, cubes / squares**1.5 if squares > 0 else 0.0
+    root = math.sqrt(squares)
+    return mean, stderr, float(((sum_G / root) ** 3).sum()) if root > 0 else 0.0
 
 
 def empirical_bernstein(value_N: Floats, low: float, high: float, alpha: float) -> Interval:

@@ -82,6 +82,7 @@ def check_row(check: Check) -> Document:
         "threshold": float(check.threshold),
         "says": check.says,
         "ok": None if check.ok is None else bool(check.ok),
+        "may_lack": check.may_lack,
     }
 
 

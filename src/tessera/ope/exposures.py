@@ -216,9 +216,10 @@ def aligned_scores(scores: Table, log: Requests, item_ids: pa.Array) -> Scores:
     def wholly(name: str) -> Floats | None:
         return None if rows[name].null_count else laid(name)
 
-    nulls = rows["champion_scores"].null_count
-    # A champion that scored only some requests cannot be replayed.
-    missing = nulls if 0 < nulls < len(rows) else int((~found_N).sum())
+    nulls = [rows[name].null_count for name in ("champion_scores", "candidate_chances")]
+    # What is scored for some requests alone can neither be replayed nor held against outcomes.
+    partly = max(count for count in (0, *nulls) if count < len(rows))
+    missing = partly or int((~found_N).sum())
     champion_NC, chance_NC = wholly("champion_scores"), wholly("candidate_chances")
     return Scores(laid("candidate_scores"), champion_NC, chance_NC, missing)
 

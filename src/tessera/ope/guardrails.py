@@ -42,7 +42,7 @@ class Beside:
     ranking head."""
     mflops: float | None = None
     """Million operations that the candidate model spends on a request."""
-    effect_weight: float = 0.0
+    effect_weight: float | None = None
     """How much its scores are moved by effects, which no bundle carries."""
     cluster_NC: Ints | None = None
     """Cluster of each candidate by its code; for estimates that decide nothing."""

@@ -69,7 +69,11 @@ def mflops_per_request(model: Path) -> float | None:
     return float(json.loads(cost.read_text())["mflops_per_request"]) if cost.exists() else None
 
 
-def unserved_effects(model: Path) -> float:
-    """Return how much effects of being shown, which no bundle carries, weigh in the scores."""
+def unserved_effects(model: Path) -> float | None:
+    """Return how much effects of being shown, which no bundle carries, weigh in the scores.
+
+    None if the model does not say.
+    """
     shape = model / "config.json"
-    return float(json.loads(shape.read_text()).get("uplift_weight", 0.0)) if shape.exists() else 0.0
+    weight = json.loads(shape.read_text()).get("uplift_weight") if shape.exists() else None
+    return None if weight is None else float(weight)

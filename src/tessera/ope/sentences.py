@@ -85,7 +85,7 @@ def failed(rows: Iterable[Row] | None) -> list[str]:
 
 
 def unmeasured(rows: Iterable[Row] | None) -> list[str]:
-    """Titles of the checks that could not be made: they neither hold nor fail."""
+    """Titles of the checks that could not be made: they hold a candidate unless nothing could."""
     return [words.rule(row["name"]).title for row in rows or () if row["ok"] is None]
 
 

@@ -112,8 +112,8 @@ def compared(
     Returns
     -------
     dict of list of dict
-        `WHOLE` and each part -> one dict of `FIGURES` a seed; without the parts that these inputs
-        do not allow.
+        `WHOLE` and each part -> one dict of `FIGURES` a seed, empty for a part that these inputs do
+        not allow.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from tessera.index import manifest
 from tessera.pipeline import files
 from tessera.pipeline.history import history, moves, versions_behind, waits
 from tessera.pipeline.journal import commit, one_act
-from tessera.pipeline.params import check_section
+from tessera.pipeline.params import check_section, load_params
 from tessera.pipeline.paths import Home
 from tessera.pipeline.registry import (
     PROMOTE,
@@ -78,7 +78,7 @@ def promote(
         if candidate.decision != PROMOTE:
             why = str(candidate.verdict["reason"])
             _require_override(f"the verdict is {candidate.decision} ({why})", given)
-        elif not given.approver and _was_asked_for(place, candidate.identity):
+        elif not given.approver and _needs_approval(place, candidate.identity):
             raise GateClosed("the candidate needs approval: --approver NAME, recorded for ever")
         return put_up(place, candidate, "promote", given)
 
@@ -109,11 +109,15 @@ def hold(
     if not reason.strip():
         raise BadParams("to turn a candidate down needs a reason: --reason TEXT")
     with one_act(place):
+        nothing = Published(
+            current_version(place), False, "none", "no candidate waits for approval"
+        )
+        if identity and not waits(history(place), identity):
+            return nothing
         candidate = read_candidate(place)
         shown = identity or candidate.identity
         if candidate.identity != shown or not waits(history(place), shown):
-            why = "no candidate waits for approval"
-            return Published(current_version(place), False, candidate.decision, why)
+            return nothing
         return stay(place, candidate, "hold", f"not approved: {reason.strip()}", approver)
 
 
@@ -268,9 +272,10 @@ def _require_override(why: str, given: Override) -> None:
         )
 
 
-def _was_asked_for(place: Home, identity: str) -> bool:
+def _needs_approval(place: Home, identity: str) -> bool:
+    """Whether approval is asked for by the params, or was for this candidate, in a form perhaps."""
     acts = [entry["act"] for entry in history(place) if entry.get("identity") == identity]
-    return "wait" in acts
+    return "wait" in acts or bool(load_params(place)["gate"].model_dump()["approval"])
 
 
 def _require_approved(found: str, approved: str | None) -> None:

@@ -109,7 +109,8 @@ def publish(
     """Make the candidate bundle current if its verdict, or a recorded override, allows it.
 
     Publishing the same bundle twice changes nothing.  With `approval` a PROMOTE waits for a person
-    (`acts.promote`, `acts.hold`), and goes on waiting whatever later runs ask for.
+    (`acts.promote`, `acts.hold`), and goes on waiting whatever later runs ask for, until one of
+    them builds another.
 
     Raises
     ------

@@ -59,7 +59,8 @@ def show_verdict(
     if approver := _approver(path):
         lines.append(f"approved by {escape(approver)}")
     if version is None and _waits(place):
-        lines.append("[bold]waits for approval[/]: `tessera promote --approver NAME`, or the UI")
+        command = f"tessera promote{_option(place)} --approver NAME"
+        lines.append(f"[bold]waits for approval[/]: `{command}`, or the UI")
     page = path.with_suffix(".html")
     if page.exists():
         lines.append(f"with pictures: {escape(_near(page, place))}")
@@ -218,8 +219,12 @@ def _lists(place: Home, out: Console) -> None:
     out.print(table)
 
 
+def _option(place: Home) -> str:
+    return "" if place.profile == "market" else f" --profile {place.profile}"
+
+
 def _next_steps(place: Home, done: registry.Published, out: Console) -> None:
-    profile = "" if place.profile == "market" else f" --profile {place.profile}"
+    profile = _option(place)
     lines = [
         ("tessera recommend <investor>" + profile, "anyone's list with reasons"),
         (f"data/{place.profile}/validation/index.html", "what was checked, what was quarantined"),

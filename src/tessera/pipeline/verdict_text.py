@@ -52,7 +52,11 @@ def _mark(decision: str) -> str:
 
 def _checks(what: str, rows: Iterable[Mapping[str, Any]]) -> str:
     rows = list(rows)
-    unknown = [row["name"] for row in rows if row["ok"] is None]
+    unknown = [
+        row["name"] + ("" if row.get("may_lack", True) else " (which holds it)")
+        for row in rows
+        if row["ok"] is None
+    ]
     rows = [row for row in rows if row["ok"] is not None]
     failed = [row for row in rows if not row["ok"]]
     but = f", not measured: {', '.join(unknown)}" if unknown else ""

@@ -28,7 +28,7 @@ _NAMES = {
     "recent_popularity": "recent popularity",
 }
 """Names of the models where they differ from those in the results."""
-_METRICS = {
+METRICS = {
     "hr_10": "HR@10",
     "ndcg_10": "nDCG@10",
     "mrr_10": "MRR@10",
@@ -37,7 +37,7 @@ _METRICS = {
     "cold_recall_10": "Recall@10, cold",
     "born_after_cut_recall_10": "Recall@10, born later",
 }
-_HITS = ("hr_10", "ndcg_10")
+HITS = ("hr_10", "ndcg_10")
 _WORDS = (
     "HR@10 is the share of users with a hit among the first 10, nDCG@10 weighs hits by their "
     "rank, coverage@10 is the share of the catalogue that is listed to anybody. The whole "
@@ -66,10 +66,10 @@ def _mean(found: Found, model: str, metric: str) -> float:
 def _models_table(found: Found) -> str:
     """List a row per model, the best nDCG first."""
     first = next(iter(found["seeds"].values()))["models"]
-    metrics = [name for name in _METRICS if all(name in one for one in first.values())]
+    metrics = [name for name in METRICS if all(name in one for one in first.values())]
     ranked = sorted(first, key=lambda model: -_mean(found, model, "ndcg_10"))
     return table(
-        ["model", *(_METRICS[name] for name in metrics)],
+        ["model", *(METRICS[name] for name in metrics)],
         (
             [model_name(model), *(spread(_values(found, model, name)) for name in metrics)]
             for model in ranked
@@ -109,7 +109,7 @@ def _leads_table(found: Found) -> str:
     )
 
 
-def _tables(*below: str) -> Callable[[Found], str]:
+def tables_of(*below: str) -> Callable[[Found], str]:
     """Tell models and leads, and below them what stands in print."""
 
     def told(found: Found) -> str:
@@ -128,11 +128,11 @@ def _tables(*below: str) -> Callable[[Found], str]:
     return told
 
 
-def _told(*metrics: str) -> Callable[[Found], str]:
+def told_of(*metrics: str) -> Callable[[Found], str]:
     """Tell these metrics of HSTU, and its lead."""
 
     def told(found: Found) -> str:
-        own = ", ".join(f"{_METRICS[name]} {_mean(found, 'hstu', name):.4f}" for name in metrics)
+        own = ", ".join(f"{METRICS[name]} {_mean(found, 'hstu', name):.4f}" for name in metrics)
         return f"{own}; {_lead(found)}"
 
     return told
@@ -160,49 +160,13 @@ def _above(found: Found, baseline: str) -> list[bool]:
 
 
 def _beats_sasrec(found: Found) -> list[bool]:
-    hr, ndcg = (_mean(found, "hstu", name) for name in _HITS)
-    rivals = [_mean(found, "sasrec", name) for name in _HITS]
+    hr, ndcg = (_mean(found, "hstu", name) for name in HITS)
+    rivals = [_mean(found, "sasrec", name) for name in HITS]
     return [hr >= 0.295, ndcg >= 0.168, hr >= 1.08 * rivals[0], ndcg >= 1.08 * rivals[1]]
 
 
-def _both(found: Found) -> list[tuple[str, Found, Found]]:
-    """Return HSTU with and without the time bias, on the seeds that both results have."""
-    full = found["beside"]["figures"]["seeds"] if "beside" in found else {}
-    return [
-        (seed, full[seed]["models"]["hstu"], one["models"]["hstu"])
-        for seed, one in found["seeds"].items()
-        if seed in full
-    ]
-
-
-def _time_table(found: Found) -> str:
-    """Lay HSTU without the time bias beside HSTU with it."""
-    both = _both(found)
-    if not both:
-        return ""
-    rows = [
-        [f"seed {seed}"]
-        + [f"{full[n]:.4f} / {bare[n]:.4f} / {bare[n] - full[n]:+.4f}" for n in _HITS]
-        for seed, full, bare in both
-    ]
-    whole = found["beside"]["figures"]["settings"]
-    differ = [name for name, value in found["settings"].items() if whole.get(name) != value]
-    return parts(
-        table(["HSTU", *(f"{_METRICS[n]}: with / without / difference" for n in _HITS)], rows),
-        f"With it: commit {found['beside']['commit']}. Settings that differ: {', '.join(differ)}.",
-    )
-
-
-def _time_told(found: Found) -> str:
-    both = _both(found)
-    if not both:
-        return _told(*_HITS)(found)
-    lost = {n: statistics.fmean(bare[n] - full[n] for _, full, bare in both) for n in _HITS}
-    told = ", ".join(f"{_METRICS[name]} {value:+.4f}" for name, value in lost.items())
-    return f"{told} without it ({seeds(both)})"
-
-
-def _command(name: str) -> str:
+def command_of(name: str) -> str:
+    """Say by which command a set is measured."""
     return f'`make bench-quality SET={name} SEEDS="0 1 2"`, official files in `TESSERA_DATA`'
 
 
@@ -212,47 +176,37 @@ SECTIONS = (
         "MovieLens-1M",
         "How often the last film of a user is found, by models that saw all the others (leave "
         f"last out), on users 1 to 2999. {_WORDS}",
-        _command("movielens"),
+        command_of("movielens"),
         (
             Figure(
                 "MovieLens-1M, leave last out",
                 "HSTU at least .295 / .168 (HR / nDCG), and 8 % over SASRec",
-                _told(*_HITS),
+                told_of(*HITS),
                 _beats_sasrec,
             ),
         ),
-        _tables(published.ML),
-    ),
-    Section(
-        "quality_movielens-no-time",
-        "MovieLens-1M without the time bias",
-        "The same with attention that does not see when events happened: what the time bias is "
-        "worth. The trunk is trained alone.",
-        _command("movielens-no-time"),
-        (Figure("MovieLens-1M without the time bias", "what the time bias is worth", _time_told),),
-        lambda found: parts(_time_table(found), _tables()(found)),
-        beside="quality_movielens",
+        tables_of(published.ML),
     ),
     Section(
         "quality_movielens-large",
         "MovieLens-1M with HSTU-large",
         "The same with 8 blocks of 2 heads instead of 2 blocks of 1. The trunk is trained alone.",
-        _command("movielens-large"),
+        command_of("movielens-large"),
         (
             Figure(
                 "MovieLens-1M with 8 blocks of 2 heads (HSTU-large)",
                 "published on the whole of ML-1M: .3294 / .1893",
-                _told(*_HITS),
+                told_of(*HITS),
             ),
         ),
-        _tables(published.LARGE),
+        tables_of(published.LARGE),
     ),
     Section(
         "quality_beauty",
         "Amazon Beauty",
         "How often the last product of a customer is found, by models that saw all the others "
         f"(leave last out), on the 5-core set of 2014. {_WORDS}",
-        _command("beauty"),
+        command_of("beauty"),
         (
             Figure(
                 "Amazon Beauty, leave last out",
@@ -267,37 +221,37 @@ SECTIONS = (
                 ],
             ),
         ),
-        _tables(published.BEAUTY),
+        tables_of(published.BEAUTY),
     ),
     Section(
         "quality_far-trans-2020",
         "FAR-Trans at 2020-07-01",
         "Which assets an investor acquires for the first time in the six months after the day, by "
         f"models that saw everything up to it. {_WORDS}{_MONTHLY}",
-        _command("far-trans-2020"),
+        command_of("far-trans-2020"),
         (
             Figure(
                 "FAR-Trans at 2020-07-01",
                 "HSTU above EASE (nDCG: mean and interval)",
-                _told("ndcg_10"),
+                told_of("ndcg_10"),
                 lambda found: _above(found, "ease"),
             ),
         ),
-        _tables(published.FAR),
+        tables_of(published.FAR),
     ),
     Section(
         "quality_far-trans-2021",
         "FAR-Trans at 2021-07-01",
         f"The same one year later. {_WORDS}{_MONTHLY}",
-        _command("far-trans-2021"),
+        command_of("far-trans-2021"),
         (
             Figure(
                 "FAR-Trans at 2021-07-01",
                 "HSTU above EASE (nDCG: mean and interval)",
-                _told("ndcg_10"),
+                told_of("ndcg_10"),
                 lambda f: _above(f, "ease"),
             ),
         ),
-        _tables(published.FAR),
+        tables_of(published.FAR),
     ),
 )

@@ -56,6 +56,11 @@ def test_every_figure_has_a_row_and_every_link_leads_somewhere(results, written,
     assert all((repository / "docs" / picture).is_file() for picture in pictures)
 
 
+def test_every_result_has_a_section(results):
+    known = {name for section in SECTIONS for name in (section.result, section.beside)}
+    assert {path.stem for path in results.glob("*.json")} <= known
+
+
 def test_all_rows_of_a_table_have_as_many_cells(results, written):
     text, _ = written(results)
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("| ")]

@@ -153,7 +153,7 @@ def test_a_fifth_that_contradicts_nothing_fails_the_mean_weight_test_of_a_long_l
     lists_RC = np.array(rows["candidate_propensities"].to_pylist())
     taken_R = np.array([int(one[1:]) % 5 == 0 for one in rows["request_id"].to_pylist()])
     logged(made, exchanged(lists_RC, taken_R))
-    assert failed(made.judge()) == ["mean_weight_z"]
+    assert "mean_weight_z" in failed(made.judge())
 
 
 def test_a_candidate_far_from_what_was_served_is_invalid(world, failed):

@@ -142,8 +142,8 @@ SECTION = Section(
             "at least 4 times, aiming for 8, at an nDCG@10 of .168 on MovieLens",
             lambda f: (
                 f"shared negatives {f[_SHARED + '_ratio']} times (nDCG {_shared_ndcg(f):.4f}), "
-                f"full softmax {f[_FULL + '_ratio']} times; {f[_SHARED + '_ratio_to_gathered']} and "
-                f"{f[_FULL + '_ratio_to_gathered']} times one that works as the authors' code"
+                f"full softmax {f[_FULL + '_ratio']} times; {f[_SHARED + '_ratio_to_gathered']} "
+                f"and {f[_FULL + '_ratio_to_gathered']} times one that works as the authors' code"
             ),
             lambda f: [f[_SHARED + "_ratio"] >= 4, _shared_ndcg(f) >= _ASKED_NDCG],
         ),

@@ -1,6 +1,6 @@
 """How often the gate promotes on the market when nothing is better: A/A replays of its log.
 
-Usage: python -m benchmarks.ope_market [--replays 1000] [--streams 300] [--seed 0]
+Usage: python -m benchmarks.ope_market [--replays 1000] [--streams 1000] [--seed 0]
 
 It reads the market that `make run` left.  Each replay keeps what was logged before anything was
 drawn: requests, candidates, the propensities at the top, the scores of the model.  Slates are drawn
@@ -176,7 +176,7 @@ def main() -> None:
     """Replay and write results/ope_market.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replays", type=int, default=1000)
-    parser.add_argument("--streams", type=int, default=300)
+    parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     market = read_market()

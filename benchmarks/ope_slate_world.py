@@ -13,7 +13,7 @@ from itertools import permutations
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.ope_world import Floats, Ints
+from benchmarks.ope_world import Floats, Ints, furthest
 from tessera.ope.estimators import effective_size
 from tessera.ope.exposures import Requests
 from tessera.ope.params import OpeParams
@@ -191,11 +191,7 @@ def _eagerness(served_XC: Floats, taste_XC: Floats, ess: float) -> float:
         weight_N = (wanted_NL / served_NL).prod(axis=1)
         return float(np.median([effective_size(w_N) for w_N in np.split(weight_N, _TYPICAL)]))
 
-    low, high = 0.0, 8.0
-    for _ in range(20):
-        middle = (low + high) / 2
-        low, high = (middle, high) if typical(middle) > ess else (low, middle)
-    return low
+    return furthest(lambda eagerness: typical(eagerness) > ess, 0.0, 20)
 
 
 def _open(requests: int) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:

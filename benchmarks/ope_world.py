@@ -5,6 +5,7 @@ Shapes: N units, X contexts, C candidates.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -148,11 +149,19 @@ def make_world(regime: Regime) -> World:
 
 def _aversion(taste_XC: Floats, ess: float) -> float:
     """Bisect for the serving policy under which a typical log has this effective size."""
-    low, high = -1.0, 8.0
-    for _ in range(30):
+
+    def enough(aversion: float) -> bool:
+        return _typical_ess(_softmax(-aversion * taste_XC), _softmax(taste_XC)) > ess
+
+    return furthest(enough, -1.0, 30)
+
+
+def furthest(enough: Callable[[float], bool], low: float, steps: int) -> float:
+    """Bisect from `low` to 8 for the last value that is enough; it is up to some value."""
+    high = 8.0
+    for _ in range(steps):
         middle = (low + high) / 2
-        enough = _typical_ess(_softmax(-middle * taste_XC), _softmax(taste_XC)) > ess
-        low, high = (middle, high) if enough else (low, middle)
+        low, high = (middle, high) if enough(middle) else (low, middle)
     return low
 
 

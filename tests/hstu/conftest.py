@@ -23,6 +23,7 @@ from tessera.contracts.tables import (
 )
 from tessera.hstu.fit import threads
 from tessera.hstu.histories import read_histories
+from tessera.hstu.logged import Sources, read_log
 from tessera.hstu.params import HstuParams
 from tessera.hstu.world import World, read_catalogue, read_codes
 
@@ -162,6 +163,22 @@ def world(tables, split):
     catalogue = read_catalogue(tables.items)
     histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
     return World(split, catalogue, read_codes(tables.codes, catalogue.vocabulary), histories)
+
+
+@pytest.fixture
+def logged_world(split):
+    """Read tables into a world with their logged slates."""
+
+    def read(tables, params):
+        catalogue = read_catalogue(tables.items)
+        histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
+        codes = read_codes(tables.codes, catalogue.vocabulary)
+        names = ("users", "items", "prices", "exposures", "outcomes", "edges", "cate")
+        sources = Sources(*(getattr(tables, name) for name in names))
+        log = read_log(sources, histories, catalogue, codes.numpy(), split, params)
+        return World(split, catalogue, codes, histories, log)
+
+    return read
 
 
 @pytest.fixture

@@ -12,12 +12,10 @@ import torch
 from tessera.contracts.arrow import schema
 from tessera.contracts.tables import CATE, EDGES
 from tessera.hstu.fit import fit
-from tessera.hstu.histories import read_histories
-from tessera.hstu.logged import Sources, read_log, ripe
+from tessera.hstu.logged import ripe
 from tessera.hstu.rankers import KINDS, fit_ranker
 from tessera.hstu.rivals import _rows
 from tessera.hstu.scoring import rank_requests
-from tessera.hstu.world import World, read_catalogue, read_codes
 
 causes = pytest.mark.parametrize("cause", ["causal", "cate"])
 GROUPS = ("user", "graph", "causal", "cate")
@@ -34,7 +32,7 @@ def table(rows, layout):
 
 
 @pytest.fixture
-def world(slated, split, params, rng):
+def world(slated, params, rng, logged_world):
     """Return a market whose investors buy, with causal edges and effects drawn at random."""
     items = [f"i{item:02d}" for item in range(12)]
     edges = [
@@ -47,13 +45,7 @@ def world(slated, split, params, rng):
     tables = SimpleNamespace(**{**vars(slated), "edges": table(edges, EDGES),
                                 "events": slated.events.mutate(action=ibis.literal("buy")),
                                 "cate": table(effects, CATE)})  # fmt: skip
-    catalogue = read_catalogue(tables.items)
-    histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
-    codes = read_codes(tables.codes, catalogue.vocabulary)
-    names = ("users", "items", "prices", "exposures", "outcomes", "edges", "cate")
-    sources = Sources(*(getattr(tables, name) for name in names))
-    log = read_log(sources, histories, catalogue, codes.numpy(), split, params)
-    return World(split, catalogue, codes, histories, log)
+    return logged_world(tables, params)
 
 
 def shaken(log, cause):

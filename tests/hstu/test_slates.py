@@ -15,14 +15,12 @@ from tessera.contracts.arrow import schema
 from tessera.contracts.tables import EXPOSURES
 from tessera.hstu import train as train_module
 from tessera.hstu.fit import _lessons, _shown, fit
-from tessera.hstu.histories import read_histories
 from tessera.hstu.lessons import Teacher
-from tessera.hstu.logged import Sources, read_log, ripe
+from tessera.hstu.logged import ripe
 from tessera.hstu.ranking import TASKS
 from tessera.hstu.sequences import training_windows
 from tessera.hstu.slates import Epoch
 from tessera.hstu.stage import run
-from tessera.hstu.world import World, read_catalogue, read_codes
 
 CLICK, BUY, DISMISS, HOLD = range(len(TASKS))
 
@@ -40,19 +38,9 @@ def params(small):
     )
 
 
-def build(tables, split, params):
-    catalogue = read_catalogue(tables.items)
-    histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
-    codes = read_codes(tables.codes, catalogue.vocabulary)
-    names = ("users", "items", "prices", "exposures", "outcomes", "edges", "cate")
-    sources = Sources(*(getattr(tables, name) for name in names))
-    log = read_log(sources, histories, catalogue, codes.numpy(), split, params)
-    return World(split, catalogue, codes, histories, log)
-
-
 @pytest.fixture
-def world(slated, split, params):
-    return build(slated, split, params)
+def world(slated, params, logged_world):
+    return logged_world(slated, params)
 
 
 def weights(world, params, scratch=None):
@@ -132,10 +120,10 @@ def test_a_champion_with_a_head_gets_the_scores_it_serves(run_stage, stage_files
     assert two["candidate_scores"].to_pylist() != one["candidate_scores"].to_pylist()
 
 
-def test_without_ranking_weight_or_slates_there_is_no_head(world, tables, split, params):
+def test_without_ranking_weight_or_slates_there_is_no_head(world, tables, params, logged_world):
     off = params.model_copy(update={"rank_weight": 0.0, "epochs": 1})
     assert fit("hstu", world, off, None).model.rank is None
-    unlogged = build(tables, split, params)
+    unlogged = logged_world(tables, params)
     assert fit("hstu", unlogged, params.model_copy(update={"epochs": 1}), None).model.rank is None
 
 
@@ -169,7 +157,7 @@ def test_other_labels_take_up_no_checkpoint(world, params, tmp_path):
     assert_same(weights(other, params), weights(other, params, tmp_path))
 
 
-def test_the_future_changes_no_weight(world, slated, split, params):
+def test_the_future_changes_no_weight(world, slated, split, params, logged_world):
     one = weights(world, params)
     rng = np.random.default_rng(5)
 
@@ -184,7 +172,7 @@ def test_the_future_changes_no_weight(world, slated, split, params):
     changed = {"events": shuffled(slated.events, "item_id"),
                "outcomes": shuffled(slated.outcomes, "item_id"),
                "exposures": shuffled(slated.exposures, "item_id")}  # fmt: skip
-    other = build(type(slated)(**{**vars(slated), **changed}), split, params)
+    other = logged_world(type(slated)(**{**vars(slated), **changed}), params)
     assert_same(one, weights(other, params))
 
 
@@ -279,51 +267,56 @@ def label_of(world, request, item):
     return slates.label_RMT[row, slot], slates.weight_RMT[row, slot]
 
 
-def told(tables, split, params, *, sale=None, bought=True):
+@pytest.fixture
+def told(slated, split, logged_world):
     """Log one slate three days after the start, a purchase from it, and perhaps its sale."""
-    first = tables.events.to_pyarrow().to_pylist()[0]
-    start = first["event_ts"].replace(hour=0, minute=0, second=0)
-    day = (split.cut - split.validation_from) / 3
-    shown = [
-        {"request_id": "r", "position": place, "user_id": first["user_id"], "item_id": item,
-         "event_ts": start + 3 * day, "policy_id": "p", "propensity": 0.02 * place,
-         "candidate_ids": ["i00", "i01"], "candidate_propensities": [0.5, 0.5],
-         "context_version": "c"}
-        for place, item in enumerate(("i00", "i01"), start=1)
-    ]  # fmt: skip
-    deal = {"request_id": "r", "item_id": "i00", "action": "buy", "value": 9.0}
-    events = tables.events.to_pyarrow().to_pylist()
-    sales = [{**first, "event_id": "e99999", "action": "sell", "item_id": "i11",
-              "event_ts": start + day}]  # fmt: skip
-    if sale is not None:
-        sales.append(
-            {**sales[0], "event_id": "f", "item_id": "i00", "event_ts": start + sale * day}
-        )
-    changes = {
-        "events": ibis.memtable(pa.Table.from_pylist([*events, *sales])),
-        "exposures": ibis.memtable(pa.Table.from_pylist(shown, schema(EXPOSURES))),
-        "outcomes": ibis.memtable(
-            pa.Table.from_pylist(
-                [{**deal, "event_ts": start + 3.5 * day}] if bought else [],
-                tables.outcomes.to_pyarrow().schema,
+
+    def world_of(params, *, sale=None, bought=True):
+        first = slated.events.to_pyarrow().to_pylist()[0]
+        start = first["event_ts"].replace(hour=0, minute=0, second=0)
+        day = (split.cut - split.validation_from) / 3
+        shown = [
+            {"request_id": "r", "position": place, "user_id": first["user_id"], "item_id": item,
+             "event_ts": start + 3 * day, "policy_id": "p", "propensity": 0.02 * place,
+             "candidate_ids": ["i00", "i01"], "candidate_propensities": [0.5, 0.5],
+             "context_version": "c"}
+            for place, item in enumerate(("i00", "i01"), start=1)
+        ]  # fmt: skip
+        deal = {"request_id": "r", "item_id": "i00", "action": "buy", "value": 9.0}
+        events = slated.events.to_pyarrow().to_pylist()
+        sales = [{**first, "event_id": "e99999", "action": "sell", "item_id": "i11",
+                  "event_ts": start + day}]  # fmt: skip
+        if sale is not None:
+            sales.append(
+                {**sales[0], "event_id": "f", "item_id": "i00", "event_ts": start + sale * day}
             )
-        ),
-    }
-    return build(type(tables)(**{**vars(tables), **changes}), split, params)
+        changes = {
+            "events": ibis.memtable(pa.Table.from_pylist([*events, *sales])),
+            "exposures": ibis.memtable(pa.Table.from_pylist(shown, schema(EXPOSURES))),
+            "outcomes": ibis.memtable(
+                pa.Table.from_pylist(
+                    [{**deal, "event_ts": start + 3.5 * day}] if bought else [],
+                    slated.outcomes.to_pyarrow().schema,
+                )
+            ),
+        }
+        return logged_world(type(slated)(**{**vars(slated), **changes}), params)
+
+    return world_of
 
 
-def test_a_purchase_sold_within_the_horizon_was_none_to_hold(slated, split, params):
+def test_a_purchase_sold_within_the_horizon_was_none_to_hold(told, params):
     for sale, held in ((5.0, 0.0), (6.5, 1.0), (2.0, 1.0), (None, 1.0)):
-        label, weight = label_of(told(slated, split, params, sale=sale), "r", "i00")
+        label, weight = label_of(told(params, sale=sale), "r", "i00")
         assert label.tolist() == [0.0, 1.0, 0.0, held], sale
         assert weight.tolist() == [1.0] * 4
-    label, weight = label_of(told(slated, split, params), "r", "i01")
+    label, weight = label_of(told(params), "r", "i01")
     assert label.tolist() == [0.0] * 4
 
 
-def test_a_horizon_that_ends_behind_the_period_is_not_known(slated, split, params):
+def test_a_horizon_that_ends_behind_the_period_is_not_known(told, params):
     far = params.model_copy(update={"hold_days": 30.0})
-    world = told(slated, split, far)
+    world = told(far)
     assert label_of(world, "r", "i00")[1].tolist() == [1.0, 1.0, 1.0, 0.0]
     assert label_of(world, "r", "i01")[1].tolist() == [1.0] * 4
 
@@ -333,10 +326,10 @@ def test_a_source_without_sales_leaves_holding_out(world):
     assert (world.log.slates.weight_RMT[..., CLICK][world.log.slates.item_RM > 0] == 1.0).all()
 
 
-def test_rows_can_be_weighed_by_their_inverse_propensity(slated, split, params):
-    world = told(slated, split, params.model_copy(update={"inverse_propensity": True}))
+def test_rows_can_be_weighed_by_their_inverse_propensity(told, params):
+    world = told(params.model_copy(update={"inverse_propensity": True}))
     assert label_of(world, "r", "i00")[1][CLICK] == 10.0
-    plain = told(slated, split, params)
+    plain = told(params)
     assert label_of(plain, "r", "i00")[1][CLICK] == 1.0
 
 

@@ -66,17 +66,10 @@ def skew_corrected(value_N: Floats, cluster_N: Ints, alpha: float) -> Interval:
 
         mean - stderr t(z) to mean - stderr t(-z),   t(z) = 3 / g (cbrt(1 + g (z - g / 6)) - 1)
 
-    Parameters
-    ----------
-    value_N : array
-        One value per unit; the estimate is their mean.
-    cluster_N : array of int
-        Cluster of each unit, 0 to G - 1.
-    alpha : float
-        Error rate of each bound.
+    Arguments as `clustered_normal`; one cluster has no bounds.
     """
     mean, stderr, skewness = _moments(value_N, cluster_N)
-    if cluster_N.max() == 0:  # one cluster says nothing of others
+    if cluster_N.max() == 0:
         return Interval(mean, np.inf, -np.inf, np.inf)
     z = NormalDist().inv_cdf(1 - alpha)
 

@@ -29,7 +29,7 @@ def _beside_table(found: Found) -> str:
         for seed, full, bare in both
     ]
     whole = found["beside"]["figures"]["settings"]
-    differ = [name for name, value in found["settings"].items() if whole.get(name) != value]
+    differ = [name for name, value in found["settings"].items() if whole.get(name, value) != value]
     return parts(
         table(["HSTU", *(f"{METRICS[n]}: as it is / so / difference" for n in HITS)], rows),
         f"As it is: commit {found['beside']['commit']}. Settings that differ: {', '.join(differ)}.",
@@ -50,7 +50,7 @@ def _section(name: str, title: str, purpose: str, asked: str) -> Section:
         f"quality_{name}",
         title,
         f"{purpose} The trunk is trained alone.",
-        command_of(name),
+        command_of(name, "0"),
         (Figure(title, asked, _beside_told),),
         lambda found: parts(_beside_table(found), tables_of()(found)),
         beside="quality_movielens",

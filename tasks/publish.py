@@ -1,4 +1,4 @@
-"""Publish what the gate lets through, after every stage, and have a person asked who was wanted."""
+"""Publish what the gate lets through, after every stage; ask a person if approval is wanted."""
 
 from __future__ import annotations
 

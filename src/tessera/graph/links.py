@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split, known
 from tessera.contracts.tables import POSITIVE
 from tessera.graph.params import GraphParams
 
 DECLARED = ("sector", "issuer", "category")
-_DAY = 86_400_000_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def first_acquisitions(
 def _decay(ts_A: NDArray[np.int64], split: Split, half_life_days: float) -> NDArray[np.float64]:
     if split.ordinal:
         return np.ones(len(ts_A))
-    age_A = (split.cut.timestamp() * 1e6 - ts_A) / _DAY
+    age_A = (split.cut.timestamp() * 1e6 - ts_A) / DAY_US
     return np.asarray(0.5 ** (age_A / half_life_days), dtype=np.float64)
 
 

@@ -57,9 +57,10 @@ def load_model(folder: Path) -> tuple[SequenceModel, list[str]]:
 
 def _groups(raw: dict[str, Any]) -> tuple[str, ...]:
     """Return the groups of features; causal edges once were part of the graph's."""
-    groups, causal = raw.get("feature_groups", []), "causal"
-    is_part = causal not in groups and f"{causal}_best" in raw.get("features", [])
-    return (*groups, *[causal] * is_part)
+    groups = tuple(raw.get("feature_groups", ()))
+    if "causal" not in groups and "causal_best" in raw.get("features", ()):
+        return (*groups, "causal")
+    return groups
 
 
 def _edges(shape: Shape) -> tuple[str, ...]:

@@ -88,19 +88,20 @@ def _levels(weighed_K: list[Weighed], share: float, params: OpeParams) -> list[L
     def lower_at(k: int, level: Level) -> float:
         return float(sequences(weighed_K[k], level)[0][-1])
 
-    return levels(lower_at, len(weighed_K), share, 0.0 - params.margin)
+    return levels(lower_at, len(weighed_K), share, -params.margin)
 
 
 def _row(temperature: float, weighed: Weighed, level: Level, params: OpeParams) -> Document:
-    decision, reason = decided(weighed, level, params)
     lower_N, upper_N = sequences(weighed, level)
+    lower, upper = float(lower_N[-1]), float(upper_N[-1])
+    decision, reason = decided(weighed, lower, upper, params)
     return {
         "temperature": temperature,
         "decision": decision,
         "reason": reason,
         "lift": weighed.estimates["lift"]["dr"]["mean"],
-        "lower": float(lower_N[-1]),
-        "upper": float(upper_N[-1]),
+        "lower": lower,
+        "upper": upper,
         "level": level.alpha,
         "proposed": False,
     }

@@ -192,11 +192,11 @@ class Scores:
     candidate_NC: Floats
     """0 where padded or not scored."""
     champion_NC: Floats | None
-    """None if any request lacks it: the logging policy is the champion then."""
+    """None if all requests lack it: the logging policy is the champion then."""
     chance_NC: Floats | None
-    """Probability by the candidate of a click or a purchase at the top; None if any lacks it."""
+    """Probability by the candidate of a click or a purchase at the top; None if all lack it."""
     missing: int
-    """Requests that were not scored, or not for the candidates that were logged."""
+    """Requests that were not scored, not for the candidates that were logged, or not in full."""
 
 
 def aligned_scores(scores: Table, log: Requests, item_ids: pa.Array) -> Scores:

@@ -126,16 +126,17 @@ def sequences(weighed: Weighed, level: Level) -> tuple[Floats, Floats]:
     return confidence_sequence(weighed.gain_N, *held), -confidence_sequence(weighed.loss_N, *held)
 
 
-def decided(weighed: Weighed, level: Level, params: OpeParams) -> tuple[Decision, str]:
+def decided(
+    weighed: Weighed, lower: float, upper: float, params: OpeParams
+) -> tuple[Decision, str]:
     """Apply the rule to the bounds as they stand after the last request."""
-    lower_N, upper_N = sequences(weighed, level)
     signs = [weighed.estimates["lift"][name]["mean"] for name in AGREEING]
     return decide(
         Evidence(
             weighed.prechecks,
             weighed.guardrails,
-            float(lower_N[-1]),
-            float(upper_N[-1]),
+            lower,
+            upper,
             signs,
             params.margin,
             weighed.identical,
@@ -154,14 +155,15 @@ def report(
     """Say all there is to say of a policy that was weighed.  Arguments and result as `judge`."""
     controlled = controls(case, guess_NLC, params, level)
     weighed = replace(weighed, prechecks=[*weighed.prechecks, *control_checks(controlled)])
-    decision, reason = decided(weighed, level, params)
     lower_N, upper_N = sequences(weighed, level)
+    lower, upper = float(lower_N[-1]), float(upper_N[-1])
+    decision, reason = decided(weighed, lower, upper, params)
     lift = weighed.estimates["lift"]["dr"]["mean"]
     champion = weighed.estimates["champion"]["mean"]
     primary = {"metric": METRIC, "bound": params.bound, "alpha": params.alpha,
                "k": case.standing.k, "alpha_k": spent(params.alpha, case.standing.k),
                "level": level.alpha, "margin": params.margin, "lift": lift,
-               "lower": float(lower_N[-1]), "upper": float(upper_N[-1]),
+               "lower": lower, "upper": upper,
                "relative_lift": lift / champion if champion else None}  # fmt: skip
     return {
         "decision": decision,

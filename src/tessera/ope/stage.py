@@ -60,12 +60,12 @@ def run(
         build = partial(build_case, log, scored, champion, shelf, standing)
         return_NC = returns_after(log, read_closes(prices, shelf.item_ids))
         beside = Beside(
-            return_NC,
-            codes_per_item(sid_health),
-            scored.chance_NC,
-            mflops_per_request(model),
-            unserved_effects(model),
-            prefix_clusters(codes.to_pyarrow(), shelf.item_ids)[log.candidate_NC],
+            return_NC=return_NC,
+            codes_per_item=codes_per_item(sid_health),
+            chance_NC=scored.chance_NC,
+            mflops=mflops_per_request(model),
+            effect_weight=unserved_effects(model),
+            cluster_NC=prefix_clusters(codes.to_pyarrow(), shelf.item_ids)[log.candidate_NC],
         )
         guess_NLC = guess(read_shown(read.past, shelf), log, shelf, params)
         found = judge_batch(build, beside, guess_NLC, params)

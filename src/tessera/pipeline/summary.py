@@ -15,7 +15,7 @@ from tessera.contracts.errors import BadInput
 from tessera.index import manifest
 from tessera.pipeline import files, registry
 from tessera.pipeline.history import history, override_of, waits
-from tessera.pipeline.paths import Home
+from tessera.pipeline.paths import DEFAULT_PROFILE, Home
 from tessera.pipeline.verdict_text import evidence
 from tessera.serve.recommend import recommend
 
@@ -220,7 +220,7 @@ def _lists(place: Home, out: Console) -> None:
 
 
 def _option(place: Home) -> str:
-    return "" if place.profile == "market" else f" --profile {place.profile}"
+    return "" if place.profile == DEFAULT_PROFILE else f" --profile {place.profile}"
 
 
 def _next_steps(place: Home, done: registry.Published, out: Console) -> None:

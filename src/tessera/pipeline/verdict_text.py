@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tessera.ope.sentences import level
+
 
 def evidence(verdict: Mapping[str, Any]) -> list[str]:
     """Return the lines; none if nothing was estimated."""
@@ -23,8 +25,7 @@ def _lift(primary: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     estimates = verdict["estimates"]
     relative = primary["relative_lift"]
     share = "" if relative is None else f" ({relative:+.1%})"
-    # Verdicts of old had no level: it was the share of the candidate, or alpha whole.
-    alpha = primary.get("level", primary.get("alpha_k", primary["alpha"]))
+    alpha = level(primary)
     return (
         f"{primary['metric']}: champion {estimates['champion']['mean']:.4f}, "
         f"lift {primary['lift']:+.4f}{share}, "

@@ -65,22 +65,16 @@ def _shared_ndcg(found: Found) -> float:
 
 def _of_two_encoders(found: Found) -> float:
     """Return the operations over those of two unpruned encoders, for a history of 200 events."""
-    by_events = found.get("operations")
-    share = by_events["200"]["unpruned"] if by_events else found["flops_of_two_encoders"]
-    return float(share)
+    return float(found["operations"]["200"]["unpruned"])
 
 
 def _operations_table(found: Found) -> str:
-    told = (
+    return parts(
         "Encoding once for recall and ranking takes "
         f"{_of_two_encoders(found):.0%} of the operations of two encoders, of which the second "
-        "ranks unpruned"
-    )
-    if "operations" not in found:
-        return f"{told}."
-    return parts(
-        f"{told}: its candidates pass through every layer. A second encoder pruned as the head is "
-        "(in its upper layer the history has keys and values, no queries) leaves less to save.",
+        "ranks unpruned: its candidates pass through every layer. A second encoder pruned as the "
+        "head is (in its upper layer the history has keys and values, no queries) leaves less to "
+        "save.",
         table(
             ["operations of encoding once, 200 candidates", "over two encoders", "second pruned"],
             (
@@ -95,13 +89,12 @@ _KINDS = {"full": "full softmax", "shared": "shared negatives"}
 
 
 def _parts_table(found: Found) -> str:
-    if "parts" not in found:
-        return ""
     rate = found["product_gflops_onednn"]
     return parts(
         "Where the time of a training step goes, batches by length, and what share of the "
-        f"machine's rate of products ({rate} GFLOP/s) its products come to. What is not in "
-        "products is SiLU, biases, norms, exponentials and moving data.",
+        f"machine's rate of products ({rate} GFLOP/s) its products come to; the product of queries "
+        f"and keys alone reaches {found['attention_product_gflops']}. What is not in products is "
+        "SiLU, biases, norms, exponentials and moving data.",
         table(
             [
                 "training step",

@@ -221,7 +221,7 @@ def test_the_stage_trains_and_saves_what_it_read(slated, small, stage_files):
     names = ("item_vectors", "user_vectors", "lists", "scores")
     run(
         **vars(slated), split=stage_files / "split.json", champion=stage_files / "champion",
-        model=stage_files / "model", training=stage_files / "training",
+        model=stage_files / "model", training=stage_files / "training", facts=stage_files / "facts",
         scratch=stage_files / "scratch",
         params=small.model_copy(update={"edge_bias": True, "epochs": 2}),
         **{name: stage_files / f"{name}.parquet" for name in names},

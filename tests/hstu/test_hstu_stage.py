@@ -20,7 +20,8 @@ def run_stage(tables, small, stage_files):
         names = ("item_vectors", "user_vectors", "lists", "scores")
         metrics = run(
             **vars(tables), split=stage_files / "split.json", champion=stage_files / "champion",
-            model=folder / "model", training=folder / "training", scratch=stage_files / "scratch",
+            model=folder / "model", training=folder / "training", facts=folder / "facts",
+            scratch=stage_files / "scratch",
             params=small.model_copy(update=changes),
             **{name: folder / f"{name}.parquet" for name in names},
         )  # fmt: skip

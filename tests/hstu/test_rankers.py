@@ -154,7 +154,8 @@ def run_stage(slated, small, stage_files):
         short = {"window_days": 2.0, "hold_days": 3.0, "sasrec": False, "slate_share": 1.0}
         return run(
             **vars(slated), split=stage_files / "split.json", champion=stage_files / "champion",
-            model=folder / "model", training=folder / "training", scratch=stage_files / "scratch",
+            model=folder / "model", training=folder / "training", facts=folder / "facts",
+            scratch=stage_files / "scratch",
             params=small.model_copy(update=short | changes),
             **{name: folder / f"{name}.parquet" for name in names},
         )  # fmt: skip

@@ -64,7 +64,8 @@ def run_stage(slated, small, stage_files, rng):
         tables = vars(slated) | ({"cate": cate, "cate_later": cate_later} if told else {})
         metrics = run(
             **tables, split=stage_files / "split.json", champion=champion,
-            model=folder / "model", training=folder / "training", scratch=folder / "scratch",
+            model=folder / "model", training=folder / "training", facts=folder / "facts",
+            scratch=folder / "scratch",
             params=small.model_copy(update=short | changes),
             **{name: folder / f"{name}.parquet"
                for name in ("item_vectors", "user_vectors", "lists", "scores")},

@@ -186,7 +186,7 @@ def test_the_stage_lists_it_beside_the_trunk(tables, split, small, stage_files, 
     names = ("item_vectors", "user_vectors", "lists", "scores")
     metrics = run(
         **vars(tables), split=stage_files / "split.json", champion=stage_files / "champion",
-        model=stage_files / "model", training=stage_files / "training",
+        model=stage_files / "model", training=stage_files / "training", facts=stage_files / "facts",
         scratch=stage_files / "scratch",
         params=small.model_copy(update={"epochs": 1, "sasrec": False, "two_tower": True}),
         **{name: stage_files / f"{name}.parquet" for name in names},

@@ -1,9 +1,11 @@
 """The candidate bundle: what serving needs, and the policy that the verdict was reached under."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import ibis
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -15,7 +17,7 @@ from tessera.index.params import IndexParams
 from tessera.index.stage import run
 from tessera.policies.serving import ServingPolicy, read_policy
 from tessera.policies.slate import SlatePolicy
-from tessera.serve.recommend import recommend
+from tessera.serve.recommend import Recommender, recommend
 
 DAY = datetime(2024, 1, 1, tzinfo=UTC)
 POLICY = ServingPolicy(SlatePolicy(temperature=0.06, epsilon=0.2, top_k=10), 3)
@@ -32,9 +34,10 @@ def bundle(tmp_path):
     """Two items, one of unknown risk; two investors, one of unknown risk."""
     split = Split(DAY, datetime(2024, 6, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC))
     save_split(split, tmp_path / "split.json")
-    for name in ("model", "codebook", "ledger", "champion"):
+    for name in ("model", "facts", "codebook", "ledger", "champion"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "champion.json").write_text(json.dumps({"version": "v0"}))
+    (tmp_path / "facts" / "tables.json").write_text("{}")
     verdict = {"decision": "HOLD", "reason": "planted", "policy": POLICY.facts()}
     (tmp_path / "verdict.json").write_text(json.dumps(verdict))
     (tmp_path / "verdict.html").write_text("<!doctype html>")
@@ -55,6 +58,7 @@ def bundle(tmp_path):
         item_vectors=table(ITEM_VECTORS, vectors),
         user_vectors=table(USER_VECTORS, states),
         model=tmp_path / "model",
+        facts=tmp_path / "facts",
         codebook=tmp_path / "codebook",
         ledger_out=tmp_path / "ledger",
         champion=tmp_path / "champion",
@@ -77,3 +81,28 @@ def test_a_bundle_carries_the_policy_that_the_verdict_was_reached_under(bundle):
 def test_unknown_classes_are_packed_as_the_rule_of_suitability_reads_them(bundle, user, shown):
     found = {line.item_id for line in recommend(bundle, user, 10)}
     assert found == (shown or {"i0", "i1", "i2"})
+
+
+class Head:
+    """A ranking head that likes what recall likes least."""
+
+    def scores(self, user_id, item_ids):
+        liked = {"i0": 2.0, "i1": -1.0, "i2": 0.0}
+        return np.array([liked[item] for item in item_ids])
+
+
+def test_the_nearest_are_shown_in_the_order_of_the_ranking_head(bundle):
+    by_recall = Recommender.open(bundle)
+    ranked = replace(by_recall, ranker=Head())
+    assert by_recall.ranker is None
+    assert [line.item_id for line in by_recall.recommend("u4", 3)] == ["i2", "i1", "i0"]
+    assert [(line.item_id, line.score) for line in ranked.recommend("u4", 3)] == [
+        ("i0", 2.0), ("i2", 0.0), ("i1", -1.0)
+    ]  # fmt: skip
+    assert [line.item_id for line in ranked.recommend("u4", 1)] == ["i0"], "all are ranked"
+    assert [line.item_id for line in ranked.recommend("u3", 3)] == ["i0"], "the others do not suit"
+
+
+def test_whoever_is_unknown_is_shown_what_is_popular_and_not_ranked(bundle):
+    ranked = replace(Recommender.open(bundle), ranker=Head())
+    assert [line.score for line in ranked.recommend("nobody", 3)] == [0.0]

@@ -9,7 +9,7 @@ import pytest
 
 from tessera.contracts.arrow import schema
 from tessera.contracts.tables import ITEM_VECTORS
-from tessera.index.vectors import search, write_vectors
+from tessera.index.vectors import Search, write_vectors
 
 ITEMS, WIDTH = 3000, 16
 
@@ -25,9 +25,10 @@ def test_the_first_50_are_those_of_brute_force(tmp_path, vector_ND, rng):
     order = rng.permutation(ITEMS)
     table = pa.Table.from_pylist([rows[n] for n in order], schema(ITEM_VECTORS))
     assert write_vectors(ibis.memtable(table), tmp_path) == ITEMS
+    search = Search.open(tmp_path)
     for query_D in rng.normal(size=(20, WIDTH)).astype(np.float32):
         score_N = vector_ND.astype(np.float64) @ query_D
         best = np.argsort(-score_N)[:50]
-        found = search(tmp_path, query_D, 50)
+        found = search.nearest(query_D, 50)
         assert [item for item, _ in found] == [f"i{n:04d}" for n in best]
         np.testing.assert_allclose([score for _, score in found], score_N[best], atol=1e-5)

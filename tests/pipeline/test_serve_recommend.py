@@ -24,7 +24,7 @@ def test_a_list_says_under_which_policy_its_bundle_was_judged(place, make_candid
     registry.publish(place, None, None)
     assert judged_as(registry.current_bundle(place)) == (
         "judged as: softmax temperature 0.06, epsilon 0.2 over the top 10 suitable candidates, "
-        "slates of 3; shown here is its recall, without ranking head or exploration"
+        "slates of 3; shown here: its recall, without exploration"
     )
 
 

@@ -42,6 +42,7 @@ ARTIFACTS = {
         Artifact("codebook", "folder", "centroids of each level"),
         Artifact("sid_health", "json", "use, perplexity and collisions of the codes"),
         Artifact("model", "folder", "weights as safetensors, configuration as JSON"),
+        Artifact("facts", "folder", "what ranking features are computed from, as of the cut"),
         Artifact("training", "plots", "loss and validation metrics by epoch"),
         Artifact("ranking", "json", "ranking, profit and diversity metrics of every model"),
         Artifact("curves", "plots", "ranking metrics by k and slice"),

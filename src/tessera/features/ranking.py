@@ -6,8 +6,8 @@ at the cut: on requests before it they are what a weight is, something learnt fr
 training period.
 An unknown value is NaN beside a missing flag, never filled in.
 
-Shapes: E events, U versions of investors, I items with 0 for unknown, R requests, Q candidates of
-requests, H held items, L code levels, F features.  Times are microseconds since 1970.
+Shapes: E events, U versions of investors, I items with 0 for unknown, R requests, M candidates of
+each, Q of all, H held items, L code levels, F features.  Times are microseconds since 1970.
 """
 
 from __future__ import annotations
@@ -245,3 +245,13 @@ def ranking_features(
     for place, value_Q in enumerate(found.values()):
         feature_QF[:, place] = value_Q
     return tuple(found), feature_QF
+
+
+def slate_features(
+    facts: Facts, user_R: Ints, moment_R: Ints, item_RM: Ints, groups: tuple[str, ...]
+) -> tuple[tuple[str, ...], Floats32]:
+    """Return the names of the features and feature_RMF; M candidates of each request."""
+    requests, slots = item_RM.shape
+    asked = Queries(user_R, moment_R, np.repeat(np.arange(requests), slots), item_RM.ravel())
+    names, feature_QF = ranking_features(facts, asked, groups)
+    return names, feature_QF.reshape(requests, slots, len(names))

@@ -16,22 +16,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ibis import Table
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from tessera.contracts import mapped
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split
 from tessera.contracts.tables import ACTIONS
 from tessera.features.attribution import reward
-from tessera.features.facts import NOBODY, Facts, Queries, Trials
-from tessera.features.ranking import EDGE_KINDS, ranking_features
+from tessera.features.facts import NOBODY, Facts
+from tessera.features.ranking import slate_features
 from tessera.features.stretches import Clock, Index
 from tessera.hstu.histories import Bools, Histories, Ints
+from tessera.hstu.known import FactTables, people_of, read_facts, read_trials
 from tessera.hstu.params import HstuParams
 from tessera.hstu.ranking import BUY, HOLD
 from tessera.hstu.scoring import windows_before
-from tessera.hstu.slates import REQUESTS, Floats32, Slates
-from tessera.hstu.world import Catalogue, microsecond, microseconds, read_closes, rows_of
+from tessera.hstu.slates import REQUESTS, Slates
+from tessera.hstu.world import Catalogue, microsecond, microseconds, rows_of
 
 MOST_WEIGHT = 10.0
 """An inverse propensity counts at most so much."""
@@ -50,6 +50,11 @@ class Sources:
     edges: Table
     cate: Table
 
+    def facts(self) -> FactTables:
+        """Return what features are computed from."""
+        trials = read_trials(self.cate, self.exposures)
+        return FactTables(self.users, self.items, self.prices, self.edges, trials)
+
 
 @dataclass(frozen=True, slots=True)
 class Log:
@@ -66,25 +71,17 @@ class Log:
     folder: Path | None
     """Disk of the slates; see `mapped.blank`."""
 
-    def features(
-        self, person_R: Ints, moment_R: Ints, item_RM: Ints, groups: tuple[str, ...]
-    ) -> tuple[tuple[str, ...], Floats32]:
-        """Return the names of the features and feature_RMF of the candidates of requests."""
-        requests, slots = item_RM.shape
-        request_Q = np.repeat(np.arange(requests), slots)
-        asked = Queries(person_R, moment_R, request_Q, item_RM.ravel())
-        names, feature_QF = ranking_features(self.facts, asked, groups)
-        return names, feature_QF.reshape(requests, slots, len(names))
-
     def lessons(self, chosen_R: Bools, groups: tuple[str, ...]) -> tuple[tuple[str, ...], Slates]:
         """Return the names of the features and the chosen slates with them."""
         rows, one = np.flatnonzero(chosen_R), self.slates.take(np.zeros(1, np.int64))
         slates = self.slates.on_disk(rows, self.folder)
-        names, _ = self.features(self.person_R[:1], one.moment_R, one.item_RM, groups)
+        names, _ = slate_features(self.facts, self.person_R[:1], one.moment_R, one.item_RM, groups)
         found = mapped.blank((*slates.item_RM.shape, len(names)), np.float32, self.folder)
         for part in mapped.parts(len(rows), REQUESTS):
             person_R, item_RM = self.person_R[rows[part]], slates.item_RM[part]
-            _, found[part] = self.features(person_R, slates.moment_R[part], item_RM, groups)
+            _, found[part] = slate_features(
+                self.facts, person_R, slates.moment_R[part], item_RM, groups
+            )
         return names, replace(slates, feature_RMF=found)
 
 
@@ -105,10 +102,8 @@ def read_log(
     rows = answers.order_by("request_id", "position", "item_id").to_pyarrow()
     if not len(rows):
         return None
-    known = set(histories.user_id_U)
-    listed = sources.users.select("user_id").distinct().to_pyarrow()["user_id"].to_pylist()
-    people = [*histories.user_id_U, *sorted(set(listed) - known)]
-    facts = _facts(sources, histories, catalogue, code_IL, people)
+    people = people_of(histories, sources.users)
+    facts = read_facts(sources.facts(), histories, catalogue, code_IL, people)
     slates, person_R = _slates(rows, histories, catalogue, people, split, params)
     ids = rows["request_id"].combine_chunks().unique()
     return Log(ids, slates, person_R, facts, people, histories.folder)
@@ -216,59 +211,3 @@ def ripe(slates: Slates, split: Split, params: HstuParams) -> tuple[Bools, Bools
     last = known - int(window.total_seconds() * 1e6)
     later_R = (moment_R > microsecond(split.cut)) & (moment_R <= last)
     return learn_R, check_R, later_R
-
-
-def _facts(
-    sources: Sources, histories: Histories, catalogue: Catalogue, code_IL: Ints, people: list[str]
-) -> Facts:
-    versions = sources.users.select("user_id", "valid_from", "risk_class").to_pyarrow()
-    items = sources.items.select("item_id", "risk_class", "category").to_pyarrow()
-    items = items.sort_by("item_id")
-    category = pc.fill_null(items["category"].combine_chunks(), "").dictionary_encode()
-    blank = np.asarray(category.dictionary.to_pylist()) == ""
-    number_I = np.where(blank[category.indices.to_numpy()], NOBODY, category.indices.to_numpy())
-    unborn = catalogue.from_V == np.iinfo(np.int64).min
-    return Facts(
-        user_E=histories.user_E,
-        item_E=histories.item_E,
-        action_E=histories.action_E,
-        moment_E=histories.moment_E,
-        user_U=rows_of(versions["user_id"], people),
-        since_U=microseconds(versions["valid_from"]),
-        risk_U=pc.fill_null(versions["risk_class"], 0).to_numpy(),
-        risk_I=np.append(0, pc.fill_null(items["risk_class"], 0).to_numpy()),
-        category_I=np.append(NOBODY, number_I),
-        born_I=np.where(
-            unborn | (catalogue.from_V == catalogue.from_V[0]), NOBODY, catalogue.from_V
-        ),
-        code_IL=code_IL,
-        closes=read_closes(sources.prices, catalogue.vocabulary),
-        edges=_edges(sources.edges, catalogue.vocabulary),
-        trials=_trials(sources, catalogue.vocabulary, people),
-        folder=histories.folder,
-    )
-
-
-def _trials(sources: Sources, vocabulary: list[str], people: list[str]) -> Trials:
-    asked = sources.exposures.select("request_id", "user_id", "event_ts")
-    found = sources.cate.inner_join(asked.distinct(on="request_id"), "request_id")
-    rows = found.select("user_id", "event_ts", "item_id", "effect").to_pyarrow()
-    return Trials(
-        rows_of(rows["user_id"], people),
-        microseconds(rows["event_ts"]),
-        rows_of(rows["item_id"], vocabulary) + 1,
-        rows["effect"].to_numpy(),
-    )
-
-
-def _edges(edges: Table, vocabulary: list[str]) -> dict[str, csr_matrix]:
-    rows = edges.select("source_id", "target_id", "kind", "weight").to_pyarrow()
-    source, target = (rows_of(rows[name], vocabulary) + 1 for name in ("source_id", "target_id"))
-    kind, weight = np.asarray(rows["kind"].to_pylist()), rows["weight"].to_numpy()
-    shape = (len(vocabulary) + 1, len(vocabulary) + 1)
-    found = {}
-    for wanted in EDGE_KINDS:
-        is_wanted = (kind == wanted) & (source > 0) & (target > 0)
-        entries = (weight[is_wanted], (source[is_wanted], target[is_wanted]))
-        found[wanted] = csr_matrix(entries, shape=shape)
-    return found

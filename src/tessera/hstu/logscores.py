@@ -13,8 +13,10 @@ import pyarrow as pa
 import torch
 
 from tessera.contracts import mapped
+from tessera.features.facts import Facts
+from tessera.features.ranking import slate_features
 from tessera.hstu.histories import TEST, Bools, Histories, Ints
-from tessera.hstu.logged import Log, ripe
+from tessera.hstu.logged import ripe
 from tessera.hstu.model import SequenceModel
 from tessera.hstu.params import HstuParams
 from tessera.hstu.ranking import BUY, CLICK, TASKS, answered_logit
@@ -34,7 +36,7 @@ from tessera.metrics.slates import slate_auc
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Requests in the rows of the log."""
+    """Requests in the rows of the facts."""
 
     person_R: Ints
     item_C: Ints
@@ -71,18 +73,20 @@ class Scored:
 
 
 def score_log(
-    model: SequenceModel, log: Log | None, histories: Histories, asked: Requests, known: Known
+    model: SequenceModel, facts: Facts | None, histories: Histories, asked: Requests, known: Known
 ) -> LogScores:
     """Score every candidate of every request by every head that the model has.
 
     Parameters
     ----------
+    facts
+        What features are computed from; None lets nothing rank.
     histories, asked
         Histories and requests in the rows of the model's own vocabulary.
     known
-        The same requests in the rows of the log, for the features, and the effects.
+        The same requests in the rows of the facts, and the effects.
     """
-    if model.rank is None or log is None or not len(asked.user_R):
+    if model.rank is None or facts is None or not len(asked.user_R):
         cosine_C = score_requests(model, histories, asked)
         return LogScores(
             reranked(cosine_C, known.effect_C, model.shape.uplift_weight), cosine_C, None
@@ -93,8 +97,12 @@ def score_log(
         rows = np.arange(part.start, part.stop)
         item_RM, real_RM = _padded(asked.item_C, asked.first_R1, rows)
         known_RM, _ = _padded(known.item_C, asked.first_R1, rows)
-        names, feature_RMF = log.features(
-            known.person_R[rows], asked.moment_R[rows], known_RM, model.shape.feature_groups
+        names, feature_RMF = slate_features(
+            facts,
+            known.person_R[rows],
+            asked.moment_R[rows],
+            known_RM,
+            model.shape.feature_groups,
         )
         slates = Slates(
             user_R=asked.user_R[rows],

@@ -164,7 +164,8 @@ def write_scores(
         ids, items = rows["request_id"].combine_chunks(), pc.list_flatten(candidates)
         effect_C = effects_of(world.effects, ids, own.first_R1, items)
     known = Known(person_R, own.item_C, effect_C)
-    found = score_log(model, world.log, world.histories, own, known)
+    facts = world.log.facts if world.log else None
+    found = score_log(model, facts, world.histories, own, known)
     unknown = pa.nulls(len(rows), pa.list_(pa.float64()))
     chance_C = found.chance_C
     scored = {
@@ -185,7 +186,7 @@ def write_scores(
             folder=world.histories.folder,
         )
         theirs = as_requests(rows, histories, vocabulary)
-        score_C = score_log(other, world.log, histories, theirs, known).served_C
+        score_C = score_log(other, facts, histories, theirs, known).served_C
         scored["champion_scores"] = _as_lists(own.first_R1, score_C)
     write_table(pa.table(scored), SCORES, path)
     return Scored(rows["request_id"].combine_chunks(), own, found)

@@ -15,6 +15,7 @@ from tessera.hstu.device import chosen_device
 from tessera.hstu.edges import read_edges
 from tessera.hstu.fit import fit, threads
 from tessera.hstu.histories import read_histories
+from tessera.hstu.known import save_facts
 from tessera.hstu.logged import Sources, read_log
 from tessera.hstu.logscores import slate_figures
 from tessera.hstu.outputs import (
@@ -55,6 +56,7 @@ def run(
     lists: Path,
     scores: Path,
     training: Path,
+    facts: Path,
     scratch: Path,
     params: HstuParams,
 ) -> dict[str, float]:
@@ -81,6 +83,7 @@ def run(
             parts.append(part)
             metrics |= figures
         save_model(own, world.catalogue.vocabulary, model)
+        save_facts(events, sources.facts() if own.rank else None, world.split, facts)
         write_item_vectors(own, world.catalogue.vocabulary, item_vectors)
         write_user_vectors(own, world, users, user_vectors)
         write_lists(parts, lists)

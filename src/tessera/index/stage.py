@@ -26,6 +26,7 @@ def run(
     item_vectors: Table,
     user_vectors: Table,
     model: Path,
+    facts: Path,
     codebook: Path,
     ledger_out: Path,
     champion: Path,
@@ -45,7 +46,12 @@ def run(
     write_facts(neighbours(edges, params.neighbours), bundle / "neighbours.parquet")
     indexed = write_vectors(item_vectors, bundle)
     write_trie(codes, bundle)
-    for name, folder in (("model", model), ("codebook", codebook), ("ledger", ledger_out)):
+    for name, folder in (
+        ("model", model),
+        ("facts", facts),
+        ("codebook", codebook),
+        ("ledger", ledger_out),
+    ):
         shutil.copytree(folder, bundle / name)
     for file in (verdict, verdict_page, ranking, split):
         shutil.copyfile(file, bundle / file.name)

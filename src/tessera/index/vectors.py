@@ -6,6 +6,7 @@ Shapes: N items, D width.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import faiss
@@ -29,14 +30,27 @@ def write_vectors(item_vectors: Table, bundle: Path) -> int:
     return len(vector_ND)
 
 
-def search(bundle: Path, query_D: Floats, most: int) -> list[tuple[str, float]]:
-    """Return the nearest items of one query with their inner products, best first."""
-    faiss.omp_set_num_threads(1)
-    index = faiss.read_index(str(bundle / "vectors.faiss"))
-    ids = json.loads((bundle / "vectors.json").read_text())
-    score_1K, row_1K = index.search(query_D[None, :].astype(np.float32), min(most, index.ntotal))
-    pairs = zip(row_1K[0], score_1K[0], strict=True)
-    return [(ids[row], float(score)) for row, score in pairs]
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The vectors of a bundle, ready to be asked."""
+
+    index: faiss.Index
+    ids: list[str]
+    """Item of each row."""
+
+    @classmethod
+    def open(cls, bundle: Path) -> Search:
+        """Read what `write_vectors` wrote."""
+        ids = json.loads((bundle / "vectors.json").read_text())
+        return cls(faiss.read_index(str(bundle / "vectors.faiss")), ids)
+
+    def nearest(self, query_D: Floats, most: int) -> list[tuple[str, float]]:
+        """Return the nearest items of one query with their inner products, best first."""
+        faiss.omp_set_num_threads(1)
+        query_1D, most = query_D[None, :].astype(np.float32), min(most, self.index.ntotal)
+        score_1K, row_1K = self.index.search(query_1D, most)
+        pairs = zip(row_1K[0], score_1K[0], strict=True)
+        return [(self.ids[row], float(score)) for row, score in pairs]
 
 
 def write_trie(codes: Table, bundle: Path) -> None:

@@ -17,7 +17,7 @@ from tessera.pipeline import files, registry
 from tessera.pipeline.history import history, override_of, waits
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home
 from tessera.pipeline.verdict_text import evidence
-from tessera.serve.recommend import recommend
+from tessera.serve.recommend import Recommender
 
 _COLOURS = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red", "INVALID": "magenta"}
 _SHOWN = ("hr_10", "ndcg_10", "recall_50", "coverage_10", "roi_10")
@@ -210,8 +210,9 @@ def _lists(place: Home, out: Console) -> None:
     rows = [row for row in users.to_pylist() if row["held"]]
     step = max(1, len(rows) // _INVESTORS)
     table = Table("investor", "risk", "recommended", "why", width=_WIDTH)
+    recommender = Recommender.open(bundle)
     for row in rows[::step][:_INVESTORS]:
-        for number, line in enumerate(recommend(bundle, row["user_id"], _ITEMS)):
+        for number, line in enumerate(recommender.recommend(row["user_id"], _ITEMS)):
             who = (escape(str(row["user_id"])), str(row["risk_class"])) if number == 0 else ("", "")
             table.add_row(
                 *who, escape(line.name), escape(line.reason), end_section=number == _ITEMS - 1

@@ -1,4 +1,4 @@
-"""Answer one investor from a bundle: retrieve, filter what is held or unsuitable, say why.
+"""Answer one investor from a bundle: retrieve, filter what is held or unsuitable, rank, say why.
 
 Every reason is read off the evidence that the bundle carries, never invented.
 """
@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tessera.contracts.tables import RISK_CLASSES
+from tessera.hstu.saved import CANDIDATES
 from tessera.index.manifest import read_manifest
-from tessera.index.vectors import search
+from tessera.index.vectors import Search
 from tessera.policies.serving import read_policy
 from tessera.policies.suitability import UNKNOWN_USER, suitable
+from tessera.serve.ranker import Ranker, open_ranker
 
 _EVIDENCE = (
     ("causal", "holding {held} is estimated to raise the chance of buying it"),
@@ -48,12 +51,12 @@ class Investor:
     vector_D: Any
 
 
-def investor(bundle: Path, user_id: str) -> Investor:
-    """Read one investor; an unknown one counts as new and of the lowest risk class."""
-    rows = pq.read_table(bundle / "users.parquet", filters=[("user_id", "=", user_id)]).to_pylist()
-    if not rows:
+def investor(users: pa.Table, user_id: str) -> Investor:
+    """Look up one investor; an unknown one counts as new and of the lowest risk class."""
+    place = pc.index(users["user_id"], user_id).as_py()
+    if place < 0:
         return Investor(user_id, UNKNOWN_USER, (), (), None)
-    row = rows[0]
+    (row,) = users.slice(place, 1).to_pylist()
     vector = row.get("vector")
     return Investor(
         user_id,
@@ -76,79 +79,119 @@ def judged_as(bundle: Path) -> str:
     if sealed["kind"] == "logging":
         return "never judged: the policy that wrote the log; shown here by popularity"
     judged = "not judged, meant as" if sealed.get("decision") == "INVALID" else "judged as"
+    ranks = (bundle / "facts" / "events.parquet").exists()
+    shown = f"the {CANDIDATES} nearest, best ranked first" if ranks else "its recall"
     policy = read_policy(bundle).told()
-    return f"{judged}: {policy}; shown here is its recall, without ranking head or exploration"
+    return f"{judged}: {policy}; shown here: {shown}, without exploration"
+
+
+@dataclass(frozen=True, slots=True)
+class Recommender:
+    """A bundle that is read once and answers many."""
+
+    users: pa.Table
+    items: pa.Table
+    neighbours: pa.Table | None
+    search: Search | None
+    ranker: Ranker | None
+    """None orders by recall."""
+
+    @classmethod
+    def open(cls, bundle: Path) -> Recommender:
+        """Read a published bundle whose manifest was checked.
+
+        Raises
+        ------
+        BrokenBundle
+            If model or facts are damaged or do not belong together.
+        """
+        edges = bundle / "neighbours.parquet"
+        return cls(
+            pq.read_table(bundle / "users.parquet"),
+            pq.read_table(bundle / "items.parquet"),
+            pq.read_table(edges) if edges.exists() else None,
+            Search.open(bundle) if (bundle / "vectors.faiss").exists() else None,
+            open_ranker(bundle),
+        )
+
+    def recommend(self, user_id: str, k: int) -> list[Recommendation]:
+        """Return the k best suitable items that the investor neither holds nor dismissed.
+
+        Parameters
+        ----------
+        user_id : str
+            Investor; an unknown one gets what is popular in the lowest risk class.
+        k : int
+            Length of the list; shorter if fewer items are suitable.
+        """
+        who = investor(self.users, user_id)
+        fits = suitable(who.risk_class, self.items["risk_class"].to_numpy())
+        shown = self.items.filter(pa.array(fits & self.items["alive"].to_numpy()))
+        fact = {row["item_id"]: row for row in shown.to_pylist()}
+        for item in (*who.held, *who.dismissed):
+            fact.pop(item, None)
+        best = self._ranked(who, self._retrieved(who, fact), k)
+        told = self._reasons(who, [item for item, _ in best])
+        return [
+            Recommendation(
+                item,
+                fact[item]["name"],
+                fact[item]["category"] or "",
+                score,
+                told.get(item) or _fallback(fact[item], who),
+            )
+            for item, score in best
+        ]
+
+    def _retrieved(self, who: Investor, fact: dict[str, Any]) -> list[tuple[str, float]]:
+        if who.vector_D is not None and self.search:
+            near = self.search.nearest(who.vector_D, len(self.items))
+            return [(item, score) for item, score in near if item in fact]
+        return [
+            (item, float(row["popularity"]))
+            for item, row in sorted(
+                fact.items(), key=lambda pair: (-pair[1]["popularity"], pair[0])
+            )
+        ]
+
+    def _ranked(
+        self, who: Investor, near: list[tuple[str, float]], k: int
+    ) -> list[tuple[str, float]]:
+        """Put the nearest in the order of the ranking head; whoever has no vector is not ranked."""
+        if self.ranker is None or who.vector_D is None or not near:
+            return near[:k]
+        items = [item for item, _ in near[: max(CANDIDATES, k)]]
+        scores = self.ranker.scores(who.user_id, items).tolist()
+        # Equal scores stay in the order of recall.
+        return sorted(zip(items, scores, strict=True), key=lambda pair: -pair[1])[:k]
+
+    def _reasons(self, who: Investor, chosen: list[str]) -> dict[str, str]:
+        """Strongest edge from a held item to each chosen one, causal evidence first."""
+        if not who.held or not chosen or self.neighbours is None:
+            return {}
+        wanted = pc.is_in(self.neighbours["source_id"], pa.array(who.held))
+        wanted = pc.and_(wanted, pc.is_in(self.neighbours["target_id"], pa.array(chosen)))
+        rows = self.neighbours.filter(wanted).to_pylist()
+        held = self.items.filter(pc.is_in(self.items["item_id"], pa.array(who.held)))
+        names = dict(zip(held["item_id"].to_pylist(), held["name"].to_pylist(), strict=True))
+        found: dict[str, str] = {}
+        for kind, text in _EVIDENCE:
+            edges = sorted(
+                (row for row in rows if row["kind"] == kind),
+                key=lambda row: (-row["weight"], row["source_id"]),
+            )
+            for row in edges:
+                found.setdefault(row["target_id"], text.format(held=names[row["source_id"]]))
+        return found
 
 
 def recommend(bundle: Path, user_id: str, k: int) -> list[Recommendation]:
-    """Return the k best suitable items that the investor neither holds nor dismissed.
-
-    Parameters
-    ----------
-    bundle : Path
-        A published bundle whose manifest was checked.
-    user_id : str
-        Investor; an unknown one gets what is popular in the lowest risk class.
-    k : int
-        Length of the list; shorter if fewer items are suitable.
-    """
-    who = investor(bundle, user_id)
-    items = pq.read_table(bundle / "items.parquet")
-    fits = suitable(who.risk_class, items["risk_class"].to_numpy())
-    shown = items.filter(pa.array(fits & items["alive"].to_numpy()))
-    fact = {row["item_id"]: row for row in shown.to_pylist()}
-    for item in (*who.held, *who.dismissed):
-        fact.pop(item, None)
-    best = [(item, score) for item, score in _retrieve(bundle, who, fact) if item in fact][:k]
-    told = _reasons(bundle, who, [item for item, _ in best])
-    return [
-        Recommendation(
-            item,
-            fact[item]["name"],
-            fact[item]["category"] or "",
-            score,
-            told.get(item) or _fallback(fact[item], who),
-        )
-        for item, score in best
-    ]
-
-
-def _retrieve(bundle: Path, who: Investor, fact: dict[str, Any]) -> list[tuple[str, float]]:
-    if who.vector_D is not None and (bundle / "vectors.faiss").exists():
-        return search(bundle, who.vector_D, most=1_000_000)
-    return [
-        (item, float(row["popularity"]))
-        for item, row in sorted(fact.items(), key=lambda pair: (-pair[1]["popularity"], pair[0]))
-    ]
-
-
-def _reasons(bundle: Path, who: Investor, chosen: list[str]) -> dict[str, str]:
-    """Strongest edge from a held item to each chosen one, causal evidence first."""
-    path = bundle / "neighbours.parquet"
-    if not who.held or not chosen or not path.exists():
-        return {}
-    wanted = [("source_id", "in", list(who.held)), ("target_id", "in", chosen)]
-    rows = pq.read_table(path, filters=wanted).to_pylist()
-    names = {row["item_id"]: row["name"] for row in _named(bundle, list(who.held))}
-    found: dict[str, str] = {}
-    for kind, text in _EVIDENCE:
-        edges = sorted(
-            (row for row in rows if row["kind"] == kind),
-            key=lambda row: (-row["weight"], row["source_id"]),
-        )
-        for row in edges:
-            found.setdefault(row["target_id"], text.format(held=names[row["source_id"]]))
-    return found
-
-
-def _named(bundle: Path, ids: list[str]) -> list[dict[str, Any]]:
-    chosen = pq.read_table(bundle / "items.parquet", filters=[("item_id", "in", ids)])
-    rows: list[dict[str, Any]] = chosen.select(["item_id", "name"]).to_pylist()
-    return rows
+    """Read a bundle to answer one investor; see `Recommender`."""
+    return Recommender.open(bundle).recommend(user_id, k)
 
 
 def _fallback(fact: dict[str, Any], who: Investor) -> str:
     level = RISK_CLASSES[who.risk_class - 1]
     if who.vector_D is None:  # found by popularity
         return f"bought by {fact['popularity']} investors, suitable for {level} investors"
-    return f"nearest to your recent activity, suitable for {level} investors"
+    return f"fits your recent activity, suitable for {level} investors"

@@ -1,0 +1,108 @@
+"""Order retrieved items by the ranking head of a bundle, from the facts that lie beside it.
+
+The features and the pass of the model are those of the batch that the gate judged: the same
+functions over the same tables, only that nothing after the cut is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import ibis
+import numpy as np
+from duckdb import Error as DuckDBError
+from ibis import Table
+
+from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.split import load_split
+from tessera.features.facts import NOBODY, Facts
+from tessera.hstu.fit import threads
+from tessera.hstu.histories import Histories, read_histories
+from tessera.hstu.known import FactTables, open_facts, people_of, read_facts
+from tessera.hstu.logscores import Known, score_log
+from tessera.hstu.model import SequenceModel
+from tessera.hstu.saved import load_model
+from tessera.hstu.scoring import Floats, Requests
+from tessera.hstu.world import microsecond, read_catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Ranker:
+    """A ranking head with everything that it asks for."""
+
+    model: SequenceModel
+    histories: Histories
+    facts: Facts
+    row: dict[str, int]
+    """Row of each item in the model; 0 is no item."""
+    person: dict[str, int]
+    """Number of each investor."""
+    moment: int
+    """When to ask, in microseconds since 1970: just after the last thing that is known."""
+
+    def scores(self, user_id: str, item_ids: list[str], moment: int | None = None) -> Floats:
+        """Return what the model serves with, one for each item, best largest.
+
+        Parameters
+        ----------
+        user_id : str
+            Investor; an unknown one has no history.
+        item_ids : list of str
+            Candidates; one that the model does not know gets the least score.
+        moment : int, optional
+            Time of the request in microseconds since 1970; None is just after the cut.
+        """
+        person = self.person.get(user_id, NOBODY)
+        has_events = NOBODY < person < len(self.histories.user_id_U)
+        item_C = np.array([self.row.get(item, 0) for item in item_ids], np.int64)
+        asked = Requests(
+            user_R=np.array([person if has_events else NOBODY]),
+            moment_R=np.array([self.moment if moment is None else moment]),
+            first_R1=np.array([0, len(item_C)]),
+            item_C=item_C,
+        )
+        known = Known(np.array([person]), item_C, None)
+        with threads(1):
+            return score_log(self.model, self.facts, self.histories, asked, known).served_C
+
+
+def open_ranker(bundle: Path) -> Ranker | None:
+    """Read the ranking head of a bundle; None if its model ranks nothing.
+
+    Raises
+    ------
+    BrokenBundle
+        If model or facts are damaged or do not belong together.
+    """
+    folder = bundle / "facts"
+    if not folder.exists():  # the first bundle, of the policy that wrote the log
+        return None
+    engine = ibis.duckdb.connect()
+    try:
+        engine.raw_sql("SET TimeZone = 'UTC'")
+        found = open_facts(folder, engine)
+        return _read(bundle, *found) if found else None
+    except (OSError, ValueError, DuckDBError) as error:
+        reason = str(error).splitlines()[0]
+        raise BrokenBundle(f"{folder} cannot be read ({reason}); publish it again") from error
+    finally:
+        engine.disconnect()
+
+
+def _read(bundle: Path, events: Table, tables: FactTables) -> Ranker:
+    split, catalogue = load_split(bundle / "split.json"), read_catalogue(tables.items)
+    model, vocabulary = load_model(bundle / "model")
+    if vocabulary != catalogue.vocabulary:
+        raise BrokenBundle(f"{bundle}: model and facts know other items; publish it again")
+    tied_sets = model.shape.tied_sets
+    histories = read_histories(events, split, vocabulary, tied_sets=tied_sets)
+    people = people_of(histories, tables.users)
+    return Ranker(
+        model,
+        histories,
+        read_facts(tables, histories, catalogue, model.codes_VC.numpy(), people),
+        {item: row for row, item in enumerate(vocabulary, start=1)},
+        {user: number for number, user in enumerate(people)},
+        microsecond(split.cut) + 1,
+    )

@@ -124,6 +124,7 @@ def ranked(slated, stage_files, small):
     """Return a world with slates, and params that use every part of the model."""
     params = small.model_copy(
         update={"window_days": 2.0, "hold_days": 3.0, "slate_share": 1.0, "edge_bias": True,
+                "recency_scales": 2,
                 "item_weights_width": 4, "heads": 2, "epochs": 2, "mask_weight": 0.1}
     )  # fmt: skip
     tables = (slated.users, slated.items, slated.prices, slated.exposures, slated.outcomes)

@@ -5,7 +5,7 @@ import torch
 
 from tessera.contracts.errors import BrokenBundle
 from tessera.hstu.batch import Batch
-from tessera.hstu.model import SequenceModel, Shape, _pool, states_at
+from tessera.hstu.model import SequenceModel, Shape, _pool, _view, states_at
 from tessera.hstu.ranking import Asked, Memory, Sight, look_back
 from tessera.hstu.saved import load_model, save_model
 from tessera.hstu.tiles import time_bucket
@@ -15,6 +15,8 @@ ITEMS, LENGTH = 9, 8
 
 def build(kind, **changes):
     torch.manual_seed(1)
+    if kind == "recency":
+        kind, changes = "hstu", {"recency_s": (30.0, 3000.0), **changes}
     wanted = {
         "kind": kind, "width": 8, "blocks": 2, "heads": 2, "length": LENGTH, "dropout": 0.0,
         "id_dropout": 0.0, "time_bias": True, "position_bias": True, "tied_sets": True,
@@ -46,11 +48,12 @@ def states(model, batch):
         return model(batch, model.items())
 
 
-both = pytest.mark.parametrize("kind", ["hstu", "sasrec"])
+every = pytest.mark.parametrize("kind", ["hstu", "sasrec", "recency"])
+trunks = pytest.mark.parametrize("kind", ["hstu", "recency"])
 SECONDS = [0, 10, 400, 5000, 90_000]
 
 
-@both
+@every
 def test_padding_changes_nothing(kind):
     model = build(kind)
     short = states(model, batch_of([1, 2, 3, 4, 5], SECONDS))
@@ -59,7 +62,7 @@ def test_padding_changes_nothing(kind):
     assert not padded[:, 5:].any()
 
 
-@both
+@every
 def test_a_later_event_leaves_earlier_states_bit_identical(kind):
     model = build(kind)
     before = states(model, batch_of([1, 2, 3, 4, 5], SECONDS))
@@ -80,8 +83,9 @@ def first(batch, events):
     return Batch(*(part[:, :events] for part in fields(batch)))
 
 
-def test_a_new_event_leaves_what_is_remembered_of_the_others_bit_identical():
-    model = build("hstu", rank_blocks=2, rank_hidden=4)
+@trunks
+def test_a_new_event_leaves_what_is_remembered_of_the_others_bit_identical(kind):
+    model = build(kind, rank_blocks=2, rank_hidden=4)
     items = [1, 2, 3, 4, 5]
     longer, _ = remembered(model, batch_of(items, SECONDS))
     for events in range(1, 5):
@@ -112,32 +116,40 @@ def append(model, memory, batch, state):
     return grown, x[:, 0]
 
 
+@trunks
 @torch.no_grad()
-def test_appending_one_event_at_a_time_equals_encoding_all_of_them_again():
-    model = build("hstu", rank_blocks=2, rank_hidden=4, code_sizes=())
+def test_appending_one_event_at_a_time_equals_encoding_all_of_them_again(kind):
+    model = build(kind, rank_blocks=2, rank_hidden=4, code_sizes=())
     whole = batch_of([1, 2, 3, 4, 5], SECONDS)
     empty = torch.zeros(1, 2, 0, 4)
-    memory = [(empty, empty)] * 2
+    memory, outs = [(empty, empty)] * 2, []
     for events in range(1, 6):
-        memory, state = append(model, memory, first(whole, events), torch.tensor([events - 1]))
-        kept, seen = remembered(model, first(whole, events))
+        batch = first(whole, events)
+        memory, state = append(model, memory, batch, torch.tensor([events - 1]))
+        outs.append(state)
+        if model.recency is not None:
+            view = _view(batch, batch.item_BL > 0)
+            state = model.recency(torch.stack(outs, 1), view)[:, -1]
+        kept, seen = remembered(model, batch)
         appended = [part[0] for one in memory for part in one]
         torch.testing.assert_close(appended, kept, atol=1e-5, rtol=0)
         torch.testing.assert_close(state, seen.state_BLD[:, events - 1], atol=1e-5, rtol=0)
 
 
-def test_the_time_bias_sees_the_request_time():
+def test_the_time_bias_and_the_choice_of_scales_see_the_request_time():
     request = [10, 400, 5000, 90_000, 90_001]
     later = [10, 400, 5000, 90_000, 9_000_000]
-    for time_bias, same in ((True, False), (False, True)):
-        model = build("hstu", time_bias=time_bias)
+    for kind, time_bias, same in (
+        ("hstu", True, False), ("hstu", False, True), ("recency", False, False)
+    ):  # fmt: skip
+        model = build(kind, time_bias=time_bias)
         soon = states(model, batch_of([1, 2, 3, 4, 5], SECONDS, request=request))
         late = states(model, batch_of([1, 2, 3, 4, 5], SECONDS, request=later))
         assert torch.equal(soon[:, :4], late[:, :4])
         assert torch.allclose(soon[:, 4], late[:, 4]) is same
 
 
-@both
+@every
 def test_events_of_equal_time_are_a_set(kind):
     model = build(kind)
     groups, seconds, request = [0, 1, 1, 1, 2], [0, 10, 10, 10, 90], [10, 90, 90, 90, 99]
@@ -156,7 +168,7 @@ def test_the_state_of_a_set_is_the_mean_of_its_members():
     assert _pool(out, group, real).tolist() == [[[0, 1], [3, 4], [0, 0], [0, 0]]]
 
 
-@both
+@every
 def test_sequences_cut_into_parts_give_the_same_states(kind, monkeypatch):
     model = build(kind)
     rows = [batch_of([1, 2, 3], SECONDS[:3], pad=5), batch_of([4], [7], pad=7),
@@ -188,7 +200,7 @@ def test_states_at_minus_one_is_the_learnt_start():
     assert torch.equal(picked[1], state[0, 1])
 
 
-@both
+@every
 def test_a_saved_model_comes_back_bit_identical(kind, tmp_path):
     model = build(kind)
     save_model(model, [f"item{row}" for row in range(1, ITEMS)], tmp_path / "model")

@@ -268,9 +268,12 @@ def flops_of_added_products(_, left_shape, right_shape, **__):
     return 2 * math.prod(left_shape) * right_shape[-1]
 
 
-@pytest.mark.parametrize(("events", "rank_blocks"), [(50, 1), (200, 1), (50, 2)])
-def test_the_counted_operations_are_those_that_torch_counts(events, rank_blocks):
-    model = build(std=0.02, width=48, heads=1, length=events, rank_blocks=rank_blocks)
+@pytest.mark.parametrize(
+    ("events", "changes"),
+    [(50, {}), (200, {}), (50, {"rank_blocks": 2}), (50, {"recency_s": (9.0, 90.0, 900.0)})],
+)
+def test_the_counted_operations_are_those_that_torch_counts(events, changes):
+    model = build(std=0.02, width=48, heads=1, length=events, **changes)
     items = [1 + k % (ITEMS - 1) for k in range(events)]
     batch, asked = history(items, list(range(events))), ask([5] * 200, state=events - 1)
     unknown_to_torch = {

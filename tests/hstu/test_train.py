@@ -44,10 +44,11 @@ def fit_and_be_killed(world, params, scratch):
         fit("hstu", world, params, scratch)
 
 
-@pytest.mark.parametrize("steps", [2, 4, 9])
+@pytest.mark.parametrize(("steps", "scales"), [(2, 0), (4, 0), (9, 0), (4, 3)])
 def test_a_killed_run_resumes_and_ends_with_the_same_weights(
-    world, small, tmp_path, monkeypatch, steps
+    world, small, tmp_path, monkeypatch, steps, scales
 ):
+    small = small.model_copy(update={"recency_scales": scales})
     whole = fit("hstu", world, small, None)
     with monkeypatch.context() as patch:
         kill_after(patch, steps)

@@ -28,7 +28,8 @@ PARAMS = HstuParams(
     targets=("buy",), acquired=("buy",), filter_seen=False, top=10,
 )  # fmt: skip
 
-models = pytest.mark.parametrize("kind", ["hstu", "sasrec"])
+MODELS = {"hstu": {}, "sasrec": {}, "recency": {"recency_scales": 3}}
+models = pytest.mark.parametrize("kind", MODELS)
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +71,11 @@ def build(events):
     return World(SPLIT, catalogue, read_codes(codes, NAMES), histories)
 
 
+def learn(kind, world, **changes):
+    params = PARAMS.model_copy(update={**MODELS[kind], **changes})
+    return fit("sasrec" if kind == "sasrec" else "hstu", world, params, None)
+
+
 @pytest.fixture(scope="module")
 def world():
     return build(planted())
@@ -78,7 +84,7 @@ def world():
 @pytest.fixture(scope="module")
 def trained(world):
     with threads(1):
-        return {kind: fit(kind, world, PARAMS, None) for kind in ("hstu", "sasrec")}
+        return {kind: learn(kind, world) for kind in MODELS}
 
 
 def next_buys(world):
@@ -137,15 +143,15 @@ def test_the_future_changes_no_weight(kind, trained):
     items = np.asarray(events["item_id"].to_pylist())
     items[late] = np.random.default_rng(1).permutation(items[late])
     shuffled = build(events.set_column(2, "item_id", pa.array(items)))
-    again = fit(kind, shuffled, PARAMS, None).model.state_dict()
+    again = learn(kind, shuffled).model.state_dict()
     for name, value in trained[kind].model.state_dict().items():
         assert torch.equal(value, again[name]), name
 
 
 @models
 def test_the_same_seed_gives_the_same_weights(kind, trained, world):
-    again = fit(kind, world, PARAMS, None).model.state_dict()
-    other = fit(kind, world, PARAMS.model_copy(update={"seed": 1, "epochs": 1}), None).model
+    again = learn(kind, world).model.state_dict()
+    other = learn(kind, world, seed=1, epochs=1).model
     for name, value in trained[kind].model.state_dict().items():
         assert torch.equal(value, again[name]), name
     assert not torch.equal(other.start_D, again["start_D"])

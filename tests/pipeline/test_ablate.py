@@ -65,6 +65,11 @@ def test_what_is_off_is_a_part_that_is_switched_on():
     assert found["with feature: cate"] == {"features": ["user", "graph", "cate"]}
     assert found["with edge bias"] == {"edge_bias": True}
     assert "with edge bias" not in parts(HstuParams(edge_bias=True))
+    assert found["with recency"] == {"recency_scales": 3}
+    assert "recency" not in found
+    on = parts(HstuParams(recency_scales=5))
+    assert on["recency"] == {"recency_scales": 0}
+    assert "with recency" not in on
     assert "with time bias" in parts(HstuParams(time_bias=False))
     assert "with demand" not in parts(HstuParams(demand_days=0.0)), "how many days nobody said"
     for change in found.values():

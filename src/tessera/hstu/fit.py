@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BrokenBundle
 from tessera.hstu.histories import VALIDATION, Bools, Histories
 from tessera.hstu.lessons import Lessons
@@ -20,6 +21,7 @@ from tessera.hstu.mixing import choose_mix, learn_closed_form, period_check
 from tessera.hstu.model import SequenceModel, Shape
 from tessera.hstu.params import HstuParams
 from tessera.hstu.ranking import BUY, CLICK, answered_logit
+from tessera.hstu.recency import log_spaced
 from tessera.hstu.saved import load_model
 from tessera.hstu.scoring import (
     encode,
@@ -140,8 +142,17 @@ def _shape(
         uplift_weight=params.uplift_weight,
         window=params.window,
         edge_bias=world.edge_VV is not None,
+        recency_s=_recency_s(world, params) if kind == "hstu" else (),
         **_closed_form(world, params) if kind == "hstu" else {},
     )
+
+
+def _recency_s(world: World, params: HstuParams) -> tuple[float, ...]:
+    """Say where the scales of recency start, in seconds; an order of events has no scale."""
+    if world.split.ordinal:
+        return ()
+    shortest, longest = (days * DAY_US / 1e6 for days in params.recency_days)
+    return log_spaced(shortest, longest, params.recency_scales)
 
 
 def _closed_form(world: World, params: HstuParams) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from tessera.hstu.model import Shape
 from tessera.hstu.ranking import TASKS
+from tessera.hstu.recency import GAPS
 from tessera.hstu.tiles import seen_cells
 
 
@@ -17,7 +18,16 @@ def history_flops(shape: Shape, events: int) -> int:
     project = 2 * events * shape.width * 4 * shape.width
     attend = 2 * 2 * seen_cells(events, shape.window) * shape.width
     out = 2 * events * shape.width * shape.width
-    return shape.blocks * (project + attend + out)
+    return shape.blocks * (project + attend + out) + recency_flops(shape, events)
+
+
+def recency_flops(shape: Shape, events: int) -> int:
+    """Return what the recency summaries of a history cost."""
+    if not shape.recency_s:
+        return 0
+    choose = 2 * events * (shape.width + GAPS) * len(shape.recency_s)
+    mix = 2 * events * events * shape.width
+    return choose + mix + 2 * events * shape.width * shape.width
 
 
 def memory_flops(shape: Shape, events: int) -> int:

@@ -25,6 +25,7 @@ from tessera.hstu.lookup import between
 from tessera.hstu.masking import ActionGuess
 from tessera.hstu.product import dropout
 from tessera.hstu.ranking import Asked, Memory, RankingHead, Reach, Sight, look_back, remember
+from tessera.hstu.recency import Recency
 from tessera.hstu.sasrec import SasrecBlock
 from tessera.hstu.tiles import View
 
@@ -72,6 +73,8 @@ class Shape:
     """Classes of items in the part that knows what will be wanted; 0 without."""
     profits: bool = False
     """Published vectors know what the items earned lately."""
+    recency_s: tuple[float, ...] = ()
+    """Where the scales of the recency summaries start, in seconds; empty without them."""
 
 
 class SequenceModel(nn.Module):
@@ -103,6 +106,10 @@ class SequenceModel(nn.Module):
         self.rank = _head(shape) if shape.rank_blocks else None
         self.closed_form = ClosedForm(
             shape.items, shape.item_weights_width, shape.classes, shape.profits
+        )
+        # Drawn last, so that the rest starts as it does without.
+        self.recency = (
+            Recency(shape.width, shape.recency_s, shape.dropout) if shape.recency_s else None
         )
 
     def items(self) -> Tensor:
@@ -156,6 +163,8 @@ class SequenceModel(nn.Module):
                 memory.append(remember(cast(HstuLayer, layer), x_BLD))
             x_BLD = layer(x_BLD, view)
         out_BLD = self.last(x_BLD)
+        if self.recency is not None:
+            out_BLD = self.recency(out_BLD, view)
         if view.has_ties:
             return Encoded(_pool(out_BLD, batch.group_BL, real_BL), out_BLD, tuple(memory))
         return Encoded(out_BLD * view.real_BL1, out_BLD, tuple(memory))

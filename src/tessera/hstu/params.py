@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
@@ -70,6 +71,11 @@ class HstuParams(BaseModel):
     """Let attention see how long ago; switched off where times are only an order."""
     position_bias: bool = True
     """Let attention see how many steps ago."""
+    recency_scales: int = Field(0, ge=0, le=16)
+    """Means of the trunk's outputs, each decaying with real time at its own learnt scale, of which
+    each state adds a mixture; 0 for none, and so do times that are only an order."""
+    recency_days: tuple[float, float] = (1.0, 365.0)
+    """Shortest and longest of these scales before training, in days."""
     edge_bias: bool = False
     """Let attention see the weight of the graph's edge from one item to the other."""
     item_weights_width: int = Field(64, ge=0, le=1024)
@@ -156,6 +162,9 @@ class HstuParams(BaseModel):
             raise BadParams(
                 "hstu.recall_weight and hstu.rank_weight are 0: nothing would be learnt"
             )
+        shortest, longest = self.recency_days
+        if not 0.0 < shortest < longest < math.inf:
+            raise BadParams(f"hstu.recency_days {shortest}, {longest} must be above 0 and ascend")
         if self.rank_blocks > self.blocks:
             raise BadParams(f"hstu.rank_blocks {self.rank_blocks} exceeds blocks {self.blocks}")
         if self.pretrain_epochs >= self.epochs:

@@ -39,6 +39,7 @@ _SWITCHES: dict[str, dict[str, Any]] = {
     "time bias": {"time_bias": False},
     "position bias": {"position_bias": False},
     "edge bias": {"edge_bias": False},
+    "recency": {"recency_scales": 0},
     "item weights": {"item_weights_width": 0},
     "demand": {"demand_days": 0.0},
     "semantic codes": {"use_codes": False},
@@ -75,12 +76,14 @@ def parts(params: HstuParams) -> dict[str, dict[str, Any]]:
 
 
 def _additions(params: HstuParams) -> dict[str, dict[str, Any]]:
-    """Name what is off and takes no number to be on."""
+    """Name what is off and takes no number to be on, or one that anybody would try first."""
     found: dict[str, dict[str, Any]] = {
         f"{WITH}{_FEATURES}{group}": {"features": [*params.features, group]}
         for group in get_args(FeatureGroup)
         if params.rank_weight and group not in params.features
     }
+    if not params.recency_scales:
+        found[f"{WITH}recency"] = {"recency_scales": 3}
     return found | {
         f"{WITH}{name}": dict.fromkeys(off, True)
         for name, off in _SWITCHES.items()

@@ -20,7 +20,16 @@ from tessera.pipeline.verdict_text import evidence
 from tessera.serve.recommend import Recommender
 
 _COLOURS = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red", "INVALID": "magenta"}
-_SHOWN = ("hr_10", "ndcg_10", "recall_50", "coverage_10", "roi_10")
+_SHOWN = {
+    "hr_10": "hr@10",
+    "ndcg_10": "ndcg@10",
+    "recall_50": "recall@50",
+    "coverage_10": "coverage",
+    "roi_10": "roi@10",
+}
+"""Figures of a model, and how their columns are headed."""
+_YOUNG = {"cold_items": "cold", "born_after_cut": "later"}
+"""Slices of items with little or no past, whose recall@10 is shown."""
 _WIDTH = 100
 _INVESTORS = 3
 _ITEMS = 3
@@ -163,26 +172,41 @@ def _uplift(report: dict[str, Any]) -> str:
 
 
 def _ranking_table(ranking: dict[str, Any]) -> Table:
+    later = ranking["slices"]["born_after_cut"].get("why")
     table = Table(
         "model",
         title=f"full-catalogue ranking of {ranking['users']:,} test investors",
         title_justify="left",
+        caption="cold: recall@10 of items that nobody had at the cut, or that were on sale only "
+        f"shortly; later: of items first offered after the cut{f' ({later})' if later else ''}",
+        caption_justify="left",
     )
-    models: dict[str, dict[str, float]] = ranking["models"]
-    shown = [name for name in _SHOWN if any(name in metrics for metrics in models.values())]
-    for name in shown:
-        table.add_column(name.replace("_", "@").replace("coverage@10", "coverage"), justify="right")
-    best = {
-        name: max(metrics.get(name, float("-inf")) for metrics in models.values()) for name in shown
-    }
-    for model, metrics in models.items():
-        cells = []
-        for name in shown:
-            value = metrics.get(name)
-            text = "" if value is None else f"{value:.4f}"
-            cells.append(f"[bold]{text}[/]" if value == best[name] else text)
-        table.add_row(model, *cells)
+    columns = _columns(ranking)
+    for head in columns:
+        table.add_column(head, justify="right")
+    for model in ranking["models"]:
+        table.add_row(model, *(_cell(model, column) for column in columns.values()))
     return table
+
+
+def _columns(ranking: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the figure of each model by head of column, without what nobody has."""
+    models: dict[str, dict[str, float]] = ranking["models"]
+    found = {
+        head: {model: one[name] for model, one in models.items() if name in one}
+        for name, head in _SHOWN.items()
+    }
+    for name, head in _YOUNG.items():
+        young = ranking["slices"].get(name, {}).get("models") or {}
+        found[head] = {model: one["recall_10"] for model, one in young.items()}
+    return {head: column for head, column in found.items() if column}
+
+
+def _cell(model: str, column: dict[str, float]) -> str:
+    if model not in column:
+        return ""
+    text = f"{column[model]:.4f}"
+    return f"[bold]{text}[/]" if column[model] == max(column.values()) else text
 
 
 def _publication(place: Home, done: registry.Published, out: Console) -> None:

@@ -28,6 +28,7 @@ LEARNT = (
     "item_vectors",
     "user_vectors",
     "training",
+    "facts",
 )
 SHUFFLED = {
     "events": "item_id",

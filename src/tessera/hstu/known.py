@@ -72,16 +72,14 @@ def _past(events: Table, tables: FactTables, split: Split) -> dict[str, Table]:
     }
 
 
-def open_facts(folder: Path, engine: ibis.BaseBackend) -> tuple[Table, FactTables] | None:
-    """Open the events and facts that `save_facts` wrote; None if there are none.
+def has_facts(folder: Path) -> bool:
+    """Tell whether `save_facts` wrote any there."""
+    listed = folder / _LIST
+    return listed.exists() and bool(json.loads(listed.read_text()))
 
-    Raises
-    ------
-    OSError, ValueError
-        If the list of tables is missing or none.
-    """
-    if not json.loads((folder / _LIST).read_text()):
-        return None
+
+def open_facts(folder: Path, engine: ibis.BaseBackend) -> tuple[Table, FactTables]:
+    """Open the events and facts that `save_facts` wrote."""
     names = ("events", *(field.name for field in fields(FactTables)))
     paths = [folder / f"{name}.parquet" for name in names]
     events, *tables = (engine.read_parquet(path, table_name=path.stem) for path in paths)

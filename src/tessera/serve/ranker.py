@@ -19,7 +19,7 @@ from tessera.contracts.split import load_split
 from tessera.features.facts import NOBODY, Facts
 from tessera.hstu.fit import threads
 from tessera.hstu.histories import Histories, read_histories
-from tessera.hstu.known import FactTables, open_facts, people_of, read_facts
+from tessera.hstu.known import FactTables, has_facts, open_facts, people_of, read_facts
 from tessera.hstu.logscores import Known, score_log
 from tessera.hstu.model import SequenceModel
 from tessera.hstu.saved import load_model
@@ -76,13 +76,12 @@ def open_ranker(bundle: Path) -> Ranker | None:
         If model or facts are damaged or do not belong together.
     """
     folder = bundle / "facts"
-    if not folder.exists():  # the first bundle, of the policy that wrote the log
+    if not has_facts(folder):
         return None
     engine = ibis.duckdb.connect()
     try:
         engine.raw_sql("SET TimeZone = 'UTC'")
-        found = open_facts(folder, engine)
-        return _read(bundle, *found) if found else None
+        return _read(bundle, *open_facts(folder, engine))
     except (OSError, ValueError, DuckDBError) as error:
         reason = str(error).splitlines()[0]
         raise BrokenBundle(f"{folder} cannot be read ({reason}); publish it again") from error

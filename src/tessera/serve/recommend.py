@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tessera.contracts.tables import RISK_CLASSES
+from tessera.hstu.known import has_facts
 from tessera.hstu.saved import CANDIDATES
 from tessera.index.manifest import read_manifest
 from tessera.index.vectors import Search
@@ -79,7 +80,7 @@ def judged_as(bundle: Path) -> str:
     if sealed["kind"] == "logging":
         return "never judged: the policy that wrote the log; shown here by popularity"
     judged = "not judged, meant as" if sealed.get("decision") == "INVALID" else "judged as"
-    ranks = (bundle / "facts" / "events.parquet").exists()
+    ranks = has_facts(bundle / "facts")
     shown = f"the {CANDIDATES} nearest, best ranked first" if ranks else "its recall"
     policy = read_policy(bundle).told()
     return f"{judged}: {policy}; shown here: {shown}, without exploration"

@@ -16,7 +16,7 @@ ITEMS, LENGTH = 9, 8
 def build(kind, **changes):
     torch.manual_seed(1)
     if kind == "recency":
-        kind, changes = "hstu", {"recency_s": (30.0, 3000.0), **changes}
+        kind, changes = "hstu", {"recency_s": (300.0, 90_000.0), **changes}
     wanted = {
         "kind": kind, "width": 8, "blocks": 2, "heads": 2, "length": LENGTH, "dropout": 0.0,
         "id_dropout": 0.0, "time_bias": True, "position_bias": True, "tied_sets": True,

@@ -1,4 +1,4 @@
-"""Means of the trunk's outputs that decay with real time: by hand, beside the trunk, and a toy."""
+"""Means of the trunk's outputs that decay with real time: by hand, and beside the trunk."""
 
 import json
 import math
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.recency import DECAYS_H, measure
 from tessera.contracts.errors import BadParams
 from tessera.hstu.fit import fit
 from tessera.hstu.model import SequenceModel, Shape
@@ -159,12 +158,3 @@ def test_scales_begin_where_the_params_say_and_only_where_times_are_real(world, 
 def test_scales_that_do_not_ascend_are_refused_in_one_line(days):
     with pytest.raises(BadParams, match="hstu.recency_days .* must be above 0 and ascend"):
         HstuParams(recency_days=days)
-
-
-def test_two_planted_decays_are_found_in_real_time_alone():
-    told = measure(0, histories=1200, epochs=12)
-    assert told["bursts_times"] <= told["one_scale"] - 0.1
-    assert told["bursts_times"] <= told["bursts_positions"] - 0.1
-    assert told["constant_times"] == pytest.approx(told["constant_positions"], abs=0.01)
-    for found, planted in zip((told["scales_h"][0], told["scales_h"][-1]), DECAYS_H, strict=True):
-        assert planted / 2 <= found <= planted * 2

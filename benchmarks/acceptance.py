@@ -166,7 +166,7 @@ def learn(world: Planted, share: float = 1.0, **changes: Any) -> SequenceModel:
     return train(shape, codes_VC, lessons, None, params, None).model
 
 
-def auc_by_user(score_RM: Floats, check: Slates) -> Floats:
+def auc_by_user(score_RM: NDArray[np.floating], check: Slates) -> Floats:
     """Return the slate AUC of clicks of each held-out user; NaN where nothing tells."""
     label_RM = check.label_RMT[..., CLICK]
     is_shown_RM = np.ones(label_RM.shape, np.bool_)
@@ -183,7 +183,8 @@ def recall_by_user(model: SequenceModel, world: Planted) -> Floats:
     state_RD = encode(model, world.histories, windows)
     lists = top_items(state_RD, item_vectors(model), np.arange(_ITEMS + 1) > 0, None, _TOP)
     is_hit_R = (lists.item_UK == world.next_R[:, None]).any(1)
-    return is_hit_R.reshape(_HELD_OUT, -1).mean(1)
+    share_U: Floats = is_hit_R.reshape(_HELD_OUT, -1).mean(1)
+    return share_U
 
 
 _ALONE = {"recall_weight": 0.0, "mask_weight": 0.0}
@@ -219,7 +220,7 @@ def measure(seed: int, name: str) -> dict[str, Floats]:
         world = plant(seed)
         share, changes = _TRAININGS[name]
         model = learn(world, share, seed=seed, **changes)
-        score = {}
+        score: dict[str, Floats] = {}
         if "rank_weight" not in changes:
             ranked = rank_requests(model, world.histories, world.check)
             score["auc"] = auc_by_user(ranked.logit_RMT[..., CLICK], world.check)

@@ -148,12 +148,8 @@ class Recommender:
         if who.vector_D is not None and self.search:
             near = self.search.nearest(who.vector_D, len(self.items))
             return [(item, score) for item, score in near if item in fact]
-        return [
-            (item, float(row["popularity"]))
-            for item, row in sorted(
-                fact.items(), key=lambda pair: (-pair[1]["popularity"], pair[0])
-            )
-        ]
+        liked = {item: float(row["popularity"]) for item, row in fact.items()}
+        return sorted(liked.items(), key=lambda pair: (-pair[1], pair[0]))
 
     def _ranked(
         self, who: Investor, near: list[tuple[str, float]], k: int

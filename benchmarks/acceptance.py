@@ -13,8 +13,10 @@ never hold what a slate showed, but what came of the same taste.
 Recall is judged on the next item, ranking on the slates, both of users that nobody learnt from and
 whose histories are only read, up to the request.  They are many, and compared user by user, because
 the difference asked of pruning is small.  A model for one task alone has the loss of that task and
-no other; from scratch means such a one for ranking.  All trainings take the same number of epochs
-and keep the running mean; pre-trained ones spend three quarters on histories alone.
+no other; from scratch means such a one for ranking, so that pre-training differs from it by its
+losses, too, and the joint model from the start stands beside both.  All trainings take the same
+number of epochs and keep the running mean; pre-trained ones spend three quarters on histories
+alone.
 
 World, sizes and weights of the losses were chosen on seed 100.  Seed 0 was looked at with heavier
 weights, by which the joint model lost recall, so it is not among those reported.

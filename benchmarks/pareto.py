@@ -1,8 +1,9 @@
 """How close one model comes to lists that are both acquired and profitable, on FAR-Trans.
 
-Usage: python -m benchmarks.pareto [--seed 0]   with the official files in TESSERA_DATA
+Usage: python -m benchmarks.pareto [--seeds 0 1 2]   with the official files in TESSERA_DATA
 The trunk is trained once for all weights; for each weight on the profit head the mix of the other
 parts is chosen again on the validation period.  Every baseline is a point of the same table.
+A killed run resumes after the last seed of a protocol that was finished by the same code.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import os
 from dataclasses import fields, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from matplotlib import rc_context, rcParamsDefault
@@ -19,7 +21,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.common import ROOT, write_result
 from benchmarks.places import run_alone
-from benchmarks.quality import BEFORE, SETS, params_of, place_of
+from benchmarks.quality import BEFORE, SETS, key_of, params_of, place_of
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.hstu.fit import fit, threads
 from tessera.hstu.logged import Sources
@@ -27,16 +29,21 @@ from tessera.hstu.mixing import choose_mix, learn_closed_form
 from tessera.hstu.outputs import rank_test_users, write_lists
 from tessera.hstu.params import HstuParams
 from tessera.hstu.stage import read_world
+from tessera.hstu.two_tower import list_two_tower
 from tessera.pipeline import files
 from tessera.pipeline.catalogue import Stage, find, stages
+from tessera.pipeline.params import Sections
+from tessera.pipeline.paths import Home
 from tessera.pipeline.runner import call
 
-_SET = "far-trans-2021"
 _WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0)
+_BELOW = ("two_tower", "sasrec", "als")
+"""Baselines named below their point, as they lie close to others."""
 _PICTURE = ROOT / "docs" / "pictures" / "pareto.png"
 _ON_SALE: dict[str, dict[str, Any]] = {
     name: {"unborn_items": False} for name in ("hstu", "evaluate")
 }
+_SET = "far-trans-2021"
 _PROTOCOLS: dict[str, dict[str, dict[str, Any]]] = {
     "all assets, as published": {},
     "only what is on sale at the cut": _ON_SALE,
@@ -52,9 +59,15 @@ class _Weights(Stage):
 
 
 def run(
-    *, params: HstuParams, split: Path, scratch: Path, lists: Path, **given: Any
+    *,
+    params: HstuParams,
+    split: Path,
+    scratch: Path,
+    lists: Path,
+    training: Path,
+    **given: Any,
 ) -> dict[str, float]:
-    """List items at each weight, and those of SASRec; other outputs of the stage are not written.
+    """List items at each weight, and those of SASRec and the two-tower model, and nothing else.
 
     Returns
     -------
@@ -68,6 +81,7 @@ def run(
         judged = fit("hstu", world, profits.model_copy(update={"refit": False}), scratch).model
         model = fit("hstu", world, profits, scratch).model if params.refit else judged
         parts = [rank_test_users(fit("sasrec", world, params, scratch).model, world, params)]
+        parts.append(list_two_tower(world, params, training)[0])
         told: dict[str, float] = {}
         for weight in _WEIGHTS:
             weighed = params.model_copy(update={"profit_weight": weight})
@@ -82,22 +96,17 @@ def run(
     return told
 
 
-def _measure(name: str, changes: dict[str, dict[str, Any]], seed: int) -> dict[str, Any]:
-    asked = SETS[_SET]
-    asked = replace(asked, changes=changes)
-    place, params = place_of(name, asked), params_of(asked, seed)
+def _measure(protocol: str, seed: int) -> dict[str, Any]:
+    asked = replace(SETS[_SET], changes=_PROTOCOLS[protocol])
+    number = list(_PROTOCOLS).index(protocol)
+    place, params = place_of(f"pareto-{number}", asked), params_of(asked, seed)
+    kept, key = place.data / f"points_{seed}.json", f"{key_of(params)} {_WEIGHTS}"
+    done: dict[str, Any] = files.read_json(kept) if kept.exists() else {}
+    if done.get("key") == key:
+        return done
     for stage in BEFORE:
         run_alone(place, stage, params)
-    found = find("hstu", stages("far_trans"))
-    assert found is not None
-    listed = _Weights(**{part.name: getattr(found, part.name) for part in fields(found)})
-    folder = place.data / ".staging" / "pareto"
-    files.remove(folder)
-    folder.mkdir(parents=True)
-    scratch = place.data / ".scratch" / "pareto"
-    files.remove(scratch)  # a checkpoint does not know of which code it is
-    mixes = call(listed, place, params, folder, scratch)
-    files.move_into_place(folder / ARTIFACTS["lists"].filename, place.artifact("lists"))
+    mixes = _listed(place, params)
     run_alone(place, "evaluate", params)
     table = files.read_json(place.artifact("ranking"))
     points = {
@@ -108,12 +117,25 @@ def _measure(name: str, changes: dict[str, dict[str, Any]], seed: int) -> dict[s
         }
         for model, one in table["models"].items()
     }
-    return {
-        "points": points,
-        "mixes": mixes,
-        "market_roi": round(table["profit"]["market"]["mean"], 4),
-        "users": table["users"],
-    }
+    market = round(table["profit"]["market"]["mean"], 4)
+    done = {"key": key, "points": points, "mixes": mixes, "market_roi": market}
+    done |= {"users": table["users"]}
+    files.write_json(done, kept)
+    return done
+
+
+def _listed(place: Home, params: Sections) -> dict[str, float]:
+    """Train and write `lists` into the place; return the mixes."""
+    hstu = find("hstu", stages("far_trans"))
+    assert hstu is not None
+    listed = _Weights(**{part.name: getattr(hstu, part.name) for part in fields(hstu)})
+    folder, scratch = place.data / ".staging" / "pareto", place.data / ".scratch" / "pareto"
+    files.remove(folder)
+    folder.mkdir(parents=True)
+    files.remove(scratch)  # a checkpoint does not know of which code it is
+    mixes = call(listed, place, params, folder, scratch)
+    files.move_into_place(folder / ARTIFACTS["lists"].filename, place.artifact("lists"))
+    return mixes
 
 
 def _interval(found: dict[str, float] | None) -> dict[str, list[float]]:
@@ -121,26 +143,38 @@ def _interval(found: dict[str, float] | None) -> dict[str, list[float]]:
     return {"roi_10_interval": [round(found[end], 4) for end in ("low", "high")]} if found else {}
 
 
+def _joined(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Lay the seeds of a protocol side by side."""
+    first = found[0]
+    points = {
+        model: {name: [one["points"][model][name] for one in found] for name in point}
+        for model, point in first["points"].items()
+    }
+    same = {name: first[name] for name in ("market_roi", "users")}
+    return {"points": points, "mixes": [one["mixes"] for one in found], **same}
+
+
 def _draw(found: dict[str, dict[str, Any]], path: Path) -> None:
-    """Draw every model as a point, and HSTU as a curve over the weights."""
+    """Draw every model as the mean over the seeds, and HSTU as a curve over the weights."""
     with rc_context(rcParamsDefault):
-        figure = Figure(figsize=(10, 4.2), layout="constrained")
+        figure = Figure(figsize=(11, 4.6), layout="constrained")
         FigureCanvasAgg(figure)
         for axes, (protocol, one) in zip(figure.subplots(1, 2), found.items(), strict=True):
-            points = one["points"]
-            curve = [points[f"hstu@{weight}"] for weight in _WEIGHTS]
-            axes.plot(
-                [100 * point["roi_10"] for point in curve],
-                [point["ndcg_10"] for point in curve],
-                "o-",
-                label="HSTU by weight on profit",
-            )
+            at = {
+                model: (100 * fmean(point["roi_10"]), fmean(point["ndcg_10"]))
+                for model, point in one["points"].items()
+            }
+            curve = [at[f"hstu@{weight}"] for weight in _WEIGHTS]
+            axes.plot(*zip(*curve, strict=True), "o-", label="HSTU by weight on profit")
             for weight, point in zip(_WEIGHTS, curve, strict=True):
-                axes.annotate(f"{weight:g}", (100 * point["roi_10"], point["ndcg_10"]))
-            for model, point in points.items():
+                axes.annotate(f"{weight:g}", point, (4, 4), textcoords="offset points")
+            for model, point in at.items():
                 if not model.startswith("hstu@"):
-                    axes.plot(100 * point["roi_10"], point["ndcg_10"], "s", color="grey")
-                    axes.annotate(model, (100 * point["roi_10"], point["ndcg_10"]), color="grey")
+                    axes.plot(*point, "s", color="grey")
+                    below = (-4, -11) if model in _BELOW else (5, 3)
+                    axes.annotate(
+                        model, point, below, textcoords="offset points", color="grey", fontsize=8
+                    )
             axes.axvline(100 * one["market_roi"], linestyle="--", color="grey", label="market")
             axes.set(title=protocol, xlabel="ROI@10, % a month", ylabel="nDCG@10")
             axes.legend(loc="lower left")
@@ -148,17 +182,17 @@ def _draw(found: dict[str, dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure both protocols, write results/pareto.json and draw docs/pictures/pareto.png."""
+    """Measure every protocol, write results/pareto.json and draw docs/pictures/pareto.png."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     given = parser.parse_args()
     if not os.environ.get("TESSERA_DATA"):
         parser.error("name the folder with the official files in TESSERA_DATA")
     found = {
-        protocol: _measure(f"pareto-{number}", changes, given.seed)
-        for number, (protocol, changes) in enumerate(_PROTOCOLS.items())
+        protocol: _joined([_measure(protocol, seed) for seed in given.seeds])
+        for protocol in _PROTOCOLS
     }
-    write_result("pareto", {"seed": given.seed, "protocols": found})
+    write_result("pareto", {"seeds": given.seeds, "protocols": found})
     _draw(found, _PICTURE)
 
 

@@ -113,7 +113,7 @@ def place_of(name: str, asked: Set) -> Home:
     return place
 
 
-def _key(params: Sections) -> str:
+def key_of(params: Sections) -> str:
     """Return a hash of the settings and the code that a finished seed depends on."""
     told = hashlib.sha256()
     for name in (*BEFORE, *_SEEDED):
@@ -202,7 +202,7 @@ def main() -> None:
     path = RESULTS / f"quality_{given.set}.json"
     known = json.loads(path.read_text())["figures"]["seeds"] if path.exists() else {}
     # Seeds of other settings or other code are not averaged with these.
-    done = {s: one for s, one in known.items() if one["key"] == _key(params_of(asked, int(s)))}
+    done = {s: one for s, one in known.items() if one["key"] == key_of(params_of(asked, int(s)))}
     place = place_of(given.set, asked)
     first = params_of(asked, given.seeds[0])
     for name in BEFORE:
@@ -213,7 +213,7 @@ def main() -> None:
         params = params_of(asked, seed)
         measured = _seed(place, params)
         np.save(_kept(place, str(seed)), _lead(place, params, measured["hstu_ahead"]["of"]))
-        done[str(seed)] = {"key": _key(params), **measured}
+        done[str(seed)] = {"key": key_of(params), **measured}
         settings = params["hstu"].model_dump(mode="json", exclude={"seed"})
         figures = {"seeds": done, "ahead": _pooled(place, params, done), "settings": settings}
         write_result(f"quality_{given.set}", figures)

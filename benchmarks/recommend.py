@@ -1,4 +1,4 @@
-"""How long one investor waits for a list from a bundle, and whether the search misses anything.
+"""How long one investor waits for a list from a bundle, and whether it is what was judged.
 
 Usage: python -m benchmarks.recommend [--calls 1000] [--seed 0]   after `make run`
 
@@ -21,12 +21,17 @@ import pyarrow.parquet as pq
 
 from benchmarks.common import ROOT, write_result
 from tessera.contracts.errors import BadInput
+from tessera.contracts.split import load_split
 from tessera.hstu.saved import CANDIDATES
+from tessera.hstu.world import microseconds
 from tessera.index.vectors import Floats, Search
-from tessera.pipeline.paths import DEFAULT_PROFILE, home
+from tessera.pipeline.paths import DEFAULT_PROFILE, Home, home
+from tessera.serve.ranker import Ranker
 from tessera.serve.recommend import Recommender, investor
 
 _K = 50
+_COMPARED = 500
+"""Requests whose scores are held against those of the batch."""
 _WARM_UP = 20
 """Calls that nobody times: modules are imported and the files come into the page cache."""
 
@@ -57,13 +62,41 @@ def overlap(search: Search, query_CD: Sequence[Floats]) -> float:
     return float(np.mean(shares))
 
 
+def skew(ranker: Ranker, place: Home) -> dict[str, float]:
+    """Compare scores of the first requests after the cut with those of the batch that was judged.
+
+    The batch knows what happened between cut and request, the bundle does not.
+    """
+    columns = ["request_id", "user_id", "event_ts"]
+    cut = load_split(place.artifact("split")).cut
+    first = [("position", "==", 1), ("event_ts", ">", cut)]
+    asked = pq.read_table(place.artifact("exposures"), columns=columns, filters=first)
+    asked = asked.sort_by([("event_ts", "ascending")]).slice(0, _COMPARED)
+    wanted = [("request_id", "in", asked["request_id"].to_pylist())]
+    told = pq.read_table(place.artifact("scores"), filters=wanted).to_pylist()
+    by_request = {row["request_id"]: row for row in told}
+    gaps = []
+    moment_R = microseconds(asked["event_ts"])
+    for row, moment in zip(asked.to_pylist(), moment_R, strict=True):
+        judged = by_request[row["request_id"]]
+        own = ranker.scores(row["user_id"], judged["candidate_ids"], int(moment))
+        gaps.append(np.abs(own - np.array(judged["candidate_scores"])).max())
+    return {
+        "requests": len(gaps),
+        "hours": round(float(np.ptp(moment_R)) / 3.6e9, 1),
+        "median": round(float(np.median(gaps)), 4),
+        "p90": round(float(np.percentile(gaps, 90)), 4),
+    }
+
+
 def main() -> None:
     """Ask for lists and write results/recommend.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    bundle = home(DEFAULT_PROFILE, ROOT).artifact("bundle")
+    place = home(DEFAULT_PROFILE, ROOT)
+    bundle = place.artifact("bundle")
     if not (bundle / "vectors.faiss").exists():
         raise BadInput(f"{bundle} carries no vectors: `make run`")
     pa.set_cpu_count(1)
@@ -90,6 +123,7 @@ def main() -> None:
         "rank": timed(lambda user: ranker.scores(user, items), users),
         "search": timed(lambda query_D: search.nearest(query_D, _K), query_CD),
         "overlap_50": overlap(search, query_CD),
+        "skew": skew(ranker, place),
     }
     write_result("recommend", figures)
 

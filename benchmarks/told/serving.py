@@ -72,12 +72,17 @@ def _recommend_table(found: Found) -> str:
         "search": "search",
     }
     rows = [[words, found[key]["p50_ms"], found[key]["p99_ms"]] for key, words in told.items()]
+    skew = found["skew"]
     return parts(
         f"{found['calls']:,} calls; {found['users']:,} investors, {found['items']:,} items. To "
         f"read the bundle takes {found['open_s']} s once. The share of the 50 nearest by brute "
         f"force that the search finds is {found['overlap_50']:.3f}: the index is exact, nothing "
         "is approximated.",
         table(["part of a call", "p50, ms", "p99, ms"], rows),
+        f"Scores differ from those of the batch, which knows what happened since the cut, by "
+        f"{skew['median']:.4f} in the median and {skew['p90']:.4f} at the 90th percentile of the "
+        f"first {skew['requests']} requests ({skew['hours']} hours), in units of the spread of "
+        "scores; at the cut itself they are equal.",
     )
 
 

@@ -33,6 +33,13 @@ def test_a_bar_says_how_long_it_will_still_take(monkeypatch, capsys, clock):
     assert (loss, value) == ("loss", "0.500")
 
 
+def test_a_bar_of_one_step_is_silent(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress_bar("rank candidates", 1) as bar:
+        bar.advance()
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_bar_is_silent_where_nobody_looks(capsys):
     with progress_bar("train", 5) as bar:
         bar.advance()

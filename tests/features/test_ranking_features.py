@@ -76,6 +76,15 @@ def test_the_risk_class_is_that_of_the_version_known_at_the_request(facts):
     assert np.isnan(ask(facts, 1, 4, 3)["user_risk"])
 
 
+def test_what_is_sold_at_the_very_moment_of_its_purchase_counts_as_held(facts):
+    """Which came first is unknown; lists leave the item out, so features must know it as held."""
+    moment_E = facts.moment_E.copy()
+    moment_E[facts.action_E == SELL] = DAY_US  # that of the purchase of item 2
+    tied = replace(facts, moment_E=moment_E)
+    assert held(tied, ints(0), ints(8) * DAY_US)[0, 0] == 2
+    assert held(facts, ints(0), ints(8) * DAY_US)[0, 0] == 0, "sold on day 6"
+
+
 def test_an_unknown_investor_has_missing_flags_and_no_counts(facts):
     found = ask(facts, NOBODY, 8, 2)
     assert found["user_missing"] == found["held_missing"] == 1.0

@@ -11,10 +11,10 @@ from benchmarks.told.page import holds
 SECTION = next(section for section in SECTIONS if section.result == "acceptance")
 ONE_FOR_TWO, MASK, PRUNING, PRETRAINING = SECTION.figures
 MET = {
-    "joint_recall": (-0.003, 0.002),
+    "joint_recall": (-0.001, 0.001),
     "joint_ranking": (0.002, 0.001),
     "mask": (0.004, 0.001),
-    "pruning": (-0.001, 0.001),
+    "pruning": (-0.0005, 0.0004),
     "few_labels": (0.3, 0.01),
     "few_labels_joint": (0.1, 0.01),
     "all_labels": (0.01, 0.01),
@@ -25,13 +25,14 @@ MISSED = {
     "mask": MASK,
     "pruning": PRUNING,
     "few_labels": PRETRAINING,
+    "few_labels_joint": PRETRAINING,
     "all_labels": PRETRAINING,
 }
 
 
 def found(**changed):
     differences = {
-        name: {"mean": mean, "by_seed": [mean], "error_users": error, "error_seeds": error}
+        name: {"mean": mean, "by_seed": [mean] * 3, "error_users": error, "error_seeds": error}
         for name, (mean, error) in {**MET, **changed}.items()
     }
     seed = {
@@ -57,10 +58,12 @@ def test_everything_asked_can_hold():
     [
         ("joint_recall", -0.006),
         ("joint_ranking", -0.009),
-        ("mask", 0.0019),
+        ("mask", 0.0029),
         ("pruning", 0.002),
         ("pruning", -0.002),
         ("few_labels", 0.009),
+        ("few_labels", 0.0129),
+        ("few_labels_joint", 0.009),
         ("all_labels", 0.3),
     ],
 )
@@ -73,9 +76,16 @@ def test_each_miss_is_told_in_its_own_row(name, mean):
 def test_one_seed_cannot_say_that_hidden_actions_help():
     single = found()
     single["differences"]["mask"]["error_seeds"] = None
-    assert MASK.checks(single) == [False]
+    assert MASK.checks(single) == [True, False]
     assert MASK.told(single) == "+0.0040"
     assert "| +0.0040 |" in SECTION.tables(single)
+
+
+def test_seeds_that_agree_by_chance_are_not_trusted_beyond_the_error_over_users():
+    lucky = found()
+    lucky["differences"]["mask"] |= {"error_seeds": 0.0001, "error_users": 0.002}
+    assert MASK.checks(lucky) == [True, False]
+    assert MASK.told(lucky) == "+0.0040 (give or take 0.0058)"
 
 
 def test_every_training_and_every_difference_has_a_row():

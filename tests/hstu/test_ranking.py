@@ -17,6 +17,7 @@ from tessera.hstu.flops import (
     memory_flops,
     one_trunk_flops,
     rank_flops,
+    recency_flops,
     retrieve_flops,
     two_encoders_flops,
     two_pruned_encoders_flops,
@@ -303,6 +304,7 @@ def test_retrieving_and_ranking_200_costs_at_most_60_percent_of_two_encoders(eve
 
 @pytest.mark.parametrize(("events", "share"), [(50, 0.864), (100, 0.819), (200, 0.778)])
 def test_beside_two_encoders_that_prune_alike_one_trunk_saves_less(events, share):
+    """A second encoder has no use for recency summaries, so they change only the first."""
     shape = replace(
         BASE, width=48, heads=1, length=events, items=401, rank_hidden=32,
         features=tuple("f" * 48),
@@ -313,6 +315,11 @@ def test_beside_two_encoders_that_prune_alike_one_trunk_saves_less(events, share
     alone += rank_flops(shape, events, 200)
     both = history_flops(shape, events) + retrieve_flops(shape) + alone
     assert two_pruned_encoders_flops(shape, events, 200) == both
+    recent = replace(shape, recency_s=(3600.0, 86_400.0))
+    more = recency_flops(recent, events)
+    assert two_pruned_encoders_flops(recent, events, 200) == both + more > both
+    whole = two_encoders_flops(shape, events, 200)
+    assert two_encoders_flops(recent, events, 200) == whole + more
     assert one_trunk_flops(shape, events, 200) / both == pytest.approx(share, abs=0.001)
 
 

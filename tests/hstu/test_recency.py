@@ -156,5 +156,5 @@ def test_scales_begin_where_the_params_say_and_only_where_times_are_real(world, 
 
 @pytest.mark.parametrize("days", [(0.0, 1.0), (2.0, 1.0), (1.0, math.inf)])
 def test_scales_that_do_not_ascend_are_refused_in_one_line(days):
-    with pytest.raises(BadParams, match="hstu.recency_days .* must be above 0 and ascend"):
+    with pytest.raises(BadParams, match="hstu.recency_days .* must ascend from at least a second"):
         HstuParams(recency_days=days)

@@ -17,6 +17,8 @@ from tessera.contracts.arrow import schema
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import CATE, PRICES
 from tessera.features.facts import NOBODY
+from tessera.hstu.fact_tables import save_facts
+from tessera.hstu.logged import Sources
 from tessera.hstu.logscores import Known, score_log
 from tessera.hstu.saved import load_model
 from tessera.hstu.scoring import Requests
@@ -116,21 +118,47 @@ def test_facts_hold_nothing_from_after_the_cut(bundle, split):
         assert max(moment) <= split.cut, name
 
 
+def test_an_effect_of_a_later_request_would_not_be_packed(told, split, tmp_path):
+    ids = told.exposures.select("request_id", "item_id").to_pyarrow().to_pylist()
+    effects = rows_as(CATE, [{**row, "shown": True, "effect": 0.01} for row in ids])
+    names = ("users", "items", "prices", "exposures", "outcomes", "edges")
+    sources = Sources(*(getattr(told, name) for name in names), effects)
+    save_facts(told.events, sources.facts(), split, tmp_path)
+    moment = pq.read_table(tmp_path / "trials.parquet")["event_ts"].to_pylist()
+    assert 0 < len(moment) < len(ids)
+    assert max(moment) <= split.cut
+
+
 def test_an_unknown_item_gets_the_least_score(bundle):
     served = open_ranker(bundle)
     known, unknown = served.scores("u001", ["i00", "nowhere"])
     assert unknown < known
 
 
-@pytest.mark.parametrize("damage", ["gone", "no parquet", "other items"])
+def column_gone(folder):
+    path = folder / "facts" / "users.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("risk_class"), path)
+
+
+def other_items(folder):
+    path = folder / "facts" / "items.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "facts" / "events.parquet").unlink(),
+        lambda folder: (folder / "facts" / "events.parquet").write_bytes(b"no parquet"),
+        lambda folder: (folder / "facts" / "tables.json").write_text("{"),
+        lambda folder: (folder / "split.json").write_text("{}"),
+        lambda folder: (folder / "split.json").unlink(),
+        column_gone,
+        other_items,
+    ],
+)
 def test_damaged_facts_are_refused_in_one_line(bundle, damage):
-    path = bundle / "facts" / ("items.parquet" if damage == "other items" else "events.parquet")
-    if damage == "gone":
-        path.unlink()
-    elif damage == "no parquet":
-        path.write_bytes(b"no parquet")
-    else:
-        pq.write_table(pq.read_table(path).slice(1), path)
+    damage(bundle)
     with pytest.raises(BrokenBundle, match="publish it again") as refused:
         open_ranker(bundle)
     assert "\n" not in str(refused.value)
@@ -147,5 +175,23 @@ def test_a_model_that_ranks_nothing_carries_no_facts(tables, small, stage_files)
         **{name: stage_files / f"{name}.parquet" for name in names},
     )  # fmt: skip
     assert [file.name for file in (folder / "facts").iterdir()] == ["tables.json"]
-    assert json.loads((folder / "facts" / "tables.json").read_text()) == {}
+    assert json.loads((folder / "facts" / "tables.json").read_text()) == []
     assert open_ranker(folder) is None
+
+
+def test_a_model_that_was_judged_by_effects_is_served_without_them(bundle):
+    plain = open_ranker(bundle).scores("u001", ["i00", "i07"])
+    config = bundle / "model" / "config.json"
+    shape = json.loads(config.read_text())
+    assert shape["uplift_weight"] == 0.0
+    config.write_text(json.dumps(shape | {"uplift_weight": 0.5}))
+    np.testing.assert_array_equal(open_ranker(bundle).scores("u001", ["i00", "i07"]), plain)
+
+
+def test_only_what_features_read_is_packed(bundle):
+    columns = {
+        path.stem: pq.read_schema(path).names for path in (bundle / "facts").glob("*.parquet")
+    }
+    assert columns["users"] == ["user_id", "valid_from", "risk_class"]
+    assert not {"name", "text"} & set(columns["items"])
+    assert columns["edges"] == ["source_id", "target_id", "kind", "weight"]

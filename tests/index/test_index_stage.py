@@ -37,7 +37,7 @@ def bundle(tmp_path):
     for name in ("model", "facts", "codebook", "ledger", "champion"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "champion.json").write_text(json.dumps({"version": "v0"}))
-    (tmp_path / "facts" / "tables.json").write_text("{}")
+    (tmp_path / "facts" / "tables.json").write_text("[]")
     verdict = {"decision": "HOLD", "reason": "planted", "policy": POLICY.facts()}
     (tmp_path / "verdict.json").write_text(json.dumps(verdict))
     (tmp_path / "verdict.html").write_text("<!doctype html>")

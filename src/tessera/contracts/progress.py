@@ -1,4 +1,4 @@
-"""A progress bar for whatever takes longer than two seconds; silent where nobody looks."""
+"""A progress bar for whatever has several steps; silent where nobody looks."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ def progress_bar(what: str, total: int) -> Iterator[Bar]:
     )
     console = Console(file=sys.stderr)
     # One bar, not one of every process that torchrun started.
-    silent = not console.is_terminal or is_helper()
+    silent = total < 2 or not console.is_terminal or is_helper()
     with Progress(*columns, console=console, disable=silent) as progress:
         yield Bar(progress, progress.add_task(what, total=total, note=""))

@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 from tessera.contracts import mapped
 from tessera.contracts.tables import ACTIONS
 from tessera.features.prices import PriceHistory
-from tessera.features.stretches import Clock, Index, last_version
+from tessera.features.stretches import Clock, Index, Versions
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -113,13 +113,14 @@ class Facts:
 
     @cached_property
     def sold_B(self) -> Ints:
-        """Return when each purchase was next sold, else the end of time."""
+        """Return when each purchase was next sold, later than it, else the end of time."""
         buys, sells = self.rows(*BOUGHT), self.rows(*SOLD)
         pair_B, pair_S = (
             self.user_E[rows] * len(self.risk_I) + self.item_E[rows] for rows in (buys, sells)
         )
         sold = Index(pair_S, self.rank_E[sells], self.clock.span)
-        _, next_B = sold.stretch(pair_B, self.rank_E[buys])
+        # A sale at the very moment leaves the item held: which came first is unknown.
+        _, next_B = sold.stretch(pair_B, self.rank_E[buys] + 1)
         sale_B = np.append(sold.order_E, -1)[next_B]
         is_same_B = (sale_B >= 0) & (np.append(pair_S, -1)[sale_B] == pair_B)
         row_B = np.append(sells, -1)[sale_B]
@@ -127,8 +128,12 @@ class Facts:
 
     def risk_as_of(self, user_R: Ints, moment_R: Ints) -> Ints:
         """Return the risk class of the last version at or before the moment, 0 if there is none."""
-        row_R = last_version(self.user_U, self.since_U, user_R, moment_R)
-        return np.append(self.risk_U, 0)[row_R]
+        return np.append(self.risk_U, 0)[self.versions.last(user_R, moment_R)]
+
+    @cached_property
+    def versions(self) -> Versions:
+        """Versions of the investors by time."""
+        return Versions(self.user_U, self.since_U)
 
     @cached_property
     def effects(self) -> tuple[Floats, Floats]:

@@ -9,6 +9,7 @@ Days are counted from 1970-01-01.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,18 +26,33 @@ NAMES = (*(f"return_{days}d" for days in LOOKBACK_DAYS), "price_age_days", "pric
 _DAY_BITS = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PriceHistory:
-    """Closing prices, sorted by item number, then day."""
+    """Closing prices, sorted by item number, then day; what follows from them is built once."""
 
     item_P: Ints
     day_P: Ints
     close_P: Floats
 
+    @cached_property
+    def key_P(self) -> Ints:
+        """Item and day as one number, ascending."""
+        return np.asarray((self.item_P << _DAY_BITS) + self.day_P)
+
+    @cached_property
+    def sums_P1(self) -> tuple[Floats, Floats]:
+        """Sums of the log returns, and of their squares, before each close.
+
+        The step onto an item's first close belongs to no item: leave it out of a stretch.
+        """
+        step_P = np.diff(np.log(self.close_P), prepend=0.0)
+        total, square = (np.concatenate([[0.0], np.cumsum(x)]) for x in (step_P, step_P**2))
+        return total, square
+
 
 def _last_before(history: PriceHistory, item_Q: Ints, day_Q: Ints) -> tuple[Ints, Ints]:
     """Return position and age in days of the last close before each day; age -1 if none."""
-    key_P = (history.item_P << _DAY_BITS) + history.day_P
+    key_P = history.key_P
     position_Q = np.searchsorted(key_P, (item_Q << _DAY_BITS) + day_Q, side="left") - 1
     if len(key_P) == 0:
         return position_Q, np.full(len(item_Q), -1)
@@ -96,15 +112,9 @@ def volatility(
     >>> volatility(history, np.array([0, 0]), np.array([3, 1])).round(6)
     array([ 1., nan])
     """
-    log_P = np.log(history.close_P)
-    step_P = np.diff(log_P, prepend=0.0)
-    # The step onto an item's first close belongs to no item; stretches below never include it.
-    total_P1, square_P1 = (
-        np.concatenate([[0.0], np.cumsum(value_P)]) for value_P in (step_P, step_P**2)
-    )
+    total_P1, square_P1 = history.sums_P1
     last_Q, age_Q = _last_before(history, item_Q, day_Q)
-    key_P = (history.item_P << _DAY_BITS) + history.day_P
-    first_Q = np.searchsorted(key_P, (item_Q << _DAY_BITS) + np.maximum(day_Q - days, 0))
+    first_Q = np.searchsorted(history.key_P, (item_Q << _DAY_BITS) + np.maximum(day_Q - days, 0))
     steps_Q = last_Q - first_Q
     known_Q = (age_Q >= 0) & (age_Q <= MAX_AGE_DAYS) & (steps_Q >= 2)
     stop_Q, start_Q = np.where(known_Q, last_Q + 1, 0), np.where(known_Q, first_Q + 1, 0)

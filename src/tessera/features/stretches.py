@@ -53,12 +53,17 @@ class Index:
         return np.asarray(stop_Q - first_Q)
 
 
-def last_version(user_U: Ints, since_U: Ints, user_R: Ints, moment_R: Ints) -> Ints:
-    """Return the row of each user's last version at or before a moment, -1 if there is none."""
-    clock = Clock(since_U)
-    versions = Index(user_U, clock.rank(since_U), clock.span)
-    first_R, stop_R = versions.stretch(user_R, clock.rank(moment_R + 1))
-    row_R = np.full(len(first_R), -1)
-    known_R = stop_R > first_R
-    row_R[known_R] = versions.order_E[stop_R[known_R] - 1]
-    return row_R
+class Versions:
+    """Rows that hold from a moment on, until the user's next one."""
+
+    def __init__(self, user_U: Ints, since_U: Ints) -> None:
+        self._clock = Clock(since_U)
+        self._index = Index(user_U, self._clock.rank(since_U), self._clock.span)
+
+    def last(self, user_R: Ints, moment_R: Ints) -> Ints:
+        """Return the row of each user's last version at or before a moment, -1 without any."""
+        first_R, stop_R = self._index.stretch(user_R, self._clock.rank(moment_R + 1))
+        row_R = np.full(len(first_R), -1)
+        known_R = stop_R > first_R
+        row_R[known_R] = self._index.order_E[stop_R[known_R] - 1]
+        return row_R

@@ -62,7 +62,8 @@ def two_encoders_flops(shape: Shape, events: int, candidates: int) -> int:
     Its candidates pass through all of its layers; its keys and values are those of its own pass.
     """
     ranker = replace(shape, rank_blocks=shape.blocks)
-    history = 2 * history_flops(shape, events)
+    bare = replace(shape, recency_s=())  # a ranker looks at layers, not at what follows them
+    history = history_flops(shape, events) + history_flops(bare, events)
     return history + retrieve_flops(shape) + rank_flops(ranker, events, candidates)
 
 
@@ -71,7 +72,7 @@ def two_pruned_encoders_flops(shape: Shape, events: int, candidates: int) -> int
 
     In the layers that its candidates pass through, its history has keys and values, no queries.
     """
-    lower = replace(shape, blocks=shape.blocks - shape.rank_blocks)
+    lower = replace(shape, blocks=shape.blocks - shape.rank_blocks, recency_s=())
     history = history_flops(shape, events) + history_flops(lower, events)
     memory = memory_flops(shape, events)
     return history + memory + retrieve_flops(shape) + rank_flops(shape, events, candidates)

@@ -25,8 +25,8 @@ from tessera.features.attribution import reward
 from tessera.features.facts import NOBODY, Facts
 from tessera.features.ranking import slate_features
 from tessera.features.stretches import Clock, Index
+from tessera.hstu.fact_tables import FactTables, people_of, read_facts, read_trials
 from tessera.hstu.histories import Bools, Histories, Ints
-from tessera.hstu.known import FactTables, people_of, read_facts, read_trials
 from tessera.hstu.params import HstuParams
 from tessera.hstu.ranking import BUY, HOLD
 from tessera.hstu.scoring import windows_before

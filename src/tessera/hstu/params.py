@@ -10,6 +10,8 @@ from pydantic import BaseModel, Field, model_validator
 from tessera.contracts.errors import BadParams
 from tessera.contracts.params import STRICT
 
+_DAY_S = 86_400
+
 FeatureGroup = Literal["user", "item", "pair", "price", "graph", "causal", "sid", "cate"]
 Action = Literal["view", "click", "buy", "sell", "dismiss", "rate"]
 
@@ -73,7 +75,8 @@ class HstuParams(BaseModel):
     """Let attention see how many steps ago."""
     recency_scales: int = Field(0, ge=0, le=16)
     """Means of the trunk's outputs, each decaying with real time at its own learnt scale, of which
-    each state adds a mixture; 0 for none, and so do times that are only an order."""
+    each state adds a mixture; 0 for none, and so do times that are only an order.  The ranking
+    head sees of it the cosine alone."""
     recency_days: tuple[float, float] = (1.0, 365.0)
     """Shortest and longest of these scales before training, in days."""
     edge_bias: bool = False
@@ -163,8 +166,10 @@ class HstuParams(BaseModel):
                 "hstu.recall_weight and hstu.rank_weight are 0: nothing would be learnt"
             )
         shortest, longest = self.recency_days
-        if not 0.0 < shortest < longest < math.inf:
-            raise BadParams(f"hstu.recency_days {shortest}, {longest} must be above 0 and ascend")
+        if not 1.0 <= shortest * _DAY_S < longest * _DAY_S < math.inf:
+            raise BadParams(
+                f"hstu.recency_days {shortest}, {longest} must ascend from at least a second"
+            )
         if self.rank_blocks > self.blocks:
             raise BadParams(f"hstu.rank_blocks {self.rank_blocks} exceeds blocks {self.blocks}")
         if self.pretrain_epochs >= self.epochs:

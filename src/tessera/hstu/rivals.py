@@ -13,7 +13,7 @@ from ibis import Table
 from numpy.typing import NDArray
 
 from tessera.features.facts import NOBODY
-from tessera.features.stretches import last_version
+from tessera.features.stretches import Versions
 from tessera.hstu.histories import Ints
 from tessera.hstu.logged import Log, ripe
 from tessera.hstu.logscores import Judged, Scored, judged
@@ -76,7 +76,7 @@ def segments(users: Table, log: Log) -> Ints:
     name = pc.fill_null(rows["segment"].combine_chunks(), "")
     number_U = rows_of(name, sorted({*name.to_pylist()} - {""})) + 1
     person_U, since_U = rows_of(rows["user_id"], log.people), microseconds(rows["valid_from"])
-    row_R = last_version(person_U, since_U, log.person_R, log.slates.moment_R)
+    row_R = Versions(person_U, since_U).last(log.person_R, log.slates.moment_R)
     return np.append(number_U, 0)[row_R]
 
 

@@ -15,7 +15,7 @@ from tessera.hstu.flops import one_trunk_flops
 from tessera.hstu.model import SequenceModel, Shape
 
 CANDIDATES = 200
-"""What a request ranks in cost.json, as where its time is measured: benchmarks/hstu.py."""
+"""What a request ranks: when served, in cost.json, and where its time is measured."""
 
 
 def save_model(model: SequenceModel, vocabulary: list[str], folder: Path) -> None:

@@ -13,9 +13,9 @@ from tessera.contracts.errors import BadParams
 from tessera.contracts.split import load_split
 from tessera.hstu.device import chosen_device
 from tessera.hstu.edges import read_edges
+from tessera.hstu.fact_tables import save_facts
 from tessera.hstu.fit import fit, threads
 from tessera.hstu.histories import read_histories
-from tessera.hstu.known import save_facts
 from tessera.hstu.logged import Sources, read_log
 from tessera.hstu.logscores import slate_figures
 from tessera.hstu.outputs import (
@@ -83,7 +83,8 @@ def run(
             parts.append(part)
             metrics |= figures
         save_model(own, world.catalogue.vocabulary, model)
-        save_facts(events, sources.facts() if own.rank else None, world.split, facts)
+        ranks = own.rank is not None and own.shape.score != "recall"
+        save_facts(events, sources.facts() if ranks else None, world.split, facts)
         write_item_vectors(own, world.catalogue.vocabulary, item_vectors)
         write_user_vectors(own, world, users, user_vectors)
         write_lists(parts, lists)

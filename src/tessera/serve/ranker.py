@@ -17,9 +17,9 @@ from ibis import Table
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.split import load_split
 from tessera.features.facts import NOBODY, Facts
+from tessera.hstu.fact_tables import FactTables, has_facts, open_facts, people_of, read_facts
 from tessera.hstu.fit import threads
 from tessera.hstu.histories import Histories, read_histories
-from tessera.hstu.known import FactTables, has_facts, open_facts, people_of, read_facts
 from tessera.hstu.logscores import Known, score_log
 from tessera.hstu.model import SequenceModel
 from tessera.hstu.saved import load_model
@@ -62,7 +62,8 @@ class Ranker:
             first_R1=np.array([0, len(item_C)]),
             item_C=item_C,
         )
-        known = Known(np.array([person]), item_C, None)
+        # A bundle carries no effects of being shown, and 0 is an average one.
+        known = Known(np.array([person]), item_C, np.zeros(len(item_C), np.float32))
         with threads(1):
             return score_log(self.model, self.facts, self.histories, asked, known).served_C
 
@@ -76,15 +77,14 @@ def open_ranker(bundle: Path) -> Ranker | None:
         If model or facts are damaged or do not belong together.
     """
     folder = bundle / "facts"
-    if not has_facts(folder):
-        return None
     engine = ibis.duckdb.connect()
     try:
         engine.raw_sql("SET TimeZone = 'UTC'")
-        return _read(bundle, *open_facts(folder, engine))
-    except (OSError, ValueError, DuckDBError) as error:
-        reason = str(error).splitlines()[0]
-        raise BrokenBundle(f"{folder} cannot be read ({reason}); publish it again") from error
+        return _read(bundle, *open_facts(folder, engine)) if has_facts(folder) else None
+    except (OSError, KeyError, TypeError, ValueError, DuckDBError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        told = f"{bundle.name}: its ranking head cannot be read ({reason}); publish it again"
+        raise BrokenBundle(told) from error
     finally:
         engine.disconnect()
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tessera.contracts.tables import RISK_CLASSES
-from tessera.hstu.known import has_facts
+from tessera.hstu.fact_tables import has_facts
 from tessera.hstu.saved import CANDIDATES
 from tessera.index.manifest import read_manifest
 from tessera.index.vectors import Search
@@ -88,7 +88,7 @@ def judged_as(bundle: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Recommender:
-    """A bundle that is read once and answers many."""
+    """A bundle that is read once and answers many, one after the other."""
 
     users: pa.Table
     items: pa.Table
@@ -123,7 +123,7 @@ class Recommender:
         user_id : str
             Investor; an unknown one gets what is popular in the lowest risk class.
         k : int
-            Length of the list; shorter if fewer items are suitable.
+            Length of the list; shorter if fewer items are suitable, or ranked.
         """
         who = investor(self.users, user_id)
         fits = suitable(who.risk_class, self.items["risk_class"].to_numpy())
@@ -157,7 +157,7 @@ class Recommender:
         """Put the nearest in the order of the ranking head; whoever has no vector is not ranked."""
         if self.ranker is None or who.vector_D is None or not near:
             return near[:k]
-        items = [item for item, _ in near[: max(CANDIDATES, k)]]
+        items = [item for item, _ in near[:CANDIDATES]]
         scores = self.ranker.scores(who.user_id, items).tolist()
         # Equal scores stay in the order of recall.
         return sorted(zip(items, scores, strict=True), key=lambda pair: -pair[1])[:k]

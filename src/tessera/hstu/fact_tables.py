@@ -12,7 +12,6 @@ from pathlib import Path
 import ibis
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from ibis import Table
 from scipy.sparse import csr_matrix
 
@@ -24,6 +23,7 @@ from tessera.hstu.world import Catalogue, microseconds, read_closes, rows_of
 
 _LIST = "tables.json"
 _EVENT = ("event_id", "user_id", "item_id", "action", "event_ts")
+_ITEM = ("item_id", "category", "risk_class", "valid_from", "valid_to")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +51,29 @@ def save_facts(events: Table, tables: FactTables | None, split: Split, folder: P
     Without `tables`, for a model that ranks nothing, there are none.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = {}
-    for name, table in (_past(events, tables, split) if tables else {}).items():
-        path = folder / f"{name}.parquet"
-        table.to_parquet(path, compression="zstd")
-        rows[name] = pq.read_metadata(path).num_rows
-    (folder / _LIST).write_text(json.dumps(rows, indent=2) + "\n")
+    kept = _past(events, tables, split) if tables else {}
+    for name, table in kept.items():
+        table.to_parquet(folder / f"{name}.parquet", compression="zstd")
+    (folder / _LIST).write_text(json.dumps(list(kept)) + "\n")
 
 
 def _past(events: Table, tables: FactTables, split: Split) -> dict[str, Table]:
-    """Keep what was known at the cut, each table in one order."""
-    users, prices = tables.users, tables.prices
+    """Keep what was known at the cut and is read, each table in one order."""
+    users, items, prices = tables.users, tables.items, tables.prices
+    edges, trials = tables.edges, tables.trials
     return {
         "events": known(events, split).select(*_EVENT).order_by("event_id"),
-        "users": users.filter(users.valid_from <= split.cut).order_by("user_id", "valid_from"),
-        "items": tables.items.order_by("item_id"),
+        "users": users.filter(users.valid_from <= split.cut)
+        .select("user_id", "valid_from", "risk_class")
+        .order_by("user_id", "valid_from"),
+        "items": items.select(*_ITEM).order_by("item_id"),
         "prices": prices.filter(prices.price_ts <= split.cut).order_by("item_id", "price_ts"),
-        "edges": tables.edges.order_by("source_id", "target_id", "kind"),
-        "trials": tables.trials.order_by("event_ts", "user_id", "item_id", "effect"),
+        "edges": edges.filter(edges.kind.isin(EDGE_KINDS))
+        .select("source_id", "target_id", "kind", "weight")
+        .order_by("source_id", "target_id", "kind"),
+        "trials": trials.filter(trials.event_ts <= split.cut).order_by(
+            "event_ts", "user_id", "item_id", "effect"
+        ),
     }
 
 

@@ -86,6 +86,9 @@ def test_unknown_classes_are_packed_as_the_rule_of_suitability_reads_them(bundle
 class Head:
     """A ranking head that likes what recall likes least."""
 
+    def has_acted(self, user_id):
+        return user_id == "u4"
+
     def scores(self, user_id, item_ids):
         liked = {"i0": 2.0, "i1": -1.0, "i2": 0.0}
         return np.array([liked[item] for item in item_ids])
@@ -101,6 +104,13 @@ def test_the_nearest_are_shown_in_the_order_of_the_ranking_head(bundle):
     ]  # fmt: skip
     assert [line.item_id for line in ranked.recommend("u4", 1)] == ["i0"], "all are ranked"
     assert [line.item_id for line in ranked.recommend("u3", 3)] == ["i0"], "the others do not suit"
+
+
+def test_a_reason_speaks_of_activity_only_to_who_has_acted(bundle):
+    ranked = replace(Recommender.open(bundle), ranker=Head())
+    reason = {user: ranked.recommend(user, 1)[0].reason for user in ("u3", "u4")}
+    assert reason["u4"] == "fits your recent activity, suitable for aggressive investors"
+    assert reason["u3"] == "best ranked for a new investor, suitable for balanced investors"
 
 
 def test_whoever_is_unknown_is_shown_what_is_popular_and_not_ranked(bundle):

@@ -41,6 +41,10 @@ class Ranker:
     moment: int
     """When to ask, in microseconds since 1970: just after the last thing that is known."""
 
+    def has_acted(self, user_id: str) -> bool:
+        """Tell whether the investor has a history."""
+        return NOBODY < self.person.get(user_id, NOBODY) < len(self.histories.user_id_U)
+
     def scores(self, user_id: str, item_ids: list[str], moment: int | None = None) -> Floats:
         """Return what the model serves with, one for each item, best largest.
 
@@ -54,10 +58,9 @@ class Ranker:
             Time of the request in microseconds since 1970; None is just after the cut.
         """
         person = self.person.get(user_id, NOBODY)
-        has_events = NOBODY < person < len(self.histories.user_id_U)
         item_C = np.array([self.row.get(item, 0) for item in item_ids], np.int64)
         asked = Requests(
-            user_R=np.array([person if has_events else NOBODY]),
+            user_R=np.array([person if self.has_acted(user_id) else NOBODY]),
             moment_R=np.array([self.moment if moment is None else moment]),
             first_R1=np.array([0, len(item_C)]),
             item_C=item_C,

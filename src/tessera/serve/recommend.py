@@ -139,7 +139,7 @@ class Recommender:
                 fact[item]["name"],
                 fact[item]["category"] or "",
                 score,
-                told.get(item) or _fallback(fact[item], who),
+                told.get(item) or self._without_evidence(fact[item], who),
             )
             for item, score in best
         ]
@@ -161,6 +161,15 @@ class Recommender:
         scores = self.ranker.scores(who.user_id, items).tolist()
         # Equal scores stay in the order of recall.
         return sorted(zip(items, scores, strict=True), key=lambda pair: -pair[1])[:k]
+
+    def _without_evidence(self, fact: dict[str, Any], who: Investor) -> str:
+        """Give the reason of an item that no edge leads to."""
+        level = RISK_CLASSES[who.risk_class - 1]
+        if who.vector_D is None:  # found by popularity
+            return f"bought by {fact['popularity']} investors, suitable for {level} investors"
+        if self.ranker and not self.ranker.has_acted(who.user_id):
+            return f"best ranked for a new investor, suitable for {level} investors"
+        return f"fits your recent activity, suitable for {level} investors"
 
     def _reasons(self, who: Investor, chosen: list[str]) -> dict[str, str]:
         """Strongest edge from a held item to each chosen one, causal evidence first."""
@@ -185,10 +194,3 @@ class Recommender:
 def recommend(bundle: Path, user_id: str, k: int) -> list[Recommendation]:
     """Read a bundle to answer one investor; see `Recommender`."""
     return Recommender.open(bundle).recommend(user_id, k)
-
-
-def _fallback(fact: dict[str, Any], who: Investor) -> str:
-    level = RISK_CLASSES[who.risk_class - 1]
-    if who.vector_D is None:  # found by popularity
-        return f"bought by {fact['popularity']} investors, suitable for {level} investors"
-    return f"fits your recent activity, suitable for {level} investors"

@@ -109,8 +109,8 @@ def _ablation_table(found: Found) -> str:
     return parts(
         f"{seeds(found[WHOLE])}. A part counts as earning its place if some figure falls without "
         "it, with several seeds by two standard errors. One seed tells no noise, so that it cannot "
-        "say yes. A part that is off by default stands as *with* it, and is not asked to earn "
-        "anything.",
+        "say yes. ± is the standard deviation over the seeds. A part that is off by default stands "
+        "as *with* it, and is not asked to earn anything.",
         table(["", *(FIGURES[name] for name in names)], [[WHOLE, *whole], *rows]),
     )
 

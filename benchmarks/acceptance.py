@@ -1,6 +1,6 @@
 """Acceptance figures of SORT and UniPinRec that take training: pruning, pre-training, one for two.
 
-Usage: python -m benchmarks.acceptance [--seeds 1 2 3] [--jobs 2]
+Usage: python -m benchmarks.acceptance [--seeds 1 2 3 4 5 6] [--jobs 2]
 
 The world is drawn here and its answers are known.  As in production there is much history and few
 slates: short histories of many users, a slate behind one event in five, and one in twenty of
@@ -276,7 +276,7 @@ def tell(scores: Scores, seeds: Sequence[int]) -> dict[str, Any]:
 def main() -> None:
     """Measure every training; results/acceptance.json grows by each seed that is through."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6])
     parser.add_argument("--jobs", type=int, default=2, help="trainings at the same time")
     given = parser.parse_args()
     asked = [(seed, name) for seed in given.seeds for name in _TRAININGS]

@@ -1,6 +1,6 @@
 """What each part of the model is worth on the market: `tessera ablate`, kept beside the others.
 
-Usage: python -m benchmarks.ablation [--seeds 1]   after `make run`; a killed run resumes
+Usage: python -m benchmarks.ablation [--seeds 3]   after `make run`; a killed run resumes
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tessera.pipeline.paths import DEFAULT_PROFILE, home
 def main() -> None:
     """Train without each part, and with what is off, and write results/ablation.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=3)
     told = compared(home(DEFAULT_PROFILE, ROOT), (), parser.parse_args().seeds, None)
     shown = {
         part: [{name: v for name, v in one.items() if name != "part"} for one in found]

@@ -101,7 +101,8 @@ def test_three_scales_of_real_time_beat_one_and_positions_and_find_what_was_plan
         assert planted / 2 <= found <= planted * 2
 
 
-def test_where_all_gaps_are_alike_positions_do_as_well():
+def test_where_all_gaps_are_alike_the_unit_of_time_does_not_matter():
+    """Positions are such times in another unit; a constant of seconds would tell them apart."""
     toy, test = (draw(seed, lambda rng, size: np.ones(size)) for seed in (0, 1))
     loss, _ = learn(toy, test)
     assert learn(toy.by_position(), test.by_position())[0] == pytest.approx(loss, abs=0.005)

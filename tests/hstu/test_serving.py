@@ -61,19 +61,23 @@ def params(small):
     return small.model_copy(update=changes)
 
 
-@pytest.fixture
-def bundle(told, params, stage_files):
-    folder = stage_files / "bundle"
+def bundle_of(tables, params, files):
+    folder = files / "bundle"
     folder.mkdir()
     names = ("item_vectors", "user_vectors", "lists", "scores")
     run(
-        **vars(told), split=stage_files / "split.json", champion=stage_files / "champion",
-        model=folder / "model", training=stage_files / "training", facts=folder / "facts",
-        scratch=stage_files / "scratch", params=params,
-        **{name: stage_files / f"{name}.parquet" for name in names},
+        **vars(tables), split=files / "split.json", champion=files / "champion",
+        model=folder / "model", training=files / "training", facts=folder / "facts",
+        scratch=files / "scratch", params=params,
+        **{name: files / f"{name}.parquet" for name in names},
     )  # fmt: skip
-    shutil.copyfile(stage_files / "split.json", folder / "split.json")
+    shutil.copyfile(files / "split.json", folder / "split.json")
     return folder
+
+
+@pytest.fixture
+def bundle(told, params, stage_files):
+    return bundle_of(told, params, stage_files)
 
 
 def test_a_bundle_scores_what_the_batch_scores_though_the_batch_knows_what_came_later(
@@ -165,15 +169,7 @@ def test_damaged_facts_are_refused_in_one_line(bundle, damage):
 
 
 def test_a_model_that_ranks_nothing_carries_no_facts(tables, small, stage_files):
-    folder = stage_files / "bundle"
-    folder.mkdir()
-    names = ("item_vectors", "user_vectors", "lists", "scores")
-    run(
-        **vars(tables), split=stage_files / "split.json", champion=stage_files / "champion",
-        model=folder / "model", training=stage_files / "training", facts=folder / "facts",
-        scratch=stage_files / "scratch", params=small.model_copy(update={"rank_weight": 0.0}),
-        **{name: stage_files / f"{name}.parquet" for name in names},
-    )  # fmt: skip
+    folder = bundle_of(tables, small.model_copy(update={"rank_weight": 0.0}), stage_files)
     assert [file.name for file in (folder / "facts").iterdir()] == ["tables.json"]
     assert json.loads((folder / "facts" / "tables.json").read_text()) == []
     assert open_ranker(folder) is None

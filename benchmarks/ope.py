@@ -25,6 +25,7 @@ from tessera.ope.checks import weight_checks
 from tessera.ope.clusters import ClusterLog, mips, offcem
 from tessera.ope.estimators import Log
 from tessera.ope.params import OpeParams
+from tessera.ope.sequences import betting_interval
 from tessera.ope.tuning import CEILINGS, choose_ceiling
 
 INTERVALS = ("normal", "clustered", "hall", "bernstein", "bca", "sequence")
@@ -92,7 +93,7 @@ def bound(one: Estimated, drawn: Drawn, times_BG: bounds.Bytes) -> Iterator[Any]
     yield bounds.skew_corrected(one.value_N, drawn.user_N, ALPHA)
     yield one.reach and bounds.empirical_bernstein(one.value_N, *one.reach, ALPHA)
     yield bounds.bca(one.value_N, drawn.user_N, times_BG, ALPHA)
-    yield one.pair and bounds.sequence_interval(*one.pair, one.floor, ALPHA)
+    yield one.pair and betting_interval(*one.pair, one.floor, ALPHA)
 
 
 def look(world: World, rng: np.random.Generator) -> Tally:

@@ -14,16 +14,17 @@ import numpy as np
 
 from benchmarks.ope_world import CAP, Floats
 from tessera.contracts.progress import progress_bar
-from tessera.ope.bounds import normal, sequence_p_values
+from tessera.ope.bounds import normal
 from tessera.ope.exposures import Requests
 from tessera.ope.holm import holm, spent
-from tessera.ope.replay import excess, logging_policy, replay, score_floor
+from tessera.ope.paired import paired_scores
+from tessera.ope.replay import logging_policy, replay
+from tessera.ope.sequences import Wager, log_wealth
 
 ALPHA = 0.05
 _LOOKS, _CANDIDATES, _A_DAY = 20, 10, 500
 _DAYS, _STREAMS = 250, 5
 _ITEMS, RATE = 5, 0.1
-FLOOR = score_floor(1, CAP)
 
 
 def draw_requests(rng: np.random.Generator, n: int, chance_C: Floats) -> Requests:
@@ -47,11 +48,19 @@ def draw_requests(rng: np.random.Generator, n: int, chance_C: Floats) -> Request
     )
 
 
-def gain(log: Requests, wanted_C: Floats, rate: float = RATE) -> Floats:
+def gain(log: Requests, wanted_C: Floats, rate: float = RATE) -> Wager:
     """Score a policy against the one that served; the reward model knows the mean rate."""
     wanted_NLC = np.broadcast_to(wanted_C, log.served_NLC.shape)
     guess_NLC = np.full(log.served_NLC.shape, rate)
-    return excess(log, replay(log, wanted_NLC), logging_policy(log), guess_NLC, CAP)
+    policies = replay(log, wanted_NLC), logging_policy(log)
+    found = paired_scores(log, policies, wanted_NLC[:, 0] > 0, guess_NLC, CAP, CAP)
+    return Wager(found.score_N, found.floor)
+
+
+def p_value(gain: Wager, looks: int = 1) -> float:
+    """Anytime-valid p-value of "no lift" over so many looks: one over the most wealth."""
+    ends = np.linspace(0, len(gain.score_N), looks + 1).astype(int)[1:]
+    return float(np.exp(-max(log_wealth([gain.until(end)], 0.0, 1.0) for end in ends.tolist())))
 
 
 def looks(replications: int, seed: int) -> dict[str, Any]:
@@ -62,15 +71,12 @@ def looks(replications: int, seed: int) -> dict[str, Any]:
         for i in range(replications):
             rng = np.random.default_rng((seed, 100, i))
             log = draw_requests(rng, _LOOKS * _A_DAY, same_C)
-            gain_KN = [gain(log, rng.dirichlet(np.ones(_ITEMS))) for _ in range(_CANDIDATES)]
-            # The running minimum holds at every request, so at the 20 looks too.
-            p_K = np.array(
-                [sequence_p_values(g_N, FLOOR, ALPHA / _CANDIDATES)[-1] for g_N in gain_KN]
-            )
-            wrong["sequence_one"] += bool(sequence_p_values(gain_KN[0], FLOOR, ALPHA)[-1] < ALPHA)
+            gains = [gain(log, rng.dirichlet(np.ones(_ITEMS))) for _ in range(_CANDIDATES)]
+            p_K = np.array([p_value(one, _LOOKS) for one in gains])
+            wrong["sequence_one"] += bool(p_value(gains[0], _LOOKS) < ALPHA)
             wrong["holm_sequence"] += bool(holm(p_K, ALPHA).any())
-            wrong["normal_looks"] += any(_above(gain_KN[0][:n]) for n in _each_look())
-            wrong["normal_best"] += any(_above(g_N) for g_N in gain_KN)
+            wrong["normal_looks"] += any(_above(gains[0].until(n)) for n in _each_look())
+            wrong["normal_best"] += any(_above(one) for one in gains)
             bar.advance()
     shares = {name: round(count / replications, 4) for name, count in wrong.items()}
     return {"looks": _LOOKS, "candidates": _CANDIDATES, "requests": _LOOKS * _A_DAY, **shares,
@@ -81,8 +87,8 @@ def _each_look() -> range:
     return range(_A_DAY, _LOOKS * _A_DAY + 1, _A_DAY)
 
 
-def _above(gain_N: Floats) -> bool:
-    return normal(gain_N, ALPHA).lower > 0
+def _above(gain: Wager) -> bool:
+    return normal(gain.score_N, ALPHA).lower > 0
 
 
 def _stream(streams: int, seed: int) -> dict[str, Any]:
@@ -98,5 +104,5 @@ def _stream(streams: int, seed: int) -> dict[str, Any]:
 
 
 def _promoted(rng: np.random.Generator, chance_C: Floats, alpha: float) -> bool:
-    gain_N = gain(draw_requests(rng, _A_DAY, chance_C), rng.dirichlet(np.ones(_ITEMS)))
-    return bool(sequence_p_values(gain_N, FLOOR, alpha)[-1] < alpha)
+    found = gain(draw_requests(rng, _A_DAY, chance_C), rng.dirichlet(np.ones(_ITEMS)))
+    return bool(p_value(found) < alpha)

@@ -23,16 +23,18 @@ import numpy as np
 from benchmarks.common import ROOT, write_result
 from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import load_split
-from tessera.ope.bounds import normal, sequence_p_values
+from tessera.ope.bounds import normal
 from tessera.ope.exposures import NOBODY, Bools, Floats, Requests, aligned_scores
 from tessera.ope.holm import holm, spent
+from tessera.ope.paired import paired_scores
 from tessera.ope.params import OpeParams
 from tessera.ope.reading import read_case_log
-from tessera.ope.replay import Replay, excess, logging_policy, replay, score_floor
+from tessera.ope.replay import logging_policy, scored_replay
+from tessera.ope.sequences import Wager, log_wealth
 from tessera.ope.shelf import read_shelf
 from tessera.pipeline.params import load_params
 from tessera.pipeline.paths import DEFAULT_PROFILE, home
-from tessera.policies.slate import SlatePolicy, sample_slates, slate_propensities
+from tessera.policies.slate import SlatePolicy, sample_slates
 
 _LOOKS, _CANDIDATES, _A_LOOK = 20, 10, 500
 _DAYS, _A_DAY = 250, 400
@@ -101,29 +103,31 @@ def redraw(market: Market, rng: np.random.Generator, size: int) -> tuple[Any, Re
     )
 
 
-def gain(
-    market: Market, rows: Any, log: Requests, rng: np.random.Generator | None
-) -> tuple[Floats, float]:
+def gain(market: Market, rows: Any, log: Requests, rng: np.random.Generator | None) -> Wager:
     """Score a candidate against the policy that served; with a generator its scores are dealt out.
 
     Returns
     -------
-    tuple of array, float
-        Excess of each request, and the floor below which it cannot fall.
+    Wager
+        Paired score of each request; no prefix is thinned, since the champion wrote the log.
     """
     allowed_NC, score_NC = market.allowed_NC[rows], market.score_NC[rows]
     if rng is not None:
         score_NC = rng.permuted(score_NC, axis=1)
     params = market.params
     policy = SlatePolicy(params.temperature, params.epsilon, params.top_k)
-    wanted = _wanted(log, score_NC, allowed_NC, policy)
+    policies = scored_replay(log, score_NC, allowed_NC, policy), logging_policy(log)
     guess_NLC = np.broadcast_to(market.rate_L[:, None], log.served_NLC.shape)
-    floor = score_floor(log.chosen_NL.shape[1], params.cap)
-    return excess(log, wanted, logging_policy(log), guess_NLC, params.cap), floor
+    prefix_cap = max(params.prefix_caps)
+    found = paired_scores(log, policies, allowed_NC, guess_NLC, params.cap, prefix_cap)
+    return Wager(found.score_N, found.floor)
 
 
-def _wanted(log: Requests, score_NC: Floats, allowed_NC: Bools, policy: SlatePolicy) -> Replay:
-    return replay(log, slate_propensities(score_NC, allowed_NC, policy, log.chosen_NL)[1])
+def p_value(market: Market, gain: Wager, looks: int = 1) -> float:
+    """Anytime-valid p-value of "no lift" over so many looks: one over the most wealth."""
+    most = float(market.log.chosen_NL.shape[1])
+    ends = np.linspace(0, len(gain.score_N), looks + 1).astype(int)[1:].tolist()
+    return float(np.exp(-max(log_wealth([gain.until(end)], 0.0, most) for end in ends)))
 
 
 def looks(market: Market, replays: int, seed: int) -> dict[str, Any]:
@@ -136,16 +140,13 @@ def looks(market: Market, replays: int, seed: int) -> dict[str, Any]:
             rows, log = redraw(market, rng, _LOOKS * _A_LOOK)
             dealt = [None, *[rng] * (_CANDIDATES - 1)]
             found = [gain(market, rows, log, one) for one in dealt]
-            # The running minimum holds at every request, so at the twenty looks too.
-            p_K = np.array(
-                [sequence_p_values(g_N, floor, alpha / _CANDIDATES)[-1] for g_N, floor in found]
-            )
-            model_N, floor = found[0]
+            p_K = np.array([p_value(market, one, _LOOKS) for one in found])
+            model_N = found[0].score_N
             wrong["holm_sequence"] += bool(holm(p_K, alpha).any())
-            wrong["sequence_model"] += bool(sequence_p_values(model_N, floor, alpha)[-1] < alpha)
+            wrong["sequence_model"] += bool(p_K[0] < alpha)
             ends = range(_A_LOOK, len(model_N) + 1, _A_LOOK)
             wrong["normal_looks"] += any(_above(model_N[:end], alpha) for end in ends)
-            wrong["normal_best"] += any(_above(g_N, alpha) for g_N, _ in found)
+            wrong["normal_best"] += any(_above(one.score_N, alpha) for one in found)
             bar.advance()
     shares = {name: round(count / replays, 4) for name, count in wrong.items()}
     return {"replays": replays, "looks": _LOOKS, "candidates": _CANDIDATES,
@@ -159,10 +160,10 @@ def streams(market: Market, count: int, seed: int) -> dict[str, Any]:
         for number in range(count):
             rng = np.random.default_rng((seed, 1, number))
             rows, log = redraw(market, rng, _DAYS * _A_DAY)
-            gain_N, floor = gain(market, rows, log, rng)
-            days = enumerate(np.split(gain_N, _DAYS), start=1)
+            found = gain(market, rows, log, rng)
+            days = enumerate(np.split(found.score_N, _DAYS), start=1)
             levels = [(spent(market.params.alpha, k), day_N) for k, day_N in days]
-            wrong += any(sequence_p_values(d_N, floor, level)[-1] < level for level, d_N in levels)
+            wrong += any(p_value(market, Wager(d_N, found.floor)) < level for level, d_N in levels)
             bar.advance()
     return {"streams": count, "days": _DAYS, "requests_a_day": _A_DAY,
             "promoted": round(wrong / count, 4)}  # fmt: skip

@@ -1,7 +1,8 @@
-"""How often the gate promotes a candidate that is better, by how much better it is.
+"""How often the sequence of the gate finds a lift over the policy that served, by its size.
 
 Usage: python -m benchmarks.ope_power [--replications 100] [--seed 0]
-The world, the score and the bound are those of `benchmarks.ope_looks`.
+The world and the score are those of `benchmarks.ope_looks`; beside the sequence stands the one that
+decided before, on its own score and on the same logs.
 
 Shapes: N requests, C items.
 """
@@ -19,10 +20,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.common import ROOT, write_result
-from benchmarks.ope_looks import FLOOR, RATE, draw_requests, gain
-from benchmarks.ope_world import Floats
+from benchmarks.ope_before import flipped_floor, flipped_score, growing_bets
+from benchmarks.ope_looks import RATE, draw_requests, gain, p_value
+from benchmarks.ope_world import CAP, Floats
 from tessera.contracts.progress import progress_bar
-from tessera.ope.bounds import sequence_p_values
+from tessera.ope.replay import logging_policy, replay
 
 _PICTURE = ROOT / "docs" / "pictures" / "power.png"
 _REQUESTS, _ALPHA = 200_000, 0.005
@@ -38,27 +40,34 @@ _POLICIES = {
 
 def power(replications: int, seed: int) -> dict[str, Any]:
     """Count how often a better candidate is promoted, by base rate, overlap and relative lift."""
-    curves: dict[str, dict[str, float]] = {}
+    curves: dict[str, dict[str, dict[str, float]]] = {"now": {}, "before": {}}
     runs = replications * len(_LIFTS) * len(_POLICIES) * len(_RATES)
     with progress_bar("power", runs) as bar:
         for rate, (overlap, wanted_C) in product(_RATES, _POLICIES.items()):
-            curve = curves.setdefault(f"base rate {rate:.2f}, {overlap}", {})
+            name = f"base rate {rate:.2f}, {overlap}"
             for lift in _LIFTS:
-                promoted = 0
+                found = np.zeros(2)
                 for i in range(replications):
                     rng = np.random.default_rng((seed, 300, i))
-                    promoted += _finds(rng, wanted_C, rate, lift)
+                    found += _finds(rng, wanted_C, rate, lift)
                     bar.advance()
-                curve[f"{lift:+.0%}"] = round(promoted / replications, 4)
+                for told, share in zip(curves.values(), found / replications, strict=True):
+                    told.setdefault(name, {})[f"{lift:+.0%}"] = round(float(share), 4)
     return {"requests": _REQUESTS, "alpha": _ALPHA, "replications": replications,
-            "promoted": curves}  # fmt: skip
+            "promoted": curves["now"], "promoted_before": curves["before"]}  # fmt: skip
 
 
-def _finds(rng: np.random.Generator, wanted_C: Floats, rate: float, lift: float) -> bool:
+def _finds(
+    rng: np.random.Generator, wanted_C: Floats, rate: float, lift: float
+) -> tuple[bool, bool]:
     lean_C = wanted_C - wanted_C.mean()
     log = draw_requests(rng, _REQUESTS, rate * (1 + lift * lean_C / float(wanted_C @ lean_C)))
-    p_N = sequence_p_values(gain(log, wanted_C, rate), FLOOR, _ALPHA)
-    return bool(p_N[-1] < _ALPHA)
+    policies = replay(log, np.broadcast_to(wanted_C, log.served_NLC.shape)), logging_policy(log)
+    before_N = flipped_score(log, *policies, np.full(log.served_NLC.shape, rate), CAP)
+    return (
+        p_value(gain(log, wanted_C, rate)) < _ALPHA,
+        growing_bets(before_N, flipped_floor(1, CAP), _ALPHA) > 0,
+    )
 
 
 def draw(found: dict[str, Any], path: Path) -> None:

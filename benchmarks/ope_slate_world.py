@@ -17,7 +17,7 @@ from benchmarks.ope_world import Floats, Ints, furthest
 from tessera.ope.estimators import effective_size
 from tessera.ope.exposures import Requests
 from tessera.ope.params import OpeParams
-from tessera.ope.replay import Case, candidate_policy, logging_policy, replay
+from tessera.ope.replay import Case, candidate_policy, logging_policy, scored_replay
 from tessera.ope.spending import Standing
 from tessera.policies.slate import (
     SlatePolicy,
@@ -91,12 +91,9 @@ class World:
     def draw(self, rng: np.random.Generator) -> Drawn:
         """Log REQUESTS requests."""
         x_N, log = self._serve(rng)
-        wanted_NLC = slate_propensities(
-            self.wanted_XC[x_N], _open(REQUESTS), _JUDGED, log.chosen_NL
-        )[1]
         case = Case(
             log=log,
-            candidate=replay(log, wanted_NLC),
+            candidate=scored_replay(log, self.wanted_XC[x_N], _open(REQUESTS), _JUDGED),
             champion=logging_policy(log),
             policy=candidate_policy(PARAMS, log),
             champion_policy=None,

@@ -17,7 +17,9 @@ from benchmarks.ope_tally import RESAMPLES, Runs, Tally, measure, tallied, tell
 from benchmarks.ope_world import Floats
 from tessera.ope import bounds, estimators
 from tessera.ope.checks import overlap_checks
-from tessera.ope.replay import excess, mass_beyond, score_floor, slate_log
+from tessera.ope.judge import pair
+from tessera.ope.replay import mass_beyond, slate_log
+from tessera.ope.sequences import Wager, asymptotic_upper, betting_lower
 from tessera.ope.tuning import CEILINGS, choose_ceiling
 
 INTERVALS = ("clustered", "hall", "bca", "sequence")
@@ -74,14 +76,13 @@ def look(world: World, rng: np.random.Generator) -> Tally:
 def _sequence(drawn: Drawn) -> bounds.Interval:
     """Return the bounds that decide, as they stand after the last request."""
     case, guess_NLC = drawn.case, drawn.guess_NLC
-    gain_N = excess(case.log, case.candidate, case.champion, guess_NLC, PARAMS.cap)
-    loss_N = excess(case.log, case.champion, case.candidate, guess_NLC, PARAMS.cap)
-    floor = score_floor(case.log.chosen_NL.shape[1], PARAMS.cap)
-    lower, upper = (
-        float(bounds.confidence_sequence(one_N, floor, ALPHA)[-1]) for one_N in (gain_N, loss_N)
-    )
-    spread = bounds.clustered_normal(gain_N, case.log.user_N, ALPHA).stderr
-    return bounds.Interval(float(gain_N.mean()), spread, lower, -upper)
+    log, paired = case.log, pair(case, guess_NLC, PARAMS)
+    wagers = [Wager(one.score_N, one.floor) for one in paired]
+    lower = betting_lower(wagers, float(log.chosen_NL.shape[1]), ALPHA)
+    score_N = paired[-1].score_N
+    upper = asymptotic_upper(lifts(drawn)["dr"], ALPHA, np.array([len(log)]))[0]
+    spread = bounds.clustered_normal(score_N, log.user_N, ALPHA).stderr
+    return bounds.Interval(float(score_N.mean()), spread, lower, float(upper))
 
 
 def slates(runs: Runs) -> dict[str, Any]:

@@ -30,13 +30,12 @@ from tessera.ope.exposures import Bools, Floats, Ints, Requests
 from tessera.ope.guardrails import Beside
 from tessera.ope.judge import judge
 from tessera.ope.params import OpeParams
-from tessera.ope.replay import Case, candidate_policy, logging_policy, replay, slate_log
+from tessera.ope.replay import Case, candidate_policy, logging_policy, scored_replay, slate_log
 from tessera.ope.spending import Standing
 from tessera.policies.slate import (
     SlatePolicy,
     position_marginals,
     sample_slates,
-    slate_propensities,
 )
 
 SCORERS = ("random weights", "reward flipped", "random and flattered", "better")
@@ -150,12 +149,9 @@ def judged(scorer: str, rng: np.random.Generator, requests: int = _REQUESTS) -> 
     params = _FLATTERED if flattered else _PARAMS
     score_NC = _scored(scorer, trial, rng)
     policy = candidate_policy(params, trial.log)
-    wanted_NLC = slate_propensities(score_NC, trial.allowed_NC, policy.slate, trial.log.chosen_NL)[
-        1
-    ]
     case = Case(
         log=trial.log,
-        candidate=replay(trial.log, wanted_NLC),
+        candidate=scored_replay(trial.log, score_NC, trial.allowed_NC, policy.slate),
         champion=logging_policy(trial.log),
         policy=policy,
         champion_policy=None,

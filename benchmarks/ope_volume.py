@@ -24,6 +24,7 @@ from benchmarks.common import write_result
 from tessera.ope import bounds, estimators
 from tessera.ope.clusters import ClusterLog, Ints, single
 from tessera.ope.estimators import Floats, Log
+from tessera.ope.sequences import Wager, betting_lower, stakes
 
 ROWS, CHUNK, CANDIDATES, SAMPLE = 10_000_000, 250_000, 10, 100_000
 _USERS, _ALPHA, _FLOOR = 1_000_000, 0.05, 1.0
@@ -54,7 +55,7 @@ def judge(log: Log, user_N: Ints) -> dict[str, float]:
         found[name] = bounds.clustered_normal(value_N, user_N, _ALPHA).lower
     value_N = estimators.ips(log)
     found["bernstein"] = bounds.empirical_bernstein(value_N, 0.0, _MOST, _ALPHA).lower
-    found["sequence"] = float(bounds.confidence_sequence(value_N, _FLOOR, _ALPHA)[-1])
+    found["sequence"] = betting_lower([Wager(value_N, _FLOOR)], 1.0, _ALPHA)
     return found
 
 
@@ -121,16 +122,19 @@ def _bernstein_lower(value: list[float]) -> float:
 
 
 def _sequence_lower(value: list[float]) -> float:
-    surprise, best = math.log(1 / _ALPHA), -_FLOOR
-    sum_x, sum_square, sum_bet, gain = 1.0, 0.25, 0.0, 0.0
-    for i, one in enumerate(value, start=1):
-        x = 1 + one / _FLOOR
-        square = (x - min(sum_x / i, 1.0)) ** 2
-        bet = min(math.sqrt(2 * surprise / (sum_square / i * i * math.log1p(i))), 0.5)
-        gain += bet * x - square * (-math.log1p(-bet) - bet)
-        sum_bet, sum_x, sum_square = sum_bet + bet, sum_x + x, sum_square + square
-        best = max(best, _FLOOR * ((gain - surprise) / sum_bet - 1))
-    return best
+    """Bisect for the mean at which the wealth of the bettor is one over alpha."""
+    shares = [float(stake) for stake in stakes(_FLOOR, 1.0)]
+
+    def wealth(mean: float) -> float:
+        logs = [sum(math.log1p(share * (one - mean)) for one in value) for share in shares]
+        most = max(logs)
+        return most + math.log(sum(math.exp(one - most) for one in logs) / len(logs))
+
+    low, high = -1.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if wealth(middle) > math.log(1 / _ALPHA) else (low, middle)
+    return low
 
 
 class _Watch:

@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.common import write_result
 from tessera.ope import bounds, estimators
+from tessera.ope.sequences import betting_interval
 from tessera.uplift.curves import Arms, ate
 from tessera.uplift.folds import folds_of, ranks
 from tessera.uplift.learner import cross_fit, predict
@@ -153,7 +154,7 @@ def values(customers: Customers, predicted: dict[int, Predicted]) -> dict[str, A
     def told(name: str, log: estimators.Log) -> dict[str, Any]:
         rest_N = estimators.dr(estimators.complement(log))
         bca = bounds.bca(dr[name], here_N, times_BG, ALPHA)
-        sequence = bounds.sequence_interval(dr[name], rest_N, _FLOOR, ALPHA)
+        sequence = betting_interval(dr[name], rest_N, _FLOOR, ALPHA)
         return {
             "dr": round(bca.mean, 6),
             "snips": round(float(estimators.snips(log).mean()), 6),

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from tessera.ope import estimators
-from tessera.ope.bounds import confidence_sequence
 from tessera.ope.clusters import ClusterLog, mips, offcem
 from tessera.ope.estimators import Floats, Log, SlateLog
 from tessera.ope.exposures import Requests
-from tessera.ope.replay import excess, logging_policy, replay, score_floor
+from tessera.ope.paired import paired_scores
+from tessera.ope.replay import logging_policy, scored_replay
+from tessera.ope.sequences import Wager, log_wealth
 from tessera.policies.slate import SlatePolicy, sample_slates, slate_propensities
 
 REPLICATIONS = 200
@@ -174,8 +175,19 @@ class Slates:
 
     def newcomer(self):
         everything = np.ones(self.score_NC.shape, dtype=bool)
-        wanted = slate_propensities(self.score_NC, everything, NEWCOMER, self.log.chosen_NL)[1]
-        return replay(self.log, wanted)
+        return scored_replay(self.log, self.score_NC, everything, NEWCOMER)
+
+    def paired(self, guess_NLC, cap):
+        """Score of the newcomer over the policy that served."""
+        everything = np.ones(self.score_NC.shape, dtype=bool)
+        policies = self.newcomer(), logging_policy(self.log)
+        found = paired_scores(self.log, policies, everything, guess_NLC, cap, 10.0)
+        return Wager(found.score_N, found.floor)
+
+
+def is_found(wager, alpha=0.05):
+    """Whether a lift above 0 is found."""
+    return log_wealth([wager], 0.0, 2.0) > np.log(1 / alpha)
 
 
 def slates(rng, score_C, n=1500, chance=None):
@@ -224,9 +236,7 @@ def test_the_paired_score_of_slates_is_unbiased_whatever_the_model(model):
         world = slates(rng, BETTER, 400)
         guess = {"right": world.chance_NLC, "wrong": 1 - world.chance_NLC,
                  "none": np.zeros(world.chance_NLC.shape)}[model]  # fmt: skip
-        lifts.append(
-            excess(world.log, world.newcomer(), logging_policy(world.log), guess, 2.0).mean()
-        )
+        lifts.append(world.paired(guess, 2.0).score_N.mean())
     stderr = np.std(lifts) / np.sqrt(REPLICATIONS)
     assert np.mean(lifts) == pytest.approx(true_lift(BETTER), abs=3.5 * stderr + 0.002)
 
@@ -268,9 +278,8 @@ def test_the_sequence_never_crosses_more_often_than_alpha_when_nothing_is_better
     crossed = 0
     for _ in range(REPLICATIONS):
         world = slates(rng, BETTER, 1500, chance=0.3)
-        lift_N = excess(world.log, world.newcomer(), logging_policy(world.log),
-                        world.chance_NLC, 5.0)  # fmt: skip
-        crossed += bool(confidence_sequence(lift_N, score_floor(2, 5.0), 0.05).max() > 0)
+        wager = world.paired(world.chance_NLC, 5.0)
+        crossed += any(is_found(wager.until(n)) for n in range(100, 1501, 100))
     assert crossed <= 0.05 * REPLICATIONS
 
 
@@ -280,28 +289,13 @@ def test_a_model_twice_too_hopeful_does_not_promote_a_worse_policy():
     for _ in range(40):
         world = slates(rng, -BETTER, 3000)
         guess_NLC = np.minimum(2 * world.chance_NLC, 1.0)
-        lift_N = excess(world.log, world.newcomer(), logging_policy(world.log), guess_NLC, 10.0)
-        lower_N = confidence_sequence(lift_N, score_floor(2, 10.0), 0.05)
-        assert lower_N[-1] <= 0
+        assert not is_found(world.paired(guess_NLC, 10.0))
 
 
-def test_a_policy_against_itself_is_nothing_on_average_and_never_promoted_above_alpha():
-    rng = np.random.default_rng(9)
-    lifts, crossed = [], 0
-    for _ in range(REPLICATIONS):
-        world = slates(rng, BETTER)
-        guess_NLC = np.minimum(2 * world.chance_NLC, 1.0)
-        lift_N = excess(world.log, world.newcomer(), world.newcomer(), guess_NLC, 5.0)
-        lifts.append(lift_N.mean())
-        crossed += bool(confidence_sequence(lift_N, score_floor(2, 5.0), 0.05).max() > 0)
-    assert abs(np.mean(lifts)) < 3.5 * np.std(lifts) / np.sqrt(REPLICATIONS)
-    assert np.std(lifts) > 0
-    assert crossed <= 0.05 * REPLICATIONS
-
-
-def test_the_logging_policy_against_itself_is_exactly_nothing(rng):
+def test_a_policy_against_itself_is_exactly_nothing_on_every_request(rng):
     world = slates(rng, BETTER)
-    served = logging_policy(world.log)
-    np.testing.assert_allclose(
-        excess(world.log, served, served, world.chance_NLC, 5.0), 0, atol=1e-12
-    )
+    guess_NLC = np.minimum(2 * world.chance_NLC, 1.0)
+    everything = np.ones(world.score_NC.shape, dtype=bool)
+    for policy in (world.newcomer(), logging_policy(world.log)):
+        paired = paired_scores(world.log, (policy, policy), everything, guess_NLC, 5.0, 1.0)
+        assert (paired.score_N == 0).all()

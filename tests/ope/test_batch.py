@@ -5,18 +5,16 @@ import pytest
 from pydantic import ValidationError
 
 from tessera.ope.batch import _proposed
-from tessera.ope.bounds import confidence_sequence, sequence_p_values
-from tessera.ope.holm import Level, holm, levels, spent
+from tessera.ope.holm import holm, levels, spent
 from tessera.ope.params import OpeParams
+from tessera.ope.sequences import Wager, log_wealth
 
 FLAT, SERVED, SHARP = 20.0, 1.0, 0.5
 
 
-def lower_at(excess_KN, needed=0.0):
-    def found(k, level):
-        return confidence_sequence(excess_KN[k] - needed, 2.0, level.alpha, level.tuned_for)[-1]
-
-    return found
+def p_value(excess_N):
+    """Anytime-valid p-value of "the mean is at most 0": one over the wealth of the bettor."""
+    return min(1.0, np.exp(-log_wealth([Wager(excess_N, 2.0)], 0.0, 1.0)))
 
 
 def row_of(verdict, temperature):
@@ -36,26 +34,21 @@ def test_the_levels_are_those_of_holm_over_p_values(rng):
     for _ in range(100):
         lift_K = rng.choice([0.0, 0.15, 0.2, 0.25, 0.6], 4)
         excess_KN = np.maximum(rng.normal(lift_K[:, None], 1.0, (4, 400)), -2.0)
-        p_K = np.array([sequence_p_values(x_N, 2.0, 0.05 / 4)[-1] for x_N in excess_KN])
-        lower = lower_at(excess_KN)
-        found = levels(lower, 4, 0.05, 0.0)
-        passed = [lower(k, level) > 0 for k, level in enumerate(found)]
+        p_K = np.array([p_value(x_N) for x_N in excess_KN])
+        found = levels(lambda k, level: p_K[k] < level, 4, 0.05)  # noqa: B023
+        passed = [p < level for p, level in zip(p_K, found, strict=True)]
         np.testing.assert_array_equal(passed, holm(p_K, 0.05))
-        sizes.append(len({level.alpha for level in found}))
+        sizes.append(len(set(found)))
     assert sizes.count(2) > 20
     assert 3 in sizes, "some pass only because others did"
 
 
 def test_each_that_passes_leaves_the_others_more():
-    lower = {0: 0.3, 1: -0.2, 2: 0.1}
-
-    def found(k, level):
+    def passes(k, level):
         # The third needs a level above a third of alpha; the second passes at none.
-        return -1.0 if k == 2 and level.alpha < 0.02 else lower[k]
+        return {0: True, 1: False, 2: level > 0.02}[k]
 
-    alpha_K = [level.alpha for level in levels(found, 3, 0.05, 0.0)]
-    assert alpha_K == pytest.approx([0.05 / 3, 0.05, 0.05 / 2])
-    assert {level.tuned_for for level in levels(found, 3, 0.05, 0.0)} == {0.05 / 3}
+    assert levels(passes, 3, 0.05) == pytest.approx([0.05 / 3, 0.05, 0.05 / 2])
 
 
 def test_who_passes_late_is_not_proposed_for_the_looser_level():
@@ -71,17 +64,7 @@ def test_who_passes_late_is_not_proposed_for_the_looser_level():
 
 
 def test_a_batch_of_one_has_alpha_whole():
-    assert levels(lambda _k, _level: 1.0, 1, 0.05, 0.0) == [Level(0.05, 0.05)]
-
-
-def test_bounds_are_nested_in_the_level_only_while_the_bets_stay():
-    excess_N = np.concatenate([-np.ones(40), np.ones(260)])
-    strict, loose = 0.05 / 4, 0.05
-    assert confidence_sequence(excess_N, 1.0, strict)[-1] > 0
-    assert confidence_sequence(excess_N, 1.0, loose)[-1] < 0, "bets of its own: not nested"
-    kept_N = confidence_sequence(excess_N, 1.0, loose, tuned_for=strict)
-    assert np.all(kept_N >= confidence_sequence(excess_N, 1.0, strict))
-    assert kept_N[-1] > 0
+    assert levels(lambda _k, _level: True, 1, 0.05) == [0.05]
 
 
 def test_the_best_that_passes_is_proposed_though_the_first_is_held(flat_first):

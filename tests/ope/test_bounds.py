@@ -9,14 +9,12 @@ from scipy.stats import bootstrap
 from tessera.ope.bounds import (
     bca,
     clustered_normal,
-    confidence_sequence,
     empirical_bernstein,
     normal,
     redraw,
-    sequence_interval,
-    sequence_p_values,
     skew_corrected,
 )
+from tessera.ope.sequences import betting_interval
 
 
 def test_clusters_of_one_give_the_textbook_standard_error(rng):
@@ -55,32 +53,6 @@ def test_without_skewness_the_corrected_bounds_are_the_normal_ones(rng):
     assert (found.lower, found.upper) == pytest.approx((wanted.lower, wanted.upper), abs=1e-9)
     same = skew_corrected(np.full(5, 0.3), np.arange(5), 0.05)
     assert (same.mean, same.stderr, same.lower, same.upper) == pytest.approx((0.3, 0, 0.3, 0.3))
-
-
-def test_the_sequence_equals_its_formula_step_by_step(rng):
-    excess_N, floor, alpha = rng.exponential(size=60) - 0.8, 2.0, 0.05
-    sum_x, sum_square, sum_bet, sum_gain, best = 1.0, 0.25, 0.0, 0.0, -floor
-    found_N = confidence_sequence(excess_N, floor, alpha)
-    for i, excess in enumerate(excess_N, start=1):
-        x = (excess + floor) / floor
-        mean, spread = min(sum_x / i, 1.0), sum_square / i
-        bet = min(math.sqrt(2 * math.log(1 / alpha) / (spread * i * math.log(1 + i))), 0.5)
-        sum_bet += bet
-        sum_gain += bet * x - (x - mean) ** 2 * (-math.log(1 - bet) - bet)
-        sum_x, sum_square = sum_x + x, sum_square + (x - mean) ** 2
-        best = max(best, floor * ((sum_gain - math.log(1 / alpha)) / sum_bet - 1))
-        assert found_N[i - 1] == pytest.approx(best, abs=1e-12)
-
-
-def test_the_sequence_refuses_values_below_its_floor():
-    with pytest.raises(ValueError, match="lies below"):
-        confidence_sequence(np.array([0.0, -1.5]), 1.0, 0.05)
-
-
-def test_the_sequence_finds_a_clear_lift(rng):
-    excess_N = rng.normal(0.1, 0.3, 20_000).clip(-1)
-    lower_N = confidence_sequence(excess_N, 1.0, 0.05)
-    assert 0.08 < lower_N[-1] < 0.1
 
 
 def test_units_of_their_own_are_clusters_of_one(rng):
@@ -161,30 +133,10 @@ def test_bounds_above_rare_rewards_hold_where_the_normal_one_does_not(rng):
             "skewed": skew_corrected(value_N, np.arange(800), 0.05),
             "bernstein": empirical_bernstein(value_N, 0.0, 4.0, 0.05),
             "bca": bca(value_N, np.arange(800), times_BG, 0.05),
-            "sequence": sequence_interval(value_N, rest_N, 1.0, 0.05),
+            "sequence": betting_interval(value_N, rest_N, 1.0, 0.05),
         }
         for name, interval in found.items():
             covered[name] += interval.upper >= rate
     assert covered["normal"] < 0.9 * 400
     assert min(covered["skewed"], covered["bca"]) >= 0.93 * 400
     assert min(covered["bernstein"], covered["sequence"]) >= 0.95 * 400
-
-
-def test_the_upper_bound_of_a_sequence_is_the_lower_bound_of_the_rest(rng):
-    weight_N, reward_N = rare(rng, 0.3)
-    value_N, rest_N = weight_N * reward_N, weight_N * (1 - reward_N)
-    found = sequence_interval(value_N, rest_N, 1.0, 0.05)
-    turned = sequence_interval(rest_N, value_N, 1.0, 0.05)
-    assert found.lower < 0.3 < found.upper
-    assert (found.lower, found.upper) == pytest.approx((1 - turned.upper, 1 - turned.lower))
-
-
-@pytest.mark.parametrize("alpha", [0.05, 0.005])
-def test_the_p_value_falls_to_alpha_when_the_bound_rises_above_zero(rng, alpha):
-    for lift in (0.0, 0.02, 0.1):
-        excess_N = rng.normal(lift, 0.3, 5000).clip(-1)
-        lower_N = confidence_sequence(excess_N, 1.0, alpha)
-        p_N = sequence_p_values(excess_N, 1.0, alpha)
-        np.testing.assert_array_equal(p_N < alpha, lower_N > 0)
-    assert p_N[-1] < alpha
-    assert (np.diff(p_N) <= 0).all()

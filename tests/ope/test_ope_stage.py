@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from tessera.contracts.errors import BrokenBundle
 from tessera.ope import controls, words
 from tessera.ope.document import KEYS
+from tessera.ope.paired import paired_scores
 from tessera.ope.params import OpeParams
 from tessera.policies.serving import ServingPolicy
 from tessera.policies.slate import SlatePolicy
@@ -38,8 +40,9 @@ def test_the_page_is_written_from_the_verdict_beside_it(world):
     digest = hashlib.sha256((made.folder / "verdict.json").read_bytes()).hexdigest()
     assert f"<title>Tessera verdict: {verdict['decision']}</title>" in page
     assert digest in page
-    assert page.count("data-check=") == len(verdict["prechecks"]) + len(verdict["guardrails"])
-    assert all(words.RULES[row["name"]] for row in verdict["prechecks"] + verdict["guardrails"])
+    rows = verdict["prechecks"] + verdict["conditions"] + verdict["guardrails"]
+    assert page.count("data-check=") == len(rows)
+    assert all(words.RULES[row["name"]] for row in rows)
     rows = verdict["slices"]["rows"]
     assert {
         sum(r["n_requests"] for r in rows if r["by"] == by) for by in {r["by"] for r in rows}
@@ -62,14 +65,14 @@ def own_scores(made):
 
 
 def held_as_identical(verdict):
-    """Held for the right reason, on bounds that were computed and on estimates that cancel."""
+    """Held for the right reason, on estimates that cancel: the lift is known to be exactly 0."""
     primary = verdict["primary"]
     assert verdict["decision"] == "HOLD"
     assert verdict["reason"].startswith("identical policies")
     assert {
         (found["mean"], found["stderr"]) for found in verdict["estimates"]["lift"].values()
     } == {(0.0, 0.0)}
-    return primary["lower"] < 0 < primary["upper"]
+    return primary["lower"] == primary["upper"] == 0
 
 
 def test_the_champion_against_itself_is_held_as_identical(world):
@@ -85,10 +88,8 @@ def test_a_published_model_with_the_same_scores_and_policy_is_held_as_identical(
     verdict = made.judge(margin=margin)
     assert verdict["champion"] == "published model"
     assert held_as_identical(verdict)
-    same = verdict["controls"]["same_policy"]
-    assert same["lower"] < 0 < same["upper"]
-    assert same["lift"] != 0, "an A/A test computes: its paired score has a spread of its own"
-    assert not same["promoted"]
+    assert verdict["controls"]["same_policy"] == {"largest_score": 0.0}
+    assert {(row["mean"], row["lower"]) for row in verdict["periods"]} == {(0.0, 0.0)}
 
 
 def test_the_champion_is_replayed_with_the_policy_it_was_published_with(world, rng):
@@ -255,37 +256,44 @@ def test_what_is_learnt_about_users_later_changes_nothing(world):
 def test_permuted_rewards_are_reported_and_never_promoted(world):
     found = world(12_000).judge()["controls"]
     assert found["permuted_rewards"] == {"tried": 20, "promoted": 0, "most_by_luck": 10}
-    assert not found["same_policy"]["promoted"]
+    assert found["same_policy"]["largest_score"] == 0
     halves = found["random_halves"]
     assert abs(halves["difference"]) < 4 * halves["stderr"]
 
 
 def finds_in_nothing(numbers):
-    """A bound that lies above 0 the n-th time it is asked for, for every n that is given."""
+    """Wealth that is too large the n-th time it is asked for, for every n that is given."""
     asked = itertools.count()
-    return lambda excess_N, *_: np.full(len(excess_N), 1.0 if next(asked) in numbers else -1.0)
+    return lambda *_: 1e9 if next(asked) in numbers else -1.0
 
 
 @pytest.mark.parametrize(
     ("found", "fails"),
-    [
-        (range(10), []),
-        (range(11), ["permuted_promoted"]),
-        ([20], ["same_policy_promoted"]),
-    ],
-    ids=["ten of twenty", "eleven of twenty", "over itself"],
+    [(range(10), []), (range(11), ["permuted_promoted"])],
+    ids=["ten of twenty", "eleven of twenty"],
 )
 def test_where_something_is_found_in_nothing_the_verdict_is_invalid(
     world, failed, monkeypatch, found, fails
 ):
-    monkeypatch.setattr(controls, "confidence_sequence", finds_in_nothing(found))
+    monkeypatch.setattr(controls, "log_wealth", finds_in_nothing(found))
     verdict = world(20_000).judge()
     assert failed(verdict) == fails
     assert verdict["decision"] == ("INVALID" if fails else "PROMOTE")
 
 
+def test_a_candidate_that_differs_from_itself_makes_the_verdict_invalid(world, failed, monkeypatch):
+    def off(*given):
+        found = paired_scores(*given)
+        return replace(found, score_N=found.score_N + 1e-6)
+
+    monkeypatch.setattr(controls, "paired_scores", off)
+    verdict = world(3000).judge()
+    assert failed(verdict) == ["same_policy_score"]
+    assert verdict["decision"] == "INVALID"
+
+
 def test_a_batch_is_refused_by_the_controls_of_the_one_that_it_proposes(world, monkeypatch):
-    monkeypatch.setattr(controls, "confidence_sequence", finds_in_nothing([20]))
+    monkeypatch.setattr(controls, "log_wealth", finds_in_nothing(range(20)))
     verdict = world(20_000).judge(further_temperatures=[2.0])
     assert verdict["decision"] == "INVALID"
     assert [row["decision"] for row in verdict["batch"] if row["proposed"]] == ["INVALID"]

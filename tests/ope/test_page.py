@@ -49,8 +49,8 @@ def verdict(decision="PROMOTE", **changes):
     return {**whole, "decision": decision, "reason": f"planted {decision}", **changes}
 
 
-MAY_BE_NULL = """champion primary estimates sequence prechecks guardrails weights controls slices
-                 counts inputs n_users"""
+MAY_BE_NULL = """champion primary estimates sequence conditions periods prechecks guardrails weights
+                 controls slices counts inputs n_users"""
 EMPTY = dict.fromkeys(MAY_BE_NULL.split())
 
 
@@ -118,9 +118,21 @@ def test_every_check_stands_in_a_table_with_its_result_in_words(decision):
 
 
 def test_what_fails_stands_first():
-    written = verdict("INVALID")
-    names = page_of(written).attributes("data-check")
-    assert names[:3] == ["ess", "requests_dropped", "brand_new"]
+    late = check("last_third_lower", -0.1, 0.0, False)
+    beside = [check("investors_lower", 0.1, 0.0, True), late]
+    names = page_of(verdict("INVALID", conditions=beside)).attributes("data-check")
+    assert names[:2] == ["last_third_lower", "investors_lower"]
+    assert names[2:5] == ["ess", "requests_dropped", "brand_new"]
+
+
+def test_the_lift_by_part_of_the_log_stands_beside_the_conditions():
+    page = page_of(verdict("PROMOTE"))
+    rows = [row for row in page.words("tr") if row.startswith(("last third", "last 30 days"))]
+    assert len(rows) == 2
+    assert all(" to " in row and row.endswith("%") for row in rows)
+    late = check("last_third_lower", -0.1, 0.0, False)
+    held = page_of(verdict("HOLD", primary=verdict("PROMOTE")["primary"], conditions=[late]))
+    assert "not surely enough here: Lift over the last third" in " ".join(held.words("p"))
 
 
 def test_what_could_not_be_measured_neither_holds_nor_fails():
@@ -139,11 +151,11 @@ def test_what_could_not_be_measured_neither_holds_nor_fails():
 @pytest.mark.parametrize("decision", DECISIONS)
 def test_tables_and_pictures_can_be_read_by_ear(decision):
     page = page_of(verdict(decision))
-    assert len(page.words("caption")) == len(page.words("table")) == 6
+    assert len(page.words("caption")) == len(page.words("table")) == 8
     assert all(page.words("caption"))
     assert all("scope" in attrs for tag, attrs in page.tags if tag == "th")
     drawn = [attrs for tag, attrs in page.tags if tag == "svg"]
-    assert len(drawn) == 4
+    assert len(drawn) == 5
     assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in drawn)
     ids = page.attributes("id")
     assert len(ids) == len(set(ids))
@@ -242,7 +254,7 @@ def test_equal_verdicts_give_equal_bytes(tmp_path):
         ({}, f"as low as {MINUS}0.0200 and as high as +0.0500 answers per request"),
         ({"primary": {**verdict("PROMOTE")["primary"]},
           "guardrails": [check("gini_rise", 0.4, 0.2, False)]},
-         "It earns enough, but it breaks a guardrail: Rise of the Gini index"),
+         "by its lower bound, but it breaks a guardrail: Rise of the Gini index"),
         ({"primary": {**verdict("PROMOTE")["primary"]}}, "a further condition is not met"),
     ],
 )  # fmt: skip

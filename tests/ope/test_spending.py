@@ -37,7 +37,7 @@ def test_another_look_at_the_same_candidate_keeps_its_place(standing):
     assert standing(1.0, others).k == 2
 
 
-@pytest.mark.parametrize("change", [{"epsilon": 0.5}, {"cap": 2.0}, {"cut": "2024-06-01"}])
+@pytest.mark.parametrize("change", [{"epsilon": 0.5}, {"cap": 3.0}, {"cut": "2024-06-01"}])
 def test_to_ask_in_another_way_is_to_try_again(standing, change):
     assert standing(judged=[standing().candidate], **change).k == 2
 

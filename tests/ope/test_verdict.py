@@ -76,3 +76,18 @@ def test_a_margin_accepts_a_small_loss(lower, decision):
 
 def test_a_bound_that_is_not_a_number_never_promotes():
     assert judge(float("nan"), float("nan"))[0] == "HOLD"
+
+
+FADING = Check("last_third_lower", -0.001, 0.0, ok=False, says="fading: it may gain nothing")
+
+
+def test_a_lift_that_fades_is_held_with_that_reason_and_before_any_other():
+    evidence = Evidence((GOOD,), (NARROW,), 0.01, 0.2, (0.1, -0.1), beside=(GOOD, FADING))
+    decision, reason = decide(evidence)
+    assert decision == "HOLD"
+    assert reason.endswith("but fading: it may gain nothing "
+                           "(last_third_lower is -0.001, threshold 0)")  # fmt: skip
+
+
+def test_what_fades_and_is_worse_is_rejected():
+    assert decide(Evidence((GOOD,), (), -0.2, -0.1, (-0.1,), beside=(FADING,)))[0] == "REJECT"

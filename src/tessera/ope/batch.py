@@ -13,14 +13,15 @@ from collections.abc import Callable
 from tessera.ope.document import Document
 from tessera.ope.exposures import Floats
 from tessera.ope.guardrails import Beside
-from tessera.ope.holm import Level, levels, spent
+from tessera.ope.holm import levels, spent
 from tessera.ope.judge import (
     Weighed,
+    bounds,
     decided,
     judge,
     log_faults,
+    passes,
     report,
-    sequences,
     unanswered,
     weigh,
 )
@@ -56,15 +57,15 @@ def judge_batch(build: Build, beside: Beside, guess_NLC: Floats, params: OpePara
         found = unanswered(case, beside, guess_NLC, faults)
         return {**found, "batch": unjudged(found, params)}
     served = [params.model_copy(update={"temperature": one}) for one in params.temperatures]
-    share = spent(params.alpha, case.standing.k)
+    share = spent(case.standing.alpha, case.standing.k)
     weighed_K = [weigh(case, beside, guess_NLC, faults, params)]
     del case  # its arrays are N x L x C, so one policy is replayed at a time
     weighed_K += [weigh(build(one), beside, guess_NLC, faults, one) for one in served[1:]]
     level_K = _levels(weighed_K, share, params)
     rows = [_row(*one, params) for one in zip(params.temperatures, weighed_K, level_K, strict=True)]
     # Bounds at different levels cannot be compared: whoever passes late is held to less.
-    strict = Level(share / len(weighed_K), share / len(weighed_K))
-    best = _proposed(rows, [float(sequences(one, strict)[0][-1]) for one in weighed_K])
+    strict = share / len(weighed_K)
+    best = _proposed(rows, [bounds(one, strict)[0] for one in weighed_K])
     found = report(build(served[best]), beside, guess_NLC, params, weighed_K[best], level_K[best])
     # Negative controls are computed for the one that is proposed, and may still refuse it.
     told = {name: found[name] for name in ("decision", "reason")}
@@ -84,17 +85,16 @@ def unjudged(found: Document, params: OpeParams) -> list[Document] | None:
     ]  # fmt: skip
 
 
-def _levels(weighed_K: list[Weighed], share: float, params: OpeParams) -> list[Level]:
-    def lower_at(k: int, level: Level) -> float:
-        return float(sequences(weighed_K[k], level)[0][-1])
+def _levels(weighed_K: list[Weighed], share: float, params: OpeParams) -> list[float]:
+    def passing(k: int, level: float) -> bool:
+        return passes(weighed_K[k], level, params)
 
-    return levels(lower_at, len(weighed_K), share, -params.margin)
+    return levels(passing, len(weighed_K), share)
 
 
-def _row(temperature: float, weighed: Weighed, level: Level, params: OpeParams) -> Document:
-    lower_N, upper_N = sequences(weighed, level)
-    lower, upper = float(lower_N[-1]), float(upper_N[-1])
-    decision, reason = decided(weighed, lower, upper, params)
+def _row(temperature: float, weighed: Weighed, level: float, params: OpeParams) -> Document:
+    lower, upper = bounds(weighed, level)
+    decision, reason = decided(weighed, (lower, upper), level, params)
     return {
         "temperature": temperature,
         "decision": decision,
@@ -102,7 +102,7 @@ def _row(temperature: float, weighed: Weighed, level: Level, params: OpeParams) 
         "lift": weighed.estimates["lift"]["dr"]["mean"],
         "lower": lower,
         "upper": upper,
-        "level": level.alpha,
+        "level": level,
         "proposed": False,
     }
 

@@ -7,42 +7,58 @@ Shapes: N requests, L positions, C candidates.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tessera.ope.bounds import clustered_normal, confidence_sequence
+from tessera.ope.bounds import clustered_normal
 from tessera.ope.exposures import NOBODY, Floats, Requests
-from tessera.ope.holm import Level
+from tessera.ope.paired import Paired, paired_scores
 from tessera.ope.params import OpeParams
-from tessera.ope.replay import Case, excess, score_floor
+from tessera.ope.replay import Case
+from tessera.ope.sequences import Wager, log_wealth
 from tessera.ope.verdict import Check
 
 _LUCK = 0.001
 """Chance at most that a sound log fails a control."""
+_ROUNDING = 1e-9
 
 
-def controls(case: Case, guess_NLC: Floats, params: OpeParams, level: Level) -> dict[str, Any]:
+def controls(
+    case: Case, paired: Sequence[Paired], guess_NLC: Floats, params: OpeParams
+) -> dict[str, Any]:
     """Negative controls: nothing to find, so nothing may be found.
 
-    `level` is the one that the candidate itself is held to; its bets are used here, too.  Dealings
-    share one log and are promoted together, so each is held to half of what all may fail by, and
-    half of them may be: by Markov's inequality more are promoted with a chance of `_LUCK` at most.
+    Dealings share one log and are promoted together, so each is held to half of what all may fail
+    by, and half of them may be: by Markov's inequality more are promoted with a chance of `_LUCK`
+    at most.
+
+    Parameters
+    ----------
+    case : Case
+        The two policies on the log.
+    paired : sequence of Paired
+        Candidate over champion, as the sequence bets on it.
+    guess_NLC : array
+        Reward model.
+    params : OpeParams
+        How often rewards are dealt out, and the seed.
     """
     rng = np.random.default_rng(params.seed)
     log = case.log
-    same_N = excess(log, case.candidate, case.candidate, guess_NLC, params.cap)
-    gain_N = excess(log, case.candidate, case.champion, guess_NLC, params.cap)
-    floor = score_floor(log.chosen_NL.shape[1], params.cap)
-    gap_NL = case.candidate.weight_NL - case.champion.weight_NL
+    both, narrow = (case.candidate, case.candidate), min(params.prefix_caps)
+    same_N = paired_scores(log, both, case.allowed_NC, guess_NLC, params.cap, narrow).score_N
+    most, needed = float(log.chosen_NL.shape[1]), math.log(2 / _LUCK)
     filled_NL = log.chosen_NL != NOBODY
     promoted = 0
     for _ in range(params.permutations):
         reward_NL = log.reward_NL[rng.permutation(len(log))] * filled_NL
-        permuted_N = gain_N + (gap_NL * (reward_NL - log.reward_NL)).sum(axis=1)
-        promoted += bool(_lower(permuted_N, floor, Level(_LUCK / 2, level.tuned_for)) > 0)
+        dealt = [_dealt(one, reward_NL - log.reward_NL) for one in paired]
+        promoted += bool(log_wealth(dealt, 0.0, most) > needed)
     return {
-        "same_policy": _same_policy(same_N, log, floor, level),
+        "same_policy": {"largest_score": float(np.abs(same_N).max(initial=0.0))},
         "permuted_rewards": {
             "tried": params.permutations,
             "promoted": promoted,
@@ -52,33 +68,20 @@ def controls(case: Case, guess_NLC: Floats, params: OpeParams, level: Level) -> 
     }
 
 
+def _dealt(paired: Paired, more_NL: Floats) -> Wager:
+    return Wager(paired.score_N + (paired.slope_NL * more_NL).sum(axis=1), paired.floor)
+
+
 def control_checks(found: dict[str, Any]) -> list[Check]:
     """Ask that nothing was promoted but by luck.  How far apart two halves lie is only shown."""
-    permuted, same = found["permuted_rewards"], found["same_policy"]["promoted"]
+    permuted, same = found["permuted_rewards"], found["same_policy"]["largest_score"]
     most = permuted["most_by_luck"]
     return [
         Check("permuted_promoted", permuted["promoted"], most, permuted["promoted"] <= most,
               "rewards dealt out at random are promoted"),
-        Check("same_policy_promoted", float(same), 0.0, not same,
-              "the candidate is promoted over itself"),
+        Check("same_policy_score", same, _ROUNDING, same <= _ROUNDING,
+              "the candidate differs from itself"),
     ]  # fmt: skip
-
-
-def _lower(excess_N: Floats, floor: float, level: Level) -> float:
-    return float(confidence_sequence(excess_N, floor, level.alpha, level.tuned_for)[-1])
-
-
-def _same_policy(same_N: Floats, log: Requests, floor: float, level: Level) -> dict[str, Any]:
-    """Bound the lift of the candidate over itself as the lift over the champion is bounded."""
-    reach = _lower(same_N, floor, Level(_LUCK, level.tuned_for))
-    found = clustered_normal(same_N, log.user_N, level.alpha)
-    return {
-        "lift": found.mean,
-        "stderr": found.stderr,
-        "lower": reach,
-        "upper": -reach,
-        "promoted": reach > 0,
-    }
 
 
 def _halves(log: Requests, params: OpeParams, rng: np.random.Generator) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tessera.ope.estimators import effective_size
-from tessera.ope.exposures import Floats, Requests
+from tessera.ope.exposures import Ints, Requests
 from tessera.ope.replay import Replay
 from tessera.ope.verdict import DECISIONS, Check
 
@@ -28,6 +28,8 @@ KEYS = (
     "batch",
     "estimates",
     "sequence",
+    "conditions",
+    "periods",
     "prechecks",
     "guardrails",
     "weights",
@@ -102,14 +104,9 @@ def weight_facts(policy: Replay) -> Document:
     }
 
 
-def thinned(lower_N: Floats, upper_N: Floats) -> Document:
-    """Thin the sequences to what a picture shows."""
-    at = np.unique(np.linspace(0, len(lower_N) - 1, _PATH_POINTS).astype(int))
-    return {
-        "requests": (at + 1).tolist(),
-        "lower": lower_N[at].tolist(),
-        "upper": upper_N[at].tolist(),
-    }
+def looks_at(requests: int) -> Ints:
+    """Return after how many requests the bounds are drawn in the picture."""
+    return np.unique(np.linspace(1, requests, _PATH_POINTS).astype(np.int64))
 
 
 def _rounded(value: Any) -> Any:

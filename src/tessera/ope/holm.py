@@ -1,7 +1,7 @@
 """Many candidates, one error rate: step-down within a batch, spent from day to day.
 
-Within a batch (`batch`) the gate steps down over bounds (`levels`); from run to run it spends
-(`spending`).  `holm` is the same step-down over p-values.
+Within a batch (`batch`) the gate steps down over its conditions (`levels`), and from run to run it
+spends (`spending`).  `holm` is the same step-down over p-values.
 
 Shapes: K hypotheses.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -35,46 +34,30 @@ def holm(p_K: Floats, alpha: float) -> npt.NDArray[np.bool_]:
     return rejected_K
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """How sure the bounds of one policy of a batch are."""
+def levels(passes: Callable[[int, float], bool], size: int, alpha: float) -> list[float]:
+    """Find the error rate that Holm holds each policy of a batch to.
 
-    alpha: float
-    """Error rate of each bound."""
-    tuned_for: float
-    """What the bets of its sequences are tuned for: one value for the whole batch."""
-
-
-def levels(
-    lower_at: Callable[[int, Level], float], size: int, alpha: float, needed: float
-) -> list[Level]:
-    """Find the level that Holm holds each policy of a batch to, by their lower bounds.
-
-    All are held to alpha / K.  Those whose bound lies above what is needed pass and keep that
-    level; the others are held to alpha / (K - passed), and so on until nobody more passes.  Where
-    the truth is at most what is needed, the chance that any bound at its level lies above it is
-    at most alpha: with an anytime-valid bound at every look at once.
+    All are held to alpha / K.  Those that pass keep that level; the others are held to
+    alpha / (K - passed), and so on until nobody more passes.  The chance that any policy passes
+    whose lift is not what it should be is at most alpha.
 
     Parameters
     ----------
-    lower_at : callable
-        Lower bound of a policy, 0 to K - 1, at a level.  It must rise with alpha, or to pass at
-        one level would not be to pass at every looser one, which Holm's proof needs.  Hence
-        `tuned_for`: `confidence_sequence` rises with alpha only while its bets stay.
+    passes : callable
+        Whether a policy, 0 to K - 1, passes at an error rate.  Who passes at one must pass at every
+        looser one, which Holm's proof needs: bounds whose bets do not depend on alpha do.
     size : int
         K, how many policies share alpha.
     alpha : float
         Error rate of the whole batch.
-    needed : float
-        What a bound must lie above.
     """
-    level_K = [Level(alpha / size, alpha / size)] * size
+    level_K = [alpha / size] * size
     waiting = list(range(size))
     while waiting:
-        level = Level(alpha / len(waiting), alpha / size)
+        level = alpha / len(waiting)
         for k in waiting:
             level_K[k] = level
-        held = [k for k in waiting if not lower_at(k, level) > needed]
+        held = [k for k in waiting if not passes(k, level)]
         if len(held) == len(waiting):
             break
         waiting = held

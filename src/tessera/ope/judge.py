@@ -5,16 +5,18 @@ Shapes: N requests, L positions, C candidates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from tessera.ope import checks
-from tessera.ope.bounds import confidence_sequence, skew_corrected
+from tessera.ope.bounds import skew_corrected
 from tessera.ope.clusters import top_lifts
+from tessera.ope.conditions import Scored, conditions, lower_bounds, lower_path, periods, upper_path
 from tessera.ope.controls import control_checks, controls
-from tessera.ope.document import Document, check_row, thinned, weight_facts
+from tessera.ope.document import Document, check_row, looks_at, weight_facts
 from tessera.ope.estimators import (
     cascade_dm,
     cascade_dr,
@@ -24,9 +26,11 @@ from tessera.ope.estimators import (
 )
 from tessera.ope.exposures import Floats
 from tessera.ope.guardrails import Beside, guardrails
-from tessera.ope.holm import Level, spent
+from tessera.ope.holm import spent
+from tessera.ope.paired import Paired, paired_scores
 from tessera.ope.params import OpeParams
-from tessera.ope.replay import Case, excess, fingerprint, mass_beyond, score_floor, slate_log
+from tessera.ope.replay import Case, fingerprint, mass_beyond, slate_log
+from tessera.ope.sequences import Wager
 from tessera.ope.slices import slices
 from tessera.ope.tuning import CEILINGS, choose_ceiling
 from tessera.ope.verdict import Check, Decision, Evidence, decide
@@ -43,11 +47,10 @@ class Weighed:
     Several of these fit where one `Case` does, so a batch replays one policy after the other.
     """
 
-    gain_N: Floats
-    """Paired score, unbiased for the lift, never below `-floor`."""
-    loss_N: Floats
-    """Paired score of the champion over the candidate."""
-    floor: float
+    paired: Sequence[Paired]
+    """Candidate over champion, by each of the prefix caps; the last pays least."""
+    scored: Scored
+    """The same as the bounds take it."""
     lift_N: Floats
     """Doubly robust lift."""
     estimates: Document
@@ -79,9 +82,9 @@ def judge(case: Case, beside: Beside, guess_NLC: Floats, params: OpeParams) -> D
     faults = log_faults(case, params)
     if any(not check.ok for check in faults):  # no estimate is worth reading then
         return unanswered(case, beside, guess_NLC, faults)
-    share = spent(params.alpha, case.standing.k)
+    share = spent(case.standing.alpha, case.standing.k)
     weighed = weigh(case, beside, guess_NLC, faults, params)
-    return report(case, beside, guess_NLC, params, weighed, Level(share, share))
+    return report(case, beside, guess_NLC, params, weighed, share)
 
 
 def unanswered(case: Case, beside: Beside, guess_NLC: Floats, faults: list[Check]) -> Document:
@@ -100,10 +103,10 @@ def weigh(
     lift = {name: skew_corrected(d_N, case.log.user_N, params.alpha)
             for name, d_N in lifts.items()}  # fmt: skip
     overlap = checks.overlap_checks(case.log, case.candidate, case.champion, params)
+    paired = pair(case, guess_NLC, params)
     return Weighed(
-        gain_N=excess(case.log, case.candidate, case.champion, guess_NLC, params.cap),
-        loss_N=excess(case.log, case.champion, case.candidate, guess_NLC, params.cap),
-        floor=score_floor(case.log.chosen_NL.shape[1], params.cap),
+        paired=paired,
+        scored=_scored(case, paired),
         lift_N=lifts["dr"],
         estimates={
             **_values(case, guess_NLC, params),
@@ -117,17 +120,38 @@ def weigh(
     )
 
 
-def sequences(weighed: Weighed, level: Level) -> tuple[Floats, Floats]:
-    """Anytime-valid lower and upper bound of the lift after each request.
+def pair(case: Case, guess_NLC: Floats, params: OpeParams) -> list[Paired]:
+    """Score the candidate over the champion by each of the prefix caps."""
+    both = case.candidate, case.champion
+    return [
+        paired_scores(case.log, both, case.allowed_NC, guess_NLC, params.cap, prefix_cap)
+        for prefix_cap in sorted(params.prefix_caps)
+    ]
 
-    The upper bound is the lower bound of how much better the champion is: no weight is cut.
-    """
-    held = weighed.floor, level.alpha, level.tuned_for
-    return confidence_sequence(weighed.gain_N, *held), -confidence_sequence(weighed.loss_N, *held)
+
+def _scored(case: Case, paired: Sequence[Paired]) -> Scored:
+    log, widest = case.log, paired[-1]
+    wagers = tuple(Wager(one.score_N, one.floor) for one in paired)
+    most = float(log.chosen_NL.shape[1])
+    return Scored(wagers, widest.score_N, most, log.user_N, log.event_us_N, case.standing.look)
+
+
+def passes(weighed: Weighed, level: float, params: OpeParams) -> bool:
+    """Whether every lower bound of the lift lies above what is needed, at this error rate."""
+    return lower_bounds(weighed.scored, level).hold(0.0 - params.margin)
+
+
+def bounds(weighed: Weighed, level: float) -> tuple[float, float]:
+    """Return the lower and the upper bound of the lift; identical policies differ by exactly 0."""
+    if weighed.identical:
+        return 0.0, 0.0
+    last_T = np.array([len(weighed.lift_N)])
+    lower = float(lower_path(weighed.scored, level, last_T)[0])
+    return lower, float(upper_path(weighed.scored, weighed.lift_N, level, last_T)[0])
 
 
 def decided(
-    weighed: Weighed, lower: float, upper: float, params: OpeParams
+    weighed: Weighed, bounded: tuple[float, float], level: float, params: OpeParams
 ) -> tuple[Decision, str]:
     """Apply the rule to the bounds as they stand after the last request."""
     signs = [weighed.estimates["lift"][name]["mean"] for name in AGREEING]
@@ -135,11 +159,11 @@ def decided(
         Evidence(
             weighed.prechecks,
             weighed.guardrails,
-            lower,
-            upper,
+            *bounded,
             signs,
             params.margin,
             weighed.identical,
+            conditions(weighed.scored, level, params.margin),
         )
     )
 
@@ -150,28 +174,32 @@ def report(
     guess_NLC: Floats,
     params: OpeParams,
     weighed: Weighed,
-    level: Level,
+    level: float,
 ) -> Document:
     """Say all there is to say of a policy that was weighed.  Arguments and result as `judge`."""
-    controlled = controls(case, guess_NLC, params, level)
+    controlled = controls(case, weighed.paired, guess_NLC, params)
     weighed = replace(weighed, prechecks=[*weighed.prechecks, *control_checks(controlled)])
-    lower_N, upper_N = sequences(weighed, level)
-    lower, upper = float(lower_N[-1]), float(upper_N[-1])
-    decision, reason = decided(weighed, lower, upper, params)
+    lower, upper = bounds(weighed, level)
+    decision, reason = decided(weighed, (lower, upper), level, params)
     lift = weighed.estimates["lift"]["dr"]["mean"]
     champion = weighed.estimates["champion"]["mean"]
-    primary = {"metric": METRIC, "bound": params.bound, "alpha": params.alpha,
-               "k": case.standing.k, "alpha_k": spent(params.alpha, case.standing.k),
-               "level": level.alpha, "margin": params.margin, "lift": lift,
+    primary = {"metric": METRIC, "bound": params.bound, "alpha": case.standing.alpha,
+               "k": case.standing.k, "alpha_k": spent(case.standing.alpha, case.standing.k),
+               "level": level, "look": case.standing.look, "margin": params.margin, "lift": lift,
                "lower": lower, "upper": upper,
-               "relative_lift": lift / champion if champion else None}  # fmt: skip
+               "relative_lift": lift / champion if champion else None,
+               "paid": float(weighed.paired[-1].paid_N.mean())}  # fmt: skip
     return {
         "decision": decision,
         "reason": reason,
         **_sides(case),
         "primary": primary,
         "estimates": weighed.estimates,
-        "sequence": thinned(lower_N, upper_N),
+        "sequence": _sequence(weighed, level),
+        "conditions": [
+            check_row(check) for check in conditions(weighed.scored, level, params.margin)
+        ],
+        "periods": periods(weighed.scored, level),
         "prechecks": [check_row(check) for check in weighed.prechecks],
         "guardrails": [check_row(check) for check in weighed.guardrails],
         "weights": weight_facts(case.candidate),
@@ -179,6 +207,16 @@ def report(
         "slices": slices(case.log, weighed.lift_N, params.alpha),
         **_size(case),
         "inputs": _inputs(case, beside, guess_NLC),
+    }
+
+
+def _sequence(weighed: Weighed, level: float) -> Document:
+    """Both bounds as they stood after some of the requests."""
+    at_T = looks_at(len(weighed.lift_N))
+    return {
+        "requests": at_T.tolist(),
+        "lower": lower_path(weighed.scored, level, at_T).tolist(),
+        "upper": upper_path(weighed.scored, weighed.lift_N, level, at_T).tolist(),
     }
 
 

@@ -18,6 +18,7 @@ from tessera.ope.sentences import count, number, percent, signed
 
 Row = Mapping[str, Any]
 _TEMPLATE = "verdict.html"
+_ROUNDING = 1e-9
 
 
 def write_page(verdict: Path, page: Path) -> None:
@@ -52,6 +53,8 @@ def render(verdict: Row, sha256: str) -> str:
         evidence=_evidence(verdict),
         weights=_weights(verdict.get("weights")),
         prechecks=_checks(verdict.get("prechecks")),
+        conditions=_checks(verdict.get("conditions")),
+        periods=_periods(verdict.get("periods")),
         guardrails=_checks(verdict.get("guardrails")),
         controls=list(_controls(verdict.get("controls") or {}, verdict.get("primary") or {})),
         slices=_slices(verdict.get("slices")),
@@ -174,9 +177,9 @@ def _controls(found: Mapping[str, Any], primary: Row) -> Iterable[dict[str, Any]
 
 
 def _same(row: Row, _alpha: float) -> dict[str, Any]:
-    found = f"lift {signed(row['lift'])}, bounds {signed(row['lower'])} to {signed(row['upper'])}"
-    return {"title": "The candidate against itself", "wants": "not promoted",
-            "found": found, "ok": not row["promoted"]}  # fmt: skip
+    return {"title": "The candidate against itself", "wants": "no difference on any request",
+            "found": f"largest difference {number(row['largest_score'])}",
+            "ok": row["largest_score"] <= _ROUNDING}  # fmt: skip
 
 
 def _permuted(row: Row, alpha: float) -> dict[str, Any]:
@@ -209,6 +212,15 @@ def _slices(found: Row | None) -> dict[str, Any] | None:
               for by in dict.fromkeys(row["by"] for row in rows)]  # fmt: skip
     picture = pictures.forest(drawn, says, "lift per request")
     return {"min_users": found.get("min_users", 0), "groups": groups, "picture": picture}
+
+
+def _periods(rows: Iterable[Row] | None) -> dict[str, Any] | None:
+    rows = list(rows or ())
+    if not rows:
+        return None
+    drawn = [pictures.Estimate(r["name"], r["mean"], r["lower"], r["upper"]) for r in rows]
+    says = f"Lift in {len(rows)} parts of the log around zero, as in the table"
+    return {"rows": rows, "picture": pictures.forest(drawn, says, "lift per request")}
 
 
 def _short(row: Row) -> str:

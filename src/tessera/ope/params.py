@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from tessera.contracts.params import STRICT
 
 Temperature = Annotated[float, Field(gt=0.0, le=100.0)]
+PrefixCap = Annotated[float, Field(ge=1.0, le=1000.0)]
 
 
 class OpeParams(BaseModel):
@@ -37,8 +38,13 @@ class OpeParams(BaseModel):
     """Error rate of each bound; the bound that promotes gets the share of the k-th candidate."""
     margin: float = Field(default=0.0, ge=0.0, le=1.0)
     """Loss per request that is still accepted; 0 asks for superiority."""
-    cap: float = Field(default=5.0, ge=1.0, le=1000.0)
-    """The reward model is cut at cap / weight, so that the score has a floor; weights never are."""
+    cap: float = Field(default=2.0, ge=1.0, le=1000.0)
+    """Most that the draw at one position can take from the paired score: the reward model is moved
+    by weight so that it holds, and the score stays unbiased."""
+    prefix_caps: tuple[PrefixCap, ...] = Field(default=(5.0, 20.0), min_length=1, max_length=4)
+    """Most that the positions below a drawn prefix can take from the paired score; what lies beyond
+    is paid for before the draw.  The bettor divides the wealth among scores with each of them: a
+    small one is best for candidates close to the champion, a large one for others."""
     ceiling: float | None = Field(default=None, gt=0.0, le=10000.0)
     """SWITCH-DR trusts weights up to it; null lets the log choose."""
     min_ess: float = Field(default=1000.0, ge=1.0, le=1e9)

@@ -1,15 +1,4 @@
-"""Both policies replayed on the served log: weights, and the paired score that the gate bounds.
-
-A score with a floor is what an anytime-valid bound needs.  Importance weights are never cut;
-instead the reward model is cut at cap / weight before the draw, which leaves every score unbiased
-and above a floor that is known before the data:
-
-    A_pi(y) = sum over k of w_1:k (y_k - q_k(a_k)) + w_1:k-1 sum_a pi(a | above) q_k(a) >= -L cap
-    excess  = A_candidate(r) + A_champion(1 - r) - L                                    >= -floor
-
-A_champion(1 - r) is an unbiased estimate of L - V_champion for rewards r in [0, 1], so the excess
-estimates the lift of the candidate.  Its champion part uses 1 - q, so what both policies share
-cancels but for the weight of what stands above: equal policies give mean 0, not 0 everywhere.
+"""Both policies replayed on the served log: what each wants, and its weights.
 
 Shapes: N requests, L positions, C candidates.
 """
@@ -18,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,14 +16,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tessera.ope.estimators import SlateLog, cascade_dr
-from tessera.ope.exposures import NOBODY, Bools, Floats, Requests, Scores
+from tessera.ope.estimators import SlateLog
+from tessera.ope.exposures import NOBODY, Bools, Floats, Ints, Requests, Scores
 from tessera.ope.params import OpeParams
 from tessera.ope.shelf import Shelf
 from tessera.ope.spending import Standing
 from tessera.policies.serving import ServingPolicy, read_policy
-from tessera.policies.slate import SlatePolicy, slate_propensities
+from tessera.policies.slate import SlatePolicy, slate_propensities, step_probabilities
 from tessera.policies.suitability import suitable
+
+Ahead = Callable[[Ints, Bools], Floats]
+"""What a policy wants at the next position: from numbers of requests R and the candidates that are
+open there RC to probabilities RC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +40,8 @@ class Replay:
     """w_1:k of the item shown."""
     weight_NLC: Floats
     """w_1:k had this candidate been shown; 0 where the log could not show it."""
+    ahead: Ahead | None = None
+    """The policy under slates that were not served; None where only the log knows it."""
 
     @property
     def above_NL(self) -> Floats:
@@ -107,7 +102,7 @@ def build_case(
     policy = candidate_policy(params, log)
 
     def served(score_NC: Floats, slate: SlatePolicy) -> Replay:
-        return replay(log, slate_propensities(score_NC, allowed_NC, slate, log.chosen_NL)[1])
+        return scored_replay(log, score_NC, allowed_NC, slate)
 
     if scores.champion_NC is None:
         rules, champion = None, logging_policy(log)
@@ -164,7 +159,17 @@ def logging_policy(log: Requests) -> Replay:
     return Replay(log.served_NLC, np.ones(log.chosen_NL.shape), np.ones(log.served_NLC.shape))
 
 
-def replay(log: Requests, wanted_NLC: Floats) -> Replay:
+def scored_replay(log: Requests, score_NC: Floats, allowed_NC: Bools, slate: SlatePolicy) -> Replay:
+    """Weigh the served slates by a slate policy over these scores."""
+
+    def ahead(row_R: Ints, open_RC: Bools) -> Floats:
+        return step_probabilities(score_NC[row_R], open_RC, slate)
+
+    wanted_NLC = slate_propensities(score_NC, allowed_NC, slate, log.chosen_NL)[1]
+    return replay(log, wanted_NLC, ahead)
+
+
+def replay(log: Requests, wanted_NLC: Floats, ahead: Ahead | None = None) -> Replay:
     """Weigh the served slates by a policy that wants `wanted`."""
     supported_NLC = log.served_NLC > 0
     ratio_NLC = np.divide(
@@ -173,7 +178,7 @@ def replay(log: Requests, wanted_NLC: Floats) -> Replay:
     step_NL = np.where(log.chosen_NL == NOBODY, 1.0, shown(ratio_NLC, log))
     weight_NL: Floats = np.cumprod(step_NL, axis=1, dtype=np.float64)
     above_NL = np.concatenate([np.ones_like(step_NL[:, :1]), weight_NL[:, :-1]], axis=1)
-    return Replay(wanted_NLC, weight_NL, above_NL[:, :, None] * ratio_NLC)
+    return Replay(wanted_NLC, weight_NL, above_NL[:, :, None] * ratio_NLC, ahead)
 
 
 def shown(value_NLC: Floats, log: Requests) -> Floats:
@@ -213,37 +218,3 @@ def mean_one(log: Requests, policy: Replay) -> Floats:
     mass_NL = policy.wanted_NLC.sum(axis=2)
     step_NL = policy.weight_NL - policy.above_NL * mass_NL
     return np.asarray(1.0 + np.where(log.chosen_NL == NOBODY, 0.0, step_NL).sum(axis=1))
-
-
-def score_floor(positions: int, cap: float) -> float:
-    """How far below zero a paired excess can fall, known before the data."""
-    return positions * (2.0 * cap + 1.0)
-
-
-def excess(
-    log: Requests, candidate: Replay, champion: Replay, guess_NLC: Floats, cap: float
-) -> Floats:
-    """Paired score per request, unbiased for the lift, never below `-score_floor`.
-
-    Parameters
-    ----------
-    log : Requests
-        Rewards in [0, 1].
-    candidate, champion : Replay
-        Policies; the lift is of the first over the second.
-    guess_NLC : array
-        Reward model in [0, 1], from other data than these requests.
-    cap : float
-        The reward model is cut at cap / weight; weights are not cut.
-    """
-    filled_NL = (log.chosen_NL != NOBODY).astype(np.float64)
-    low_NLC = _cut(guess_NLC, candidate, cap)
-    high_NLC = _cut(1.0 - low_NLC, champion, cap)
-    gain_N = cascade_dr(slate_log(log, candidate, log.reward_NL, low_NLC))
-    loss_N = cascade_dr(slate_log(log, champion, filled_NL - log.reward_NL, high_NLC))
-    return np.asarray(gain_N + loss_N - filled_NL.sum(axis=1))
-
-
-def _cut(guess_NLC: Floats, policy: Replay, cap: float) -> Floats:
-    heavy_NLC = np.maximum(policy.weight_NLC, cap)
-    return np.asarray(np.minimum(guess_NLC, cap / heavy_NLC))

@@ -144,9 +144,11 @@ def _held(verdict: Row, primary: Row) -> str:
             f"above {_needed(primary)}."
         )
         return f"{told} It also breaks a guardrail: {broken}." if broken else told
-    if broken:
-        return f"It earns enough, but it breaks a guardrail: {broken}."
-    return "It earns enough by its lower bound, but a further condition is not met: see the reason."
+    short = "; ".join(failed(verdict.get("conditions")))
+    if short:
+        return f"It earned enough on the requests seen, but not surely enough here: {short}."
+    further = f"it breaks a guardrail: {broken}" if broken else "a further condition is not met"
+    return f"It earns enough by its lower bound, but {further}."
 
 
 _BECAUSE = {"PROMOTE": _promoted, "REJECT": _rejected}

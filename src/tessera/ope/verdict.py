@@ -44,6 +44,8 @@ class Evidence:
     """Loss that is still accepted."""
     identical: bool = False
     """The candidate would show what the champion shows: there is nothing to decide."""
+    beside: Sequence[Check] = ()
+    """Further lower bounds that must hold: of investors like those seen, and of late."""
 
 
 def decide(evidence: Evidence) -> tuple[Decision, str]:
@@ -53,8 +55,8 @@ def decide(evidence: Evidence) -> tuple[Decision, str]:
     -------
     decision : Decision
         INVALID if the log cannot answer; REJECT if the candidate is worse; PROMOTE if it is better
-        by its lower bound, all estimators agree and no guardrail is broken or lacks what it could
-        be measured by; else HOLD, which is all that identical policies can get.
+        by all of its lower bounds, all estimators agree and no guardrail is broken or lacks what it
+        could be measured by; else HOLD, which is all that identical policies can get.
     reason : str
         One line for people.
     """
@@ -73,15 +75,24 @@ def _promote_or_hold(evidence: Evidence, needed: float) -> tuple[Decision, str]:
     if not evidence.lower > needed:
         return "HOLD", f"lower bound of the lift is {evidence.lower:+.4f}, needs > {needed:g}"
     found = f"lower bound of the lift is {evidence.lower:+.4f} > {needed:g}"
-    if not all(sign > needed for sign in evidence.signs):
-        values = ", ".join(f"{sign:+.4f}" for sign in evidence.signs)
-        return "HOLD", f"{found}, but the estimators disagree: {values}"
-    broken = [check for check in evidence.guardrails if not (check.ok or _excused(check))]
-    if broken:
-        return "HOLD", f"{found}, but " + "; ".join(_told(check) for check in broken)
+    against = _against(evidence, needed)
+    if against:
+        return "HOLD", f"{found}, but {against}"
     unknown = [check.name for check in evidence.guardrails if check.ok is None]
     but = f" (not measured: {', '.join(unknown)})" if unknown else ""
     return "PROMOTE", f"{found}; the estimators agree and every guardrail holds{but}"
+
+
+def _against(evidence: Evidence, needed: float) -> str:
+    """Say what speaks against a candidate whose sequence holds; nothing if nothing does."""
+    short = [check for check in evidence.beside if not check.ok]
+    if short:
+        return "; ".join(_told(check) for check in short)
+    if not all(sign > needed for sign in evidence.signs):
+        values = ", ".join(f"{sign:+.4f}" for sign in evidence.signs)
+        return f"the estimators disagree: {values}"
+    broken = [check for check in evidence.guardrails if not (check.ok or _excused(check))]
+    return "; ".join(_told(check) for check in broken)
 
 
 def _excused(check: Check) -> bool:

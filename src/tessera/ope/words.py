@@ -58,7 +58,18 @@ RULES = {
     "permuted_promoted": Rule(
         "Promotions of answers that were dealt out at random", "at most {}, by luck"
     ),
-    "same_policy_promoted": Rule("Promotions of the candidate over itself", "at most {}"),
+    "same_policy_score": Rule(
+        "Largest difference of the candidate from itself on a request", "at most {}"
+    ),
+    "investors_lower": Rule(
+        "Lift for investors like those seen (lower bound, by investor)", "above {}"
+    ),
+    "last_third_lower": Rule(
+        "Lift over the last third of the requests (lower bound, by investor)", "above {}"
+    ),
+    "last_month_lower": Rule(
+        "Lift over the last 30 days (lower bound at 80\N{NO-BREAK SPACE}%, by investor)", "above {}"
+    ),
     "suitability_violations": Rule(
         "Items shown above the risk class of the investor", "at most {}"
     ),

@@ -16,6 +16,7 @@ def evidence(verdict: Mapping[str, Any]) -> list[str]:
     return [
         _lift(primary, verdict),
         *_batch(primary, verdict.get("batch") or ()),
+        *_beside(verdict.get("conditions") or ()),
         _checks("pre-checks", verdict["prechecks"]),
         _checks("guardrails", verdict["guardrails"]),
     ]
@@ -45,6 +46,12 @@ def _batch(primary: Mapping[str, Any], batch: Iterable[Mapping[str, Any]]) -> It
             f"batch: {len(told)} policies share an error rate of {100 * primary['alpha_k']:.3g} %: "
             + ", ".join(told)
         )
+
+
+def _beside(rows: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    rows = list(rows)
+    if rows:
+        yield _checks("lower bounds by investor, of the last third and of the last 30 days", rows)
 
 
 def _mark(decision: str) -> str:

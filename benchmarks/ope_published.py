@@ -1,0 +1,298 @@
+"""Whether a better candidate beats a *published* champion, and a worse one is rejected.
+
+Usage: python -m benchmarks.ope_published [--logs 40] [--seed 0] [--requests 67000]
+Each setting resumes where it stopped (benchmarks/cache/ope_published.json).
+
+Slates of three from ten, investors with tastes of their own, a champion of rate .35 that knows a
+part of them.  The log was written by an older policy, as after a first publication, or by the
+champion itself, as a service would.  Candidates know more by +2 to +8 %: as a refinement of the
+champion, or as models trained anew that err elsewhere and so show other slates.  All bounds are
+asked on the same logs: the whole rule of the gate at its first look, its sequence alone, an
+asymptotic sequence, and what the gate bounded before.
+
+Shapes: N requests, X contexts, C candidates, L positions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.common import ROOT, commit, write_result
+from benchmarks.ope_before import flipped_floor, flipped_score, growing_bets
+from benchmarks.ope_world import Floats, Ints
+from tessera.contracts.arrow import DAY_US
+from tessera.contracts.progress import progress_bar
+from tessera.ope.conditions import Scored, lower_bounds, upper_path
+from tessera.ope.estimators import cascade_dr
+from tessera.ope.exposures import Bools, Requests
+from tessera.ope.holm import spent
+from tessera.ope.paired import paired_scores
+from tessera.ope.params import OpeParams
+from tessera.ope.replay import Replay, logging_policy, scored_replay, slate_log
+from tessera.ope.sequences import Wager, asymptotic_upper
+from tessera.policies.slate import SlatePolicy, position_marginals, sample_slates
+
+_CACHE = ROOT / "benchmarks" / "cache" / "ope_published.json"
+_CONTEXTS, _USERS, _CANDIDATES, _DAYS = 8000, 4000, 10, 135
+_EXAMINED_L = np.array([1.0, 0.8, 0.6])
+_LENGTH = len(_EXAMINED_L)
+_RATE = 0.35
+_KNOWN, _ERRS = 0.35, 0.5
+"""Weight of taste and of errors in the scores of the champion."""
+_LIFTS = (0.02, 0.04, 0.08)
+_WORSE = -0.072
+_OLDER = SlatePolicy(temperature=1.0, epsilon=0.3, top_k=_CANDIDATES)
+_SERVED = SlatePolicy(temperature=0.5, epsilon=0.2, top_k=_CANDIDATES)
+_PARAMS = OpeParams()
+_LOOKS = 20
+_CAP_BEFORE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What investors like, what they were shown by, and what would be shown instead."""
+
+    chance_XC: Floats
+    older_XC: Floats
+    champion_XC: Floats
+    taste_XC: Floats
+    """What a candidate may know more of than the champion, or know wrongly."""
+    other_XC: Floats
+    """Errors of a model that was trained anew."""
+
+    def value(self, score_XC: Floats, policy: SlatePolicy) -> float:
+        """Rewards per request, exactly."""
+        shown_XLC = position_marginals(score_XC, _open(_CONTEXTS), policy, _LENGTH)
+        return float((shown_XLC * self.chance_XLC).sum(axis=(1, 2)).mean())
+
+    @property
+    def chance_XLC(self) -> Floats:
+        """Chance of a reward by position."""
+        return np.asarray(self.chance_XC[:, None, :] * _EXAMINED_L[:, None])
+
+    def candidate(self, lift: float, anew: float) -> Floats:
+        """Scores that are better, or worse, than the champion's by this share of its rate.
+
+        `anew` is the share of its errors that are not the champion's (in variance).
+        """
+        wanted = self.value(self.champion_XC, _SERVED) * (1 + lift)
+        kept_XC = self.champion_XC - _KNOWN * self.taste_XC
+        errs_XC = np.sqrt(1 - anew) * kept_XC + np.sqrt(anew) * self.other_XC
+        start_XC = _KNOWN * self.taste_XC + errs_XC
+
+        def off(share: float) -> float:
+            return self.value(start_XC + share * self.taste_XC, _SERVED) - wanted
+
+        return np.asarray(start_XC + _bisect(off, 0.0, 4.0 * np.sign(lift)) * self.taste_XC)
+
+
+def _bisect(off: Callable[[float], float], start: float, end: float) -> float:
+    """Find where `off` changes its sign."""
+    low, high = start, end
+    for _ in range(24):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.sign(off(middle)) == np.sign(off(start)) else (low, middle)
+    return (low + high) / 2
+
+
+def make_world(seed: int) -> World:
+    """Plant tastes and tune the general rate so that the champion earns what it should."""
+    rng = np.random.default_rng((seed, 1))
+    taste_XC = rng.normal(size=(_CONTEXTS, _CANDIDATES))
+    noise = rng.normal(size=(3, _CONTEXTS, _CANDIDATES))
+    plain_XC = np.exp(0.6 * taste_XC - 0.18)
+    older_XC = 0.2 * taste_XC + 0.4 * noise[0]
+    champion_XC = _KNOWN * taste_XC + _ERRS * noise[1]
+
+    def made(rate: float) -> World:
+        chance_XC = np.minimum(rate * plain_XC, 0.95)
+        return World(chance_XC, older_XC, champion_XC, taste_XC, _ERRS * noise[2])
+
+    rate = _bisect(lambda rate: made(rate).value(champion_XC, _SERVED) - _RATE, 0.01, 0.5)
+    return made(rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """One log with the context of each request."""
+
+    log: Requests
+    x_N: Ints
+    guess_NLC: Floats
+    """Reward model: half of what is known of the chance, never by investor."""
+
+
+def serve(
+    world: World, score_XC: Floats, policy: SlatePolicy, requests: int, rng: np.random.Generator
+) -> Logged:
+    """Log requests over some months."""
+    x_N = rng.integers(0, _CONTEXTS, requests)
+    chosen_NL, propensity_NL, served_NLC = sample_slates(
+        score_XC[x_N], _open(requests), policy, _LENGTH, rng
+    )
+    at = x_N[:, None], np.arange(_LENGTH), chosen_NL
+    mean = float(world.chance_XC.mean())
+    log = Requests(
+        request_ids=pa.nulls(requests),
+        event_us_N=np.arange(requests) * _DAYS * DAY_US // requests,
+        user_N=x_N % _USERS,
+        user_ids=pa.array(np.arange(_USERS)),
+        risk_N=np.ones(requests, dtype=np.int64),
+        capacity_N=np.ones(requests, dtype=np.int64),
+        candidate_NC=np.broadcast_to(np.arange(_CANDIDATES), (requests, _CANDIDATES)),
+        chosen_NL=chosen_NL,
+        served_NLC=served_NLC,
+        propensity_NL=propensity_NL,
+        reward_NL=(rng.random(chosen_NL.shape) < world.chance_XLC[at]).astype(float),
+        dismissed_NL=np.zeros(chosen_NL.shape),
+    )
+    known_NC = (world.chance_XC[x_N] + mean) / 2
+    return Logged(log, x_N, known_NC[:, None, :] * _EXAMINED_L[:, None])
+
+
+def _open(rows: int) -> Bools:
+    return np.ones((rows, _CANDIDATES), dtype=bool)
+
+
+Answers = dict[str, float]
+
+
+def ask(logged: Logged, candidate: Replay, champion: Replay) -> Answers:
+    """Ask every bound whether it sees a lift, and the gate whether the candidate is worse."""
+    log, level = logged.log, spent(_PARAMS.alpha, 1)
+    both = candidate, champion
+    paired = [
+        paired_scores(log, both, _open(len(log)), logged.guess_NLC, _PARAMS.cap, prefix_cap)
+        for prefix_cap in _PARAMS.prefix_caps
+    ]
+    lift_N = np.subtract(
+        *(cascade_dr(slate_log(log, one, log.reward_NL, logged.guess_NLC)) for one in both)
+    )
+    wagers = tuple(Wager(one.score_N, one.floor) for one in paired)
+    scored = Scored(wagers, paired[-1].score_N, _LENGTH, log.user_N, log.event_us_N)
+    found = lower_bounds(scored, level)
+    at_T = np.linspace(0, len(log), _LOOKS + 1).astype(int)[1:]
+    before_N = flipped_score(log, candidate, champion, logged.guess_NLC, _CAP_BEFORE)
+    before = growing_bets(before_N, flipped_floor(_LENGTH, _CAP_BEFORE), level)
+    return {
+        "gate": found.hold(0.0),
+        "sequence": found.sequence > 0,
+        "by investor": found.investors > 0,
+        "last third": found.last_third > 0,
+        "last 30 days": found.last_month > 0,
+        "asymptotic": asymptotic_upper(-lift_N, level, at_T[-1:])[0] < 0,
+        "before": before > 0,
+        "rejected": upper_path(scored, lift_N, level, at_T[-1:])[0] < 0,
+        "rejected at any look": (asymptotic_upper(lift_N, level, at_T) < 0).any(),
+        "standard error": float(lift_N.std() / len(log) ** 0.5),
+        "standard error before": float(before_N.std() / len(log) ** 0.5),
+        "paid": float(paired[-1].paid_N.mean()),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Who wrote the log, who is champion, and how much better the candidate is."""
+
+    name: str
+    by_champion: bool
+    lift: float
+    anew: float = 0.0
+    champion_is_logger: bool = False
+    flat: bool = False
+    """Every item is equally good, so that nothing is better or worse."""
+
+
+_LOGS = {False: "older policy's log", True: "champion's log"}
+_KINDS = {"refined": 0.0, "trained anew": 0.3, "another model": 1.0}
+_FLAT_TIMES = 5
+"""Where nothing is better errors are counted, on more logs."""
+SETTINGS = (
+    *(
+        Setting(f"{log}, {kind} {lift:+.0%}", by_champion, lift, anew)
+        for by_champion, log in _LOGS.items()
+        for kind, anew in _KINDS.items()
+        for lift in _LIFTS
+    ),
+    Setting(f"{_WORSE:+.1%} over the policy that served", True, _WORSE, 1.0, True),
+    Setting("older policy's log, no item better", False, 0.04, 0.3, flat=True),
+    Setting("policy that served, no item better", True, 0.04, 0.3, True, flat=True),
+)
+
+
+def measure(
+    setting: Setting, world: World, score_XC: Floats, rng: np.random.Generator, requests: int
+) -> Answers:
+    """Draw one log of a setting and ask."""
+    if setting.flat:
+        world = replace(world, chance_XC=np.full_like(world.chance_XC, world.chance_XC.mean()))
+    by = (world.champion_XC, _SERVED) if setting.by_champion else (world.older_XC, _OLDER)
+    logged = serve(world, *by, requests, rng)
+    log, x_N, open_NC = logged.log, logged.x_N, _open(requests)
+    candidate = scored_replay(log, score_XC[x_N], open_NC, _SERVED)
+    champion = (
+        logging_policy(log)
+        if setting.champion_is_logger
+        else scored_replay(log, world.champion_XC[x_N], open_NC, _SERVED)
+    )
+    return {name: float(value) for name, value in ask(logged, candidate, champion).items()}
+
+
+def run(logs: int, seed: int, requests: int) -> dict[str, Any]:
+    """Ask on so many logs of each setting; what was asked before is kept."""
+    world, kept = make_world(seed), _kept(seed, requests)
+    with progress_bar("published champion", logs * (len(SETTINGS) + 2 * (_FLAT_TIMES - 1))) as bar:
+        for number, setting in enumerate(SETTINGS):
+            rows = kept["rows"].setdefault(setting.name, [])
+            score_XC = world.candidate(setting.lift, setting.anew)
+            while len(rows) < logs * (_FLAT_TIMES if setting.flat else 1):
+                rng = np.random.default_rng((seed, 2, number, len(rows)))
+                rows.append(measure(setting, world, score_XC, rng, requests))
+                _CACHE.parent.mkdir(parents=True, exist_ok=True)
+                _CACHE.write_text(json.dumps(kept))
+                bar.advance()
+    told = {
+        name: {key: round(float(np.mean([row[key] for row in rows])), 5) for key in rows[0]}
+        for name, rows in kept["rows"].items()
+    }
+    return {
+        "logs": logs,
+        "logs_where_nothing_is_better": logs * _FLAT_TIMES,
+        "requests": requests,
+        "seed": seed,
+        "rate": _RATE,
+        "level": spent(_PARAMS.alpha, 1),
+        "settings": told,
+    }
+
+
+def _kept(seed: int, requests: int) -> dict[str, Any]:
+    made = {"seed": seed, "requests": requests, "commit": commit(), "rows": {}}
+    if _CACHE.exists():
+        found: dict[str, Any] = json.loads(_CACHE.read_text())
+        if all(found[name] == made[name] for name in ("seed", "requests", "commit")):
+            return found
+    return made
+
+
+def main() -> None:
+    """Measure and write results/ope_published.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--logs", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--requests", type=int, default=67_000)
+    given = parser.parse_args()
+    if min(given.logs, given.requests) < 1:
+        parser.error("at least one log of at least one request")
+    write_result("ope_published", run(given.logs, given.seed, given.requests))
+
+
+if __name__ == "__main__":
+    main()

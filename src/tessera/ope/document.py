@@ -38,6 +38,9 @@ KEYS = (
     "requests_dropped",
     "counts",
     "inputs",
+    "look",
+    "judged",
+    "loosened",
     "params",
 )
 """Keys of verdict.json after `version`."""

@@ -20,6 +20,7 @@ def test_what_the_runner_told_is_read_and_goes_into_the_verdict(tmp_path):
     (tmp_path / "standing.json").write_text(json.dumps(told))
     found = read_standing(tmp_path / "standing.json", OpeParams())
     assert (found.candidate, found.k, found.look, found.alpha) == ("c", 3, 2, 0.04)
+    assert read_standing(tmp_path / "standing.json", OpeParams(alpha=0.01)).alpha == 0.01
     assert found.facts == {"look": told["look"], "judged": told["judged"]}
 
 

@@ -179,6 +179,12 @@ def test_a_stream_keeps_the_error_rate_it_began_with(place, gate):
     assert gate.judge(other)["look"]["alpha"] == 0.01
 
 
+def test_a_run_that_asks_for_less_does_not_change_the_stream(place, gate):
+    gate.judge(place)
+    place.overrides.write_text("ope:\n  alpha: 0.01\n")
+    assert gate.judge(place)["look"]["alpha"] == 0.05
+
+
 @pytest.mark.parametrize("what", ["changed", "cut off", "gone", "its head too"])
 def test_a_ledger_that_somebody_else_wrote_lets_nothing_be_judged(place, gate, what):
     gate.judge(place)

@@ -27,7 +27,7 @@ class Standing:
     look: int = 1
     """Place among the states of the log that this candidate was judged on, from 1."""
     alpha: float = 0.05
-    """Error rate that all candidates of this log share."""
+    """Error rate that all candidates of this log share; less if the params ask for less."""
     loosened: tuple[str, ...] = ()
     """Params that are looser than the floors of the registry: nothing is weighed then."""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -54,7 +54,7 @@ def read_standing(told: Path, params: OpeParams) -> Standing:
         str(found.get("candidate", "unregistered")),
         int(look.get("k", 1)),
         int(look.get("look", 1)),
-        float(look.get("alpha", params.alpha)),
+        min(float(look.get("alpha", params.alpha)), params.alpha),
         tuple(found.get("loosened", ())),
         facts,
     )

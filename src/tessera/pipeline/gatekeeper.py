@@ -64,8 +64,7 @@ def _judging(stage: Stage, place: Home, params: Sections) -> Iterator[Watch]:
         about = judged(stage, place, params)
         against = champion_hash(place.artifact("champion"))
         candidate = looks.identity(about["cut"], ope, about["artifacts"]["model"], against)
-        alpha = min(float(ope["alpha"]), floors.pinned(place)["alpha"])
-        stands = looks.stand(place, exposures, log, candidate, alpha)
+        stands = looks.stand(place, exposures, log, candidate, floors.pinned(place)["alpha"])
         told = {
             "candidate": candidate,
             "look": stands.told,

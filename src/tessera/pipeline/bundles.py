@@ -17,7 +17,7 @@ from tessera.policies.serving import FILE as POLICY
 MANIFEST = "manifest"
 VERDICT = "verdict"
 """Purposes of seals."""
-_MEND = "run the pipeline again, or roll back"
+_MEND = "judge it here by `tessera run --from-stage ope`, or roll back"
 
 
 def seal(place: Home, bundle: Path, facts: Mapping[str, Any]) -> str:

@@ -11,9 +11,8 @@ from tessera.pipeline.runner import call
 
 
 def pin(place: Home, champion: dict[str, str | None], cut: str | None = None) -> None:
-    """Write the request, the champion, an empty ledger, and that nothing was judged before."""
+    """Write the request, the champion and an empty ledger."""
     files.write_json({"cut": cut}, place.artifact("request"))
-    files.write_json({"candidates": []}, place.artifact("judged"))
     for name in ("champion", "ledger_in"):
         place.artifact(name).mkdir(parents=True, exist_ok=True)
     files.write_json(champion, place.artifact("champion") / "champion.json")
@@ -28,6 +27,6 @@ def run_alone(place: Home, name: str, params: Sections) -> dict[str, float]:
     files.remove(staging)
     staging.mkdir(parents=True)
     metrics = call(stage, place, params, staging)
-    for made in stage.writes:
+    for made in stage.makes:
         files.move_into_place(staging / ARTIFACTS[made].filename, place.artifact(made))
     return metrics

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tessera.index.manifest import seal
+from tessera.contracts.split import Split, save_split
+from tessera.pipeline import bundles, files, seals
+from tessera.pipeline.judged import PACKED
 from tessera.pipeline.paths import home
+from tessera.policies.serving import FILE as POLICY
 from tessera.policies.serving import ServingPolicy, write_policy
 from tessera.policies.slate import SlatePolicy
 
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
 CALM = (
     "--headless",
@@ -98,6 +103,17 @@ def _parquet(path, rows):
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
+def judge_planted(place, folder, verdict):
+    """Write a verdict about what lies in a bundle, and its seal, as a run of the registry would."""
+    about = {name: files.sha256(folder / packed) for name, packed in PACKED.items()}
+    policy = json.loads((folder / POLICY).read_text())
+    told = {**verdict, "policy": policy, "judged": {"artifacts": about}}
+    (folder / "verdict.json").write_text(json.dumps(told))
+    seals.require_key(place)
+    made = bundles.seal_verdict(place, folder / "verdict.json", folder / "verdict.html", {})
+    (folder / "seal.json").write_text(json.dumps(made))
+
+
 @pytest.fixture
 def make_candidate():
     """Write a candidate bundle into a profile; `weight` tells one candidate from another."""
@@ -106,11 +122,11 @@ def make_candidate():
         bundle = place.artifact("bundle")
         shutil.rmtree(bundle, ignore_errors=True)
         (bundle / "model").mkdir(parents=True)
-        (bundle / "ledger").mkdir()
+        for name in ("ledger", "facts", "codebook"):
+            (bundle / name).mkdir()
+        save_split(Split(NOON, NOON, NOON), bundle / "split.json")
         (bundle / "ledger" / "codes.json").write_text("{}")
         (bundle / "model" / "config.json").write_text(json.dumps({"weight": weight}))
-        verdict = {"decision": decision, "reason": f"planted {decision}", **(evidence or {})}
-        (bundle / "verdict.json").write_text(json.dumps(verdict))
         (bundle / "verdict.html").write_text("<!doctype html>")
         write_policy(ServingPolicy(SlatePolicy(0.06, 0.2, 10), 3), bundle)
         facts = {"category": "fund", "sector": "energy", "issuer": "x", "alive": True}
@@ -123,7 +139,9 @@ def make_candidate():
         _parquet(bundle / "users.parquet", [{**known, "vector": None}])
         edge = {"source_id": "i0", "target_id": "i4", "kind": "causal", "weight": 0.3, "support": 9}
         _parquet(bundle / "neighbours.parquet", [edge])
-        seal(bundle, {"kind": "model", "judged_against": judged_against})
+        verdict = {"decision": decision, "reason": f"planted {decision}", **(evidence or {})}
+        judge_planted(place, bundle, verdict)
+        bundles.seal(place, bundle, {"kind": "model", "judged_against": judged_against})
         return bundle
 
     return make

@@ -49,7 +49,7 @@ for line in sys.stdin:
 """
 """Runs `tessera task STEP` for every step of the runs it is told; neither Python nor dvc is started
 anew for each of them, which would take longer than all stages."""
-JUDGED = {"champion", "scores", "verdict", "verdict_page", "bundle"}
+JUDGED = {"champion", "scores", "verdict", "verdict_page", "seal", "bundle"}
 """What knows which model it was compared with; nothing else may know it."""
 
 

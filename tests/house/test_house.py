@@ -36,11 +36,19 @@ DOORS = {
 @pytest.mark.parametrize("stage", ALL_STAGES, ids=NAMES)
 def test_run_signature_is_the_declaration(stage):
     names = list(signature(importlib.import_module(stage.door).run).parameters)
-    assert [n for n in names if n not in ("scratch", "spec")] == [
+    assert [n for n in names if n not in ("scratch", "spec", "standing")] == [
         *stage.reads,
-        *stage.writes,
+        *stage.makes,
         "params",
     ]
+
+
+def test_a_verdict_is_about_all_that_a_bundle_is_packed_from():
+    """Whatever index packs and ope did not judge could be swapped between the two."""
+    judge = next(stage for stage in ALL_STAGES if stage.judges)
+    packer = next(stage for stage in ALL_STAGES if stage.packs)
+    report = {"ranking"}  # how good it was before the cut: shown, never served
+    assert set(packer.reads) - report <= set(judge.needs) | set(judge.writes)
 
 
 def test_every_artifact_has_one_author():

@@ -42,6 +42,7 @@ def bundle(tmp_path):
     (tmp_path / "verdict.json").write_text(json.dumps(verdict))
     (tmp_path / "verdict.html").write_text("<!doctype html>")
     (tmp_path / "ranking.json").write_text("{}")
+    (tmp_path / "seal.json").write_text("{}")
     items = [{"item_id": f"i{n}", "name": f"Fund {n}", "risk_class": risk}
              for n, risk in enumerate([1, None, 4])]  # fmt: skip
     users = [{"user_id": f"u{risk or 0}", "valid_from": DAY, "risk_class": risk}
@@ -64,6 +65,7 @@ def bundle(tmp_path):
         champion=tmp_path / "champion",
         verdict=tmp_path / "verdict.json",
         verdict_page=tmp_path / "verdict.html",
+        seal=tmp_path / "seal.json",
         ranking=tmp_path / "ranking.json",
         split=tmp_path / "split.json",
         bundle=tmp_path / "bundle",
@@ -75,6 +77,13 @@ def bundle(tmp_path):
 def test_a_bundle_carries_the_policy_that_the_verdict_was_reached_under(bundle):
     assert read_policy(bundle) == POLICY
     assert {"policy.json", "verdict.json", "verdict.html"} <= manifest.check(bundle)["files"].keys()
+
+
+def test_the_seal_lies_in_the_bundle_and_is_no_part_of_its_identity(bundle):
+    before = manifest.check(bundle)
+    assert "seal.json" not in before["files"]
+    (bundle / "seal.json").write_text('{"by": "another key"}')
+    assert manifest.check(bundle)["identity"] == before["identity"]
 
 
 @pytest.mark.parametrize(("user", "shown"), [("u0", {"i0"}), ("u3", {"i0"}), ("u4", None)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,10 @@ class World:
     """Tells one model from another."""
     judged: tuple[str, ...] = ()
     """Candidates judged before."""
+    alpha: float | None = None
+    """Error rate of the stream, None for that of the params."""
+    told: dict[str, Any] = field(default_factory=dict)
+    """What else the runner tells."""
     mflops: float | None = 10.0
     """Million operations of a request; None if the model does not say."""
     overlap: float = 0.1
@@ -91,7 +95,9 @@ class World:
         cost.unlink(missing_ok=True)
         if self.mflops is not None:
             cost.write_text(json.dumps({"mflops_per_request": self.mflops, "candidates": 200}))
-        (self.folder / "judged.json").write_text(json.dumps({"candidates": self.judged}))
+        look = {"k": len(self.judged) + 1, **({"alpha": self.alpha} if self.alpha else {})}
+        told = {"candidate": "this one", "look": look, **self.told}
+        (self.folder / "standing.json").write_text(json.dumps(told))
         health = {"items": 40, "levels": [{"overlap": self.overlap}, {"overlap": self.overlap}]}
         (self.folder / "sid_health.json").write_text(json.dumps(health))
         run(
@@ -99,7 +105,7 @@ class World:
             split=self.folder / "split.json",
             model=self.folder / "model",
             champion=self.folder,
-            judged=self.folder / "judged.json",
+            standing=self.folder / "standing.json",
             sid_health=self.folder / "sid_health.json",
             verdict=out,
             verdict_page=self.folder / "verdict.html",

@@ -1,4 +1,4 @@
-"""Who has been judged before decides what share of alpha is left, and nothing else does."""
+"""Which share of alpha a candidate is held to, and what a verdict says of it."""
 
 import json
 import math
@@ -6,40 +6,40 @@ import math
 import pytest
 
 from tessera.ope.params import OpeParams
-from tessera.ope.spending import stand
-
-CUT = "2024-05-01T00:00:00+00:00"
+from tessera.ope.spending import read_standing
 
 
-@pytest.fixture
-def standing(tmp_path):
-    """Ask for the standing of a model that is one number, after these were judged."""
-
-    def ask(weight=1.0, judged=(), cut=CUT, **params):
-        (tmp_path / "model").mkdir(exist_ok=True)
-        (tmp_path / "model" / "config.json").write_text(json.dumps(weight))
-        (tmp_path / "judged.json").write_text(json.dumps({"candidates": judged}))
-        return stand(tmp_path / "model", tmp_path / "judged.json", cut, OpeParams(**params))
-
-    return ask
+def test_outside_a_registry_every_candidate_is_the_first(tmp_path):
+    (tmp_path / "standing.json").write_text("{}")
+    found = read_standing(tmp_path / "standing.json", OpeParams(alpha=0.02))
+    assert (found.k, found.look, found.alpha, found.loosened) == (1, 1, 0.02, ())
 
 
-def test_the_first_candidate_is_number_one(standing):
-    assert standing().k == 1
+def test_what_the_runner_told_is_read_and_goes_into_the_verdict(tmp_path):
+    told = {"candidate": "c", "look": {"k": 3, "look": 2, "alpha": 0.04}, "judged": {"code": "x"}}
+    (tmp_path / "standing.json").write_text(json.dumps(told))
+    found = read_standing(tmp_path / "standing.json", OpeParams())
+    assert (found.candidate, found.k, found.look, found.alpha) == ("c", 3, 2, 0.04)
+    assert read_standing(tmp_path / "standing.json", OpeParams(alpha=0.01)).alpha == 0.01
+    assert found.facts == {"look": told["look"], "judged": told["judged"]}
 
 
-def test_a_new_model_comes_after_all_that_were_judged(standing):
-    assert standing(2.0, [standing(0.0).candidate, standing(1.0).candidate]).k == 3
+def test_params_looser_than_the_floors_are_invalid_and_nothing_is_shown(world):
+    made = world(12_000)
+    made.told = {"loosened": ["ope.margin 1 is looser than the floor 0"]}
+    verdict = made.judge(margin=1.0, epsilon=1.0)
+    assert verdict["decision"] == "INVALID"
+    assert "ope.margin 1 is looser than the floor 0: tighten it" in verdict["reason"]
+    assert verdict["candidate"] is verdict["estimates"] is verdict["primary"] is None
+    assert verdict["loosened"] == made.told["loosened"]
 
 
-def test_another_look_at_the_same_candidate_keeps_its_place(standing):
-    others = [standing(0.0).candidate, standing(1.0).candidate, standing(2.0).candidate]
-    assert standing(1.0, others).k == 2
-
-
-@pytest.mark.parametrize("change", [{"epsilon": 0.5}, {"cap": 3.0}, {"cut": "2024-06-01"}])
-def test_to_ask_in_another_way_is_to_try_again(standing, change):
-    assert standing(judged=[standing().candidate], **change).k == 2
+def test_a_verdict_says_what_it_is_about_and_what_was_spent(world):
+    made = world(3000)
+    made.told = {"judged": {"artifacts": {"model": "abc"}}}
+    verdict = made.judge()
+    assert verdict["judged"] == made.told["judged"]
+    assert verdict["look"]["k"] == 1
 
 
 def test_the_kth_candidate_is_held_to_its_share_of_alpha(world):

@@ -125,9 +125,9 @@ def test_a_pointer_that_no_act_moved_refuses_further_acts(lived):
 
 
 def test_an_older_format_is_refused_in_one_line(place, make_candidate):
+    make_candidate(place)
     place.registry.mkdir(parents=True)
     _write(place, ['{"at": "2024-05-01T00:00:00+00:00", "act": "publish", "version": "v1"}'])
-    make_candidate(place)
     with pytest.raises(BrokenHistory, match="of an older format.*move it away to begin anew") as no:
         registry.publish(place, None, None)
     assert "\n" not in str(no.value)

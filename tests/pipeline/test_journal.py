@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 
@@ -10,7 +9,7 @@ import pytest
 
 from tessera.contracts.errors import GateClosed
 from tessera.index.manifest import check
-from tessera.pipeline import acts, doctor, files, journal, registry
+from tessera.pipeline import acts, chain, doctor, files, journal, registry
 from tessera.pipeline.history import history
 from tessera.pipeline.snapshot import snapshot
 
@@ -23,7 +22,7 @@ PUBLISHING = {
     "before the pointer": (journal, "_name_bundle", "after"),
     "after the pointer": (journal, "_tell_mlflow"),
     "before the history": (journal, "append"),
-    "between history and head": ("tessera.pipeline.history", "write_head"),
+    "between history and head": (chain.Chain, "write_head"),
     "before the intent goes": (journal, "_forget"),
 }
 UNDONE = ("before the copy", "after the copy", "before the intent")
@@ -31,7 +30,6 @@ UNDONE = ("before the copy", "after the copy", "before the intent")
 
 def _killed(monkeypatch, module, name, when="instead"):
     """Let the process of an act die instead of a step, or right after it, as by kill -9."""
-    module = importlib.import_module(module) if isinstance(module, str) else module
     step = getattr(module, name)
 
     def dies(*arguments, **options):

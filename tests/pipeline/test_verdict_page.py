@@ -8,7 +8,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tessera.contracts.errors import BadInput
-from tessera.pipeline import acts, registry, summary
+from tessera.pipeline import acts, bundles, files, registry, summary
 from tessera.pipeline.cli import app
 
 
@@ -19,6 +19,10 @@ def judged(place, make_candidate, repository):
     example = repository / "tests" / "ope" / "verdict.json"
     shutil.copy(example, place.artifact("verdict"))
     place.artifact("verdict_page").write_text("<!doctype html>")
+    made = bundles.seal_verdict(
+        place, place.artifact("verdict"), place.artifact("verdict_page"), {}
+    )
+    files.write_json(made, place.artifact("seal"))
     acts.promote(place)
     return bundle
 

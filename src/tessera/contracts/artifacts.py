@@ -35,7 +35,6 @@ ARTIFACTS = {
         Artifact("source", "folder", "the raw files, as the source wrote them"),
         Artifact("request", "json", "what this run was asked for: the cut, if one was given"),
         Artifact("champion", "folder", "the published bundle that the candidate must beat"),
-        Artifact("judged", "json", "candidates judged since the champion was published"),
         Artifact("ledger_in", "folder", "semantic IDs given so far, with their codebook"),
         Artifact("ledger_out", "folder", "the ledger with the new items appended"),
         Artifact("split", "json", "cut, validation period, test period, time kind, protocol"),
@@ -49,6 +48,7 @@ ARTIFACTS = {
         Artifact("uplift_report", "json", "ATE, AUUC and Qini, out of fold"),
         Artifact("verdict", "json", "estimates, bounds, pre-checks and the decision"),
         Artifact("verdict_page", "page", "the verdict with its pictures, for people"),
+        Artifact("seal", "json", "who may be believed that verdict and page are as written"),
         Artifact("bundle", "folder", "what would be published: index, codes, model, manifest"),
         Artifact("watch", "folder", "drift and popularity-bias page of the batch recommendations"),
     )

@@ -27,5 +27,9 @@ class BrokenBundle(TesseraError):
     """A published bundle does not match its manifest."""
 
 
+class BrokenSeal(TesseraError):
+    """The key that seals are made and checked with is missing, open to others or another one."""
+
+
 class BrokenHistory(TesseraError):
     """The history of acts is not what the acts wrote."""

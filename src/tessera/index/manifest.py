@@ -11,14 +11,16 @@ from typing import Any
 from tessera.contracts.errors import BrokenBundle
 
 MANIFEST = "manifest.json"
+SEAL = "seal.json"
+"""Seal of the verdict: like the manifest it is no part of the identity, which no key decides."""
 
 
 def hashes(bundle: Path) -> dict[str, str]:
-    """SHA-256 of every file of a bundle but the manifest, by relative name."""
+    """SHA-256 of every file of a bundle but manifest and seal, by relative name."""
     found = {}
     for path in sorted(p for p in bundle.rglob("*") if p.is_file()):
         name = path.relative_to(bundle).as_posix()
-        if name != MANIFEST:
+        if name not in (MANIFEST, SEAL):
             with path.open("rb") as stream:
                 found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     return found

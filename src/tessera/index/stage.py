@@ -9,8 +9,8 @@ from pathlib import Path
 from ibis import Table
 
 from tessera.contracts.split import known, load_split
+from tessera.index import manifest
 from tessera.index.facts import item_facts, neighbours, user_facts, write_facts
-from tessera.index.manifest import seal
 from tessera.index.params import IndexParams
 from tessera.index.vectors import write_trie, write_vectors
 from tessera.policies.serving import from_facts, write_policy
@@ -32,6 +32,7 @@ def run(
     champion: Path,
     verdict: Path,
     verdict_page: Path,
+    seal: Path,
     ranking: Path,
     split: Path,
     bundle: Path,
@@ -53,9 +54,9 @@ def run(
         ("ledger", ledger_out),
     ):
         shutil.copytree(folder, bundle / name)
-    for file in (verdict, verdict_page, ranking, split):
+    for file in (verdict, verdict_page, seal, ranking, split):
         shutil.copyfile(file, bundle / file.name)
     write_policy(from_facts(json.loads(verdict.read_text())["policy"]), bundle)
     judged_against = json.loads((champion / "champion.json").read_text())["version"]
-    seal(bundle, {"kind": "model", "judged_against": judged_against})
+    manifest.seal(bundle, {"kind": "model", "judged_against": judged_against})
     return {"items": float(indexed), "files": float(sum(p.is_file() for p in bundle.rglob("*")))}

@@ -40,6 +40,9 @@ KEYS = (
     "requests_dropped",
     "counts",
     "inputs",
+    "look",
+    "judged",
+    "loosened",
     "params",
 )
 """Keys of verdict.json after `version`."""

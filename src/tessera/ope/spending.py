@@ -1,17 +1,17 @@
-"""The k-th candidate since the champion was published gets the k-th share of alpha.
+"""Where a candidate stands: the k-th one ever weighed on a log gets the k-th share of alpha.
 
 A stream of candidates without end would promote a tie sooner or later at any fixed error rate; the
-shares of `holm.spent` add up to alpha.  What was judged before is pinned from the history of acts
-like the champion.  The same candidate on a longer log is another look, which the sequence allows
-for: it keeps its share.  A verdict that no act of publishing followed is not in the history.
+shares of `holm.spent` add up to alpha.  Who was weighed before stands in the ledger of looks, which
+stages do not see: the runner reads it and hands over a file.  The same candidate on a longer log
+is another look, which the sequence allows for: it keeps its share.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tessera.ope.params import OpeParams
 
@@ -21,39 +21,40 @@ class Standing:
     """Which candidate stands at the gate."""
 
     candidate: str
-    """Hash of what is judged and how."""
+    """Hash of what is judged, how and against what."""
     k: int
-    """Place among the candidates judged since the champion was published, from 1."""
+    """Place among the candidates ever weighed on this log, from 1."""
     look: int = 1
     """Place among the states of the log that this candidate was judged on, from 1."""
     alpha: float = 0.05
-    """Error rate that all candidates of this log share."""
+    """Error rate that all candidates of this log share; less if the params ask for less."""
+    loosened: tuple[str, ...] = ()
+    """Params that are looser than the floors of the registry: nothing is weighed then."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Sections of the verdict: `look`, what was spent on this log; `judged`, hashes of all that it
+    is about; `loosened`."""
 
 
-def stand(model: Path, judged: Path, cut: str, params: OpeParams) -> Standing:
-    """Tell the candidate from those judged before.
-
-    A candidate is its model, the section `ope` (the policy it would serve with, and how it is
-    judged: to ask again in another way is to try again), and the cut at which its sequence starts.
-    A batch is one candidate: Holm divides its share.
+def read_standing(told: Path, params: OpeParams) -> Standing:
+    """Read what the runner found out.
 
     Parameters
     ----------
-    model : Path
-        Folder of the weights and configuration.
-    judged : Path
-        Candidates judged before, each once, oldest first.
-    cut : str
-        Only requests after it count.
+    told : Path
+        JSON; an empty object outside a registry, where every candidate is the first.
     params : OpeParams
         Section `ope`.
     """
-    digest = hashlib.sha256(json.dumps([cut, params.model_dump(mode="json")]).encode())
-    for path in sorted(path for path in model.rglob("*") if path.is_file()):
-        digest.update(path.relative_to(model).as_posix().encode())
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    candidate = digest.hexdigest()
-    before: list[str] = json.loads(judged.read_text())["candidates"]
-    place = before.index(candidate) if candidate in before else len(before)
-    return Standing(candidate, place + 1)
+    found: dict[str, Any] = json.loads(told.read_text())
+    look = found.get("look", {})
+    facts: dict[str, Any] = {
+        name: found[name] for name in ("look", "judged", "loosened") if name in found
+    }
+    return Standing(
+        str(found.get("candidate", "unregistered")),
+        int(look.get("k", 1)),
+        int(look.get("look", 1)),
+        min(float(look.get("alpha", params.alpha)), params.alpha),
+        tuple(found.get("loosened", ())),
+        facts,
+    )

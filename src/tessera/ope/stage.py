@@ -27,7 +27,7 @@ from tessera.ope.reading import read_case_log
 from tessera.ope.replay import build_case, candidate_policy
 from tessera.ope.reward_model import guess, read_shown
 from tessera.ope.shelf import read_shelf
-from tessera.ope.spending import stand
+from tessera.ope.spending import read_standing
 
 
 def run(
@@ -41,11 +41,11 @@ def run(
     split: Path,
     model: Path,
     champion: Path,
-    judged: Path,
     codes: Table,
     sid_health: Path,
     verdict: Path,
     verdict_page: Path,
+    standing: Path,
     params: OpeParams,
 ) -> dict[str, float]:
     """Judge the candidate on the requests after the cut and write the verdict and its page."""
@@ -53,11 +53,11 @@ def run(
     shelf = read_shelf(items, users)
     read = read_case_log(exposures, outcomes, users, shelf.item_ids, cut, params.window_days)
     log = read.log
+    stands = read_standing(standing, params)
     found: Document = {}
-    if len(log) > 0:
+    if len(log) > 0 and not stands.loosened:
         scored = served.aligned_scores(scores, log, shelf.item_ids)
-        standing = stand(model, judged, cut.isoformat(), params)
-        build = partial(build_case, log, scored, champion, shelf, standing)
+        build = partial(build_case, log, scored, champion, shelf, stands)
         return_NC = returns_after(log, read_closes(prices, shelf.item_ids))
         beside = Beside(
             return_NC=return_NC,
@@ -70,15 +70,24 @@ def run(
         guess_NLC = guess(read_shown(read.past, shelf), log, shelf, params)
         found = judge_batch(build, beside, guess_NLC, params)
     else:
-        found = {"decision": "INVALID", "reason": _nothing(exposures, log), "n_requests": 0}
+        why = _too_loose(stands.loosened) or _nothing(exposures, log)
+        found = {"decision": "INVALID", "reason": why, "n_requests": len(log)}
         found["policy"] = candidate_policy(params, log).facts()
         found["batch"] = unjudged(found, params)
     found["counts"] = read.counts
     found["requests_dropped"] = dropped(log)
+    found |= stands.facts
     written = document({**found, "cut": cut.isoformat(), "params": params.model_dump(mode="json")})
     verdict.write_text(json.dumps(written, indent=2) + "\n")
     write_page(verdict, verdict_page)
     return metrics(written)
+
+
+def _too_loose(loosened: tuple[str, ...]) -> str | None:
+    """Say which params ask for less than the registry does, and what to do."""
+    if not loosened:
+        return None
+    return f"{'; '.join(loosened)}: tighten it, or move the floor by `tessera floors`"
 
 
 def _nothing(exposures: Table, log: served.Requests) -> str:

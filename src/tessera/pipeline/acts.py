@@ -6,12 +6,12 @@ where there is no PROMOTE to lean on, and a name where a PROMOTE waits for appro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tessera.contracts.errors import BadParams, BrokenBundle, GateClosed
-from tessera.index import manifest
-from tessera.pipeline import files
+from tessera.pipeline import bundles, files, floors
 from tessera.pipeline.history import history, moves, versions_behind, waits
 from tessera.pipeline.journal import commit, one_act
 from tessera.pipeline.params import check_section, load_params
@@ -146,6 +146,40 @@ def rollback(place: Home, to: str | None, reason: str, approver: str | None = No
         return Published(target, True, str(sealed.get("decision", "none")), reason.strip())
 
 
+def move_floors(place: Home, wanted: Sequence[str], override: Override) -> dict[str, float]:
+    """Move floors of the gate, which takes a reason and an approver; return all of them.
+
+    Parameters
+    ----------
+    place : Home
+        The profile.
+    wanted : Sequence[str]
+        Each like `min_ess=50`.
+    override : Override
+        Reason and approver.
+
+    Raises
+    ------
+    BadParams
+        If a word is none of these, or reason or approver is too short to be one.
+    GateClosed
+        If reason or approver is missing, or nothing would move.
+    """
+    given = _checked(override)
+    if not (given.reason and given.approver):
+        raise GateClosed("to move a floor needs --reason and --approver, recorded for ever")
+    values = dict(_floor(word) for word in wanted)
+    return floors.move(place, values, given.reason, given.approver)
+
+
+def _floor(word: str) -> tuple[str, float]:
+    name, _, value = word.partition("=")
+    try:
+        return name.strip().removeprefix("ope."), float(value)
+    except ValueError as error:
+        raise BadParams(f"no floor {word!r}: write it like min_ess=50") from error
+
+
 def proposal(place: Home, version: str | None = None) -> dict[str, Any]:
     """Return what `promote` would publish, for whoever has to approve it.
 
@@ -239,7 +273,7 @@ def _known(place: Home, version: str) -> str:
 
 def _sealed(place: Home, version: str) -> dict[str, Any]:
     """Return the manifest of a published bundle that is whole and the one that was published."""
-    sealed = manifest.check(place.registry / "bundles" / version)
+    sealed = bundles.checked(place, place.registry / "bundles" / version)
     known = [e["identity"] for e in moves(history(place)) if e["to"] == version]
     if sealed["identity"] != known[0]:
         raise BrokenBundle(f"{version} is not what was published: restore it from a backup")

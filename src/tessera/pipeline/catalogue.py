@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SEAL = "seal"
+"""Artifact that no stage writes by itself: the runner, which has the key, adds it to a verdict."""
 MARKET = "market"
 """Source that is simulated; every other source is a folder that a person names."""
 
@@ -25,6 +27,22 @@ class Stage:
     """Committed file that it reads besides code and params."""
     parallel: bool = False
     """Several processes of torchrun may run it together."""
+    attests: tuple[str, ...] = ()
+    """What its verdict is about beside what it reads: the rest of what a bundle is packed from."""
+    judges: bool = False
+    """It judges candidates: each look is written down, and the runner seals the verdict."""
+    packs: bool = False
+    """It packs what was judged, and nothing else: the runner compares and seals the bundle."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """All that a change of makes it run again."""
+        return self.reads + self.attests
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """What it writes by itself; the seal is the runner's."""
+        return tuple(name for name in self.writes if name != SEAL)
 
     @property
     def door(self) -> str:
@@ -32,7 +50,7 @@ class Stage:
         return f"tessera.{self.name}.stage"
 
 
-PINS = ("request", "champion", "judged", "ledger_in")
+PINS = ("request", "champion", "ledger_in")
 """State that `tessera snapshot` copies into the run, so that stages stay pure."""
 
 ALL_STAGES = (
@@ -100,12 +118,21 @@ ALL_STAGES = (
             "split",
             "model",
             "champion",
-            "judged",
             "codes",
             "sid_health",
         ),
-        ("verdict", "verdict_page"),
+        ("verdict", "verdict_page", SEAL),
         "judge the candidate off-policy against the champion",
+        attests=(
+            "events",
+            "edges",
+            "facts",
+            "item_vectors",
+            "user_vectors",
+            "codebook",
+            "ledger_out",
+        ),
+        judges=True,
     ),
     Stage(
         "index",
@@ -124,11 +151,13 @@ ALL_STAGES = (
             "champion",
             "verdict",
             "verdict_page",
+            SEAL,
             "ranking",
             "split",
         ),
         ("bundle",),
         "pack the candidate bundle",
+        packs=True,
     ),
     Stage(
         "monitor",
@@ -152,8 +181,19 @@ def author(artifact: str, among: tuple[Stage, ...]) -> Stage | None:
 
 def upstream(stage: Stage, among: tuple[Stage, ...]) -> tuple[str, ...]:
     """Names of the stages whose artifacts this one reads, in catalogue order."""
-    authors = {author(name, among) for name in stage.reads}
+    authors = {author(name, among) for name in stage.needs}
     return tuple(other.name for other in among if other in authors)
+
+
+def behind(stage: Stage, among: tuple[Stage, ...]) -> tuple[str, ...]:
+    """Names of the stages that a stage's inputs come from, directly or not, and its own."""
+    found, waiting = {stage.name}, [stage]
+    while waiting:
+        for name in upstream(waiting.pop(), among):
+            if name not in found:
+                found.add(name)
+                waiting += [other for other in among if other.name == name]
+    return tuple(other.name for other in among if other.name in found)
 
 
 def find(name: str, among: tuple[Stage, ...]) -> Stage | None:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tessera.contracts.errors import BadParams, TesseraError
-from tessera.pipeline.cli_acts import Profile, history, hold, promote, rollback
+from tessera.pipeline.cli_acts import Profile, floors, history, hold, promote, rollback
 from tessera.pipeline.forkserver import one_thread
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home, home
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (promote, hold, rollback, history):
+for command in (promote, hold, rollback, history, floors):
     app.command()(command)
 
 
@@ -186,12 +186,16 @@ def verdict(
     version: Annotated[str | None, typer.Option(help="Of this published version.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one line for a program.")] = False,
     page: Annotated[Path | None, typer.Option(help="Write its page with pictures here.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Check its signature alone.")] = False,
 ) -> None:
     """Show the verdict on the candidate, or on a version: decision, bounds and pre-checks."""
     place = home(profile)
     from tessera.pipeline.acts import proposal
-    from tessera.pipeline.summary import save_page, show_verdict
+    from tessera.pipeline.summary import check_signature, save_page, show_verdict
 
+    if check:
+        typer.echo(check_signature(place, version or None))
+        return
     if page is not None:
         save_page(place, page, version or None)
     if as_json:

@@ -76,3 +76,23 @@ def history(
     from tessera.pipeline.history_table import show_history
 
     show_history(home(profile), verify)
+
+
+def floors(
+    profile: Profile = DEFAULT_PROFILE,
+    moved: Annotated[
+        list[str] | None, typer.Option("--set", help="A floor of section ope: min_ess=50.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; recorded for ever.")] = None,
+    approver: Approver = None,
+) -> None:
+    """Show how loose the params of the gate may be, or move that, for ever recorded."""
+    from tessera.pipeline.acts import move_floors
+    from tessera.pipeline.floors import FLOORS, pinned
+    from tessera.pipeline.registry import Override
+
+    place = home(profile)
+    found = move_floors(place, moved, Override(reason, approver)) if moved else pinned(place)
+    for name, value in found.items():
+        side = "at most" if FLOORS[name].stricter == "lower" else "at least"
+        typer.echo(f"ope.{name}: {side} {value:g}")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from tessera.contracts.errors import TesseraError
-from tessera.pipeline import registry
+from tessera.pipeline import looks, registry
 from tessera.pipeline.dvc import render
 from tessera.pipeline.history import head
 from tessera.pipeline.journal import alias_fault, at_rest, require_whole, unfinished
@@ -38,6 +38,7 @@ def examine(place: Home) -> None:
         "published": _published,
         "history": _history,
         "MLflow alias": _alias,
+        "looks": _looks,
     }
     failed = 0
     for name, check in checks.items():
@@ -104,3 +105,8 @@ def _alias(place: Home) -> str:
     if fault:
         raise TesseraError(f"{fault}: the next act sets it (the registry is what counts)")
     return "names what is published"
+
+
+def _looks(place: Home) -> str:
+    looks.require_whole(place)
+    return f"{looks.chain(place).head()['entries']} looks of all profiles, every hash matches"

@@ -20,7 +20,7 @@ import yaml
 import tessera
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.errors import TesseraError
-from tessera.pipeline.catalogue import PINS, Stage, stages
+from tessera.pipeline.catalogue import PINS, Stage, behind, stages
 from tessera.pipeline.params import source_of
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home
 
@@ -100,16 +100,17 @@ def _stage(stage: Stage, place: Home, base: str, overridden: set[str]) -> dict[s
         for name in stage.writes
         if ARTIFACTS[name].kind == "table"
     ]
-    params: list[Any] = [stage.name]
-    if stage.name in overridden:
-        params.append({f"profiles/{place.profile}.yaml": [stage.name]})
+    sections = behind(stage, stages(source_of(place))) if stage.judges else (stage.name,)
+    params: list[Any] = list(sections)
+    if mine := [name for name in sections if name in overridden]:
+        params.append({f"profiles/{place.profile}.yaml": mine})
     code = sorted({f"src/{Path(name).parent}" for name in import_closure(stage.door)})
     return {
         "cmd": f"tessera run {stage.name} --profile {place.profile}",
         **_common(place),
         "desc": stage.doc,
         "deps": [
-            *(f"{base}/{ARTIFACTS[n].filename}" for n in stage.reads),
+            *(f"{base}/{ARTIFACTS[n].filename}" for n in stage.needs),
             *code,
             *suites,
             *([stage.spec] if stage.spec else []),

@@ -25,8 +25,9 @@ import typer
 
 from tessera.contracts.errors import BrokenBundle, BrokenHistory
 from tessera.index import manifest
-from tessera.pipeline import files, tracking
-from tessera.pipeline.history import append, fault, history, moves, next_line, read_state
+from tessera.pipeline import bundles, files, seals, tracking
+from tessera.pipeline.chain import read_state
+from tessera.pipeline.history import append, fault, history, moves, next_line
 from tessera.pipeline.paths import Home
 
 INTENT = "act.json"
@@ -41,8 +42,11 @@ def one_act(place: Home) -> Iterator[None]:
     ------
     BrokenHistory
         If the history or the pointer is not what the acts wrote: nothing may be added to it.
+    BrokenSeal
+        If the key of the registry is gone.
     """
     place.registry.mkdir(parents=True, exist_ok=True)
+    seals.require_key(place)
     with (place.registry / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _repair(place)
@@ -165,7 +169,7 @@ def _require_bundle(place: Home, pointer: Mapping[str, Any]) -> None:
     aside = place.registry / "bundles" / f".{version}.making"
     bundle = aside if aside.exists() else place.registry / "bundles" / version
     try:
-        if manifest.check(bundle)["identity"] != pointer["identity"]:
+        if bundles.checked(place, bundle)["identity"] != pointer["identity"]:
             raise BrokenBundle(f"{version} is not what was published: restore it from a backup")
     except BrokenBundle:
         if version not in {entry["to"] for entry in moves(history(place))}:

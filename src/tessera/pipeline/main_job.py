@@ -96,13 +96,14 @@ def publish(
     """Publish the candidate if the gate allows, and log what ran.
 
     An override given now covers any verdict; one that stands in the params covers INVALID alone, so
-    that a reason written once for a source without exposures never lets a worse model through.
+    that a reason written once for a source without exposures never lets a worse model through, nor
+    params that are looser than their floors.
     Approval is asked for by this run or by the params.
     """
     gate = load_params(place)["gate"].model_dump()
     if override_reason:
         gate = check_section("gate", {**gate, "override_reason": override_reason}).model_dump()
-    elif _decision(place) != "INVALID":
+    elif not _stands(place):
         gate["override_reason"] = None
     asks = approval or gate["approval"]
     done = registry.publish(place, gate["override_reason"], gate["approver"], asks)
@@ -110,9 +111,11 @@ def publish(
     return done
 
 
-def _decision(place: Home) -> str | None:
-    verdict = place.artifact("bundle") / "verdict.json"
-    return str(files.read_json(verdict)["decision"]) if verdict.exists() else None
+def _stands(place: Home) -> bool:
+    """Whether a reason written once holds for this verdict: for an honest INVALID alone."""
+    path = place.artifact("bundle") / "verdict.json"
+    verdict = files.read_json(path) if path.exists() else {}
+    return verdict.get("decision") == "INVALID" and not verdict.get("loosened")
 
 
 def track(place: Home) -> None:

@@ -12,6 +12,8 @@ from tessera.contracts.errors import BadParams
 from tessera.pipeline.catalogue import MARKET
 
 DEFAULT_PROFILE = MARKET
+_EXPERIMENTS = (".dvc", "tmp", "exps")
+"""Where DVC keeps the copies that `dvc exp run --temp` and `--queue` work in."""
 
 
 def find_root() -> Path:
@@ -45,7 +47,16 @@ class Home:
     @property
     def registry(self) -> Path:
         """State that only acts change."""
-        return self.root / "registry" / self.profile
+        return self.state / self.profile
+
+    @property
+    def state(self) -> Path:
+        """Registries of all profiles, with what they share: key, looks, MLflow.
+
+        `dvc exp run` may work in a copy below `.dvc/tmp/exps`; what it judges counts where the
+        copy was made.
+        """
+        return _workspace(self.root) / "registry"
 
     @property
     def validation(self) -> Path:
@@ -60,7 +71,7 @@ class Home:
     @property
     def tracking(self) -> Path:
         """MLflow store, shared by the profiles (one experiment each)."""
-        return self.root / "registry" / "mlflow"
+        return self.state / "mlflow"
 
     @property
     def overrides(self) -> Path:
@@ -81,6 +92,19 @@ class Home:
     def metrics(self, stage: str) -> Path:
         """Return where the flat metrics of a stage lie."""
         return self.data / "metrics" / f"{stage}.json"
+
+
+def _workspace(root: Path) -> Path:
+    """Return the repository that a temporary copy of an experiment belongs to, or the root itself.
+
+    >>> _workspace(Path("/repo/.dvc/tmp/exps/standalone/tmp1")).as_posix()
+    '/repo'
+    """
+    parts = root.parts
+    for at in range(len(parts)):
+        if parts[at : at + len(_EXPERIMENTS)] == _EXPERIMENTS:
+            return Path(*parts[:at])
+    return root
 
 
 def home(profile: str, root: Path | None = None) -> Home:

@@ -20,12 +20,21 @@ import pyarrow.parquet as pq
 
 from tessera.contracts.errors import BrokenBundle, GateClosed
 from tessera.index import manifest
-from tessera.pipeline import files
-from tessera.pipeline.history import history, now
+from tessera.pipeline import bundles, files
+from tessera.pipeline.chain import now
+from tessera.pipeline.history import history
 from tessera.pipeline.journal import commit, one_act
 from tessera.pipeline.paths import Home
 
 PROMOTE = "PROMOTE"
+_UNTRACKED = (
+    "status",
+    "--porcelain",
+    "--untracked-files=all",
+    "--",
+    *("params.yaml", "profiles", "src", "monitoring", "great_expectations"),
+)
+"""Asks git for whatever a run reads and no commit holds."""
 FIRST = "v0"
 """Version of the policy that was there before any model: the market's logging policy."""
 
@@ -68,7 +77,7 @@ def current_bundle(place: Home) -> Path:
         )
     named = files.read_json(pointer)
     bundle = place.registry / "bundles" / str(named["version"])
-    if manifest.check(bundle)["identity"] != named["identity"]:
+    if bundles.checked(place, bundle)["identity"] != named["identity"]:
         raise BrokenBundle(f"{bundle.name} is not what was published: publish again or roll back")
     return bundle
 
@@ -151,7 +160,7 @@ def read_candidate(place: Home) -> Candidate:
     bundle = place.artifact("bundle")
     if not bundle.exists():
         raise GateClosed(f"no candidate bundle: run `tessera run --profile {place.profile}`")
-    sealed = manifest.check(bundle)
+    sealed = bundles.checked(place, bundle)
     verdict = files.read_json(bundle / "verdict.json")
     told = sealed["files"]["verdict.json"]
     return Candidate(bundle, sealed["identity"], sealed["judged_against"], verdict, told)
@@ -168,10 +177,10 @@ def enthrone_first(place: Home, candidate: Candidate) -> None:
         investors = pq.read_table(candidate.bundle / "users.parquet")
         # The vectors are the candidate's: what nobody has judged must not serve.
         pq.write_table(investors.drop_columns(["vector"]), aside / "users.parquet")
-        manifest.seal(aside, {"kind": "logging", "version": FIRST, "published_at": now()})
-        identity = str(manifest.read_manifest(aside)["identity"])
-    facts = {"act": "enthrone", "from": None, "to": FIRST, "identity": identity}
-    commit(place, {**facts, "reason": "policy that wrote the log"}, identity)
+        facts = {"kind": "logging", "version": FIRST, "published_at": now()}
+        identity = bundles.seal(place, aside, facts)
+    told = {"act": "enthrone", "from": None, "to": FIRST, "identity": identity}
+    commit(place, {**told, "reason": "policy that wrote the log"}, identity)
 
 
 def require_fresh(place: Home, candidate: Candidate) -> None:
@@ -207,7 +216,7 @@ def put_up(place: Home, candidate: Candidate, act: str, override: Override) -> P
             raise BrokenBundle("the candidate changed while it was published: publish again")
         sealed = {"kind": "model", "version": version, "published_at": now(), **facts}
         del sealed["identity"]
-        manifest.seal(aside, sealed)
+        bundles.seal(place, aside, sealed)
     why = f"override: {override.reason}" if against else str(candidate.verdict["reason"])
     moved = {"act": act, "from": current_version(place), "to": version, **facts, "reason": why}
     commit(place, moved, candidate.identity)
@@ -271,8 +280,15 @@ def _next_version(place: Home) -> str:
 def git_revision(root: Path) -> str:
     """Return the revision of the repository, with a mark if it holds uncommitted changes."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    found = _git(root, *command[1:]) or "unknown"
+    # `git describe` does not see files that were never added: a profile may be one.
+    is_new = not found.endswith("-dirty") and _git(root, *_UNTRACKED)
+    return f"{found}-dirty" if is_new else found
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def _lock_hash(place: Home) -> str | None:

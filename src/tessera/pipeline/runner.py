@@ -25,6 +25,7 @@ from tessera.contracts.processes import is_helper, started
 from tessera.pipeline import files
 from tessera.pipeline.catalogue import Stage
 from tessera.pipeline.dvc import SOURCE, import_closure
+from tessera.pipeline.gatekeeper import watch
 from tessera.pipeline.params import Sections
 from tessera.pipeline.paths import Home
 
@@ -51,13 +52,15 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     begun = datetime.now(UTC)
     clock = time.perf_counter()
     try:
-        metrics = call(stage, place, params, staging)
-        run_seconds = time.perf_counter() - clock
-        made = {name: staging / ARTIFACTS[name].filename for name in stage.writes}
-        _require(stage, made)
-        _validate(made, place)
-        hashes = {name: files.sha256(path) for name, path in made.items()}
-        _show(stage, place, made, metrics)
+        with watch(stage, place, params) as watched:
+            metrics = call(stage, place, params, staging, standing=watched.standing)
+            run_seconds = time.perf_counter() - clock
+            made = {name: staging / ARTIFACTS[name].filename for name in stage.writes}
+            _require(stage, made)
+            _validate(made, place)
+            watched.close(made)
+            hashes = {name: files.sha256(path) for name, path in made.items()}
+            _show(stage, place, made, metrics)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise TesseraError(
@@ -82,11 +85,17 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
 
 
 def call(
-    stage: Stage, place: Home, params: Sections, staging: Path, scratch: Path | None = None
+    stage: Stage,
+    place: Home,
+    params: Sections,
+    staging: Path,
+    scratch: Path | None = None,
+    standing: dict[str, Any] | None = None,
 ) -> dict[str, float]:
     """Run the bare stage: inputs opened, outputs written into `staging`, nothing made visible.
 
-    `scratch` is where it keeps what survives a kill; by default the profile's own folder.
+    `scratch` is where it keeps what survives a kill; by default the profile's own folder.  A stage
+    that judges is told where its candidate stands; without `standing`, as the first one.
     """
     run: Callable[..., dict[str, float]] = importlib.import_module(stage.door).run
     connection = ibis.duckdb.connect(memory_limit=_MEMORY, temp_directory=str(staging / ".spill"))
@@ -95,12 +104,15 @@ def call(
         arguments: dict[str, Any] = {}
         for name in stage.reads:
             arguments[name] = _open(connection, stage, place, name)
-        for name in stage.writes:
+        for name in stage.makes:
             arguments[name] = staging / ARTIFACTS[name].filename
         if "scratch" in signature(run).parameters:
             arguments["scratch"] = scratch or _scratch(stage, place)
         if stage.spec:
             arguments["spec"] = place.root / stage.spec
+        if stage.judges:
+            arguments["standing"] = staging / ".standing.json"
+            files.write_json(standing or {}, arguments["standing"])
         return dict(run(**arguments, params=params[stage.name]))
     finally:
         connection.disconnect()
@@ -141,8 +153,8 @@ def _validate(made: dict[str, Path], place: Home) -> None:
 
 
 def _require(stage: Stage, made: dict[str, Path]) -> None:
-    for name, path in made.items():
-        if not path.exists():
+    for name in stage.makes:
+        if not made[name].exists():
             raise TesseraError(
                 f"{stage.name} did not write {name}: mend tessera/{stage.name}/stage.py"
             )

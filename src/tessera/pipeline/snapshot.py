@@ -17,9 +17,9 @@ import tessera
 from tessera.contracts.cut import parse_cut
 from tessera.contracts.errors import BadInput, BadParams
 from tessera.contracts.split import load_split
-from tessera.pipeline import files, registry
+from tessera.pipeline import bundles, files, registry
 from tessera.pipeline.catalogue import MARKET, PINS
-from tessera.pipeline.history import history, judged_since, returned
+from tessera.pipeline.history import history, returned
 from tessera.pipeline.journal import at_rest, require_whole
 from tessera.pipeline.params import read_yaml, source_of
 from tessera.pipeline.paths import Home
@@ -30,7 +30,7 @@ _UNPURE = ("pipeline", "serve")
 
 
 def snapshot(place: Home, cut: str | None = None, source: Path | None = None) -> bool:
-    """Pin request, champion, who was judged against it, and ledger; return whether the pins moved.
+    """Pin request, champion and ledger; return whether the pins moved.
 
     Raises
     ------
@@ -53,8 +53,6 @@ def snapshot(place: Home, cut: str | None = None, source: Path | None = None) ->
         return False
     files.write_json({"cut": asked}, place.artifact("request"))
     _pin_champion(place)
-    judged = judged_since(history(place), registry.current_version(place))
-    files.write_json({"candidates": judged}, place.artifact("judged"))
     _pin_ledger(place)
     files.write_json({"fingerprint": fingerprint}, marker)
     return True
@@ -152,5 +150,6 @@ def _pin_ledger(place: Home) -> None:
         aside.mkdir(parents=True)
         (aside / "empty.json").write_text("{}\n")
     else:
+        bundles.checked(place, newest)
         shutil.copytree(newest / "ledger", aside)
     files.move_into_place(aside, place.artifact("ledger_in"))

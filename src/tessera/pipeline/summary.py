@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from tessera.contracts.errors import BadInput
+from tessera.contracts.errors import BadInput, BrokenBundle
 from tessera.index import manifest
-from tessera.pipeline import files, registry
+from tessera.pipeline import bundles, files, registry, seals
 from tessera.pipeline.history import history, override_of, waits
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home
 from tessera.pipeline.verdict_text import evidence
@@ -58,10 +58,12 @@ def show_verdict(
     ------
     BadInput
         If no candidate was judged yet, or there is no such verdict.
+    BrokenBundle, BrokenSeal
+        If it is not as a run of this registry wrote it.
     """
     path = _verdict(place, version)
     out = console or Console(width=_WIDTH)
-    verdict = files.read_json(path)
+    verdict = _read(place, path, version)
     decision = str(verdict["decision"])
     lines = [f"[bold {_COLOURS[decision]}]{decision}[/]: {escape(verdict['reason'])}"]
     lines += evidence(verdict)
@@ -74,6 +76,13 @@ def show_verdict(
     if page.exists():
         lines.append(f"with pictures: {escape(_near(page, place))}")
     out.print(Panel("\n".join(lines), title="verdict", title_align="left", width=_WIDTH))
+
+
+def _read(place: Home, path: Path, version: str | None) -> dict[str, Any]:
+    """Read a verdict that is under seal, and whose bundle is too if it was published."""
+    if version:
+        bundles.checked(place, path.parent)
+    return bundles.checked_verdict(place, path)
 
 
 def _approver(verdict: Path) -> str | None:
@@ -94,10 +103,30 @@ def save_page(place: Home, page: Path, version: str | None = None) -> None:
     from tessera.ope.page import write_page  # matplotlib takes a second
 
     path = _verdict(place, version)
+    _read(place, path, version)
     try:
         write_page(path, page)
     except OSError as error:
         raise BadInput(f"cannot write {page}: {error.strerror}: name another file") from error
+
+
+def check_signature(place: Home, version: str | None = None) -> str:
+    """Check a verdict by the public key alone, as an auditor would; return what was found.
+
+    Raises
+    ------
+    BrokenBundle
+        If the verdict was not signed by the key of this registry, or changed since.
+    BadInput, BrokenSeal
+        If there is no such verdict, or no public key.
+    """
+    path = _verdict(place, version)
+    sealed, public = bundles.read_seal(path), seals.public_key(place)
+    wrong = seals.signature_fault(public, bundles.VERDICT, sealed)
+    wrong = wrong or bundles.verdict_fault(place, path, sealed)
+    if wrong:
+        raise BrokenBundle(f"{_near(path, place)} {wrong}")
+    return f"{_near(path, place)} and its page are as signed by {public.hex()}"
 
 
 def _waits(place: Home) -> bool:

@@ -15,6 +15,7 @@ def evidence(verdict: Mapping[str, Any]) -> list[str]:
         return []
     return [
         _lift(primary, verdict),
+        *_spent(verdict.get("look")),
         *_batch(primary, verdict.get("batch") or ()),
         *_beside(verdict.get("conditions") or ()),
         _checks("pre-checks", verdict["prechecks"]),
@@ -33,6 +34,14 @@ def _lift(primary: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
         f"{100 * (1 - alpha):.4g} % {primary['bound']} bounds "
         f"[{primary['lower']:+.4f}, {primary['upper']:+.4f}], {verdict['n_requests']:,} requests"
     )
+
+
+def _spent(look: Mapping[str, Any] | None) -> Iterable[str]:
+    if look:
+        yield (
+            f"spent {look['spent']:.3g} of {look['alpha']:.3g} on this log: "
+            f"candidate {look['k']}, look {look['look']}"
+        )
 
 
 def _batch(primary: Mapping[str, Any], batch: Iterable[Mapping[str, Any]]) -> Iterable[str]:

@@ -1,0 +1,106 @@
+"""What the runner does around the stages that judge and pack: count, compare, seal.
+
+A stage is pure and has no key.  Before the stage that judges, the runner tells it where its
+candidate stands in the ledger of looks and whether its params are looser than the floors; after
+it, and before anybody can see the verdict, the look is written down and the verdict sealed.  Before
+the stage that packs, the runner compares every byte with what the verdict judged; after it, it
+seals the bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tessera.index import manifest
+from tessera.pipeline import bundles, files, floors, looks, seals
+from tessera.pipeline.catalogue import SEAL, Stage, stages
+from tessera.pipeline.judged import champion_hash, judged, require_same
+from tessera.pipeline.params import Sections, source_of
+from tessera.pipeline.paths import Home
+from tessera.pipeline.registry import git_revision
+
+Made = Mapping[str, Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is told to a stage, and what is done with what it made before that becomes visible."""
+
+    standing: dict[str, Any] | None = None
+    close: Callable[[Made], None] = lambda _: None
+
+
+@contextmanager
+def watch(stage: Stage, place: Home, params: Sections) -> Iterator[Watch]:
+    """Stand beside a stage while it runs.
+
+    Raises
+    ------
+    GateClosed
+        If a stage would pack what its verdict did not judge.
+    BrokenBundle, BrokenSeal, BrokenHistory
+        If verdict, key or ledger are not what was left here.
+    """
+    if stage.judges:
+        with _judging(stage, place, params) as found:
+            yield found
+    elif stage.packs:
+        yield _packing(stage, place, params)
+    else:
+        yield Watch()
+
+
+@contextmanager
+def _judging(stage: Stage, place: Home, params: Sections) -> Iterator[Watch]:
+    ope = params[stage.name].model_dump(mode="json")
+    with looks.one_judge(place):
+        floors.pin(place, ope)
+        exposures = place.artifact("exposures")
+        log = looks.read_log(exposures, place.artifact("outcomes"))
+        about = judged(stage, place, params)
+        against = champion_hash(place.artifact("champion"))
+        candidate = looks.identity(about["cut"], ope, about["artifacts"]["model"], against)
+        stands = looks.stand(place, exposures, log, candidate, floors.pinned(place)["alpha"])
+        told = {
+            "candidate": candidate,
+            "look": stands.told,
+            "judged": about,
+            "loosened": floors.loosened(place, ope),
+        }
+        yield Watch(told, lambda made: _close_verdict(place, log, stands, made))
+
+
+def _close_verdict(place: Home, log: looks.Log, stands: looks.Stands, made: Made) -> None:
+    """Write down the look and seal the verdict."""
+    verdict = files.read_json(made["verdict"])
+    # Nobody could choose by a verdict that shows no estimates.
+    if verdict.get("candidate") and not stands.known:
+        facts = {
+            "candidate": verdict["candidate"],
+            "decision": verdict["decision"],
+            "verdict_sha256": files.sha256(made["verdict"]),
+        }
+        looks.record(place, stands, log, facts)
+    revision = {"git_revision": git_revision(place.root)}
+    sealed = bundles.seal_verdict(place, made["verdict"], made["verdict_page"], revision)
+    files.write_json(sealed, made[SEAL])
+
+
+def _packing(stage: Stage, place: Home, params: Sections) -> Watch:
+    among = stages(source_of(place))
+    judge = next(other for other in among if other.judges)
+    seals.require_key(place)
+    told = bundles.checked_verdict(place, place.artifact("verdict"))
+    require_same(stage, judge, place, params, told.get("judged") or {})
+    return Watch(close=lambda made: _close_bundle(place, made["bundle"]))
+
+
+def _close_bundle(place: Home, bundle: Path) -> None:
+    sealed = manifest.read_manifest(bundle)
+    facts = {name: sealed[name] for name in ("kind", "judged_against")}
+    bundles.seal(place, bundle, facts)
+    bundles.checked(place, bundle)

@@ -45,8 +45,6 @@ class World:
     """Candidates judged before."""
     mflops: float | None = 10.0
     """Million operations of a request; None if the model does not say."""
-    overlap: float = 0.1
-    """Probability that two items share a codeword, at each of two levels."""
 
     def value(self, scores_NC: np.ndarray, policy: SlatePolicy, rng: np.random.Generator) -> float:
         """True value per request after the cut, by playing the policy."""
@@ -92,15 +90,12 @@ class World:
         if self.mflops is not None:
             cost.write_text(json.dumps({"mflops_per_request": self.mflops, "candidates": 200}))
         (self.folder / "judged.json").write_text(json.dumps({"candidates": self.judged}))
-        health = {"items": 40, "levels": [{"overlap": self.overlap}, {"overlap": self.overlap}]}
-        (self.folder / "sid_health.json").write_text(json.dumps(health))
         run(
             **{name: ibis.memtable(table) for name, table in self.tables.items()},
             split=self.folder / "split.json",
             model=self.folder / "model",
             champion=self.folder,
             judged=self.folder / "judged.json",
-            sid_health=self.folder / "sid_health.json",
             verdict=out,
             verdict_page=self.folder / "verdict.html",
             params=OpeParams(**{"min_ess": 100, "reward_trees": 10, "window_days": 0.1, **params}),

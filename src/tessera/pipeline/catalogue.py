@@ -102,7 +102,6 @@ ALL_STAGES = (
             "champion",
             "judged",
             "codes",
-            "sid_health",
         ),
         ("verdict", "verdict_page"),
         "judge the candidate off-policy against the champion",

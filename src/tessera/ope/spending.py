@@ -24,6 +24,10 @@ class Standing:
     """Hash of what is judged and how."""
     k: int
     """Place among the candidates judged since the champion was published, from 1."""
+    look: int = 1
+    """Place among the states of the log that this candidate was judged on, from 1."""
+    alpha: float = 0.05
+    """Error rate that all candidates of this log share."""
 
 
 def stand(model: Path, judged: Path, cut: str, params: OpeParams) -> Standing:

@@ -43,7 +43,7 @@ WORSE = ("random weights", "reward flipped")
 """Those that a log long enough must reject: the policies themselves are worse."""
 _REQUESTS, _MANY, _LONG = 4000, 40_000, 80_000
 _USERS, _ITEMS, _CANDIDATES = 300, 40, 10
-_SOUND = Beside(codes_per_item=2.0, mflops=1.0, effect_weight=0.0)
+_SOUND = Beside(codes_per_item=1.0, mflops=1.0, effect_weight=0.0)
 """Codes and cost of whoever is judged; nothing has a price, and scorers promise no chances."""
 _WIDTH = 8
 """Of the vectors of the scorer with random weights."""

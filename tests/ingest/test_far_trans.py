@@ -8,6 +8,7 @@ import ibis
 import pyarrow.parquet as pq
 import pytest
 
+from tessera.contracts.errors import BadParams
 from tessera.contracts.split import load_split, test
 from tessera.ingest.far_trans import risk_class
 
@@ -83,6 +84,21 @@ def test_the_default_cut_is_the_papers_and_its_day_belongs_to_training(out):
     held_out = test(events, load_split(out.folder / "split.json")).event_id.to_pyarrow().to_pylist()
     connection.disconnect()
     assert sorted(held_out) == ["C2-000000000900", "C2-000000000902"]
+
+
+def test_a_cut_on_the_last_day_of_a_half_year_is_tested_on_the_next(ingest, far_trans):
+    split = ingest(far_trans, "far_trans", cut="2021-06-30").split
+    assert split.test_until == datetime(2021, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+
+
+def test_an_empty_test_period_stops_before_any_other_work(ingest, far_trans, tmp_path):
+    with (far_trans / "transactions.csv").open("a") as file:
+        file.write("C4,I1,903,Buy,2022-07-05,10,1,Branch,M1\n")
+    with pytest.raises(BadParams, match="the test period from 2021-12-31"):
+        ingest(far_trans, "far_trans", cut="2021-12-31")
+    written = {path.name for path in (tmp_path / "out0").glob("*.parquet")}
+    assert "events.parquet" in written
+    assert not {"exposures.parquet", "outcomes.parquet"} & written
 
 
 def test_limit_prices_changes_nothing(ingest, far_trans):

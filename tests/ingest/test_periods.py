@@ -21,12 +21,27 @@ EVENTS = ibis.memtable(
 )
 
 
+DAY = timedelta(days=1)
+TICK = timedelta(microseconds=1)
+
+
+def moment(text):
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def dated(*days):
+    """Events at the midnight of each day, as FAR-Trans has them."""
+    return ibis.memtable(
+        {"event_ts": [moment(day) for day in days]}, schema={"event_ts": "timestamp('UTC')"}
+    )
+
+
 @pytest.fixture
 def placed(tmp_path):
-    def go(asked=None, **params):
+    def go(asked=None, events=EVENTS, **params):
         request = tmp_path / "request.json"
         request.write_text(json.dumps({"cut": asked}))
-        return plan(EVENTS, IngestParams(**params), request)
+        return plan(events, IngestParams(**params), request)
 
     return go
 
@@ -81,3 +96,94 @@ def test_folds_step_back_from_the_cut_inside_the_history(placed):
 def test_leave_last_out_is_labelled_and_has_no_folds(placed):
     split = placed(protocol="leave_last_out")
     assert (split.protocol, split.ordinal, split.folds) == ("leave_last_out", False, ())
+
+
+@pytest.fixture
+def half_years(placed):
+    """Place the periods of FAR-Trans, with an event on each day of 2019 to 2022."""
+    days = ibis.memtable(
+        {"event_ts": [moment("2019-01-01") + DAY * n for n in range(4 * 365)]},
+        schema={"event_ts": "timestamp('UTC')"},
+    )
+
+    def go(asked=None, **params):
+        return placed(asked, days, source="far_trans", **params)
+
+    return go
+
+
+@pytest.mark.parametrize(
+    ("cut", "until"),
+    [
+        ("2021-07-01", "2022-01-01"),
+        ("2021-07-02", "2022-01-01"),
+        ("2021-12-30", "2022-01-01"),
+        ("2021-12-30T23:59:59.999999", "2022-01-01"),
+        ("2021-12-31", "2022-07-01"),
+        ("2021-12-31T23:59:59.999999", "2022-07-01"),
+        ("2022-01-01", "2022-07-01"),
+        ("2022-06-29", "2022-07-01"),
+        ("2022-06-30", "2023-01-01"),
+        ("2022-06-30T23:59:59.999999", "2023-01-01"),
+        ("2022-07-01", "2023-01-01"),
+    ],
+)
+def test_a_cut_at_the_end_of_a_half_year_is_tested_on_the_next(half_years, cut, until):
+    split = half_years(cut)
+    assert split.cut == moment(cut)
+    assert split.test_until == moment(until) - TICK
+    assert split.test_until - split.cut >= DAY, "sources that date by the day have events then"
+
+
+def test_folds_of_a_half_year_are_half_years_that_do_not_overlap(half_years):
+    for cut in ("2021-06-30", "2021-07-01", "2021-12-31"):
+        split = half_years(cut)
+        length = split.test_until - split.cut
+        assert len(split.folds) == 3
+        for fold, following in zip(split.folds, [*split.folds[1:], split.cut], strict=True):
+            assert length > DAY * 100
+            assert fold + length <= following
+
+
+def test_the_half_year_before_the_cut_validates_whole(half_years):
+    for cut in ("2022-06-30", "2022-07-01"):
+        split = half_years(cut)
+        assert split.cut - split.validation_from == DAY * 181
+
+
+def test_an_empty_test_period_is_refused_in_one_line(placed):
+    gap = dated("2020-01-01", "2020-06-01", "2020-12-01", "2021-03-01", "2022-08-01")
+    with pytest.raises(BadParams, match=r"^the test period .* holds no event: .*test_days$") as bad:
+        placed("2021-07-01", gap, source="far_trans")
+    assert "\n" not in str(bad.value)
+    assert placed("2021-07-01", gap, source="far_trans", test_days=400)
+    with pytest.raises(BadParams, match="the test period"):
+        placed("2021-07-01", gap, test_days=30)
+
+
+def test_an_empty_validation_period_is_said(placed, caplog):
+    gap = dated("2020-01-01", "2020-06-01", "2021-08-01")
+    placed("2021-07-01", gap, source="far_trans", validation_days=400)
+    assert "to validate on" not in caplog.text
+    placed("2021-07-01", gap, source="far_trans")
+    assert "no event from 2021-01-01 00:00:00+00:00 to the cut to validate on" in caplog.text
+
+
+def test_a_fold_without_an_event_is_left_out(placed, caplog):
+    gap = dated("2020-01-01", "2020-01-25", "2021-02-01", "2021-03-10", "2021-07-02")
+    split = placed("2021-07-01", gap, validation_days=200, test_days=30)
+    assert split.folds == ()
+    assert "3 folds left out" in caplog.text
+    near = placed("2021-03-12", gap, validation_days=200, test_days=130)
+    assert near.folds == (moment("2020-11-23"),)
+
+
+def test_a_test_period_of_hours_has_folds_of_hours(placed):
+    hourly = ibis.memtable(
+        {"event_ts": [START + timedelta(hours=number) for number in range(240)]},
+        schema={"event_ts": "timestamp('UTC')"},
+    )
+    split = placed((START + timedelta(hours=237)).isoformat(), hourly)
+    assert [split.cut - fold for fold in split.folds] == [
+        (timedelta(hours=2) + TICK) * back for back in (3, 2, 1)
+    ]

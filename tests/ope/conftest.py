@@ -49,8 +49,6 @@ class World:
     """What else the runner tells."""
     mflops: float | None = 10.0
     """Million operations of a request; None if the model does not say."""
-    overlap: float = 0.1
-    """Probability that two items share a codeword, at each of two levels."""
 
     def value(self, scores_NC: np.ndarray, policy: SlatePolicy, rng: np.random.Generator) -> float:
         """True value per request after the cut, by playing the policy."""
@@ -98,15 +96,12 @@ class World:
         look = {"k": len(self.judged) + 1, **({"alpha": self.alpha} if self.alpha else {})}
         told = {"candidate": "this one", "look": look, **self.told}
         (self.folder / "standing.json").write_text(json.dumps(told))
-        health = {"items": 40, "levels": [{"overlap": self.overlap}, {"overlap": self.overlap}]}
-        (self.folder / "sid_health.json").write_text(json.dumps(health))
         run(
             **{name: ibis.memtable(table) for name, table in self.tables.items()},
             split=self.folder / "split.json",
             model=self.folder / "model",
             champion=self.folder,
             standing=self.folder / "standing.json",
-            sid_health=self.folder / "sid_health.json",
             verdict=out,
             verdict_page=self.folder / "verdict.html",
             params=OpeParams(**{"min_ess": 100, "reward_trees": 10, "window_days": 0.1, **params}),

@@ -1,6 +1,5 @@
 """Guardrails against values worked out by hand, and what fails each of them."""
 
-import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -171,17 +170,15 @@ def test_returns_run_from_what_was_known_to_a_month_later(make_case):
     assert np.isnan(returns_after(log, closes([("i0", 99, 10.0)]))).all(), "too early to know"
 
 
-def test_capacity_is_the_product_of_effective_codewords(tmp_path):
-    def capacity(items, *overlaps):
-        levels = [{"overlap": overlap} for overlap in overlaps]
-        path = tmp_path / "sid_health.json"
-        path.write_text(json.dumps({"items": items, "levels": levels}))
-        return codes_per_item(path)
+def test_suffixes_tell_no_items_apart():
+    """Two items share a code before the suffix that numbers them."""
 
-    assert capacity(100, 0.1, 0.05) == pytest.approx(2.0)
-    assert capacity(100, 1.0, 0.05) == pytest.approx(0.2)
-    assert capacity(2, 0.0, 0.0) == pytest.approx(2.0)
-    assert capacity(1, 0.0) is None
+    def coded(*codes):
+        return pa.table({"code": pa.array([list(code) for code in codes], pa.list_(pa.int64()))})
+
+    assert codes_per_item(coded((1, 2, 0), (1, 2, 1))) == pytest.approx(0.5)
+    assert codes_per_item(coded((1, 2, 0), (1, 3, 0))) == 1.0
+    assert codes_per_item(coded((1, 2, 0))) is None
 
 
 def test_the_chance_at_the_top_is_held_against_what_came_of_it(make_case):
@@ -238,10 +235,10 @@ def test_a_model_that_does_not_say_its_cost_is_held(world, tmp_path):
 def test_a_collapsed_codebook_holds_a_better_candidate(world):
     made = world(12_000)
     assert made.judge()["decision"] == "PROMOTE"
-    made.overlap = 0.9
+    made.change("codes", "code", [[item // 10, 0, item % 10] for item in range(40)])
     verdict = made.judge()
     assert verdict["decision"] == "HOLD"
-    assert "sid_capacity is 0.03086" in verdict["reason"]
+    assert "sid_capacity is 0.1, threshold 0.5" in verdict["reason"]
 
 
 def test_a_promotion_says_which_guardrail_was_not_measured(world):

@@ -64,6 +64,33 @@ def test_an_override_publishes_and_is_recorded_for_ever(place, make_candidate, d
     assert (sealed["override_reason"], sealed["approver"]) == (GIVEN.reason, "Ada")
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        Override(" " * 20, "Ada"),
+        Override("\u200b" * 20, "Ada"),
+        Override("\u00a0\u3000\u2800\u3164" * 5, "Ada"),
+        Override(". . . . . . . . . .", "Ada"),
+        Override("nnnnnnnnnnnnnnnn", "Ada"),
+        Override(GIVEN.reason, "   "),
+        Override(GIVEN.reason, "\u200b\u200b\u200b"),
+        Override(GIVEN.reason, "--"),
+    ],
+)
+def test_blanks_are_neither_a_reason_nor_a_name(place, make_candidate, given):
+    make_candidate(place, "HOLD")
+    with pytest.raises(BadParams, match="in words|2 letters"):
+        acts.promote(place, override=given)
+    assert registry.current_version(place) in (None, "v0")
+
+
+def test_what_is_recorded_has_no_hidden_marks(place, make_candidate):
+    make_candidate(place, "HOLD")
+    acts.promote(place, override=Override(" shown to\u00a0the\u200b risk\ncommittee", "\ufeffAda "))
+    entry = history(place)[-1]
+    assert (entry["override_reason"], entry["approver"]) == (GIVEN.reason, "Ada")
+
+
 @pytest.mark.parametrize("given", [Override("short", "Ada"), Override("a real reason", "A")])
 def test_a_reason_or_a_name_too_short_to_be_one_is_refused(place, make_candidate, given):
     make_candidate(place, "HOLD")
@@ -135,15 +162,15 @@ def test_rollback_restores_the_version_before_byte_for_byte(two, alias):
 
 
 def test_rollbacks_go_on_backwards_to_the_logging_policy_and_no_further(two, alias):
-    assert acts.rollback(two, None, "bad").version == "v1"
-    assert acts.rollback(two, None, "worse").version == "v0"
+    assert acts.rollback(two, None, "complaints").version == "v1"
+    assert acts.rollback(two, None, "it was worse").version == "v0"
     assert alias["market"] is None, "a policy without a model is no registered champion"
     with pytest.raises(GateClosed, match="nothing to go back to: v0 is all"):
-        acts.rollback(two, None, "worst")
+        acts.rollback(two, None, "it was the worst")
 
 
 def test_rollback_to_a_named_version(two):
-    assert acts.rollback(two, "v0", "bad").version == "v0"
+    assert acts.rollback(two, "v0", "complaints").version == "v0"
     with pytest.raises(GateClosed, match="nothing to go back to"):
         acts.rollback(two, "v2", "better after all")
 
@@ -151,17 +178,22 @@ def test_rollback_to_a_named_version(two):
 @pytest.mark.parametrize("to", ["v2", "v7", "../v1"])
 def test_rollback_to_what_does_not_lie_behind_is_refused(two, to):
     with pytest.raises(GateClosed, match="does not lie behind v2: choose one of v0, v1"):
-        acts.rollback(two, to, "bad")
+        acts.rollback(two, to, "complaints")
 
 
 def test_rollback_with_nothing_published_is_refused(place):
     with pytest.raises(GateClosed, match="nothing to go back to: nothing is all"):
-        acts.rollback(place, None, "bad")
+        acts.rollback(place, None, "complaints")
 
 
 def test_a_rollback_needs_a_reason(two):
     with pytest.raises(BadParams, match="--reason"):
         acts.rollback(two, None, "  ")
+    with pytest.raises(BadParams, match="in words"):
+        acts.rollback(two, None, "\u200b" * 20)
+    with pytest.raises(BadParams, match="2 letters"):
+        acts.rollback(two, None, "complaints", "\u3164\u3164")
+    assert registry.current_version(two) == "v2"
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "swapped"])

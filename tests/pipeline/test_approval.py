@@ -87,6 +87,8 @@ def test_where_nothing_waits_nothing_is_turned_down(waiting, make_candidate):
     assert history(waiting) == before
     with pytest.raises(BadParams, match="--reason"):
         acts.hold(waiting, " ")
+    with pytest.raises(BadParams, match="2 letters"):
+        acts.hold(waiting, "too near to the audit", "\u200b\u200b")
 
 
 @pytest.mark.parametrize(("params", "form", "act"), [

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
 from tessera.contracts.errors import BadParams
 from tessera.pipeline import main_job
+from tessera.pipeline.cli import app
+from tessera.pipeline.task import Order, run_task
 
 STANDING = "gate:\n  override_reason: this source logs no exposures\n"
 
@@ -33,3 +36,22 @@ def test_a_reason_too_short_to_be_one_is_refused(place, make_candidate):
     make_candidate(place, "HOLD")
     with pytest.raises(BadParams, match="override_reason"):
         main_job.publish(place, "why not")
+
+
+def test_a_standing_reason_of_blanks_is_refused(place, make_candidate):
+    place.overrides.write_text('gate: {override_reason: "            "}\n')
+    make_candidate(place, "INVALID")
+    with pytest.raises(BadParams, match="override_reason: .*in words"):
+        main_job.publish(place)
+
+
+@pytest.mark.parametrize("blank", [" " * 20, "\u200b" * 20, "\u2800" * 20])
+def test_a_reason_of_blanks_is_refused_before_any_stage_runs(place, monkeypatch, blank):
+    monkeypatch.setattr(main_job, "repro", lambda *_: pytest.fail("a stage ran"))
+    done = CliRunner().invoke(app, ["run", "--override-reason", blank])
+    assert isinstance(done.exception, BadParams)
+    order = Order(override_reason=blank)
+    with pytest.raises(BadParams, match="in words"):
+        run_task(place, "snapshot", order)
+    with pytest.raises(BadParams, match="in words"):
+        main_job.publish(place, blank)

@@ -138,6 +138,7 @@ def test_the_health_report_counts_each_level(day):
     assert report["quantizer"] == "rkmeans"
     assert metrics["perplexity_0"] == report["levels"][0]["perplexity"] > 2.0
     assert 0.0 < report["collision_rate"] < 1.0
+    assert 1 / 48 < report["capacity"] < 1.0, "suffixes are left out"
     assert report["reconstruction_error"] < 0.7
     assert all(isinstance(value, float) for value in metrics.values())
 

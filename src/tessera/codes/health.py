@@ -52,6 +52,29 @@ def collision_rate(code_NL: Ints) -> float:
     return 1.0 - len(np.unique(code_NL, axis=0)) / len(code_NL)
 
 
+def capacity(code_NL: Ints) -> float:
+    """How many equally frequent whole codes would tell items apart as well, by the items.
+
+    Levels depend on each other, so the inverse Simpson index is taken of whole codes, never of the
+    product of levels.  Without the collision suffix: with it every code is distinct.
+
+    Parameters
+    ----------
+    code_NL : Ints
+        Codewords of each item, the suffix left out; at least one row.
+
+    Returns
+    -------
+    float
+        1 / (N sum of squared shares): 1 if no two items share a code, 1 / N if all do.
+
+    >>> capacity(np.array([[0, 0], [0, 0], [1, 0], [1, 1]]))  # shares 1/2, 1/4, 1/4
+    0.6666666666666666
+    """
+    count = np.unique(code_NL, axis=0, return_counts=True)[1]
+    return float(len(code_NL) / np.sum(count.astype(np.float64) ** 2))
+
+
 def expected_shared(code_NL: Ints) -> float:
     """Mean number of leading codewords that two random items have in common."""
     n = len(code_NL)

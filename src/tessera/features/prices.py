@@ -2,7 +2,8 @@
 
 A close counts only from the day after it was made: on the day itself nobody knows it yet.  A
 feature without a close young enough is NaN and its missing flag is 1, never filled in.
-Shapes: P closes, sorted by item number, then day, one an item and day; Q queries; F features.
+Shapes: P closes, sorted by item number, then day, one an item and day; Q queries, K of them with a
+volatility; F features.
 Days are counted from 1970-01-01.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +42,23 @@ class PriceHistory:
         return np.asarray((self.item_P << _DAY_BITS) + self.day_P)
 
     @cached_property
-    def sums_P1(self) -> tuple[Floats, Floats]:
-        """Sums of the log returns, and of their squares, before each close.
+    def sums_P(self) -> tuple[Floats, Floats]:
+        """Sums of an item's log returns, and of their squares, up to each close.
 
-        The step onto an item's first close belongs to no item: leave it out of a stretch.
+        Item by item, 0 at its first close: one sum over all closes would let the later ones of an
+        item round those of the next.
+
+        >>> closes = PriceHistory(np.array([0, 0, 1, 1]), np.arange(4), np.exp([0.0, 2, 5, 2]))
+        >>> closes.sums_P
+        (array([ 0.,  2.,  0., -3.]), array([0., 4., 0., 9.]))
         """
-        step_P = np.diff(np.log(self.close_P), prepend=0.0)
-        total, square = (np.concatenate([[0.0], np.cumsum(x)]) for x in (step_P, step_P**2))
-        return total, square
+        log_P, first = np.log(self.close_P), np.flatnonzero(np.diff(self.item_P, prepend=-1))
+        total_P, square_P = np.zeros_like(log_P), np.zeros_like(log_P)
+        for start, stop in pairwise([*first, len(log_P)]):
+            step = np.diff(log_P[start:stop])
+            np.cumsum(step, out=total_P[start + 1 : stop])
+            np.cumsum(step**2, out=square_P[start + 1 : stop])
+        return total_P, square_P
 
 
 def _last_before(history: PriceHistory, item_Q: Ints, day_Q: Ints) -> tuple[Ints, Ints]:
@@ -112,13 +123,14 @@ def volatility(
     >>> volatility(history, np.array([0, 0]), np.array([3, 1])).round(6)
     array([ 1., nan])
     """
-    total_P1, square_P1 = history.sums_P1
+    total_P, square_P = history.sums_P
     last_Q, age_Q = _last_before(history, item_Q, day_Q)
     first_Q = np.searchsorted(history.key_P, (item_Q << _DAY_BITS) + np.maximum(day_Q - days, 0))
     steps_Q = last_Q - first_Q
     known_Q = (age_Q >= 0) & (age_Q <= MAX_AGE_DAYS) & (steps_Q >= 2)
-    stop_Q, start_Q = np.where(known_Q, last_Q + 1, 0), np.where(known_Q, first_Q + 1, 0)
-    count_Q = np.maximum(steps_Q, 1)
-    mean_Q = (total_P1[stop_Q] - total_P1[start_Q]) / count_Q
-    spread_Q = (square_P1[stop_Q] - square_P1[start_Q]) / count_Q - mean_Q**2
-    return np.where(known_Q, np.sqrt(np.maximum(spread_Q, 0.0)), np.nan)
+    found_Q = np.full(len(item_Q), np.nan)
+    last_K, first_K, count_K = last_Q[known_Q], first_Q[known_Q], steps_Q[known_Q]
+    mean_K = (total_P[last_K] - total_P[first_K]) / count_K
+    spread_K = (square_P[last_K] - square_P[first_K]) / count_K - mean_K**2
+    found_Q[known_Q] = np.sqrt(np.maximum(spread_K, 0.0))
+    return found_Q

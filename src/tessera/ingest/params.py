@@ -44,7 +44,7 @@ class IngestParams(BaseModel):
     a fifth of a shorter past."""
     test_days: int | None = Field(None, ge=1, le=3_650)
     """Length of the test period after the cut; null = until the last event, or for far_trans until
-    the end of the half-year."""
+    the end of the half-year (a cut on its last day is its end: until the end of the next)."""
     protocol: Literal["time", "leave_last_out"] | None = None
     """`leave_last_out` only to compare with published tables; null = time, but for amazon, which
     has no times, leave_last_out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 
 from tessera.contracts.cut import Cut, parse_cut
 from tessera.contracts.errors import BadInput, BadParams
-from tessera.contracts.split import Split
+from tessera.contracts.split import Split, test, validation
 from tessera.ingest.params import IngestParams, Source
 
 _LOG = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def plan(events: ir.Table, params: IngestParams, request: Path) -> Split:
     Raises
     ------
     BadParams
-        If the cut leaves no event on one side.
+        If the cut leaves no event on one side, or none to test on.
     """
     first, last = _span(events)
     if params.last_out:
@@ -74,9 +74,10 @@ def plan(events: ir.Table, params: IngestParams, request: Path) -> Split:
             "lower ingest.validation_days or move the cut"
         )
     test_until = cut + params.test_days * _DAY if params.test_days else habits.test_until(cut, last)
-    return Split(
+    split = Split(
         validation_from, cut, test_until, folds=_folds(first, cut, test_until, params.folds)
     )
+    return _populated(events, split)
 
 
 def _asked(request: Path) -> Cut | None:
@@ -101,9 +102,36 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+def _populated(events: ir.Table, split: Split) -> Split:
+    """Refuse a test period without an event; leave out folds that nothing could be tested on."""
+    if not _some(test(events, split)):
+        raise BadParams(
+            f"the test period from {split.cut.isoformat()} to {split.test_until.isoformat()} holds "
+            "no event: move the cut or raise ingest.test_days"
+        )
+    if not _some(validation(events, split)):
+        _LOG.warning("no event from %s to the cut to validate on", split.validation_from)
+    length = split.test_until - split.cut
+    folds = tuple(
+        at
+        for at in split.folds
+        if _some(test(events, replace(split, cut=at, test_until=at + length)))
+    )
+    if left_out := len(split.folds) - len(folds):
+        _LOG.warning("%d folds left out: no event to test on", left_out)
+    return replace(split, folds=folds)
+
+
+def _some(events: ir.Table) -> bool:
+    return len(events.limit(1).to_pyarrow()) > 0
+
+
 def _folds(first: datetime, cut: datetime, until: datetime, folds: int) -> tuple[datetime, ...]:
-    """Step back from the cut, by one test period or as far as the history allows."""
-    step = min(until - cut, (cut - first) / (folds + 1))
+    """Step back from the cut, by one test period or as far as the history allows.
+
+    A period that ends a tick before midnight is whole days long.
+    """
+    step = min(until + _TICK - cut, (cut - first) / (folds + 1))
     step = max(step // _DAY * _DAY, step if step < _DAY else _DAY)
     return tuple(cut - step * back for back in range(folds, 0, -1))
 
@@ -122,9 +150,11 @@ def _at_quantile(events: ir.Table, share: float) -> datetime:
 
 
 def _half_year_end(cut: datetime, _: datetime) -> datetime:
-    july = datetime(cut.year, 7, 1, tzinfo=UTC)
-    january = datetime(cut.year + 1, 1, 1, tzinfo=UTC)
-    return (july if cut < july else january) - _TICK
+    """End with the half-year; a cut on its last day is its end: sources date events by the day."""
+    begun = cut + _DAY
+    july = datetime(begun.year, 7, 1, tzinfo=UTC)
+    january = datetime(begun.year + 1, 1, 1, tzinfo=UTC)
+    return (july if begun < july else january) - _TICK
 
 
 def _before_cut(events: ir.Table, _: datetime, cut: datetime) -> datetime:

@@ -36,7 +36,7 @@ class Beside:
     """What each candidate earned in the month after the request, NaN where nobody knows; None
     where nothing has a price."""
     codes_per_item: float | None = None
-    """Semantic IDs that could be told apart, by the items that need one."""
+    """Effective number of semantic IDs, by the items that need one: 1 if each has its own."""
     chance_NC: Floats | None = None
     """Probability by the candidate model that each is clicked or bought at the top; None without a
     ranking head."""

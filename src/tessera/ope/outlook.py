@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from ibis import Table
 
+from tessera.codes.health import capacity
 from tessera.contracts.arrow import DAY_US
 from tessera.features.prices import PriceHistory, close_before
 from tessera.ope.exposures import NOBODY, Floats, Requests, indices, numbers
@@ -50,17 +51,14 @@ def returns_after(log: Requests, closes: PriceHistory) -> Floats | None:
     return return_R.reshape(log.candidate_NC.shape)
 
 
-def codes_per_item(sid_health: Path) -> float | None:
-    """Effective capacity of the codes by the number of items; None without two items.
+def codes_per_item(codes: pa.Table) -> float | None:
+    """Effective number of whole codes by the number of items; None without two items.
 
-    Product over levels of 1 / overlap, where the overlap is the probability that two random items
-    share a codeword: the inverse Simpson index of each level, as if levels were independent.
+    Read from the codes that will be served, without the suffix that numbers items of one code.
     """
-    health = json.loads(sid_health.read_text())
-    overlap_L = np.array([level["overlap"] for level in health["levels"]], dtype=np.float64)
-    if health["items"] < 2:
+    if len(codes) < 2:
         return None
-    return float(np.prod(1.0 / np.maximum(overlap_L, 1.0 / health["items"])) / health["items"])
+    return capacity(np.array(codes["code"].to_pylist(), dtype=np.int64)[:, :-1])
 
 
 def mflops_per_request(model: Path) -> float | None:

@@ -68,8 +68,8 @@ class OpeParams(BaseModel):
     """Guardrail: share of what is shown that the top 1 % of items may take more of."""
     min_coverage: float = Field(default=0.5, ge=0.0, le=1.0)
     """Guardrail: least share of the champion's catalogue coverage."""
-    min_sid_capacity: float = Field(default=1.0, ge=0.0, le=1e6)
-    """Guardrail: least effective capacity of the semantic IDs, by the number of items."""
+    min_sid_capacity: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Guardrail: least effective number of semantic IDs (whole, without suffix), by the items."""
     max_calibration_error: float = Field(default=0.05, ge=0.0, le=1.0)
     """Guardrail: mean gap of the probability of a click or a purchase at the top and what came of
     it, over ten bins of equally many requests; not measured without a ranking head."""

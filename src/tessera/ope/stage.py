@@ -42,7 +42,6 @@ def run(
     model: Path,
     champion: Path,
     codes: Table,
-    sid_health: Path,
     verdict: Path,
     verdict_page: Path,
     standing: Path,
@@ -54,6 +53,7 @@ def run(
     read = read_case_log(exposures, outcomes, users, shelf.item_ids, cut, params.window_days)
     log = read.log
     stands = read_standing(standing, params)
+    coded = codes.to_pyarrow()
     found: Document = {}
     if len(log) > 0 and not stands.loosened:
         scored = served.aligned_scores(scores, log, shelf.item_ids)
@@ -61,11 +61,11 @@ def run(
         return_NC = returns_after(log, read_closes(prices, shelf.item_ids))
         beside = Beside(
             return_NC=return_NC,
-            codes_per_item=codes_per_item(sid_health),
+            codes_per_item=codes_per_item(coded),
             chance_NC=scored.chance_NC,
             mflops=mflops_per_request(model),
             effect_weight=unserved_effects(model),
-            cluster_NC=prefix_clusters(codes.to_pyarrow(), shelf.item_ids)[log.candidate_NC],
+            cluster_NC=prefix_clusters(coded, shelf.item_ids)[log.candidate_NC],
         )
         guess_NLC = guess(read_shown(read.past, shelf), log, shelf, params)
         found = judge_batch(build, beside, guess_NLC, params)

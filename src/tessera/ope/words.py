@@ -77,7 +77,9 @@ RULES = {
     "gini_rise": Rule("Rise of the Gini index of what is shown", "at most {}"),
     "top_share_rise": Rule("Rise of the share that the most shown items take", "at most {}"),
     "roi_lower": Rule("Monthly return of what is shown that it adds (lower bound)", "at least {}"),
-    "sid_capacity": Rule("Codes that could be told apart, per item", "at least {}"),
+    "sid_capacity": Rule(
+        "Effective number of semantic IDs, per item (1: each has its own)", "at least {}"
+    ),
     "calibration_error": Rule(
         "Gap of the chance foretold for the top item and what came of it", "at most {}"
     ),

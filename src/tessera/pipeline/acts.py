@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tessera.contracts import statements
 from tessera.contracts.errors import BadParams, BrokenBundle, GateClosed
 from tessera.pipeline import bundles, files, floors
 from tessera.pipeline.history import history, moves, versions_behind, waits
@@ -102,12 +103,11 @@ def hold(
     Raises
     ------
     BadParams
-        If there is no reason.
+        If there is no reason, or the approver is nobody.
     GateClosed, BrokenBundle, BrokenHistory
         As `promote` does.
     """
-    if not reason.strip():
-        raise BadParams("to turn a candidate down needs a reason: --reason TEXT")
+    why, who = _stated(reason, approver)
     with one_act(place):
         nothing = Published(
             current_version(place), False, "none", "no candidate waits for approval"
@@ -118,7 +118,7 @@ def hold(
         shown = identity or candidate.identity
         if candidate.identity != shown or not waits(history(place), shown):
             return nothing
-        return stay(place, candidate, "hold", f"not approved: {reason.strip()}", approver)
+        return stay(place, candidate, "hold", f"not approved: {why}", who)
 
 
 def rollback(place: Home, to: str | None, reason: str, approver: str | None = None) -> Published:
@@ -131,19 +131,18 @@ def rollback(place: Home, to: str | None, reason: str, approver: str | None = No
     GateClosed
         If there is nothing to go back to, or the version named does not lie behind.
     BadParams
-        If there is no reason.
+        If there is no reason, or the approver is nobody.
     BrokenBundle
         If the target does not match its manifest; nothing has moved.
     BrokenHistory
         If the history is not what the acts wrote.
     """
-    if not reason.strip():
-        raise BadParams("a rollback needs a reason: --reason TEXT")
+    why, who = _stated(reason, approver)
     with one_act(place):
         target = _target(place, to)
         sealed = _sealed(place, target)
-        _move(place, "rollback", target, sealed, {"approver": approver, "reason": reason.strip()})
-        return Published(target, True, str(sealed.get("decision", "none")), reason.strip())
+        _move(place, "rollback", target, sealed, {"approver": who, "reason": why})
+        return Published(target, True, str(sealed.get("decision", "none")), why)
 
 
 def move_floors(place: Home, wanted: Sequence[str], override: Override) -> dict[str, float]:
@@ -297,6 +296,15 @@ def _checked(override: Override) -> Override:
     values = {"override_reason": override.reason or None, "approver": override.approver or None}
     gate = check_section("gate", values).model_dump()
     return Override(gate["override_reason"], gate["approver"])
+
+
+def _stated(reason: str, approver: str | None) -> tuple[str, str | None]:
+    """Return reason and approver as they are recorded."""
+    try:
+        why = statements.reason(reason)
+        return why, None if approver is None else statements.name(approver)
+    except ValueError as error:
+        raise BadParams(f"write --reason TEXT and, if any, --approver NAME: {error}") from error
 
 
 def _require_override(why: str, given: Override) -> None:

@@ -119,7 +119,6 @@ ALL_STAGES = (
             "model",
             "champion",
             "codes",
-            "sid_health",
         ),
         ("verdict", "verdict_page", SEAL),
         "judge the candidate off-policy against the champion",

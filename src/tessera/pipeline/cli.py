@@ -58,10 +58,11 @@ def run(
         _run_one(place, stage)
         return
     from tessera.pipeline import main_job
-    from tessera.pipeline.params import load_params
+    from tessera.pipeline.params import load_params, require_said
     from tessera.pipeline.summary import show
 
     load_params(place)
+    require_said(override_reason)
     main_job.write_pipeline(place)
     main_job.repro(place, main_job.Request(data, cut, force, from_stage))
     show(place, main_job.publish(place, override_reason))

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from tessera.contracts import statements
 from tessera.contracts.errors import BadParams
 from tessera.contracts.params import STRICT
 from tessera.pipeline.catalogue import ALL_STAGES
@@ -28,6 +29,16 @@ class GateParams(BaseModel):
     """Who answers for an override."""
     approval: bool = False
     """Ask a person before a PROMOTE is published: the candidate waits until somebody approves."""
+
+    @field_validator("override_reason", mode="before")
+    @classmethod
+    def _says_something(cls, text: object) -> object:
+        return statements.reason(text) if isinstance(text, str) else text
+
+    @field_validator("approver", mode="before")
+    @classmethod
+    def _names_somebody(cls, text: object) -> object:
+        return statements.name(text) if isinstance(text, str) else text
 
 
 Sections = Mapping[str, BaseModel]
@@ -114,6 +125,18 @@ def check_section(section: str, values: dict[str, Any]) -> BaseModel:
         As `load_params` does.
     """
     return _check(section, section_types()[section], values)
+
+
+def require_said(override_reason: str | None) -> None:
+    """Refuse a reason that says nothing before the work that it would let through.
+
+    Raises
+    ------
+    BadParams
+        If there is one and it is none.
+    """
+    if override_reason:
+        check_section("gate", {"override_reason": override_reason})
 
 
 def _check(section: str, kind: type[BaseModel], values: dict[str, Any]) -> BaseModel:

@@ -11,7 +11,7 @@ from tessera.pipeline import main_job
 from tessera.pipeline.acts import proposal
 from tessera.pipeline.catalogue import ALL_STAGES, find, stages, upstream
 from tessera.pipeline.dvc import dvc, target
-from tessera.pipeline.params import load_params, source_of
+from tessera.pipeline.params import load_params, require_said, source_of
 from tessera.pipeline.paths import Home
 from tessera.pipeline.turns import require_turn
 
@@ -46,6 +46,7 @@ def run_task(place: Home, name: str, order: Order) -> int:
         require_turn(place, order.run)
     if name == "snapshot":
         load_params(place)
+        require_said(order.override_reason)
         main_job.write_pipeline(place)
     if name == "publish":
         done = main_job.publish(place, order.override_reason, order.approval)

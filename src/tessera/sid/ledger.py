@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save_file
 from tessera.contracts.arrow import write_table
 from tessera.contracts.errors import BadInput
 from tessera.contracts.tables import CODES
-from tessera.sid.params import SidParams
+from tessera.sid.params import FIRST, LATER, SidParams
 from tessera.sid.quantizer import Quantizer, load_quantizer
 from tessera.sid.vectors import Space
 
@@ -51,8 +51,20 @@ class Ledger:
 
 
 def fingerprint(params: SidParams) -> str:
-    """Name of the generation that these params belong to."""
-    text = json.dumps(params.model_dump(mode="json"), sort_keys=True)
+    """Name of the generation that these params belong to.
+
+    Hashed are the fields that the first generations had, and of those added later the ones that
+    differ from the value they were born with: a new field changes no code ever given.
+
+    Raises
+    ------
+    KeyError
+        If a field was added without a line in `LATER`.
+    """
+    born = {**FIRST, **LATER}
+    turned = {name: value for name, value in params.model_dump(mode="json").items()
+              if value != born[name]}  # fmt: skip
+    text = json.dumps({**FIRST, **turned}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

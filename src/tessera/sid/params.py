@@ -1,12 +1,33 @@
-"""What a person may turn in `sid`; any change starts a new generation of codes."""
+"""What a person may turn in `sid`; any change starts a new generation of codes.
+
+A new field changes no code until somebody turns it: write down in `LATER` the value that keeps
+codes as they were without it.  Neither table may lose a line: names of generations hang on them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from tessera.contracts.params import STRICT
+
+Value = str | int | float | bool | None
+
+FIRST: Mapping[str, Value] = MappingProxyType({
+    "quantizer": "rkmeans", "levels": 3, "codebook_size": None, "generation": 0,
+    "text_encoder": "tfidf", "text_width": 64, "vocabulary": 20_000, "content_weight": 1.0,
+    "neighbourhood_weight": 0.5, "topology_weight": 0.2, "iterations": 50, "epochs": 150,
+    "batch_size": 1024, "hidden": 128, "latent": 32, "learning_rate": 0.001, "commitment": 0.25,
+    "codeword_decay": 0.95, "dead_below": 1.0, "seed": 0,
+})  # fmt: skip
+"""Fields of the first generations with the values they were born with: these are always part of a
+generation's name, so that codes given since then stay."""
+LATER: Mapping[str, Value] = MappingProxyType({})
+"""Fields added since, with the value that each was born with: part of a name only if they differ
+from it."""
 
 
 class SidParams(BaseModel):

@@ -9,7 +9,7 @@ import ibis
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera.codes.health import collision_rate, expected_shared, level_health
+from tessera.codes.health import capacity, collision_rate, expected_shared, level_health
 from tessera.contracts.split import load_split
 from tessera.sid import ledger
 from tessera.sid.params import SidParams
@@ -85,6 +85,7 @@ def _memory(
 def _separation(now: ledger.Codes) -> dict[str, float]:
     code_NL = np.array(list(now.values()), dtype=np.int64)
     return {
+        "capacity": capacity(code_NL[:, :-1]),
         "collision_rate": collision_rate(code_NL[:, :-1]),
         "largest_suffix": float(code_NL[:, -1].max()),
         "expected_shared": expected_shared(code_NL[:, :-1]),

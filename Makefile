@@ -39,11 +39,13 @@ bench-quality: $(STAMP) ## rank real data: SET=movielens, movielens-no-time, mov
 	@$(BIN)/python -m benchmarks.quality $(SET) $(if $(SEEDS),--seeds $(SEEDS))
 	@$(BIN)/python -m benchmarks.render
 
-bench-ope: $(STAMP) ## coverage of the off-policy bounds on planted truth, false promotions, power
+bench-ope: $(STAMP) ## coverage of the off-policy bounds on planted truth, false promotions, drift, power; resumes
 	@$(BIN)/python -m benchmarks.ope $(if $(PROCESSES),--processes $(PROCESSES))
 	@$(BIN)/python -m benchmarks.ope_power
 	@$(BIN)/python -m benchmarks.ope_volume
 	@$(BIN)/python -m benchmarks.ope_trials
+	@$(BIN)/python -m benchmarks.ope_drift
+	@$(BIN)/python -m benchmarks.ope_published
 	@$(BIN)/python -m benchmarks.render
 
 bench-%: $(STAMP) ## one of the others: uplift (Hillstrom), causal, pareto (FAR-Trans), ablation, rankers, recommend, ope-market

@@ -1,7 +1,7 @@
 """Whether a better candidate beats a *published* champion, and a worse one is rejected.
 
 Usage: python -m benchmarks.ope_published [--logs 40] [--seed 0] [--requests 67000]
-Each setting resumes where it stopped (benchmarks/cache/ope_published.json).
+Each setting resumes where it stopped (data/bench/ope_published.json).
 
 Slates of three from ten, investors with tastes of their own, a champion of rate .35 that knows a
 part of them.  The log was written by an older policy, as after a first publication, or by the
@@ -39,7 +39,7 @@ from tessera.ope.replay import Replay, logging_policy, scored_replay, slate_log
 from tessera.ope.sequences import Wager, asymptotic_upper
 from tessera.policies.slate import SlatePolicy, position_marginals, sample_slates
 
-_CACHE = ROOT / "benchmarks" / "cache" / "ope_published.json"
+_CACHE = ROOT / "data" / "bench" / "ope_published.json"
 _CONTEXTS, _USERS, _CANDIDATES, _DAYS = 8000, 4000, 10, 135
 _EXAMINED_L = np.array([1.0, 0.8, 0.6])
 _LENGTH = len(_EXAMINED_L)

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, ROOT
-from benchmarks.told import bounds, gate, house, model, quality, serving, slates, uplift, variants
+from benchmarks.told import (
+    bounds,
+    drift,
+    gate,
+    house,
+    model,
+    quality,
+    serving,
+    slates,
+    uplift,
+    variants,
+)
 from benchmarks.told.page import NOT_RUN, WORDS, Figure, Found, Section, anchor, holds, parts, table
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -22,6 +33,7 @@ SECTIONS = (
     *bounds.SECTIONS,
     *slates.SECTIONS,
     *gate.SECTIONS,
+    *drift.SECTIONS,
 )
 _HEAD = """# Benchmarks
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from benchmarks.told.page import Figure, Found, Section, parts, table
 
 _WRONG = 0.05
@@ -13,10 +15,10 @@ def _promotions(found: Found, one_candidate: str) -> str:
     """List how often each rule promotes where nothing is better."""
     one, stream = found["looks"], found["stream"]
     rows = [
-        ["the gate: sequence at every look, Holm over the candidates", one["holm_sequence"]],
+        ["sequence at every look, Holm over the candidates", one["holm_sequence"]],
         ["sequence at every look, one candidate", one[one_candidate]],
         [
-            f"the gate: a new candidate on each of {stream['days']} days "
+            f"sequence, a new candidate on each of {stream['days']} days "
             f"({stream['streams']} streams)",
             stream["promoted"],
         ],
@@ -123,16 +125,19 @@ def _powers(found: Found) -> list[float]:
 
 
 def _power_table(found: Found) -> str:
-    curves = found["promoted"]
+    curves, before = found["promoted"], found.get("promoted_before", {})
     lifts = next(iter(curves.values()))
     return parts(
         f"{found['replications']} logs of each.",
-        table(
-            ["lift", *curves],
-            ([lift, *(f"{curve[lift]:.2f}" for curve in curves.values())] for lift in lifts),
-        ),
+        table(["lift", *curves], _powers_by_lift(curves, lifts)),
+        before and "What decided before (growing bets, the champion's rewards flipped):",
+        before and table(["lift", *before], _powers_by_lift(before, lifts)),
         "![share promoted by lift](pictures/power.png)",
     )
+
+
+def _powers_by_lift(curves: Found, lifts: Iterable[str]) -> list[list[str]]:
+    return [[lift, *(f"{curve[lift]:.2f}" for curve in curves.values())] for lift in lifts]
 
 
 SECTIONS = (

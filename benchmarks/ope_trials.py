@@ -52,10 +52,13 @@ _KNOWN = 0.3
 """Weight of taste in the log odds of the champion; of the own mind of each item the rest."""
 _SHARP = SlatePolicy(temperature=0.2, epsilon=0.03, top_k=_CANDIDATES)
 _EXAMINED_L = np.array([1.0, 0.8, 0.6])
-_PARAMS = OpeParams(min_ess=100, permutations=0)
+_PARAMS = OpeParams(min_ess=100, permutations=0, max_dismissals_rise=3.0)
+"""Logs of some thousand requests tell no small rise of dismissals from none: as with `_SOUND`, the
+guardrail lets pass, so that what is counted is the bound of the lift."""
 _FLATTERED = OpeParams(
-    min_ess=1, max_share=1.0, max_z=10.0, permutations=0, cap=10.0, temperature=0.3
-)
+    min_ess=1, max_share=1.0, max_z=10.0, permutations=0, cap=10.0, temperature=0.3,
+    max_dismissals_rise=3.0,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

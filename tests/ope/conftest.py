@@ -22,6 +22,8 @@ from tessera.ope.stage import run
 from tessera.policies.serving import ServingPolicy, write_policy
 from tessera.policies.slate import SlatePolicy, Step, draw_slates, sample_slates, scored_step
 
+SMALL = {"min_ess": 100, "reward_trees": 10, "window_days": 0.1, "max_dismissals_rise": 1.0}
+"""Params of a log of some thousand requests: it tells no small rise of dismissals from none."""
 START = datetime(2024, 1, 1, tzinfo=UTC)
 POSITION_EFFECT = np.array([1.0, 0.8, 0.6])
 LOGGER = SlatePolicy(temperature=1.0, epsilon=0.2, top_k=10)
@@ -104,7 +106,7 @@ class World:
             standing=self.folder / "standing.json",
             verdict=out,
             verdict_page=self.folder / "verdict.html",
-            params=OpeParams(**{"min_ess": 100, "reward_trees": 10, "window_days": 0.1, **params}),
+            params=OpeParams(**{**SMALL, **params}),
         )
         return json.loads(out.read_text())
 

@@ -1,27 +1,32 @@
 """Whether a better answer would break anything else: each guardrail by a bound that suits it.
 
-To pass, all of them must hold, so each is held to alpha itself (intersection-union), for one look:
-unlike the bound of the lift, these do not hold at every look at once.  What is a fact about the
-log, the codes or the model is compared as it is; so is concentration, a weighted estimate whose
-bound is not known.  One that could not be measured holds the candidate, unless there is nothing to
-measure it by: no price, no ranking head.
+To pass, all of them must hold, so each is held to the whole error rate of its candidate
+(intersection-union).  Bounds of dismissals and return are for one look, so the i-th look at a
+candidate gets the i-th share of that rate: however often the log is looked at, a candidate that
+breaks one passes with at most that rate.  What is a fact about the log, the codes or the model is
+compared as it is; so is concentration, a weighted estimate whose bound is not known.  One that
+could not be measured holds the candidate, unless there is nothing to measure it by: no price, no
+ranking head, no dismissal.
 
 Shapes: N requests, L positions, C candidates, I items.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from tessera.metrics.calibration import equal_mass_calibration_error
 from tessera.metrics.diversity import coverage, gini
-from tessera.ope.bounds import Interval, bca, redraw
-from tessera.ope.estimators import cascade_dr
+from tessera.ope.bounds import Interval, skew_corrected
+from tessera.ope.estimators import cascade_dr, effective_size
 from tessera.ope.exposures import NOBODY, Floats, Ints, Requests
+from tessera.ope.holm import spent
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, Replay, slate_log
+from tessera.ope.spending import Standing
 from tessera.ope.verdict import Check
 
 _HEAD = 0.01
@@ -64,11 +69,12 @@ def guardrails(case: Case, beside: Beside, params: OpeParams) -> list[Check]:
     wrong = case.candidate.wanted_NLC * ~case.allowed_NC[:, None, :]
     earned = None if beside.return_NC is None else roi_gain(case, beside.return_NC, params)
     roi_lower = None if earned is None else earned.lower
+    ever = bool(log.dismissed_NL.any())
     return [
         _most("suitability_violations", float(wrong.sum()), 0.0,
               "it would show what an investor may not hold"),
-        _most("dismissals_upper", more_dismissals(case, params).upper, params.max_dismissals,
-              "it may be dismissed more often"),
+        _most("dismissals_upper", more_dismissals(case, params).upper if ever else None,
+              params.max_dismissals_rise, "it may be dismissed more often", may_lack=not ever),
         _least("roi_lower", roi_lower, -params.max_roi_loss,
                "what it would show may earn less", may_lack=beside.return_NC is None),
         *_concentration(expected_shows(log, case.candidate), expected_shows(log, case.champion),
@@ -87,23 +93,35 @@ def guardrails(case: Case, beside: Beside, params: OpeParams) -> list[Check]:
 
 
 def more_dismissals(case: Case, params: OpeParams) -> Interval:
-    """Bound the dismissals per request that the candidate adds, by BCa over investors.
+    """Bound the rise of dismissals by investor, as a share of what the champion is estimated at.
 
-    Dismissals are rare, so their mean is skewed: a normal upper bound lies too low.
+    The champion's rate is an estimate of the same log, so bounded is the difference that decides,
+    the candidate's dismissals beyond (1 + `max_dismissals_rise`) times the champion's, request by
+    request; the upper bound is within the limit if and only if that difference is below 0.
+
+    A spread says nothing of what was never seen: an item that the log shows rarely may be dismissed
+    often, and no dismissal of it be logged.  So the upper bound also pays for ln(1 / alpha) of
+    `effective_size` requests, as many as may be hidden behind a count of 0 (the rule of three).
     """
-    log, nothing = case.log, np.zeros(case.log.served_NLC.shape)
-    more_N = cascade_dr(slate_log(log, case.candidate, log.dismissed_NL, nothing)) - cascade_dr(
-        slate_log(log, case.champion, log.dismissed_NL, nothing)
-    )
-    return _bounded(more_N, log.user_N, params)
+    limit, log = 1 + params.max_dismissals_rise, case.log
+    was_N = _dismissals(case, case.champion)
+    beyond = _bounded(_dismissals(case, case.candidate) - limit * was_N, log.user_N, case, params)
+    size = effective_size(case.candidate.weight_NL[:, -1])
+    unseen = math.log(1 / look_alpha(case.standing, params)) / size if size > 0 else np.inf
+    rate = float(was_N.mean())
+    if rate == 0.0:  # nothing that the champion shows was ever dismissed: no share of it is known
+        return Interval(np.inf, np.inf, -np.inf, np.inf)
+    bounds = beyond.mean, beyond.lower, beyond.upper + unseen
+    mean, lower, upper = (bound / rate + limit - 1 for bound in bounds)
+    return Interval(mean, beyond.stderr / rate, lower, upper)
 
 
 def roi_gain(case: Case, return_NC: Floats, params: OpeParams) -> Interval | None:
-    """Bound the monthly return of what is shown that the candidate adds, by BCa over items.
+    """Bound the monthly return of what is shown that the candidate adds, by item.
 
     Returns are of priced items alone, as in `metrics.profit.roi`.  Investors share the luck of an
-    item, so items are redrawn, each with how much more it is shown times by how much it beats what
-    is shown today.  None if fewer than two items have a known return.
+    item, so items are the units, each with how much more it is shown times by how much it beats
+    what is shown today.  None if fewer than two items have a known return.
     """
     known_NC = np.isfinite(return_NC) & (case.log.candidate_NC != NOBODY)
     priced_I, item_R = np.unique(case.log.candidate_NC[known_NC], return_inverse=True)
@@ -113,7 +131,7 @@ def roi_gain(case: Case, return_NC: Floats, params: OpeParams) -> Interval | Non
     share_R, was_R = (_share(_mass(policy)[known_NC]) for policy in (case.candidate, case.champion))
     beats_R = return_NC[known_NC] - was_R @ return_NC[known_NC]
     gain_I = np.bincount(item_R, (share_R - was_R) * beats_R).astype(np.float64)
-    return _bounded(items * gain_I, np.arange(items), params)
+    return _bounded(items * gain_I, np.arange(items), case, params)
 
 
 def calibration_error(log: Requests, chance_NC: Floats) -> float | None:
@@ -163,12 +181,28 @@ def _head_share(shown_I: Ints) -> float:
     return float(np.sort(shown_I)[-head:].sum() / max(shown_I.sum(), 1))
 
 
-def _bounded(value_N: Floats, cluster_N: Ints, params: OpeParams) -> Interval:
-    clusters = int(cluster_N.max()) + 1
-    if clusters < 2:  # one investor says nothing of others
-        return Interval(float(value_N.mean()), np.inf, -np.inf, np.inf)
-    rng = np.random.default_rng(params.seed)
-    return bca(value_N, cluster_N, redraw(clusters, rng), params.alpha)
+def _dismissals(case: Case, policy: Replay) -> Floats:
+    """Return the weighted dismissals of each request; their mean is the rate of the policy."""
+    nothing_NLC = np.zeros(case.log.served_NLC.shape)
+    return cascade_dr(slate_log(case.log, policy, case.log.dismissed_NL, nothing_NLC))
+
+
+def _bounded(value_N: Floats, cluster_N: Ints, case: Case, params: OpeParams) -> Interval:
+    """Bound a mean at the share of this look; one cluster says nothing of others.
+
+    In closed form: the shares of late looks lie beyond what redraws can tell.
+    """
+    return skew_corrected(value_N, cluster_N, look_alpha(case.standing, params))
+
+
+def look_alpha(standing: Standing, params: OpeParams) -> float:
+    """Error rate of a bound that holds for one look, at this look at this candidate.
+
+    The shares of all looks at all candidates add up to alpha; the policies of a batch divide theirs
+    evenly.
+    """
+    alpha = min(standing.alpha, params.alpha) / len(params.temperatures)
+    return spent(spent(alpha, standing.k), standing.look)
 
 
 def _most(

@@ -57,8 +57,8 @@ class OpeParams(BaseModel):
     """Largest |z| of the test that the mean weight is 1."""
     max_share: float = Field(default=0.05, gt=0.0, le=1.0)
     """Largest share of the estimate that one request may contribute."""
-    max_dismissals: float = Field(default=0.05, ge=0.0, le=3.0)
-    """Guardrail: dismissals per request that the candidate may add."""
+    max_dismissals_rise: float = Field(default=0.1, ge=0.0, le=3.0)
+    """Guardrail: dismissals that the candidate may add, as a share of the champion's."""
     max_roi_loss: float = Field(default=0.01, ge=0.0, le=1.0)
     """Guardrail: monthly return of what is shown that the candidate may cost; not measured where
     nothing has a price."""

@@ -73,7 +73,9 @@ RULES = {
     "suitability_violations": Rule(
         "Items shown above the risk class of the investor", "at most {}"
     ),
-    "dismissals_upper": Rule("Dismissals that it may add, per request (upper bound)", "at most {}"),
+    "dismissals_upper": Rule(
+        "Dismissals that it may add, as a share of the champion's (upper bound)", "at most {}"
+    ),
     "gini_rise": Rule("Rise of the Gini index of what is shown", "at most {}"),
     "top_share_rise": Rule("Rise of the share that the most shown items take", "at most {}"),
     "roi_lower": Rule("Monthly return of what is shown that it adds (lower bound)", "at least {}"),

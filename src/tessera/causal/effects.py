@@ -58,8 +58,9 @@ def effects(rows: Rows, pairs: Pairs, params: CausalParams) -> Effects:
 
 def _shares(raw_B: Floats, error_B: Floats, chance_B: Floats) -> tuple[Floats, Floats]:
     """Divide by the chance; of what nobody ever acquires nothing is known."""
-    chance_B = np.where(chance_B > 0, chance_B, np.nan)
-    return np.nan_to_num(raw_B / chance_B), np.nan_to_num(error_B / chance_B, nan=np.inf)
+    sold_B = chance_B > 0
+    chance_B = np.where(sold_B, chance_B, 1.0)
+    return np.where(sold_B, raw_B / chance_B, 0.0), np.where(sold_B, error_B / chance_B, np.inf)
 
 
 def _at(shares: Shares, place: slice | NDArray[np.int64]) -> Shares:

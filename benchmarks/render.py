@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, ROOT
-from benchmarks.told import bounds, gate, house, model, quality, serving, slates, uplift, variants
+from benchmarks.told import (
+    bounds,
+    gate,
+    house,
+    model,
+    quality,
+    sentences,
+    serving,
+    slates,
+    uplift,
+    variants,
+)
 from benchmarks.told.page import NOT_RUN, WORDS, Figure, Found, Section, anchor, holds, parts, table
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -18,6 +29,7 @@ SECTIONS = (
     *variants.SECTIONS,
     *model.SECTIONS,
     *serving.SECTIONS,
+    *sentences.SECTIONS,
     *uplift.SECTIONS,
     *bounds.SECTIONS,
     *slates.SECTIONS,

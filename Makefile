@@ -48,7 +48,7 @@ bench-ope: $(STAMP) ## coverage of the off-policy bounds on planted truth, false
 	@$(BIN)/python -m benchmarks.ope_published
 	@$(BIN)/python -m benchmarks.render
 
-bench-%: $(STAMP) ## one of the others: uplift (Hillstrom), causal, pareto (FAR-Trans), ablation, rankers, recommend, ope-market
+bench-%: $(STAMP) ## one of the others: uplift (Hillstrom), causal, causal-sentences, pareto (FAR-Trans), ablation, rankers, recommend, ope-market
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*)
 	@$(BIN)/python -m benchmarks.render
 

@@ -25,14 +25,16 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
 from benchmarks.causal_mantel import mantel_haenszel, one_normal
+from benchmarks.causal_mixture import shrink
 from benchmarks.causal_truth import History, numbers, risk_differences
+from benchmarks.causal_words import calibration, chains, words
 from benchmarks.common import write_result
 from tessera.causal.confounders import stack
+from tessera.causal.effects import effects
 from tessera.causal.pairs import Pairs, supported_pairs
 from tessera.causal.panel import Panel, build_panel, period_edges, trials
 from tessera.causal.params import CausalParams
 from tessera.causal.robust import estimate
-from tessera.causal.shrinkage import shrink
 from tessera.contracts.split import Split
 from tessera.synth.params import SynthParams
 from tessera.synth.stage import draw_market, run
@@ -150,8 +152,10 @@ def measure(params: SynthParams) -> dict[str, Any]:
     panel = world.panel
     found = list(trials(panel, chosen))
     pairs = supported_pairs(found, chosen.least_support, chosen.pairs)
-    names = zip(panel.item_ids[pairs.cause_N], panel.item_ids[pairs.effect_N], strict=True)
-    strength_N, change_N = np.array([world.edges.get(pair, (0.0, 0.0)) for pair in names]).T
+    names = (panel.item_ids[pairs.cause_N], panel.item_ids[pairs.effect_N])
+    strength_N, change_N = np.array(
+        [world.edges.get(pair, (0.0, 0.0)) for pair in zip(*names, strict=True)]
+    ).T
     scores, seconds = naive(panel, pairs), {}
 
     def timed(name: str, work: Callable[[], tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
@@ -162,8 +166,12 @@ def measure(params: SynthParams) -> dict[str, Any]:
 
     stratified = timed("mantel_haenszel", lambda: mantel_haenszel(found, pairs))
     rows = stack(found, chosen.leanings, chosen.folds)
-    robust = timed("doubly_robust", lambda: estimate(rows, pairs, chosen.folds, chosen.l2))
-    bare = estimate(stack(found, 0, chosen.folds), pairs, chosen.folds, chosen.l2)
+    asked = (pairs.cause_N, pairs.effect_N, chosen.folds, chosen.l2)
+    bare = estimate(stack(found, 0, chosen.folds), *asked)
+    start = time.process_time()
+    told = effects(rows, pairs, chosen)
+    seconds["doubly_robust"] = round(time.process_time() - start, 2)
+    robust = (told.raw_N, told.raw_stderr_N)
     for name, pair in {
         "Mantel-Haenszel": stratified,
         "doubly robust without leanings": bare,
@@ -172,8 +180,9 @@ def measure(params: SynthParams) -> dict[str, Any]:
         scores[name] = pair[0]
         scores[f"{name}, one normal"] = one_normal(*pair)
         scores[f"{name}, shrunk"] = shrink(*pair)[0]
-    mean_N, deviation_N = shrink(*robust)
-    clear_N = np.abs(mean_N) > deviation_N
+    scores["doubly robust, both ways"] = told.effect_N
+    clear_N = np.abs(told.effect_N) > told.stderr_N
+    middle_N, half_N = (told.low_N + told.high_N) / 2, (told.high_N - told.low_N) / 2
     true_N = risk_differences(draw_market(params), world.history, found, rows, pairs)
     planted = strength_N != 0
     return {
@@ -187,14 +196,20 @@ def measure(params: SynthParams) -> dict[str, Any]:
                 part: intervals(*pair, true_N, of)
                 for part, of in {"null": ~planted, "planted": planted}.items()
             }
-            for name, pair in {"Mantel-Haenszel": stratified, "doubly robust": robust}.items()
+            for name, pair in {
+                "Mantel-Haenszel": stratified,
+                "doubly robust": robust,
+                "doubly robust, empirical null": (middle_N, half_N / 1.96),
+            }.items()
         },
         "mean_planted_difference": float(np.abs(true_N[planted]).mean()),
         "clear": {
             "pairs": int(clear_N.sum()),
-            "planted": float(np.mean(planted[clear_N])),
-            "negative": int((clear_N & (mean_N < 0)).sum()),
+            "planted": float(np.mean(planted[clear_N])) if clear_N.any() else 0.0,
+            "negative": int((clear_N & (told.effect_N < 0)).sum()),
         },
+        "words": words(told, strength_N, chains(world.edges, *names)),
+        "calibration": calibration(told, strength_N),
     }
 
 
@@ -219,7 +234,7 @@ def main() -> None:
             for seed in arguments.seeds:
                 settings = {"seed": seed, "dirty_rows": 0.0, **SIZES[size], **change}
                 each.append(measure(SynthParams(**settings)))
-                print(size, name, seed, each[-1]["scores"]["doubly robust, shrunk"], flush=True)
+                print(size, name, seed, each[-1]["words"]["false sign rate"], flush=True)
             figures["sizes"][size][name] = {
                 "mean": mean_of(each),
                 "pearson_by_seed": {

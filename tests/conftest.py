@@ -138,7 +138,7 @@ def make_candidate():
         known = {"user_id": "u1", "risk_class": 2, "held": ["i0"], "dismissed": ["i1"]}
         _parquet(bundle / "users.parquet", [{**known, "vector": None}])
         edge = {"source_id": "i0", "target_id": "i4", "kind": "causal", "weight": 0.3, "support": 9}
-        _parquet(bundle / "neighbours.parquet", [edge])
+        _parquet(bundle / "neighbours.parquet", [edge | {"false_sign_rate": 0.01}])
         verdict = {"decision": decision, "reason": f"planted {decision}", **(evidence or {})}
         judge_planted(place, bundle, verdict)
         bundles.seal(place, bundle, {"kind": "model", "judged_against": judged_against})

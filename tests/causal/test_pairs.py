@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from tessera.causal.pairs import supported_pairs
+from tessera.causal.pairs import Pairs, both_ways, supported_pairs
 from tessera.causal.panel import Trial
 
 
@@ -21,3 +21,13 @@ def test_support_counts_investors_in_order_and_the_limit_keeps_the_largest():
     assert found == [(0, 1, 2), (0, 2, 1), (1, 2, 1)]
     assert supported_pairs([first, second], 1, 1).support_N.tolist() == [2]
     assert len(supported_pairs([first, second], 2, 10).cause_N) == 1
+
+
+def test_every_pair_is_asked_in_both_directions_once():
+    cause, effect = np.array([0, 1, 1]), np.array([1, 0, 2])
+    asked = both_ways(Pairs(cause, effect, np.array([5, 4, 3])))
+    assert list(zip(asked.cause_B.tolist(), asked.effect_B.tolist(), strict=True)) == [
+        (0, 1), (1, 0), (1, 2), (2, 1),
+    ]  # fmt: skip
+    assert asked.back_N.tolist() == [1, 0, 3]
+    assert asked.once_N.tolist() == [True, False, True]

@@ -7,12 +7,12 @@ import pytest
 from scipy import sparse
 
 from tessera.causal.confounders import Rows, stack
-from tessera.causal.pairs import Pairs, supported_pairs
+from tessera.causal.pairs import supported_pairs
 from tessera.causal.panel import build_panel, trials
 from tessera.causal.params import CausalParams
 from tessera.causal.robust import estimate
 
-PAIR = Pairs(np.array([0]), np.array([1]), np.array([1]))
+PAIR = np.array([0]), np.array([1])
 
 
 def rows_of(held, gained, traits=None, loading=None, folds=2):
@@ -31,7 +31,7 @@ def single(held_i, gained_j, traits=None, held_j=None, l2=1e-6):
     none = np.zeros(len(held_i))
     held = np.column_stack([held_i, none if held_j is None else held_j])
     rows = rows_of(held, np.column_stack([none, gained_j]), traits)
-    effect, stderr = estimate(rows, PAIR, 2, l2)
+    effect, stderr = estimate(rows, *PAIR, 2, l2)
     return effect[0], stderr[0]
 
 
@@ -77,7 +77,7 @@ def test_sums_equal_residuals_worked_out_one_by_one(rng):
     traits = np.concatenate([np.ones((n, 1)), rng.normal(size=(n, 1)), held @ loading[:, 2:]], 1)
     rows = replace(rows_of(held, gained, loading=loading), trait_RD=traits)
     cause, effect = (column.ravel() for column in np.nonzero(1 - np.eye(items)))
-    found, stderr = estimate(rows, Pairs(cause, effect, np.ones_like(cause)), 2, 3.0)
+    found, stderr = estimate(rows, cause, effect, 2, 3.0)
     for i, j, value, error in zip(cause, effect, found, stderr, strict=True):
         product = square = variance = 0.0
         x = traits - held[:, [i]] * loading[i]
@@ -172,7 +172,8 @@ def test_adjusting_removes_the_bias_of_pairs_without_effect(market):
     blind = replace(
         rows, trait_RD=rows.trait_RD[:, :intercepts], loading_ID=rows.loading_ID[:, :intercepts]
     )
-    bias, left = (estimate(one, pairs, 2, 10.0)[0][planted == 0].mean() for one in (blind, rows))
+    asked = (pairs.cause_N, pairs.effect_N, 2, 10.0)
+    bias, left = (estimate(one, *asked)[0][planted == 0].mean() for one in (blind, rows))
     assert bias > 0.005
     assert abs(left) < bias / 2
 

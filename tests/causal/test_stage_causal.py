@@ -74,6 +74,23 @@ def test_the_table_follows_its_contract_and_is_sorted(confounded, estimate):
     assert len(keys) == 100 == metrics["pairs"]
 
 
+def test_effects_that_are_told_as_causal_are_planted(confounded, estimate):
+    metrics, path = estimate(confounded)
+    rows = pq.read_table(path).to_pylist()
+    told = [row for row in rows if row["effect"] > 0 and row["false_sign_rate"] <= 0.05]
+    right = [confounded.planted[row["cause_id"], row["effect_id"]] > 0 for row in told]
+    assert len(told) > 10
+    assert np.mean(right) >= 0.95
+    assert metrics["pairs_told_as_causal"] >= len(told)
+
+
+def test_intervals_hold_nothing_where_nothing_is_planted(confounded, estimate):
+    _, path = estimate(confounded)
+    rows = pq.read_table(path).to_pylist()
+    null = [row for row in rows if confounded.planted[row["cause_id"], row["effect_id"]] == 0]
+    assert np.mean([row["low"] <= 0 <= row["high"] for row in null]) >= 0.93
+
+
 def test_a_world_without_pairs_gives_an_empty_table(tmp_path, tables, confounded, estimate):
     lonely = type(confounded)(
         tables.events(["a", "b"], ["x", "y"], [1, 2]), confounded.users, tables.split(), {}

@@ -58,6 +58,7 @@ class World:
                     "effect_id": pa.array(effect, pa.string()),
                     "effect": pa.array(value, pa.float64()),
                     "stderr": pa.array(stderr, pa.float64()),
+                    "false_sign_rate": pa.array([0.01] * len(cause), pa.float64()),
                     "support": pa.array([5] * len(cause), pa.int64()),
                 }
             )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
 from tessera.pipeline import registry
 from tessera.serve.recommend import judged_as, recommend
 
@@ -11,6 +15,36 @@ def test_a_known_investor_gets_suitable_items_with_evidence(place, make_candidat
     assert [line.item_id for line in lines] == ["i4", "i5"], "i0 is held, i1 dismissed"
     assert lines[0].reason == "holding Fund 0 is estimated to raise the chance of buying it"
     assert "income investors" in lines[1].reason
+
+
+@pytest.fixture
+def reason(place, make_candidate):
+    """Say what is told of i4 to somebody who holds i0, by the edges between them."""
+
+    def told(*edges):
+        bundle = make_candidate(place)
+        ends = {"source_id": "i0", "target_id": "i4", "weight": 0.3, "support": 9}
+        rows = pa.Table.from_pylist([ends | edge for edge in edges])
+        pq.write_table(rows, bundle / "neighbours.parquet")
+        return recommend(bundle, "u1", 1)[0].reason
+
+    return told
+
+
+UNSURE = {"kind": "causal", "false_sign_rate": 0.06}
+SURE = UNSURE | {"false_sign_rate": 0.05}
+THEN = {"kind": "transition", "false_sign_rate": None}
+CAUSE = "holding Fund 0 is estimated to raise the chance of buying it"
+
+
+def test_a_cause_is_told_only_of_an_edge_whose_sign_is_hardly_wrong(reason):
+    assert reason(SURE, THEN) == CAUSE
+    assert reason(UNSURE, THEN) == "often bought right after Fund 0, which you hold"
+    assert reason(UNSURE) == "bought later by investors who held Fund 0, as you do"
+
+
+def test_bundles_that_do_not_say_how_sure_they_are_tell_no_cause(reason):
+    assert reason({"kind": "causal"}) == "bought later by investors who held Fund 0, as you do"
 
 
 def test_an_unknown_investor_counts_as_conservative(place, make_candidate):

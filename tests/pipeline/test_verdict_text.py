@@ -23,7 +23,7 @@ def test_the_bounds_are_told_at_the_level_that_they_have(share, level):
         "prechecks": [],
         "guardrails": [],
     }
-    assert f"{level} sequence bounds [-0.0040, +0.0200]" in evidence(verdict)[0]
+    assert f"{level} sequence bounds [-0.0040, +0.0200]" in evidence(verdict)[1]
 
 
 def test_a_batch_is_told_in_one_line():
@@ -40,11 +40,26 @@ def test_a_batch_is_told_in_one_line():
         "batch": rows,
     }
     lines = evidence(verdict)
-    assert "98.5 % sequence bounds" in lines[0]
-    assert lines[1] == (
+    assert "98.5 % sequence bounds" in lines[1]
+    assert lines[2] == (
         "batch: 2 policies share an error rate of 3 %: temperature 1 HOLD, "
         "temperature 0.25 PROMOTE (proposed)"
     )
     held = [{**rows[0], "proposed": True}, {**rows[1], "decision": "HOLD", "proposed": False}]
-    assert "temperature 1 HOLD (this verdict), " in evidence({**verdict, "batch": held})[1]
-    assert evidence({**verdict, "batch": None}) == [lines[0], *lines[2:]]
+    assert "temperature 1 HOLD (this verdict), " in evidence({**verdict, "batch": held})[2]
+    assert evidence({**verdict, "batch": None}) == [*lines[:2], *lines[3:]]
+
+
+def test_the_first_line_says_what_was_judged_and_that_a_list_on_demand_was_not():
+    policy = {"slate_size": 3, "top_k": 9, "candidates": "suitable candidates"}
+    verdict = {
+        "primary": PRIMARY,
+        "policy": {**policy, "temperature": 0.5, "epsilon": 0.1},
+        "estimates": {"champion": {"mean": 0.1}},
+        "n_requests": 10,
+        "prechecks": [],
+        "guardrails": [],
+    }
+    first = evidence(verdict)[0]
+    assert first.startswith("Judged: lists of 3, drawn from the best 9 suitable candidates")
+    assert "`tessera recommend` shows what was not judged" in first

@@ -38,6 +38,12 @@ class Rows:
     fold_R: NDArray[np.int64]
     """Part of the investor, the same in every trial."""
 
+    def chance(self) -> Floats:
+        """Chance to acquire each item in a trial for those who do not hold it yet."""
+        free_I = self.held_RI.shape[0] - self.held_RI.sum(axis=0)
+        chance_I: Floats = self.gained_RI.sum(axis=0) / np.maximum(free_I, 1)
+        return chance_I
+
 
 def stack(trials: Iterable[Trial], leanings: int, folds: int) -> Rows:
     """Lay the trials below each other; each has its own intercept, so popularity may change."""

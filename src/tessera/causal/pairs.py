@@ -1,6 +1,6 @@
 """Which ordered pairs of items have enough investors behind them to be worth an estimate.
 
-Legend: N pairs, U investors, I items.
+Legend: N pairs, B pairs in both directions, U investors, I items.
 """
 
 from __future__ import annotations
@@ -41,4 +41,34 @@ def supported_pairs(trials: Iterable[Trial], least_support: int, limit: int) -> 
     kept = kept[np.lexsort((effect[kept], cause[kept]))]
     return Pairs(
         cause[kept].astype(np.int64), effect[kept].astype(np.int64), support[kept].astype(np.int64)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BothWays:
+    """The pairs followed by those of their reverses that are not among them."""
+
+    cause_B: NDArray[np.int64]
+    effect_B: NDArray[np.int64]
+    back_N: NDArray[np.int64]
+    """Place of the reverse of each pair."""
+    once_N: NDArray[np.bool_]
+    """Each two items once."""
+
+
+def both_ways(pairs: Pairs) -> BothWays:
+    """Add the reverse of every pair, which need not be supported itself.
+
+    Of the pairs (0, 1), (1, 0), (1, 2) only (2, 1) is added; their reverses lie at 1, 0, 3.
+    """
+    cause_N, effect_N = pairs.cause_N, pairs.effect_N
+    size = int(max(cause_N.max(initial=-1), effect_N.max(initial=-1))) + 1
+    key_N, turned_N = cause_N * size + effect_N, effect_N * size + cause_N
+    added = np.setdiff1d(turned_N, key_N)
+    key_B = np.r_[key_N, added]
+    order_B = np.argsort(key_B)
+    back_N = order_B[np.searchsorted(key_B, turned_N, sorter=order_B)]
+    once_N = (back_N >= len(key_N)) | (cause_N < effect_N)
+    return BothWays(
+        np.r_[cause_N, added // max(size, 1)], np.r_[effect_N, added % max(size, 1)], back_N, once_N
     )

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from tessera.causal.confounders import Rows
-from tessera.causal.pairs import Pairs
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 _LEAST_COMPARED = 0.5
 """Sum of squared residuals below which nobody is compared: less than one even split of two."""
 
@@ -56,30 +56,30 @@ class Moments:
         return gram_CDD, held_CD, self.gained_D - self.both_C[:, None] * loading_CD
 
 
-def estimate(rows: Rows, pairs: Pairs, folds: int, l2: float) -> tuple[Floats, Floats]:
+def estimate(
+    rows: Rows, cause_N: Ints, effect_N: Ints, folds: int, l2: float
+) -> tuple[Floats, Floats]:
     """Effect and standard error of each pair; the error is infinite where nobody is compared."""
     parts = [_Part(rows, fold) for fold in range(folds)]
-    sums_N3 = np.zeros((len(pairs.cause_N), 3))
-    for effect, place_C in _by_effect(pairs):
-        sums_N3[place_C] = _sums(parts, effect, pairs.cause_N[place_C], rows.loading_ID, l2)
+    sums_N3 = np.zeros((len(cause_N), 3))
+    for effect, place_C in _by_effect(effect_N):
+        sums_N3[place_C] = _sums(parts, effect, cause_N[place_C], rows.loading_ID, l2)
     product_N, square_N, variance_N = sums_N3.T
     compared_N = square_N > _LEAST_COMPARED
     square_N = np.where(compared_N, square_N, 1.0)
-    effect_N = np.where(compared_N, product_N / square_N, 0.0)
+    value_N = np.where(compared_N, product_N / square_N, 0.0)
     # Without any acquisition the variance is 0; one imagined half acquisition bounds it.
     stderr_N = np.sqrt(np.where(variance_N > 0, variance_N, 0.5)) / square_N
-    return effect_N, np.where(compared_N, stderr_N, np.inf)
+    return value_N, np.where(compared_N, stderr_N, np.inf)
 
 
-def _by_effect(pairs: Pairs) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    order_N = np.argsort(pairs.effect_N, kind="stable")
-    effect_E, first_E = np.unique(pairs.effect_N[order_N], return_index=True)
+def _by_effect(effect_N: Ints) -> Iterator[tuple[int, Ints]]:
+    order_N = np.argsort(effect_N, kind="stable")
+    effect_E, first_E = np.unique(effect_N[order_N], return_index=True)
     yield from zip(effect_E.tolist(), np.split(order_N, first_E[1:]), strict=True)
 
 
-def _sums(
-    parts: list[_Part], effect: int, cause_C: NDArray[np.int64], loading_ID: Floats, l2: float
-) -> Floats:
+def _sums(parts: list[_Part], effect: int, cause_C: Ints, loading_ID: Floats, l2: float) -> Floats:
     """Products, squares and variance of the residuals of each cause, over all parts."""
     loading_CD = loading_ID[cause_C]
     found = [part.moments(effect, cause_C) for part in parts]
@@ -126,7 +126,7 @@ class _Part:
         self._held_ID = self._held_RI.T @ self._trait_RD
         self._held_I = self._held_RI.sum(axis=0)
 
-    def moments(self, effect: int, cause_C: NDArray[np.int64]) -> Moments:
+    def moments(self, effect: int, cause_C: Ints) -> Moments:
         """Sum over those who do not hold the effect."""
         excluded = _rows_of(self._holders, effect)
         trait_RD, held_RI = self._trait_RD[excluded], self._held_RI[excluded]
@@ -139,12 +139,12 @@ class _Part:
             held_AC.sum(axis=0),
         )
 
-    def acquirers(self, effect: int, cause_C: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    def acquirers(self, effect: int, cause_C: Ints) -> tuple[Floats, Floats]:
         """Confounders of those who acquire the effect, and which causes they hold."""
         chosen = _rows_of(self._buyers, effect)
         return self._trait_RD[chosen], self._held_RI[chosen].toarray()[:, cause_C]
 
 
-def _rows_of(matrix: sparse.csc_array, column: int) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = matrix.indices[matrix.indptr[column] : matrix.indptr[column + 1]]
+def _rows_of(matrix: sparse.csc_array, column: int) -> Ints:
+    found: Ints = matrix.indices[matrix.indptr[column] : matrix.indptr[column + 1]]
     return found

@@ -9,14 +9,16 @@ import numpy as np
 import pyarrow as pa
 
 from tessera.causal.confounders import stack
+from tessera.causal.effects import Effects
+from tessera.causal.effects import effects as estimated
 from tessera.causal.pairs import supported_pairs
 from tessera.causal.panel import build_panel, trials
 from tessera.causal.params import CausalParams
-from tessera.causal.robust import estimate
-from tessera.causal.shrinkage import shrink
 from tessera.contracts.arrow import write_table
 from tessera.contracts.split import load_split
-from tessera.contracts.tables import EFFECTS
+from tessera.contracts.tables import EFFECTS, MOST_FALSE_SIGNS
+
+_NOTHING = Effects(*(np.zeros(0) for _ in Effects.__dataclass_fields__))
 
 
 def run(
@@ -25,21 +27,29 @@ def run(
     """Estimate what acquiring one item does to acquiring another, from events before the cut."""
     panel = build_panel(events, users, load_split(split), params)
     pairs = supported_pairs(trials(panel, params), params.least_support, params.pairs)
-    effect_N, stderr_N = np.zeros(0), np.zeros(0)
+    found = _NOTHING
     if len(pairs.cause_N) > 0:
         rows = stack(trials(panel, params), params.leanings, params.folds)
-        effect_N, stderr_N = shrink(*estimate(rows, pairs, params.folds, params.l2))
+        found = estimated(rows, pairs, params)
     columns = {
         "cause_id": panel.item_ids[pairs.cause_N].astype(str),
         "effect_id": panel.item_ids[pairs.effect_N].astype(str),
-        "effect": effect_N,
-        "stderr": stderr_N,
+        "effect": found.effect_N,
+        "stderr": found.stderr_N,
+        "false_sign_rate": found.false_sign_N,
+        "low": found.low_N,
+        "high": found.high_N,
         "support": pairs.support_N,
     }
     write_table(pa.table(columns), EFFECTS, effects)
+    return {"acquisitions": float(len(panel.item_A)), **_summary(found)}
+
+
+def _summary(found: Effects) -> dict[str, float]:
+    size = len(found.effect_N)
     return {
-        "acquisitions": float(len(panel.item_A)),
-        "pairs": float(len(effect_N)),
-        "negative_share": float(np.mean(effect_N < 0)) if len(effect_N) else 0.0,
-        "mean_abs_effect": float(np.abs(effect_N).mean()) if len(effect_N) else 0.0,
+        "pairs": float(size),
+        "pairs_told_as_causal": float(np.sum(found.false_sign_N <= MOST_FALSE_SIGNS)),
+        "negative_share": float(np.mean(found.effect_N < 0)) if size else 0.0,
+        "mean_abs_effect": float(np.abs(found.effect_N).mean()) if size else 0.0,
     }

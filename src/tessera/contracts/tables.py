@@ -156,14 +156,25 @@ QUARANTINE = Table(
         _id("row", "the row as JSON", nullable=True),
     ),
 )
+MOST_FALSE_SIGNS = 0.05
+"""A sentence that says "cause" needs an edge whose false sign rate is at most this."""
 EFFECTS = Table(
     "effects",
     "Causal effect of having acquired `cause` on acquiring `effect` later, events before the cut.",
     (
         _id("cause_id", "item held"),
         _id("effect_id", "item acquired"),
-        Column("effect", "float64", "adjusted difference in probability, shrunk by support"),
-        Column("stderr", "float64", "standard error of the effect", floor=0.0),
+        Column("effect", "float64", "what is believed of the difference in probability"),
+        Column("stderr", "float64", "standard deviation of what is believed", floor=0.0),
+        Column(
+            "false_sign_rate",
+            "float64",
+            "probability that the effect has not the sign told",
+            floor=0.0,
+            ceiling=1.0,
+        ),
+        Column("low", "float64", "lower bound of 95 % of the adjusted difference", floor=-1.0),
+        Column("high", "float64", "upper bound of 95 % of the adjusted difference", ceiling=1.0),
         Column("support", "int64", "investors with both", floor=0),
     ),
     key=("cause_id", "effect_id"),
@@ -181,6 +192,14 @@ EDGES = Table(
             allowed=("co_acquired", "transition", "causal", "sector", "issuer", "category"),
         ),
         Column("weight", "float64", "normalised; negative only for causal edges"),
+        Column(
+            "false_sign_rate",
+            "float64",
+            "of a causal edge: probability that its sign is wrong",
+            nullable=True,
+            floor=0.0,
+            ceiling=1.0,
+        ),
         Column("support", "int64", "investors behind it", floor=0),
     ),
     key=("source_id", "target_id", "kind"),

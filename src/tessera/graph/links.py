@@ -42,6 +42,8 @@ class Links:
     target: NDArray[np.int64]
     weight: NDArray[np.float64]
     support: NDArray[np.int64]
+    false_sign: NDArray[np.float64]
+    """Probability that the sign of a causal edge is wrong; NaN for other kinds."""
 
 
 def first_acquisitions(
@@ -124,7 +126,8 @@ def causal(effects: ibis.Table, item_ids: NDArray[np.object_], params: GraphPara
     source = np.searchsorted(item_ids, rows["cause_id"].to_numpy())[clear]
     target = np.searchsorted(item_ids, rows["effect_id"].to_numpy())[clear]
     weight = effect[clear] / np.abs(effect[clear]).max(initial=1e-300)
-    links = Links(source, target, weight, rows["support"].to_numpy()[clear])
+    false_sign, support = (rows[name].to_numpy()[clear] for name in ("false_sign_rate", "support"))
+    links = Links(source, target, weight, support, false_sign)
     return _top(links, params.neighbours)
 
 
@@ -156,7 +159,8 @@ def _heaviest(
     order = np.argsort(key)
     place = order[np.searchsorted(key, source * weight.shape[1] + target, sorter=order)]
     investors = np.rint(support.data[enough]).astype(np.int64)
-    return _top(Links(source, target, weight.data[place], investors), params.neighbours)
+    none = np.full(len(source), np.nan)
+    return _top(Links(source, target, weight.data[place], investors, none), params.neighbours)
 
 
 def _top(links: Links, limit: int) -> Links:
@@ -166,4 +170,10 @@ def _top(links: Links, limit: int) -> Links:
     rank = np.arange(len(source)) - np.searchsorted(source, source)
     kept = order[rank < limit]
     kept = kept[np.lexsort((links.target[kept], links.source[kept]))]
-    return Links(links.source[kept], links.target[kept], links.weight[kept], links.support[kept])
+    return Links(
+        links.source[kept],
+        links.target[kept],
+        links.weight[kept],
+        links.support[kept],
+        links.false_sign[kept],
+    )

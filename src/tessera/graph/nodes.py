@@ -33,6 +33,7 @@ def edge_table(
                 "target_id": pa.array(item_ids[found.target], pa.string()),
                 "kind": pa.repeat(pa.scalar(kind), len(found.source)),
                 "weight": pa.array(found.weight, pa.float64()),
+                "false_sign_rate": pa.array(found.false_sign, pa.float64(), from_pandas=True),
                 "support": pa.array(found.support, pa.int64()),
             }
         )
@@ -46,6 +47,7 @@ def edge_table(
                 "target_id": pa.array(target, pa.string()),
                 "kind": pa.array(kinds, pa.string()),
                 "weight": pa.array(weight, pa.float64()),
+                "false_sign_rate": pa.nulls(len(source), pa.float64()),
                 "support": pa.array(np.zeros(len(source)), pa.int64()),
             }
         )

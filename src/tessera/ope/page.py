@@ -44,6 +44,7 @@ def render(verdict: Row, sha256: str) -> str:
         decision=decision,
         meaning=meaning,
         follows="" if sentences.is_tie(verdict) else meaning.follows,
+        judged=sentences.judged(verdict),
         says=sentences.opening(verdict),
         plain=sentences.because(verdict),
         reason=str(verdict.get("reason") or "none recorded"),

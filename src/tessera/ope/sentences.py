@@ -89,6 +89,17 @@ def unmeasured(rows: Iterable[Row] | None) -> list[str]:
     return [words.rule(row["name"]).title for row in rows or () if row["ok"] is None]
 
 
+def judged(verdict: Row) -> str:
+    """Say what was judged, and that a list on demand is something else."""
+    if verdict.get("primary") is None:
+        return "Nothing was judged."
+    return (
+        f"Judged: {words.policy(verdict.get('policy'))}, among the candidates of each logged "
+        "request. Until a service draws such lists, `tessera recommend` shows what was not judged: "
+        "the best ranked of the whole catalogue, without exploration."
+    )
+
+
 def opening(verdict: Row) -> str:
     """Say what was decided; whoever accepts a loss is not told that the candidate is better."""
     accepted = (verdict.get("primary") or {}).get("margin") or 0

@@ -12,9 +12,11 @@ from rich.panel import Panel
 from rich.table import Table
 
 from tessera.contracts.errors import BadInput, BrokenBundle
+from tessera.contracts.split import load_split
 from tessera.index import manifest
 from tessera.pipeline import bundles, files, registry, seals
 from tessera.pipeline.history import history, override_of, waits
+from tessera.pipeline.listed import judged_candidates, judged_share
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home
 from tessera.pipeline.verdict_text import evidence
 from tessera.serve.recommend import Recommender
@@ -271,6 +273,14 @@ def _lists(place: Home, out: Console) -> None:
                 *who, escape(line.name), escape(line.reason), end_section=number == _ITEMS - 1
             )
     out.print(table)
+    candidates = judged_candidates(
+        place.artifact("exposures"), load_split(place.artifact("split")).cut
+    )
+    if (share := judged_share(recommender, candidates, _ITEMS)) is not None:
+        out.print(
+            f"[dim]{share:.1%} of what is listed was among the candidates that were judged; "
+            "the rest is retrieved from the whole catalogue[/]"
+        )
 
 
 def _option(place: Home) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tessera.ope.sentences import level
+from tessera.ope.sentences import judged, level
 
 
 def evidence(verdict: Mapping[str, Any]) -> list[str]:
@@ -14,6 +14,7 @@ def evidence(verdict: Mapping[str, Any]) -> list[str]:
     if not primary:
         return []
     return [
+        judged(verdict),
         _lift(primary, verdict),
         *_spent(verdict.get("look")),
         *_batch(primary, verdict.get("batch") or ()),

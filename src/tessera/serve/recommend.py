@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tessera.contracts.tables import RISK_CLASSES
+from tessera.contracts.tables import MOST_FALSE_SIGNS, RISK_CLASSES
 from tessera.hstu.fact_tables import has_facts
 from tessera.hstu.saved import CANDIDATES
 from tessera.index.manifest import read_manifest
@@ -23,11 +23,14 @@ from tessera.policies.serving import read_policy
 from tessera.policies.suitability import UNKNOWN_USER, suitable
 from tessera.serve.ranker import Ranker, open_ranker
 
+_CAUSAL = "causal"
 _EVIDENCE = (
-    ("causal", "holding {held} is estimated to raise the chance of buying it"),
+    (_CAUSAL, "holding {held} is estimated to raise the chance of buying it"),
     ("transition", "often bought right after {held}, which you hold"),
     ("co_acquired", "held by investors who also hold {held}"),
+    ("unproven", "bought later by investors who held {held}, as you do"),
 )
+"""Kinds of edges, the most telling first, and what may be said of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,10 @@ class Recommender:
         return f"fits your recent activity, suitable for {level} investors"
 
     def _reasons(self, who: Investor, chosen: list[str]) -> dict[str, str]:
-        """Strongest edge from a held item to each chosen one, causal evidence first."""
+        """Strongest edge from a held item to each chosen one, causal evidence first.
+
+        A causal edge whose sign may well be wrong is told last, by what was seen and no more.
+        """
         if not who.held or not chosen or self.neighbours is None:
             return {}
         wanted = pc.is_in(self.neighbours["source_id"], pa.array(who.held))
@@ -183,12 +189,19 @@ class Recommender:
         found: dict[str, str] = {}
         for kind, text in _EVIDENCE:
             edges = sorted(
-                (row for row in rows if row["kind"] == kind),
+                (row for row in rows if _evidence_of(row) == kind),
                 key=lambda row: (-row["weight"], row["source_id"]),
             )
             for row in edges:
                 found.setdefault(row["target_id"], text.format(held=names[row["source_id"]]))
         return found
+
+
+def _evidence_of(edge: dict[str, Any]) -> str:
+    """Return the kind of evidence that an edge is; bundles of old do not say how sure they are."""
+    rate = edge.get("false_sign_rate")
+    sure = rate is not None and rate <= MOST_FALSE_SIGNS
+    return edge["kind"] if edge["kind"] != _CAUSAL or sure else "unproven"
 
 
 def recommend(bundle: Path, user_id: str, k: int) -> list[Recommendation]:

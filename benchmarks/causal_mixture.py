@@ -1,4 +1,4 @@
-"""Shrinks estimates by how uncertain they are, knowing that most pairs have no effect at all.
+"""Shrinks estimates of one direction alone, as stood before: a rival of `causal.directions`.
 
 Legend: N pairs, G spreads.
 """

@@ -1,0 +1,50 @@
+"""How much of what `tessera recommend` lists was ever among the candidates that were judged."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tessera.serve.recommend import Recommender
+
+_INVESTORS = 200
+"""Asked, evenly spread over those who have judged requests: a list takes milliseconds."""
+
+
+def judged_candidates(exposures: Path, cut: datetime) -> dict[str, set[str]]:
+    """Read which items could have been shown to each investor in the requests after the cut."""
+    after = (pc.field("event_ts") > cut) & (pc.field("position") == 1)
+    rows = pq.read_table(exposures, columns=["user_id", "candidate_ids"], filters=after)
+    found: dict[str, set[str]] = {}
+    for user, items in zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True):
+        found.setdefault(user, set()).update(items)
+    return found
+
+
+def judged_share(recommender: Recommender, candidates: dict[str, set[str]], k: int) -> float | None:
+    """Return the share of listed items that were candidates of the same investor's requests.
+
+    Parameters
+    ----------
+    recommender : Recommender
+        Of the published bundle.
+    candidates : dict
+        Items that could have been shown to each investor, as read from the log.
+    k : int
+        Length of a list.
+
+    Returns
+    -------
+    float or None
+        None if nobody has a judged request, or nothing is listed.
+    """
+    users = sorted(candidates)[:: max(1, len(candidates) // _INVESTORS)][:_INVESTORS]
+    among = [
+        line.item_id in candidates[user]
+        for user in users
+        for line in recommender.recommend(user, k)
+    ]
+    return sum(among) / len(among) if among else None

@@ -11,17 +11,15 @@ from typing import Any
 
 import ibis
 import numpy as np
-from numpy.typing import NDArray
 
 from tessera.contracts.split import Split
-from tessera.evaluate.baselines import Scorer
-from tessera.evaluate.holdout import Bools, Holdout, Ints
+from tessera.evaluate.holdout import Floats, Holdout, Scorer
+from tessera.evaluate.pairs import Bools, Ints
 from tessera.evaluate.params import EvaluateParams
 from tessera.evaluate.returns import Returns
 from tessera.metrics import diversity, popularity, profit, ranking
 from tessera.policies.suitability import UNKNOWN_USER
 
-Floats = NDArray[np.float64]
 Metrics = dict[str, float]
 
 KS = (5, 10, 50)

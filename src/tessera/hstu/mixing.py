@@ -100,10 +100,24 @@ def choose_mix(model: SequenceModel, world: World, params: HstuParams) -> float 
     found = model.closed_form
     if model.shape.profits:
         found.let(profit=params.profit_weight)
+    values = mix_values(model, world, params)
+    if not values:
+        return None
+    best = int(np.argmax(values))
+    found.let(**list(found.choices())[best])
+    return values[best]
+
+
+def mix_values(model: SequenceModel, world: World, params: HstuParams) -> list[float]:
+    """Return the nDCG@10 of each choice on the validation period; none if there is no choice.
+
+    The closed forms are left as they were known when validation began, with the last choice.
+    """
+    found = model.closed_form
     choices = list(found.choices())
     check = period_check(world, params) if len(choices) > 1 else None
     if check is None:
-        return None
+        return []
     check = check.sample(_MOST_ASKED)
     learn_closed_form(model, world, params, at_cut=False)
     state_QD = trunk_states(model, world.histories, check.windows)
@@ -112,9 +126,7 @@ def choose_mix(model: SequenceModel, world: World, params: HstuParams) -> float 
         found.let(**mix)
         asking_QD = asking(model, state_QD, world.histories, check.windows)
         values.append(check.ndcg(asking_QD, item_vectors(model), placed(model)))
-    best = int(np.argmax(values))
-    found.let(**choices[best])
-    return values[best]
+    return values
 
 
 def learn_closed_form(

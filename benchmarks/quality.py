@@ -94,6 +94,8 @@ SETS = {
     ),
     "far-trans-2020": Set("far-trans", "far-trans", "2020-07-01"),
     "far-trans-2021": Set("far-trans", "far-trans", "2021-07-01"),
+    "far-trans-2020-published": Set("far-trans", "far-trans", "2020-07-01", UNBORN),
+    "far-trans-2021-published": Set("far-trans", "far-trans", "2021-07-01", UNBORN),
 }
 
 

@@ -8,12 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, ROOT
-from benchmarks.told import bounds, gate, house, model, quality, serving, slates, uplift, variants
+from benchmarks.told import (
+    bounds,
+    gate,
+    house,
+    model,
+    quality,
+    rolling,
+    serving,
+    slates,
+    uplift,
+    variants,
+)
 from benchmarks.told.page import NOT_RUN, WORDS, Figure, Found, Section, anchor, holds, parts, table
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 SECTIONS = (
     *house.SECTIONS,
+    *rolling.SECTIONS,
     *quality.SECTIONS,
     *variants.SECTIONS,
     *model.SECTIONS,

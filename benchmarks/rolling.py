@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import ibis
@@ -25,10 +26,16 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from benchmarks.common import write_result
-from benchmarks.quality import params_of
-from benchmarks.rolling_models import WINDOWS, Window, listed, place_of, set_of
+from benchmarks.rolling_models import (
+    WINDOWS,
+    Asked,
+    Window,
+    listed,
+    place_of,
+    settings_of,
+    split_of,
+)
 from tessera.contracts.progress import progress_bar
-from tessera.contracts.split import load_split
 from tessera.evaluate.baselines import BASELINES, sensible
 from tessera.evaluate.holdout import Holdout, build_holdout
 from tessera.evaluate.intervals import ten_most_popular
@@ -41,6 +48,9 @@ from tessera.metrics.profit import market_roi, roi
 
 Floats = NDArray[np.float64]
 OWN = "hstu"
+PROTOCOLS = {"on sale at the cut": False, "all assets, as published": True}
+_PUBLISHED = ("2020-07-01", "2021-07-01")
+"""Cuts whose half-years stand in print."""
 _DRAWS = 2000
 _LEVEL = 0.95
 
@@ -58,19 +68,19 @@ class Measured:
     by_seed: dict[str, list[float]]
 
 
-def measure(window: Window, seeds: list[int]) -> Measured:
+def measure(asked: Asked, seeds: list[int]) -> Measured:
     """Fit the baselines and list HSTU at one cut."""
-    tables = [listed(window, seed) for seed in seeds]
-    place = place_of(window)
-    settings = EvaluateParams(**params_of(set_of(window), 0)["evaluate"].model_dump())
+    tables = [listed(asked, seed) for seed in seeds]
+    place = place_of(asked.window)
+    settings = EvaluateParams(**settings_of(asked, 0)["evaluate"].model_dump())
     events, items, prices = (
         ibis.read_parquet(place.artifact(name)) for name in ("events", "items", "prices")
     )
-    split = load_split(place.artifact("split"))
+    split = split_of(asked)
     holdout = build_holdout(events, items, split, settings)
     returns = measure_returns(prices, holdout, split)
     names = sensible(BASELINES, split)
-    with progress_bar(f"baselines at {window.cut}", len(names)) as bar:
+    with progress_bar(f"baselines at {asked.window.cut}", len(names)) as bar:
         lists = fitted_lists(names, holdout, returns, settings, bar)
     seeded = [trained_lists(ibis.memtable(table), holdout, returns) for table in tables]
     ndcg = {name: _ndcg(one, holdout) for name, one in lists.items()}
@@ -81,13 +91,13 @@ def measure(window: Window, seeds: list[int]) -> Measured:
         ndcg[name] = np.mean(each, axis=0)
         by_seed[name] = [float(one.mean()) for one in each]
         value[name] = float(np.mean([_roi(found[name], returns) for found in seeded]))
-    if returns is None:
+    if returns is None or not np.isfinite(returns.return_I).any():
         value = {}
     else:
         ten_1K = ten_most_popular(returns)[None, :]
         value["most_popular"] = float(roi(ten_1K, returns.return_I, returns.days, K).mean())
         value["market"] = market_roi(returns.return_I, returns.days)
-    return Measured(window, holdout.user_ids.to_pylist(), ndcg, value, by_seed)
+    return Measured(asked.window, holdout.user_ids.to_pylist(), ndcg, value, by_seed)
 
 
 def _ndcg(lists: Lists, holdout: Holdout) -> Floats:
@@ -157,6 +167,33 @@ def roi_table(found: list[Measured]) -> dict[str, Any]:
     }
 
 
+def half_years(seeds: list[int]) -> dict[str, Any]:
+    """Tables of the published test periods, on what is on sale and on all assets."""
+    told: dict[str, Any] = {}
+    for window in WINDOWS:
+        if window.cut not in _PUBLISHED:
+            continue
+        until = datetime(int(window.cut[:4]) + 1, 1, 1, tzinfo=UTC) - timedelta(microseconds=1)
+        told[window.cut] = {
+            protocol: _half_year(measure(Asked(window, until, unborn), seeds))
+            for protocol, unborn in PROTOCOLS.items()
+        }
+    return told
+
+
+def _half_year(found: Measured) -> dict[str, Any]:
+    models = {
+        name: {
+            "ndcg_10": float(value_N.mean()),
+            "roi_10": found.roi.get(name),
+            **({"ahead": compare([found], OWN, name)["investors"]} if name != OWN else {}),
+        }
+        for name, value_N in found.ndcg.items()
+    }
+    told = {"users": len(found.investors), "market_roi": found.roi.get("market")}
+    return told | {"by_seed": found.by_seed, "models": models}
+
+
 def main() -> None:
     """Measure every window and write results/rolling.json."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -164,7 +201,7 @@ def main() -> None:
     given = parser.parse_args()
     if not os.environ.get("TESSERA_DATA"):
         parser.error("name the folder with the official files in TESSERA_DATA")
-    found = [measure(window, given.seeds) for window in WINDOWS]
+    found = [measure(Asked(window), given.seeds) for window in WINDOWS]
     open_ones = [one for one in found if not one.window.apart]
     apart = [one for one in found if one.window.apart]
     figures = {
@@ -181,6 +218,7 @@ def main() -> None:
         "ndcg": ndcg_table(open_ones, OWN),
         "apart": ndcg_table(apart, OWN),
         "roi": roi_table(found),
+        "half_years": half_years(given.seeds),
     }
     write_result("rolling", rounded(figures))
 

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import ibis
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from benchmarks.common import ROOT
 from benchmarks.places import pin, run_alone
 from benchmarks.quality import BEFORE, ON_SALE, TRUNK_ALONE, Set, params_of
+from tessera.contracts.split import Split, load_split, save_split
 from tessera.hstu.fit import again, pose, search, threads
 from tessera.hstu.logged import Sources
 from tessera.hstu.mixing import mix_values
@@ -44,6 +47,17 @@ class Window:
     """Looked at once, after everything else was decided."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the models of a window are asked."""
+
+    window: Window
+    until: datetime | None = None
+    """End of the test period where it is another than the window's."""
+    unborn: bool = False
+    """Rank what is first offered after the cut, too, as the published tables do."""
+
+
 WINDOWS = (
     Window("2020-07-01", 92),
     Window("2020-10-01", 92),
@@ -55,6 +69,7 @@ WINDOWS = (
 _STAGES = (*BEFORE, "hstu")
 _TABLES = ("events", "codes", *Sources.__annotations__)
 Mix = dict[str, float]
+Floats = NDArray[np.float64]
 
 
 def set_of(window: Window) -> Set:
@@ -146,36 +161,68 @@ def _key(params: Sections) -> dict[str, str]:
     return {"key": told.hexdigest()[:16]}
 
 
-def world_of(window: Window, seed: int) -> tuple[World, HstuParams]:
+def settings_of(asked: Asked, seed: int) -> Sections:
+    """Return the params of what is asked; those of training are the window's."""
+    window = set_of(asked.window)
+    changes = {name: dict(values) for name, values in window.changes.items()}
+    for name in ON_SALE:
+        changes[name]["unborn_items"] = asked.unborn
+    return params_of(replace(window, changes=changes), seed)
+
+
+def split_of(asked: Asked) -> Split:
+    """Return the periods of what is asked."""
+    split = load_split(place_of(asked.window).artifact("split"))
+    return replace(split, test_until=asked.until) if asked.until else split
+
+
+def world_of(asked: Asked, seed: int) -> tuple[World, HstuParams]:
     """Read what the models of a window are asked about."""
-    place, sections = place_of(window), params_of(set_of(window), seed)
-    params = HstuParams(**sections["hstu"].model_dump())
+    place = place_of(asked.window)
+    params = HstuParams(**settings_of(asked, seed)["hstu"].model_dump())
     tables = {name: ibis.read_parquet(place.artifact(name)) for name in _TABLES}
     sources = Sources(*(tables[name] for name in Sources.__annotations__))
     scratch = place.data / ".scratch" / "listing"
-    split = place.artifact("split")
+    scratch.mkdir(parents=True, exist_ok=True)
+    split = scratch / "split.json"
+    save_split(split_of(asked), split)
     return read_world(tables["events"], tables["codes"], split, sources, scratch, params), params
 
 
-def mixes_of(window: Window, seed: int) -> dict[str, Mix]:
+def mixes_of(asked: Asked, seed: int) -> dict[str, Mix]:
     """Return by name what each closed form counts: by one validation period, and by all so far.
 
     A validation period before an earlier cut lies in the past of this one, too.
     """
-    until = WINDOWS.index(window) + 1
-    value_WM = np.stack([np.load(trained(one, seed) / "values.npy") for one in WINDOWS[:until]])
-    model, _ = load_model(trained(window, seed) / "final")
+    model, _ = load_model(trained(asked.window, seed) / "final")
     choices = list(model.closed_form.choices())
-    best = {"hstu": value_WM[-1], "hstu_past": value_WM.mean(axis=0)}
+    best = {"hstu": _published_values(asked, seed)} if asked.unborn else _values(asked, seed)
     return {name: choices[int(np.argmax(value_M))] for name, value_M in best.items()}
 
 
-def listed(window: Window, seed: int) -> pa.Table:
+def _values(asked: Asked, seed: int) -> dict[str, Floats]:
+    so_far = WINDOWS[: WINDOWS.index(asked.window) + 1]
+    value_WM = np.stack([np.load(trained(one, seed) / "values.npy") for one in so_far])
+    return {"hstu": value_WM[-1], "hstu_past": value_WM.mean(axis=0)}
+
+
+def _published_values(asked: Asked, seed: int) -> Floats:
+    """Return what each mix is worth where all assets are listed; kept beside the models."""
+    folder = trained(asked.window, seed)
+    kept = folder / "values_unborn.npy"
+    if not kept.exists():
+        world, params = world_of(asked, seed)
+        model, _ = load_model(folder / "judged")
+        np.save(kept, np.array(mix_values(model, world, params)))
+    return np.asarray(np.load(kept))
+
+
+def listed(asked: Asked, seed: int) -> pa.Table:
     """Return the lists of every mix of a window and seed."""
-    (world, params), folder = world_of(window, seed), trained(window, seed)
+    (world, params), folder = world_of(asked, seed), trained(asked.window, seed)
     model, _ = load_model(folder / "final")
     parts = []
-    for name, mix in mixes_of(window, seed).items():
+    for name, mix in mixes_of(asked, seed).items():
         model.closed_form.let(**mix)
         parts.append(rank_test_users(model, world, params, name.removeprefix("hstu")))
     return pa.concat_tables(parts)

@@ -23,7 +23,7 @@ from benchmarks.quality import BEFORE, ON_SALE, TRUNK_ALONE, Set, params_of
 from tessera.contracts.split import Split, load_split, save_split
 from tessera.hstu.fit import again, pose, search, threads
 from tessera.hstu.logged import Sources
-from tessera.hstu.mixing import mix_values
+from tessera.hstu.mixing import mix_values, steady
 from tessera.hstu.outputs import rank_test_users
 from tessera.hstu.params import HstuParams
 from tessera.hstu.saved import load_model, save_model
@@ -102,24 +102,17 @@ class _Training(Stage):
 def run(
     *, params: HstuParams, split: Path, scratch: Path, model: Path, **given: Any
 ) -> dict[str, float]:
-    """Train on what lies before validation, and again on all that is known; save both.
-
-    Returns
-    -------
-    dict of str to float
-        What each mix is worth on the validation period, by its parts.
-    """
+    """Train on what lies before validation, and again on all that is known; save both."""
     with threads(params.threads):
         sources = Sources(*(given[name] for name in Sources.__annotations__))
         world = read_world(given["events"], given["codes"], split, sources, scratch, params)
         # The refit model has learnt the validation period, so that nothing can be chosen on it.
         task = pose("hstu", world, params)
         judged = search(task, params, scratch)
-        values = mix_values(judged.model, world, params)
         final = again(task, judged, params, scratch)
         save_model(judged.model, world.catalogue.vocabulary, model / "judged")
         save_model(final.model, world.catalogue.vocabulary, model / "final")
-    return {str(number): value for number, value in enumerate(values)}
+    return {}
 
 
 def trained(window: Window, seed: int) -> Path:
@@ -131,13 +124,12 @@ def trained(window: Window, seed: int) -> Path:
         return kept
     for name in BEFORE:
         run_alone(place, name, params)
-    values = _train(place, params, kept)
-    np.save(kept / "values.npy", np.array(list(values.values())))
+    _train(place, params, kept)
     files.write_json(key, told)
     return kept
 
 
-def _train(place: Home, params: Sections, kept: Path) -> dict[str, float]:
+def _train(place: Home, params: Sections, kept: Path) -> None:
     hstu = find("hstu", stages("far_trans"))
     assert hstu is not None
     training = _Training(**{part.name: getattr(hstu, part.name) for part in fields(hstu)})
@@ -145,9 +137,8 @@ def _train(place: Home, params: Sections, kept: Path) -> dict[str, float]:
     for folder in (staging, scratch):  # a checkpoint does not know of which code it is
         files.remove(folder)
     staging.mkdir(parents=True)
-    values = call(training, place, params, staging, scratch)
+    call(training, place, params, staging, scratch)
     files.move_into_place(staging / "model", kept)
-    return values
 
 
 def _key(params: Sections) -> dict[str, str]:
@@ -190,30 +181,32 @@ def world_of(asked: Asked, seed: int) -> tuple[World, HstuParams]:
 
 
 def mixes_of(asked: Asked, seed: int) -> dict[str, Mix]:
-    """Return by name what each closed form counts: by one validation period, and by all so far.
+    """Return by name what each closed form counts.
 
-    A validation period before an earlier cut lies in the past of this one, too.
+    `hstu` is mixed as the stage does it; `_past` by all validation periods so far, as those of
+    earlier cuts lie in the past, too; `_best` by the best mean alone; `_trunk` has no closed form.
     """
     model, _ = load_model(trained(asked.window, seed) / "final")
     choices = list(model.closed_form.choices())
-    best = {"hstu": _published_values(asked, seed)} if asked.unborn else _values(asked, seed)
-    return {name: choices[int(np.argmax(value_M))] for name, value_M in best.items()}
-
-
-def _values(asked: Asked, seed: int) -> dict[str, Floats]:
+    own_MU = values_of(asked, seed)
     so_far = WINDOWS[: WINDOWS.index(asked.window) + 1]
-    value_WM = np.stack([np.load(trained(one, seed) / "values.npy") for one in so_far])
-    return {"hstu": value_WM[-1], "hstu_past": value_WM.mean(axis=0)}
+    past = [values_of(replace(asked, window=one, until=None), seed) for one in so_far]
+    return {
+        "hstu": choices[steady(choices, [own_MU])],
+        "hstu_past": choices[steady(choices, past)],
+        "hstu_best": choices[int(np.argmax(own_MU.mean(axis=1)))],
+        "hstu_trunk": choices[0],
+    }
 
 
-def _published_values(asked: Asked, seed: int) -> Floats:
-    """Return what each mix is worth where all assets are listed; kept beside the models."""
+def values_of(asked: Asked, seed: int) -> Floats:
+    """Return value_MU of every mix on the validation period; kept beside the models."""
     folder = trained(asked.window, seed)
-    kept = folder / "values_unborn.npy"
+    kept = folder / f"values_{'all' if asked.unborn else 'on_sale'}.npy"
     if not kept.exists():
         world, params = world_of(asked, seed)
         model, _ = load_model(folder / "judged")
-        np.save(kept, np.array(mix_values(model, world, params)))
+        np.save(kept, mix_values(model, world, params))
     return np.asarray(np.load(kept))
 
 

@@ -21,6 +21,8 @@ _NAMES = {
     "hstu": "HSTU",
     "hstu_session": "HSTU, last session only",
     "hstu_past": "HSTU, mixed by all validation periods so far",
+    "hstu_best": "HSTU, mixed by the best mean alone",
+    "hstu_trunk": "HSTU, trunk alone",
     "sasrec": "SASRec",
     "two_tower": "two-tower",
     "ease": "EASE",

@@ -147,8 +147,10 @@ def _tables(found: Found) -> str:
     return parts(
         _windows_told(found),
         _ndcg_table(found["ndcg"]),
-        "HSTU, mixed by all validation periods so far: what each closed form counts is what was "
-        "best on the mean of the validation periods of this cut and of those before it.",
+        "HSTU as such is mixed as the stage does it: the least trend, then demand, that is at most "
+        "one standard error below the best mix of the validation period. That rule was made after "
+        "the tests of these windows had been seen with the best mix, and before that of the window "
+        "set apart.",
         f"Set apart before any figure was seen: {apart}, {users:,} users.",
         _ndcg_table(found["apart"]),
         "What the lists return, over every cut with prices near both ends, the last one too "

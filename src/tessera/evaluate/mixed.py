@@ -15,8 +15,9 @@ from scipy.sparse import csr_matrix
 from tessera.evaluate.holdout import Baseline, Floats, Holdout, Scorer, sample
 from tessera.evaluate.pairs import Ints
 from tessera.evaluate.params import EvaluateParams
-from tessera.evaluate.report import K, per_user, rank_all
+from tessera.evaluate.report import K, chunks, forbid, hits_of
 from tessera.features.demand import expected_gains, leanings
+from tessera.metrics import ranking
 
 MIXES = (0.0, 0.05, 0.15, 0.5, 1.5, 5.0)
 """What demand may count beside another score, nothing first."""
@@ -80,17 +81,24 @@ def chosen_mix(main: Baseline, beside: Baseline, holdout: Holdout, params: Evalu
     if before is None:
         return 0.0
     asked = sample(before, _MOST_ASKED)
-    one, other = main(asked, params), beside(asked, params)
-
-    def value_N(mix: float) -> Floats:
-        lists = rank_all(_sum(one, other, mix), asked, None)
-        return per_user(lists.top_NK, asked, (K,))[f"ndcg_{K}"]
-
-    value_MN = np.stack([value_N(mix) for mix in MIXES])
+    value_MN = _values(main(asked, params), beside(asked, params), asked)
     best_N = value_MN[int(np.argmax(value_MN.mean(axis=1)))]
     error_M = (best_N - value_MN).std(axis=1) / np.sqrt(len(best_N))
     as_good_M = value_MN.mean(axis=1) >= best_N.mean() - error_M
     return MIXES[int(np.argmax(as_good_M))]
+
+
+def _values(main: Scorer, beside: Scorer, asked: Holdout) -> Floats:
+    """Return value_MN: the nDCG@10 that each mix gives each investor."""
+    parts: list[list[Ints]] = [[] for _ in MIXES]
+    for users_C in chunks(asked):
+        main_CI, beside_CI = main(users_C), beside(users_C)
+        forbid(main_CI, users_C, asked)
+        for tops, mix in zip(parts, MIXES, strict=True):
+            tops.append(ranking.top_items(main_CI + mix * beside_CI, K))
+    relevant_N = asked.relevant_N()
+    found = [hits_of(np.concatenate(tops), asked) for tops in parts]
+    return np.stack([ranking.ndcg(hits_NK, relevant_N, K) for hits_NK in found])
 
 
 def _sum(main: Scorer, beside: Scorer, mix: float) -> Scorer:

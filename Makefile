@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: run test lint format install ui dvc render bench bench-quality bench-ope lock clean help
+.PHONY: run test lint format install ui dvc render bench bench-quality bench-rolling bench-ope lock clean help
 
 help: ## show what there is
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -35,7 +35,7 @@ dvc render: $(STAMP) ## render dvc.yaml, the suites and the facts in the docs
 bench: $(STAMP) ## measure what needs no official data into benchmarks/results/
 	@$(BIN)/python -m benchmarks
 
-bench-quality: $(STAMP) ## rank real data: SET=movielens, movielens-no-time, movielens-large, movielens-no-weights, movielens-shared, beauty, far-trans-2020, far-trans-2021; resumes
+bench-quality: $(STAMP) ## rank real data: SET=movielens, movielens-no-time, movielens-large, movielens-no-weights, movielens-shared, beauty, far-trans-2020, far-trans-2021 (on sale; with -published: all assets); resumes
 	@$(BIN)/python -m benchmarks.quality $(SET) $(if $(SEEDS),--seeds $(SEEDS))
 	@$(BIN)/python -m benchmarks.render
 
@@ -46,6 +46,10 @@ bench-ope: $(STAMP) ## coverage of the off-policy bounds on planted truth, false
 	@$(BIN)/python -m benchmarks.ope_trials
 	@$(BIN)/python -m benchmarks.ope_drift
 	@$(BIN)/python -m benchmarks.ope_published
+	@$(BIN)/python -m benchmarks.render
+
+bench-rolling: $(STAMP) ## FAR-Trans on sale at every cut that the data allow, beside every baseline; resumes
+	@$(BIN)/python -m benchmarks.rolling $(if $(SEEDS),--seeds $(SEEDS))
 	@$(BIN)/python -m benchmarks.render
 
 bench-%: $(STAMP) ## one of the others: uplift (Hillstrom), causal, causal-sentences, pareto (FAR-Trans), ablation, rankers, recommend, ope-market

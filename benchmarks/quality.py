@@ -66,7 +66,11 @@ _BEAUTY = {"width": 64, "blocks": 1, "length": 50, "epochs": 100, "patience": 10
 _LAST_OUT = {"protocol": "leave_last_out"}
 _ML_TRUNK = {**_MOVIELENS, "refit": True, "mask_weight": 0.0, "threads": 1}
 _SHARED = {"full_softmax_items": 0, "negatives": 512, "shared_targets": 512}
-_TRUNK_ALONE = {"sasrec": False, "two_tower": False, "session_minutes": 0.0}
+TRUNK_ALONE = {"sasrec": False, "two_tower": False, "session_minutes": 0.0}
+UNBORN: dict[str, dict[str, Any]] = {name: {"unborn_items": True} for name in ("hstu", "evaluate")}
+ON_SALE: dict[str, dict[str, Any]] = {
+    name: {"unborn_items": False} for name in ("hstu", "evaluate")
+}
 
 
 def _movielens(**changes: Any) -> Set:
@@ -79,10 +83,10 @@ def _movielens(**changes: Any) -> Set:
 
 SETS = {
     "movielens": _movielens(),
-    "movielens-no-time": _movielens(**_TRUNK_ALONE, time_bias=False),
-    "movielens-large": _movielens(**_TRUNK_ALONE, blocks=8, heads=2),
-    "movielens-no-weights": _movielens(**_TRUNK_ALONE, item_weights_width=0),
-    "movielens-shared": _movielens(**_TRUNK_ALONE, **_SHARED),
+    "movielens-no-time": _movielens(**TRUNK_ALONE, time_bias=False),
+    "movielens-large": _movielens(**TRUNK_ALONE, blocks=8, heads=2),
+    "movielens-no-weights": _movielens(**TRUNK_ALONE, item_weights_width=0),
+    "movielens-shared": _movielens(**TRUNK_ALONE, **_SHARED),
     "beauty": Set(
         "amazon",
         "amazon-2014-5core",
@@ -90,6 +94,8 @@ SETS = {
     ),
     "far-trans-2020": Set("far-trans", "far-trans", "2020-07-01"),
     "far-trans-2021": Set("far-trans", "far-trans", "2021-07-01"),
+    "far-trans-2020-published": Set("far-trans", "far-trans", "2020-07-01", UNBORN),
+    "far-trans-2021-published": Set("far-trans", "far-trans", "2021-07-01", UNBORN),
 }
 
 

@@ -15,6 +15,7 @@ from benchmarks.told import (
     house,
     model,
     quality,
+    rolling,
     sentences,
     serving,
     slates,
@@ -26,6 +27,7 @@ from benchmarks.told.page import NOT_RUN, WORDS, Figure, Found, Section, anchor,
 PAGE = ROOT / "docs" / "benchmarks.md"
 SECTIONS = (
     *house.SECTIONS,
+    *rolling.SECTIONS,
     *quality.SECTIONS,
     *variants.SECTIONS,
     *model.SECTIONS,

@@ -162,3 +162,49 @@ def two_tastes():
         lists=list_table(lists),
         split=Split(day(40), day(50), day(90), folds=(day(20), day(30), day(40))),
     )
+
+
+def classed(rows, class_of):
+    """Items from (item, first day, last day), each of the class named."""
+    return item_table(rows).append_column("category", pa.array(class_of))
+
+
+@pytest.fixture
+def fashions():
+    """Each decade twenty investors want the two items that went on sale a day before it.
+
+    Twenty others bought twelve old items long ago, and one of them the new ones at once; popularity
+    knows the old ones alone.  Validation is days 20 to 30, the cut day 30.
+    """
+    rows = [(f"v{n:02d}", f"O{k:02d}", "buy", 3) for n in range(20) for k in range(12)]
+    for decade, pair in enumerate(("AB", "CD", "EF", "GH")):
+        for place, item in enumerate(pair):
+            rows += [(f"u{n:02d}", item, "buy", 10 * decade + 2 + place) for n in range(20)]
+            rows += [("v00", item, "buy", 10 * decade - 0.5)] if decade else []
+    since = dict(zip("ABCDEFGH", (None, None, 9, 9, 19, 19, 29, 29), strict=True))
+    since |= {f"O{k:02d}": None for k in range(12)}
+    items = classed([(item, first, None) for item, first in since.items()], ["fund"] * 20)
+    split = Split(validation_from=day(20), cut=day(30), test_until=day(40))
+    lists = list_table([("hstu", "u00", "G")])
+    return Tables(
+        event_table(rows), items, user_table([("u00", 0, 1)]), price_table([]), lists, split
+    )
+
+
+@pytest.fixture
+def fund_lover():
+    """u1 had two funds and no bond, u2 two bonds and u0, long ago, a fund; u1 is asked."""
+    rows = [
+        ("u1", "A", "buy", 25),
+        ("u1", "B", "buy", 25),
+        ("u2", "C", "buy", 25),
+        ("u2", "D", "buy", 25),
+        ("u1", "C", "buy", 35),
+        ("u0", "A", "buy", 1),
+    ]
+    items = classed([(item, None, None) for item in "ABCD"], ["fund", "fund", "bond", "bond"])
+    split = Split(validation_from=day(20), cut=day(30), test_until=day(40))
+    lists = list_table([("hstu", "u1", "C")])
+    return Tables(
+        event_table(rows), items, user_table([("u1", 0, 1)]), price_table([]), lists, split
+    )

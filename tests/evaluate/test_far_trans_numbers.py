@@ -1,6 +1,6 @@
 """The published protocol on the official files, beside the numbers of the plan."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import ibis
@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.real_data,
     pytest.mark.filterwarnings("ignore:fetch_arrow_table"),
 ]
-PARAMS = EvaluateParams(relevant_actions=("buy",), unborn_items=True)
+PARAMS = EvaluateParams(relevant_actions=("buy",), unborn_items=True, demand_days=181)
 TABLES = ("events", "items", "users", "prices", "exposures", "outcomes", "quarantine")
 EARLY, LATE = 2020, 2021
 
@@ -45,7 +45,8 @@ def world(official, tmp_path_factory):
     @cache
     def at(year):
         cut = datetime(year, 7, 1, tzinfo=UTC)
-        split = Split(cut, cut, datetime(year, 12, 31, 23, 59, tzinfo=UTC))
+        end = datetime(year, 12, 31, 23, 59, tzinfo=UTC)
+        split = Split(cut - timedelta(days=181), cut, end)
         holdout = build_holdout(events, items, split, PARAMS)
         return holdout, measure_returns(prices, holdout, split)
 
@@ -90,6 +91,17 @@ def test_personal_baselines_come_close_to_the_plan(world, year, name, ndcg):
     at, lists = world
     found = per_user(lists(year, name).top_NK, at(year)[0], (10,))["ndcg_10"].mean()
     assert found == pytest.approx(ndcg, abs=0.003)
+
+
+def test_demand_makes_the_lead_of_the_published_table_without_any_network(world):
+    """What the catalogue tells at 2021-07-01 is worth more than twice EASE, whoever counts it."""
+    at, lists = world
+    found = {
+        name: per_user(lists(LATE, name).top_NK, at(LATE)[0], (10,))["ndcg_10"].mean()
+        for name in ("ease", "demand_leaning", "ease_demand")
+    }
+    assert found["demand_leaning"] == pytest.approx(0.2573, abs=0.003)
+    assert found["ease_demand"] > 2 * found["ease"]
 
 
 def test_profit_reproduces_market_and_most_popular(world):

@@ -15,7 +15,17 @@ PARAMS = EvaluateParams(
 )
 ROW = {"user_id": "u6", "score": 0.0}
 TRAINED = ["hstu", "sasrec"]
-FITTED = ["random", "popularity", "recent_popularity", "item_knn", "ease", "als"]
+FITTED = [
+    "random",
+    "popularity",
+    "recent_popularity",
+    "item_knn",
+    "ease",
+    "popularity_demand",
+    "demand_leaning",
+    "ease_demand",
+    "als",
+]
 
 
 @pytest.fixture

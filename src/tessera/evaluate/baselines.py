@@ -1,4 +1,4 @@
-"""What a model must beat: six baselines, fitted on the known events of a holdout.
+"""What a model must beat: baselines, fitted on the known events of a holdout.
 
 A baseline is a function of the holdout that returns a scorer; a scorer gives test investors
 (their numbers) a score for every item.  Shapes: C test investors of one chunk, U investors with
@@ -7,23 +7,19 @@ known events, I items, H items of the dense models (the most popular ones).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from implicit.als import AlternatingLeastSquares
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tessera.contracts.split import Split
-from tessera.evaluate.holdout import Holdout, Ints
+from tessera.evaluate.holdout import Baseline, Floats, Holdout, Scorer
+from tessera.evaluate.mixed import demand, demand_leaning, mixed
+from tessera.evaluate.pairs import Bools, Ints
 from tessera.evaluate.params import EvaluateParams
 from tessera.features.conditional import conditional_weights
-
-Floats = NDArray[np.float64]
-Scorer = Callable[[Ints], Floats]
-"""Numbers of C test investors -> CI scores."""
-Baseline = Callable[[Holdout, EvaluateParams], Scorer]
 
 _DECIMALS = 9
 """Scores are rounded, so that equal items stay tied whatever the number of threads."""
@@ -48,6 +44,11 @@ def popularity(holdout: Holdout, params: EvaluateParams) -> Scorer:  # noqa: ARG
 def recent_popularity(holdout: Holdout, params: EvaluateParams) -> Scorer:  # noqa: ARG001
     """Score by the number of investors who acquired the item shortly before the cut."""
     return _same_for_all(holdout.recent_I)
+
+
+def _popular_share(holdout: Holdout, params: EvaluateParams) -> Scorer:  # noqa: ARG001
+    """Score by popularity, the most popular item 1."""
+    return _same_for_all(holdout.holders_I / max(1, holdout.holders_I.max(initial=1)))
 
 
 def item_knn(holdout: Holdout, params: EvaluateParams) -> Scorer:
@@ -112,14 +113,22 @@ CLOSED_FORM: dict[str, Baseline] = {
     "recent_popularity": recent_popularity,
     "item_knn": item_knn,
     "ease": ease,
+    "popularity_demand": mixed(_popular_share, demand),
+    "demand_leaning": demand_leaning,
+    "ease_demand": mixed(ease, demand_leaning),
 }
 """Cheap enough for every fold."""
+_DATED = {"recent_popularity", "popularity_demand", "demand_leaning", "ease_demand"}
+"""They look back from one cut for all."""
 BASELINES: dict[str, Baseline] = {"random": random, **CLOSED_FORM, "als": als}
 
 
 def sensible(among: Mapping[str, Baseline], split: Split) -> list[str]:
-    """Name the baselines that make sense: an order has no recent days."""
-    return [name for name in among if not (split.ordinal and name == "recent_popularity")]
+    """Name the baselines that make sense: an order has no recent days, many cuts no demand."""
+    without = _DATED if split.ordinal else set()
+    if split.protocol == "leave_last_out":
+        without = _DATED - {"recent_popularity"} | without
+    return [name for name in among if name not in without]
 
 
 def fit(name: str, holdout: Holdout, params: EvaluateParams) -> Scorer:
@@ -128,12 +137,12 @@ def fit(name: str, holdout: Holdout, params: EvaluateParams) -> Scorer:
         return BASELINES[name](holdout, params)
 
 
-def _same_for_all(score_I: Ints) -> Scorer:
+def _same_for_all(score_I: Ints | Floats) -> Scorer:
     row_I = score_I.astype(np.float64)
     return lambda users_C: np.tile(row_I, (len(users_C), 1))
 
 
-def _nearest(group: Ints, score: Floats, most: int) -> NDArray[np.bool_]:
+def _nearest(group: Ints, score: Floats, most: int) -> Bools:
     """Keep the highest scores of each group, `most` at most; ties in the order given."""
     order = np.lexsort((-score, group))
     ordered = group[order]

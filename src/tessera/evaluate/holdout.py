@@ -9,23 +9,47 @@ numbered by popularity, then item_id, so that a tie in any score goes to the mor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import ibis
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from tessera.contracts.errors import BadInput
 from tessera.contracts.split import Split, known, test
+from tessera.evaluate.pairs import (
+    Bools,
+    Ints,
+    among,
+    fetch,
+    index_of,
+    matrix_of,
+    moment,
+    moments,
+    numbered,
+)
 from tessera.evaluate.params import EvaluateParams
+from tessera.features.demand import CLASS_COLUMNS, Acquired, Sale, item_classes
 
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """What is known of times at a cut that is the same for everybody."""
+
+    acquired: Acquired
+    """First acquisitions before the cut, by rows of `acquired_UI` and item numbers."""
+    sale: Sale
+    now_us: int
+    """The cut, microseconds since 1970."""
+    before: Holdout | None = None
+    """The same asked when validation began, of validation; None if nobody can be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +78,8 @@ class Holdout:
     """First offered after the cut; none if each investor has another cut."""
     known_events_N: Ints
     """Events of each test investor before the cut."""
+    dated: Dated | None = None
+    """None if each investor has another cut."""
 
     @property
     def holders_I(self) -> Ints:
@@ -68,57 +94,21 @@ class Holdout:
         return np.bincount(user_R, minlength=len(self.user_ids))
 
 
+Scorer = Callable[[Ints], Floats]
+"""Numbers of C test investors -> CI scores."""
+Baseline = Callable[[Holdout, EvaluateParams], Scorer]
+
+
 def acquisitions(events: ibis.Table, params: EvaluateParams) -> ibis.Table:
     """Keep events that acquire an item."""
     liked = (events.action != "rate") | (events.units.fill_null(np.inf) >= params.least_rating)
     return events.filter(events.action.isin(params.relevant_actions) & liked)
 
 
-def _arrow(rows: ibis.Table, *columns: str) -> pa.Table:
-    """Fetch rows in a fixed order."""
-    return rows.order_by(list(columns)).to_pyarrow()
-
-
-def _number(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Ints:
-    """Find the position of each value in `among`, -1 if absent."""
-    found = pc.index_in(values, value_set=among).fill_null(-1)
-    return np.asarray(found, dtype=np.int64)
-
-
-def _pairs(rows: pa.Table, users: pa.Array, items: pa.Array) -> tuple[Ints, Ints, Bools]:
-    """Return numbers of users and items of each row, and whether both are known."""
-    user_R, item_R = _number(rows["user_id"], users), _number(rows["item_id"], items)
-    return user_R, item_R, (user_R >= 0) & (item_R >= 0)
-
-
-def _matrix(rows: pa.Table, users: pa.Array, items: pa.Array) -> csr_matrix:
-    """1 for each (user, item) pair of the rows; pairs of unknown users or items are dropped."""
-    user_R, item_R, good_R = _pairs(rows, users, items)
-    ones_R = np.ones(int(good_R.sum()))
-    shape = (len(users), len(items))
-    return csr_matrix((ones_R, (user_R[good_R], item_R[good_R])), shape=shape)
-
-
-def _among(user_R: Ints, item_R: Ints, matrix: csr_matrix) -> Bools:
-    """Tell which (user, item) pairs stand in the matrix."""
-    width, there = matrix.shape[1], matrix.tocoo()
-    return np.isin(user_R * width + item_R, there.row.astype(np.int64) * width + there.col)
-
-
-def _moments(column: pa.ChunkedArray) -> NDArray[np.datetime64]:
-    """Return times as microseconds UTC, NaT where null."""
-    return np.asarray(column.cast(pa.timestamp("us")), dtype="datetime64[us]")
-
-
-def _moment(when: datetime) -> np.datetime64:
-    """Return one time as microseconds UTC."""
-    return np.datetime64(when.replace(tzinfo=None), "us")
-
-
 def _by_popularity(items: pa.Table, acquired: pa.Table) -> pa.Table:
     """Sort items: most investors first, then item_id."""
     ids = items["item_id"].combine_chunks()
-    holders_I = np.bincount(_number(acquired["item_id"], ids) + 1, minlength=len(ids) + 1)[1:]
+    holders_I = np.bincount(index_of(acquired["item_id"], ids) + 1, minlength=len(ids) + 1)[1:]
     return items.take(np.argsort(-holders_I, kind="stable"))
 
 
@@ -127,7 +117,7 @@ def _on_sale(items: pa.Table, split: Split, unborn_too: bool) -> Bools:
     if split.protocol == "leave_last_out":
         return np.ones(len(items), dtype=np.bool_)
     # NaT compares false, which stands for "without end".
-    gone_I = _moments(items["valid_to"]) <= _moment(split.cut)
+    gone_I = moments(items["valid_to"]) <= moment(split.cut)
     return ~gone_I if unborn_too else ~gone_I & ~_unborn(items, split)
 
 
@@ -136,21 +126,21 @@ def _unborn(items: pa.Table, split: Split) -> Bools:
     if split.protocol == "leave_last_out":
         return np.zeros(len(items), dtype=np.bool_)
     # NaT compares false, which stands for "since ever".
-    return _moments(items["valid_from"]) > _moment(split.cut)
+    return moments(items["valid_from"]) > moment(split.cut)
 
 
 def _young(items: pa.Table, split: Split, days: int) -> Bools:
     """Tell which items are offered only since shortly before the cut."""
     if split.ordinal:
         return np.zeros(len(items), dtype=np.bool_)
-    return _moments(items["valid_from"]) > _moment(split.cut - timedelta(days=days))
+    return moments(items["valid_from"]) > moment(split.cut - timedelta(days=days))
 
 
 def _recent(past: ibis.Table, item_ids: pa.Array, split: Split, days: int) -> Ints:
     """Count investors who acquired each item shortly before the cut."""
     late = past.filter(past.event_ts > split.cut - timedelta(days=days))
     counts = late.group_by("item_id").agg(users=late.user_id.nunique()).to_pyarrow()
-    number_C = _number(counts["item_id"], item_ids)
+    number_C = index_of(counts["item_id"], item_ids)
     recent_I = np.zeros(len(item_ids) + 1, dtype=np.int64)
     recent_I[number_C] = np.asarray(counts["users"], dtype=np.int64)
     return recent_I[:-1]
@@ -159,32 +149,86 @@ def _recent(past: ibis.Table, item_ids: pa.Array, split: Split, days: int) -> In
 def build_holdout(
     events: ibis.Table, items: ibis.Table, split: Split, params: EvaluateParams
 ) -> Holdout:
-    """Split events at the cut and find the test investors with their relevant items."""
+    """Split events at the cut and find the test investors with their relevant items.
+
+    Raises
+    ------
+    BadInput
+        If nobody known at the cut acquires anything new later.
+    """
+    holdout = _at_cut(events, items, split, params)
+    if holdout.dated is None:
+        return holdout
+    begun = split.validation_from - _TICK
+    earlier = replace(split, validation_from=begun, cut=begun, test_until=split.cut)
+    try:
+        before = _at_cut(events, items, earlier, params)
+    except BadInput:
+        return holdout
+    return replace(holdout, dated=replace(holdout.dated, before=before))
+
+
+def sample(holdout: Holdout, most: int) -> Holdout:
+    """Return the same asked of at most so many of the test investors, evenly spaced."""
+    count = len(holdout.user_ids)
+    if count <= most:
+        return holdout
+    kept = np.linspace(0, count - 1, most).astype(np.int64)
+    place_N = np.full(count, -1, dtype=np.int64)
+    place_N[kept] = np.arange(most)
+    user_R = place_N[holdout.relevant_user_R]
+    return replace(
+        holdout,
+        user_ids=holdout.user_ids.take(kept),
+        row_N=holdout.row_N[kept],
+        held_NI=holdout.held_NI[kept],
+        relevant_user_R=user_R[user_R >= 0],
+        relevant_item_R=holdout.relevant_item_R[user_R >= 0],
+        known_events_N=holdout.known_events_N[kept],
+    )
+
+
+def _dated(acquired: pa.Table, users: pa.Array, catalogue: pa.Table, split: Split) -> Dated | None:
+    """Return first acquisitions and sales by number; None if each investor has another cut."""
+    if split.protocol == "leave_last_out" or split.ordinal:
+        return None
+    ids = catalogue["item_id"].combine_chunks()
+    user_R, item_R, good_R = numbered(acquired, users, ids)
+    moment_R = moments(acquired["event_ts"]).astype(np.int64)
+    # NaT is the smallest number, which stands for "since ever".
+    since_I = moments(catalogue["valid_from"]).astype(np.int64)
+    return Dated(
+        Acquired(user_R[good_R], item_R[good_R], moment_R[good_R]),
+        Sale(since_I, item_classes(catalogue)),
+        int(moment(split.cut).astype(np.int64)),
+    )
+
+
+def _at_cut(events: ibis.Table, items: ibis.Table, split: Split, params: EvaluateParams) -> Holdout:
     known_events, pair = known(events, split), ("user_id", "item_id")
     past = acquisitions(known_events, params)
-    acquired = _arrow(past.select(*pair).distinct(), *pair)
+    acquired = fetch(past.group_by(pair).agg(event_ts=ibis._.event_ts.min()), *pair)
     sold = known_events.filter(known_events.action == "sell").select(*pair)
-    held = _arrow(past.select(*pair).union(sold, distinct=True), *pair)
-    wanted = _arrow(acquisitions(test(events, split), params).select(*pair).distinct(), *pair)
-    activity = _arrow(known_events.group_by("user_id").agg(events=ibis._.count()), "user_id")
-    catalogue = _by_popularity(
-        _arrow(items.select("item_id", "valid_from", "valid_to"), "item_id"), acquired
-    )
+    held = fetch(past.select(*pair).union(sold, distinct=True), *pair)
+    wanted = fetch(acquisitions(test(events, split), params).select(*pair).distinct(), *pair)
+    activity = fetch(known_events.group_by("user_id").agg(events=ibis._.count()), "user_id")
+    told = ("item_id", "valid_from", "valid_to", *(n for n in CLASS_COLUMNS if n in items))
+    catalogue = _by_popularity(fetch(items.select(*told), "item_id"), acquired)
     ids, candidate_I = (
         catalogue["item_id"].combine_chunks(),
         _on_sale(catalogue, split, params.unborn_items),
     )
 
     active = activity["user_id"].combine_chunks()
-    user_R, item_R, good_R = _pairs(wanted, active, ids)
+    user_R, item_R, good_R = numbered(wanted, active, ids)
     good_R &= candidate_I[item_R]
-    good_R &= ~_among(user_R, item_R, _matrix(held, active, ids))
+    good_R &= ~among(user_R, item_R, matrix_of(held, active, ids))
     tested_N, relevant_user_R = np.unique(user_R[good_R], return_inverse=True)
     if len(tested_N) == 0:
         message = "nobody known at the cut acquires anything new later; choose an earlier cut"
         raise BadInput(message)
     users = active.take(tested_N)
-    acquired_UI = _matrix(acquired, active, ids)
+    acquired_UI = matrix_of(acquired, active, ids)
     holders_I = np.bincount(acquired_UI.indices, minlength=len(ids))
     return Holdout(
         item_ids=ids,
@@ -192,13 +236,14 @@ def build_holdout(
         acquired_UI=acquired_UI,
         row_N=tested_N,
         recent_I=_recent(past, ids, split, params.recent_days),
-        held_NI=_matrix(held, users, ids),
+        held_NI=matrix_of(held, users, ids),
         relevant_user_R=relevant_user_R,
         relevant_item_R=item_R[good_R],
         candidate_I=candidate_I,
         cold_I=(holders_I == 0) | _young(catalogue, split, params.cold_days),
         unborn_I=_unborn(catalogue, split),
         known_events_N=np.asarray(activity["events"], dtype=np.int64)[tested_N],
+        dated=_dated(acquired, active, catalogue, split),
     )
 
 
@@ -211,10 +256,10 @@ def read_lists(lists: ibis.Table, holdout: Holdout, depth: int) -> dict[str, Int
         Model name to NK item numbers, -1 where a list is shorter; an investor without a list has
         an empty one.
     """
-    rows = _arrow(lists.select("model", "user_id", "rank", "item_id"), "model", "user_id", "rank")
-    user_R, item_R, good_R = _pairs(rows, holdout.user_ids, holdout.item_ids)
+    rows = fetch(lists.select("model", "user_id", "rank", "item_id"), "model", "user_id", "rank")
+    user_R, item_R, good_R = numbered(rows, holdout.user_ids, holdout.item_ids)
     good_R &= holdout.candidate_I[item_R]
-    good_R &= ~_among(user_R, item_R, holdout.held_NI)
+    good_R &= ~among(user_R, item_R, holdout.held_NI)
     model_R = np.asarray(rows["model"].combine_chunks().dictionary_encode().indices)
     names: Sequence[str] = rows["model"].combine_chunks().dictionary_encode().dictionary.to_pylist()
     tops = {}

@@ -11,9 +11,10 @@ from dataclasses import asdict
 import numpy as np
 
 from tessera.contracts.tables import STRANGERS
-from tessera.evaluate.holdout import Ints
+from tessera.evaluate.holdout import Floats
+from tessera.evaluate.pairs import Ints
 from tessera.evaluate.params import EvaluateParams
-from tessera.evaluate.report import Floats, K, Lists
+from tessera.evaluate.report import K, Lists
 from tessera.evaluate.returns import Returns
 from tessera.metrics.bootstrap import percentile_interval, resampled_means
 from tessera.metrics.profit import market_roi, roi, roi_draws

@@ -21,6 +21,8 @@ class EvaluateParams(BaseModel):
     of FAR-Trans, although nobody could have bought them at the cut."""
     recent_days: int = Field(30, ge=1, le=3650)
     """Recent popularity counts acquisitions of so many days before the cut."""
+    demand_days: float = Field(30.0, gt=0.0, le=3650.0)
+    """Baselines with demand: horizon of the expected gains, as `hstu.demand_days`."""
     knn_neighbours: int = Field(100, ge=1, le=10_000)
     """Item-kNN: most similar items kept for each item."""
     knn_shrink: float = Field(10.0, ge=0.0)

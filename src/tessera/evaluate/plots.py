@@ -14,7 +14,8 @@ from matplotlib import rc_context, rcParamsDefault
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tessera.evaluate.holdout import Holdout, Ints
+from tessera.evaluate.holdout import Holdout
+from tessera.evaluate.pairs import Ints
 from tessera.evaluate.report import K, per_user
 
 CURVE_KS = (1, 2, 3, 5, 10, 20, 50)

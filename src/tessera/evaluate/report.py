@@ -5,23 +5,21 @@ Shapes: N test investors, K positions, I items, M models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import ibis
 import numpy as np
-from numpy.typing import NDArray
 
 from tessera.contracts.split import Split
-from tessera.evaluate.baselines import Scorer
-from tessera.evaluate.holdout import Bools, Holdout, Ints
+from tessera.evaluate.holdout import Floats, Holdout, Scorer
+from tessera.evaluate.pairs import Bools, Ints
 from tessera.evaluate.params import EvaluateParams
 from tessera.evaluate.returns import Returns
 from tessera.metrics import diversity, popularity, profit, ranking
 from tessera.policies.suitability import UNKNOWN_USER
 
-Floats = NDArray[np.float64]
 Metrics = dict[str, float]
 
 KS = (5, 10, 50)
@@ -52,20 +50,29 @@ class Slice:
 
 def rank_all(scorer: Scorer, holdout: Holdout, priced_I: Bools | None) -> Lists:
     """List the best candidates of every test investor, a chunk of investors at a time."""
-    users, items = len(holdout.user_ids), len(holdout.item_ids)
     tops: list[Ints] = []
     priced: list[Ints] = []
-    step = max(1, _CHUNK // items)
-    for start in range(0, users, step):
-        users_C = np.arange(start, min(start + step, users))
+    for users_C in chunks(holdout):
         score_CI = scorer(users_C)
-        score_CI[:, ~holdout.candidate_I] = -np.inf
-        held_CI = holdout.held_NI[users_C].tocoo()
-        score_CI[held_CI.row, held_CI.col] = -np.inf
+        forbid(score_CI, users_C, holdout)
         tops.append(ranking.top_items(score_CI, DEPTH))
         if priced_I is not None:
             priced.append(ranking.top_items(np.where(priced_I, score_CI, -np.inf), K))
     return Lists(np.concatenate(tops), np.concatenate(priced) if priced else None)
+
+
+def chunks(holdout: Holdout) -> Iterator[Ints]:
+    """Yield the numbers of the test investors, so many that their scores fit into memory."""
+    users, step = len(holdout.user_ids), max(1, _CHUNK // len(holdout.item_ids))
+    for start in range(0, users, step):
+        yield np.arange(start, min(start + step, users))
+
+
+def forbid(score_CI: Floats, users_C: Ints, holdout: Holdout) -> None:
+    """Let no score list what is no candidate, or what an investor holds or held."""
+    score_CI[:, ~holdout.candidate_I] = -np.inf
+    held_CI = holdout.held_NI[users_C].tocoo()
+    score_CI[held_CI.row, held_CI.col] = -np.inf
 
 
 def narrow(top_NK: Ints, priced_I: Bools | None) -> Lists:

@@ -29,9 +29,9 @@ _HEADLINE = ("hr", "ndcg", "mrr", "recall", "coverage", "gini", "novelty", "roi"
 
 def fold_splits(split: Split) -> tuple[Split, ...]:
     """One split for each further cut, each with a test period as long as that of the main cut."""
-    length = split.test_until - split.cut
+    length, checked = split.test_until - split.cut, split.cut - split.validation_from
     return tuple(
-        replace(split, cut=fold, validation_from=fold, test_until=fold + length, folds=())
+        replace(split, cut=fold, validation_from=fold - checked, test_until=fold + length, folds=())
         for fold in split.folds
         if fold != split.cut
     )

@@ -5,8 +5,10 @@ not on sale yet has none.  Both lean on their class: the mean gain of an item of
 horizon in which it went on sale, with the weight of `_PRIOR` horizons (the posterior mean of a
 Poisson rate under a gamma prior).
 
-Legend: N acquisitions, V items with padding first, C classes, T trials.  Times are microseconds
-since 1970.
+An investor who acquired more of a class than others do leans towards it.
+
+Legend: N acquisitions, V items (with padding first where the model has it), I items of a table,
+U investors, C classes, T trials.  Times are microseconds since 1970.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tessera.contracts.arrow import DAY_US
@@ -21,6 +25,12 @@ from tessera.contracts.arrow import DAY_US
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+HABIT = 5.0
+"""Acquisitions that the average investor's leanings count for."""
+RARE = 1e-3
+"""Smallest share of a class that leanings are measured against."""
+CLASS_COLUMNS = ("category", "subcategory", "market_id")
+_MOST_CLASSES = 64
 _PRIOR = 0.25
 _MOST_TRIALS = 12
 
@@ -50,6 +60,39 @@ class Sale:
 
     from_V: Ints
     class_V: Ints
+
+
+def item_classes(rows: pa.Table) -> Ints:
+    """Return class_I by the class columns there are, the largest class first.
+
+    Those beyond the 64 largest share the last.
+    """
+    told = [pc.fill_null(rows[name], "") for name in CLASS_COLUMNS if name in rows.column_names]
+    blank = pa.array([""] * len(rows), pa.string())
+    name_I = pc.binary_join_element_wise(blank, *told, "|").to_numpy(zero_copy_only=False)
+    _, class_I, size_C = np.unique(name_I.astype(str), return_inverse=True, return_counts=True)
+    place_C = np.empty(len(size_C), np.int64)
+    place_C[np.argsort(-size_C, kind="stable")] = np.arange(len(size_C))
+    return np.asarray(np.minimum(place_C, _MOST_CLASSES - 1)[class_I])
+
+
+def leanings(had_UC: Floats, share_C: Floats) -> Floats:
+    """Return lean_UC: how much more than others an investor leans towards each class, as a root.
+
+    Parameters
+    ----------
+    had_UC
+        Items of each class that an investor acquired.
+    share_C
+        Share of each class in all acquisitions; it counts for five of an investor's own.
+
+    >>> leanings(np.array([[5.0, 0.0], [0.0, 0.0]]), np.array([0.5, 0.5])).round(4)
+    array([[1.2247, 0.7071],
+           [1.    , 1.    ]])
+    """
+    own_UC = (had_UC + HABIT * share_C) / (had_UC.sum(axis=1, keepdims=True) + HABIT)
+    lean_UC: Floats = np.sqrt(own_UC / np.maximum(share_C, RARE))
+    return lean_UC
 
 
 def expected_gains(acquired: Acquired, sale: Sale, now: int, horizon_days: float) -> Floats:

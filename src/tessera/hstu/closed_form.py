@@ -81,11 +81,36 @@ class ClosedForm(nn.Module):
         counted = self._counted()
         if not counted:
             return unit_BD
-        had_BL = torch.where(self.liked_A[action_BL], item_BL, 0)
-        had_BV = unit_BD.new_zeros(len(had_BL), self.items).scatter_(1, had_BL, 1.0)
-        had_BV[:, 0] = 0.0
+        had_BV = self.had(item_BL, action_BL)
         said = [mix * part.investor(had_BV) for mix, part in counted]
         return functional.normalize(functional.pad(torch.cat([unit_BD, *said], 1), (0, 1)), dim=1)
+
+    def had(self, item_BL: Tensor, action_BL: Tensor) -> Tensor:
+        """Return had_BV: 1 for each item that a history acquired."""
+        had_BL = torch.where(self.liked_A[action_BL], item_BL, 0)
+        had_BV = torch.zeros(len(had_BL), self.items, device=had_BL.device).scatter_(1, had_BL, 1.0)
+        had_BV[:, 0] = 0.0
+        return had_BV
+
+    def scores(
+        self, unit_BD: Tensor, had_BV: Tensor, unit_VD: Tensor, placed_V: Tensor
+    ) -> tuple[dict[bool, Tensor], dict[str, Tensor]]:
+        """Return what trunk and parts each say of every item, before any mix.
+
+        Returns
+        -------
+        dict of bool to Tensor
+            score_BV of the trunk, by whether what it cannot place stands in its class.
+        dict of str to Tensor
+            score_BV of each part.
+        """
+        parts = {name: cast(Part, part) for name, part in self.parts.items()}
+        trunk = {False: unit_BD @ unit_VD.T}
+        if "demand" in parts:
+            standing_VD = cast(Demand, parts["demand"]).stand_in(unit_VD, placed_V)
+            trunk[True] = unit_BD @ standing_VD.T
+        said = {name: part.investor(had_BV) @ part.item().T for name, part in parts.items()}
+        return trunk, said
 
     def item(self, unit_VD: Tensor, placed_V: Tensor) -> Tensor:
         """Return the trunk's unit vectors with the parts behind them.

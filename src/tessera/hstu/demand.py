@@ -17,15 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tessera.features.demand import Acquired, Sale
+from tessera.features.demand import HABIT, RARE, Acquired, Sale
 from tessera.hstu.item_bias import ItemBias
 
 Floats = NDArray[np.float64]
-
-_HABIT = 5.0
-"""Acquisitions that the average investor's leanings count for."""
-_RARE = 1e-3
-"""Smallest share of a class that leanings are measured against."""
 
 
 class Demand(nn.Module):
@@ -54,9 +49,9 @@ class Demand(nn.Module):
     def investor(self, had_BV: Tensor) -> Tensor:
         """Return how much more than others an investor leans towards each class, as a root."""
         had_BC = had_BV @ self._classes()
-        own_BC = had_BC + _HABIT * self.share_C
-        own_BC = own_BC / (had_BC.sum(1, keepdim=True) + _HABIT)
-        leaning_BC: Tensor = (own_BC / self.share_C.clamp(min=_RARE)).sqrt()
+        own_BC = had_BC + HABIT * self.share_C
+        own_BC = own_BC / (had_BC.sum(1, keepdim=True) + HABIT)
+        leaning_BC: Tensor = (own_BC / self.share_C.clamp(min=RARE)).sqrt()
         return leaning_BC
 
     def item(self) -> Tensor:

@@ -69,31 +69,60 @@ class Shown:
         return replace(chosen, position_RM=np.ones_like(chosen.position_RM))
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a model of one kind is trained on."""
+
+    world: World
+    shape: Shape
+    shown: Shown | None
+
+
 def fit(
     kind: Literal["hstu", "sasrec"], world: World, params: HstuParams, scratch: Path | None
 ) -> Trained:
     """Train one model with early stopping; with `refit`, once more on all that is known."""
-    shown = _shown(world, params) if kind == "hstu" else None
-    world = world if kind == "hstu" else replace(world, edge_VV=None)
-    shape = _shape(kind, world, params, shown)
-    validate = _validation(world, params, shown)
-    first = train(shape, world.codes_VC, _lessons(world, params, shown, refit=False), validate,
-                  params, scratch / "search" if scratch else None)  # fmt: skip
-    _calibrate(first.model, world, shown)
-    best = choose_mix(first.model, world, params)
+    task = pose(kind, world, params)
+    first = search(task, params, scratch)
+    best = choose_mix(first.model, task.world, params)
     first.place.best_ndcg = first.place.best_ndcg if best is None else best
     if not params.refit:
-        learn_closed_form(first.model, world, params, at_cut=True)
+        learn_closed_form(first.model, task.world, params, at_cut=True)
         return first
+    return again(task, first, params, scratch)
+
+
+def pose(kind: Literal["hstu", "sasrec"], world: World, params: HstuParams) -> Task:
+    """Choose shape and slates of a model."""
+    shown = _shown(world, params) if kind == "hstu" else None
+    world = world if kind == "hstu" else replace(world, edge_VV=None)
+    return Task(world, _shape(kind, world, params, shown), shown)
+
+
+def search(task: Task, params: HstuParams, scratch: Path | None) -> Trained:
+    """Train on what lies before validation, as long as validation gets better."""
+    world, shown = task.world, task.shown
+    lessons = _lessons(world, params, shown, refit=False)
+    place = scratch / "search" if scratch else None
+    validate = _validation(world, params, shown)
+    first = train(task.shape, world.codes_VC, lessons, validate, params, place)
+    _calibrate(first.model, world, shown)
+    return first
+
+
+def again(task: Task, first: Trained, params: HstuParams, scratch: Path | None) -> Trained:
+    """Train on all that is known, for as many epochs as were best, with the mix of the first."""
+    world, shown = task.world, task.shown
     epochs = first.place.best_epoch or first.place.epoch
-    again = train(shape, world.codes_VC, _lessons(world, params, shown, refit=True), None,
-                  params.model_copy(update={"epochs": max(1, epochs)}),
-                  scratch / "refit" if scratch else None)  # fmt: skip
-    again.place.best_ndcg = first.place.best_ndcg
-    _calibrate(again.model, world, shown)
-    learn_closed_form(again.model, world, params, at_cut=True)
-    again.model.closed_form.let(**first.model.closed_form.mix)
-    return again
+    longest = params.model_copy(update={"epochs": max(1, epochs)})
+    lessons = _lessons(world, params, shown, refit=True)
+    place = scratch / "refit" if scratch else None
+    last = train(task.shape, world.codes_VC, lessons, None, longest, place)
+    last.place.best_ndcg = first.place.best_ndcg
+    _calibrate(last.model, world, shown)
+    learn_closed_form(last.model, world, params, at_cut=True)
+    last.model.closed_form.let(**first.model.closed_form.mix)
+    return last
 
 
 def _shown(world: World, params: HstuParams) -> Shown | None:

@@ -2,7 +2,8 @@
 
 The trunk is not trained again: its states are taken once, and every mix is tried on them.
 
-Legend: Q people who are asked, V items with padding first.
+Legend: Q people who are asked, U of them with something relevant, V items with padding first, M
+mixes.
 """
 
 from __future__ import annotations
@@ -10,31 +11,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 from tessera.contracts.arrow import DAY_US
 from tessera.features.demand import Sale, expected_gains, mean_gains
 from tessera.hstu.closed_form import acquired_before
 from tessera.hstu.demand import Demand, Trend
+from tessera.hstu.device import device_of, moved
 from tessera.hstu.histories import VALIDATION, Bools, Ints
 from tessera.hstu.item_weights import ItemWeights
 from tessera.hstu.model import SequenceModel
 from tessera.hstu.params import HstuParams
 from tessera.hstu.profit import Profit
-from tessera.hstu.scoring import (
-    Floats,
-    asking,
-    item_vectors,
-    ndcg,
-    placed,
-    top_items,
-    trunk_states,
-)
-from tessera.hstu.sequences import Windows, last_windows
+from tessera.hstu.scoring import Floats, Lists, ndcg, ndcg_each, placed, top_items, trunk_states
+from tessera.hstu.sequences import Batcher, Windows, last_windows
 from tessera.hstu.world import Question, World, action_codes, ask, learn_until, microsecond
 
 VALIDATION_K = 10
 _MOST_ASKED = 5000
 """People on whom the mixes are tried, evenly spaced: there are many mixes."""
+_AT_ONCE = 512
+"""People whose scores of every item are held in memory."""
+_AGEING = ("trend", "demand")
+"""Parts that know a time; what they knew is sooner wrong than what goes together."""
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +55,24 @@ class Check:
         lists = top_items(asking_QD, item_VD, self.allowed_V & placed_V, seen, VALIDATION_K)
         return ndcg(lists, self.question.relevant, len(self.allowed_V))
 
+    def each(self, score_QV: Tensor, placed_V: Bools) -> Values:
+        """Return nDCG@10 of each who asks for something relevant; scores may be changed."""
+        score_QV[:, torch.from_numpy(~(self.allowed_V & placed_V))] = -torch.inf
+        if self.filter_seen:
+            score_QV[self.question.seen] = -torch.inf
+        top = score_QV.topk(min(VALIDATION_K, score_QV.shape[1]), dim=1)
+        lists = Lists(top.indices.numpy(), top.values.numpy())
+        return ndcg_each(lists, self.question.relevant, len(self.allowed_V))
+
     def sample(self, most: int) -> Check:
         """Return what at most so many of the people ask, evenly spaced."""
         count = len(self.windows)
-        if count <= most:
-            return self
-        rows = np.linspace(0, count - 1, most).astype(np.int64)
-        place_Q = np.full(count, -1)
-        place_Q[rows] = np.arange(most)
+        return self if count <= most else self.take(np.linspace(0, count - 1, most).astype(int))
+
+    def take(self, rows: Ints) -> Check:
+        """Return what the people of these rows ask."""
+        place_Q = np.full(len(self.windows), -1)
+        place_Q[rows] = np.arange(len(rows))
 
         def kept(pairs: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
             row, item = pairs
@@ -89,32 +102,93 @@ def period_check(world: World, params: HstuParams) -> Check | None:
 
 
 def choose_mix(model: SequenceModel, world: World, params: HstuParams) -> float | None:
-    """Let each closed form count as much as is best on the validation period.
+    """Let each closed form count as the validation period wants it, and no more than it can tell.
 
     Returns
     -------
     float or None
-        The nDCG@10 of the best mix on the people it was tried on, so a little too high; None where
+        The nDCG@10 of that mix on the people it was tried on, so a little too high; None where
         there was nothing to choose.
     """
     found = model.closed_form
     if model.shape.profits:
         found.let(profit=params.profit_weight)
-    choices = list(found.choices())
-    check = period_check(world, params) if len(choices) > 1 else None
-    if check is None:
+    value_MU = mix_values(model, world, params)
+    if not value_MU.size:
         return None
+    choices = list(found.choices())
+    chosen = steady(choices, [value_MU])
+    found.let(**choices[chosen])
+    return float(value_MU[chosen].mean())
+
+
+def steady(choices: list[dict[str, float]], periods: list[Values]) -> int:
+    """Return the choice with the least trend, then demand, that is as good as the best.
+
+    As good is: at most one standard error below it, paired by person (the rule of Breiman et al.
+    1984 for the size of a tree).  Trend and demand age with the market, and the best of many mixes
+    is best by luck, too; beyond what the period can tell apart they do harm in the next one.
+
+    Parameters
+    ----------
+    choices
+        M mixes.
+    periods
+        value_MU of one or several validation periods, each with its own people.
+    """
+    mean_M = np.mean([value_MU.mean(axis=1) for value_MU in periods], axis=0)
+    best = int(np.argmax(mean_M))
+    error_M = np.sqrt(np.sum([_square_error(one, best) for one in periods], axis=0)) / len(periods)
+    good = np.flatnonzero(mean_M >= mean_M[best] - error_M)
+    ageing = [tuple(choices[m].get(name, 0.0) for name in _AGEING) for m in good]
+    return int(min(zip(ageing, -mean_M[good], good, strict=True))[-1])
+
+
+def _square_error(value_MU: Values, best: int) -> Values:
+    """Return the squared standard error of each choice's gap to the best, paired by person."""
+    return np.asarray((value_MU - value_MU[best]).var(axis=1) / value_MU.shape[1])
+
+
+def mix_values(model: SequenceModel, world: World, params: HstuParams) -> Values:
+    """Return value_MU: nDCG@10 of each choice for each person asked; empty if none can be chosen.
+
+    The closed forms are left as they were known when validation began, with the last choice.
+    """
+    several = len(list(model.closed_form.choices())) > 1
+    check = period_check(world, params) if several else None
+    if check is None:
+        return np.zeros((0, 0))
     check = check.sample(_MOST_ASKED)
     learn_closed_form(model, world, params, at_cut=False)
     state_QD = trunk_states(model, world.histories, check.windows)
-    values = []
-    for mix in choices:
-        found.let(**mix)
-        asking_QD = asking(model, state_QD, world.histories, check.windows)
-        values.append(check.ndcg(asking_QD, item_vectors(model), placed(model)))
-    best = int(np.argmax(values))
-    found.let(**choices[best])
-    return values[best]
+    rows = np.arange(len(state_QD))
+    parts = [
+        _part_values(model, world, check.take(part), state_QD[part])
+        for part in np.split(rows, range(_AT_ONCE, len(rows), _AT_ONCE))
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def _part_values(model: SequenceModel, world: World, check: Check, state_QD: Floats) -> Values:
+    """Try every choice on some of the people; what each part says is computed once."""
+    found, device = model.closed_form, device_of(model)
+    with torch.inference_mode():
+        batch = moved(Batcher(world.histories).batch(check.windows), device)
+        unit_VD = functional.normalize(model.items(), dim=-1)
+        trunk, said = found.scores(
+            torch.from_numpy(state_QD).to(device),
+            found.had(batch.item_BL, batch.action_BL),
+            unit_VD,
+            model.placed_V(),
+        )
+        values = []
+        for mix in found.choices():
+            found.let(**mix)
+            score_QV = trunk[found.places_all].clone()
+            for name, weight in found.mix.items():
+                score_QV += weight * said[name]
+            values.append(check.each(score_QV.cpu(), placed(model)))
+    return np.stack(values)
 
 
 def learn_closed_form(

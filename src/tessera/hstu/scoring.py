@@ -143,10 +143,14 @@ def ndcg(lists: Lists, relevant_UV: tuple[Ints, Ints], items: int) -> float:
 
     `relevant_UV` holds distinct pairs (row of the lists, item).
     """
+    each = ndcg_each(lists, relevant_UV, items)
+    return float(each.mean()) if len(each) else 0.0
+
+
+def ndcg_each(lists: Lists, relevant_UV: tuple[Ints, Ints], items: int) -> NDArray[np.float64]:
+    """Return the nDCG of the list of each user with something relevant."""
     user_N, item_N = relevant_UV
     users, k = lists.item_UK.shape
-    if not len(user_N):
-        return 0.0
     listed_UK = np.where(np.isfinite(lists.score_UK), lists.item_UK, PADDING)
     key_UK = np.arange(users)[:, None] * items + listed_UK
     hit_UK = np.isin(key_UK, user_N * items + item_N)
@@ -155,7 +159,7 @@ def ndcg(lists: Lists, relevant_UV: tuple[Ints, Ints], items: int) -> float:
     relevant_U = np.bincount(user_N, minlength=users)
     has_U = relevant_U > 0
     ideal_U = ideal_K[np.minimum(relevant_U[has_U], k)]
-    return float(np.mean((hit_UK[has_U] @ gain_K) / ideal_U))
+    return np.asarray((hit_UK[has_U] @ gain_K) / ideal_U)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from torch import Tensor
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split
 from tessera.contracts.tables import ACTIONS
+from tessera.features.demand import CLASS_COLUMNS, item_classes
 from tessera.features.prices import PriceHistory
 from tessera.hstu.batch import PADDING
 from tessera.hstu.histories import TRAIN, VALIDATION, Bools, Histories, Ints
@@ -29,9 +30,6 @@ from tessera.hstu.scoring import Requests
 if TYPE_CHECKING:
     from tessera.hstu.logged import Log  # reads this module
     from tessera.hstu.rerank import Effects  # likewise
-
-_CLASS = ("category", "subcategory", "market_id")
-_MOST_CLASSES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,12 @@ def microsecond(at: datetime) -> int:
 
 def read_catalogue(items: Table) -> Catalogue:
     """Read ids, lifetimes and classes, sorted by id; no date means no end."""
-    columns = ("item_id", "valid_from", "valid_to", *(name for name in _CLASS if name in items))
+    columns = (
+        "item_id",
+        "valid_from",
+        "valid_to",
+        *(name for name in CLASS_COLUMNS if name in items),
+    )
     rows = items.select(*columns).to_pyarrow().sort_by("item_id")
     bounds = np.iinfo(np.int64)
 
@@ -98,19 +101,8 @@ def read_catalogue(items: Table) -> Catalogue:
         rows["item_id"].to_pylist(),
         moments("valid_from", bounds.min, bounds.max),
         moments("valid_to", bounds.max, bounds.min),
-        _classes(rows),
+        np.concatenate([[0], item_classes(rows)]),
     )
-
-
-def _classes(rows: pa.Table) -> Ints:
-    """Return class_V, the largest class first; those beyond `_MOST_CLASSES` share the last."""
-    told = [pc.fill_null(rows[name], "") for name in _CLASS if name in rows.column_names]
-    blank = pa.array([""] * len(rows), pa.string())
-    name_I = pc.binary_join_element_wise(blank, *told, "|").to_numpy(zero_copy_only=False)
-    _, class_I, size_C = np.unique(name_I.astype(str), return_inverse=True, return_counts=True)
-    place_C = np.empty(len(size_C), np.int64)
-    place_C[np.argsort(-size_C, kind="stable")] = np.arange(len(size_C))
-    return np.concatenate([[0], np.minimum(place_C, _MOST_CLASSES - 1)[class_I]])
 
 
 def read_codes(codes: Table, vocabulary: list[str]) -> Tensor:

@@ -1,0 +1,221 @@
+"""HSTU at every cut of the rolling benchmark: trained once each, listed with several mixes.
+
+A cut and its test period are a window; the windows lie one after the other and never overlap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import ibis
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from benchmarks.common import ROOT
+from benchmarks.places import pin, run_alone
+from benchmarks.quality import BEFORE, ON_SALE, TRUNK_ALONE, Set, params_of
+from tessera.contracts.split import Split, load_split, save_split
+from tessera.hstu.fit import again, pose, search, threads
+from tessera.hstu.logged import Sources
+from tessera.hstu.mixing import mix_values, steady
+from tessera.hstu.outputs import rank_test_users
+from tessera.hstu.params import HstuParams
+from tessera.hstu.saved import load_model, save_model
+from tessera.hstu.stage import read_world
+from tessera.hstu.world import World
+from tessera.pipeline import files
+from tessera.pipeline.catalogue import Stage, find, stages
+from tessera.pipeline.dvc import SOURCE, import_closure
+from tessera.pipeline.params import Sections
+from tessera.pipeline.paths import Home
+from tessera.pipeline.runner import call
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A cut and how long it is tested."""
+
+    cut: str
+    test_days: int
+    apart: bool = False
+    """Looked at once, after everything else was decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the models of a window are asked."""
+
+    window: Window
+    until: datetime | None = None
+    """End of the test period where it is another than the window's."""
+    unborn: bool = False
+    """Rank what is first offered after the cut, too, as the published tables do."""
+
+
+WINDOWS = (
+    Window("2020-07-01", 92),
+    Window("2020-10-01", 92),
+    # Only what was held on 2021-07-01 tells of this half-year, so its two quarters are one window.
+    Window("2021-01-01", 181),
+    Window("2021-07-01", 92),
+    Window("2021-10-01", 92, apart=True),
+)
+_STAGES = (*BEFORE, "hstu")
+_TABLES = ("events", "codes", *Sources.__annotations__)
+Mix = dict[str, float]
+Floats = NDArray[np.float64]
+
+
+def set_of(window: Window) -> Set:
+    """Return what is ranked: FAR-Trans, what is on sale at the cut."""
+    hstu = {**TRUNK_ALONE, **ON_SALE["hstu"]}
+    ingest = {"test_days": window.test_days}
+    changes = {**ON_SALE, "hstu": hstu, "ingest": ingest}
+    return Set("far-trans", "far-trans", window.cut, changes)
+
+
+def place_of(window: Window) -> Home:
+    """Folders of a window, with the pins of a profile that never ran."""
+    place = Home(ROOT / "data" / "bench" / f"rolling-{window.cut}", "far-trans")
+    place.data.mkdir(parents=True, exist_ok=True)
+    source = place.artifact("source")
+    source.unlink(missing_ok=True)
+    source.symlink_to(Path(os.environ["TESSERA_DATA"]) / "far-trans")
+    pin(place, {"version": None, "kind": "none"}, window.cut)
+    return place
+
+
+class _Training(Stage):
+    """The stage `hstu`, but for what it leaves."""
+
+    @property
+    def door(self) -> str:
+        return "benchmarks.rolling_models"
+
+
+def run(
+    *, params: HstuParams, split: Path, scratch: Path, model: Path, **given: Any
+) -> dict[str, float]:
+    """Train on what lies before validation, and again on all that is known; save both."""
+    with threads(params.threads):
+        sources = Sources(*(given[name] for name in Sources.__annotations__))
+        world = read_world(given["events"], given["codes"], split, sources, scratch, params)
+        # The refit model has learnt the validation period, so that nothing can be chosen on it.
+        task = pose("hstu", world, params)
+        judged = search(task, params, scratch)
+        final = again(task, judged, params, scratch)
+        save_model(judged.model, world.catalogue.vocabulary, model / "judged")
+        save_model(final.model, world.catalogue.vocabulary, model / "final")
+    return {}
+
+
+def trained(window: Window, seed: int) -> Path:
+    """Return the folder with the models of a window and seed, trained if they are not there yet."""
+    place, params = place_of(window), params_of(set_of(window), seed)
+    kept, key = place.data / f"models_{seed}", _key(params)
+    told = kept / "key.json"
+    if told.exists() and files.read_json(told) == key:
+        return kept
+    for name in BEFORE:
+        run_alone(place, name, params)
+    _train(place, params, kept)
+    files.write_json(key, told)
+    return kept
+
+
+def _train(place: Home, params: Sections, kept: Path) -> None:
+    hstu = find("hstu", stages("far_trans"))
+    assert hstu is not None
+    training = _Training(**{part.name: getattr(hstu, part.name) for part in fields(hstu)})
+    staging, scratch = place.data / ".staging" / "rolling", place.data / ".scratch" / "rolling"
+    for folder in (staging, scratch):  # a checkpoint does not know of which code it is
+        files.remove(folder)
+    staging.mkdir(parents=True)
+    call(training, place, params, staging, scratch)
+    files.move_into_place(staging / "model", kept)
+
+
+def _key(params: Sections) -> dict[str, str]:
+    """Say on which settings and code a model depends."""
+    told = hashlib.sha256()
+    for name in _STAGES:
+        told.update(params[name].model_dump_json().encode())
+    code = {file for stage in _STAGES for file in import_closure(f"tessera.{stage}.stage")}
+    for name in sorted(code):
+        told.update((SOURCE / name).read_bytes())
+    return {"key": told.hexdigest()[:16]}
+
+
+def settings_of(asked: Asked, seed: int) -> Sections:
+    """Return the params of what is asked; those of training are the window's."""
+    window = set_of(asked.window)
+    changes = {name: dict(values) for name, values in window.changes.items()}
+    for name in ON_SALE:
+        changes[name]["unborn_items"] = asked.unborn
+    return params_of(replace(window, changes=changes), seed)
+
+
+def split_of(asked: Asked) -> Split:
+    """Return the periods of what is asked."""
+    split = load_split(place_of(asked.window).artifact("split"))
+    return replace(split, test_until=asked.until) if asked.until else split
+
+
+def world_of(asked: Asked, seed: int) -> tuple[World, HstuParams]:
+    """Read what the models of a window are asked about."""
+    place = place_of(asked.window)
+    params = HstuParams(**settings_of(asked, seed)["hstu"].model_dump())
+    tables = {name: ibis.read_parquet(place.artifact(name)) for name in _TABLES}
+    sources = Sources(*(tables[name] for name in Sources.__annotations__))
+    scratch = place.data / ".scratch" / "listing"
+    scratch.mkdir(parents=True, exist_ok=True)
+    split = scratch / "split.json"
+    save_split(split_of(asked), split)
+    return read_world(tables["events"], tables["codes"], split, sources, scratch, params), params
+
+
+def mixes_of(asked: Asked, seed: int) -> dict[str, Mix]:
+    """Return by name what each closed form counts.
+
+    `hstu` is mixed as the stage does it; `_past` by all validation periods so far, as those of
+    earlier cuts lie in the past, too; `_best` by the best mean alone; `_trunk` has no closed form.
+    """
+    model, _ = load_model(trained(asked.window, seed) / "final")
+    choices = list(model.closed_form.choices())
+    own_MU = values_of(asked, seed)
+    so_far = WINDOWS[: WINDOWS.index(asked.window) + 1]
+    past = [values_of(replace(asked, window=one, until=None), seed) for one in so_far]
+    return {
+        "hstu": choices[steady(choices, [own_MU])],
+        "hstu_past": choices[steady(choices, past)],
+        "hstu_best": choices[int(np.argmax(own_MU.mean(axis=1)))],
+        "hstu_trunk": choices[0],
+    }
+
+
+def values_of(asked: Asked, seed: int) -> Floats:
+    """Return value_MU of every mix on the validation period; kept beside the models."""
+    folder = trained(asked.window, seed)
+    kept = folder / f"values_{'all' if asked.unborn else 'on_sale'}.npy"
+    if not kept.exists():
+        world, params = world_of(asked, seed)
+        model, _ = load_model(folder / "judged")
+        np.save(kept, mix_values(model, world, params))
+    return np.asarray(np.load(kept))
+
+
+def listed(asked: Asked, seed: int) -> pa.Table:
+    """Return the lists of every mix of a window and seed."""
+    (world, params), folder = world_of(asked, seed), trained(asked.window, seed)
+    model, _ = load_model(folder / "final")
+    parts = []
+    for name, mix in mixes_of(asked, seed).items():
+        model.closed_form.let(**mix)
+        parts.append(rank_test_users(model, world, params, name.removeprefix("hstu")))
+    return pa.concat_tables(parts)

@@ -48,3 +48,16 @@ def test_a_batch_is_told_in_one_line():
     held = [{**rows[0], "proposed": True}, {**rows[1], "decision": "HOLD", "proposed": False}]
     assert "temperature 1 HOLD (this verdict), " in evidence({**verdict, "batch": held})[1]
     assert evidence({**verdict, "batch": None}) == [lines[0], *lines[2:]]
+
+
+def test_what_was_spent_on_the_log_is_told():
+    look = {"k": 2, "look": 3, "alpha": 0.05, "share": 0.0076, "spent": 0.037995}
+    verdict = {
+        "primary": PRIMARY,
+        "estimates": {"champion": {"mean": 0.1}},
+        "n_requests": 10,
+        "prechecks": [],
+        "guardrails": [],
+        "look": look,
+    }
+    assert evidence(verdict)[1] == "spent 0.038 of 0.05 on this log: candidate 2, look 3"

@@ -14,7 +14,7 @@ from tessera.pipeline.history import history
 GIVEN = registry.Override("the trial is small", "R. Officer")
 LOOSE = {
     "alpha": 0.2, "margin": 1.0, "epsilon": 1.0, "min_ess": 1.0, "max_dropped": 1.0,
-    "max_duplicates": 1.0, "max_z": 10.0, "max_share": 1.0, "max_dismissals": 3.0,
+    "max_duplicates": 1.0, "max_z": 10.0, "max_share": 1.0, "max_dismissals_rise": 3.0,
     "max_roi_loss": 1.0, "max_gini": 1.0, "max_top_share": 1.0, "min_coverage": 0.0,
     "min_sid_capacity": 0.0, "max_calibration_error": 1.0, "max_mflops": 1e9, "permutations": 0,
 }  # fmt: skip

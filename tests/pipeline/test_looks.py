@@ -8,6 +8,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import pyarrow.parquet as pq
 import pytest
 
 from tessera.contracts.errors import BrokenHistory, BrokenSeal
@@ -209,3 +210,11 @@ def test_without_its_key_a_registry_counts_no_further(place, gate):
     (place.state / "seal.key").unlink()
     with pytest.raises(BrokenSeal, match="seal.key is missing"):
         gate.judge(place)
+
+
+def test_a_source_that_logged_nothing_is_no_stream(place, gate):
+    exposures = place.artifact("exposures")
+    pq.write_table(pq.read_table(exposures).slice(0, 0), exposures)
+    log = looks.read_log(exposures, place.artifact("outcomes"))
+    assert (log.sketch, log.facts["rows"]) == ((), 0)
+    assert looks.stand(place, exposures, log, "nobody", 0.05).told["k"] == 1

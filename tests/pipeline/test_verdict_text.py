@@ -63,3 +63,17 @@ def test_the_first_line_says_what_was_judged_and_that_a_list_on_demand_was_not()
     first = evidence(verdict)[0]
     assert first.startswith("Judged: lists of 3, drawn from the best 9 suitable candidates")
     assert "`tessera recommend` shows what was not judged" in first
+
+
+def test_what_was_spent_on_the_log_is_told():
+    look = {"k": 2, "look": 3, "alpha": 0.05, "share": 0.0076, "spent": 0.037995}
+    verdict = {
+        "primary": PRIMARY,
+        "policy": None,
+        "estimates": {"champion": {"mean": 0.1}},
+        "n_requests": 10,
+        "prechecks": [],
+        "guardrails": [],
+        "look": look,
+    }
+    assert "spent 0.038 of 0.05 on this log: candidate 2, look 3" in evidence(verdict)

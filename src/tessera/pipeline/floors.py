@@ -49,7 +49,7 @@ FLOORS: Mapping[str, Floor] = {
     "max_duplicates": Floor("lower"),
     "max_z": Floor("lower"),
     "max_share": Floor("lower"),
-    "max_dismissals": Floor("lower"),
+    "max_dismissals_rise": Floor("lower"),
     "max_roi_loss": Floor("lower"),
     "max_gini": Floor("lower"),
     "max_top_share": Floor("lower"),

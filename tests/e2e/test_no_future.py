@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from tessera.contracts.split import load_split
 from tessera.pipeline import files
@@ -42,6 +43,8 @@ MOMENT = {
     "prices": "price_ts",
     "users": "valid_from",
 }
+ROWS = ("effects", "edges", "nodes", "codes", "codebook", "cate", "model", "item_vectors", "facts")
+"""What does not depend on how many rows follow; vectors of investors are of all ever seen."""
 SERVED = ("items.parquet", "users.parquet", "neighbours.parquet", "trie.safetensors")
 
 
@@ -95,4 +98,45 @@ def test_the_future_was_really_changed(learnt):
 @pytest.mark.parametrize("name", [*LEARNT, *SERVED])
 def test_shuffling_the_future_changes_nothing_learnt(learnt, name):
     before, after, _ = learnt
+    assert after[name] == before[name]
+
+
+def _drop_future(place, rng):
+    """Leave out half of the rows after the cut, whole requests of exposures."""
+    cut = pa.scalar(load_split(place.artifact("split")).cut, pa.timestamp("us", "UTC"))
+    for name in ("events", "outcomes", "prices", "exposures"):
+        path = place.artifact("source") / f"{name}.parquet"
+        table = pq.read_table(path)
+        column = table[MOMENT.get(name, "event_ts")]
+        key = table["request_id"] if name == "exposures" else pa.chunked_array(
+            [pa.array(np.arange(len(table)))]
+        )  # fmt: skip
+        number = key.combine_chunks().dictionary_encode().indices.to_numpy()
+        is_kept = (rng.random(len(table)) < 0.5)[number]
+        is_kept |= pc.less_equal(column, cut).to_numpy()
+        is_kept[np.argmax(column.to_numpy())] = True  # the last period ends where it did
+        pq.write_table(table.filter(pa.array(is_kept)), path)
+
+
+@pytest.fixture(scope="module")
+def dropped(new_checkout):
+    """Learn from the tiny market, tied sets cut at random, and again from half of its future."""
+    checkout = new_checkout()
+    place = checkout.home()
+    overrides = yaml.safe_load(place.overrides.read_text())
+    overrides["hstu"]["split_sets"] = 0.5
+    place.overrides.write_text(yaml.safe_dump(overrides))
+    snapshot(place)
+    names = ("ingest", "causal", "graph", "sid", "uplift", "hstu")
+    _run(place, ("synth", *names))
+    before = {name: files.sha256(place.artifact(name)) for name in ROWS}
+    _drop_future(place, np.random.default_rng(3))
+    _run(place, names)
+    return before, {name: files.sha256(place.artifact(name)) for name in ROWS}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_half_of_the_future_leaves_every_bit_of_what_was_learnt(dropped, name):
+    """Who comes later, when, and how often moves no random draw and no time before the cut."""
+    before, after = dropped
     assert after[name] == before[name]

@@ -259,30 +259,37 @@ def regroup(histories: Histories, label: Callable[[Ints], Ints]) -> Histories:
 
 def split_sets(histories: Histories, share: float, rng: np.random.Generator) -> Histories:
     """Cut a share of the tied sets in two at random: what came first is unknown, so try both."""
-    has_U = np.diff(histories.first_U1) > 0
-    sets = int((histories.group_E[histories.first_U1[1:][has_U] - 1] + 1).sum())
+    keys, cuts, chances = (_EarlyLate(*rng.spawn(2)) for _ in range(3))
     events, folder = len(histories.item_E), histories.folder
-    key_E, cut_S, chance_S = (_drawn(rng, size, folder) for size in (events, sets, sets))
     item_E, action_E, label_E = (mapped.blank((events,), np.int64, folder) for _ in range(3))
-    done = 0
     for event_Q in histories.parts():
         start_Q = histories.starts(event_Q)
-        set_Q = np.cumsum(start_Q == event_Q) - 1
+        is_first_Q, is_late_Q = start_Q == event_Q, histories.phase_E[event_Q] > VALIDATION
+        set_Q, is_late_S = np.cumsum(is_first_Q) - 1, is_late_Q[is_first_Q]
         size_S = np.bincount(set_Q)
-        here = slice(done, done + len(size_S))
-        done = here.stop
-        order_Q = event_Q[np.lexsort((key_E[event_Q], set_Q))]
-        late_S = 1 + np.floor(cut_S[here] * (size_S - 1)).astype(np.int64)
-        is_cut_S = (size_S > 1) & (chance_S[here] < share)
-        is_late_Q = is_cut_S[set_Q] & (event_Q - start_Q >= late_S[set_Q])
+        order_Q = event_Q[np.lexsort((keys.draw(is_late_Q), set_Q))]
+        second_S = 1 + np.floor(cuts.draw(is_late_S) * (size_S - 1)).astype(np.int64)
+        is_cut_S = (size_S > 1) & (chances.draw(is_late_S) < share)
+        is_second_Q = is_cut_S[set_Q] & (event_Q - start_Q >= second_S[set_Q])
         item_E[event_Q], action_E[event_Q] = histories.item_E[order_Q], histories.action_E[order_Q]
-        label_E[event_Q] = set_Q * 2 + is_late_Q
+        label_E[event_Q] = set_Q * 2 + is_second_Q
     shuffled = replace(histories, item_E=item_E, action_E=action_E)
     return regroup(shuffled, label_E.__getitem__)
 
 
-def _drawn(rng: np.random.Generator, size: int, folder: Path | None) -> NDArray[np.float64]:
-    draw_S = mapped.blank((size,), np.float64, folder)
-    for part in mapped.parts(size):
-        draw_S[part] = rng.random(part.stop - part.start)
-    return draw_S
+@dataclass(frozen=True, slots=True)
+class _EarlyLate:
+    """Two streams of chance: what comes after the cut moves no draw of what comes before."""
+
+    early: np.random.Generator
+    late: np.random.Generator
+
+    def draw(self, is_late_N: Bools) -> NDArray[np.float64]:
+        """Return a number between 0 and 1 for each row."""
+        late = int(is_late_N.sum())
+        draw_N = np.empty(len(is_late_N))
+        draw_N[~is_late_N], draw_N[is_late_N] = (
+            self.early.random(len(is_late_N) - late),
+            self.late.random(late),
+        )
+        return draw_N

@@ -57,6 +57,7 @@ class Teacher:
     def __init__(self, lessons: Lessons, params: HstuParams, rng: np.random.Generator) -> None:
         histories, slates = lessons.histories, lessons.slates
         self._histories, self._is_target = histories, lessons.is_target
+        self._stop_U = lessons.stop_U
         self._epoch = Epoch.draw(slates, histories, params.slate_share, rng) if slates else None
         self._batcher = Batcher(histories, self._asked_second if self._epoch else None)
 
@@ -76,4 +77,4 @@ class Teacher:
 
     def _asked_second(self, event_Q: Ints) -> Ints:
         assert self._epoch is not None
-        return self._epoch.asked_second(event_Q, self._histories)
+        return self._epoch.asked_second(event_Q, self._histories, self._stop_U)

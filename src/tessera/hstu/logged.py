@@ -126,8 +126,9 @@ def _slates(
     item_S = rows_of(rows["item_id"], catalogue.vocabulary) + 1
     person_R = rows_of(rows["user_id"], people)[first_R]
     moment_R = microseconds(rows["event_ts"])[first_R]
-    pair_S = person_R[request_S] * len(catalogue.from_V) + item_S
-    label_ST, weight_ST = _labels(rows, histories, pair_S, moment_R[request_S], split, params)
+    sales = _Sales.of(histories, len(catalogue.from_V))
+    pair_S = sales.pair(person_R[request_S], item_S)
+    label_ST, weight_ST = _labels(rows, sales, pair_S, moment_R[request_S], split, params)
 
     def spread(value_S: NDArray[Any], dtype: type) -> NDArray[Any]:
         shape = (len(first_R), int(slot_S.max()) + 1, *value_S.shape[1:])
@@ -149,9 +150,40 @@ def _slates(
     return slates, person_R
 
 
+@dataclass(frozen=True, slots=True)
+class _Sales:
+    """When whoever sold what, by pair of investor and item."""
+
+    items: int
+    """Of the catalogue: the largest item that was traded depends on what comes later."""
+    clock: Clock
+    index: Index
+    first: int | None
+    """Moment of the first sale, None without any."""
+
+    @classmethod
+    def of(cls, histories: Histories, items: int) -> _Sales:
+        """Index the sales of a log."""
+        sells = histories.where(lambda event_Q: histories.action_E[event_Q] == _SELL)
+        moment_E = histories.moment_E[sells]
+        clock = Clock(moment_E)
+        pair_E = histories.user_E[sells] * items + histories.item_E[sells]
+        index = Index(pair_E, clock.rank(moment_E), clock.span)
+        return cls(items, clock, index, int(moment_E.min()) if len(sells) else None)
+
+    def pair(self, person_S: Ints, item_S: Ints) -> Ints:
+        """Return the number of each pair."""
+        return person_S * self.items + item_S
+
+    def count(self, pair_S: Ints, from_S: Ints, until_S: Ints) -> Ints:
+        """Count the sales of each pair from a moment to another, both included."""
+        before_S = self.index.count(pair_S, self.clock.rank(from_S))
+        return self.index.count(pair_S, self.clock.rank(until_S + 1)) - before_S
+
+
 def _labels(
     rows: pa.Table,
-    histories: Histories,
+    sales: _Sales,
     pair_S: Ints,
     moment_S: Ints,
     split: Split,
@@ -162,7 +194,7 @@ def _labels(
     label_ST = np.column_stack([rows[name].to_numpy() for name in names]).astype(np.float32)
     weight_ST = np.ones_like(label_ST)
     label_ST[:, HOLD], weight_ST[:, HOLD] = _kept(
-        histories, pair_S, moment_S, label_ST[:, BUY] > 0, split, params
+        sales, pair_S, moment_S, label_ST[:, BUY] > 0, split, params
     )
     if params.inverse_propensity:
         weight_ST *= np.minimum(1.0 / rows["propensity"].to_numpy(), MOST_WEIGHT)[:, None]
@@ -170,7 +202,7 @@ def _labels(
 
 
 def _kept(
-    histories: Histories,
+    sales: _Sales,
     pair_S: Ints,
     moment_S: Ints,
     bought_S: Bools,
@@ -181,20 +213,15 @@ def _kept(
 
     The horizon must end in the period of the request; a source without sales knows nothing.
     """
-    sells = histories.where(lambda event_Q: histories.action_E[event_Q] == _SELL)
-    pair_E = histories.user_E[sells] * (int(histories.item_E.max(initial=0)) + 1)
-    pair_E = pair_E + histories.item_E[sells]
-    clock = Clock(histories.moment_E[sells])
-    sold = Index(pair_E, clock.rank(histories.moment_E[sells]), clock.span)
     end_S = moment_S + int(params.hold_days * DAY_US)
-    count_S = sold.count(pair_S, clock.rank(end_S + 1)) - sold.count(pair_S, clock.rank(moment_S))
+    count_S = sales.count(pair_S, moment_S, end_S)
     begins = microsecond(split.validation_from)
     bounds = np.array([begins, microsecond(split.cut) + 1, microsecond(split.test_until) + 1])
     period_S = np.searchsorted(bounds, moment_S, side="right")
     ends_S = np.append(bounds, np.iinfo(np.int64).max)[period_S]
-    first_sale = histories.moment_E[sells].min() if len(sells) else None
-    has_sales = first_sale is not None and first_sale < bounds[0]
-    return bought_S & (count_S == 0), has_sales & (~bought_S | (end_S < ends_S))
+    has_sales = sales.first is not None and sales.first < bounds[0]
+    known_S = has_sales & (~bought_S | (end_S < ends_S))
+    return bought_S & (count_S == 0) & known_S, known_S
 
 
 def ripe(slates: Slates, split: Split, params: HstuParams) -> tuple[Bools, Bools, Bools]:

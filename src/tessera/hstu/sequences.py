@@ -63,8 +63,10 @@ def training_windows(
     """
     first_U = histories.first_U1[:-1]
     events_U = stop_U - first_U
-    is_long_U = events_U > length
-    shift_U = np.where(is_long_U, rng.integers(0, length // 2 + 1, len(events_U)), 0)
+    shift_U = np.zeros_like(events_U)
+    known_U = np.flatnonzero(events_U > 0)  # whoever comes later moves no draw
+    shift_U[known_U] = rng.integers(0, length // 2 + 1, len(known_U))
+    shift_U[events_U <= length] = 0
     stride = length - 1
     more_U = -(-(events_U + shift_U - length) // stride)
     count_U = np.where(events_U > 0, 1 + np.maximum(more_U, 0), 0)

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from tessera.contracts import mapped
-from tessera.hstu.histories import Bools, Histories, Ints
+from tessera.hstu.histories import VALIDATION, Bools, Histories, Ints
 from tessera.hstu.ranking import Answers, Asked
 from tessera.hstu.sequences import Windows
 
@@ -71,9 +71,13 @@ class Slates:
         return key_R
 
     def by_history(self, histories: Histories, chosen_R: Bools) -> Slates:
-        """Keep the chosen requests of users with events, sorted by the history before them."""
+        """Keep the chosen requests of users known at the cut, sorted by the history before them.
+
+        Whoever does nothing before it is left out, whatever comes later.
+        """
         order_R = np.lexsort((self.moment_R, self.keys(histories.first_U1)))
-        is_kept_R = chosen_R & (self.user_R >= 0)
+        is_known_U = histories.until(VALIDATION) > histories.first_U1[:-1]
+        is_kept_R = chosen_R & np.append(is_known_U, False)[self.user_R]
         return self.on_disk(order_R[is_kept_R[order_R]], histories.folder)
 
 
@@ -100,10 +104,16 @@ class Epoch:
         chosen = chosen[rng.random(len(chosen)) < share]
         return cls(slates, chosen, key_R[chosen])
 
-    def asked_second(self, event_Q: Ints, histories: Histories) -> Ints:
-        """Return when the state after each event is asked for: by a slate, else the next event."""
-        second_Q = histories.next_second(event_Q)
-        key_Q = 2 * histories.ends(event_Q)
+    def asked_second(self, event_Q: Ints, histories: Histories, stop_U: Ints) -> Ints:
+        """Return when the state after each event is asked for: by a slate, else the next event.
+
+        Nobody knows when the next event after `stop_U` will be: the last one before it is asked at
+        its own time.
+        """
+        second_Q, end_Q = histories.next_second(event_Q), histories.ends(event_Q)
+        is_last_Q = end_Q >= stop_U[histories.user_E[event_Q]]
+        second_Q[is_last_Q] = histories.second(event_Q[is_last_Q])
+        key_Q = 2 * end_Q
         row_Q = np.searchsorted(self.key_R, key_Q)
         shows_Q = np.append(self.key_R, -1)[row_Q] == key_Q
         second_Q[shows_Q] = self.slates.moment_R[self.row_R[row_Q[shows_Q]]] // 1_000_000

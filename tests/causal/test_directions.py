@@ -45,6 +45,14 @@ def test_what_both_directions_show_is_no_effect(rng):
     assert found.false_sign_N[1] > 0.5
 
 
+def test_a_reverse_of_equal_sign_speaks_of_confounding_and_one_of_the_other_sign_does_not(rng):
+    _, there, back = world(rng)
+    there.effect_N[:2], back.effect_N[:2] = 1.0, (0.6, -0.6)
+    found = told(there, back)
+    assert found.effect_N[0] < 0.8 * found.effect_N[1]
+    assert found.false_sign_N[0] > found.false_sign_N[1]
+
+
 def test_without_the_other_direction_confounding_would_pass_for_effects(rng):
     effect, there, back = world(rng, effects=0.01, confounded=0.8)
     blind = Shares(np.zeros(N), np.full(N, np.inf))

@@ -17,7 +17,10 @@ from tessera.pipeline import files, runner
 from tessera.pipeline.catalogue import Stage
 
 STAGE = Stage("made_up", ("request",), ("effects", "sid_health"), "a stage for tests")
-GOOD = {"cause_id": "a", "effect_id": "b", "effect": 0.1, "stderr": 0.01, "support": 3}
+GOOD = {
+    "cause_id": "a", "effect_id": "b", "effect": 0.1, "stderr": 0.01,
+    "false_sign_rate": 0.01, "low": 0.0, "high": 0.2, "support": 3,
+}  # fmt: skip
 
 
 class Params(BaseModel):

@@ -15,7 +15,7 @@ Shapes: N requests.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -125,20 +125,12 @@ def lower_path(scored: Scored, level: float, at_T: Ints) -> Floats:
     return betting_path(scored.wagers, scored.most, sequence_level(level), at_T)
 
 
-def upper_path(scored: Scored, lift_N: Floats, level: float, at_T: Ints) -> Floats:
-    """Upper bound of the lift as it stood after so many requests.
+def upper_path(lift_N: Floats, level: float, at_T: Ints) -> Floats:
+    """Upper bound of the mean over the requests seen, as it stood after so many.
 
-    The asymptotic sequence over the unbiased lift, and not below the bound by investor.
+    The asymptotic sequence over the unbiased lift: to reject publishes nothing.
     """
-    upper_T = asymptotic_upper(lift_N, level, at_T)
-    whole = at_T == len(lift_N)
-    upper_T[whole] = np.maximum(upper_T[whole], _investors_upper(scored, lift_N, level))
-    return upper_T
-
-
-def _investors_upper(scored: Scored, lift_N: Floats, level: float) -> float:
-    each = look_level(level, scored.look)
-    return clustered(replace(scored, score_N=lift_N), lift_N == lift_N, each).upper
+    return asymptotic_upper(lift_N, level, at_T)
 
 
 def sequence_level(level: float) -> float:

@@ -147,7 +147,7 @@ def bounds(weighed: Weighed, level: float) -> tuple[float, float]:
         return 0.0, 0.0
     last_T = np.array([len(weighed.lift_N)])
     lower = float(lower_path(weighed.scored, level, last_T)[0])
-    return lower, float(upper_path(weighed.scored, weighed.lift_N, level, last_T)[0])
+    return lower, float(upper_path(weighed.lift_N, level, last_T)[0])
 
 
 def decided(
@@ -216,7 +216,7 @@ def _sequence(weighed: Weighed, level: float) -> Document:
     return {
         "requests": at_T.tolist(),
         "lower": lower_path(weighed.scored, level, at_T).tolist(),
-        "upper": upper_path(weighed.scored, weighed.lift_N, level, at_T).tolist(),
+        "upper": upper_path(weighed.lift_N, level, at_T).tolist(),
     }
 
 

@@ -23,11 +23,11 @@ class Rule:
 
 
 DECISIONS = {
-    "PROMOTE": Decision("The candidate is better, and nothing speaks against it.",
+    "PROMOTE": Decision("By this log the candidate is better, and nothing speaks against it.",
                         "It may be published in place of the champion."),
     "HOLD": Decision("There is no sufficient case for the candidate.",
                      "By this verdict the champion stays. More evidence may change it."),
-    "REJECT": Decision("The candidate is worse than the champion.",
+    "REJECT": Decision("By this log the candidate is worse than the champion.",
                        "By this verdict the champion stays."),
     "INVALID": Decision("The log cannot answer the question.",
                         "Nothing was decided; by this verdict the champion stays."),

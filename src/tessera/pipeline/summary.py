@@ -197,7 +197,7 @@ def _codes(place: Home) -> str:
 def _uplift(report: dict[str, Any]) -> str:
     ate = report["ate"]
     return (
-        f"being shown changes the chance of buying by {ate['value']:+.4f} "
+        f"being shown is estimated to change the chance of buying by {ate['value']:+.4f} "
         f"[{ate['low']:+.4f}, {ate['high']:+.4f}]"
     )
 

@@ -45,10 +45,11 @@ METRICS = {
     "born_after_cut_recall_10": "Recall@10, born later",
 }
 HITS = ("hr_10", "ndcg_10")
+_WHOLE = " The whole catalogue is ranked."
 _WORDS = (
     "HR@10 is the share of users with a hit among the first 10, nDCG@10 weighs hits by their "
-    "rank, coverage@10 is the share of the catalogue that is listed to anybody. The whole "
-    "catalogue is ranked."
+    "rank, coverage@10 is the share of the catalogue that is listed to anybody."
+    f"{_WHOLE}"
 )
 _COLD = (
     "Cold items were never acquired before the cut, or offered only since shortly before it; items "
@@ -94,7 +95,7 @@ def _models_table(found: Found) -> str:
 
 def _leads(found: Found) -> list[Found]:
     """Return the lead of HSTU over the best baseline in nDCG@10: pooled if told, else by seed."""
-    if "ahead" in found:
+    if found.get("ahead"):
         return [found["ahead"]]
     return [one["hstu_ahead"] for one in found["seeds"].values() if "hstu_ahead" in one]
 
@@ -194,7 +195,7 @@ def _far_trans(year: str, *, published: bool) -> Section:
         title,
         "Which assets an investor acquires for the first time in the six months after the day, by "
         f"models that saw everything up to it. {_CATALOGUE if published else _ON_SALE} "
-        f"{_WORDS}{_MONTHLY}",
+        f"{_WORDS if published else _WORDS.removesuffix(_WHOLE)}{_MONTHLY}",
         command_of(name),
         (
             Figure(

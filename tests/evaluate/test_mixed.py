@@ -146,6 +146,12 @@ def test_nothing_after_the_cut_moves_a_mix_or_a_score(two_tastes, build, rng):
     assert set(zip(one.relevant_user_R, one.relevant_item_R, strict=True)) != set(
         zip(other.relevant_user_R, other.relevant_item_R, strict=True)
     )
+    for asked in ("user_ids", "item_ids"):
+        mine, theirs = (getattr(held.dated.before, asked) for held in (one, other))
+        assert mine == theirs, "what validation asks lies before the cut"
+    for asked in ("relevant_user_R", "relevant_item_R"):
+        mine, theirs = (getattr(held.dated.before, asked) for held in (one, other))
+        np.testing.assert_array_equal(mine, theirs)
     for name in WITH_DEMAND:
         scores = [
             dict(zip(held.user_ids.to_pylist(), fit(name, held, PARAMS)(np.arange(

@@ -121,6 +121,15 @@ def test_a_lead_over_all_seeds_is_the_headline(results, written):
     assert written(results)[1]["FAR-Trans at 2020-07-01, as published"][2] == "partly"
 
 
+def test_the_lead_of_one_seed_is_told_as_such(results, written):
+    lead = {"of": "ease", "mean": 0.0049, "low": 0.0004, "high": 0.0091}
+    model = {"ndcg_10": 0.315}
+    seed = {"models": {"hstu": model, "ease": model}, "users": 9, "hstu_ahead": lead}
+    change(results, "quality_far-trans-2020-published", seeds={"0": seed}, ahead=None)
+    measured = written(results)[1]["FAR-Trans at 2020-07-01, as published"][1]
+    assert "+0.0049 [0.0004, 0.0091] nDCG over EASE" in measured
+
+
 HELD = {side: {"coverage": 0.951, "reach": 0.02} for side in ("lower", "upper")}
 LOW = {side: {"coverage": 0.929, "reach": 0.02} for side in ("lower", "upper")}
 COVERAGE = "coverage of the bounds of DR and SNIPS, lower and upper"

@@ -106,7 +106,7 @@ def test_no_rewards_bring_it_below_its_floor(world):
             .score_N.min()
             for reward_L in product((0.0, 1.0), repeat=POSITIONS)
         )  # fmt: skip
-        assert -score_floor(POSITIONS, *caps, False) <= least < -caps[0]
+        assert -score_floor(POSITIONS, *caps) <= least < -caps[0]
 
 
 def test_a_policy_against_itself_scores_exactly_nothing(world):
@@ -129,7 +129,7 @@ def test_no_rewards_bring_it_below_its_floor_against_the_policy_that_served(worl
 def test_against_the_policy_that_served_it_needs_no_look_ahead(world):
     made, candidate_C, _ = world
     policies = made.policy(candidate_C), logging_policy(made.log)
-    paired = made.scored(policies, (1.0, 2.0))
+    paired = made.scored(policies, (1.0, 1.0))
     lift = made.value(candidate_C) - made.value(made.logger_C)
     assert made.mean(paired) == pytest.approx(lift, abs=1e-12)
     assert paired.floor == POSITIONS * 2.0, "and no prefix can lose more than its positions"

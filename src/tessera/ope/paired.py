@@ -8,16 +8,16 @@ data.  Weights w_1:k of a slate can be anything, so the score is built position 
     score  = sum over k of d_k(a_k) (y_k - q_k(a_k)) + sum_a p(a) d_k(a) q_k(a) - paid_k
 
 1. The reward model q in [0, 1] is moved before the draw, to at most cap / d where d > 0 and to at
-    least 1 - cap / |d| where d < 0.  The first two terms stay unbiased whatever q says, and each
-    position loses at most `cap` by its draw.
+   least 1 - cap / |d| where d < 0.  The first two terms stay unbiased whatever q says, and each
+   position loses at most `cap` by its draw.
 2. What stands above a position multiplies everything below it.  From a drawn prefix on, the rest
-    of the slate can lose at most
+   of the slate can lose at most
 
-        loss(prefix) = sum over the slates below of (mass of c - mass of e)^+ at each position
+       loss(prefix) = sum over the slates below of (mass of c - mass of e)^+ at each position
 
-    for rewards in [0, 1]: a number that needs both policies but no logged probability.  Where it
-    would exceed `prefix_cap` both weights are thinned to prefix_cap / loss, and what that can cost
-    at most, sum_a p(a) (loss(a) - prefix_cap)^+, is paid before the draw.
+   for rewards in [0, 1]: a number that needs both policies but no logged probability.  Where it
+   would exceed `prefix_cap` both weights are thinned to prefix_cap / loss, and what that can cost
+   at most, sum_a p(a) (loss(a) - prefix_cap)^+, is paid before the draw.
 
 So the mean of the score is at most the lift, and equal to it where nothing is paid.  The score is
 never below `score_floor`, and a policy against itself scores exactly 0 on every request.
@@ -56,14 +56,13 @@ class Paired:
     """What was taken off beforehand for thinned prefixes."""
 
 
-def score_floor(positions: int, cap: float, prefix_cap: float, served_by_champion: bool) -> float:
+def score_floor(positions: int, cap: float, prefix_cap: float) -> float:
     """How far below zero a paired score can fall, known before the data.
 
     `cap` for each draw; L for what all positions can lose from the empty prefix, and `prefix_cap`
-    from each later one.  Where the champion wrote the log its weight is 1 below every prefix, so
-    that L is all that it can lose.
+    from each later one, if prefixes are thinned at all.
     """
-    thinned = 0.0 if served_by_champion else (positions - 1) * prefix_cap
+    thinned = (positions - 1) * prefix_cap if np.isfinite(prefix_cap) else 0.0
     return positions * (cap + 1.0) + thinned
 
 
@@ -92,6 +91,9 @@ def paired_scores(
         prefix can; fixed before the log is seen.
     """
     requests, positions = log.chosen_NL.shape
+    if np.array_equal(policies[1].wanted_NLC, log.served_NLC):
+        # The champion wrote the log: it weighs 1 below every prefix and can lose L in all.
+        prefix_cap = np.inf
     score_N, paid_N = np.zeros(requests), np.zeros(requests)
     slope_NL = np.zeros((requests, positions))
     row_N, open_NC = np.arange(requests), allowed_NC.copy()
@@ -115,9 +117,7 @@ def paired_scores(
         above = (np.where(filled_N, (weight[0] * kept_NC)[row_N, at_N], above[0]),
                  np.where(filled_N, (weight[1] * kept_NC)[row_N, at_N], above[1]))  # fmt: skip
         open_NC[row_N[filled_N], at_N[filled_N]] = False
-    served_by_champion = bool(np.array_equal(policies[1].wanted_NLC, log.served_NLC))
-    floor = score_floor(positions, cap, prefix_cap, served_by_champion)
-    return Paired(score_N - paid_N, floor, slope_NL, paid_N)
+    return Paired(score_N - paid_N, score_floor(positions, cap, prefix_cap), slope_NL, paid_N)
 
 
 def _ratio(mass_NC: Floats, served_NC: Floats) -> Floats:

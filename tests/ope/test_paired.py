@@ -87,7 +87,7 @@ def test_its_mean_is_the_lift_whatever_the_model_where_nothing_is_paid(world):
         assert not paired.paid_N.any()
 
 
-def test_where_prefixes_are_thinned_its_mean_is_the_lift_less_at_most_what_was_paid(world):
+def test_where_prefixes_are_thinned_its_mean_is_at_most_the_lift(world):
     made, candidate_C, champion_C = world
     lift = made.value(candidate_C) - made.value(champion_C)
     policies = made.policy(candidate_C), made.policy(champion_C)

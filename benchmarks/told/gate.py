@@ -132,7 +132,7 @@ def _power_table(found: Found) -> str:
         table(["lift", *curves], _powers_by_lift(curves, lifts)),
         before and "What decided before (growing bets, the champion's rewards flipped):",
         before and table(["lift", *before], _powers_by_lift(before, lifts)),
-        "![share promoted by lift](pictures/power.png)",
+        "![share found by lift](pictures/power.png)",
     )
 
 
@@ -200,14 +200,15 @@ SECTIONS = (
     ),
     Section(
         "ope_power",
-        "Power of the gate",
-        "How often a candidate that is better by a relative lift is promoted, at 200,000 requests "
-        "and alpha .005, by the champion's rate of rewards and by overlap (ESS in percent of the "
-        "requests).",
+        "Power of the sequence",
+        "How often the sequence alone finds a relative lift over the policy that served, at "
+        "200,000 requests and alpha .005, by that policy's rate of rewards and by overlap (ESS in "
+        "percent of the requests). The whole gate asks more; its power is told under *Power over a "
+        "published champion, and rejections*.",
         "`make bench-ope`",
         (
             Figure(
-                "power of the gate by relative lift",
+                "power of the sequence by relative lift",
                 "at least .80 at +20 %, base rate .10",
                 _power_told,
                 lambda f: [share >= _POWER for share in _powers(f)],

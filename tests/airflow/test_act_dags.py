@@ -105,7 +105,7 @@ def test_the_form_shows_the_verdict_and_where_it_lies(ask_acts, place, make_cand
     judged = {
         "primary": {
             "metric": "clicks", "lift": 0.01, "relative_lift": 0.1, "alpha": 0.05, "alpha_k": 0.03,
-            "bound": "anytime-valid", "lower": -0.004, "upper": 0.02,
+            "bound": "sequence", "lower": -0.004, "upper": 0.02,
         },
         "estimates": {"champion": {"mean": 0.1}},
         "n_requests": 1234,

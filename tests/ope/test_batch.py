@@ -168,7 +168,7 @@ def test_the_page_tells_of_the_batch_and_of_its_levels(flat_first):
     assert page.count("data-temperature=") == 3
     assert "3 ways to serve the same model" in page
     assert "with an error rate of 3\N{NO-BREAK SPACE}%, the gain is at least" in page
-    assert "1\N{NO-BREAK SPACE}% for each bound, by Holm&#39;s method within the 3" in page
+    assert "1\N{NO-BREAK SPACE}% by Holm&#39;s method, within the 3" in page
     assert "share one error rate of 3\N{NO-BREAK SPACE}%" in page
     proposed = page.split("data-temperature=")[1:]
     shown = [part.split("</tr>")[0] for part in proposed]

@@ -272,10 +272,7 @@ def test_who_accepts_a_loss_is_not_told_that_the_candidate_is_better():
 def test_the_share_of_the_kth_candidate_is_the_error_rate():
     primary = {**verdict()["primary"], "k": 3, "alpha_k": 0.0034}
     told = page_of(verdict(primary=primary)).words("dd")
-    assert (
-        "0.34 % for each bound: of 5 % in all, the share of candidate 3 against this champion"
-        in told
-    )
+    assert "0.34 %: of 5 % in all, the share of candidate 3 on this log" in told
 
 
 def test_a_slice_of_too_few_investors_shows_no_interval():

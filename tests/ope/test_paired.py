@@ -87,7 +87,7 @@ def test_its_mean_is_the_lift_whatever_the_model_where_nothing_is_paid(world):
         assert not paired.paid_N.any()
 
 
-def test_where_prefixes_are_thinned_its_mean_is_the_lift_less_at_most_what_was_paid(world):
+def test_where_prefixes_are_thinned_its_mean_is_at_most_the_lift(world):
     made, candidate_C, champion_C = world
     lift = made.value(candidate_C) - made.value(champion_C)
     policies = made.policy(candidate_C), made.policy(champion_C)
@@ -159,6 +159,22 @@ def test_what_the_log_never_shows_is_paid_at_full_reward(world):
     paired = paired_scores(log, policies, made.allowed_SC, made.guess_SLC, *WIDE)
     mean = float((step_SL.prod(axis=1) * keep_S) @ paired.score_N)
     assert mean < made.value(candidate_C) - made.value(champion_C)
+
+
+def test_what_the_log_never_shows_may_have_earned_at_every_position_below_too(world):
+    """Whatever follows the hidden item is rewarded, nothing else: all of it is the champion's."""
+    made, _, champion_C = world
+    hidden = 3
+    served_SLC = made.log.served_NLC.copy()
+    served_SLC[:, :, hidden] = 0.0
+    served_SLC /= served_SLC.sum(axis=2, keepdims=True)
+    step_SL = np.take_along_axis(served_SLC, made.slate_SL[:, :, None], 2)[..., 0]
+    log = made.logged(np.zeros(made.slate_SL.shape), step_SL, served_SLC)
+    policies = logging_policy(log), made.policy(champion_C)
+    paired = paired_scores(log, policies, made.allowed_SC, made.guess_SLC, *WIDE)
+    made.reward_SL = np.cumsum(made.slate_SL == hidden, axis=1)
+    lift = 0.0 - made.value(champion_C)
+    assert float(step_SL.prod(axis=1) @ paired.score_N) == pytest.approx(lift, abs=1e-12)
 
 
 def test_its_slope_is_what_one_more_reward_adds(world):

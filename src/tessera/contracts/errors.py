@@ -24,7 +24,7 @@ class GateClosed(TesseraError):
 
 
 class BrokenBundle(TesseraError):
-    """A published bundle does not match its manifest."""
+    """A bundle or verdict is not what was written, judged or sealed here."""
 
 
 class BrokenSeal(TesseraError):
@@ -32,4 +32,4 @@ class BrokenSeal(TesseraError):
 
 
 class BrokenHistory(TesseraError):
-    """The history of acts is not what the acts wrote."""
+    """The history of acts or the ledger of looks is not what was written there."""

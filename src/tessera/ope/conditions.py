@@ -68,10 +68,14 @@ class LowerBounds:
 
 def lower_bounds(scored: Scored, level: float) -> LowerBounds:
     """Bound the lift from below so that a promotion is wrong with probability `level` at most."""
+    return LowerBounds(sequence_lower(scored, level), *_by_investor(scored, level))
+
+
+def _by_investor(scored: Scored, level: float) -> tuple[float, float, float]:
+    """Return the fixed-n bounds over all requests, the last third and the last 30 days."""
     each = look_level(level, scored.look)
     recent = dict(latest(scored.event_us_N))
-    return LowerBounds(
-        sequence_lower(scored, level),
+    return (
         clustered(scored, np.ones(len(scored.score_N), dtype=bool), each).lower,
         clustered(scored, recent["last third"], each).lower,
         clustered(scored, recent["last 30 days"], MONTH_LEVEL).lower,
@@ -80,12 +84,13 @@ def lower_bounds(scored: Scored, level: float) -> LowerBounds:
 
 def conditions(scored: Scored, level: float, margin: float) -> list[Check]:
     """Lay out the fixed-n bounds that must hold beside the sequence."""
-    found, needed = lower_bounds(scored, level), 0.0 - margin
+    needed = 0.0 - margin
+    investors, last_third, last_month = _by_investor(scored, level)
     told = (
-        ("investors_lower", found.investors, "other investors may gain nothing"),
-        ("last_third_lower", found.last_third,
+        ("investors_lower", investors, "other investors may gain nothing"),
+        ("last_third_lower", last_third,
          "fading: over the last third of the requests it may gain nothing"),
-        ("last_month_lower", found.last_month,
+        ("last_month_lower", last_month,
          "fading: over the last 30 days it may gain nothing"),
     )  # fmt: skip
     return [Check(name, value, needed, value > needed, says) for name, value, says in told]

@@ -65,9 +65,9 @@ def levels(passes: Callable[[int, float], bool], size: int, alpha: float) -> lis
 
 
 def spent(alpha: float, k: int) -> float:
-    """Share of alpha for the k-th candidate since the last promotion, alpha 6 / (pi^2 k^2).
+    """Share of alpha for the k-th candidate of a stream, or the k-th look: alpha 6 / (pi^2 k^2).
 
-    The shares of an endless stream of candidates add up to alpha.
+    The shares of an endless stream add up to alpha.
 
     Raises
     ------

@@ -14,7 +14,15 @@ import numpy as np
 from tessera.ope import checks
 from tessera.ope.bounds import skew_corrected
 from tessera.ope.clusters import top_lifts
-from tessera.ope.conditions import Scored, conditions, lower_bounds, lower_path, periods, upper_path
+from tessera.ope.conditions import (
+    Scored,
+    conditions,
+    lower_bounds,
+    lower_path,
+    periods,
+    sequence_lower,
+    upper_path,
+)
 from tessera.ope.controls import control_checks, controls
 from tessera.ope.document import Document, check_row, looks_at, weight_facts
 from tessera.ope.estimators import (
@@ -146,8 +154,8 @@ def bounds(weighed: Weighed, level: float) -> tuple[float, float]:
     if weighed.identical:
         return 0.0, 0.0
     last_T = np.array([len(weighed.lift_N)])
-    lower = float(lower_path(weighed.scored, level, last_T)[0])
-    return lower, float(upper_path(weighed.lift_N, level, last_T)[0])
+    upper = float(upper_path(weighed.lift_N, level, last_T)[0])
+    return sequence_lower(weighed.scored, level), upper
 
 
 def decided(

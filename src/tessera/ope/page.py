@@ -89,13 +89,13 @@ def _compared(verdict: Row) -> Iterable[tuple[str, str]]:
 
 
 def _share(primary: Row, in_a_batch: bool) -> str:
-    share = f"{percent(sentences.level(primary))} for each bound"
+    share = percent(sentences.level(primary))
     k, alpha = primary.get("k"), f"{100 * primary['alpha']:g} %"
     if k is None:
         return share
     if in_a_batch:
-        share += f", by Holm's method within the {percent(primary['alpha_k'])} of its batch"
-    return f"{share}: of {alpha} in all, the share of candidate {k} against this champion"
+        share += f" by Holm's method, within the {percent(primary['alpha_k'])} of its batch"
+    return f"{share}: of {alpha} in all, the share of candidate {k} on this log"
 
 
 def _moment(text: Any) -> str:

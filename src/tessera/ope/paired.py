@@ -22,9 +22,9 @@ data.  Weights w_1:k of a slate can be anything, so the score is built position 
 So the mean of the score is at most the lift, and equal to it where nothing is paid.  The score is
 never below `score_floor`, and a policy against itself scores exactly 0 on every request.
 
->>> # One position, two items shown with p = (.9, .1); the champion likes the first, q = (.5, .5).
->>> # Item 2 has d = (.3 - .1) / .1 = 2, item 1 has d = (.7 - .9) / .9 = -.222.
->>> # A click on item 2 scores 2 (1 - .5) + (-.2 x .5 + .2 x .5) = 1, no click -1.
+One position, two items shown by the champion with p = (.9, .1), wanted with (.7, .3), q = (.5, .5):
+item 2 has d = (.3 - .1) / .1 = 2, item 1 has d = (.7 - .9) / .9 = -.222; a click on item 2 scores
+2 (1 - .5) + (-.2 x .5 + .2 x .5) = 1, no click -1.
 
 Shapes: N requests, L positions, C candidates, R pairs of a request and a candidate.
 """

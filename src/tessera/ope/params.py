@@ -32,10 +32,11 @@ class OpeParams(BaseModel):
     window_days: float = Field(default=7.0, gt=0.0, le=90.0)
     """Attribution window: later outcomes do not count for the exposure."""
     bound: Literal["sequence"] = "sequence"
-    """Bound that decides.  Fixed-n bounds are shown beside it and decide nothing: they hold for a
-    single look at the log, and a pipeline looks again and again."""
+    """Bound of the lift that must hold at every look.  Fixed-n bounds by investor must hold beside
+    it; none of them may promote alone, as a pipeline looks again and again."""
     alpha: float = Field(default=0.05, gt=0.0, le=0.2)
-    """Error rate of each bound; the bound that promotes gets the share of the k-th candidate."""
+    """Error rate of all promotions on one log, of which the k-th candidate gets its share; and of
+    each interval that is shown beside the bounds that decide."""
     margin: float = Field(default=0.0, ge=0.0, le=1.0)
     """Loss per request that is still accepted; 0 asks for superiority."""
     cap: float = Field(default=2.0, ge=1.0, le=1000.0)

@@ -38,7 +38,7 @@ def count(value: int | None) -> str:
 
 
 def level(primary: Row) -> float:
-    """Error rate of each bound that decides; in verdicts of old the share, or alpha whole."""
+    """Error rate that the bounds of a policy divide; in verdicts of old the share, or alpha."""
     return float(primary.get("level") or primary.get("alpha_k") or primary["alpha"])
 
 

@@ -128,7 +128,7 @@ GLOSSARY = (
              "requests."),
     ("Anytime-valid bound", "An interval that holds at every moment at once, so that looking "
                             "every day promotes no one by luck. It is wider than an interval for "
-                            "one look, and it alone decides."),
+                            "one look. To promote, the bounds by part of the log must hold too."),
     ("Guardrail", "What must not get worse, however much the candidate earns."),
 )  # fmt: skip
 """Ten terms in plain words."""

@@ -36,6 +36,7 @@ from tessera.ope.sequences import Wager
 _REQUESTS, _ITEMS, _USERS, _DAYS, _LOOKS = 20_000, 5, 2000, 120, 20
 _RATE, _SIZE = 0.3, 0.25
 _PARAMS = OpeParams()
+_CAP_BEFORE = 5.0
 _WANTED_C = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
 _EVEN_C = np.full(_ITEMS, 1 / _ITEMS)
 
@@ -138,7 +139,7 @@ def _logged(
     paired = paired_scores(log, policies, open_NC, guess_NLC, _PARAMS.cap, 1.0)
     wagers = (Wager(paired.score_N, paired.floor),)
     scored = Scored(wagers, paired.score_N, 1.0, user_N, log.event_us_N)
-    return Drawn(scored, flipped_score(log, *policies, guess_NLC, _PARAMS.cap), true_N)
+    return Drawn(scored, flipped_score(log, *policies, guess_NLC, _CAP_BEFORE), true_N)
 
 
 def _until(scored: Scored, seen: int, look: int) -> Scored:
@@ -161,7 +162,7 @@ def ask(drawn: Drawn, looks: int) -> dict[str, bool]:
         # The sequence alone bounds the mean over the requests seen and says nothing of the rest.
         wrong["sequence"] |= true_N.mean() <= 1e-12 and found.sequence > 0
         if is_wrong and not wrong["before"]:
-            bound = growing_bets(drawn.before_N[:seen], flipped_floor(1, _PARAMS.cap), level)
+            bound = growing_bets(drawn.before_N[:seen], flipped_floor(1, _CAP_BEFORE), level)
             wrong["before"] = bound > 0
     return wrong
 

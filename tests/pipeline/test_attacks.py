@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -353,7 +355,7 @@ def test_a_verdict_that_a_later_look_did_not_confirm_is_not_published(promoted, 
     gate.decision = "REJECT"
     gate.write_log(promoted, range(900))
     gate.run(promoted, "ope")
-    told = "judged again since and is REJECT at look 2"
+    told = "ledger says REJECT of this candidate at look 2"
     with pytest.raises(GateClosed, match=told):
         registry.publish(promoted, None, None)
     gate.run(promoted, "index")
@@ -363,6 +365,18 @@ def test_a_verdict_that_a_later_look_did_not_confirm_is_not_published(promoted, 
         acts.promote(promoted, override=GIVEN)
     _one_line(refused)
     assert registry.current_version(promoted) == "v0"
+
+
+def test_scores_that_were_written_anew_after_a_hold_are_no_way_to_publish(place, gate):
+    """The same candidate on the same log is the same look, which leaves no second line."""
+    gate.decision = "HOLD"
+    gate.run(place, "ope")
+    pq.write_table(pa.table({"item_id": ["i2"], "user_id": ["u1"]}), place.artifact("scores"))
+    gate.decision = "PROMOTE"
+    gate.run(place, "ope")
+    gate.run(place, "index")
+    with pytest.raises(GateClosed, match="ledger says HOLD of this candidate at look 1"):
+        registry.publish(place, None, None)
 
 
 def test_the_revision_says_when_a_profile_was_never_committed(root):

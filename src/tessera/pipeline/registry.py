@@ -212,7 +212,7 @@ def require_fresh(place: Home, candidate: Candidate) -> None:
 
 
 def _require_newest_look(place: Home, candidate: Candidate) -> None:
-    """Refuse a PROMOTE that a later look at the same candidate did not confirm."""
+    """Refuse a PROMOTE where the last look at the same candidate, as it was counted, said less."""
     if candidate.decision != PROMOTE:
         return
     from tessera.pipeline.looks import newest_look  # reads the log: no other act needs that
@@ -220,8 +220,8 @@ def _require_newest_look(place: Home, candidate: Candidate) -> None:
     newest = newest_look(place, str(candidate.verdict.get("candidate")))
     if newest is not None and newest["decision"] != PROMOTE:
         raise GateClosed(
-            f"the candidate was judged again since and is {newest['decision']} at look "
-            f"{newest['look']}: run `tessera run --profile {place.profile}`"
+            f"the ledger says {newest['decision']} of this candidate at look {newest['look']}, its "
+            "last: judge it on a longer log, or as another candidate"
         )
 
 

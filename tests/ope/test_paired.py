@@ -9,7 +9,7 @@ import pytest
 from tessera.ope.exposures import Requests
 from tessera.ope.paired import paired_scores, score_floor
 from tessera.ope.replay import logging_policy, replay, scored_replay
-from tessera.policies.slate import SlatePolicy, slate_propensities
+from tessera.policies.slate import SlatePolicy, sample_slates, slate_propensities
 
 CANDIDATES, POSITIONS = 4, 3
 LOGGER = SlatePolicy(temperature=1.0, epsilon=0.1, top_k=CANDIDATES)
@@ -113,6 +113,31 @@ def test_a_policy_against_itself_scores_exactly_nothing(world):
     made, candidate_C, _ = world
     policy = made.policy(candidate_C, 0.1)
     paired = made.scored((policy, policy), NARROW)
+    assert (paired.score_N == 0).all()
+    assert (paired.paid_N == 0).all()
+
+
+@pytest.mark.parametrize("positions", [4, 5, 8])
+def test_a_policy_against_itself_scores_exactly_nothing_on_long_slates(positions, rng):
+    """Further down than the look ahead follows, and where the log could not show what it wants."""
+    requests, candidates = 50, 10
+    shape = requests, candidates
+    score_NC, allowed_NC = rng.normal(size=shape), np.ones(shape, dtype=bool)
+    slates = sample_slates(np.zeros(shape), allowed_NC, LOGGER, positions, rng)
+    chosen_NL, propensity_NL, served_NLC = slates
+    zeros_N, zeros_NL = np.zeros(requests, dtype=np.int64), np.zeros(chosen_NL.shape)
+    served_NLC = np.where(rng.random(served_NLC.shape) < 0.1, 0.0, served_NLC)
+    log = Requests(
+        request_ids=pa.nulls(requests), event_us_N=np.arange(requests), user_N=zeros_N,
+        user_ids=pa.array(["u"]), risk_N=zeros_N, capacity_N=zeros_N,
+        candidate_NC=np.tile(np.arange(candidates), (requests, 1)), chosen_NL=chosen_NL,
+        served_NLC=served_NLC, propensity_NL=propensity_NL,
+        reward_NL=(rng.random(chosen_NL.shape) < 0.3).astype(float), dismissed_NL=zeros_NL,
+    )  # fmt: skip
+    policy = scored_replay(log, score_NC, allowed_NC, SlatePolicy(0.1, 0.1, candidates))
+    assert policy.weight_NL[:, 0].max() > 5.0, "or nothing would be thinned"
+    guess_NLC = rng.random(served_NLC.shape)
+    paired = paired_scores(log, (policy, policy), allowed_NC, guess_NLC, 2.0, 5.0)
     assert (paired.score_N == 0).all()
     assert (paired.paid_N == 0).all()
 

@@ -11,12 +11,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from tessera.contracts.errors import BrokenBundle, BrokenSeal, GateClosed, TesseraError
+from tessera.contracts.errors import (
+    BrokenBundle,
+    BrokenHistory,
+    BrokenSeal,
+    GateClosed,
+    TesseraError,
+)
 from tessera.index import manifest
-from tessera.pipeline import acts, bundles, doctor, files, registry, seals, summary
+from tessera.pipeline import acts, bundles, doctor, files, journal, registry, seals, summary
 from tessera.pipeline.paths import Home, home
 from tessera.pipeline.snapshot import snapshot
 
@@ -269,6 +277,106 @@ def test_a_model_that_was_not_judged_is_refused_though_the_manifest_is_sealed(pr
     bundles.seal(promoted, bundle, {k: sealed[k] for k in ("kind", "judged_against")})
     with pytest.raises(BrokenBundle, match="bundle holds model .*its verdict judged"):
         registry.publish(promoted, None, None)
+
+
+def _forged_line(place, **facts):
+    """Lay out a line that fits the chain: it takes no key to write one."""
+    from tessera.pipeline.history import chain
+
+    return json.dumps({**json.loads(chain(place).next_line({})), **facts})
+
+
+def test_an_act_that_nobody_began_is_not_completed(published, gate):
+    """The next act does whatever stands in act.json, and seals it into the history."""
+    gate.decision = "REJECT"
+    gate.write_run(published, seed=1)
+    gate.run(published, "ope")
+    gate.run(published, "index")
+    bundle = published.artifact("bundle")
+    named = {"version": "v2", "identity": files.read_json(bundle / "manifest.json")["identity"]}
+    shutil.copytree(bundle, published.registry / "bundles" / ".v2.making")
+    told = {"act": "publish", "from": "v1", "to": "v2", "identity": named["identity"]}
+    intent = {"line": _forged_line(published, **told), "pointer": named}
+    files.write_json(intent, published.registry / journal.INTENT)
+    for act in (
+        lambda: acts.rollback(published, None, "complaints of investors"),
+        lambda: registry.publish(published, None, None),
+        lambda: registry.current_bundle(published),
+    ):
+        with pytest.raises(BrokenHistory, match="act.json of profile market carries no seal"):
+            act()
+    (published.registry / journal.INTENT).unlink()
+    assert registry.current_bundle(published).name == "v1"
+
+
+def test_floors_that_nobody_moved_stay_where_they_are(published, gate):
+    loose = {"act": "floors", "floors": {"margin": 1.0}, "approver": "the chief risk officer"}
+    intent = {"line": _forged_line(published, **loose), "pointer": None}
+    files.write_json(intent, published.registry / journal.INTENT)
+    with pytest.raises(BrokenHistory, match="carries no seal"):
+        acts.move_floors(published, ["max_z=3"], GIVEN)
+    intent = seals.seal(published, "verdict", intent)
+    files.write_json(intent, published.registry / journal.INTENT)
+    with pytest.raises(BrokenHistory, match="was changed after it was sealed"):
+        acts.rollback(published, None, "complaints of investors")
+
+
+def test_an_act_that_was_done_is_not_done_again(published, gate, monkeypatch):
+    kept = []
+    monkeypatch.setattr(
+        journal, "_forget",
+        lambda place: kept.append((place.registry / journal.INTENT).read_bytes()),
+    )  # fmt: skip
+    acts.move_floors(published, ["max_z=3"], GIVEN)
+    monkeypatch.undo()
+    (published.registry / journal.INTENT).unlink()
+    acts.move_floors(published, ["max_z=2"], GIVEN)
+    (published.registry / journal.INTENT).write_bytes(kept[0])
+    with pytest.raises(BrokenHistory, match="act.json is not what comes next"):
+        acts.move_floors(published, ["max_z=1"], GIVEN)
+
+
+@pytest.mark.parametrize("version", ["v0", "../../../data/market/bundle"])
+def test_a_pointer_that_no_act_moved_is_followed_by_no_reader(published, gate, version):
+    gate.decision = "REJECT"
+    gate.write_run(published, seed=1)
+    gate.run(published, "ope")
+    gate.run(published, "index")
+    sealed = files.read_json(published.registry / "bundles" / version / "manifest.json")
+    named = {"version": version, "identity": sealed["identity"]}
+    files.write_json(named, published.registry / journal.POINTER)
+    with pytest.raises(BrokenHistory, match="no act of profile market made .* current"):
+        registry.current_bundle(published)
+
+
+def test_a_verdict_that_a_later_look_did_not_confirm_is_not_published(promoted, gate):
+    kept = promoted.root / "kept"
+    shutil.copytree(promoted.artifact("bundle"), kept)
+    gate.decision = "REJECT"
+    gate.write_log(promoted, range(900))
+    gate.run(promoted, "ope")
+    told = "ledger says REJECT of this candidate at look 2"
+    with pytest.raises(GateClosed, match=told):
+        registry.publish(promoted, None, None)
+    gate.run(promoted, "index")
+    files.remove(promoted.artifact("bundle"))
+    shutil.copytree(kept, promoted.artifact("bundle"))
+    with pytest.raises(GateClosed, match=told) as refused:
+        acts.promote(promoted, override=GIVEN)
+    _one_line(refused)
+    assert registry.current_version(promoted) == "v0"
+
+
+def test_scores_that_were_written_anew_after_a_hold_are_no_way_to_publish(place, gate):
+    """The same candidate on the same log is the same look, which leaves no second line."""
+    gate.decision = "HOLD"
+    gate.run(place, "ope")
+    pq.write_table(pa.table({"item_id": ["i2"], "user_id": ["u1"]}), place.artifact("scores"))
+    gate.decision = "PROMOTE"
+    gate.run(place, "ope")
+    gate.run(place, "index")
+    with pytest.raises(GateClosed, match="ledger says HOLD of this candidate at look 1"):
+        registry.publish(place, None, None)
 
 
 def test_the_revision_says_when_a_profile_was_never_committed(root):

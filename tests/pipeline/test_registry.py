@@ -9,7 +9,7 @@ import threading
 import pyarrow.parquet as pq
 import pytest
 
-from tessera.contracts.errors import BrokenBundle, GateClosed
+from tessera.contracts.errors import BrokenBundle, BrokenHistory, GateClosed
 from tessera.index.manifest import check
 from tessera.pipeline import files, registry
 
@@ -85,7 +85,7 @@ def test_a_reader_refuses_a_bundle_that_was_swapped_whole(place, make_candidate)
     pointer.write_text(
         json.dumps({"version": "v0", "identity": files.read_json(pointer)["identity"]})
     )
-    with pytest.raises(BrokenBundle, match="not what was published"):
+    with pytest.raises(BrokenHistory, match="no act of profile market made v0 current"):
         registry.current_bundle(place)
 
 

@@ -112,7 +112,8 @@ def paired_scores(
         below = positions - 1 - k
         over_NC, kept_NC = _thinned(weight, open_NC, below, policies, prefix_cap)
         # What the log never shows is lost to the candidate and full of rewards for the champion.
-        paid_N += (mass[1] * (served_NC <= 0)).sum(axis=1) * (below + 1)
+        lost_NC = np.zeros_like(mass[1]) if policies[0] is policies[1] else mass[1]
+        paid_N += (lost_NC * (served_NC <= 0)).sum(axis=1) * (below + 1)
         paid_N += (served_NC * over_NC).sum(axis=1)
         above = (np.where(filled_N, (weight[0] * kept_NC)[row_N, at_N], above[0]),
                  np.where(filled_N, (weight[1] * kept_NC)[row_N, at_N], above[1]))  # fmt: skip
@@ -142,7 +143,9 @@ def _thinned(
         return over_NC, kept_NC
     mass = weight[0][row_R, at_R], weight[1][row_R, at_R]
     ahead = policies[0].ahead, policies[1].ahead
-    if ahead[0] is None or ahead[1] is None:
+    if policies[0] is policies[1]:  # below any prefix it wants what it wants
+        loss_R = np.maximum(mass[1] - mass[0], 0.0) * below
+    elif ahead[0] is None or ahead[1] is None:
         loss_R = mass[1] * below
     else:
         open_RC = open_NC[row_R].copy()

@@ -26,12 +26,14 @@ import typer
 from tessera.contracts.errors import BrokenBundle, BrokenHistory
 from tessera.index import manifest
 from tessera.pipeline import bundles, files, seals, tracking
-from tessera.pipeline.chain import read_state
-from tessera.pipeline.history import append, fault, history, moves, next_line
+from tessera.pipeline.chain import NOTHING, digest, parsed, read_state
+from tessera.pipeline.history import append, chain, fault, history, moves, next_line
 from tessera.pipeline.paths import Home
 
 INTENT = "act.json"
 POINTER = "current.json"
+_PURPOSE = "act"
+"""Purpose of the seal of an intent: what stands there is done and recorded by the next act."""
 
 
 @contextmanager
@@ -83,21 +85,51 @@ def commit(place: Home, facts: Mapping[str, Any], identity: str | None = None) -
         If the bundle does not match its manifest; then nothing has changed.
     """
     pointer = {"version": facts["to"], "identity": identity} if identity else None
-    intent = {"line": next_line(place, facts), "pointer": pointer}
+    intent = seals.seal(place, _PURPOSE, {"line": next_line(place, facts), "pointer": pointer})
     files.write_json(intent, place.registry / INTENT)
     _finish(place, intent)
 
 
 def unfinished(place: Home) -> dict[str, Any] | None:
-    """Return what an interrupted act was about to do, None if none was interrupted."""
+    """Return what an interrupted act was about to do, None if none was interrupted.
+
+    Raises
+    ------
+    BrokenHistory
+        If no act of this registry wrote it.
+    """
     path = place.registry / INTENT
-    return read_state(path) if path.exists() else None
+    if not path.exists():
+        return None
+    intent = read_state(path)
+    wrong = seals.fault(place, _PURPOSE, intent)
+    if wrong:
+        raise BrokenHistory(
+            f"{INTENT} of profile {place.profile} {wrong}; no act is possible: "
+            f"move registry/{place.profile}/{INTENT} away"
+        )
+    return intent
+
+
+def made_current(place: Home, named: Mapping[str, Any]) -> bool:
+    """Whether an act, done or interrupted, made current what a pointer names.
+
+    A reader asks without a lock: the intent is read first, since it goes after the history has it.
+    """
+    intent = unfinished(place)
+    if intent and intent["pointer"] == named:
+        return True
+    last = moves(history(place))[-1:]
+    told = (named.get("version"), named.get("identity"))
+    return bool(last) and (last[0].get("to"), last[0].get("identity")) == told
 
 
 def state_fault(place: Home) -> str | None:
     """Return what is wrong with history and pointer, in words that follow "is"; None if nothing."""
     intent = unfinished(place)
     found = fault(place, intent["line"] if intent else None)
+    if intent and not found and not _is_next(place, str(intent["line"])):
+        return f"broken at its end: {INTENT} is not what comes next, move it away"
     if found or intent:
         return found
     last = moves(history(place))[-1:]
@@ -192,6 +224,16 @@ def _tell_mlflow(place: Home) -> None:
         why = " ".join(str(error).split())[:200]
         line = f"warning: MLflow's alias stays behind ({why}): the next act sets it"
         typer.echo(line, err=True)
+
+
+def _is_next(place: Home, line: str) -> bool:
+    """Whether a line follows the newest of the history, or is it already."""
+    lines = chain(place).lines()
+    if lines and lines[-1] == line:
+        return True
+    entry = parsed(line)
+    follows = digest(lines[-1]) if lines else NOTHING
+    return (entry.get("n"), entry.get("previous")) == (len(lines) + 1, follows)
 
 
 def _forget(place: Home) -> None:

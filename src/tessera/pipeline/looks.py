@@ -106,6 +106,19 @@ def require_whole(place: Home) -> None:
         )
 
 
+def newest_look(place: Home, candidate: str) -> dict[str, Any] | None:
+    """Return the last line about a candidate, None if it was never weighed.
+
+    Raises
+    ------
+    BrokenHistory
+        If there is anything wrong with the ledger.
+    """
+    require_whole(place)
+    mine = [entry for entry in chain(place).entries() if entry.get("candidate") == candidate]
+    return mine[-1] if mine else None
+
+
 def read_log(exposures: Path, outcomes: Path) -> Log:
     """Read what tells a log from others.
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tessera.contracts.errors import BrokenBundle, GateClosed
+from tessera.contracts.errors import BrokenBundle, BrokenHistory, GateClosed
 from tessera.index import manifest
 from tessera.pipeline import bundles, files
 from tessera.pipeline.chain import now
 from tessera.pipeline.history import history
-from tessera.pipeline.journal import commit, one_act
+from tessera.pipeline.journal import commit, made_current, one_act
 from tessera.pipeline.paths import Home
 
 PROMOTE = "PROMOTE"
@@ -68,6 +68,8 @@ def current_bundle(place: Home) -> Path:
         If nothing is published yet.
     BrokenBundle
         If a file does not match the manifest or the manifest does not match the pointer.
+    BrokenHistory
+        If no act made current what the pointer names.
     """
     pointer = place.registry / "current.json"
     if not pointer.exists():
@@ -76,6 +78,13 @@ def current_bundle(place: Home) -> Path:
             f"run `tessera run --profile {place.profile}` first"
         )
     named = files.read_json(pointer)
+    while not made_current(place, named):
+        before, named = named, files.read_json(pointer)
+        if named == before:  # and no act moved it meanwhile
+            raise BrokenHistory(
+                f"no act of profile {place.profile} made {named['version']} current: "
+                f"bring registry/{place.profile}/current.json back from a backup"
+            )
     bundle = place.registry / "bundles" / str(named["version"])
     if bundles.checked(place, bundle)["identity"] != named["identity"]:
         raise BrokenBundle(f"{bundle.name} is not what was published: publish again or roll back")
@@ -189,13 +198,30 @@ def require_fresh(place: Home, candidate: Candidate) -> None:
     Raises
     ------
     GateClosed
-        If the champion moved since the candidate was judged.
+        If the champion moved since the candidate was judged, or a later look said otherwise.
+    BrokenHistory
+        If the ledger of looks is not what the looks before left.
     """
     champion = current_version(place)
     if candidate.judged_against != champion:
         raise GateClosed(
             f"the candidate was judged against {candidate.judged_against} but {champion} is "
             f"published now: run `tessera run --profile {place.profile}` to judge it again"
+        )
+    _require_newest_look(place, candidate)
+
+
+def _require_newest_look(place: Home, candidate: Candidate) -> None:
+    """Refuse a PROMOTE where the last look at the same candidate, as it was counted, said less."""
+    if candidate.decision != PROMOTE:
+        return
+    from tessera.pipeline.looks import newest_look  # reads the log: no other act needs that
+
+    newest = newest_look(place, str(candidate.verdict.get("candidate")))
+    if newest is not None and newest["decision"] != PROMOTE:
+        raise GateClosed(
+            f"the ledger says {newest['decision']} of this candidate at look {newest['look']}, its "
+            "last: judge it on a longer log, or as another candidate"
         )
 
 

@@ -232,3 +232,17 @@ def test_one_position_by_hand():
     # A cap of .5 lowers the guess of the rare item to .25: 2 (1 - .25) and -2 x .25, less .05.
     found = paired_scores(log, policies, allowed, guess, 0.5, 10.0)
     np.testing.assert_allclose(found.score_N, [1.45, -0.55])
+
+
+def test_without_support_it_keeps_a_floor_so_that_the_log_can_be_called_invalid(world):
+    made, candidate_C, champion_C = world
+    policies = made.policy(candidate_C), made.policy(champion_C, 0.1)
+    served_SLC = np.where(np.arange(CANDIDATES) == 0, 0.0, made.log.served_NLC)
+    served_SLC /= np.maximum(served_SLC.sum(axis=2, keepdims=True), 1e-12)
+    step_SL = np.take_along_axis(served_SLC, made.slate_SL[:, :, None], 2)[..., 0]
+    for reward_L in product((0.0, 1.0), repeat=POSITIONS):
+        reward_SL = np.tile(reward_L, (len(made.slate_SL), 1))
+        log = made.logged(reward_SL, step_SL, served_SLC)
+        found = paired_scores(log, policies, made.allowed_SC, made.guess_SLC, *NARROW)
+        assert found.score_N.min() >= -found.floor
+    assert found.floor > score_floor(POSITIONS, *NARROW)

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,7 +25,19 @@ from tessera.contracts.errors import (
     TesseraError,
 )
 from tessera.index import manifest
-from tessera.pipeline import acts, bundles, doctor, files, journal, registry, seals, summary
+from tessera.pipeline import (
+    acts,
+    bundles,
+    doctor,
+    files,
+    floors,
+    journal,
+    looks,
+    registry,
+    seals,
+    summary,
+)
+from tessera.pipeline.params import load_params
 from tessera.pipeline.paths import Home, home
 from tessera.pipeline.snapshot import snapshot
 
@@ -367,16 +380,45 @@ def test_a_verdict_that_a_later_look_did_not_confirm_is_not_published(promoted, 
     assert registry.current_version(promoted) == "v0"
 
 
-def test_scores_that_were_written_anew_after_a_hold_are_no_way_to_publish(place, gate):
-    """The same candidate on the same log is the same look, which leaves no second line."""
+def test_scores_that_were_written_anew_on_the_same_log_are_another_try(place, gate):
+    """Scores grow with the log, so they are no part of the identity; on one log they count."""
     gate.decision = "HOLD"
-    gate.run(place, "ope")
+    first = gate.judge(place)
     pq.write_table(pa.table({"item_id": ["i2"], "user_id": ["u1"]}), place.artifact("scores"))
-    gate.decision = "PROMOTE"
-    gate.run(place, "ope")
-    gate.run(place, "index")
-    with pytest.raises(GateClosed, match="ledger says HOLD of this candidate at look 1"):
-        registry.publish(place, None, None)
+    again = gate.judge(place)
+    assert (first["look"]["k"], again["look"]["k"]) == (1, 2)
+    assert again["candidate"] != first["candidate"]
+    assert gate.judge(place)["look"]["k"] == 2, "the same bytes again are the same look"
+    assert len(looks.chain(place).entries()) == 2
+
+
+def test_a_floor_that_moved_since_the_verdict_shuts_the_gate(promoted, gate):
+    gate.run(promoted, "ope")
+    verdict = {"decision": "PROMOTE", "params": load_params(promoted)["ope"].model_dump()}
+    registry.publish(promoted, None, None, approval=True)  # it waits for a person
+    floors.move(promoted, {"max_z": 1.0}, "no more doubtful joins", "A. Rossi")
+    candidate = replace(registry.read_candidate(promoted), verdict=verdict)
+    with pytest.raises(
+        GateClosed, match=r"ope\.max_z 3\.3 is looser than the floor 1, which moved"
+    ):
+        registry.require_fresh(promoted, candidate)
+
+
+@pytest.mark.parametrize("kept", [0, 1], ids=["deleted", "set back"])
+def test_a_ledger_without_what_the_last_act_saw_in_it_is_refused(promoted, gate, kept):
+    ledger = looks.chain(promoted)
+    files_then = {path: path.read_bytes() for path in (ledger.file, ledger.head_file)}
+    gate.write_run(promoted, seed=1)
+    gate.run(promoted, "ope")
+    gate.run(promoted, "index")
+    registry.publish(promoted, None, None)
+    for path, then in files_then.items():
+        path.write_bytes(then) if kept else path.unlink()
+    with pytest.raises(
+        BrokenHistory, match="the last act of profile market saw another"
+    ) as refused:
+        gate.run(promoted, "ope")
+    _one_line(refused)
 
 
 def test_the_revision_says_when_a_profile_was_never_committed(root):

@@ -94,7 +94,7 @@ def paired_scores(
     if np.array_equal(policies[1].wanted_NLC, log.served_NLC):
         # The champion wrote the log: it weighs 1 below every prefix and can lose L in all.
         prefix_cap = np.inf
-    score_N, paid_N = np.zeros(requests), np.zeros(requests)
+    score_N, paid_N, lost_N = np.zeros(requests), np.zeros(requests), np.zeros(requests)
     slope_NL = np.zeros((requests, positions))
     row_N, open_NC = np.arange(requests), allowed_NC.copy()
     above: Pair = np.ones(requests), np.ones(requests)
@@ -113,12 +113,15 @@ def paired_scores(
         over_NC, kept_NC = _thinned(weight, open_NC, below, policies, prefix_cap)
         # What the log never shows is lost to the candidate and full of rewards for the champion.
         lost_NC = np.zeros_like(mass[1]) if policies[0] is policies[1] else mass[1]
-        paid_N += (lost_NC * (served_NC <= 0)).sum(axis=1) * (below + 1)
+        lost_N += (lost_NC * (served_NC <= 0)).sum(axis=1) * (below + 1)
         paid_N += (served_NC * over_NC).sum(axis=1)
         above = (np.where(filled_N, (weight[0] * kept_NC)[row_N, at_N], above[0]),
                  np.where(filled_N, (weight[1] * kept_NC)[row_N, at_N], above[1]))  # fmt: skip
         open_NC[row_N[filled_N], at_N[filled_N]] = False
-    return Paired(score_N - paid_N, score_floor(positions, cap, prefix_cap), slope_NL, paid_N)
+    # With support, as the pre-checks ask, nothing is lost; without, no bound means anything.
+    floor = score_floor(positions, cap, prefix_cap) + float(lost_N.max(initial=0.0))
+    paid_N += lost_N
+    return Paired(score_N - paid_N, floor, slope_NL, paid_N)
 
 
 def _ratio(mass_NC: Floats, served_NC: Floats) -> Floats:

@@ -23,6 +23,8 @@ from tessera.pipeline.paths import Home
 
 NOTHING = "0" * 64
 """What the first line holds as the hash of the line before."""
+LOOKS = "looks"
+"""Name of the chain that all profiles share: every candidate that was ever weighed."""
 
 
 @dataclass(frozen=True, slots=True)

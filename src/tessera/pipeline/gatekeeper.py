@@ -9,6 +9,8 @@ seals the bundle.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,6 +66,8 @@ def _judging(stage: Stage, place: Home, params: Sections) -> Iterator[Watch]:
         about = judged(stage, place, params)
         against = champion_hash(place.artifact("champion"))
         candidate = looks.identity(about["cut"], ope, about["artifacts"]["model"], against)
+        inputs = hashlib.sha256(json.dumps(about["artifacts"], sort_keys=True).encode()).hexdigest()
+        candidate = looks.distinct(place, candidate, log, inputs)
         stands = looks.stand(place, exposures, log, candidate, floors.pinned(place)["alpha"])
         told = {
             "candidate": candidate,
@@ -71,10 +75,12 @@ def _judging(stage: Stage, place: Home, params: Sections) -> Iterator[Watch]:
             "judged": about,
             "loosened": floors.loosened(place, ope),
         }
-        yield Watch(told, lambda made: _close_verdict(place, log, stands, made))
+        yield Watch(told, lambda made: _close_verdict(place, log, stands, inputs, made))
 
 
-def _close_verdict(place: Home, log: looks.Log, stands: looks.Stands, made: Made) -> None:
+def _close_verdict(
+    place: Home, log: looks.Log, stands: looks.Stands, inputs: str, made: Made
+) -> None:
     """Write down the look and seal the verdict."""
     verdict = files.read_json(made["verdict"])
     # Nobody could choose by a verdict that shows no estimates.
@@ -83,6 +89,7 @@ def _close_verdict(place: Home, log: looks.Log, stands: looks.Stands, made: Made
             "candidate": verdict["candidate"],
             "decision": verdict["decision"],
             "verdict_sha256": files.sha256(made["verdict"]),
+            "inputs": inputs,
         }
         looks.record(place, stands, log, facts)
     revision = {"git_revision": git_revision(place.root)}

@@ -23,10 +23,9 @@ import duckdb
 from tessera.contracts.errors import BrokenHistory
 from tessera.ope.holm import spent
 from tessera.pipeline import files, seals
-from tessera.pipeline.chain import Chain
+from tessera.pipeline.chain import LOOKS, NOTHING, Chain, digest
 from tessera.pipeline.paths import Home
 
-NAME = "looks"
 _SKETCH = 1024
 """Requests by which a log is known again: those with the least hashes.  A part of it with one
 request in a hundred is missed once in 20,000."""
@@ -69,7 +68,7 @@ class Stands:
 
 def chain(place: Home) -> Chain:
     """Return the looks of all profiles as a chain."""
-    return Chain(place, place.state, NAME)
+    return Chain(place, place.state, LOOKS)
 
 
 @contextmanager
@@ -98,12 +97,27 @@ def require_whole(place: Home) -> None:
     BrokenHistory
         If there is anything wrong with it.
     """
-    found = chain(place).fault()
+    found = chain(place).fault() or _missing(place)
     if found:
         raise BrokenHistory(
-            f"the ledger of looks is {found}; nothing can be judged: bring registry/{NAME}.jsonl "
+            f"the ledger of looks is {found}; nothing can be judged: bring registry/{LOOKS}.jsonl "
             "and its head back from a backup, or move registry/ away to begin anew"
         )
+
+
+def _missing(place: Home) -> str | None:
+    """Say if the ledger does not hold what the newest act of some profile saw in it."""
+    lines = chain(place).lines()
+    for path in sorted(place.state.glob("*/history.jsonl")):
+        acts = Chain(place, path.parent, path.stem).entries()
+        seen = acts[-1].get("looks") if acts else None
+        if not seen:
+            continue
+        n = int(seen["entries"])
+        held = digest(lines[n - 1]) if 0 < n <= len(lines) else NOTHING
+        if held != seen["sha256"]:
+            return f"broken at entry {n}: the last act of profile {path.parent.name} saw another"
+    return None
 
 
 def newest_look(place: Home, candidate: str) -> dict[str, Any] | None:
@@ -175,6 +189,19 @@ def stand(place: Home, exposures: Path, log: Log, candidate: str, alpha: float) 
         "log": log.facts,
     }
     return Stands(told, tuple(streams), log.sha256 in states)
+
+
+def distinct(place: Home, candidate: str, log: Log, inputs: str) -> str:
+    """Tell a candidate from one that was weighed on the same log by other inputs.
+
+    Scores, traits, prices and codes grow with the log, so they are no part of a candidate's
+    identity; on one state of a log, other inputs are another try.
+    """
+    entries = chain(place).entries()
+    mine = [e for e in entries if e["candidate"] == candidate and e["log"]["sha256"] == log.sha256]
+    if all(entry.get("inputs") == inputs for entry in mine):
+        return candidate
+    return hashlib.sha256(f"{candidate} {inputs}".encode()).hexdigest()
 
 
 def record(place: Home, stands: Stands, log: Log, facts: Mapping[str, Any]) -> None:

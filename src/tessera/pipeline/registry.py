@@ -209,6 +209,21 @@ def require_fresh(place: Home, candidate: Candidate) -> None:
             f"published now: run `tessera run --profile {place.profile}` to judge it again"
         )
     _require_newest_look(place, candidate)
+    _require_floors(place, candidate)
+
+
+def _require_floors(place: Home, candidate: Candidate) -> None:
+    """Refuse a PROMOTE by params that are looser than the floors as they stand now."""
+    if candidate.decision != PROMOTE or not candidate.verdict.get("params"):
+        return
+    from tessera.pipeline.floors import loosened  # floors are moved by acts, which stand above
+
+    loose = loosened(place, candidate.verdict["params"])
+    if loose:
+        raise GateClosed(
+            f"{loose[0]}, which moved since the candidate was judged: run `tessera run --profile "
+            f"{place.profile}` with tighter params"
+        )
 
 
 def _require_newest_look(place: Home, candidate: Candidate) -> None:

@@ -103,14 +103,6 @@ def test_under_drift_it_bounds_the_mean_over_the_units_seen():
     assert above <= 0.1 * 150
 
 
-def test_a_running_maximum_or_bets_that_change_would_remember_the_lift():
-    """What the test above refuses: a maximum over looks stays above 0 after the lift is gone."""
-    rng = np.random.default_rng(3)
-    value_N = (drifting(2000) + rng.normal(0, 0.5, 2000)).clip(-2)
-    path_T = betting_path([Wager(value_N, 2.0)], 1.0, 0.1, LOOKS)
-    assert np.maximum.accumulate(path_T)[-1] > 0 > path_T[-1]
-
-
 def test_the_order_of_the_units_changes_nothing(rng):
     value_N = rng.exponential(size=500) - 1
     once, again = (betting_lower([Wager(v_N, 1.0)], 1.0, 0.05) for v_N in (value_N, value_N[::-1]))

@@ -92,8 +92,7 @@ def _run(worker, checkout, environment):
 
 def _state(place):
     scores = pq.read_table(place.artifact("scores"))
-    moment = ("at", "previous")  # a hash of the line before, which holds its moment
-    history = [{k: v for k, v in act.items() if k not in moment} for act in registry.history(place)]
+    history = [_without_moments(act) for act in registry.history(place)]
     return State(
         {name: files.sha256(place.artifact(name)) for name in ARTIFACTS},
         manifest.read_manifest(place.artifact("bundle"))["files"],
@@ -101,6 +100,12 @@ def _state(place):
         files.read_json(place.registry / "current.json"),
         history,
     )
+
+
+def _without_moments(act):
+    """An act without its own moment and without hashes of lines that hold theirs."""
+    told = {name: value for name, value in act.items() if name not in ("at", "previous")}
+    return {**told, "looks": told["looks"]["entries"]}
 
 
 def _sequence(checkout, kind, days):

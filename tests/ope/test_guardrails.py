@@ -21,7 +21,7 @@ from tessera.ope.guardrails import (
     more_dismissals,
     roi_gain,
 )
-from tessera.ope.holm import spent
+from tessera.ope.holm import share_of
 from tessera.ope.outlook import codes_per_item, mflops_per_request, read_closes, returns_after
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, candidate_policy, logging_policy, replay
@@ -142,7 +142,7 @@ def test_twenty_daily_looks_let_no_more_pass_than_one_error_rate(rng):
     assert wanted_C @ chance_C == pytest.approx(1.1 * chance_C.mean())
     passed = sum(looked_at(rng, wanted_C, chance_C, 6000) for _ in range(logs))
     # One in a thousand has more at 6 / pi^2 of alpha; unspent looks let a fifth of them pass.
-    assert passed <= binom.ppf(0.999, logs, spent(0.05, 1))
+    assert passed <= binom.ppf(0.999, logs, share_of(0.05, 1))
 
 
 def test_a_dismissal_that_the_log_has_not_shown_yet_is_not_believed_away(rng):

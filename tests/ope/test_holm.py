@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from tessera.ope.holm import holm, spent
+from tessera.ope.holm import holm, share_of
 
 
 def closed_testing(p_K, alpha):
@@ -33,10 +33,10 @@ def test_one_false_rejection_is_as_rare_as_asked(rng):
 
 
 def test_an_endless_stream_spends_alpha_and_no_more():
-    total = sum(spent(0.05, k) for k in range(1, 20_000))
+    total = sum(share_of(0.05, k) for k in range(1, 20_000))
     assert 0.0499 < total < 0.05
 
 
 def test_candidates_count_from_one():
     with pytest.raises(ValueError, match="count from 1"):
-        spent(0.05, 0)
+        share_of(0.05, 0)

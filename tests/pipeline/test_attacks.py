@@ -380,6 +380,14 @@ def test_a_verdict_that_a_later_look_did_not_confirm_is_not_published(promoted, 
     assert registry.current_version(promoted) == "v0"
 
 
+def test_a_later_look_that_counts_for_another_candidate_overtakes_the_verdict_too(promoted, gate):
+    gate.decision = "REJECT"
+    pq.write_table(pa.table({"item_id": ["i2"], "user_id": ["u1"]}), promoted.artifact("scores"))
+    assert gate.judge(promoted)["look"]["k"] == 2
+    with pytest.raises(GateClosed, match="ledger says REJECT of this candidate"):
+        registry.publish(promoted, None, None)
+
+
 def test_scores_that_were_written_anew_on_the_same_log_are_another_try(place, gate):
     """Scores grow with the log, so they are no part of the identity; on one log they count."""
     gate.decision = "HOLD"

@@ -23,7 +23,7 @@ import numpy as np
 from tessera.contracts.arrow import DAY_US
 from tessera.ope.bounds import Interval, skew_corrected
 from tessera.ope.exposures import Bools, Floats, Ints
-from tessera.ope.holm import spent
+from tessera.ope.holm import share_of
 from tessera.ope.sequences import Wager, asymptotic_upper, betting_lower, betting_path
 from tessera.ope.verdict import Check
 
@@ -145,7 +145,7 @@ def sequence_level(level: float) -> float:
 
 def look_level(level: float, look: int) -> float:
     """Return the error rate of each fixed-n bound at this look, from 1."""
-    return spent(level * (1 - SEQUENCE_SHARE), look)
+    return share_of(level * (1 - SEQUENCE_SHARE), look)
 
 
 def sequence_lower(scored: Scored, level: float) -> float:

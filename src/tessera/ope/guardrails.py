@@ -23,7 +23,7 @@ from tessera.metrics.diversity import coverage, gini
 from tessera.ope.bounds import Interval, skew_corrected
 from tessera.ope.estimators import cascade_dr, effective_size
 from tessera.ope.exposures import NOBODY, Floats, Ints, Requests
-from tessera.ope.holm import spent
+from tessera.ope.holm import share_of
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, Replay, slate_log
 from tessera.ope.spending import Standing
@@ -202,7 +202,7 @@ def look_alpha(standing: Standing, params: OpeParams) -> float:
     evenly.
     """
     alpha = min(standing.alpha, params.alpha) / len(params.temperatures)
-    return spent(spent(alpha, standing.k), standing.look)
+    return share_of(share_of(alpha, standing.k), standing.look)
 
 
 def _most(

@@ -64,7 +64,7 @@ def levels(passes: Callable[[int, float], bool], size: int, alpha: float) -> lis
     return level_K
 
 
-def spent(alpha: float, k: int) -> float:
+def share_of(alpha: float, k: int) -> float:
     """Share of alpha for the k-th candidate of a stream, or the k-th look: alpha 6 / (pi^2 k^2).
 
     The shares of an endless stream add up to alpha.

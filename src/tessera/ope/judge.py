@@ -34,7 +34,7 @@ from tessera.ope.estimators import (
 )
 from tessera.ope.exposures import Floats
 from tessera.ope.guardrails import Beside, guardrails
-from tessera.ope.holm import spent
+from tessera.ope.holm import share_of
 from tessera.ope.paired import Paired, paired_scores
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, fingerprint, mass_beyond, slate_log
@@ -90,7 +90,7 @@ def judge(case: Case, beside: Beside, guess_NLC: Floats, params: OpeParams) -> D
     faults = log_faults(case, params)
     if any(not check.ok for check in faults):  # no estimate is worth reading then
         return unanswered(case, beside, guess_NLC, faults)
-    share = spent(case.standing.alpha, case.standing.k)
+    share = share_of(case.standing.alpha, case.standing.k)
     weighed = weigh(case, beside, guess_NLC, faults, params)
     return report(case, beside, guess_NLC, params, weighed, share)
 
@@ -192,7 +192,7 @@ def report(
     lift = weighed.estimates["lift"]["dr"]["mean"]
     champion = weighed.estimates["champion"]["mean"]
     primary = {"metric": METRIC, "bound": params.bound, "alpha": case.standing.alpha,
-               "k": case.standing.k, "alpha_k": spent(case.standing.alpha, case.standing.k),
+               "k": case.standing.k, "alpha_k": share_of(case.standing.alpha, case.standing.k),
                "level": level, "look": case.standing.look, "margin": params.margin, "lift": lift,
                "lower": lower, "upper": upper,
                "relative_lift": lift / champion if champion else None,

@@ -32,6 +32,7 @@ from tessera.pipeline import (
     files,
     floors,
     journal,
+    judged,
     looks,
     registry,
     seals,
@@ -105,10 +106,40 @@ def test_params_that_were_turned_since_are_named(promoted, gate):
         gate.run(promoted, "index")
 
 
-def test_a_gate_whose_code_changed_since_is_named(promoted, gate, monkeypatch):
-    monkeypatch.setattr("tessera.pipeline.judged.hash_code", lambda stage: "f" * 64)
-    with pytest.raises(GateClosed, match="index: code of ope is not what the verdict judged"):
+def test_a_bundle_retrieves_by_the_params_that_the_verdict_knew(promoted, gate):
+    promoted.overrides.write_text("index:\n  acquired: [rate]\n")
+    with pytest.raises(GateClosed, match="index: params index is not what the verdict judged"):
         gate.run(promoted, "index")
+
+
+@pytest.mark.parametrize("name", ["ope", "index"])
+def test_a_stage_whose_code_changed_since_is_named(promoted, gate, monkeypatch, name):
+    real = judged.hash_code
+    monkeypatch.setattr(
+        judged, "hash_code", lambda stage: "f" * 64 if stage.name == name else real(stage)
+    )
+    with pytest.raises(GateClosed, match=f"index: code of {name} is not what the verdict judged"):
+        gate.run(promoted, "index")
+
+
+@pytest.mark.parametrize("is_folder", [False, True], ids=["a file", "a folder"])
+def test_links_are_neither_judged_nor_packed_nor_read(promoted, gate, is_folder):
+    """What a link leads to may be swapped for a moment, or lie in a folder that nobody hashes."""
+    elsewhere = promoted.root / "elsewhere"
+    (elsewhere / "inner").mkdir(parents=True)
+    linked = elsewhere / "inner" if is_folder else elsewhere / "more.json"
+    if not is_folder:
+        linked.write_text("{}")
+    for folder in (promoted.artifact("model"), promoted.artifact("bundle") / "model"):
+        (folder / "more").symlink_to(linked)
+    for act in (
+        lambda: gate.run(promoted, "ope"),
+        lambda: gate.run(promoted, "index"),
+        lambda: registry.publish(promoted, None, None),
+    ):
+        with pytest.raises(BrokenBundle, match="model/more is a link.*put the file in its") as it:
+            act()
+        _one_line(it)
 
 
 def test_a_verdict_that_was_edited_is_neither_packed_nor_published(place, gate):

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.intervals import holm
 from benchmarks.ope_world import CAP, Floats
 from tessera.contracts.progress import progress_bar
 from tessera.ope.bounds import normal
 from tessera.ope.exposures import Requests
-from tessera.ope.holm import holm, share_of
+from tessera.ope.holm import share_of
 from tessera.ope.paired import paired_scores
 from tessera.ope.replay import logging_policy, replay
 from tessera.ope.sequences import Wager, log_wealth

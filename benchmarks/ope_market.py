@@ -21,11 +21,12 @@ import ibis
 import numpy as np
 
 from benchmarks.common import ROOT, write_result
+from benchmarks.intervals import holm
 from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import load_split
 from tessera.ope.bounds import normal
 from tessera.ope.exposures import NOBODY, Bools, Floats, Requests, aligned_scores
-from tessera.ope.holm import holm, share_of
+from tessera.ope.holm import share_of
 from tessera.ope.paired import paired_scores
 from tessera.ope.params import OpeParams
 from tessera.ope.reading import read_case_log

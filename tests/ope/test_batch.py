@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from benchmarks.intervals import holm
 from tessera.ope.batch import _proposed
-from tessera.ope.holm import holm, levels, share_of
+from tessera.ope.holm import levels, share_of
 from tessera.ope.params import OpeParams
 from tessera.ope.sequences import Wager, log_wealth
 

@@ -34,7 +34,9 @@ from tessera.pipeline import (
     journal,
     judged,
     looks,
+    overrides,
     registry,
+    revision,
     seals,
     summary,
 )
@@ -42,7 +44,7 @@ from tessera.pipeline.params import load_params
 from tessera.pipeline.paths import Home, home
 from tessera.pipeline.snapshot import snapshot
 
-GIVEN = registry.Override("nobody will look here", "somebody")
+GIVEN = overrides.Override("nobody will look here", "somebody")
 
 
 @pytest.fixture
@@ -465,12 +467,12 @@ def test_the_revision_says_when_a_profile_was_never_committed(root):
     commands = (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "start"])
     for words in commands:
         subprocess.run(["git", *words], cwd=root, check=True)
-    clean = registry.git_revision(root)
+    clean = revision.git_revision(root)
     assert not clean.endswith("-dirty")
     (root / "notes.txt").write_text("of no account")
-    assert registry.git_revision(root) == clean
+    assert revision.git_revision(root) == clean
     (root / "profiles" / "sneaky.yaml").write_text("ope:\n  margin: 1.0\n")
-    assert registry.git_revision(root) == f"{clean}-dirty"
+    assert revision.git_revision(root) == f"{clean}-dirty"
 
 
 def test_the_refusal_is_one_line_and_exit_code_two(promoted, gate):

@@ -8,8 +8,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tessera.contracts.errors import BadInput
-from tessera.pipeline import acts, bundles, files, registry, summary
+from tessera.pipeline import acts, bundles, files, summary
 from tessera.pipeline.cli import app
+from tessera.pipeline.overrides import Override
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_what_is_printed_names_the_page_if_there_is_one(place, judged):
 
 def test_what_is_printed_names_who_approved_it_if_anybody_had_to(place, judged, make_candidate):
     make_candidate(place, decision="HOLD", judged_against="v1", weight=2.0)
-    acts.promote(place, override=registry.Override("the trial went well", "R. Officer"))
+    acts.promote(place, override=Override("the trial went well", "R. Officer"))
     assert "approved by R. Officer" in told(place, "v2")
     assert "approved" not in told(place, "v1")
 

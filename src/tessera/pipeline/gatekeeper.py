@@ -23,7 +23,7 @@ from tessera.pipeline.catalogue import SEAL, Stage, stages
 from tessera.pipeline.judged import champion_hash, judged, require_same
 from tessera.pipeline.params import Sections, source_of
 from tessera.pipeline.paths import Home
-from tessera.pipeline.registry import git_revision
+from tessera.pipeline.revision import git_revision
 from tessera.pipeline.served_log import Log, read_log
 
 Made = Mapping[str, Path]

@@ -22,8 +22,8 @@ from typing import Any
 from tessera.contracts.errors import BrokenHistory
 from tessera.ope.holm import share_of
 from tessera.pipeline import seals
-from tessera.pipeline.chain import LOOKS, NOTHING, Chain, digest
-from tessera.pipeline.paths import Home
+from tessera.pipeline.chain import NOTHING, Chain, digest
+from tessera.pipeline.paths import HISTORY, LINES, LOOKS, Home
 from tessera.pipeline.served_log import Log, read_sketch, written
 
 Entry = Mapping[str, Any]
@@ -77,7 +77,7 @@ def require_whole(place: Home) -> None:
     found = chain(place).fault() or _missing(place)
     if found:
         raise BrokenHistory(
-            f"the ledger of looks is {found}; nothing can be judged: bring registry/{LOOKS}.jsonl "
+            f"the ledger of looks is {found}; nothing can be judged: bring registry/{LOOKS}{LINES} "
             "and its head back from a backup, or move registry/ away to begin anew"
         )
 
@@ -85,7 +85,7 @@ def require_whole(place: Home) -> None:
 def _missing(place: Home) -> str | None:
     """Say if the ledger does not hold what the newest act of some profile saw in it."""
     lines = chain(place).lines()
-    for path in sorted(place.state.glob("*/history.jsonl")):
+    for path in sorted(place.state.glob(f"*/{HISTORY}{LINES}")):
         acts = Chain(place, path.parent, path.stem).entries()
         seen = acts[-1].get("looks") if acts else None
         if not seen:
@@ -176,11 +176,12 @@ def _goes_on(mine: list[dict[str, Any]], log: Log, inputs: str) -> bool:
     same = [entry for entry in mine if entry["log"]["sha256"] == log.sha256]
     if same or not mine:
         return all(entry.get("inputs") == inputs for entry in same)
-    ends = [entry.get("answered_us") for entry in mine]
-    if log.answered_us is None or any(end is None or end > log.answered_us for end in ends):
+    found = {entry.get("answered_us"): entry.get("rows") for entry in mine}
+    end = log.answered_us
+    ends = [one for one in found if one is not None]
+    if end is None or len(ends) < len(found) or max(ends) > end:
         return False
-    now = log.rows_until(ends)
-    return all(now[entry["answered_us"]] == entry["rows"] for entry in mine)
+    return log.rows_until(ends) == found
 
 
 def record(place: Home, stands: Stands, log: Log, facts: Mapping[str, Any]) -> None:

@@ -52,11 +52,16 @@ def test_what_is_printed_names_who_approved_it_if_anybody_had_to(place, judged, 
     assert "approved" not in told(place, "v1")
 
 
-def test_the_page_of_any_verdict_can_be_written_anew(place, judged, tmp_path):
+def test_the_page_of_a_verdict_can_be_written_anew(place, judged, tmp_path):
     summary.save_page(place, tmp_path / "mine.html")
     assert "Tessera verdict: PROMOTE" in (tmp_path / "mine.html").read_text()
-    summary.save_page(place, tmp_path / "old.html", "v1")
-    assert "planted PROMOTE" in (tmp_path / "old.html").read_text()
+
+
+def test_a_verdict_of_another_format_is_told_by_the_page_beside_it(place, judged, tmp_path):
+    """That of v1 says no version at all."""
+    with pytest.raises(BadInput, match=r"of another format: take .*/v1/verdict\.html"):
+        summary.save_page(place, tmp_path / "old.html", "v1")
+    assert "planted PROMOTE" in told(place, "v1")
 
 
 def test_a_page_that_cannot_be_written_or_has_no_verdict_is_one_line(place, judged, tmp_path):

@@ -106,7 +106,7 @@ def save_page(place: Home, page: Path, version: str | None = None) -> None:
     from tessera.ope.page import write_page  # matplotlib takes a second
 
     path = _verdict(place, version)
-    if _read(place, path, version)["version"] != FORMAT:
+    if _read(place, path, version).get("version") != FORMAT:
         beside = path.with_suffix(".html")
         raise BadInput(f"{_near(path, place)} is of another format: take {_near(beside, place)}")
     try:

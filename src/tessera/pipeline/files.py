@@ -48,12 +48,17 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_json(value: Any, path: Path) -> None:
-    """Write JSON atomically, keys in the order given."""
+def write_bytes(value: bytes, path: Path) -> None:
+    """Write bytes atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(value, indent=2, default=str) + "\n")
+    aside.write_bytes(value)
     move_into_place(aside, path)
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write JSON atomically, keys in the order given."""
+    write_bytes((json.dumps(value, indent=2, default=str) + "\n").encode(), path)
 
 
 def read_json(path: Path) -> Any:

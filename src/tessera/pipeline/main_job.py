@@ -41,8 +41,7 @@ def write_pipeline(place: Home) -> bool:
     text = render(place)
     if place.dvc_yaml.exists() and place.dvc_yaml.read_text() == text:
         return False
-    place.dvc_yaml.parent.mkdir(parents=True, exist_ok=True)
-    place.dvc_yaml.write_text(text)
+    files.write_bytes(text.encode(), place.dvc_yaml)
     return True
 
 

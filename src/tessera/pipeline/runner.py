@@ -22,7 +22,7 @@ import ibis
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.errors import BadInput, TesseraError
 from tessera.contracts.processes import is_helper, started
-from tessera.pipeline import files
+from tessera.pipeline import dvc_files, files
 from tessera.pipeline.catalogue import Stage
 from tessera.pipeline.dvc import SOURCE, import_closure
 from tessera.pipeline.gatekeeper import watch
@@ -46,6 +46,7 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     if is_helper():
         with tempfile.TemporaryDirectory() as aside:
             return call(stage, place, params, Path(aside))
+    dvc_files.keep(place)  # whole now: dvc writes it again when this stage has ended
     staging = place.data / ".staging" / stage.name
     files.remove(staging)
     staging.mkdir(parents=True)

@@ -53,5 +53,5 @@ def test_what_is_set_aside_takes_its_log_along(database):
     aside = databases.set_aside(database)
     assert not database.exists()
     assert not log.exists()
-    assert aside.name == "some.db.torn"
-    assert aside.with_name("some.db.torn-wal").read_text() == "log"
+    assert aside.name == "some.db.aside"
+    assert aside.with_name("some.db.aside-wal").read_text() == "log"

@@ -15,6 +15,10 @@ class BadParams(TesseraError):
     """A parameter is unknown, out of bounds, or of the wrong type."""
 
 
+class StageFailed(TesseraError):
+    """A library stopped a stage; nothing of that run is visible."""
+
+
 class InvalidTable(TesseraError):
     """A written table failed an expectation of its suite; nothing was published."""
 
@@ -29,6 +33,10 @@ class BrokenBundle(TesseraError):
 
 class BrokenSeal(TesseraError):
     """The key that seals are made and checked with is missing, open to others or another one."""
+
+
+class BrokenStore(TesseraError):
+    """MLflow's store cannot be read or written; nothing that counts lies there."""
 
 
 class BrokenHistory(TesseraError):

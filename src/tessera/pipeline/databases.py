@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 _BESIDE = ("-wal", "-shm", "-journal")
-_ASIDE = ".torn"
+_ASIDE = ".aside"
 _HEADER = 100
 """Bytes before the first page's own content: size of a page at 16, number of pages at 28."""
 
@@ -46,7 +46,7 @@ def _cut_off(path: Path) -> str | None:
 def set_aside(path: Path) -> Path:
     """Give a database and what SQLite keeps beside it another name; return it.
 
-    An older one of that name goes: it was torn too.
+    What was set aside before goes.
     """
     aside = path.with_name(path.name + _ASIDE)
     for end in ("", *_BESIDE):

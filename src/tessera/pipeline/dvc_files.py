@@ -79,9 +79,9 @@ def repair_state(root: Path) -> list[str]:
 
 
 def is_whole(text: bytes) -> bool:
-    """Whether dvc can read the text of a `dvc.lock`.
+    r"""Whether dvc can read the text of a `dvc.lock`.
 
-    >>> is_whole(b"schema: '2.0'\\n"), is_whole(b"schema: '2"), is_whole(b"")
+    >>> is_whole(b"schema: '2.0'\n"), is_whole(b"schema: '2"), is_whole(b"")
     (True, False, False)
     """
     try:

@@ -96,7 +96,7 @@ def test_the_daily_one_runs_one_run_at_a_time_without_catching_up(told):
 
 
 def test_a_trigger_switches_no_schedule_on(told):
-    """*Unpause on trigger* is harmless: what a person triggers is on already and has no schedule."""
+    """*Unpause on trigger* is harmless: what is triggered is on already and has no schedule."""
     assert (told["dag"]["schedule"], told["dag"]["paused"]) == (None, False)
     assert told["dag"]["tasks"] == told["daily"]["tasks"]
     assert told["dag"]["edges"] == told["daily"]["edges"]
@@ -111,7 +111,7 @@ def test_switching_it_on_waits_for_the_next_midnight(told):
     [
         # Rome: 31 March 2024 has 23 hours, 27 October has 25.
         ("2024-03-29T12:00:00+00:00", ["30T01:30", "31T01:30", "01T00:30", "02T00:30"]),
-        ("2024-10-25T12:00:00+00:00", ["26T00:30", "27T00:30", "28T01:30", "29T01:30"]),
+        ("2024-10-25T12:00:00+00:00", ["26T00:30", "27T01:30", "28T01:30", "29T01:30"]),
     ],
 )
 def test_a_day_of_23_or_25_hours_has_one_tick_as_any_other(ask, on, ends):

@@ -11,6 +11,10 @@ class BadInput(TesseraError):
     """A source file is missing, truncated, or not what its contract says."""
 
 
+class Unreadable(BadInput, ValueError):
+    """A JSON file is torn or none."""
+
+
 class BadParams(TesseraError):
     """A parameter is unknown, out of bounds, or of the wrong type."""
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tessera.contracts.doors import first_line, library
 from tessera.contracts.errors import BadParams, TesseraError
 from tessera.pipeline.cli_acts import Profile, floors, history, hold, promote, rollback
 from tessera.pipeline.forkserver import one_thread
@@ -294,8 +295,8 @@ def main() -> None:
         if told:  # a wrong option or argument
             _say(f"{told()} See `tessera --help`.")
         else:
-            text = " ".join(str(error).split())[:300]
-            _say(f"{type(error).__name__}: {text}; run again with --debug to see where")
+            what = f"{library(error)} says {type(error).__name__} {first_line(error)!r}"
+            _say(f"{what}: nobody foresaw it here, run again with --debug to see where")
     raise SystemExit(2)
 
 

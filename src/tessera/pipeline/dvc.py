@@ -20,6 +20,7 @@ import yaml
 
 import tessera
 from tessera.contracts.artifacts import ARTIFACTS
+from tessera.contracts.doors import door
 from tessera.contracts.errors import TesseraError
 from tessera.pipeline import dvc_files
 from tessera.pipeline.catalogue import PINS, Stage, answers_for, stages
@@ -164,7 +165,8 @@ def dvc(place: Home, *arguments: str, extra: dict[str, str] | None = None) -> in
         **(extra or {}),
     }
     words = [str(command), *arguments]
-    code = subprocess.run(words, cwd=place.root, env=environment, check=False).returncode
+    with door(TesseraError, "dvc cannot be started", "run `make install`"):
+        code = subprocess.run(words, cwd=place.root, env=environment, check=False).returncode
     if code and _say(dvc_files.repair_state(place.root)):
         code = subprocess.run(words, cwd=place.root, env=environment, check=False).returncode
     dvc_files.keep(place)

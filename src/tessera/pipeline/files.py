@@ -8,7 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tessera.contracts.doors import first_line
+from tessera.contracts.errors import Unreadable
 from tessera.contracts.hashes import sha256
+
 
 __all__ = ["move_into_place", "read_json", "remove", "sha256", "sync", "write_json"]
 
@@ -62,5 +65,15 @@ def write_json(value: Any, path: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text())
+    """Read a JSON file.
+
+    Raises
+    ------
+    Unreadable
+        If it is none.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        told = f"{path} is no JSON ({first_line(error)})"
+        raise Unreadable(f"{told}: restore it, or run again what writes it") from error

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import typer
 
+from tessera.contracts.doors import door
 from tessera.contracts.errors import TesseraError
 from tessera.pipeline import databases, processes
 from tessera.pipeline.mlflow_runs import FILES
@@ -208,7 +209,8 @@ def _start(
     into: list[Server],
 ) -> None:
     log = folder / "logs" / f"{name}-{words[0]}.log"
-    process = processes.start([processes.command(name), *words], environment, log, folder)
+    with door(TesseraError, f"{name} cannot be started", "run `make install`"):
+        process = processes.start([processes.command(name), *words], environment, log, folder)
     into.append(Server(f"{name} {words[0]}", process, log))
 
 

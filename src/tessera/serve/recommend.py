@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tessera.contracts.doors import door
+from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import MOST_FALSE_SIGNS, RISK_CLASSES
 from tessera.index.manifest import read_manifest
 from tessera.policies.serving import read_policy
@@ -113,13 +115,11 @@ class Recommender:
             If model or facts are damaged or do not belong together.
         """
         edges = bundle / "neighbours.parquet"
-        return cls(
-            pq.read_table(bundle / "users.parquet"),
-            pq.read_table(bundle / "items.parquet"),
-            pq.read_table(edges) if edges.exists() else None,
-            _open_search(bundle),
-            _open_ranker(bundle),
-        )
+        with door(BrokenBundle, f"{bundle.name}: its tables cannot be read", "publish it again"):
+            users = pq.read_table(bundle / "users.parquet")
+            items = pq.read_table(bundle / "items.parquet")
+            neighbours = pq.read_table(edges) if edges.exists() else None
+        return cls(users, items, neighbours, _open_search(bundle), _open_ranker(bundle))
 
     def recommend(self, user_id: str, k: int) -> list[Recommendation]:
         """Return the k best suitable items that the investor neither holds nor dismissed.

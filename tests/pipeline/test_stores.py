@@ -19,10 +19,10 @@ from tessera.pipeline import (
     doctor,
     journal,
     main_job,
-    mlflow_runs,
     registry,
     repair,
     tracking,
+    tracking_runs,
 )
 from tessera.pipeline.snapshot import snapshot
 
@@ -192,9 +192,9 @@ def test_a_locked_store_costs_a_warning_that_says_what_to_do(two, monkeypatch, c
 
 def test_a_deleted_experiment_and_a_deleted_model_version_come_back(two):
     with tracking._client(two.tracking) as client:
-        experiment = mlflow_runs.experiment(client, two.profile, two.tracking)
+        experiment = tracking_runs.experiment(client, two.profile, two.tracking)
         client.delete_experiment(experiment)
-        assert mlflow_runs.experiment(client, two.profile, two.tracking) == experiment
+        assert tracking_runs.experiment(client, two.profile, two.tracking) == experiment
         assert client.get_experiment(experiment).lifecycle_stage == "active"
         version = tracking.champion(two.profile, two.tracking)
         client.delete_model_version(tracking._model(two.profile), version)

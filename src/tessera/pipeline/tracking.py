@@ -23,7 +23,7 @@ from tessera.contracts.errors import BrokenStore, GateClosed, TesseraError
 from tessera.contracts.progress import progress_bar
 from tessera.index.manifest import read_manifest
 from tessera.pipeline import databases, files
-from tessera.pipeline.mlflow_runs import LONGEST, RECORD, log
+from tessera.pipeline.tracking_runs import LONGEST, RECORD, log
 
 DATABASE = "mlflow.db"
 CHAMPION = "champion"

@@ -26,10 +26,10 @@ import typer
 from tessera.contracts.doors import door
 from tessera.contracts.errors import TesseraError
 from tessera.pipeline import databases, processes
-from tessera.pipeline.mlflow_runs import FILES
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home, profile_names
 from tessera.pipeline.tracking import DATABASE as MLFLOW_DATABASE
 from tessera.pipeline.tracking import mend
+from tessera.pipeline.tracking_runs import FILES
 
 USERS = {"operator": "op", "viewer": "viewer"}
 """Names and roles: an operator may run, a viewer may look."""

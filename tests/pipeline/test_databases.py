@@ -47,6 +47,11 @@ def test_a_locked_database_is_not_torn(database):
         assert databases.fault(database) is None
 
 
+def test_one_that_cannot_be_opened_is_not_torn(tmp_path):
+    (tmp_path / "folder.db").mkdir()
+    assert databases.fault(tmp_path / "folder.db") is None
+
+
 def test_what_is_set_aside_takes_its_log_along(database):
     log = database.with_name("some.db-wal")
     log.write_text("log")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 _BESIDE = ("-wal", "-shm", "-journal")
 _ASIDE = ".aside"
+_TORN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _HEADER = 100
 """Bytes before the first page's own content: size of a page at 16, number of pages at 28."""
 
@@ -15,18 +16,17 @@ _HEADER = 100
 def fault(path: Path) -> str | None:
     """Return what is wrong with a database; None if nothing, or there is none.
 
-    One that another process has locked is not torn.
+    One that another process has locked, or that may not be read, is not torn.
     """
     if not path.exists():
         return None
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             (told,) = database.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.OperationalError as error:
-        # A cut header reads as one that cannot be opened; a lock says that it is one.
-        return None if "locked" in str(error) else str(error)
     except sqlite3.DatabaseError as error:
-        return str(error)
+        # Locked, or not to be opened by us: that says nothing of what is in it.
+        is_torn = getattr(error, "sqlite_errorcode", None) in _TORN
+        return str(error) if is_torn else None
     return _cut_off(path) if told == "ok" else str(told)
 
 

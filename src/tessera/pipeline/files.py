@@ -12,8 +12,7 @@ from tessera.contracts.doors import first_line
 from tessera.contracts.errors import Unreadable
 from tessera.contracts.hashes import sha256
 
-
-__all__ = ["move_into_place", "read_json", "remove", "sha256", "sync", "write_json"]
+__all__ = ["move_into_place", "read_json", "remove", "sha256", "sync", "write_bytes", "write_json"]
 
 
 def sync(path: Path) -> None:

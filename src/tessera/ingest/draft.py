@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import ibis.expr.types as ir
 
-from tessera.ingest.raw import Rejected
+from tessera.ingest.scan import Counts, Rejected
 
 FAULT = "source_fault"
 """Optional column: what this source knows to be wrong with a row, else null."""
@@ -22,6 +22,8 @@ class Draft:
     """Lines that are no rows."""
     key: tuple[str, ...] = ()
     """Columns that make a row unique, if not the contract's key."""
+    counts: Counts | None = None
+    """What the physical lines of its files were, if each row is a record of them."""
     source_names: Mapping[str, str] = field(default_factory=dict)
     """Contract column -> the source's own name of it, for messages."""
 

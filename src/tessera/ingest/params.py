@@ -18,14 +18,53 @@ class TableMapping(BaseModel):
 
     model_config = STRICT
 
-    file: str = Field(min_length=1)
-    """CSV (also .gz) or Parquet file inside the source folder."""
+    file: str | list[str] = Field(min_length=1)
+    """Text (also packed) or Parquet inside the source folder: a name, a pattern such as
+    `part-*.csv`, a folder, or a list of them; all rows of all files are one table."""
     columns: dict[str, str] = Field(min_length=1)
     """Contract column -> column of the file.  Without `event_id` events are numbered by row."""
     constants: dict[str, str] = Field(default_factory=dict)
     """Contract column -> the same text in every row, such as `action: buy`."""
-    delimiter: str = Field(",", min_length=1, max_length=1)
-    """Between two values of a CSV."""
+    delimiter: str = Field(",", min_length=1, max_length=8, pattern=r"^[^\r\n]+$")
+    """Between two values of a text file; several characters only without quotes."""
+    quoted: bool = True
+    """Whether quotes hold delimiters and line ends; if not, they are letters like others."""
+    quote: str = Field('"', pattern="^[!-~]$")
+    """What stands around a quoted value; doubled it is a letter of it."""
+    escape: str | None = Field(None, pattern="^[!-~]$")
+    """Makes the next character a letter like others; `\\N` alone is a missing value then."""
+    encoding: str = "utf-8"
+    """Encoding of a text file; a byte order mark in the file wins."""
+    comment: str | None = Field(None, min_length=1)
+    """Lines of a text file that begin so are left out."""
+    skip_lines: int = Field(0, ge=0, le=1_000)
+    """Lines of a text file before its header; blank ones are passed in any case."""
+    header: int = Field(1, ge=0, le=5)
+    """Lines of the header of a text file, joined by a space; 0 = none: columns are called 1, 2,
+    ... by their place."""
+
+    @field_validator("header", mode="before")
+    @classmethod
+    def _header_or_none(cls, value: object) -> object:
+        return int(value) if isinstance(value, bool) else value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            "".encode(value)
+        except LookupError as error:
+            raise ValueError(f"no encoding {value!r}: say utf-8, cp1252, utf-16 or so") from error
+        return value
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> Self:
+        marks = [self.delimiter, *([self.quote] if self.quoted else []), self.escape or ""]
+        if len({*marks}) < len(marks):
+            raise ValueError("delimiter, quote and escape must differ")
+        if self.quoted and len(self.delimiter.encode()) > 1:
+            raise ValueError(f"delimiter {self.delimiter!r} of several bytes needs quoted: false")
+        return self
 
 
 class IngestParams(BaseModel):

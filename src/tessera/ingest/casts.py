@@ -22,6 +22,8 @@ _EXACT = 2.0**53
 """Whole numbers from here on share a float with others."""
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Years 1 to 9999; moments beyond are moved there, since no calendar writes them."""
+_WIDE = pa.decimal128(38, 0)
+_LARGEST = pa.scalar(2**63 - 1, pa.int64()).cast(_WIDE)
 _TICKS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _SHOULD = {
     "id": "should hold ids, which are text or whole numbers",
@@ -63,23 +65,25 @@ def target(place: Place, found: pa.DataType) -> pa.DataType:
     BadInput
         If a column of this role cannot hold it.
     """
-    if pt.is_dictionary(found):
-        return target(place, found.value_type)
-    if isinstance(found, pa.BaseExtensionType):
-        return target(place, pa.string() if _is_uuid(found) else found.storage_type)
+    inner = _held(found)
+    if inner is not None:
+        return target(place, inner)
     if _is_list(found):
         return pa.list_(target(place, found.value_type))
-    if pt.is_null(found):
-        return found
-    kind = next((kind for kind, test in _KINDS.items() if test(found)), None)
-    becomes = _BECOMES[place.role].get(kind or "")
-    if becomes is None:
+    kind = next((kind for kind, test in _KINDS.items() if test(found)), "")
+    if kind not in _BECOMES[place.role]:
         raise place.bad_type(found)
-    return (
-        pa.timestamp("us", "UTC")
-        if kind == "moment" and becomes != pa.string() and _zoned(found)
-        else becomes
-    )
+    zoned = pt.is_timestamp(found) and found.tz is not None and place.role == "any"
+    return pa.timestamp("us", "UTC") if zoned else _BECOMES[place.role][kind]
+
+
+def _held(found: pa.DataType) -> pa.DataType | None:
+    """Tell which type stands behind a dictionary or an extension."""
+    if pt.is_dictionary(found):
+        return found.value_type
+    if isinstance(found, pa.BaseExtensionType):
+        return pa.string() if _is_uuid(found) else found.storage_type
+    return None
 
 
 def cast(place: Place, array: pa.Array, wanted: pa.DataType) -> pa.Array:
@@ -90,18 +94,22 @@ def cast(place: Place, array: pa.Array, wanted: pa.DataType) -> pa.Array:
     BadInput
         Naming the first value that cannot be turned exactly.
     """
-    found = array.type
-    if pt.is_null(found):
+    if _held(array.type) is not None:
+        return cast(place, _taken_out(array), wanted)
+    if pt.is_null(array.type):
         return pa.nulls(len(array), wanted)
-    if pt.is_dictionary(found):
-        return cast(place, array.dictionary_decode(), wanted)
-    if isinstance(found, pa.BaseExtensionType):
-        return cast(place, _texts(array) if _is_uuid(found) else array.storage, wanted)
-    if _is_list(found):
+    if _is_list(array.type):
         return _list(place, array, wanted)
-    if pt.is_timestamp(wanted):
-        return _moments(array, wanted)
-    return _CASTS[str(wanted)](place, array)
+    return _moments(array, wanted) if pt.is_timestamp(wanted) else _CASTS[str(wanted)](place, array)
+
+
+def _taken_out(array: pa.Array) -> pa.Array:
+    if pt.is_dictionary(array.type):
+        return array.dictionary_decode()
+    if _is_uuid(array.type):
+        texts = [None if value is None else str(value) for value in array.to_pylist()]
+        return pa.array(texts, pa.string())
+    return array.storage
 
 
 def _list(place: Place, array: pa.Array, wanted: pa.DataType) -> pa.Array:
@@ -112,37 +120,27 @@ def _list(place: Place, array: pa.Array, wanted: pa.DataType) -> pa.Array:
 
 
 def _text(place: Place, array: pa.Array) -> pa.Array:
-    found = array.type
-    if _is_binary(found):
+    if _is_binary(array.type):
         return _decoded(place, array)
-    if not (pt.is_floating(found) or pt.is_decimal(found)):
+    if not (pt.is_floating(array.type) or pt.is_decimal(array.type)):
         return array.cast(pa.string())
     whole = _is_whole(array)
-    fraction = pc.and_(whole.is_valid(), pc.invert(whole.fill_null(True)))
-    if pc.any(fraction).as_py() and place.role == "id":
+    fraction = pc.invert(whole)
+    if place.role == "id" and pc.any(fraction).as_py():
         raise place.bad_value(array, fraction, _SHOULD["id"])
-    numbers = array.cast(pa.float64(), safe=False) if pt.is_floating(found) else array
-    shown = pc.replace_substring_regex(numbers.cast(pa.string()), r"\.0*$", "")
-    if pt.is_floating(found):
-        digits = pc.if_else(whole, numbers, None).cast(pa.int64()).cast(pa.string())
-        return pc.if_else(whole, digits, numbers.cast(pa.string()))
-    return pc.if_else(whole, shown, numbers.cast(pa.string()))
+    number = _without_nan(array)
+    digits = pc.if_else(whole, number, None).cast(_WIDE).cast(pa.string())
+    return pc.coalesce(digits, number.cast(pa.string()))
 
 
 def _whole(place: Place, array: pa.Array) -> pa.Array:
     if pt.is_integer(array.type):
-        over = (
-            pc.greater(array, pa.scalar(2**63 - 1, array.type))
-            if pt.is_uint64(array.type)
-            else None
-        )
-        if over is not None and pc.any(over).as_py():
-            raise place.bad_value(array, over, "no number that large can be held")
-        return array.cast(pa.int64())
-    fraction = pc.invert(_is_whole(array))
-    if pc.any(fraction).as_py():
-        raise place.bad_value(array, fraction, _SHOULD["whole"])
-    return _without_nan(array).cast(pa.int64())
+        bad = pc.greater(array.cast(_WIDE), _LARGEST)
+    else:
+        bad = pc.invert(_is_whole(array))
+    if pc.any(bad).as_py():
+        raise place.bad_value(array, bad, _SHOULD["whole"])
+    return (array if pt.is_integer(array.type) else _without_nan(array)).cast(pa.int64())
 
 
 def _is_whole(array: pa.Array) -> pa.Array:
@@ -191,29 +189,15 @@ def _moments(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     return pa.array(us_N, pa.int64(), mask=array.is_null().to_numpy(False)).cast(wanted)
 
 
-def _texts(array: pa.Array) -> pa.Array:
-    return pa.array(
-        [None if value is None else str(value) for value in array.to_pylist()], pa.string()
-    )
-
-
 def _is_uuid(found: pa.DataType) -> bool:
     return str(found.extension_name) == "arrow.uuid"
 
 
-def _zoned(found: pa.DataType) -> bool:
-    return pt.is_timestamp(found) and found.tz is not None
-
-
 def _is_list(found: pa.DataType) -> bool:
-    tests = (
-        pt.is_list,
-        pt.is_large_list,
-        pt.is_fixed_size_list,
-        pt.is_list_view,
-        pt.is_large_list_view,
+    views = pt.is_list_view(found) or pt.is_large_list_view(found)
+    return bool(
+        views or pt.is_list(found) or pt.is_large_list(found) or pt.is_fixed_size_list(found)
     )
-    return any(test(found) for test in tests)
 
 
 def _is_binary(found: pa.DataType) -> bool:
@@ -232,15 +216,19 @@ _KINDS: dict[str, _Test] = {
     "whole": pt.is_integer,
     "float": pt.is_floating,
     "decimal": pt.is_decimal,
+    "null": pt.is_null,
     "moment": lambda found: pt.is_timestamp(found) or pt.is_date(found),
     "clock": pt.is_time,
 }
+_TEXTS = dict.fromkeys(("string", "binary"), pa.string())
 _NUMBERS = ("whole", "float", "decimal")
+_NULL = {"null": pa.null()}
 _BECOMES: dict[Role, dict[str, pa.DataType]] = {
-    "id": dict.fromkeys(("string", "binary", *_NUMBERS), pa.string()),
-    "text": dict.fromkeys(_KINDS, pa.string()),
-    "whole": dict.fromkeys(_NUMBERS, pa.int64()) | dict.fromkeys(("string", "binary"), pa.string()),
-    "any": dict.fromkeys(("string", "binary"), pa.string())
+    "id": _NULL | _TEXTS | dict.fromkeys(_NUMBERS, pa.string()),
+    "text": dict.fromkeys(_KINDS, pa.string()) | _NULL,
+    "whole": _NULL | _TEXTS | dict.fromkeys(_NUMBERS, pa.int64()),
+    "any": _NULL
+    | _TEXTS
     | {
         "bool": pa.bool_(),
         "whole": pa.int64(),

@@ -113,12 +113,23 @@ def _types(files: Sequence[Found], roles: Mapping[str, Role]) -> dict[str, pa.Da
                     f"before it, such as {files[0].label}: write all alike"
                 )
             chosen[column] = common
-    return {name: pa.string() if pt.is_null(kind) else kind for name, kind in chosen.items()}
+    return {name: _filled(kind) for name, kind in chosen.items()}
 
 
 def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Find the type that two files can be read as; what holds nothing fits all."""
     if one == other or pt.is_null(other):
         return one
     if pt.is_null(one):
         return other
+    if pt.is_list(one) and pt.is_list(other):
+        inner = _common(one.value_type, other.value_type)
+        return None if inner is None else pa.list_(inner)
     return pa.float64() if {one, other} == {pa.int64(), pa.float64()} else None
+
+
+def _filled(kind: pa.DataType) -> pa.DataType:
+    """Let what holds nothing be text."""
+    if pt.is_list(kind):
+        return pa.list_(_filled(kind.value_type))
+    return pa.string() if pt.is_null(kind) else kind

@@ -53,7 +53,7 @@ def pieces(path: Path, layout: Layout) -> Iterator[bytes]:
     BadInput
         If the file is empty, truncated or of another format.
     """
-    raw = _decoded(_unpacked(path), encoding_of(path, layout))
+    raw = _decoded(path.name, _unpacked(path), encoding_of(path, layout))
     for piece in _whole_lines(path.name, raw):
         if len(layout.delimiter.encode()) > 1:
             held = piece.replace(SEPARATOR, b"\0")  # so that it is rejected, not taken for a mark
@@ -124,15 +124,17 @@ def _unpacked(path: Path) -> Iterator[bytes]:
                 yield piece
 
 
-def _decoded(raw: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+def _decoded(name: str, raw: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     if encoding == UTF8:
-        first = next(raw, b"")
-        yield first.removeprefix(codecs.BOM_UTF8)
+        yield next(raw, b"").removeprefix(codecs.BOM_UTF8)
         yield from raw
         return
     decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-    first_text = decoder.decode(next(raw, b""))
-    yield first_text.removeprefix("\ufeff").encode("utf-8", "replace")
+    try:
+        first = decoder.decode(next(raw, b""))
+    except UnicodeError as error:
+        raise BadInput(f"{name} is not {encoding}: name its encoding ({_line(error)})") from error
+    yield first.removeprefix("\ufeff").encode("utf-8", "replace")
     for piece in raw:
         yield decoder.decode(piece).encode("utf-8", "replace")
     yield decoder.decode(b"", final=True).encode("utf-8", "replace")

@@ -22,6 +22,7 @@ from tessera.ingest.records import (
     CONTROL,
     OPEN,
     REACH,
+    UNSURE,
     Record,
     open_quote,
     read_record,
@@ -281,18 +282,22 @@ class Scan:
     def _judge(self, start: int, line_end: int, width: int) -> tuple[int, str | None]:
         """Read a line that is no record by itself: where what it begins ends, and its fault."""
         record = read_record(self._data, start, self.layout)
-        if b"\0" in self._data[start:line_end]:
-            return line_end, CONTROL
         end = line_end if isinstance(record, str) else record.end
-        if not self._reads(self._data[start:end]):
-            return line_end, f"bytes that are not {self.encoding}"
+        if b"\0" in self._data[start:line_end]:
+            record = CONTROL
+        elif not self._reads(self._data[start:end]):
+            record = f"bytes that are not {self.encoding}"
         if isinstance(record, str):
             return line_end, record
-        if len(record.values) != width:
-            told = f"line has {len(record.values)} values instead of {width}"
-            return line_end, told if end == line_end else OPEN
-        reason = open_quote(record, self._data[line_end:end], self.layout)
-        return line_end if reason == OPEN else end, reason
+        reason = self._width(record, width, end > line_end)
+        if reason is None:
+            reason = open_quote(record, self._data[line_end:end], self.layout)
+        return end if reason in (None, UNSURE) else line_end, reason
+
+    def _width(self, record: Record, width: int, over_lines: bool) -> str | None:
+        found = len(record.values)
+        told = OPEN if over_lines else f"line has {found} values instead of {width}"
+        return None if found == width else told
 
     def _reject(self, lines: _Lines, first: int, last: int, reason: str) -> None:
         delimiter = self.layout.delimiter

@@ -163,8 +163,11 @@ def test_damage_stays_where_it_was_done(tmp_path, table, data):
     try:
         lines, found = read(tmp_path, damaged, dialect, len(rows[0]))
     except BadInput as error:
-        assert "\n" not in str(error)
-        return
+        told = str(error)
+    else:
+        told = ""
+    assert "\n" not in told
+    assume(not told)
     counts = lines.counts
     assert counts.records == len(found) + len(lines.rejected)
     if dialect.encoding.startswith("utf-8"):  # elsewhere one byte less moves all that follow

@@ -71,6 +71,14 @@ class Layout:
         between = _hex(self.separator.decode()).decode()
         return rf"^{value}(?:{between}{value}){{{width - 1}}}\r?\n$"
 
+    def without_null_marks(self, data: bytes) -> bytes:
+        """Empty the values that are an escape and N, which databases write for what is missing."""
+        if self.escape is None or self.escape.encode() + b"N" not in data:
+            return data
+        between = _hex(self.separator.decode())
+        mark = b"(?:(?<=%s)|(?<=\n)|\\A)%sN(?=%s|\r?\n)" % (between, self._escape, between)
+        return re.sub(mark, b"", data)
+
     @cached_property
     def _escape(self) -> bytes:
         return _hex(self.escape) if self.escape else b""

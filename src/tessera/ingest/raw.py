@@ -149,16 +149,18 @@ def _parsed(block: Block, layout: Layout, header: list[str]) -> pa.Table:
     """Split records into values, all text, empty text null."""
     places = [str(place) for place in range(len(header))]
     wanted = {column: places[header.index(column)] for column in layout.columns if column in header}
+    data = layout.without_null_marks(block.data)
     table = pa_csv.read_csv(
-        pa.BufferReader(block.data),
+        pa.BufferReader(data),
         read_options=pa_csv.ReadOptions(
-            use_threads=False, block_size=len(block.data) + 1, column_names=places
+            use_threads=False, block_size=len(data) + 1, column_names=places
         ),
         parse_options=pa_csv.ParseOptions(
             delimiter=layout.separator.decode(),
             quote_char=layout.quote if layout.quoted else False,
             escape_char=layout.escape or False,
             newlines_in_values=block.over_lines,
+            ignore_empty_lines=False,
         ),
         convert_options=pa_csv.ConvertOptions(
             column_types=dict.fromkeys(places, pa.string()),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import errno
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,7 +97,7 @@ def readable(path: Path) -> Iterator[None]:
     """Say in one line why a file cannot be read."""
     try:
         yield
-    except (EOFError, zlib.error, pa.ArrowInvalid) as error:
+    except (EOFError, pa.ArrowException) as error:
         raise BadInput(f"{path.name} cannot be read: fetch it again ({_line(error)})") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

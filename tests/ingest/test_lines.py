@@ -275,3 +275,10 @@ def test_a_record_at_the_edge_of_a_block_is_read_whole(shop, monkeypatch):
     pieces = shop(file_of(lines))
     assert whole.counts.joined == 67
     assert pieces == whole
+
+
+def test_a_table_of_many_columns_is_read(shop):
+    more = [f"x{n}" for n in range(2_500)]
+    lines = [",".join([line, *more]) for line in rows(3)]
+    out = shop(file_of(lines, ",".join(["client,isin,day,text", *more])))
+    assert out.channels == {1: "t0", 2: "t1", 3: "t2"}

@@ -9,6 +9,9 @@ from functools import cached_property
 SEPARATOR = b"\x1f"
 """Stands for a delimiter of several bytes, since the parser takes one."""
 
+_MOST_REPEATS = 1_000
+"""RE2 repeats no group more often."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -69,7 +72,10 @@ class Layout:
             quoted = rf"{mark}(?:[^{mark}{escape}\r\n\x00]|{mark}{mark}{escaped})*{mark}"
             value = rf"(?:{quoted}|{value})"
         between = _hex(self.separator.decode()).decode()
-        return rf"^{value}(?:{between}{value}){{{width - 1}}}\r?\n$"
+        many, rest = divmod(width - 1, _MOST_REPEATS)
+        further = f"(?:{between}{value})"
+        times = [f"{further}{{{count}}}" for count in (*[_MOST_REPEATS] * many, rest)]
+        return rf"^{value}{''.join(times)}\r?\n$"
 
     def without_null_marks(self, data: bytes) -> bytes:
         """Empty the values that are an escape and N, which databases write for what is missing."""

@@ -73,6 +73,15 @@ def test_parts_are_one_table_with_numbers_of_their_own(folder, events):
     assert rows[-1]["source_file"] == "part-10.csv"
 
 
+def test_parts_of_parquet_have_numbers_of_their_own_too(folder, events):
+    for number in (0, 1):
+        table = pa.table({"client": ["a", "b"], "isin": ["p1"] * 2, "day": ["2024-01-01"] * 2})
+        pq.write_table(table, folder / f"part-{number}.parquet")
+    rows = events("part-*.parquet")
+    assert [row["event_id"] for row in rows] == [f"{number:012d}" for number in (1, 2, 3, 4)]
+    assert [row["source_row"] for row in rows] == [1, 2, 1, 2]
+
+
 def test_a_list_is_read_in_its_order(folder, events):
     (folder / "b.csv").write_text(part(0, 1))
     with gzip.open(folder / "a.csv.gz", "wt") as file:

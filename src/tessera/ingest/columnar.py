@@ -64,7 +64,8 @@ def read_parquet(
             for batch in _batches(file, roles, schema, rows):
                 writer.write_batch(batch)
             rows += pq.read_metadata(file.path).num_rows
-    return Lines(engine.read(staged, f"raw_{name}"), (), Counts(records=rows))
+    found = tuple(check_parquet(files[0].path).names)
+    return Lines(engine.read(staged, f"raw_{name}"), (), Counts(records=rows), found)
 
 
 def _batches(

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tessera.contracts.params import STRICT
+from tessera.ingest.columns import (
+    ColumnMapping,
+    check_numbers,
+    check_table,
+    check_zone,
+    meant,
+    word,
+    words,
+)
 
 Source = Literal["market", "far_trans", "movielens", "amazon", "table"]
 TableName = Literal["events", "items", "users", "prices", "exposures", "outcomes"]
@@ -21,8 +30,9 @@ class TableMapping(BaseModel):
     file: str | list[str] = Field(min_length=1)
     """Text (also packed) or Parquet inside the source folder: a name, a pattern such as
     `part-*.csv`, a folder, or a list of them; all rows of all files are one table."""
-    columns: dict[str, str] = Field(min_length=1)
-    """Contract column -> column of the file.  Without `event_id` events are numbered by row."""
+    columns: dict[str, ColumnMapping] = Field(min_length=1)
+    """Contract column -> column of the file, or `{from: column, ...}` with how it is written.
+    Without `event_id` events are numbered by row."""
     constants: dict[str, str] = Field(default_factory=dict)
     """Contract column -> the same text in every row, such as `action: buy`."""
     delimiter: str = Field(",", min_length=1, max_length=8, pattern=r"^[^\r\n]+$")
@@ -42,6 +52,17 @@ class TableMapping(BaseModel):
     header: int = Field(1, ge=0, le=5)
     """Lines of the header of a text file, joined by a space; 0 = none: columns are called 1, 2,
     ... by their place."""
+
+    distinct: bool = False
+    """Whether the file has several rows a key, of which the first one counts: items from trades."""
+    nulls: tuple[str, ...] | None = None
+    """Of every column that says no other: what means missing."""
+    decimal: str | None = None
+    """Of every number that says no other: before its decimals."""
+    thousands: str | None = None
+    """Of every number that says no other: between its thousands."""
+    zone: str | None = None
+    """Of every time that says no other: where its clock stood."""
 
     @field_validator("header", mode="before")
     @classmethod
@@ -65,6 +86,29 @@ class TableMapping(BaseModel):
         if self.quoted and len(self.delimiter.encode()) > 1:
             raise ValueError(f"delimiter {self.delimiter!r} of several bytes needs quoted: false")
         return self
+
+    @field_validator("nulls", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return words(value)
+
+    @field_validator("constants", mode="before")
+    @classmethod
+    def _texts(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {name: word(text) for name, text in value.items()}
+
+    @model_validator(mode="after")
+    def _can_be_meant(self) -> Self:
+        check_numbers(self.decimal, self.thousands)
+        check_zone(self.zone)
+        return self
+
+    @property
+    def theirs(self) -> dict[str, str]:
+        """Contract column -> column of the file."""
+        return {name: column.from_ for name, column in self.columns.items()}
 
 
 class IngestParams(BaseModel):
@@ -102,6 +146,20 @@ class IngestParams(BaseModel):
     @classmethod
     def _date_is_a_moment(cls, value: object) -> object:
         return f"{value}T00:00:00" if isinstance(value, str) and len(value) == 10 else value
+
+    @field_validator("mapping", mode="before")
+    @classmethod
+    def _known_tables(cls, value: object) -> object:
+        for name in value if isinstance(value, dict) else ():
+            if name not in get_args(TableName):
+                raise ValueError(f"unknown table {name!r}{meant(str(name), get_args(TableName))}")
+        return value
+
+    @model_validator(mode="after")
+    def _keeps_the_contracts(self) -> Self:
+        for name, mapping in self.mapping.items():
+            check_table(name, mapping.columns, mapping.constants)
+        return self
 
     @model_validator(mode="after")
     def _fits_the_source(self) -> Self:

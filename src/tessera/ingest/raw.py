@@ -16,6 +16,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from tessera.contracts.errors import BadInput, InvalidTable
+from tessera.ingest.columns import meant
 from tessera.ingest.decode import encoding_of, pieces, readable
 from tessera.ingest.engine import FILE, ROW, Engine
 from tessera.ingest.find import Found
@@ -35,6 +36,8 @@ class Lines:
     rejected: tuple[Rejected, ...]
     counts: Counts
     """What the physical lines were; of Parquet the rows that the footers tell."""
+    found: tuple[str, ...] = ()
+    """All columns of the files, also those that nobody asked for."""
 
 
 @dataclass(slots=True)
@@ -86,7 +89,7 @@ def read_lines(engine: Engine, files: Sequence[Found], layout: Layout, name: str
     staged = engine.spill / f"raw_{name}.parquet"
     strings = [(column, pa.string()) for column in (*layout.columns, FILE)]
     schema = pa.schema([*strings, (ROW, pa.int64()), (NUMBER, pa.int64())])
-    counts, rejected = Counts(), list[Rejected]()
+    counts, rejected, found = Counts(), list[Rejected](), dict[str, None]()
     ids = _Ids(dict.fromkeys(layout.ids, False))
     with pq.ParquetWriter(staged, schema) as writer:
         for file in files:
@@ -94,14 +97,14 @@ def read_lines(engine: Engine, files: Sequence[Found], layout: Layout, name: str
                 file.label, pieces(file.path, layout), layout, encoding_of(file.path, layout)
             )
             offset = counts.lines
-            for batch in _batches(file, scan):
+            for batch in _batches(file, scan, found):
                 number_N = pc.add(batch[ROW], offset)
                 ids.see(batch)
                 writer.write_table(batch.append_column(NUMBER, number_N).cast(schema))
             counts.add(scan.counts)
             rejected += scan.rejected
     rows = ids.without_points(engine.read(staged, f"raw_{name}"))
-    return Lines(rows, tuple(rejected), counts)
+    return Lines(rows, tuple(rejected), counts, tuple(found))
 
 
 def stage_columns(engine: Engine, columns: dict[str, pa.Array], name: str) -> ir.Table:
@@ -117,19 +120,19 @@ def require_columns(label: str, found: Sequence[str], wanted: Sequence[str]) -> 
     Raises
     ------
     BadInput
-        Naming the missing columns and those found.
+        Naming the missing columns, those found and the nearest.
     """
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise BadInput(
-            f"{label} lacks column {', '.join(missing)}: rename it; found {', '.join(found)}"
-        )
+        near = "".join(dict.fromkeys(meant(name, found, listed=False) for name in missing))
+        lacks, has = ", ".join(missing), ", ".join(found)
+        raise BadInput(f"{label} lacks column {lacks}: rename it; found {has}{near}")
     twice = [name for name in wanted if found.count(name) > 1]
     if twice:
         raise BadInput(f"{label} has column {twice[0]} twice: rename one; found {', '.join(found)}")
 
 
-def _batches(file: Found, scan: Scan) -> Iterator[pa.Table]:
+def _batches(file: Found, scan: Scan, found: dict[str, None]) -> Iterator[pa.Table]:
     """Stream one file; a row's number is that of its line."""
     layout = scan.layout
     with readable(file.path):
@@ -139,6 +142,7 @@ def _batches(file: Found, scan: Scan) -> Iterator[pa.Table]:
         if not any(header):
             raise BadInput(f"{file.label} is empty: fetch it again")
         require_columns(file.label, [*header, *file.partitions], layout.columns)
+        found.update(dict.fromkeys(header))
         for block in scan.blocks(len(header)):
             if len(block.row_N):
                 parsed = _parsed(block, layout, header)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- tables of made-up rows
 """Files of a dozen kinds are told apart and read by the mapping that was guessed."""
 
 from __future__ import annotations

@@ -386,7 +386,7 @@ def test_a_column_that_exists_twice_or_nearly_is_named(bank):
     bank.orders({})
     text = (bank.folder / "orders.csv").read_text()
     (bank.folder / "orders.csv").write_text(text.replace("client;isin", "isin;isin"))
-    assert "has two columns isin" in refusal(bank, {"user_id": "day"})
+    assert "has column isin twice: rename one" in refusal(bank, {"user_id": "day"})
     (bank.folder / "orders.csv").write_text(text.replace("client;", "Clients;"))
     line = refusal(bank)
     assert "lacks column client: rename it; found Clients, isin" in line

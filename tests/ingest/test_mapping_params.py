@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- one line a mistake
 """A mapping that cannot be meant is refused with the params, before any file is opened."""
 
 from __future__ import annotations

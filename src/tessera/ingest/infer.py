@@ -74,9 +74,19 @@ class _File:
     """Column -> its values that are not missing, blanks stripped."""
     scores: dict[str, dict[str, tuple[float, str, str]]] = field(default_factory=dict)
     """Table -> contract column -> how well which column of the file fits, and why."""
+    fitting: dict[tuple[str, str], bool] = field(default_factory=dict)
+    """Column of the file, kind of a contract column -> whether its values are of that kind."""
 
     def known(self, table: str, column: str) -> bool:
         return column in self.scores[table]
+
+    def fits(self, name: str, column: Column) -> bool:
+        """Whether the values of a column may be those of a contract column."""
+        kind = column.name if column.name in _KINDS else column.dtype
+        kind = "id" if column.name.endswith("_id") else kind
+        if (name, kind) not in self.fitting:
+            self.fitting[name, kind] = _fits(kind, self.values[name])
+        return self.fitting[name, kind]
 
     def unique(self, column: str) -> bool:
         values = self.values[column]
@@ -139,8 +149,8 @@ def _scores(
     contract = {column.name: column for column in TABLES[table].columns}
     pairs = []
     for column, words in WORDS[table].items():
-        for name, values in file.values.items():
-            score, why = _score(contract[column], name, words, values, keys)
+        for name in file.values:
+            score, why = _score(contract[column], name, words, file, keys)
             if score > 0:
                 pairs.append((score, column, name, why))
     found: dict[str, tuple[float, str, str]] = {}
@@ -153,12 +163,14 @@ def _scores(
 
 
 def _score(
-    column: Column, name: str, words: str, values: list[str], keys: dict[str, set[str]]
+    column: Column, name: str, words: str, file: _File, keys: dict[str, set[str]]
 ) -> tuple[float, str]:
     score, why = likeness(name, words), "by its name"
-    if not values or not _fits(column, values):
+    values, known = file.values[name], keys.get(column.name)
+    unnamed = column.name == "event_ts" and not name.isalpha()
+    if not (values and (score or known or unnamed) and file.fits(name, column)):
         return 0.0, ""
-    if known := keys.get(column.name):
+    if known:
         different = set(values[:5_000])
         share = len(different & known) / len(different)
         if share >= _JOINS and len(different) > 1:
@@ -166,7 +178,7 @@ def _score(
             return max(
                 score, 0.5
             ) + 0.49 * share + many, f"{share:.0%} of its values are {column.name}s"
-    if not score and column.name == "event_ts" and not name.isalpha() and _is_recent(values):
+    if not score and unnamed and _is_recent(values):
         return 0.45, "by its values"
     return score, why
 
@@ -178,16 +190,9 @@ def _is_recent(values: list[str]) -> bool:
     )  # fmt: skip
 
 
-def _fits(column: Column, values: list[str]) -> bool:
+def _fits(kind: str, values: list[str]) -> bool:
     head = list(dict.fromkeys(values[:5_000]))[:_SHOWN]
-    if column.name == "position":
-        return _all_numbers(head)
-    if column.name == "action":
-        return len(set(head)) <= _ACTIONS_AT_MOST
-    if column.name.endswith("_id"):
-        return not all(_FRACTION.match(value) for value in head)
-    test = _FITS.get(column.dtype)
-    return test is None or bool(test(head))
+    return bool(head) and bool(_FITS[kind](head)) if kind in _FITS else True
 
 
 def _may_be_times(values: list[str]) -> bool:
@@ -214,7 +219,12 @@ _FITS: dict[str, Callable[[list[str]], object]] = {
     "int64": lambda values: _risk_values(values),
     "strings": _may_be_lists,
     "floats": _may_be_lists,
+    "position": _all_numbers,
+    "action": lambda values: len(values) <= _ACTIONS_AT_MOST,
+    "id": lambda values: not all(_FRACTION.match(value) for value in values),
 }
+_KINDS = ("position", "action")
+"""Contract columns whose values say more than their type."""
 
 
 def _placed(files: list[_File]) -> tuple[dict[str, _File], list[str]]:
@@ -228,14 +238,23 @@ def _placed(files: list[_File]) -> tuple[dict[str, _File], list[str]]:
             notes.append(f"{file.sample.label}: fits no table")
     placed = {}
     for table, rivals in wanted.items():
-        best = max(rivals, key=lambda file: (not _OLD.search(file.sample.label), file.sample.rows))
+        best = max(rivals, key=lambda file: _rank(file, table))
         placed[table] = best
         notes += [
-            f"{file.sample.label}: looks like {table} too, left out beside {best.sample.label}"
+            f"{file.sample.label}: looks like {table} too, left out beside {best.sample.label}; "
+            "list both in `file` if they are parts"
             for file in rivals
             if file is not best
         ]
     return placed, notes
+
+
+def _rank(file: _File, table: str) -> tuple[bool, bool, float, int]:
+    """Prefer what is not old, holds each key once, is called so, and is long."""
+    key = file.scores[table].get(f"{table[:-1]}_id")
+    unique = key is not None and file.unique(key[1])
+    called = likeness(_stem(file.sample), FILES[table])
+    return not _OLD.search(file.sample.label), unique, called, file.sample.rows
 
 
 def _table_of(file: _File) -> str | None:
@@ -311,7 +330,7 @@ def _choice(table: str, column: Column, found: tuple[float, str, str], file: _Fi
     rivals = [
         other
         for other, theirs in file.values.items()
-        if other != name and likeness(other, words) > 0.9 and theirs and _fits(column, theirs)
+        if other != name and likeness(other, words) > 0.9 and theirs and file.fits(other, column)
     ]
     if rivals:
         doubt = "; ".join(filter(None, [doubt, f"or column {', '.join(rivals)}"]))

@@ -27,6 +27,9 @@ _ISO = re.compile(SHAPE["timestamp"][0])
 _CLOCKS = ("%H", "%I", "%c", "%X", "%T", "%R")
 _OUTSIDE = f"outside {EARLIEST.year} to {LATEST.year}"
 _FEW = 0.05
+_FIRST = 10
+_MAY_BE = re.compile(r"^(?=.*[0-9])[0-9A-Za-z.,:/+ T-]{6,35}$")
+"""What is worth trying to read as a date."""
 _DATES = (
     "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d",
     "%d %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y",
@@ -117,9 +120,13 @@ def formats_of(values: Collection[str], share: float = 0.9) -> list[str]:
     >>> formats_of(["03/02/2021", "01/02/2021"])
     ['%d/%m/%Y', '%m/%d/%Y']
     """
-    least = share * len(values)
+    some = list(values)
+    first = some[:_FIRST]
+    if sum(_MAY_BE.match(value) is not None for value in first) < share * len(first):
+        return []
     known = (date + clock for date, clock in itertools.product(_DATES, _TIMES))
-    return [one for one in known if _reads(one, values, least)] if values else []
+    likely = [one for one in known if _reads(one, first, 0.5 * len(first))] if some else []
+    return [one for one in likely if _reads(one, some, share * len(some))]
 
 
 def _reads(one: str, values: Collection[str], least: float) -> bool:

@@ -15,7 +15,7 @@ from tessera.ingest.columnar import is_parquet, read_parquet
 from tessera.ingest.columns import ALWAYS, ColumnMapping
 from tessera.ingest.convert import convert
 from tessera.ingest.draft import Draft, Drafts
-from tessera.ingest.engine import FILE, ROW, Engine
+from tessera.ingest.engine import Engine
 from tessera.ingest.find import find, listed
 from tessera.ingest.layout import Layout
 from tessera.ingest.params import IngestParams, TableMapping
@@ -59,9 +59,7 @@ def _draft(name: str, mapping: TableMapping, folder: Path, engine: Engine) -> Dr
 
 def _first_of_each(rows: ir.Table, key: list[str]) -> ir.Table:
     """Keep the first row of each key that the file says; the others tell nothing new."""
-    same = ibis.window(
-        group_by=[name for name in key if name in rows.columns], order_by=NUMBER
-    )
+    same = ibis.window(group_by=[name for name in key if name in rows.columns], order_by=NUMBER)
     numbered = rows.mutate(_place=ibis.row_number().over(same))
     return numbered.filter(numbered._place == 0).drop("_place")
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tessera.contracts.errors import BadInput, BadParams
-from tessera.ingest.infer import UNSURE, Choice, Guess, Profile, infer
+from tessera.ingest.infer import SURE, Choice, Guess, Profile, infer
 from tessera.ingest.samples import read_folder
 from tessera.pipeline.files import move_into_place
 from tessera.pipeline.params import check_section
@@ -94,7 +94,9 @@ def write(found: Profile, folder: Path, path: Path) -> None:
 
 def render(found: Profile, folder: Path) -> str:
     """Return the YAML of a profile."""
-    lines = [f"# Guessed from the files in {folder.name}; look at the lines that say unsure."]
+    lines = [
+        f"# Guessed from the files in {folder.name}; look at the lines that say likely or unsure."
+    ]
     lines += [f"# {note}" for note in _notes(found)]
     lines += ["ingest:", "  source: table", "  mapping:"]
     for guess in found.tables:
@@ -117,8 +119,10 @@ def _line(choice: Choice) -> Iterator[str]:
     if choice.theirs is not None and choice.how:
         value = {"from": choice.theirs} | choice.how
     comment = ""
-    if choice.sure == UNSURE:
-        comment = f"  # unsure ({choice.why}){': ' * bool(choice.otherwise)}{choice.otherwise}"
+    if choice.sure != SURE:
+        comment = (
+            f"  # {choice.sure} ({choice.why}){': ' * bool(choice.otherwise)}{choice.otherwise}"
+        )
     yield f"{choice.column}: {_flow(value)}{comment}"
 
 

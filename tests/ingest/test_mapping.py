@@ -99,6 +99,18 @@ def test_a_single_comma_among_proven_dots_is_a_row_and_not_a_convention(bank):
     assert out.reasons() == [("events", "amount_eur: not a number, such as '11,25'")]
 
 
+def test_many_commas_beside_proven_dots_are_a_convention_in_doubt(bank):
+    bank.orders({n: {"value": "11,25"} for n in range(4)})
+    assert "column value holds '11,25': say decimal: ','" in refusal(bank)
+
+
+def test_a_day_that_no_month_has_is_set_aside(bank):
+    bank.orders({0: {"day": "31.02.2021"}, 1: {"day": "1.2.2021"}, 2: {"day": "01.03.2021"}},
+                every={"day": "28.02.2021"})  # fmt: skip
+    out = bank({"event_ts": {"from": "day", "format": "%d.%m.%Y"}})
+    assert out.reasons() == [("events", "event_ts: not a time like %d.%m.%Y, such as '31.02.2021'")]
+
+
 def test_a_group_of_a_wrong_length_is_no_number(bank):
     bank.orders({3: {"value": "1.23,5"}}, every={"value": "1.234,5"})
     out = bank({"amount_eur": {"from": "value", "decimal": ",", "thousands": "."}})

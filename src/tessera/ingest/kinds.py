@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 
 from tessera.contracts.rules import EARLIEST, LATEST, SHAPE
 from tessera.contracts.tables import Column
-from tessera.ingest import lists, moments, numbers
+from tessera.ingest import clocks, lists, moments, numbers
 from tessera.ingest.columns import NULL_WORDS
 from tessera.ingest.numbers import Evidence, Marks, more
 from tessera.ingest.params import TableMapping
 from tessera.ingest.values import FEW, Doubt, Read, Reader, TextReader, is_number, is_text, where
 
-_TIME = pa.timestamp("us", tz="UTC")
+_TICK = timedelta(microseconds=1)
 _LISTS = {"strings": pa.list_(pa.string()), "floats": pa.list_(pa.float64())}
 _ZERO_DATES = {"0000-00-00", "0000-00-00 00:00:00"}
 """How MySQL writes a missing date."""
@@ -90,9 +90,23 @@ class TimeReader(Reader):
             iso = pc.match_substring_regex(text, SHAPE["timestamp"][0])
             self._notice(text.filter(pc.invert(iso)))
         if how.format or how.unit or how.zone or self.column.name in _BOUNDS:
-            read = self._within_bounds(moments.reader(how.format, how.unit, how.zone))
-            return self._by_value(text, read, _TIME)
+            return self._moments(text)
         return text, pa.nulls(len(text), pa.string())
+
+    def _moments(self, text: pa.Array) -> tuple[pa.Array, pa.Array]:
+        how, rest = self.how, text
+        plain = pa.nulls(len(text), clocks.TIME)
+        if self.column.name not in _BOUNDS:
+            plain = clocks.read(text, how.format, how.unit, how.zone)
+            rest = where(pc.is_null(plain), text)
+        careful = self._within_bounds(moments.reader(how.format, how.unit, how.zone))
+
+        def micros(one: str) -> tuple[int | None, str | None]:
+            moment, fault = careful(one)
+            return None if moment is None else (moment - EARLIEST) // _TICK, fault
+
+        value, fault = self._by_value(rest, micros, pa.int64())
+        return pc.coalesce(plain, value.cast(clocks.TIME)), fault
 
     def _notice(self, strange: pa.Array) -> None:
         self.odd += len(strange)

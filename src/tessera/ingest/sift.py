@@ -85,7 +85,9 @@ def sift(
     return Sifted(good.select(table.names), bad, rows)
 
 
-def _judge(table: Table, draft: Draft, items: ir.Table | None, past: Past | None) -> ir.Table:
+def _judge(
+    table: Table, draft: Draft, items: ir.Table | None, past: Past | None = None
+) -> ir.Table:
     """Add typed columns, what they were parsed from, and the first broken rule."""
     typed = _typed(table, draft)
     unread, fault = (

@@ -173,9 +173,8 @@ def test_a_count_from_1970_is_read_by_its_unit(bank, text):
 
 def test_a_number_column_of_parquet_is_a_time_only_by_its_unit(bank):
     bank.orders({})
-    table = pa.table({"client": ["u1", "u2", "u1"], "isin": ["i1", "i2", "i2"],
-                      "value": [1.0, 2.0, 3.0],
-                      "day": pa.array([1613212200000, 1623212200000, 1623212300000])})  # fmt: skip
+    days = [1613212200000, *(1623212200000 + n * 100_000 for n in range(4))]
+    table = pa.table({"client": ["u1"] * 5, "isin": ["i1"] * 5, "value": [1.0] * 5, "day": days})
     pq.write_table(table, bank.folder / "orders.parquet")
     assert "say unit: ms" in refusal(bank, file="orders.parquet")
     out = bank({"event_ts": {"from": "day", "unit": "ms"}}, file="orders.parquet")
@@ -210,8 +209,8 @@ def test_hours_that_the_clock_skips_or_shows_twice_are_set_aside(bank):
 
 def test_clocks_of_parquet_are_placed_too(bank):
     days = [datetime(2021, 7, 13, 10, 30), datetime(2021, 3, 28, 2, 30), datetime(2021, 8, 1)]
-    days += [datetime(2021, 8, 1, 1)]
-    table = pa.table({"client": ["u1"] * 4, "isin": ["i1"] * 4, "value": [1.0] * 4, "day": days})
+    days += [datetime(2021, 8, 1, hour) for hour in (1, 2, 3)]
+    table = pa.table({"client": ["u1"] * 6, "isin": ["i1"] * 6, "value": [1.0] * 6, "day": days})
     pq.write_table(table, bank.folder / "orders.parquet")
     out = bank(file="orders.parquet", zone="Europe/Rome")
     assert first(out, "event_ts")[0] == datetime(2021, 7, 13, 8, 30, tzinfo=UTC)

@@ -23,6 +23,7 @@ _NAMES = {
     "hstu_past": "HSTU, mixed by all validation periods so far",
     "hstu_best": "HSTU, mixed by the best mean alone",
     "hstu_trunk": "HSTU, trunk alone",
+    "hstu_profit": "HSTU, the weight on profit that had returned most",
     "sasrec": "SASRec",
     "two_tower": "two-tower",
     "ease": "EASE",
@@ -68,7 +69,8 @@ _MONTHLY = " ROI@10 is the mean monthly return of the first 10 over the test per
 
 def model_name(model: str) -> str:
     """Return what the model of this code is called."""
-    return _NAMES.get(model, model)
+    _, is_weighed, weight = model.partition("hstu_profit_")
+    return f"HSTU, weight {weight} on profit" if is_weighed else _NAMES.get(model, model)
 
 
 def _values(found: Found, model: str, metric: str) -> list[float]:

@@ -66,6 +66,8 @@ WINDOWS = (
     Window("2021-07-01", 92),
     Window("2021-10-01", 92, apart=True),
 )
+WEIGHTS = (0.0, 0.2, 0.5, 1.0, 2.0)
+"""What profit may count beside what investors would acquire."""
 _STAGES = (*BEFORE, "hstu")
 _TABLES = ("events", "codes", *Sources.__annotations__)
 Mix = dict[str, float]
@@ -74,7 +76,8 @@ Floats = NDArray[np.float64]
 
 def set_of(window: Window) -> Set:
     """Return what is ranked: FAR-Trans, what is on sale at the cut."""
-    hstu = {**TRUNK_ALONE, **ON_SALE["hstu"]}
+    # The weight adds the part and trains nothing else; how much it counts is said when listing.
+    hstu = {**TRUNK_ALONE, **ON_SALE["hstu"], "profit_weight": max(WEIGHTS)}
     ingest = {"test_days": window.test_days}
     changes = {**ON_SALE, "hstu": hstu, "ingest": ingest}
     return Set("far-trans", "far-trans", window.cut, changes)
@@ -199,23 +202,47 @@ def mixes_of(asked: Asked, seed: int) -> dict[str, Mix]:
     }
 
 
-def values_of(asked: Asked, seed: int) -> Floats:
+def values_of(asked: Asked, seed: int, weight: float = 0.0) -> Floats:
     """Return value_MU of every mix on the validation period; kept beside the models."""
     folder = trained(asked.window, seed)
-    kept = folder / f"values_{'all' if asked.unborn else 'on_sale'}.npy"
+    period = "all" if asked.unborn else "on_sale"
+    kept = folder / f"values_{period}_{weight:g}.npy"
     if not kept.exists():
         world, params = world_of(asked, seed)
         model, _ = load_model(folder / "judged")
+        model.closed_form.let(profit=weight)
         np.save(kept, mix_values(model, world, params))
     return np.asarray(np.load(kept))
 
 
+def weighed_mixes(asked: Asked, seed: int) -> dict[str, Mix]:
+    """Return by name what each closed form counts at each weight on profit, as the stage mixes."""
+    model, _ = load_model(trained(asked.window, seed) / "final")
+    choices = list(model.closed_form.choices())
+    return {
+        profit_name(weight): {
+            **choices[steady(choices, [values_of(asked, seed, weight)])],
+            "profit": weight,
+        }
+        for weight in WEIGHTS
+        if weight
+    }
+
+
+def profit_name(weight: float) -> str:
+    """Return what HSTU with this weight on profit is called in the tables."""
+    return f"hstu_profit_{weight:g}" if weight else "hstu"
+
+
 def listed(asked: Asked, seed: int) -> pa.Table:
-    """Return the lists of every mix of a window and seed."""
+    """Return the lists of every mix of a window and seed; with profit for a whole window alone."""
     (world, params), folder = world_of(asked, seed), trained(asked.window, seed)
     model, _ = load_model(folder / "final")
+    mixes = mixes_of(asked, seed)
+    if asked.until is None:
+        mixes |= weighed_mixes(asked, seed)
     parts = []
-    for name, mix in mixes_of(asked, seed).items():
-        model.closed_form.let(**mix)
+    for name, mix in mixes.items():
+        model.closed_form.let(**{"profit": 0.0, **mix})
         parts.append(rank_test_users(model, world, params, name.removeprefix("hstu")))
     return pa.concat_tables(parts)

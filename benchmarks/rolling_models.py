@@ -236,8 +236,8 @@ def profit_name(weight: float) -> str:
 
 def listed(asked: Asked, seed: int) -> pa.Table:
     """Return the lists of every mix of a window and seed; with profit for a whole window alone."""
-    (world, params), folder = world_of(asked, seed), trained(asked.window, seed)
-    model, _ = load_model(folder / "final")
+    model, _ = load_model(trained(asked.window, seed) / "final")
+    world, params = world_of(asked, seed)  # reads what training leaves
     mixes = mixes_of(asked, seed)
     if asked.until is None:
         mixes |= weighed_mixes(asked, seed)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
+from benchmarks import rolling_models
 from benchmarks.rolling import (
     Measured,
     compare,
@@ -16,7 +17,7 @@ from benchmarks.rolling import (
     roi_table,
     weigh_profit,
 )
-from benchmarks.rolling_models import WEIGHTS, WINDOWS, Window, profit_name
+from benchmarks.rolling_models import WEIGHTS, WINDOWS, Asked, Window, listed, profit_name
 
 
 def measured(cut, investors, own, rival, roi=None):
@@ -93,3 +94,16 @@ def test_how_much_profit_counts_is_told_by_earlier_windows_alone():
     assert list(chosen.values()) == [0.0, 0.0, 0.5, 0.5, 1.0]
     assert [float(one.ndcg["hstu_profit"][0]) for one in told] == [0, 0, 2, 2, 3]
     assert [one.roi.get("hstu_profit") for one in told] == [0.1, 0.1, None, 0.1, 0.0]
+
+
+def test_a_window_is_trained_before_its_tables_are_read(monkeypatch, tmp_path):
+    """On a fresh clone nothing is there to be read until the stages before training have run."""
+
+    def train(window, seed):
+        raise InterruptedError
+
+    monkeypatch.setattr(rolling_models, "ROOT", tmp_path)
+    monkeypatch.setenv("TESSERA_DATA", str(tmp_path))
+    monkeypatch.setattr(rolling_models, "trained", train)
+    with pytest.raises(InterruptedError):
+        listed(Asked(WINDOWS[0]), 0)

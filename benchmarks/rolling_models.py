@@ -202,31 +202,15 @@ def mixes_of(asked: Asked, seed: int) -> dict[str, Mix]:
     }
 
 
-def values_of(asked: Asked, seed: int, weight: float = 0.0) -> Floats:
+def values_of(asked: Asked, seed: int) -> Floats:
     """Return value_MU of every mix on the validation period; kept beside the models."""
     folder = trained(asked.window, seed)
-    period = "all" if asked.unborn else "on_sale"
-    kept = folder / f"values_{period}_{weight:g}.npy"
+    kept = folder / f"values_{'all' if asked.unborn else 'on_sale'}.npy"
     if not kept.exists():
         world, params = world_of(asked, seed)
         model, _ = load_model(folder / "judged")
-        model.closed_form.let(profit=weight)
         np.save(kept, mix_values(model, world, params))
     return np.asarray(np.load(kept))
-
-
-def weighed_mixes(asked: Asked, seed: int) -> dict[str, Mix]:
-    """Return by name what each closed form counts at each weight on profit, as the stage mixes."""
-    model, _ = load_model(trained(asked.window, seed) / "final")
-    choices = list(model.closed_form.choices())
-    return {
-        profit_name(weight): {
-            **choices[steady(choices, [values_of(asked, seed, weight)])],
-            "profit": weight,
-        }
-        for weight in WEIGHTS
-        if weight
-    }
 
 
 def profit_name(weight: float) -> str:
@@ -240,7 +224,8 @@ def listed(asked: Asked, seed: int) -> pa.Table:
     world, params = world_of(asked, seed)  # reads what training leaves
     mixes = mixes_of(asked, seed)
     if asked.until is None:
-        mixes |= weighed_mixes(asked, seed)
+        own = mixes["hstu"]
+        mixes |= {profit_name(one): {**own, "profit": one} for one in WEIGHTS if one}
     parts = []
     for name, mix in mixes.items():
         model.closed_form.let(**{"profit": 0.0, **mix})

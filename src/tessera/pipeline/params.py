@@ -109,6 +109,10 @@ def _read_mapping(place: Home, name: str) -> dict[str, dict[str, Any]]:
         found = yaml.safe_load((place.root / name).read_text()) or {}
     except yaml.YAMLError as error:
         raise BadParams(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise BadParams(f"{name} is not UTF-8 ({error}): save it as UTF-8") from error
+    except OSError as error:
+        raise BadParams(f"{name} cannot be read: {error.strerror}") from error
     if isinstance(found, dict):
         found = {section: values or {} for section, values in found.items()}
         if all(isinstance(values, dict) for values in found.values()):

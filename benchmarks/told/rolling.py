@@ -170,8 +170,8 @@ def _tables(found: Found) -> str:
         "set apart.",
         f"Set apart before any figure was seen: {apart}, {users:,} users.",
         _ndcg_table(found["apart"]),
-        "What the lists return, over every cut with prices near both ends, the last one too "
-        "(nothing is chosen by returns). Dates are few, and all assets move together at each.",
+        "What the lists return, over every cut with prices near both ends, the last one too. Dates "
+        "are few, and all assets move together at each.",
         _roi_table(found["roi"]),
         _weights_told(found),
         *halves,

@@ -196,6 +196,26 @@ def task(
 
 
 @app.command()
+def infer(
+    folder: Annotated[Path, typer.Argument(help="Folder with somebody's files.")],
+    profile: Annotated[str, typer.Option(help="Name of the profile to write.")] = "mine",
+    write: Annotated[bool, typer.Option("--write", help="Write profiles/<profile>.yaml.")] = False,
+) -> None:
+    """Guess which file and column is what, and write it as a profile to edit."""
+    from tessera.pipeline import infer as guess
+    from tessera.pipeline.paths import find_root
+
+    found = guess.suggest(folder)
+    guess.show(found)
+    if write:
+        guess.write(found, folder, find_root() / "profiles" / f"{profile}.yaml")
+        typer.echo(
+            f"written: profiles/{profile}.yaml; look at it, then "
+            f"`tessera run ingest --profile {profile} --data {folder}`"
+        )
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of Airflow.")] = 8080,
     mlflow_port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of MLflow.")] = 5000,

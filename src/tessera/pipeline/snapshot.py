@@ -96,8 +96,9 @@ def _fingerprint(place: Home, cut: str | None) -> str:
     source = place.artifact("source")
     if source.is_symlink():
         seen["source"] = [
-            (path.name, path.stat().st_size, path.stat().st_mtime_ns)
-            for path in sorted(source.iterdir())
+            (path.relative_to(source).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+            for path in sorted(source.rglob("*"))
+            if path.exists()
         ]
     text = json.dumps(seen, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import intervals
 from benchmarks.common import write_result
 from benchmarks.ope_looks import ALPHA, looks
 from benchmarks.ope_slates import slates
@@ -25,7 +26,6 @@ from tessera.ope.checks import weight_checks
 from tessera.ope.clusters import ClusterLog, mips, offcem
 from tessera.ope.estimators import Log
 from tessera.ope.params import OpeParams
-from tessera.ope.sequences import betting_interval
 from tessera.ope.tuning import CEILINGS, choose_ceiling
 
 INTERVALS = ("normal", "clustered", "hall", "bernstein", "bca", "sequence")
@@ -86,20 +86,20 @@ def estimate(drawn: Drawn) -> dict[str, Estimated]:
     }
 
 
-def bound(one: Estimated, drawn: Drawn, times_BG: bounds.Bytes) -> Iterator[Any]:
+def bound(one: Estimated, drawn: Drawn, times_BG: intervals.Bytes) -> Iterator[Any]:
     """Give the bounds by each of INTERVALS; None where the interval makes no sense."""
     yield bounds.normal(one.value_N, ALPHA)
     yield bounds.clustered_normal(one.value_N, drawn.user_N, ALPHA)
     yield bounds.skew_corrected(one.value_N, drawn.user_N, ALPHA)
-    yield one.reach and bounds.empirical_bernstein(one.value_N, *one.reach, ALPHA)
-    yield bounds.bca(one.value_N, drawn.user_N, times_BG, ALPHA)
-    yield one.pair and betting_interval(*one.pair, one.floor, ALPHA)
+    yield one.reach and intervals.empirical_bernstein(one.value_N, *one.reach, ALPHA)
+    yield intervals.bca(one.value_N, drawn.user_N, times_BG, ALPHA)
+    yield one.pair and intervals.betting_interval(*one.pair, one.floor, ALPHA)
 
 
 def look(world: World, rng: np.random.Generator) -> Tally:
     """Draw one log and see which bounds hold."""
     drawn = world.draw(rng)
-    times_BG = bounds.redraw(int(drawn.user_N.max()) + 1, rng, RESAMPLES)
+    times_BG = intervals.redraw(int(drawn.user_N.max()) + 1, rng, RESAMPLES)
     found = {
         name: (float(one.value_N.mean()), list(bound(one, drawn, times_BG)))
         for name, one in estimate(drawn).items()

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.intervals import holm
 from benchmarks.ope_world import CAP, Floats
 from tessera.contracts.progress import progress_bar
 from tessera.ope.bounds import normal
 from tessera.ope.exposures import Requests
-from tessera.ope.holm import holm, spent
+from tessera.ope.holm import share_of
 from tessera.ope.paired import paired_scores
 from tessera.ope.replay import logging_policy, replay
 from tessera.ope.sequences import Wager, log_wealth
@@ -98,7 +99,9 @@ def _stream(streams: int, seed: int) -> dict[str, Any]:
     with progress_bar("a candidate a day", streams) as bar:
         for i in range(streams):
             rng = np.random.default_rng((seed, 200, i))
-            wrong += any(_promoted(rng, same_C, spent(ALPHA, day)) for day in range(1, _DAYS + 1))
+            wrong += any(
+                _promoted(rng, same_C, share_of(ALPHA, day)) for day in range(1, _DAYS + 1)
+            )
             bar.advance()
     return {"days": _DAYS, "streams": streams, "promoted": round(wrong / streams, 4)}
 

@@ -238,8 +238,8 @@ SECTIONS = (
         "each weight on profit (`hstu.profit_weight`; 0 is none), beside every baseline. nDCG@10 "
         "is about what investors acquire, ROI@10 about what it returns a month. It is one date, "
         "which proves nothing about profit (all rolling dates stand under *FAR-Trans on sale, by "
-        "rolling cuts*). *All assets, as published* includes what is issued later, which the "
-        "catalogue tells.",
+        "rolling cuts*), and the baselines of this record do not know demand. *All assets, as "
+        "published* includes what is issued later, which the catalogue tells.",
         "`make bench-pareto`, official files in `TESSERA_DATA`",
         (
             Figure(

@@ -67,9 +67,9 @@ def _roi_told(found: Found) -> str:
 def _weights_told(found: Found) -> str:
     weights = found["profit_weights"].items()
     return (
-        "Profit is what an asset earned in the year before the cut (momentum), added to the scores "
-        "by a weight. How much it counts at a cut is what had returned most in the windows that "
-        "had ended by then, and nothing before the first: "
+        "Profit is what an asset earned in the year before the cut (momentum), added by a weight "
+        "to HSTU's mix, in which nothing else changes. How much it counts at a cut is what had "
+        "returned most in the windows that had ended by then, and nothing before the first: "
         + ", ".join(f"{weight:g} at {cut}" for cut, weight in weights)
         + ". The rows with a fixed weight are no choice; they show what any choice could have had."
     )
@@ -170,8 +170,8 @@ def _tables(found: Found) -> str:
         "set apart.",
         f"Set apart before any figure was seen: {apart}, {users:,} users.",
         _ndcg_table(found["apart"]),
-        "What the lists return, over every cut with prices near both ends, the last one too "
-        "(nothing is chosen by returns). Dates are few, and all assets move together at each.",
+        "What the lists return, over every cut with prices near both ends, the last one too. Dates "
+        "are few, and all assets move together at each.",
         _roi_table(found["roi"]),
         _weights_told(found),
         *halves,

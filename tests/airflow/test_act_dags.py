@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tessera.ope.verdict import FORMAT
 from tessera.pipeline import registry
 from tessera.pipeline.history import history
 
@@ -55,6 +56,7 @@ def test_acts_are_done_once_when_asked_for_and_report_their_failure(told, name):
     assert set(told[name]["retries"]) == {0}
     assert all(told[name]["calls_back"])
     assert told[name]["doc"]
+    assert (told[name]["tags"], told[name]["owners"]) == (["tessera"], ["tessera"])
 
 
 def test_the_approval_waits_a_day_and_no_answer_is_a_rejection(told):
@@ -103,9 +105,10 @@ def test_what_waits_is_published_in_the_name_of_who_approved(ask_acts, place, ma
 
 def test_the_form_shows_the_verdict_and_where_it_lies(ask_acts, place, make_candidate):
     judged = {
+        "version": FORMAT,
         "primary": {
             "metric": "clicks", "lift": 0.01, "relative_lift": 0.1, "alpha": 0.05, "alpha_k": 0.03,
-            "bound": "sequence", "lower": -0.004, "upper": 0.02,
+            "level": 0.03, "lower": -0.004, "upper": 0.02,
         },
         "estimates": {"champion": {"mean": 0.1}},
         "n_requests": 1234,

@@ -26,9 +26,9 @@ import typer
 from tessera.contracts.errors import BrokenBundle, BrokenHistory
 from tessera.index import manifest
 from tessera.pipeline import bundles, files, seals, tracking
-from tessera.pipeline.chain import LOOKS, NOTHING, Chain, digest, parsed, read_state
+from tessera.pipeline.chain import NOTHING, Chain, digest, parsed, read_state
 from tessera.pipeline.history import append, chain, fault, history, moves, next_line
-from tessera.pipeline.paths import Home
+from tessera.pipeline.paths import LOOKS, Home
 
 INTENT = "act.json"
 POINTER = "current.json"
@@ -220,7 +220,9 @@ def _name_bundle(place: Home, version: str) -> None:
 
 
 def _tell_mlflow(place: Home) -> None:
-    bundle = place.registry / "bundles" / read_state(place.registry / POINTER)["version"]
+    bundle = None
+    if _has_pointer(place):
+        bundle = place.registry / "bundles" / read_state(place.registry / POINTER)["version"]
     try:
         tracking.follow(place.profile, bundle, place.tracking)
     except Exception as error:

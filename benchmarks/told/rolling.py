@@ -202,7 +202,7 @@ SECTIONS = (
             ),
             Figure(
                 "FAR-Trans on sale, the window set apart",
-                "the same, measured once, with nothing chosen or made for it",
+                "the same, with nothing chosen or made for it",
                 _apart_told,
                 _confirmed,
             ),

@@ -5,7 +5,10 @@ Usage: python -m benchmarks.rolling [--seeds 0 1 2]   with the official files in
 FAR-Trans is tested window by window: what an investor acquires between one cut and the next.  A
 killed run resumes after the last model that was finished by the same code.  Nothing is chosen on a
 test period: mixes are chosen on validation periods, which end at the cut; the last window was set
-apart before any figure was seen and stands in a table of its own.
+apart before any figure was seen and stands in a table of its own.  Before the
+one validation period with prices near both ends lies hardly a close to learn profit from, so how
+much profit counts at a cut is chosen by what each weight's lists returned in the windows that had
+ended before it.
 
 An investor comes back in several windows, so investors are redrawn with all their windows; a date
 moves everybody at once, so the dates are also compared as few numbers that they are (Student's t).
@@ -16,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,11 +30,13 @@ from scipy.stats import t as student
 
 from benchmarks.common import write_result
 from benchmarks.rolling_models import (
+    WEIGHTS,
     WINDOWS,
     Asked,
     Window,
     listed,
     place_of,
+    profit_name,
     settings_of,
     split_of,
 )
@@ -48,6 +53,8 @@ from tessera.metrics.profit import market_roi, roi
 
 Floats = NDArray[np.float64]
 OWN = "hstu"
+PROFIT = "hstu_profit"
+"""HSTU with the weight on profit that had returned most before each cut."""
 PROTOCOLS = {"on sale at the cut": False, "all assets, as published": True}
 _PUBLISHED = ("2020-07-01", "2021-07-01")
 """Cuts whose half-years stand in print."""
@@ -108,6 +115,34 @@ def _roi(lists: Lists, returns: Returns | None) -> float:
     if returns is None or lists.priced_NK is None:
         return float("nan")
     return float(roi(lists.priced_NK, returns.return_I, returns.days, K).mean())
+
+
+def weigh_profit(found: list[Measured]) -> tuple[list[Measured], dict[str, float]]:
+    """Add the model whose weight on profit, at each cut, is what had returned most until then.
+
+    Where no window with prices lies before the cut, profit does not count; of weights that returned
+    the same the least is taken.
+
+    Returns
+    -------
+    list of Measured
+        The windows with that model.
+    dict of str to float
+        The weight at each cut.
+    """
+    told: list[Measured] = []
+    chosen: dict[str, float] = {}
+    for number, one in enumerate(found):
+        weight = _most_returned([past.roi for past in found[:number] if past.roi])
+        name, chosen[one.window.cut] = profit_name(weight), weight
+        roi_of = {**one.roi, PROFIT: one.roi[name]} if one.roi else {}
+        told.append(replace(one, ndcg={**one.ndcg, PROFIT: one.ndcg[name]}, roi=roi_of))
+    return told, chosen
+
+
+def _most_returned(past: list[dict[str, float]]) -> float:
+    total_W = [sum(roi_of[profit_name(weight)] for roi_of in past) for weight in WEIGHTS]
+    return WEIGHTS[int(np.argmax(total_W))]
 
 
 def over_investors(value_R: Floats, investor_R: Floats) -> dict[str, float]:
@@ -201,7 +236,7 @@ def main() -> None:
     given = parser.parse_args()
     if not os.environ.get("TESSERA_DATA"):
         parser.error("name the folder with the official files in TESSERA_DATA")
-    found = [measure(Asked(window), given.seeds) for window in WINDOWS]
+    found, weights = weigh_profit([measure(Asked(window), given.seeds) for window in WINDOWS])
     open_ones = [one for one in found if not one.window.apart]
     apart = [one for one in found if one.window.apart]
     figures = {
@@ -218,6 +253,7 @@ def main() -> None:
         "ndcg": ndcg_table(open_ones, OWN),
         "apart": ndcg_table(apart, OWN),
         "roi": roi_table(found),
+        "profit_weights": weights,
         "half_years": half_years(given.seeds),
     }
     write_result("rolling", rounded(figures))

@@ -66,6 +66,8 @@ WINDOWS = (
     Window("2021-07-01", 92),
     Window("2021-10-01", 92, apart=True),
 )
+WEIGHTS = (0.0, 0.2, 0.5, 1.0, 2.0)
+"""What profit may count beside what investors would acquire."""
 _STAGES = (*BEFORE, "hstu")
 _TABLES = ("events", "codes", *Sources.__annotations__)
 Mix = dict[str, float]
@@ -74,7 +76,8 @@ Floats = NDArray[np.float64]
 
 def set_of(window: Window) -> Set:
     """Return what is ranked: FAR-Trans, what is on sale at the cut."""
-    hstu = {**TRUNK_ALONE, **ON_SALE["hstu"]}
+    # The weight adds the part and trains nothing else; how much it counts is said when listing.
+    hstu = {**TRUNK_ALONE, **ON_SALE["hstu"], "profit_weight": max(WEIGHTS)}
     ingest = {"test_days": window.test_days}
     changes = {**ON_SALE, "hstu": hstu, "ingest": ingest}
     return Set("far-trans", "far-trans", window.cut, changes)
@@ -210,12 +213,21 @@ def values_of(asked: Asked, seed: int) -> Floats:
     return np.asarray(np.load(kept))
 
 
+def profit_name(weight: float) -> str:
+    """Return what HSTU with this weight on profit is called in the tables."""
+    return f"hstu_profit_{weight:g}" if weight else "hstu"
+
+
 def listed(asked: Asked, seed: int) -> pa.Table:
-    """Return the lists of every mix of a window and seed."""
-    (world, params), folder = world_of(asked, seed), trained(asked.window, seed)
-    model, _ = load_model(folder / "final")
+    """Return the lists of every mix of a window and seed; with profit for a whole window alone."""
+    model, _ = load_model(trained(asked.window, seed) / "final")
+    world, params = world_of(asked, seed)  # reads what training leaves
+    mixes = mixes_of(asked, seed)
+    if asked.until is None:
+        own = mixes["hstu"]
+        mixes |= {profit_name(one): {**own, "profit": one} for one in WEIGHTS if one}
     parts = []
-    for name, mix in mixes_of(asked, seed).items():
-        model.closed_form.let(**mix)
+    for name, mix in mixes.items():
+        model.closed_form.let(**{"profit": 0.0, **mix})
         parts.append(rank_test_users(model, world, params, name.removeprefix("hstu")))
     return pa.concat_tables(parts)

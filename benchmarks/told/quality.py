@@ -23,6 +23,7 @@ _NAMES = {
     "hstu_past": "HSTU, mixed by all validation periods so far",
     "hstu_best": "HSTU, mixed by the best mean alone",
     "hstu_trunk": "HSTU, trunk alone",
+    "hstu_profit": "HSTU, the weight on profit that had returned most",
     "sasrec": "SASRec",
     "two_tower": "two-tower",
     "ease": "EASE",
@@ -60,15 +61,15 @@ _CATALOGUE = (
     "The second table, for comparison with print: all assets are ranked, also those that go on "
     "sale only later, and that they stand in the catalogue tells that they will be issued. Models "
     "that count what new assets of a class gained (demand) find them; a lead over a baseline that "
-    "cannot count is knowledge of the catalogue, not of investors. The same half-years with demand "
-    "for every baseline stand under *FAR-Trans on sale, by rolling cuts*."
+    "cannot count is knowledge of the catalogue, not of investors."
 )
 _MONTHLY = " ROI@10 is the mean monthly return of the first 10 over the test period."
 
 
 def model_name(model: str) -> str:
     """Return what the model of this code is called."""
-    return _NAMES.get(model, model)
+    _, is_weighed, weight = model.partition("hstu_profit_")
+    return f"HSTU, weight {weight} on profit" if is_weighed else _NAMES.get(model, model)
 
 
 def _values(found: Found, model: str, metric: str) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.told.page import Figure, Found, Section, interval, parts, seeds, table
 from benchmarks.told.quality import model_name
 
-_OWN = "hstu"
+_OWN, _PROFIT = "hstu", "hstu_profit"
 _SIMPLER = ("ease", "ease_demand", "demand_leaning")
 """Rivals without a network."""
 _NO_MODEL = ("random", "market", "most_popular")
@@ -55,12 +55,23 @@ def _earners(found: Found) -> list[str]:
 
 
 def _roi_told(found: Found) -> str:
-    own = found["roi"][_OWN]["ahead_of_market"]
+    ahead = {name: _signed(found["roi"][name]["ahead_of_market"]) for name in (_PROFIT, _OWN)}
     dates = len(found["roi"][_OWN]["by_window"])
     earners = ", ".join(model_name(name) for name in _earners(found)) or "no model"
     return (
-        f"HSTU {_signed(own)} a month beside the market over {dates} dates; above it by the "
-        f"interval: {earners}"
+        f"with profit {ahead[_PROFIT]} a month beside the market over {dates} dates, without "
+        f"{ahead[_OWN]}; above it by the interval: {earners}"
+    )
+
+
+def _weights_told(found: Found) -> str:
+    weights = found["profit_weights"].items()
+    return (
+        "Profit is what an asset earned in the year before the cut (momentum), added by a weight "
+        "to HSTU's mix, in which nothing else changes. How much it counts at a cut is what had "
+        "returned most in the windows that had ended by then, and nothing before the first: "
+        + ", ".join(f"{weight:g} at {cut}" for cut, weight in weights)
+        + ". The rows with a fixed weight are no choice; they show what any choice could have had."
     )
 
 
@@ -159,9 +170,10 @@ def _tables(found: Found) -> str:
         "set apart.",
         f"Set apart before any figure was seen: {apart}, {users:,} users.",
         _ndcg_table(found["apart"]),
-        "What the lists return, over every cut with prices near both ends, the last one too "
-        "(nothing is chosen by returns). Dates are few, and all assets move together at each.",
+        "What the lists return, over every cut with prices near both ends, the last one too. Dates "
+        "are few, and all assets move together at each.",
         _roi_table(found["roi"]),
+        _weights_told(found),
         *halves,
     )
 
@@ -190,15 +202,15 @@ SECTIONS = (
             ),
             Figure(
                 "FAR-Trans on sale, the window set apart",
-                "the same, measured once, with nothing chosen or made for it",
+                "the same, with nothing chosen or made for it",
                 _apart_told,
                 _confirmed,
             ),
             Figure(
                 "FAR-Trans, return beside the market's over rolling dates",
-                "HSTU's interval over the dates above 0",
+                "interval over the dates of HSTU with profit above 0",
                 _roi_told,
-                lambda found: [found["roi"][_OWN]["ahead_of_market"]["low"] > 0],
+                lambda found: [found["roi"][_PROFIT]["ahead_of_market"]["low"] > 0],
             ),
         ),
         _tables,

@@ -7,8 +7,17 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from benchmarks.rolling import Measured, compare, ndcg_table, over_dates, over_investors, roi_table
-from benchmarks.rolling_models import WINDOWS, Window
+from benchmarks import rolling_models
+from benchmarks.rolling import (
+    Measured,
+    compare,
+    ndcg_table,
+    over_dates,
+    over_investors,
+    roi_table,
+    weigh_profit,
+)
+from benchmarks.rolling_models import WEIGHTS, WINDOWS, Asked, Window, listed, profit_name
 
 
 def measured(cut, investors, own, rival, roi=None):
@@ -62,3 +71,39 @@ def test_profit_is_told_of_the_dates_with_prices_alone():
     assert list(found["hstu"]["by_window"]) == ["2020-07-01", "2021-07-01"]
     assert found["hstu"]["ahead_of_market"]["mean"] == pytest.approx(0.0)
     assert found["hstu"]["ahead_of_market"]["low"] < 0 < found["hstu"]["ahead_of_market"]["high"]
+
+
+def by_weight(cut, roi_W):
+    """Return a window in which the weights return this and rank as well as their number says."""
+    names = [profit_name(weight) for weight in WEIGHTS]
+    roi = {**dict(zip(names, roi_W, strict=True)), "market": 0.0} if roi_W else {}
+    ndcg = {name: np.array([float(place)]) for place, name in enumerate(names)}
+    return Measured(Window(cut, 92), ["a"], ndcg, roi, {})
+
+
+def test_how_much_profit_counts_is_told_by_earlier_windows_alone():
+    found = [
+        by_weight("2020-07-01", [0.1, 0.1, 0.1, 0.1, 0.1]),
+        by_weight("2020-10-01", [0.1, 0.2, 0.5, 0.1, 0.1]),
+        by_weight("2021-01-01", []),
+        by_weight("2021-07-01", [0.1, 0.2, 0.1, 0.9, 0.1]),
+        by_weight("2021-10-01", [0.0, 0.0, 0.0, 0.0, 0.9]),
+    ]
+    told, chosen = weigh_profit(found)
+    # Nothing is known before the first window; what returned the same everywhere says nothing.
+    assert list(chosen.values()) == [0.0, 0.0, 0.5, 0.5, 1.0]
+    assert [float(one.ndcg["hstu_profit"][0]) for one in told] == [0, 0, 2, 2, 3]
+    assert [one.roi.get("hstu_profit") for one in told] == [0.1, 0.1, None, 0.1, 0.0]
+
+
+def test_a_window_is_trained_before_its_tables_are_read(monkeypatch, tmp_path):
+    """On a fresh clone nothing is there to be read until the stages before training have run."""
+
+    def train(window, seed):
+        raise InterruptedError
+
+    monkeypatch.setattr(rolling_models, "ROOT", tmp_path)
+    monkeypatch.setenv("TESSERA_DATA", str(tmp_path))
+    monkeypatch.setattr(rolling_models, "trained", train)
+    with pytest.raises(InterruptedError):
+        listed(Asked(WINDOWS[0]), 0)

@@ -209,7 +209,7 @@ class Setting:
 
 _LOGS = {False: "older policy's log", True: "champion's log"}
 _KINDS = {"refined": 0.0, "trained anew": 0.3, "another model": 1.0}
-_FLAT_TIMES = 5
+_FLAT_TIMES = 3
 """Where nothing is better errors are counted, on more logs."""
 SETTINGS = (
     *(

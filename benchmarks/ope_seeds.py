@@ -23,11 +23,11 @@ import numpy as np
 from scipy.special import softmax
 
 from benchmarks.common import Kept, each, spans, sum_of, write_result
-from benchmarks.ope_rule import promotes
+from benchmarks.ope_rule import promotes, sequence_above
 from benchmarks.ope_world import Floats, Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.ope.conditions import Scored, conditions
-from tessera.ope.exposures import Requests
+from tessera.ope.exposures import Bools, Requests
 from tessera.ope.holm import spent
 from tessera.ope.paired import paired_scores
 from tessera.ope.params import OpeParams
@@ -47,51 +47,70 @@ _GROUP = 5
 def draw_log(champion_XC: Floats, rng: np.random.Generator) -> tuple[Requests, Ints]:
     """Log requests of which no item is better; return them with the context of each."""
     x_N, user_N = rng.integers(0, _CONTEXTS, _REQUESTS), rng.integers(0, _USERS, _REQUESTS)
-    served_NC = champion_XC[x_N]
-    chosen_N = (rng.random(_REQUESTS)[:, None] > np.cumsum(served_NC, axis=1)).sum(axis=1)
-    chosen_N = np.minimum(chosen_N, _ITEMS - 1)
+    sums_NC = np.cumsum(champion_XC, axis=1)[x_N]
+    chosen_N = np.minimum((rng.random(_REQUESTS)[:, None] > sums_NC).sum(axis=1), _ITEMS - 1)
     rate_U = _RATE * (1 + _PACE * rng.uniform(-1, 1, _USERS))
     clicked_N = rng.random(_REQUESTS) < rate_U[user_N]
-    row_N = np.arange(_REQUESTS)
+    return _requests(champion_XC[x_N], chosen_N, clicked_N, user_N), x_N
+
+
+def _requests(served_NC: Floats, chosen_N: Ints, clicked_N: Bools, user_N: Ints) -> Requests:
+    requests, row_N = len(chosen_N), np.arange(len(chosen_N))
     return Requests(
         request_ids=None,
-        event_us_N=row_N * _DAYS * DAY_US // _REQUESTS,
+        event_us_N=row_N * _DAYS * DAY_US // requests,
         user_N=user_N,
         user_ids=None,
-        risk_N=np.ones(_REQUESTS, dtype=np.int64),
-        capacity_N=np.ones(_REQUESTS, dtype=np.int64),
-        candidate_NC=np.broadcast_to(np.arange(_ITEMS), (_REQUESTS, _ITEMS)),
+        risk_N=np.ones(requests, dtype=np.int64),
+        capacity_N=np.ones(requests, dtype=np.int64),
+        candidate_NC=np.broadcast_to(np.arange(_ITEMS), (requests, _ITEMS)),
         chosen_NL=chosen_N[:, None],
         served_NLC=served_NC[:, None, :],
         propensity_NL=served_NC[row_N, chosen_N][:, None],
         reward_NL=clicked_N[:, None].astype(float),
-        dismissed_NL=np.zeros((_REQUESTS, 1)),
-    ), x_N
+        dismissed_NL=np.zeros((requests, 1)),
+    )
 
 
-def score(log: Requests, wanted_NC: Floats) -> Scored:
-    """Score a policy against the champion, which wrote the log, as the gate does."""
-    policies = replay(log, wanted_NC[:, None, :]), logging_policy(log)
-    guess_NLC = np.full(log.served_NLC.shape, _RATE)
-    open_NC = np.ones(wanted_NC.shape, dtype=bool)
-    found = paired_scores(log, policies, open_NC, guess_NLC, _PARAMS.cap, max(_PARAMS.prefix_caps))
-    wagers = (Wager(found.score_N, found.floor),)
-    return Scored(wagers, found.score_N, 1.0, log.user_N, log.event_us_N)
+def score_table(champion_XC: Floats, wanted_XC: Floats) -> tuple[Floats, float]:
+    """Score a policy against the champion, which wrote the log, as the gate does.
+
+    Returns
+    -------
+    array, float
+        Scores by context, item and whether it was clicked, from which those of a log are looked
+        up; and the floor below which none lies.
+    """
+    shape = (_CONTEXTS, _ITEMS, 2)
+    x_R, chosen_R, clicked_R = (part.ravel() for part in np.indices(shape))
+    every = _requests(champion_XC[x_R], chosen_R, clicked_R > 0, x_R)
+    policies = replay(every, wanted_XC[x_R][:, None, :]), logging_policy(every)
+    guess_RLC, open_RC = np.full(every.served_NLC.shape, _RATE), np.ones((len(x_R), _ITEMS), bool)
+    cap, prefix_cap = _PARAMS.cap, max(_PARAMS.prefix_caps)
+    found = paired_scores(every, policies, open_RC, guess_RLC, cap, prefix_cap)
+    return found.score_N.reshape(shape), found.floor
 
 
 def try_seeds(rng: np.random.Generator) -> dict[str, bool]:
     """Try all seeds on one log; tell by which rule any of them is promoted."""
     shared_XC, champion_XC = rng.normal(size=(2, _CONTEXTS, _ITEMS))
-    log, x_N = draw_log(softmax(0.5 * champion_XC, axis=1), rng)
+    champion_XC = softmax(0.5 * champion_XC, axis=1)
+    log, x_N = draw_log(champion_XC, rng)
+    at = x_N, log.chosen_NL[:, 0], log.reward_NL[:, 0].astype(np.int64)
     promoted = dict.fromkeys(("counted", "not counted", "one bound"), False)
     first = spent(_PARAMS.alpha, 1)
     for k in range(1, _SEEDS + 1):
         own_XC = rng.normal(size=shared_XC.shape)
-        wanted_XC = np.sqrt(1 - _OWN) * shared_XC + np.sqrt(_OWN) * own_XC
-        scored = score(log, softmax(wanted_XC, axis=1)[x_N])
-        promoted["one bound"] |= bool(conditions(scored, first, 0.0)[0].ok)
-        promoted["not counted"] |= promotes(scored, first)
-        promoted["counted"] |= promotes(scored, spent(_PARAMS.alpha, k))
+        wanted_XC = softmax(np.sqrt(1 - _OWN) * shared_XC + np.sqrt(_OWN) * own_XC, axis=1)
+        score_XCR, floor = score_table(champion_XC, wanted_XC)
+        wager = Wager(score_XCR[at], floor)
+        scored = Scored((wager,), wager.score_N, 1.0, log.user_N, log.event_us_N)
+        fixed = conditions(scored, first, 0.0)
+        promoted["one bound"] |= bool(fixed[0].ok)
+        # Who fails at the share of the first fails at every smaller one.
+        if all(check.ok for check in fixed) and sequence_above(scored, first):
+            promoted["not counted"] = True
+            promoted["counted"] |= promotes(scored, spent(_PARAMS.alpha, k))
     return promoted
 
 

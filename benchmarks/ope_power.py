@@ -101,7 +101,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
         axes.set(
             title=f"{found['requests']:,} requests, alpha {found['alpha']:g}",
             xlabel="relative lift, %",
-            ylabel="share promoted",
+            ylabel="share found",
             ylim=(-0.03, 1.03),
         )
         axes.legend(loc="lower right")

@@ -260,6 +260,8 @@ def run(logs: int, seed: int, requests: int, processes: int) -> dict[str, Any]:
     """Ask on so many logs of each setting."""
     many = [logs * (_FLAT_TIMES if setting.flat else 1) for setting in SETTINGS]
     pieces = [(number, log) for number, times in enumerate(many) for log in range(times)]
+    # All settings grow together, so that what is kept of a long run is a short run of its own.
+    pieces.sort(key=lambda piece: piece[1] / many[piece[0]])
     kept = Kept("ope_published", {"seed": seed, "requests": requests})
     rows = each(partial(_row, seed, requests), pieces, "published champion", kept, processes)
     told: dict[str, list[Answers]] = {}

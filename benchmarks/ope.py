@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import intervals
 from benchmarks.common import Kept, write_result
 from benchmarks.ope_looks import ALPHA, looks
 from benchmarks.ope_slates import slates
@@ -58,18 +59,18 @@ def estimate(drawn: Drawn) -> dict[str, Floats]:
     }
 
 
-def bound(value_N: Floats, drawn: Drawn, times_BG: bounds.Bytes) -> Iterator[bounds.Interval]:
+def bound(value_N: Floats, drawn: Drawn, times_BG: intervals.Bytes) -> Iterator[bounds.Interval]:
     """Give the bounds by each of INTERVALS."""
     yield bounds.normal(value_N, ALPHA)
     yield bounds.clustered_normal(value_N, drawn.user_N, ALPHA)
     yield bounds.skew_corrected(value_N, drawn.user_N, ALPHA)
-    yield bounds.bca(value_N, drawn.user_N, times_BG, ALPHA)
+    yield intervals.bca(value_N, drawn.user_N, times_BG, ALPHA)
 
 
 def look(world: World, rng: np.random.Generator) -> Tally:
     """Draw one log and see which bounds hold."""
     drawn = world.draw(rng)
-    times_BG = bounds.redraw(int(drawn.user_N.max()) + 1, rng, RESAMPLES)
+    times_BG = intervals.redraw(int(drawn.user_N.max()) + 1, rng, RESAMPLES)
     found = {
         name: (float(value_N.mean()), list(bound(value_N, drawn, times_BG)))
         for name, value_N in estimate(drawn).items()

@@ -30,7 +30,7 @@ from benchmarks.ope_world import Floats, Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.ope.conditions import Scored
 from tessera.ope.exposures import Requests
-from tessera.ope.holm import spent
+from tessera.ope.holm import share_of
 from tessera.ope.paired import paired_scores
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import logging_policy, replay
@@ -158,7 +158,7 @@ def _until(scored: Scored, seen: int, look: int) -> Scored:
 
 def ask(drawn: Drawn, looks: int) -> dict[str, bool]:
     """Look again and again; tell which rule ever promoted wrongly, and which does at the end."""
-    level = spent(_PARAMS.alpha, 1)
+    level = share_of(_PARAMS.alpha, 1)
     wrong = dict.fromkeys(("gate", "sequence", "before"), False)
     ends = np.linspace(0, _REQUESTS, looks + 1).astype(int)[1:].tolist()
     for look, seen in enumerate(ends, start=1):
@@ -225,7 +225,7 @@ def main() -> None:
         "logs": given.logs,
         "seed": given.seed,
         "requests": _REQUESTS,
-        "level": spent(_PARAMS.alpha, 1),
+        "level": share_of(_PARAMS.alpha, 1),
         "wrong": measure(given.logs, given.seed, given.processes),
     }
     write_result("ope_drift", figures)

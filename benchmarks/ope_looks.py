@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import each, spans, sum_of
+from benchmarks.intervals import holm
 from benchmarks.ope_tally import Runs
 from benchmarks.ope_world import CAP, Floats
 from tessera.ope.bounds import normal
 from tessera.ope.exposures import Requests
-from tessera.ope.holm import holm, spent
+from tessera.ope.holm import share_of
 from tessera.ope.paired import paired_scores
 from tessera.ope.replay import logging_policy, replay
 from tessera.ope.sequences import Wager, log_wealth
@@ -131,7 +132,7 @@ def _stream(seed: int, piece: Piece) -> int:
     same_C, wrong = np.full(_ITEMS, RATE), 0
     for i in range(*piece[1:]):
         rng = np.random.default_rng((seed, 200, i))
-        wrong += any(_promoted(rng, same_C, spent(ALPHA, day)) for day in range(1, _DAYS + 1))
+        wrong += any(_promoted(rng, same_C, share_of(ALPHA, day)) for day in range(1, _DAYS + 1))
     return wrong
 
 

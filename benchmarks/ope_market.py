@@ -23,10 +23,11 @@ import ibis
 import numpy as np
 
 from benchmarks.common import ROOT, Kept, each, spans, sum_of, write_result
+from benchmarks.intervals import holm
 from tessera.contracts.split import load_split
 from tessera.ope.bounds import normal
 from tessera.ope.exposures import NOBODY, Bools, Floats, Requests, aligned_scores
-from tessera.ope.holm import holm, spent
+from tessera.ope.holm import share_of
 from tessera.ope.paired import paired_scores
 from tessera.ope.params import OpeParams
 from tessera.ope.reading import read_case_log
@@ -159,7 +160,7 @@ def _stream(seed: int, span: tuple[str, int, int]) -> int:
         rows, log = redraw(market, rng, _DAYS * _A_DAY)
         found = gain(market, rows, log, rng)
         days = enumerate(np.split(found.score_N, _DAYS), start=1)
-        levels = [(spent(market.params.alpha, k), day_N) for k, day_N in days]
+        levels = [(share_of(market.params.alpha, k), day_N) for k, day_N in days]
         wrong += any(p_value(market, Wager(d_N, found.floor)) < level for level, d_N in levels)
     return wrong
 

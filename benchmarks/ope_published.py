@@ -33,7 +33,7 @@ from tessera.contracts.arrow import DAY_US
 from tessera.ope.conditions import Scored, lower_bounds, upper_path
 from tessera.ope.estimators import cascade_dr
 from tessera.ope.exposures import Bools, Requests
-from tessera.ope.holm import spent
+from tessera.ope.holm import share_of
 from tessera.ope.paired import paired_scores
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Replay, logging_policy, scored_replay, slate_log
@@ -163,7 +163,7 @@ Answers = dict[str, float]
 
 def ask(logged: Logged, candidate: Replay, champion: Replay) -> Answers:
     """Ask every bound whether it sees a lift, and the gate whether the candidate is worse."""
-    log, level = logged.log, spent(_PARAMS.alpha, 1)
+    log, level = logged.log, share_of(_PARAMS.alpha, 1)
     both = candidate, champion
     paired = [
         paired_scores(log, both, _open(len(log)), logged.guess_NLC, _PARAMS.cap, prefix_cap)
@@ -273,7 +273,7 @@ def run(logs: int, seed: int, requests: int, processes: int) -> dict[str, Any]:
         "requests": requests,
         "seed": seed,
         "rate": _RATE,
-        "level": spent(_PARAMS.alpha, 1),
+        "level": share_of(_PARAMS.alpha, 1),
         "settings": {
             name: {key: round(float(np.mean([row[key] for row in of])), 5) for key in of[0]}
             for name, of in told.items()

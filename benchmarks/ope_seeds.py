@@ -28,7 +28,7 @@ from benchmarks.ope_world import Floats, Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.ope.conditions import Scored, conditions
 from tessera.ope.exposures import Bools, Requests
-from tessera.ope.holm import spent
+from tessera.ope.holm import share_of
 from tessera.ope.paired import paired_scores
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import logging_policy, replay
@@ -98,7 +98,7 @@ def try_seeds(rng: np.random.Generator) -> dict[str, bool]:
     log, x_N = draw_log(champion_XC, rng)
     at = x_N, log.chosen_NL[:, 0], log.reward_NL[:, 0].astype(np.int64)
     promoted = dict.fromkeys(("counted", "not counted", "one bound"), False)
-    first = spent(_PARAMS.alpha, 1)
+    first = share_of(_PARAMS.alpha, 1)
     for k in range(1, _SEEDS + 1):
         own_XC = rng.normal(size=shared_XC.shape)
         wanted_XC = softmax(np.sqrt(1 - _OWN) * shared_XC + np.sqrt(_OWN) * own_XC, axis=1)
@@ -110,7 +110,7 @@ def try_seeds(rng: np.random.Generator) -> dict[str, bool]:
         # Who fails at the share of the first fails at every smaller one.
         if all(check.ok for check in fixed) and sequence_above(scored, first):
             promoted["not counted"] = True
-            promoted["counted"] |= promotes(scored, spent(_PARAMS.alpha, k))
+            promoted["counted"] |= promotes(scored, share_of(_PARAMS.alpha, k))
     return promoted
 
 

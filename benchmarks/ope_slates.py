@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import intervals
 from benchmarks.ope_looks import ALPHA
 from benchmarks.ope_slate_world import PARAMS, REGIMES, Drawn, World, make_world
 from benchmarks.ope_tally import RESAMPLES, Runs, Tally, measure, tallied, tell
@@ -57,13 +58,13 @@ def look(world: World, rng: np.random.Generator) -> Tally:
     """Draw one log and see which bounds hold."""
     drawn = world.draw(rng)
     case, log = drawn.case, drawn.case.log
-    times_BG = bounds.redraw(int(log.user_N.max()) + 1, rng, RESAMPLES)
+    times_BG = intervals.redraw(int(log.user_N.max()) + 1, rng, RESAMPLES)
     found: dict[str, tuple[float, list[bounds.Interval | None]]] = {}
     for name, lift_N in lifts(drawn).items():
         fixed: list[bounds.Interval | None] = [
             bounds.clustered_normal(lift_N, log.user_N, ALPHA),
             bounds.skew_corrected(lift_N, log.user_N, ALPHA),
-            bounds.bca(lift_N, log.user_N, times_BG, ALPHA),
+            intervals.bca(lift_N, log.user_N, times_BG, ALPHA),
         ]
         found[name] = (float(lift_N.mean()), [*fixed, None])
     decides = _sequence(drawn)

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import intervals
 from benchmarks.common import Kept, each, machine, write_result
 from tessera.ope import bounds, estimators
 from tessera.ope.clusters import ClusterLog, Ints, single
@@ -56,7 +57,7 @@ def judge(log: Log, user_N: Ints) -> dict[str, float]:
     for name, value_N in _values(log):
         found[name] = bounds.clustered_normal(value_N, user_N, _ALPHA).lower
     value_N = estimators.ips(log)
-    found["bernstein"] = bounds.empirical_bernstein(value_N, 0.0, _MOST, _ALPHA).lower
+    found["bernstein"] = intervals.empirical_bernstein(value_N, 0.0, _MOST, _ALPHA).lower
     found["sequence"] = betting_lower([Wager(value_N, _FLOOR)], 1.0, _ALPHA)
     return found
 

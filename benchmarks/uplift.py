@@ -24,9 +24,9 @@ import pandas as pd
 import pyarrow as pa
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from benchmarks import intervals
 from benchmarks.common import write_result
-from tessera.ope import bounds, estimators
-from tessera.ope.sequences import betting_interval
+from tessera.ope import estimators
 from tessera.uplift.curves import Arms, ate
 from tessera.uplift.folds import folds_of, ranks
 from tessera.uplift.learner import cross_fit, predict
@@ -138,7 +138,7 @@ def values(customers: Customers, predicted: dict[int, Predicted]) -> dict[str, A
         [predicted[1].control_R, *(predicted[arm].treated_R for arm in MAILS)]
     ).clip(0.0, 1.0)
     here_N = np.arange(len(customers.arm_N))
-    times_BG = bounds.redraw(len(here_N), np.random.default_rng(PARAMS.seed))
+    times_BG = intervals.redraw(len(here_N), np.random.default_rng(PARAMS.seed))
     logs = {
         name: estimators.Log(
             reward_N=customers.visit_N,
@@ -153,8 +153,8 @@ def values(customers: Customers, predicted: dict[int, Predicted]) -> dict[str, A
 
     def told(name: str, log: estimators.Log) -> dict[str, Any]:
         rest_N = estimators.dr(estimators.complement(log))
-        bca = bounds.bca(dr[name], here_N, times_BG, ALPHA)
-        sequence = betting_interval(dr[name], rest_N, _FLOOR, ALPHA)
+        bca = intervals.bca(dr[name], here_N, times_BG, ALPHA)
+        sequence = intervals.betting_interval(dr[name], rest_N, _FLOOR, ALPHA)
         return {
             "dr": round(bca.mean, 6),
             "snips": round(float(estimators.snips(log).mean()), 6),
@@ -164,7 +164,7 @@ def values(customers: Customers, predicted: dict[int, Predicted]) -> dict[str, A
         }
 
     def lift(name: str, over: str) -> dict[str, Any]:
-        bca = bounds.bca(dr[name] - dr[over], here_N, times_BG, ALPHA)
+        bca = intervals.bca(dr[name] - dr[over], here_N, times_BG, ALPHA)
         return {"dr": round(bca.mean, 6), "bca": _rounded(bca.lower, bca.upper)}
 
     return {

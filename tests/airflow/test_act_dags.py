@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tessera.ope.verdict import FORMAT
 from tessera.pipeline import registry
 from tessera.pipeline.history import history
 
@@ -103,9 +104,10 @@ def test_what_waits_is_published_in_the_name_of_who_approved(ask_acts, place, ma
 
 def test_the_form_shows_the_verdict_and_where_it_lies(ask_acts, place, make_candidate):
     judged = {
+        "version": FORMAT,
         "primary": {
             "metric": "clicks", "lift": 0.01, "relative_lift": 0.1, "alpha": 0.05, "alpha_k": 0.03,
-            "bound": "sequence", "lower": -0.004, "upper": 0.02,
+            "level": 0.03, "lower": -0.004, "upper": 0.02,
         },
         "estimates": {"champion": {"mean": 0.1}},
         "n_requests": 1234,

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from tessera.pipeline.acts import move_floors
+from tessera.pipeline.overrides import Override
 from tessera.pipeline.paths import home
-from tessera.pipeline.registry import Override
 from tessera.pipeline.render import render_all
 
 

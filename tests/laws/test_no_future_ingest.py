@@ -14,7 +14,7 @@ import pytest
 from tessera.contracts.arrow import schema
 from tessera.contracts.split import known, load_split, train, validation
 from tessera.contracts.tables import TABLES
-from tessera.features.asof import with_risk
+from tessera.features.asof import as_of
 from tessera.features.attribution import reward
 from tessera.ingest.params import IngestParams
 from tessera.ingest.stage import run
@@ -113,11 +113,13 @@ def _learnt_from(out) -> dict[str, pa.Table]:
     past = known(table["events"], split)
     shown = known(table["exposures"], split)
     done = known(table["outcomes"], split)
+    versions = table["users"].select("user_id", "valid_from", "risk_class")
+    risk = as_of(past, versions, by="user_id", at="event_ts", since="valid_from")
     found = {
         "known": past.order_by("event_id"),
         "train": train(table["events"], split).order_by("event_id"),
         "validation": validation(table["events"], split).order_by("event_id"),
-        "risk": with_risk(past, table["users"]).order_by("event_id"),
+        "risk": risk.order_by("event_id"),
         "reward": reward(shown, done, 7),
         "items": table["items"].order_by("item_id"),
     }

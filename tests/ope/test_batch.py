@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from benchmarks.intervals import holm
 from tessera.ope.batch import _proposed
-from tessera.ope.holm import holm, levels, spent
+from tessera.ope.holm import levels, share_of
 from tessera.ope.params import OpeParams
 from tessera.ope.sequences import Wager, log_wealth
 
@@ -96,7 +97,7 @@ def test_the_best_that_passes_is_proposed_though_the_first_is_held(flat_first):
 
 def test_a_batch_shares_what_one_candidate_would_get(flat_first):
     verdict, made = flat_first
-    share = spent(0.05, 1)
+    share = share_of(0.05, 1)
     assert verdict["primary"]["alpha_k"] == pytest.approx(share)
     assert [row["level"] for row in verdict["batch"]] == pytest.approx(
         [share, share / 3, share / 3]
@@ -132,7 +133,7 @@ def test_if_none_passes_the_first_is_told_of(world):
     assert verdict["decision"] == "HOLD"
     assert [row["decision"] for row in verdict["batch"]] == ["HOLD", "HOLD"]
     assert [row["proposed"] for row in verdict["batch"]] == [True, False]
-    assert [row["level"] for row in verdict["batch"]] == pytest.approx([spent(0.05, 1) / 2] * 2)
+    assert [row["level"] for row in verdict["batch"]] == pytest.approx([share_of(0.05, 1) / 2] * 2)
     assert verdict["policy"]["temperature"] == FLAT
 
 

@@ -9,10 +9,11 @@ from tessera.ope.conditions import (
     Scored,
     conditions,
     latest,
-    look_level,
+    look_share,
     lower_bounds,
     periods,
     sequence_level,
+    upper_path,
 )
 from tessera.ope.sequences import Wager
 
@@ -26,10 +27,10 @@ def scored(score_N, users=400, days=120, look=1, seed=0):
 
 def test_the_error_rate_is_divided_and_never_exceeded():
     level = 0.03
-    looks = sum(look_level(level, look) for look in range(1, 5000))
+    looks = sum(look_share(level, look) for look in range(1, 5000))
     assert sequence_level(level) + looks == pytest.approx(level, rel=1e-3)
     assert sequence_level(level) + looks < level
-    assert look_level(level, 1) > look_level(level, 2) > look_level(level, 20)
+    assert look_share(level, 1) > look_share(level, 2) > look_share(level, 20)
 
 
 def test_the_latest_parts_are_a_third_of_the_requests_and_thirty_days():
@@ -97,4 +98,12 @@ def test_periods_tell_every_request_once_and_the_levels_they_are_held_to(rng):
     assert thirds == [200, 201, 200]
     assert rows["all"]["n_requests"] == 601
     assert rows["last 30 days"]["level"] == MONTH_LEVEL
-    assert rows["last third"]["level"] == look_level(0.03, 1)
+    assert rows["last third"]["level"] == look_share(0.03, 1)
+
+
+def test_few_requests_have_no_upper_bound_but_the_largest_lift_there_can_be():
+    """An asymptotic bound of one request is that request: it would refuse whoever loses once."""
+    loses_N = np.full(600, -0.5)
+    upper_T = upper_path(loses_N, 0.05, np.array([1, 499, 500, 600]), 3.0)
+    assert upper_T[:2].tolist() == [3.0, 3.0]
+    assert (upper_T[2:] < 0).all()

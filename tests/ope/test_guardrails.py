@@ -17,11 +17,11 @@ from tessera.ope.guardrails import (
     Beside,
     calibration_error,
     guardrails,
-    look_alpha,
+    look_share,
     more_dismissals,
     roi_gain,
 )
-from tessera.ope.holm import spent
+from tessera.ope.holm import share_of
 from tessera.ope.outlook import codes_per_item, mflops_per_request, read_closes, returns_after
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, candidate_policy, logging_policy, replay
@@ -90,7 +90,7 @@ def test_the_bound_of_rare_dismissals_leans_to_the_side_of_their_tail(make_case)
     assert bound.mean == pytest.approx((weight_N * dismissed_N).sum() / dismissed_N.sum() - 1)
     beyond_N = (weight_N - 1 - params.max_dismissals_rise) * dismissed_N
     user_sum = np.bincount(case.log.user_N, beyond_N) / 5  # each investor has five requests
-    plain = normal(user_sum, look_alpha(case.standing, params)).upper / dismissed_N.mean()
+    plain = normal(user_sum, look_share(case.standing, params)).upper / dismissed_N.mean()
     assert bound.upper > plain + params.max_dismissals_rise
 
 
@@ -142,7 +142,7 @@ def test_twenty_daily_looks_let_no_more_pass_than_one_error_rate(rng):
     assert wanted_C @ chance_C == pytest.approx(1.1 * chance_C.mean())
     passed = sum(looked_at(rng, wanted_C, chance_C, 6000) for _ in range(logs))
     # One in a thousand has more at 6 / pi^2 of alpha; unspent looks let a fifth of them pass.
-    assert passed <= binom.ppf(0.999, logs, spent(0.05, 1))
+    assert passed <= binom.ppf(0.999, logs, share_of(0.05, 1))
 
 
 def test_a_dismissal_that_the_log_has_not_shown_yet_is_not_believed_away(rng):
@@ -155,14 +155,14 @@ def test_a_dismissal_that_the_log_has_not_shown_yet_is_not_believed_away(rng):
 
 def test_later_looks_candidates_and_batches_get_smaller_shares():
     params = OpeParams()
-    first = look_alpha(Standing("", 1), params)
+    first = look_share(Standing("", 1), params)
     assert first == pytest.approx(0.05 * (6 / np.pi**2) ** 2)
-    total = sum(look_alpha(Standing("", k, i), params) for k in range(1, 80) for i in range(1, 80))
+    total = sum(look_share(Standing("", k, i), params) for k in range(1, 80) for i in range(1, 80))
     assert 0.048 < total < 0.05
     batch = OpeParams(further_temperatures=(0.5, 0.3))
-    assert look_alpha(Standing("", 1), batch) == pytest.approx(first / 3)
-    assert look_alpha(Standing("", 1, alpha=0.01), params) == pytest.approx(first / 5)
-    assert look_alpha(Standing("", 1), OpeParams(alpha=0.01)) == pytest.approx(first / 5)
+    assert look_share(Standing("", 1), batch) == pytest.approx(first / 3)
+    assert look_share(Standing("", 1, alpha=0.01), params) == pytest.approx(first / 5)
+    assert look_share(Standing("", 1), OpeParams(alpha=0.01)) == pytest.approx(first / 5)
 
 
 def test_without_any_dismissal_there_is_nothing_to_measure_by(make_case):

@@ -270,7 +270,7 @@ def test_who_accepts_a_loss_is_not_told_that_the_candidate_is_better():
 
 
 def test_the_share_of_the_kth_candidate_is_the_error_rate():
-    primary = {**verdict()["primary"], "k": 3, "alpha_k": 0.0034}
+    primary = {**verdict()["primary"], "k": 3, "alpha_k": 0.0034, "level": 0.0034}
     told = page_of(verdict(primary=primary)).words("dd")
     assert "0.34 %: of 5 % in all, the share of candidate 3 on this log" in told
 

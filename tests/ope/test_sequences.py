@@ -9,7 +9,6 @@ from tessera.ope.bounds import normal
 from tessera.ope.sequences import (
     Wager,
     asymptotic_upper,
-    betting_interval,
     betting_lower,
     betting_path,
     log_wealth,
@@ -107,16 +106,6 @@ def test_the_order_of_the_units_changes_nothing(rng):
     value_N = rng.exponential(size=500) - 1
     once, again = (betting_lower([Wager(v_N, 1.0)], 1.0, 0.05) for v_N in (value_N, value_N[::-1]))
     assert once == pytest.approx(again, abs=1e-8)
-
-
-def test_the_upper_bound_of_a_value_is_the_lower_bound_of_the_rest_turned_round(rng):
-    weight_N = rng.choice([0.25, 4.0], 800, p=[0.8, 0.2])
-    reward_N = (rng.random(800) < 0.3).astype(float)
-    value_N, rest_N = weight_N * reward_N, weight_N * (1 - reward_N)
-    found = betting_interval(value_N, rest_N, 1.0, 0.05)
-    turned = betting_interval(rest_N, value_N, 1.0, 0.05)
-    assert found.lower < 0.3 < found.upper
-    assert (found.lower, found.upper) == pytest.approx((1 - turned.upper, 1 - turned.lower))
 
 
 def test_the_asymptotic_sequence_equals_its_formula(rng):

@@ -42,8 +42,12 @@ def alias(monkeypatch):
     return named
 
 
-def write_log(place, requests=range(400), world=0):
-    """Write the served log: three items for each request, another stream for another world."""
+def write_log(place, requests=range(400), world=0, late=()):
+    """Write the served log: three items for each request, another stream for another world.
+
+    Every seventh request is answered, after half a minute; those of `late` are answered, too, by
+    answers of that time which came to the log afterwards.
+    """
     rows = [
         {
             "request_id": f"r{n:06d}",
@@ -56,7 +60,14 @@ def write_log(place, requests=range(400), world=0):
         for position in (1, 2, 3)
     ]
     place.data.mkdir(parents=True, exist_ok=True)
+    answers = [
+        {"request_id": row["request_id"], "item_id": row["item_id"], "action": "click",
+         "event_ts": row["event_ts"] + timedelta(seconds=30)}
+        for n, row in zip(requests, rows[::3], strict=True)
+        if n % 7 == 0 or n in late
+    ]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows), place.artifact("exposures"))
+    pq.write_table(pa.Table.from_pylist(answers), place.artifact("outcomes"))
 
 
 def write_run(place, seed=0, cut=START):

@@ -13,7 +13,7 @@ from tessera.contracts.errors import BadParams, BrokenBundle, GateClosed
 from tessera.pipeline import acts, cli_acts, files, registry, summary
 from tessera.pipeline.cli import app
 from tessera.pipeline.history import history
-from tessera.pipeline.registry import Override
+from tessera.pipeline.overrides import Override
 
 GIVEN = Override("shown to the risk committee", "Ada")
 

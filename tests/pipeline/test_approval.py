@@ -13,7 +13,7 @@ from tessera.pipeline import acts, cli_acts, main_job, registry, summary, task
 from tessera.pipeline.cli import app
 from tessera.pipeline.history import history
 from tessera.pipeline.history_table import show_history
-from tessera.pipeline.registry import Override
+from tessera.pipeline.overrides import Override
 
 ADA = Override(approver="Ada")
 

@@ -32,8 +32,11 @@ from tessera.pipeline import (
     files,
     floors,
     journal,
+    judged,
     looks,
+    overrides,
     registry,
+    revision,
     seals,
     summary,
 )
@@ -41,7 +44,7 @@ from tessera.pipeline.params import load_params
 from tessera.pipeline.paths import Home, home
 from tessera.pipeline.snapshot import snapshot
 
-GIVEN = registry.Override("nobody will look here", "somebody")
+GIVEN = overrides.Override("nobody will look here", "somebody")
 
 
 @pytest.fixture
@@ -105,10 +108,40 @@ def test_params_that_were_turned_since_are_named(promoted, gate):
         gate.run(promoted, "index")
 
 
-def test_a_gate_whose_code_changed_since_is_named(promoted, gate, monkeypatch):
-    monkeypatch.setattr("tessera.pipeline.judged.hash_code", lambda stage: "f" * 64)
-    with pytest.raises(GateClosed, match="index: code of ope is not what the verdict judged"):
+def test_a_bundle_retrieves_by_the_params_that_the_verdict_knew(promoted, gate):
+    promoted.overrides.write_text("index:\n  acquired: [rate]\n")
+    with pytest.raises(GateClosed, match="index: params index is not what the verdict judged"):
         gate.run(promoted, "index")
+
+
+@pytest.mark.parametrize("name", ["ope", "index"])
+def test_a_stage_whose_code_changed_since_is_named(promoted, gate, monkeypatch, name):
+    real = judged.hash_code
+    monkeypatch.setattr(
+        judged, "hash_code", lambda stage: "f" * 64 if stage.name == name else real(stage)
+    )
+    with pytest.raises(GateClosed, match=f"index: code of {name} is not what the verdict judged"):
+        gate.run(promoted, "index")
+
+
+@pytest.mark.parametrize("is_folder", [False, True], ids=["a file", "a folder"])
+def test_links_are_neither_judged_nor_packed_nor_read(promoted, gate, is_folder):
+    """What a link leads to may be swapped for a moment, or lie in a folder that nobody hashes."""
+    elsewhere = promoted.root / "elsewhere"
+    (elsewhere / "inner").mkdir(parents=True)
+    linked = elsewhere / "inner" if is_folder else elsewhere / "more.json"
+    if not is_folder:
+        linked.write_text("{}")
+    for folder in (promoted.artifact("model"), promoted.artifact("bundle") / "model"):
+        (folder / "more").symlink_to(linked)
+    for act in (
+        lambda: gate.run(promoted, "ope"),
+        lambda: gate.run(promoted, "index"),
+        lambda: registry.publish(promoted, None, None),
+    ):
+        with pytest.raises(BrokenBundle, match="model/more is a link.*put the file in its") as it:
+            act()
+        _one_line(it)
 
 
 def test_a_verdict_that_was_edited_is_neither_packed_nor_published(place, gate):
@@ -380,6 +413,14 @@ def test_a_verdict_that_a_later_look_did_not_confirm_is_not_published(promoted, 
     assert registry.current_version(promoted) == "v0"
 
 
+def test_a_later_look_that_counts_for_another_candidate_overtakes_the_verdict_too(promoted, gate):
+    gate.decision = "REJECT"
+    pq.write_table(pa.table({"item_id": ["i2"], "user_id": ["u1"]}), promoted.artifact("scores"))
+    assert gate.judge(promoted)["look"]["k"] == 2
+    with pytest.raises(GateClosed, match="ledger says REJECT of this candidate"):
+        registry.publish(promoted, None, None)
+
+
 def test_scores_that_were_written_anew_on_the_same_log_are_another_try(place, gate):
     """Scores grow with the log, so they are no part of the identity; on one log they count."""
     gate.decision = "HOLD"
@@ -426,12 +467,12 @@ def test_the_revision_says_when_a_profile_was_never_committed(root):
     commands = (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "start"])
     for words in commands:
         subprocess.run(["git", *words], cwd=root, check=True)
-    clean = registry.git_revision(root)
+    clean = revision.git_revision(root)
     assert not clean.endswith("-dirty")
     (root / "notes.txt").write_text("of no account")
-    assert registry.git_revision(root) == clean
+    assert revision.git_revision(root) == clean
     (root / "profiles" / "sneaky.yaml").write_text("ope:\n  margin: 1.0\n")
-    assert registry.git_revision(root) == f"{clean}-dirty"
+    assert revision.git_revision(root) == f"{clean}-dirty"
 
 
 def test_the_refusal_is_one_line_and_exit_code_two(promoted, gate):

@@ -10,8 +10,9 @@ from tessera.ope.params import OpeParams
 from tessera.pipeline import acts, cli_acts, floors, registry
 from tessera.pipeline.cli import app
 from tessera.pipeline.history import history
+from tessera.pipeline.overrides import Override
 
-GIVEN = registry.Override("the trial is small", "R. Officer")
+GIVEN = Override("the trial is small", "R. Officer")
 LOOSE = {
     "alpha": 0.2, "margin": 1.0, "epsilon": 1.0, "min_ess": 1.0, "max_dropped": 1.0,
     "max_duplicates": 1.0, "max_z": 10.0, "max_share": 1.0, "max_dismissals_rise": 3.0,
@@ -81,8 +82,8 @@ def test_a_moved_floor_is_an_act_with_reason_and_approver(place, gate):
 @pytest.mark.parametrize(
     ("words", "given", "kind", "says"),
     [
-        (["min_ess=50"], registry.Override("the trial is small"), GateClosed, "needs --reason"),
-        (["min_ess=50"], registry.Override(approver="R. Officer"), GateClosed, "needs --reason"),
+        (["min_ess=50"], Override("the trial is small"), GateClosed, "needs --reason"),
+        (["min_ess=50"], Override(approver="R. Officer"), GateClosed, "needs --reason"),
         (["cap=1"], GIVEN, BadParams, "ope.cap has no floor"),
         (["min_ess"], GIVEN, BadParams, "write it like"),
         (["alpha=0.9"], GIVEN, BadParams, "ope.alpha"),

@@ -14,6 +14,7 @@ from tessera.contracts.errors import BrokenHistory
 from tessera.pipeline import acts, files, history, registry
 from tessera.pipeline.history_table import show_history
 from tessera.pipeline.journal import one_act, state_fault
+from tessera.pipeline.overrides import Override
 from tessera.pipeline.snapshot import snapshot
 
 WHY = "shown to the risk committee"
@@ -25,7 +26,7 @@ def lived(place, make_candidate):
     make_candidate(place)
     registry.publish(place, None, None)
     make_candidate(place, "HOLD", judged_against="v1", weight=2.0)
-    acts.promote(place, override=registry.Override(WHY, "Ada"))
+    acts.promote(place, override=Override(WHY, "Ada"))
     acts.rollback(place, None, "complaints of investors")
     return place
 
@@ -171,7 +172,7 @@ def test_two_acts_at_the_same_time_take_turns(lived, make_candidate):
 def test_markup_in_a_reason_is_text(place, make_candidate):
     make_candidate(place, "HOLD")
     why = "[bold]so[/] said the [/board]"
-    acts.promote(place, override=registry.Override(why, "A[/]da"))
+    acts.promote(place, override=Override(why, "A[/]da"))
     assert why in _shown(place)
 
 

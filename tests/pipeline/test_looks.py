@@ -14,6 +14,7 @@ import pytest
 from tessera.contracts.errors import BrokenHistory, BrokenSeal
 from tessera.pipeline import files, looks
 from tessera.pipeline.paths import Home, home
+from tessera.pipeline.served_log import read_log
 
 
 def _profile(place, name, text=""):
@@ -82,7 +83,11 @@ def test_a_log_that_joins_two_streams_counts_what_was_weighed_on_both(place, gat
         assert gate.judge(place)["look"]["k"] == 1
     gate.write_log(place, range(500))
     gate.write_run(place, seed=2)
-    assert gate.judge(place)["look"]["k"] == 3
+    look = gate.judge(place)["look"]
+    assert look["k"] == 3
+    first, third = (0.05 * 6 / (math.pi**2 * k**2) for k in (1, 3))
+    assert look["share"] == pytest.approx(third), "what is spent from now on is of one alpha"
+    assert look["spent"] == pytest.approx(2 * first + third), "what was spent apart stays said"
     gate.write_log(place, range(200))
     gate.write_run(place, seed=3)
     assert gate.judge(place)["look"]["k"] == 4, "the streams stay joined"
@@ -111,6 +116,38 @@ def test_the_same_candidate_on_a_longer_log_is_another_look(place, gate):
     assert (look["k"], look["look"]) == (1, 2)
     gate.write_log(place)
     assert gate.judge(place)["look"]["look"] == 1
+
+
+SHORT = "".join(f"{stage}:\n  window_days: 0.01\n" for stage in ("uplift", "hstu", "ope"))
+"""An attribution window of 14.4 minutes, so that nearly all requests have their answers."""
+
+
+def test_answers_that_came_late_for_requests_already_judged_make_another_candidate(place, gate):
+    """The scores of old requests change, and what the reward model learnt from may."""
+    place.overrides.write_text(SHORT)
+    gate.judge(place)
+    gate.write_log(place, range(500), late=[3])
+    assert [gate.judge(place)["look"][name] for name in ("k", "look")] == [2, 1]
+    gate.write_log(place, range(600), late=[3])
+    assert [gate.judge(place)["look"][name] for name in ("k", "look")] == [2, 2], "as it was then"
+    gate.write_log(place, range(700), late=[3, 8])
+    assert [gate.judge(place)["look"][name] for name in ("k", "look")] == [3, 1]
+
+
+def test_answers_to_requests_that_were_not_judged_yet_are_no_other_try(place, gate):
+    place.overrides.write_text(SHORT)
+    gate.judge(place)
+    gate.write_log(place, range(500), late=[399])
+    assert [gate.judge(place)["look"][name] for name in ("k", "look")] == [1, 2]
+
+
+def test_a_part_that_was_picked_of_the_log_is_another_try(place, gate):
+    place.overrides.write_text(SHORT)
+    gate.judge(place)
+    gate.write_log(place, range(0, 400, 2))
+    assert gate.judge(place)["look"]["k"] == 2, "half of the requests"
+    gate.write_log(place, range(300))
+    assert gate.judge(place)["look"]["k"] == 3, "the requests until some earlier day"
 
 
 def test_a_promotion_starts_no_new_count(place, gate):
@@ -215,6 +252,6 @@ def test_without_its_key_a_registry_counts_no_further(place, gate):
 def test_a_source_that_logged_nothing_is_no_stream(place, gate):
     exposures = place.artifact("exposures")
     pq.write_table(pq.read_table(exposures).slice(0, 0), exposures)
-    log = looks.read_log(exposures, place.artifact("outcomes"))
-    assert (log.sketch, log.facts["rows"]) == ((), 0)
-    assert looks.stand(place, exposures, log, "nobody", 0.05).told["k"] == 1
+    log = read_log(exposures, place.artifact("outcomes"), 7.0)
+    assert (log.sketch, log.facts["rows"], log.answered_us) == ((), 0, None)
+    assert looks.stand(place, log, "nobody", 0.05).told["k"] == 1

@@ -8,8 +8,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tessera.contracts.errors import BadInput
-from tessera.pipeline import acts, bundles, files, registry, summary
+from tessera.pipeline import acts, bundles, files, summary
 from tessera.pipeline.cli import app
+from tessera.pipeline.overrides import Override
 
 
 @pytest.fixture
@@ -46,16 +47,21 @@ def test_what_is_printed_names_the_page_if_there_is_one(place, judged):
 
 def test_what_is_printed_names_who_approved_it_if_anybody_had_to(place, judged, make_candidate):
     make_candidate(place, decision="HOLD", judged_against="v1", weight=2.0)
-    acts.promote(place, override=registry.Override("the trial went well", "R. Officer"))
+    acts.promote(place, override=Override("the trial went well", "R. Officer"))
     assert "approved by R. Officer" in told(place, "v2")
     assert "approved" not in told(place, "v1")
 
 
-def test_the_page_of_any_verdict_can_be_written_anew(place, judged, tmp_path):
+def test_the_page_of_a_verdict_can_be_written_anew(place, judged, tmp_path):
     summary.save_page(place, tmp_path / "mine.html")
     assert "Tessera verdict: PROMOTE" in (tmp_path / "mine.html").read_text()
-    summary.save_page(place, tmp_path / "old.html", "v1")
-    assert "planted PROMOTE" in (tmp_path / "old.html").read_text()
+
+
+def test_a_verdict_of_another_format_is_told_by_the_page_beside_it(place, judged, tmp_path):
+    """That of v1 says no version at all."""
+    with pytest.raises(BadInput, match=r"of another format: take .*/v1/verdict\.html"):
+        summary.save_page(place, tmp_path / "old.html", "v1")
+    assert "planted PROMOTE" in told(place, "v1")
 
 
 def test_a_page_that_cannot_be_written_or_has_no_verdict_is_one_line(place, judged, tmp_path):

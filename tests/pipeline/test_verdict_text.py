@@ -1,29 +1,27 @@
-"""A verdict in a few lines, whenever it was written."""
+"""A verdict in a few lines, and of one that another format was written in."""
 
-import pytest
-
+from tessera.ope.verdict import FORMAT
 from tessera.pipeline.verdict_text import evidence
 
 PRIMARY = {
     "metric": "clicks", "lift": 0.01, "relative_lift": None, "alpha": 0.05,
-    "bound": "sequence", "lower": -0.004, "upper": 0.02,
+    "alpha_k": 0.03, "level": 0.0034, "lower": -0.004, "upper": 0.02,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("share", "level"),
-    [({"k": 3, "alpha_k": 0.0034}, "99.66 %"), ({}, "95 %")],
-    ids=["of the third candidate", "written before there was one"],
-)
-def test_the_bounds_are_told_at_the_level_that_they_have(share, level):
+def test_the_bounds_are_told_at_the_level_that_they_have():
     verdict = {
-        "primary": {**PRIMARY, **share},
+        "primary": PRIMARY,
         "estimates": {"champion": {"mean": 0.1}},
         "n_requests": 10,
         "prechecks": [],
         "guardrails": [],
     }
-    assert f"{level} sequence bounds [-0.0040, +0.0200]" in evidence(verdict)[1]
+    told = evidence({"version": FORMAT, **verdict})
+    assert "99.66 % bounds [-0.0040, +0.0200]" in told[1]
+    assert evidence({"version": 1, **verdict}) == [
+        "written as format 1: what it rests on stands on its page"
+    ]
 
 
 def test_a_batch_is_told_in_one_line():
@@ -32,6 +30,7 @@ def test_a_batch_is_told_in_one_line():
         {"temperature": 0.25, "decision": "PROMOTE", "proposed": True},
     ]
     verdict = {
+        "version": FORMAT,
         "primary": {**PRIMARY, "alpha_k": 0.03, "level": 0.015},
         "estimates": {"champion": {"mean": 0.1}},
         "n_requests": 10,
@@ -40,7 +39,7 @@ def test_a_batch_is_told_in_one_line():
         "batch": rows,
     }
     lines = evidence(verdict)
-    assert "98.5 % sequence bounds" in lines[1]
+    assert "98.5 % bounds" in lines[1]
     assert lines[2] == (
         "batch: 2 policies share an error rate of 3 %: temperature 1 HOLD, "
         "temperature 0.25 PROMOTE (proposed)"
@@ -53,6 +52,7 @@ def test_a_batch_is_told_in_one_line():
 def test_the_first_line_says_what_was_judged_and_that_a_list_on_demand_was_not():
     policy = {"slate_size": 3, "top_k": 9, "candidates": "suitable candidates"}
     verdict = {
+        "version": FORMAT,
         "primary": PRIMARY,
         "policy": {**policy, "temperature": 0.5, "epsilon": 0.1},
         "estimates": {"champion": {"mean": 0.1}},
@@ -68,6 +68,7 @@ def test_the_first_line_says_what_was_judged_and_that_a_list_on_demand_was_not()
 def test_what_was_spent_on_the_log_is_told():
     look = {"k": 2, "look": 3, "alpha": 0.05, "share": 0.0076, "spent": 0.037995}
     verdict = {
+        "version": FORMAT,
         "primary": PRIMARY,
         "policy": None,
         "estimates": {"champion": {"mean": 0.1}},

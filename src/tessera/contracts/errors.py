@@ -33,3 +33,7 @@ class BrokenSeal(TesseraError):
 
 class BrokenHistory(TesseraError):
     """The history of acts or the ledger of looks is not what was written there."""
+
+
+class LinkedFile(BrokenBundle):
+    """A link lies where the bytes themselves must lie, because they are hashed."""

@@ -16,13 +16,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tessera.contracts.split import Split
 from tessera.evaluate.holdout import Baseline, Floats, Holdout, Scorer
-from tessera.evaluate.mixed import demand, demand_leaning, mixed
+from tessera.evaluate.mixed import DECIMALS, demand, demand_leaning, mixed
 from tessera.evaluate.pairs import Bools, Ints
 from tessera.evaluate.params import EvaluateParams
 from tessera.features.conditional import conditional_weights
-
-_DECIMALS = 9
-"""Scores are rounded, so that equal items stay tied whatever the number of threads."""
 
 
 def random(holdout: Holdout, params: EvaluateParams) -> Scorer:
@@ -65,7 +62,7 @@ def item_knn(holdout: Holdout, params: EvaluateParams) -> Scorer:
 
     def score(users_C: Ints) -> Floats:
         product = history_NI[users_C] @ weight_II
-        product.data = np.round(product.data, _DECIMALS)
+        product.data = np.round(product.data, DECIMALS)
         return np.asarray(product.toarray())
 
     return score
@@ -81,7 +78,7 @@ def ease(holdout: Holdout, params: EvaluateParams) -> Scorer:
     history_NH, items = history_UH[holdout.row_N], len(holdout.item_ids)
 
     def score(users_C: Ints) -> Floats:
-        head_CH = np.round(history_NH[users_C] @ weight_HH, _DECIMALS)
+        head_CH = np.round(history_NH[users_C] @ weight_HH, DECIMALS)
         return np.pad(head_CH, ((0, 0), (0, items - head_CH.shape[1])))
 
     return score

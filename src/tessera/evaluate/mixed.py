@@ -18,12 +18,12 @@ from tessera.evaluate.params import EvaluateParams
 from tessera.evaluate.report import K, chunks, forbid, hits_of
 from tessera.features.demand import expected_gains, leanings
 from tessera.metrics import ranking
+from tessera.metrics.choice import MOST_ASKED, as_good_as_best
 
 MIXES = (0.0, 0.05, 0.15, 0.5, 1.5, 5.0)
 """What demand may count beside another score, nothing first."""
-_MOST_ASKED = 5000
-"""Investors on whom the mixes are tried, evenly spaced."""
-_DECIMALS = 9
+DECIMALS = 9
+"""Scores are rounded, so that equal items stay tied whatever the number of threads."""
 
 
 def expected(holdout: Holdout, params: EvaluateParams) -> Floats:
@@ -37,7 +37,7 @@ def expected(holdout: Holdout, params: EvaluateParams) -> Floats:
 
 def demand(holdout: Holdout, params: EvaluateParams) -> Scorer:
     """Score by the number of investors that the item is expected to gain."""
-    gain_I = np.round(expected(holdout, params), _DECIMALS)
+    gain_I = np.round(expected(holdout, params), DECIMALS)
     return lambda users_C: np.tile(gain_I, (len(users_C), 1))
 
 
@@ -55,7 +55,7 @@ def demand_leaning(holdout: Holdout, params: EvaluateParams) -> Scorer:
     lean_NT = leanings(had_UT[holdout.row_N], share_T)
 
     def score(users_C: Ints) -> Floats:
-        return np.round(lean_NT[users_C][:, class_I] * gain_I, _DECIMALS)
+        return np.round(lean_NT[users_C][:, class_I] * gain_I, DECIMALS)
 
     return score
 
@@ -73,19 +73,15 @@ def mixed(main: Baseline, beside: Baseline) -> Baseline:
 def chosen_mix(main: Baseline, beside: Baseline, holdout: Holdout, params: EvaluateParams) -> float:
     """Return the least mix that is as good as the best on validation; 0 if nobody can be asked.
 
-    As good is: at most one standard error below its nDCG@10, paired by investor, which is how the
-    model chooses its own.  Both are fitted on what was known when validation began: the test
-    period is not looked at.
+    As good is: `as_good_as_best` by nDCG@10, which is how the model chooses its own.  Both are
+    fitted on what was known when validation began: the test period is not looked at.
     """
     before = holdout.dated.before if holdout.dated else None
     if before is None:
         return 0.0
-    asked = sample(before, _MOST_ASKED)
+    asked = sample(before, MOST_ASKED)
     value_MN = _values(main(asked, params), beside(asked, params), asked)
-    best_N = value_MN[int(np.argmax(value_MN.mean(axis=1)))]
-    error_M = (best_N - value_MN).std(axis=1) / np.sqrt(len(best_N))
-    as_good_M = value_MN.mean(axis=1) >= best_N.mean() - error_M
-    return MIXES[int(np.argmax(as_good_M))]
+    return MIXES[int(np.argmax(as_good_as_best([value_MN])))]
 
 
 def _values(main: Scorer, beside: Scorer, asked: Holdout) -> Floats:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-from tessera.policies.suitability import UNKNOWN_USER
-
 _UNTIL = "_until"
 
 
@@ -48,20 +46,3 @@ def as_of(events: ir.Table, versions: ir.Table, *, by: str, at: str, since: str)
     ]
     joined = events.left_join(spans, matches, rname="{name}_known")
     return joined.drop(f"_{by}", f"_{since}", _UNTIL)
-
-
-def with_risk(events: ir.Table, users: ir.Table, *, at: str = "event_ts") -> ir.Table:
-    """Add each investor's `risk_class` as of the event; unknown counts as the lowest.
-
-    Parameters
-    ----------
-    events : ir.Table
-        Rows with user_id and a time, without a risk class of their own.
-    users : ir.Table
-        Versions of investors.
-    at : str
-        Time of the event.
-    """
-    versions = users.select("user_id", "valid_from", "risk_class")
-    joined = as_of(events, versions, by="user_id", at=at, since="valid_from")
-    return joined.mutate(risk_class=joined.risk_class.fill_null(UNKNOWN_USER))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,15 +28,13 @@ from tessera.hstu.profit import Profit
 from tessera.hstu.scoring import Floats, Lists, ndcg, ndcg_each, placed, top_items, trunk_states
 from tessera.hstu.sequences import Batcher, Windows, last_windows
 from tessera.hstu.world import Question, World, action_codes, ask, learn_until, microsecond
+from tessera.metrics.choice import MOST_ASKED, Values, as_good_as_best
 
 VALIDATION_K = 10
-_MOST_ASKED = 5000
-"""People on whom the mixes are tried, evenly spaced: there are many mixes."""
 _AT_ONCE = 512
 """People whose scores of every item are held in memory."""
 _AGEING = ("trend", "demand")
 """Parts that know a time; what they knew is sooner wrong than what goes together."""
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +122,8 @@ def choose_mix(model: SequenceModel, world: World, params: HstuParams) -> float 
 def steady(choices: list[dict[str, float]], periods: list[Values]) -> int:
     """Return the choice with the least trend, then demand, that is as good as the best.
 
-    As good is: at most one standard error below it, paired by person (the rule of Breiman et al.
-    1984 for the size of a tree).  Trend and demand age with the market, and the best of many mixes
-    is best by luck, too; beyond what the period can tell apart they do harm in the next one.
+    As good is: `as_good_as_best`.  Trend and demand age with the market; beyond what the period can
+    tell apart they do harm in the next one.
 
     Parameters
     ----------
@@ -137,16 +133,9 @@ def steady(choices: list[dict[str, float]], periods: list[Values]) -> int:
         value_MU of one or several validation periods, each with its own people.
     """
     mean_M = np.mean([value_MU.mean(axis=1) for value_MU in periods], axis=0)
-    best = int(np.argmax(mean_M))
-    error_M = np.sqrt(np.sum([_square_error(one, best) for one in periods], axis=0)) / len(periods)
-    good = np.flatnonzero(mean_M >= mean_M[best] - error_M)
+    good = np.flatnonzero(as_good_as_best(periods))
     ageing = [tuple(choices[m].get(name, 0.0) for name in _AGEING) for m in good]
     return int(min(zip(ageing, -mean_M[good], good, strict=True))[-1])
-
-
-def _square_error(value_MU: Values, best: int) -> Values:
-    """Return the squared standard error of each choice's gap to the best, paired by person."""
-    return np.asarray((value_MU - value_MU[best]).var(axis=1) / value_MU.shape[1])
 
 
 def mix_values(model: SequenceModel, world: World, params: HstuParams) -> Values:
@@ -158,7 +147,7 @@ def mix_values(model: SequenceModel, world: World, params: HstuParams) -> Values
     check = period_check(world, params) if several else None
     if check is None:
         return np.zeros((0, 0))
-    check = check.sample(_MOST_ASKED)
+    check = check.sample(MOST_ASKED)
     learn_closed_form(model, world, params, at_cut=False)
     state_QD = trunk_states(model, world.histories, check.windows)
     rows = np.arange(len(state_QD))

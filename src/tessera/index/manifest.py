@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.hashes import file_hashes
 
 MANIFEST = "manifest.json"
 SEAL = "seal.json"
@@ -16,14 +17,15 @@ SEAL = "seal.json"
 
 
 def hashes(bundle: Path) -> dict[str, str]:
-    """SHA-256 of every file of a bundle but manifest and seal, by relative name."""
-    found = {}
-    for path in sorted(p for p in bundle.rglob("*") if p.is_file()):
-        name = path.relative_to(bundle).as_posix()
-        if name not in (MANIFEST, SEAL):
-            with path.open("rb") as stream:
-                found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return found
+    """SHA-256 of every file of a bundle but manifest and seal, by relative name.
+
+    Raises
+    ------
+    LinkedFile
+        If a link lies in it.
+    """
+    found = file_hashes(bundle)
+    return {name: told for name, told in found.items() if name not in (MANIFEST, SEAL)}
 
 
 def seal(bundle: Path, facts: Mapping[str, Any]) -> None:

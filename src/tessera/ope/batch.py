@@ -13,7 +13,7 @@ from collections.abc import Callable
 from tessera.ope.document import Document
 from tessera.ope.exposures import Floats
 from tessera.ope.guardrails import Beside
-from tessera.ope.holm import levels, spent
+from tessera.ope.holm import levels, share_of
 from tessera.ope.judge import (
     Weighed,
     bounds,
@@ -57,7 +57,7 @@ def judge_batch(build: Build, beside: Beside, guess_NLC: Floats, params: OpePara
         found = unanswered(case, beside, guess_NLC, faults)
         return {**found, "batch": unjudged(found, params)}
     served = [params.model_copy(update={"temperature": one}) for one in params.temperatures]
-    share = spent(case.standing.alpha, case.standing.k)
+    share = share_of(case.standing.alpha, case.standing.k)
     weighed_K = [weigh(case, beside, guess_NLC, faults, params)]
     del case  # its arrays are N x L x C, so one policy is replayed at a time
     weighed_K += [weigh(build(one), beside, guess_NLC, faults, one) for one in served[1:]]

@@ -23,7 +23,7 @@ import numpy as np
 from tessera.contracts.arrow import DAY_US
 from tessera.ope.bounds import Interval, skew_corrected
 from tessera.ope.exposures import Bools, Floats, Ints
-from tessera.ope.holm import spent
+from tessera.ope.holm import share_of
 from tessera.ope.sequences import Wager, asymptotic_upper, betting_lower, betting_path
 from tessera.ope.verdict import Check
 
@@ -31,6 +31,8 @@ SEQUENCE_SHARE = 0.25
 """Of the error rate; the fixed-n bounds get the rest, look by look."""
 MONTH_LEVEL = 0.2
 """Error rate of the bound over the last days."""
+LEAST_REQUESTS = 500
+"""Requests from which on the asymptotic sequence may speak."""
 _LAST_DAYS = 30
 
 
@@ -73,7 +75,7 @@ def lower_bounds(scored: Scored, level: float) -> LowerBounds:
 
 def _by_investor(scored: Scored, level: float) -> tuple[float, float, float]:
     """Return the fixed-n bounds over all requests, the last third and the last 30 days."""
-    each = look_level(level, scored.look)
+    each = look_share(level, scored.look)
     recent = dict(latest(scored.event_us_N))
     return (
         clustered(scored, np.ones(len(scored.score_N), dtype=bool), each).lower,
@@ -101,7 +103,7 @@ def periods(scored: Scored, level: float) -> list[dict[str, Any]]:
     requests = len(scored.score_N)
     third_N = np.repeat([0, 1, 2], [requests // 3, requests - 2 * (requests // 3), requests // 3])
     recent = dict(latest(scored.event_us_N))
-    each = look_level(level, scored.look)
+    each = look_share(level, scored.look)
     parts = (
         ("first third", third_N == 0, each),
         ("second third", third_N == 1, each),
@@ -130,12 +132,13 @@ def lower_path(scored: Scored, level: float, at_T: Ints) -> Floats:
     return betting_path(scored.wagers, scored.most, sequence_level(level), at_T)
 
 
-def upper_path(lift_N: Floats, level: float, at_T: Ints) -> Floats:
+def upper_path(lift_N: Floats, level: float, at_T: Ints, most: float = np.inf) -> Floats:
     """Upper bound of the mean over the requests seen, as it stood after so many.
 
-    The asymptotic sequence over the unbiased lift: to reject publishes nothing.
+    The asymptotic sequence over the unbiased lift: to reject publishes nothing.  It means nothing
+    for few requests, so before `LEAST_REQUESTS` the bound is `most`, the largest lift there can be.
     """
-    return asymptotic_upper(lift_N, level, at_T)
+    return np.where(at_T < LEAST_REQUESTS, most, asymptotic_upper(lift_N, level, at_T))
 
 
 def sequence_level(level: float) -> float:
@@ -143,9 +146,9 @@ def sequence_level(level: float) -> float:
     return level * SEQUENCE_SHARE
 
 
-def look_level(level: float, look: int) -> float:
+def look_share(level: float, look: int) -> float:
     """Return the error rate of each fixed-n bound at this look, from 1."""
-    return spent(level * (1 - SEQUENCE_SHARE), look)
+    return share_of(level * (1 - SEQUENCE_SHARE), look)
 
 
 def sequence_lower(scored: Scored, level: float) -> float:

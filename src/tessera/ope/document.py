@@ -10,12 +10,10 @@ import numpy as np
 from tessera.ope.estimators import effective_size
 from tessera.ope.exposures import Ints, Requests
 from tessera.ope.replay import Replay
-from tessera.ope.verdict import DECISIONS, Check
+from tessera.ope.verdict import DECISIONS, FORMAT, Check
 
 Document = dict[str, Any]
 
-FORMAT = 1
-"""Version of verdict.json."""
 KEYS = (
     "decision",
     "reason",

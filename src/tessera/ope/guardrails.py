@@ -23,7 +23,7 @@ from tessera.metrics.diversity import coverage, gini
 from tessera.ope.bounds import Interval, skew_corrected
 from tessera.ope.estimators import cascade_dr, effective_size
 from tessera.ope.exposures import NOBODY, Floats, Ints, Requests
-from tessera.ope.holm import spent
+from tessera.ope.holm import share_of
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Case, Replay, slate_log
 from tessera.ope.spending import Standing
@@ -107,7 +107,7 @@ def more_dismissals(case: Case, params: OpeParams) -> Interval:
     was_N = _dismissals(case, case.champion)
     beyond = _bounded(_dismissals(case, case.candidate) - limit * was_N, log.user_N, case, params)
     size = effective_size(case.candidate.weight_NL[:, -1])
-    unseen = math.log(1 / look_alpha(case.standing, params)) / size if size > 0 else np.inf
+    unseen = math.log(1 / look_share(case.standing, params)) / size if size > 0 else np.inf
     rate = float(was_N.mean())
     if rate == 0.0:  # nothing that the champion shows was ever dismissed: no share of it is known
         return Interval(np.inf, np.inf, -np.inf, np.inf)
@@ -192,17 +192,17 @@ def _bounded(value_N: Floats, cluster_N: Ints, case: Case, params: OpeParams) ->
 
     In closed form: the shares of late looks lie beyond what redraws can tell.
     """
-    return skew_corrected(value_N, cluster_N, look_alpha(case.standing, params))
+    return skew_corrected(value_N, cluster_N, look_share(case.standing, params))
 
 
-def look_alpha(standing: Standing, params: OpeParams) -> float:
+def look_share(standing: Standing, params: OpeParams) -> float:
     """Error rate of a bound that holds for one look, at this look at this candidate.
 
     The shares of all looks at all candidates add up to alpha; the policies of a batch divide theirs
     evenly.
     """
     alpha = min(standing.alpha, params.alpha) / len(params.temperatures)
-    return spent(spent(alpha, standing.k), standing.look)
+    return share_of(share_of(alpha, standing.k), standing.look)
 
 
 def _most(

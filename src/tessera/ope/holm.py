@@ -1,37 +1,15 @@
 """Many candidates, one error rate: step-down within a batch, spent from day to day.
 
 Within a batch (`batch`) the gate steps down over its conditions (`levels`), and from run to run it
-spends (`spending`).  `holm` is the same step-down over p-values.
+spends (`spending`).
 
-Shapes: K hypotheses.
+Shapes: K policies.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-
-import numpy as np
-import numpy.typing as npt
-
-from tessera.ope.bounds import Floats
-
-
-def holm(p_K: Floats, alpha: float) -> npt.NDArray[np.bool_]:
-    """Reject hypotheses so that the chance of one false rejection is at most alpha.
-
-    The smallest p-value is held against alpha / K, the next against alpha / (K - 1), until one
-    fails (Holm, "A simple sequentially rejective multiple test procedure", 1979).  Right whatever
-    the dependence; with anytime-valid p-values right at every look at once.
-
-    >>> holm(np.array([0.001, 0.04, 0.02]), 0.05)
-    array([ True,  True,  True])
-    """
-    order_K = np.argsort(p_K, kind="stable")
-    passed_K = p_K[order_K] <= alpha / np.arange(len(p_K), 0, -1)
-    rejected_K = np.zeros(len(p_K), dtype=bool)
-    rejected_K[order_K] = np.logical_and.accumulate(passed_K)
-    return rejected_K
 
 
 def levels(passes: Callable[[int, float], bool], size: int, alpha: float) -> list[float]:
@@ -64,7 +42,7 @@ def levels(passes: Callable[[int, float], bool], size: int, alpha: float) -> lis
     return level_K
 
 
-def spent(alpha: float, k: int) -> float:
+def share_of(alpha: float, k: int) -> float:
     """Share of alpha for the k-th candidate of a stream, or the k-th look: alpha 6 / (pi^2 k^2).
 
     The shares of an endless stream add up to alpha.

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 
 import numpy as np
 
 from tessera.ope import checks
 from tessera.ope.bounds import skew_corrected
-from tessera.ope.clusters import top_lifts
 from tessera.ope.conditions import (
     Scored,
     conditions,
@@ -25,22 +23,15 @@ from tessera.ope.conditions import (
 )
 from tessera.ope.controls import control_checks, controls
 from tessera.ope.document import Document, check_row, looks_at, weight_facts
-from tessera.ope.estimators import (
-    cascade_dm,
-    cascade_dr,
-    cascade_switch_dr,
-    rips,
-    snrips_influence,
-)
+from tessera.ope.estimates import lifts_of, top_lift, values
 from tessera.ope.exposures import Floats
 from tessera.ope.guardrails import Beside, guardrails
-from tessera.ope.holm import spent
+from tessera.ope.holm import share_of
 from tessera.ope.paired import Paired, paired_scores
 from tessera.ope.params import OpeParams
-from tessera.ope.replay import Case, fingerprint, mass_beyond, slate_log
+from tessera.ope.replay import Case, fingerprint
 from tessera.ope.sequences import Wager
 from tessera.ope.slices import slices
-from tessera.ope.tuning import CEILINGS, choose_ceiling
 from tessera.ope.verdict import Check, Decision, Evidence, decide
 
 METRIC = "clicked or bought items per request"
@@ -90,7 +81,7 @@ def judge(case: Case, beside: Beside, guess_NLC: Floats, params: OpeParams) -> D
     faults = log_faults(case, params)
     if any(not check.ok for check in faults):  # no estimate is worth reading then
         return unanswered(case, beside, guess_NLC, faults)
-    share = spent(case.standing.alpha, case.standing.k)
+    share = share_of(case.standing.alpha, case.standing.k)
     weighed = weigh(case, beside, guess_NLC, faults, params)
     return report(case, beside, guess_NLC, params, weighed, share)
 
@@ -107,7 +98,7 @@ def weigh(
     case: Case, beside: Beside, guess_NLC: Floats, faults: list[Check], params: OpeParams
 ) -> Weighed:
     """Estimate and check; what the bounds are is left to the level.  Arguments as `judge`."""
-    lifts, ceiling = _lifts(case, guess_NLC, params)
+    lifts, ceiling = lifts_of(case, guess_NLC, params)
     lift = {name: skew_corrected(d_N, case.log.user_N, params.alpha)
             for name, d_N in lifts.items()}  # fmt: skip
     overlap = checks.overlap_checks(case.log, case.candidate, case.champion, params)
@@ -117,10 +108,10 @@ def weigh(
         scored=_scored(case, paired),
         lift_N=lifts["dr"],
         estimates={
-            **_values(case, guess_NLC, params),
+            **values(case, guess_NLC, params),
             "lift": {name: asdict(found) for name, found in lift.items()},
             "switch_ceiling": ceiling,
-            "top_lift": _top_lift(case, beside, guess_NLC, params),
+            "top_lift": top_lift(case, beside, guess_NLC, params),
         },
         prechecks=[*faults, *overlap],
         guardrails=guardrails(case, beside, params),
@@ -154,7 +145,7 @@ def bounds(weighed: Weighed, level: float) -> tuple[float, float]:
     if weighed.identical:
         return 0.0, 0.0
     last_T = np.array([len(weighed.lift_N)])
-    upper = float(upper_path(weighed.lift_N, level, last_T)[0])
+    upper = float(upper_path(weighed.lift_N, level, last_T, weighed.scored.most)[0])
     return sequence_lower(weighed.scored, level), upper
 
 
@@ -191,8 +182,8 @@ def report(
     decision, reason = decided(weighed, (lower, upper), level, params)
     lift = weighed.estimates["lift"]["dr"]["mean"]
     champion = weighed.estimates["champion"]["mean"]
-    primary = {"metric": METRIC, "bound": params.bound, "alpha": case.standing.alpha,
-               "k": case.standing.k, "alpha_k": spent(case.standing.alpha, case.standing.k),
+    primary = {"metric": METRIC, "alpha": case.standing.alpha,
+               "k": case.standing.k, "alpha_k": share_of(case.standing.alpha, case.standing.k),
                "level": level, "look": case.standing.look, "margin": params.margin, "lift": lift,
                "lower": lower, "upper": upper,
                "relative_lift": lift / champion if champion else None,
@@ -224,7 +215,7 @@ def _sequence(weighed: Weighed, level: float) -> Document:
     return {
         "requests": at_T.tolist(),
         "lower": lower_path(weighed.scored, level, at_T).tolist(),
-        "upper": upper_path(weighed.lift_N, level, at_T).tolist(),
+        "upper": upper_path(weighed.lift_N, level, at_T, weighed.scored.most).tolist(),
     }
 
 
@@ -271,49 +262,3 @@ def _inputs(case: Case, beside: Beside, guess_NLC: Floats) -> Document:
         "reward_model": fingerprint(guess_NLC),
         **{name: fingerprint(part) for name, part in more.items() if part is not None},
     }
-
-
-def _lifts(case: Case, guess_NLC: Floats, params: OpeParams) -> tuple[dict[str, Floats], float]:
-    """Paired differences, candidate minus champion, of every estimator; and SWITCH-DR's ceiling."""
-    zero_NLC = np.zeros(guess_NLC.shape)
-    seen = [
-        slate_log(case.log, policy, case.log.reward_NL, guess_NLC)
-        for policy in (case.candidate, case.champion)
-    ]
-    plain = [
-        slate_log(case.log, policy, case.log.reward_NL, zero_NLC)
-        for policy in (case.candidate, case.champion)
-    ]
-
-    def switched(ceiling: float) -> Floats:
-        return cascade_switch_dr(seen[0], ceiling) - cascade_switch_dr(seen[1], ceiling)
-
-    beyond = partial(mass_beyond, (case.candidate, case.champion))
-    ceiling = params.ceiling or choose_ceiling(switched, beyond, case.log.user_N, CEILINGS)
-    return {
-        "rips": rips(plain[0]) - rips(plain[1]),
-        "snrips": snrips_influence(plain[0]) - snrips_influence(plain[1]),
-        "dm": cascade_dm(seen[0]) - cascade_dm(seen[1]),
-        "dr": cascade_dr(seen[0]) - cascade_dr(seen[1]),
-        "switch_dr": switched(ceiling),
-    }, ceiling
-
-
-def _top_lift(case: Case, beside: Beside, guess_NLC: Floats, params: OpeParams) -> Document | None:
-    """Lift of the top position alone, by clusters of items; None without codes."""
-    if beside.cluster_NC is None:
-        return None
-    return {
-        name: asdict(skew_corrected(d_N, case.log.user_N, params.alpha))
-        for name, d_N in top_lifts(case, beside.cluster_NC, guess_NLC).items()
-    }
-
-
-def _values(case: Case, guess_NLC: Floats, params: OpeParams) -> Document:
-    """Value of each policy by DR."""
-    log = case.log
-    values = {}
-    for name, policy in (("candidate", case.candidate), ("champion", case.champion)):
-        value_N = cascade_dr(slate_log(log, policy, log.reward_NL, guess_NLC))
-        values[name] = asdict(skew_corrected(value_N, log.user_N, params.alpha))
-    return values

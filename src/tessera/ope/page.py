@@ -57,7 +57,7 @@ def render(verdict: Row, sha256: str) -> str:
         conditions=_checks(verdict.get("conditions")),
         periods=_periods(verdict.get("periods")),
         guardrails=_checks(verdict.get("guardrails")),
-        controls=list(_controls(verdict.get("controls") or {}, verdict.get("primary") or {})),
+        controls=list(_controls(verdict.get("controls") or {})),
         slices=_slices(verdict.get("slices")),
         inputs={"verdict.json": sha256, **(verdict.get("inputs") or {})},
         log=dict(_log(verdict)),
@@ -90,9 +90,7 @@ def _compared(verdict: Row) -> Iterable[tuple[str, str]]:
 
 def _share(primary: Row, in_a_batch: bool) -> str:
     share = percent(sentences.level(primary))
-    k, alpha = primary.get("k"), f"{100 * primary['alpha']:g} %"
-    if k is None:
-        return share
+    k, alpha = primary["k"], f"{100 * primary['alpha']:g} %"
     if in_a_batch:
         share += f" by Holm's method, within the {percent(primary['alpha_k'])} of its batch"
     return f"{share}: of {alpha} in all, the share of candidate {k} on this log"
@@ -112,7 +110,6 @@ def _evidence(verdict: Row) -> dict[str, Any] | None:
     bound = pictures.Estimate("Bound that decides", None, primary["lower"], primary["upper"], True)
     decides = f"{signed(primary['lower'])} to {signed(primary['upper'])}"
     says = f"Lift by {len(lifts)} estimators around zero; the bound that decides is {decides}"
-    path = verdict.get("sequence")
     return {
         "primary": primary,
         "relative": sentences.relative(primary),
@@ -120,7 +117,7 @@ def _evidence(verdict: Row) -> dict[str, Any] | None:
         "lifts": [*lifts, *_titled(estimates.get("top_lift") or {})],
         "rate": sentences.rate(primary),
         "forest": pictures.forest([*drawn, bound], says, "lift per request"),
-        "sequence": path and path["requests"] and _sequence(path, decides),
+        "sequence": _sequence(verdict["sequence"], decides),
     }
 
 
@@ -166,33 +163,32 @@ def _value(row: Row) -> str:
     return number(row["value"])
 
 
-def _controls(found: Mapping[str, Any], primary: Row) -> Iterable[dict[str, Any]]:
+def _controls(found: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     """Rows of the table of controls; one that is new here is told by its numbers."""
     for name, row in found.items():
         if name in _CONTROLS:
-            yield _CONTROLS[name](row, sentences.level(primary) if primary else 0.05)
+            yield _CONTROLS[name](row)
         else:
             told = ", ".join(f"{key} {number(value)}" for key, value in dict(row).items())
             title = name.replace("_", " ").capitalize()
             yield {"title": title, "wants": "no finding", "found": told, "ok": None}
 
 
-def _same(row: Row, _alpha: float) -> dict[str, Any]:
+def _same(row: Row) -> dict[str, Any]:
     return {"title": "The candidate against itself", "wants": "no difference on any request",
             "found": f"largest difference {number(row['largest_score'])}",
             "ok": row["largest_score"] <= _ROUNDING}  # fmt: skip
 
 
-def _permuted(row: Row, alpha: float) -> dict[str, Any]:
-    # Verdicts of old did not say how many luck allows.
-    most = row.get("most_by_luck", alpha * row["tried"])
+def _permuted(row: Row) -> dict[str, Any]:
+    most = row["most_by_luck"]
     return {"title": "Answers dealt out at random",
             "wants": f"at most {most:g} of {row['tried']} promoted: more is no luck",
             "found": f"{row['promoted']} of {row['tried']} promoted",
             "ok": row["promoted"] <= most if row["tried"] else None}  # fmt: skip
 
 
-def _halves(row: Row, _alpha: float) -> dict[str, Any]:
+def _halves(row: Row) -> dict[str, Any]:
     gap, error = row["difference"], row["stderr"]
     return {"title": "Two random halves of the investors, same policy",
             "wants": "a difference within three standard errors",

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tessera.ope.exposures import NOBODY, Bools, Floats, Ints, Requests
-from tessera.ope.replay import Ahead, Replay
+from tessera.ope.replay import Ahead, Replay, ratio
 
 Pair = tuple[Floats, Floats]
 """Of the candidate and of the champion."""
@@ -102,7 +102,7 @@ def paired_scores(
         served_NC = log.served_NLC[:, k]
         mass: Pair = (above[0][:, None] * policies[0].wanted_NLC[:, k],
                       above[1][:, None] * policies[1].wanted_NLC[:, k])  # fmt: skip
-        weight: Pair = _ratio(mass[0], served_NC), _ratio(mass[1], served_NC)
+        weight: Pair = ratio(mass[0], served_NC), ratio(mass[1], served_NC)
         gap_NC = weight[0] - weight[1]
         guess_NC = _moved(guess_NLC[:, k], gap_NC, cap)
         filled_N, at_N = log.chosen_NL[:, k] != NOBODY, np.maximum(log.chosen_NL[:, k], 0)
@@ -122,10 +122,6 @@ def paired_scores(
     floor = score_floor(positions, cap, prefix_cap) + float(lost_N.max(initial=0.0))
     paid_N += lost_N
     return Paired(score_N - paid_N, floor, slope_NL, paid_N)
-
-
-def _ratio(mass_NC: Floats, served_NC: Floats) -> Floats:
-    return np.divide(mass_NC, served_NC, out=np.zeros_like(mass_NC), where=served_NC > 0)
 
 
 def _moved(guess_NC: Floats, gap_NC: Floats, cap: float) -> Floats:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from tessera.contracts.params import STRICT
 
@@ -31,9 +31,6 @@ class OpeParams(BaseModel):
     """Slate policy that will be served: best open candidates that the softmax ranges over."""
     window_days: float = Field(default=7.0, gt=0.0, le=90.0)
     """Attribution window: later outcomes do not count for the exposure."""
-    bound: Literal["sequence"] = "sequence"
-    """Bound of the lift that must hold at every look.  Fixed-n bounds by investor must hold beside
-    it; none of them may promote alone, as a pipeline looks again and again."""
     alpha: float = Field(default=0.05, gt=0.0, le=0.2)
     """Error rate of all promotions on one log, of which the k-th candidate gets its share; and of
     each interval that is shown beside the bounds that decide."""
@@ -86,13 +83,6 @@ class OpeParams(BaseModel):
     """Negative control: how often rewards are permuted."""
     seed: int = Field(default=7, ge=0, le=2**31 - 1)
     """Seed of sampling and permutations."""
-
-    @field_validator("bound", mode="before")
-    @classmethod
-    def _one_look_is_no_promotion(cls, bound: Any) -> Any:
-        if bound == "normal":
-            raise ValueError("a normal bound may not promote: write bound: sequence")
-        return bound
 
     @model_validator(mode="after")
     def _a_tie_is_no_promotion(self) -> OpeParams:

@@ -171,14 +171,16 @@ def scored_replay(log: Requests, score_NC: Floats, allowed_NC: Bools, slate: Sla
 
 def replay(log: Requests, wanted_NLC: Floats, ahead: Ahead | None = None) -> Replay:
     """Weigh the served slates by a policy that wants `wanted`."""
-    supported_NLC = log.served_NLC > 0
-    ratio_NLC = np.divide(
-        wanted_NLC, log.served_NLC, out=np.zeros_like(wanted_NLC), where=supported_NLC
-    )
+    ratio_NLC = ratio(wanted_NLC, log.served_NLC)
     step_NL = np.where(log.chosen_NL == NOBODY, 1.0, shown(ratio_NLC, log))
     weight_NL: Floats = np.cumprod(step_NL, axis=1, dtype=np.float64)
     above_NL = np.concatenate([np.ones_like(step_NL[:, :1]), weight_NL[:, :-1]], axis=1)
     return Replay(wanted_NLC, weight_NL, above_NL[:, :, None] * ratio_NLC, ahead)
+
+
+def ratio(wanted: Floats, served: Floats) -> Floats:
+    """Divide what a policy wants by what the log serves; 0 where the log could not show it."""
+    return np.divide(wanted, served, out=np.zeros_like(wanted), where=served > 0)
 
 
 def shown(value_NLC: Floats, log: Requests) -> Floats:

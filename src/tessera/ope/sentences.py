@@ -38,17 +38,17 @@ def count(value: int | None) -> str:
 
 
 def level(primary: Row) -> float:
-    """Error rate that the bounds of a policy divide; in verdicts of old the share, or alpha."""
-    return float(primary.get("level") or primary.get("alpha_k") or primary["alpha"])
+    """Error rate that the bounds of a policy divide."""
+    return float(primary["level"])
 
 
 def rate(primary: Row) -> str:
-    """Error rate of what is said of the bounds: the share of this candidate if alpha is spent.
+    """Error rate of what is said of the bounds: the share of this candidate.
 
     The level of a bound in a batch is less, but who is shown the best of several bounds may err
     by any of them.
     """
-    return percent(primary.get("alpha_k") or primary["alpha"])
+    return percent(primary["alpha_k"])
 
 
 def percent(share: float | None) -> str:

@@ -1,18 +1,27 @@
 """Bounds of a running mean that hold at every look at once, also while the truth drifts.
 
 What is bounded after n units is m_n = (1/n) sum of E[x_i | past], the mean *over the units seen*:
-no assumption that the units are alike.  A bettor stakes one constant share of the wealth against
-"the mean is at most m" on every unit.  For scores x >= -floor the wealth is never negative, and
-wherever the running mean is at most m it grows on average at most to
+no assumption that the units are alike.  Fix one claim m in advance.  A bettor stakes one constant
+share s of the wealth against "m_n is at most m" on every unit; for scores x >= -floor the wealth
+W_n = prod (1 + s (x_i - m)) is never negative.  Divide it by what it grows to on average,
 
-    prod (1 + s E[x_i - m | past]) <= (1 + s (m_n - m))^n <= 1        (geometric <= arithmetic mean)
+    A_n = prod (1 + s E[x_i - m | past]) <= (1 + s (m_n - m))^n      (geometric <= arithmetic mean)
 
-so by Ville's inequality the mean over several stakes ever reaches 1 / alpha with probability alpha
-at most.  The stakes must not change with the data: one that grows or shrinks bounds a mean that
-weighs some units more than others, and a running maximum remembers a lift that is gone.  The
-bettor of Waudby-Smith et al. (arXiv 2010.09686) with constant bets and a discrete mixture over
-them; at equal stakes the wealth is above that of the empirical Bernstein sequence with constant
-bets (arXiv 2210.10768), by Fan's inequality log(1 + u) >= u + u^2 (log(1 - v) + v) for u >= -v.
+and W_n / A_n is a martingale that starts at 1, whatever the drift.  At every n with m_n <= m, A_n
+is at most 1 for each of the stakes, so the mean of their wealth is at most the mean of their
+martingales, and by Ville's inequality it is 1 / alpha or more at *any* n with m_n <= m with
+probability alpha at most.  That is one claim, fixed in advance.
+
+The bound inverts it: W_n falls as m rises, so the bound is above m exactly where m is refused.  Of
+one fixed m, such as the `-margin` of a promotion, it is said too much with probability alpha at
+most, at all n together; so it is of the mean at one n.  Not proved is that the bound lies below a
+mean that moves at all n at once: no single m would be the claim.
+
+The stakes must not change with the data: one that grows or shrinks bounds a mean that weighs some
+units more than others, and a running maximum remembers a lift that is gone.  The bettor of
+Waudby-Smith et al. (arXiv 2010.09686) with constant bets and a discrete mixture over them; at equal
+stakes the wealth is above that of the empirical Bernstein sequence with constant bets (arXiv
+2210.10768), by Fan's inequality log(1 + u) >= u + u^2 (log(1 - v) + v) for u >= -v.
 
 Shapes: N units, W wagers, J stakes, T looks.
 """
@@ -26,7 +35,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from tessera.ope.bounds import Floats, Interval, Ints, normal
+from tessera.ope.bounds import Floats, Ints
 
 _STAKES = 6
 """Each half of the one before: a range of 32 in the size of what is to be found."""
@@ -95,7 +104,8 @@ def betting_lower(wagers: Sequence[Wager], most: float, alpha: float) -> float:
     most : float
         No mean lies above it or below `-most`, which is what the bound is where nothing is known.
     alpha : float
-        Chance that the bound is at any look above the mean over the units seen until then.
+        Chance that at any look the bound is above a number, fixed in advance, which the mean over
+        the units seen until then does not exceed.
 
     Raises
     ------
@@ -123,24 +133,6 @@ def betting_path(wagers: Sequence[Wager], most: float, alpha: float, at_T: Ints)
     )
 
 
-def betting_interval(value_N: Floats, rest_N: Floats, floor: float, alpha: float) -> Interval:
-    """Bounds of a value in [0, 1], as they stand after the last unit.
-
-    Parameters
-    ----------
-    value_N, rest_N : array
-        Unbiased for the value and for 1 - value, unbounded above; the upper bound is the lower
-        bound of the rest turned round, so that no heavy tail is cut.
-    floor : float
-        Positive, known before the data; neither is ever below `-floor`.
-    alpha : float
-        Error rate of each bound.
-    """
-    lower, rest = (betting_lower([Wager(one_N, floor)], 1.0, alpha) for one_N in (value_N, rest_N))
-    upper = 1.0 - rest
-    return Interval(float(value_N.mean()), normal(value_N, alpha).stderr, lower, upper)
-
-
 def asymptotic_upper(value_N: Floats, alpha: float, at_T: Ints) -> Floats:
     """Upper bound of the mean over the units seen, at every look, for many units.
 
@@ -150,7 +142,8 @@ def asymptotic_upper(value_N: Floats, alpha: float, at_T: Ints) -> Floats:
         mean_n + sqrt( 2 (n s2 r2 + 1) / (n^2 r2) ln(1 + sqrt(n s2 r2 + 1) / (2 alpha)) )
 
     It has no floor and cuts nothing, and holds as n grows rather than at each n: good enough to
-    say that something is worse, which publishes nothing.
+    say that something is worse, which publishes nothing.  For few units it means nothing; whoever
+    uses it says from how many on (`conditions.LEAST_REQUESTS`).
     """
     count_N = np.arange(1.0, len(value_N) + 1.0)
     mean_N = np.cumsum(value_N) / count_N

@@ -1,9 +1,9 @@
 """Where a candidate stands: the k-th one ever weighed on a log gets the k-th share of alpha.
 
 A stream of candidates without end would promote a tie sooner or later at any fixed error rate; the
-shares of `holm.spent` add up to alpha.  Who was weighed before stands in the ledger of looks, which
-stages do not see: the runner reads it and hands over a file.  The same candidate on a longer log
-is another look, which the sequence allows for: it keeps its share.
+shares of `holm.share_of` add up to alpha.  Who was weighed before stands in the ledger of looks,
+which stages do not see: the runner reads it and hands over a file.  The same candidate on a longer
+log is another look, which the sequence allows for: it keeps its share.
 """
 
 from __future__ import annotations

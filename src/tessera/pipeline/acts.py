@@ -10,22 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tessera.contracts import statements
 from tessera.contracts.errors import BadParams, BrokenBundle, GateClosed
 from tessera.pipeline import bundles, files, floors
+from tessera.pipeline.candidate import PROMOTE, read_candidate
 from tessera.pipeline.history import history, moves, versions_behind, waits
 from tessera.pipeline.journal import commit, one_act
-from tessera.pipeline.params import check_section, load_params
+from tessera.pipeline.overrides import Override, checked, require_override, stated
+from tessera.pipeline.params import load_params
 from tessera.pipeline.paths import Home
 from tessera.pipeline.registry import (
-    PROMOTE,
-    Override,
     Published,
     current_bundle,
     current_version,
     enthrone_first,
     put_up,
-    read_candidate,
     require_fresh,
     stay,
 )
@@ -65,7 +63,7 @@ def promote(
     BrokenHistory
         If the history is not what the acts wrote.
     """
-    given = _checked(override or Override())
+    given = checked(override or Override())
     with one_act(place):
         if version is not None:
             return _bring_back(place, version, given, identity)
@@ -78,7 +76,7 @@ def promote(
         require_fresh(place, candidate)
         if candidate.decision != PROMOTE:
             why = str(candidate.verdict["reason"])
-            _require_override(f"the verdict is {candidate.decision} ({why})", given)
+            require_override(f"the verdict is {candidate.decision} ({why})", given)
         elif not given.approver and _needs_approval(place, candidate.identity):
             raise GateClosed("the candidate needs approval: --approver NAME, recorded for ever")
         return put_up(place, candidate, "promote", given)
@@ -107,7 +105,7 @@ def hold(
     GateClosed, BrokenBundle, BrokenHistory
         As `promote` does.
     """
-    why, who = _stated(reason, approver)
+    why, who = stated(reason, approver)
     with one_act(place):
         nothing = Published(
             current_version(place), False, "none", "no candidate waits for approval"
@@ -137,7 +135,7 @@ def rollback(place: Home, to: str | None, reason: str, approver: str | None = No
     BrokenHistory
         If the history is not what the acts wrote.
     """
-    why, who = _stated(reason, approver)
+    why, who = stated(reason, approver)
     with one_act(place):
         target = _target(place, to)
         sealed = _sealed(place, target)
@@ -164,19 +162,11 @@ def move_floors(place: Home, wanted: Sequence[str], override: Override) -> dict[
     GateClosed
         If reason or approver is missing, or nothing would move.
     """
-    given = _checked(override)
+    given = checked(override)
     if not (given.reason and given.approver):
         raise GateClosed("to move a floor needs --reason and --approver, recorded for ever")
-    values = dict(_floor(word) for word in wanted)
+    values = dict(floors.read(word) for word in wanted)
     return floors.move(place, values, given.reason, given.approver)
-
-
-def _floor(word: str) -> tuple[str, float]:
-    name, _, value = word.partition("=")
-    try:
-        return name.strip().removeprefix("ope."), float(value)
-    except ValueError as error:
-        raise BadParams(f"no floor {word!r}: write it like min_ess=50") from error
 
 
 def proposal(place: Home, version: str | None = None) -> dict[str, Any]:
@@ -216,7 +206,7 @@ def _bring_back(place: Home, version: str, given: Override, identity: str | None
     decision = str(sealed.get("decision", "none"))
     if version == current_version(place):
         return _was_published(place, version, decision)
-    _require_override(f"{version} was published before and not judged anew", given)
+    require_override(f"{version} was published before and not judged anew", given)
     told = {"override_reason": given.reason, "approver": given.approver}
     _move(place, "promote", version, sealed, {**told, "reason": f"override: {given.reason}"})
     return Published(version, True, decision, f"override: {given.reason}")
@@ -287,31 +277,9 @@ def _verdict(bundle: Path) -> dict[str, Any]:
 
 
 def _page(bundle: Path) -> str | None:
-    """Where the page of the verdict lies; bundles of old and the logging policy have none."""
+    """Where the page of the verdict lies; the logging policy has none."""
     path = bundle / "verdict.html"
     return path.as_uri() if path.exists() else None
-
-
-def _checked(override: Override) -> Override:
-    values = {"override_reason": override.reason or None, "approver": override.approver or None}
-    gate = check_section("gate", values).model_dump()
-    return Override(gate["override_reason"], gate["approver"])
-
-
-def _stated(reason: str, approver: str | None) -> tuple[str, str | None]:
-    """Return reason and approver as they are recorded."""
-    try:
-        why = statements.reason(reason)
-        return why, None if approver is None else statements.name(approver)
-    except ValueError as error:
-        raise BadParams(f"write --reason TEXT and, if any, --approver NAME: {error}") from error
-
-
-def _require_override(why: str, given: Override) -> None:
-    if not (given.reason and given.approver):
-        raise GateClosed(
-            f"{why}: publishing it needs --reason and --approver, which are recorded for ever"
-        )
 
 
 def _needs_approval(place: Home, identity: str) -> bool:

@@ -17,7 +17,6 @@ from tessera.policies.serving import FILE as POLICY
 MANIFEST = "manifest"
 VERDICT = "verdict"
 """Purposes of seals."""
-_MEND = "judge it here by `tessera run --from-stage ope`, or roll back"
 
 
 def seal(place: Home, bundle: Path, facts: Mapping[str, Any]) -> str:
@@ -41,21 +40,31 @@ def checked(place: Home, bundle: Path) -> dict[str, Any]:
     sealed = manifest.check(bundle)
     wrong = seals.fault(place, MANIFEST, sealed)
     if wrong:
-        raise BrokenBundle(f"{bundle.name}: manifest.json {wrong}: {_MEND}")
+        raise BrokenBundle(f"{bundle.name}: manifest.json {wrong}: {_mend(place)}")
     if sealed.get("profile") != place.profile:
-        raise BrokenBundle(f"{bundle.name} belongs to profile {sealed.get('profile')}: {_MEND}")
+        raise BrokenBundle(
+            f"{bundle.name} belongs to profile {sealed.get('profile')}: {_mend(place)}"
+        )
     if sealed["kind"] == "model":
         _require_judged(place, bundle, sealed)
     return sealed
+
+
+def _mend(place: Home) -> str:
+    return (
+        f"judge it here by `tessera run --from-stage ope --profile {place.profile}`, or roll back"
+    )
 
 
 def _require_judged(place: Home, bundle: Path, sealed: Mapping[str, Any]) -> None:
     verdict = checked_verdict(place, bundle / "verdict.json")
     wrong = packed_fault(sealed["files"], verdict)
     if wrong:
-        raise BrokenBundle(f"{bundle.name} {wrong}: {_MEND}")
+        raise BrokenBundle(f"{bundle.name} {wrong}: {_mend(place)}")
     if files.read_json(bundle / POLICY) != verdict.get("policy"):
-        raise BrokenBundle(f"{bundle.name}: {POLICY} is not the policy that was judged: {_MEND}")
+        raise BrokenBundle(
+            f"{bundle.name}: {POLICY} is not the policy that was judged: {_mend(place)}"
+        )
     decision = sealed.get("decision", verdict["decision"])
     if decision != verdict["decision"]:
         raise BrokenBundle(f"{bundle.name}: its verdict is {verdict['decision']}, not {decision}")

@@ -195,6 +195,17 @@ def behind(stage: Stage, among: tuple[Stage, ...]) -> tuple[str, ...]:
     return tuple(other.name for other in among if other.name in found)
 
 
+def answers_for(stage: Stage, among: tuple[Stage, ...]) -> tuple[str, ...]:
+    """Names of the stages whose params a verdict is about: those behind it, and the one that packs.
+
+    The params of another stage are its own alone.
+    """
+    if not stage.judges:
+        return (stage.name,)
+    mine = {*behind(stage, among), *(other.name for other in among if other.packs)}
+    return tuple(other.name for other in among if other.name in mine)
+
+
 def find(name: str, among: tuple[Stage, ...]) -> Stage | None:
     """Return the stage of that name."""
     return next((stage for stage in among if stage.name == name), None)

@@ -19,12 +19,10 @@ from typing import Any, BinaryIO
 
 from tessera.contracts.errors import BrokenHistory
 from tessera.pipeline import files, seals
-from tessera.pipeline.paths import Home
+from tessera.pipeline.paths import LINES, Home
 
 NOTHING = "0" * 64
 """What the first line holds as the hash of the line before."""
-LOOKS = "looks"
-"""Name of the chain that all profiles share: every candidate that was ever weighed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Chain:
     @property
     def file(self) -> Path:
         """Where the lines lie."""
-        return self.folder / f"{self.name}.jsonl"
+        return self.folder / f"{self.name}{LINES}"
 
     @property
     def head_file(self) -> Path:

@@ -28,7 +28,7 @@ def promote(
 ) -> None:
     """Publish the candidate by its verdict, or against it with a reason and an approver."""
     from tessera.pipeline import acts
-    from tessera.pipeline.registry import Override
+    from tessera.pipeline.overrides import Override
 
     given = Override(reason, approver)
     done = acts.promote(home(profile), version or None, given, identity or None)
@@ -89,7 +89,7 @@ def floors(
     """Show how loose the params of the gate may be, or move that, for ever recorded."""
     from tessera.pipeline.acts import move_floors
     from tessera.pipeline.floors import FLOORS, pinned
-    from tessera.pipeline.registry import Override
+    from tessera.pipeline.overrides import Override
 
     place = home(profile)
     found = move_floors(place, moved, Override(reason, approver)) if moved else pinned(place)

@@ -20,7 +20,7 @@ import yaml
 import tessera
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.errors import TesseraError
-from tessera.pipeline.catalogue import PINS, Stage, behind, stages
+from tessera.pipeline.catalogue import PINS, Stage, answers_for, stages
 from tessera.pipeline.params import source_of
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home
 
@@ -100,11 +100,14 @@ def _stage(stage: Stage, place: Home, base: str, overridden: set[str]) -> dict[s
         for name in stage.writes
         if ARTIFACTS[name].kind == "table"
     ]
-    sections = behind(stage, stages(source_of(place))) if stage.judges else (stage.name,)
+    chosen = stages(source_of(place))
+    sections = answers_for(stage, chosen)
     params: list[Any] = list(sections)
     if mine := [name for name in sections if name in overridden]:
         params.append({f"profiles/{place.profile}.yaml": mine})
-    code = sorted({f"src/{Path(name).parent}" for name in import_closure(stage.door)})
+    doors = [one.door for one in chosen if one is stage or (stage.judges and one.packs)]
+    names = {name for door in doors for name in import_closure(door)}
+    code = sorted({f"src/{Path(name).parent}" for name in names})
     return {
         "cmd": f"tessera run {stage.name} --profile {place.profile}",
         **_common(place),

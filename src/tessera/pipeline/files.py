@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from tessera.contracts.hashes import sha256
 
-def sha256(path: Path) -> str:
-    """Hash a file, or a folder by the names and hashes of its files."""
-    if path.is_dir():
-        digest = hashlib.sha256()
-        for inner in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{inner.relative_to(path).as_posix()}\0{sha256(inner)}\n".encode())
-        return digest.hexdigest()
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+__all__ = ["move_into_place", "read_json", "remove", "sha256", "sync", "write_json"]
 
 
 def sync(path: Path) -> None:

@@ -66,7 +66,6 @@ FREE: Mapping[str, str] = {
     "further_temperatures": "held to Holm within the share of one candidate",
     "top_k": "part of the candidate",
     "window_days": "what counts as an answer; one for all stages",
-    "bound": "one value alone",
     "cap": "the score stays unbiased and its floor known whatever the cap",
     "prefix_caps": "what lies beyond is paid for, so the score stays a lower bound",
     "ceiling": "an estimator that must agree; the bound does not use it",
@@ -75,6 +74,21 @@ FREE: Mapping[str, str] = {
     "seed": "part of the candidate: another one is another candidate",
 }
 """The other params of the gate, and why they need no floor."""
+
+
+def read(word: str) -> tuple[str, float]:
+    """Read a floor that is written like `min_ess=50`.
+
+    Raises
+    ------
+    BadParams
+        If it is not.
+    """
+    name, _, value = word.partition("=")
+    try:
+        return name.strip().removeprefix("ope."), float(value)
+    except ValueError as error:
+        raise BadParams(f"no floor {word!r}: write it like min_ess=50") from error
 
 
 def default(name: str) -> float:

@@ -23,7 +23,8 @@ from tessera.pipeline.catalogue import SEAL, Stage, stages
 from tessera.pipeline.judged import champion_hash, judged, require_same
 from tessera.pipeline.params import Sections, source_of
 from tessera.pipeline.paths import Home
-from tessera.pipeline.registry import git_revision
+from tessera.pipeline.revision import git_revision
+from tessera.pipeline.served_log import Log, read_log
 
 Made = Mapping[str, Path]
 
@@ -61,25 +62,25 @@ def _judging(stage: Stage, place: Home, params: Sections) -> Iterator[Watch]:
     ope = params[stage.name].model_dump(mode="json")
     with looks.one_judge(place):
         floors.pin(place, ope)
-        exposures = place.artifact("exposures")
-        log = looks.read_log(exposures, place.artifact("outcomes"))
+        log = read_log(place.artifact("exposures"), place.artifact("outcomes"), ope["window_days"])
         about = judged(stage, place, params)
         against = champion_hash(place.artifact("champion"))
-        candidate = looks.identity(about["cut"], ope, about["artifacts"]["model"], against)
+        asked = looks.identity(about["cut"], ope, about["artifacts"]["model"], against)
         inputs = hashlib.sha256(json.dumps(about["artifacts"], sort_keys=True).encode()).hexdigest()
-        candidate = looks.distinct(place, candidate, log, inputs)
-        stands = looks.stand(place, exposures, log, candidate, floors.pinned(place)["alpha"])
+        candidate = looks.counted_as(place, asked, log, inputs)
+        stands = looks.stand(place, log, candidate, floors.pinned(place)["alpha"])
         told = {
             "candidate": candidate,
             "look": stands.told,
             "judged": about,
             "loosened": floors.loosened(place, ope),
         }
-        yield Watch(told, lambda made: _close_verdict(place, log, stands, inputs, made))
+        known = {"asked": asked, "inputs": inputs}
+        yield Watch(told, lambda made: _close_verdict(place, log, stands, known, made))
 
 
 def _close_verdict(
-    place: Home, log: looks.Log, stands: looks.Stands, inputs: str, made: Made
+    place: Home, log: Log, stands: looks.Stands, known: Mapping[str, str], made: Made
 ) -> None:
     """Write down the look and seal the verdict."""
     verdict = files.read_json(made["verdict"])
@@ -89,7 +90,7 @@ def _close_verdict(
             "candidate": verdict["candidate"],
             "decision": verdict["decision"],
             "verdict_sha256": files.sha256(made["verdict"]),
-            "inputs": inputs,
+            **known,
         }
         looks.record(place, stands, log, facts)
     revision = {"git_revision": git_revision(place.root)}

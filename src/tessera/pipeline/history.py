@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tessera.pipeline.chain import Chain
-from tessera.pipeline.paths import Home
+from tessera.pipeline.paths import HISTORY, Home
 
 _MOVES = ("enthrone", "publish", "promote", "rollback")
 """Acts that change which version is current."""
@@ -22,7 +22,7 @@ Entry = Mapping[str, Any]
 
 def chain(place: Home) -> Chain:
     """Return the acts of a profile as a chain."""
-    return Chain(place, place.registry, "history")
+    return Chain(place, place.registry, HISTORY)
 
 
 def history(place: Home) -> list[dict[str, Any]]:

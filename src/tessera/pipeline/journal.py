@@ -26,9 +26,9 @@ import typer
 from tessera.contracts.errors import BrokenBundle, BrokenHistory
 from tessera.index import manifest
 from tessera.pipeline import bundles, files, seals, tracking
-from tessera.pipeline.chain import LOOKS, NOTHING, Chain, digest, parsed, read_state
+from tessera.pipeline.chain import NOTHING, Chain, digest, parsed, read_state
 from tessera.pipeline.history import append, chain, fault, history, moves, next_line
-from tessera.pipeline.paths import Home
+from tessera.pipeline.paths import LOOKS, Home
 
 INTENT = "act.json"
 POINTER = "current.json"

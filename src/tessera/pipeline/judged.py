@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tessera.contracts import hashes
 from tessera.contracts.errors import GateClosed
 from tessera.contracts.split import load_split
 from tessera.pipeline import files
-from tessera.pipeline.catalogue import Stage, behind, stages
+from tessera.pipeline.catalogue import Stage, answers_for, stages
 from tessera.pipeline.dvc import SOURCE, import_closure
 from tessera.pipeline.params import Sections, source_of
 from tessera.pipeline.paths import Home
@@ -27,6 +28,7 @@ PACKED = {
 }
 """What a bundle holds as the stages wrote it, and where."""
 _SHOWN = 12
+_CHAMPION = "champion.json"
 
 
 def judged(stage: Stage, place: Home, params: Sections) -> dict[str, Any]:
@@ -35,27 +37,23 @@ def judged(stage: Stage, place: Home, params: Sections) -> dict[str, Any]:
     Returns
     -------
     dict
-        `artifacts` by name, `params` by section, `code` of the stage that judges, `cut`.
+        `artifacts` by name, `params` by section and `code` by stage, both with those of the stage
+        that packs: what a bundle retrieves from is its work; `cut`.
     """
+    among = stages(source_of(place))
     return {
         "artifacts": {name: files.sha256(place.artifact(name)) for name in sorted(stage.needs)},
-        "params": {
-            name: hash_params(params[name]) for name in behind(stage, stages(source_of(place)))
-        },
-        "code": hash_code(stage),
+        "params": {name: hash_params(params[name]) for name in answers_for(stage, among)},
+        "code": {one.name: hash_code(one) for one in among if one is stage or one.packs},
         "cut": load_split(place.artifact("split")).cut.isoformat(),
     }
 
 
 def champion_hash(folder: Path) -> str:
     """Hash what a candidate is held against, whatever its version is called."""
-    kind = files.read_json(folder / "champion.json")["kind"]
-    parts = [
-        f"{path.relative_to(folder).as_posix()} {files.sha256(path)}"
-        for path in sorted(p for p in folder.rglob("*") if p.is_file())
-        if path.name != "champion.json"
-    ]
-    return hashlib.sha256("\n".join([str(kind), *parts]).encode()).hexdigest()
+    found = hashes.file_hashes(folder)
+    kind = str(files.read_json(folder / _CHAMPION)["kind"])
+    return hashes.combined({**found, _CHAMPION: kind})
 
 
 def hash_params(section: BaseModel) -> str:
@@ -66,10 +64,8 @@ def hash_params(section: BaseModel) -> str:
 
 def hash_code(stage: Stage) -> str:
     """Hash every file of ours that a stage runs."""
-    digest = hashlib.sha256()
-    for name in import_closure(stage.door):
-        digest.update(f"{name}\0{files.sha256(SOURCE / name)}\n".encode())
-    return digest.hexdigest()
+    names = import_closure(stage.door)
+    return hashes.combined({name: files.sha256(SOURCE / name) for name in names})
 
 
 def require_same(
@@ -108,16 +104,17 @@ def _pairs(
     judge: Stage, place: Home, params: Sections, told: Mapping[str, Any]
 ) -> list[tuple[str, str | None, str | None]]:
     """Each part with its hash now and its hash in the verdict."""
-    artifacts, sections = told.get("artifacts", {}), told.get("params", {})
+    artifacts, sections, code = (told.get(name, {}) for name in ("artifacts", "params", "code"))
+    among = stages(source_of(place))
     pairs: list[tuple[str, str | None, str | None]] = [
         (name, _hash(place.artifact(name)), artifacts.get(name)) for name in sorted(judge.needs)
     ]
     pairs += [
         (f"params {name}", hash_params(params[name]), sections.get(name))
-        for name in behind(judge, stages(source_of(place)))
+        for name in answers_for(judge, among)
     ]
-    pairs.append((f"code of {judge.name}", hash_code(judge), told.get("code")))
-    return pairs
+    packers = (one for one in among if one is judge or one.packs)
+    return pairs + [(f"code of {one.name}", hash_code(one), code.get(one.name)) for one in packers]
 
 
 def _hash(path: Path) -> str | None:
@@ -143,13 +140,9 @@ def packed_fault(listed: Mapping[str, str], verdict: Mapping[str, Any]) -> str |
 
 
 def _packed_hash(listed: Mapping[str, str], packed: str) -> str:
-    """Hash a file, or a folder as `files.sha256` does, by the hashes of its files."""
+    """Hash a file, or a folder as `hashes.sha256` does, by the hashes of its files."""
     if packed in listed:
         return listed[packed]
-    inner = sorted(
-        (name for name in listed if name.startswith(f"{packed}/")), key=lambda name: Path(name)
-    )
-    digest = hashlib.sha256()
-    for name in inner:
-        digest.update(f"{name.removeprefix(packed + '/')}\0{listed[name]}\n".encode())
-    return digest.hexdigest()
+    folder = f"{packed}/"
+    inner = {name: told for name, told in listed.items() if name.startswith(folder)}
+    return hashes.combined({name.removeprefix(folder): told for name, told in inner.items()})

@@ -5,6 +5,8 @@ estimates leaves a line before anybody can see it: which log, which candidate, i
 What counts is the log, not the profile, the cut, the command or the files' names: two logs of
 which a sample of requests (`sketch`) meets are one stream, and so is what they grow into.  A stream
 has one error rate for ever, which its k-th candidate gets the share alpha 6 / (pi^2 k^2) of.
+Streams that were judged apart had an error rate each; once a log joins them, k counts the
+candidates of all, so that from then on no more is spent than one stream could have left.
 """
 
 from __future__ import annotations
@@ -12,44 +14,19 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from tessera.contracts.errors import BrokenHistory
-from tessera.ope.holm import spent
-from tessera.pipeline import files, seals
-from tessera.pipeline.chain import LOOKS, NOTHING, Chain, digest
-from tessera.pipeline.paths import Home
-
-_SKETCH = 1024
-"""Requests by which a log is known again: those with the least hashes.  A part of it with one
-request in a hundred is missed once in 20,000."""
-_DIGITS = 16
-_REQUESTS = """
-    SELECT md5_number_lower(concat_ws('|', epoch_us(min(event_ts)), min(user_id),
-        string_agg(item_id, ',' ORDER BY position, item_id))) AS request
-    FROM read_parquet(?) GROUP BY request_id
-"""
-"""Hash of who was shown what when: request ids are names, and another run may give others."""
+from tessera.ope.holm import share_of
+from tessera.pipeline import seals
+from tessera.pipeline.chain import NOTHING, Chain, digest
+from tessera.pipeline.paths import HISTORY, LINES, LOOKS, Home
+from tessera.pipeline.served_log import Log, read_sketch, written
 
 Entry = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """One state of a served log."""
-
-    sha256: str
-    """Of its rows as they lie in the files."""
-    facts: dict[str, Any]
-    """Rows, first and last moment."""
-    sketch: tuple[int, ...]
-    """Least hashes of its requests, rising; empty if nothing was shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +77,7 @@ def require_whole(place: Home) -> None:
     found = chain(place).fault() or _missing(place)
     if found:
         raise BrokenHistory(
-            f"the ledger of looks is {found}; nothing can be judged: bring registry/{LOOKS}.jsonl "
+            f"the ledger of looks is {found}; nothing can be judged: bring registry/{LOOKS}{LINES} "
             "and its head back from a backup, or move registry/ away to begin anew"
         )
 
@@ -108,7 +85,7 @@ def require_whole(place: Home) -> None:
 def _missing(place: Home) -> str | None:
     """Say if the ledger does not hold what the newest act of some profile saw in it."""
     lines = chain(place).lines()
-    for path in sorted(place.state.glob("*/history.jsonl")):
+    for path in sorted(place.state.glob(f"*/{HISTORY}{LINES}")):
         acts = Chain(place, path.parent, path.stem).entries()
         seen = acts[-1].get("looks") if acts else None
         if not seen:
@@ -121,7 +98,7 @@ def _missing(place: Home) -> str | None:
 
 
 def newest_look(place: Home, candidate: str) -> dict[str, Any] | None:
-    """Return the last line about a candidate, None if it was never weighed.
+    """Return the last line about what a candidate asked, None if it was never weighed.
 
     Raises
     ------
@@ -129,49 +106,26 @@ def newest_look(place: Home, candidate: str) -> dict[str, Any] | None:
         If there is anything wrong with the ledger.
     """
     require_whole(place)
-    mine = [entry for entry in chain(place).entries() if entry.get("candidate") == candidate]
-    return mine[-1] if mine else None
+    entries = chain(place).entries()
+    asked = {entry.get("asked") for entry in entries if entry.get("candidate") == candidate}
+    return next((entry for entry in reversed(entries) if entry.get("asked") in asked), None)
 
 
-def read_log(exposures: Path, outcomes: Path) -> Log:
-    """Read what tells a log from others.
-
-    Parameters
-    ----------
-    exposures, outcomes : Path
-        Parquet files as in the contracts.
-    """
-    digest = hashlib.sha256(f"{files.sha256(exposures)} {files.sha256(outcomes)}".encode())
-    with duckdb.connect() as db:
-        where = [str(exposures)]
-        rows, first, last = _one(
-            db, "SELECT count(*), epoch_us(min(event_ts)), epoch_us(max(event_ts)) "
-            "FROM read_parquet(?)", where,
-        )  # fmt: skip
-        least = db.execute(
-            f"SELECT DISTINCT request FROM ({_REQUESTS}) ORDER BY request LIMIT {_SKETCH}", where
-        ).fetchall()
-    facts = {"sha256": digest.hexdigest(), "rows": rows, "first_us": first, "last_us": last}
-    return Log(digest.hexdigest(), facts, tuple(int(row[0]) for row in least))
-
-
-def stand(place: Home, exposures: Path, log: Log, candidate: str, alpha: float) -> Stands:
+def stand(place: Home, log: Log, candidate: str, alpha: float) -> Stands:
     """Tell which place a candidate has on a log, and whether this very look was taken before.
 
     Parameters
     ----------
     place : Home
         The profile, within `one_judge`.
-    exposures : Path
-        File of the log.
     log : Log
-        What `read_log` read of it.
+        State of the log.
     candidate : str
         Identity of what is judged and how.
     alpha : float
         Error rate of a stream that begins now; one that goes on keeps its own if that is less.
     """
-    entries = _relevant(chain(place).entries(), exposures)
+    entries = _relevant(chain(place).entries(), log)
     candidates = list(dict.fromkeys(entry["candidate"] for entry in entries))
     mine = [entry for entry in entries if entry["candidate"] == candidate]
     states = list(dict.fromkeys(entry["log"]["sha256"] for entry in mine))
@@ -179,29 +133,55 @@ def stand(place: Home, exposures: Path, log: Log, candidate: str, alpha: float) 
     alpha = min([alpha, *(float(entry["alpha"]) for entry in entries)])
     streams = [*dict.fromkeys(stream for entry in entries for stream in entry["streams"])]
     streams = streams or [log.sha256]
+    share = share_of(alpha, k)
     told = {
         "stream": streams[0],
         "k": k,
         "look": _place(states, log.sha256),
         "alpha": alpha,
-        "share": spent(alpha, k),
-        "spent": sum(spent(alpha, place) for place in range(1, k + 1)),
+        "share": share,
+        "spent": _spent(entries, candidate) + (0.0 if mine else share),
         "log": log.facts,
     }
     return Stands(told, tuple(streams), log.sha256 in states)
 
 
-def distinct(place: Home, candidate: str, log: Log, inputs: str) -> str:
-    """Tell a candidate from one that was weighed on the same log by other inputs.
+def counted_as(place: Home, asked: str, log: Log, inputs: str) -> str:
+    """Return the candidate that a look counts for: another one where what was seen has changed.
 
-    Scores, traits, prices and codes grow with the log, so they are no part of a candidate's
-    identity; on one state of a log, other inputs are another try.
+    A bound of many looks wants that what it takes from a request stays as it was.  So the same
+    candidate goes on if all that it was judged on stands unchanged in this log, the rows that its
+    reward model learnt from and every answer; and if a state of the log that it was judged on
+    comes with the same inputs.  Else, as by answers that came late, it is tried again.
+
+    Parameters
+    ----------
+    place : Home
+        The profile, within `one_judge`.
+    asked : str
+        What `identity` returned.
+    log : Log
+        State of the log.
+    inputs : str
+        Hash of everything else that is judged: scores, traits, prices and codes.
     """
-    entries = chain(place).entries()
-    mine = [e for e in entries if e["candidate"] == candidate and e["log"]["sha256"] == log.sha256]
-    if all(entry.get("inputs") == inputs for entry in mine):
-        return candidate
-    return hashlib.sha256(f"{candidate} {inputs}".encode()).hexdigest()
+    entries, candidate = chain(place).entries(), asked
+    while not _goes_on([e for e in entries if e["candidate"] == candidate], log, inputs):
+        candidate = hashlib.sha256(f"{candidate} again".encode()).hexdigest()
+    return candidate
+
+
+def _goes_on(mine: list[dict[str, Any]], log: Log, inputs: str) -> bool:
+    """Whether another look by a candidate finds all that its former looks found."""
+    same = [entry for entry in mine if entry["log"]["sha256"] == log.sha256]
+    if same or not mine:
+        return all(entry.get("inputs") == inputs for entry in same)
+    found = {entry.get("answered_us"): entry.get("rows") for entry in mine}
+    end = log.answered_us
+    ends = [one for one in found if one is not None]
+    if end is None or len(ends) < len(found) or max(ends) > end:
+        return False
+    return log.rows_until(ends) == found
 
 
 def record(place: Home, stands: Stands, log: Log, facts: Mapping[str, Any]) -> None:
@@ -216,18 +196,24 @@ def record(place: Home, stands: Stands, log: Log, facts: Mapping[str, Any]) -> N
     log : Log
         State of the log.
     facts : Mapping[str, Any]
-        Candidate, decision and hash of the verdict.
+        Candidate, what was asked (`identity`), decision, hashes of verdict and inputs.
     """
     ledger = chain(place)
     states = {entry["log"]["sha256"] for entry in ledger.entries()}
-    sketch = "" if log.sha256 in states else "".join(f"{one:0{_DIGITS}x}" for one in log.sketch)
+    sketch = "" if log.sha256 in states else written(log.sketch)
     told = {"profile": place.profile, **facts, **stands.told, "streams": stands.streams}
-    ledger.append(ledger.next_line({**told, "sketch": sketch}))
+    ledger.append(ledger.next_line({**told, **_found(log), "sketch": sketch}))
 
 
-def _relevant(entries: list[dict[str, Any]], exposures: Path) -> list[dict[str, Any]]:
+def _found(log: Log) -> dict[str, Any]:
+    """Say until when a log could answer, and with what: later looks must find it unchanged."""
+    end = log.answered_us
+    return {"answered_us": end, "rows": None if end is None else log.rows_until([end])[end]}
+
+
+def _relevant(entries: list[dict[str, Any]], log: Log) -> list[dict[str, Any]]:
     """Find the looks at this log, at what it grew from, at its parts, and at what it is part of."""
-    met = _meeting(entries, exposures)
+    met = log.meeting(set().union(*(_sketch(entry) for entry in entries)))
     streams = {stream for entry in entries if met & _sketch(entry) for stream in entry["streams"]}
     while True:
         reached = [entry for entry in entries if streams.intersection(entry["streams"])]
@@ -237,33 +223,26 @@ def _relevant(entries: list[dict[str, Any]], exposures: Path) -> list[dict[str, 
         streams = wider
 
 
-def _meeting(entries: Iterable[Entry], exposures: Path) -> set[int]:
-    """Sketched requests of former logs that this one holds."""
-    known = sorted(set().union(*(_sketch(entry) for entry in entries)))
-    if not known:
-        return set()
-    with duckdb.connect() as db:
-        db.execute("CREATE TABLE known AS SELECT unnest(?::UBIGINT[]) AS request", [known])
-        found = db.execute(
-            f"SELECT DISTINCT request FROM ({_REQUESTS}) WHERE request IN (FROM known)",
-            [str(exposures)],
-        ).fetchall()
-    return {int(row[0]) for row in found}
-
-
 def _sketch(entry: Entry) -> set[int]:
-    text = str(entry.get("sketch", ""))
-    return {int(text[at : at + _DIGITS], 16) for at in range(0, len(text), _DIGITS)}
+    return read_sketch(str(entry.get("sketch", "")))
+
+
+def _spent(entries: list[dict[str, Any]], candidate: str) -> float:
+    """Sum the shares of the candidates until this one, as they were told.
+
+    Those of streams that met later count in full.
+    """
+    ends = [n for n, entry in enumerate(entries) if entry["candidate"] == candidate]
+    before = entries[: ends[0]] if ends else entries
+    found: dict[tuple[str, str], float] = {}
+    for entry in [*before, *(entries[n] for n in ends)]:
+        key = str(entry["candidate"]), str(entry["stream"])
+        found[key] = max(float(entry["share"]), found.get(key, 0.0))
+    return sum(found.values())
 
 
 def _place(known: list[str], one: str) -> int:
     return known.index(one) + 1 if one in known else len(known) + 1
-
-
-def _one(db: duckdb.DuckDBPyConnection, query: str, values: list[str]) -> tuple[Any, ...]:
-    row = db.execute(query, values).fetchone()
-    assert row is not None
-    return tuple(row)
 
 
 def identity(cut: str, ope: Mapping[str, Any], model: str, champion: str) -> str:

@@ -32,6 +32,14 @@ def find_root() -> Path:
     raise BadParams(f"no params.yaml at or above {start}: run tessera inside the repository")
 
 
+HISTORY = "history"
+"""Name of the chain of a profile's acts."""
+LOOKS = "looks"
+"""Name of the chain that all profiles share: every candidate that was ever weighed."""
+LINES = ".jsonl"
+"""Ending of a chain's file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Folders of one profile inside one repository."""

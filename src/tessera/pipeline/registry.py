@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,20 +20,14 @@ import pyarrow.parquet as pq
 from tessera.contracts.errors import BrokenBundle, BrokenHistory, GateClosed
 from tessera.index import manifest
 from tessera.pipeline import bundles, files
+from tessera.pipeline.candidate import PROMOTE, Candidate, read_candidate
 from tessera.pipeline.chain import now
 from tessera.pipeline.history import history
 from tessera.pipeline.journal import commit, made_current, one_act
+from tessera.pipeline.overrides import Override
 from tessera.pipeline.paths import Home
+from tessera.pipeline.revision import git_revision
 
-PROMOTE = "PROMOTE"
-_UNTRACKED = (
-    "status",
-    "--porcelain",
-    "--untracked-files=all",
-    "--",
-    *("params.yaml", "profiles", "src", "monitoring", "great_expectations"),
-)
-"""Asks git for whatever a run reads and no commit holds."""
 FIRST = "v0"
 """Version of the policy that was there before any model: the market's logging policy."""
 
@@ -97,30 +90,6 @@ def newest_bundle(place: Home) -> Path | None:
     return max(found, key=lambda path: int(path.name[1:]), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A bundle that waits for its act, whole when it was read."""
-
-    bundle: Path
-    identity: str
-    judged_against: str | None
-    verdict: dict[str, Any]
-    verdict_sha256: str
-
-    @property
-    def decision(self) -> str:
-        """Decision of the verdict."""
-        return str(self.verdict["decision"])
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """Why something is done against its verdict, and who answers for it."""
-
-    reason: str | None = None
-    approver: str | None = None
-
-
 def publish(
     place: Home, override_reason: str | None, approver: str | None, approval: bool = False
 ) -> Published:
@@ -154,25 +123,6 @@ def publish(
         # Nobody approved what the verdict itself lets through.
         answers = None if candidate.decision == PROMOTE else approver
         return put_up(place, candidate, "publish", Override(override_reason, answers))
-
-
-def read_candidate(place: Home) -> Candidate:
-    """Return what was built and judged last, every hash checked.
-
-    Raises
-    ------
-    GateClosed
-        If there is none.
-    BrokenBundle
-        If it does not match its manifest.
-    """
-    bundle = place.artifact("bundle")
-    if not bundle.exists():
-        raise GateClosed(f"no candidate bundle: run `tessera run --profile {place.profile}`")
-    sealed = bundles.checked(place, bundle)
-    verdict = files.read_json(bundle / "verdict.json")
-    told = sealed["files"]["verdict.json"]
-    return Candidate(bundle, sealed["identity"], sealed["judged_against"], verdict, told)
 
 
 def enthrone_first(place: Home, candidate: Candidate) -> None:
@@ -316,20 +266,6 @@ def _next_version(place: Home) -> str:
     names = [path.name for path in (place.registry / "bundles").glob("v*")]
     taken = [int(name[1:]) for name in names if re.fullmatch(r"v\d+", name)]
     return f"v{max(taken, default=0) + 1}"
-
-
-def git_revision(root: Path) -> str:
-    """Return the revision of the repository, with a mark if it holds uncommitted changes."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    found = _git(root, *command[1:]) or "unknown"
-    # `git describe` does not see files that were never added: a profile may be one.
-    is_new = not found.endswith("-dirty") and _git(root, *_UNTRACKED)
-    return f"{found}-dirty" if is_new else found
-
-
-def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def _lock_hash(place: Home) -> str | None:

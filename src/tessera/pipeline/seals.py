@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tessera.contracts.errors import BrokenSeal
-from tessera.pipeline.paths import Home
+from tessera.pipeline.paths import HISTORY, LINES, LOOKS, Home
 
 KEY = "seal.key"
 PUBLIC = "seal.pub"
@@ -39,7 +39,8 @@ def require_key(place: Home) -> None:
     path = place.state / KEY
     if path.exists():
         return
-    if any(place.state.glob("*/history.jsonl")) or (place.state / "looks.jsonl").exists():
+    acts, looks = place.state.glob(f"*/{HISTORY}{LINES}"), place.state / f"{LOOKS}{LINES}"
+    if any(acts) or looks.exists():
         raise BrokenSeal(_gone(path))
     place.state.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{KEY}.{os.getpid()}.{secrets.token_hex(4)}")

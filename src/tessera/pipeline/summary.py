@@ -14,6 +14,7 @@ from rich.table import Table
 from tessera.contracts.errors import BadInput, BrokenBundle
 from tessera.contracts.split import load_split
 from tessera.index import manifest
+from tessera.ope.verdict import FORMAT
 from tessera.pipeline import bundles, files, registry, seals
 from tessera.pipeline.history import history, override_of, waits
 from tessera.pipeline.listed import judged_candidates, judged_share
@@ -100,12 +101,14 @@ def save_page(place: Home, page: Path, version: str | None = None) -> None:
     Raises
     ------
     BadInput
-        If there is no such verdict, or no file can be written there.
+        If there is no such verdict or it is of another format, or no file can be written there.
     """
     from tessera.ope.page import write_page  # matplotlib takes a second
 
     path = _verdict(place, version)
-    _read(place, path, version)
+    if _read(place, path, version).get("version") != FORMAT:
+        beside = path.with_suffix(".html")
+        raise BadInput(f"{_near(path, place)} is of another format: take {_near(beside, place)}")
     try:
         write_page(path, page)
     except OSError as error:

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tessera.ope.sentences import judged, level
+from tessera.ope.verdict import FORMAT
 
 
 def evidence(verdict: Mapping[str, Any]) -> list[str]:
-    """Return the lines; none if nothing was estimated."""
+    """Return the lines; none if nothing was estimated, one for a verdict of another format."""
     primary = verdict.get("primary")
     if not primary:
         return []
+    if verdict.get("version") != FORMAT:
+        return [f"written as format {verdict.get('version')}: what it rests on stands on its page"]
     return [
         judged(verdict),
         _lift(primary, verdict),
@@ -32,7 +35,7 @@ def _lift(primary: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     return (
         f"{primary['metric']}: champion {estimates['champion']['mean']:.4f}, "
         f"lift {primary['lift']:+.4f}{share}, "
-        f"{100 * (1 - alpha):.4g} % {primary['bound']} bounds "
+        f"{100 * (1 - alpha):.4g} % bounds "
         f"[{primary['lower']:+.4f}, {primary['upper']:+.4f}], {verdict['n_requests']:,} requests"
     )
 
@@ -71,7 +74,7 @@ def _mark(decision: str) -> str:
 def _checks(what: str, rows: Iterable[Mapping[str, Any]]) -> str:
     rows = list(rows)
     unknown = [
-        row["name"] + ("" if row.get("may_lack", True) else " (which holds it)")
+        row["name"] + ("" if row["may_lack"] else " (which holds it)")
         for row in rows
         if row["ok"] is None
     ]

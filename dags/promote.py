@@ -11,7 +11,7 @@ from airflow.sdk import DAG
 
 from tasks.act import hold_rejected, promote_approved, read_verdict
 from tasks.approve import ask_approval, note_approval
-from tasks.form import profile_param, version_param
+from tasks.form import TAGS, owner, profile_param, version_param
 from tasks.report import report_failure
 
 with DAG(
@@ -19,13 +19,14 @@ with DAG(
     doc_md=__doc__,
     schedule=None,
     catchup=False,
+    tags=TAGS,
     max_active_runs=16,  # a question may wait for a day and must not hold up another
     is_paused_upon_creation=False,
     params={
         "profile": profile_param(),
         "version": version_param("Version to bring back; empty: the candidate."),
     },
-    default_args={"retries": 0, "on_failure_callback": report_failure},
+    default_args={"owner": owner(), "retries": 0, "on_failure_callback": report_failure},
 ) as dag:
     noted = note_approval()
     read_verdict() >> ask_approval() >> [promote_approved(), noted]

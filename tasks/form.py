@@ -10,6 +10,8 @@ from airflow.sdk import Param
 from tasks.stage import ROOT
 from tessera.pipeline.paths import DEFAULT_PROFILE, profile_names
 
+TAGS = ["tessera"]
+"""What the list of DAGs can be narrowed to."""
 MAYBE = ["null", "string"]
 
 
@@ -34,6 +36,11 @@ def form(stages: Iterable[str]) -> dict[str, Param]:
         "approval": Param(False, approval, type="boolean"),
         "override_reason": Param(None, reason, type=MAYBE, minLength=10, maxLength=500),
     }
+
+
+def owner() -> str:
+    """Who answers for the runs, as the list of DAGs shows it."""
+    return os.environ.get("TESSERA_OWNER") or "tessera"
 
 
 def profile_param() -> Param:

@@ -12,6 +12,10 @@ from tasks.stage import ROOT
 from tessera.pipeline.paths import home
 from tessera.pipeline.turns import take_turn as take
 
+PIPELINE = "tessera_pipeline"
+DAILY = "tessera_daily"
+"""The DAGs whose runs work on one folder a profile."""
+
 
 def take_turn() -> PythonSensor:
     """Return the task that waits, without holding a worker, and then claims the profile."""
@@ -29,9 +33,13 @@ def _free(**context: Any) -> bool:
     task = context["ti"]
 
     def is_running(run: str) -> bool:
-        try:
-            return bool(task.get_dagrun_state(task.dag_id, run) == "running")
-        except AirflowRuntimeError:  # somebody deleted that run
-            return False
+        return any(_runs(task, dag, run) for dag in (PIPELINE, DAILY))
 
     return take(home(context["params"]["profile"], ROOT), task.run_id, is_running)
+
+
+def _runs(task: Any, dag: str, run: str) -> bool:
+    try:
+        return bool(task.get_dagrun_state(dag, run) == "running")
+    except AirflowRuntimeError:  # it is of the other DAG, or somebody deleted it
+        return False

@@ -24,6 +24,8 @@ def describe(dag):
         "trigger_rules": {task.task_id: task.trigger_rule.value for task in dag.tasks},
         "paused": dag.is_paused_upon_creation,
         "doc": dag.doc_md,
+        "tags": sorted(dag.tags),
+        "owners": sorted({task.owner for task in dag.tasks}),
     }
 
 

@@ -30,14 +30,17 @@ def describe(dag):
         "catchup": dag.catchup,
         "max_active_runs": dag.max_active_runs,
         "schedule": getattr(dag.schedule, "expression", None),
+        "paused": dag.is_paused_upon_creation,
+        "tags": sorted(dag.tags),
+        "owners": sorted({task.owner for task in dag.tasks}),
         "params": {name: dag.params.get_param(name).schema for name in dag.params},
         "defaults": {name: dag.params[name] for name in dag.params},
         "doc": dag.doc_md,
     }
 
 
-def first_tick(dag, switched_on):
-    """When the scheduler would first run a DAG that is switched on at a moment."""
+def ticks(dag, switched_on, number):
+    """When the scheduler would run a DAG that is switched on at a moment, the first few times."""
     from airflow.sdk.timezone import parse
     from airflow.serialization.decoders import decode_timetable
     from airflow.serialization.encoders import encode_timetable
@@ -45,10 +48,17 @@ def first_tick(dag, switched_on):
     from airflow.timetables.base import TimeRestriction
 
     trigger.utcnow = lambda: parse(switched_on)
-    found = decode_timetable(encode_timetable(dag.timetable)).next_dagrun_info(
-        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
-    )
-    return found.run_after.isoformat()
+    timetable = decode_timetable(encode_timetable(dag.timetable))
+    found, last = [], None
+    for _ in range(number):
+        info = timetable.next_dagrun_info(
+            last_automated_data_interval=last,
+            restriction=TimeRestriction(None, None, catchup=False),
+        )
+        last = info.data_interval
+        found.append(last.end.isoformat())
+        trigger.utcnow = lambda at=info.run_after: at
+    return found
 
 
 def turns(dag, folder):
@@ -60,8 +70,8 @@ def turns(dag, folder):
     import tasks.turn
     from tessera.pipeline.paths import Home
 
-    def state_of_first(_dag_id, _run):
-        if not states:
+    def state_of_first(dag_id, _run):
+        if dag_id != "tessera_daily" or not states:
             raise AirflowRuntimeError(ErrorResponse(error=ErrorType.GENERIC_ERROR))
         return states.pop()
 
@@ -113,14 +123,15 @@ def asks(dag):
 
 def main():
     asked = json.load(sys.stdin)
-    dag = load("pipeline")
+    dag, daily = load("pipeline"), load("pipeline", "daily")
     on = asked.get("switched_on")
     folder = asked.get("folder")
     answer = {
         "turns": turns(dag, folder) if folder else None,
-        "first_tick": first_tick(dag, on) if on else None,
+        "ticks": ticks(daily, on, asked.get("number", 1)) if on else None,
         "imported": [name for name in HEAVY if name in sys.modules],
         "dag": describe(dag),
+        "daily": describe(daily),
         "asks": asks(dag),
         "accepted": [accepts(load("pipeline"), answers) for answers in asked.get("forms", [])],
         "rendered": [render(dag, run, asked.get("execute")) for run in asked.get("runs", [])],

@@ -9,11 +9,11 @@ HEAVY = ("torch", "pandas", "numpy", "great_expectations", "mlflow", "networkx")
 sys.path.insert(0, str(ROOT))
 
 
-def load(name):
+def load(name, dag="dag"):
     spec = importlib.util.spec_from_file_location(f"{name}_dag", ROOT / "dags" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.dag
+    return getattr(module, dag)
 
 
 def accepts(dag, answers):

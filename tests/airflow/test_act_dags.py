@@ -56,6 +56,7 @@ def test_acts_are_done_once_when_asked_for_and_report_their_failure(told, name):
     assert set(told[name]["retries"]) == {0}
     assert all(told[name]["calls_back"])
     assert told[name]["doc"]
+    assert (told[name]["tags"], told[name]["owners"]) == (["tessera"], ["tessera"])
 
 
 def test_the_approval_waits_a_day_and_no_answer_is_a_rejection(told):

@@ -88,20 +88,44 @@ def test_edges_are_those_of_the_catalogue(told):
     assert {tuple(edge) for edge in told["dag"]["edges"]} == edges
 
 
-def test_it_runs_daily_one_run_at_a_time_without_catching_up(told):
-    dag = told["dag"]
+def test_the_daily_one_runs_one_run_at_a_time_without_catching_up(told):
+    dag = told["daily"]
     assert (dag["schedule"], dag["catchup"], dag["max_active_runs"]) == ("0 0 * * *", False, 1)
     assert dag["doc"]
+    assert dag["paused"] is True
+
+
+def test_a_trigger_switches_no_schedule_on(told):
+    """*Unpause on trigger* is harmless: what is triggered is on already and has no schedule."""
+    assert (told["dag"]["schedule"], told["dag"]["paused"]) == (None, False)
+    assert told["dag"]["tasks"] == told["daily"]["tasks"]
+    assert told["dag"]["edges"] == told["daily"]["edges"]
 
 
 def test_switching_it_on_waits_for_the_next_midnight(told):
-    assert told["first_tick"] == "2024-03-06T00:00:00+00:00"
+    assert told["ticks"] == ["2024-03-06T00:00:00+00:00"]
 
 
-def test_the_environment_switches_the_schedule_off_and_names_the_profile(ask):
-    dag = ask(TESSERA_SCHEDULE="", TESSERA_PROFILE="far-trans")["dag"]
-    assert dag["schedule"] is None
-    assert dag["defaults"]["profile"] == "far-trans"
+@pytest.mark.parametrize(
+    ("on", "ends"),
+    [
+        # Rome: 31 March 2024 has 23 hours, 27 October has 25.
+        ("2024-03-29T12:00:00+00:00", ["30T01:30", "31T01:30", "01T00:30", "02T00:30"]),
+        ("2024-10-25T12:00:00+00:00", ["26T00:30", "27T01:30", "28T01:30", "29T01:30"]),
+    ],
+)
+def test_a_day_of_23_or_25_hours_has_one_tick_as_any_other(ask, on, ends):
+    asked = {"switched_on": on, "number": 4}
+    told = ask(asked, TESSERA_SCHEDULE="30 2 * * *", TESSERA_TIMEZONE="Europe/Rome")
+    assert [tick[8:16] for tick in told["ticks"]] == ends
+
+
+def test_the_environment_switches_the_schedule_off_and_names_profile_and_owner(ask):
+    told = ask(TESSERA_SCHEDULE="", TESSERA_PROFILE="far-trans", TESSERA_OWNER="risk team")
+    assert told["daily"]["schedule"] is None
+    assert told["daily"]["defaults"]["profile"] == "far-trans"
+    assert told["dag"]["owners"] == ["risk team"]
+    assert told["dag"]["tags"] == ["tessera"]
 
 
 def test_every_task_retries_with_back_off_and_reports_its_failure(told):

@@ -46,6 +46,45 @@ def test_a_second_run_runs_no_stage(copy):
     assert registry.history(copy.home()) == history
 
 
+def test_a_torn_lock_of_dvc_is_mended_said_and_costs_no_stage(copy):
+    """A kill while dvc writes leaves the file empty, or any beginning of it."""
+    before, lock = _artifacts(copy.home()), (copy.root / "dvc.lock").read_bytes()
+    for torn in (b"", lock[: len(lock) // 2]):
+        (copy.root / "dvc.lock").write_bytes(torn)
+        code, printed = copy.call("tessera", "doctor")
+        assert code == 2
+        assert "dvc.lock is torn: the last whole one comes back" in printed
+        printed = copy.must("tessera", "run")
+        assert printed.count("repaired: dvc.lock is torn") == 1
+        assert re.findall(r"Running stage '(\w+)'", printed) == ["snapshot"]
+        assert _artifacts(copy.home()) == before
+    (copy.root / "dvc.lock").write_bytes(b"")
+    assert "done dvc.lock is torn" in copy.must("tessera", "doctor", "--repair")
+    assert (copy.root / "dvc.lock").read_bytes() == lock
+
+
+def test_a_registry_that_was_moved_away_begins_anew(copy):
+    place = copy.home()
+    copy.must("tessera", "promote", "--reason", "a first release", "--approver", "A. Rossi")
+    place.registry.rename(copy.root / "registry" / ".away")
+    printed = copy.must("tessera", "run")
+    assert "Traceback" not in printed
+    assert registry.current_version(place) in ("v0", "v1")
+    assert "names what is published" in copy.must("tessera", "doctor")
+
+
+def test_a_stage_hears_its_options_or_refuses_them(copy):
+    code, printed = copy.call("tessera", "run", "graph", "--data", str(copy.root))
+    assert code == 2
+    assert "graph reads no --data: give it to ingest, or to a whole run" in printed
+    code, printed = copy.call("tessera", "run", "graph", "--force")
+    assert code == 2
+    assert "--force goes with a whole run" in printed
+    copy.must("tessera", "run", "ingest", "--cut", "2024-03-20")
+    assert "2024-03-20" in copy.home().artifact("request").read_text()
+    assert "2024-03-20" in copy.home().artifact("split").read_text()
+
+
 def test_two_runs_of_one_seed_are_byte_identical(ran, new_checkout):
     other = new_checkout()
     other.must("tessera", "run")

@@ -21,7 +21,7 @@ from tessera.pipeline.render import stale
 NAMES = [stage.name for stage in ALL_STAGES]
 DOORS = {
     "airflow": ("dags/", "tasks/"),
-    "mlflow": ("src/tessera/pipeline/tracking.py",),
+    "mlflow": ("src/tessera/pipeline/tracking.py", "src/tessera/pipeline/tracking_runs.py"),
     "great_expectations": ("src/tessera/pipeline/validation.py",),
     "networkx": ("src/tessera/graph/",),
     "torch": ("src/tessera/sid/", "src/tessera/hstu/"),

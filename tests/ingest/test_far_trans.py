@@ -136,12 +136,12 @@ def test_impossible_dates_words_for_numbers_and_broken_lines_are_rows_with_a_rea
     key = "key (customerID, transactionID): rows differ"
     assert sorted(aside) == [
         (1, key),
-        (5, "event_ts: not an ISO date"),
-        (6, "event_ts: outside 1970 to 2100"),
-        (7, "amount_eur: not a number"),
+        (5, "event_ts: not an ISO date, such as '2021-02-30'"),
+        (6, "event_ts: outside 1970 to 2100, such as '3021-02-03'"),
+        (7, "amount_eur: not a number, such as 'ten'"),
         (8, "line has 11 values instead of 9"),
-        (9, "action: not one of view, click, buy, sell, dismiss, rate"),
-        (10, "amount_eur: NaN or infinite"),
+        (9, "action: not one of view, click, buy, sell, dismiss, rate, such as 'swap'"),
+        (10, "amount_eur: NaN or infinite, such as 'nan'"),
         (11, key),
     ]
     assert out.metrics["events_in"] == 6 + 7

@@ -48,7 +48,10 @@ def test_late_events_land_where_they_belong(ingest, market, change):
 FAULTS = [
     ({"user_id": None}, "user_id: missing"),
     ({"user_id": ""}, "user_id: missing"),
-    ({"action": "purchase"}, "action: not one of view, click, buy, sell, dismiss, rate"),
+    (
+        {"action": "purchase"},
+        "action: not one of view, click, buy, sell, dismiss, rate, such as 'purchase'",
+    ),
     ({"amount_eur": -1.0}, "amount_eur: below 0"),
     ({"amount_eur": float("nan")}, "amount_eur: NaN or infinite"),
     ({"units": float("inf")}, "units: NaN or infinite"),

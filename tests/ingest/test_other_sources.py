@@ -63,7 +63,7 @@ def test_atomic_files_are_read_too(ingest, tmp_path):
     )
     out = ingest(folder, "movielens")
     assert out.metrics["events_good"] == 10
-    assert out.reasons() == [("events", "event_ts: not an ISO date")]
+    assert out.reasons() == [("events", "event_ts: not an ISO date, such as 'soon'")]
     assert out.rows("items")[0]["name"] == '"Quoted" Story'
     (user,) = out.rows("users")
     assert (user["segment"], user["risk_class"]) == ("artist", None)

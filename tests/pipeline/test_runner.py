@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from tessera.contracts.arrow import schema, write_table
-from tessera.contracts.errors import BadInput, TesseraError
+from tessera.contracts.errors import BadInput, StageFailed, TesseraError
 from tessera.contracts.tables import EFFECTS
 from tessera.pipeline import files, runner
 from tessera.pipeline.catalogue import Stage
@@ -85,7 +85,7 @@ def test_a_failing_stage_keeps_the_old_outputs_whole(asked, monkeypatch):
         raise ValueError("in the middle")
 
     _door(monkeypatch, half)
-    with pytest.raises(ValueError, match="in the middle"):
+    with pytest.raises(StageFailed, match="made_up: .*in the middle"):
         runner.run_stage(STAGE, asked, PARAMS)
     assert files.sha256(asked.artifact("effects")) == before
     assert not (asked.data / ".staging" / "made_up").exists()

@@ -63,6 +63,12 @@ def test_real_data_needs_its_folder(root, tmp_path):
     assert not snapshot(place), "the folder named once is remembered"
     (tmp_path / "files" / "transactions.csv").write_text("new")
     assert snapshot(place), "a changed source moves the pins"
+    part = tmp_path / "files" / "year=2024" / "part-0.csv"
+    part.parent.mkdir()
+    part.write_text("a")
+    snapshot(place)
+    part.write_text("bb")
+    assert snapshot(place), "so does a part in a folder of it"
 
 
 def test_who_was_judged_is_no_pin(place):

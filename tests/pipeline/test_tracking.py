@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tessera.contracts.errors import GateClosed
+from tessera.contracts.errors import BrokenStore, GateClosed
 from tessera.index.manifest import seal
 from tessera.pipeline import files
 from tessera.pipeline.tracking import (
@@ -189,13 +189,65 @@ def test_the_alias_follows_what_is_published_and_goes_where_there_is_no_model(tm
     assert champion("market", store) == "1"
 
 
-def test_a_broken_database_holds_nothing_and_refuses_the_alias(tmp_path):
+def test_a_torn_database_holds_nothing_and_makes_room_for_a_new_one(tmp_path, capsys):
     folder = tmp_path / "mlflow"
     folder.mkdir()
     (folder / "mlflow.db").write_text("this is no database, whatever its name says" * 9)
     assert champion_identity("market", folder) is None
-    with pytest.raises(sqlite3.DatabaseError):
-        follow("market", make_bundle(tmp_path / "v1", "1", decision="PROMOTE"), folder)
+    follow("market", make_bundle(tmp_path / "v1", "1", decision="PROMOTE"), folder)
+    assert champion("market", folder) == "1"
+    assert "it lies in mlflow.db.aside, MLflow begins anew" in capsys.readouterr().err
+    assert (folder / "mlflow.db.aside").read_text().startswith("this is no database")
+
+
+def test_a_folder_that_takes_nothing_is_one_line_of_ours(tmp_path):
+    (tmp_path / "mlflow").write_text("a file where the folder should be")
+    write_record(tmp_path / "runs", "graph")
+    with pytest.raises(BrokenStore, match="takes nothing .*File exists") as told:
+        log_pending(tmp_path / "runs", tmp_path / "mlflow")
+    assert "\n" not in str(told.value)
+
+
+def test_stages_of_one_pipeline_run_are_children_of_one_parent(tmp_path, store):
+    data = tmp_path / "data"
+    (data / "watch").mkdir(parents=True)
+    (data / "watch" / "index.html").write_text("watched")
+    (data / "validation").mkdir()
+    (data / "validation" / "index.html").write_text("checked")
+    (data / "verdict.html").write_text("judged")
+    pages = {"verdict_page": files.sha256(data / "verdict.html")}
+    watch = {"watch": files.sha256(data / "watch")}
+    one = {"run": "run 2024-05-01T10:00", "inputs": {"events": "ab" * 32}}
+    write_record(data / "runs", "ope", artifacts=pages, metrics={"lift": 0.2}, **one)
+    write_record(data / "runs", "monitor", artifacts=watch, metrics={"drift": 0.1}, **one)
+    write_record(data / "runs", "graph", run="scheduled__2024-05-02")
+    log_pending(data / "runs", store)
+
+    client, runs = read(store)
+    named = {run.info.run_name: run for run in runs}
+    parent = named["run 2024-05-01T10:00"]
+    belongs = {name: run.data.tags.get("mlflow.parentRunId") for name, run in named.items()}
+    assert belongs["ope"] == belongs["monitor"] == parent.info.run_id
+    assert belongs["graph"] == named["scheduled__2024-05-02"].info.run_id
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics == {"ope.lift": 0.2, "monitor.drift": 0.1}
+    found = {found.path for found in client.list_artifacts(parent.info.run_id)}
+    assert found == {"verdict.html", "watch", "validation"}
+    (read_one,) = named["ope"].inputs.dataset_inputs
+    assert (read_one.dataset.name, read_one.dataset.digest) == ("events", ("ab" * 32)[:36])
+    assert read_one.dataset.source == json.dumps({"uri": (data / "events.parquet").as_uri()})
+    assert log_pending(data / "runs", store) == 0
+
+
+def test_a_page_of_another_run_is_not_shown_as_this_ones(tmp_path, store):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "verdict.html").write_text("judged later")
+    write_record(data / "runs", "ope", artifacts={"verdict_page": "of before"}, run="run 1")
+    log_pending(data / "runs", store)
+    client, runs = read(store)
+    parent = next(run for run in runs if run.info.run_name == "run 1")
+    assert client.list_artifacts(parent.info.run_id) == []
 
 
 def test_registering_the_same_bundle_twice_gives_one_version(tmp_path, store):

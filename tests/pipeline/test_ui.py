@@ -1,6 +1,8 @@
 import json
+import os
 import socket
 import stat
+import time
 
 import pytest
 
@@ -46,6 +48,30 @@ def test_airflow_is_told_to_stay_on_this_machine(tmp_path):
     assert settings["AIRFLOW__CORE__PARALLELISM"] == "2"
     assert settings["AIRFLOW__CORE__LOAD_EXAMPLES"] == "False"
     assert settings["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_another_profile_lets_airflow_read_the_dags_anew(root):
+    dag = root / "dags" / "pipeline.py"
+    dag.parent.mkdir()
+    dag.write_text("")
+    os.utime(dag, (0, 0))
+    offered = ui.offer_profiles(root, ui.profile_names(root))
+    assert dag.stat().st_mtime == 0, "nothing is new"
+    (root / "profiles" / "mybank.yaml").write_text("")
+    assert "mybank" in ui.offer_profiles(root, offered)
+    assert dag.stat().st_mtime > time.time(), "later than a reading that is under way"
+
+
+def test_a_torn_database_of_airflow_makes_room_and_says_so(tmp_path):
+    assert ui.mend_database(tmp_path) is None
+    path = tmp_path / ui.DATABASE
+    path.write_bytes(b"no database " * 99)
+    assert "it lies in airflow.db.aside, Airflow begins anew" in ui.mend_database(tmp_path)
+    assert not path.exists()
+    path.write_bytes(b"no database " * 99)
+    with ui._alone(tmp_path), pytest.raises(TesseraError, match="runs already"):
+        ui.mend_database(tmp_path)
+    assert path.exists(), "what is in use is left alone"
 
 
 def test_a_server_that_ends_by_itself_is_named_with_its_log(tmp_path, monkeypatch):

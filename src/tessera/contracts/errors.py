@@ -11,8 +11,16 @@ class BadInput(TesseraError):
     """A source file is missing, truncated, or not what its contract says."""
 
 
+class Unreadable(BadInput, ValueError):
+    """A JSON file is torn or none."""
+
+
 class BadParams(TesseraError):
     """A parameter is unknown, out of bounds, or of the wrong type."""
+
+
+class StageFailed(TesseraError):
+    """A library stopped a stage; nothing of that run is visible."""
 
 
 class InvalidTable(TesseraError):
@@ -29,6 +37,10 @@ class BrokenBundle(TesseraError):
 
 class BrokenSeal(TesseraError):
     """The key that seals are made and checked with is missing, open to others or another one."""
+
+
+class BrokenStore(TesseraError):
+    """MLflow's store cannot be read or written; nothing that counts lies there."""
 
 
 class BrokenHistory(TesseraError):

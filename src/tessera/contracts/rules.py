@@ -39,12 +39,13 @@ _NUMBER = "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?"
 _NO_NUMBER = "[+-]?([nN][aA][nN]|[iI][nN][fF]([iI][nN][iI][tT][yY])?)"
 """Read as a float, so that `finite` names them."""
 _CLOCK = "[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?"
-_SHAPE: dict[Dtype, tuple[str, str]] = {
-    "int64": ("^[+-]?[0-9]+$", "a whole number"),
+SHAPE: dict[Dtype, tuple[str, str]] = {
+    "int64": ("^[+-]?[0-9]+([.]0+)?$", "a whole number"),
     "float64": (f"^({_NUMBER}|{_NO_NUMBER})$", "a number"),
     "bool": ("^([tT][rR][uU][eE]|[fF][aA][lL][sS][eE])$", "true or false"),
     "timestamp": (f"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}({_CLOCK})?$", "an ISO date"),
 }
+"""Pattern of each type as text, and its name in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def rules(table: Table) -> tuple[Rule, ...]:
 def _column_rules(column: Column) -> list[Rule]:
     name = column.name
     found = []
-    if column.dtype in _SHAPE:
+    if column.dtype in SHAPE:
         found.append(Rule(name, "type", f"{name}: not {expected(column.dtype)}"))
     if not column.nullable:
         found.append(Rule(name, "not_null", f"{name}: missing"))
@@ -95,7 +96,7 @@ def _bounds(column: Column) -> list[Rule]:
 
 def expected(dtype: Dtype) -> str:
     """Say in words what a column of this type should hold."""
-    return _SHAPE[dtype][1] if dtype in _SHAPE else dtype
+    return SHAPE[dtype][1] if dtype in SHAPE else dtype
 
 
 def parsed(text: ir.StringColumn, dtype: Dtype) -> ir.Column:
@@ -106,9 +107,11 @@ def parsed(text: ir.StringColumn, dtype: Dtype) -> ir.Column:
     """
     if dtype == "string":
         return text
-    shape, _ = _SHAPE[dtype]
+    shape, _ = SHAPE[dtype]
     trimmed = text.strip()
     fits = trimmed.re_search(shape)
+    if dtype == "int64":  # 3.0 is how pandas writes 3 beside a missing value
+        trimmed = trimmed.re_replace("[.]0+$", "")
     return ibis.ifelse(fits, trimmed, ibis.null("string")).try_cast(IBIS_DTYPE[dtype])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from tessera.contracts.doors import first_line
 from tessera.contracts.errors import BrokenBundle
 from tessera.hstu.flops import one_trunk_flops
 from tessera.hstu.model import SequenceModel, Shape
@@ -51,7 +52,9 @@ def load_model(folder: Path) -> tuple[SequenceModel, list[str]]:
         model = SequenceModel(shape, *buffers)
         model.load_state_dict(weights)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BrokenBundle(f"{folder} is no sequence model ({error}); publish it again") from error
+        raise BrokenBundle(
+            f"{folder} is no sequence model ({first_line(error)}); publish it again"
+        ) from error
     return model.eval(), vocabulary
 
 

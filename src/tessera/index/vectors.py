@@ -15,6 +15,8 @@ from ibis import Table
 from numpy.typing import NDArray
 
 from tessera.codes.trie import build_trie, save_trie
+from tessera.contracts.doors import door
+from tessera.contracts.errors import BrokenBundle
 
 Floats = NDArray[np.float32]
 
@@ -40,9 +42,16 @@ class Search:
 
     @classmethod
     def open(cls, bundle: Path) -> Search:
-        """Read what `write_vectors` wrote."""
-        ids = json.loads((bundle / "vectors.json").read_text())
-        return cls(faiss.read_index(str(bundle / "vectors.faiss")), ids)
+        """Read what `write_vectors` wrote.
+
+        Raises
+        ------
+        BrokenBundle
+            If it is not that.
+        """
+        with door(BrokenBundle, f"{bundle.name}: its vectors cannot be read", "publish it again"):
+            ids = json.loads((bundle / "vectors.json").read_text())
+            return cls(faiss.read_index(str(bundle / "vectors.faiss")), ids)
 
     def nearest(self, query_D: Floats, most: int) -> list[tuple[str, float]]:
         """Return the nearest items of one query with their inner products, best first."""

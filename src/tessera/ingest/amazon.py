@@ -14,31 +14,37 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from tessera.contracts.errors import BadInput
+from tessera.ingest.decode import whole
 from tessera.ingest.draft import Draft, Drafts
 from tessera.ingest.engine import FILE, ROW, Engine
+from tessera.ingest.find import Found, find, listed, maybe, only, unpacked
+from tessera.ingest.layout import Layout
 from tessera.ingest.params import IngestParams
-from tessera.ingest.raw import Layout, Lines, find, read_bytes, read_lines, stage_columns
+from tessera.ingest.raw import Lines, read_lines, stage_columns
+from tessera.ingest.scan import Rejected
 
-_TEXTS = Layout(("item_id", "title", "sales_type", "categories", "brand"), True, "\t", False, True)
+_TEXTS = Layout(("item_id", "title", "sales_type", "categories", "brand"), 1, "\t", False, True)
 _DIGITS = 9
+_NAMES = {"user_id": "user", "item_id": "item"}
 _BRACKETS = r"""[\[\]'"]"""
 
 
 def drafts(folder: Path, engine: Engine, _params: IngestParams) -> Drafts:
     """Read the sequence file, the maps of its numbers, and the item text."""
-    names = _maps(find(folder, "*_datamaps.json")[0])
-    sequences = _sequences(find(folder, "*.txt")[0])
-    texts = read_lines(engine, find(folder, "*.item")[:1], _TEXTS, "texts")
+    maps = only(folder, "*_datamaps.json")
+    names = _maps(maps)
+    sequences, rejected = _sequences(_sequence_file(folder, maps))
+    texts = read_lines(engine, [only(folder, "*.item")], _TEXTS, "texts")
     return {
         "items": _items(texts, stage_columns(engine, names["item"], "catalogue")),
-        "events": _events(engine, sequences, names),
+        "events": Draft(_events(engine, sequences, names), rejected, source_names=_NAMES),
     }
 
 
-def _maps(path: Path) -> dict[str, dict[str, pa.Array]]:
+def _maps(file: Found) -> dict[str, dict[str, pa.Array]]:
     """Read which number stands for which user and which ASIN."""
     try:
-        raw = json.loads(read_bytes(path))
+        raw = json.loads(whole(file.path))
         found = {
             name: {"number": pa.array(raw[f"id2{name}"].keys(), pa.string()),
                    "id": pa.array(raw[f"id2{name}"].values(), pa.string())}
@@ -46,33 +52,62 @@ def _maps(path: Path) -> dict[str, dict[str, pa.Array]]:
         }  # fmt: skip
     except (ValueError, KeyError, AttributeError, pa.ArrowInvalid) as error:
         raise BadInput(
-            f"{path.name} should hold JSON with id2user and id2item: fetch it again ({error})"
+            f"{file.label} should hold JSON with id2user and id2item: fetch it again ({error})"
         ) from error
     count = len(found["item"]["number"])
-    found["item"][FILE] = pa.repeat(pa.scalar(path.name), count)
+    found["item"][FILE] = pa.repeat(pa.scalar(file.label), count)
     found["item"][ROW] = pa.array(range(1, count + 1), pa.int64())
     return found
 
 
-def _sequences(path: Path) -> dict[str, pa.Array]:
-    """Unroll each line into one row an event."""
+def _sequence_file(folder: Path, maps: Found) -> Found:
+    """Find the file of sequences among texts of other kinds: named like the maps, or all numbers.
+
+    Raises
+    ------
+    BadInput
+        If it is not one file.
+    """
+    found = find(folder, "*.txt")
+    named = unpacked(maps.label).removesuffix("_datamaps.json") + ".txt"
+    chosen = maybe(folder, named) or found
+    if len(chosen) > 1:
+        chosen = [one for one in found if _holds_numbers(one)]
+    if len(chosen) != 1:
+        raise BadInput(
+            f"{len(chosen)} of {listed(found)} read like sequences: name the one that is meant "
+            f"{named}"
+        )
+    return chosen[0]
+
+
+def _holds_numbers(file: Found) -> bool:
+    cells = whole(file.path).split()
+    return all(cell.isdigit() for cell in cells)
+
+
+def _sequences(file: Found) -> tuple[dict[str, pa.Array], tuple[Rejected, ...]]:
+    """Unroll each line into one row an event; a line of one number holds none."""
     try:
-        lines = read_bytes(path).decode("utf-8").splitlines()
+        lines = whole(file.path).decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path.name} is not UTF-8: fetch it again ({error.reason})") from error
+        raise BadInput(f"{file.label} is not UTF-8: fetch it again ({error.reason})") from error
     cells = [(row, line.split()) for row, line in enumerate(lines, 1) if line.strip()]
-    return {
+    columns = {
         "user": pa.array([cell[0] for _, cell in cells for _ in cell[1:]], pa.string()),
         "item": pa.array([item for _, cell in cells for item in cell[1:]], pa.string()),
         "place": pa.array([at for _, cell in cells for at in range(1, len(cell))], pa.int64()),
-        FILE: pa.repeat(pa.scalar(path.name), sum(len(cell) - 1 for _, cell in cells)),
+        FILE: pa.repeat(pa.scalar(file.label), sum(len(cell) - 1 for _, cell in cells)),
         ROW: pa.array([row for row, cell in cells for _ in cell[1:]], pa.int64()),
     }
+    bare = [(row, cell[0]) for row, cell in cells if len(cell) == 1]
+    told = "line holds a user and no item"
+    return columns, tuple(Rejected(file.label, row, told, user) for row, user in bare)
 
 
 def _events(
     engine: Engine, sequences: dict[str, pa.Array], names: dict[str, dict[str, pa.Array]]
-) -> Draft:
+) -> ir.Table:
     raw = stage_columns(engine, sequences, "sequences")
     users = stage_columns(engine, names["user"], "users_by_number")
     users = users.select(_user=users.number, user_name=users.id)
@@ -80,7 +115,7 @@ def _events(
     items = items.select(_item=items.number, item_name=items.id)
     named = raw.left_join(users, raw.user == users._user)
     named = named.left_join(items, named.item == items._item)
-    rows = named.select(
+    return named.select(
         event_id=named.user.lpad(_DIGITS, "0")
         + "-"
         + named.place.cast("string").lpad(_DIGITS, "0"),
@@ -91,7 +126,6 @@ def _events(
         time_kind=ibis.literal("ordinal"),
         **{FILE: named[FILE], ROW: named[ROW]},
     )
-    return Draft(rows, source_names={"user_id": "user", "item_id": "item"})
 
 
 def _items(lines: Lines, catalogue: ir.Table) -> Draft:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 import ibis.expr.types as ir
 
-from tessera.ingest.raw import Rejected
+from tessera.ingest.scan import Counts, Rejected
 
 FAULT = "source_fault"
 """Optional column: what this source knows to be wrong with a row, else null."""
+UNREAD = "source_unread"
+"""Optional column: what could not be read in a row; told before any rule that it breaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,13 @@ class Draft:
     """Lines that are no rows."""
     key: tuple[str, ...] = ()
     """Columns that make a row unique, if not the contract's key."""
+    counts: Counts | None = None
+    """What the physical lines of its files were, if each row is a record of them."""
     source_names: Mapping[str, str] = field(default_factory=dict)
     """Contract column -> the source's own name of it, for messages."""
+    should_hold: Mapping[str, str] = field(default_factory=dict)
+    """Contract column -> what its values should look like, where the source says more than its
+    contract."""
 
     def called(self, column: str) -> str:
         """Name a column as the person who wrote the file knows it."""

@@ -10,11 +10,14 @@ from pathlib import Path
 import ibis
 import ibis.expr.types as ir
 
+from tessera.contracts.errors import BadInput
 from tessera.contracts.rules import parsed
 from tessera.ingest.draft import FAULT, Draft, Drafts
 from tessera.ingest.engine import FILE, ROW, Engine
+from tessera.ingest.find import Found, find, listed, maybe, only, unpacked
+from tessera.ingest.layout import Layout
 from tessera.ingest.params import IngestParams
-from tessera.ingest.raw import Layout, Lines, find, read_lines
+from tessera.ingest.raw import Lines, read_lines
 
 _TRANSACTIONS = Layout(
     (
@@ -52,6 +55,7 @@ _ASSETS = Layout(
     )
 )
 _PRICES = Layout(("ISIN", "timestamp", "closePrice"))
+_TRADES, _RECONSTRUCTED = "transactions.csv", "transactions_reconstructed.csv"
 _DIGITS = 12  # pads transactionID so that text sorts like the number
 _PREDICTED = "^Predicted_"
 _RISK = {"Conservative": "1", "Income": "2", "Balanced": "3", "Aggressive": "4"}
@@ -63,12 +67,12 @@ _OFFICIAL_SPELLING = {"CAP_LT_30K": "1", "GT300K": "4"}
 def drafts(folder: Path, engine: Engine, _params: IngestParams) -> Drafts:
     """Read the official files; the source has no exposures and no outcomes."""
     read = {
-        name: read_lines(engine, find(folder, pattern), layout, name)
-        for name, pattern, layout in (
-            ("transactions", "transactions*.csv", _TRANSACTIONS),
-            ("customers", "customer_information.csv", _CUSTOMERS),
-            ("assets", "asset_information.csv", _ASSETS),
-            ("closes", "close_prices.csv", _PRICES),
+        name: read_lines(engine, files, layout, name)
+        for name, files, layout in (
+            ("transactions", _transactions(folder), _TRANSACTIONS),
+            ("customers", [only(folder, "customer_information.csv")], _CUSTOMERS),
+            ("assets", [only(folder, "asset_information.csv")], _ASSETS),
+            ("closes", [only(folder, "close_prices.csv")], _PRICES),
         )
     }
     return {
@@ -77,6 +81,22 @@ def drafts(folder: Path, engine: Engine, _params: IngestParams) -> Drafts:
         "prices": _prices(read["closes"]),
         "events": _events(read["transactions"]),
     }
+
+
+def _transactions(folder: Path) -> list[Found]:
+    """Find the trades and what was reconstructed; a copy beside them would count twice."""
+    official = [*find(folder, _TRADES), *maybe(folder, _RECONSTRUCTED)]
+    foreign = [
+        one
+        for one in maybe(folder, "transactions*.csv")
+        if unpacked(one.label) not in (_TRADES, _RECONSTRUCTED)
+    ]
+    if foreign:
+        raise BadInput(
+            f"{listed(foreign)} lies beside {listed(official)} and is none of the source's files: "
+            "move it away"
+        )
+    return official
 
 
 def _events(lines: Lines) -> Draft:
@@ -107,7 +127,7 @@ def _events(lines: Lines) -> Draft:
         "event_ts": "timestamp",
         "amount_eur": "totalValue",
     }
-    return Draft(rows, lines.rejected, source_names=names)
+    return Draft(rows, lines.rejected, source_names=names, counts=lines.counts)
 
 
 def _users(lines: Lines) -> Draft:
@@ -136,7 +156,7 @@ def _users(lines: Lines) -> Draft:
         "risk_class": "riskLevel",
         "capacity_class": "investmentCapacity",
     }
-    return Draft(rows, lines.rejected, source_names=names)
+    return Draft(rows, lines.rejected, source_names=names, counts=lines.counts)
 
 
 def _level(text: ir.StringColumn, classes: dict[str, str]) -> ir.StringColumn:
@@ -178,7 +198,7 @@ def _items(lines: Lines, closes: ir.Table) -> Draft:
         **{FILE: joined[FILE], ROW: joined[ROW], FAULT: _superseded(joined)},
     )
     names = {"item_id": "ISIN", "name": "assetName"}
-    return Draft(rows, lines.rejected, source_names=names)
+    return Draft(rows, lines.rejected, source_names=names, counts=lines.counts)
 
 
 def _superseded(rows: ir.Table) -> ir.StringColumn:
@@ -223,4 +243,4 @@ def _prices(lines: Lines) -> Draft:
         **{FILE: raw[FILE], ROW: raw[ROW]},
     )
     names = {"item_id": "ISIN", "price_ts": "timestamp", "close_eur": "closePrice"}
-    return Draft(rows, lines.rejected, source_names=names)
+    return Draft(rows, lines.rejected, source_names=names, counts=lines.counts)

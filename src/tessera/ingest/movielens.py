@@ -10,33 +10,50 @@ from pathlib import Path
 import ibis
 import ibis.expr.types as ir
 
+from tessera.contracts.errors import BadInput
 from tessera.contracts.rules import IBIS_DTYPE, parsed
 from tessera.ingest.draft import Draft, Drafts
 from tessera.ingest.engine import FILE, ROW, Engine
+from tessera.ingest.find import Found, find, listed, maybe, only, unpacked
+from tessera.ingest.layout import Layout
 from tessera.ingest.params import IngestParams
-from tessera.ingest.raw import Layout, Lines, find, maybe, read_lines
+from tessera.ingest.raw import NUMBER, Lines, read_lines
 
-_RATINGS = Layout(("user_id", "item_id", "rating", "timestamp"), False, "::", quoted=False)
-_MOVIES = Layout(("item_id", "title", "genres"), False, "::", quoted=False)
-_PEOPLE = Layout(("user_id", "gender", "age", "occupation", "zip"), False, "::", quoted=False)
-_ATOMIC_RATINGS = Layout(("user_id", "item_id", "rating", "timestamp"), True, "\t", False, True)
-_ATOMIC_MOVIES = Layout(("item_id", "movie_title", "class"), True, "\t", False, True)
-_ATOMIC_PEOPLE = Layout(("user_id", "age", "gender", "occupation"), True, "\t", False, True)
+
+def _dat(*columns: str) -> Layout:
+    """Describe a `.dat` file; GroupLens writes Latin-1, later copies UTF-8."""
+    return Layout(columns, 0, "::", quoted=False, fallback="latin-1", names=columns)
+
+
+_RATINGS = _dat("user_id", "item_id", "rating", "timestamp")
+_MOVIES = _dat("item_id", "title", "genres")
+_PEOPLE = _dat("user_id", "gender", "age", "occupation", "zip")
+_ATOMIC_RATINGS = Layout(("user_id", "item_id", "rating", "timestamp"), 1, "\t", False, True)
+_ATOMIC_MOVIES = Layout(("item_id", "movie_title", "class"), 1, "\t", False, True)
+_ATOMIC_PEOPLE = Layout(("user_id", "age", "gender", "occupation"), 1, "\t", False, True)
 _DIGITS = 12
+_SPLIT = ("train", "valid", "test")
+"""Parts that RecBole reads of one data set, `<name>.<part>.inter`."""
+_FRACTION = "[.][0-9]+$"
+"""RecBole calls its seconds floats."""
 _ALWAYS = "1970-01-01"
 """People are described without a date, so their row holds from the beginning."""
 
 
 def drafts(folder: Path, engine: Engine, _params: IngestParams) -> Drafts:
     """Read whichever of the two formats lies in the folder."""
-    if maybe(folder, "*.inter"):
-        ratings = read_lines(engine, find(folder, "*.inter")[:1], _ATOMIC_RATINGS, "ratings")
-        movies = read_lines(engine, find(folder, "*.item")[:1], _ATOMIC_MOVIES, "movies")
-        people = maybe(folder, "*.user")[:1], _ATOMIC_PEOPLE
+    atomic, dat = maybe(folder, "*.inter"), maybe(folder, "ratings*.dat")
+    if atomic and dat:
+        raise BadInput(f"{listed([*atomic, *dat])} are two formats in {folder}: leave one")
+    if atomic:
+        name, parts = _dataset(atomic)
+        ratings = read_lines(engine, parts, _ATOMIC_RATINGS, "ratings")
+        movies = read_lines(engine, [_beside(folder, name, ".item")], _ATOMIC_MOVIES, "movies")
+        people = maybe(folder, "*.user") and [_beside(folder, name, ".user")], _ATOMIC_PEOPLE
         title = movies.rows.movie_title
         genres = movies.rows["class"]
     else:
-        ratings = read_lines(engine, find(folder, "ratings*.dat"), _RATINGS, "ratings")
+        ratings = read_lines(engine, [only(folder, "ratings*.dat")], _RATINGS, "ratings")
         movies = read_lines(engine, find(folder, "movies.dat"), _MOVIES, "movies")
         people = maybe(folder, "users.dat"), _PEOPLE
         title = movies.rows.title
@@ -47,17 +64,44 @@ def drafts(folder: Path, engine: Engine, _params: IngestParams) -> Drafts:
     return found
 
 
+def _dataset(found: list[Found]) -> tuple[str, list[Found]]:
+    """Name the one data set in a folder and list its files: whole, or split by RecBole in parts."""
+    names = {unpacked(one.label).removesuffix(".inter"): one for one in found}
+    (name, *others) = sorted({_whole(name) for name in names})
+    parts = [names[part] for part in (f"{name}.{part}" for part in _SPLIT) if part in names]
+    if others or (parts and name in names):
+        raise BadInput(f"{listed(found)} overlap or are several data sets: leave one")
+    if parts and f"{name}.train" not in names:
+        raise BadInput(
+            f"{listed(parts)} is a part, but {name}.train.inter is missing: put it there"
+        )
+    return name, parts or [names[name]]
+
+
+def _whole(name: str) -> str:
+    """Take the part off the name of a presplit file."""
+    stem, _, part = name.rpartition(".")
+    return stem if stem and part in _SPLIT else name
+
+
+def _beside(folder: Path, name: str, ending: str) -> Found:
+    """Find the file of items or people that belongs to a data set."""
+    own = maybe(folder, name + ending)
+    return own[0] if own else only(folder, "*" + ending)
+
+
 def _events(lines: Lines) -> Draft:
     raw = lines.rows
-    seconds = parsed(raw.timestamp, "int64")
+    seconds = parsed(raw.timestamp.strip().re_replace(_FRACTION, ""), "int64")
     known = seconds.notnull() & (seconds >= 0) & (seconds < _YEAR_10000)
     moment = ibis.ifelse(known, seconds, ibis.null("int64")).as_timestamp("s")
+    fraction = raw.timestamp.strip().re_extract(_FRACTION, 0)
     rows = raw.select(
-        event_id=raw[ROW].cast("string").lpad(_DIGITS, "0"),
+        event_id=raw[NUMBER].cast("string").lpad(_DIGITS, "0"),
         user_id=raw.user_id,
         item_id=raw.item_id,
         action=ibis.literal("rate"),
-        event_ts=ibis.ifelse(known, moment.strftime("%Y-%m-%d %H:%M:%S"), raw.timestamp),
+        event_ts=ibis.ifelse(known, moment.strftime("%Y-%m-%d %H:%M:%S") + fraction, raw.timestamp),
         time_kind=ibis.literal("exact"),
         units=raw.rating,
         **{FILE: raw[FILE], ROW: raw[ROW]},
@@ -65,6 +109,7 @@ def _events(lines: Lines) -> Draft:
     return Draft(
         rows,
         lines.rejected,
+        counts=lines.counts,
         key=("user_id", "item_id", "event_ts"),
         source_names={"event_ts": "timestamp", "units": "rating"},
     )
@@ -83,7 +128,7 @@ def _items(lines: Lines, title: ir.StringColumn, genres: ir.StringColumn) -> Dra
         text=title.fill_null("") + " " + genres.fill_null(""),
         **{FILE: raw[FILE], ROW: raw[ROW]},
     )
-    return Draft(rows, lines.rejected, source_names={"name": "title"})
+    return Draft(rows, lines.rejected, source_names={"name": "title"}, counts=lines.counts)
 
 
 def _users(lines: Lines) -> Draft:
@@ -95,4 +140,4 @@ def _users(lines: Lines) -> Draft:
         segment=raw.occupation,
         **{FILE: raw[FILE], ROW: raw[ROW]},
     )
-    return Draft(rows, lines.rejected)
+    return Draft(rows, lines.rejected, counts=lines.counts)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tessera.contracts.params import STRICT
+from tessera.ingest.columns import (
+    ColumnMapping,
+    check_numbers,
+    check_table,
+    check_zone,
+    meant,
+    word,
+    words,
+)
 
 Source = Literal["market", "far_trans", "movielens", "amazon", "table"]
 TableName = Literal["events", "items", "users", "prices", "exposures", "outcomes"]
@@ -18,14 +27,88 @@ class TableMapping(BaseModel):
 
     model_config = STRICT
 
-    file: str = Field(min_length=1)
-    """CSV (also .gz) or Parquet file inside the source folder."""
-    columns: dict[str, str] = Field(min_length=1)
-    """Contract column -> column of the file.  Without `event_id` events are numbered by row."""
+    file: str | list[str] = Field(min_length=1)
+    """Text (also packed) or Parquet inside the source folder: a name, a pattern such as
+    `part-*.csv`, a folder, or a list of them; all rows of all files are one table."""
+    columns: dict[str, ColumnMapping] = Field(min_length=1)
+    """Contract column -> column of the file, or `{from: column, ...}` with how it is written.
+    Without `event_id` events are numbered by row."""
     constants: dict[str, str] = Field(default_factory=dict)
     """Contract column -> the same text in every row, such as `action: buy`."""
-    delimiter: str = Field(",", min_length=1, max_length=1)
-    """Between two values of a CSV."""
+    delimiter: str = Field(",", min_length=1, max_length=8, pattern=r"^[^\r\n]+$")
+    """Between two values of a text file; several characters only without quotes."""
+    quoted: bool = True
+    """Whether quotes hold delimiters and line ends; if not, they are letters like others."""
+    quote: str = Field('"', pattern="^[!-~]$")
+    """What stands around a quoted value; doubled it is a letter of it."""
+    escape: str | None = Field(None, pattern="^[!-~]$")
+    """Makes the next character a letter like others; `\\N` alone is a missing value then."""
+    encoding: str = "utf-8"
+    """Encoding of a text file; a byte order mark in the file wins."""
+    comment: str | None = Field(None, min_length=1)
+    """Lines of a text file that begin so are left out."""
+    skip_lines: int = Field(0, ge=0, le=1_000)
+    """Lines of a text file before its header; blank ones are passed in any case."""
+    header: int = Field(1, ge=0, le=5)
+    """Lines of the header of a text file, joined by a space; 0 = none: columns are called 1, 2,
+    ... by their place."""
+
+    distinct: bool = False
+    """Whether the file has several rows a key, of which the first one counts: items from trades."""
+    nulls: tuple[str, ...] | None = None
+    """Of every column that says no other: what means missing."""
+    decimal: str | None = None
+    """Of every number that says no other: before its decimals."""
+    thousands: str | None = None
+    """Of every number that says no other: between its thousands."""
+    zone: str | None = None
+    """Of every time that says no other: where its clock stood."""
+
+    @field_validator("header", mode="before")
+    @classmethod
+    def _header_or_none(cls, value: object) -> object:
+        return int(value) if isinstance(value, bool) else value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            "".encode(value)
+        except LookupError as error:
+            raise ValueError(f"no encoding {value!r}: say utf-8, cp1252, utf-16 or so") from error
+        return value
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> Self:
+        marks = [self.delimiter, *([self.quote] if self.quoted else []), self.escape or ""]
+        if len({*marks}) < len(marks):
+            raise ValueError("delimiter, quote and escape must differ")
+        if self.quoted and len(self.delimiter.encode()) > 1:
+            raise ValueError(f"delimiter {self.delimiter!r} of several bytes needs quoted: false")
+        return self
+
+    @field_validator("nulls", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return words(value)
+
+    @field_validator("constants", mode="before")
+    @classmethod
+    def _texts(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {name: word(text) for name, text in value.items()}
+
+    @model_validator(mode="after")
+    def _can_be_meant(self) -> Self:
+        check_numbers(self.decimal, self.thousands)
+        check_zone(self.zone)
+        return self
+
+    @property
+    def theirs(self) -> dict[str, str]:
+        """Contract column -> column of the file."""
+        return {name: column.from_ for name, column in self.columns.items()}
 
 
 class IngestParams(BaseModel):
@@ -63,6 +146,20 @@ class IngestParams(BaseModel):
     @classmethod
     def _date_is_a_moment(cls, value: object) -> object:
         return f"{value}T00:00:00" if isinstance(value, str) and len(value) == 10 else value
+
+    @field_validator("mapping", mode="before")
+    @classmethod
+    def _known_tables(cls, value: object) -> object:
+        for name in value if isinstance(value, dict) else ():
+            if name not in get_args(TableName):
+                raise ValueError(f"unknown table {name!r}{meant(str(name), get_args(TableName))}")
+        return value
+
+    @model_validator(mode="after")
+    def _keeps_the_contracts(self) -> Self:
+        for name, mapping in self.mapping.items():
+            check_table(name, mapping.columns, mapping.constants)
+        return self
 
     @model_validator(mode="after")
     def _fits_the_source(self) -> Self:

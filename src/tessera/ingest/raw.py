@@ -1,122 +1,110 @@
 """The door: raw files of any text format become Parquet of strings, with file and row number.
 
-Reading is the only place where a file format matters; lines that are no rows are rejected here with
+Reading is the only place where a file format matters; lines that are no records are rejected with
 their reason, and whatever makes a whole file unreadable is said in one line.
 """
 
 from __future__ import annotations
 
-import csv
-import errno
-import gzip
-import io
-import re
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
 
 import ibis.expr.types as ir
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from tessera.contracts.errors import BadInput
+from tessera.contracts.errors import BadInput, InvalidTable
+from tessera.ingest.columns import meant
+from tessera.ingest.decode import encoding_of, pieces, readable
 from tessera.ingest.engine import FILE, ROW, Engine
+from tessera.ingest.find import Found
+from tessera.ingest.layout import Layout
+from tessera.ingest.scan import Block, Counts, Rejected, Scan
 
-_BLOCK = 1 << 24
-_DOUBLE_COLON = "\x1f"  # readers take one character between values; MovieLens has two
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A line that could not even be split into its columns."""
-
-    source_file: str
-    source_row: int
-    reason: str
-    row: str
+NUMBER = "source_number"
+"""Number of a row over all files of its table, unique; `source_row` is its line in its file."""
+_POINTED = r"^-?[0-9]+\.0$"
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Rows of one or more files as text, and the lines that are none."""
+    """Rows of one or more files, and the lines that are none."""
 
     rows: ir.Table
     rejected: tuple[Rejected, ...]
+    counts: Counts
+    """What the physical lines were; of Parquet the rows that the footers tell."""
+    found: tuple[str, ...] = ()
+    """All columns of the files, also those that nobody asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a text file is written."""
+@dataclass(slots=True)
+class _Ids:
+    """Columns of ids in which every value so far reads like 17850.0, as floats are written."""
 
-    columns: tuple[str, ...]
-    """Columns to read; others are ignored."""
-    header: bool = True
-    """Whether the first line names the columns; without it they are `columns` in order."""
-    delimiter: str = ","
-    quoted: bool = True
-    types_in_header: bool = False
-    """Header cells are `name:type`, as in RecBole's atomic files."""
+    pointed: dict[str, bool]
+    """Column -> whether any value was seen; a column leaves with its first other value."""
+
+    def see(self, batch: pa.Table) -> None:
+        """Look at further rows."""
+        for column in list(self.pointed):
+            text_N = batch[column].drop_null()
+            if pc.all(pc.match_substring_regex(text_N, _POINTED)).as_py() is False:
+                del self.pointed[column]
+            elif len(text_N):
+                self.pointed[column] = True
+
+    def without_points(self, rows: ir.Table) -> ir.Table:
+        """Write 17850.0 as 17850."""
+        pointed = [column for column, seen in self.pointed.items() if seen]
+        return rows.mutate(**{column: rows[column].re_replace(r"\.0$", "") for column in pointed})
 
 
-def find(folder: Path, pattern: str) -> list[Path]:
-    """List the files that match a pattern, plain or gzipped; the plain one of a pair wins.
+def read_lines(engine: Engine, files: Sequence[Found], layout: Layout, name: str) -> Lines:
+    """Turn text files of one layout into a table of strings.
+
+    Parameters
+    ----------
+    engine : Engine
+        Holds the table.
+    files : sequence of Found
+        Read one after the other; columns that a file lacks may be given by its partitions.
+    layout : Layout
+        How the files are written.
+    name : str
+        Name of the table in the engine.
+
+    Returns
+    -------
+    Lines
+        With the layout's columns, `source_file`, `source_row` and `source_number`.
 
     Raises
     ------
     BadInput
-        If there is none.
-    """
-    found = maybe(folder, pattern)
-    if not found:
-        raise BadInput(f"{pattern}[.gz] is missing in {folder}: put the source's file there")
-    return found
-
-
-def maybe(folder: Path, pattern: str) -> list[Path]:
-    """List like `find`, but a source may lack this file."""
-    plain = {path.name: path for path in folder.glob(pattern)}
-    gzipped = {path.name[:-3]: path for path in folder.glob(pattern + ".gz")}
-    return [path for _, path in sorted((gzipped | plain).items())]
-
-
-def read_lines(engine: Engine, paths: Sequence[Path], layout: Layout, name: str) -> Lines:
-    """Turn text files of one layout into a table of strings with `source_file`, `source_row`.
-
-    Raises
-    ------
-    BadInput
-        If a file is empty, truncated, not UTF-8, or lacks a column.
+        If a file is empty, truncated, in another encoding, or lacks a column.
     """
     staged = engine.spill / f"raw_{name}.parquet"
     strings = [(column, pa.string()) for column in (*layout.columns, FILE)]
-    schema = pa.schema([*strings, (ROW, pa.int64())])
-    rejected: list[Rejected] = []
+    schema = pa.schema([*strings, (ROW, pa.int64()), (NUMBER, pa.int64())])
+    counts, rejected, found = Counts(), list[Rejected](), dict[str, None]()
+    ids = _Ids(dict.fromkeys(layout.ids, False))
     with pq.ParquetWriter(staged, schema) as writer:
-        for path in paths:
-            for batch in _batches(path, layout, rejected):
-                writer.write_batch(batch.cast(schema))
-    return Lines(engine.read(staged, f"raw_{name}"), tuple(rejected))
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a whole small file, unpacked.
-
-    Raises
-    ------
-    BadInput
-        If it is empty or truncated.
-    """
-    with _readable(path):
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    if not data.strip():
-        raise BadInput(f"{path.name} is empty: fetch it again")
-    return data
+        for file in files:
+            scan = Scan(
+                file.label, pieces(file.path, layout), layout, encoding_of(file.path, layout)
+            )
+            offset = counts.lines
+            for batch in _batches(file, scan, found):
+                number_N = pc.add(batch[ROW], offset)
+                ids.see(batch)
+                writer.write_table(batch.append_column(NUMBER, number_N).cast(schema))
+            counts.add(scan.counts)
+            rejected += scan.rejected
+    rows = ids.without_points(engine.read(staged, f"raw_{name}"))
+    return Lines(rows, tuple(rejected), counts, tuple(found))
 
 
 def stage_columns(engine: Engine, columns: dict[str, pa.Array], name: str) -> ir.Table:
@@ -126,128 +114,80 @@ def stage_columns(engine: Engine, columns: dict[str, pa.Array], name: str) -> ir
     return engine.read(staged, f"raw_{name}")
 
 
-def _batches(path: Path, layout: Layout, rejected: list[Rejected]) -> Iterator[pa.RecordBatch]:
-    """Stream one file; row numbers count rejected lines too."""
-    bad_rows: list[int] = []
-    first_row = 1 if layout.header else 0
+def require_columns(label: str, found: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse a file without the columns we want, or with two of a name.
 
-    def reject(line: pa_csv.InvalidRow) -> str:
-        row = line.number - first_row
-        reason = f"line has {line.actual_columns} values instead of {line.expected_columns}"
-        rejected.append(Rejected(path.name, row, reason, line.text.replace(_DOUBLE_COLON, "::")))
-        bad_rows.append(row)
-        return "skip"
-
-    with _readable(path), _open(path, layout) as stream:
-        header = _header(path, layout) if layout.header else list(layout.columns)
-        reader = _reader(stream, header, layout, first_row, reject)
-        row = 1
-        for batch in reader:
-            number_N = _next_rows(row, batch.num_rows, bad_rows)
-            row = int(number_N[-1]) + 1 if len(number_N) else row
-            file = pa.repeat(pa.scalar(path.name), batch.num_rows)
-            yield pa.record_batch(
-                [*batch.columns, file, pa.array(number_N)], names=[*layout.columns, FILE, ROW]
-            )
+    Raises
+    ------
+    BadInput
+        Naming the missing columns, those found and the nearest.
+    """
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        near = "".join(dict.fromkeys(meant(name, found, listed=False) for name in missing))
+        lacks, has = ", ".join(missing), ", ".join(found)
+        raise BadInput(f"{label} lacks column {lacks}: rename it; found {has}{near}")
+    twice = [name for name in wanted if found.count(name) > 1]
+    if twice:
+        raise BadInput(f"{label} has column {twice[0]} twice: rename one; found {', '.join(found)}")
 
 
-def _reader(
-    stream: IO[bytes] | pa.NativeFile,
-    header: list[str],
-    layout: Layout,
-    skip_rows: int,
-    reject: Callable[[pa_csv.InvalidRow], str],
-) -> pa_csv.CSVStreamingReader:
-    """Open a stream of batches in which every value is text and empty text is null."""
-    return pa_csv.open_csv(
-        stream,
+def _batches(file: Found, scan: Scan, found: dict[str, None]) -> Iterator[pa.Table]:
+    """Stream one file; a row's number is that of its line."""
+    layout = scan.layout
+    with readable(file.path):
+        header = scan.header()
+        if layout.types_in_header:
+            header = [cell.split(":")[0] for cell in header]
+        if not any(header):
+            raise BadInput(f"{file.label} is empty: fetch it again")
+        require_columns(file.label, [*header, *file.partitions], layout.columns)
+        found.update(dict.fromkeys(header))
+        for block in scan.blocks(len(header)):
+            if len(block.row_N):
+                parsed = _parsed(block, layout, header)
+                yield _with_places(parsed, block, file, layout.columns)
+
+
+def _parsed(block: Block, layout: Layout, header: list[str]) -> pa.Table:
+    """Split records into values, all text, empty text null."""
+    places = [str(place) for place in range(len(header))]
+    wanted = {column: places[header.index(column)] for column in layout.columns if column in header}
+    data = layout.without_null_marks(block.data)
+    table = pa_csv.read_csv(
+        pa.BufferReader(data),
         read_options=pa_csv.ReadOptions(
-            use_threads=False, block_size=_BLOCK, column_names=header, skip_rows=skip_rows
+            use_threads=False, block_size=len(data) + 1, column_names=places
         ),
         parse_options=pa_csv.ParseOptions(
-            delimiter=_one_character(layout.delimiter),
-            quote_char='"' if layout.quoted else False,
-            newlines_in_values=layout.quoted,
-            invalid_row_handler=reject,  # with use_threads it could not number the rows
+            delimiter=layout.separator.decode(),
+            quote_char=layout.quote if layout.quoted else False,
+            escape_char=layout.escape or False,
+            newlines_in_values=block.over_lines,
+            ignore_empty_lines=False,
         ),
         convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.string()),
-            include_columns=layout.columns,
+            column_types=dict.fromkeys(places, pa.string()),
+            include_columns=list(wanted.values()),
             strings_can_be_null=True,
             null_values=[""],
         ),
     )
+    return table.rename_columns(list(wanted))
 
 
-def _next_rows(row: int, count: int, bad_rows: list[int]) -> npt.NDArray[np.int64]:
-    """Give numbers to the next `count` good rows from `row` on, leaving out the rejected ones."""
-    ahead = np.arange(row, row + count + len(bad_rows), dtype=np.int64)
-    return ahead[~np.isin(ahead, bad_rows)][:count]
-
-
-def _header(path: Path, layout: Layout) -> list[str]:
-    """Read and check the column names."""
-    with _text(path) as text:
-        if layout.quoted:
-            found = next(csv.reader(text, delimiter=layout.delimiter), [])
-        else:
-            found = text.readline().rstrip("\r\n").split(layout.delimiter)
-    if layout.types_in_header:
-        found = [cell.split(":")[0] for cell in found]
-    if not any(found):
-        raise BadInput(f"{path.name} is empty: fetch it again")
-    missing = [column for column in layout.columns if column not in found]
-    if missing:
-        raise BadInput(
-            f"{path.name} lacks column {', '.join(missing)}: rename it; found {', '.join(found)}"
+def _with_places(parsed: pa.Table, block: Block, file: Found, columns: tuple[str, ...]) -> pa.Table:
+    """Say where each row stood; the parser must find the records that the scan has counted."""
+    if parsed.num_rows != len(block.row_N):
+        raise InvalidTable(
+            f"{file.label}: {len(block.row_N)} records, but {parsed.num_rows} were parsed: "
+            "report this as a fault of ingest"
         )
-    return found
-
-
-def _text(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _open(path: Path, layout: Layout) -> IO[bytes] | pa.NativeFile:
-    if not path.stat().st_size:
-        raise BadInput(f"{path.name} is empty: fetch it again")
-    if len(layout.delimiter) > 1:
-        return io.BytesIO(_single_delimiter(read_bytes(path), layout.delimiter))
-    return pa.input_stream(path, compression="gzip" if path.suffix == ".gz" else None)
-
-
-def _single_delimiter(data: bytes, delimiter: str) -> bytes:
-    """Replace `::`; MovieLens writes Latin-1, later copies UTF-8."""
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    return text.replace(delimiter, _DOUBLE_COLON).encode()
-
-
-def _one_character(delimiter: str) -> str:
-    return delimiter if len(delimiter) == 1 else _DOUBLE_COLON
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Say in one line why a file cannot be read."""
-    try:
-        yield
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        kind = "is not UTF-8" if "utf" in str(error).lower() else "cannot be read"
-        raise BadInput(f"{path.name} {kind}: fetch it again ({_line(error)})") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BadInput(f"{path.name} is truncated: fetch it again ({_line(error)})") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise BadInput(
-            f"{path.name} is truncated or unreadable: fetch it again ({_line(error)})"
-        ) from error
-
-
-def _line(error: BaseException) -> str:
-    return re.sub(r"\s+", " ", str(error)).strip()[:200]
+    count = parsed.num_rows
+    given = {column: pa.repeat(pa.scalar(text, pa.string()), count)
+             for column, text in file.partitions.items()}  # fmt: skip
+    values = [
+        parsed[column] if column in parsed.column_names else given[column] for column in columns
+    ]
+    named = pa.repeat(pa.scalar(file.label), count)
+    return pa.table([*values, named, pa.array(block.row_N)], names=[*columns, FILE, ROW])

@@ -14,11 +14,14 @@ import ibis.expr.types as ir
 from tessera.contracts.errors import BadInput
 from tessera.contracts.rules import IBIS_DTYPE, TEXT, first_broken, parsed, rules
 from tessera.contracts.tables import Column, Table
-from tessera.ingest.draft import FAULT, Draft
+from tessera.ingest.draft import FAULT, UNREAD, Draft
 from tessera.ingest.engine import FILE, ROW, Engine
 
 REASON = "reason"
 _KNOWN = "item_known"
+NOT_IN_ITEMS = "item_id: not in items"
+_QUOTED = 40
+"""Characters of a value that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def sift(table: Table, draft: Draft, engine: Engine, items: ir.Table | None = No
     judged = engine.view(f"judged_{table.name}", _judge(table, draft, items))
     rows, any_broken = _refuse_wrong_columns(table, draft, judged)
     good = judged.filter(judged[REASON].isnull())
-    broken = judged.filter(judged[REASON].notnull())
+    broken = _quote(table, judged.filter(judged[REASON].notnull()), any_broken)
     key = list(draft.key or table.key)
     repeated, any_repeated = engine.keep(
         good.group_by(key).agg(copies=ibis._.count()).filter(ibis._.copies > 1).drop("copies"),
@@ -76,15 +79,18 @@ def sift(table: Table, draft: Draft, engine: Engine, items: ir.Table | None = No
 def _judge(table: Table, draft: Draft, items: ir.Table | None) -> ir.Table:
     """Add typed columns, what they were parsed from, and the first broken rule."""
     typed = _typed(table, draft)
-    fault = typed[FAULT] if FAULT in typed.columns else ibis.null("string")
-    reason = ibis.coalesce(first_broken(rules(table), typed), fault)
+    unread, fault = (
+        typed[name] if name in typed.columns else ibis.null("string") for name in (UNREAD, FAULT)
+    )
+    reason = ibis.coalesce(unread, first_broken(rules(table), typed), fault)
+    spare = {FAULT, UNREAD} & set(typed.columns)
     if items is None:
-        return typed.mutate(**{REASON: reason}).drop(*({FAULT} & set(typed.columns)))
+        return typed.mutate(**{REASON: reason}).drop(*spare)
     known = items.select(_item=items.item_id, **{_KNOWN: ibis.literal(True)})
     joined = typed.mutate(**{REASON: reason}).left_join(known, typed.item_id == known._item)
-    unknown = ibis.ifelse(joined[_KNOWN].isnull(), "item_id: not in items", ibis.null("string"))
+    unknown = ibis.ifelse(joined[_KNOWN].isnull(), NOT_IN_ITEMS, ibis.null("string"))
     judged = joined.mutate(**{REASON: ibis.coalesce(joined[REASON], unknown)})
-    return judged.drop("_item", _KNOWN, *({FAULT} & set(typed.columns)))
+    return judged.drop("_item", _KNOWN, *spare)
 
 
 def _typed(table: Table, draft: Draft) -> ir.Table:
@@ -94,13 +100,15 @@ def _typed(table: Table, draft: Draft) -> ir.Table:
         if column.name not in rows.columns:
             columns[column.name] = ibis.null(IBIS_DTYPE[column.dtype])
             continue
-        value = rows[column.name]
+        value, text = rows[column.name], TEXT + column.name
+        if text in rows.columns:
+            columns[text] = rows[text]
         if value.type().is_string() and column.dtype != "string":
-            columns[TEXT + column.name] = value.nullif("")
+            columns.setdefault(text, value.nullif(""))
             columns[column.name] = parsed(value.nullif(""), column.dtype)
         else:
             columns[column.name] = _cast(value, column, draft)
-    extra = [name for name in (FILE, ROW, FAULT) if name in rows.columns]
+    extra = [name for name in (FILE, ROW, FAULT, UNREAD) if name in rows.columns]
     return rows.select(**columns, **{name: rows[name] for name in extra})
 
 
@@ -127,7 +135,11 @@ def _cast(value: ir.Column, column: Column, draft: Draft) -> ir.Column:
 
 def _refuse_wrong_columns(table: Table, draft: Draft, judged: ir.Table) -> tuple[int, int]:
     """Count rows and broken ones; a column that no row can read is a wrong file, not wrong rows."""
-    from_text = [column for column in table.columns if TEXT + column.name in judged.columns]
+    from_text = [
+        column
+        for column in table.columns
+        if TEXT + column.name in judged.columns and column.dtype != "string"
+    ]
     sums = {"rows": judged.count(), "broken": judged[REASON].count()}
     for column in from_text:
         text, value = judged[TEXT + column.name], judged[column.name]
@@ -138,12 +150,38 @@ def _refuse_wrong_columns(table: Table, draft: Draft, judged: ir.Table) -> tuple
     for file in files:
         for column in from_text:
             if file[f"given_{column.name}"] and not file[f"read_{column.name}"]:
-                like = str(file[f"like_{column.name}"])[:40]
+                like = str(file[f"like_{column.name}"])[:_QUOTED]
+                should = draft.should_hold.get(column.name, _SHOULD[column.dtype])
                 raise BadInput(
                     f"{file[FILE]}: column {draft.called(column.name)} should hold "
-                    f"{_SHOULD[column.dtype]}, but no row does (such as {like!r}): mend the file"
+                    f"{should}, but no row does (such as {like!r}): mend the file"
                 )
     return sum(file["rows"] for file in files), sum(file["broken"] for file in files)
+
+
+def _quote(table: Table, broken: ir.Table, any_broken: int) -> ir.Table:
+    """Add to each reason one of the values that broke it: the same for all its rows."""
+    written = [
+        (broken[REASON].startswith(f"{column.name}: "), _shown(broken, column.name))
+        for column in table.columns
+        if TEXT + column.name in broken.columns or column.dtype == "string"
+    ]
+    if not any_broken or not written:
+        return broken
+    value = ibis.cases(*written, else_=ibis.null("string"))
+    likes = broken.group_by(REASON).agg(like=value.max()).to_pyarrow().to_pylist()
+    told = [
+        (broken[REASON] == row[REASON], f"{row[REASON]}, such as {row['like'][:_QUOTED]!r}")
+        for row in likes
+        if row["like"] and row[REASON] != NOT_IN_ITEMS
+    ]
+    if not told:
+        return broken
+    return broken.mutate(**{REASON: ibis.cases(*told, else_=broken[REASON])})
+
+
+def _shown(rows: ir.Table, column: str) -> ir.StringColumn:
+    return rows[TEXT + column] if TEXT + column in rows.columns else rows[column]
 
 
 _SHOULD = {
@@ -175,8 +213,14 @@ def _mark_copies(table: Table, rows: ir.Table, key: list[str], named: str) -> ir
 
 
 def _as_written(table: Table, rows: ir.Table) -> ir.Table:
-    columns = {
-        name: rows[TEXT + name] if TEXT + name in rows.columns else rows[name]
-        for name in table.names
-    }
+    columns = {column.name: _written(rows, column) for column in table.columns}
     return rows.select(**columns, **{name: rows[name] for name in (FILE, ROW, REASON)})
+
+
+def _written(rows: ir.Table, column: Column) -> ir.Column:
+    text = TEXT + column.name
+    if text not in rows.columns:
+        return rows[column.name]
+    if column.dtype == "string":
+        return ibis.coalesce(rows[text], rows[column.name])
+    return rows[text]

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
 
-from tessera.contracts.tables import EVENTS, TABLES
+from tessera.contracts.errors import BadInput
+from tessera.contracts.tables import EVENTS, ITEMS, TABLES
+from tessera.ingest.casts import Role
+from tessera.ingest.columnar import is_parquet, read_parquet
+from tessera.ingest.columns import ALWAYS, ColumnMapping
+from tessera.ingest.convert import convert
 from tessera.ingest.draft import Draft, Drafts
-from tessera.ingest.engine import FILE, ROW, Engine, check_parquet
-from tessera.ingest.market import require_columns
+from tessera.ingest.engine import Engine
+from tessera.ingest.find import find, listed
+from tessera.ingest.layout import Layout
 from tessera.ingest.params import IngestParams, TableMapping
-from tessera.ingest.raw import Layout, Lines, find, read_lines
+from tessera.ingest.raw import NUMBER, Lines, read_lines
 
+_LOG = logging.getLogger(__name__)
 _DIGITS = 12
-_KINDS = {"time_kind": "exact"}
-"""What an event is taken for if the mapping says nothing."""
+_DEFAULTS = {"events": {"time_kind": "exact"}, "users": {"valid_from": ALWAYS}}
+"""What a row is taken for if the mapping says nothing."""
+_STRENGTH: tuple[Role, ...] = ("id", "text", "whole", "any")
+"""A column of the file that two of ours come from is read as the first of these."""
 
 
 def drafts(folder: Path, engine: Engine, params: IngestParams) -> Drafts:
@@ -26,27 +36,89 @@ def drafts(folder: Path, engine: Engine, params: IngestParams) -> Drafts:
 
 def _draft(name: str, mapping: TableMapping, folder: Path, engine: Engine) -> Draft:
     lines = _lines(name, mapping, folder, engine)
-    raw = lines.rows
-    chosen: dict[str, ir.Value] = {
-        column: raw[theirs]
-        for column, theirs in mapping.columns.items()
-        if column in TABLES[name].names
+    rows = convert(TABLES[name], mapping, lines.rows, engine)
+    if mapping.distinct:
+        rows = _first_of_each(rows, list(TABLES[name].key))
+    constants = {
+        column: ibis.literal(text)
+        for column, text in (_DEFAULTS.get(name, {}) | mapping.constants).items()
+        if column not in mapping.columns
     }
-    constants = (_KINDS if name == EVENTS.name else {}) | mapping.constants
-    for column, text in constants.items():
-        chosen.setdefault(column, ibis.literal(text))
-    if name == EVENTS.name:
-        chosen.setdefault("event_id", raw[ROW].cast("string").lpad(_DIGITS, "0"))
-    rows = raw.select(**chosen, **{FILE: raw[FILE], ROW: raw[ROW]})
-    return Draft(rows, lines.rejected, source_names=mapping.columns)
+    if name == EVENTS.name and "event_id" not in rows.columns:
+        constants["event_id"] = rows[NUMBER].cast("string").lpad(_DIGITS, "0")
+    if name == ITEMS.name and "name" not in (*rows.columns, *constants):
+        constants["name"] = rows.item_id
+    return Draft(
+        rows.mutate(**constants).drop(NUMBER),
+        lines.rejected,
+        counts=None if mapping.distinct else lines.counts,
+        source_names=mapping.theirs,
+        should_hold=_should_hold(mapping),
+    )
+
+
+def _first_of_each(rows: ir.Table, key: list[str]) -> ir.Table:
+    """Keep the first row of each key that the file says; the others tell nothing new."""
+    same = ibis.window(group_by=[name for name in key if name in rows.columns], order_by=NUMBER)
+    numbered = rows.mutate(_place=ibis.row_number().over(same))
+    return numbered.filter(numbered._place == 0).drop("_place")
+
+
+def _should_hold(mapping: TableMapping) -> dict[str, str]:
+    """Say what the times of a mapping look like, for a file in which none does."""
+    told = {}
+    for name, column in mapping.columns.items():
+        if column.format:
+            told[name] = f"times like {' or '.join(column.format)}"
+        if column.unit:
+            told[name] = f"times in {column.unit} since 1970"
+    return told
 
 
 def _lines(name: str, mapping: TableMapping, folder: Path, engine: Engine) -> Lines:
-    wanted = tuple(dict.fromkeys(mapping.columns.values()))
-    if not mapping.file.endswith(".parquet"):
-        layout = Layout(wanted, delimiter=mapping.delimiter)
-        return read_lines(engine, find(folder, mapping.file.removesuffix(".gz")), layout, name)
-    path = folder / mapping.file
-    require_columns(check_parquet(path), list(wanted), path)
-    rows = engine.read_numbered(path, f"raw_{name}")
-    return Lines(rows.mutate(**{FILE: ibis.literal(path.name)}), ())
+    files = find(folder, mapping.file)
+    roles = _roles(name, mapping)
+    parquet = [is_parquet(file) for file in files]
+    if all(parquet):
+        lines = read_parquet(engine, files, roles, name)
+    elif any(parquet):
+        raise BadInput(f"{name}: {listed(files)} are Parquet and text: name files of one format")
+    else:
+        lines = read_lines(engine, files, _layout(mapping, roles), name)
+    if unused := [column for column in lines.found if column not in roles]:
+        _LOG.warning("%s: not mapped: %s", listed(files), ", ".join(unused))
+    return lines
+
+
+def _roles(name: str, mapping: TableMapping) -> dict[str, Role]:
+    """Say of each column of the file what it is for."""
+    found: dict[str, Role] = {}
+    dtypes = {column.name: column.dtype for column in TABLES[name].columns}
+    for ours, column in mapping.columns.items():
+        role = _role(ours, dtypes.get(ours), column)
+        found[column.from_] = min(role, found.get(column.from_, role), key=_STRENGTH.index)
+    return found
+
+
+def _role(column: str, dtype: str | None, how: ColumnMapping) -> Role:
+    if how.values is not None:
+        return "any"
+    if column.endswith(("_id", "_ids")):
+        return "id"
+    wanted: dict[str | None, Role] = {"string": "text", "int64": "whole", "ints": "whole"}
+    return wanted.get(dtype, "any")
+
+
+def _layout(mapping: TableMapping, roles: dict[str, Role]) -> Layout:
+    return Layout(
+        tuple(roles),
+        header=mapping.header,
+        delimiter=mapping.delimiter,
+        quoted=mapping.quoted,
+        quote=mapping.quote,
+        escape=mapping.escape,
+        encoding=mapping.encoding,
+        comment=mapping.comment,
+        skip_lines=mapping.skip_lines,
+        ids=tuple(column for column, role in roles.items() if role == "id"),
+    )

@@ -19,7 +19,7 @@ from tessera.contracts.errors import BadInput, InvalidTable
 from tessera.contracts.tables import QUARANTINE, TABLES
 from tessera.ingest.draft import Draft
 from tessera.ingest.engine import FILE, ROW, Engine
-from tessera.ingest.raw import Rejected
+from tessera.ingest.scan import Counts, Rejected
 from tessera.ingest.sift import REASON, Sifted, sift
 
 _BATCH = 250_000
@@ -43,6 +43,8 @@ class Quarantine:
     engine: Engine
     parts: list[_Part] = field(default_factory=list)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    lines: dict[str, Counts] = field(default_factory=dict)
+    """What the physical lines of tables from text files were."""
 
     def __enter__(self) -> Self:
         return self
@@ -55,21 +57,28 @@ class Quarantine:
 
     def add(self, name: str, draft: Draft, sifted: Sifted, good: int) -> None:
         """Note the bad half of a table."""
+        seen = sifted.rows + len(draft.rejected)
         self.counts[name] = {
-            "in": sifted.rows + len(draft.rejected),
+            "in": draft.counts.records if draft.counts else seen,
             "good": good,
             "quarantined": 0,
         }
+        if draft.counts and draft.counts.lines:
+            self.lines[name] = draft.counts
         rows = None if sifted.bad is None else sifted.bad.order_by([FILE, ROW, REASON])
         self.parts.append(_Part(name, rows, draft.rejected))
 
     def metrics(self) -> dict[str, float]:
-        """Count rows in, good and quarantined of every table."""
+        """Count rows in, good and quarantined of every table, and the lines they came from."""
         flat = {
             f"{name}_{what}": float(count)
             for name, counts in self.counts.items()
             for what, count in counts.items()
         }
+        for name, found in self.lines.items():
+            flat[f"{name}_lines"] = float(found.lines)
+            for what in ("header", "blank", "comment", "joined"):
+                flat[f"{name}_lines_{what}"] = float(getattr(found, what))
         for what in ("in", "good", "quarantined"):
             flat[f"rows_{what}"] = float(sum(counts[what] for counts in self.counts.values()))
         return flat

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera.contracts import arrays
+
 Floats = NDArray[np.float64]
 
 
@@ -29,8 +31,16 @@ def resampled_means(values_NM: Floats, draws: int, rng: np.random.Generator) -> 
     -------
     Floats
         DM means.
+
+    Raises
+    ------
+    ValueError
+        If the values are not finite numbers in rows and columns, or there is no row.
     """
+    arrays.check(values_NM=values_NM)
     units = len(values_NM)
+    if units == 0:
+        raise ValueError("values_NM has no rows: there is nothing to draw from")
     means_DM = np.empty((draws, values_NM.shape[1]))
     for draw in range(draws):
         times_N = np.bincount(rng.integers(0, units, units), minlength=units)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera.contracts import arrays
+
 Floats = NDArray[np.float64]
 
 
@@ -14,6 +16,7 @@ def brier(probability_N: Floats, outcome_N: Floats) -> float:
     >>> brier(np.array([1.0, 0.5]), np.array([1.0, 0.0]))
     0.125
     """
+    _check(probability_N, outcome_N)
     return float(np.square(probability_N - outcome_N).mean())
 
 
@@ -25,6 +28,7 @@ def expected_calibration_error(
     >>> expected_calibration_error(np.array([0.5, 0.5, 0.5, 0.5]), np.array([1.0, 1, 1, 0]))
     0.25
     """
+    _check(probability_N, outcome_N)
     bin_N = np.minimum((probability_N * bins).astype(np.int64), bins - 1)
     return _mean_gap(probability_N - outcome_N, bin_N)
 
@@ -40,8 +44,17 @@ def equal_mass_calibration_error(
     >>> equal_mass_calibration_error(np.array([0.25, 0.5]), np.array([0.0, 1.0]), bins=2)
     0.375
     """
+    _check(probability_N, outcome_N)
     edge_B = np.quantile(probability_N, np.arange(1, bins) / bins)
     return _mean_gap(probability_N - outcome_N, np.searchsorted(edge_B, probability_N, "right"))
+
+
+def _check(probability_N: Floats, outcome_N: Floats) -> None:
+    arrays.check(probability_N=probability_N, outcome_N=outcome_N)
+    if len(probability_N) == 0:
+        raise ValueError("probability_N is empty: there is nothing to measure")
+    if probability_N.min() < 0 or probability_N.max() > 1:
+        raise ValueError("probability_N must lie in [0, 1]: give chances, not scores")
 
 
 def _mean_gap(gap_N: Floats, bin_N: NDArray[np.int64]) -> float:

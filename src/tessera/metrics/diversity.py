@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera.contracts import arrays
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -18,6 +20,7 @@ def times_shown(top_NK: Ints, items: int) -> Ints:
     >>> times_shown(np.array([[0, 2], [0, -1]]), 3)
     array([2, 0, 1])
     """
+    _check(top_NK, items)
     return np.bincount(top_NK[top_NK >= 0], minlength=items)
 
 
@@ -36,6 +39,7 @@ def gini(shown_I: Ints) -> float:
     >>> gini(np.array([1, 1, 1, 1])), gini(np.array([0, 0, 0, 4]))
     (0.0, 0.75)
     """
+    arrays.check(shown_I=shown_I)
     total = shown_I.sum()
     if total == 0:
         return 0.0
@@ -52,7 +56,17 @@ def novelty(top_NK: Ints, holders_I: Ints, users: int) -> float:
     >>> novelty(np.array([[0, 1]]), np.array([7, 1]), 7)
     1.0
     """
+    arrays.check(holders_I=holders_I)
+    _check(top_NK, len(holders_I))
     listed = top_NK[top_NK >= 0]
     if len(listed) == 0:
         return 0.0
     return float(-np.log2((holders_I[listed] + 1.0) / (users + 1.0)).mean())
+
+
+def _check(top_NK: Ints, items: int) -> None:
+    """Refuse lists that are none, or name an item beyond the last."""
+    arrays.check(top_NK=top_NK)
+    arrays.whole(top_NK=top_NK)
+    if top_NK.max(initial=-1) >= items:
+        raise ValueError(f"top_NK names item {top_NK.max()} of {items}: number them from 0")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera.contracts import arrays
+
 Ints = NDArray[np.int64]
 
 
@@ -17,6 +19,7 @@ def average_popularity(top_NK: Ints, holders_I: Ints, users: int) -> float:
     >>> average_popularity(np.array([[0, 1]]), np.array([4, 2]), 4)
     0.75
     """
+    arrays.check(top_NK=top_NK, holders_I=holders_I)
     listed = top_NK[top_NK >= 0]
     return float(holders_I[listed].mean() / users) if len(listed) and users else 0.0
 
@@ -27,6 +30,7 @@ def top_share(top_NK: Ints, holders_I: Ints, *, percent: float = 1.0) -> float:
     >>> top_share(np.array([[0, 1], [0, 2]]), np.array([9, 5, 1]))
     0.5
     """
+    arrays.check(top_NK=top_NK, holders_I=holders_I)
     listed = top_NK[top_NK >= 0]
     if len(listed) == 0:
         return 0.0
@@ -41,6 +45,7 @@ def long_tail(holders_I: Ints, *, head_share: float = 0.8) -> NDArray[np.bool_]:
     >>> long_tail(np.array([6, 3, 1]), head_share=0.8)
     array([False, False,  True])
     """
+    arrays.check(holders_I=holders_I)
     order = np.argsort(-holders_I, kind="stable")
     before = np.cumsum(holders_I[order]) - holders_I[order]
     tail_I = np.empty(len(holders_I), dtype=np.bool_)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera.contracts import arrays
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -22,9 +24,17 @@ def top_items(scores_NI: Floats, k: int) -> Ints:
     Ints
         NK item numbers, best first, -1 where fewer than `k` scores are finite.
 
+    Raises
+    ------
+    ValueError
+        If a score is NaN: it has no place in an order.
+
     >>> top_items(np.array([[1.0, 3.0, 3.0, -np.inf]]), 4)
     array([[ 1,  2,  0, -1]])
     """
+    arrays.shapes(scores_NI=scores_NI)
+    if np.isnan(scores_NI).any():
+        raise ValueError("scores_NI holds NaN: give -inf to what must not be listed")
     users, items = scores_NI.shape
     depth = min(k, items)
     floor_N1 = np.partition(scores_NI, items - depth, axis=1)[:, items - depth, None]
@@ -50,10 +60,19 @@ def hits(top_NK: Ints, relevant_user_R: Ints, relevant_item_R: Ints) -> Bools:
     relevant_user_R, relevant_item_R : Ints
         Pairs of list number (0 to N - 1) and item number; R pairs.
 
+    Raises
+    ------
+    ValueError
+        If shapes or types are others, or a list names an item twice.
+
     >>> hits(np.array([[4, 2], [2, -1]]), np.array([0, 1]), np.array([2, 4]))
     array([[False,  True],
            [False, False]])
     """
+    pairs = {"relevant_user_R": relevant_user_R, "relevant_item_R": relevant_item_R}
+    arrays.check(top_NK=top_NK, **pairs)
+    arrays.whole(top_NK=top_NK, **pairs)
+    arrays.distinct(top_NK=top_NK)
     width = 1 + max(top_NK.max(initial=0), relevant_item_R.max(initial=0))
     key_NK = np.arange(len(top_NK))[:, None] * width + top_NK
     found_NK = np.isin(key_NK, relevant_user_R * width + relevant_item_R)
@@ -66,6 +85,7 @@ def hit_rate(hits_NK: Bools, k: int) -> Floats:
     >>> hit_rate(np.array([[False, True], [False, False]]), 2)
     array([1., 0.])
     """
+    arrays.check(hits_NK=hits_NK)
     return np.asarray(hits_NK[:, :k].any(axis=1), dtype=np.float64)
 
 
@@ -75,6 +95,7 @@ def recall(hits_NK: Bools, relevant_N: Ints, k: int) -> Floats:
     >>> recall(np.array([[True, True]]), np.array([4]), 2)
     array([0.5])
     """
+    arrays.check(hits_NK=hits_NK, relevant_N=relevant_N)
     return np.asarray(hits_NK[:, :k].sum(axis=1) / np.maximum(relevant_N, 1))
 
 
@@ -84,6 +105,7 @@ def reciprocal_rank(hits_NK: Bools, k: int) -> Floats:
     >>> reciprocal_rank(np.array([[False, True], [False, False]]), 2)
     array([0.5, 0. ])
     """
+    arrays.check(hits_NK=hits_NK)
     first_N = hits_NK[:, :k].argmax(axis=1)
     return np.asarray(hits_NK[:, :k].any(axis=1) / (first_N + 1.0))
 
@@ -97,6 +119,8 @@ def ndcg(hits_NK: Bools, relevant_N: Ints, k: int) -> Floats:
     >>> ndcg(np.array([[False, True]]), np.array([1]), 2).round(4)
     array([0.6309])
     """
+    arrays.check(hits_NK=hits_NK, relevant_N=relevant_N)
+    arrays.whole(relevant_N=relevant_N)
     width = min(k, hits_NK.shape[1])
     discount_K = 1.0 / np.log2(np.arange(2, k + 2))
     ideal_N = np.cumsum(discount_K)[np.clip(relevant_N, 1, k) - 1]

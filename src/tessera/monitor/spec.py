@@ -119,6 +119,8 @@ def load_watch(path: Path) -> Watch:
         return Watch.model_validate(yaml.safe_load(path.read_text()))
     except OSError as error:
         raise BadParams(f"{path.name} is missing: restore monitoring/{path.name}") from error
+    except UnicodeDecodeError as error:
+        raise BadParams(f"{path.name} is not UTF-8 ({error}): save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise BadParams(f"{path.name} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:

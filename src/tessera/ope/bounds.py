@@ -15,6 +15,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from tessera.contracts import arrays
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -79,6 +81,7 @@ def skew_corrected(value_N: Floats, cluster_N: Ints, alpha: float) -> Interval:
 
 def _moments(value_N: Floats, cluster_N: Ints) -> tuple[float, float, float]:
     """Return the mean, its standard error and its skewness, from sums within clusters."""
+    _check(value_N, cluster_N)
     mean = float(value_N.mean())
     sum_G = np.bincount(cluster_N, weights=value_N - mean)
     clusters, squares = len(sum_G), float(sum_G @ sum_G)
@@ -86,3 +89,10 @@ def _moments(value_N: Floats, cluster_N: Ints) -> tuple[float, float, float]:
     stderr = float(np.sqrt(small_sample * squares)) / len(value_N)
     root = math.sqrt(squares)
     return mean, stderr, float(((sum_G / root) ** 3).sum()) if root > 0 else 0.0
+
+
+def _check(value_N: Floats, cluster_N: Ints) -> None:
+    arrays.check(value_N=value_N, cluster_N=cluster_N)
+    arrays.whole(cluster_N=cluster_N)
+    if len(value_N) == 0:
+        raise ValueError("value_N is empty: a mean of nothing has no bounds")

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tessera.contracts import arrays
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -32,6 +34,19 @@ class Log:
     """Reward model at the item shown, q(x, a)."""
     baseline_N: Floats
     """Reward model averaged over what the new policy would have shown, E_pi q(x, .)."""
+
+    def __post_init__(self) -> None:
+        """Refuse other shapes than the names say, and what is no number.
+
+        Raises
+        ------
+        ValueError
+            Naming the first array that is wrong.
+        """
+        names = ("reward_N", "served_N", "wanted_N", "guess_N", "baseline_N")
+        arrays.check(**{name: getattr(self, name) for name in names})
+        if len(self.served_N) and self.served_N.min() <= 0:
+            raise ValueError("served_N must be positive: what was shown had a chance to be")
 
     @property
     def weight_N(self) -> Floats:
@@ -164,6 +179,17 @@ class SlateLog:
     """q_k, reward model at the item shown."""
     baseline_NL: Floats
     """Sum over a of pi(a | items above) q_k(a)."""
+
+    def __post_init__(self) -> None:
+        """Refuse other shapes than the names say, and what is no number.
+
+        Raises
+        ------
+        ValueError
+            Naming the first array that is wrong.
+        """
+        names = ("reward_NL", "weight_NL", "guess_NL", "baseline_NL")
+        arrays.check(**{name: getattr(self, name) for name in names})
 
     @property
     def above_NL(self) -> Floats:

@@ -35,6 +35,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
+from tessera.contracts import arrays
 from tessera.ope.bounds import Floats, Ints
 
 _STAKES = 6
@@ -145,6 +146,7 @@ def asymptotic_upper(value_N: Floats, alpha: float, at_T: Ints) -> Floats:
     say that something is worse, which publishes nothing.  For few units it means nothing; whoever
     uses it says from how many on (`conditions.LEAST_REQUESTS`).
     """
+    arrays.check(value_N=value_N)
     count_N = np.arange(1.0, len(value_N) + 1.0)
     mean_N = np.cumsum(value_N) / count_N
     spread_N = np.maximum(np.cumsum(value_N**2) / count_N - mean_N**2, 0.0)

@@ -12,7 +12,6 @@ from tessera.index import manifest
 from tessera.pipeline import files, seals
 from tessera.pipeline.judged import packed_fault
 from tessera.pipeline.paths import Home
-from tessera.policies.serving import FILE as POLICY
 
 MANIFEST = "manifest"
 VERDICT = "verdict"
@@ -61,6 +60,8 @@ def _require_judged(place: Home, bundle: Path, sealed: Mapping[str, Any]) -> Non
     wrong = packed_fault(sealed["files"], verdict)
     if wrong:
         raise BrokenBundle(f"{bundle.name} {wrong}: {_mend(place)}")
+    from tessera.policies.serving import FILE as POLICY  # numpy, which a candidate's verdict spares
+
     if files.read_json(bundle / POLICY) != verdict.get("policy"):
         raise BrokenBundle(
             f"{bundle.name}: {POLICY} is not the policy that was judged: {_mend(place)}"

@@ -6,26 +6,49 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tessera.contracts.doors import first_line, library
 from tessera.contracts.errors import BadParams, TesseraError
 from tessera.pipeline.cli_acts import Profile, floors, history, hold, promote, rollback
 from tessera.pipeline.forkserver import one_thread
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home, home
 
+if TYPE_CHECKING:
+    from tessera.pipeline.catalogue import Stage
+
 app = typer.Typer(
     help="Tessera: promote recommenders only on valid causal evidence.",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 for command in (promote, hold, rollback, history, floors):
     app.command()(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"tessera {version('tessera')}")
+        raise typer.Exit
+
+
+@app.callback()
+def before(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """Tessera: promote recommenders only on valid causal evidence."""
 
 
 @app.command("stages")
@@ -55,7 +78,8 @@ def run(
     """Run the pipeline and publish what the gate lets through, or run one stage."""
     place = home(profile)
     if stage is not None:
-        _run_one(place, stage)
+        _require_whole_run(from_stage, force, override_reason)
+        _run_one(place, stage, data, cut)
         return
     from tessera.pipeline import main_job
     from tessera.pipeline.params import load_params, require_said
@@ -68,7 +92,15 @@ def run(
     show(place, main_job.publish(place, override_reason))
 
 
-def _run_one(place: Home, name: str) -> None:
+def _require_whole_run(from_stage: str | None, force: bool, reason: str | None) -> None:
+    """Refuse options that one stage would leave unheard."""
+    given = {"--from-stage": from_stage, "--force": force, "--override-reason": reason}
+    for option, value in given.items():
+        if value:
+            raise BadParams(f"{option} goes with a whole run: leave out the name of the stage")
+
+
+def _run_one(place: Home, name: str, data: Path | None, cut: str | None) -> None:
     os.environ.update(one_thread())
     from tessera.pipeline.catalogue import find, stages
     from tessera.pipeline.params import load_params, source_of
@@ -79,7 +111,20 @@ def _run_one(place: Home, name: str) -> None:
     if stage is None:
         names = ", ".join(other.name for other in among)
         raise BadParams(f"no stage {name!r} in profile {place.profile}: choose one of {names}")
-    run_stage(stage, place, load_params(place))
+    params = load_params(place)
+    if data or cut:
+        _request(place, stage, data, cut)
+    run_stage(stage, place, params)
+
+
+def _request(place: Home, stage: Stage, data: Path | None, cut: str | None) -> None:
+    """Pin folder and cut for the stage that reads them; no other would hear of them."""
+    from tessera.pipeline.snapshot import snapshot as pin
+
+    if "request" not in stage.reads:
+        option = "--data" if data else "--cut"
+        raise BadParams(f"{stage.name} reads no {option}: give it to ingest, or to a whole run")
+    pin(place, cut, data)
 
 
 @app.command()
@@ -151,6 +196,26 @@ def task(
 
 
 @app.command()
+def infer(
+    folder: Annotated[Path, typer.Argument(help="Folder with somebody's files.")],
+    profile: Annotated[str, typer.Option(help="Name of the profile to write.")] = "mine",
+    write: Annotated[bool, typer.Option("--write", help="Write profiles/<profile>.yaml.")] = False,
+) -> None:
+    """Guess which file and column is what, and write it as a profile to edit."""
+    from tessera.pipeline import infer as guess
+    from tessera.pipeline.paths import find_root
+
+    found = guess.suggest(folder)
+    guess.show(found)
+    if write:
+        guess.write(found, folder, find_root() / "profiles" / f"{profile}.yaml")
+        typer.echo(
+            f"written: profiles/{profile}.yaml; look at it, then "
+            f"`tessera run ingest --profile {profile} --data {folder}`"
+        )
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of Airflow.")] = 8080,
     mlflow_port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of MLflow.")] = 5000,
@@ -191,7 +256,6 @@ def verdict(
 ) -> None:
     """Show the verdict on the candidate, or on a version: decision, bounds and pre-checks."""
     place = home(profile)
-    from tessera.pipeline.acts import proposal
     from tessera.pipeline.summary import check_signature, save_page, show_verdict
 
     if check:
@@ -200,6 +264,8 @@ def verdict(
     if page is not None:
         save_page(place, page, version or None)
     if as_json:
+        from tessera.pipeline.acts import proposal
+
         typer.echo(json.dumps(proposal(place, version or None)))
     elif page is not None:
         typer.echo(page)
@@ -222,11 +288,14 @@ def ablate(
 
 
 @app.command()
-def doctor(profile: Profile = DEFAULT_PROFILE) -> None:
-    """Check the environment, the params and the published bundle."""
+def doctor(
+    profile: Profile = DEFAULT_PROFILE,
+    repair: Annotated[bool, typer.Option("--repair", help="Do what the checks say.")] = False,
+) -> None:
+    """Check the environment, the params, every store and the published bundle."""
     from tessera.pipeline.doctor import examine
 
-    examine(home(profile))
+    examine(home(profile), repair)
 
 
 def main() -> None:
@@ -246,8 +315,8 @@ def main() -> None:
         if told:  # a wrong option or argument
             _say(f"{told()} See `tessera --help`.")
         else:
-            text = " ".join(str(error).split())[:300]
-            _say(f"{type(error).__name__}: {text}; run again with --debug to see where")
+            what = f"{library(error)} says {type(error).__name__} {first_line(error)!r}"
+            _say(f"{what}: nobody foresaw it here, run again with --debug to see where")
     raise SystemExit(2)
 
 

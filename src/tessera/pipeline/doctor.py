@@ -8,47 +8,59 @@ import sys
 from collections.abc import Callable
 
 from rich.console import Console
+from rich.markup import escape
 
 from tessera.contracts.errors import TesseraError
-from tessera.pipeline import looks, registry
+from tessera.pipeline import databases, dvc_files, looks, registry, tracking
 from tessera.pipeline.dvc import render
 from tessera.pipeline.history import head
 from tessera.pipeline.journal import alias_fault, at_rest, require_whole, unfinished
 from tessera.pipeline.params import load_params
 from tessera.pipeline.paths import Home
+from tessera.pipeline.repair import repair as mend
+from tessera.pipeline.ui import DATABASE
 
 _LIBRARIES = ("dvc", "torch", "great-expectations", "mlflow", "networkx", "causalml", "evidently")
 _ROOM_GB = 5
 
 
-def examine(place: Home) -> None:
-    """Print one line a check.
+def examine(place: Home, repair: bool = False) -> None:
+    """Print one line a check; with `repair` do first what they would say.
 
     Raises
     ------
     TesseraError
         If any check failed; the lines above say which and what to do.
     """
+    if repair:
+        for line in mend(place):
+            Console().print(f"[yellow]done[/] {escape(line)}", soft_wrap=True)
     checks: dict[str, Callable[[Home], str]] = {
         "python": _python,
         "libraries": _libraries,
         "params": _params,
         "dvc.yaml": _pipeline,
+        "dvc.lock": _dvc_files,
         "disk": _disk,
         "published": _published,
         "history": _history,
+        "MLflow store": _mlflow,
         "MLflow alias": _alias,
+        "Airflow": _airflow,
         "looks": _looks,
     }
     failed = 0
     for name, check in checks.items():
         try:
-            Console().print(f"[green]ok[/]   {name}: {check(place)}")
+            Console().print(f"[green]ok[/]   {name}: {escape(check(place))}", soft_wrap=True)
         except TesseraError as error:
             failed += 1
-            Console().print(f"[red]bad[/]  {name}: {error}")
+            Console().print(f"[red]bad[/]  {name}: {escape(str(error))}", soft_wrap=True)
     if failed:
-        raise TesseraError(f"{failed} of {len(checks)} checks failed: mend them in this order")
+        told = (
+            "mend them in this order" if repair else "`tessera doctor --repair` mends what it can"
+        )
+        raise TesseraError(f"{failed} of {len(checks)} checks failed: {told}")
 
 
 def _python(_: Home) -> str:
@@ -77,6 +89,26 @@ def _pipeline(place: Home) -> str:
     return "as the catalogue renders it"
 
 
+def _dvc_files(place: Home) -> str:
+    torn = dvc_files.faults(place.root)
+    if torn:
+        raise TesseraError(f"{'; '.join(torn)} (by the next run or --repair)")
+    return "dvc can read it, and what it keeps beside it"
+
+
+def _mlflow(place: Home) -> str:
+    tracking.require_open(place.tracking)
+    return "can be opened" if place.tracking.exists() else "none yet: the first run makes it"
+
+
+def _airflow(place: Home) -> str:
+    path = place.root / ".airflow" / DATABASE
+    wrong = databases.fault(path)
+    if wrong:
+        raise TesseraError(f"{path} is torn ({wrong}): --repair or `tessera ui` sets it aside")
+    return "its database is whole" if path.exists() else "never started: `make ui` does"
+
+
 def _disk(place: Home) -> str:
     free_gb = shutil.disk_usage(place.root).free / 1e9
     if free_gb < _ROOM_GB:
@@ -95,7 +127,7 @@ def _history(place: Home) -> str:
         require_whole(place)
         pending = unfinished(place)
     if pending:
-        raise TesseraError("an act was interrupted: the next one completes it")
+        raise TesseraError("an act was interrupted: the next one completes it, or --repair")
     return f"{head(place)['entries']} acts, every hash matches"
 
 
@@ -103,7 +135,9 @@ def _alias(place: Home) -> str:
     with at_rest(place):
         fault = alias_fault(place)
     if fault:
-        raise TesseraError(f"{fault}: the next act sets it (the registry is what counts)")
+        raise TesseraError(
+            f"{fault}: the next act sets it, or --repair (the registry is what counts)"
+        )
     return "names what is published"
 
 

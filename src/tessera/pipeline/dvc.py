@@ -15,11 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import typer
 import yaml
 
 import tessera
 from tessera.contracts.artifacts import ARTIFACTS
+from tessera.contracts.doors import door
 from tessera.contracts.errors import TesseraError
+from tessera.pipeline import dvc_files
 from tessera.pipeline.catalogue import PINS, Stage, answers_for, stages
 from tessera.pipeline.params import source_of
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home
@@ -143,6 +146,8 @@ def _plots(place: Home, base: str) -> list[dict[str, Any]]:
 def dvc(place: Home, *arguments: str, extra: dict[str, str] | None = None) -> int:
     """Call dvc in the repository with this environment's commands on the path; return its code.
 
+    What a killed dvc left torn is mended first, and told.
+
     Raises
     ------
     TesseraError
@@ -151,6 +156,7 @@ def dvc(place: Home, *arguments: str, extra: dict[str, str] | None = None) -> in
     command = Path(sys.executable).parent / "dvc"
     if not command.exists():
         raise TesseraError("dvc is not installed in this environment: run `make install`")
+    _say(dvc_files.repair(place.root))
     environment = {
         **os.environ,
         "PATH": f"{command.parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -158,8 +164,19 @@ def dvc(place: Home, *arguments: str, extra: dict[str, str] | None = None) -> in
         "DO_NOT_TRACK": "1",
         **(extra or {}),
     }
-    done = subprocess.run([str(command), *arguments], cwd=place.root, env=environment, check=False)
-    return done.returncode
+    words = [str(command), *arguments]
+    with door(TesseraError, "dvc cannot be started", "run `make install`"):
+        code = subprocess.run(words, cwd=place.root, env=environment, check=False).returncode
+    if code and _say(dvc_files.repair_state(place.root)):
+        code = subprocess.run(words, cwd=place.root, env=environment, check=False).returncode
+    dvc_files.keep(place)
+    return code
+
+
+def _say(mended: list[str]) -> bool:
+    for line in mended:
+        typer.echo(f"repaired: {line}", err=True)
+    return bool(mended)
 
 
 def target(place: Home, stage: str | None = None) -> str:

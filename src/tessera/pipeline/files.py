@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tessera.contracts.doors import first_line
+from tessera.contracts.errors import Unreadable
 from tessera.contracts.hashes import sha256
 
-__all__ = ["move_into_place", "read_json", "remove", "sha256", "sync", "write_json"]
+__all__ = ["move_into_place", "read_json", "remove", "sha256", "sync", "write_bytes", "write_json"]
 
 
 def sync(path: Path) -> None:
@@ -48,14 +50,29 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_json(value: Any, path: Path) -> None:
-    """Write JSON atomically, keys in the order given."""
+def write_bytes(value: bytes, path: Path) -> None:
+    """Write bytes atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(value, indent=2, default=str) + "\n")
+    aside.write_bytes(value)
     move_into_place(aside, path)
 
 
+def write_json(value: Any, path: Path) -> None:
+    """Write JSON atomically, keys in the order given."""
+    write_bytes((json.dumps(value, indent=2, default=str) + "\n").encode(), path)
+
+
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text())
+    """Read a JSON file.
+
+    Raises
+    ------
+    Unreadable
+        If it is none.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        told = f"{path} is no JSON ({first_line(error)})"
+        raise Unreadable(f"{told}: restore it, or run again what writes it") from error

@@ -220,7 +220,9 @@ def _name_bundle(place: Home, version: str) -> None:
 
 
 def _tell_mlflow(place: Home) -> None:
-    bundle = place.registry / "bundles" / read_state(place.registry / POINTER)["version"]
+    bundle = None
+    if _has_pointer(place):
+        bundle = place.registry / "bundles" / read_state(place.registry / POINTER)["version"]
     try:
         tracking.follow(place.profile, bundle, place.tracking)
     except Exception as error:

@@ -12,7 +12,6 @@ from pydantic import BaseModel
 
 from tessera.contracts import hashes
 from tessera.contracts.errors import GateClosed
-from tessera.contracts.split import load_split
 from tessera.pipeline import files
 from tessera.pipeline.catalogue import Stage, answers_for, stages
 from tessera.pipeline.dvc import SOURCE, import_closure
@@ -40,6 +39,8 @@ def judged(stage: Stage, place: Home, params: Sections) -> dict[str, Any]:
         `artifacts` by name, `params` by section and `code` by stage, both with those of the stage
         that packs: what a bundle retrieves from is its work; `cut`.
     """
+    from tessera.contracts.split import load_split  # ibis takes a second
+
     among = stages(source_of(place))
     return {
         "artifacts": {name: files.sha256(place.artifact(name)) for name in sorted(stage.needs)},

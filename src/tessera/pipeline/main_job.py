@@ -10,7 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tessera.contracts.errors import TesseraError
+import typer
+
+from tessera.contracts.errors import BrokenStore, TesseraError
 from tessera.pipeline import files, registry
 from tessera.pipeline.dvc import dvc, render, target
 from tessera.pipeline.forkserver import forkserver
@@ -41,8 +43,7 @@ def write_pipeline(place: Home) -> bool:
     text = render(place)
     if place.dvc_yaml.exists() and place.dvc_yaml.read_text() == text:
         return False
-    place.dvc_yaml.parent.mkdir(parents=True, exist_ok=True)
-    place.dvc_yaml.write_text(text)
+    files.write_bytes(text.encode(), place.dvc_yaml)
     return True
 
 
@@ -78,8 +79,9 @@ def _tracking(place: Home) -> Iterator[None]:
     def follow() -> None:
         with suppress(OSError):  # stages come first
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)
-        while not ended.wait(_TRACK_EVERY_S):
-            log_pending(place.records, place.tracking, quiet=True)
+        with suppress(BrokenStore):  # said once, when what ran is logged at the end
+            while not ended.wait(_TRACK_EVERY_S):
+                log_pending(place.records, place.tracking, quiet=True)
 
     with ThreadPoolExecutor(1) as aside:
         work = aside.submit(follow)
@@ -119,5 +121,8 @@ def _stands(place: Home) -> bool:
 
 
 def track(place: Home) -> None:
-    """Log what ran since the last time."""
-    log_pending(place.records, place.tracking)
+    """Log what ran since the last time; the registry is the truth, MLflow may stay behind."""
+    try:
+        log_pending(place.records, place.tracking)
+    except BrokenStore as error:
+        typer.echo(f"warning: {error}; what was published stands", err=True)

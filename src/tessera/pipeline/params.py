@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -109,6 +109,10 @@ def _read_mapping(place: Home, name: str) -> dict[str, dict[str, Any]]:
         found = yaml.safe_load((place.root / name).read_text()) or {}
     except yaml.YAMLError as error:
         raise BadParams(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise BadParams(f"{name} is not UTF-8 ({error}): save it as UTF-8") from error
+    except OSError as error:
+        raise BadParams(f"{name} cannot be read: {error.strerror}") from error
     if isinstance(found, dict):
         found = {section: values or {} for section, values in found.items()}
         if all(isinstance(values, dict) for values in found.values()):
@@ -146,11 +150,31 @@ def _check(section: str, kind: type[BaseModel], values: dict[str, Any]) -> BaseM
         first = error.errors()[0]
         field = ".".join(str(part) for part in (section, *first["loc"]))
         if first["type"] == "extra_forbidden":
-            hint = _meant(str(first["loc"][-1]), kind.model_fields)
+            hint = _meant(str(first["loc"][-1]), _fields(kind, first["loc"][:-1]))
             raise BadParams(f"params: unknown {field}{hint}") from error
+        if first["type"] == "value_error":  # one of ours, which says what it saw
+            raise BadParams(f"params: {field}: {first['ctx']['error']}") from error
         raise BadParams(f"params: {field}: {first['msg']}, got {first['input']!r}") from error
 
 
-def _meant(name: str, known: Mapping[str, Any]) -> str:
+def _fields(kind: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """Names that a mapping inside a section may hold."""
+    fields = kind.model_fields
+    for part in place:
+        if part in fields:
+            inner = _model_in(fields[str(part)].annotation)
+            fields = inner.model_fields if inner else fields
+    return [info.alias or name for name, info in fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Find the class of the mappings that a field holds, however deep in dicts and unions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_in(inner) for inner in get_args(annotation))
+    return next((model for model in found if model), None)
+
+
+def _meant(name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from tessera.contracts.errors import BrokenBundle, BrokenHistory, GateClosed
 from tessera.index import manifest
 from tessera.pipeline import bundles, files
@@ -129,6 +127,8 @@ def enthrone_first(place: Home, candidate: Candidate) -> None:
     """Publish the logging policy as v0, so that readers have an answer before any promotion."""
     if candidate.judged_against != FIRST or current_version(place) is not None:
         return
+    import pyarrow.parquet as pq  # half a second that no reader of a verdict needs
+
     with _new_bundle(place, FIRST) as aside:
         aside.mkdir()
         for name in ("items.parquet", "neighbours.parquet"):

@@ -6,7 +6,6 @@ killed or failed stage leaves nothing that another could read by mistake.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import importlib
 import tempfile
@@ -20,14 +19,16 @@ from typing import Any
 import ibis
 
 from tessera.contracts.artifacts import ARTIFACTS
-from tessera.contracts.errors import BadInput, TesseraError
+from tessera.contracts.doors import door
+from tessera.contracts.errors import BadInput, StageFailed, TesseraError
 from tessera.contracts.processes import is_helper, started
-from tessera.pipeline import files
+from tessera.pipeline import dvc_files, files
 from tessera.pipeline.catalogue import Stage
 from tessera.pipeline.dvc import SOURCE, import_closure
 from tessera.pipeline.gatekeeper import watch
 from tessera.pipeline.params import Sections
 from tessera.pipeline.paths import Home
+from tessera.pipeline.records import current_run, read_hashes
 
 _MEMORY = "2GB"
 """What a query of a stage may hold; the rest of a sort, join or aggregate goes to disk."""
@@ -46,13 +47,15 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     if is_helper():
         with tempfile.TemporaryDirectory() as aside:
             return call(stage, place, params, Path(aside))
+    dvc_files.keep(place)  # whole now: dvc writes it again when this stage has ended
     staging = place.data / ".staging" / stage.name
     files.remove(staging)
     staging.mkdir(parents=True)
     begun = datetime.now(UTC)
     clock = time.perf_counter()
+    again = f"mend that, then `tessera run --profile {place.profile}`; --debug shows where"
     try:
-        with watch(stage, place, params) as watched:
+        with door(StageFailed, stage.name, again), watch(stage, place, params) as watched:
             metrics = call(stage, place, params, staging, standing=watched.standing)
             run_seconds = time.perf_counter() - clock
             made = {name: staging / ARTIFACTS[name].filename for name in stage.writes}
@@ -61,23 +64,19 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
             watched.close(made)
             hashes = {name: files.sha256(path) for name, path in made.items()}
             _show(stage, place, made, metrics)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise TesseraError(
-                f"{stage.name}: no space left on the device of {place.data}: free some, run again"
-            ) from error
-        raise
     finally:
         files.remove(staging)
     files.remove(place.data / ".scratch" / stage.name)
     record = {
         "stage": stage.name,
         "profile": place.profile,
+        "run": current_run(place),
         "started": begun.isoformat(),
         "run_seconds": round(run_seconds, 3),
         "seconds": round(time.perf_counter() - clock, 3),
         "params": params[stage.name].model_dump(mode="json"),
         "metrics": metrics,
+        "inputs": read_hashes(place.records, stage.reads),
         "artifacts": hashes,
     }
     files.write_json(record, place.records / f"{stage.name}.json")
@@ -139,7 +138,9 @@ def _open(connection: Any, stage: Stage, place: Home, name: str) -> Any:
             f"run `tessera run --profile {place.profile}` or the stage that writes {name}"
         )
     if ARTIFACTS[name].kind == "table":
-        return connection.read_parquet(path, table_name=name)
+        near = path.relative_to(place.root)
+        with door(BadInput, f"{stage.name}: {near} cannot be read", "run the stage that writes it"):
+            return connection.read_parquet(path, table_name=name)
     return path
 
 

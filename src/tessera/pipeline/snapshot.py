@@ -19,10 +19,11 @@ from tessera.contracts.errors import BadInput, BadParams
 from tessera.contracts.split import load_split
 from tessera.pipeline import bundles, files, registry
 from tessera.pipeline.catalogue import MARKET, PINS
-from tessera.pipeline.history import history, returned
+from tessera.pipeline.history import history, moves, returned
 from tessera.pipeline.journal import at_rest, require_whole
 from tessera.pipeline.params import read_yaml, source_of
 from tessera.pipeline.paths import Home
+from tessera.pipeline.records import begin_run
 from tessera.policies.serving import FILE as POLICY
 
 _UNPURE = ("pipeline", "serve")
@@ -44,6 +45,7 @@ def snapshot(place: Home, cut: str | None = None, source: Path | None = None) ->
     with at_rest(place):
         require_whole(place)
     asked = _iso(cut)
+    begin_run(place)
     _link_source(place, source)
     marker = place.data / ".pins.json"
     fingerprint = _fingerprint(place, asked)
@@ -94,8 +96,9 @@ def _fingerprint(place: Home, cut: str | None) -> str:
     source = place.artifact("source")
     if source.is_symlink():
         seen["source"] = [
-            (path.name, path.stat().st_size, path.stat().st_mtime_ns)
-            for path in sorted(source.iterdir())
+            (path.relative_to(source).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+            for path in sorted(source.rglob("*"))
+            if path.exists()
         ]
     text = json.dumps(seen, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -114,10 +117,14 @@ def _was_withdrawn(place: Home) -> bool:
     """Whether an older champion came back since the pins were made: a verdict must meet that one.
 
     A run that was judged against the very version that came back stays as it is, so that what was
-    rolled back is not proposed again.
+    rolled back is not proposed again.  What a registry that was moved away had published is
+    withdrawn too.
     """
     pinned = files.read_json(place.artifact("champion") / "champion.json")["version"]
-    return returned(history(place)) and pinned != registry.current_version(place)
+    entries = history(place)
+    if pinned not in {None, registry.FIRST, *(entry.get("to") for entry in moves(entries))}:
+        return True
+    return returned(entries) and pinned != registry.current_version(place)
 
 
 def _pin_champion(place: Home) -> None:

@@ -5,22 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
 from tessera.contracts.errors import BadInput, BrokenBundle
-from tessera.contracts.split import load_split
 from tessera.index import manifest
 from tessera.ope.verdict import FORMAT
 from tessera.pipeline import bundles, files, registry, seals
 from tessera.pipeline.history import history, override_of, waits
-from tessera.pipeline.listed import judged_candidates, judged_share
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home
 from tessera.pipeline.verdict_text import evidence
-from tessera.serve.recommend import Recommender
 
 _COLOURS = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red", "INVALID": "magenta"}
 _SHOWN = {
@@ -182,6 +178,8 @@ def _quarantined(place: Home, ingest: dict[str, float]) -> str:
     count = ingest["rows_quarantined"]
     if not count:
         return "0 quarantined"
+    import pyarrow.parquet as pq
+
     reasons = pq.read_table(place.artifact("quarantine"), columns=["reason"])["reason"]
     common = sorted(reasons.value_counts().to_pylist(), key=lambda row: -row["counts"])[:2]
     told = ", ".join(f"{row['counts']:,} {escape(row['values'])}" for row in common)
@@ -263,6 +261,13 @@ def _override(place: Home, out: Console) -> None:
 
 
 def _lists(place: Home, out: Console) -> None:
+    # What serves takes seconds to import, and a verdict is read without it.
+    import pyarrow.parquet as pq
+
+    from tessera.contracts.split import load_split
+    from tessera.pipeline.listed import judged_candidates, judged_share
+    from tessera.serve.recommend import Recommender
+
     bundle = registry.current_bundle(place)
     users = pq.read_table(bundle / "users.parquet", columns=["user_id", "held", "risk_class"])
     rows = [row for row in users.to_pylist() if row["held"]]

@@ -13,6 +13,7 @@ from tessera.pipeline.catalogue import ALL_STAGES, find, stages, upstream
 from tessera.pipeline.dvc import dvc, target
 from tessera.pipeline.params import load_params, require_said, source_of
 from tessera.pipeline.paths import Home
+from tessera.pipeline.told import told
 from tessera.pipeline.turns import require_turn
 
 SKIPPED = 99
@@ -57,6 +58,8 @@ def run_task(place: Home, name: str, order: Order) -> int:
     if name != "snapshot" and find(name, stages(source_of(place))) is None:
         return _skip(name)
     _repro(place, name, order.request)
+    for line in told(place, name):
+        typer.echo(line)
     return 0
 
 

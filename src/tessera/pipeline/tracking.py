@@ -8,31 +8,29 @@ One experiment and one registered model (`tessera-<profile>`) a profile; writers
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import logging
-import math
 import os
 import sqlite3
+import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tessera.contracts.artifacts import ARTIFACTS
-from tessera.contracts.errors import GateClosed
+from tessera.contracts.errors import BrokenStore, GateClosed, TesseraError
 from tessera.contracts.progress import progress_bar
 from tessera.index.manifest import read_manifest
-from tessera.pipeline import files
+from tessera.pipeline import databases, files
+from tessera.pipeline.tracking_runs import LONGEST, RECORD, log
 
 DATABASE = "mlflow.db"
-FILES = "mlartifacts"
 CHAMPION = "champion"
-_RECORD = "tessera.record"
 _IDENTITY = "tessera.identity"
-_LONGEST_PARAM = 5000
+_PATIENCE_S = 30
+"""How long MLflow waits for another program that writes."""
+_REMEDY = "`tessera doctor --repair` sets it aside and begins anew"
 
 
 def log_pending(records: Path, store: Path, *, quiet: bool = False) -> int:
@@ -51,6 +49,11 @@ def log_pending(records: Path, store: Path, *, quiet: bool = False) -> int:
     -------
     int
         Runs logged.
+
+    Raises
+    ------
+    BrokenStore
+        If the store takes no runs: they are logged once it does.
     """
     found = {files.sha256(path): path for path in sorted(records.glob("*.json"))}
     if found.keys() <= _logged(store):
@@ -60,7 +63,7 @@ def log_pending(records: Path, store: Path, *, quiet: bool = False) -> int:
         bar = nullcontext() if quiet else progress_bar("log runs", len(new))
         with bar as shown:
             for digest, path in new.items():
-                _log(client, store, files.read_json(path), digest, records.parent)
+                log(client, store, files.read_json(path), digest, records.parent)
                 if shown:
                     shown.advance()
     return len(new)
@@ -81,7 +84,7 @@ def register(profile: str, bundle: Path, store: Path) -> str:
                 _model(profile), description=f"Published recommenders of profile {profile}."
             )
         facts = {key: value for key, value in sealed.items() if isinstance(value, str)}
-        tags = {f"tessera.{key}": value[:_LONGEST_PARAM] for key, value in facts.items()}
+        tags = {f"tessera.{key}": value[:LONGEST] for key, value in facts.items()}
         made = client.create_model_version(
             _model(profile), source=bundle.absolute().as_uri(), tags=tags
         )
@@ -108,15 +111,17 @@ def set_champion(profile: str, bundle: Path, store: Path) -> str:
     return version
 
 
-def follow(profile: str, bundle: Path, store: Path) -> None:
+def follow(profile: str, bundle: Path | None, store: Path) -> None:
     """Let the alias `champion` say what is published: this bundle, or nothing if it has no model.
 
     Raises
     ------
     GateClosed
         As `set_champion` does.
+    BrokenStore
+        If the store cannot be written.
     """
-    if read_manifest(bundle)["kind"] == "model":
+    if bundle is not None and read_manifest(bundle)["kind"] == "model":
         set_champion(profile, bundle, store)
     elif champion(profile, store):
         with _client(store) as client:
@@ -151,7 +156,7 @@ def _logged(store: Path) -> set[str]:
         store,
         "SELECT value FROM tags JOIN runs USING (run_uuid) WHERE key = ? "
         "AND status = 'FINISHED' AND lifecycle_stage = 'active'",
-        _RECORD,
+        RECORD,
     )
     return {value for (value,) in found}
 
@@ -160,7 +165,8 @@ def _versions(profile: str, store: Path) -> dict[str, str]:
     """MLflow version of each bundle identity."""
     found = _held(
         store,
-        "SELECT value, version FROM model_version_tags WHERE key = ? AND name = ?",
+        "SELECT value, version FROM model_version_tags JOIN model_versions USING (name, version) "
+        "WHERE key = ? AND name = ? AND current_stage != 'Deleted_Internal'",
         _IDENTITY,
         _model(profile),
     )
@@ -181,89 +187,75 @@ def _held(store: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
 
 @contextmanager
 def _client(store: Path) -> Iterator[Any]:
-    """Yield an MLflow client while no other process of ours writes."""
+    """Yield an MLflow client while no other process of ours writes.
+
+    A torn database makes room for a new one: the registry is the truth, and tells it again.
+
+    Raises
+    ------
+    BrokenStore
+        Instead of whatever MLflow, SQLAlchemy and SQLite raise.
+    """
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
-    store.mkdir(parents=True, exist_ok=True)
-    with (store / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # A write-ahead log needs one sync a commit and lets the UI read meanwhile; the file
-        # remembers the mode.
-        with closing(sqlite3.connect(store / DATABASE)) as database:
-            database.execute("PRAGMA journal_mode = WAL")
-        uri = f"sqlite:///{(store / DATABASE).absolute()}?timeout=30"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # its own, of SQLAlchemy
-            from mlflow.tracking import MlflowClient
-
-            logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table made
-            yield MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def _experiment(client: Any, profile: str, store: Path) -> str:
-    found = client.get_experiment_by_name(profile)
-    if found:
-        return str(found.experiment_id)
-    place = (store / FILES / profile).absolute().as_uri()
-    return str(client.create_experiment(profile, artifact_location=place))
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        with (store / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            mend(store)
+            with _opened(store) as client:
+                yield client
+    except TesseraError:
+        raise
+    except Exception as error:
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        what = f"MLflow's store {store / DATABASE} takes nothing ({why})"
+        remedy = (
+            "end the program that holds it, the next run tells it again"
+            if "locked" in why
+            else _REMEDY
+        )
+        raise BrokenStore(f"{what}: {remedy}") from error
 
 
-def _log(client: Any, store: Path, record: Mapping[str, Any], digest: str, data: Path) -> None:
-    """Log one stage run; it counts as logged only when it is finished."""
-    from mlflow.entities import Metric, Param, RunTag
+def require_open(store: Path) -> None:
+    """Refuse a store that MLflow cannot open, such as one of another version of it.
 
-    experiment = _experiment(client, record["profile"], store)
-    for half in client.search_runs([experiment], f"tags.`{_RECORD}` = '{digest}'"):
-        client.delete_run(half.info.run_id)
-    started_ms = int(datetime.fromisoformat(record["started"]).timestamp() * 1000)
-    ended_ms = started_ms + int(1000 * record["seconds"])
-    run = client.create_run(
-        experiment, started_ms, {_RECORD: digest, "tessera.stage": record["stage"]}, record["stage"]
-    )
-    run_id = run.info.run_id
-    numbers = {**record["metrics"], "seconds": record["seconds"]}
-    metrics = [Metric(name, float(value), ended_ms, 0) for name, value in numbers.items()]
-    params = [Param(key, value) for key, value in _flat(record["params"])]
-    tags = [RunTag(f"sha256.{name}", value) for name, value in record["artifacts"].items()]
-    client.log_batch(run_id, metrics, params, tags)
-    for name, value in record["artifacts"].items():
-        _attach(client, run_id, name, data, value)
-    client.set_terminated(run_id, end_time=ended_ms)
+    Raises
+    ------
+    BrokenStore
+        Saying why.
+    """
+    if (store / DATABASE).exists():
+        wrong = databases.fault(store / DATABASE)
+        if wrong:
+            raise BrokenStore(f"{store / DATABASE} is torn ({wrong}): {_REMEDY}")
+        with _client(store) as client:
+            client.search_experiments(max_results=1)
 
 
-def _attach(client: Any, run_id: str, name: str, data: Path, digest: str) -> None:
-    """Log small artifacts whole, if they are still those of this run; curves also as metrics."""
-    from mlflow.entities import Metric
-
-    artifact = ARTIFACTS[name]
-    path = data / artifact.filename
-    if artifact.kind not in ("json", "plots") or not path.exists() or files.sha256(path) != digest:
-        return
-    if artifact.kind == "json":
-        client.log_artifact(run_id, str(path))
-        return
-    client.log_artifacts(run_id, str(path), name)
-    points = [Metric(key, value, 0, step) for key, value, step in _curves(path)]
-    if points:
-        client.log_batch(run_id, points)
+def mend(store: Path) -> None:
+    """Set a torn database aside, and say so; the next writer makes a new one."""
+    path = store / DATABASE
+    wrong = databases.fault(path)
+    if wrong:
+        aside = databases.set_aside(path)
+        told = f"repaired: {path} was torn ({wrong}): it lies in {aside.name}, MLflow begins anew"
+        sys.stderr.write(f"{told}\n")
 
 
-def _curves(folder: Path) -> Iterator[tuple[str, float, int]]:
-    """Yield name, value and epoch of every number in CSV files that go by epoch."""
-    for path in sorted(folder.glob("*.csv")):
-        with path.open(newline="") as stream:
-            for row in csv.DictReader(stream):
-                if "epoch" not in row:
-                    break
-                step = int(row.pop("epoch"))
-                for column, text in row.items():
-                    if text and math.isfinite(float(text)):
-                        yield f"{path.stem}.{column}", float(text), step
+@contextmanager
+def _opened(store: Path) -> Iterator[Any]:
+    # A write-ahead log needs one sync a commit and lets the UI read meanwhile; the file
+    # remembers the mode.
+    with closing(sqlite3.connect(store / DATABASE)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+    # MLflow keeps a connection for each address: a database begun anew needs one of its own.
+    number = (store / DATABASE).stat().st_ino
+    uri = f"sqlite:///{(store / DATABASE).absolute()}?timeout={_PATIENCE_S}.{number}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its own, of SQLAlchemy
+        from mlflow.tracking import MlflowClient
 
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Name nested params with dots."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, str(value)[:_LONGEST_PARAM]
+        # It tells of every table made, and of an error by a traceback; we say it in one line.
+        logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+        yield MlflowClient(tracking_uri=uri, registry_uri=uri)

@@ -23,10 +23,13 @@ from pathlib import Path
 
 import typer
 
+from tessera.contracts.doors import door
 from tessera.contracts.errors import TesseraError
-from tessera.pipeline import processes
-from tessera.pipeline.paths import DEFAULT_PROFILE, Home
-from tessera.pipeline.tracking import DATABASE, FILES
+from tessera.pipeline import databases, processes
+from tessera.pipeline.paths import DEFAULT_PROFILE, Home, profile_names
+from tessera.pipeline.tracking import DATABASE as MLFLOW_DATABASE
+from tessera.pipeline.tracking import mend
+from tessera.pipeline.tracking_runs import FILES
 
 USERS = {"operator": "op", "viewer": "viewer"}
 """Names and roles: an operator may run, a viewer may look."""
@@ -36,8 +39,11 @@ COMPONENTS = (
     ("scheduler", "--skip-serve-logs"),
     ("triggerer", "--skip-serve-logs"),
 )
+DATABASE = "airflow.db"
 _PATIENCE_S = 180.0
 _POLL_S = 0.5
+_READING_S = 10.0
+"""What Airflow takes to read the DAGs on a busy machine."""
 _VITAL = ("metadatabase", "scheduler", "dag_processor")
 
 
@@ -69,17 +75,44 @@ def serve(root: Path, port: int, mlflow_port: int) -> None:
     with _alone(folder), processes.stopped_like_ctrl_c():
         try:
             typer.echo("Airflow and MLflow are starting, about half a minute ...")
+            if line := _mended(folder):
+                typer.echo(f"repaired: {line}", err=True)
             passwords = create_passwords(folder)
             _start_all(root, port, mlflow_port, started)
             _wait_until(lambda: _ready(port, mlflow_port), started)
             typer.echo(_welcome(port, mlflow_port, passwords))
-            _watch(started)
+            _watch(started, root)
         except KeyboardInterrupt:
             typer.echo("\nstopping ...")
         finally:
             with processes.undisturbed():
                 _stop(started)
     typer.echo("Airflow and MLflow have stopped")
+
+
+def mend_database(folder: Path) -> str | None:
+    """Set Airflow's database aside if it is torn and nobody uses it; return what was done.
+
+    It holds what ran and when; what was published stands in the registry.
+
+    Raises
+    ------
+    TesseraError
+        If Airflow runs.
+    """
+    if not (folder / DATABASE).exists():
+        return None
+    with _alone(folder):
+        return _mended(folder)
+
+
+def _mended(folder: Path) -> str | None:
+    path = folder / DATABASE
+    wrong = databases.fault(path)
+    if not wrong:
+        return None
+    aside = databases.set_aside(path)
+    return f"{path} was torn ({wrong}): it lies in {aside.name}, Airflow begins anew"
 
 
 def airflow_environment(root: Path, port: int) -> dict[str, str]:
@@ -96,12 +129,14 @@ def airflow_environment(root: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # A form that changed is shown at once, not after half a minute.
+        "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
             f"{name}:{role}" for name, role in USERS.items()
         ),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / DATABASE}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
     }
     return {**_environment(), **settings}
@@ -155,8 +190,9 @@ def _start_all(root: Path, port: int, mlflow_port: int, started: list[Server]) -
     environment = airflow_environment(root, port)
     store = Home(root, DEFAULT_PROFILE).tracking
     store.mkdir(parents=True, exist_ok=True)
+    mend(store)
     words = ["server", "--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{store / DATABASE}?timeout=30"]
+    words += ["--backend-store-uri", f"sqlite:///{store / MLFLOW_DATABASE}?timeout=30"]
     words += ["--artifacts-destination", str(store / FILES)]
     _start("mlflow", tuple(words), _environment(), folder, started)
     _start("airflow", ("db", "migrate"), environment, folder, started)
@@ -175,7 +211,8 @@ def _start(
     into: list[Server],
 ) -> None:
     log = folder / "logs" / f"{name}-{words[0]}.log"
-    process = processes.start([processes.command(name), *words], environment, log, folder)
+    with door(TesseraError, f"{name} cannot be started", "run `make install`"):
+        process = processes.start([processes.command(name), *words], environment, log, folder)
     into.append(Server(f"{name} {words[0]}", process, log))
 
 
@@ -194,10 +231,26 @@ def _wait_until(ready: Callable[[], bool], started: list[Server]) -> None:
         time.sleep(_POLL_S)
 
 
-def _watch(started: list[Server]) -> None:
+def _watch(started: list[Server], root: Path) -> None:
+    offered = profile_names(root)
     while True:
         _require_alive(started)
+        offered = offer_profiles(root, offered)
         time.sleep(_POLL_S)
+
+
+def offer_profiles(root: Path, offered: list[str]) -> list[str]:
+    """Let Airflow read the DAGs anew if there are other profiles than their forms offer.
+
+    It does so on its own after a while; what it looks at is when their files were written.
+    """
+    names = profile_names(root)
+    if names != offered:
+        # A reading that is under way has not seen them: what it began before must look older.
+        later = time.time() + _READING_S
+        for path in (root / "dags").glob("*.py"):
+            os.utime(path, (later, later))
+    return names
 
 
 def _require_alive(started: list[Server]) -> None:

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tessera.contracts.doors import door
+from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import MOST_FALSE_SIGNS, RISK_CLASSES
-from tessera.hstu.fact_tables import has_facts
-from tessera.hstu.saved import CANDIDATES
 from tessera.index.manifest import read_manifest
-from tessera.index.vectors import Search
 from tessera.policies.serving import read_policy
 from tessera.policies.suitability import UNKNOWN_USER, suitable
-from tessera.serve.ranker import Ranker, open_ranker
+
+if TYPE_CHECKING:  # torch and FAISS take seconds, and the policy that wrote the log needs neither
+    from tessera.index.vectors import Search
+    from tessera.serve.ranker import Ranker
 
 _CAUSAL = "causal"
 _EVIDENCE = (
@@ -82,6 +84,9 @@ def judged_as(bundle: Path) -> str:
     sealed = read_manifest(bundle)
     if sealed["kind"] == "logging":
         return "never judged: the policy that wrote the log; shown here by popularity"
+    from tessera.hstu.fact_tables import has_facts
+    from tessera.hstu.saved import CANDIDATES
+
     judged = "not judged, meant as" if sealed.get("decision") == "INVALID" else "judged as"
     ranks = has_facts(bundle / "facts")
     shown = f"the {CANDIDATES} nearest, best ranked first" if ranks else "its recall"
@@ -110,13 +115,11 @@ class Recommender:
             If model or facts are damaged or do not belong together.
         """
         edges = bundle / "neighbours.parquet"
-        return cls(
-            pq.read_table(bundle / "users.parquet"),
-            pq.read_table(bundle / "items.parquet"),
-            pq.read_table(edges) if edges.exists() else None,
-            Search.open(bundle) if (bundle / "vectors.faiss").exists() else None,
-            open_ranker(bundle),
-        )
+        with door(BrokenBundle, f"{bundle.name}: its tables cannot be read", "publish it again"):
+            users = pq.read_table(bundle / "users.parquet")
+            items = pq.read_table(bundle / "items.parquet")
+            neighbours = pq.read_table(edges) if edges.exists() else None
+        return cls(users, items, neighbours, _open_search(bundle), _open_ranker(bundle))
 
     def recommend(self, user_id: str, k: int) -> list[Recommendation]:
         """Return the k best suitable items that the investor neither holds nor dismissed.
@@ -160,6 +163,8 @@ class Recommender:
         """Put the nearest in the order of the ranking head; whoever has no vector is not ranked."""
         if self.ranker is None or who.vector_D is None or not near:
             return near[:k]
+        from tessera.hstu.saved import CANDIDATES
+
         items = [item for item, _ in near[:CANDIDATES]]
         scores = self.ranker.scores(who.user_id, items).tolist()
         # Equal scores stay in the order of recall.
@@ -195,6 +200,22 @@ class Recommender:
             for row in edges:
                 found.setdefault(row["target_id"], text.format(held=names[row["source_id"]]))
         return found
+
+
+def _open_search(bundle: Path) -> Search | None:
+    if not (bundle / "vectors.faiss").exists():
+        return None
+    from tessera.index.vectors import Search
+
+    return Search.open(bundle)
+
+
+def _open_ranker(bundle: Path) -> Ranker | None:
+    if not (bundle / "facts").is_dir():
+        return None
+    from tessera.serve.ranker import open_ranker
+
+    return open_ranker(bundle)
 
 
 def _evidence_of(edge: dict[str, Any]) -> str:

@@ -1,0 +1,88 @@
+"""Read the columns of strangers' files as a mapping says, or refuse what cannot be told.
+
+Values pass through Arrow once, in batches, so that every engine sees the same.  What a column shows
+of another convention than the one it is read by is counted on the way: a column in doubt is refused
+with the param that settles it, a single row that cannot be read goes to quarantine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tessera.contracts.rules import TEXT
+from tessera.contracts.tables import Table
+from tessera.ingest.draft import UNREAD
+from tessera.ingest.engine import FILE, ROW, Engine
+from tessera.ingest.kinds import reader_of
+from tessera.ingest.params import TableMapping
+from tessera.ingest.raw import NUMBER
+from tessera.ingest.values import Reader
+
+_PAIR = ("candidate_ids", "candidate_propensities")
+_PLACES = (FILE, ROW, NUMBER)
+
+
+def convert(table: Table, mapping: TableMapping, raw: ir.Table, engine: Engine) -> ir.Table:
+    """Return contract columns, `text_<column>` where a text was read, and what could not be.
+
+    Parameters
+    ----------
+    table : Table
+        Contract of the rows.
+    mapping : TableMapping
+        Which column comes from where, and how it is written.
+    raw : ir.Table
+        Columns of the file, `source_file`, `source_row`, `source_number`.
+    engine : Engine
+        Where the result is kept.
+
+    Raises
+    ------
+    BadInput
+        If a column is written in a way that its mapping does not say and that cannot be told.
+    """
+    readers = [
+        reader_of(table.name, column, mapping)
+        for column in table.columns
+        if column.name in mapping.columns
+    ]
+    path = engine.spill / f"read_{table.name}.parquet"
+    theirs = dict.fromkeys(mapping.theirs.values())
+    batches = engine.batches(raw.select(*theirs, *_PLACES))
+    empty = pa.RecordBatch.from_pylist([], batches.schema)
+    with batches, pq.ParquetWriter(path, _converted(empty, readers).schema) as writer:
+        for batch in batches:
+            writer.write_batch(_converted(batch, readers))
+    for reader in readers:
+        reader.finish()
+    return engine.read(path, f"read_{table.name}")
+
+
+def _converted(batch: pa.RecordBatch, readers: Sequence[Reader]) -> pa.RecordBatch:
+    found: dict[str, pa.Array] = {}
+    faults: list[pa.Array] = [pa.nulls(batch.num_rows, pa.string())]
+    for reader in readers:
+        read = reader.read(batch.column(reader.how.from_))
+        found[reader.column.name] = read.value
+        if read.text is not None:
+            found[TEXT + reader.column.name] = read.text
+        if read.fault is not None:
+            faults.append(read.fault)
+    if set(_PAIR) <= set(found):
+        faults.append(_ragged(found))
+    found[UNREAD] = pc.coalesce(*faults)
+    for name in _PLACES:
+        found[name] = batch.column(name)
+    return pa.RecordBatch.from_pydict(found)
+
+
+def _ragged(found: dict[str, pa.Array]) -> pa.Array:
+    """Name the rows whose candidates and chances are not as many."""
+    ids, chances = (pc.list_value_length(found[name]) for name in _PAIR)
+    reason = f"{_PAIR[1]}: not as many as {_PAIR[0]}"
+    return pc.if_else(pc.not_equal(ids, chances), reason, pa.scalar(None, pa.string()))

@@ -1,0 +1,159 @@
+"""Bytes of a file, packed or not, in any encoding, become UTF-8 in pieces of whole lines."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from tessera.contracts.errors import BadInput
+from tessera.ingest.layout import SEPARATOR, Layout
+
+PIECE = 1 << 22
+LONGEST_LINE = 1 << 26
+UTF8 = "utf-8"
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bz2",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+}
+_FOREIGN = {
+    b"PK\x03\x04": "is a zip archive or a workbook: unpack it, or save the sheet as CSV",
+    b"PAR1": "is Parquet: let its name end in .parquet",
+    b"ORC": "is ORC: write it as Parquet or CSV",
+    b"Obj\x01": "is Avro: write it as Parquet or CSV",
+    b"\xd0\xcf\x11\xe0": "is an old workbook: save the sheet as CSV",
+    b"7z\xbc\xaf": "is a 7z archive: unpack it",
+}
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""What a file may begin with, which tells its encoding better than any param."""
+
+
+def pieces(path: Path, layout: Layout) -> Iterator[bytes]:
+    """Read a file as UTF-8, a few MiB of whole lines at a time; the last line may lack its end.
+
+    A delimiter of several bytes is replaced by `SEPARATOR`.  Bytes that an encoding other than
+    UTF-8 cannot read become U+FFFD; bytes that are not UTF-8 stay as they are.
+
+    Raises
+    ------
+    BadInput
+        If the file is empty, truncated or of another format.
+    """
+    raw = _decoded(path.name, _unpacked(path), encoding_of(path, layout))
+    for piece in _whole_lines(path.name, raw):
+        if len(layout.delimiter.encode()) > 1:
+            held = piece.replace(SEPARATOR, b"\0")  # so that it is rejected, not taken for a mark
+            yield held.replace(layout.delimiter.encode(), SEPARATOR)
+        else:
+            yield piece
+
+
+def whole(path: Path) -> bytes:
+    """Read a whole small file, unpacked.
+
+    Raises
+    ------
+    BadInput
+        If it is empty or truncated.
+    """
+    data = b"".join(_unpacked(path))
+    if not data.strip():
+        raise BadInput(f"{path.name} is empty: fetch it again")
+    return data
+
+
+def encoding_of(path: Path, layout: Layout) -> str:
+    """Tell in which encoding a file is read."""
+    head = next(_unpacked(path), b"")
+    marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
+    named = codecs.lookup(layout.encoding).name
+    if marked or layout.fallback is None:
+        return marked or ("utf-8" if named == "utf-8-sig" else named)
+    decoder = codecs.getincrementaldecoder(named)()
+    try:
+        for piece in _unpacked(path):
+            decoder.decode(piece)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return layout.fallback
+    return named
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say in one line why a file cannot be read."""
+    try:
+        yield
+    except (EOFError, pa.ArrowException) as error:
+        raise BadInput(f"{path.name} cannot be read: fetch it again ({_line(error)})") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise BadInput(
+            f"{path.name} is truncated or unreadable: fetch it again ({_line(error)})"
+        ) from error
+
+
+def _unpacked(path: Path) -> Iterator[bytes]:
+    """Stream the bytes of a file, unpacked by what it begins with, whatever its name."""
+    with readable(path):
+        with path.open("rb") as plain:
+            head = plain.read(16)
+        foreign = next((told for mark, told in _FOREIGN.items() if head.startswith(mark)), None)
+        if foreign:
+            raise BadInput(f"{path.name} {foreign}")
+        kind = next((kind for mark, kind in _PACKED.items() if head.startswith(mark)), None)
+        if kind == "bz2" and not re.match(rb"BZh[1-9]1AY&SY", head):
+            kind = None
+        with pa.input_stream(str(path), compression=kind) as stream:
+            while piece := stream.read(PIECE):
+                yield piece
+
+
+def _decoded(name: str, raw: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    if encoding == UTF8:
+        yield next(raw, b"").removeprefix(codecs.BOM_UTF8)
+        yield from raw
+        return
+    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+    try:
+        first = decoder.decode(next(raw, b""))
+    except UnicodeError as error:
+        raise BadInput(f"{name} is not {encoding}: name its encoding ({_line(error)})") from error
+    yield first.removeprefix("\ufeff").encode("utf-8", "replace")
+    for piece in raw:
+        yield decoder.decode(piece).encode("utf-8", "replace")
+    yield decoder.decode(b"", final=True).encode("utf-8", "replace")
+
+
+def _whole_lines(name: str, raw: Iterator[bytes]) -> Iterator[bytes]:
+    waiting = b""
+    old_mac: bool | None = None
+    for piece in raw:
+        old_mac = (b"\r" in piece and b"\n" not in piece) if old_mac is None else old_mac
+        waiting += piece.replace(b"\r", b"\n") if old_mac else piece
+        cut = waiting.rfind(b"\n") + 1
+        if not cut and len(waiting) > LONGEST_LINE:
+            raise BadInput(f"{name} has a line of more than 64 MiB: is it text?")
+        if cut:
+            yield waiting[:cut]
+        waiting = waiting[cut:]
+    if waiting:
+        yield waiting
+
+
+def _line(error: BaseException) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()[:200]

@@ -1,0 +1,76 @@
+"""Do what `tessera doctor` says: mend every store that can be told again by one that counts.
+
+The registry is the truth, then `data/`; files of other tools are remade from both.  What only a
+person may decide (a broken history, a missing key) stays as it is, and the checks go on saying it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tessera.contracts.errors import BrokenStore, TesseraError
+from tessera.pipeline import databases, dvc_files, tracking
+from tessera.pipeline.dvc import render
+from tessera.pipeline.journal import alias_fault, one_act, state_fault, unfinished
+from tessera.pipeline.main_job import write_pipeline
+from tessera.pipeline.paths import Home
+
+
+def repair(place: Home) -> list[str]:
+    """Mend what can be, and return a line for each thing that was done."""
+    done: list[str] = []
+    for step in _STEPS:
+        try:
+            done += step(place)
+        except TesseraError:  # the checks that follow say it
+            continue
+    return done
+
+
+def _pipeline(place: Home) -> list[str]:
+    if place.dvc_yaml.exists() and place.dvc_yaml.read_text() == render(place):
+        return []
+    write_pipeline(place)
+    return [f"{place.dvc_yaml.relative_to(place.root)} is rendered again"]
+
+
+def _dvc(place: Home) -> list[str]:
+    return [*dvc_files.repair(place.root), *dvc_files.repair_state(place.root)]
+
+
+def _mlflow(place: Home) -> list[str]:
+    """Set a store aside that MLflow cannot open, and tell a new one all that is known."""
+    path, told = place.tracking / tracking.DATABASE, []
+    try:
+        tracking.require_open(place.tracking)
+    except BrokenStore as error:
+        if "locked" in str(error):
+            raise
+        told = [f"{path} lies in {databases.set_aside(path).name}, MLflow begins anew"]
+    logged = tracking.log_pending(place.records, place.tracking, quiet=True)
+    return [*told, f"{logged} stage runs told to MLflow"] if logged else told
+
+
+def _acts(place: Home) -> list[str]:
+    """Let an act that does nothing complete one that was killed, and tell MLflow's alias."""
+    if state_fault(place):
+        return []
+    before = {
+        "an interrupted act is completed": unfinished(place) is not None,
+        "MLflow's alias names what is published": alias_fault(place) is not None,
+    }
+    if not any(before.values()):
+        return []
+    with one_act(place):
+        pass
+    return [line for line, wrong in before.items() if wrong]
+
+
+def _airflow(place: Home) -> list[str]:
+    from tessera.pipeline.ui import mend_database
+
+    line = mend_database(place.root / ".airflow")
+    return [line] if line else []
+
+
+_STEPS: tuple[Callable[[Home], list[str]], ...] = (_pipeline, _dvc, _mlflow, _acts, _airflow)

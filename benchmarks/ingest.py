@@ -140,6 +140,7 @@ def measure(source: Path, out: Path) -> dict[str, float]:
         source=source,
         request=request,
         split=out / "split.json",
+        suitability=out / "suitability.json",
         params=IngestParams(),
         **{name: out / f"{name}.parquet" for name in names},
     )

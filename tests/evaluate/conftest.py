@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tessera.contracts.split import Split, save_split
+from tessera.policies.suitability import PRUDENT, Unknown, write_unknown
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 STAMP = pa.timestamp("us", tz="UTC")
@@ -30,13 +31,16 @@ class Tables:
     prices: pa.Table
     lists: pa.Table
     split: Split
+    unknown: Unknown = PRUDENT
 
     def open(self, folder: Path) -> dict:
         folder.mkdir(parents=True, exist_ok=True)
         names = ("events", "items", "users", "prices", "lists")
         found = {name: ibis.memtable(getattr(self, name)) for name in names}
         save_split(self.split, folder / "split.json")
-        return {**found, "split": folder / "split.json"}
+        write_unknown(self.unknown, {}, folder / "suitability.json")
+        told = {name: folder / f"{name}.json" for name in ("split", "suitability")}
+        return {**found, **told}
 
 
 def stamps(days):
@@ -61,7 +65,8 @@ def event_table(rows):
 def item_table(rows):
     """Items from (item, first day, last day)."""
     item, first, last = zip(*rows, strict=True)
-    return pa.table({"item_id": item, "valid_from": stamps(first), "valid_to": stamps(last)})
+    known = {"item_id": item, "valid_from": stamps(first), "valid_to": stamps(last)}
+    return pa.table({**known, "risk_class": pa.nulls(len(rows), pa.int64())})
 
 
 def user_table(rows):

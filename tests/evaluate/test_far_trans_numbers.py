@@ -36,6 +36,7 @@ def world(official, tmp_path_factory):
         source=official / "far-trans",
         request=folder / "request.json",
         split=folder / "split.json",
+        suitability=folder / "suitability.json",
         params=IngestParams(source="far_trans"),
         **paths,
     )

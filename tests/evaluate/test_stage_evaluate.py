@@ -9,6 +9,7 @@ import pytest
 
 from tessera.evaluate.params import EvaluateParams
 from tessera.evaluate.stage import run
+from tessera.policies.suitability import Unknown
 
 PARAMS = EvaluateParams(
     draws=50, ease_l2=2.0, als_factors=4, als_l2=1.0, knn_shrink=0.0, recent_days=20
@@ -213,7 +214,7 @@ def test_equal_rows_in_any_order_give_equal_bytes(two_tastes, tasted, evaluate, 
     _, _, first = tasted
     _, _, second = evaluate(mixed, "second")
     assert files_of(first) == files_of(second)
-    assert len(files_of(first)) == 8
+    assert len(files_of(first)) == 9
 
 
 def test_what_comes_after_the_test_period_changes_nothing(two_tastes, evaluate, rng):
@@ -247,3 +248,40 @@ def test_the_model_is_not_its_own_baseline():
     assert (
         best_baseline({"hstu": 0.3, "hstu_session": 0.29, "ease": 0.28, "sasrec": 0.27}) == "ease"
     )
+
+
+def rated(tables, *risks, **of):
+    """The same tables with risk classes of the items in order, the rest unknown."""
+    items = tables.items
+    risk = pa.array([*risks, *[None] * (len(items) - len(risks))], pa.int64())
+    at = items.schema.get_field_index("risk_class")
+    return replace(tables, items=items.set_column(at, "risk_class", risk), **of)
+
+
+def test_where_nothing_suits_the_suited_lists_are_empty_whatever_the_others_say(shop, evaluate):
+    """Nobody rated an item, which counts as 4; u1 is of class 2 at the cut, the others unknown."""
+    _, table, _ = evaluate(shop)
+    found = table["suited"]
+    assert found["nothing_suits"] == table["users"] == 4
+    assert (found["unknown_user"], found["unknown_item"]) == (1, 4)
+    assert found["models"]["hstu"] == {"hr_10": 0.0, "ndcg_10": 0.0, "shown": 0.0}
+    assert table["models"]["hstu"]["hr_10"] == 0.75
+
+
+def test_what_unknown_counts_as_decides_what_suits(shop, evaluate):
+    _, table, _ = evaluate(replace(shop, unknown=Unknown(user=1, item=1)))
+    assert table["suited"]["nothing_suits"] == 0
+    for name, one in table["suited"]["models"].items():
+        assert one["hr_10"] == table["models"][name]["hr_10"]
+        assert one["ndcg_10"] == table["models"][name]["ndcg_10"]
+
+
+def test_what_does_not_suit_leaves_the_list_and_the_rest_moves_up(shop, evaluate):
+    """A, B, C are of class 1, 3, 2; u1 (class 2) has C D, u2 (unknown) C B, u3 C."""
+    _, table, _ = evaluate(rated(shop, 1, 3, 2))
+    found = table["suited"]
+    assert found["nothing_suits"] == 0, "A suits everybody"
+    assert found["models"]["hstu"]["shown"] == pytest.approx(1 / 40), "C for u1 alone"
+    assert found["models"]["hstu"]["hr_10"] == pytest.approx(1 / 4)
+    _, table, _ = evaluate(rated(shop, 1, 3, 2, unknown=Unknown(user=3, item=4)), "bold")
+    assert table["suited"]["models"]["hstu"]["hr_10"] == table["models"]["hstu"]["hr_10"]

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from tessera.contracts.errors import BadParams
 from tessera.hstu.histories import TEST, VALIDATION, read_histories
 from tessera.hstu.model import SequenceModel, Shape
 from tessera.hstu.params import HstuParams
@@ -97,6 +98,19 @@ def test_lists_leave_out_seen_dead_and_padding():
     assert np.isfinite(lists.score_UK).tolist() == [[True, True, False], [True, True, True]]
     assert lists.item_UK[0, :2].tolist() == [2, 3]
     assert lists.item_UK[1].tolist() == [3, 2, 1]
+
+
+def test_equal_scores_are_listed_in_the_order_of_the_items():
+    item, state = np.ones((40, 1), np.float32), np.ones((3, 1), np.float32)
+    allowed = np.arange(40) > 0
+    lists = top_items(state, item, allowed, (np.array([1]), np.array([2])), 5)
+    assert lists.item_UK.tolist() == [[1, 2, 3, 4, 5], [1, 3, 4, 5, 6], [1, 2, 3, 4, 5]]
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    item, state = np.ones((4, 1), np.float32), np.full((1, 1), np.nan, np.float32)
+    with pytest.raises(BadParams, match=r"diverged; lower hstu\.learning_rate"):
+        top_items(state, item, np.ones(4, bool), None, 2)
 
 
 def test_ndcg_equals_the_formula():

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from tessera.contracts import arrow
@@ -17,6 +18,7 @@ from tessera.index.params import IndexParams
 from tessera.index.stage import run
 from tessera.policies.serving import ServingPolicy, read_policy
 from tessera.policies.slate import SlatePolicy
+from tessera.policies.suitability import Unknown
 from tessera.serve.recommend import Recommender, recommend
 
 DAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -30,15 +32,24 @@ def table(contract, rows):
 
 
 @pytest.fixture
-def bundle(tmp_path):
+def bundle(pack):
     """Two items, one of unknown risk; two investors, one of unknown risk."""
+    return pack(POLICY)
+
+
+@pytest.fixture
+def pack(tmp_path):
+    return lambda policy: _pack(tmp_path, policy)
+
+
+def _pack(tmp_path, policy):
     split = Split(DAY, datetime(2024, 6, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC))
     save_split(split, tmp_path / "split.json")
     for name in ("model", "facts", "codebook", "ledger", "champion"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "champion.json").write_text(json.dumps({"version": "v0"}))
     (tmp_path / "facts" / "tables.json").write_text("[]")
-    verdict = {"decision": "HOLD", "reason": "planted", "policy": POLICY.facts()}
+    verdict = {"decision": "HOLD", "reason": "planted", "policy": policy.facts()}
     (tmp_path / "verdict.json").write_text(json.dumps(verdict))
     (tmp_path / "verdict.html").write_text("<!doctype html>")
     (tmp_path / "ranking.json").write_text("{}")
@@ -92,6 +103,60 @@ def test_unknown_classes_are_packed_as_the_rule_of_suitability_reads_them(bundle
     assert found == (shown or {"i0", "i1", "i2"})
 
 
+def test_a_bank_says_what_unknown_counts_as(pack):
+    packed = pack(replace(POLICY, unknown=Unknown(user=2, item=2)))
+    served = Recommender.open(packed)
+    assert served.unknown == Unknown(2, 2)
+    assert [line.item_id for line in served.recommend("u0", 10)] == ["i0", "i1"]
+    assert [line.item_id for line in served.recommend("nobody", 10)] == ["i0", "i1"]
+    assert "income" in served.recommend("nobody", 1)[0].reason
+    assert "of risk class 2 (income)" in served.stranger("nobody")
+
+
+def test_an_unknown_investor_is_called_unknown(bundle):
+    served = Recommender.open(bundle)
+    assert served.stranger("u0") is None
+    assert served.stranger("nobody").startswith("'nobody' is unknown: no such investor")
+    assert served.stranger("nobody").endswith("of risk class 1 (conservative)")
+
+
+def without(bundle, *items):
+    served = Recommender.open(bundle)
+    kept = served.items.filter(pc.invert(pc.is_in(served.items["item_id"], pa.array(items))))
+    return replace(served, items=kept)
+
+
+def test_an_empty_list_has_a_reason(bundle):
+    served = without(bundle, "i0")
+    assert served.recommend("u3", 10) == []
+    assert served.why_empty("u3").startswith(
+        "nothing suits an investor of risk class 3 (balanced): no item on sale is below class 4 "
+    )
+    nobody = replace(served, users=served.users.filter(pc.equal(served.users["user_id"], "u0")))
+    assert nobody.why_empty("u0").startswith("nothing suits anybody: no item on sale is below")
+    assert "ingest.unknown_item_risk" in nobody.why_empty("u0")
+    gone = without(bundle, "i0", "i1", "i2")
+    assert gone.why_empty("u3") == "nothing is listed: no item was on sale at the cut"
+    held = [
+        ["i0"] if user == "u3" else []
+        for user in Recommender.open(bundle).users["user_id"].to_pylist()
+    ]
+    served = Recommender.open(bundle)
+    at = served.users.schema.get_field_index("held")
+    served = replace(served, users=served.users.set_column(at, "held", pa.array(held)))
+    assert served.recommend("u3", 10) == []
+    assert served.why_empty("u3") == "nothing is listed: all that suits is held or was dismissed"
+
+
+def test_equal_scores_of_the_head_stand_in_the_order_of_the_items(bundle):
+    class Flat(Head):
+        def scores(self, user_id, item_ids):
+            return np.zeros(len(item_ids))
+
+    ranked = replace(Recommender.open(bundle), ranker=Flat())
+    assert [line.item_id for line in ranked.recommend("u4", 3)] == ["i0", "i1", "i2"]
+
+
 class Head:
     """A ranking head that likes what recall likes least."""
 
@@ -99,7 +164,7 @@ class Head:
         return user_id == "u4"
 
     def scores(self, user_id, item_ids):
-        liked = {"i0": 2.0, "i1": -1.0, "i2": 0.0}
+        liked = {"i0": 0.0, "i1": -1.0, "i2": 2.0}
         return np.array([liked[item] for item in item_ids])
 
 
@@ -107,11 +172,11 @@ def test_the_nearest_are_shown_in_the_order_of_the_ranking_head(bundle):
     by_recall = Recommender.open(bundle)
     ranked = replace(by_recall, ranker=Head())
     assert by_recall.ranker is None
-    assert [line.item_id for line in by_recall.recommend("u4", 3)] == ["i2", "i1", "i0"]
+    assert [line.item_id for line in by_recall.recommend("u4", 3)] == ["i0", "i1", "i2"]
     assert [(line.item_id, line.score) for line in ranked.recommend("u4", 3)] == [
-        ("i0", 2.0), ("i2", 0.0), ("i1", -1.0)
+        ("i2", 2.0), ("i0", 0.0), ("i1", -1.0)
     ]  # fmt: skip
-    assert [line.item_id for line in ranked.recommend("u4", 1)] == ["i0"], "all are ranked"
+    assert [line.item_id for line in ranked.recommend("u4", 1)] == ["i2"], "all are ranked"
     assert [line.item_id for line in ranked.recommend("u3", 3)] == ["i0"], "the others do not suit"
 
 

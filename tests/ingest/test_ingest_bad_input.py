@@ -146,6 +146,7 @@ def test_a_request_that_is_none_is_refused(market, tmp_path, content):
             source=market,
             request=tmp_path / "request.json",
             split=out / "split.json",
+            suitability=out / "suitability.json",
             params=IngestParams(),
             **{name: out / f"{name}.parquet" for name in names},
         )

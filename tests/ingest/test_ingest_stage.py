@@ -18,7 +18,7 @@ def test_every_table_is_written_with_its_contract_and_nothing_else_is_left(inges
     out = ingest(market, "market")
     names = ("events", "items", "users", "prices", "exposures", "outcomes", "quarantine")
     assert sorted(path.name for path in out.folder.iterdir()) == sorted(
-        [*(f"{name}.parquet" for name in names), "split.json"]
+        [*(f"{name}.parquet" for name in names), "split.json", "suitability.json"]
     )
     for name in names:
         assert pq.read_schema(out.folder / f"{name}.parquet").equals(schema(TABLES[name]))

@@ -105,7 +105,8 @@ def test_many_commas_beside_proven_dots_are_a_convention_in_doubt(bank):
 
 
 def test_a_day_that_no_month_has_is_set_aside(bank):
-    bank.orders({0: {"day": "31.02.2021"}, 1: {"day": "1.2.2021"}, 2: {"day": "01.03.2021"}},
+    bank.orders({0: {"day": "31.02.2021"}, 1: {"day": "1.2.2021"}, 2: {"day": "01.03.2021"},
+                 3: {"day": "02.03.2021"}},
                 every={"day": "28.02.2021"})  # fmt: skip
     out = bank({"event_ts": {"from": "day", "format": "%d.%m.%Y"}})
     assert out.reasons() == [("events", "event_ts: not a time like %d.%m.%Y, such as '31.02.2021'")]
@@ -172,8 +173,9 @@ def test_a_count_from_1970_is_read_by_its_unit(bank, text):
 
 def test_a_number_column_of_parquet_is_a_time_only_by_its_unit(bank):
     bank.orders({})
-    table = pa.table({"client": ["u1", "u2"], "isin": ["i1", "i2"], "value": [1.0, 2.0],
-                      "day": pa.array([1613212200000, 1623212200000])})  # fmt: skip
+    table = pa.table({"client": ["u1", "u2", "u1"], "isin": ["i1", "i2", "i2"],
+                      "value": [1.0, 2.0, 3.0],
+                      "day": pa.array([1613212200000, 1623212200000, 1623212300000])})  # fmt: skip
     pq.write_table(table, bank.folder / "orders.parquet")
     assert "say unit: ms" in refusal(bank, file="orders.parquet")
     out = bank({"event_ts": {"from": "day", "unit": "ms"}}, file="orders.parquet")
@@ -208,7 +210,8 @@ def test_hours_that_the_clock_skips_or_shows_twice_are_set_aside(bank):
 
 def test_clocks_of_parquet_are_placed_too(bank):
     days = [datetime(2021, 7, 13, 10, 30), datetime(2021, 3, 28, 2, 30), datetime(2021, 8, 1)]
-    table = pa.table({"client": ["u1"] * 3, "isin": ["i1"] * 3, "value": [1.0] * 3, "day": days})
+    days += [datetime(2021, 8, 1, 1)]
+    table = pa.table({"client": ["u1"] * 4, "isin": ["i1"] * 4, "value": [1.0] * 4, "day": days})
     pq.write_table(table, bank.folder / "orders.parquet")
     out = bank(file="orders.parquet", zone="Europe/Rome")
     assert first(out, "event_ts")[0] == datetime(2021, 7, 13, 8, 30, tzinfo=UTC)

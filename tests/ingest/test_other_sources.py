@@ -33,7 +33,8 @@ def test_ratings_are_cut_where_nine_tenths_lie_before(ingest, movielens):
 
 def test_a_rating_given_twice_is_set_aside(ingest, movielens):
     twice, differing = ["1::1::5::978300000"] * 2, ["2::1::5::978300000", "2::1::4::978300000"]
-    lines = [*twice, *differing, "3::x::5::978300001", "torn", "3::2::5::978900000"]
+    lines = [*twice, *differing, "3::x::5::978300001", "torn"]
+    lines += ["3::2::5::978900000", "2::2::5::978900001"]
     (movielens / "ratings.dat").write_text("\n".join(lines) + "\n")
     out = ingest(movielens, "movielens", "2001-01-05", validation_days=1)
     assert out.rows("quarantine")[0]["source_row"] == 6
@@ -51,7 +52,7 @@ def test_atomic_files_are_read_too(ingest, tmp_path):
     folder.mkdir()
     (folder / "x.inter").write_text(
         "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
-        + "".join(f"{n % 2}\t1\t3\t{881250949 + n * 100_000}\n" for n in range(10))
+        + "".join(f"{n % 2}\t1\t3\t{881250949 + n * 100_000}\n" for n in range(30))
         + "1\t1\t3\tsoon\n"
     )
     (folder / "x.item").write_text(
@@ -62,7 +63,7 @@ def test_atomic_files_are_read_too(ingest, tmp_path):
         "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n1\t24\tM\tartist\t1\n"
     )
     out = ingest(folder, "movielens")
-    assert out.metrics["events_good"] == 10
+    assert out.metrics["events_good"] == 30
     assert out.reasons() == [("events", "event_ts: not an ISO date, such as 'soon'")]
     assert out.rows("items")[0]["name"] == '"Quoted" Story'
     (user,) = out.rows("users")

@@ -10,7 +10,7 @@ import pytest
 
 from tessera.contracts.errors import BadParams
 from tessera.ingest.params import IngestParams
-from tessera.ingest.periods import plan
+from tessera.ingest.periods import plan, read_asked
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 
@@ -41,7 +41,7 @@ def placed(tmp_path):
     def go(asked=None, events=EVENTS, **params):
         request = tmp_path / "request.json"
         request.write_text(json.dumps({"cut": asked}))
-        return plan(events, IngestParams(**params), request)
+        return plan(events, IngestParams(**params), read_asked(request))
 
     return go
 
@@ -100,9 +100,9 @@ def test_leave_last_out_is_labelled_and_has_no_folds(placed):
 
 @pytest.fixture
 def half_years(placed):
-    """Place the periods of FAR-Trans, with an event on each day of 2019 to 2022."""
+    """Place the periods of FAR-Trans, with two events on each day of 2019 to 2022."""
     days = ibis.memtable(
-        {"event_ts": [moment("2019-01-01") + DAY * n for n in range(4 * 365)]},
+        {"event_ts": [moment("2019-01-01") + DAY / 2 * n for n in range(8 * 365)]},
         schema={"event_ts": "timestamp('UTC')"},
     )
 
@@ -152,7 +152,7 @@ def test_the_half_year_before_the_cut_validates_whole(half_years):
 
 
 def test_an_empty_test_period_is_refused_in_one_line(placed):
-    gap = dated("2020-01-01", "2020-06-01", "2020-12-01", "2021-03-01", "2022-08-01")
+    gap = dated("2020-01-01", "2020-06-01", "2020-12-01", "2021-03-01", "2022-08-01", "2022-08-01")
     with pytest.raises(BadParams, match=r"^the test period .* holds no event: .*test_days$") as bad:
         placed("2021-07-01", gap, source="far_trans")
     assert "\n" not in str(bad.value)
@@ -162,7 +162,7 @@ def test_an_empty_test_period_is_refused_in_one_line(placed):
 
 
 def test_an_empty_validation_period_is_said(placed, caplog):
-    gap = dated("2020-01-01", "2020-06-01", "2021-08-01")
+    gap = dated("2020-01-01", "2020-06-01", "2021-08-01", "2021-08-02")
     placed("2021-07-01", gap, source="far_trans", validation_days=400)
     assert "to validate on" not in caplog.text
     placed("2021-07-01", gap, source="far_trans")
@@ -170,7 +170,7 @@ def test_an_empty_validation_period_is_said(placed, caplog):
 
 
 def test_a_fold_without_an_event_is_left_out(placed, caplog):
-    gap = dated("2020-01-01", "2020-01-25", "2021-02-01", "2021-03-10", "2021-07-02")
+    gap = dated("2020-01-01", "2020-01-25", "2021-02-01", "2021-03-10", "2021-07-02", "2021-07-03")
     split = placed("2021-07-01", gap, validation_days=200, test_days=30)
     assert split.folds == ()
     assert "3 folds left out" in caplog.text
@@ -187,3 +187,42 @@ def test_a_test_period_of_hours_has_folds_of_hours(placed):
     assert [split.cut - fold for fold in split.folds] == [
         (timedelta(hours=2) + TICK) * back for back in (3, 2, 1)
     ]
+
+
+def test_a_single_event_to_test_on_is_refused(placed):
+    days = dated("2020-01-01", "2020-06-01", "2020-12-01", "2021-01-01", "2021-08-01")
+    with pytest.raises(BadParams, match=r"holds one event alone: move the cut"):
+        placed("2021-07-01", days, validation_days=200)
+
+
+def wrong(*days):
+    """A year of events, one a day, and some wrong dates."""
+    year = [moment("2021-01-01") + DAY * n for n in range(365)]
+    return ibis.memtable(
+        {"event_ts": [*year, *map(moment, days)]}, schema={"event_ts": "timestamp('UTC')"}
+    )
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        ("2099-12-31",),
+        ("2023-01-01",),
+        ("1970-01-01",),
+        ("1970-01-01", "1970-01-01", "2012-01-01"),
+        ("2099-12-31", "2098-12-31", "2030-01-01"),
+    ],
+)
+def test_absurd_dates_do_not_choose_the_cut(placed, days, caplog):
+    split = placed(events=wrong(*days))
+    assert moment("2021-09-08") <= split.cut <= moment("2021-09-20"), "as without them"
+    assert split.cut - split.validation_from == 28 * DAY
+    assert split.test_until <= moment("2022-04-10"), "profit is measured until then"
+    assert "look for wrong dates" in caplog.text
+
+
+def test_a_log_without_absurd_dates_is_cut_by_time_and_tested_to_its_end(placed, caplog):
+    split = placed(events=wrong())
+    assert split.cut == moment("2021-09-12")
+    assert split.test_until == moment("2021-12-31")
+    assert not caplog.records

@@ -97,7 +97,8 @@ def learnt(tables: dict[str, list[dict]], folder) -> dict[str, pa.Table]:
         source=folder,
         request=folder / "request.json",
         split=out / "split.json",
-        params=IngestParams(validation_days=10),
+        suitability=out / "suitability.json",
+        params=IngestParams(validation_days=10, max_quarantined=1.0),
         **{name: out / f"{name}.parquet" for name in NAMES},
     )
     return _learnt_from(out)
@@ -154,9 +155,10 @@ def corrupted_future(tables, rng):
         {"user_id": f"u{user}", "valid_from": CUT + timedelta(seconds=1), "risk_class": 1}
         for user in range(10)
     ]
-    wrong["events"].append(
-        tables["events"][2] | {"event_id": "zzz", "event_ts": CUT + timedelta(days=30)}
-    )
+    wrong["events"] += [
+        tables["events"][2] | {"event_id": name, "event_ts": CUT + timedelta(days=30)}
+        for name in ("yyy", "zzz")  # a single one would be refused
+    ]
     return wrong
 
 

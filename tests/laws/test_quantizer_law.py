@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tessera.codes.health import capacity
 from tessera.sid.params import SidParams
 from tessera.sid.quantizer import codebook_size, fit_quantizer, load_quantizer
 
@@ -117,3 +118,17 @@ def test_the_codebook_grows_with_the_catalogue_by_powers_of_two():
     sizes = [codebook_size(n, SidParams()) for n in (3, 40, 400, 806, 12_101, 10**6)]
     assert sizes == [3, 4, 32, 64, 256, 256]
     assert codebook_size(400, SidParams(codebook_size=100)) == 100
+
+
+def test_the_codebook_of_a_small_catalogue_grows_until_its_codes_tell_items_apart():
+    """Eighty items of which most are nearly one: four codewords a level leave them together."""
+    rng = np.random.default_rng(0)
+    alike = np.repeat(rng.normal(size=(4, 16)), 20, axis=0)
+    vectors = alike + 0.05 * rng.normal(size=alike.shape)
+    few = fit_quantizer(vectors, SidParams(codebook_size=4))
+    grown = fit_quantizer(vectors, SidParams())
+    assert capacity(few.encode(vectors)) < 0.5, "or there was nothing to mend"
+    assert capacity(grown.encode(vectors)) >= 0.6
+    assert grown.codeword_LKD.shape[1] > codebook_size(80, SidParams())
+    many = np.repeat(vectors, 4, axis=0)
+    assert fit_quantizer(many, SidParams()).codeword_LKD.shape[1] == 16, "as in published codes"

@@ -21,6 +21,7 @@ from tessera.ope.params import OpeParams
 from tessera.ope.stage import run
 from tessera.policies.serving import ServingPolicy, write_policy
 from tessera.policies.slate import SlatePolicy, Step, draw_slates, sample_slates, scored_step
+from tessera.policies.suitability import PRUDENT, Unknown, write_unknown
 
 SMALL = {"min_ess": 100, "reward_trees": 10, "window_days": 0.1, "max_dismissals_rise": 1.0}
 """Params of a log of some thousand requests: it tells no small rise of dismissals from none."""
@@ -51,6 +52,8 @@ class World:
     """What else the runner tells."""
     mflops: float | None = 10.0
     """Million operations of a request; None if the model does not say."""
+    unknown: Unknown = PRUDENT
+    ranking: dict[str, Any] = field(default_factory=dict)
 
     def value(self, scores_NC: np.ndarray, policy: SlatePolicy, rng: np.random.Generator) -> float:
         """True value per request after the cut, by playing the policy."""
@@ -87,6 +90,8 @@ class World:
         """Run the stage and return the verdict."""
         out = self.folder / "verdict.json"
         save_split(self.split, self.folder / "split.json")
+        (self.folder / "ranking.json").write_text(json.dumps(self.ranking))
+        write_unknown(self.unknown, {}, self.folder / "suitability.json")
         (self.folder / "model").mkdir(exist_ok=True)
         (self.folder / "model" / "config.json").write_text(
             json.dumps({"weight": self.weight, "uplift_weight": self.uplift_weight})
@@ -101,6 +106,8 @@ class World:
         run(
             **{name: ibis.memtable(table) for name, table in self.tables.items()},
             split=self.folder / "split.json",
+            suitability=self.folder / "suitability.json",
+            ranking=self.folder / "ranking.json",
             model=self.folder / "model",
             champion=self.folder,
             standing=self.folder / "standing.json",

@@ -16,6 +16,7 @@ from tessera.ope.document import KEYS
 from tessera.ope.paired import paired_scores
 from tessera.policies.serving import ServingPolicy
 from tessera.policies.slate import SlatePolicy
+from tessera.policies.suitability import Unknown
 
 SERVED = SlatePolicy(temperature=1.0, epsilon=0.1, top_k=10)
 
@@ -101,6 +102,18 @@ def test_the_champion_is_replayed_with_the_policy_it_was_published_with(world, r
     assert verdict["decision"] == "PROMOTE", "the same scores, served more sharply"
     assert verdict["champion_policy"] == ServingPolicy(published, 3).facts()
     assert verdict["policy"] == ServingPolicy(SERVED, 3).facts()
+
+
+def test_what_unknown_counts_as_decides_what_the_candidate_may_show(world):
+    """Every item loses its class: as class 4 almost nothing suits, as class 1 everything does."""
+    made = world(2000)
+    made.change("items", "risk_class", [None] * len(made.tables["items"]))
+    prudent = made.judge()
+    assert "unknown_item" not in prudent["policy"]
+    made.unknown = Unknown(user=1, item=1)
+    bold = made.judge()
+    assert bold["policy"]["unknown_item"] == 1
+    assert prudent["estimates"]["candidate"]["mean"] != bold["estimates"]["candidate"]["mean"]
 
 
 def test_a_published_model_without_its_policy_cannot_be_replayed(world):

@@ -86,7 +86,7 @@ def write_run(place, seed=0, cut=START):
     champion = {"version": "v0", "kind": "logging", "learnt_until": None}
     files.write_json(champion, place.artifact("champion") / "champion.json")
     save_split(Split(cut, cut, cut), place.artifact("split"))
-    for name in ("sid_health", "ranking", "request"):
+    for name in ("sid_health", "ranking", "request", "suitability"):
         files.write_json({}, place.artifact(name))
 
 
@@ -126,7 +126,7 @@ class Gate:
             "reason": f"planted {self.decision}" if shows else "; ".join(told["loosened"]),
             "candidate": told["candidate"] if shows else None,
             "policy": POLICY,
-            **{name: told[name] for name in ("look", "judged", "loosened")},
+            **{name: told[name] for name in ("profile", "look", "judged", "loosened")},
         }
         verdict.write_text(json.dumps(written))
         verdict_page.write_text("<!doctype html>")

@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from tessera.contracts.arrow import schema, write_table
-from tessera.contracts.errors import BadInput, StageFailed, TesseraError
-from tessera.contracts.tables import EFFECTS
+from tessera.contracts.errors import BadInput, LostRows, StageFailed, TesseraError
+from tessera.contracts.tables import EFFECTS, QUARANTINE
 from tessera.pipeline import files, runner
 from tessera.pipeline.catalogue import Stage
 
@@ -137,3 +137,51 @@ def test_a_stage_for_one_process_refuses_several(asked, monkeypatch):
     with pytest.raises(TesseraError, match="one process: start it without torchrun"):
         runner.run_stage(STAGE, asked, PARAMS)
     assert not asked.artifact("effects").exists()
+
+
+INGEST = Stage("made_up", ("request",), ("quarantine",), "a stage that sets rows aside")
+ASIDE = {"table": "events", "source_file": "a.csv", "source_row": 3, "reason": "x: wrong",
+         "row": '{"x": "one, \\n two"}'}  # fmt: skip
+
+
+def _opens(monkeypatch, run):
+    real, door = runner.importlib.import_module, types.SimpleNamespace(run=run)
+    monkeypatch.setattr(
+        runner.importlib, "import_module", lambda name: door if name == INGEST.door else real(name)
+    )
+
+
+def _aside(path, rows):
+    write_table(pa.Table.from_pylist(rows, schema(QUARANTINE)), QUARANTINE, path)
+
+
+def test_what_a_stopped_ingest_set_aside_is_kept_and_shown(asked, monkeypatch, capsys):
+    counts = {"events_in": 5.0, "events_good": 4.0, "events_quarantined": 1.0,
+              "rows_quarantined": 1.0, "coverage_events_users": 0.25}  # fmt: skip
+
+    def stops(*, request, quarantine, params):
+        del request, params
+        _aside(quarantine, [ASIDE])
+        error = LostRows("events: too many")
+        error.metrics = counts
+        raise error
+
+    _opens(monkeypatch, stops)
+    with pytest.raises(LostRows, match=r"every row set aside stands in data/.*quarantine\.csv"):
+        runner.run_stage(INGEST, asked, PARAMS)
+    kept = asked.data / "refused" / "quarantine.csv"
+    assert "x: wrong" in kept.read_text()
+    assert not asked.artifact("quarantine").exists(), "nothing of the run is visible"
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "1 x: wrong" in printed
+    assert "events in users 25.00 %" in printed
+
+    def ends(*, request, quarantine, params):
+        del request, params
+        _aside(quarantine, [ASIDE])
+        return counts
+
+    _opens(monkeypatch, ends)
+    runner.run_stage(INGEST, asked, PARAMS)
+    assert not kept.exists(), "it is of the past"
+    assert "1 x: wrong" in capsys.readouterr().out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from tessera.contracts.errors import BadInput, BadParams
@@ -45,6 +47,27 @@ def test_a_cut_moves_the_pins_and_is_written_as_utc(place):
     snapshot(place)
     assert snapshot(place, cut="2024-05-01")
     assert files.read_json(place.artifact("request")) == {"cut": "2024-05-01T00:00:00+00:00"}
+
+
+def test_a_folder_is_asked_with_the_day_on_which_its_files_were_met(root, tmp_path, monkeypatch):
+    place, folder = home("far-trans", root), tmp_path / "official"
+    folder.mkdir()
+    (folder / "a.csv").write_text("1")
+
+    def on(day, cut=None):
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz=None):
+                return cls.fromisoformat(day).replace(tzinfo=tz)
+
+        monkeypatch.setattr("tessera.pipeline.snapshot.datetime", Clock)
+        snapshot(place, cut, folder)
+        return files.read_json(place.artifact("request"))
+
+    assert on("2026-03-01") == {"cut": None, "today": "2026-03-01"}
+    assert on("2026-03-05", "2021-07-01")["today"] == "2026-03-01", "the same files"
+    (folder / "b.csv").write_text("2")
+    assert on("2026-03-09")["today"] == "2026-03-09"
 
 
 def test_a_cut_that_is_no_date_says_how_to_write_one(place):

@@ -38,6 +38,7 @@ ARTIFACTS = {
         Artifact("ledger_in", "folder", "semantic IDs given so far, with their codebook"),
         Artifact("ledger_out", "folder", "the ledger with the new items appended"),
         Artifact("split", "json", "cut, validation period, test period, time kind, protocol"),
+        Artifact("suitability", "json", "what unknown risk counts as, and how much suits whom"),
         Artifact("codebook", "folder", "centroids of each level"),
         Artifact("sid_health", "json", "use, perplexity and collisions of the codes"),
         Artifact("model", "folder", "weights as safetensors, configuration as JSON"),

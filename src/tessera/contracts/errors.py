@@ -15,6 +15,19 @@ class Unreadable(BadInput, ValueError):
     """A JSON file is torn or none."""
 
 
+class LostRows(BadInput):
+    """Most of a table went to quarantine, or a join found hardly anything: see what was set aside.
+
+    `metrics` says what was counted until then.
+    """
+
+    metrics: dict[str, float]
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.metrics = {}
+
+
 class BadParams(TesseraError):
     """A parameter is unknown, out of bounds, or of the wrong type."""
 

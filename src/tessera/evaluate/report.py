@@ -18,7 +18,7 @@ from tessera.evaluate.pairs import Bools, Ints
 from tessera.evaluate.params import EvaluateParams
 from tessera.evaluate.returns import Returns
 from tessera.metrics import diversity, popularity, profit, ranking
-from tessera.policies.suitability import UNKNOWN_USER
+from tessera.policies.suitability import UNKNOWN, Unknown
 
 Metrics = dict[str, float]
 
@@ -123,8 +123,8 @@ def model_metrics(lists: Lists, holdout: Holdout, returns: Returns | None) -> Me
     return metrics
 
 
-def risk_as_of(users: ibis.Table, holdout: Holdout, split: Split) -> Ints | None:
-    """Risk class of each test investor as of the cut, unknown = 1; None if nobody has one."""
+def risk_as_of(users: ibis.Table, holdout: Holdout, split: Split) -> Ints:
+    """Risk class of each test investor as of the cut, `UNKNOWN` without one."""
     seen = users if split.ordinal else users.filter(users.valid_from <= split.cut)
     latest = ibis.row_number().over(
         ibis.window(group_by=seen.user_id, order_by=seen.valid_from.desc())
@@ -134,21 +134,22 @@ def risk_as_of(users: ibis.Table, holdout: Holdout, split: Split) -> Ints | None
     rows = last.select("user_id", "risk_class").order_by("user_id").to_pyarrow().to_pydict()
     known = dict(zip(rows["user_id"], rows["risk_class"], strict=True))
     risk_N = [known.get(user) for user in holdout.user_ids.to_pylist()]
-    if not any(risk_N):
-        return None
-    return np.array([risk or UNKNOWN_USER for risk in risk_N])
+    return np.array([risk or UNKNOWN for risk in risk_N])
 
 
-def slices(holdout: Holdout, risk_N: Ints | None, params: EvaluateParams) -> dict[str, Slice]:
-    """Parts of the test that an average hides."""
+def slices(
+    holdout: Holdout, risk_N: Ints, unknown: Unknown, params: EvaluateParams
+) -> dict[str, Slice]:
+    """Parts of the test that an average hides; risk classes only where somebody has one."""
     tail_I = popularity.long_tail(holdout.holders_I, head_share=params.head_share)
     parts = {
         "new_users": Slice(user_N=holdout.known_events_N <= params.new_user_events),
         "cold_items": Slice(item_I=holdout.cold_I),
         "long_tail": Slice(item_I=tail_I),
     }
-    if risk_N is not None:
-        parts |= {f"risk_{level}": Slice(user_N=risk_N == level) for level in range(1, 5)}
+    if risk_N.any():
+        counted_N = np.where(risk_N > UNKNOWN, risk_N, unknown.user)
+        parts |= {f"risk_{level}": Slice(user_N=counted_N == level) for level in range(1, 5)}
     return parts
 
 

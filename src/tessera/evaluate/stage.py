@@ -9,7 +9,10 @@
   come first, then the baselines;
 - `slices`: slice -> {users, models: model -> {hr_10, ndcg_10, recall_10}}; `priced_items` narrows
   candidates and relevant items to those with a close near both ends of the test period;
-  `born_after_cut` holds items first offered after the cut, or models null and why it cannot;
+  `born_after_cut` holds items first offered after the cut, or models null and why it cannot, and
+  `born_before_cut`, where these are listed, the same lists without them;
+- `suited`: the same lists without what does not suit: what unknown risk counts as, test investors
+  whom nothing suits, models -> {hr_10, ndcg_10, shown: share of ten places that are filled};
 - `intervals`: ndcg_10: model -> {mean, low, high}; ndcg_10_minus_best_baseline: {best_baseline,
   models: model -> {mean, low, high}}, paired by investor;
 - `profit` (null without prices): days, priced_items, flagged, market, most_popular (the same ten
@@ -36,6 +39,7 @@ from tessera.evaluate.params import EvaluateParams
 from tessera.evaluate.plots import write_plots
 from tessera.evaluate.report import risk_as_of, slices
 from tessera.evaluate.returns import measure_returns
+from tessera.evaluate.suited import read_risks, suited_table
 from tessera.evaluate.tables import (
     fitted_lists,
     fold_splits,
@@ -46,6 +50,7 @@ from tessera.evaluate.tables import (
     tabulate,
     trained_lists,
 )
+from tessera.policies.suitability import read_unknown
 
 
 def run(
@@ -56,6 +61,7 @@ def run(
     prices: ibis.Table,
     lists: ibis.Table,
     split: Path,
+    suitability: Path,
     ranking: Path,
     curves: Path,
     params: EvaluateParams,
@@ -65,7 +71,9 @@ def run(
     further = fold_splits(when)
     holdout = build_holdout(events, items, when, params)
     returns = measure_returns(prices, holdout, when)
-    parts = slices(holdout, risk_as_of(users, holdout, when), params)
+    unknown = read_unknown(suitability)
+    risks = read_risks(items, holdout, risk_as_of(users, holdout, when), unknown)
+    parts = slices(holdout, risks.risk_N, unknown, params)
     names = sensible(BASELINES, when)
     steps = len(names) + len(CLOSED_FORM) * len(further)
     with progress_bar("evaluate", steps) as bar:
@@ -74,6 +82,7 @@ def run(
         table = {
             "protocol": protocol(holdout, when, params),
             **tabulate(lists_of, holdout, returns, parts, params),
+            "suited": suited_table(lists_of, holdout, risks),
             "folds": [fold_table(events, items, fold, params, bar) for fold in further],
         }
     table = rounded(table)

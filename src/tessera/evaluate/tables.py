@@ -17,6 +17,7 @@ from tessera.evaluate import report
 from tessera.evaluate.baselines import CLOSED_FORM, fit, sensible
 from tessera.evaluate.holdout import Holdout, build_holdout, read_lists
 from tessera.evaluate.intervals import CANDIDATE, ndcg_intervals, profit_table, ten_most_popular
+from tessera.evaluate.pairs import Ints
 from tessera.evaluate.params import EvaluateParams
 from tessera.evaluate.report import DEPTH, K, Lists, Slice, model_metrics
 from tessera.evaluate.returns import Returns
@@ -71,11 +72,21 @@ def slice_tables(
     tops = {name: one.top_NK for name, one in lists.items()}
     tables = {name: report.slice_table(part, tops, holdout) for name, part in parts.items()}
     tables["born_after_cut"] = report.born_after_cut(tops, holdout)
+    if tables["born_after_cut"]["models"] is not None:
+        tables["born_before_cut"] = _born_before(tops, holdout)
     if returns is not None:
         priced = {n: one.priced_NK for n, one in lists.items() if one.priced_NK is not None}
         part = Slice(item_I=returns.priced_I)
         tables["priced_items"] = report.slice_table(part, priced, holdout)
     return tables
+
+
+def _born_before(tops: Mapping[str, Ints], holdout: Holdout) -> dict[str, Any]:
+    """Measure the same lists without items first offered after the cut, on all other items."""
+    born_I = ~holdout.unborn_I
+    kept = {name: report.narrow(top_NK, born_I).priced_NK for name, top_NK in tops.items()}
+    told = {name: top_NK for name, top_NK in kept.items() if top_NK is not None}
+    return report.slice_table(Slice(item_I=born_I), told, holdout)
 
 
 def fold_table(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from tessera.contracts.errors import BadParams
 from tessera.contracts.progress import progress_bar
 from tessera.hstu.batch import PADDING, Batch
 from tessera.hstu.device import device_of, moved
@@ -26,6 +27,7 @@ from tessera.hstu.model import SequenceModel, states_at
 from tessera.hstu.ranking import CAP, TASKS
 from tessera.hstu.sequences import Batcher, Windows, by_length
 from tessera.hstu.slates import Slates, lay
+from tessera.metrics import ranking
 
 Floats = NDArray[np.float32]
 _ENCODE_BATCH = 256
@@ -108,7 +110,7 @@ class Lists:
 def top_items(
     state_UD: Floats, item_VD: Floats, allowed_V: Bools, seen: tuple[Ints, Ints] | None, top: int
 ) -> Lists:
-    """Rank the allowed items for each user.
+    """Rank the allowed items for each user, ties in the order of the items.
 
     Parameters
     ----------
@@ -120,6 +122,11 @@ def top_items(
         Pairs (user, item) to leave out, sorted by user.
     top
         Length of a list.
+
+    Raises
+    ------
+    BadParams
+        If a score is no number, as after a training that diverged.
     """
     item = torch.from_numpy(item_VD)
     forbidden = torch.from_numpy(~allowed_V)
@@ -131,11 +138,23 @@ def top_items(
         if seen is not None:
             first, stop = np.searchsorted(seen[0], [start, start + len(score)])
             score[seen[0][first:stop] - start, seen[1][first:stop]] = -torch.inf
-        parts.append(score.topk(top, dim=1))
+        parts.append(_listed(score.numpy(), top))
     return Lists(
-        np.concatenate([part.indices.numpy() for part in parts] or [np.empty((0, top), np.int64)]),
-        np.concatenate([part.values.numpy() for part in parts] or [np.empty((0, top), np.float32)]),
+        np.concatenate([part.item_UK for part in parts] or [np.empty((0, top), np.int64)]),
+        np.concatenate([part.score_UK for part in parts] or [np.empty((0, top), np.float32)]),
     )
+
+
+def _listed(score_UV: Floats, top: int) -> Lists:
+    """Take the best items, in one order on every machine; where nothing is left, padding."""
+    if np.isnan(score_UV).any():
+        raise BadParams(
+            "scores of items are no numbers: the training diverged; lower hstu.learning_rate"
+        )
+    found_UK = ranking.top_items(score_UV, top)
+    item_UK = np.where(found_UK < 0, PADDING, found_UK)
+    score_UK = np.take_along_axis(score_UV, item_UK, axis=1)
+    return Lists(item_UK, np.where(found_UK < 0, np.float32(-np.inf), score_UK))
 
 
 def ndcg(lists: Lists, relevant_UV: tuple[Ints, Ints], items: int) -> float:

@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 from ibis import Table
 
 from tessera.index.params import IndexParams
-from tessera.policies.suitability import UNKNOWN_ITEM, UNKNOWN_USER
+from tessera.policies.suitability import Unknown
 
 
-def item_facts(items: Table, past: Table, cut: datetime, params: IndexParams) -> Table:
+def item_facts(
+    items: Table, past: Table, cut: datetime, unknown: Unknown, params: IndexParams
+) -> Table:
     """One row an item: what a list shows, whether it can be bought at the cut, its popularity."""
     acquired = past.filter(past.action.isin(params.acquired))
     popularity = acquired.group_by("item_id").agg(popularity=acquired.user_id.nunique())
@@ -25,7 +27,7 @@ def item_facts(items: Table, past: Table, cut: datetime, params: IndexParams) ->
         "category",
         "sector",
         "issuer",
-        risk_class=items.risk_class.fill_null(UNKNOWN_ITEM),
+        risk_class=items.risk_class.fill_null(unknown.item),
         alive=born & living,
     )
     joined = shown.left_join(popularity, "item_id").drop("item_id_right")
@@ -33,7 +35,7 @@ def item_facts(items: Table, past: Table, cut: datetime, params: IndexParams) ->
 
 
 def user_facts(
-    users: Table, past: Table, vectors: Table, cut: datetime, params: IndexParams
+    users: Table, past: Table, vectors: Table, cut: datetime, unknown: Unknown, params: IndexParams
 ) -> Table:
     """One row an investor with a state: risk class as known, items held and dismissed, vector."""
     seen = users.filter(users.valid_from <= cut)
@@ -46,7 +48,7 @@ def user_facts(
     joined = vectors.left_join(risk, "user_id").drop("user_id_right")
     joined = joined.left_join(held, "user_id").drop("user_id_right")
     joined = joined.left_join(dismissed, "user_id").drop("user_id_right")
-    return joined.mutate(risk_class=joined.risk_class.fill_null(UNKNOWN_USER)).order_by("user_id")
+    return joined.mutate(risk_class=joined.risk_class.fill_null(unknown.user)).order_by("user_id")
 
 
 def _standing(past: Table, actions: tuple[str, ...], undo: str | None, name: str) -> Table:

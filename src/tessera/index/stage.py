@@ -42,8 +42,10 @@ def run(
     bundle.mkdir(parents=True)
     cut = load_split(split)
     past = known(events, cut)
-    write_facts(item_facts(items, past, cut.cut, params), bundle / "items.parquet")
-    write_facts(user_facts(users, past, user_vectors, cut.cut, params), bundle / "users.parquet")
+    policy = from_facts(json.loads(verdict.read_text())["policy"])
+    counts = policy.unknown, params
+    write_facts(item_facts(items, past, cut.cut, *counts), bundle / "items.parquet")
+    write_facts(user_facts(users, past, user_vectors, cut.cut, *counts), bundle / "users.parquet")
     write_facts(neighbours(edges, params.neighbours), bundle / "neighbours.parquet")
     indexed = write_vectors(item_vectors, bundle)
     write_trie(codes, bundle)
@@ -56,7 +58,7 @@ def run(
         shutil.copytree(folder, bundle / name)
     for file in (verdict, verdict_page, seal, ranking, split):
         shutil.copyfile(file, bundle / file.name)
-    write_policy(from_facts(json.loads(verdict.read_text())["policy"]), bundle)
+    write_policy(policy, bundle)
     judged_against = json.loads((champion / "champion.json").read_text())["version"]
     manifest.seal(bundle, {"kind": "model", "judged_against": judged_against})
     return {"items": float(indexed), "files": float(sum(p.is_file() for p in bundle.rglob("*")))}

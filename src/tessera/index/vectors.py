@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tessera.codes.trie import build_trie, save_trie
 from tessera.contracts.doors import door
-from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.errors import BadInput, BrokenBundle
 
 Floats = NDArray[np.float32]
 
@@ -54,12 +54,28 @@ class Search:
             return cls(faiss.read_index(str(bundle / "vectors.faiss")), ids)
 
     def nearest(self, query_D: Floats, most: int) -> list[tuple[str, float]]:
-        """Return the nearest items of one query with their inner products, best first."""
+        """Return the nearest items of one query with their inner products, best first.
+
+        Equal products stand in the order of their ids.  Whatever the search leaves empty (it says
+        -1) is left out.
+
+        Raises
+        ------
+        BadInput
+            If the query is no vector of the width of the index, or not finite.
+        """
+        if query_D.shape != (self.index.d,) or not np.isfinite(query_D).all():
+            raise BadInput(
+                f"a query of shape {query_D.shape} cannot be searched: it must hold {self.index.d} "
+                "finite numbers; train and publish again"
+            )
         faiss.omp_set_num_threads(1)
         query_1D, most = query_D[None, :].astype(np.float32), min(most, self.index.ntotal)
-        score_1K, row_1K = self.index.search(query_1D, most)
-        pairs = zip(row_1K[0], score_1K[0], strict=True)
-        return [(self.ids[row], float(score)) for row, score in pairs]
+        # A tie may straddle the end of a search, which cuts it anywhere: all rows are few enough.
+        score_1K, row_1K = self.index.search(query_1D, self.index.ntotal)
+        pairs = zip(row_1K[0].tolist(), score_1K[0].tolist(), strict=True)
+        found = [(self.ids[row], score) for row, score in pairs if row >= 0]
+        return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:most]
 
 
 def write_trie(codes: Table, bundle: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
@@ -17,6 +17,7 @@ from tessera.ingest.columns import (
     word,
     words,
 )
+from tessera.policies.suitability import UNKNOWN_ITEM, Unknown
 
 Source = Literal["market", "far_trans", "movielens", "amazon", "table"]
 TableName = Literal["events", "items", "users", "prices", "exposures", "outcomes"]
@@ -141,8 +142,29 @@ class IngestParams(BaseModel):
     """Threads of the engine; the result does not depend on it."""
     mapping: dict[TableName, TableMapping] = Field(default_factory=dict)
     """Source `table` only: which file and columns each table comes from."""
+    max_quarantined: float = Field(0.05, ge=0.0, le=1.0)
+    """Largest share of the rows of a table that may go to quarantine; a run that loses more
+    stops."""
+    max_quarantined_by: dict[str, Annotated[float, Field(ge=0.0, le=1.0)]] = Field(
+        default_factory=dict
+    )
+    """Another share for one table or for one of its reasons, by how the reason begins, such as
+    `users: risk_class`."""
+    min_coverage: float = Field(0.5, ge=0.0, le=1.0)
+    """Least share of the investors of the events that must be in users, of outcomes that must be in
+    exposures, and of candidates that must be in items; a run that finds fewer stops."""
+    unknown_user_risk: int = Field(1, ge=1, le=4)
+    """Risk class that an investor without one counts as, wherever something must suit."""
+    unknown_item_risk: int | None = Field(None, ge=1, le=4)
+    """Risk class that an item without one counts as; null = the source's default: 4, the highest,
+    but 1 for movielens and amazon, as films and goods bear no risk."""
+    earliest: datetime | None = None
+    """Events, exposures, outcomes and closes before it are wrong dates, UTC; null = 1970."""
+    latest: datetime | None = None
+    """Those from it on are wrong dates, UTC; null = the second midnight after the run was asked
+    for, so that a day of clocks and zones is allowed; the simulated market knows no such day."""
 
-    @field_validator("cut", mode="before")
+    @field_validator("cut", "earliest", "latest", mode="before")
     @classmethod
     def _date_is_a_moment(cls, value: object) -> object:
         return f"{value}T00:00:00" if isinstance(value, str) and len(value) == 10 else value
@@ -161,6 +183,14 @@ class IngestParams(BaseModel):
             check_table(name, mapping.columns, mapping.constants)
         return self
 
+    @field_validator("max_quarantined_by")
+    @classmethod
+    def _of_known_tables(cls, shares: dict[str, float]) -> dict[str, float]:
+        for key in shares:
+            if key.split(":")[0] not in get_args(TableName):
+                raise ValueError(f"{key!r} begins with no table: {', '.join(get_args(TableName))}")
+        return shares
+
     @model_validator(mode="after")
     def _fits_the_source(self) -> Self:
         if self.source == "amazon" and self.protocol == "time":
@@ -169,6 +199,13 @@ class IngestParams(BaseModel):
         if self.source == "table" and missing:
             raise ValueError(f"ingest.mapping needs {', '.join(sorted(missing))} for source table")
         return self
+
+    @property
+    def unknown(self) -> Unknown:
+        """What an unknown risk class counts as."""
+        bears_none = self.source in ("movielens", "amazon")
+        item = self.unknown_item_risk or (1 if bears_none else UNKNOWN_ITEM)
+        return Unknown(self.unknown_user_risk, item)
 
     @property
     def last_out(self) -> bool:

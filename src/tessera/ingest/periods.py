@@ -27,10 +27,37 @@ class Habits:
 
     cut: Callable[[ir.Table, datetime, datetime], datetime]
     validation_from: Callable[[ir.Table, datetime, datetime], datetime]
-    test_until: Callable[[datetime, datetime], datetime]
+    test_until: Callable[[ir.Table, datetime, datetime], datetime]
 
 
-def plan(events: ir.Table, params: IngestParams, request: Path) -> Split:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What this run was asked for."""
+
+    cut: Cut | None = None
+    today: datetime | None = None
+    """Day on which it was asked; None where nobody looked at a clock."""
+
+
+def read_asked(request: Path) -> Asked:
+    """Read the request of a run.
+
+    Raises
+    ------
+    BadInput
+        If it is none.
+    """
+    try:
+        raw = json.loads(request.read_text())
+        cut, today = raw.get("cut"), raw.get("today")
+        return Asked(parse_cut(cut) if cut else None, parse_cut(today).moment if today else None)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BadInput(
+            f'{request.name} should hold {{"cut": null}} or an ISO time: write it again ({error})'
+        ) from error
+
+
+def plan(events: ir.Table, params: IngestParams, request: Asked) -> Split:
     """Place the periods.
 
     Parameters
@@ -39,9 +66,9 @@ def plan(events: ir.Table, params: IngestParams, request: Path) -> Split:
         Good events.
     params : IngestParams
         Lengths of the periods; null = the source's habit.
-    request : Path
-        JSON whose `cut`, if not null, wins over the params; `... or earlier` gives way to them
-        where the log ends before it.
+    request : Asked
+        Its cut, if there is one, wins over the params; `... or earlier` gives way to them where the
+        log ends before it.
 
     Raises
     ------
@@ -52,7 +79,7 @@ def plan(events: ir.Table, params: IngestParams, request: Path) -> Split:
     if params.last_out:
         return Split(last, last, last, "leave_last_out", params.source == "amazon")
     habits = _HABITS.get(params.source, _USUAL)
-    asked = _asked(request)
+    asked = request.cut
     ended = asked is not None and asked.or_earlier and asked.moment >= last
     if asked is not None and not ended:
         cut = asked.moment
@@ -73,21 +100,12 @@ def plan(events: ir.Table, params: IngestParams, request: Path) -> Split:
             f"validation would begin at {validation_from.isoformat()}, before the second event: "
             "lower ingest.validation_days or move the cut"
         )
-    test_until = cut + params.test_days * _DAY if params.test_days else habits.test_until(cut, last)
+    days = params.test_days
+    test_until = cut + days * _DAY if days else habits.test_until(events, cut, last)
     split = Split(
         validation_from, cut, test_until, folds=_folds(first, cut, test_until, params.folds)
     )
     return _populated(events, split)
-
-
-def _asked(request: Path) -> Cut | None:
-    try:
-        cut = json.loads(request.read_text()).get("cut")
-        return parse_cut(cut) if cut else None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise BadInput(
-            f'{request.name} should hold {{"cut": null}} or an ISO time: write it again ({error})'
-        ) from error
 
 
 def _span(events: ir.Table) -> tuple[datetime, datetime]:
@@ -103,11 +121,12 @@ def _utc(moment: datetime) -> datetime:
 
 
 def _populated(events: ir.Table, split: Split) -> Split:
-    """Refuse a test period without an event; leave out folds that nothing could be tested on."""
-    if not _some(test(events, split)):
+    """Refuse a test period without events; leave out folds that nothing could be tested on."""
+    found = _up_to_two(test(events, split))
+    if found < 2:
         raise BadParams(
             f"the test period from {split.cut.isoformat()} to {split.test_until.isoformat()} holds "
-            "no event: move the cut or raise ingest.test_days"
+            f"{'one event alone' if found else 'no event'}: move the cut or raise ingest.test_days"
         )
     if not _some(validation(events, split)):
         _LOG.warning("no event from %s to the cut to validate on", split.validation_from)
@@ -123,7 +142,11 @@ def _populated(events: ir.Table, split: Split) -> Split:
 
 
 def _some(events: ir.Table) -> bool:
-    return len(events.limit(1).to_pyarrow()) > 0
+    return _up_to_two(events) > 0
+
+
+def _up_to_two(events: ir.Table) -> int:
+    return len(events.limit(2).to_pyarrow())
 
 
 def _folds(first: datetime, cut: datetime, until: datetime, folds: int) -> tuple[datetime, ...]:
@@ -140,8 +163,29 @@ def _midnight(moment: datetime) -> datetime:
     return datetime.combine(moment.date(), time(), UTC)
 
 
-def _seventy_percent(_: ir.Table, first: datetime, last: datetime) -> datetime:
-    return _midnight(first + (last - first) * 0.7)
+def _seventy_percent(events: ir.Table, first: datetime, last: datetime) -> datetime:
+    """Take the midnight after which 30 % of the time lie, unless hardly anything lies on one side.
+
+    A few wrong dates can move the ends of a log by decades, but not its quantiles.
+    """
+    cut = _midnight(first + (last - first) * _LEARNT)
+    counted = events.agg(all=events.count(), before=(events.event_ts <= cut).sum())
+    counts = counted.to_pyarrow().to_pylist()[0]
+    share = counts["before"] / counts["all"]
+    if _LEAST_LEARNT <= share <= _MOST_LEARNT:
+        return cut
+    quantile = _at_quantile(events, _LEARNT)
+    _LOG.warning(
+        "70 %% of the time from %s to %s end at %s, but %.1f %% of the events: cut at their 70 %% "
+        "quantile, %s; look for wrong dates, or set ingest.cut",
+        *(first.date(), last.date(), cut.date(), 100 * share, quantile),
+    )
+    return quantile
+
+
+_LEARNT = 0.7
+_LEAST_LEARNT, _MOST_LEARNT = 0.4, 0.9
+"""Share of the events that a cut by time must leave before it, to be believed."""
 
 
 def _at_quantile(events: ir.Table, share: float) -> datetime:
@@ -149,7 +193,7 @@ def _at_quantile(events: ir.Table, share: float) -> datetime:
     return datetime.fromtimestamp(int(events.agg(at=seconds).to_pyarrow()["at"][0].as_py()), UTC)
 
 
-def _half_year_end(cut: datetime, _: datetime) -> datetime:
+def _half_year_end(_: ir.Table, cut: datetime, last: datetime) -> datetime:  # noqa: ARG001
     """End with the half-year; a cut on its last day is its end: sources date events by the day."""
     begun = cut + _DAY
     july = datetime(begun.year, 7, 1, tzinfo=UTC)
@@ -171,10 +215,19 @@ def _half_year(_: ir.Table, first: datetime, cut: datetime) -> datetime:
     return cut - min(181 * _DAY, (cut - first) / 2)
 
 
-_USUAL = Habits(_seventy_percent, _four_weeks, lambda _, last: last)
+def _nearly_all(events: ir.Table, cut: datetime, last: datetime) -> datetime:
+    """End with the last event, but at twice the time that nine tenths of the events take.
+
+    A single date of years later would stretch the period in which profit is measured.
+    """
+    later = events.filter(events.event_ts > cut)
+    return min(last, cut + 2 * (_at_quantile(later, 0.9) - cut))
+
+
+_USUAL = Habits(_seventy_percent, _four_weeks, _nearly_all)
 _HABITS: dict[Source, Habits] = {
     "far_trans": Habits(lambda *_: datetime(2021, 7, 1, tzinfo=UTC), _half_year, _half_year_end),
     "movielens": Habits(
-        lambda events, *_: _at_quantile(events, 0.9), _before_cut, lambda _, last: last
+        lambda events, *_: _at_quantile(events, 0.9), _before_cut, lambda _events, _cut, last: last
     ),
 }

@@ -16,6 +16,7 @@ from tessera.contracts.rules import IBIS_DTYPE, TEXT, first_broken, parsed, rule
 from tessera.contracts.tables import Column, Table
 from tessera.ingest.draft import FAULT, UNREAD, Draft
 from tessera.ingest.engine import FILE, ROW, Engine
+from tessera.ingest.past import HAPPENED, Past
 
 REASON = "reason"
 _KNOWN = "item_known"
@@ -36,7 +37,13 @@ class Sifted:
     """Rows of the draft, rejected lines not counted."""
 
 
-def sift(table: Table, draft: Draft, engine: Engine, items: ir.Table | None = None) -> Sifted:
+def sift(
+    table: Table,
+    draft: Draft,
+    engine: Engine,
+    items: ir.Table | None = None,
+    past: Past | None = None,
+) -> Sifted:
     """Judge every row of a draft.
 
     Parameters
@@ -49,13 +56,15 @@ def sift(table: Table, draft: Draft, engine: Engine, items: ir.Table | None = No
         Where intermediate tables are kept.
     items : ir.Table, optional
         Good items; a row whose item_id is not among them is bad.
+    past : Past, optional
+        When what has happened can have happened.
 
     Raises
     ------
     BadInput
         If a column is missing, of a type that cannot be read, or wrong in every row.
     """
-    judged = engine.view(f"judged_{table.name}", _judge(table, draft, items))
+    judged = engine.view(f"judged_{table.name}", _judge(table, draft, items, past))
     rows, any_broken = _refuse_wrong_columns(table, draft, judged)
     good = judged.filter(judged[REASON].isnull())
     broken = _quote(table, judged.filter(judged[REASON].notnull()), any_broken)
@@ -76,13 +85,15 @@ def sift(table: Table, draft: Draft, engine: Engine, items: ir.Table | None = No
     return Sifted(good.select(table.names), bad, rows)
 
 
-def _judge(table: Table, draft: Draft, items: ir.Table | None) -> ir.Table:
+def _judge(
+    table: Table, draft: Draft, items: ir.Table | None, past: Past | None = None
+) -> ir.Table:
     """Add typed columns, what they were parsed from, and the first broken rule."""
     typed = _typed(table, draft)
     unread, fault = (
         typed[name] if name in typed.columns else ibis.null("string") for name in (UNREAD, FAULT)
     )
-    reason = ibis.coalesce(unread, first_broken(rules(table), typed), fault)
+    reason = ibis.coalesce(unread, first_broken(rules(table), typed), _not_past(typed, past), fault)
     spare = {FAULT, UNREAD} & set(typed.columns)
     if items is None:
         return typed.mutate(**{REASON: reason}).drop(*spare)
@@ -91,6 +102,19 @@ def _judge(table: Table, draft: Draft, items: ir.Table | None) -> ir.Table:
     unknown = ibis.ifelse(joined[_KNOWN].isnull(), NOT_IN_ITEMS, ibis.null("string"))
     judged = joined.mutate(**{REASON: ibis.coalesce(joined[REASON], unknown)})
     return judged.drop("_item", _KNOWN, *spare)
+
+
+def _not_past(typed: ir.Table, past: Past | None) -> ir.StringColumn:
+    """Name what cannot have happened then; null where all can."""
+    reasons = [ibis.null("string")]
+    for column in HAPPENED:
+        if past is not None and column in typed.columns:
+            at = typed[column]
+            reasons += [
+                ibis.ifelse(at < past.earliest, past.too_early(column), ibis.null("string")),
+                ibis.ifelse(at >= past.latest, past.too_late(column), ibis.null("string")),
+            ]
+    return ibis.coalesce(*reasons)
 
 
 def _typed(table: Table, draft: Draft) -> ir.Table:

@@ -8,10 +8,14 @@ from tempfile import TemporaryDirectory
 from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import save_split
 from tessera.ingest.engine import open_engine
+from tessera.ingest.joins import joins, require_joined
 from tessera.ingest.params import IngestParams
-from tessera.ingest.periods import plan
+from tessera.ingest.past import read_past
+from tessera.ingest.periods import plan, read_asked
+from tessera.ingest.reach import reach
 from tessera.ingest.sources import drafts
 from tessera.ingest.write import Quarantine, write_good
+from tessera.policies.suitability import write_unknown
 
 ORDER = ("items", "users", "prices", "events", "exposures", "outcomes")
 """Items come first: what refers to an unknown item is quarantined."""
@@ -29,9 +33,19 @@ def run(
     outcomes: Path,
     quarantine: Path,
     split: Path,
+    suitability: Path,
     params: IngestParams,
 ) -> dict[str, float]:
-    """Turn the files of a source into tables; rows in = good + quarantined, exactly."""
+    """Turn the files of a source into tables; rows in = good + quarantined, exactly.
+
+    Raises
+    ------
+    LostRows
+        If a table lost more than the params allow, or a join finds too little; the quarantine is
+        written then.
+    """
+    asked = read_asked(request)
+    past = read_past(params, asked.today)
     targets = dict(zip(ORDER, (items, users, prices, events, exposures, outcomes), strict=True))
     with (
         TemporaryDirectory(dir=events.parent, prefix=".ingest-") as spill,
@@ -43,8 +57,15 @@ def run(
         bar.advance()
         for name, path in targets.items():
             bar.note(name)
-            write_good(name, found.get(name), path, engine, bad)
+            write_good(name, found.get(name), path, bad, past)
+            bad.require(name, params)
             if name == "events":  # before what is larger: a cut that cannot be is told at once
-                save_split(plan(engine.read(events, "events"), params, request), split)
+                when = plan(engine.read(events, "events"), params, asked)
+                save_split(when, split)
+                found_out = reach(targets, engine, when, params.unknown)
+                write_unknown(params.unknown, found_out, suitability)
             bar.advance()
+        joined = joins(bad.filled(), events.parent, engine)
+        bad.joined(joined)
+        require_joined(joined, params)
     return bad.metrics()

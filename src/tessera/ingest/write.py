@@ -15,12 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tessera.contracts.arrow import schema, write_table
-from tessera.contracts.errors import BadInput, InvalidTable
+from tessera.contracts.errors import InvalidTable, LostRows
 from tessera.contracts.tables import QUARANTINE, TABLES
 from tessera.ingest.draft import Draft
 from tessera.ingest.engine import FILE, ROW, Engine
+from tessera.ingest.joins import Join
+from tessera.ingest.losses import Loss, losses, require_few, require_rows
+from tessera.ingest.params import IngestParams
+from tessera.ingest.past import Past
 from tessera.ingest.scan import Counts, Rejected
-from tessera.ingest.sift import REASON, Sifted, sift
+from tessera.ingest.sift import NOT_IN_ITEMS, REASON, Sifted, sift
 
 _BATCH = 250_000
 _REFER_TO_ITEMS = ("events", "exposures")
@@ -37,23 +41,27 @@ class _Part:
 
 @dataclass(slots=True)
 class Quarantine:
-    """Collects what each table set aside; written when the block ends well."""
+    """Collects what each table set aside; written when the block ends well or with `LostRows`."""
 
     path: Path
     engine: Engine
     parts: list[_Part] = field(default_factory=list)
+    found: dict[str, tuple[Loss, ...]] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     lines: dict[str, Counts] = field(default_factory=dict)
     """What the physical lines of tables from text files were."""
+    coverage: dict[str, float] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
-        if kind is None:
+        if error is None or isinstance(error, LostRows):
             self._write()
+        if isinstance(error, LostRows):
+            error.metrics = self.metrics()
 
     def add(self, name: str, draft: Draft, sifted: Sifted, good: int) -> None:
         """Note the bad half of a table."""
@@ -65,11 +73,32 @@ class Quarantine:
         }
         if draft.counts and draft.counts.lines:
             self.lines[name] = draft.counts
-        rows = None if sifted.bad is None else sifted.bad.order_by([FILE, ROW, REASON])
+        kept = None
+        if sifted.bad is not None:  # computed once: it is counted, shown and written
+            kept, _ = self.engine.keep(sifted.bad, f"bad_{name}")
+        rows = None if kept is None else kept.order_by([FILE, ROW, REASON])
         self.parts.append(_Part(name, rows, draft.rejected))
+        self.found[name] = losses(name, draft, kept)
+
+    def require(self, name: str, params: IngestParams) -> None:
+        """Hold a table that was added to what it may lose; see `require_rows`, `require_few`."""
+        if name not in self.counts:
+            return
+        counts, found = self.counts[name], self.found[name]
+        mapped = params.source == "table"
+        require_rows(name, found, counts["in"], counts["good"], mapped=mapped)
+        require_few(name, found, counts["in"], params)
+
+    def filled(self) -> list[str]:
+        """Name the tables that hold a good row."""
+        return [name for name, counts in self.counts.items() if counts["good"]]
+
+    def joined(self, found: list[Join]) -> None:
+        """Note how much of each table another one knows."""
+        self.coverage = {join.name: join.coverage for join in found}
 
     def metrics(self) -> dict[str, float]:
-        """Count rows in, good and quarantined of every table, and the lines they came from."""
+        """Count rows in, good and quarantined of every table, their lines, and how joins find."""
         flat = {
             f"{name}_{what}": float(count)
             for name, counts in self.counts.items()
@@ -81,7 +110,18 @@ class Quarantine:
                 flat[f"{name}_lines_{what}"] = float(getattr(found, what))
         for what in ("in", "good", "quarantined"):
             flat[f"rows_{what}"] = float(sum(counts[what] for counts in self.counts.values()))
-        return flat
+        return flat | self._known_items() | self.coverage
+
+    def _known_items(self) -> dict[str, float]:
+        """Say which share of the rows that are good otherwise names a known item."""
+        known = {}
+        for name in _REFER_TO_ITEMS:
+            good = self.counts.get(name, {}).get("good", 0)
+            found = self.found.get(name, ())
+            lost = sum(loss.rows for loss in found if loss.reason == NOT_IN_ITEMS)
+            if good + lost:
+                known[f"coverage_{name}_items"] = good / (good + lost)
+        return known
 
     def _write(self) -> None:
         reader = pa.RecordBatchReader.from_batches(schema(QUARANTINE), self._batches())
@@ -133,29 +173,27 @@ def _text(value: object) -> str:
 
 
 def write_good(
-    name: str, draft: Draft | None, path: Path, engine: Engine, quarantine: Quarantine
+    name: str, draft: Draft | None, path: Path, quarantine: Quarantine, past: Past
 ) -> None:
     """Sift a draft and write its good half; a source without this table writes an empty one.
 
     Raises
     ------
     BadInput
-        If a table that must have rows is left with too few.
+        If a column is missing or wrong in every row.
     """
-    table = TABLES[name]
+    table, engine = TABLES[name], quarantine.engine
     if draft is None:
         write_table(schema(table).empty_table(), table, path)
         return
     items = None
     if name in _REFER_TO_ITEMS:
         items = engine.read(path.parent / "items.parquet", "items")
-    sifted = sift(table, draft, engine, items)
+    sifted = sift(table, draft, engine, items, past)
     ordered = sifted.good.order_by(_TIME_FIRST.get(name, list(table.key)))
     with engine.batches(ordered) as batches:
         write_table(_even(batches), table, path)
     good = pq.read_metadata(path).num_rows
-    if good < table.min_rows:
-        raise BadInput(f"{name}: no good row among {sifted.rows}: {_commonest(sifted)}")
     quarantine.add(name, draft, sifted, good)
 
 
@@ -172,11 +210,3 @@ def _even(batches: pa.RecordBatchReader) -> pa.RecordBatchReader:
         yield from waiting.combine_chunks().to_batches()
 
     return pa.RecordBatchReader.from_batches(batches.schema, cut())
-
-
-def _commonest(sifted: Sifted) -> str:
-    if sifted.bad is None:
-        return "the file holds none"
-    reasons = sifted.bad.group_by(REASON).agg(rows=sifted.bad.count())
-    first = reasons.order_by([reasons.rows.desc(), reasons[REASON]]).limit(1)
-    return f"most often `{first.to_pyarrow()[REASON][0].as_py()}`; mend the source"

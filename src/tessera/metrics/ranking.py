@@ -6,6 +6,8 @@ where the list is shorter.  An investor may have several relevant items (`releva
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-def top_items(scores_NI: Floats, k: int) -> Ints:
+def top_items(scores_NI: NDArray[np.floating[Any]], k: int) -> Ints:
     """List the `k` items of highest score, ties in item order, `-inf` never listed.
 
     Returns

@@ -15,6 +15,7 @@ from tessera.ope.verdict import DECISIONS, FORMAT, Check
 Document = dict[str, Any]
 
 KEYS = (
+    "profile",
     "decision",
     "reason",
     "candidate",
@@ -37,6 +38,7 @@ KEYS = (
     "n_users",
     "requests_dropped",
     "counts",
+    "ranking",
     "inputs",
     "look",
     "judged",

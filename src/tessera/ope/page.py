@@ -13,7 +13,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tessera.ope import pictures, sentences, words
+from tessera.contracts.tables import EXPOSURES, OUTCOMES
+from tessera.ope import hints, pictures, sentences, words
 from tessera.ope.sentences import count, number, percent, signed
 
 Row = Mapping[str, Any]
@@ -51,6 +52,9 @@ def render(verdict: Row, sha256: str) -> str:
         compared=list(_compared(verdict)),
         batch=verdict.get("batch") or [],
         shared=sentences.shared(verdict),
+        profile=verdict.get("profile"),
+        unlogged=_unlogged(verdict),
+        hints=hints.hints(verdict),
         evidence=_evidence(verdict),
         weights=_weights(verdict.get("weights")),
         prechecks=_checks(verdict.get("prechecks")),
@@ -66,8 +70,24 @@ def render(verdict: Row, sha256: str) -> str:
     )
 
 
+def _unlogged(verdict: Row) -> dict[str, Any] | None:
+    """Tell what to log, and what the ranking says; None where something was logged."""
+    if verdict.get("primary") or (verdict.get("counts") or {}).get("exposures") != 0:
+        return None
+    params = verdict.get("params") or {}
+    return {
+        "tables": [{"name": one.name, "doc": one.doc, "columns": one.columns}
+                   for one in (EXPOSURES, OUTCOMES)],
+        "window_days": params.get("window_days", 7),
+        "min_ess": params.get("min_ess", 1000),
+        "ranking": verdict.get("ranking"),
+    }  # fmt: skip
+
+
 def _compared(verdict: Row) -> Iterable[tuple[str, str]]:
     params, span = verdict.get("params") or {}, verdict.get("slices") or {}
+    if verdict.get("profile"):
+        yield "Profile", str(verdict["profile"])
     itself = params.get("candidate") == "champion"
     told = "the champion itself (A/A)" if itself else "the model just trained"
     identity = verdict.get("candidate")

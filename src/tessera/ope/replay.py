@@ -23,7 +23,7 @@ from tessera.ope.shelf import Shelf
 from tessera.ope.spending import Standing
 from tessera.policies.serving import ServingPolicy, read_policy
 from tessera.policies.slate import SlatePolicy, slate_propensities, step_probabilities
-from tessera.policies.suitability import suitable
+from tessera.policies.suitability import PRUDENT, Unknown, suitable
 
 Ahead = Callable[[Ints, Bools], Floats]
 """What a policy wants at the next position: from numbers of requests R and the candidates that are
@@ -99,7 +99,7 @@ def build_case(
         If a published model does not say in `published` under which policy it serves.
     """
     allowed_NC = _allowed(log, shelf)
-    policy = candidate_policy(params, log)
+    policy = candidate_policy(params, log, shelf.unknown)
 
     def served(score_NC: Floats, slate: SlatePolicy) -> Replay:
         return scored_replay(log, score_NC, allowed_NC, slate)
@@ -134,10 +134,11 @@ def _known(log: Requests, published: Path) -> int:
     return int((log.event_us_N <= cut_us).sum())
 
 
-def candidate_policy(params: OpeParams, log: Requests) -> ServingPolicy:
+def candidate_policy(params: OpeParams, log: Requests, unknown: Unknown = PRUDENT) -> ServingPolicy:
     """Return the policy that would be published: that of the params, on slates as logged."""
     slate = SlatePolicy(params.temperature, params.epsilon, params.top_k)
-    return ServingPolicy(slate, log.chosen_NL.shape[1] if len(log) else None)
+    size = log.chosen_NL.shape[1] if len(log) else None
+    return ServingPolicy(slate, size, unknown=unknown)
 
 
 def fingerprint(*arrays: npt.NDArray[Any]) -> str:
@@ -150,7 +151,7 @@ def fingerprint(*arrays: npt.NDArray[Any]) -> str:
 
 def _allowed(log: Requests, shelf: Shelf) -> Bools:
     real_NC = log.candidate_NC != NOBODY
-    fits_NC = suitable(log.risk_N[:, None], shelf.risk_I[log.candidate_NC])
+    fits_NC = suitable(log.risk_N[:, None], shelf.risk_I[log.candidate_NC], shelf.unknown)
     return np.asarray(real_NC & fits_NC)
 
 

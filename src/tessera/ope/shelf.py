@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from ibis import Table
 
 from tessera.ope.exposures import NOBODY, Ints, classes, indices
-from tessera.policies.suitability import UNKNOWN
+from tessera.policies.suitability import PRUDENT, UNKNOWN, Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,11 @@ class Shelf:
     user_ids: pa.Array
     risk_I: Ints
     category_I: Ints
+    unknown: Unknown = PRUDENT
+    """What an unknown risk class counts as."""
 
 
-def read_shelf(items: Table, users: Table) -> Shelf:
+def read_shelf(items: Table, users: Table, unknown: Unknown = PRUDENT) -> Shelf:
     """Read ids, risk classes and categories; a null category is one of its own."""
     rows = items.order_by("item_id").to_pyarrow().combine_chunks()
     category = pc.fill_null(rows["category"], "").combine_chunks()
@@ -37,4 +39,5 @@ def read_shelf(items: Table, users: Table) -> Shelf:
         user_ids=known["user_id"].combine_chunks(),
         risk_I=np.append(classes(rows["risk_class"]), UNKNOWN),
         category_I=np.append(category_I, category_I.max(initial=NOBODY) + 1),
+        unknown=unknown,
     )

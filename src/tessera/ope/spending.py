@@ -31,8 +31,8 @@ class Standing:
     loosened: tuple[str, ...] = ()
     """Params that are looser than the floors of the registry: nothing is weighed then."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """Sections of the verdict: `look`, what was spent on this log; `judged`, hashes of all that it
-    is about; `loosened`."""
+    """Sections of the verdict: `profile`; `look`, what was spent on this log; `judged`, hashes of
+    all that it is about; `loosened`."""
 
 
 def read_standing(told: Path, params: OpeParams) -> Standing:
@@ -48,7 +48,7 @@ def read_standing(told: Path, params: OpeParams) -> Standing:
     found: dict[str, Any] = json.loads(told.read_text())
     look = found.get("look", {})
     facts: dict[str, Any] = {
-        name: found[name] for name in ("look", "judged", "loosened") if name in found
+        name: found[name] for name in ("profile", "look", "judged", "loosened") if name in found
     }
     return Standing(
         str(found.get("candidate", "unregistered")),

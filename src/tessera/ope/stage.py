@@ -23,11 +23,13 @@ from tessera.ope.outlook import (
 )
 from tessera.ope.page import write_page
 from tessera.ope.params import OpeParams
+from tessera.ope.ranked import ranked
 from tessera.ope.reading import read_case_log
 from tessera.ope.replay import build_case, candidate_policy
 from tessera.ope.reward_model import guess, read_shown
 from tessera.ope.shelf import read_shelf
 from tessera.ope.spending import read_standing
+from tessera.policies.suitability import read_unknown
 
 
 def run(
@@ -39,6 +41,8 @@ def run(
     users: Table,
     prices: Table,
     split: Path,
+    suitability: Path,
+    ranking: Path,
     model: Path,
     champion: Path,
     codes: Table,
@@ -49,7 +53,7 @@ def run(
 ) -> dict[str, float]:
     """Judge the candidate on the requests after the cut and write the verdict and its page."""
     cut = load_split(split).cut
-    shelf = read_shelf(items, users)
+    shelf = read_shelf(items, users, read_unknown(suitability))
     read = read_case_log(exposures, outcomes, users, shelf.item_ids, cut, params.window_days)
     log = read.log
     stands = read_standing(standing, params)
@@ -72,7 +76,8 @@ def run(
     else:
         why = _too_loose(stands.loosened) or _nothing(exposures, log)
         found = {"decision": "INVALID", "reason": why, "n_requests": len(log)}
-        found["policy"] = candidate_policy(params, log).facts()
+        found["policy"] = candidate_policy(params, log, shelf.unknown).facts()
+        found["ranking"] = ranked(ranking)
         found["batch"] = unjudged(found, params)
     found["counts"] = read.counts
     found["requests_dropped"] = dropped(log)

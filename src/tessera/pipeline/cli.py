@@ -235,12 +235,18 @@ def recommend(
 ) -> None:
     """Recommend to one investor from the published bundle, with a reason for each item."""
     from tessera.pipeline.registry import current_bundle
-    from tessera.serve.recommend import judged_as
-    from tessera.serve.recommend import recommend as answer
+    from tessera.serve.recommend import Recommender, judged_as
 
     bundle = current_bundle(home(profile))
+    recommender = Recommender.open(bundle)
+    if told := recommender.stranger(user):
+        typer.echo(told)
+    lines = recommender.recommend(user, k)
+    if not lines:
+        typer.echo(recommender.why_empty(user))
+        return
     table = Table("", "item", "name", "category", "why", title=f"{bundle.name}: {escape(user)}")
-    for place, line in enumerate(answer(bundle, user, k), start=1):
+    for place, line in enumerate(lines, start=1):
         shown = (line.item_id, line.name, line.category, line.reason)
         table.add_row(str(place), *map(escape, shown))
     Console().print(table, escape(judged_as(bundle)), sep="\n")

@@ -27,6 +27,8 @@ from tessera.pipeline.revision import git_revision
 from tessera.pipeline.served_log import Log, read_log
 
 Made = Mapping[str, Path]
+_ONLY_TOLD = "ranking"
+"""What a verdict repeats where it has nothing of its own to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,11 @@ def _judging(stage: Stage, place: Home, params: Sections) -> Iterator[Watch]:
         about = judged(stage, place, params)
         against = champion_hash(place.artifact("champion"))
         asked = looks.identity(about["cut"], ope, about["artifacts"]["model"], against)
-        inputs = hashlib.sha256(json.dumps(about["artifacts"], sort_keys=True).encode()).hexdigest()
+        inputs = _hash_inputs(about["artifacts"])
         candidate = looks.counted_as(place, asked, log, inputs)
         stands = looks.stand(place, log, candidate, floors.pinned(place)["alpha"])
         told = {
+            "profile": place.profile,
             "candidate": candidate,
             "look": stands.told,
             "judged": about,
@@ -77,6 +80,12 @@ def _judging(stage: Stage, place: Home, params: Sections) -> Iterator[Watch]:
         }
         known = {"asked": asked, "inputs": inputs}
         yield Watch(told, lambda made: _close_verdict(place, log, stands, known, made))
+
+
+def _hash_inputs(artifacts: Mapping[str, str]) -> str:
+    """Hash what a candidate is judged by; figures that are only told beside make no other one."""
+    weighed = {name: digest for name, digest in artifacts.items() if name != _ONLY_TOLD}
+    return hashlib.sha256(json.dumps(weighed, sort_keys=True).encode()).hexdigest()
 
 
 def _close_verdict(

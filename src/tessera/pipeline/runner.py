@@ -20,7 +20,7 @@ import ibis
 
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.doors import door
-from tessera.contracts.errors import BadInput, StageFailed, TesseraError
+from tessera.contracts.errors import BadInput, LostRows, StageFailed, TesseraError
 from tessera.contracts.processes import is_helper, started
 from tessera.pipeline import dvc_files, files
 from tessera.pipeline.catalogue import Stage
@@ -30,6 +30,7 @@ from tessera.pipeline.params import Sections
 from tessera.pipeline.paths import Home
 from tessera.pipeline.records import current_run, read_hashes
 
+QUARANTINE = "quarantine"
 _MEMORY = "2GB"
 """What a query of a stage may hold; the rest of a sort, join or aggregate goes to disk."""
 
@@ -55,32 +56,70 @@ def run_stage(stage: Stage, place: Home, params: Sections) -> dict[str, float]:
     clock = time.perf_counter()
     again = f"mend that, then `tessera run --profile {place.profile}`; --debug shows where"
     try:
-        with door(StageFailed, stage.name, again), watch(stage, place, params) as watched:
-            metrics = call(stage, place, params, staging, standing=watched.standing)
-            run_seconds = time.perf_counter() - clock
-            made = {name: staging / ARTIFACTS[name].filename for name in stage.writes}
-            _require(stage, made)
-            _validate(made, place)
-            watched.close(made)
-            hashes = {name: files.sha256(path) for name, path in made.items()}
-            _show(stage, place, made, metrics)
+        with door(StageFailed, stage.name, again):
+            metrics, told = _make(stage, place, params, staging)
+    except LostRows as error:
+        _tell_refused(stage, place, staging, error)
+        raise
     finally:
         files.remove(staging)
     files.remove(place.data / ".scratch" / stage.name)
+    _tell_ingested(stage, place, metrics)
     record = {
         "stage": stage.name,
         "profile": place.profile,
         "run": current_run(place),
         "started": begun.isoformat(),
-        "run_seconds": round(run_seconds, 3),
+        "run_seconds": told["run_seconds"],
         "seconds": round(time.perf_counter() - clock, 3),
         "params": params[stage.name].model_dump(mode="json"),
         "metrics": metrics,
         "inputs": read_hashes(place.records, stage.reads),
-        "artifacts": hashes,
+        "artifacts": told["artifacts"],
     }
     files.write_json(record, place.records / f"{stage.name}.json")
     return metrics
+
+
+def _make(
+    stage: Stage, place: Home, params: Sections, staging: Path
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Run a stage, validate what it wrote and make it visible; return metrics, time and hashes."""
+    clock = time.perf_counter()
+    with watch(stage, place, params) as watched:
+        metrics = call(stage, place, params, staging, standing=watched.standing)
+        run_seconds = time.perf_counter() - clock
+        made = {name: staging / ARTIFACTS[name].filename for name in stage.writes}
+        _require(stage, made)
+        _validate(made, place)
+        watched.close(made)
+        hashes = {name: files.sha256(path) for name, path in made.items()}
+        _show(stage, place, made, metrics)
+    return metrics, {"run_seconds": round(run_seconds, 3), "artifacts": hashes}
+
+
+def _tell_ingested(stage: Stage, place: Home, metrics: dict[str, float]) -> None:
+    """Print what was read and set aside; what an earlier stop kept is of the past."""
+    if QUARANTINE not in stage.writes:
+        return
+    from tessera.pipeline.ingested import refused, show_ingest
+
+    files.remove(refused(place).parent)
+    show_ingest(place.artifact(QUARANTINE), metrics)
+
+
+def _tell_refused(stage: Stage, place: Home, staging: Path, error: LostRows) -> None:
+    """Keep what was set aside where a person can look, and say where that is."""
+    from tessera.pipeline.ingested import keep_refused, show_ingest
+
+    kept = keep_refused(place, staging)
+    if kept is not None:
+        show_ingest(kept, error.metrics)
+        told = kept.relative_to(place.root) if kept.is_relative_to(place.root) else kept
+        where = (
+            f"; every row set aside stands in {told}" if error.metrics["rows_quarantined"] else ""
+        )
+        error.args = (f"{stage.name}: {error}{where}",)
 
 
 def call(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,15 @@ def snapshot(place: Home, cut: str | None = None, source: Path | None = None) ->
     marker = place.data / ".pins.json"
     fingerprint = _fingerprint(place, asked)
     pinned = all(place.artifact(name).exists() for name in PINS)
-    known = pinned and marker.exists() and files.read_json(marker)["fingerprint"] == fingerprint
+    before = files.read_json(marker) if marker.exists() else {}
+    known = pinned and before.get("fingerprint") == fingerprint
     if known and not _was_withdrawn(place):
         return False
-    files.write_json({"cut": asked}, place.artifact("request"))
+    request, listed = place.artifact("request"), _listing(place.artifact("source"))
+    files.write_json(_request(asked, listed, before, request), request)
     _pin_champion(place)
     _pin_ledger(place)
-    files.write_json({"fingerprint": fingerprint}, marker)
+    files.write_json({"fingerprint": fingerprint, "source": listed}, marker)
     return True
 
 
@@ -67,6 +70,31 @@ def _iso(cut: str | None) -> str | None:
         return str(parse_cut(cut))
     except ValueError as error:
         raise BadParams(f"cut {cut!r} is not a date: write it like 2021-07-01") from error
+
+
+def _request(cut: str | None, listed: Any, before: dict[str, Any], written: Path) -> Any:
+    """Return what is asked of a run, with the day on which its files were first met.
+
+    Files that did not change can hold nothing of a later day, so experiments on them read the same
+    request; the simulated market has days of its own.
+    """
+    if listed is None:
+        return {"cut": cut}
+    told = files.read_json(written) if written.exists() else {}
+    if before.get("source") != listed or not told.get("today"):
+        told["today"] = datetime.now(UTC).date().isoformat()
+    return {"cut": cut, "today": told["today"]}
+
+
+def _listing(source: Path) -> list[list[Any]] | None:
+    """Name, size and time of each file of a folder that a person named; None of the market."""
+    if not source.is_symlink():
+        return None
+    found = ((path, path.stat()) for path in sorted(source.rglob("*")) if path.exists())
+    return [
+        [path.relative_to(source).as_posix(), stat.st_size, stat.st_mtime_ns]
+        for path, stat in found
+    ]
 
 
 def _link_source(place: Home, folder: Path | None) -> None:
@@ -93,13 +121,8 @@ def _link_source(place: Home, folder: Path | None) -> None:
 def _fingerprint(place: Home, cut: str | None) -> str:
     seen: dict[str, Any] = {"cut": cut, "params": read_yaml(place), "code": _code_hash()}
     seen["params"].pop("gate", None)
-    source = place.artifact("source")
-    if source.is_symlink():
-        seen["source"] = [
-            (path.relative_to(source).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
-            for path in sorted(source.rglob("*"))
-            if path.exists()
-        ]
+    if listed := _listing(place.artifact("source")):
+        seen["source"] = listed
     text = json.dumps(seen, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

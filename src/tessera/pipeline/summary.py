@@ -14,6 +14,7 @@ from tessera.contracts.errors import BadInput, BrokenBundle
 from tessera.index import manifest
 from tessera.ope.verdict import FORMAT
 from tessera.pipeline import bundles, files, registry, seals
+from tessera.pipeline.cautions import cautions
 from tessera.pipeline.history import history, override_of, waits
 from tessera.pipeline.paths import DEFAULT_PROFILE, Home
 from tessera.pipeline.verdict_text import evidence
@@ -39,7 +40,10 @@ def show(place: Home, done: registry.Published, console: Console | None = None) 
     out = console or Console(width=_WIDTH)
     out.rule(f"[bold]Tessera: {place.profile}")
     _facts(place, out)
-    out.print(_ranking_table(files.read_json(place.artifact("ranking"))))
+    ranking = files.read_json(place.artifact("ranking"))
+    out.print(_ranking_table(ranking))
+    for caution in cautions(place, ranking):
+        out.print(f"[bold red]look[/]: {escape(caution)}")
     show_verdict(place, out)
     _publication(place, done, out)
     _override(place, out)
@@ -209,8 +213,9 @@ def _ranking_table(ranking: dict[str, Any]) -> Table:
         "model",
         title=f"full-catalogue ranking of {ranking['users']:,} test investors",
         title_justify="left",
-        caption="cold: recall@10 of items that nobody had at the cut, or that were on sale only "
-        f"shortly; later: of items first offered after the cut{f' ({later})' if later else ''}",
+        caption="suited: hr@10 of what the investor may be shown; cold: recall@10 of items that "
+        "nobody had at the cut, or that were on sale only shortly; later: of items first offered "
+        f"after the cut{f' ({later})' if later else ''}",
         caption_justify="left",
     )
     columns = _columns(ranking)
@@ -228,6 +233,8 @@ def _columns(ranking: dict[str, Any]) -> dict[str, dict[str, float]]:
         head: {model: one[name] for model, one in models.items() if name in one}
         for name, head in _SHOWN.items()
     }
+    suited = (ranking.get("suited") or {}).get("models") or {}
+    found["suited"] = {model: one["hr_10"] for model, one in suited.items()}
     for name, head in _YOUNG.items():
         young = ranking["slices"].get(name, {}).get("models") or {}
         found[head] = {model: one["recall_10"] for model, one in young.items()}
@@ -275,7 +282,11 @@ def _lists(place: Home, out: Console) -> None:
     table = Table("investor", "risk", "recommended", "why", width=_WIDTH)
     recommender = Recommender.open(bundle)
     for row in rows[::step][:_INVESTORS]:
-        for number, line in enumerate(recommender.recommend(row["user_id"], _ITEMS)):
+        lines = recommender.recommend(row["user_id"], _ITEMS)
+        if not lines:
+            told = escape(recommender.why_empty(row["user_id"]))
+            table.add_row(escape(str(row["user_id"])), str(row["risk_class"]), "", told)
+        for number, line in enumerate(lines):
             who = (escape(str(row["user_id"])), str(row["risk_class"])) if number == 0 else ("", "")
             table.add_row(
                 *who, escape(line.name), escape(line.reason), end_section=number == _ITEMS - 1

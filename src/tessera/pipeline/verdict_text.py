@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tessera.ope.hints import hints
 from tessera.ope.sentences import judged, level
 from tessera.ope.verdict import FORMAT
 
 
 def evidence(verdict: Mapping[str, Any]) -> list[str]:
-    """Return the lines; none if nothing was estimated, one for a verdict of another format."""
+    """Return the lines; if nothing was estimated, only what can be done about it.
+
+    A verdict of another format is told in one line.
+    """
     primary = verdict.get("primary")
+    told = [f"to do: {hint}" for hint in hints(verdict)]
     if not primary:
-        return []
+        return told
     if verdict.get("version") != FORMAT:
         return [f"written as format {verdict.get('version')}: what it rests on stands on its page"]
     return [
@@ -24,6 +29,7 @@ def evidence(verdict: Mapping[str, Any]) -> list[str]:
         *_beside(verdict.get("conditions") or ()),
         _checks("pre-checks", verdict["prechecks"]),
         _checks("guardrails", verdict["guardrails"]),
+        *told,
     ]
 
 

@@ -14,9 +14,11 @@ from typing import Any
 
 from tessera.contracts.errors import BadParams, BrokenBundle
 from tessera.policies.slate import SlatePolicy
+from tessera.policies.suitability import PRUDENT, Unknown
 
 FILE = "policy.json"
 """Its name in a bundle."""
+_UNKNOWN = ("unknown_user", "unknown_item")
 SUITABLE = "suitable candidates"
 """The only candidate rule so far: what may be shown of what could have been shown."""
 
@@ -30,21 +32,29 @@ class ServingPolicy:
     """Positions of a slate; None where no log showed any."""
     candidates: str = SUITABLE
     """What the softmax ranges over."""
+    unknown: Unknown = PRUDENT
+    """Which risk class stands for an unknown one, in what suits."""
 
     def facts(self) -> dict[str, Any]:
-        """Lay it out for JSON."""
-        return {
+        """Lay it out for JSON; what unknown counts as only where a bank has said it."""
+        facts = {
             **asdict(self.slate),
             "slate_size": self.slate_size,
             "candidates": self.candidates,
         }
+        said = {"unknown_user": self.unknown.user, "unknown_item": self.unknown.item}
+        return facts if self.unknown == PRUDENT else facts | said
 
     def told(self) -> str:
         """Say it in one line."""
         size = "" if self.slate_size is None else f", slates of {self.slate_size}"
+        said = (
+            f" (unknown investors count as class {self.unknown.user}, items as {self.unknown.item})"
+        )
         return (
             f"softmax temperature {self.slate.temperature:g}, epsilon {self.slate.epsilon:g} "
-            f"over the top {self.slate.top_k} {self.candidates}{size}"
+            f"over the top {self.slate.top_k} {self.candidates}"
+            f"{'' if self.unknown == PRUDENT else said}{size}"
         )
 
 
@@ -58,12 +68,15 @@ def from_facts(facts: dict[str, Any]) -> ServingPolicy:
     """
     try:
         slate = SlatePolicy(*(facts[name] for name in ("temperature", "epsilon", "top_k")))
-        policy = ServingPolicy(slate, facts["slate_size"], facts["candidates"])
+        unknown = Unknown(
+            facts.get("unknown_user", PRUDENT.user), facts.get("unknown_item", PRUDENT.item)
+        )
+        policy = ServingPolicy(slate, facts["slate_size"], facts["candidates"], unknown)
     except (KeyError, TypeError, BadParams) as error:
         raise ValueError(f"no serving policy: {error}") from error
-    unknown = sorted(set(facts) - set(policy.facts()))
-    if unknown:
-        raise ValueError(f"nobody can serve what {', '.join(unknown)} says")
+    strange = sorted(set(facts) - set(policy.facts()) - set(_UNKNOWN))
+    if strange:
+        raise ValueError(f"nobody can serve what {', '.join(strange)} says")
     if policy.candidates != SUITABLE:
         raise ValueError(f"unknown candidate rule {policy.candidates!r}")
     return policy

@@ -18,8 +18,9 @@ from tessera.contracts.doors import door
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import MOST_FALSE_SIGNS, RISK_CLASSES
 from tessera.index.manifest import read_manifest
+from tessera.policies import serving
 from tessera.policies.serving import read_policy
-from tessera.policies.suitability import UNKNOWN_USER, suitable
+from tessera.policies.suitability import PRUDENT, Unknown, suitable
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, and the policy that wrote the log needs neither
     from tessera.index.vectors import Search
@@ -48,20 +49,26 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Investor:
-    """What the bundle knows of one investor; an unknown one has no vector and the lowest risk."""
+    """What the bundle knows of one investor; an unknown one has no vector."""
 
     user_id: str
     risk_class: int
     held: tuple[str, ...]
     dismissed: tuple[str, ...]
     vector_D: Any
+    is_known: bool = True
+
+    @property
+    def level(self) -> str:
+        """Risk class in words."""
+        return RISK_CLASSES[self.risk_class - 1]
 
 
-def investor(users: pa.Table, user_id: str) -> Investor:
-    """Look up one investor; an unknown one counts as new and of the lowest risk class."""
+def investor(users: pa.Table, user_id: str, unknown: Unknown = PRUDENT) -> Investor:
+    """Look up one investor; an unknown one counts as new, and of the class of the unknown."""
     place = pc.index(users["user_id"], user_id).as_py()
     if place < 0:
-        return Investor(user_id, UNKNOWN_USER, (), (), None)
+        return Investor(user_id, unknown.user, (), (), None, is_known=False)
     (row,) = users.slice(place, 1).to_pylist()
     vector = row.get("vector")
     return Investor(
@@ -104,6 +111,8 @@ class Recommender:
     search: Search | None
     ranker: Ranker | None
     """None orders by recall."""
+    unknown: Unknown = PRUDENT
+    """Which risk class stands for an unknown one."""
 
     @classmethod
     def open(cls, bundle: Path) -> Recommender:
@@ -119,7 +128,9 @@ class Recommender:
             users = pq.read_table(bundle / "users.parquet")
             items = pq.read_table(bundle / "items.parquet")
             neighbours = pq.read_table(edges) if edges.exists() else None
-        return cls(users, items, neighbours, _open_search(bundle), _open_ranker(bundle))
+        # The policy that wrote the log is published without one.
+        unknown = read_policy(bundle).unknown if (bundle / serving.FILE).exists() else PRUDENT
+        return cls(users, items, neighbours, _open_search(bundle), _open_ranker(bundle), unknown)
 
     def recommend(self, user_id: str, k: int) -> list[Recommendation]:
         """Return the k best suitable items that the investor neither holds nor dismissed.
@@ -127,14 +138,12 @@ class Recommender:
         Parameters
         ----------
         user_id : str
-            Investor; an unknown one gets what is popular in the lowest risk class.
+            Investor; an unknown one gets what is popular in the class of the unknown.
         k : int
             Length of the list; shorter if fewer items are suitable, or ranked.
         """
-        who = investor(self.users, user_id)
-        fits = suitable(who.risk_class, self.items["risk_class"].to_numpy())
-        shown = self.items.filter(pa.array(fits & self.items["alive"].to_numpy()))
-        fact = {row["item_id"]: row for row in shown.to_pylist()}
+        who = investor(self.users, user_id, self.unknown)
+        fact = {row["item_id"]: row for row in self._suiting(who).to_pylist()}
         for item in (*who.held, *who.dismissed):
             fact.pop(item, None)
         best = self._ranked(who, self._retrieved(who, fact), k)
@@ -149,6 +158,39 @@ class Recommender:
             )
             for item, score in best
         ]
+
+    def _suiting(self, who: Investor) -> pa.Table:
+        fits = suitable(who.risk_class, self.items["risk_class"].to_numpy(), self.unknown)
+        return self.items.filter(pa.array(fits & self.items["alive"].to_numpy()))
+
+    def stranger(self, user_id: str) -> str | None:
+        """Say in one line that an investor is unknown, and as what they are served; else None."""
+        who = investor(self.users, user_id, self.unknown)
+        if who.is_known:
+            return None
+        return (
+            f"{user_id!r} is unknown: no such investor in events or users before the cut; served "
+            f"as a new one of risk class {who.risk_class} ({who.level})"
+        )
+
+    def why_empty(self, user_id: str) -> str:
+        """Say in one line why nothing can be listed for an investor."""
+        who = investor(self.users, user_id, self.unknown)
+        alive = self.items.filter(self.items["alive"])
+        if not len(alive):
+            return "nothing is listed: no item was on sale at the cut"
+        if len(self._suiting(who)):
+            return "nothing is listed: all that suits is held or was dismissed"
+        lowest = pc.min(alive["risk_class"]).as_py()
+        whom = f"an investor of risk class {who.risk_class} ({who.level})"
+        if lowest > pc.max(self.users["risk_class"]).as_py():
+            whom = "anybody"
+        return (
+            f"nothing suits {whom}: no item on sale is below class {lowest} "
+            f"({RISK_CLASSES[lowest - 1]}); unknown items count as {self.unknown.item}, unknown "
+            f"investors as {self.unknown.user}: map risk_class, or say what unknown counts as "
+            "(ingest.unknown_item_risk, ingest.unknown_user_risk)"
+        )
 
     def _retrieved(self, who: Investor, fact: dict[str, Any]) -> list[tuple[str, float]]:
         if who.vector_D is not None and self.search:
@@ -167,12 +209,11 @@ class Recommender:
 
         items = [item for item, _ in near[:CANDIDATES]]
         scores = self.ranker.scores(who.user_id, items).tolist()
-        # Equal scores stay in the order of recall.
-        return sorted(zip(items, scores, strict=True), key=lambda pair: -pair[1])[:k]
+        return sorted(zip(items, scores, strict=True), key=lambda pair: (-pair[1], pair[0]))[:k]
 
     def _without_evidence(self, fact: dict[str, Any], who: Investor) -> str:
         """Give the reason of an item that no edge leads to."""
-        level = RISK_CLASSES[who.risk_class - 1]
+        level = who.level
         if who.vector_D is None:  # found by popularity
             return f"bought by {fact['popularity']} investors, suitable for {level} investors"
         if self.ranker and not self.ranker.has_acted(who.user_id):

@@ -40,7 +40,8 @@ class SidParams(BaseModel):
     levels: int = Field(3, ge=1, le=8)
     """Codewords of an ID, before the collision suffix."""
     codebook_size: int | None = Field(None, ge=2, le=65_536)
-    """Codewords of a level; by default the power of two nearest to items / 16, at most 256."""
+    """Codewords of a level; by default the power of two nearest to items / 16, at most 256, which a
+    catalogue below 256 items doubles until its codes tell the items apart."""
     generation: int = Field(0, ge=0)
     """Raise it to give every item a new code: a new codebook is learnt and frozen."""
     text_encoder: Literal["tfidf", "minilm"] = "tfidf"

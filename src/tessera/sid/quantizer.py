@@ -13,12 +13,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera.codes.health import capacity
 from tessera.contracts.errors import BadInput
 from tessera.contracts.progress import progress_bar
 from tessera.sid.params import SidParams
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+_SMALL = 256
+"""Items below which a codebook is tried before it is taken."""
+_ENOUGH = 0.6
+"""Effective number of codes by the items that a small catalogue is given: the gate asks for .5."""
 
 
 class Quantizer(Protocol):
@@ -94,6 +100,28 @@ class RqVae:
 def fit_quantizer(vector_ND: Floats, params: SidParams) -> Quantizer:
     """Learn the quantizer that the params name."""
     size = codebook_size(len(vector_ND), params)
+    if params.codebook_size is None and len(vector_ND) < _SMALL:
+        return _telling(vector_ND, size, params)
+    return _fit(vector_ND, size, params)
+
+
+def _telling(vector_ND: Floats, size: int, params: SidParams) -> Quantizer:
+    """Double the codebook of a small catalogue until its codes tell the items apart.
+
+    Few codewords suffice for few items on average, but not for these if they are much alike; a
+    guardrail of the gate would hold every candidate then.
+    """
+    best = _fit(vector_ND, size, params)
+    most = capacity(best.encode(vector_ND))
+    while most < _ENOUGH and 2 * size <= len(vector_ND):
+        size *= 2
+        found = _fit(vector_ND, size, params)
+        told = capacity(found.encode(vector_ND))
+        best, most = (found, told) if told > most else (best, most)
+    return best
+
+
+def _fit(vector_ND: Floats, size: int, params: SidParams) -> Quantizer:
     if params.quantizer == "rqvae":
         from tessera.sid.rqvae import train_rqvae  # torch takes seconds to import
 

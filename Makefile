@@ -39,13 +39,11 @@ bench-quality: $(STAMP) ## rank real data: SET=movielens, movielens-no-time, mov
 	@$(BIN)/python -m benchmarks.quality $(SET) $(if $(SEEDS),--seeds $(SEEDS))
 	@$(BIN)/python -m benchmarks.render
 
-bench-ope: $(STAMP) ## coverage of the off-policy bounds on planted truth, false promotions, drift, power; resumes
-	@$(BIN)/python -m benchmarks.ope $(if $(PROCESSES),--processes $(PROCESSES))
-	@$(BIN)/python -m benchmarks.ope_power
+bench-ope: export OMP_NUM_THREADS := 1
+bench-ope: $(STAMP) ## coverage of the off-policy bounds on planted truth, false promotions, drift, seeds, power; PROCESSES=2; resumes
 	@$(BIN)/python -m benchmarks.ope_volume
-	@$(BIN)/python -m benchmarks.ope_trials
-	@$(BIN)/python -m benchmarks.ope_drift
-	@$(BIN)/python -m benchmarks.ope_published
+	@set -e; for part in ope ope_drift ope_seeds ope_power ope_trials ope_published; do \
+	  $(BIN)/python -m benchmarks.$$part $(if $(PROCESSES),--processes $(PROCESSES)); done
 	@$(BIN)/python -m benchmarks.render
 
 bench-rolling: $(STAMP) ## FAR-Trans on sale at every cut that the data allow, beside every baseline; resumes

@@ -1,6 +1,7 @@
 """How often the gate promotes wrongly while the lift drifts, or lives in a few investors.
 
-Usage: python -m benchmarks.ope_drift [--logs 1000] [--seed 0]
+Usage: python -m benchmarks.ope_drift [--logs 1000] [--processes 2] [--seed 0]
+A killed run goes on where it was (data/bench/ope_drift.json).
 
 One item of five a request, investors of their own pace, a candidate whose lift changes while the
 log is written.  A promotion is wrong at a look where the mean lift over the requests seen, or over
@@ -14,18 +15,20 @@ Shapes: N requests, C items, U investors.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import write_result
+from benchmarks.common import Kept, each, spans, sum_of, write_result
 from benchmarks.ope_before import flipped_floor, flipped_score, growing_bets
+from benchmarks.ope_rule import promotes, sequence_above
 from benchmarks.ope_world import Floats, Ints
 from tessera.contracts.arrow import DAY_US
-from tessera.contracts.progress import progress_bar
-from tessera.ope.conditions import Scored, lower_bounds
+from tessera.ope.conditions import Scored
 from tessera.ope.exposures import Requests
 from tessera.ope.holm import share_of
 from tessera.ope.paired import paired_scores
@@ -70,6 +73,10 @@ WORLDS = {
     "mix of investors drifts": Drift(np.ones_like, joined=lambda time_N: time_N),
 }
 _CLUSTERS = (50, 100, 200, 1000)
+_NONE = 1e-12
+"""Sums of lifts that cancel are 0 but for rounding."""
+_GROUP = 20
+"""Logs that are kept together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,38 +162,53 @@ def ask(drawn: Drawn, looks: int) -> dict[str, bool]:
     wrong = dict.fromkeys(("gate", "sequence", "before"), False)
     ends = np.linspace(0, _REQUESTS, looks + 1).astype(int)[1:].tolist()
     for look, seen in enumerate(ends, start=1):
-        true_N = drawn.true_N[:seen]
-        is_wrong = true_N.mean() <= 1e-12 or true_N[seen - seen // 3 :].mean() <= 1e-12
-        found = lower_bounds(_until(drawn.scored, seen, look), level)
-        wrong["gate"] |= is_wrong and found.hold(0.0)
+        true_N, scored = drawn.true_N[:seen], _until(drawn.scored, seen, look)
+        none_seen = bool(true_N.mean() <= _NONE)
+        if not none_seen and true_N[seen - seen // 3 :].mean() > _NONE:
+            continue
+        wrong["gate"] |= promotes(scored, level)
         # The sequence alone bounds the mean over the requests seen and says nothing of the rest.
-        wrong["sequence"] |= true_N.mean() <= 1e-12 and found.sequence > 0
-        if is_wrong and not wrong["before"]:
+        wrong["sequence"] |= none_seen and sequence_above(scored, level)
+        if not wrong["before"]:
             bound = growing_bets(drawn.before_N[:seen], flipped_floor(1, _CAP_BEFORE), level)
             wrong["before"] = bound > 0
     return wrong
 
 
-def measure(logs: int, seed: int) -> dict[str, Any]:
+Draws = dict[str, tuple[Callable[[np.random.Generator], Drawn], int]]
+"""By world: how a log is drawn, and how often it is looked at."""
+
+
+def _draws() -> Draws:
+    drifts = {name: (partial(draw, drift), _LOOKS) for name, drift in WORLDS.items()}
+    clusters: Draws = {
+        f"{users} investors who differ": (partial(draw_clusters, users), 1) for users in _CLUSTERS
+    }
+    return drifts | clusters
+
+
+def count(piece: tuple[str, int, int], seed: int) -> dict[str, int]:
+    """Count wrong promotions in the logs of a world from a number to the one before another."""
+    (world, begin, end), draws = piece, _draws()
+    drawn, looks = draws[world]
+    number = list(draws).index(world)
+    found: Counter[str] = Counter()
+    for one in range(begin, end):
+        found.update(ask(drawn(np.random.default_rng((seed, number, one))), looks))
+    return dict(found)
+
+
+def measure(logs: int, seed: int, processes: int) -> dict[str, Any]:
     """Count wrong promotions in every world."""
-    rows: dict[str, dict[str, float]] = {}
-    draws: list[tuple[str, Callable[[np.random.Generator], Drawn], int]] = [
-        *((name, lambda rng, one=drift: draw(one, rng), _LOOKS) for name, drift in WORLDS.items()),
-        *((f"{users} investors who differ", lambda rng, n=users: draw_clusters(n, rng), 1)
-          for users in _CLUSTERS),
-    ]  # fmt: skip
-    with progress_bar("drift", logs * len(draws)) as bar:
-        for number, (name, drawn, looks) in enumerate(draws):
-            found: dict[str, int] = {}
-            for one in range(logs):
-                rng = np.random.default_rng((seed, number, one))
-                for rule, wrong in ask(drawn(rng), looks).items():
-                    found[rule] = found.get(rule, 0) + wrong
-                bar.advance()
-            rows[name] = {
-                "looks": looks,
-                **{rule: round(count / logs, 4) for rule, count in found.items()},
-            }
+    draws, groups = _draws(), spans(logs, _GROUP)
+    pieces = [(world, *span) for world in draws for span in groups]
+    kept = Kept("ope_drift", {"seed": seed})
+    found = each(partial(count, seed=seed), pieces, "drift", kept, processes)
+    rows = {}
+    for number, (world, (_, looks)) in enumerate(draws.items()):
+        total = sum_of(found[number * len(groups) : (number + 1) * len(groups)])
+        shares = {rule: round(wrong / logs, 4) for rule, wrong in total.items()}
+        rows[world] = {"looks": looks, **shares}
     return rows
 
 
@@ -194,16 +216,17 @@ def main() -> None:
     """Measure and write results/ope_drift.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--logs", type=int, default=1000)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    if given.logs < 1:
-        parser.error("at least one log")
+    if min(given.logs, given.processes) < 1:
+        parser.error("at least one log and one process")
     figures = {
         "logs": given.logs,
         "seed": given.seed,
         "requests": _REQUESTS,
         "level": share_of(_PARAMS.alpha, 1),
-        "wrong": measure(given.logs, given.seed),
+        "wrong": measure(given.logs, given.seed, given.processes),
     }
     write_result("ope_drift", figures)
 

@@ -1,6 +1,7 @@
 """How often the gate promotes on the market when nothing is better: A/A replays of its log.
 
-Usage: python -m benchmarks.ope_market [--replays 1000] [--streams 1000] [--seed 0]
+Usage: python -m benchmarks.ope_market [--replays 1000] [--streams 200] [--processes 2] [--seed 0]
+A killed run goes on where it was (data/bench/ope_market.json).
 
 It reads the market that `make run` left.  Each replay keeps what was logged before anything was
 drawn: requests, candidates, the propensities at the top, the scores of the model.  Slates are drawn
@@ -15,14 +16,14 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import ibis
 import numpy as np
 
-from benchmarks.common import ROOT, write_result
+from benchmarks.common import ROOT, Kept, each, spans, sum_of, write_result
 from benchmarks.intervals import holm
-from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import load_split
 from tessera.ope.bounds import normal
 from tessera.ope.exposures import NOBODY, Bools, Floats, Requests, aligned_scores
@@ -33,12 +34,17 @@ from tessera.ope.reading import read_case_log
 from tessera.ope.replay import logging_policy, scored_replay
 from tessera.ope.sequences import Wager, log_wealth
 from tessera.ope.shelf import read_shelf
+from tessera.pipeline import files
 from tessera.pipeline.params import load_params
 from tessera.pipeline.paths import DEFAULT_PROFILE, home
 from tessera.policies.slate import SlatePolicy, sample_slates
 
 _LOOKS, _CANDIDATES, _A_LOOK = 20, 10, 500
 _DAYS, _A_DAY = 250, 400
+_RULES = ("holm_sequence", "sequence_model", "normal_looks", "normal_best")
+_TABLES = ("exposures", "outcomes", "scores", "items", "users")
+_GROUP = 10
+"""Replays that are kept together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +63,14 @@ class Market:
         return rng.integers(0, len(self.log), size)
 
 
+@cache
 def read_market() -> Market:
     """Read what the stage `ope` reads of the default profile."""
     place = home(DEFAULT_PROFILE, ROOT)
     params = load_params(place)["ope"]
     assert isinstance(params, OpeParams)
     read = ibis.duckdb.connect().read_parquet
-    table = {
-        name: read(str(place.artifact(name)))
-        for name in ("exposures", "outcomes", "scores", "items", "users")
-    }
+    table = {name: read(str(place.artifact(name))) for name in _TABLES}
     cut = load_split(place.artifact("split")).cut
     shelf = read_shelf(table["items"], table["users"])
     log = read_case_log(
@@ -131,43 +135,55 @@ def p_value(market: Market, gain: Wager, looks: int = 1) -> float:
     return float(np.exp(-max(log_wealth([gain.until(end)], 0.0, most) for end in ends)))
 
 
-def looks(market: Market, replays: int, seed: int) -> dict[str, Any]:
+def _looks(seed: int, span: tuple[str, int, int]) -> dict[str, int]:
     """Judge ten candidates on the same log at twenty looks, as the gate does and without it."""
-    alpha = market.params.alpha
-    wrong = dict.fromkeys(("holm_sequence", "sequence_model", "normal_looks", "normal_best"), 0)
-    with progress_bar("A/A replays", replays) as bar:
-        for number in range(replays):
-            rng = np.random.default_rng((seed, 0, number))
-            rows, log = redraw(market, rng, _LOOKS * _A_LOOK)
-            dealt = [None, *[rng] * (_CANDIDATES - 1)]
-            found = [gain(market, rows, log, one) for one in dealt]
-            p_K = np.array([p_value(market, one, _LOOKS) for one in found])
-            model_N = found[0].score_N
-            wrong["holm_sequence"] += bool(holm(p_K, alpha).any())
-            wrong["sequence_model"] += bool(p_K[0] < alpha)
-            ends = range(_A_LOOK, len(model_N) + 1, _A_LOOK)
-            wrong["normal_looks"] += any(_above(model_N[:end], alpha) for end in ends)
-            wrong["normal_best"] += any(_above(one.score_N, alpha) for one in found)
-            bar.advance()
-    shares = {name: round(count / replays, 4) for name, count in wrong.items()}
-    return {"replays": replays, "looks": _LOOKS, "candidates": _CANDIDATES,
-            "requests": _LOOKS * _A_LOOK, **shares}  # fmt: skip
+    market, wrong = read_market(), dict.fromkeys(_RULES, 0)
+    alpha, ends = market.params.alpha, range(_A_LOOK, _LOOKS * _A_LOOK + 1, _A_LOOK)
+    for number in range(*span[1:]):
+        rng = np.random.default_rng((seed, 0, number))
+        rows, log = redraw(market, rng, _LOOKS * _A_LOOK)
+        dealt = [None, *[rng] * (_CANDIDATES - 1)]
+        found = [gain(market, rows, log, one) for one in dealt]
+        p_K = np.array([p_value(market, one, _LOOKS) for one in found])
+        wrong["holm_sequence"] += bool(holm(p_K, alpha).any())
+        wrong["sequence_model"] += bool(p_K[0] < alpha)
+        wrong["normal_looks"] += any(_above(found[0].score_N[:end], alpha) for end in ends)
+        wrong["normal_best"] += any(_above(one.score_N, alpha) for one in found)
+    return wrong
 
 
-def streams(market: Market, count: int, seed: int) -> dict[str, Any]:
+def _stream(seed: int, span: tuple[str, int, int]) -> int:
     """Judge a new candidate every day on the day's log, the k-th at its share of alpha."""
-    wrong = 0
-    with progress_bar("a candidate a day", count) as bar:
-        for number in range(count):
-            rng = np.random.default_rng((seed, 1, number))
-            rows, log = redraw(market, rng, _DAYS * _A_DAY)
-            found = gain(market, rows, log, rng)
-            days = enumerate(np.split(found.score_N, _DAYS), start=1)
-            levels = [(share_of(market.params.alpha, k), day_N) for k, day_N in days]
-            wrong += any(p_value(market, Wager(d_N, found.floor)) < level for level, d_N in levels)
-            bar.advance()
-    return {"streams": count, "days": _DAYS, "requests_a_day": _A_DAY,
-            "promoted": round(wrong / count, 4)}  # fmt: skip
+    market, wrong = read_market(), 0
+    for number in range(*span[1:]):
+        rng = np.random.default_rng((seed, 1, number))
+        rows, log = redraw(market, rng, _DAYS * _A_DAY)
+        found = gain(market, rows, log, rng)
+        days = enumerate(np.split(found.score_N, _DAYS), start=1)
+        levels = [(share_of(market.params.alpha, k), day_N) for k, day_N in days]
+        wrong += any(p_value(market, Wager(d_N, found.floor)) < level for level, d_N in levels)
+    return wrong
+
+
+def measure(replays: int, streams: int, seed: int, processes: int) -> dict[str, Any]:
+    """Replay the market; who changes it begins anew."""
+    market, place = read_market(), home(DEFAULT_PROFILE, ROOT)
+    read = {name: files.sha256(place.artifact(name)) for name in (*_TABLES, "split")}
+    kept = Kept("ope_market", {"seed": seed, "params": market.params.model_dump(), **read})
+    over = partial(each, kept=kept, processes=processes)
+    looks = [("looks", *span) for span in spans(replays, _GROUP)]
+    days = [("stream", *span) for span in spans(streams, _GROUP)]
+    found = over(partial(_looks, seed), looks, "A/A replays")
+    daily = over(partial(_stream, seed), days, "a candidate a day")
+    shares = {name: round(count / replays, 4) for name, count in sum_of(found).items()}
+    return {
+        "seed": seed,
+        "rates": [round(rate, 4) for rate in market.rate_L.tolist()],
+        "looks": {"replays": replays, "looks": _LOOKS, "candidates": _CANDIDATES,
+                  "requests": _LOOKS * _A_LOOK, **shares},
+        "stream": {"streams": streams, "days": _DAYS, "requests_a_day": _A_DAY,
+                   "promoted": round(sum(daily) / streams, 4)},
+    }  # fmt: skip
 
 
 def _above(gain_N: Floats, alpha: float) -> bool:
@@ -178,16 +194,13 @@ def main() -> None:
     """Replay and write results/ope_market.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replays", type=int, default=1000)
-    parser.add_argument("--streams", type=int, default=1000)
+    parser.add_argument("--streams", type=int, default=200)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    market = read_market()
-    found = {
-        "seed": given.seed,
-        "rates": [round(rate, 4) for rate in market.rate_L.tolist()],
-        "looks": looks(market, given.replays, given.seed),
-        "stream": streams(market, given.streams, given.seed),
-    }
+    if min(given.replays, given.streams, given.processes) < 1:
+        parser.error("at least one replay, one stream and one process")
+    found = measure(given.replays, given.streams, given.seed, given.processes)
     write_result("ope_market", found)
 
 

@@ -1,7 +1,8 @@
 """Whether a better candidate beats a *published* champion, and a worse one is rejected.
 
-Usage: python -m benchmarks.ope_published [--logs 40] [--seed 0] [--requests 67000]
-Each setting resumes where it stopped (data/bench/ope_published.json).
+Usage: python -m benchmarks.ope_published [--logs 24] [--processes 2] [--seed 0]
+       [--requests 67000]
+A killed run goes on where it was (data/bench/ope_published.json).
 
 Slates of three from ten, investors with tastes of their own, a champion of rate .35 that knows a
 part of them.  The log was written by an older policy, as after a first publication, or by the
@@ -16,19 +17,19 @@ Shapes: N requests, X contexts, C candidates, L positions.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from scipy.optimize import brentq
 
-from benchmarks.common import ROOT, commit, write_result
+from benchmarks.common import Kept, each, write_result
 from benchmarks.ope_before import flipped_floor, flipped_score, growing_bets
 from benchmarks.ope_world import Floats, Ints
 from tessera.contracts.arrow import DAY_US
-from tessera.contracts.progress import progress_bar
 from tessera.ope.conditions import Scored, lower_bounds, upper_path
 from tessera.ope.estimators import cascade_dr
 from tessera.ope.exposures import Bools, Requests
@@ -39,7 +40,6 @@ from tessera.ope.replay import Replay, logging_policy, scored_replay, slate_log
 from tessera.ope.sequences import Wager, asymptotic_upper
 from tessera.policies.slate import SlatePolicy, position_marginals, sample_slates
 
-_CACHE = ROOT / "data" / "bench" / "ope_published.json"
 _CONTEXTS, _USERS, _CANDIDATES, _DAYS = 8000, 4000, 10, 135
 _EXAMINED_L = np.array([1.0, 0.8, 0.6])
 _LENGTH = len(_EXAMINED_L)
@@ -90,18 +90,15 @@ class World:
         def off(share: float) -> float:
             return self.value(start_XC + share * self.taste_XC, _SERVED) - wanted
 
-        return np.asarray(start_XC + _bisect(off, 0.0, 4.0 * np.sign(lift)) * self.taste_XC)
+        return np.asarray(start_XC + _root(off, 0.0, 4.0 * np.sign(lift)) * self.taste_XC)
 
 
-def _bisect(off: Callable[[float], float], start: float, end: float) -> float:
+def _root(off: Callable[[float], float], low: float, high: float) -> float:
     """Find where `off` changes its sign."""
-    low, high = start, end
-    for _ in range(24):
-        middle = (low + high) / 2
-        low, high = (middle, high) if np.sign(off(middle)) == np.sign(off(start)) else (low, middle)
-    return (low + high) / 2
+    return float(brentq(off, low, high, xtol=1e-6))
 
 
+@cache
 def make_world(seed: int) -> World:
     """Plant tastes and tune the general rate so that the champion earns what it should."""
     rng = np.random.default_rng((seed, 1))
@@ -115,7 +112,7 @@ def make_world(seed: int) -> World:
         chance_XC = np.minimum(rate * plain_XC, 0.95)
         return World(chance_XC, older_XC, champion_XC, taste_XC, _ERRS * noise[2])
 
-    rate = _bisect(lambda rate: made(rate).value(champion_XC, _SERVED) - _RATE, 0.01, 0.5)
+    rate = _root(lambda rate: made(rate).value(champion_XC, _SERVED) - _RATE, 0.01, 0.5)
     return made(rate)
 
 
@@ -212,7 +209,7 @@ class Setting:
 
 _LOGS = {False: "older policy's log", True: "champion's log"}
 _KINDS = {"refined": 0.0, "trained anew": 0.3, "another model": 1.0}
-_FLAT_TIMES = 5
+_FLAT_TIMES = 3
 """Where nothing is better errors are counted, on more logs."""
 SETTINGS = (
     *(
@@ -245,23 +242,31 @@ def measure(
     return {name: float(value) for name, value in ask(logged, candidate, champion).items()}
 
 
-def run(logs: int, seed: int, requests: int) -> dict[str, Any]:
-    """Ask on so many logs of each setting; what was asked before is kept."""
-    world, kept = make_world(seed), _kept(seed, requests)
-    with progress_bar("published champion", logs * (len(SETTINGS) + 2 * (_FLAT_TIMES - 1))) as bar:
-        for number, setting in enumerate(SETTINGS):
-            rows = kept["rows"].setdefault(setting.name, [])
-            score_XC = world.candidate(setting.lift, setting.anew)
-            while len(rows) < logs * (_FLAT_TIMES if setting.flat else 1):
-                rng = np.random.default_rng((seed, 2, number, len(rows)))
-                rows.append(measure(setting, world, score_XC, rng, requests))
-                _CACHE.parent.mkdir(parents=True, exist_ok=True)
-                _CACHE.write_text(json.dumps(kept))
-                bar.advance()
-    told = {
-        name: {key: round(float(np.mean([row[key] for row in rows])), 5) for key in rows[0]}
-        for name, rows in kept["rows"].items()
-    }
+@cache
+def _candidate(seed: int, lift: float, anew: float) -> Floats:
+    return make_world(seed).candidate(lift, anew)
+
+
+def _row(seed: int, requests: int, piece: tuple[int, int]) -> Answers:
+    """Ask on one log of one setting."""
+    number, log = piece
+    setting = SETTINGS[number]
+    score_XC = _candidate(seed, setting.lift, setting.anew)
+    rng = np.random.default_rng((seed, 2, number, log))
+    return measure(setting, make_world(seed), score_XC, rng, requests)
+
+
+def run(logs: int, seed: int, requests: int, processes: int) -> dict[str, Any]:
+    """Ask on so many logs of each setting."""
+    many = [logs * (_FLAT_TIMES if setting.flat else 1) for setting in SETTINGS]
+    pieces = [(number, log) for number, times in enumerate(many) for log in range(times)]
+    # All settings grow together, so that what is kept of a long run is a short run of its own.
+    pieces.sort(key=lambda piece: piece[1] / many[piece[0]])
+    kept = Kept("ope_published", {"seed": seed, "requests": requests})
+    rows = each(partial(_row, seed, requests), pieces, "published champion", kept, processes)
+    told: dict[str, list[Answers]] = {}
+    for (number, _), row in zip(pieces, rows, strict=True):
+        told.setdefault(SETTINGS[number].name, []).append(row)
     return {
         "logs": logs,
         "logs_where_nothing_is_better": logs * _FLAT_TIMES,
@@ -269,29 +274,25 @@ def run(logs: int, seed: int, requests: int) -> dict[str, Any]:
         "seed": seed,
         "rate": _RATE,
         "level": share_of(_PARAMS.alpha, 1),
-        "settings": told,
+        "settings": {
+            name: {key: round(float(np.mean([row[key] for row in of])), 5) for key in of[0]}
+            for name, of in told.items()
+        },
     }
-
-
-def _kept(seed: int, requests: int) -> dict[str, Any]:
-    made = {"seed": seed, "requests": requests, "commit": commit(), "rows": {}}
-    if _CACHE.exists():
-        found: dict[str, Any] = json.loads(_CACHE.read_text())
-        if all(found[name] == made[name] for name in ("seed", "requests", "commit")):
-            return found
-    return made
 
 
 def main() -> None:
     """Measure and write results/ope_published.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--logs", type=int, default=40)
+    parser.add_argument("--logs", type=int, default=24)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--requests", type=int, default=67_000)
     given = parser.parse_args()
-    if min(given.logs, given.requests) < 1:
-        parser.error("at least one log of at least one request")
-    write_result("ope_published", run(given.logs, given.seed, given.requests))
+    if min(given.logs, given.requests, given.processes) < 1:
+        parser.error("at least one log of at least one request, and one process")
+    found = run(given.logs, given.seed, given.requests, given.processes)
+    write_result("ope_published", found)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,22 @@
-"""How often bounds hold: replications with a seed of their own, added up over processes.
+"""How often bounds hold: replications with a seed of their own, added up over groups.
 
-Groups of replications are the same for any number of processes, and so is the table.
+Groups of replications are the same for any number of processes, and so is the table; each group is
+kept, so that a killed study goes on where it was.
 
 Shapes: E estimators, I intervals, 2 sides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks.common import Kept, each, spans
 from benchmarks.ope_world import Floats
-from tessera.contracts.progress import progress_bar
 from tessera.ope.bounds import Interval
 from tessera.ope.verdict import Check
 
@@ -37,6 +36,7 @@ class Runs:
     replications: int
     processes: int
     seed: int
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,18 @@ class Tally:
             self.error_E2 + other.error_E2,
             self.facts + other.facts,
         )
+
+    def written(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return {"names": self.names, "held": self.held_EI2.tolist(),
+                "reach": self.reach_EI2.tolist(), "error": self.error_E2.tolist(),
+                "facts": self.facts.tolist()}  # fmt: skip
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Tally:
+        """Return what `written` told."""
+        sums = (np.array(found[name]) for name in ("held", "reach", "error", "facts"))
+        return cls(tuple(found["names"]), *sums)
 
 
 def tallied(found: Mapping[str, Bounded], truth: float, ess: float, checks: list[Check]) -> Tally:
@@ -109,41 +121,29 @@ def measure(
     first : int
         Sets the seeds of one study apart from those of another.
     """
-    begins = range(0, runs.replications, _GROUP)
+    groups = spans(runs.replications, _GROUP)
     totals = {}
-    with (
-        _workers(runs.processes) as each,
-        progress_bar("coverage", len(worlds) * len(begins)) as bar,
-    ):
-        for number, (name, world) in enumerate(worlds.items(), start=first):
-            groups = [
-                [(runs.seed, number, i) for i in range(b, min(b + _GROUP, runs.replications))]
-                for b in begins
-            ]
-            total: Tally | None = None
-            for tally in each(partial(_add_up, look, world), groups):
-                total = tally if total is None else total + tally
-                bar.advance()
-            assert total is not None
-            totals[name] = total
+    for number, (name, world) in enumerate(worlds.items(), start=first):
+        pieces = [(number, *group) for group in groups]
+        work = partial(_add_up, look, world, runs.seed)
+        found = each(work, pieces, name, runs.kept, runs.processes)
+        start, *others = [Tally.read(one) for one in found]
+        totals[name] = sum(others, start)
     return totals
 
 
 def _add_up(
-    look: Callable[[World, np.random.Generator], Tally], world: World, seeds: list[tuple[int, ...]]
-) -> Tally:
-    first, *others = [look(world, np.random.default_rng(seed)) for seed in seeds]
-    return sum(others, first)
-
-
-@contextmanager
-def _workers(processes: int) -> Iterator[Callable[..., Any]]:
-    """Map over processes; in this one if there is one, so that a profiler sees it."""
-    if processes == 1:
-        yield map
-        return
-    with ProcessPoolExecutor(processes) as pool:
-        yield pool.map
+    look: Callable[[World, np.random.Generator], Tally],
+    world: World,
+    seed: int,
+    piece: tuple[int, int, int],
+) -> dict[str, Any]:
+    """Add up the replications of a world from one number to the one before another."""
+    number, begin, end = piece
+    start, *others = [
+        look(world, np.random.default_rng((seed, number, i))) for i in range(begin, end)
+    ]
+    return sum(others, start).written()
 
 
 def tell(total: Tally, intervals: Sequence[str], n: int, truth: float) -> dict[str, Any]:

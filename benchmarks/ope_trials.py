@@ -1,7 +1,8 @@
 """Who gets through the gate: random weights, reward flipped, random but flattered, better.
 
 Usage: python -m benchmarks.ope_trials [--trials 200] [--long-trials 40] [--long-requests 80000]
-       [--seed 0]
+       [--processes 2] [--seed 0]
+A killed run goes on where it was (data/bench/ope_trials.json).
 Every trial is a log of its own, judged by the whole gate as the first candidate; only what is read
 from tables is left out.  The champion, which served the log, knows little of the taste.  Whoever is
 flattered is random too: the reward model says twice the truth, the log (longer, of one item a
@@ -16,13 +17,14 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.common import write_result
-from tessera.contracts.progress import progress_bar
+from benchmarks.common import Kept, each, write_result
+from benchmarks.ope_tally import Runs
 from tessera.ope.bounds import clustered_normal
 from tessera.ope.document import Document
 from tessera.ope.estimators import cascade_dr
@@ -42,6 +44,8 @@ SCORERS = ("random weights", "reward flipped", "random and flattered", "better")
 WORSE = ("random weights", "reward flipped")
 """Those that a log long enough must reject: the policies themselves are worse."""
 _REQUESTS, _MANY, _LONG = 4000, 40_000, 80_000
+_VALUED = 10_000
+"""Requests over which true values are taken, at most."""
 _USERS, _ITEMS, _CANDIDATES = 300, 40, 10
 _SOUND = Beside(codes_per_item=1.0, mflops=1.0, effect_weight=0.0)
 """Codes and cost of whoever is judged; nothing has a price, and scorers promise no chances."""
@@ -70,10 +74,10 @@ class Trial:
     allowed_NC: Bools
 
     def value(self, score_NC: Floats, policy: SlatePolicy) -> float:
-        """Clicks per request under a policy, exactly."""
-        positions = self.log.chosen_NL.shape[1]
-        shown_NLC = position_marginals(score_NC, self.allowed_NC, policy, positions)
-        return float((shown_NLC * self.chance_NLC).sum(axis=(1, 2)).mean())
+        """Clicks per request under a policy, exactly, over the first of the requests."""
+        positions, first = self.log.chosen_NL.shape[1], slice(_VALUED)
+        shown_NLC = position_marginals(score_NC[first], self.allowed_NC[first], policy, positions)
+        return float((shown_NLC * self.chance_NLC[first]).sum(axis=(1, 2)).mean())
 
     @property
     def chance_NLC(self) -> Floats:
@@ -180,23 +184,34 @@ def _clipped(case: Case, guess_NLC: Floats, cap: float) -> Floats:
     return cascade_dr(low) - cascade_dr(slate_log(case.log, case.champion, *rewards))
 
 
-def trials(scorer: str, number: int, seed: int, requests: int = _REQUESTS) -> dict[str, Any]:
+Piece = tuple[str, int, int]
+"""Scorer, requests of the log, number of the trial."""
+
+
+def _trial(seed: int, piece: Piece) -> dict[str, Any]:
+    """Judge one trial; tell what is counted."""
+    scorer, requests, number = piece
+    one = judged(scorer, np.random.default_rng((seed, SCORERS.index(scorer), number)), requests)
+    primary = one.verdict["primary"]
+    return {"decision": one.verdict["decision"], "lower": primary["lower"],
+            "upper": primary["upper"], "lift": one.lift, "clipped": bool(one.clipped)}  # fmt: skip
+
+
+def trials(scorer: str, runs: Runs, requests: int = _REQUESTS) -> dict[str, Any]:
     """Count the decisions, and how often the bounds hold the true lift."""
-    found = []
-    with progress_bar(scorer, number) as bar:
-        for i in range(number):
-            rng = np.random.default_rng((seed, SCORERS.index(scorer), i))
-            found.append(judged(scorer, rng, requests))
-            bar.advance()
-    lifts = [one.lift for one in found]
-    bounds = [one.verdict["primary"] for one in found]
-    inside = [b["lower"] < lift < b["upper"] for b, lift in zip(bounds, lifts, strict=True)]
+    pieces = [(scorer, requests, i) for i in range(runs.replications)]
+    found = each(partial(_trial, runs.seed), pieces, scorer, runs.kept, runs.processes)
+    lifts = [one["lift"] for one in found]
+
+    def share(holds: list[bool]) -> float:
+        return round(float(np.mean(holds)), 4)
+
     return {
-        "decisions": dict(sorted(Counter(one.verdict["decision"] for one in found).items())),
-        "lower_bound_above_0": round(float(np.mean([b["lower"] > 0 for b in bounds])), 4),
-        "promoted_if_weights_were_clipped": round(float(np.mean([o.clipped for o in found])), 4),
+        "decisions": dict(sorted(Counter(one["decision"] for one in found).items())),
+        "lower_bound_above_0": share([one["lower"] > 0 for one in found]),
+        "promoted_if_weights_were_clipped": share([one["clipped"] for one in found]),
         "true_lift": [round(min(lifts), 4), round(max(lifts), 4)],
-        "true_lift_inside": round(float(np.mean(inside)), 4),
+        "true_lift_inside": share([one["lower"] < one["lift"] < one["upper"] for one in found]),
     }
 
 
@@ -206,22 +221,22 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--long-trials", type=int, default=40, help="of the worse, on a long log")
     parser.add_argument("--long-requests", type=int, default=_LONG)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    if min(given.trials, given.long_trials, given.long_requests) < 1:
-        parser.error("at least one trial of at least one request")
+    if min(given.trials, given.long_trials, given.long_requests, given.processes) < 1:
+        parser.error("at least one trial of at least one request, and one process")
+    runs = Runs(given.trials, given.processes, given.seed, Kept("ope_trials", {"seed": given.seed}))
+    few = replace(runs, replications=given.long_trials)
     figures = {
         "trials": given.trials,
         "requests": {"flattered": _MANY, "others": _REQUESTS},
         "seed": given.seed,
-        "scorers": {name: trials(name, given.trials, given.seed) for name in SCORERS},
+        "scorers": {name: trials(name, runs) for name in SCORERS},
         "long": {
             "trials": given.long_trials,
             "requests": given.long_requests,
-            "scorers": {
-                name: trials(name, given.long_trials, given.seed, given.long_requests)
-                for name in WORSE
-            },
+            "scorers": {name: trials(name, few, given.long_requests) for name in WORSE},
         },
     }
     write_result("ope_trials", figures)

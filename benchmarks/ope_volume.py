@@ -1,6 +1,8 @@
 """Seconds and peak memory of judging 10 million exposures of 10 candidates each, q given.
 
 Usage: python -m benchmarks.ope_volume
+A run that finished on this machine is not repeated (data/bench/ope_volume.json): remove it to time
+again.
 Candidates come in chunks and leave as five numbers a row; making the chunks is not timed, though
 its memory counts.  The bootstrap is left out.
 
@@ -21,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import intervals
-from benchmarks.common import write_result
+from benchmarks.common import Kept, each, machine, write_result
 from tessera.ope import bounds, estimators
 from tessera.ope.clusters import ClusterLog, Ints, single
 from tessera.ope.estimators import Floats, Log
@@ -167,7 +169,7 @@ def _judge_all(rng: np.random.Generator) -> _Watch:
     return watch
 
 
-def measure() -> dict[str, Any]:
+def measure(_: str) -> dict[str, Any]:
     """Time both ways; they must find the same bounds on the sample.
 
     Seconds are wall-clock; the ratio is of processor seconds, which others on the machine lengthen
@@ -194,4 +196,5 @@ def measure() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    write_result("ope_volume", measure())
+    kept = Kept("ope_volume", machine())
+    write_result("ope_volume", each(measure, ["all"], "volume", kept)[0])

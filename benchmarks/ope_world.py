@@ -6,7 +6,7 @@ Shapes: N units, X contexts, C candidates.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -60,13 +60,8 @@ class Drawn:
     """One log, as single items and as clusters."""
 
     log: Log
-    cut: tuple[Log, Log]
-    """With the reward model cut, so that the doubly robust score has the floor -CAP; of r and of
-    1 - r, as a model cut from above is not cut from below."""
     clusters: ClusterLog
     user_N: Ints
-    known_weight: float
-    """Largest weight there can be, known before the data; larger only where the log is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +102,7 @@ class World:
             cluster_NC=np.tile(np.arange(_CANDIDATES) // _PER_CLUSTER, (len(rows), 1)),
         )
         log = single(clusters)
-        most_NC = CAP / np.maximum(clusters.wanted_NC / served_NC, CAP)
-        rest = missed(clusters)
-        cut = single(replace(clusters, guess_NC=np.minimum(clusters.guess_NC, most_NC)))
-        cut_rest = single(replace(rest, guess_NC=np.minimum(rest.guess_NC, most_NC)))
-        known = max(float((self.wanted_XC / self.served_XC).max()), float(log.weight_N.max()))
-        user_N = np.unique(user_N, return_inverse=True)[1]
-        return Drawn(log, (cut, cut_rest), clusters, user_N, known)
+        return Drawn(log, clusters, np.unique(user_N, return_inverse=True)[1])
 
     def _drawn_to(self, rng: np.random.Generator) -> Floats:
         """Factor of the chance by user, 1 on average: the users of each log are others."""
@@ -121,11 +110,6 @@ class World:
         if effect == 0:
             return np.ones(self.regime.users)
         return 1 + effect * rng.choice([-1.0, 1.0], self.regime.users)
-
-
-def missed(log: ClusterLog) -> ClusterLog:
-    """Return the log of 1 - r."""
-    return replace(log, reward_N=1 - log.reward_N, guess_NC=1 - log.guess_NC)
 
 
 def make_world(regime: Regime) -> World:

@@ -109,7 +109,7 @@ def _trials_table(found: Found) -> str:
     if long := found.get("long"):
         told += [
             f"{long['trials']} trials of {long['requests']:,} requests; what is worse should be "
-            f"rejected in {_REJECTED:.0%} of them.",
+            f"rejected in {_REJECTED:.0%} of them. The true lift is that of the first 10,000.",
             _decided(long),
         ]
     return parts(*told)

@@ -230,6 +230,18 @@ def test_slates_of_too_little_overlap_are_shown_and_not_asked_to_hold(results, w
     assert written(results)[1][SLATES][2] == "yes"
 
 
+@pytest.mark.parametrize(
+    ("counted", "logs", "word"), [(0.05, 200, "yes"), (0.051, 200, "partly"), (0.0, 199, "partly")]
+)
+def test_the_best_of_sixty_seeds_is_held_to_the_error_rate(results, written, counted, logs, word):
+    promoted = {"counted": counted, "not counted": 0.25, "one bound": 0.5}
+    change(results, "ope_seeds", logs=logs, promoted=promoted)
+    text, rows = written(results)
+    told = f"{counted:.3f} of {logs} logs (each as if it were the first: 0.250)"
+    assert rows["best of sixty seeds of a candidate that is no better"][1:3] == [told, word]
+    assert "| the bound by investor alone, each as if it were the first | 0.500 |" in text
+
+
 @pytest.mark.parametrize(("share", "word"), [(0.59, "yes"), (0.61, "partly")])
 def test_where_the_time_of_a_training_step_goes_is_told(results, written, share, word):
     kind = {

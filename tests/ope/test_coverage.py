@@ -47,7 +47,7 @@ def test_users_that_differ_leave_the_truth_alone():
     world = ope_world.make_world(ope_world.REGIMES["users differ"])
     assert (2 * world.chance_XC).max() <= 1, "a cut chance would average to less"
     rng = np.random.default_rng(0)
-    values = [ope.estimate(world.draw(rng))["dr"].value_N.mean() for _ in range(60)]
+    values = [ope.estimate(world.draw(rng))["dr"].mean() for _ in range(60)]
     assert np.mean(values) == pytest.approx(world.truth, abs=4 * np.std(values) / 60**0.5)
 
 

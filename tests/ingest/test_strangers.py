@@ -303,3 +303,40 @@ def test_infer_writes_what_ingest_reads(shop):
         1000 * (n + 1) + 0.5 for n in range(COUNT)
     )
     assert json.dumps(out.reasons()) == "[]"
+
+
+def test_a_header_below_other_lines_is_found(shop):
+    lines = shop.lines()
+    told = shop.refused({"orders.csv": ["Orders of 2021", "Bank AG; Munich", "", *lines]})
+    assert told == ("orders.csv: the columns are named in line 4: say skip_lines: 3 in the mapping")
+    out = shop({}, skip_lines=3)
+    assert out.metrics["events_good"] == COUNT
+
+
+def test_a_part_without_a_header_is_said_to_have_none(shop):
+    lines = shop.lines()
+    told = shop.refused({"o/part-0.csv": lines[:9], "o/part-1.csv": lines[9:]}, file="o")
+    assert told.startswith("o/part-1.csv lacks column client")
+    assert "begins with u0, i2, 2021-01-09, 10.25, so write the header" in told
+
+
+def test_a_file_name_is_found_however_its_accents_are_stored(shop):
+    out = shop({"auftra\u0308ge.csv": shop.lines()}, file="auftr\u00e4ge.csv")
+    assert out.metrics["events_good"] == COUNT
+
+
+def test_a_second_kind_of_date_is_said_to_stand_beside_iso_dates(shop):
+    lines = shop.lines(lambda n: {"day": "13.01.2021"} if n % 2 else {})
+    told = shop.refused({"orders.csv": lines})
+    assert "say format: '%d.%m.%Y' and, in a list with it, the format of the ISO dates" in told
+    both = {"event_ts": {"from": "day", "format": ["%d.%m.%Y", "%Y-%m-%d"]}}
+    assert shop({"orders.csv": lines}, columns=both).metrics["events_good"] == COUNT
+
+
+def test_a_comma_before_milliseconds_is_suggested_and_read(shop):
+    lines = shop.lines(lambda n: {"day": f"{day(n)} 10:00:00,123"}, ";")
+    told = shop.refused({"orders.csv": lines}, delimiter=";")
+    assert "say format: '%Y-%m-%d %H:%M:%S,%f'" in told
+    said = {"event_ts": {"from": "day", "format": "%Y-%m-%d %H:%M:%S,%f"}}
+    found = values(shop({"orders.csv": lines}, columns=said, delimiter=";"), "event_ts")
+    assert found[0] == datetime(2021, 1, 1, 10, 0, 0, 123_000, tzinfo=UTC)

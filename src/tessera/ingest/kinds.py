@@ -150,6 +150,8 @@ class TimeReader(Reader):
         if self.how.format:
             return self._doubted_order(self.how.format)
         said = moments.suggestion(self.samples) if self.odd > FEW * self.given else None
+        if said and self.odd < self.given:
+            said += " and, in a list with it, the format of the ISO dates beside them,"
         return (min(self.samples), said) if said else None
 
 

@@ -42,7 +42,8 @@ _DATES = (
     "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%b-%y", "%Y-%m-%d",
 )  # fmt: skip
 _TIMES = (
-    "", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p",
+    "", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %H:%M:%S,%f", "T%H:%M:%S",
+    "T%H:%M:%S,%f", " %I:%M %p", " %I:%M:%S %p",
     " %H.%M", " %H.%M.%S", " %H:%M:%S UTC", " %H:%M:%S %z", "T%H%M%S", "%H%M%S", ":%H:%M:%S",
 )  # fmt: skip
 

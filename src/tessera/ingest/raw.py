@@ -136,6 +136,19 @@ def _require_delimiter(label: str, header: list[str], layout: Layout) -> None:
             raise BadInput(f"{label}: the header {header[0][:80]!r} is one name: {told}")
 
 
+def _require_header(label: str, header: list[str], scan: Scan, before: dict[str, None]) -> None:
+    """Say where the header stands if the line that was taken for it is none."""
+    wanted = scan.layout.columns
+    if not scan.layout.header or set(header) & set(wanted):
+        return
+    if number := scan.names_in(wanted):
+        raise BadInput(f"{label}: the columns are named in line {number}: say skip_lines: "
+                       f"{number - 1} in the mapping")  # fmt: skip
+    if before and len(header) == len(before):
+        raise BadInput(f"{label} lacks column {', '.join(wanted)}: it begins with "
+                       f"{', '.join(header)[:80]}, so write the header of the other files there")  # fmt: skip
+
+
 def _batches(file: Found, scan: Scan, found: dict[str, None]) -> Iterator[pa.Table]:
     """Stream one file; a row's number is that of its line."""
     layout = scan.layout
@@ -146,6 +159,7 @@ def _batches(file: Found, scan: Scan, found: dict[str, None]) -> Iterator[pa.Tab
             header = [cell.split(":")[0] for cell in header]
         if not any(header):
             raise BadInput(f"{file.label} is empty: fetch it again")
+        _require_header(file.label, header, scan, found)
         require_columns(file.label, [*header, *file.partitions], layout.columns)
         found.update(dict.fromkeys(header))
         for block in scan.blocks(len(header)):

@@ -8,7 +8,7 @@ otherwise the line is rejected and reading goes on at the next one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -34,6 +34,8 @@ from tessera.ingest.tidy import tidied
 _BLOCK = 1 << 24
 EXCEL = re.compile(rb"(?:sep|SEP)=([\x09\x20-\x7e])\r?\n")
 """What Excel reads the delimiter of a file from."""
+_FURTHER = 30
+"""Lines in which a header is looked for that the first one is not."""
 _MOST_REJECTED = 1_000_000
 _UNREADABLE = "\N{REPLACEMENT CHARACTER}".encode()
 
@@ -165,6 +167,21 @@ class Scan:
             return _named(rows)
         width = self._line(0).count(self.layout.separator) + 1
         return list(self.layout.names) or [str(place) for place in range(1, width + 1)]
+
+    def names_in(self, wanted: Collection[str]) -> int | None:
+        """Tell which further line, from 1, names all wanted columns, if one of the next does."""
+        lines = self._data[: self._near()].decode("utf-8", "replace").splitlines()
+        for number, line in enumerate(lines, self.counts.header + 1):
+            cells = line.split(self.layout.separator.decode())
+            if set(wanted) <= {header_name(cell.strip(self.layout.quote)) for cell in cells}:
+                return number
+        return None
+
+    def _near(self) -> int:
+        at = 0
+        for _ in range(_FURTHER):
+            at += len(self._line(at))
+        return at
 
     def blocks(self, width: int) -> Iterator[Block]:
         """Stream the records of so many values.

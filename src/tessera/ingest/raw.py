@@ -145,8 +145,11 @@ def _require_header(label: str, header: list[str], scan: Scan, before: dict[str,
         raise BadInput(f"{label}: the columns are named in line {number}: say skip_lines: "
                        f"{number - 1} in the mapping")  # fmt: skip
     if before and len(header) == len(before):
-        raise BadInput(f"{label} lacks column {', '.join(wanted)}: it begins with "
-                       f"{', '.join(header)[:80]}, so write the header of the other files there")  # fmt: skip
+        first = ", ".join(header)[:80]
+        raise BadInput(
+            f"{label} lacks column {', '.join(wanted)}: it begins with {first}, so write the "
+            "header of the other files there"
+        )
 
 
 def _batches(file: Found, scan: Scan, found: dict[str, None]) -> Iterator[pa.Table]:

@@ -15,7 +15,7 @@ import pytest
 from tessera.contracts.arrow import schema
 from tessera.contracts.split import Split, load_split
 from tessera.contracts.tables import TABLES
-from tessera.ingest.params import IngestParams
+from tessera.ingest.params import IngestParams, TableMapping
 from tessera.ingest.stage import run
 
 NAMES = ("events", "items", "users", "prices", "exposures", "outcomes", "quarantine")
@@ -70,6 +70,17 @@ class Ingested:
     @property
     def split(self) -> Split:
         return load_split(self.folder / "split.json")
+
+
+@pytest.fixture
+def loose():
+    """Params of a mapping that names fewer columns than its tables need."""
+
+    def go(mapping: dict) -> IngestParams:
+        tables = {name: TableMapping(**one) for name, one in mapping.items()}
+        return IngestParams.model_construct(source="table", mapping=tables)
+
+    return go
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def events(folder):
+def events(folder, loose):
     """Rows of a mapped table of events, after whatever the folder holds."""
 
     def go(file: str | list[str], **columns: str) -> list[dict]:
@@ -36,8 +36,7 @@ def events(folder):
             "events": {"file": file, "columns": COLUMNS | columns},
             "items": {"file": file, "columns": {"item_id": "isin", "name": "isin"}},
         }
-        params = IngestParams(source="table", mapping=mapping)
-        return rows_of(folder, params)
+        return rows_of(folder, loose(mapping))
 
     return go
 

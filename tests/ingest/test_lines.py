@@ -11,7 +11,6 @@ import pytest
 from tessera.contracts.errors import BadInput
 from tessera.ingest import decode, records, scan
 from tessera.ingest.engine import open_engine
-from tessera.ingest.params import IngestParams
 from tessera.ingest.scan import Counts
 from tessera.ingest.table import drafts
 
@@ -41,7 +40,7 @@ class Read:
 
 
 @pytest.fixture
-def shop(tmp_path):
+def shop(tmp_path, loose):
     """Read lines of events as some dialect."""
     folder = tmp_path / "shop"
     folder.mkdir()
@@ -49,7 +48,7 @@ def shop(tmp_path):
     def go(data: bytes | str, columns: dict | None = None, **dialect) -> Read:
         (folder / "e.csv").write_bytes(data if isinstance(data, bytes) else data.encode())
         events = {"file": "e.csv", "columns": columns or COLUMNS, **dialect}
-        params = IngestParams(source="table", mapping={"events": events, "items": ITEMS})
+        params = loose({"events": events, "items": ITEMS})
         (folder / "items.csv").write_text("isin,name\np1,one\n")
         with open_engine(params, folder) as engine:
             draft = drafts(folder, engine, params)["events"]

@@ -49,7 +49,7 @@ WRONG = [
     ("events.columns.item_id", {"from": "isin", "decimal": ","}, "item_id: decimal does not fit, it holds text"),
     ("events.columns.event_ts", {"from": "d", "thousands": "."}, "event_ts: thousands does not fit"),
     ("events.columns.event_ts", {"from": "d", "open_end": "9999-12-31"}, "open_end does not fit"),
-    ("events.columns.event_ts", {"from": "d", "unit": "h"}, "unit is one of s, ms, us, ns, not 'h'"),
+    ("events.columns.event_ts", {"from": "d", "unit": "h"}, "unit is one of s, ms, us, ns, excel, not 'h'"),
     ("events.columns.event_ts", {"from": "d", "unit": "s", "format": "%Y"}, "a unit or a format"),
     ("events.columns.event_ts", {"from": "d", "format": "dd.mm.yyyy"}, "write it like %d.%m.%Y %H:%M"),
     ("events.columns.event_ts", {"from": "d", "format": "%d.%m %H"}, "it names no year"),

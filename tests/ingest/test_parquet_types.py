@@ -12,7 +12,6 @@ import pytest
 
 from tessera.contracts.errors import BadInput
 from tessera.ingest.engine import open_engine
-from tessera.ingest.params import IngestParams
 from tessera.ingest.table import drafts
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
@@ -21,15 +20,14 @@ MOMENT = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @pytest.fixture
-def read(tmp_path):
+def read(tmp_path, loose):
     """One column of Parquet files, as the column of a table of events that it is mapped to."""
 
     def go(ours: str, *parts: pa.Array, table: str = "events") -> list:
         for number, array in enumerate(parts):
             pq.write_table(pa.table({"x": array}), tmp_path / f"part-{number}.parquet")
         mapped = {"file": "part-*.parquet", "columns": {ours: "x"}}
-        needed = dict.fromkeys(("events", "items"), mapped) | {table: mapped}
-        params = IngestParams(source="table", mapping=needed)
+        params = loose({table: mapped})
         with open_engine(params, tmp_path) as engine:
             rows = drafts(tmp_path, engine, params)[table].rows
             with engine.batches(rows.order_by(["source_file", "source_row"])) as batches:
@@ -189,24 +187,24 @@ def test_parts_that_hold_nothing_fit_and_parts_of_another_kind_do_not(read):
         read("event_ts", pa.array([MOMENT]), pa.array(["2024"]))
 
 
-def test_parquet_by_another_name_is_parquet(tmp_path):
+def test_parquet_by_another_name_is_parquet(tmp_path, loose):
     pq.write_table(pa.table({"x": ["a"]}), tmp_path / "orders")
     mapped = {"file": "orders", "columns": {"user_id": "x"}}
-    params = IngestParams(source="table", mapping=dict.fromkeys(("events", "items"), mapped))
+    params = loose({"events": mapped})
     with open_engine(params, tmp_path) as engine:
         draft = drafts(tmp_path, engine, params)["events"]
         assert draft.rows.user_id.to_pyarrow().to_pylist() == ["a"]
         assert draft.counts.records == 1
 
 
-def test_a_damaged_part_is_named(tmp_path, read):
+def test_a_damaged_part_is_named(tmp_path, read, loose):
     read("channel", pa.array(["a" * 50] * 100))
     path = tmp_path / "part-0.parquet"
     data = bytearray(path.read_bytes())
     data[4:60] = b"\xff" * 56
     path.write_bytes(bytes(data))
     mapped = {"file": "part-0.parquet", "columns": {"channel": "x"}}
-    params = IngestParams(source="table", mapping=dict.fromkeys(("events", "items"), mapped))
+    params = loose({"events": mapped})
     with (
         pytest.raises(BadInput, match=r"part-0\.parquet .*fetch it again"),
         open_engine(params, tmp_path) as engine,

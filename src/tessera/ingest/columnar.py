@@ -14,6 +14,7 @@ from tessera.ingest.casts import Place, Role, cast, target
 from tessera.ingest.decode import readable
 from tessera.ingest.engine import FILE, ROW, Engine, check_parquet
 from tessera.ingest.find import Found
+from tessera.ingest.pointed import Ids
 from tessera.ingest.raw import NUMBER, Lines, require_columns
 from tessera.ingest.scan import Counts
 
@@ -59,13 +60,20 @@ def read_parquet(
     places = [(FILE, pa.string()), (ROW, pa.int64()), (NUMBER, pa.int64())]
     schema = pa.schema([*wanted.items(), *places])
     rows = 0
+    ids = Ids(column for column, role in roles.items() if role == "id" and _is_text(wanted[column]))
     with pq.ParquetWriter(staged, schema) as writer:
         for file in files:
             for batch in _batches(file, roles, schema, rows):
+                ids.see(batch)
                 writer.write_batch(batch)
             rows += pq.read_metadata(file.path).num_rows
     found = tuple(check_parquet(files[0].path).names)
-    return Lines(engine.read(staged, f"raw_{name}"), (), Counts(records=rows), found)
+    read = ids.without_points(engine.read(staged, f"raw_{name}"))
+    return Lines(read, (), Counts(records=rows), found)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pt.is_string(kind))
 
 
 def _batches(

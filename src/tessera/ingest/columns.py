@@ -55,7 +55,7 @@ class ColumnMapping(BaseModel):
     format: tuple[str, ...] | None = None
     """Of a time, as in `%d.%m.%Y %H:%M`, or several of them; null = ISO 8601."""
     unit: str | None = None
-    """Of a time that counts from 1970: s, ms, us or ns."""
+    """Of a time that counts from 1970: s, ms, us or ns; excel = days as spreadsheets count."""
     zone: str | None = None
     """Where the clock of a time stood that names no zone, such as Europe/Rome; null = UTC."""
     open_end: tuple[str, ...] | None = None
@@ -97,8 +97,8 @@ class ColumnMapping(BaseModel):
     def _can_be_meant(self) -> ColumnMapping:
         check_numbers(self.decimal, self.thousands)
         check_zone(self.zone)
-        if self.unit not in (None, "s", "ms", "us", "ns"):
-            raise ValueError(f"unit is one of s, ms, us, ns, not {self.unit!r}")
+        if self.unit not in (None, "s", "ms", "us", "ns", "excel"):
+            raise ValueError(f"unit is one of s, ms, us, ns, excel, not {self.unit!r}")
         if self.unit and self.format:
             raise ValueError("a time has a unit or a format, not both")
         if self.otherwise is not None and self.values is None:

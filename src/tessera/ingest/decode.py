@@ -30,7 +30,13 @@ _FOREIGN = {
     b"Obj\x01": "is Avro: write it as Parquet or CSV",
     b"\xd0\xcf\x11\xe0": "is an old workbook: save the sheet as CSV",
     b"7z\xbc\xaf": "is a 7z archive: unpack it",
+    b"ARROW1": "is Arrow: write it as Parquet or CSV",
+    b"SQLite format 3": "is a database: write its tables as Parquet or CSV",
+    b"version https://": "is the pointer of a file in Git LFS: fetch the file (git lfs pull)",
+    b"<!doctype html": "is a web page: fetch the file that it leads to",
+    b"<html": "is a web page: fetch the file that it leads to",
 }
+_JSON = re.compile(rb'\s*\[?\s*\{\s*"[^"]*"\s*:')
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -53,7 +59,9 @@ def pieces(path: Path, layout: Layout) -> Iterator[bytes]:
         If the file is empty, truncated or of another format.
     """
     raw = _decoded(path.name, _unpacked(path), encoding_of(path, layout))
-    for piece in _whole_lines(path.name, raw):
+    for number, piece in enumerate(_whole_lines(path.name, raw)):
+        if number == 0 and _JSON.match(piece):
+            raise BadInput(f"{path.name} is JSON: write it as Parquet or CSV")
         if len(layout.delimiter.encode()) > 1:
             held = piece.replace(SEPARATOR, b"\0")  # so that it is rejected, not taken for a mark
             yield held.replace(layout.delimiter.encode(), SEPARATOR)
@@ -112,15 +120,33 @@ def _unpacked(path: Path) -> Iterator[bytes]:
     with readable(path):
         with path.open("rb") as plain:
             head = plain.read(16)
-        foreign = next((told for mark, told in _FOREIGN.items() if head.startswith(mark)), None)
-        if foreign:
-            raise BadInput(f"{path.name} {foreign}")
-        kind = next((kind for mark, kind in _PACKED.items() if head.startswith(mark)), None)
-        if kind == "bz2" and not re.match(rb"BZh[1-9]1AY&SY", head):
-            kind = None
+        _refuse_foreign(path.name, head)
+        kind = _packing(head)
         with pa.input_stream(str(path), compression=kind) as stream:
+            begun = False
             while piece := stream.read(PIECE):
+                if kind and not begun:
+                    _refuse_foreign(path.name, piece[:16])
+                    _refuse_packed(path.name, piece[:16])
+                begun = True
                 yield piece
+
+
+def _packing(head: bytes) -> str | None:
+    kind = next((kind for mark, kind in _PACKED.items() if head.startswith(mark)), None)
+    return None if kind == "bz2" and not re.match(rb"BZh[1-9]1AY&SY", head) else kind
+
+
+def _refuse_packed(name: str, head: bytes) -> None:
+    if kind := _packing(head):
+        raise BadInput(f"{name} is packed twice ({kind} inside): unpack it once")
+
+
+def _refuse_foreign(name: str, head: bytes) -> None:
+    begins = head.lstrip().lower()
+    for mark, told in _FOREIGN.items():
+        if head.startswith(mark) or (mark.islower() and begins.startswith(mark)):
+            raise BadInput(f"{name} {told}")
 
 
 def _decoded(name: str, raw: Iterator[bytes], encoding: str) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ A name is taken as it stands before it is taken as a pattern, so that `orders [2
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -104,11 +105,24 @@ def _literal(folder: Path, name: str) -> Path | None:
     for path in (folder / name, folder / plain):
         if path.exists():
             return path
+    if alike := _spelled_alike(folder / name):
+        return alike
     twins = [folder / (plain + ending) for ending in PACKED if (folder / (plain + ending)).exists()]
     if len(twins) > 1:
         names = ", ".join(path.name for path in twins)
         raise BadInput(f"{plain} lies in {folder} as {names}: leave the one that is meant")
     return twins[0] if twins else None
+
+
+def _spelled_alike(path: Path) -> Path | None:
+    """Find a file whose name has its accents apart, as some systems store them, or together."""
+    name = unicodedata.normalize("NFC", path.name)
+    if name.isascii() or not path.parent.is_dir():
+        return None
+    return next(
+        (one for one in path.parent.iterdir() if unicodedata.normalize("NFC", one.name) == name),
+        None,
+    )
 
 
 def _matched(folder: Path, pattern: str) -> list[Path]:

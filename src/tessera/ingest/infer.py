@@ -207,10 +207,15 @@ def _may_be_lists(values: list[str]) -> bool:
 def _all_numbers(values: list[str]) -> bool:
     found = [
         value
-        for value in values
+        for value in _without_euro(values)
         if re.match(r"^[+-]?[0-9.,'\u2019 ]*[0-9]([eE][+-]?[0-9]+)?$", value)
     ]
     return len(found) >= 0.9 * len(values)
+
+
+def _without_euro(values: list[str]) -> list[str]:
+    read: list[str] = numbers.plainly_signed(pa.array(values, pa.string()), euros=True).to_pylist()
+    return read
 
 
 _FITS: dict[str, Callable[[list[str]], object]] = {
@@ -391,7 +396,9 @@ def _how_timed(values: list[str]) -> tuple[dict[str, Any], str]:
         if moments.has_clock(formats[0]) and "UTC" not in formats[0] and "%z" not in formats[0]:
             doubts.append(_NO_ZONE)
         return {"format": formats[0]}, "; ".join(doubts)
-    units = moments.units_of(values)
+    units = moments.units_of(values) or [moments.DAYS] * moments.are_days(values)
+    if units == [moments.DAYS]:
+        return {"unit": moments.DAYS}, "days as spreadsheets count; " + _NO_ZONE
     return (
         ({"unit": units[0]}, "") if units else ({"unit": "s"}, "it counts from no date: or ms, us")
     )
@@ -401,6 +408,7 @@ _NO_ZONE = "zone: UTC is taken; say Europe/Berlin or so if the clock stood there
 
 
 def _how_counted(values: list[str]) -> tuple[dict[str, Any], str]:
+    values = _without_euro(values)
     ways = numbers.fitting(values)
     if not ways:
         return {}, "numbers in several marks"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -51,6 +51,7 @@ class NumberReader(Reader):
     evidence: Evidence = field(default_factory=Evidence)
 
     def _understood(self, text: pa.Array) -> tuple[pa.Array, pa.Array]:
+        text = numbers.plainly_signed(text, euros=self.column.name.endswith("_eur"))
         if self.how.decimal is None and self.how.thousands is None:
             self.evidence.see(text)
             return text, pa.nulls(len(text), pa.string())
@@ -106,7 +107,15 @@ class TimeReader(Reader):
             return None if moment is None else (moment - EARLIEST) // _TICK, fault
 
         value, fault = self._by_value(rest, micros, pa.int64())
+        if how.format:
+            self._notice(rest.filter(pc.is_valid(fault)))
         return pc.coalesce(plain, value.cast(clocks.TIME)), fault
+
+    def _doubted_order(self, formats: Sequence[str]) -> Doubt:
+        """Doubt every date of a column in which not a few have day and month the other way."""
+        other = moments.other_order(self.samples, formats) if self.odd > FEW * self.given else None
+        told = f"format: '{formats[0]}' once the export is mended (this one reads '{other}')"
+        return (min(self.samples), told) if other else None
 
     def _notice(self, strange: pa.Array) -> None:
         self.odd += len(strange)
@@ -138,7 +147,11 @@ class TimeReader(Reader):
         if self.how.unit:
             other = moments.other_unit(self.samples, self.how.unit)
             return (min(self.samples), f"unit: {other}") if other else None
+        if self.how.format:
+            return self._doubted_order(self.how.format)
         said = moments.suggestion(self.samples) if self.odd > FEW * self.given else None
+        if said and self.odd < self.given:
+            said += " and, in a list with it, the format of the ISO dates beside them,"
         return (min(self.samples), said) if said else None
 
 

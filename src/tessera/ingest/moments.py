@@ -20,10 +20,16 @@ MICROSECONDS = {
     "us": Decimal(1),
     "ns": Decimal("0.001"),
 }
+DAYS = "excel"
+"""Unit of times that count days as spreadsheets do."""
+_DAY_ZERO = datetime(1899, 12, 30)
+_FIRST_SURE_DAY = 61
+"""Spreadsheets count a 29 February 1900 that never was."""
 _FROM_1970 = datetime(1970, 1, 1, tzinfo=UTC)
 _LONG_AGO = datetime(1900, 1, 1, tzinfo=UTC)
 _RECENT = datetime(1990, 1, 1, tzinfo=UTC)
 _ISO = re.compile(SHAPE["timestamp"][0])
+_ZONED = re.compile("^(.*[0-9]) ([A-Z]{3,5})$")
 _CLOCKS = ("%H", "%I", "%c", "%X", "%T", "%R")
 _OUTSIDE = f"outside {EARLIEST.year} to {LATEST.year}"
 _FEW = 0.05
@@ -36,7 +42,8 @@ _DATES = (
     "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%b-%y", "%Y-%m-%d",
 )  # fmt: skip
 _TIMES = (
-    "", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p",
+    "", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %H:%M:%S,%f", "T%H:%M:%S",
+    "T%H:%M:%S,%f", " %I:%M %p", " %I:%M:%S %p",
     " %H.%M", " %H.%M.%S", " %H:%M:%S UTC", " %H:%M:%S %z", "T%H%M%S", "%H%M%S", ":%H:%M:%S",
 )  # fmt: skip
 
@@ -46,6 +53,8 @@ def reader(
 ) -> Callable[[str], Reading]:
     """Make the function that reads one text."""
     place = ZoneInfo(zone) if zone else None
+    if unit == DAYS:
+        return lambda text: _days(text, place)
     if unit:
         return lambda text: _counted(text, unit)
     if formats:
@@ -59,6 +68,20 @@ def _counted(text: str, unit: str) -> Reading:
         return _FROM_1970 + timedelta(microseconds=micros), None
     except (InvalidOperation, ValueError):
         return None, f"not a time in {unit} since 1970"
+    except OverflowError:
+        return None, _OUTSIDE
+
+
+def _days(text: str, place: ZoneInfo | None) -> Reading:
+    """Read the days that a spreadsheet counts, to the nearest millisecond: they are floats."""
+    try:
+        days = Decimal(text)
+        if days < _FIRST_SURE_DAY:
+            return None, _OUTSIDE
+        moment = _DAY_ZERO + timedelta(milliseconds=round(days * 86_400_000))
+        return placed(moment, place if days % 1 else None)
+    except (InvalidOperation, ValueError):
+        return None, "not a day as spreadsheets count"
     except OverflowError:
         return None, _OUTSIDE
 
@@ -149,8 +172,18 @@ def units_of(values: Collection[str], share: float = 0.9) -> list[str]:
     return [unit for unit in MICROSECONDS if values and _plausible(values, unit) >= share]
 
 
+def are_days(values: Collection[str], share: float = 0.9) -> bool:
+    """Tell whether almost all values are days from 1990 to 2100 as spreadsheets count them.
+
+    >>> are_days(["44196", "44197.5"]), are_days(["12"])
+    (True, False)
+    """
+    return bool(values) and _plausible(values, DAYS) >= share
+
+
 def _plausible(values: Collection[str], unit: str) -> float:
-    found = [_counted(value, unit)[0] for value in values]
+    read = reader(None, unit, None)
+    found = [read(value)[0] for value in values]
     return sum(moment is not None and _RECENT <= moment < LATEST for moment in found) / len(found)
 
 
@@ -162,13 +195,53 @@ def suggestion(values: Collection[str]) -> str | None:
             told = " or ".join(f"'{one}'" for one in formats)
             return f"format: {told} (no value tells day from month)"
         return f"format: '{formats[0]}'"
-    units = units_of(values)
-    return f"unit: {units[0]}" if units else None
+    units = units_of(values) or [DAYS] * are_days(values)
+    if units:
+        return f"unit: {units[0]}"
+    return _named_zones(values) or _two_orders(values)
+
+
+def _named_zones(values: Collection[str]) -> str | None:
+    """Say how clocks are read behind which stand letters for a zone, such as CET."""
+    found = [match for match in map(_ZONED.match, values) if match]
+    formats = formats_of([match[1] for match in found])
+    if not formats or len(found) < len(values):
+        return None
+    told = ", ".join(f"'{formats[0]} {name}'" for name in sorted({match[2] for match in found}))
+    return f"format: [{told}] and zone: (where that clock stood, such as Europe/Berlin)"
+
+
+def _two_orders(values: Collection[str]) -> str | None:
+    """Tell that days stand before months in some values and after them in others."""
+    for date, clock in itertools.product(_DATES, _TIMES):
+        one = date + clock
+        other = swapped(one)
+        if other == one or not one.startswith("%d"):
+            continue
+        rest = [value for value in values if not _reads(one, [value], 1)]
+        if rest and len(rest) < len(values) and _reads(other, rest, len(rest)):
+            return f"format: '{one}' or '{other}' (it holds both: mend the export)"
+    return None
+
+
+def swapped(one: str) -> str:
+    """Let day and month of a format change places.
+
+    >>> swapped("%d/%m/%Y")
+    '%m/%d/%Y'
+    """
+    return re.sub("%[dm]", lambda part: "%m" if part[0] == "%d" else "%d", one)
+
+
+def other_order(values: Collection[str], formats: Collection[str]) -> str | None:
+    """Return the format of swapped day and month that reads what no format of these did."""
+    ways = [swapped(one) for one in formats if swapped(one) not in formats]
+    return next((one for one in ways if _reads(one, values, len(values))), None)
 
 
 def other_unit(values: Collection[str], unit: str) -> str | None:
     """Return the unit that was probably meant where the one that was said makes no dates."""
     if _plausible(values, unit) > _FEW:
         return None
-    others = units_of(values, share=1.0)
+    others = units_of(values, share=1.0) or [DAYS] * are_days(values, share=1.0)
     return others[0] if others else None

@@ -16,6 +16,9 @@ _MARKED = f"[,_{_BLANKS}{_APOSTROPHES}]"
 _DOTTED = "^[+-]?[0-9]*[.][0-9]+$"
 _GROUPED = "^[+-]?[1-9][0-9]{0,2}([.][0-9]{3})+$"
 """Read as thousands or as three decimals: the value alone does not say which."""
+_MONEY = "(?:\u20ac|EUR)"
+_EURO = f"^(?:{_MONEY}[{_BLANKS}]*([+-]?[0-9(].*)|([+-]?[0-9(].*?)[{_BLANKS}]*{_MONEY})$"
+_BELOW_ZERO = (r"^([0-9][^()-]*?) ?-$", r"^\(([0-9][^()-]*)\)$")
 _FEW = 0.05
 """A share of odd values up to which they are single mistakes, not the convention of a column."""
 _SHOWN = 200
@@ -92,6 +95,20 @@ class Evidence:
     def _single_mistakes(self) -> bool:
         both = any("." in value for value in self.samples)
         return bool(self.proven) and not both and self.marked <= _FEW * self.given
+
+
+def plainly_signed(text: pa.Array, *, euros: bool) -> pa.Array:
+    """Put the sign of a number before it, as `-`; of a number of euros take their sign away.
+
+    Bookkeepers write (12) and 12- for what is below zero, word processors a minus of their own.
+    """
+    text = pc.replace_substring(text, "\u2212", "-")
+    if euros and pc.any(pc.match_substring_regex(text, _EURO)).as_py():
+        text = pc.replace_substring_regex(text, _EURO, r"\1\2")
+    for below_zero in _BELOW_ZERO:
+        if pc.any(pc.match_substring_regex(text, below_zero)).as_py():
+            text = pc.replace_substring_regex(text, below_zero, r"-\1")
+    return text
 
 
 def alike(text: pa.Array) -> pa.Array:

@@ -6,6 +6,7 @@ their reason, and whatever makes a whole file unreadable is said in one line.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,13 +20,16 @@ from tessera.contracts.errors import BadInput, InvalidTable
 from tessera.ingest.columns import meant
 from tessera.ingest.decode import encoding_of, pieces, readable
 from tessera.ingest.engine import FILE, ROW, Engine
-from tessera.ingest.find import Found
+from tessera.ingest.find import Found, listed
 from tessera.ingest.layout import Layout
+from tessera.ingest.pointed import Ids
 from tessera.ingest.scan import Block, Counts, Rejected, Scan
 
+_LOG = logging.getLogger(__name__)
+_DELIMITERS = {"\t": r'"\t"', ";": '";"', ",": '","', "|": '"|"'}
+"""What may stand between values, and how a mapping says it."""
 NUMBER = "source_number"
 """Number of a row over all files of its table, unique; `source_row` is its line in its file."""
-_POINTED = r"^-?[0-9]+\.0$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +42,6 @@ class Lines:
     """What the physical lines were; of Parquet the rows that the footers tell."""
     found: tuple[str, ...] = ()
     """All columns of the files, also those that nobody asked for."""
-
-
-@dataclass(slots=True)
-class _Ids:
-    """Columns of ids in which every value so far reads like 17850.0, as floats are written."""
-
-    pointed: dict[str, bool]
-    """Column -> whether any value was seen; a column leaves with its first other value."""
-
-    def see(self, batch: pa.Table) -> None:
-        """Look at further rows."""
-        for column in list(self.pointed):
-            text_N = batch[column].drop_null()
-            if pc.all(pc.match_substring_regex(text_N, _POINTED)).as_py() is False:
-                del self.pointed[column]
-            elif len(text_N):
-                self.pointed[column] = True
-
-    def without_points(self, rows: ir.Table) -> ir.Table:
-        """Write 17850.0 as 17850."""
-        pointed = [column for column, seen in self.pointed.items() if seen]
-        return rows.mutate(**{column: rows[column].re_replace(r"\.0$", "") for column in pointed})
 
 
 def read_lines(engine: Engine, files: Sequence[Found], layout: Layout, name: str) -> Lines:
@@ -90,9 +72,9 @@ def read_lines(engine: Engine, files: Sequence[Found], layout: Layout, name: str
     strings = [(column, pa.string()) for column in (*layout.columns, FILE)]
     schema = pa.schema([*strings, (ROW, pa.int64()), (NUMBER, pa.int64())])
     counts, rejected, found = Counts(), list[Rejected](), dict[str, None]()
-    ids = _Ids(dict.fromkeys(layout.ids, False))
+    ids = Ids(layout.ids)
     with pq.ParquetWriter(staged, schema) as writer:
-        for file in files:
+        for file in _with_bytes(files):
             scan = Scan(
                 file.label, pieces(file.path, layout), layout, encoding_of(file.path, layout)
             )
@@ -105,6 +87,15 @@ def read_lines(engine: Engine, files: Sequence[Found], layout: Layout, name: str
             rejected += scan.rejected
     rows = ids.without_points(engine.read(staged, f"raw_{name}"))
     return Lines(rows, tuple(rejected), counts, tuple(found))
+
+
+def _with_bytes(files: Sequence[Found]) -> list[Found]:
+    """Leave out the empty parts that tools write for a partition without rows."""
+    held = [file for file in files if file.path.stat().st_size]
+    empty = [file for file in files if file not in held]
+    if held and empty:
+        _LOG.warning("%s: empty, so nothing is read from it", listed(empty))
+    return held or list(files)
 
 
 def stage_columns(engine: Engine, columns: dict[str, pa.Array], name: str) -> ir.Table:
@@ -132,15 +123,46 @@ def require_columns(label: str, found: Sequence[str], wanted: Sequence[str]) -> 
         raise BadInput(f"{label} has column {twice[0]} twice: rename one; found {', '.join(found)}")
 
 
+def _require_delimiter(label: str, header: list[str], layout: Layout) -> None:
+    """Say which delimiter was meant where the whole header reads as one name."""
+    if len(header) != 1 or header[0] in layout.columns:
+        return
+    for mark, shown in _DELIMITERS.items():
+        cells = [cell.strip(" \"'").split(":")[0] for cell in header[0].split(mark)]
+        if mark != layout.delimiter and len(cells) > 1 and set(cells) & set(layout.columns):
+            told = f"say delimiter: {shown} in the mapping"
+            if layout.types_in_header:
+                told = "write it with tabs"
+            raise BadInput(f"{label}: the header {header[0][:80]!r} is one name: {told}")
+
+
+def _require_header(label: str, header: list[str], scan: Scan, before: dict[str, None]) -> None:
+    """Say where the header stands if the line that was taken for it is none."""
+    wanted = scan.layout.columns
+    if not scan.layout.header or set(header) & set(wanted):
+        return
+    if number := scan.names_in(wanted):
+        raise BadInput(f"{label}: the columns are named in line {number}: say skip_lines: "
+                       f"{number - 1} in the mapping")  # fmt: skip
+    if before and len(header) == len(before):
+        first = ", ".join(header)[:80]
+        raise BadInput(
+            f"{label} lacks column {', '.join(wanted)}: it begins with {first}, so write the "
+            "header of the other files there"
+        )
+
+
 def _batches(file: Found, scan: Scan, found: dict[str, None]) -> Iterator[pa.Table]:
     """Stream one file; a row's number is that of its line."""
     layout = scan.layout
     with readable(file.path):
         header = scan.header()
+        _require_delimiter(file.label, header, layout)
         if layout.types_in_header:
             header = [cell.split(":")[0] for cell in header]
         if not any(header):
             raise BadInput(f"{file.label} is empty: fetch it again")
+        _require_header(file.label, header, scan, found)
         require_columns(file.label, [*header, *file.partitions], layout.columns)
         found.update(dict.fromkeys(header))
         for block in scan.blocks(len(header)):

@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tessera.contracts.errors import BadInput
+from tessera.ingest.scan import EXCEL, header_name
+from tessera.ingest.tidy import tidied
 from tessera.ingest.vocabulary import WORDS, likeness
 
 _BYTES = 1 << 22
@@ -152,8 +154,12 @@ def _table(name: str, text: str, encoding: str, whole: bool) -> Sample | None:
     if encoding != "utf-8":
         options["encoding"] = encoding
         unsure.append("encoding: no UTF-8; cp1252 is what Windows writes, or iso-8859-15")
+    marked = EXCEL.match(text.encode())
+    if marked:  # passed by ingest too; lines to skip are counted from the first of the file
+        text = text.split("\n", 1)[1]
     delimiter, quoted, skip = _dialect(text)
     lines = text.splitlines(keepends=True)[skip:]
+    delimiter = marked[1].decode() if marked else delimiter
     rows = _split(lines, delimiter, quoted)
     width = max((len(row) for row in rows[:100]), default=0)
     if width < 2:
@@ -163,18 +169,22 @@ def _table(name: str, text: str, encoding: str, whole: bool) -> Sample | None:
     if not quoted:
         options["quoted"] = False
     if skip:
-        options["skip_lines"] = skip
+        options["skip_lines"] = skip + bool(marked)
     header = _has_header(rows)
     if not header:
         options["header"] = 0
         unsure.append("header: the first line looks like values, so columns are called 1, 2, ...")
     names = rows.pop(0) if header else [str(place) for place in range(1, width + 1)]
     columns = {
-        one: [row[place] if place < len(row) else "" for row in rows[:_ROWS]]
-        for place, one in enumerate(names)
+        one: [_tidied(row[place]) if place < len(row) else "" for row in rows[:_ROWS]]
+        for place, one in enumerate(map(header_name, names))
         if one.strip()
     }
     return Sample(name, columns, options, tuple(unsure), whole and len(rows) <= _ROWS)
+
+
+def _tidied(cell: str) -> str:
+    return cell if cell.isascii() and not cell.startswith('="') else tidied(cell)
 
 
 def _dialect(text: str) -> tuple[str, bool, int]:

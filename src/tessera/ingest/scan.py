@@ -7,7 +7,8 @@ otherwise the line is rejected and reading goes on at the next one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -28,8 +29,13 @@ from tessera.ingest.records import (
     read_record,
     text_of,
 )
+from tessera.ingest.tidy import tidied
 
 _BLOCK = 1 << 24
+EXCEL = re.compile(rb"(?:sep|SEP)=([\x09\x20-\x7e])\r?\n")
+"""What Excel reads the delimiter of a file from."""
+_FURTHER = 30
+"""Lines in which a header is looked for that the first one is not."""
 _MOST_REJECTED = 1_000_000
 _UNREADABLE = "\N{REPLACEMENT CHARACTER}".encode()
 
@@ -162,6 +168,21 @@ class Scan:
         width = self._line(0).count(self.layout.separator) + 1
         return list(self.layout.names) or [str(place) for place in range(1, width + 1)]
 
+    def names_in(self, wanted: Collection[str]) -> int | None:
+        """Tell which further line, from 1, names all wanted columns, if one of the next does."""
+        lines = self._data[: self._near()].decode("utf-8", "replace").splitlines()
+        for number, line in enumerate(lines, self.counts.header + 1):
+            cells = line.split(self.layout.separator.decode())
+            if set(wanted) <= {header_name(cell.strip(self.layout.quote)) for cell in cells}:
+                return number
+        return None
+
+    def _near(self) -> int:
+        at = 0
+        for _ in range(_FURTHER):
+            at += len(self._line(at))
+        return at
+
     def blocks(self, width: int) -> Iterator[Block]:
         """Stream the records of so many values.
 
@@ -205,12 +226,27 @@ class Scan:
         at = 0
         for _ in range(self.layout.skip_lines):
             at += len(self._line(at))
+        at += self._mark_of_excel(at)
         comment = (self.layout.comment or "\n").encode()
         while (line := self._line(at)) and (not line.strip(b" \r\n") or line.startswith(comment)):
             at += len(line)
         if at == len(self._data):
             raise BadInput(f"{self.name} is empty: fetch it again")
         return at
+
+    def _mark_of_excel(self, at: int) -> int:
+        """Pass the line that tells Excel the delimiter; refuse another one than was said."""
+        line = self._line(at)
+        mark = EXCEL.match(line)
+        if mark is None:
+            return 0
+        said = mark[1].decode()
+        if said != self.layout.delimiter:
+            raise BadInput(
+                f"{self.name}: line 1 says {line.decode().strip()!r}: say delimiter: {said!r} in "
+                "the mapping"
+            )
+        return len(line)
 
     def _header_record(self, at: int) -> Record:
         record = read_record(self._data, at, self.layout)
@@ -351,4 +387,13 @@ def _named(rows: list[list[str]]) -> list[str]:
     """Join the lines of a header, column by column."""
     width = max(len(row) for row in rows)
     cells = [row + [""] * (width - len(row)) for row in rows]
-    return [" ".join(" ".join(column).split()) for column in zip(*cells, strict=True)]
+    return [header_name(" ".join(column)) for column in zip(*cells, strict=True)]
+
+
+def header_name(text: str) -> str:
+    """Write the name of a column as a mapping does: without what nobody sees.
+
+    >>> header_name("\ufeffKunden\u00a0 nr ")
+    'Kunden nr'
+    """
+    return re.sub(r"[^\S\t]+", " ", tidied(text))

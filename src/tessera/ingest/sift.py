@@ -205,7 +205,11 @@ def _quote(table: Table, broken: ir.Table, any_broken: int) -> ir.Table:
 
 
 def _shown(rows: ir.Table, column: str) -> ir.StringColumn:
-    return rows[TEXT + column] if TEXT + column in rows.columns else rows[column]
+    """Show what the source wrote, or the value where it is the same."""
+    if TEXT + column not in rows.columns:
+        return rows[column]
+    text = rows[TEXT + column]
+    return ibis.coalesce(text, rows[column]) if rows[column].type().is_string() else text
 
 
 _SHOULD = {

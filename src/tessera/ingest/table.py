@@ -86,7 +86,8 @@ def _lines(name: str, mapping: TableMapping, folder: Path, engine: Engine) -> Li
     else:
         lines = read_lines(engine, files, _layout(mapping, roles), name)
     if unused := [column for column in lines.found if column not in roles]:
-        _LOG.warning("%s: not mapped: %s", listed(files), ", ".join(unused))
+        named = ", ".join(column or "a column without a name" for column in unused)
+        _LOG.warning("%s: not mapped: %s", listed(files), named)
     return lines
 
 

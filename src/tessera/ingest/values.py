@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,17 +14,16 @@ import pyarrow.compute as pc
 from tessera.contracts.errors import BadInput
 from tessera.contracts.tables import Column
 from tessera.ingest.columns import NULL_WORDS, ColumnMapping
+from tessera.ingest.tidy import tidied, tidied_column
 
 _LOG = logging.getLogger(__name__)
 _PROSE = ("name", "text")
 """Columns in which `None` may be a word."""
-_BLANKS = "".join(
-    [" \t\r\n\v\f\x85\u00a0\u1680\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"]
-    + [chr(code) for code in range(0x2000, 0x200E)]
-)
-"""White space, and characters without width."""
 FEW = 0.05
 """A share of values of another convention up to which they are single mistakes."""
+_ROUNDED = "^[+-]?[0-9][.,][0-9]+[eE][+]?[0-9]{1,2}$"
+_LOST_DIGITS = "a rounded number, not an id: export the column as text"
+"""Spreadsheets and floats write long ids as 1.78501E+11, the same for many of them."""
 Doubt = tuple[str, str] | None
 """A value that cannot be told, and the params that settle it."""
 
@@ -94,9 +92,7 @@ class Reader:
         return where(pc.or_(pc.is_valid(read.value), pc.is_valid(read.fault)), text)
 
     def _tidied(self, raw: pa.Array) -> pa.Array:
-        text = raw if pc.all(pc.string_is_ascii(raw)).as_py() else _composed(raw)
-        if self.how.strip:
-            text = pc.utf8_trim(text, characters=_BLANKS)
+        text = tidied_column(raw, strip=self.how.strip)
         words = pc.is_in(text, value_set=pa.array(sorted(self.null_words), pa.string()))
         for found in text.filter(words).value_counts().to_pylist():
             self.missing[found["values"]] += found["counts"]
@@ -104,14 +100,16 @@ class Reader:
 
     def _tidy(self, text: str) -> str | None:
         """Tidy one id inside a list."""
-        tidied = unicodedata.normalize("NFC", text).strip(_BLANKS)
-        return None if tidied in self.null_words else tidied or None
+        found = tidied(text)
+        return None if found in self.null_words else found or None
 
     def _named(self, text: pa.Array) -> tuple[pa.Array, pa.Array]:
         """Replace values by the bank's names, and what is missing by what it stands for."""
-        names, otherwise = self.how.values, self.how.otherwise
+        otherwise = self.how.otherwise
         named, unnamed = text, pa.nulls(len(text), pa.string())
-        if names is not None:
+        if self.how.values is not None:
+            strip = self.how.strip
+            names = {tidied(one, strip=strip): ours for one, ours in self.how.values.items()}
 
             def look_up(value: str) -> tuple[str | None, str | None]:
                 for key in (value, value.removesuffix(".0")):
@@ -171,7 +169,11 @@ class TextReader(Reader):
     """Reads ids, names and categories."""
 
     def _understood(self, text: pa.Array) -> tuple[pa.Array, pa.Array]:
-        return text, pa.nulls(len(text), pa.string())
+        none = pa.nulls(len(text), pa.string())
+        if not self.column.name.endswith("_id") or self.how.values is not None:
+            return text, none
+        rounded = pc.match_substring_regex(text, _ROUNDED)
+        return text, pc.if_else(rounded, f"{self.column.name}: {_LOST_DIGITS}", none)
 
     def _shown(self, raw: pa.Array, text: pa.Array, read: Read) -> pa.Array:  # noqa: ARG002
         return where(pc.invert(pc.fill_null(pc.equal(raw, read.value), False)), raw)
@@ -194,10 +196,3 @@ def is_number(kind: pa.DataType) -> bool:
 def where(mask: pa.Array, array: pa.Array) -> pa.Array:
     """Keep the values that are marked."""
     return pc.if_else(mask, array, pa.scalar(None, array.type))
-
-
-def _composed(text: pa.Array) -> pa.Array:
-    """Put letters and their accents together; Arrow's own NFC takes them apart."""
-    coded = text.dictionary_encode()
-    found = [unicodedata.normalize("NFC", one) for one in coded.dictionary.to_pylist()]
-    return pa.array(found, pa.string()).take(coded.indices)

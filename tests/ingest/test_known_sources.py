@@ -117,7 +117,7 @@ KNOWN: dict[str, Known] = {
             "item_context.csv": ",item_id,item_feature_0,item_feature_1,item_feature_2,item_feature_3\n"
             "0,0,-0.677,5f91,98a0,7bb8\n1,1,-0.721,5f91,98a1,7bb8\n2,2,0.745,6007,98a0,7bb8\n",
         },
-        {"item_id": "0", "event_ts": at(2019, 11, 24, 0, 0, 53, 965_051), "user_id": "2019-11-24 00:00:53.965051+00:00"},
+        {"item_id": "0", "event_ts": at(2019, 11, 24, 0, 0, 53, 965_051), "user_id": "81ce-03a5-2723-c39b"},
         {"events": 2, "items": 3, "exposures": 3, "outcomes": 2},
         {"click": 2},
         ["0", "1", "2"],
@@ -254,10 +254,10 @@ KNOWN: dict[str, Known] = {
     "santander": Known(
         {
             "train_ver2.csv": HELD,
-            "acquired.csv": "ncodpers,fecha_dato,product\n1375586,2015-02-28,ind_tjcr_fin_ult1\n"
-            "1050611,2015-02-28,ind_cco_fin_ult1\n1375586,2015-04-28,ind_tjcr_fin_ult1\n",
+            "acquired.csv": "ncodpers,fecha_dato,product\n1050611,2015-02-28,ind_cco_fin_ult1\n"
+            "1375586,2015-02-28,ind_tjcr_fin_ult1\n1375586,2015-04-28,ind_tjcr_fin_ult1\n",
         },
-        {"user_id": "1375586", "item_id": "ind_tjcr_fin_ult1", "event_ts": at(2015, 2, 28), "time_kind": "snapshot"},
+        {"user_id": "1050611", "item_id": "ind_cco_fin_ult1", "event_ts": at(2015, 2, 28), "time_kind": "snapshot"},
         {"events": 3, "items": 2, "users": 7},
         {"buy": 3},
         ["ind_cco_fin_ult1", "ind_tjcr_fin_ult1"],
@@ -306,6 +306,7 @@ def test_a_known_data_set_comes_in_whole_by_its_profile(known, name):
     assert {action: actions.count(action) for action in actions} == expected.actions
     items = out.rows("items")
     assert [row["item_id"] for row in items] == expected.items
+    assert {row["risk_class"] for row in items} == {1}
     assert {key: items[0][key] for key in expected.item} == expected.item
     for user in out.rows("users")[:1]:
         assert {key: user[key] for key in expected.user} == expected.user
@@ -340,7 +341,7 @@ def test_random_exposures_know_their_chances(known):
 def test_a_log_of_the_other_policy_is_not_taken_for_even(known):
     men = KNOWN["open-bandit"].files["men.csv"].replace("1,0.3333333333333333", "1,0.21", 1)
     out = known("open-bandit", **{"men.csv": men})
-    assert out.reasons() == [("exposures", "propensity: not 1/3, as evenly says")]
+    assert out.reasons() == [("exposures", "propensity: not 1/3, as evenly says, such as '0.21'")]
     assert out.metrics["exposures_in"] == 3
 
 
@@ -350,6 +351,24 @@ def test_flags_of_two_months_become_purchases(tmp_path, repository, monkeypatch)
     lines = page.split("acquired.csv`:\n\n```python\n")[1].split("```")[0]
     folder = _write(tmp_path / "made", {"train_ver2.csv": HELD})
     monkeypatch.chdir(folder)
-    exec(lines, {})  # noqa: S102
+    exec(lines, {})
     found = (folder / "acquired.csv").read_text()
     assert found == KNOWN["santander"].files["acquired.csv"]
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("campaign", "items", "clicks"), [("all", 80, 38), ("men", 34, 46)])
+def test_the_official_log_of_a_bandit_comes_in_whole(
+    ingest, official, repository, campaign, items, clicks
+):
+    params = load_params(home("open-bandit", repository))["ingest"]
+    out = ingest(
+        official / "open-bandit-small" / "random" / campaign, "table", mapping=params.mapping
+    )
+    assert out.metrics["rows_quarantined"] == 0
+    assert out.metrics["exposures_good"] == 10_000
+    assert out.metrics["events_good"] == out.metrics["outcomes_good"] == clicks
+    shown = out.rows("exposures")[-1]
+    assert len(set(shown["candidate_ids"])) == items
+    assert shown["item_id"] in shown["candidate_ids"]
+    assert shown["propensity"] == 1 / items

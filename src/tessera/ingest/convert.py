@@ -57,7 +57,8 @@ def convert(
         if column.name in mapping.columns
     ]
     path = engine.spill / f"read_{table.name}.parquet"
-    theirs = dict.fromkeys([*mapping.theirs.values(), *shaper.columns])
+    named = [one for one in mapping.theirs.values() if one not in mapping.joined]
+    theirs = dict.fromkeys([*named, *shaper.columns])
     batches = engine.batches(raw.select(*theirs, *_PLACES))
     empty = shaper.shape(pa.RecordBatch.from_pylist([], batches.schema))
     with batches, pq.ParquetWriter(path, _converted(empty, readers).schema) as writer:

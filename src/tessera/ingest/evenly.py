@@ -1,9 +1,9 @@
 """Candidates of exposures that were drawn evenly from all items.
 
 Listing thousands of candidates in each of millions of rows helps nobody.  So a few of them may
-stand for all: items lie on a circle in an order that means nothing, and the candidates are those in
-a window around the item shown, which lies anywhere in it with equal chances.  Given the window every
-item in it was shown with equal chances too, so that the propensities are exact.
+stand for all: items lie on a circle in an order that means nothing, and the candidates are those
+in a window around the item shown, which lies anywhere in it with equal chances.  Given the window
+every item in it was shown with equal chances too, so that the propensities are exact.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MOST = 1_000
 """Candidates of a row that are listed without being asked for."""
 _PART = 20_000
 """Rows that are drawn for at a time."""
-_NEAR = 0.01
+_NEAR = 0.001
 """Share by which a logged propensity may differ, since logs round it."""
 
 

@@ -62,9 +62,12 @@ class TableMapping(BaseModel):
     empty); other rows are counted as left out."""
     each: Each | None = None
     """A column of the file that holds several values, each of which is a row."""
+    joined: dict[str, Annotated[list[str], Field(min_length=2)]] = Field(default_factory=dict)
+    """A name of your own -> columns of the file whose values it holds, a hyphen between them: a key
+    of several columns."""
     evenly: Literal["all"] | Annotated[int, Field(ge=2, le=10_000)] | None = None
     """Exposures only: each was drawn from all `items` with equal chances, and these are its
-    candidates; a number = that many of them, the item shown among them, still with equal chances."""
+    candidates; a number = that many of them, the item shown among them, at equal chances too."""
     distinct: bool = False
     """Whether the file has several rows a key, of which the first one counts: items from trades."""
     nulls: tuple[str, ...] | None = None

@@ -61,6 +61,7 @@ class Shaper:
 
     only: dict[str, str]
     each: Each | None
+    joined: dict[str, list[str]]
     left_out: int = 0
     """Records that are no rows of the table."""
     split: int = 0
@@ -69,11 +70,16 @@ class Shaper:
     @property
     def columns(self) -> list[str]:
         """Columns of the file that it looks at."""
-        return [*self.only, *([self.each.from_] if self.each else [])]
+        single = [*self.only, *([self.each.from_] if self.each else [])]
+        wanted = [*single, *(one for parts in self.joined.values() for one in parts)]
+        return [column for column in wanted if column not in self.joined]
 
     def shape(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Take the rows that are meant, each as often as it says; numbers are kept."""
         kept = batch
+        for column, parts in self.joined.items():
+            texts = [_text(batch.column(part)) for part in parts]
+            kept = kept.append_column(column, pc.binary_join_element_wise(*texts, "-"))
         for column, text in self.only.items():
             fits = pc.match_substring_regex(_text(kept.column(column)), f"^(?:{text})$")
             kept = kept.filter(fits.fill_null(False))

@@ -10,7 +10,7 @@ import ibis
 import ibis.expr.types as ir
 
 from tessera.contracts.errors import BadInput
-from tessera.contracts.tables import EVENTS, ITEMS, TABLES
+from tessera.contracts.tables import ITEMS, TABLES
 from tessera.ingest.casts import Role
 from tessera.ingest.columnar import is_parquet, read_parquet
 from tessera.ingest.columns import ALWAYS, ColumnMapping
@@ -45,7 +45,7 @@ def drafts(folder: Path, engine: Engine, params: IngestParams) -> Drafts:
 
 def _draft(name: str, mapping: TableMapping, folder: Path, engine: Engine, before: Drafts) -> Draft:
     lines = _lines(name, mapping, folder, engine)
-    shaper = Shaper(mapping.only, mapping.each)
+    shaper = Shaper(mapping.only, mapping.each, mapping.joined)
     rows = convert(TABLES[name], mapping, lines.rows, engine, shaper)
     counts = replace(lines.counts, left_out=shaper.left_out, split=shaper.split)
     if mapping.evenly:
@@ -72,7 +72,7 @@ def _draft(name: str, mapping: TableMapping, folder: Path, engine: Engine, befor
 
 
 def _numbers(rows: ir.Table) -> ir.StringValue:
-    """Number rows as they lie in the files; several of one record by their place in it."""
+    """Call rows by their number over all files; several of one record by their place in it."""
     number = rows[NUMBER].cast("string").lpad(_DIGITS, "0")
     if PLACE not in rows.columns:
         return number
@@ -81,7 +81,10 @@ def _numbers(rows: ir.Table) -> ir.StringValue:
 
 def _first_of_each(rows: ir.Table, key: list[str]) -> ir.Table:
     """Keep the first row of each key that the file says; the others tell nothing new."""
-    same = ibis.window(group_by=[name for name in key if name in rows.columns], order_by=[NUMBER, *({PLACE} & {*rows.columns})])
+    same = ibis.window(
+        group_by=[name for name in key if name in rows.columns],
+        order_by=[NUMBER, *({PLACE} & {*rows.columns})],
+    )
     numbered = rows.mutate(_place=ibis.row_number().over(same))
     return numbered.filter(numbered._place == 0).drop("_place")
 
@@ -119,9 +122,9 @@ def _roles(name: str, mapping: TableMapping) -> dict[str, Role]:
     for ours, column in mapping.columns.items():
         role = _role(ours, dtypes.get(ours), column)
         found[column.from_] = min(role, found.get(column.from_, role), key=_STRENGTH.index)
-    for column in Shaper(mapping.only, mapping.each).columns:
-        found.setdefault(column, "any")
-    return found
+    for looked_at in Shaper(mapping.only, mapping.each, mapping.joined).columns:
+        found.setdefault(looked_at, "any")
+    return {name: role for name, role in found.items() if name not in mapping.joined}
 
 
 def _role(column: str, dtype: str | None, how: ColumnMapping) -> Role:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from tessera.pipeline.params import load_params
 from tessera.pipeline.paths import home
@@ -345,15 +348,40 @@ def test_a_log_of_the_other_policy_is_not_taken_for_even(known):
     assert out.metrics["exposures_in"] == 3
 
 
+def _lines_of_the_page(repository: Path, before: str, language: str = "python") -> str:
+    page = (repository / "docs" / "sources.md").read_text()
+    return page.split(before)[1].split(f"```{language}\n")[1].split("```")[0]
+
+
 def test_flags_of_two_months_become_purchases(tmp_path, repository, monkeypatch):
     """The lines of the page make the file that the profile reads."""
-    page = (repository / "docs" / "sources.md").read_text()
-    lines = page.split("acquired.csv`:\n\n```python\n")[1].split("```")[0]
     folder = _write(tmp_path / "made", {"train_ver2.csv": HELD})
     monkeypatch.chdir(folder)
-    exec(lines, {})
+    exec(_lines_of_the_page(repository, "**Santander**"), {})
     found = (folder / "acquired.csv").read_text()
     assert found == KNOWN["santander"].files["acquired.csv"]
+
+
+def test_titles_come_out_of_json_lines(ingest, tmp_path, repository, monkeypatch):
+    """The lines of the page make the file, and its mapping reads it."""
+    folder = _write(tmp_path / "made", KNOWN["amazon-2023"].files)
+    described = [
+        {"main_category": "All Beauty", "title": "Cream, \"rich\"", "average_rating": 4.8, "features": [], "description": ["For", "hands"], "price": None, "store": "Acme", "categories": [], "details": {"Brand": "Acme"}, "parent_asin": "B00YQ6X8EO", "bought_together": None},
+        {"main_category": "All Beauty", "title": "Comb", "average_rating": 3.5, "features": ["x"], "description": [], "price": 1.5, "store": None, "categories": [], "details": {}, "parent_asin": "B081TJ8YS3", "bought_together": None},
+    ]  # fmt: skip
+    with gzip.open(folder / "meta_All_Beauty.jsonl.gz", "wt") as file:
+        file.write("".join(json.dumps(one) + "\n" for one in described))
+    monkeypatch.chdir(folder)
+    exec(_lines_of_the_page(repository, "**Amazon Reviews 2023**"), {})
+    mapping = load_params(home("amazon-2023", repository))["ingest"].model_dump(
+        by_alias=True, exclude_unset=True
+    )["mapping"]
+    told = _lines_of_the_page(repository, "**Amazon Reviews 2023**", "yaml")
+    out = ingest(folder, "table", protocol="leave_last_out", mapping=mapping | yaml.safe_load(told))
+    assert out.reasons() == []
+    cream, comb = out.rows("items")
+    assert (cream["name"], cream["text"], cream["issuer"]) == ('Cream, "rich"', "For hands", "Acme")
+    assert (comb["name"], comb["text"], comb["issuer"]) == ("Comb", None, None)
 
 
 @pytest.mark.real_data

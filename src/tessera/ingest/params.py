@@ -227,12 +227,10 @@ class IngestParams(BaseModel):
 
     def _check_numbered(self) -> None:
         """Refuse outcomes whose rows cannot be those of the exposures."""
-        files = {
-            name: self.mapping[name].file if "request_id" not in _given(self.mapping[name]) else ""
-            for name in ("exposures", "outcomes")
-            if name in self.mapping
-        }
-        if len(files) > 1 and len({str(file) for file in files.values()}) > 1:
+        pair = [self.mapping[one] for one in ("exposures", "outcomes") if one in self.mapping]
+        lacking = [one for one in pair if "request_id" not in _given(one)]
+        one_file = len(lacking) == 2 and lacking[0].file == lacking[1].file
+        if "outcomes" in self.mapping and lacking and not one_file:
             raise ValueError(
                 "mapping.outcomes: name request_id, of exposures and outcomes; only in one file, "
                 "where each row is a request, both may lack it"

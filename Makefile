@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: run test lint format install ui dvc render bench bench-quality bench-rolling bench-ope lock clean help
+.PHONY: run test fuzz lint format install ui dvc render bench bench-quality bench-rolling bench-ope lock clean help
 
 help: ## show what there is
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -19,6 +19,9 @@ run: $(STAMP) ## run the pipeline of PROFILE and publish what the gate lets thro
 
 test: $(STAMP) ## run all tests; on two processes, each on one thread
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+fuzz: $(STAMP) ## nightly: 5,000 made-up files a dialect and a mark, written, damaged and read back (the tests take 200)
+	@TESSERA_FUZZ=$(or $(EXAMPLES),5000) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist load tests/ingest/test_dialects_fuzz.py tests/ingest/test_marks_fuzz.py $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy strict, import-linter, rendered files up to date
 	@ruff check . && ruff format --check . && mypy && lint-imports && tessera render --check

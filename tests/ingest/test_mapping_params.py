@@ -63,6 +63,13 @@ WRONG = [
     ("items.columns.risk_class", {"from": "r", "unknown": 9}, "'9' is above 4"),
     ("events.columns.units", {"from": "n", "decimals": ","}, "columns.units.decimals, did you mean 'decimal'?"),
     ("events.columms", {}, "unknown ingest.mapping.events.columms, did you mean 'columns'?"),
+    ("events.only", {"kind": "(buy"}, "'(buy' is no pattern"),
+    ("events.only", {"kind": True}, "put the word in quotes"),
+    ("events.each", {"from": "basket", "take": ".+"}, "'.+' needs one group in brackets, such as (.+)-1"),
+    ("events.joined", {"who": ["a"]}, "events.joined.who: List should have at least 2 items"),
+    ("events.evenly", "all", "mapping.events.evenly: only exposures are drawn"),
+    ("exposures", {"file": "s.csv", "columns": {"user_id": "u", "item_id": "i", "event_ts": "d"}}, "mapping.exposures lacks position, policy_id, propensity"),
+    ("outcomes", {"file": "o.csv", "columns": {"item_id": "i", "event_ts": "d"}, "constants": {"action": "buy", "value": 0}}, "mapping.outcomes: name request_id"),
     ("events.columns.units", {"decimal": ","}, "ingest.mapping.events.columns.units.from: Field required"),
 ]  # fmt: skip
 

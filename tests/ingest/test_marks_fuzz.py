@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from tessera.ingest import clocks, lists, moments, numbers
 from tessera.ingest.numbers import CANDIDATES, Marks
+
+EXAMPLES = int(os.environ.get("TESSERA_FUZZ", "200"))
 
 WHOLE = st.integers(-(10**9), 10**9)
 CENTS = st.integers(0, 99)
@@ -23,7 +26,7 @@ def written(whole: int, cents: int, marks: Marks) -> str:
     return text.replace(",", marks.thousands or "") + f"{marks.decimal}{cents:02d}"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(WHOLE, CENTS, st.sampled_from(CANDIDATES), st.sampled_from(CANDIDATES))
 def test_a_number_is_read_in_its_marks_and_never_as_another(whole, cents, marks, others):
     text = written(whole, cents, marks)
@@ -34,7 +37,7 @@ def test_a_number_is_read_in_its_marks_and_never_as_another(whole, cents, marks,
     assert other is None or float(other) == value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.lists(st.tuples(WHOLE, CENTS), min_size=1, max_size=20), st.sampled_from(CANDIDATES[1:]))
 def test_a_column_in_other_marks_is_in_doubt(rows, marks):
     text = pa.array([written(whole, cents, marks) for whole, cents in rows])
@@ -45,14 +48,14 @@ def test_a_column_in_other_marks_is_in_doubt(rows, marks):
     assert plain or evidence.doubt() is not None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(SECONDS, st.sampled_from(["s", "ms", "us", "ns"]))
 def test_a_count_from_1970_is_read_by_its_unit(seconds, unit):
     text = str(seconds * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit])
     assert moments.reader(None, unit, None)(text) == (EPOCH + timedelta(seconds=seconds), None)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(
     SECONDS, st.sampled_from(["Europe/Rome", "America/New_York", "Asia/Kolkata", "Pacific/Apia"])
 )
@@ -67,7 +70,7 @@ ZONES = (None, "Europe/Rome")
 FORMS = ("%d.%m.%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%Y%m%d%H%M%S", "%Y-%m-%d")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.lists(SECONDS, min_size=1), st.sampled_from(FORMS), st.sampled_from(ZONES))
 def test_what_is_read_at_once_is_what_is_read_one_by_one(seconds, form, zone):
     text = [(EPOCH + timedelta(seconds=one)).strftime(form) for one in seconds]
@@ -77,7 +80,7 @@ def test_what_is_read_at_once_is_what_is_read_one_by_one(seconds, form, zone):
         assert fast is None or (fast, None) == read(one)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.text(max_size=30), st.sampled_from(["json", "python", "|", ",", " "]))
 def test_no_text_breaks_the_reader_of_lists(text, how):
     for marks in (None, Marks()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -25,8 +25,16 @@ LISTS = ("json", "python")
 ALWAYS = "1970-01-01"
 """Since when a row holds that says nothing of it, and the earliest that a beginning can be."""
 
-_DEFAULTED = {"events": ("event_id", "time_kind"), "users": ("valid_from",), "items": ("name",)}
+_DEFAULTED = {
+    "events": ("event_id", "time_kind"),
+    "users": ("valid_from",),
+    "items": ("name",),
+    "exposures": ("request_id",),
+    "outcomes": ("request_id",),
+}
 """Columns that must not be missing and are known without the file saying them."""
+EVENLY = ("propensity", "candidate_ids", "candidate_propensities")
+"""Columns that are known if what is shown is drawn evenly from all items."""
 _OPTIONS = {
     "string": ("nulls", "values", "unknown", "otherwise", "strip"),
     "int64": ("decimal", "thousands"),
@@ -193,9 +201,12 @@ def meant(name: str, known: Iterable[str], *, listed: bool = True) -> str:
 
 
 def check_table(
-    table: str, columns: Mapping[str, ColumnMapping], constants: Mapping[str, str]
+    table: str,
+    columns: Mapping[str, ColumnMapping],
+    constants: Mapping[str, str],
+    known: Collection[str] = (),
 ) -> None:
-    """Hold the mapping of one table against its contract.
+    """Hold the mapping of one table against its contract; `known` columns may be missing.
 
     Raises
     ------
@@ -210,7 +221,7 @@ def check_table(
                 raise ValueError(f"unknown {place}.{kind}.{name}{meant(name, contract.names)}")
     if twice := sorted(set(columns) & set(constants)):
         raise ValueError(f"{place}: {', '.join(twice)} in columns and in constants: choose one")
-    _check_complete(contract, {*columns, *constants}, place)
+    _check_complete(contract, {*columns, *constants, *known}, place)
     by_name = {column.name: column for column in contract.columns}
     for name, mapping in columns.items():
         _check_column(by_name[name], mapping, f"{place}.columns.{name}")

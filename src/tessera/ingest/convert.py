@@ -21,13 +21,16 @@ from tessera.ingest.engine import FILE, ROW, Engine
 from tessera.ingest.kinds import reader_of
 from tessera.ingest.params import TableMapping
 from tessera.ingest.raw import NUMBER
+from tessera.ingest.shape import PLACE, Shaper
 from tessera.ingest.values import Reader
 
 _PAIR = ("candidate_ids", "candidate_propensities")
 _PLACES = (FILE, ROW, NUMBER)
 
 
-def convert(table: Table, mapping: TableMapping, raw: ir.Table, engine: Engine) -> ir.Table:
+def convert(
+    table: Table, mapping: TableMapping, raw: ir.Table, engine: Engine, shaper: Shaper
+) -> ir.Table:
     """Return contract columns, `text_<column>` where a text was read, and what could not be.
 
     Parameters
@@ -40,6 +43,8 @@ def convert(table: Table, mapping: TableMapping, raw: ir.Table, engine: Engine) 
         Columns of the file, `source_file`, `source_row`, `source_number`.
     engine : Engine
         Where the result is kept.
+    shaper : Shaper
+        Takes the rows that are meant; with `each` they have `source_place`.
 
     Raises
     ------
@@ -52,12 +57,13 @@ def convert(table: Table, mapping: TableMapping, raw: ir.Table, engine: Engine) 
         if column.name in mapping.columns
     ]
     path = engine.spill / f"read_{table.name}.parquet"
-    theirs = dict.fromkeys(mapping.theirs.values())
+    named = [one for one in mapping.theirs.values() if one not in mapping.joined]
+    theirs = dict.fromkeys([*named, *shaper.columns])
     batches = engine.batches(raw.select(*theirs, *_PLACES))
-    empty = pa.RecordBatch.from_pylist([], batches.schema)
+    empty = shaper.shape(pa.RecordBatch.from_pylist([], batches.schema))
     with batches, pq.ParquetWriter(path, _converted(empty, readers).schema) as writer:
         for batch in batches:
-            writer.write_batch(_converted(batch, readers))
+            writer.write_batch(_converted(shaper.shape(batch), readers))
     for reader in readers:
         reader.finish()
     return engine.read(path, f"read_{table.name}")
@@ -76,8 +82,9 @@ def _converted(batch: pa.RecordBatch, readers: Sequence[Reader]) -> pa.RecordBat
     if set(_PAIR) <= set(found):
         faults.append(_ragged(found))
     found[UNREAD] = pc.coalesce(*faults)
-    for name in _PLACES:
-        found[name] = batch.column(name)
+    for name in (*_PLACES, PLACE):
+        if name in batch.schema.names:
+            found[name] = batch.column(name)
     return pa.RecordBatch.from_pydict(found)
 
 

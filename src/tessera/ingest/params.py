@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tessera.contracts.params import STRICT
 from tessera.ingest.columns import (
+    EVENLY,
     ColumnMapping,
     check_numbers,
     check_table,
@@ -17,6 +18,7 @@ from tessera.ingest.columns import (
     word,
     words,
 )
+from tessera.ingest.shape import Each, pattern
 from tessera.policies.suitability import UNKNOWN_ITEM, Unknown
 
 Source = Literal["market", "far_trans", "movielens", "amazon", "table"]
@@ -33,7 +35,8 @@ class TableMapping(BaseModel):
     `part-*.csv`, a folder, or a list of them; all rows of all files are one table."""
     columns: dict[str, ColumnMapping] = Field(min_length=1)
     """Contract column -> column of the file, or `{from: column, ...}` with how it is written.
-    Without `event_id` events are numbered by row."""
+    Without `event_id` events are numbered by row; so are `request_id`s of exposures and outcomes of
+    one file."""
     constants: dict[str, str] = Field(default_factory=dict)
     """Contract column -> the same text in every row, such as `action: buy`."""
     delimiter: str = Field(",", min_length=1, max_length=8, pattern=r"^[^\r\n]+$")
@@ -54,6 +57,17 @@ class TableMapping(BaseModel):
     """Lines of the header of a text file, joined by a space; 0 = none: columns are called 1, 2,
     ... by their place."""
 
+    only: dict[str, str] = Field(default_factory=dict)
+    """Column of the file -> pattern that its whole value must fit (`1`, `view|click`, `.+` = not
+    empty); other rows are counted as left out."""
+    each: Each | None = None
+    """A column of the file that holds several values, each of which is a row."""
+    joined: dict[str, Annotated[list[str], Field(min_length=2)]] = Field(default_factory=dict)
+    """A name of your own -> columns of the file whose values it holds, a hyphen between them: a key
+    of several columns."""
+    evenly: Literal["all"] | Annotated[int, Field(ge=2, le=10_000)] | None = None
+    """Exposures only: each was drawn from all `items` with equal chances, and these are its
+    candidates; a number = that many of them, the item shown among them, at equal chances too."""
     distinct: bool = False
     """Whether the file has several rows a key, of which the first one counts: items from trades."""
     nulls: tuple[str, ...] | None = None
@@ -88,6 +102,18 @@ class TableMapping(BaseModel):
             raise ValueError(f"delimiter {self.delimiter!r} of several bytes needs quoted: false")
         return self
 
+    @field_validator("only", mode="before")
+    @classmethod
+    def _texts_of_values(cls, value: object) -> object:
+        return cls._texts(value)
+
+    @field_validator("only")
+    @classmethod
+    def _patterns(cls, value: dict[str, str]) -> dict[str, str]:
+        for text in value.values():
+            pattern(text)
+        return value
+
     @field_validator("nulls", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
@@ -110,6 +136,10 @@ class TableMapping(BaseModel):
     def theirs(self) -> dict[str, str]:
         """Contract column -> column of the file."""
         return {name: column.from_ for name, column in self.columns.items()}
+
+
+def _given(mapping: TableMapping) -> set[str]:
+    return {*mapping.columns, *mapping.constants}
 
 
 class IngestParams(BaseModel):
@@ -180,7 +210,11 @@ class IngestParams(BaseModel):
     @model_validator(mode="after")
     def _keeps_the_contracts(self) -> Self:
         for name, mapping in self.mapping.items():
-            check_table(name, mapping.columns, mapping.constants)
+            known = EVENLY if mapping.evenly else ()
+            check_table(name, mapping.columns, mapping.constants, known)
+            if mapping.evenly and name != "exposures":
+                raise ValueError(f"mapping.{name}.evenly: only exposures are drawn")
+        self._check_numbered()
         return self
 
     @field_validator("max_quarantined_by")
@@ -190,6 +224,17 @@ class IngestParams(BaseModel):
             if key.split(":")[0] not in get_args(TableName):
                 raise ValueError(f"{key!r} begins with no table: {', '.join(get_args(TableName))}")
         return shares
+
+    def _check_numbered(self) -> None:
+        """Refuse outcomes whose rows cannot be those of the exposures."""
+        pair = [self.mapping[one] for one in ("exposures", "outcomes") if one in self.mapping]
+        lacking = [one for one in pair if "request_id" not in _given(one)]
+        one_file = len(lacking) == 2 and lacking[0].file == lacking[1].file
+        if "outcomes" in self.mapping and lacking and not one_file:
+            raise ValueError(
+                "mapping.outcomes: name request_id, of exposures and outcomes; only in one file, "
+                "where each row is a request, both may lack it"
+            )
 
     @model_validator(mode="after")
     def _fits_the_source(self) -> Self:

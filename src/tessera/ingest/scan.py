@@ -64,6 +64,15 @@ class Counts:
     """Lines that belong to the record that began on a line before."""
     records: int = 0
     """Records, good or rejected: what the lines leave when all of the above is taken away."""
+    left_out: int = 0
+    """Records that the mapping says are no rows of the table."""
+    split: int = 0
+    """Rows more than the records that they come from."""
+
+    @property
+    def rows(self) -> int:
+        """Rows in, good or rejected."""
+        return self.records - self.left_out + self.split
 
     def add(self, other: Counts) -> None:
         """Count another file in."""

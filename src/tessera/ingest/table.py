@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
 
 from tessera.contracts.errors import BadInput
-from tessera.contracts.tables import EVENTS, ITEMS, TABLES
+from tessera.contracts.tables import ITEMS, TABLES
 from tessera.ingest.casts import Role
 from tessera.ingest.columnar import is_parquet, read_parquet
 from tessera.ingest.columns import ALWAYS, ColumnMapping
 from tessera.ingest.convert import convert
 from tessera.ingest.draft import Draft, Drafts
 from tessera.ingest.engine import Engine
+from tessera.ingest.evenly import drawn
 from tessera.ingest.find import find, listed
 from tessera.ingest.layout import Layout
 from tessera.ingest.params import IngestParams, TableMapping
 from tessera.ingest.raw import NUMBER, Lines, read_lines
+from tessera.ingest.shape import PLACE, Shaper
 
 _LOG = logging.getLogger(__name__)
 _DIGITS = 12
+_PLACES = 5
+_NUMBERED = {"events": "event_id", "exposures": "request_id", "outcomes": "request_id"}
+"""What rows are called by their number if the mapping says nothing."""
 _DEFAULTS = {"events": {"time_kind": "exact"}, "users": {"valid_from": ALWAYS}}
 """What a row is taken for if the mapping says nothing."""
 _STRENGTH: tuple[Role, ...] = ("id", "text", "whole", "any")
@@ -31,12 +37,19 @@ _STRENGTH: tuple[Role, ...] = ("id", "text", "whole", "any")
 
 def drafts(folder: Path, engine: Engine, params: IngestParams) -> Drafts:
     """Read each mapped table."""
-    return {name: _draft(name, mapping, folder, engine) for name, mapping in params.mapping.items()}
+    found: Drafts = {}
+    for name, mapping in sorted(params.mapping.items(), key=lambda pair: pair[0] != ITEMS.name):
+        found[name] = _draft(name, mapping, folder, engine, found)
+    return found
 
 
-def _draft(name: str, mapping: TableMapping, folder: Path, engine: Engine) -> Draft:
+def _draft(name: str, mapping: TableMapping, folder: Path, engine: Engine, before: Drafts) -> Draft:
     lines = _lines(name, mapping, folder, engine)
-    rows = convert(TABLES[name], mapping, lines.rows, engine)
+    shaper = Shaper(mapping.only, mapping.each, mapping.joined)
+    rows = convert(TABLES[name], mapping, lines.rows, engine, shaper)
+    counts = replace(lines.counts, left_out=shaper.left_out, split=shaper.split)
+    if mapping.evenly:
+        rows = drawn(rows, before[ITEMS.name].rows, mapping.evenly, engine)
     if mapping.distinct:
         rows = _first_of_each(rows, list(TABLES[name].key))
     constants = {
@@ -44,22 +57,34 @@ def _draft(name: str, mapping: TableMapping, folder: Path, engine: Engine) -> Dr
         for column, text in (_DEFAULTS.get(name, {}) | mapping.constants).items()
         if column not in mapping.columns
     }
-    if name == EVENTS.name and "event_id" not in rows.columns:
-        constants["event_id"] = rows[NUMBER].cast("string").lpad(_DIGITS, "0")
+    numbered = _NUMBERED.get(name)
+    if numbered and numbered not in (*rows.columns, *constants):
+        constants[numbered] = _numbers(rows)
     if name == ITEMS.name and "name" not in (*rows.columns, *constants):
         constants["name"] = rows.item_id
     return Draft(
-        rows.mutate(**constants).drop(NUMBER),
+        rows.mutate(**constants).drop(*({NUMBER, PLACE} & {*rows.columns})),
         lines.rejected,
-        counts=None if mapping.distinct else lines.counts,
+        counts=None if mapping.distinct else counts,
         source_names=mapping.theirs,
         should_hold=_should_hold(mapping),
     )
 
 
+def _numbers(rows: ir.Table) -> ir.StringValue:
+    """Call rows by their number over all files; several of one record by their place in it."""
+    number = rows[NUMBER].cast("string").lpad(_DIGITS, "0")
+    if PLACE not in rows.columns:
+        return number
+    return number + "-" + rows[PLACE].cast("string").lpad(_PLACES, "0")
+
+
 def _first_of_each(rows: ir.Table, key: list[str]) -> ir.Table:
     """Keep the first row of each key that the file says; the others tell nothing new."""
-    same = ibis.window(group_by=[name for name in key if name in rows.columns], order_by=NUMBER)
+    same = ibis.window(
+        group_by=[name for name in key if name in rows.columns],
+        order_by=[NUMBER, *({PLACE} & {*rows.columns})],
+    )
     numbered = rows.mutate(_place=ibis.row_number().over(same))
     return numbered.filter(numbered._place == 0).drop("_place")
 
@@ -98,7 +123,9 @@ def _roles(name: str, mapping: TableMapping) -> dict[str, Role]:
     for ours, column in mapping.columns.items():
         role = _role(ours, dtypes.get(ours), column)
         found[column.from_] = min(role, found.get(column.from_, role), key=_STRENGTH.index)
-    return found
+    for looked_at in Shaper(mapping.only, mapping.each, mapping.joined).columns:
+        found.setdefault(looked_at, "any")
+    return {name: role for name, role in found.items() if name not in mapping.joined}
 
 
 def _role(column: str, dtype: str | None, how: ColumnMapping) -> Role:

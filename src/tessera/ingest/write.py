@@ -51,6 +51,8 @@ class Quarantine:
     lines: dict[str, Counts] = field(default_factory=dict)
     """What the physical lines of tables from text files were."""
     coverage: dict[str, float] = field(default_factory=dict)
+    shaped: dict[str, Counts] = field(default_factory=dict)
+    """What was left out of tables that are not all of their files."""
 
     def __enter__(self) -> Self:
         return self
@@ -67,12 +69,14 @@ class Quarantine:
         """Note the bad half of a table."""
         seen = sifted.rows + len(draft.rejected)
         self.counts[name] = {
-            "in": draft.counts.records if draft.counts else seen,
+            "in": draft.counts.rows if draft.counts else seen,
             "good": good,
             "quarantined": 0,
         }
         if draft.counts and draft.counts.lines:
             self.lines[name] = draft.counts
+        if draft.counts and (draft.counts.left_out or draft.counts.split):
+            self.shaped[name] = draft.counts
         kept = None
         if sifted.bad is not None:  # computed once: it is counted, shown and written
             kept, _ = self.engine.keep(sifted.bad, f"bad_{name}")
@@ -108,6 +112,8 @@ class Quarantine:
             flat[f"{name}_lines"] = float(found.lines)
             for what in ("header", "blank", "comment", "joined"):
                 flat[f"{name}_lines_{what}"] = float(getattr(found, what))
+        for name, found in self.shaped.items():
+            flat[f"{name}_left_out"], flat[f"{name}_split"] = found.left_out, found.split
         for what in ("in", "good", "quarantined"):
             flat[f"rows_{what}"] = float(sum(counts[what] for counts in self.counts.values()))
         return flat | self._known_items() | self.coverage

@@ -1,0 +1,22 @@
+"""The gate judges a candidate on a real log of random exposures, from the official files on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tessera.pipeline import files
+
+
+@pytest.mark.real_data
+def test_a_real_random_log_goes_through_the_whole_gate(new_checkout, official):
+    checkout = new_checkout()
+    data = official / "open-bandit-small" / "random" / "all"
+    printed = checkout.must("tessera", "run", "--profile", "open-bandit", "--data", str(data))
+    verdict = files.read_json(checkout.home("open-bandit").artifact("verdict"))
+    assert verdict["decision"] in printed
+    assert verdict["decision"] != "PROMOTE", "38 clicks cannot carry a promotion"
+    assert verdict["n_requests"] > 3_000
+    assert verdict["requests_dropped"]["requests"] == 0
+    counts = verdict["counts"]
+    assert (counts["exposures"], counts["outcomes"], counts["attributed"]) == (10_000, 38, 38)
+    assert 0 < verdict["primary"]["champion"] < 0.01

@@ -19,4 +19,6 @@ def test_a_real_random_log_goes_through_the_whole_gate(new_checkout, official):
     assert verdict["requests_dropped"]["requests"] == 0
     counts = verdict["counts"]
     assert (counts["exposures"], counts["outcomes"], counts["attributed"]) == (10_000, 38, 38)
-    assert verdict["primary"]["lower"] < 0 < verdict["primary"]["upper"]
+    bounds = verdict["primary"]
+    assert bounds["lower"] < 0
+    assert bounds["lower"] < bounds["lift"] < bounds["upper"] < 0.1

@@ -162,3 +162,12 @@ def test_a_candidate_far_from_what_was_served_is_invalid(world, failed):
     assert verdict["decision"] == "INVALID"
     assert set(failed(verdict)) == {"ess", "largest_share"}
     assert verdict["weights"]["ess"] < 20
+
+
+def test_a_candidate_that_shows_nothing_that_was_shown_is_told_by_its_sample_size(world, failed):
+    made = world(3000)
+    made.change("users", "risk_class", [1] * len(made.tables["users"]))
+    made.change("items", "risk_class", [4] * len(made.tables["items"]))
+    verdict = made.judge()
+    assert verdict["decision"] == "INVALID"
+    assert "ess" in failed(verdict)

@@ -143,9 +143,9 @@ def dros(log: Log, shrinkage: float) -> Floats:
 
 
 def _shares(log: Log) -> Floats:
-    """Weights with mean 1."""
+    """Weights with mean 1; all 0 where nothing that is wanted was ever shown."""
     weight_N = log.weight_N
-    weight_N /= weight_N.mean()
+    weight_N /= weight_N.mean() or 1.0
     return weight_N
 
 
@@ -223,15 +223,20 @@ def rips(log: SlateLog) -> Floats:
 
 def snrips(log: SlateLog) -> Floats:
     """RIPS, self-normalised at each position: w_1:k / mean w_1:k instead of w_1:k."""
-    share_NL = log.weight_NL / log.weight_NL.mean(axis=0)
-    return np.asarray((share_NL * log.reward_NL).sum(axis=1))
+    return np.asarray((_slate_shares(log) * log.reward_NL).sum(axis=1))
 
 
 def snrips_influence(log: SlateLog) -> Floats:
     """Linearisation of `snrips`: same mean, and the spread of its values is its standard error."""
-    share_NL = log.weight_NL / log.weight_NL.mean(axis=0)
+    share_NL = _slate_shares(log)
     value_L = (share_NL * log.reward_NL).mean(axis=0)
     return np.asarray((share_NL * (log.reward_NL - value_L) + value_L).sum(axis=1))
+
+
+def _slate_shares(log: SlateLog) -> Floats:
+    """Weights with mean 1 at each position; all 0 where nothing that is wanted was ever shown."""
+    mean_L = log.weight_NL.mean(axis=0)
+    return np.asarray(log.weight_NL / np.where(mean_L > 0, mean_L, 1.0))
 
 
 def cascade_dr(log: SlateLog) -> Floats:

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tessera.contracts.errors import BadInput
+from tessera.contracts.tables import EVENTS
 from tessera.ingest import moments
+from tessera.ingest.infer import how_written, infer
 from tessera.ingest.samples import read_folder
 from tessera.ingest.tidy import tidied, tidied_column
 
@@ -149,7 +151,7 @@ def test_a_rounded_id_is_set_aside_and_others_are_not(shop, written):
     lines[3] = ";".join([written, *lines[3].split(",")[1:]])
     lines = [lines[3] if n == 3 else line.replace(",", ";") for n, line in enumerate(lines)]
     out = shop({"orders.csv": lines}, delimiter=";")
-    told = "user_id: a rounded number, not an id: export the column as text"
+    told = "user_id: a rounded number, not an id"
     assert out.metrics["events_good"] == COUNT - 1
     [(_, reason)] = out.reasons()
     assert reason.startswith(told)
@@ -288,8 +290,6 @@ def test_infer_reads_what_excel_writes(tmp_path):
 
 
 def test_infer_writes_what_ingest_reads(shop):
-    from tessera.contracts.tables import EVENTS
-    from tessera.ingest.infer import how_written
 
     columns = {column.name: column for column in EVENTS.columns}
     days = [f"{44196 + n}" for n in range(30)]
@@ -340,3 +340,39 @@ def test_a_comma_before_milliseconds_is_suggested_and_read(shop):
     said = {"event_ts": {"from": "day", "format": "%Y-%m-%d %H:%M:%S,%f"}}
     found = values(shop({"orders.csv": lines}, columns=said, delimiter=";"), "event_ts")
     assert found[0] == datetime(2021, 1, 1, 10, 0, 0, 123_000, tzinfo=UTC)
+
+
+def test_infer_takes_the_finer_time_and_no_date_for_a_name(tmp_path):
+    events = [f"{n % 7},{n % 5},20220422,{1650000000000 + n * 3_600_000},{n}.5" for n in range(60)]
+    items = [f"{n},2022-03-{n + 10}" for n in range(5)]
+    (tmp_path / "log.csv").write_text(
+        "\n".join(["user_id,video_id,date,time_ms,UnitPrice", *events]) + "\n"
+    )
+    (tmp_path / "videos.csv").write_text("\n".join(["video_id,upload_dt", *items]) + "\n")
+    guesses = {guess.table: guess for guess in infer(read_folder(tmp_path)[0]).tables}
+    chosen = {choice.column: choice for choice in guesses["events"].choices}
+    assert (chosen["event_ts"].theirs, chosen["event_ts"].how) == ("time_ms", {"unit": "ms"})
+    assert "the price of one, or of all" in chosen["amount_eur"].otherwise
+    assert [choice.column for choice in guesses["items"].choices] == ["item_id"]
+
+
+REMEDIES = {
+    "client": ("1.78501E+11", "export the column as text"),
+    "isin": ("I0", "see that both files write the item alike"),
+    "value": ("-1", "mend the source"),
+}
+
+
+@pytest.mark.parametrize("column", REMEDIES)
+def test_a_lost_table_is_told_its_remedy(shop, column):
+    value, remedy = REMEDIES[column]
+    told = shop.refused({"orders.csv": shop.lines(lambda _: {column: value})})
+    assert repr(value) in told
+    assert remedy in told
+
+
+def test_a_spelling_without_an_entry_is_told_to_be_added(shop):
+    side = {"action": {"from": "client", "values": {"buy": "buy"}}}
+    lines = shop.lines(lambda _: {"client": "BUY"})
+    told = shop.refused({"orders.csv": lines}, columns=side | {"user_id": "isin"}, constants={})
+    assert "holds 'BUY'); add the value to `values` in ingest.mapping.events" in told

@@ -14,7 +14,7 @@ from tessera.contracts.tables import TABLES, Column
 from tessera.ingest import lists, moments, numbers
 from tessera.ingest.columns import NULL_WORDS
 from tessera.ingest.samples import Sample
-from tessera.ingest.vocabulary import ACTIONS, FILES, RISKS, WORDS, likeness, named
+from tessera.ingest.vocabulary import ACTIONS, FILES, RISKS, WORDS, likeness, named, plain
 
 SURE, LIKELY, UNSURE = "sure", "likely", "unsure"
 _SHOWN = 300
@@ -322,7 +322,7 @@ def _require_key(table: str, file: _File, found: dict[str, tuple[float, str, str
     free = [name for name in file.values if name not in {theirs for _, theirs, _ in found.values()}]
     if table == "items" and "name" not in found and free:
         longest = max(free, key=lambda name: sum(map(len, file.values[name][:_SHOWN])))
-        if not _all_numbers(file.values[longest][:_SHOWN] or ["1"]):
+        if not _may_be_times(file.values[longest][:_SHOWN] or ["1"]):
             found["name"] = (0.3, longest, "the longest text")
 
 
@@ -337,9 +337,15 @@ def _choice(table: str, column: Column, found: tuple[float, str, str], file: _Fi
         for other, theirs in file.values.items()
         if other != name and likeness(other, words) > 0.9 and theirs and file.fits(other, column)
     ]
+    if column.name == "amount_eur" and plain(name) in _OF_ONE:
+        doubt = "; ".join(filter(None, [doubt, "the price of one, or of all"]))
     if rivals:
         doubt = "; ".join(filter(None, [doubt, f"or column {', '.join(rivals)}"]))
     return Choice(column.name, name, how, UNSURE if doubt else sure, why, doubt)
+
+
+_OF_ONE = ("price", "unit_price", "unitprice", "preis", "stueckpreis", "precio", "prezzo", "kurs")
+"""Names of what may be one piece's price and not what a row is worth."""
 
 
 def _complete(guess: Guess) -> None:

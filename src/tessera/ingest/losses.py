@@ -192,6 +192,10 @@ _REMEDIES = (
     ("rows differ", "keep one row of each key, or map a column that tells them apart in {}"),
     ("duplicate", "export each row once"),
     ("missing", "fill it, or map another column in {}"),
+    ("a rounded number", "export the column as text"),
+    ("no entry of", "add the value to `values` in {}, or say otherwise"),
+    ("not above", _MEND),
+    ("not as many", "export both lists of a row together"),
     ("not a", "say in {} how it is written, or mend the source"),
     ("line has", "see delimiter and quotes in {}, or mend the line"),
 )

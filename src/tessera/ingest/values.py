@@ -22,7 +22,7 @@ _PROSE = ("name", "text")
 FEW = 0.05
 """A share of values of another convention up to which they are single mistakes."""
 _ROUNDED = "^[+-]?[0-9][.,][0-9]+[eE][+]?[0-9]{1,2}$"
-_LOST_DIGITS = "a rounded number, not an id: export the column as text"
+_LOST_DIGITS = "a rounded number, not an id"
 """Spreadsheets and floats write long ids as 1.78501E+11, the same for many of them."""
 Doubt = tuple[str, str] | None
 """A value that cannot be told, and the params that settle it."""

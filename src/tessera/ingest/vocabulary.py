@@ -23,9 +23,9 @@ wertpapierkennnummer wp_id wp_nr artikel artikelnr artikelnummer produkt produkt
 produktnummer instrumentennummer producto id_producto producto_id cod_producto articulo codigo_isin
 cod_isin id_activo activo prodotto id_prodotto prodotto_id codice_prodotto strumento codice_isin
 cod_titolo codice_titolo"""
-_TIME = """timestamp time ts date datetime event_time eventtime event_ts event_date created_at
-created trade_date tradedate transaction_date transactiondate order_date orderdate day t_dat
-invoice_date invoicedate time_ms unix_time unixtime unixreviewtime executed_at execution_date
+_TIME = """timestamp time ts time_ms date datetime event_time eventtime event_ts event_date
+created_at created trade_date tradedate transaction_date transactiondate order_date orderdate day
+t_dat invoice_date invoicedate unix_time unixtime unixreviewtime executed_at execution_date
 booking_date value_date log_time datum zeit uhrzeit zeitpunkt zeitstempel buchungsdatum buchungstag
 handelstag handelsdatum handelszeit valuta ausfuehrungsdatum ausfuhrungsdatum auftragsdatum
 bestelldatum transaktionsdatum fecha fecha_operacion fecha_hora fechahora fecha_dato fecha_valor

@@ -11,6 +11,9 @@ from tessera.pipeline import files, registry
 from tessera.policies.slate import SlatePolicy
 from tessera.synth.truth import load_truth, logging_value, true_value
 
+pytestmark = pytest.mark.timeout(1200)
+"""A whole run: a guard against what hangs, not a measure of speed."""
+
 
 @pytest.fixture(scope="module")
 def promoted(new_checkout):

@@ -10,8 +10,8 @@ import pytest
 
 from tessera.contracts.errors import BadInput
 from tessera.ingest import decode, records, scan
+from tessera.ingest.counts import Counts
 from tessera.ingest.engine import open_engine
-from tessera.ingest.scan import Counts
 from tessera.ingest.table import drafts
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")

@@ -14,7 +14,8 @@ import pytest
 from tessera.contracts.errors import BadInput
 from tessera.contracts.tables import EVENTS
 from tessera.ingest import moments
-from tessera.ingest.infer import how_written, infer
+from tessera.ingest.conventions import how_written
+from tessera.ingest.infer import infer
 from tessera.ingest.samples import read_folder
 from tessera.ingest.tidy import tidied, tidied_column
 

@@ -14,6 +14,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from tessera.contracts.errors import BadInput
+from tessera.ingest.counts import Rejected
 from tessera.ingest.decode import whole
 from tessera.ingest.draft import Draft, Drafts
 from tessera.ingest.engine import FILE, ROW, Engine
@@ -21,7 +22,6 @@ from tessera.ingest.find import Found, find, listed, maybe, only, unpacked
 from tessera.ingest.layout import Layout
 from tessera.ingest.params import IngestParams
 from tessera.ingest.raw import Lines, read_lines, stage_columns
-from tessera.ingest.scan import Rejected
 
 _TEXTS = Layout(("item_id", "title", "sales_type", "categories", "brand"), 1, "\t", False, True)
 _DIGITS = 9

@@ -11,12 +11,12 @@ import pyarrow.types as pt
 
 from tessera.contracts.errors import BadInput
 from tessera.ingest.casts import Place, Role, cast, target
+from tessera.ingest.counts import Counts
 from tessera.ingest.decode import readable
 from tessera.ingest.engine import FILE, ROW, Engine, check_parquet
 from tessera.ingest.find import Found
 from tessera.ingest.pointed import Ids
 from tessera.ingest.raw import NUMBER, Lines, require_columns
-from tessera.ingest.scan import Counts
 
 _BATCH = 250_000
 

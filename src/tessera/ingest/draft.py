@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import ibis.expr.types as ir
 
-from tessera.ingest.scan import Counts, Rejected
+from tessera.ingest.counts import Counts, Rejected
 
 FAULT = "source_fault"
 """Optional column: what this source knows to be wrong with a row, else null."""

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-
 from tessera.contracts.tables import ACTIONS as OUR_ACTIONS
 from tessera.contracts.tables import TABLES, Column
-from tessera.ingest import lists, moments, numbers
+from tessera.ingest import moments
 from tessera.ingest.columns import NULL_WORDS
+from tessera.ingest.conventions import SHOWN, fits, how_written, may_be_times
 from tessera.ingest.samples import Sample
-from tessera.ingest.vocabulary import ACTIONS, FILES, RISKS, WORDS, likeness, named, plain
+from tessera.ingest.vocabulary import FILES, WORDS, likeness, plain
 
 SURE, LIKELY, UNSURE = "sure", "likely", "unsure"
-_SHOWN = 300
 _UNIQUE = 0.98
-_ACTIONS_AT_MOST = 20
-_FRACTION = re.compile(r"^[+-]?[0-9]*[.,][0-9]*[1-9]$")
 _JOINS = 0.6
 _OLD = re.compile(r"(^|[_\-. ])(old|bak|backup|copy|alt|tmp|temp|orig)([_\-. ]|$)", re.IGNORECASE)
-_RISK_SCALES = {
-    4: {"1": 1, "2": 2, "3": 3, "4": 4},
-    5: {"1": 1, "2": 2, "3": 3, "4": 4, "5": 4},
-    7: {"1": 1, "2": 1, "3": 2, "4": 2, "5": 3, "6": 4, "7": 4},
-}  # fmt: skip
-"""Top of a bank's scale -> its classes in ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +75,7 @@ class _File:
         kind = column.name if column.name in _KINDS else column.dtype
         kind = "id" if column.name.endswith("_id") else kind
         if (name, kind) not in self.fitting:
-            self.fitting[name, kind] = _fits(kind, self.values[name])
+            self.fitting[name, kind] = fits(kind, self.values[name])
         return self.fitting[name, kind]
 
     def unique(self, column: str) -> bool:
@@ -184,50 +174,12 @@ def _score(
 
 
 def _is_recent(values: list[str]) -> bool:
-    head = values[:_SHOWN]
+    head = values[:SHOWN]
     return all(map(moments.is_iso, head)) or bool(moments.units_of(head)) or any(
         "%Y" in one for one in moments.formats_of(head) if one != "%Y%m%d"
     )  # fmt: skip
 
 
-def _fits(kind: str, values: list[str]) -> bool:
-    head = list(dict.fromkeys(values[:5_000]))[:_SHOWN]
-    return bool(head) and bool(_FITS[kind](head)) if kind in _FITS else True
-
-
-def _may_be_times(values: list[str]) -> bool:
-    iso = any(map(moments.is_iso, values))
-    return iso or bool(moments.formats_of(values)) or _all_numbers(values)
-
-
-def _may_be_lists(values: list[str]) -> bool:
-    return any(mark in values[0] for mark in "[|;, {")
-
-
-def _all_numbers(values: list[str]) -> bool:
-    found = [
-        value
-        for value in _without_euro(values)
-        if re.match(r"^[+-]?[0-9.,'\u2019 ]*[0-9]([eE][+-]?[0-9]+)?$", value)
-    ]
-    return len(found) >= 0.9 * len(values)
-
-
-def _without_euro(values: list[str]) -> list[str]:
-    read: list[str] = numbers.plainly_signed(pa.array(values, pa.string()), euros=True).to_pylist()
-    return read
-
-
-_FITS: dict[str, Callable[[list[str]], object]] = {
-    "timestamp": _may_be_times,
-    "float64": _all_numbers,
-    "int64": lambda values: _risk_values(values),
-    "strings": _may_be_lists,
-    "floats": _may_be_lists,
-    "position": _all_numbers,
-    "action": lambda values: len(values) <= _ACTIONS_AT_MOST,
-    "id": lambda values: not all(_FRACTION.match(value) for value in values),
-}
 _KINDS = ("position", "action")
 """Contract columns whose values say more than their type."""
 
@@ -321,15 +273,15 @@ def _require_key(table: str, file: _File, found: dict[str, tuple[float, str, str
         found[column] = (0.3, first, "the first column whose values are all different")
     free = [name for name in file.values if name not in {theirs for _, theirs, _ in found.values()}]
     if table == "items" and "name" not in found and free:
-        longest = max(free, key=lambda name: sum(map(len, file.values[name][:_SHOWN])))
-        if not _may_be_times(file.values[longest][:_SHOWN] or ["1"]):
+        longest = max(free, key=lambda name: sum(map(len, file.values[name][:SHOWN])))
+        if not may_be_times(file.values[longest][:SHOWN] or ["1"]):
             found["name"] = (0.3, longest, "the longest text")
 
 
 def _choice(table: str, column: Column, found: tuple[float, str, str], file: _File) -> Choice:
     score, name, why = found
     sure = SURE if score > 0.9 else LIKELY if score >= 0.5 else UNSURE
-    values = list(dict.fromkeys(file.values[name]))[:_SHOWN]
+    values = list(dict.fromkeys(file.values[name]))[:SHOWN]
     how, doubt = how_written(column, values, file.sample.types.get(name, "text"))
     words = WORDS[table][column.name]
     rivals = [
@@ -372,104 +324,6 @@ _CONSTANTS = {
     "outcomes": {"value": "0"},
 }
 _OTHERS = {"action": f"or {', '.join(OUR_ACTIONS)}"}
-
-
-def how_written(column: Column, values: list[str], kind: str) -> tuple[dict[str, Any], str]:
-    """Return the options that read these values, and what else they may mean."""
-    typed = kind.startswith(("timestamp", "date", "list", "large_list"))
-    if typed or column.name == "position":
-        return {}, ""
-    return _HOW.get("action" if column.name == "action" else column.dtype, _as_it_is)(values)
-
-
-def _as_it_is(_: list[str]) -> tuple[dict[str, Any], str]:
-    return {}, ""
-
-
-def _how_listed(values: list[str]) -> tuple[dict[str, Any], str]:
-    return {"list": lists.how_written(values)}, ""
-
-
-def _how_timed(values: list[str]) -> tuple[dict[str, Any], str]:
-    iso = [value for value in values if moments.is_iso(value)]
-    if len(iso) >= 0.9 * len(values):
-        bare = any(
-            len(value) > 10 and not re.search("(Z|[+-][0-9:]{2,6})$", value[11:]) for value in iso
-        )
-        return {}, _NO_ZONE if bare else ""
-    if formats := moments.formats_of(values):
-        doubts = [f"or '{one}'" for one in formats[1:]]
-        if moments.has_clock(formats[0]) and "UTC" not in formats[0] and "%z" not in formats[0]:
-            doubts.append(_NO_ZONE)
-        return {"format": formats[0]}, "; ".join(doubts)
-    units = moments.units_of(values) or [moments.DAYS] * moments.are_days(values)
-    if units == [moments.DAYS]:
-        return {"unit": moments.DAYS}, "days as spreadsheets count; " + _NO_ZONE
-    return (
-        ({"unit": units[0]}, "") if units else ({"unit": "s"}, "it counts from no date: or ms, us")
-    )
-
-
-_NO_ZONE = "zone: UTC is taken; say Europe/Berlin or so if the clock stood there"
-
-
-def _how_counted(values: list[str]) -> tuple[dict[str, Any], str]:
-    values = _without_euro(values)
-    ways = numbers.fitting(values)
-    if not ways:
-        return {}, "numbers in several marks"
-    first = ways[0]
-    how = {"decimal": first.decimal, "thousands": first.thousands}
-    evidence = numbers.Evidence()
-    evidence.see(pa.array(values, pa.string()))
-    if first == numbers.Marks() and evidence.doubt() is None:
-        return {}, ""
-    others = [f"or decimal: '{way.decimal}', thousands: {way.thousands!r}" for way in ways[1:]]
-    if first == numbers.Marks() and not others:
-        others = ["or thousands: '.'"]
-    return {name: mark for name, mark in how.items() if mark}, "; ".join(others)
-
-
-def _how_risky(values: list[str]) -> tuple[dict[str, Any], str]:
-    classes = _risk_values(values) or {}
-    if all(theirs == str(ours) for theirs, ours in classes.items()):
-        return {}, ""
-    missed = [value for value in values if value.removesuffix(".0") not in classes]
-    doubt = "whether these are our classes: 1 conservative, 2 income, 3 balanced, 4 aggressive"
-    return {"values": classes}, doubt + (
-        f"; no class for {', '.join(missed[:5])}" if missed else ""
-    )
-
-
-def _risk_values(values: list[str]) -> dict[str, int] | None:
-    """Map the classes of a bank to ours, if they are classes."""
-    bare = {value.removesuffix(".0") for value in values}
-    for top, scale in _RISK_SCALES.items():
-        if bare <= set(scale):
-            return scale if top > 4 else {one: scale[one] for one in sorted(bare)}
-    words = {value: found for value in values if (found := named(value, RISKS))}
-    if len(words) < 0.6 * len(values) or len(values) > 20:
-        return None
-    return {value: int(found) for value, found in words.items()}
-
-
-def _how_acted(values: list[str]) -> tuple[dict[str, Any], str]:
-    if set(values) <= set(OUR_ACTIONS):
-        return {}, ""
-    known = {value: found for value in values if (found := named(value, ACTIONS))}
-    missed = [value for value in values if value not in known]
-    doubt = f"no action of ours for {', '.join(missed[:5])}: set aside" if missed else ""
-    return {"values": known}, doubt
-
-
-_HOW: dict[str, Callable[[list[str]], tuple[dict[str, Any], str]]] = {
-    "timestamp": _how_timed,
-    "float64": _how_counted,
-    "int64": _how_risky,
-    "strings": _how_listed,
-    "floats": _how_listed,
-    "action": _how_acted,
-}
 
 
 def _items_of(file: _File) -> Guess:

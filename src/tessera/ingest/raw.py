@@ -17,13 +17,15 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from tessera.contracts.errors import BadInput, InvalidTable
+from tessera.ingest.blocks import Block
 from tessera.ingest.columns import meant
+from tessera.ingest.counts import Counts, Rejected
 from tessera.ingest.decode import encoding_of, pieces, readable
 from tessera.ingest.engine import FILE, ROW, Engine
 from tessera.ingest.find import Found, listed
 from tessera.ingest.layout import Layout
 from tessera.ingest.pointed import Ids
-from tessera.ingest.scan import Block, Counts, Rejected, Scan
+from tessera.ingest.scan import Scan
 
 _LOG = logging.getLogger(__name__)
 _DELIMITERS = {"\t": r'"\t"', ";": '";"', ",": '","', "|": '"|"'}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tessera.contracts.errors import BadInput, InvalidTable
+from tessera.ingest.blocks import Block, BlockLines
+from tessera.ingest.counts import Counts, Rejected
 from tessera.ingest.decode import UTF8
 from tessera.ingest.layout import SEPARATOR, Layout
 from tessera.ingest.records import (
@@ -38,106 +40,6 @@ _FURTHER = 30
 """Lines in which a header is looked for that the first one is not."""
 _MOST_REJECTED = 1_000_000
 _UNREADABLE = "\N{REPLACEMENT CHARACTER}".encode()
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A line that could not even be split into its columns."""
-
-    source_file: str
-    source_row: int
-    reason: str
-    row: str
-
-
-@dataclass(slots=True)
-class Counts:
-    """What the physical lines of files were."""
-
-    lines: int = 0
-    """Line ends among the bytes; the last line may lack its own."""
-    header: int = 0
-    """The header and all before it."""
-    blank: int = 0
-    comment: int = 0
-    joined: int = 0
-    """Lines that belong to the record that began on a line before."""
-    records: int = 0
-    """Records, good or rejected: what the lines leave when all of the above is taken away."""
-    left_out: int = 0
-    """Records that the mapping says are no rows of the table."""
-    split: int = 0
-    """Rows more than the records that they come from."""
-
-    @property
-    def rows(self) -> int:
-        """Rows in, good or rejected."""
-        return self.records - self.left_out + self.split
-
-    def add(self, other: Counts) -> None:
-        """Count another file in."""
-        for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Records that the parser can take."""
-
-    data: bytes
-    row_N: npt.NDArray[np.int64]
-    """Line on which each record begins, 1 is the first after the header."""
-    over_lines: bool
-    """Whether a value holds a line end."""
-
-
-@dataclass(slots=True)
-class _Lines:
-    """The lines of one block: where they end, and what each is."""
-
-    end_N: npt.NDArray[np.int64]
-    taken_N: npt.NDArray[np.bool_]
-    """Belongs to a good record."""
-    begins_N: npt.NDArray[np.bool_]
-    """Is the first line of one."""
-    blank_N: npt.NDArray[np.bool_]
-    comment_N: npt.NDArray[np.bool_]
-
-    def start(self, place: int) -> int:
-        """Tell where a line begins."""
-        return int(self.end_N[place - 1]) if place else 0
-
-    def odd(self) -> list[int]:
-        """List the lines that are no record by themselves and not nothing either."""
-        known_N = self.taken_N | self.blank_N | self.comment_N
-        found: list[int] = np.flatnonzero(~known_N).tolist()
-        return found
-
-    def join(self, first: int, last: int) -> None:
-        """Let lines be one good record."""
-        for mask_N in (self.blank_N, self.comment_N, self.begins_N):
-            mask_N[first : last + 1] = False
-        self.taken_N[first : last + 1] = True
-        self.begins_N[first] = True
-
-    def drop(self, first: int, last: int) -> list[int]:
-        """Let lines be no records; list those that hold anything."""
-        self.taken_N[first : last + 1] = False
-        self.begins_N[first : last + 1] = False
-        nothing_N = self.blank_N | self.comment_N
-        return [place for place in range(first, last + 1) if not nothing_N[place]]
-
-    def until(self, place: int) -> _Lines:
-        """Keep the lines before one."""
-        return _Lines(*(getattr(self, one.name)[:place] for one in fields(self)))
-
-    def data(self, block: bytes) -> bytes:
-        """Put the lines of good records together."""
-        if self.taken_N.all():
-            return block[: int(self.end_N[-1])] if len(self.end_N) else b""
-        turn_N = np.flatnonzero(np.diff(self.taken_N, prepend=False, append=False))
-        edge_N = np.concatenate([[0], self.end_N])[turn_N]
-        return b"".join(block[start:end] for start, end in edge_N.reshape(-1, 2).tolist())
 
 
 @dataclass(slots=True)
@@ -292,7 +194,7 @@ class Scan:
                 self._reject(lines, place, last, reason)
         return self._done(lines, over_lines)
 
-    def _sorted(self, limit: int, pattern: str) -> _Lines:
+    def _sorted(self, limit: int, pattern: str) -> BlockLines:
         """Tell what the lines before a byte are, each by itself."""
         data = pa.py_buffer(self._data)
         byte_N = np.frombuffer(self._data, np.uint8, limit)
@@ -304,7 +206,7 @@ class Scan:
         if self.layout.comment:
             comment_N = _mask(pc.starts_with(line_N, self.layout.comment)) & ~blank_N
         whole_N = _matches(line_N, pattern) & ~blank_N & ~comment_N & self._readable(line_N, limit)
-        return _Lines(end_N, whole_N, whole_N.copy(), blank_N, comment_N)
+        return BlockLines(end_N, whole_N, whole_N.copy(), blank_N, comment_N)
 
     def _readable(self, line_N: pa.Array, limit: int) -> npt.NDArray[np.bool_]:
         """Tell which lines are UTF-8; a whole block is asked first, since nearly all are."""
@@ -344,7 +246,7 @@ class Scan:
         told = OPEN if over_lines else f"line has {found} values instead of {width}"
         return None if found == width else told
 
-    def _reject(self, lines: _Lines, first: int, last: int, reason: str) -> None:
+    def _reject(self, lines: BlockLines, first: int, last: int, reason: str) -> None:
         delimiter = self.layout.delimiter
         for place in lines.drop(first, last):
             line = self._data[lines.start(place) : int(lines.end_N[place])]
@@ -367,7 +269,7 @@ class Scan:
             "its encoding in the mapping, such as encoding: cp1252"
         )
 
-    def _done(self, lines: _Lines, over_lines: bool) -> Block:
+    def _done(self, lines: BlockLines, over_lines: bool) -> Block:
         """Count the lines of a block, leave them behind and hand its records out."""
         block, first_row, count = self._data, self._row, len(lines.end_N)
         begins = int(lines.begins_N.sum())

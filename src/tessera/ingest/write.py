@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.errors import InvalidTable, LostRows
 from tessera.contracts.tables import QUARANTINE, TABLES
+from tessera.ingest.counts import Counts, Rejected
 from tessera.ingest.draft import Draft
 from tessera.ingest.engine import FILE, ROW, Engine
 from tessera.ingest.joins import Join
 from tessera.ingest.losses import Loss, losses, require_few, require_rows
 from tessera.ingest.params import IngestParams
 from tessera.ingest.past import Past
-from tessera.ingest.scan import Counts, Rejected
 from tessera.ingest.sift import NOT_IN_ITEMS, REASON, Sifted, sift
 
 _BATCH = 250_000

@@ -38,6 +38,7 @@ class Stage:
 @dataclass(frozen=True)
 class Dialect:
     delimiter: str
+    quote: str
     quoting: int
     escape: str | None
     encoding: str
@@ -55,6 +56,7 @@ class Dialect:
             columns,
             delimiter=self.delimiter,
             quoted=self.quoted,
+            quote=self.quote,
             escape=self.escape,
             encoding=self.encoding,
         )
@@ -66,7 +68,7 @@ class Dialect:
             delimiter=self.delimiter,
             quoting=self.quoting,
             lineterminator=self.end,
-            quotechar='"' if self.quoted else None,
+            quotechar=self.quote if self.quoted else None,
             escapechar=self.escape if not self.quoted else None,
         )
         writer.writerows(rows)
@@ -78,6 +80,7 @@ class Dialect:
 dialects = st.builds(
     Dialect,
     st.sampled_from(",;|\t"),
+    st.sampled_from("\"'"),
     st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE]),
     st.none(),
     st.sampled_from(["utf-8", "utf-16", "utf-16-le", "gb18030", "utf-8-sig"]),
@@ -157,7 +160,7 @@ def test_damage_stays_where_it_was_done(tmp_path, table, data):
     dialect, rows = table
     whole, _ = written(dialect, rows)
     at = data.draw(st.integers(0, len(whole)))
-    junk = data.draw(st.sampled_from([b'"', b"\0", b",", b"\r", b"\n", b"\xff", b""]))
+    junk = data.draw(st.sampled_from([b'"', b"'", b"\0", b",", b"\r", b"\n", b"\xff", b""]))
     gone = data.draw(st.integers(0, 3))
     damaged = whole[:at] + junk + whole[at + gone :]
     try:

@@ -172,10 +172,10 @@ def test_outcomes_of_other_requests_and_unknown_candidates_stop(ingest, market, 
     with pytest.raises(LostRows, match="of 1 requests in outcomes 0"):
         ingest(market, "market", min_coverage=0.3)
     change("outcomes", lambda rows: [rows[0] | {"request_id": "r1"}])
-    change("exposures", lambda rows: [row | {"candidate_ids": ["i1", "x", "y", "z"],
-                                             "candidate_propensities": [1.0, 0.0, 0.0, 0.0]}
+    change("exposures", lambda rows: [row | {"candidate_ids": [row["item_id"], "x", "y", "z"],
+                                             "candidate_propensities": [0.5, 0.5, 0.0, 0.0]}
                                       for row in rows])  # fmt: skip
-    with pytest.raises(LostRows, match="of 4 items in candidates 1 .*candidates say 'x'"):
+    with pytest.raises(LostRows, match="of 5 items in candidates 2 .*candidates say 'x'"):
         ingest(market, "market", min_coverage=0.3)
 
 

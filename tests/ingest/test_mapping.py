@@ -331,11 +331,11 @@ SHOWN = {
     "event_ts": "day", "policy_id": "pol", "propensity": "prop", "context_version": "ver",
 }  # fmt: skip
 LISTS = {
-    "|": ("i0|i1| i2", "0.5|0.3|0.2"),
-    "json": ('["i0", "i1", "i2"]', "[0.5, 0.3, 0.2]"),
-    "python": ("['i0', 'i1', 'i2']", "[0.5, 0.3, 2e-1]"),
-    " ": ("i0 i1 i2", "[0.5 0.3 0.2]"),
-    ",": ("{i0,i1,i2}", "{0.5,0.3,0.2}"),
+    "|": ("i1|i0| i2", "0.5|0.3|0.2"),
+    "json": ('["i1", "i0", "i2"]', "[0.5, 0.3, 0.2]"),
+    "python": ("['i1', 'i0', 'i2']", "[0.5, 0.3, 2e-1]"),
+    " ": ("i1 i0 i2", "[0.5 0.3 0.2]"),
+    ",": ("{i1,i0,i2}", "{0.5,0.3,0.2}"),
 }
 
 
@@ -364,7 +364,7 @@ def test_lists_of_a_text_file_are_read_when_said_and_refused_when_not(bank, how)
     )
     out = bank(tables=shown(bank, [LISTS[how]], list=how))
     (row,) = out.rows("exposures")
-    assert row["candidate_ids"] == ["i0", "i1", "i2"]
+    assert row["candidate_ids"] == ["i1", "i0", "i2"]
     assert row["candidate_propensities"] == [0.5, 0.3, 0.2]
 
 

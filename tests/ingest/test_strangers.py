@@ -334,13 +334,30 @@ def test_a_second_kind_of_date_is_said_to_stand_beside_iso_dates(shop):
     assert shop({"orders.csv": lines}, columns=both).metrics["events_good"] == COUNT
 
 
-def test_a_comma_before_milliseconds_is_suggested_and_read(shop):
-    lines = shop.lines(lambda n: {"day": f"{day(n)} 10:00:00,123"}, ";")
-    told = shop.refused({"orders.csv": lines}, delimiter=";")
-    assert "say format: '%Y-%m-%d %H:%M:%S,%f'" in told
-    said = {"event_ts": {"from": "day", "format": "%Y-%m-%d %H:%M:%S,%f"}}
+@pytest.mark.parametrize(
+    ("clock", "how"),
+    [
+        (" 10:00:00,123", {}),
+        ("T12:00:00,123+02:00", {}),
+        (" 11:00:00,123", {"zone": "Europe/Rome"}),
+        (" 10:00:00,123", {"format": "%Y-%m-%d %H:%M:%S,%f"}),
+    ],
+)
+def test_a_comma_before_parts_of_a_second_is_read(shop, clock, how):
+    lines = shop.lines(lambda n: {"day": day(n) + clock}, ";")
+    said = {"event_ts": {"from": "day"} | how}
     found = values(shop({"orders.csv": lines}, columns=said, delimiter=";"), "event_ts")
     assert found[0] == datetime(2021, 1, 1, 10, 0, 0, 123_000, tzinfo=UTC)
+    assert len(found) == COUNT
+
+
+def test_a_comma_that_a_format_does_not_name_is_set_aside_with_the_option(shop):
+    clock = " 10:00:00"
+    lines = shop.lines(lambda n: {"day": day(n) + clock + ",5" * (n == 1)}, ";")
+    said = {"event_ts": {"from": "day", "format": "%Y-%m-%d %H:%M:%S"}}
+    out = shop({"orders.csv": lines}, columns=said, delimiter=";")
+    told = "not a time like %Y-%m-%d %H:%M:%S, such as '2021-01-02 10:00:00,5'"
+    assert out.reasons() == [("events", f"event_ts: {told}")]
 
 
 def test_infer_takes_the_finer_time_and_no_date_for_a_name(tmp_path):

@@ -31,6 +31,10 @@ _SHOULD = {
     "whole": "should hold whole numbers",
     "any": "should hold text, numbers, moments or lists of them",
 }
+_REMEDY = {
+    "bool": "write it as 1 and 0",
+    "list": "write one value a row, or map another column",
+}
 _Test = Callable[[pa.DataType], bool]
 
 
@@ -47,7 +51,7 @@ class Place:
     def bad_type(self, found: pa.DataType) -> BadInput:
         """Say that a type cannot be read."""
         should = _SHOULD[self.role]
-        return BadInput(f"{self.file}: column {self.column} holds {found}, {should}: mend it")
+        return wrong_type(self.file, self.column, found, should)
 
     def bad_value(self, array: pa.Array, bad: pa.Array, told: str) -> BadInput:
         """Name the first bad value."""
@@ -55,6 +59,13 @@ class Place:
         row = f", row {self.first_row + place}" if self.first_row else ""
         shown = str(array[place].as_py())[:40]
         return BadInput(f"{self.file}{row}: column {self.column} holds {shown}: {told}")
+
+
+def wrong_type(file: str, column: str, found: pa.DataType, should: str) -> BadInput:
+    """Say that a column holds a type that it must not, and what to do."""
+    kind = "bool" if pt.is_boolean(found) else "list" if _is_list(found) else ""
+    remedy = _REMEDY.get(kind, "mend it")
+    return BadInput(f"{file}: column {column} holds {found}, {should}: {remedy}")
 
 
 def target(place: Place, found: pa.DataType) -> pa.DataType:

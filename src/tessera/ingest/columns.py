@@ -36,9 +36,9 @@ _DEFAULTED = {
 EVENLY = ("propensity", "candidate_ids", "candidate_propensities")
 """Columns that are known if what is shown is drawn evenly from all items."""
 _OPTIONS = {
-    "string": ("nulls", "values", "unknown", "otherwise", "strip"),
+    "string": ("nulls", "values", "unknown", "otherwise", "strip", "guard"),
     "int64": ("decimal", "thousands"),
-    "float64": ("decimal", "thousands"),
+    "float64": ("decimal", "thousands", "currency", "percent"),
     "timestamp": ("format", "unit", "zone"),
     "strings": ("list_", "nulls", "strip"),
     "floats": ("list_", "nulls", "strip", "decimal"),
@@ -60,6 +60,12 @@ class ColumnMapping(BaseModel):
     """Before the decimals of a number: `.` or `,`."""
     thousands: str | None = None
     """Between the thousands of a number: `.`, `,`, a blank, `'` or `_`."""
+    currency: tuple[str, ...] | None = None
+    """What may stand before or behind a number, such as CHF: the spellings of one currency, since
+    it is taken away and nothing is converted."""
+    percent: bool = False
+    """Whether the numbers are percentages: `12.5%` is 0.125, and one without its sign is set
+    aside."""
     format: tuple[str, ...] | None = None
     """Of a time, as in `%d.%m.%Y %H:%M`, or several of them; null = ISO 8601."""
     unit: str | None = None
@@ -78,13 +84,16 @@ class ColumnMapping(BaseModel):
     """How a list is written as text: json, python, or what stands between two values."""
     strip: bool = True
     """Whether blanks around a value are no part of it."""
+    guard: str | None = Field(None, min_length=1)
+    """What a spreadsheet put before a value to keep it as text, such as `'` in `'007`; it is taken
+    away where it stands."""
 
     @model_validator(mode="before")
     @classmethod
     def _name_alone(cls, value: object) -> object:
         return {"from": value} if isinstance(value, str) else value
 
-    @field_validator("nulls", "format", "open_end", mode="before")
+    @field_validator("nulls", "format", "open_end", "currency", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
         return words(value)
@@ -104,6 +113,7 @@ class ColumnMapping(BaseModel):
     @model_validator(mode="after")
     def _can_be_meant(self) -> ColumnMapping:
         check_numbers(self.decimal, self.thousands)
+        check_currency(self.currency or ())
         check_zone(self.zone)
         if self.unit not in (None, "s", "ms", "us", "ns", "excel"):
             raise ValueError(f"unit is one of s, ms, us, ns, excel, not {self.unit!r}")
@@ -156,6 +166,19 @@ def check_numbers(decimal: str | None, thousands: str | None) -> None:
         raise ValueError(f"thousands is one of {', '.join(map(repr, MARKS))}, not {thousands!r}")
     if thousands and thousands == decimal:
         raise ValueError(f"decimal and thousands cannot both be {decimal!r}")
+
+
+def check_currency(spellings: Iterable[str]) -> None:
+    """Refuse what cannot be told from the number beside it.
+
+    Raises
+    ------
+    ValueError
+        Naming the spelling.
+    """
+    for one in spellings:
+        if not one.strip(" .,'_") or any(letter in "0123456789+-()%" for letter in one):
+            raise ValueError(f"currency {one!r} is no name or sign of one, such as CHF")
 
 
 def check_zone(zone: str | None) -> None:
@@ -247,7 +270,7 @@ def _check_column(column: Column, mapping: ColumnMapping, place: str) -> None:
         fitting.add("open_end")
     for name in mapping.model_fields_set - fitting:
         raise ValueError(
-            f"{place}: {name.rstrip('_')} does not fit, it holds {_HOLDS[column.dtype]}"
+            f"{place}: {name.rstrip('_')} does not fit, it holds {HOLDS[column.dtype]}"
         )
     ours = [*(mapping.values or {}).values(), mapping.otherwise, mapping.unknown]
     for text in ours:
@@ -255,7 +278,7 @@ def _check_column(column: Column, mapping: ColumnMapping, place: str) -> None:
             check_value(column, text, place)
 
 
-_HOLDS = {
+HOLDS = {
     "string": "text",
     "int64": "whole numbers",
     "float64": "numbers",

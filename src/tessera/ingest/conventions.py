@@ -30,7 +30,12 @@ def how_written(column: Column, values: list[str], kind: str) -> tuple[dict[str,
     typed = kind.startswith(("timestamp", "date", "list", "large_list"))
     if typed or column.name == "position":
         return {}, ""
-    return _HOW.get("action" if column.name == "action" else column.dtype, _as_it_is)(values)
+    guarded = [value for value in values if value.startswith("'") and not value.endswith("'")]
+    guard = {"guard": "'"} if len(guarded) * 2 > len(values) else {}
+    bare = [value.removeprefix("'") for value in values] if guard else values
+    read = _HOW.get("action" if column.name == "action" else column.dtype, _as_it_is)
+    how, doubt = read(bare)
+    return how | guard, doubt
 
 
 def _as_it_is(_: list[str]) -> tuple[dict[str, Any], str]:
@@ -65,7 +70,15 @@ _NO_ZONE = "zone: UTC is taken; say Europe/Berlin or so if the clock stood there
 
 
 def _how_counted(values: list[str]) -> tuple[dict[str, Any], str]:
-    values = _without_euro(values)
+    signs, values = _without_signs(values)
+    how, doubt = _how_marked(values)
+    if "currency" in signs:
+        told = f"in {signs['currency'][0]}: nothing is converted"
+        doubt = "; ".join(filter(None, [doubt, told]))
+    return how | signs, doubt
+
+
+def _how_marked(values: list[str]) -> tuple[dict[str, Any], str]:
     ways = numbers.fitting(values)
     if not ways:
         return {}, "numbers in several marks"
@@ -123,10 +136,15 @@ _HOW: dict[str, Callable[[list[str]], tuple[dict[str, Any], str]]] = {
 }
 
 
-def _without_euro(values: list[str]) -> list[str]:
-    """Leave the signs of the currency and the odd minus away, as the reader does."""
-    read: list[str] = numbers.plainly_signed(pa.array(values, pa.string()), euros=True).to_pylist()
-    return read
+def _without_signs(values: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Leave percent, currency and the odd minus away, as the reader does, and say by which."""
+    text, signs = pa.array(values, pa.string()), dict[str, Any]()
+    if len(hundredths := numbers.in_hundredths(text).drop_null()) * 2 > len(values):
+        text, signs["percent"] = hundredths, True
+    currency = [one for one in numbers.currencies(values) if one not in numbers.EURO]
+    if currency:
+        signs["currency"] = currency
+    return signs, numbers.plainly_signed(text, currency or numbers.EURO).to_pylist()
 
 
 def fits(kind: str, values: list[str]) -> bool:
@@ -148,7 +166,7 @@ def _may_be_lists(values: list[str]) -> bool:
 def _all_numbers(values: list[str]) -> bool:
     found = [
         value
-        for value in _without_euro(values)
+        for value in _without_signs(values)[1]
         if re.match(r"^[+-]?[0-9.,'\u2019 ]*[0-9]([eE][+-]?[0-9]+)?$", value)
     ]
     return len(found) >= 0.9 * len(values)

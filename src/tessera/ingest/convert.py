@@ -24,7 +24,6 @@ from tessera.ingest.raw import NUMBER
 from tessera.ingest.shape import PLACE, Shaper
 from tessera.ingest.values import Reader
 
-_PAIR = ("candidate_ids", "candidate_propensities")
 _PLACES = (FILE, ROW, NUMBER)
 
 
@@ -79,17 +78,8 @@ def _converted(batch: pa.RecordBatch, readers: Sequence[Reader]) -> pa.RecordBat
             found[TEXT + reader.column.name] = read.text
         if read.fault is not None:
             faults.append(read.fault)
-    if set(_PAIR) <= set(found):
-        faults.append(_ragged(found))
     found[UNREAD] = pc.coalesce(*faults)
     for name in (*_PLACES, PLACE):
         if name in batch.schema.names:
             found[name] = batch.column(name)
     return pa.RecordBatch.from_pydict(found)
-
-
-def _ragged(found: dict[str, pa.Array]) -> pa.Array:
-    """Name the rows whose candidates and chances are not as many."""
-    ids, chances = (pc.list_value_length(found[name]) for name in _PAIR)
-    reason = f"{_PAIR[1]}: not as many as {_PAIR[0]}"
-    return pc.if_else(pc.not_equal(ids, chances), reason, pa.scalar(None, pa.string()))

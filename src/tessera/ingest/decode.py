@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import errno
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -110,9 +114,50 @@ def readable(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise BadInput(
-            f"{path.name} is truncated or unreadable: fetch it again ({_line(error)})"
-        ) from error
+        raise BadInput(f"{path.name} {_why_unreadable(path, error)} ({_line(error)})") from error
+
+
+def _why_unreadable(path: Path, error: OSError) -> str:
+    """Tell what is wrong with a packed file: too short, too long, or bytes that were changed."""
+    if error.errno:
+        return "cannot be read: see its disk and its permissions"
+    if "runcated" in str(error):
+        return "is truncated: fetch it again"
+    return _why_damaged(path)
+
+
+def _why_damaged(path: Path) -> str:
+    with path.open("rb") as stream:
+        kind = _packing(stream.read(16))
+    if kind in ("zstd", "lz4"):
+        return "is damaged, or other bytes follow its packed end: fetch it again or pack it anew"
+    if kind and (beyond := _beyond(path, _UNPACKERS[kind])):
+        return f"holds {beyond} bytes behind its packed end that are not packed: pack it anew"
+    return "is damaged: fetch it again"
+
+
+_UNPACKERS: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(zlib.MAX_WBITS | 16),
+    "bz2": bz2.BZ2Decompressor,
+}
+"""Readers that tell where a packed part ends."""
+
+
+def _beyond(path: Path, unpacker: Callable[[], Any]) -> int:
+    """Count the bytes behind the last whole packed part; 0 if a part is damaged."""
+    one = unpacker()
+    with path.open("rb") as stream:
+        while piece := stream.read(PIECE):
+            try:
+                one.decompress(piece)
+                while one.eof and (rest := one.unused_data or stream.read(PIECE)):
+                    if not _packing(rest):
+                        return len(rest) + sum(map(len, iter(partial(stream.read, PIECE), b"")))
+                    one = unpacker()
+                    one.decompress(rest)
+            except (OSError, zlib.error):
+                return 0
+    return 0
 
 
 def _unpacked(path: Path) -> Iterator[bytes]:

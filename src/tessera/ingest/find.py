@@ -5,6 +5,7 @@ A name is taken as it stands before it is taken as a pattern, so that `orders [2
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -102,34 +103,57 @@ def _inside(folder: Path, name: str) -> None:
 def _literal(folder: Path, name: str) -> Path | None:
     """Find a file or folder of this very name, or else its only packed twin."""
     plain = unpacked(name)
-    for path in (folder / name, folder / plain):
-        if path.exists():
+    for one in (name, plain):
+        if path := _spelled_alike(folder, one):
             return path
-    if alike := _spelled_alike(folder / name):
-        return alike
-    twins = [folder / (plain + ending) for ending in PACKED if (folder / (plain + ending)).exists()]
+    packed = [_spelled_alike(folder, plain + ending) for ending in PACKED]
+    twins = [path for path in packed if path]
     if len(twins) > 1:
         names = ", ".join(path.name for path in twins)
         raise BadInput(f"{plain} lies in {folder} as {names}: leave the one that is meant")
     return twins[0] if twins else None
 
 
-def _spelled_alike(path: Path) -> Path | None:
-    """Find a file whose name has its accents apart, as some systems store them, or together."""
-    name = unicodedata.normalize("NFC", path.name)
-    if name.isascii() or not path.parent.is_dir():
-        return None
-    return next(
-        (one for one in path.parent.iterdir() if unicodedata.normalize("NFC", one.name) == name),
-        None,
-    )
+def _spelled_alike(folder: Path, name: str) -> Path | None:
+    """Find what is called so, or whose accents are apart, as some systems store them."""
+    path = folder / name
+    if path.exists() or name.isascii():
+        return path if path.exists() else None
+    for part in PurePosixPath(name).parts:
+        alike = [one for one in _listed_in(folder) if _composed(one.name) == _composed(part)]
+        if not alike:
+            return None
+        folder = min(alike)
+    return folder
+
+
+def _listed_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _spellings(pattern: str) -> list[str]:
+    """Write a pattern with accents together and apart, folder by folder."""
+    parts = [
+        dict.fromkeys([part, _composed(part), unicodedata.normalize("NFD", part)])
+        for part in pattern.split("/")
+    ]
+    return ["/".join(one) for one in itertools.product(*parts)]
 
 
 def _matched(folder: Path, pattern: str) -> list[Path]:
     if not re.search(r"[*?[]", pattern):
         return []
     try:
-        found = [path for ending in ("", *PACKED) for path in folder.glob(pattern + ending)]
+        found = [
+            path
+            for one in _spellings(pattern)
+            for ending in ("", *PACKED)
+            for path in folder.glob(one + ending)
+        ]
     except (ValueError, NotImplementedError) as error:
         raise BadInput(f"{pattern} is no pattern of file names: {error}") from error
     hidden = PurePosixPath(pattern).name.startswith(".")

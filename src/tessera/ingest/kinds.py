@@ -14,7 +14,7 @@ from tessera.contracts.rules import EARLIEST, LATEST, SHAPE
 from tessera.contracts.tables import Column
 from tessera.ingest import clocks, lists, moments, numbers
 from tessera.ingest.columns import NULL_WORDS
-from tessera.ingest.numbers import Evidence, Marks, more
+from tessera.ingest.numbers import Evidence, Marks, Signs, more
 from tessera.ingest.params import TableMapping
 from tessera.ingest.values import FEW, Doubt, Read, Reader, TextReader, is_number, is_text, where
 
@@ -49,9 +49,32 @@ class NumberReader(Reader):
     """Reads numbers; without marks that a person said, a column that shows others is in doubt."""
 
     evidence: Evidence = field(default_factory=Evidence)
+    signs: Signs = field(init=False)
+
+    def __post_init__(self) -> None:
+        Reader.__post_init__(self)
+        self.signs = Signs(self.column.name)
+
+    def _wants_text(self, kind: pa.DataType) -> bool:
+        return (self.how.percent and is_number(kind)) or Reader._wants_text(self, kind)
+
+    def _may_hold(self, kind: pa.DataType) -> bool:
+        return is_number(kind)
 
     def _understood(self, text: pa.Array) -> tuple[pa.Array, pa.Array]:
-        text = numbers.plainly_signed(text, euros=self.column.name.endswith("_eur"))
+        bare = numbers.in_hundredths(text) if self.how.percent else text
+        euros = numbers.EURO if self.column.name.endswith("_eur") else ()
+        bare = numbers.plainly_signed(bare, self.how.currency or euros)
+        signed = self.signs.see(bare) if self.column.dtype == "float64" else None
+        read, fault = self._in_marks(bare)
+        if self.how.percent:
+            read = numbers.hundredth(read)
+            unsigned = pc.and_(pc.is_null(bare), pc.is_valid(text))
+            said = f"{self.column.name}: no percentage, as `percent` says"
+            fault = pc.coalesce(where(unsigned, pa.repeat(said, len(text))), fault)
+        return read, fault if signed is None else pc.coalesce(signed, fault)
+
+    def _in_marks(self, text: pa.Array) -> tuple[pa.Array, pa.Array]:
         if self.how.decimal is None and self.how.thousands is None:
             self.evidence.see(text)
             return text, pa.nulls(len(text), pa.string())
@@ -64,7 +87,10 @@ class NumberReader(Reader):
         return read, where(lost, pa.repeat(said, len(text)))
 
     def doubt(self) -> Doubt:
-        """Doubt marks that are not the ones the numbers are read by."""
+        """Doubt marks that are not the ones the numbers are read by, and signs beside them."""
+        said = [option for option in ("currency", "percent") if getattr(self.how, option)]
+        if doubt := self.signs.doubt(self.given, said):
+            return doubt
         if self.odd > FEW * self.given and numbers.fitting(self.samples):
             return max(self.samples), numbers.suggestion(self.samples)
         return self.evidence.doubt()
@@ -88,6 +114,7 @@ class TimeReader(Reader):
         if how.unit:
             self.samples = more(self.samples, text.drop_null())
         elif not how.format:
+            text = pc.replace_substring_regex(text, moments.COMMA, r"\1.\2")
             iso = pc.match_substring_regex(text, SHAPE["timestamp"][0])
             self._notice(text.filter(pc.invert(iso)))
         if how.format or how.unit or how.zone or self.column.name in _BOUNDS:
@@ -133,7 +160,10 @@ class TimeReader(Reader):
 
         return within
 
-    def _typed(self, array: pa.Array) -> Read:
+    def _may_hold(self, kind: pa.DataType) -> bool:
+        return is_number(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+
+    def _of_its_type(self, array: pa.Array) -> Read:
         if is_number(array.type):
             self._notice(array.cast(pa.string()).drop_null())
             self.given = self.odd
@@ -186,8 +216,15 @@ class ListReader(Reader):
         marks = Marks.of(self.how.decimal, None) if self.column.dtype == "floats" else None
         return self._by_value(text, lists.reader(self.how.list_, self._tidy, marks), kind)
 
-    def _typed(self, array: pa.Array) -> Read:
-        if not pa.types.is_list(array.type) and not pa.types.is_large_list(array.type):
+    def _may_hold(self, kind: pa.DataType) -> bool:
+        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+            return False
+        inner = kind.value_type
+        fits = is_number(inner) if self.column.dtype == "floats" else is_text(inner)
+        return fits or pa.types.is_null(inner)
+
+    def _of_its_type(self, array: pa.Array) -> Read:
+        if pa.types.is_null(array.type):
             return Read(array)
         flat = array.flatten()
         if is_text(flat.type) and self.column.dtype == "strings":

@@ -29,6 +29,8 @@ _FROM_1970 = datetime(1970, 1, 1, tzinfo=UTC)
 _LONG_AGO = datetime(1900, 1, 1, tzinfo=UTC)
 _RECENT = datetime(1990, 1, 1, tzinfo=UTC)
 _ISO = re.compile(SHAPE["timestamp"][0])
+COMMA = "^([0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}),([0-9]+(?:Z|[+-][0-9:]{2,5})?)$"
+"""ISO 8601 lets a comma stand before parts of a second, and log files do; engines read a dot."""
 _ZONED = re.compile("^(.*[0-9]) ([A-Z]{3,5})$")
 _CLOCKS = ("%H", "%I", "%c", "%X", "%T", "%R")
 _OUTSIDE = f"outside {EARLIEST.year} to {LATEST.year}"
@@ -132,7 +134,7 @@ def placed(moment: datetime, place: ZoneInfo | None) -> Reading:
 
 def is_iso(text: str) -> bool:
     """Tell whether a text is read without any param."""
-    return _ISO.match(text) is not None
+    return _ISO.match(re.sub(COMMA, r"\1.\2", text)) is not None
 
 
 def formats_of(values: Collection[str], share: float = 0.9) -> list[str]:

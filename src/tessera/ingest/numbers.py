@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -16,8 +17,12 @@ _MARKED = f"[,_{_BLANKS}{_APOSTROPHES}]"
 _DOTTED = "^[+-]?[0-9]*[.][0-9]+$"
 _GROUPED = "^[+-]?[1-9][0-9]{0,2}([.][0-9]{3})+$"
 """Read as thousands or as three decimals: the value alone does not say which."""
-_MONEY = "(?:\u20ac|EUR)"
-_EURO = f"^(?:{_MONEY}[{_BLANKS}]*([+-]?[0-9(].*)|([+-]?[0-9(].*?)[{_BLANKS}]*{_MONEY})$"
+EURO = ("\u20ac", "EUR")
+"""How euros are written beside a number."""
+_CURRENCY = "(?:[A-Z]{3}|[A-Z]{0,3}[\u00a3-\u00a5\u20a0-\u20bf$])"
+_SIGN = "[A-Z%$\u00a3-\u00a5\u20a0-\u20bf]"
+_NUMBER_LETTERS = f"0123456789.,+-()_{_BLANKS}{_APOSTROPHES}"
+_PERCENT = f"^(.*[0-9.,])[{_BLANKS}]*%([)-]?)$"
 _BELOW_ZERO = (r"^([0-9][^()-]*?) ?-$", r"^\(([0-9][^()-]*)\)$")
 _FEW = 0.05
 """A share of odd values up to which they are single mistakes, not the convention of a column."""
@@ -42,7 +47,10 @@ class Marks:
         point = re.escape(self.decimal)
         digits = "[0-9]+"
         if self.thousands:
-            digits = f"(?:[0-9]{{1,3}}(?:{_any_of(self.thousands)}[0-9]{{3}})+|[0-9]+)"
+            mark = _any_of(self.thousands)
+            by_three = f"[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+"
+            indian = f"[0-9]{{1,2}}(?:{mark}[0-9]{{2}})+{mark}[0-9]{{3}}"
+            digits = f"(?:{by_three}|{indian}|[0-9]+)"
         return f"^[+-]?(?:{digits}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 
 
@@ -97,18 +105,88 @@ class Evidence:
         return bool(self.proven) and not both and self.marked <= _FEW * self.given
 
 
-def plainly_signed(text: pa.Array, *, euros: bool) -> pa.Array:
-    """Put the sign of a number before it, as `-`; of a number of euros take their sign away.
+def plainly_signed(text: pa.Array, currency: Sequence[str]) -> pa.Array:
+    """Put the sign of a number before it, as `-`, and take its currency away.
 
     Bookkeepers write (12) and 12- for what is below zero, word processors a minus of their own.
     """
     text = pc.replace_substring(text, "\u2212", "-")
-    if euros and pc.any(pc.match_substring_regex(text, _EURO)).as_py():
-        text = pc.replace_substring_regex(text, _EURO, r"\1\2")
+    if currency:
+        text = _swapped(text, _beside("|".join(map(re.escape, currency))), r"\1\2\3\4")
     for below_zero in _BELOW_ZERO:
-        if pc.any(pc.match_substring_regex(text, below_zero)).as_py():
-            text = pc.replace_substring_regex(text, below_zero, r"-\1")
+        text = _swapped(text, below_zero, r"-\1")
     return text
+
+
+def _swapped(text: pa.Array, pattern: str, other: str) -> pa.Array:
+    """Respell the values of a pattern; most columns have none."""
+    if not pc.any(pc.match_substring_regex(text, pattern)).as_py():
+        return text
+    return pc.replace_substring_regex(text, pattern, other)
+
+
+def _beside(currency: str) -> str:
+    """Pattern of a number with a currency before or behind it, and its sign wherever."""
+    number, blanks = "[+-]?[0-9.,(]", f"[{_BLANKS}]*"
+    before = f"(?:{currency}){blanks}({number}.*)"
+    behind = f"({number}.*?){blanks}(?:{currency})"
+    return f"^([+(-]?){blanks}(?:{before}|{behind})([)-]?)$"
+
+
+def in_hundredths(text: pa.Array) -> pa.Array:
+    """Take the sign of percent away; null is what bears none."""
+    signed = pc.match_substring_regex(text, _PERCENT)
+    return pc.replace_substring_regex(pc.if_else(signed, text, None), _PERCENT, r"\1\2")
+
+
+def hundredth(number: pa.Array) -> pa.Array:
+    """Divide numbers by a hundred where they stand as text, so that no digit is lost."""
+    return pc.binary_join_element_wise(number, pa.scalar("e-2"), "")
+
+
+@dataclass(slots=True)
+class Signs:
+    """What stands beside numbers and no option takes away: percent and currencies."""
+
+    column: str
+    counts: Counter[str] = field(default_factory=Counter)
+    """Option that would read them -> values."""
+    samples: dict[str, list[str]] = field(default_factory=dict)
+
+    def see(self, text: pa.Array) -> pa.Array:
+        """Name what is wrong with each value of a batch, by the option; null = no such sign."""
+        fault = pa.nulls(len(text), pa.string())
+        if not pc.any(pc.match_substring_regex(text, _SIGN)).as_py():
+            return fault
+        for option, pattern in _BESIDE.items():
+            found = pc.fill_null(pc.match_substring_regex(text, pattern), False)
+            self.counts[option] += _count(found)
+            self.samples[option] = more(self.samples.get(option, []), text.filter(found))
+            fault = pc.if_else(found, f"{self.column}: {_TOLD[option]}", fault)
+        return fault
+
+    def doubt(self, given: int, said: Collection[str]) -> tuple[str, str] | None:
+        """Return a value and the option that reads it where not a few of `given` need it."""
+        for option, count in self.counts.items():
+            if option not in said and count > _FEW * given:
+                one = min(self.samples[option])
+                return one, "percent: true" if option == "percent" else self._currency()
+        return None
+
+    def _currency(self) -> str:
+        first, *others = currencies(self.samples["currency"])
+        mend = f" (it holds {', '.join(others)} too: convert them first)" if others else ""
+        return f"currency: {first!r}{mend}"
+
+
+def currencies(values: Collection[str]) -> list[str]:
+    """List the spellings of currencies that stand beside numbers.
+
+    >>> currencies(["CHF 12.50", "12", "-3 CHF"])
+    ['CHF']
+    """
+    beside = re.compile(_beside(_CURRENCY))
+    return list(dict.fromkeys(one.strip(_NUMBER_LETTERS) for one in values if beside.match(one)))
 
 
 def alike(text: pa.Array) -> pa.Array:
@@ -127,6 +205,12 @@ def suggestion(values: Collection[str]) -> str:
     ways = dict.fromkeys(_said(marks, values) for marks in fitting(values))
     return " or ".join(ways) or "decimal and thousands"
 
+
+_BESIDE = {"percent": _PERCENT, "currency": _beside(_CURRENCY)}
+_TOLD = {
+    "percent": "a percentage, which only `percent` reads",
+    "currency": "a currency that `currency` does not name",
+}
 
 CANDIDATES = (
     Marks(".", None),

@@ -157,17 +157,14 @@ def _table(name: str, text: str, encoding: str, whole: bool) -> Sample | None:
     marked = EXCEL.match(text.encode())
     if marked:  # passed by ingest too; lines to skip are counted from the first of the file
         text = text.split("\n", 1)[1]
-    delimiter, quoted, skip = _dialect(text)
+    delimiter, quote, skip = _dialect(text)
     lines = text.splitlines(keepends=True)[skip:]
     delimiter = marked[1].decode() if marked else delimiter
-    rows = _split(lines, delimiter, quoted)
+    rows = _split(lines, delimiter, quote)
     width = max((len(row) for row in rows[:100]), default=0)
     if width < 2:
         return None
-    if delimiter != ",":
-        options["delimiter"] = delimiter
-    if not quoted:
-        options["quoted"] = False
+    options |= _marks(delimiter, quote)
     if skip:
         options["skip_lines"] = skip + bool(marked)
     header = _has_header(rows)
@@ -183,15 +180,22 @@ def _table(name: str, text: str, encoding: str, whole: bool) -> Sample | None:
     return Sample(name, columns, options, tuple(unsure), whole and len(rows) <= _ROWS)
 
 
+def _marks(delimiter: str, quote: str) -> dict[str, Any]:
+    """Return the options of a dialect that is not the usual one."""
+    between = {} if delimiter == "," else {"delimiter": delimiter}
+    around = {"": {"quoted": False}, '"': {}}.get(quote, {"quote": quote})
+    return between | around
+
+
 def _tidied(cell: str) -> str:
     return cell if cell.isascii() and not cell.startswith('="') else tidied(cell)
 
 
-def _dialect(text: str) -> tuple[str, bool, int]:
-    """Return what stands between values, whether quotes mean anything, and lines to skip."""
+def _dialect(text: str) -> tuple[str, str, int]:
+    """Return what stands between values and around them, if anything, and lines to skip."""
     first = [line for line in text.splitlines()[:20] if line.strip()]
     if first and all("::" in line for line in first):
-        return "::", False, 0
+        return "::", "", 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sample.csv"
         path.write_text(text, encoding="utf-8")
@@ -205,15 +209,23 @@ def _dialect(text: str) -> tuple[str, bool, int]:
         delimiter = max(_BETWEEN, key=lambda mark: min(line.count(mark) for line in first))
     stray = any(line.count('"') % 2 for line in text.splitlines()[:5_000])
     pairs = re.search(f'(^|{re.escape(delimiter)})"', text, re.MULTILINE) is not None
-    return delimiter, not stray or (quote == '"' and pairs), int(skip)
+    if not pairs and sum(_by_apostrophes(line, delimiter) for line in first) * 2 > len(first):
+        return delimiter, "'", int(skip)
+    return delimiter, '"' if not stray or (quote == '"' and pairs) else "", int(skip)
 
 
-def _split(lines: Sequence[str], delimiter: str, quoted: bool) -> list[list[str]]:
+def _by_apostrophes(line: str, delimiter: str) -> bool:
+    """Tell whether a value of a line stands between apostrophes."""
+    between = re.escape(delimiter)
+    return re.search(f"(^|{between})'([^']|'')*'({between}|$)", line) is not None
+
+
+def _split(lines: Sequence[str], delimiter: str, quote: str) -> list[list[str]]:
     if len(delimiter) > 1:
         return [line.rstrip("\r\n").split(delimiter) for line in lines if line.strip()]
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     text = io.StringIO("".join(lines), newline="")
-    reader = csv.reader(text, delimiter=delimiter, quoting=quoting)
+    reader = csv.reader(text, delimiter=delimiter, quoting=quoting, quotechar=quote or '"')
     return [row for row in reader if any(cell.strip() for cell in row)]
 
 

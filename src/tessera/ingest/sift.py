@@ -17,6 +17,7 @@ from tessera.contracts.tables import Column, Table
 from tessera.ingest.draft import FAULT, UNREAD, Draft
 from tessera.ingest.engine import FILE, ROW, Engine
 from tessera.ingest.past import HAPPENED, Past
+from tessera.ingest.together import broken_together
 
 REASON = "reason"
 _KNOWN = "item_known"
@@ -93,7 +94,13 @@ def _judge(
     unread, fault = (
         typed[name] if name in typed.columns else ibis.null("string") for name in (UNREAD, FAULT)
     )
-    reason = ibis.coalesce(unread, first_broken(rules(table), typed), _not_past(typed, past), fault)
+    reason = ibis.coalesce(
+        unread,
+        first_broken(rules(table), typed),
+        _not_past(typed, past),
+        broken_together(table, typed),
+        fault,
+    )
     spare = {FAULT, UNREAD} & set(typed.columns)
     if items is None:
         return typed.mutate(**{REASON: reason}).drop(*spare)

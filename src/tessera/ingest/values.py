@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,8 @@ import pyarrow.compute as pc
 
 from tessera.contracts.errors import BadInput
 from tessera.contracts.tables import Column
-from tessera.ingest.columns import NULL_WORDS, ColumnMapping
+from tessera.ingest.casts import wrong_type
+from tessera.ingest.columns import HOLDS, NULL_WORDS, ColumnMapping
 from tessera.ingest.tidy import tidied, tidied_column
 
 _LOG = logging.getLogger(__name__)
@@ -77,6 +79,15 @@ class Reader:
         return array.cast(pa.string())
 
     def _typed(self, array: pa.Array) -> Read:
+        if not (pa.types.is_null(array.type) or self._may_hold(array.type)):
+            should = f"should hold {HOLDS[self.column.dtype]}"
+            raise wrong_type(self.file, self.how.from_, array.type, should)
+        return self._of_its_type(array)
+
+    def _may_hold(self, kind: pa.DataType) -> bool:
+        return not pa.types.is_nested(kind)
+
+    def _of_its_type(self, array: pa.Array) -> Read:
         return Read(array)
 
     def _from_text(self, raw: pa.Array) -> Read:
@@ -93,6 +104,8 @@ class Reader:
 
     def _tidied(self, raw: pa.Array) -> pa.Array:
         text = tidied_column(raw, strip=self.how.strip)
+        if self.how.guard:
+            text = pc.replace_substring_regex(text, f"^{re.escape(self.how.guard)}", "")
         words = pc.is_in(text, value_set=pa.array(sorted(self.null_words), pa.string()))
         for found in text.filter(words).value_counts().to_pylist():
             self.missing[found["values"]] += found["counts"]

@@ -1,0 +1,49 @@
+"""Rules that several columns of a row keep together; rules of one column are in `contracts`.
+
+The gate asks the same of a log and calls it INVALID.  What it finds in a row by itself is told
+here already, with file and row; what only a whole slate shows is left to it.
+"""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+
+from tessera.contracts.rules import SAME_CHANCE
+from tessera.contracts.tables import EXPOSURES, ITEMS, Table
+
+NOT_AS_MANY = "candidate_propensities: not as many as candidate_ids"
+TWICE = "candidate_ids: an item twice"
+OUTSIDE = "item_id: not in the candidate set"
+DIFFERS = "propensity: differs from that of the candidate set"
+ENDS_FIRST = "valid_to: before valid_from"
+
+
+def broken_together(table: Table, rows: ir.Table) -> ir.StringValue:
+    """Name the first rule between columns that each row breaks; null for a good row.
+
+    Parameters
+    ----------
+    table : Table
+        Contract of the rows.
+    rows : ir.Table
+        Contract columns; a rule of which a column is null is kept.
+    """
+    branches = []
+    if table.name == ITEMS.name:
+        branches = [(rows.valid_to < rows.valid_from, ENDS_FIRST)]
+    if table.name == EXPOSURES.name:
+        branches = _of_candidates(rows)
+    told = [(broken.fill_null(False), reason) for broken, reason in branches]
+    return ibis.cases(*told, else_=ibis.null("string")) if told else ibis.null("string")
+
+
+def _of_candidates(rows: ir.Table) -> list[tuple[ir.BooleanValue, str]]:
+    ids, chances = rows.candidate_ids, rows.candidate_propensities
+    listed = chances[ids.index(rows.item_id)]
+    return [
+        (ids.length() != chances.length(), NOT_AS_MANY),
+        (ids.unique().length() != ids.length(), TWICE),
+        (~ids.contains(rows.item_id), OUTSIDE),
+        (~((rows.propensity - listed).abs() <= SAME_CHANCE), DIFFERS),
+    ]

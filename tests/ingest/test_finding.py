@@ -81,6 +81,21 @@ def test_parts_of_parquet_have_numbers_of_their_own_too(folder, events):
     assert [row["source_row"] for row in rows] == [1, 2, 1, 2]
 
 
+@pytest.mark.parametrize(
+    "pattern", ["Ums\u00e4tze/K\u00e4ufe-*.csv", "Umsa\u0308tze/Ka\u0308ufe-*.csv"]
+)
+def test_parts_are_found_however_their_accents_are_stored(folder, events, pattern):
+    inside = folder / "Umsa\u0308tze"
+    inside.mkdir()
+    (inside / "K\u00e4ufe-1.csv").write_text(part(0, 1))
+    (inside / "Ka\u0308ufe-2.csv").write_text(part(1, 1))
+    with gzip.open(inside / "Ka\u0308ufe-3.csv.gz", "wt") as file:
+        file.write(part(2, 1))
+    assert sorted(users(events(pattern))) == ["u0", "u1", "u2"]
+    assert users(events(pattern.replace("*", "1"))) == ["u0"]
+    assert users(events(pattern.replace("*", "3"))) == ["u2"], "the packed one stands for it"
+
+
 def test_a_list_is_read_in_its_order(folder, events):
     (folder / "b.csv").write_text(part(0, 1))
     with gzip.open(folder / "a.csv.gz", "wt") as file:

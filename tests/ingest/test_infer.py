@@ -133,7 +133,23 @@ def windows(folder: Path) -> None:
     table(folder / "products.csv", "key;title", [[f"p{n}", f"Fonds {n}"] for n in range(5)], ";")
 
 
+def swiss(folder: Path) -> None:
+    """Apostrophes around values, in figures and before ids; francs and percent."""
+    table(folder / "orders.csv", "'client';'isin';'date';'amount';'quantity'", [
+        [f"'c{n % 9}'", f"'00{n % 5}'", f"'{moment(n, '%Y-%m-%d')}'", f"'CHF 1''{n:03d}.50'", f"'{n},5 %'"]
+        for n in range(N)], ";")  # fmt: skip
+    table(folder / "products.csv", "isin,title", [[f"'00{n}", f"Fonds's {n}"] for n in range(5)])
+
+
 CASES = {
+    swiss: {
+        "events": {
+            "user_id": "client", "item_id": "isin", "event_ts": "date",
+            "amount_eur": {"from": "amount", "decimal": ".", "thousands": "'", "currency": ["CHF"]},
+            "units": {"from": "quantity", "decimal": ",", "percent": True},
+        },
+        "items": {"item_id": {"from": "isin", "guard": "'"}, "name": "title"},
+    },
     german: {
         "events": {
             "user_id": "Kundennr", "item_id": "ISIN", "units": "Stueck",

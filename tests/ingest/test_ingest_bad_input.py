@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 
@@ -11,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from tessera.contracts.errors import BadInput, BadParams
+from tessera.ingest import decode
 from tessera.ingest.params import IngestParams
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
@@ -105,6 +107,30 @@ def test_a_truncated_gzip_is_named(refused, far_trans):
     (far_trans / "close_prices.csv").unlink()
     (far_trans / "close_prices.csv.gz").write_bytes(packed[: len(packed) // 2])
     assert "close_prices.csv.gz is truncated" in refused(far_trans, "far_trans")
+
+
+DAMAGED = {
+    "cut": (lambda packed: packed[:-12], "is truncated: fetch it again"),
+    "followed": (lambda packed: packed + b"junk", "holds 4 bytes behind its packed end that are"),
+    "padded": (lambda packed: packed + bytes(512), "holds 512 bytes behind its packed end that"),
+    "second cut": (lambda packed: packed + packed[:-12], "is truncated: fetch it again"),
+    "changed": (lambda packed: packed[:40] + bytes(9) + packed[49:], "is damaged: fetch it again"),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGED)
+@pytest.mark.parametrize(("ending", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress)])
+def test_each_damage_of_a_packed_file_is_called_by_its_name(tmp_path, how, ending, pack):
+    damage, told = DAMAGED[how]
+    text = "".join(f"I1,2020-01-{n % 28 + 1:02d},{n * 7919 % 997}.5\n" for n in range(2_000))
+    packed = pack(text.encode())
+    path = tmp_path / f"x.csv{ending}"
+    path.write_bytes(packed + packed)
+    assert len(decode.whole(path)) == 2 * len(text), "two packed parts are one file"
+    path.write_bytes(damage(packed))
+    with pytest.raises(BadInput) as caught:
+        decode.whole(path)
+    assert str(caught.value).startswith(f"x.csv{ending} {told}")
 
 
 def test_a_truncated_movielens_gzip_is_named(refused, movielens):

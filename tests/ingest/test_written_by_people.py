@@ -214,3 +214,15 @@ def test_a_type_of_parquet_that_no_column_reads_is_named(ingest, tmp_path, colum
     items = {"file": "o.parquet", "columns": {"item_id": "i"}}
     with pytest.raises(BadInput, match=rf"^o\.parquet: column x holds {told}"):
         ingest(tmp_path, "table", mapping={"events": events, "items": items})
+
+
+def test_booleans_are_numbers_where_values_say_so(ingest, tmp_path):
+    days = [f"2021-01-{n + 1:02d}" for n in range(20)]
+    plain = {"u": ["u"] * 20, "i": ["i"] * 20, "d": days, "x": [True, False] * 10}
+    pq.write_table(pa.table(plain), tmp_path / "o.parquet")
+    units = {"from": "x", "values": {"true": "1", "false": "0"}}
+    columns = {"user_id": "u", "item_id": "i", "event_ts": "d", "units": units}
+    events = {"file": "o.parquet", "columns": columns, "constants": {"action": "buy"}}
+    items = {"file": "o.parquet", "columns": {"item_id": "i"}, "distinct": True}
+    out = ingest(tmp_path, "table", mapping={"events": events, "items": items})
+    assert [row["units"] for row in out.rows("events")] == [1.0, 0.0] * 10

@@ -175,7 +175,7 @@ def test_outcomes_of_other_requests_and_unknown_candidates_stop(ingest, market, 
     change("exposures", lambda rows: [row | {"candidate_ids": [row["item_id"], "x", "y", "z"],
                                              "candidate_propensities": [0.5, 0.5, 0.0, 0.0]}
                                       for row in rows])  # fmt: skip
-    with pytest.raises(LostRows, match="of 5 items in candidates 2 .*candidates say 'x'"):
+    with pytest.raises(LostRows, match="of 4 items in candidates 1 .*candidates say 'x'"):
         ingest(market, "market", min_coverage=0.3)
 
 

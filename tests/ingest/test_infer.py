@@ -304,6 +304,46 @@ def test_a_folder_without_events_is_refused_with_what_is_in_it(folder):
     assert "one.txt: no table" in str(caught.value)
 
 
+def test_a_clock_under_a_name_that_nobody_knows_is_a_time_and_a_birthday_is_none(folder):
+    german(folder)
+    orders = folder / "Umsaetze.csv"
+    rows = [
+        [f"K{n % 9}", "01.02.1980", f"DE000{n % 5}", moment(n, "%d.%m.%Y %H:%M")] for n in range(N)
+    ]
+    table(orders, "Kundennr;Geboren;ISIN;Erfasst", rows, ";")
+    found = guessed(folder)["events"]["columns"]
+    assert found["event_ts"] == {"from": "Erfasst", "format": "%d.%m.%Y %H:%M"}
+
+
+def test_a_bank_that_books_at_an_hour_is_understood_by_name(folder):
+    german(folder)
+    orders = folder / "Umsaetze.csv"
+    orders.write_text(orders.read_text().replace("Buchungsdatum", "Ausf\u00fchrungszeit"))
+    lines = render(suggest(folder), folder)
+    assert "event_ts: {from: Ausf\u00fchrungszeit" in lines
+    assert "by its values" not in lines
+
+
+def test_a_trade_is_worth_its_notional_and_not_its_price(folder):
+    rows = [
+        [n % 9, f"P{n % 5}", moment(n, "%Y-%m-%dT%H:%M:%SZ"), n + 1.5, 3 * n + 4.5]
+        for n in range(N)
+    ]
+    table(folder / "trades.csv", "customer_id,product,executed_at,price,notional", rows)
+    assert guessed(folder)["events"]["columns"]["amount_eur"] == "notional"
+
+
+def test_what_a_file_lacks_to_be_events_is_told(folder):
+    german(folder)
+    orders = folder / "Umsaetze.csv"
+    orders.write_text(orders.read_text().replace("Buchungsdatum", "Laune").replace(".20", "/x"))
+    with pytest.raises(BadInput) as caught:
+        suggest(folder)
+    told = str(caught.value)
+    assert "Umsaetze.csv: says who (Kundennr), what (ISIN), and no column when (event_ts)" in told
+    assert "Kunden.csv: says" not in told
+
+
 def test_a_profile_is_written_once_and_loads(folder, tmp_path):
     german(folder)
     path = tmp_path / "bank.yaml"

@@ -24,6 +24,15 @@ def test_a_small_log_is_told_how_many_requests_it_needs_and_what_to_turn():
     assert "synth.slate_size" in told
 
 
+@pytest.mark.parametrize("name", ["ess", "largest_share"])
+def test_what_the_champion_fails_is_no_matter_of_the_temperature_of_the_candidate(name):
+    row = check(name, 44.0, 50.0) | {"says": "for the champion, a single request carries it"}
+    (told,) = hints(verdict("INVALID", row))
+    assert "let the champion serve" in told
+    assert "ope.temperature" not in told
+    assert "this candidate" not in told
+
+
 def test_codes_that_cannot_tell_items_apart_name_their_params():
     rows = [check("sid_capacity", 0.19, 0.5)]
     (told,) = hints(verdict("HOLD", guardrails=rows))

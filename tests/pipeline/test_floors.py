@@ -116,3 +116,15 @@ def test_the_command_shows_and_moves_floors(place, monkeypatch):
     words = ["--set", "min_ess=50", "--reason", GIVEN.reason, "--approver", GIVEN.approver]
     moved = CliRunner().invoke(app, ["floors", *words])
     assert (moved.exit_code, "ope.min_ess: at least 50" in moved.output) == (0, True)
+    assert "judge again" not in moved.output
+
+
+def test_who_moves_a_floor_is_told_that_the_verdict_is_older(place, monkeypatch):
+    """Nothing else that a stage reads has changed, so a plain run would keep it."""
+    monkeypatch.setattr(cli_acts, "home", lambda profile: place)
+    place.artifact("verdict").parent.mkdir(parents=True, exist_ok=True)
+    place.artifact("verdict").write_text("{}")
+    words = ["--set", "min_ess=50", "--reason", GIVEN.reason, "--approver", GIVEN.approver]
+    moved = CliRunner().invoke(app, ["floors", *words])
+    assert f"judge again: tessera run --profile {place.profile} --from-stage ope" in moved.output
+    assert "judge again" not in CliRunner().invoke(app, ["floors"]).output

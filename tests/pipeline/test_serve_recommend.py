@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tessera.contracts.errors import GateClosed
 from tessera.pipeline import registry
 from tessera.serve.recommend import judged_as, recommend
 
@@ -72,3 +73,13 @@ def test_the_first_policy_was_never_judged(place, make_candidate):
     make_candidate(place, decision="HOLD")
     registry.publish(place, None, None)
     assert judged_as(registry.current_bundle(place)).startswith("never judged")
+
+
+def test_without_a_publication_the_next_step_is_a_run_and_after_it_a_promotion(place):
+    with pytest.raises(GateClosed, match="nothing is published .*: run `tessera run"):
+        registry.current_bundle(place)
+    place.artifact("verdict").parent.mkdir(parents=True, exist_ok=True)
+    place.artifact("verdict").write_text("{}")
+    with pytest.raises(GateClosed, match="`tessera promote --profile .* --reason <why>") as caught:
+        registry.current_bundle(place)
+    assert "tessera run" not in str(caught.value)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from rich.console import Console
 
-from tessera.pipeline.summary import _ranking_table
+from tessera.pipeline.registry import Published
+from tessera.pipeline.summary import _next_steps, _ranking_table
 
 MODEL = {"hr_10": 0.5, "ndcg_10": 0.25, "recall_50": 0.75, "coverage_10": 1.0}
 
@@ -37,3 +39,12 @@ def test_where_nothing_is_born_later_the_reason_stands_below():
     text = printed({"users": 0, "models": None, "why": "no item is first offered after the cut"})
     assert rows(text)["ours"] == ["0.5000", "0.2500", "0.7500", "1.0000", "", "0.1250"]
     assert "(no item is first offered after the cut)" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(("version", "told"), [(None, True), ("v1", False)])
+def test_a_list_that_needs_a_publication_first_says_so(place, version, told):
+    out = Console(width=100, record=True)
+    _next_steps(place, Published(version, False, "INVALID", "no exposures"), out)
+    text = out.export_text()
+    assert ("with reasons, once published" in text) is told
+    assert ("tessera promote" in text) is told

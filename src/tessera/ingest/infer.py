@@ -90,6 +90,8 @@ def infer(samples: list[Sample]) -> Profile:
     for file in files:
         file.scores = {table: _scores(file, table, keys) for table in WORDS}
     placed, notes = _placed(files)
+    if "events" not in placed:
+        notes = [*_nearly_events(files), *notes]
     tables = [_guess(table, file) for table, file in placed.items()]
     if "events" in placed and "items" not in placed:
         tables.append(_items_of(placed["events"]))
@@ -157,7 +159,7 @@ def _score(
 ) -> tuple[float, str]:
     score, why = likeness(name, words), "by its name"
     values, known = file.values[name], keys.get(column.name)
-    unnamed = column.name == "event_ts" and not name.isalpha()
+    unnamed = column.name == "event_ts" and (not name.isalpha() or _has_clock(values))
     if not (values and (score or known or unnamed) and file.fits(name, column)):
         return 0.0, ""
     if known:
@@ -178,6 +180,13 @@ def _is_recent(values: list[str]) -> bool:
     return all(map(moments.is_iso, head)) or bool(moments.units_of(head)) or any(
         "%Y" in one for one in moments.formats_of(head) if one != "%Y%m%d"
     )  # fmt: skip
+
+
+def _has_clock(values: list[str]) -> bool:
+    """Tell whether values are dates with a time of the day: no birthday has one."""
+    head = values[:SHOWN]
+    iso = all(moments.is_iso(value) and len(value) > len("2021-01-01") for value in head)
+    return (bool(head) and iso) or any(map(moments.has_clock, moments.formats_of(head)))
 
 
 _KINDS = ("position", "action")
@@ -235,6 +244,21 @@ _NEEDS = {
     "items": ("item_id",),
     "users": ("user_id",),
 }
+
+
+_ASKED = {"user_id": "who", "item_id": "what", "event_ts": "when"}
+
+
+def _nearly_events(files: list[_File]) -> list[str]:
+    """Name the file that lacks one column alone to be events, and the column."""
+    notes = []
+    for file in files:
+        found = [column for column in _ASKED if file.known("events", column)]
+        if len(found) == len(_ASKED) - 1:
+            said = ", ".join(f"{_ASKED[one]} ({file.scores['events'][one][1]})" for one in found)
+            (lost,) = set(_ASKED) - set(found)
+            notes.append(f"{file.sample.label}: says {said}, and no column {_ASKED[lost]} ({lost})")
+    return notes
 
 
 def _has(file: _File, table: str, needed: tuple[str, ...]) -> bool:

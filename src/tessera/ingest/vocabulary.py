@@ -27,7 +27,8 @@ _TIME = """timestamp time ts time_ms date datetime event_time eventtime event_ts
 created_at created trade_date tradedate transaction_date transactiondate order_date orderdate day
 t_dat invoice_date invoicedate unix_time unixtime unixreviewtime executed_at execution_date
 booking_date value_date log_time datum zeit uhrzeit zeitpunkt zeitstempel buchungsdatum buchungstag
-handelstag handelsdatum handelszeit valuta ausfuehrungsdatum ausfuhrungsdatum auftragsdatum
+handelstag handelsdatum handelszeit valuta ausfuehrungsdatum ausfuhrungsdatum ausfuehrungszeit
+ausfuhrungszeit auftragsdatum auftragszeit buchungszeit
 bestelldatum transaktionsdatum fecha fecha_operacion fecha_hora fechahora fecha_dato fecha_valor
 fecha_ejecucion momento data data_operazione data_ora dataora data_ordine data_valuta data_eseguito
 data_esecuzione giorno istante"""
@@ -56,8 +57,8 @@ WORDS: dict[str, dict[str, str]] = {
         "event_ts": _TIME,
         "action": _ACTION,
         "amount_eur": """amount amount_eur value value_eur total total_value totalvalue turnover
-        gross_amount net_amount eur revenue price unit_price unitprice betrag betrag_eur kurswert
-        summe umsatz gegenwert volumen importe importe_eur monto valor importo importo_eur
+        gross_amount net_amount notional eur revenue price unit_price unitprice betrag betrag_eur
+        kurswert summe umsatz gegenwert volumen importe importe_eur monto valor importo importo_eur
         controvalore ammontare totale""",
         "units": """units quantity qty shares nominal rating stars overall plays play_count weight
         preference menge anzahl stueck stuck stk stueckzahl nominale nennwert cantidad unidades

@@ -12,6 +12,7 @@ import numpy as np
 from tessera.contracts.rules import SAME_CHANCE as _TOLERANCE
 from tessera.ope.estimators import effective_size
 from tessera.ope.exposures import NOBODY, Floats, Requests
+from tessera.ope.hints import OF_CHAMPION
 from tessera.ope.params import OpeParams
 from tessera.ope.replay import Replay, mean_one, shown, unsupported
 from tessera.ope.verdict import Check
@@ -72,7 +73,7 @@ def overlap_checks(
         )
         for policy in policies
     ]
-    blamed = [replace(check, says=f"for the champion, {check.says}") for check in found[1]]
+    blamed = [replace(check, says=OF_CHAMPION + check.says) for check in found[1]]
     return [support, *(_worse(*pair) for pair in zip(found[0], blamed, strict=True))]
 
 

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Row = Mapping[str, Any]
+OF_CHAMPION = "for the champion, "
+"""How a check begins that the champion's own policy fails: no param of the candidate mends it."""
+_SERVE = "let the champion serve (its policy was published with it, and no param here changes it)"
 
 
 def hints(verdict: Row) -> list[str]:
@@ -32,13 +35,30 @@ def _ess(row: Row, verdict: Row) -> str:
     more = ""
     if have and requests:
         more = f", about {math.ceil(wanted * requests / have / 100) * 100:,} in all"
-    params = verdict.get("params") or {}
+    whose, mend = "this candidate", _closer(verdict.get("params") or {})
+    if _is_champions(row):
+        whose, mend = "the champion", _SERVE
     return (
-        f"{requests:,} requests after the cut are worth {have or 0:,.0f} to this candidate, "
+        f"{requests:,} requests after the cut are worth {have or 0:,.0f} to {whose}, "
         f"{wanted:,.0f} are needed: log more{more} (synth.requests in the simulated market), cut "
-        f"earlier (ingest.cut), or serve closer to what was logged: raise ope.temperature (now "
+        f"earlier (ingest.cut), or {mend}"
+    )
+
+
+def _closer(params: Row) -> str:
+    return (
+        "serve closer to what was logged: raise ope.temperature (now "
         f"{params.get('temperature', 0):g}), show shorter slates (synth.slate_size)"
     )
+
+
+def _share(row: Row, _: Row) -> str:
+    mend = _SERVE if _is_champions(row) else "raise ope.temperature"
+    return f"log more, or {mend}, so that no request weighs so much"
+
+
+def _is_champions(row: Row) -> bool:
+    return str(row.get("says", "")).startswith(OF_CHAMPION)
 
 
 def _codes(row: Row, _: Row) -> str:
@@ -79,7 +99,7 @@ _HINTS: Mapping[str, Callable[[Row, Row], str]] = {
         "log the very probability that each item was drawn with, given the items above; estimated "
         "or rounded ones do not do"
     ),
-    "largest_share": _said("log more, or raise ope.temperature, so that no request weighs so much"),
+    "largest_share": _share,
     "requests_dropped": _said(
         "log every position of every slate; requests_dropped in verdict.json counts what was wrong"
     ),

@@ -92,7 +92,9 @@ def _too_loose(loosened: tuple[str, ...]) -> str | None:
     """Say which params ask for less than the registry does, and what to do."""
     if not loosened:
         return None
-    return f"{'; '.join(loosened)}: tighten it, or move the floor by `tessera floors`"
+    return (
+        f"{'; '.join(loosened)}: tighten it, or move the floor by `tessera floors` and judge again"
+    )
 
 
 def _nothing(exposures: Table, log: served.Requests) -> str:

@@ -96,3 +96,6 @@ def floors(
     for name, value in found.items():
         side = "at most" if FLOORS[name].stricter == "lower" else "at least"
         typer.echo(f"ope.{name}: {side} {value:g}")
+    if moved and place.artifact("verdict").exists():
+        again = f"tessera run --profile {place.profile} --from-stage ope"
+        typer.echo(f"the verdict that is there was made by the former floors; judge again: {again}")

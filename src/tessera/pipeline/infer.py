@@ -41,7 +41,7 @@ def suggest(folder: Path) -> Profile:
         seen = "; ".join(notes) or "no table in it"
         raise BadInput(
             f"{folder}: nothing looks like events (who, what, when): {seen}; "
-            "write a mapping by hand (CONTRIBUTING.md)"
+            "write a mapping by hand (docs/sources.md)"
         )
     for name, patterns in _KNOWN.items():
         if all(any(folder.glob(pattern)) for pattern in patterns):

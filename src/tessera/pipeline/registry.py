@@ -64,10 +64,7 @@ def current_bundle(place: Home) -> Path:
     """
     pointer = place.registry / "current.json"
     if not pointer.exists():
-        raise GateClosed(
-            f"nothing is published for profile {place.profile}: "
-            f"run `tessera run --profile {place.profile}` first"
-        )
+        raise GateClosed(_nothing_published(place))
     named = files.read_json(pointer)
     while not made_current(place, named):
         before, named = named, files.read_json(pointer)
@@ -80,6 +77,17 @@ def current_bundle(place: Home) -> Path:
     if bundles.checked(place, bundle)["identity"] != named["identity"]:
         raise BrokenBundle(f"{bundle.name} is not what was published: publish again or roll back")
     return bundle
+
+
+def _nothing_published(place: Home) -> str:
+    profile = f"--profile {place.profile}"
+    remedy = f"run `tessera run {profile}` first"
+    if place.artifact("verdict").exists():
+        remedy = (
+            f"its candidate is judged (`tessera verdict {profile}`) and needs a person: "
+            f"`tessera promote {profile} --reason <why> --approver <name>`"
+        )
+    return f"nothing is published for profile {place.profile}: {remedy}"
 
 
 def newest_bundle(place: Home) -> Path | None:

@@ -308,8 +308,9 @@ def _option(place: Home) -> str:
 
 def _next_steps(place: Home, done: registry.Published, out: Console) -> None:
     profile = _option(place)
+    listed = "anyone's list with reasons" + ("" if done.version else ", once published")
     lines = [
-        ("tessera recommend <investor>" + profile, "anyone's list with reasons"),
+        ("tessera recommend <investor>" + profile, listed),
         (f"data/{place.profile}/validation/index.html", "what was checked, what was quarantined"),
         (f"data/{place.profile}/watch/index.html", "drift and popularity bias"),
         ("make ui", "the same through Airflow, curves in MLflow"),

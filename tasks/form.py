@@ -13,6 +13,10 @@ from tessera.pipeline.paths import DEFAULT_PROFILE, profile_names
 TAGS = ["tessera"]
 """What the list of DAGs can be narrowed to."""
 MAYBE = ["null", "string"]
+_LINE = r"[^\x00-\x1f]*$(?!\n)"
+"""One line to its end, which Python's `$` alone would let a line break follow."""
+_TEXT = r"^[^\x00]*$"
+"""What an environment variable can hold; an act makes one line of it."""
 
 
 def form(stages: Iterable[str]) -> dict[str, Param]:
@@ -27,14 +31,16 @@ def form(stages: Iterable[str]) -> dict[str, Param]:
     approval = "Ask a person, by tessera_promote, before a PROMOTE is published."
     return {
         "profile": profile_param(),
-        "data": Param(None, data, type=MAYBE, pattern=r"^/[^\x00-\x1f]*$", maxLength=1000),
+        "data": Param(None, data, type=MAYBE, pattern=f"^/{_LINE}", maxLength=1000),
         "cut": Param(None, cut, type=MAYBE, format="date"),
         "from_stage": Param(
             None, again, type=MAYBE, enum=[None, *stages], values_display={"null": "none"}
         ),
         "force": Param(False, "Run every stage even if nothing changed.", type="boolean"),
         "approval": Param(False, approval, type="boolean"),
-        "override_reason": Param(None, reason, type=MAYBE, minLength=10, maxLength=500),
+        "override_reason": Param(
+            None, reason, type=MAYBE, minLength=10, maxLength=500, pattern=_TEXT
+        ),
     }
 
 
@@ -52,9 +58,9 @@ def profile_param() -> Param:
 
 def version_param(what: str) -> Param:
     """Return the question for a published version, which may be left empty."""
-    return Param(None, what, type=MAYBE, pattern=r"^v[0-9]+$")
+    return Param(None, what, type=MAYBE, pattern=r"^v[0-9]+$(?!\n)")
 
 
 def reason_param(what: str) -> Param:
     """Return the question for a reason, which must be given."""
-    return Param(None, what, type="string", minLength=10, maxLength=500)
+    return Param(None, what, type="string", minLength=10, maxLength=500, pattern=_TEXT)

@@ -9,10 +9,12 @@ from tessera.pipeline import registry
 from tessera.pipeline.history import history
 
 GOOD = [{}, {"profile": "far-trans", "version": "v12"}]
-BAD = [{"profile": "nowhere"}, {"profile": None}, {"version": "1"}, {"version": "v1; rm -rf ."}]
+BAD = [{"profile": "nowhere"}, {"profile": None}, {"version": "1"}, {"version": "v1; rm -rf ."},
+       {"version": "v1\n"}, {"version": ""}, {"version": "-v1"}, {"profile": "$(id)"}]  # fmt: skip
 WHY = "complaints of investors"
 GOOD_BACK = [{"reason": WHY}, {"reason": WHY, "to": "v3"}]
-BAD_BACK = [{}, {"reason": "short"}, {"reason": None}, {"reason": WHY, "to": "../v1"}]
+BAD_BACK = [{}, {"reason": "short"}, {"reason": None}, {"reason": WHY, "to": "../v1"},
+            {"reason": f"{WHY}\0"}, {"reason": WHY, "to": "v1\n"}]  # fmt: skip
 HOSTILE = "'; touch {mark}; $(touch {mark}) `touch {mark}` {{{{ 7 * 7 }}}} \" --to=v0"
 
 

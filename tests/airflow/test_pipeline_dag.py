@@ -13,8 +13,13 @@ HOSTILE = [
     "/`touch {mark}`",
     "/{{{{ 7 * 7 }}}}",
     "/--help",
+    "/a b; touch {mark} | touch {mark} & touch {mark} > {mark}",
+    "/Gesch\u00e4ftsjahr \u20ac \u4e2d\U0001f600/$HOME/~/*/!!/\\",
+    "/" + "x" * 999,
 ]
 
+TYPED = ("profile", "data", "cut", "override_reason")
+"""Answers of the form that a person types or a program sends."""
 
 END = "2021-07-02T00:00:00+00:00"
 DAYS = [f"2021-07-0{day}T00:00:00+00:00" for day in (1, 2, 3)]
@@ -23,6 +28,7 @@ GOOD = [
     {"profile": "far-trans", "data": "/srv/data", "cut": "2021-07-01"},
     {"from_stage": "hstu", "force": True},
     {"override_reason": "agreed with the product owner"},
+    {"override_reason": "--help 'agreed' \"with\" $(the)\n`product`; owner \u00fc\u20ac"},
     {"approval": True},
 ]
 BAD = [
@@ -30,6 +36,22 @@ BAD = [
     {"profile": None},
     {"data": "relative/folder"},
     {"data": "/two\nlines"},
+    {"data": "/a line break behind\n"},
+    {"data": "/nothing\0"},
+    {"data": ""},
+    {"data": "-rf /"},
+    {"data": "/" + "x" * 1000},
+    {"profile": ""},
+    {"profile": "--help"},
+    {"profile": "market; reboot"},
+    {"profile": "m\u00e4rket"},
+    {"profile": "../market"},
+    {"cut": ""},
+    {"cut": "$(date +%F)"},
+    {"cut": "2021-07-01\n"},
+    {"cut": "-1"},
+    {"override_reason": ""},
+    {"override_reason": "agreed with \0 the product owner"},
     {"cut": "yesterday"},
     {"cut": "2021-02-30"},
     {"from_stage": "publish"},
@@ -184,12 +206,17 @@ def test_no_answer_of_the_form_can_become_a_command(ask, tmp_path):
     stub = tmp_path / "bin" / "tessera"
     stub.parent.mkdir()
     stub.write_text(
-        f'#!/bin/sh\nprintf "%s|%s|%s\\n" "$*" "$TESSERA_SOURCE" "$TESSERA_CUT" >> {seen}\n'
+        f'#!/bin/sh\nprintf "%s|%s|%s|%s|%s\\n" "$*" "$TESSERA_PROFILE" "$TESSERA_SOURCE" '
+        f'"$TESSERA_CUT" "$TESSERA_OVERRIDE_REASON" >> {seen}\n'
     )
     stub.chmod(0o755)
     hostile = [text.format(mark=mark) for text in HOSTILE]
-    runs = [{"run_type": "manual", "params": {"data": text, "cut": text}} for text in hostile]
-    told = ask({"runs": runs, "execute": True}, PATH=f"{stub.parent}:/usr/bin:/bin")
+    runs = [{"run_type": "manual", "params": dict.fromkeys(TYPED, text)} for text in hostile]
+    forms = [{"data": text, "override_reason": text[:500].ljust(10)} for text in hostile]
+    told = ask({"runs": runs, "forms": forms, "execute": True}, PATH=f"{stub.parent}:/usr/bin:/bin")
     assert {run["command"] for run in told["rendered"]} == {"exec tessera task snapshot"}
-    assert seen.read_text().splitlines() == [f"task snapshot|{text}|{text}" for text in hostile]
+    assert seen.read_text().splitlines() == [
+        f"task snapshot|{text}|{text}|{text}|{text}" for text in hostile
+    ]
     assert not mark.exists()
+    assert all(told["accepted"]), "the form lets through what can do no harm"

@@ -5,8 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tessera.metrics import bootstrap, calibration, diversity, popularity, ranking, slates
-from tessera.ope import bounds, sequences
+from tessera.metrics import (
+    bootstrap,
+    calibration,
+    choice,
+    diversity,
+    popularity,
+    profit,
+    ranking,
+    slates,
+)
+from tessera.ope import bounds, estimators, sequences, slices
+from tessera.ope.clusters import ClusterLog
 from tessera.ope.estimators import Log, SlateLog
 
 TOP = np.array([[0, 1], [2, -1]])
@@ -23,7 +33,85 @@ def _log(**changed):
     return Log(**{**dict.fromkeys(names, HALF), **changed})
 
 
+def _closes(item=(0, 0), day=(1, 2), close=(9.0, 8.0)):
+    return profit.Closes(np.array(item), np.array(day), np.array(close))
+
+
+def _clusters(**changed):
+    known = {"reward_N": HALF, "chosen_N": TWO, "cluster_NC": TOP}
+    shares = dict.fromkeys(("served_NC", "wanted_NC", "guess_NC"), np.full((2, 2), 0.5))
+    return ClusterLog(**{**known, **shares, **changed})
+
+
+def _roi(top=TOP, returns=(0.1, np.nan, 0.2), days=30, k=2):
+    return profit.roi(np.array(top), np.array(returns), days, k)
+
+
 WRONG = {
+    "closes of two lengths": (lambda: _closes(day=[1]), "day_P has 1 rows of P where item_P has 2"),
+    "closes of no number": (lambda: _closes(item=["a", "b"]), "item_P is no array of numbers"),
+    "days as fractions": (lambda: _closes(day=[1.5, 2.0]), "day_P is of float64, not of integers"),
+    "a close of nobody": (lambda: _closes(item=[-1, 0]), "item_P names item -1"),
+    "days in seconds": (lambda: _closes(day=[1, 1_700_000_000]), "count days since 1970"),
+    "a close is NaN": (lambda: _closes(close=NAN), r"close_P holds nan at \[1"),
+    "a close is nothing": (lambda: _closes(close=[1.0, 0.0]), "close_P must be positive"),
+    "two closes a day": (lambda: _closes(day=[2, 2]), "must ascend: sort them, keep one close a"),
+    "closes out of order": (lambda: _closes(item=[1, 0]), "must ascend"),
+    "a list of no item": (lambda: _roi([[0, 3]]), "top_NK names item 3 of 3"),
+    "a list of item -2": (lambda: _roi([[0, -2]]), "top_NK names item -2"),
+    "a list names an item twice": (lambda: _roi([[2, 2]]), "top_NK names item 2 twice in list 0"),
+    "a list of shares": (lambda: _roi([[0.0, 1.0]]), "top_NK is of float64"),
+    "returns in a table": (lambda: _roi(returns=[[0.1]]), "return_I has 2 dimensions, not 1"),
+    "a return without end": (lambda: _roi(returns=[np.inf, 0, 0]), "return_I holds infinity"),
+    "a return below nothing": (lambda: _roi(returns=[-1.5, 0, 0]), "nothing loses more than all"),
+    "returns of no time": (lambda: _roi(days=0), "days is 0"),
+    "the first none": (lambda: _roi(k=0), "k is 0"),
+    "the month of a list": (lambda: profit.monthly([0.1], 30), "no array of numbers but list"),
+    "the market of a year in percent": (lambda: profit.market_roi(HALF - 2, 30), "return_I holds"),
+    "nothing has a price": (
+        lambda: profit.roi_draws(TOP, np.full(3, np.nan), 30, 5, RNG),
+        "nothing to draw",
+    ),
+    "a draw of another item": (lambda: profit.roi_draws(TOP, HALF, 30, 5, RNG), "names item 2 of"),
+    "moves within no day": (lambda: profit.suspicious_items(_closes(), days=0), "days is 0"),
+    "popular is another": (lambda: popularity.top_share(TOP, TWO), "top_NK names item 2 of 2"),
+    "holders of shares": (
+        lambda: popularity.average_popularity(TOP * 1.0, np.ones(3), 3),
+        "top_NK is of float64",
+    ),
+    "shown is NaN": (lambda: diversity.coverage(NAN), "shown_I holds nan"),
+    "an interval of nothing": (
+        lambda: bootstrap.percentile_interval(0.0, HALF[:0]),
+        "draws_D is empty",
+    ),
+    "a draw is NaN": (lambda: bootstrap.percentile_interval(0.0, NAN), "draws_D holds nan"),
+    "a choice on nobody": (lambda: choice.as_good_as_best([HALF[:0, None]]), "value_MU is empty"),
+    "a choice on no period": (lambda: choice.as_good_as_best([]), "periods is empty"),
+    "a choice by NaN": (lambda: choice.as_good_as_best([NAN[None]]), "value_MU holds nan"),
+    "other choices later": (
+        lambda: choice.as_good_as_best([HALF[None], HALF[:, None]]),
+        "value_MU has 1 choices, then 2",
+    ),
+    "a bet on NaN": (lambda: sequences.Wager(NAN, 1.0), "score_N holds nan"),
+    "a look beyond the log": (
+        lambda: sequences.asymptotic_upper(HALF, 0.05, np.array([3])),
+        "looks beyond the 2 units",
+    ),
+    "a look before the log": (
+        lambda: sequences.asymptotic_upper(HALF, 0.05, np.array([0])),
+        "looks beyond the 2 units",
+    ),
+    "a position without a chance": (
+        lambda: estimators.iips(HALF[None], HALF[None] - 0.5, HALF[None]),
+        "served_NL must be positive",
+    ),
+    "a weight is NaN": (lambda: estimators.effective_size(NAN), "weight_N holds nan"),
+    "clusters of others": (lambda: _clusters(cluster_NC=TOP[:1]), "cluster_NC has 1 rows of N"),
+    "a cluster of a share": (lambda: _clusters(cluster_NC=TOP * 0.5), "cluster_NC is of float64"),
+    "shown is no candidate": (lambda: _clusters(chosen_N=TWO * 2), "beyond the 2 candidates"),
+    "a propensity is NaN": (lambda: _clusters(served_NC=np.array([NAN, NAN])), "served_NC holds"),
+    "users are names": (lambda: slices.earlier(np.array(["a"])), "user_N is no array of numbers"),
+    "moments are floats": (lambda: slices.periods(HALF), "event_us_N is of float64"),
     "lists are flat": (lambda: diversity.times_shown(TOP[0], 3), "top_NK has 1 dimensions, not 2"),
     "an item of no number": (lambda: diversity.times_shown(TOP, 2), "top_NK names item 2 of 2"),
     "an item twice": (lambda: ranking.hits(np.array([[3, 3]]), TWO[:0], TWO[:0]), "item 3 twice"),

@@ -15,7 +15,7 @@ import yaml
 
 from tessera.contracts.errors import BadInput, BadParams
 from tessera.ingest.params import IngestParams
-from tessera.pipeline.infer import render, suggest, write
+from tessera.pipeline.infer import render, show, suggest, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 N = 60
@@ -288,6 +288,43 @@ def test_day_and_month_that_nothing_tells_apart_are_unsure_with_both_ways(folder
     line = next(line for line in render(suggest(folder), folder).splitlines() if "event_ts" in line)
     assert "format: '%d/%m/%Y'" in line
     assert line.endswith("# unsure (by its name): or '%m/%d/%Y'")
+
+
+def _numbered(folder, header=""):
+    """MovieLens 1M's way: users and films are numbers from 1, and no file has a header."""
+    table(folder / "movies.txt", "", [[n, f"Film {n} (1999)", "Drama"] for n in range(1, 40)], "::")
+    table(folder / "users.txt", "", [[n, "FM"[n % 2], 10_000 + n] for n in range(1, 50)], "::")
+    table(folder / "ratings.txt", header, [
+        [n % 49 + 1, n % 39 + 1, n % 5 + 1, 978_300_000 + 7 * n] for n in range(600)], "::")  # fmt: skip
+
+
+def test_ids_that_users_and_items_share_are_not_swapped_silently(folder):
+    _numbered(folder)
+    lines = render(suggest(folder), folder).splitlines()
+    same = "users and items have the same ids"
+    first = lines.index(next(line for line in lines if "user_id: '1'" in line))
+    assert lines[first].endswith(f"or column 2: {same}")
+    assert lines[first + 1].strip().startswith("item_id: '2'  # unsure")
+    assert lines[first + 1].endswith(f"or column 1: {same}")
+
+
+def test_ids_that_are_named_leave_no_doubt_whose_they_are(folder):
+    _numbered(folder, "user_id::movie_id::rating::timestamp")
+    assert "the same ids" not in render(suggest(folder), folder)
+
+
+def test_what_is_printed_breaks_no_word_at_80_columns(folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    german(folder)
+    show(suggest(folder))
+    told = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in told.splitlines() if not line.startswith("events:"))
+    for word in ("events: Umsaetze.csv", "Buchungsdatum", "event_ts"):
+        assert word in told, told
+    assert "unsure" in told
+    monkeypatch.setenv("COLUMNS", "200")
+    show(suggest(folder))
+    assert "{format: '%d.%m.%Y'}" in capsys.readouterr().out
 
 
 def test_a_clock_without_a_zone_is_unsure(folder):

@@ -253,6 +253,9 @@ def test_a_key_that_is_gone_or_replaced_lets_nothing_through(published):
     key.write_bytes(os.urandom(32))
     with pytest.raises(BrokenBundle, match="sealed in another registry"):
         registry.current_bundle(published)
+    with pytest.raises(BrokenSeal, match=r"another key than registry/seal\.pub"):
+        acts.rollback(published, None, "complaints of investors")
+    (published.state / "seal.pub").unlink()
     with pytest.raises(TesseraError, match="was not sealed in this registry"):
         acts.rollback(published, None, "complaints of investors")
     key.unlink()

@@ -9,7 +9,7 @@ from tessera.synth.params import SynthParams
 from tessera.synth.stage import run
 from tessera.synth.truth import load_truth
 
-SMALL = SynthParams(users=600, items=120, requests=24_000, days=200)
+SMALL = SynthParams(users=600, items=120, requests=24_000, days=200, slate_size=3)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,9 @@ from tessera.synth.params import SynthParams
 from tessera.synth.stage import draw_market, run
 from tessera.synth.truth import load_truth, logging_value, oracle_scores, value_by_request
 
-SIZE = SynthParams(users=150, items=60, requests=6_000, days=90, draws=32, epsilon=0.2)
+SIZE = SynthParams(
+    users=150, items=60, requests=6_000, days=90, slate_size=3, draws=32, epsilon=0.2
+)
 NEWCOMER = SlatePolicy(temperature=1.5, epsilon=0.2, top_k=10)
 
 

@@ -22,7 +22,7 @@ def fingerprint(folder):
 
 @pytest.fixture(scope="module")
 def tiny():
-    return SynthParams(users=50, items=40, requests=300, days=60, dirty_rows=0.05)
+    return SynthParams(users=50, items=40, requests=300, days=60, slate_size=3, dirty_rows=0.05)
 
 
 def test_same_params_give_the_same_bytes_and_another_seed_others(tmp_path, tiny):
@@ -160,3 +160,19 @@ def test_impossible_params_fail_before_any_work():
         SynthParams(users=3)
     with pytest.raises(ValidationError, match="epsilom"):
         SynthParams(epsilom=0.1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "positions"),
+    [
+        ({}, 3),
+        ({"requests": 40_000}, 3),
+        ({"requests": 39_999}, 2),
+        ({"requests": 20_000}, 2),
+        ({"requests": 19_999}, 1),
+        ({"requests": 1_000, "slate_size": 3}, 3),
+        ({"candidates": 2}, 2),
+    ],
+)
+def test_a_small_log_shows_shorter_slates_unless_asked(asked, positions):
+    assert SynthParams(**asked).positions == positions

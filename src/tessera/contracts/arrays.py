@@ -83,6 +83,37 @@ def distinct(**lists: NDArray[Any]) -> None:
             raise ValueError(f"{name} names item {item} twice in list {row}: drop one")
 
 
+def numbered(things: int, **lists: NDArray[Any]) -> None:
+    """Refuse lists that number things other than 0 to `things` - 1; -1 is an empty place.
+
+    Raises
+    ------
+    ValueError
+        Naming the first list that is not of such numbers.
+    """
+    whole(**lists)
+    for name, numbers in lists.items():
+        least, most = int(numbers.min(initial=-1)), int(numbers.max(initial=-1))
+        if most >= things:
+            raise ValueError(f"{name} names item {most} of {things}: number them from 0")
+        if least < -1:
+            raise ValueError(f"{name} names item {least}: -1 alone is an empty place")
+
+
+def finite(**arrays: NDArray[Any]) -> None:
+    """Refuse infinity, but let NaN be, which stands for what nobody knows.
+
+    Raises
+    ------
+    ValueError
+        Naming the first array that is wrong.
+    """
+    shapes(**arrays)
+    for name, array in arrays.items():
+        if np.isinf(array).any():
+            raise ValueError(f"{name} holds infinity: give NaN to what is unknown")
+
+
 def _check_shape(name: str, array: NDArray[Any], known: dict[str, tuple[int, str]]) -> None:
     found = _LETTERS.search(name)
     letters = found.group(1) if found else ""

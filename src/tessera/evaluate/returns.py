@@ -23,6 +23,8 @@ from tessera.metrics.profit import (
     suspicious_items,
 )
 
+Ints = NDArray[np.int64]
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -51,7 +53,7 @@ def measure_returns(prices: ibis.Table, holdout: Holdout, split: Split) -> Retur
     item_P = np.asarray(found, dtype=np.int64)
     day_P = np.asarray(rows["price_ts"]).astype("datetime64[D]").astype(np.int64)
     order_P = np.lexsort((day_P, item_P))
-    order_P = order_P[item_P[order_P] >= 0]
+    order_P = _last_of_a_day(order_P[item_P[order_P] >= 0], item_P, day_P)
     close_P = np.asarray(rows["close_eur"], dtype=np.float64)
     closes = Closes(item_P[order_P], day_P[order_P], close_P[order_P])
     items, start, end = len(holdout.item_ids), _day(split.cut), _day(split.test_until)
@@ -63,6 +65,14 @@ def measure_returns(prices: ibis.Table, holdout: Holdout, split: Split) -> Retur
     suspects = suspicious_items(_within(closes, start, end))
     flagged = holdout.item_ids.take(suspects[priced_I[suspects]]).to_pylist()
     return Returns(return_I, priced_I, end - start, tuple(sorted(flagged)))
+
+
+def _last_of_a_day(order_P: Ints, item_P: Ints, day_P: Ints) -> Ints:
+    """Keep the last of an item's closes of one day; rows of one day stand in time order."""
+    item_P, day_P = item_P[order_P], day_P[order_P]
+    last_P = np.ones(len(order_P), dtype=np.bool_)
+    last_P[:-1] = (np.diff(item_P) != 0) | (np.diff(day_P) != 0)
+    return order_P[last_P]
 
 
 def _within(closes: Closes, start: int, end: int) -> Closes:

@@ -66,6 +66,8 @@ class _File:
     """Table -> contract column -> how well which column of the file fits, and why."""
     fitting: dict[tuple[str, str], bool] = field(default_factory=dict)
     """Column of the file, kind of a contract column -> whether its values are of that kind."""
+    either: set[str] = field(default_factory=set)
+    """Columns that no word names and whose values are ids of users and of items alike."""
 
     def known(self, table: str, column: str) -> bool:
         return column in self.scores[table]
@@ -89,6 +91,7 @@ def infer(samples: list[Sample]) -> Profile:
     keys = _keys(files)
     for file in files:
         file.scores = {table: _scores(file, table, keys) for table in WORDS}
+        file.either = _either(file, keys)
     placed, notes = _placed(files)
     if "events" not in placed:
         notes = [*_nearly_events(files), *notes]
@@ -163,16 +166,40 @@ def _score(
     if not (values and (score or known or unnamed) and file.fits(name, column)):
         return 0.0, ""
     if known:
-        different = set(values[:5_000])
-        share = len(different & known) / len(different)
-        if share >= _JOINS and len(different) > 1:
-            many = 0.01 * min(1.0, len(different) / 1_000)
+        share = _share(values, known)
+        if share >= _JOINS:
+            many = 0.01 * min(1.0, len(set(values[:5_000])) / 1_000)
             return max(
                 score, 0.5
             ) + 0.49 * share + many, f"{share:.0%} of its values are {column.name}s"
     if not score and unnamed and _is_recent(values):
         return 0.45, "by its values"
     return score, why
+
+
+def _share(values: list[str], known: set[str]) -> float:
+    different = set(values[:5_000])
+    return len(different & known) / len(different) if len(different) > 1 else 0.0
+
+
+def _either(file: _File, keys: dict[str, set[str]]) -> set[str]:
+    """Find the columns that numbers alone place, although both kinds of ids are such numbers."""
+    return {
+        name
+        for name, values in file.values.items()
+        if len(keys) > 1
+        and all(_share(values, known) >= _JOINS for known in keys.values())
+        and not any(likeness(name, WORDS["events"][column]) for column in keys)
+    }
+
+
+def _swapped(table: str, column: str, name: str, file: _File) -> str:
+    """Say if a column of ids may as well be that of the others."""
+    other = {"user_id": "item_id", "item_id": "user_id"}.get(column, "")
+    if name not in file.either or not file.known(table, other):
+        return ""
+    theirs = file.scores[table][other][1]
+    return f"or column {theirs}: users and items have the same ids" if theirs in file.either else ""
 
 
 def _is_recent(values: list[str]) -> bool:
@@ -315,6 +342,7 @@ def _choice(table: str, column: Column, found: tuple[float, str, str], file: _Fi
     ]
     if column.name == "amount_eur" and plain(name) in _OF_ONE:
         doubt = "; ".join(filter(None, [doubt, "the price of one, or of all"]))
+    doubt = "; ".join(filter(None, [doubt, _swapped(table, column.name, name, file)]))
     if rivals:
         doubt = "; ".join(filter(None, [doubt, f"or column {', '.join(rivals)}"]))
     return Choice(column.name, name, how, UNSURE if doubt else sure, why, doubt)

@@ -54,6 +54,9 @@ def percentile_interval(mean: float, draws_D: Floats, *, level: float = 0.95) ->
     >>> percentile_interval(2.0, np.arange(101.0), level=0.5)
     Interval(mean=2.0, low=25.0, high=75.0)
     """
+    arrays.check(draws_D=draws_D)
+    if len(draws_D) == 0:
+        raise ValueError("draws_D is empty: an interval needs draws")
     tail = 100 * (1 - level) / 2
     low, high = np.percentile(draws_D, (tail, 100 - tail))
     return Interval(float(mean), float(low), float(high))

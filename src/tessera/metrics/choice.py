@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from tessera.contracts import arrays
+
 Values = npt.NDArray[np.float64]
 
 MOST_ASKED = 5000
@@ -30,11 +32,28 @@ def as_good_as_best(periods: Sequence[Values]) -> npt.NDArray[np.bool_]:
     -------
     array M of bool
         The best choice is among them.
+
+    Raises
+    ------
+    ValueError
+        If a period has no people, or other choices than the first.
     """
+    _check(periods)
     mean_M = np.mean([value_MU.mean(axis=1) for value_MU in periods], axis=0)
     best = int(np.argmax(mean_M))
     square_M = np.sum([_square_error(value_MU, best) for value_MU in periods], axis=0)
     return np.asarray(mean_M >= mean_M[best] - np.sqrt(square_M) / len(periods))
+
+
+def _check(periods: Sequence[Values]) -> None:
+    if not periods:
+        raise ValueError("periods is empty: a choice needs one to be made on")
+    for value_MU in periods:
+        arrays.check(value_MU=value_MU)
+        if value_MU.size == 0:
+            raise ValueError("value_MU is empty: a choice needs people to be tried on")
+        if len(value_MU) != len(periods[0]):
+            raise ValueError(f"value_MU has {len(periods[0])} choices, then {len(value_MU)}")
 
 
 def _square_error(value_MU: Values, best: int) -> Values:

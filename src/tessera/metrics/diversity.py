@@ -30,6 +30,7 @@ def coverage(shown_I: Ints) -> float:
     >>> coverage(np.array([2, 0, 1, 0]))
     0.5
     """
+    arrays.check(shown_I=shown_I)
     return float(np.count_nonzero(shown_I) / max(len(shown_I), 1))
 
 
@@ -67,6 +68,4 @@ def novelty(top_NK: Ints, holders_I: Ints, users: int) -> float:
 def _check(top_NK: Ints, items: int) -> None:
     """Refuse lists that are none, or name an item beyond the last."""
     arrays.check(top_NK=top_NK)
-    arrays.whole(top_NK=top_NK)
-    if top_NK.max(initial=-1) >= items:
-        raise ValueError(f"top_NK names item {top_NK.max()} of {items}: number them from 0")
+    arrays.numbered(items, top_NK=top_NK)

@@ -20,6 +20,7 @@ def average_popularity(top_NK: Ints, holders_I: Ints, users: int) -> float:
     0.75
     """
     arrays.check(top_NK=top_NK, holders_I=holders_I)
+    arrays.numbered(len(holders_I), top_NK=top_NK)
     listed = top_NK[top_NK >= 0]
     return float(holders_I[listed].mean() / users) if len(listed) and users else 0.0
 
@@ -31,6 +32,7 @@ def top_share(top_NK: Ints, holders_I: Ints, *, percent: float = 1.0) -> float:
     0.5
     """
     arrays.check(top_NK=top_NK, holders_I=holders_I)
+    arrays.numbered(len(holders_I), top_NK=top_NK)
     listed = top_NK[top_NK >= 0]
     if len(listed) == 0:
         return 0.0

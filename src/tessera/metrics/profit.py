@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera.contracts import arrays
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -28,6 +30,26 @@ class Closes:
     item_P: Ints
     day_P: Ints
     close_P: Floats
+
+    def __post_init__(self) -> None:
+        """Refuse other shapes than the names say, what is no price, and rows out of order.
+
+        Raises
+        ------
+        ValueError
+            Naming the first array that is wrong.
+        """
+        numbers = {"item_P": self.item_P, "day_P": self.day_P}
+        arrays.check(**numbers, close_P=self.close_P)
+        arrays.whole(**numbers)
+        if self.item_P.min(initial=0) < 0:
+            raise ValueError(f"item_P names item {self.item_P.min()}: number them from 0")
+        if np.abs(self.day_P).max(initial=0) >> (_DAY_BITS - 1):
+            raise ValueError(f"day_P holds {self.day_P.max()}: count days since 1970, not seconds")
+        if len(self.close_P) and self.close_P.min() <= 0:
+            raise ValueError("close_P must be positive: a return is a ratio of two prices")
+        if (np.diff(self.key_P) <= 0).any():
+            raise ValueError("item_P and day_P must ascend: sort them, keep one close a day")
 
     @property
     def key_P(self) -> Ints:
@@ -75,13 +97,35 @@ def period_return(closes: Closes, items: int, start_day: int, end_day: int) -> F
     return return_I
 
 
-def monthly(total_return: Floats, days: int) -> Floats:
+def monthly(total_N: Floats, days: int) -> Floats:
     """Turn a return over `days` into the return a month of 30 days that compounds to it.
 
     >>> monthly(np.array([0.21]), 60)
     array([0.1])
     """
-    return np.asarray((1.0 + total_return) ** (_MONTH_DAYS / days) - 1.0)
+    _check_returns(days, total_N=total_N)
+    return _monthly(total_N, days)
+
+
+def _monthly(total: Floats, days: int) -> Floats:
+    return np.asarray((1.0 + total) ** (_MONTH_DAYS / days) - 1.0)
+
+
+def _check_returns(days: int, **returns: Floats) -> None:
+    """Refuse what is no return over so many days; NaN is one that nobody knows."""
+    arrays.finite(**returns)
+    if days < 1:
+        raise ValueError(f"days is {days}: a return takes a day at least")
+    for name, total in returns.items():
+        if (total < -1.0).any():
+            raise ValueError(f"{name} holds {np.nanmin(total)}: nothing loses more than all of it")
+
+
+def _check_lists(top_NK: Ints, return_I: Floats, days: int) -> None:
+    _check_returns(days, return_I=return_I)
+    arrays.check(top_NK=top_NK)
+    arrays.numbered(len(return_I), top_NK=top_NK)
+    arrays.distinct(top_NK=top_NK)
 
 
 def roi(top_NK: Ints, return_I: Floats, days: int, k: int) -> Floats:
@@ -89,12 +133,20 @@ def roi(top_NK: Ints, return_I: Floats, days: int, k: int) -> Floats:
 
     Items without a price are skipped, as nobody can say what they earned; a list without any
     priced item counts 0.
+
+    Raises
+    ------
+    ValueError
+        If a list names an item twice or none of the returns, or a return is none.
     """
+    _check_lists(top_NK, return_I, days)
+    if k < 1:
+        raise ValueError(f"k is {k}: measure the first item at least")
     listed_NK = np.where(top_NK >= 0, return_I[top_NK], np.nan)
     held_NK = np.isfinite(listed_NK)
     held_NK &= np.cumsum(held_NK, axis=1) <= k
     held_N = np.maximum(held_NK.sum(axis=1), 1)
-    return monthly(np.where(held_NK, listed_NK, 0.0).sum(axis=1) / held_N, days)
+    return _monthly(np.where(held_NK, listed_NK, 0.0).sum(axis=1) / held_N, days)
 
 
 def roi_draws(
@@ -106,8 +158,16 @@ def roi_draws(
     -------
     Floats
         One mean ROI a draw, of the items in the lists as often as they were drawn.
+
+    Raises
+    ------
+    ValueError
+        As `roi`, and if no item has a price or there is no list: nothing could be drawn.
     """
+    _check_lists(top_NK, return_I, days)
     priced = np.flatnonzero(np.isfinite(return_I))
+    if len(priced) == 0 or len(top_NK) == 0:
+        raise ValueError("return_I or top_NK holds nothing to draw: leave the interval out")
     filled_I = np.append(np.where(np.isfinite(return_I), return_I, 0.0), 0.0)
     means = np.empty(draws)
     for draw in range(draws):
@@ -116,14 +176,15 @@ def roi_draws(
         # Number -1, an empty place, reads the appended item, which is never drawn.
         times_N = times_I[top_NK].sum(axis=1)
         earned_N = (times_I * filled_I)[top_NK].sum(axis=1)
-        means[draw] = monthly(earned_N / np.maximum(times_N, 1.0), days).mean()
+        means[draw] = _monthly(earned_N / np.maximum(times_N, 1.0), days).mean()
     return means
 
 
 def market_roi(return_I: Floats, days: int) -> float:
     """Monthly return of all priced items, equally weighted; 0 if there are none."""
+    _check_returns(days, return_I=return_I)
     priced_I = return_I[np.isfinite(return_I)]
-    return float(monthly(priced_I.mean(), days)) if len(priced_I) else 0.0
+    return float(_monthly(priced_I.mean(), days)) if len(priced_I) else 0.0
 
 
 def suspicious_items(closes: Closes, *, move: float = 0.5, days: int = 10) -> Ints:
@@ -133,6 +194,8 @@ def suspicious_items(closes: Closes, *, move: float = 0.5, days: int = 10) -> In
     >>> suspicious_items(closes)
     array([3])
     """
+    if days < 1 or move <= 0:
+        raise ValueError(f"days is {days} and move {move}: both must be above 0")
     flagged: list[Ints] = []
     for lag in range(1, days + 1):
         near = (closes.item_P[lag:] == closes.item_P[:-lag]) & (

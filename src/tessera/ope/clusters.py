@@ -8,13 +8,14 @@ Shapes: N units, L positions, C candidates, I items, R rows of a table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tessera.contracts import arrays
 from tessera.ope.estimators import Floats, Log
 from tessera.ope.exposures import NOBODY, indices
 from tessera.ope.replay import Case
@@ -37,6 +38,21 @@ class ClusterLog:
     """Reward model of every candidate, q(x, a)."""
     cluster_NC: Ints
     """Cluster of every candidate."""
+
+    def __post_init__(self) -> None:
+        """Refuse other shapes than the names say, and what is no number or no candidate.
+
+        Raises
+        ------
+        ValueError
+            Naming the first array that is wrong.
+        """
+        arrays.check(**{field.name: getattr(self, field.name) for field in fields(self)})
+        arrays.whole(chosen_N=self.chosen_N, cluster_NC=self.cluster_NC)
+        candidates = self.cluster_NC.shape[1]
+        least, most = self.chosen_N.min(initial=0), self.chosen_N.max(initial=-1)
+        if least < 0 or most >= candidates:
+            raise ValueError(f"chosen_N names a column beyond the {candidates} candidates")
 
     @property
     def weight_N(self) -> Floats:

@@ -209,7 +209,15 @@ def iips(reward_NL: Floats, served_NL: Floats, wanted_NL: Floats) -> Floats:
     served_NL, wanted_NL : array
         P(item shown stands at this position) under the serving and the new policy: whatever stands
         above, unlike the propensities of `SlateLog`.  Positive where served.
+
+    Raises
+    ------
+    ValueError
+        Naming the first array that is wrong.
     """
+    arrays.check(reward_NL=reward_NL, served_NL=served_NL, wanted_NL=wanted_NL)
+    if served_NL.min(initial=1.0) <= 0:
+        raise ValueError("served_NL must be positive: what was shown had a chance to be")
     return np.asarray((wanted_NL / served_NL * reward_NL).sum(axis=1))
 
 
@@ -262,5 +270,6 @@ def cascade_dm(log: SlateLog) -> Floats:
 
 def effective_size(weight_N: Floats) -> float:
     """Effective sample size, (sum w)^2 / sum w^2; 0 if every weight is 0."""
+    arrays.check(weight_N=weight_N)
     squares = float(weight_N @ weight_N)
     return float(weight_N.sum()) ** 2 / squares if squares > 0 else 0.0

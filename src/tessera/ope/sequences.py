@@ -56,6 +56,16 @@ class Wager:
     floor: float
     """No score can lie below `-floor`, known before the data."""
 
+    def __post_init__(self) -> None:
+        """Refuse scores that are no column of numbers: no bound of them would mean anything.
+
+        Raises
+        ------
+        ValueError
+            Saying what is wrong.
+        """
+        arrays.check(score_N=self.score_N)
+
     def until(self, units: int) -> Wager:
         """Return the bet as it stood after so many units."""
         return Wager(self.score_N[:units], self.floor)
@@ -146,7 +156,10 @@ def asymptotic_upper(value_N: Floats, alpha: float, at_T: Ints) -> Floats:
     say that something is worse, which publishes nothing.  For few units it means nothing; whoever
     uses it says from how many on (`conditions.LEAST_REQUESTS`).
     """
-    arrays.check(value_N=value_N)
+    arrays.check(value_N=value_N, at_T=at_T)
+    arrays.whole(at_T=at_T)
+    if at_T.min(initial=1) < 1 or at_T.max(initial=0) > len(value_N):
+        raise ValueError(f"at_T asks for looks beyond the {len(value_N)} units there are")
     count_N = np.arange(1.0, len(value_N) + 1.0)
     mean_N = np.cumsum(value_N) / count_N
     spread_N = np.maximum(np.cumsum(value_N**2) / count_N - mean_N**2, 0.0)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tessera.contracts import arrays
 from tessera.contracts.arrow import DAY_US
 from tessera.ope.bounds import skew_corrected
 from tessera.ope.exposures import Bools, Floats, Ints, Requests
@@ -90,6 +91,8 @@ def _parts(log: Requests) -> Iterator[tuple[str, str, Bools]]:
 
 def earlier(user_N: Ints) -> Ints:
     """Count the earlier requests of the same user; requests stand in time order."""
+    arrays.check(user_N=user_N)
+    arrays.whole(user_N=user_N)
     order_N = np.argsort(user_N, kind="stable")
     sorted_N = user_N[order_N]
     first_N = np.concatenate([[True], sorted_N[1:] != sorted_N[:-1]])
@@ -109,6 +112,8 @@ def periods(event_us_N: Ints) -> tuple[str, npt.NDArray[np.str_]]:
     array N of str
         Name of the period of each request; names sort in time order.
     """
+    arrays.check(event_us_N=event_us_N)
+    arrays.whole(event_us_N=event_us_N)
     cuts = [(word, _named(event_us_N, unit)) for word, unit in _UNITS]
     return next((cut for cut in cuts if len(np.unique(cut[1])) <= _MOST_PERIODS), cuts[-1])
 

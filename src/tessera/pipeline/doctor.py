@@ -10,8 +10,8 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.markup import escape
 
-from tessera.contracts.errors import TesseraError
-from tessera.pipeline import databases, dvc_files, looks, registry, tracking
+from tessera.contracts.errors import BrokenSeal, TesseraError
+from tessera.pipeline import anchors, databases, dvc_files, looks, registry, seals, tracking
 from tessera.pipeline.dvc import render
 from tessera.pipeline.history import head
 from tessera.pipeline.journal import alias_fault, at_rest, require_whole, unfinished
@@ -22,6 +22,7 @@ from tessera.pipeline.ui import DATABASE
 
 _LIBRARIES = ("dvc", "torch", "great-expectations", "mlflow", "networkx", "causalml", "evidently")
 _ROOM_GB = 5
+_LEFT = f"what is left is `tessera verdict --check`, which needs registry/{seals.PUBLIC} alone"
 
 
 def examine(place: Home, repair: bool = False) -> None:
@@ -48,6 +49,7 @@ def examine(place: Home, repair: bool = False) -> None:
         "MLflow alias": _alias,
         "Airflow": _airflow,
         "looks": _looks,
+        "key": _key,
     }
     failed = 0
     for name, check in checks.items():
@@ -143,4 +145,16 @@ def _alias(place: Home) -> str:
 
 def _looks(place: Home) -> str:
     looks.require_whole(place)
-    return f"{looks.chain(place).head()['entries']} looks of all profiles, every hash matches"
+    return f"{anchors.chain(place).head()['entries']} looks of all profiles, every hash matches"
+
+
+def _key(place: Home) -> str:
+    if not seals.in_use(place):
+        return "none yet: the first run makes it"
+    try:
+        seals.require_key(place)
+    except BrokenSeal as error:
+        raise TesseraError(f"{error}; no command can make it up: {_LEFT}") from error
+    if seals.is_pair(place) is None:
+        raise TesseraError(f"registry/{seals.PUBLIC} is gone or torn: --repair tells it again")
+    return f"its owner's alone, registry/{seals.PUBLIC} is of it"

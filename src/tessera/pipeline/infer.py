@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -52,19 +53,23 @@ def suggest(folder: Path) -> Profile:
 
 
 def show(found: Profile) -> None:
-    """Print what was chosen, how sure and why."""
-    table = Table("table", "column", "from", "how", "sure", "why, or what else")
+    """Print what was chosen, how sure and why: a block for each table, for 80 columns."""
+    out = Console()
     for guess in found.tables:
-        for place, choice in enumerate(guess.choices):
-            name = f"{guess.table}\n{guess.sample.label}" if place == 0 else ""
+        heads = "column", "from", "how", "sure", "why, or what else"
+        table = Table(*heads, title=escape(f"{guess.table}: {guess.sample.label}"), box=SIMPLE_HEAD)
+        table.title_justify = "left"
+        for names in (0, 1, 3):  # a person looks for these words in the file and in the docs
+            table.columns[names].no_wrap = True
+        table.columns[2].overflow = "fold"
+        for choice in guess.choices:
             more = f"{choice.why}; {choice.otherwise}" if choice.otherwise else choice.why
-            how = "" if choice.theirs is None else _flow(choice.how) if choice.how else ""
+            how = _flow(choice.how) if choice.how and choice.theirs is not None else ""
             theirs = f"= {choice.how['constant']}" if choice.theirs is None else choice.theirs
-            words = (name, choice.column, theirs, how, choice.sure, more)
-            table.add_row(*map(escape, words), end_section=place == len(guess.choices) - 1)
-    Console().print(table)
+            table.add_row(*map(escape, (choice.column, theirs, how, choice.sure, more)))
+        out.print(table)
     for note in _notes(found):
-        Console().print(escape(note))
+        out.print(escape(note), soft_wrap=True)
 
 
 def _notes(found: Profile) -> Iterator[str]:

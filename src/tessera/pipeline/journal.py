@@ -25,10 +25,10 @@ import typer
 
 from tessera.contracts.errors import BrokenBundle, BrokenHistory
 from tessera.index import manifest
-from tessera.pipeline import bundles, files, seals, tracking
-from tessera.pipeline.chain import NOTHING, Chain, digest, parsed, read_state
+from tessera.pipeline import anchors, bundles, files, seals, tracking
+from tessera.pipeline.chain import NOTHING, digest, parsed, read_state
 from tessera.pipeline.history import append, chain, fault, history, moves, next_line
-from tessera.pipeline.paths import LOOKS, Home
+from tessera.pipeline.paths import Home
 
 INTENT = "act.json"
 POINTER = "current.json"
@@ -85,9 +85,7 @@ def commit(place: Home, facts: Mapping[str, Any], identity: str | None = None) -
         If the bundle does not match its manifest; then nothing has changed.
     """
     pointer = {"version": facts["to"], "identity": identity} if identity else None
-    # Each act says how far the ledger of looks had come, so that none can be taken out of it again.
-    told = Chain(place, place.state, LOOKS).head()
-    anchored = {**facts, "looks": {name: told[name] for name in ("entries", "sha256")}}
+    anchored = {**facts, "looks": anchors.anchor(place)}
     intent = seals.seal(place, _PURPOSE, {"line": next_line(place, anchored), "pointer": pointer})
     files.write_json(intent, place.registry / INTENT)
     _finish(place, intent)

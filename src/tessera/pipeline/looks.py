@@ -22,8 +22,8 @@ from typing import Any
 from tessera.contracts.errors import BrokenHistory
 from tessera.ope.holm import share_of
 from tessera.pipeline import seals
-from tessera.pipeline.chain import NOTHING, Chain, digest
-from tessera.pipeline.paths import HISTORY, LINES, LOOKS, Home
+from tessera.pipeline.anchors import REMEDY, chain, fault
+from tessera.pipeline.paths import Home
 from tessera.pipeline.served_log import Log, read_sketch, written
 
 Entry = Mapping[str, Any]
@@ -41,11 +41,6 @@ class Stands:
     """All streams that the log is part of; usually one."""
     known: bool
     """Whether this very look stands in the ledger."""
-
-
-def chain(place: Home) -> Chain:
-    """Return the looks of all profiles as a chain."""
-    return Chain(place, place.state, LOOKS)
 
 
 @contextmanager
@@ -74,27 +69,12 @@ def require_whole(place: Home) -> None:
     BrokenHistory
         If there is anything wrong with it.
     """
-    found = chain(place).fault() or _missing(place)
+    found = fault(place)
     if found:
         raise BrokenHistory(
-            f"the ledger of looks is {found}; nothing can be judged: bring registry/{LOOKS}{LINES} "
-            "and its head back from a backup, or move registry/ away to begin anew"
+            f"the ledger of looks is {found}; nothing can be judged: {REMEDY}, "
+            "or move registry/ away to begin anew"
         )
-
-
-def _missing(place: Home) -> str | None:
-    """Say if the ledger does not hold what the newest act of some profile saw in it."""
-    lines = chain(place).lines()
-    for path in sorted(place.state.glob(f"*/{HISTORY}{LINES}")):
-        acts = Chain(place, path.parent, path.stem).entries()
-        seen = acts[-1].get("looks") if acts else None
-        if not seen:
-            continue
-        n = int(seen["entries"])
-        held = digest(lines[n - 1]) if 0 < n <= len(lines) else NOTHING
-        if held != seen["sha256"]:
-            return f"broken at entry {n}: the last act of profile {path.parent.name} saw another"
-    return None
 
 
 def newest_look(place: Home, candidate: str) -> dict[str, Any] | None:

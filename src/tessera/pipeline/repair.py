@@ -1,7 +1,8 @@
 """Do what `tessera doctor` says: mend every store that can be told again by one that counts.
 
 The registry is the truth, then `data/`; files of other tools are remade from both.  What only a
-person may decide (a broken history, a missing key) stays as it is, and the checks go on saying it.
+person may decide (a broken history or ledger, a missing key) stays as it is, and the checks go on
+saying it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tessera.contracts.errors import BrokenStore, TesseraError
-from tessera.pipeline import databases, dvc_files, tracking
+from tessera.pipeline import anchors, databases, dvc_files, seals, tracking
 from tessera.pipeline.dvc import render
 from tessera.pipeline.journal import alias_fault, one_act, state_fault, unfinished
 from tessera.pipeline.main_job import write_pipeline
@@ -66,6 +67,16 @@ def _acts(place: Home) -> list[str]:
     return [line for line, wrong in before.items() if wrong]
 
 
+def _public_key(place: Home) -> list[str]:
+    """Tell the public key again where it is gone or torn; another one is for a person to judge."""
+    if not seals.in_use(place) or seals.is_pair(place) is not None:
+        return []
+    if anchors.fault(place) or state_fault(place):  # it may be another key
+        return []
+    seals.write_public(place)
+    return [f"registry/{seals.PUBLIC} is told again by registry/{seals.KEY}"]
+
+
 def _airflow(place: Home) -> list[str]:
     from tessera.pipeline.ui import mend_database
 
@@ -73,4 +84,11 @@ def _airflow(place: Home) -> list[str]:
     return [line] if line else []
 
 
-_STEPS: tuple[Callable[[Home], list[str]], ...] = (_pipeline, _dvc, _mlflow, _acts, _airflow)
+_STEPS: tuple[Callable[[Home], list[str]], ...] = (
+    _pipeline,
+    _dvc,
+    _mlflow,
+    _acts,
+    _public_key,
+    _airflow,
+)

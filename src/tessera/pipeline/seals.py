@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tessera.contracts.errors import BrokenSeal
+from tessera.pipeline import files
 from tessera.pipeline.paths import HISTORY, LINES, LOOKS, Home
 
 KEY = "seal.key"
@@ -34,13 +35,18 @@ def require_key(place: Home) -> None:
     Raises
     ------
     BrokenSeal
-        If acts or looks were sealed and their key is gone: a new one would not open them.
+        If acts or looks were sealed and their key is gone, or another one lies there: neither a new
+        one nor that would open them.
     """
     path = place.state / KEY
     if path.exists():
+        if is_pair(place) is False:
+            raise BrokenSeal(
+                f"registry/{KEY} is another key than registry/{PUBLIC} is of: bring back the one "
+                "that was there from a backup"
+            )
         return
-    acts, looks = place.state.glob(f"*/{HISTORY}{LINES}"), place.state / f"{LOOKS}{LINES}"
-    if any(acts) or looks.exists():
+    if in_use(place):
         raise BrokenSeal(_gone(path))
     place.state.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{KEY}.{os.getpid()}.{secrets.token_hex(4)}")
@@ -52,7 +58,41 @@ def require_key(place: Home) -> None:
     with suppress(FileExistsError):  # another process was first
         os.link(aside, path)
     aside.unlink()
-    (place.state / PUBLIC).write_text(_public(_key(place)).hex() + "\n")
+    write_public(place)
+
+
+def in_use(place: Home) -> bool:
+    """Whether there is a key, or something that was sealed with one."""
+    known = place.state / KEY, place.state / f"{LOOKS}{LINES}"
+    acts = place.state.glob(f"*/{HISTORY}{LINES}")
+    return any(path.exists() for path in known) or any(acts)
+
+
+def write_public(place: Home) -> None:
+    """Write the public key, which follows from the secret one.
+
+    Raises
+    ------
+    BrokenSeal
+        If there is no key.
+    """
+    files.write_bytes(f"{_public(_key(place)).hex()}\n".encode(), place.state / PUBLIC)
+
+
+def is_pair(place: Home) -> bool | None:
+    """Whether the public key is of the secret one; None if it is gone or torn.
+
+    Raises
+    ------
+    BrokenSeal
+        If there is no key.
+    """
+    mine = _public(_key(place))
+    try:
+        told = public_key(place)
+    except BrokenSeal:
+        return None
+    return told == mine if len(told) == len(mine) else None
 
 
 def mac(place: Home, what: str, text: str) -> str:

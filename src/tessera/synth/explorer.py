@@ -111,7 +111,7 @@ class Explorer:
         """Draw the slates of these visits."""
         step = house_step(self._policy, at.score_NC, at.stddev_NC, at.explores_N)
         everything_NC = np.ones(item_NC.shape, dtype=bool)
-        drawn = draw_slates(step, everything_NC, self._market.params.slate_size, rng)
+        drawn = draw_slates(step, everything_NC, self._market.params.positions, rng)
         return Slates(now.user_N, at_us_N, item_NC, *drawn)
 
     def remember(self, slates: Slates, deeds: Deeds) -> None:

@@ -72,7 +72,7 @@ class Journal:
         said = {
             "policy_id": policy_ids(params)[0],
             **asdict(logging_policy(params)),
-            "slate_size": params.slate_size,
+            "slate_size": params.positions,
             "candidates": params.candidates,
             "attribution_days": params.attribution_days,
             "explore_per_day": params.explore_per_day,

@@ -10,6 +10,10 @@ from pydantic import BaseModel, Field, model_validator
 from tessera.contracts.errors import BadParams
 from tessera.contracts.params import STRICT
 
+_POSITIONS = 3
+_VISITS_A_POSITION = 20_000
+"""Visits that each further position takes until the gate has the sample that it asks for."""
+
 
 class SynthParams(BaseModel):
     """Size, logging policy and planted effects of the market."""
@@ -32,8 +36,9 @@ class SynthParams(BaseModel):
     """First day."""
     candidates: int = Field(10, ge=2, le=50)
     """Suitable live items that could be shown at one visit."""
-    slate_size: int = Field(3, ge=1, le=10)
-    """Positions of a slate."""
+    slate_size: int | None = Field(None, ge=1, le=10)
+    """Positions of a slate; by default 3, of a log below 40,000 visits 2 and below 20,000 1: each
+    position more leaves fewer requests that tell of a candidate."""
     explorer: Literal["softmax", "epsilon_greedy", "thompson"] = "softmax"
     """Logging policy: by chance among the best, the best for sure, or the best of a draw from what
     it believes of each item and learns from clicks; each with uniform exploration beside."""
@@ -79,9 +84,16 @@ class SynthParams(BaseModel):
     dirty_rows: float = Field(0.002, ge=0, le=0.2)
     """Share of broken rows added to events and outcomes; exposures stay clean."""
 
+    @property
+    def positions(self) -> int:
+        """Positions of a slate, as it was asked for or by default."""
+        if self.slate_size is not None:
+            return self.slate_size
+        return min(_POSITIONS, 1 + self.requests // _VISITS_A_POSITION, self.candidates)
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if not self.slate_size <= self.candidates or self.items < 4 * self.candidates:
+        if not self.positions <= self.candidates or self.items < 4 * self.candidates:
             message = "synth needs slate_size <= candidates and items >= 4 candidates"
             raise BadParams(message)
         return self

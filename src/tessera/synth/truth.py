@@ -178,9 +178,9 @@ def write_market(market: Market, folder: Path) -> None:
     folder.mkdir()
     params, people, assets = market.params, market.investors, market.assets
     raw = {
-        "reach": [params.examination**k for k in range(params.slate_size)],
+        "reach": [params.examination**k for k in range(params.positions)],
         "logging_policy": asdict(logging_policy(params)),
-        "params": params.model_dump(mode="json"),
+        "params": params.model_dump(mode="json") | {"slate_size": params.positions},
         "click_bias": market.click_bias,
     }
     (folder / "market.json").write_text(json.dumps(raw, indent=2) + "\n")

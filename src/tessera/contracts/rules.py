@@ -20,9 +20,6 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 """Times outside [EARLIEST, LATEST) are typing errors."""
 
-SAME_CHANCE = 1e-6
-"""How far apart two spellings of one probability may be."""
-
 TEXT = "text_"
 """Prefix of the column that holds what the source wrote where the contract wants another type."""
 

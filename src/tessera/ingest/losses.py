@@ -196,8 +196,6 @@ _REMEDIES = (
     ("no entry of", "add the value to `values` in {}, or say otherwise"),
     ("not above", _MEND),
     ("an item twice", "list each candidate once"),
-    ("not in the candidate set", "list all that could be shown, also what was"),
-    ("differs from that", "log for the item shown the chance that its list says, with all digits"),
     ("before valid_from", "mend the dates, or say open_end in {} if it means no end"),
     ("`currency`", "say `currency` in {}, or mend the source"),
     ("`percent`", "say `percent` in {}, or mend the source"),

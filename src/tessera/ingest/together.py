@@ -1,7 +1,8 @@
 """Rules that several columns of a row keep together; rules of one column are in `contracts`.
 
-The gate asks the same of a log and calls it INVALID.  What it finds in a row by itself is told
-here already, with file and row; what only a whole slate shows is left to it.
+A candidate set that cannot be read is set aside here.  One that can, but contradicts what was shown
+(another item, another propensity), is left to the gate, which calls the whole log INVALID: a log
+that is wrong in one row is not right in the others because that row is gone.
 """
 
 from __future__ import annotations
@@ -9,13 +10,10 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-from tessera.contracts.rules import SAME_CHANCE
 from tessera.contracts.tables import EXPOSURES, ITEMS, Table
 
 NOT_AS_MANY = "candidate_propensities: not as many as candidate_ids"
 TWICE = "candidate_ids: an item twice"
-OUTSIDE = "item_id: not in the candidate set"
-DIFFERS = "propensity: differs from that of the candidate set"
 ENDS_FIRST = "valid_to: before valid_from"
 
 
@@ -40,10 +38,7 @@ def broken_together(table: Table, rows: ir.Table) -> ir.StringValue:
 
 def _of_candidates(rows: ir.Table) -> list[tuple[ir.BooleanValue, str]]:
     ids, chances = rows.candidate_ids, rows.candidate_propensities
-    listed = chances[ids.index(rows.item_id)]
     return [
         (ids.length() != chances.length(), NOT_AS_MANY),
         (ids.unique().length() != ids.length(), TWICE),
-        (~ids.contains(rows.item_id), OUTSIDE),
-        (~((rows.propensity - listed).abs() <= SAME_CHANCE), DIFFERS),
     ]

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from tessera.contracts.rules import SAME_CHANCE as _TOLERANCE
 from tessera.ope.estimators import effective_size
 from tessera.ope.exposures import NOBODY, Floats, Requests
 from tessera.ope.hints import OF_CHAMPION
@@ -17,6 +16,7 @@ from tessera.ope.params import OpeParams
 from tessera.ope.replay import Replay, mean_one, shown, unsupported
 from tessera.ope.verdict import Check
 
+_TOLERANCE = 1e-6
 _ROUNDING = 1e-9
 """Weights of the logging policy are 1 but for rounding: no test is made of that."""
 

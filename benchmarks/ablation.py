@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.common import ROOT, write_result
-from tessera.pipeline.ablate import compared
-from tessera.pipeline.paths import DEFAULT_PROFILE, home
+from tessera.platform.pipeline.ablate import compared
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, home
 
 
 def main() -> None:

@@ -40,20 +40,19 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.common import write_result
+from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.tables import ACTIONS
-from tessera.hstu.fit import threads
-from tessera.hstu.histories import Bools, Histories, Ints
-from tessera.hstu.lessons import Lessons
-from tessera.hstu.model import SequenceModel, Shape
-from tessera.hstu.params import HstuParams
-from tessera.hstu.ranking import CLICK, TASKS
-from tessera.hstu.scoring import encode, item_vectors, rank_requests, top_items
-from tessera.hstu.sequences import last_windows
-from tessera.hstu.slates import Slates
-from tessera.hstu.train import train
-from tessera.metrics.slates import slate_auc
-
-Floats = NDArray[np.float64]
+from tessera.model.nn.device import threads
+from tessera.model.nn.ranking import CLICK, TASKS
+from tessera.model.params import HstuParams
+from tessera.model.sequences.histories import Histories
+from tessera.model.sequences.slates import Slates
+from tessera.model.sequences.windows import last_windows
+from tessera.model.training.examples import Examples
+from tessera.model.training.train import train
+from tessera.model.trunk.inference import encode, item_vectors, rank_requests, top_items
+from tessera.model.trunk.model import SequenceModel, Shape
+from tessera.shared.metrics.slates import slate_auc
 
 _KNOWN, _HELD_OUT = 4000, 2000
 _EVENTS, _ITEMS, _CLASSES, _SHOWN = 12, 200, 8, 5
@@ -164,12 +163,12 @@ def learn(world: Planted, share: float = 1.0, **changes: Any) -> SequenceModel:
     )  # fmt: skip
     is_kept_R = np.random.default_rng(params.seed).random(len(world.learn)) < share
     slates = world.learn.by_history(world.histories, is_kept_R) if ranks else None
-    lessons = Lessons(world.histories, world.stop_U, np.array([_LIKE, _DISLIKE]), slates)
+    examples = Examples(world.histories, world.stop_U, np.array([_LIKE, _DISLIKE]), slates)
     codes_VC = torch.zeros(_ITEMS + 1, 0, dtype=torch.long)
-    return train(shape, codes_VC, lessons, None, params, None).model
+    return train(shape, codes_VC, examples, None, params, None).model
 
 
-def auc_by_user(score_RM: NDArray[np.floating], check: Slates) -> Floats:
+def auc_by_user(score_RM: NDArray[np.floating], check: Slates) -> Float64s:
     """Return the slate AUC of clicks of each held-out user; NaN where nothing tells."""
     label_RM = check.label_RMT[..., CLICK]
     is_shown_RM = np.ones(label_RM.shape, np.bool_)
@@ -178,7 +177,7 @@ def auc_by_user(score_RM: NDArray[np.floating], check: Slates) -> Floats:
     return np.array([slate_auc(score_RM[r], label_RM[r], is_shown_RM[r]) for r in rows])
 
 
-def recall_by_user(model: SequenceModel, world: Planted) -> Floats:
+def recall_by_user(model: SequenceModel, world: Planted) -> Float64s:
     """Return how often the next item is among the best 50, for each held-out user."""
     check = world.check
     start_R = world.histories.first_U1[check.user_R]
@@ -186,7 +185,7 @@ def recall_by_user(model: SequenceModel, world: Planted) -> Floats:
     state_RD = encode(model, world.histories, windows)
     lists = top_items(state_RD, item_vectors(model), np.arange(_ITEMS + 1) > 0, None, _TOP)
     is_hit_R = (lists.item_UK == world.next_R[:, None]).any(1)
-    share_U: Floats = is_hit_R.reshape(_HELD_OUT, -1).mean(1)
+    share_U: Float64s = is_hit_R.reshape(_HELD_OUT, -1).mean(1)
     return share_U
 
 
@@ -217,13 +216,13 @@ _COMPARED = {
 """Each difference: the score, and which trainings it adds and takes off."""
 
 
-def measure(seed: int, name: str) -> dict[str, Floats]:
+def measure(seed: int, name: str) -> dict[str, Float64s]:
     """Train one model and return its scores by held-out user."""
     with threads(1):
         world = plant(seed)
         share, changes = _TRAININGS[name]
         model = learn(world, share, seed=seed, **changes)
-        score: dict[str, Floats] = {}
+        score: dict[str, Float64s] = {}
         if "rank_weight" not in changes:
             ranked = rank_requests(model, world.histories, world.check)
             score["auc"] = auc_by_user(ranked.logit_RMT[..., CLICK], world.check)
@@ -240,7 +239,7 @@ def _best_auc(seed: int) -> float:
     return float(np.nanmean(auc_by_user(world.liked_RM.astype(np.float64), world.check)))
 
 
-Scores = dict[tuple[int, str], dict[str, Floats]]
+Scores = dict[tuple[int, str], dict[str, Float64s]]
 
 
 def compare(scores: Scores, seeds: Sequence[int], key: str, sign: dict[str, int]) -> dict[str, Any]:

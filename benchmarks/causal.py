@@ -29,18 +29,17 @@ from benchmarks.causal_mixture import shrink
 from benchmarks.causal_truth import History, numbers, risk_differences
 from benchmarks.causal_words import calibration, chains, words
 from benchmarks.common import write_result
-from tessera.causal.confounders import stack
-from tessera.causal.effects import effects
-from tessera.causal.pairs import Pairs, supported_pairs
-from tessera.causal.panel import Panel, build_panel, period_edges, trials
-from tessera.causal.params import CausalParams
-from tessera.causal.robust import estimate
+from tessera.contracts.arrays import Float64s
 from tessera.contracts.split import Split
-from tessera.synth.params import SynthParams
-from tessera.synth.stage import draw_market, run
-from tessera.synth.truth import true_edges
-
-Floats = NDArray[np.float64]
+from tessera.stages.causal.confounders import stack
+from tessera.stages.causal.effects import effects
+from tessera.stages.causal.pairs import Pairs, supported_pairs
+from tessera.stages.causal.panel import Panel, build_panel, period_edges, trials
+from tessera.stages.causal.params import CausalParams
+from tessera.stages.causal.robust import estimate
+from tessera.stages.synth.params import SynthParams
+from tessera.stages.synth.stage import draw_market, run
+from tessera.stages.synth.truth import true_edges
 
 WORLDS: dict[str, dict[str, float]] = {
     "as shipped": {},
@@ -97,7 +96,7 @@ def _microseconds(table: pa.Table) -> NDArray[np.int64]:
     return np.asarray(table["event_ts"]).astype("datetime64[us]").astype(np.int64)
 
 
-def naive(panel: Panel, pairs: Pairs) -> dict[str, Floats]:
+def naive(panel: Panel, pairs: Pairs) -> dict[str, Float64s]:
     """Scores that adjust for nothing."""
     held_UI = np.zeros((panel.n_users, len(panel.item_ids)))
     held_UI[panel.user_A, panel.item_A] = 1.0
@@ -112,7 +111,7 @@ def naive(panel: Panel, pairs: Pairs) -> dict[str, Floats]:
     }
 
 
-def agreement(score_N: Floats, strength_N: Floats, change_N: Floats) -> dict[str, float]:
+def agreement(score_N: Float64s, strength_N: Float64s, change_N: Float64s) -> dict[str, float]:
     """Compare scores with what is planted, over all supported pairs and among the planted."""
     planted, up, down = strength_N != 0, strength_N > 0, strength_N < 0
     top = np.argsort(-score_N, kind="stable")[: up.sum()]
@@ -128,14 +127,14 @@ def agreement(score_N: Floats, strength_N: Floats, change_N: Floats) -> dict[str
     }
 
 
-def _auc(high: Floats, low: Floats) -> float:
+def _auc(high: Float64s, low: Float64s) -> float:
     if len(high) == 0 or len(low) == 0:
         return float("nan")
     ranks = rankdata(np.r_[high, low])[: len(high)].sum()
     return float((ranks - len(high) * (len(high) + 1) / 2) / (len(high) * len(low)))
 
 
-def intervals(effect_N: Floats, error_N: Floats, true_N: Floats, of: Any) -> dict[str, float]:
+def intervals(effect_N: Float64s, error_N: Float64s, true_N: Float64s, of: Any) -> dict[str, float]:
     """Bias, spread about the truth and coverage of 95 % intervals."""
     off_N, error_N = (effect_N - true_N)[of], error_N[of]
     return {
@@ -158,7 +157,9 @@ def measure(params: SynthParams) -> dict[str, Any]:
     ).T
     scores, seconds = naive(panel, pairs), {}
 
-    def timed(name: str, work: Callable[[], tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    def timed(
+        name: str, work: Callable[[], tuple[Float64s, Float64s]]
+    ) -> tuple[Float64s, Float64s]:
         start = time.process_time()
         result = work()
         seconds[name] = round(time.process_time() - start, 2)

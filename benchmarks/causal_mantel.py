@@ -11,14 +11,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera.causal.pairs import Pairs
-from tessera.causal.panel import Trial
+from tessera.contracts.arrays import Float64s
+from tessera.stages.causal.pairs import Pairs
+from tessera.stages.causal.panel import Trial
 
-Floats = NDArray[np.float64]
 _ACTIVITY_BINS, _TENURE_BINS, _PROGNOSIS_BINS = 3, 2, 20
 
 
-def mantel_haenszel(trials: list[Trial], pairs: Pairs) -> tuple[Floats, Floats]:
+def mantel_haenszel(trials: list[Trial], pairs: Pairs) -> tuple[Float64s, Float64s]:
     """Risk difference of each pair and its standard error."""
     size = trials[0].held_UI.shape[1]
     sums_3II = np.zeros((3, size, size))
@@ -34,16 +34,16 @@ def mantel_haenszel(trials: list[Trial], pairs: Pairs) -> tuple[Floats, Floats]:
     return difference_N / weight_N, np.sqrt(np.maximum(variance_N, 0.5)) / weight_N
 
 
-def one_normal(effect_N: Floats, stderr_N: Floats) -> Floats:
+def one_normal(effect_N: Float64s, stderr_N: Float64s) -> Float64s:
     """Shrink by one normal prior about zero, its variance by moments weighted by precision."""
     precision_N = stderr_N**-2
     excess = precision_N @ effect_N**2 - len(effect_N)
     variance = max(excess / precision_N.sum(), 0.0)
-    shrunk_N: Floats = effect_N * variance / np.maximum(variance + stderr_N**2, 1e-300)
+    shrunk_N: Float64s = effect_N * variance / np.maximum(variance + stderr_N**2, 1e-300)
     return shrunk_N
 
 
-def _stratum(held_UI: Floats, gained_UI: Floats, prognosis_U1: Floats) -> Floats:
+def _stratum(held_UI: Float64s, gained_UI: Float64s, prognosis_U1: Float64s) -> Float64s:
     """Add up difference, weight and Poisson variance of every pair."""
     free_UI = 1.0 - held_UI
     n1_II = held_UI.T @ free_UI
@@ -62,7 +62,7 @@ def _stratum(held_UI: Floats, gained_UI: Floats, prognosis_U1: Floats) -> Floats
     )
 
 
-def _strata(trial: Trial) -> tuple[NDArray[np.int64], Floats]:
+def _strata(trial: Trial) -> tuple[NDArray[np.int64], Float64s]:
     """Stratum of each investor, -1 outside observation; items that their like acquire."""
     seen_U = trial.observed_U
     classes_UD, activity_U, tenure_U = (
@@ -85,6 +85,6 @@ def _strata(trial: Trial) -> tuple[NDArray[np.int64], Floats]:
     return stratum_U, np.where(seen_U, mean_B[bin_U], 0.0)
 
 
-def _bins(value_U: Floats, seen_U: NDArray[np.bool_], bins: int) -> NDArray[np.int64]:
+def _bins(value_U: Float64s, seen_U: NDArray[np.bool_], bins: int) -> NDArray[np.int64]:
     inner = np.quantile(value_U[seen_U], np.linspace(0, 1, bins + 1)[1:-1], method="lower")
     return np.searchsorted(inner, value_U, side="left")

@@ -6,16 +6,16 @@ Legend: N pairs, G spreads.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from tessera.contracts.arrays import Float64s
+
 _STEPS = 200
 _NO_EFFECT = 0.9
 """Share of pairs without any effect from which the search for the mixture starts."""
 _QUARTILES_OF_NORMAL = 1.349
 
 
-def shrink(effect_N: Floats, stderr_N: Floats) -> tuple[Floats, Floats]:
+def shrink(effect_N: Float64s, stderr_N: Float64s) -> tuple[Float64s, Float64s]:
     """Posterior mean and standard deviation under a mixture of normals about zero.
 
     Many null effects and a few large ones make one normal prior either erase the large or keep
@@ -40,13 +40,13 @@ def shrink(effect_N: Floats, stderr_N: Floats) -> tuple[Floats, Floats]:
     return mean_N, deviation_N
 
 
-def excess(z_N: Floats) -> float:
+def excess(z_N: Float64s) -> float:
     """Tell how much wider than chance the middle half of the pairs spreads, at least 1."""
     low, high = np.quantile(z_N, [0.25, 0.75])
     return max(1.0, float(high - low) / _QUARTILES_OF_NORMAL)
 
 
-def _prior(effect_F: Floats, error_F: Floats) -> tuple[Floats, Floats]:
+def _prior(effect_F: Float64s, error_F: Float64s) -> tuple[Float64s, Float64s]:
     """Spreads from none to that of the largest effect, and how many pairs have each."""
     least = np.median(error_F) / 4
     doublings = np.ceil(np.log2(max(np.abs(effect_F).max() / least, 2.0)))
@@ -59,10 +59,12 @@ def _prior(effect_F: Floats, error_F: Floats) -> tuple[Floats, Floats]:
     return spread_G, weight_G
 
 
-def _shares(effect_F: Floats, error_F: Floats, spread_G: Floats, weight_G: Floats) -> Floats:
+def _shares(
+    effect_F: Float64s, error_F: Float64s, spread_G: Float64s, weight_G: Float64s
+) -> Float64s:
     """Probability of each spread given the estimate."""
     variance_FG = spread_G**2 + error_F[:, None] ** 2
     log_FG = -0.5 * (effect_F[:, None] ** 2 / variance_FG + np.log(variance_FG))
     mass_FG = weight_G * np.exp(log_FG - log_FG.max(axis=1, keepdims=True))
-    shares_FG: Floats = mass_FG / mass_FG.sum(axis=1, keepdims=True)
+    shares_FG: Float64s = mass_FG / mass_FG.sum(axis=1, keepdims=True)
     return shares_FG

@@ -18,12 +18,12 @@ from benchmarks.causal import SEEDS, WORLDS, scene
 from benchmarks.causal_mixture import shrink
 from benchmarks.causal_words import calibration, chains, words
 from benchmarks.common import RESULTS, commit, write_result
-from tessera.causal.confounders import stack
-from tessera.causal.effects import effects
-from tessera.causal.pairs import supported_pairs
-from tessera.causal.panel import trials
-from tessera.causal.params import CausalParams
-from tessera.synth.params import SynthParams
+from tessera.stages.causal.confounders import stack
+from tessera.stages.causal.effects import effects
+from tessera.stages.causal.pairs import supported_pairs
+from tessera.stages.causal.panel import trials
+from tessera.stages.causal.params import CausalParams
+from tessera.stages.synth.params import SynthParams
 
 _NAME = "causal_sentences"
 _WIDTH = 1.96

@@ -21,13 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from tessera.causal.confounders import Rows
-from tessera.causal.pairs import Pairs
-from tessera.causal.panel import Trial
+from tessera.contracts.arrays import Float64s
 from tessera.contracts.arrow import DAY_US
-from tessera.synth.behaviour import BOOST_LIMIT, HOLDS_ALREADY, Market, organic_intensity, visits
+from tessera.stages.causal.confounders import Rows
+from tessera.stages.causal.pairs import Pairs
+from tessera.stages.causal.panel import Trial
+from tessera.stages.synth.behaviour import (
+    BOOST_LIMIT,
+    HOLDS_ALREADY,
+    Market,
+    organic_intensity,
+    visits,
+)
 
-Floats = NDArray[np.float64]
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -50,7 +56,7 @@ def numbers(names: NDArray[np.object_]) -> NDArray[np.int64]:
     return np.array([int(name[1:]) for name in names], np.int64)
 
 
-def strengths(market: Market) -> Floats:
+def strengths(market: Market) -> Float64s:
     """Planted log-intensities, causes in rows."""
     size = market.params.items
     strength_II = np.zeros((size, size))
@@ -64,7 +70,7 @@ def strengths(market: Market) -> Floats:
 
 def risk_differences(
     market: Market, history: History, trials: list[Trial], rows: Rows, pairs: Pairs
-) -> Floats:
+) -> Float64s:
     """Work out the true effect of each pair; 0 where nothing is planted."""
     strength_II = strengths(market)
     number_I = history.item_I
@@ -96,7 +102,7 @@ class _State:
     """Everybody at the middle of a trial."""
 
     def __init__(
-        self, market: Market, history: History, strength_II: Floats, span: tuple[int, int]
+        self, market: Market, history: History, strength_II: Float64s, span: tuple[int, int]
     ) -> None:
         params, people = market.params, market.investors
         middle = (span[0] + span[1]) / 2
@@ -125,7 +131,7 @@ class _State:
 
     def change(
         self, user_R: NDArray[np.int64], holds_R: NDArray[np.bool_], cause: int, effect: int
-    ) -> Floats:
+    ) -> Float64s:
         """Chance to acquire the effect if the cause is held, less that if it is not."""
         strength = self._strength_II[cause, effect]
         boost_R = self._boost_UI[user_R, effect]
@@ -135,15 +141,15 @@ class _State:
         left_Q = np.quantile(self._left_UI[user_R[holds_R], cause], _QUANTILES)
         with_RQ = _clip(rest_R[:, None] + strength * left_Q) - _clip(rest_R)[:, None]
         bought_RQ = np.exp(-mean_R)[:, None] - np.exp(-mean_R[:, None] * np.exp(with_RQ))
-        change_R: Floats = bought_RQ.mean(axis=1)
+        change_R: Float64s = bought_RQ.mean(axis=1)
         return change_R
 
 
-def _clip(boost: Floats) -> Floats:
+def _clip(boost: Float64s) -> Float64s:
     return np.clip(boost, -BOOST_LIMIT, BOOST_LIMIT)
 
 
-def _overlap(rows: Rows, cause: int, effect: int) -> Floats:
+def _overlap(rows: Rows, cause: int, effect: int) -> Float64s:
     """Squared residual of holding the cause among those who do not hold the effect, else 0."""
     held_R = rows.held_RI[:, [cause]].toarray()[:, 0]
     free_R = rows.held_RI[:, [effect]].toarray()[:, 0] == 0
@@ -151,5 +157,5 @@ def _overlap(rows: Rows, cause: int, effect: int) -> Floats:
     free_RD = rest_RD[free_R]
     ridge_DD = free_RD.T @ free_RD + 1e-3 * np.eye(free_RD.shape[1])
     chance_R = rest_RD @ np.linalg.solve(ridge_DD, free_RD.T @ held_R[free_R])
-    squared_R: Floats = free_R * np.square(held_R - chance_R)
+    squared_R: Float64s = free_R * np.square(held_R - chance_R)
     return squared_R

@@ -16,16 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.causal_mixture import shrink
-from tessera.causal.effects import Effects
+from tessera.contracts.arrays import Bools, Float64s
 from tessera.contracts.tables import MOST_FALSE_SIGNS
+from tessera.stages.causal.effects import Effects
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Planted = Mapping[tuple[str, str], tuple[float, float]]
 _BINS = (0.0, 0.01, MOST_FALSE_SIGNS, 0.2, 0.5)
 
 
-def words(found: Effects, strength_N: Floats, chain_N: Bools) -> dict[str, dict[str, float]]:
+def words(found: Effects, strength_N: Float64s, chain_N: Bools) -> dict[str, dict[str, float]]:
     """Count the sentences that raise the chance, as told before and as told now."""
     mean_N, deviation_N = shrink(found.raw_N, found.raw_stderr_N)
     told = {f"z > {z}, one direction": mean_N > z * deviation_N for z in (1, 2, 3)}
@@ -40,7 +39,7 @@ def words(found: Effects, strength_N: Floats, chain_N: Bools) -> dict[str, dict[
     }
 
 
-def calibration(found: Effects, strength_N: Floats) -> dict[str, dict[str, float]]:
+def calibration(found: Effects, strength_N: Float64s) -> dict[str, dict[str, float]]:
     """Count, by false sign rate, the signs that are promised to be right and that are."""
     right_N = np.sign(strength_N) == np.sign(found.effect_N)
     rows = {}

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tessera.contracts.progress import progress_bar
-from tessera.pipeline import files
+from tessera.platform.workspace import files
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

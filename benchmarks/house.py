@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks.common import ROOT, write_result
-from tessera.pipeline.forkserver import one_thread
+from tessera.platform.pipeline.forkserver import one_thread
 
 _BIN = Path(sys.executable).parent
 _RUNS = 5
@@ -49,11 +49,11 @@ def _parse_dag() -> float:
 _BARE = """
 import sys
 from pathlib import Path
-from tessera.pipeline import files
-from tessera.pipeline.catalogue import stages
-from tessera.pipeline.params import load_params, source_of
-from tessera.pipeline.paths import home
-from tessera.pipeline.runner import call
+from tessera.platform.workspace import files
+from tessera.platform.workspace.catalogue import stages
+from tessera.platform.workspace.params import load_params, source_of
+from tessera.platform.workspace.paths import home
+from tessera.platform.pipeline.runner import call
 place = home("market")
 params = load_params(place)
 for stage in stages(source_of(place)):

@@ -25,11 +25,11 @@ from benchmarks.common import write_result
 from benchmarks.hstu_data import Sequences, sequences
 from benchmarks.hstu_parts import Parts, parts_of_a_step, products, seconds_of
 from benchmarks.hstu_reference import ReferenceModel, reference_loss
-from tessera.hstu.flops import one_trunk_flops, two_encoders_flops, two_pruned_encoders_flops
-from tessera.hstu.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
-from tessera.hstu.model import SequenceModel, Shape, states_at
-from tessera.hstu.ranking import Asked
-from tessera.hstu.tiles import View
+from tessera.model.nn.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
+from tessera.model.nn.ranking import RankingBatch
+from tessera.model.nn.tiles import View
+from tessera.model.trunk.flops import one_trunk_flops, two_encoders_flops, two_pruned_encoders_flops
+from tessera.model.trunk.model import SequenceModel, Shape, states_at
 
 _BATCH, _LENGTH, _WIDTH, _BLOCKS, _DROPOUT = 128, 200, 50, 2, 0.2
 _BATCHES, _ROUNDS, _THREADS, _SEED = 8, 5, 2, 0
@@ -190,7 +190,7 @@ def latency(part: Sequences, items: int) -> dict[str, float]:
     ranker = SequenceModel(_ranking_shape(items), plain.codes_VC, plain.warm_V).eval()
     longest = (part.item_BL > 0).sum(1).argmax()[None]
     history = part.take(longest)
-    asked = Asked(
+    asked = RankingBatch(
         sequence_N=torch.zeros(1, dtype=torch.long),
         slot_N=torch.zeros(1, dtype=torch.long),
         second_N=history.request_BL[:, -1],

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tessera.hstu.batch import Batch
+from tessera.model.nn.batch import Batch
 
 _RATINGS = "movielens-1m/ratings_users_1_2999.dat.gz"
 

@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.hstu_data import Sequences
-from tessera.hstu.flops import history_flops
-from tessera.hstu.model import SequenceModel, states_at
-from tessera.hstu.product import product
+from tessera.model.nn.linear import product
+from tessera.model.trunk.flops import history_flops
+from tessera.model.trunk.model import SequenceModel, states_at
 
 _PASSES = 3
 """One forward and twice its operations backward."""

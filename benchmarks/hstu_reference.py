@@ -3,7 +3,7 @@
 Written from the formulas of the paper (arXiv 2402.17152, equations 1 to 3) and the settings of the
 authors' research code, the way one would write it first; nothing here is slow on purpose: buckets
 are computed once a batch, embeddings use `nn.Embedding`, the position bias is made once for all
-sequences, the loss looks at real positions only. It shares no line with `tessera.hstu`.
+sequences, the loss looks at real positions only. It shares no line with `tessera.model`.
 
 Legend: B sequences, L positions (always the full length), D width, H heads, E width of a head,
 V items with padding first, N real positions, M negatives of each.

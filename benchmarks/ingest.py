@@ -128,9 +128,9 @@ def _exposures(
 
 def measure(source: Path, out: Path) -> dict[str, float]:
     """Run the stage in this process; seconds, peak memory and rows."""
-    from tessera.ingest.params import IngestParams
-    from tessera.ingest.stage import run
-    from tessera.pipeline.validation import validate_all
+    from tessera.platform.validation.validation import validate_all
+    from tessera.stages.ingest.params import IngestParams
+    from tessera.stages.ingest.stage import run
 
     request = out / "request.json"
     request.write_text('{"cut": null}')

@@ -10,14 +10,15 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from tessera.ope.bounds import Floats, Interval, Ints, normal
-from tessera.ope.sequences import Wager, betting_lower
+from tessera.contracts.arrays import Float64s, Ints
+from tessera.offpolicy.bounds import Interval, normal
+from tessera.offpolicy.sequences import Wager, betting_lower
 
 Bytes = npt.NDArray[np.uint8]
 _CELLS_AT_ONCE = 250_000
 
 
-def empirical_bernstein(value_N: Floats, low: float, high: float, alpha: float) -> Interval:
+def empirical_bernstein(value_N: Float64s, low: float, high: float, alpha: float) -> Interval:
     """One-sided bounds of a mean of independent units that hold for every n and any skewness.
 
     mean -+ (sqrt(2 V ln(2/alpha) / n) + 7 R ln(2/alpha) / (3 (n - 1))), V the sample variance and
@@ -61,7 +62,7 @@ def redraw(clusters: int, rng: np.random.Generator, resamples: int = 999) -> Byt
     return times_BG
 
 
-def bca(value_N: Floats, cluster_N: Ints, times_BG: Bytes, alpha: float) -> Interval:
+def bca(value_N: Float64s, cluster_N: Ints, times_BG: Bytes, alpha: float) -> Interval:
     """One-sided bootstrap bounds of a mean, corrected for bias and skewness.
 
     Efron, "Better bootstrap confidence intervals", 1987.  `scipy.stats.bootstrap` finds the same
@@ -79,7 +80,7 @@ def bca(value_N: Floats, cluster_N: Ints, times_BG: Bytes, alpha: float) -> Inte
         Error rate of each bound.
     """
     size_G = np.bincount(cluster_N)
-    sum_G: Floats = np.bincount(cluster_N, weights=value_N).astype(np.float64)
+    sum_G: Float64s = np.bincount(cluster_N, weights=value_N).astype(np.float64)
     mean = float(sum_G.sum() / len(value_N))
     mean_B = _redrawn_means(sum_G, size_G, times_BG)
     without_G = (sum_G.sum() - sum_G) / (len(value_N) - size_G)
@@ -97,7 +98,7 @@ def bca(value_N: Floats, cluster_N: Ints, times_BG: Bytes, alpha: float) -> Inte
     return Interval(mean, float(mean_B.std(ddof=1)), bound(alpha), bound(1 - alpha))
 
 
-def _redrawn_means(sum_G: Floats, size_G: Ints, times_BG: Bytes) -> Floats:
+def _redrawn_means(sum_G: Float64s, size_G: Ints, times_BG: Bytes) -> Float64s:
     both_G2 = np.column_stack([sum_G, size_G])
     rows = max(1, _CELLS_AT_ONCE // len(sum_G))
     parts = [times_BG[i : i + rows].astype(float) @ both_G2 for i in range(0, len(times_BG), rows)]
@@ -105,7 +106,7 @@ def _redrawn_means(sum_G: Floats, size_G: Ints, times_BG: Bytes) -> Floats:
     return np.asarray(total_B2[:, 0] / total_B2[:, 1])
 
 
-def betting_interval(value_N: Floats, rest_N: Floats, floor: float, alpha: float) -> Interval:
+def betting_interval(value_N: Float64s, rest_N: Float64s, floor: float, alpha: float) -> Interval:
     """Bounds of a value in [0, 1], as they stand after the last unit.
 
     Parameters
@@ -123,7 +124,7 @@ def betting_interval(value_N: Floats, rest_N: Floats, floor: float, alpha: float
     return Interval(float(value_N.mean()), normal(value_N, alpha).stderr, lower, upper)
 
 
-def holm(p_K: Floats, alpha: float) -> npt.NDArray[np.bool_]:
+def holm(p_K: Float64s, alpha: float) -> npt.NDArray[np.bool_]:
     """Reject hypotheses so that the chance of one false rejection is at most alpha.
 
     The smallest p-value is held against alpha / K, the next against alpha / (K - 1), until one

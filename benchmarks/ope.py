@@ -20,12 +20,13 @@ from benchmarks.common import Kept, write_result
 from benchmarks.ope_looks import ALPHA, looks
 from benchmarks.ope_slates import slates
 from benchmarks.ope_tally import RESAMPLES, Runs, Tally, measure, tallied, tell
-from benchmarks.ope_world import REGIMES, Drawn, Floats, World, make_world
-from tessera.ope import bounds, estimators
-from tessera.ope.checks import weight_checks
-from tessera.ope.clusters import ClusterLog, mips, offcem
-from tessera.ope.params import OpeParams
-from tessera.ope.tuning import CEILINGS, choose_ceiling
+from benchmarks.ope_world import REGIMES, Drawn, World, make_world
+from tessera.contracts.arrays import Float64s
+from tessera.offpolicy import bounds, estimators
+from tessera.offpolicy.clusters import ClusterLog, mips, offcem
+from tessera.offpolicy.tuning import CEILINGS, choose_ceiling
+from tessera.stages.ope.checks import weight_checks
+from tessera.stages.ope.params import OpeParams
 
 INTERVALS = ("normal", "clustered", "hall", "bca")
 _CEILING, _SHRINKAGE, _SWITCH = 10.0, 100.0, 10.0
@@ -37,7 +38,7 @@ def _beyond(log: ClusterLog, ceiling: float) -> float:
     return float((log.wanted_NC * is_heavy_NC).sum(axis=1).mean())
 
 
-def estimate(drawn: Drawn) -> dict[str, Floats]:
+def estimate(drawn: Drawn) -> dict[str, Float64s]:
     """Return what each unit adds to the value by every estimator."""
     log, clusters = drawn.log, drawn.clusters
     alone_N = np.arange(len(log.reward_N))
@@ -59,7 +60,7 @@ def estimate(drawn: Drawn) -> dict[str, Floats]:
     }
 
 
-def bound(value_N: Floats, drawn: Drawn, times_BG: intervals.Bytes) -> Iterator[bounds.Interval]:
+def bound(value_N: Float64s, drawn: Drawn, times_BG: intervals.Bytes) -> Iterator[bounds.Interval]:
     """Give the bounds by each of INTERVALS."""
     yield bounds.normal(value_N, ALPHA)
     yield bounds.clustered_normal(value_N, drawn.user_N, ALPHA)

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.ope_world import Floats
-from tessera.ope.estimators import cascade_dr
-from tessera.ope.exposures import NOBODY, Requests
-from tessera.ope.replay import Replay, slate_log
+from tessera.contracts.arrays import Float64s
+from tessera.offpolicy.estimators import cascade_dr
+from tessera.offpolicy.replay import Replay, slate_log
+from tessera.offpolicy.requests import NOBODY, Requests
 
 
 def flipped_score(
-    log: Requests, candidate: Replay, champion: Replay, guess_NLC: Floats, cap: float
-) -> Floats:
+    log: Requests, candidate: Replay, champion: Replay, guess_NLC: Float64s, cap: float
+) -> Float64s:
     """A_candidate(r) + A_champion(1 - r) - L, unbiased for the lift, at least -L (2 cap + 1)."""
     filled_NL = (log.chosen_NL != NOBODY).astype(np.float64)
     low_NLC = _cut(guess_NLC, candidate, cap)
@@ -33,11 +33,11 @@ def flipped_floor(positions: int, cap: float) -> float:
     return positions * (2.0 * cap + 1.0)
 
 
-def _cut(guess_NLC: Floats, policy: Replay, cap: float) -> Floats:
+def _cut(guess_NLC: Float64s, policy: Replay, cap: float) -> Float64s:
     return np.asarray(np.minimum(guess_NLC, cap / np.maximum(policy.weight_NLC, cap)))
 
 
-def growing_bets(score_N: Floats, floor: float, alpha: float) -> float:
+def growing_bets(score_N: Float64s, floor: float, alpha: float) -> float:
     """Bound by a running maximum, with bets that follow what was seen (arXiv 2210.10768).
 
     A bound of one mean that never changes, which is not what a drifting log has.

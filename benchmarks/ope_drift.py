@@ -26,15 +26,15 @@ import numpy as np
 from benchmarks.common import Kept, each, spans, sum_of, write_result
 from benchmarks.ope_before import flipped_floor, flipped_score, growing_bets
 from benchmarks.ope_rule import promotes, sequence_above
-from benchmarks.ope_world import Floats, Ints
+from tessera.contracts.arrays import Float64s, Ints
 from tessera.contracts.arrow import DAY_US
-from tessera.ope.conditions import Scored
-from tessera.ope.exposures import Requests
-from tessera.ope.holm import share_of
-from tessera.ope.paired import paired_scores
-from tessera.ope.params import OpeParams
-from tessera.ope.replay import logging_policy, replay
-from tessera.ope.sequences import Wager
+from tessera.offpolicy.holm import share_of
+from tessera.offpolicy.paired import paired_scores
+from tessera.offpolicy.replay import logging_policy, replay
+from tessera.offpolicy.requests import Requests
+from tessera.offpolicy.sequences import Wager
+from tessera.stages.ope.conditions import Scored
+from tessera.stages.ope.params import OpeParams
 
 _REQUESTS, _ITEMS, _USERS, _DAYS, _LOOKS = 20_000, 5, 2000, 120, 20
 _RATE, _SIZE = 0.3, 0.25
@@ -43,7 +43,7 @@ _CAP_BEFORE = 5.0
 _WANTED_C = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
 _EVEN_C = np.full(_ITEMS, 1 / _ITEMS)
 
-Time = Callable[[Floats], Floats]
+Time = Callable[[Float64s], Float64s]
 """From the share of the log that is over, 0 to 1, to something that changes."""
 
 
@@ -59,7 +59,7 @@ class Drift:
     """Share of requests by investors whose lift is the opposite."""
 
 
-def _step(time_N: Floats) -> Floats:
+def _step(time_N: Float64s) -> Float64s:
     return np.where(time_N < 0.5, 1.0, -1.0)
 
 
@@ -84,13 +84,13 @@ class Drawn:
     """One log as the gate takes it."""
 
     scored: Scored
-    before_N: Floats
+    before_N: Float64s
     """What was bounded before."""
-    true_N: Floats
+    true_N: Float64s
     """Expected lift of each request."""
 
 
-def _unit_lift() -> Floats:
+def _unit_lift() -> Float64s:
     """Return chances by item, around 0, of which the candidate gains 1 over an even policy."""
     lean_C = _WANTED_C - _WANTED_C.mean()
     return np.asarray(lean_C / float(_WANTED_C @ lean_C))
@@ -118,7 +118,7 @@ def draw_clusters(users: int, rng: np.random.Generator) -> Drawn:
 
 
 def _logged(
-    rng: np.random.Generator, served_NC: Floats, size_N: Floats, true_N: Floats, user_N: Ints
+    rng: np.random.Generator, served_NC: Float64s, size_N: Float64s, true_N: Float64s, user_N: Ints
 ) -> Drawn:
     chance_NC = np.clip(_RATE + size_N[:, None] * _unit_lift(), 0.0, 1.0)
     chosen_N = (rng.random(_REQUESTS)[:, None] > np.cumsum(served_NC, axis=1)).sum(axis=1)

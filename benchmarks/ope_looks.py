@@ -17,13 +17,14 @@ import numpy as np
 from benchmarks.common import each, spans, sum_of
 from benchmarks.intervals import holm
 from benchmarks.ope_tally import Runs
-from benchmarks.ope_world import CAP, Floats
-from tessera.ope.bounds import normal
-from tessera.ope.exposures import Requests
-from tessera.ope.holm import share_of
-from tessera.ope.paired import paired_scores
-from tessera.ope.replay import logging_policy, replay
-from tessera.ope.sequences import Wager, log_wealth
+from benchmarks.ope_world import CAP
+from tessera.contracts.arrays import Float64s
+from tessera.offpolicy.bounds import normal
+from tessera.offpolicy.holm import share_of
+from tessera.offpolicy.paired import paired_scores
+from tessera.offpolicy.replay import logging_policy, replay
+from tessera.offpolicy.requests import Requests
+from tessera.offpolicy.sequences import Wager, log_wealth
 
 ALPHA = 0.05
 _LOOKS, _CANDIDATES, _A_DAY = 20, 10, 500
@@ -34,7 +35,7 @@ _GROUP = 20
 """Logs that are kept together."""
 
 
-def draw_requests(rng: np.random.Generator, n: int, chance_C: Floats) -> Requests:
+def draw_requests(rng: np.random.Generator, n: int, chance_C: Float64s) -> Requests:
     """Log one item a request, each as likely as any other."""
     items = len(chance_C)
     chosen_N = rng.integers(0, items, n)
@@ -55,7 +56,7 @@ def draw_requests(rng: np.random.Generator, n: int, chance_C: Floats) -> Request
     )
 
 
-def every_request(wanted_C: Floats) -> tuple[Requests, Floats]:
+def every_request(wanted_C: Float64s) -> tuple[Requests, Float64s]:
     """Log each item without and with a click, in turns; with it what a policy wants.
 
     Nothing else tells one request from another here, so that scores of a log are looked up.
@@ -67,7 +68,7 @@ def every_request(wanted_C: Floats) -> tuple[Requests, Floats]:
     return log, np.broadcast_to(wanted_C, log.served_NLC.shape)
 
 
-def gain(log: Requests, wanted_C: Floats, rate: float = RATE) -> Wager:
+def gain(log: Requests, wanted_C: Float64s, rate: float = RATE) -> Wager:
     """Score a policy against the one that served; the reward model knows the mean rate."""
     every, wanted_NLC = every_request(wanted_C)
     guess_NLC = np.full(wanted_NLC.shape, rate)
@@ -136,6 +137,6 @@ def _stream(seed: int, piece: Piece) -> int:
     return wrong
 
 
-def _promoted(rng: np.random.Generator, chance_C: Floats, alpha: float) -> bool:
+def _promoted(rng: np.random.Generator, chance_C: Float64s, alpha: float) -> bool:
     found = gain(draw_requests(rng, _A_DAY, chance_C), rng.dirichlet(np.ones(_ITEMS)))
     return bool(p_value(found) < alpha)

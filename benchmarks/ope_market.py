@@ -24,20 +24,22 @@ import numpy as np
 
 from benchmarks.common import ROOT, Kept, each, spans, sum_of, write_result
 from benchmarks.intervals import holm
+from tessera.contracts.arrays import Bools, Float64s
 from tessera.contracts.split import load_split
-from tessera.ope.bounds import normal
-from tessera.ope.exposures import NOBODY, Bools, Floats, Requests, aligned_scores
-from tessera.ope.holm import share_of
-from tessera.ope.paired import paired_scores
-from tessera.ope.params import OpeParams
-from tessera.ope.reading import read_case_log
-from tessera.ope.replay import logging_policy, scored_replay
-from tessera.ope.sequences import Wager, log_wealth
-from tessera.ope.shelf import read_shelf
-from tessera.pipeline import files
-from tessera.pipeline.params import load_params
-from tessera.pipeline.paths import DEFAULT_PROFILE, home
-from tessera.policies.slate import SlatePolicy, sample_slates
+from tessera.offpolicy.bounds import normal
+from tessera.offpolicy.holm import share_of
+from tessera.offpolicy.paired import paired_scores
+from tessera.offpolicy.replay import logging_policy, scored_replay
+from tessera.offpolicy.requests import NOBODY, Requests
+from tessera.offpolicy.sequences import Wager, log_wealth
+from tessera.platform.workspace import files
+from tessera.platform.workspace.params import load_params
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, home
+from tessera.shared.policies.slate import SlatePolicy, sample_slates
+from tessera.stages.ope.exposures import aligned_scores
+from tessera.stages.ope.lookup import read_lookup
+from tessera.stages.ope.params import OpeParams
+from tessera.stages.ope.reading import read_case_log
 
 _LOOKS, _CANDIDATES, _A_LOOK = 20, 10, 500
 _DAYS, _A_DAY = 250, 400
@@ -52,9 +54,9 @@ class Market:
     """What was logged before slates were drawn."""
 
     log: Requests
-    score_NC: Floats
+    score_NC: Float64s
     allowed_NC: Bools
-    rate_L: Floats
+    rate_L: Float64s
     """Clicks or purchases of an item at each position, whatever it is."""
     params: OpeParams
 
@@ -72,12 +74,12 @@ def read_market() -> Market:
     read = ibis.duckdb.connect().read_parquet
     table = {name: read(str(place.artifact(name))) for name in _TABLES}
     cut = load_split(place.artifact("split")).cut
-    shelf = read_shelf(table["items"], table["users"])
+    lookup = read_lookup(table["items"], table["users"])
     log = read_case_log(
-        table["exposures"], table["outcomes"], table["users"], shelf.item_ids, cut,
+        table["exposures"], table["outcomes"], table["users"], lookup.item_ids, cut,
         params.window_days,
     ).log  # fmt: skip
-    scores = aligned_scores(table["scores"], log, shelf.item_ids)
+    scores = aligned_scores(table["scores"], log, lookup.item_ids)
     filled_NL = log.chosen_NL != NOBODY
     rate_L = log.reward_NL.sum(axis=0) / np.maximum(filled_NL.sum(axis=0), 1)
     return Market(log, scores.candidate_NC, log.served_NLC[:, 0] > 0, rate_L, params)
@@ -186,7 +188,7 @@ def measure(replays: int, streams: int, seed: int, processes: int) -> dict[str, 
     }  # fmt: skip
 
 
-def _above(gain_N: Floats, alpha: float) -> bool:
+def _above(gain_N: Float64s, alpha: float) -> bool:
     return normal(gain_N, alpha).lower > 0
 
 

@@ -24,9 +24,10 @@ from matplotlib.figure import Figure
 from benchmarks.common import ROOT, Kept, each, spans, sum_of, write_result
 from benchmarks.ope_before import flipped_floor, flipped_score, growing_bets
 from benchmarks.ope_looks import RATE, draw_requests, every_request, gain, p_value
-from benchmarks.ope_world import CAP, Floats
-from tessera.ope.exposures import Requests
-from tessera.ope.replay import logging_policy, replay
+from benchmarks.ope_world import CAP
+from tessera.contracts.arrays import Float64s
+from tessera.offpolicy.replay import logging_policy, replay
+from tessera.offpolicy.requests import Requests
 
 _PICTURE = ROOT / "docs" / "pictures" / "power.png"
 _REQUESTS, _ALPHA = 200_000, 0.005
@@ -72,13 +73,13 @@ def _count(seed: int, piece: tuple[float, str, float, int, int]) -> dict[str, in
     return {rule: int(count) for rule, count in found.items()}
 
 
-def _draw(rng: np.random.Generator, wanted_C: Floats, rate: float, lift: float) -> Requests:
+def _draw(rng: np.random.Generator, wanted_C: Float64s, rate: float, lift: float) -> Requests:
     """Log requests in which the policy is better by a share of the rate that served."""
     lean_C = wanted_C - wanted_C.mean()
     return draw_requests(rng, _REQUESTS, rate * (1 + lift * lean_C / float(wanted_C @ lean_C)))
 
 
-def _before(wanted_C: Floats, rate: float) -> Floats:
+def _before(wanted_C: Float64s, rate: float) -> Float64s:
     """Score each item without and with a click as it was scored before."""
     each, wanted_NLC = every_request(wanted_C)
     policies = replay(each, wanted_NLC), logging_policy(each)

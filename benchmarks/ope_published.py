@@ -28,17 +28,17 @@ from scipy.optimize import brentq
 
 from benchmarks.common import Kept, each, write_result
 from benchmarks.ope_before import flipped_floor, flipped_score, growing_bets
-from benchmarks.ope_world import Floats, Ints
+from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.arrow import DAY_US
-from tessera.ope.conditions import Scored, lower_bounds, upper_path
-from tessera.ope.estimators import cascade_dr
-from tessera.ope.exposures import Bools, Requests
-from tessera.ope.holm import share_of
-from tessera.ope.paired import paired_scores
-from tessera.ope.params import OpeParams
-from tessera.ope.replay import Replay, logging_policy, scored_replay, slate_log
-from tessera.ope.sequences import Wager, asymptotic_upper
-from tessera.policies.slate import SlatePolicy, position_marginals, sample_slates
+from tessera.offpolicy.estimators import cascade_dr
+from tessera.offpolicy.holm import share_of
+from tessera.offpolicy.paired import paired_scores
+from tessera.offpolicy.replay import Replay, logging_policy, scored_replay, slate_log
+from tessera.offpolicy.requests import Requests
+from tessera.offpolicy.sequences import Wager, asymptotic_upper
+from tessera.shared.policies.slate import SlatePolicy, position_marginals, sample_slates
+from tessera.stages.ope.conditions import Scored, lower_bounds, upper_path
+from tessera.stages.ope.params import OpeParams
 
 _CONTEXTS, _USERS, _CANDIDATES, _DAYS = 8000, 4000, 10, 135
 _EXAMINED_L = np.array([1.0, 0.8, 0.6])
@@ -59,25 +59,25 @@ _CAP_BEFORE = 5.0
 class World:
     """What investors like, what they were shown by, and what would be shown instead."""
 
-    chance_XC: Floats
-    older_XC: Floats
-    champion_XC: Floats
-    taste_XC: Floats
+    chance_XC: Float64s
+    older_XC: Float64s
+    champion_XC: Float64s
+    taste_XC: Float64s
     """What a candidate may know more of than the champion, or know wrongly."""
-    other_XC: Floats
+    other_XC: Float64s
     """Errors of a model that was trained anew."""
 
-    def value(self, score_XC: Floats, policy: SlatePolicy) -> float:
+    def value(self, score_XC: Float64s, policy: SlatePolicy) -> float:
         """Rewards per request, exactly."""
         shown_XLC = position_marginals(score_XC, _open(_CONTEXTS), policy, _LENGTH)
         return float((shown_XLC * self.chance_XLC).sum(axis=(1, 2)).mean())
 
     @property
-    def chance_XLC(self) -> Floats:
+    def chance_XLC(self) -> Float64s:
         """Chance of a reward by position."""
         return np.asarray(self.chance_XC[:, None, :] * _EXAMINED_L[:, None])
 
-    def candidate(self, lift: float, anew: float) -> Floats:
+    def candidate(self, lift: float, anew: float) -> Float64s:
         """Scores that are better, or worse, than the champion's by this share of its rate.
 
         `anew` is the share of its errors that are not the champion's (in variance).
@@ -122,12 +122,12 @@ class Logged:
 
     log: Requests
     x_N: Ints
-    guess_NLC: Floats
+    guess_NLC: Float64s
     """Reward model: half of what is known of the chance, never by investor."""
 
 
 def serve(
-    world: World, score_XC: Floats, policy: SlatePolicy, requests: int, rng: np.random.Generator
+    world: World, score_XC: Float64s, policy: SlatePolicy, requests: int, rng: np.random.Generator
 ) -> Logged:
     """Log requests over some months."""
     x_N = rng.integers(0, _CONTEXTS, requests)
@@ -225,7 +225,7 @@ SETTINGS = (
 
 
 def measure(
-    setting: Setting, world: World, score_XC: Floats, rng: np.random.Generator, requests: int
+    setting: Setting, world: World, score_XC: Float64s, rng: np.random.Generator, requests: int
 ) -> Answers:
     """Draw one log of a setting and ask."""
     if setting.flat:
@@ -243,7 +243,7 @@ def measure(
 
 
 @cache
-def _candidate(seed: int, lift: float, anew: float) -> Floats:
+def _candidate(seed: int, lift: float, anew: float) -> Float64s:
     return make_world(seed).candidate(lift, anew)
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 
-from tessera.ope.conditions import Scored, conditions, sequence_level
-from tessera.ope.sequences import log_wealth
+from tessera.offpolicy.sequences import log_wealth
+from tessera.stages.ope.conditions import Scored, conditions, sequence_level
 
 
 def sequence_above(scored: Scored, level: float) -> bool:

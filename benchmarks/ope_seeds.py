@@ -24,15 +24,15 @@ from scipy.special import softmax
 
 from benchmarks.common import Kept, each, spans, sum_of, write_result
 from benchmarks.ope_rule import promotes, sequence_above
-from benchmarks.ope_world import Floats, Ints
+from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.arrow import DAY_US
-from tessera.ope.conditions import Scored, conditions
-from tessera.ope.exposures import Bools, Requests
-from tessera.ope.holm import share_of
-from tessera.ope.paired import paired_scores
-from tessera.ope.params import OpeParams
-from tessera.ope.replay import logging_policy, replay
-from tessera.ope.sequences import Wager
+from tessera.offpolicy.holm import share_of
+from tessera.offpolicy.paired import paired_scores
+from tessera.offpolicy.replay import logging_policy, replay
+from tessera.offpolicy.requests import Requests
+from tessera.offpolicy.sequences import Wager
+from tessera.stages.ope.conditions import Scored, conditions
+from tessera.stages.ope.params import OpeParams
 
 _REQUESTS, _SEEDS, _DAYS = 40_000, 60, 120
 _ITEMS, _CONTEXTS, _USERS = 5, 200, 4000
@@ -44,7 +44,7 @@ _PARAMS = OpeParams()
 _GROUP = 5
 
 
-def draw_log(champion_XC: Floats, rng: np.random.Generator) -> tuple[Requests, Ints]:
+def draw_log(champion_XC: Float64s, rng: np.random.Generator) -> tuple[Requests, Ints]:
     """Log requests of which no item is better; return them with the context of each."""
     x_N, user_N = rng.integers(0, _CONTEXTS, _REQUESTS), rng.integers(0, _USERS, _REQUESTS)
     sums_NC = np.cumsum(champion_XC, axis=1)[x_N]
@@ -54,7 +54,7 @@ def draw_log(champion_XC: Floats, rng: np.random.Generator) -> tuple[Requests, I
     return _requests(champion_XC[x_N], chosen_N, clicked_N, user_N), x_N
 
 
-def _requests(served_NC: Floats, chosen_N: Ints, clicked_N: Bools, user_N: Ints) -> Requests:
+def _requests(served_NC: Float64s, chosen_N: Ints, clicked_N: Bools, user_N: Ints) -> Requests:
     requests, row_N = len(chosen_N), np.arange(len(chosen_N))
     return Requests(
         request_ids=None,
@@ -72,7 +72,7 @@ def _requests(served_NC: Floats, chosen_N: Ints, clicked_N: Bools, user_N: Ints)
     )
 
 
-def score_table(champion_XC: Floats, wanted_XC: Floats) -> tuple[Floats, float]:
+def score_table(champion_XC: Float64s, wanted_XC: Float64s) -> tuple[Float64s, float]:
     """Score a policy against the champion, which wrote the log, as the gate does.
 
     Returns

@@ -13,18 +13,20 @@ from itertools import permutations
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.ope_world import Floats, Ints, furthest
-from tessera.ope.estimators import effective_size
-from tessera.ope.exposures import Requests
-from tessera.ope.params import OpeParams
-from tessera.ope.replay import Case, candidate_policy, logging_policy, scored_replay
-from tessera.ope.spending import Standing
-from tessera.policies.slate import (
+from benchmarks.ope_world import furthest
+from tessera.contracts.arrays import Float64s, Ints
+from tessera.offpolicy.estimators import effective_size
+from tessera.offpolicy.replay import logging_policy, scored_replay
+from tessera.offpolicy.requests import Requests
+from tessera.shared.policies.slate import (
     SlatePolicy,
     position_marginals,
     sample_slates,
     slate_propensities,
 )
+from tessera.stages.ope.case import Case, candidate_policy
+from tessera.stages.ope.params import OpeParams
+from tessera.stages.ope.spending import Standing
 
 PARAMS = OpeParams(permutations=0)
 REQUESTS = 2000
@@ -64,11 +66,11 @@ class Drawn:
     """One log with both policies on it."""
 
     case: Case
-    guess_NLC: Floats
+    guess_NLC: Float64s
     """Reward model, a little too high and blind to what stands above."""
-    shown_NL: Floats
+    shown_NL: Float64s
     """P(item shown stands at this position), whatever stands above, under the serving policy."""
-    wanted_NL: Floats
+    wanted_NL: Float64s
     """The same under the candidate."""
 
 
@@ -77,13 +79,13 @@ class World:
     """Scores of both policies, the chances of a reward and a model of them."""
 
     regime: Regime
-    served_XC: Floats
-    wanted_XC: Floats
-    chance_XC: Floats
-    guess_XC: Floats
-    shown_XLC: Floats
+    served_XC: Float64s
+    wanted_XC: Float64s
+    chance_XC: Float64s
+    guess_XC: Float64s
+    shown_XLC: Float64s
     """Chance of each candidate to stand at each position under the serving policy."""
-    sought_XLC: Floats
+    sought_XLC: Float64s
     """The same under the candidate."""
     truth: float
     """Lift of the candidate over the serving policy, in rewards per request."""
@@ -157,7 +159,7 @@ def make_world(regime: Regime) -> World:
     )
 
 
-def chances(chance_XC: Floats, x_N: Ints, chosen_NL: Ints, boredom: float) -> Floats:
+def chances(chance_XC: Float64s, x_N: Ints, chosen_NL: Ints, boredom: float) -> Float64s:
     """Chance of a reward at each position of a slate."""
     kind_NL = chosen_NL // _PER_KIND
     again_NL = np.zeros(chosen_NL.shape)
@@ -166,7 +168,7 @@ def chances(chance_XC: Floats, x_N: Ints, chosen_NL: Ints, boredom: float) -> Fl
     return np.asarray(fresh_NL * (1 - boredom * again_NL))
 
 
-def _value(chance_XC: Floats, boredom: float, scores_XC: Floats, policy: SlatePolicy) -> float:
+def _value(chance_XC: Float64s, boredom: float, scores_XC: Float64s, policy: SlatePolicy) -> float:
     """Rewards per request under a policy, summed over every slate of every context."""
     slate_SL = np.array(list(permutations(range(_CANDIDATES), _LENGTH)))
     x_N = np.repeat(np.arange(_CONTEXTS), len(slate_SL))
@@ -176,7 +178,7 @@ def _value(chance_XC: Floats, boredom: float, scores_XC: Floats, policy: SlatePo
     return float(step_NL.prod(axis=1) @ reward_N / _CONTEXTS)
 
 
-def _eagerness(served_XC: Floats, taste_XC: Floats, ess: float) -> float:
+def _eagerness(served_XC: Float64s, taste_XC: Float64s, ess: float) -> float:
     """Bisect for the weight of taste at which a typical log has this effective size."""
     x_N = np.random.default_rng(_SEED).integers(0, _CONTEXTS, _TYPICAL * REQUESTS)
     open_NC, rng = _open(len(x_N)), np.random.default_rng(_SEED)

@@ -15,20 +15,20 @@ from benchmarks import intervals
 from benchmarks.ope_looks import ALPHA
 from benchmarks.ope_slate_world import PARAMS, REGIMES, Drawn, World, make_world
 from benchmarks.ope_tally import RESAMPLES, Runs, Tally, measure, tallied, tell
-from benchmarks.ope_world import Floats
-from tessera.ope import bounds, estimators
-from tessera.ope.checks import overlap_checks
-from tessera.ope.judge import pair
-from tessera.ope.replay import mass_beyond, slate_log
-from tessera.ope.sequences import Wager, asymptotic_upper, betting_lower
-from tessera.ope.tuning import CEILINGS, choose_ceiling
+from tessera.contracts.arrays import Float64s
+from tessera.offpolicy import bounds, estimators
+from tessera.offpolicy.replay import mass_beyond, slate_log
+from tessera.offpolicy.sequences import Wager, asymptotic_upper, betting_lower
+from tessera.offpolicy.tuning import CEILINGS, choose_ceiling
+from tessera.stages.ope.checks import overlap_checks
+from tessera.stages.ope.judge import pair
 
 INTERVALS = ("clustered", "hall", "bca", "sequence")
 _FIRST = 300
 """Seeds from here on are those of slates."""
 
 
-def lifts(drawn: Drawn) -> dict[str, Floats]:
+def lifts(drawn: Drawn) -> dict[str, Float64s]:
     """Return what each request adds to the lift by every estimator with fixed-n bounds."""
     case = drawn.case
     reward_NL, user_N = case.log.reward_NL, case.log.user_N
@@ -37,7 +37,7 @@ def lifts(drawn: Drawn) -> dict[str, Floats]:
         for policy in (case.candidate, case.champion)
     )
 
-    def switched(ceiling: float) -> Floats:
+    def switched(ceiling: float) -> Float64s:
         high_N, low_N = (estimators.cascade_switch_dr(one, ceiling) for one in (new, old))
         return high_N - low_N
 

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from benchmarks.common import Kept, each, spans
-from benchmarks.ope_world import Floats
-from tessera.ope.bounds import Interval
-from tessera.ope.verdict import Check
+from tessera.contracts.arrays import Float64s
+from tessera.offpolicy.bounds import Interval
+from tessera.stages.ope.verdict import Check
 
 RESAMPLES = 499
 """Of the bootstrap."""
@@ -45,11 +45,11 @@ class Tally:
 
     names: tuple[str, ...]
     """Estimators."""
-    held_EI2: Floats
-    reach_EI2: Floats
-    error_E2: Floats
+    held_EI2: Float64s
+    reach_EI2: Float64s
+    error_E2: Float64s
     """Sums of errors and of their squares."""
-    facts: Floats
+    facts: Float64s
     """Sums of ESS and of what the pre-checks caught: weights off, ESS, largest share."""
 
     def __add__(self, other: Tally) -> Tally:

@@ -25,20 +25,22 @@ import pyarrow as pa
 
 from benchmarks.common import Kept, each, write_result
 from benchmarks.ope_tally import Runs
-from tessera.ope.bounds import clustered_normal
-from tessera.ope.document import Document
-from tessera.ope.estimators import cascade_dr
-from tessera.ope.exposures import Bools, Floats, Ints, Requests
-from tessera.ope.guardrails import Beside
-from tessera.ope.judge import judge
-from tessera.ope.params import OpeParams
-from tessera.ope.replay import Case, candidate_policy, logging_policy, scored_replay, slate_log
-from tessera.ope.spending import Standing
-from tessera.policies.slate import (
+from tessera.contracts.arrays import Bools, Float64s, Ints
+from tessera.offpolicy.bounds import clustered_normal
+from tessera.offpolicy.estimators import cascade_dr
+from tessera.offpolicy.replay import logging_policy, scored_replay, slate_log
+from tessera.offpolicy.requests import Requests
+from tessera.shared.policies.slate import (
     SlatePolicy,
     position_marginals,
     sample_slates,
 )
+from tessera.stages.ope.case import Case, candidate_policy
+from tessera.stages.ope.document import Document
+from tessera.stages.ope.guardrails import GuardrailInputs
+from tessera.stages.ope.judge import judge
+from tessera.stages.ope.params import OpeParams
+from tessera.stages.ope.spending import Standing
 
 SCORERS = ("random weights", "reward flipped", "random and flattered", "better")
 WORSE = ("random weights", "reward flipped")
@@ -47,7 +49,7 @@ _REQUESTS, _MANY, _LONG = 4000, 40_000, 80_000
 _VALUED = 10_000
 """Requests over which true values are taken, at most."""
 _USERS, _ITEMS, _CANDIDATES = 300, 40, 10
-_SOUND = Beside(codes_per_item=1.0, mflops=1.0, effect_weight=0.0)
+_SOUND = GuardrailInputs(codes_per_item=1.0, mflops=1.0, effect_weight=0.0)
 """Codes and cost of whoever is judged; nothing has a price, and scorers promise no chances."""
 _WIDTH = 8
 """Of the vectors of the scorer with random weights."""
@@ -70,17 +72,17 @@ class Trial:
     """One log and the truth behind it."""
 
     log: Requests
-    chance_NC: Floats
+    chance_NC: Float64s
     allowed_NC: Bools
 
-    def value(self, score_NC: Floats, policy: SlatePolicy) -> float:
+    def value(self, score_NC: Float64s, policy: SlatePolicy) -> float:
         """Clicks per request under a policy, exactly, over the first of the requests."""
         positions, first = self.log.chosen_NL.shape[1], slice(_VALUED)
         shown_NLC = position_marginals(score_NC[first], self.allowed_NC[first], policy, positions)
         return float((shown_NLC * self.chance_NLC[first]).sum(axis=(1, 2)).mean())
 
     @property
-    def chance_NLC(self) -> Floats:
+    def chance_NLC(self) -> Float64s:
         """Chance of a click by candidate at each position."""
         examined_L = _EXAMINED_L[: self.log.chosen_NL.shape[1]]
         return np.asarray(self.chance_NC[:, None, :] * examined_L[:, None])
@@ -88,7 +90,7 @@ class Trial:
 
 def make_trial(
     rng: np.random.Generator, logger: SlatePolicy, positions: int, requests: int
-) -> tuple[Trial, Floats]:
+) -> tuple[Trial, Float64s]:
     """Serve a log; return it with the scores of the champion."""
     user_N = rng.integers(0, _USERS, requests)
     candidate_NC = np.argsort(rng.random((requests, _ITEMS)), axis=1)[:, :_CANDIDATES]
@@ -120,11 +122,11 @@ def make_trial(
     return Trial(log, chance_NC, allowed_NC), score_NC
 
 
-def _at(value_NC: Floats, chosen_NL: Ints) -> Floats:
+def _at(value_NC: Float64s, chosen_NL: Ints) -> Float64s:
     return np.asarray(np.take_along_axis(value_NC, chosen_NL, axis=1))
 
 
-def _scored(scorer: str, trial: Trial, rng: np.random.Generator) -> Floats:
+def _scored(scorer: str, trial: Trial, rng: np.random.Generator) -> Float64s:
     right_NC = np.log(trial.chance_NC)
     if scorer == "better":
         return right_NC
@@ -176,7 +178,7 @@ def judged(scorer: str, rng: np.random.Generator, requests: int = _REQUESTS) -> 
     return Outcome(verdict, lift, clipped)
 
 
-def _clipped(case: Case, guess_NLC: Floats, cap: float) -> Floats:
+def _clipped(case: Case, guess_NLC: Float64s, cap: float) -> Float64s:
     """Doubly robust lift with the weights of the candidate clipped: what the gate never does."""
     rewards = (case.log.reward_NL, guess_NLC)
     seen = slate_log(case.log, case.candidate, *rewards)

@@ -24,10 +24,11 @@ import numpy as np
 
 from benchmarks import intervals
 from benchmarks.common import Kept, each, machine, write_result
-from tessera.ope import bounds, estimators
-from tessera.ope.clusters import ClusterLog, Ints, single
-from tessera.ope.estimators import Floats, Log
-from tessera.ope.sequences import Wager, betting_lower, stakes
+from tessera.contracts.arrays import Float64s, Ints
+from tessera.offpolicy import bounds, estimators
+from tessera.offpolicy.clusters import ClusterLog, single
+from tessera.offpolicy.estimators import Log
+from tessera.offpolicy.sequences import Wager, betting_lower, stakes
 
 ROWS, CHUNK, CANDIDATES, SAMPLE = 10_000_000, 250_000, 10, 100_000
 _USERS, _ALPHA, _FLOOR = 1_000_000, 0.05, 1.0
@@ -62,7 +63,7 @@ def judge(log: Log, user_N: Ints) -> dict[str, float]:
     return found
 
 
-def _values(log: Log) -> Iterator[tuple[str, Floats]]:
+def _values(log: Log) -> Iterator[tuple[str, Float64s]]:
     yield "ips", estimators.ips(log)
     yield "clipped", estimators.clipped_ips(log, _CEILING)
     yield "snips", estimators.snips_influence(log)

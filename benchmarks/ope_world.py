@@ -9,13 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from tessera.ope.clusters import ClusterLog, single
-from tessera.ope.estimators import Log, effective_size
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from tessera.contracts.arrays import Float64s, Ints
+from tessera.offpolicy.clusters import ClusterLog, single
+from tessera.offpolicy.estimators import Log, effective_size
 
 REQUESTS = 2000
 _CONTEXTS, _CANDIDATES, _PER_CLUSTER = 50, 20, 4
@@ -69,10 +66,10 @@ class World:
     """Both policies, the chances of a reward and a model of them that is right within clusters."""
 
     regime: Regime
-    served_XC: Floats
-    wanted_XC: Floats
-    chance_XC: Floats
-    guess_XC: Floats
+    served_XC: Float64s
+    wanted_XC: Float64s
+    chance_XC: Float64s
+    guess_XC: Float64s
 
     @property
     def truth(self) -> float:
@@ -104,7 +101,7 @@ class World:
         log = single(clusters)
         return Drawn(log, clusters, np.unique(user_N, return_inverse=True)[1])
 
-    def _drawn_to(self, rng: np.random.Generator) -> Floats:
+    def _drawn_to(self, rng: np.random.Generator) -> Float64s:
         """Factor of the chance by user, 1 on average: the users of each log are others."""
         effect = self.regime.user_effect
         if effect == 0:
@@ -131,7 +128,7 @@ def make_world(regime: Regime) -> World:
     )
 
 
-def _aversion(taste_XC: Floats, ess: float) -> float:
+def _aversion(taste_XC: Float64s, ess: float) -> float:
     """Bisect for the serving policy under which a typical log has this effective size."""
 
     def enough(aversion: float) -> bool:
@@ -149,7 +146,7 @@ def furthest(enough: Callable[[float], bool], low: float, steps: int) -> float:
     return low
 
 
-def _typical_ess(served_XC: Floats, wanted_XC: Floats) -> float:
+def _typical_ess(served_XC: Float64s, wanted_XC: Float64s) -> float:
     rng = np.random.default_rng(_SEED)
     found = []
     for _ in range(25):
@@ -158,13 +155,13 @@ def _typical_ess(served_XC: Floats, wanted_XC: Floats) -> float:
     return float(np.median(found))
 
 
-def _shown(served_XC: Floats, rng: np.random.Generator) -> tuple[Ints, Ints]:
+def _shown(served_XC: Float64s, rng: np.random.Generator) -> tuple[Ints, Ints]:
     x_N = rng.integers(0, _CONTEXTS, REQUESTS)
     sums_NC = np.cumsum(served_XC[x_N], axis=1)
     sums_NC[:, -1] = 1.0
     return x_N, (rng.random(REQUESTS)[:, None] > sums_NC).sum(axis=1)
 
 
-def _softmax(value_XC: Floats) -> Floats:
+def _softmax(value_XC: Float64s) -> Float64s:
     odds_XC = np.exp(value_XC - value_XC.max(axis=1, keepdims=True))
     return np.asarray(odds_XC / odds_XC.sum(axis=1, keepdims=True))

@@ -23,18 +23,19 @@ from benchmarks.common import ROOT, write_result
 from benchmarks.places import run_alone
 from benchmarks.quality import BEFORE, ON_SALE, SETS, UNBORN, key_of, params_of, place_of
 from tessera.contracts.artifacts import ARTIFACTS
-from tessera.hstu.fit import fit, threads
-from tessera.hstu.logged import Sources
-from tessera.hstu.mixing import choose_mix, learn_closed_form
-from tessera.hstu.outputs import rank_test_users, write_lists
-from tessera.hstu.params import HstuParams
-from tessera.hstu.stage import read_world
-from tessera.hstu.two_tower import list_two_tower
-from tessera.pipeline import files
-from tessera.pipeline.catalogue import Stage, find, stages
-from tessera.pipeline.params import Sections
-from tessera.pipeline.paths import Home
-from tessera.pipeline.runner import call
+from tessera.contracts.tables import LISTS
+from tessera.model.nn.device import threads
+from tessera.model.params import HstuParams
+from tessera.model.sequences.dataset import read_dataset
+from tessera.model.sequences.exposure_log import Sources
+from tessera.model.training.fit import fit
+from tessera.model.training.vector_mix import choose_mix, learn_closed_form
+from tessera.model.trunk.lists import rank_test_users, write_lists
+from tessera.platform.pipeline.runner import call
+from tessera.platform.workspace import files
+from tessera.platform.workspace.catalogue import Stage, find, stages
+from tessera.platform.workspace.params import Sections
+from tessera.platform.workspace.paths import Workspace
 
 _WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0)
 _BELOW = ("two_tower", "sasrec", "als")
@@ -61,10 +62,9 @@ def run(
     split: Path,
     scratch: Path,
     lists: Path,
-    training: Path,
     **given: Any,
 ) -> dict[str, float]:
-    """List items at each weight, and those of SASRec and the two-tower model, and nothing else.
+    """List items at each weight, and nothing else.
 
     Returns
     -------
@@ -74,11 +74,10 @@ def run(
     with threads(params.threads):
         sources = Sources(*(given[name] for name in Sources.__annotations__))
         profits = params.model_copy(update={"profit_weight": max(_WEIGHTS)})
-        world = read_world(given["events"], given["codes"], split, sources, scratch, profits)
+        world = read_dataset(sources, split, scratch, profits)
         judged = fit("hstu", world, profits.model_copy(update={"refit": False}), scratch).model
         model = fit("hstu", world, profits, scratch).model if params.refit else judged
-        parts = [rank_test_users(fit("sasrec", world, params, scratch).model, world, params)]
-        parts.append(list_two_tower(world, params, training)[0])
+        parts = []
         told: dict[str, float] = {}
         for weight in _WEIGHTS:
             weighed = params.model_copy(update={"profit_weight": weight})
@@ -89,7 +88,7 @@ def run(
             name = f"@{weight}"
             told |= {f"{part}{name}": mix for part, mix in model.closed_form.mix.items()}
             parts.append(rank_test_users(model, world, weighed, name))
-    write_lists(parts, lists)
+    write_lists(parts, LISTS, lists)
     return told
 
 
@@ -104,7 +103,8 @@ def _measure(protocol: str, seed: int) -> dict[str, Any]:
     for stage in BEFORE:
         run_alone(place, stage, params)
     mixes = _listed(place, params)
-    run_alone(place, "evaluate", params)
+    for stage in ("baselines", "evaluate"):
+        run_alone(place, stage, params)
     table = files.read_json(place.artifact("ranking"))
     points = {
         model: {
@@ -121,7 +121,7 @@ def _measure(protocol: str, seed: int) -> dict[str, Any]:
     return done
 
 
-def _listed(place: Home, params: Sections) -> dict[str, float]:
+def _listed(place: Workspace, params: Sections) -> dict[str, float]:
     """Train and write `lists` into the place; return the mixes."""
     hstu = find("hstu", stages("far_trans"))
     assert hstu is not None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tessera.contracts.artifacts import ARTIFACTS
-from tessera.pipeline import files
-from tessera.pipeline.catalogue import find, stages
-from tessera.pipeline.params import Sections
-from tessera.pipeline.paths import Home
-from tessera.pipeline.runner import call
+from tessera.platform.pipeline.runner import call
+from tessera.platform.workspace import files
+from tessera.platform.workspace.catalogue import find, stages
+from tessera.platform.workspace.params import Sections
+from tessera.platform.workspace.paths import Workspace
 
 
-def pin(place: Home, champion: dict[str, str | None], cut: str | None = None) -> None:
+def pin(place: Workspace, champion: dict[str, str | None], cut: str | None = None) -> None:
     """Write the request, the champion and an empty ledger."""
     files.write_json({"cut": cut}, place.artifact("request"))
     for name in ("champion", "ledger_in"):
@@ -19,7 +19,7 @@ def pin(place: Home, champion: dict[str, str | None], cut: str | None = None) ->
     (place.artifact("ledger_in") / "empty.json").write_text("{}\n")
 
 
-def run_alone(place: Home, name: str, params: Sections) -> dict[str, float]:
+def run_alone(place: Workspace, name: str, params: Sections) -> dict[str, float]:
     """Run one stage, without validation or record, and put what it wrote into place."""
     stage = find(name, stages(str(params["ingest"].model_dump()["source"])))
     assert stage is not None

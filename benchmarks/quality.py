@@ -29,21 +29,21 @@ from numpy.typing import NDArray
 from benchmarks.common import RESULTS, ROOT, write_result
 from benchmarks.places import pin, run_alone
 from tessera.contracts.split import load_split
-from tessera.evaluate import report
-from tessera.evaluate.baselines import BASELINES, fit
-from tessera.evaluate.holdout import build_holdout, read_lists
-from tessera.evaluate.intervals import CANDIDATE
-from tessera.evaluate.params import EvaluateParams
-from tessera.metrics.bootstrap import mean_interval
-from tessera.pipeline import files
-from tessera.pipeline.dvc import SOURCE, import_closure
-from tessera.pipeline.params import Sections, check_section, load_params
-from tessera.pipeline.paths import Home, home
+from tessera.platform.workspace import files
+from tessera.platform.workspace.code import SOURCE, import_closure
+from tessera.platform.workspace.params import Sections, check_section, load_params
+from tessera.platform.workspace.paths import Workspace, home
+from tessera.shared.metrics.bootstrap import mean_interval
+from tessera.stages.evaluate import report
+from tessera.stages.evaluate.baselines import BASELINES, fit
+from tessera.stages.evaluate.holdout import build_holdout, read_lists
+from tessera.stages.evaluate.intervals import CANDIDATE
+from tessera.stages.evaluate.params import EvaluateParams
 
 _SHOWN = ("users", "hr_10", "ndcg_10", "mrr_10", "recall_10", "coverage_10", "roi_10")
 _COLD = ("cold_recall_10", "born_after_cut_recall_10")
 """Shown where the set has such items."""
-_SEEDED = ("hstu", "evaluate")
+_SEEDED = ("hstu", "baselines", "evaluate")
 BEFORE = ("ingest", "causal", "graph", "sid", "uplift")
 
 
@@ -108,9 +108,9 @@ def params_of(asked: Set, seed: int) -> Sections:
     return params
 
 
-def place_of(name: str, asked: Set) -> Home:
+def place_of(name: str, asked: Set) -> Workspace:
     """Folders of the benchmark, with the pins of a profile that never ran."""
-    place = Home(ROOT / "data" / "bench" / name, asked.profile)
+    place = Workspace(ROOT / "data" / "bench" / name, asked.profile)
     place.data.mkdir(parents=True, exist_ok=True)
     source = place.artifact("source")
     source.unlink(missing_ok=True)
@@ -122,20 +122,23 @@ def place_of(name: str, asked: Set) -> Home:
 def key_of(params: Sections) -> str:
     """Return a hash of the settings and the code that a finished seed depends on."""
     told = hashlib.sha256()
-    for name in (*BEFORE, *_SEEDED):
+    for name in (*BEFORE, "hstu", "evaluate"):
         told.update(params[name].model_dump_json().encode())
     code = {
-        file for stage in (*BEFORE, *_SEEDED) for file in import_closure(f"tessera.{stage}.stage")
+        file
+        for stage in (*BEFORE, *_SEEDED)
+        for file in import_closure(f"tessera.stages.{stage}.stage")
     }
     for name in sorted(code):
         told.update((SOURCE / name).read_bytes())
     return told.hexdigest()[:16]
 
 
-def _seed(place: Home, params: Sections) -> dict[str, Any]:
+def _seed(place: Workspace, params: Sections) -> dict[str, Any]:
     begun = time.perf_counter()
     trained = run_alone(place, "hstu", params)
     seconds = time.perf_counter() - begun
+    trained |= run_alone(place, "baselines", params)
     headline = run_alone(place, "evaluate", params)
     ranking = files.read_json(place.artifact("ranking"))
     models = {
@@ -161,14 +164,15 @@ def _seed(place: Home, params: Sections) -> dict[str, Any]:
     }
 
 
-def _lead(place: Home, params: Sections, rival: str) -> NDArray[np.float64]:
+def _lead(place: Workspace, params: Sections, rival: str) -> NDArray[np.float64]:
     """Return how far ahead of the rival HSTU is by nDCG@10, for each test investor."""
     settings = EvaluateParams(**params["evaluate"].model_dump())
-    events, items, lists = (
-        ibis.read_parquet(place.artifact(name)) for name in ("events", "items", "lists")
+    events, items, lists, rivals = (
+        ibis.read_parquet(place.artifact(name))
+        for name in ("events", "items", "lists", "baseline_lists")
     )
     holdout = build_holdout(events, items, load_split(place.artifact("split")), settings)
-    tops = read_lists(lists, holdout, report.DEPTH)
+    tops = read_lists(lists.union(rivals), holdout, report.DEPTH)
     if rival in BASELINES:
         tops[rival] = report.rank_all(fit(rival, holdout, settings), holdout, None).top_NK
     own_N, rival_N = (
@@ -178,7 +182,7 @@ def _lead(place: Home, params: Sections, rival: str) -> NDArray[np.float64]:
     return np.asarray(own_N - rival_N)
 
 
-def _pooled(place: Home, params: Sections, done: dict[str, Any]) -> dict[str, Any] | None:
+def _pooled(place: Workspace, params: Sections, done: dict[str, Any]) -> dict[str, Any] | None:
     """Pool the leads of all seeds; None unless each was measured here over one and the same."""
     kept = [_kept(place, seed) for seed in done]
     rivals = {one["hstu_ahead"]["of"] for one in done.values()}
@@ -192,7 +196,7 @@ def _pooled(place: Home, params: Sections, done: dict[str, Any]) -> dict[str, An
     return {"of": rivals.pop(), **told, "seeds": len(done)}
 
 
-def _kept(place: Home, seed: str) -> Path:
+def _kept(place: Workspace, seed: str) -> Path:
     return place.data / f"lead_{seed}.npy"
 
 

@@ -2,8 +2,8 @@
 
 Usage: python -m benchmarks.rankers [--seeds 1] [--epochs N]   after `make run`
 
-The stage `hstu` trains once more, a seed at a time, into a folder that is thrown away, with
-`hstu.rankers` on and without what no slate is ranked by.
+The stages `hstu` and `baselines` train once more, a seed at a time, into a folder that is thrown
+away, with `hstu.rankers` on and without what no slate is ranked by.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ from typing import Any
 
 from benchmarks.common import ROOT, write_result
 from tessera.contracts.errors import BadInput
-from tessera.pipeline.ablate import ALONE, train_aside
-from tessera.pipeline.catalogue import find, stages
-from tessera.pipeline.params import check_section, load_params, source_of
-from tessera.pipeline.paths import DEFAULT_PROFILE, Home, home
+from tessera.platform.pipeline.ablate import ALONE, train_aside
+from tessera.platform.workspace.catalogue import find, stages
+from tessera.platform.workspace.params import check_section, load_params, source_of
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, home
 
 _CHANGES = {**ALONE, "rankers": True}
 
 
-def measured(place: Home, changes: dict[str, Any]) -> dict[str, float]:
+def measured(place: Workspace, changes: dict[str, Any]) -> dict[str, float]:
     """Return the slate AUC of each task by ranker, and the calibration errors."""
     sections = load_params(place)
     params = check_section("hstu", {**sections["hstu"].model_dump(), **_CHANGES, **changes})
-    stage = find("hstu", stages(source_of(place)))
-    assert stage is not None
-    found = train_aside(stage, place, {**sections, "hstu": params})
+    found: dict[str, float] = {}
+    for name in ("hstu", "baselines"):
+        stage = find(name, stages(source_of(place)))
+        assert stage is not None
+        found |= train_aside(stage, place, {**sections, "hstu": params})
     return {name: round(value, 4) for name, value in found.items() if name.startswith("rank_")}
 
 

@@ -20,12 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.common import ROOT, write_result
+from tessera.bundles.vectors import Search
+from tessera.contracts.arrays import Float32s
 from tessera.contracts.errors import BadInput
 from tessera.contracts.split import load_split
-from tessera.hstu.saved import CANDIDATES
-from tessera.hstu.world import microseconds
-from tessera.index.vectors import Floats, Search
-from tessera.pipeline.paths import DEFAULT_PROFILE, Home, home
+from tessera.model.sequences.catalogue import microseconds
+from tessera.model.trunk.saved import CANDIDATES
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, home
 from tessera.serve.ranker import Ranker
 from tessera.serve.recommend import Recommender, investor
 
@@ -48,7 +49,7 @@ def timed(call: Callable[[Any], object], given: Sequence[Any]) -> dict[str, floa
     return {f"p{q}_ms": round(float(np.percentile(wall_ms_C, q)), 2) for q in (50, 99)}
 
 
-def overlap(search: Search, query_CD: Sequence[Floats]) -> float:
+def overlap(search: Search, query_CD: Sequence[Float32s]) -> float:
     """Return the share of the nearest by brute force in float64 that is found."""
     index = search.index
     vector_ND = index.reconstruct_n(0, index.ntotal).astype(np.float64)
@@ -62,7 +63,7 @@ def overlap(search: Search, query_CD: Sequence[Floats]) -> float:
     return float(np.mean(shares))
 
 
-def skew(ranker: Ranker, place: Home) -> dict[str, float]:
+def skew(ranker: Ranker, place: Workspace) -> dict[str, float]:
     """Compare scores of the first requests after the cut with those of the batch that was judged.
 
     The batch knows what happened between cut and request, the bundle does not.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, ROOT
-from benchmarks.told import (
+from benchmarks.report import (
     bounds,
     drift,
     gate,
@@ -22,7 +22,17 @@ from benchmarks.told import (
     uplift,
     variants,
 )
-from benchmarks.told.page import NOT_RUN, WORDS, Figure, Found, Section, anchor, holds, parts, table
+from benchmarks.report.page import (
+    NOT_RUN,
+    WORDS,
+    Figure,
+    Found,
+    Section,
+    anchor,
+    holds,
+    parts,
+    table,
+)
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 SECTIONS = (

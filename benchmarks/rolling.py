@@ -25,7 +25,6 @@ from typing import Any
 
 import ibis
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from benchmarks.common import write_result
@@ -40,18 +39,18 @@ from benchmarks.rolling_models import (
     settings_of,
     split_of,
 )
+from tessera.contracts.arrays import Float64s
 from tessera.contracts.progress import progress_bar
-from tessera.evaluate.baselines import BASELINES, sensible
-from tessera.evaluate.holdout import Holdout, build_holdout
-from tessera.evaluate.intervals import ten_most_popular
-from tessera.evaluate.params import EvaluateParams
-from tessera.evaluate.report import K, Lists, per_user
-from tessera.evaluate.returns import Returns, measure_returns
-from tessera.evaluate.tables import fitted_lists, rounded, trained_lists
-from tessera.metrics.bootstrap import percentile_interval
-from tessera.metrics.profit import market_roi, roi
+from tessera.shared.metrics.bootstrap import percentile_interval
+from tessera.shared.metrics.profit import market_roi, roi
+from tessera.stages.evaluate.baselines import BASELINES, sensible
+from tessera.stages.evaluate.holdout import Holdout, build_holdout
+from tessera.stages.evaluate.intervals import ten_most_popular
+from tessera.stages.evaluate.params import EvaluateParams
+from tessera.stages.evaluate.report import K, Lists, per_user
+from tessera.stages.evaluate.returns import Returns, measure_returns
+from tessera.stages.evaluate.tables import fitted_lists, rounded, trained_lists
 
-Floats = NDArray[np.float64]
 OWN = "hstu"
 PROFIT = "hstu_profit"
 """HSTU with the weight on profit that had returned most before each cut."""
@@ -68,7 +67,7 @@ class Measured:
 
     window: Window
     investors: list[str]
-    ndcg: dict[str, Floats]
+    ndcg: dict[str, Float64s]
     """Model -> nDCG@10 of each investor."""
     roi: dict[str, float]
     """Model -> mean ROI@10; empty where no asset has a price near both ends."""
@@ -107,7 +106,7 @@ def measure(asked: Asked, seeds: list[int]) -> Measured:
     return Measured(asked.window, holdout.user_ids.to_pylist(), ndcg, value, by_seed)
 
 
-def _ndcg(lists: Lists, holdout: Holdout) -> Floats:
+def _ndcg(lists: Lists, holdout: Holdout) -> Float64s:
     return per_user(lists.top_NK, holdout, (K,))[f"ndcg_{K}"]
 
 
@@ -145,7 +144,7 @@ def _most_returned(past: list[dict[str, float]]) -> float:
     return WEIGHTS[int(np.argmax(total_W))]
 
 
-def over_investors(value_R: Floats, investor_R: Floats) -> dict[str, float]:
+def over_investors(value_R: Float64s, investor_R: Float64s) -> dict[str, float]:
     """Mean over all rows; redraw investors, each with all their rows."""
     _, place_R = np.unique(investor_R, return_inverse=True)
     total_U, rows_U = np.bincount(place_R, value_R), np.bincount(place_R)
@@ -157,7 +156,7 @@ def over_investors(value_R: Floats, investor_R: Floats) -> dict[str, float]:
     return asdict(percentile_interval(float(value_R.mean()), draw_D, level=_LEVEL))
 
 
-def over_dates(value_D: Floats) -> dict[str, float]:
+def over_dates(value_D: Float64s) -> dict[str, float]:
     """Mean over the dates and Student's interval for as few as they are."""
     mean, dates = float(value_D.mean()), len(value_D)
     error = float(value_D.std(ddof=1)) / dates**0.5

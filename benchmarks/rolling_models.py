@@ -15,26 +15,26 @@ from typing import Any
 import ibis
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from benchmarks.common import ROOT
 from benchmarks.places import pin, run_alone
 from benchmarks.quality import BEFORE, ON_SALE, TRUNK_ALONE, Set, params_of
+from tessera.contracts.arrays import Float64s
 from tessera.contracts.split import Split, load_split, save_split
-from tessera.hstu.fit import again, pose, search, threads
-from tessera.hstu.logged import Sources
-from tessera.hstu.mixing import mix_values, steady
-from tessera.hstu.outputs import rank_test_users
-from tessera.hstu.params import HstuParams
-from tessera.hstu.saved import load_model, save_model
-from tessera.hstu.stage import read_world
-from tessera.hstu.world import World
-from tessera.pipeline import files
-from tessera.pipeline.catalogue import Stage, find, stages
-from tessera.pipeline.dvc import SOURCE, import_closure
-from tessera.pipeline.params import Sections
-from tessera.pipeline.paths import Home
-from tessera.pipeline.runner import call
+from tessera.model.nn.device import threads
+from tessera.model.params import HstuParams
+from tessera.model.sequences.dataset import Dataset, read_dataset
+from tessera.model.sequences.exposure_log import Sources
+from tessera.model.training.fit import again, pose, search
+from tessera.model.training.vector_mix import mix_values, steady
+from tessera.model.trunk.lists import rank_test_users
+from tessera.model.trunk.saved import load_model, save_model
+from tessera.platform.pipeline.runner import call
+from tessera.platform.workspace import files
+from tessera.platform.workspace.catalogue import Stage, find, stages
+from tessera.platform.workspace.code import SOURCE, import_closure
+from tessera.platform.workspace.params import Sections
+from tessera.platform.workspace.paths import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,6 @@ WEIGHTS = (0.0, 0.2, 0.5, 1.0, 2.0)
 _STAGES = (*BEFORE, "hstu")
 _TABLES = ("events", "codes", *Sources.__annotations__)
 Mix = dict[str, float]
-Floats = NDArray[np.float64]
 
 
 def set_of(window: Window) -> Set:
@@ -83,9 +82,9 @@ def set_of(window: Window) -> Set:
     return Set("far-trans", "far-trans", window.cut, changes)
 
 
-def place_of(window: Window) -> Home:
+def place_of(window: Window) -> Workspace:
     """Folders of a window, with the pins of a profile that never ran."""
-    place = Home(ROOT / "data" / "bench" / f"rolling-{window.cut}", "far-trans")
+    place = Workspace(ROOT / "data" / "bench" / f"rolling-{window.cut}", "far-trans")
     place.data.mkdir(parents=True, exist_ok=True)
     source = place.artifact("source")
     source.unlink(missing_ok=True)
@@ -108,7 +107,7 @@ def run(
     """Train on what lies before validation, and again on all that is known; save both."""
     with threads(params.threads):
         sources = Sources(*(given[name] for name in Sources.__annotations__))
-        world = read_world(given["events"], given["codes"], split, sources, scratch, params)
+        world = read_dataset(sources, split, scratch, params)
         # The refit model has learnt the validation period, so that nothing can be chosen on it.
         task = pose("hstu", world, params)
         judged = search(task, params, scratch)
@@ -132,7 +131,7 @@ def trained(window: Window, seed: int) -> Path:
     return kept
 
 
-def _train(place: Home, params: Sections, kept: Path) -> None:
+def _train(place: Workspace, params: Sections, kept: Path) -> None:
     hstu = find("hstu", stages("far_trans"))
     assert hstu is not None
     training = _Training(**{part.name: getattr(hstu, part.name) for part in fields(hstu)})
@@ -149,7 +148,7 @@ def _key(params: Sections) -> dict[str, str]:
     told = hashlib.sha256()
     for name in _STAGES:
         told.update(params[name].model_dump_json().encode())
-    code = {file for stage in _STAGES for file in import_closure(f"tessera.{stage}.stage")}
+    code = {file for stage in _STAGES for file in import_closure(f"tessera.stages.{stage}.stage")}
     for name in sorted(code):
         told.update((SOURCE / name).read_bytes())
     return {"key": told.hexdigest()[:16]}
@@ -170,7 +169,7 @@ def split_of(asked: Asked) -> Split:
     return replace(split, test_until=asked.until) if asked.until else split
 
 
-def world_of(asked: Asked, seed: int) -> tuple[World, HstuParams]:
+def world_of(asked: Asked, seed: int) -> tuple[Dataset, HstuParams]:
     """Read what the models of a window are asked about."""
     place = place_of(asked.window)
     params = HstuParams(**settings_of(asked, seed)["hstu"].model_dump())
@@ -180,7 +179,7 @@ def world_of(asked: Asked, seed: int) -> tuple[World, HstuParams]:
     scratch.mkdir(parents=True, exist_ok=True)
     split = scratch / "split.json"
     save_split(split_of(asked), split)
-    return read_world(tables["events"], tables["codes"], split, sources, scratch, params), params
+    return read_dataset(sources, split, scratch, params), params
 
 
 def mixes_of(asked: Asked, seed: int) -> dict[str, Mix]:
@@ -202,7 +201,7 @@ def mixes_of(asked: Asked, seed: int) -> dict[str, Mix]:
     }
 
 
-def values_of(asked: Asked, seed: int) -> Floats:
+def values_of(asked: Asked, seed: int) -> Float64s:
     """Return value_MU of every mix on the validation period; kept beside the models."""
     folder = trained(asked.window, seed)
     kept = folder / f"values_{'all' if asked.unborn else 'on_sale'}.npy"

@@ -27,9 +27,9 @@ import pyarrow.parquet as pq
 
 from benchmarks.common import ROOT, write_result
 from benchmarks.places import pin, run_alone
-from tessera.pipeline.forkserver import one_thread
-from tessera.pipeline.params import Sections, check_section, load_params
-from tessera.pipeline.paths import Home, home
+from tessera.platform.pipeline.forkserver import one_thread
+from tessera.platform.workspace.params import Sections, check_section, load_params
+from tessera.platform.workspace.paths import Workspace, home
 
 _PROFILE = "market"
 _STAGES = ("synth", "ingest", "causal", "graph", "sid", "uplift", "hstu", "evaluate", "ope")
@@ -52,7 +52,7 @@ def _stage(name: str, folder: Path, times: int) -> None:
     watch.start()
     begun = time.perf_counter()
     try:
-        run_alone(Home(folder, _PROFILE), name, params)
+        run_alone(Workspace(folder, _PROFILE), name, params)
     finally:
         over.set()
         watch.join()
@@ -94,7 +94,7 @@ def _growth(sizes: dict[int, dict[str, Any]]) -> dict[str, dict[str, dict[str, f
 def _measure(times: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with TemporaryDirectory() as folder:
-        place = Home(Path(folder), _PROFILE)
+        place = Workspace(Path(folder), _PROFILE)
         pin(place, {"version": "v0", "kind": "logging"})
         for name in _STAGES:
             words = ("--stage", name, "--folder", folder, "--times", str(times))

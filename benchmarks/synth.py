@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from benchmarks.common import write_result
-from tessera.synth.params import SynthParams
-from tessera.synth.stage import run
+from tessera.stages.synth.params import SynthParams
+from tessera.stages.synth.stage import run
 
 FULL = SynthParams(users=40_000, requests=1_830_000, organic_rate=1.0, view_rate=4.0)
 """A log in which most events are views: 10 million events, 5.5 million exposures."""

@@ -26,16 +26,14 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks import intervals
 from benchmarks.common import write_result
-from tessera.ope import estimators
-from tessera.uplift.curves import Arms, ate
-from tessera.uplift.folds import folds_of, ranks
-from tessera.uplift.learner import cross_fit, predict
-from tessera.uplift.params import Kind, UpliftParams
-from tessera.uplift.report import Predicted, summary
-from tessera.uplift.trials import Trials
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from tessera.contracts.arrays import Float64s, Ints
+from tessera.offpolicy import estimators
+from tessera.stages.uplift.curves import Arms, ate
+from tessera.stages.uplift.folds import folds_of, ranks
+from tessera.stages.uplift.learner import cross_fit, predict
+from tessera.stages.uplift.params import Kind, UpliftParams
+from tessera.stages.uplift.report import Predicted, summary
+from tessera.stages.uplift.trials import Trials
 
 ARMS = ("No E-Mail", "Mens E-Mail", "Womens E-Mail")
 MAILS = {1: "men", 2: "women"}
@@ -62,7 +60,7 @@ class Customers:
 
     feature_NF: npt.NDArray[np.float32]
     arm_N: Ints
-    visit_N: Floats
+    visit_N: Float64s
     fold_N: Ints
 
     def trials(self, arm: int) -> Trials:
@@ -112,7 +110,7 @@ def learned(customers: Customers, arm: int) -> tuple[dict[str, Any], Predicted]:
     return table, predict(learners, trials, fold_N)
 
 
-def policies(predicted: dict[int, Predicted], fold_N: Ints) -> dict[str, Floats]:
+def policies(predicted: dict[int, Predicted], fold_N: Ints) -> dict[str, Float64s]:
     """Return wanted_NA of each policy: P(arm | customer)."""
     effect_NA = np.column_stack(
         [np.zeros(len(fold_N)), *(predicted[arm].effect_R[PARAMS.learner] for arm in MAILS)]

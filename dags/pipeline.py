@@ -1,6 +1,6 @@
 """Learn from the events before the cut, judge off-policy, publish what the gate lets through.
 
-Tasks and edges are derived from the catalogue, `src/tessera/pipeline/catalogue.py`.
+Tasks and edges are derived from the catalogue, `src/tessera/platform/workspace/catalogue.py`.
 `tessera_pipeline` runs when somebody triggers it, and cuts where the form says. `tessera_daily` is
 the same by a schedule: a scheduled run or a backfill cuts at the end of its data interval, or at
 the profile's own cut where the log ends before that. It stays off until somebody switches it on,
@@ -27,7 +27,7 @@ from tasks.report import report_failure
 from tasks.schedule import next_tick
 from tasks.stage import run_step
 from tasks.turn import DAILY, PIPELINE, take_turn
-from tessera.pipeline.catalogue import ALL_STAGES, upstream
+from tessera.platform.workspace.catalogue import ALL_STAGES, upstream
 
 
 def build(name: str, schedule: CronTriggerTimetable | None, *, paused: bool) -> DAG:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from airflow.sdk import Param
 
 from tasks.stage import ROOT
-from tessera.pipeline.paths import DEFAULT_PROFILE, profile_names
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, profile_names
 
 TAGS = ["tessera"]
 """What the list of DAGs can be narrowed to."""

@@ -9,8 +9,8 @@ from airflow.providers.standard.sensors.python import PythonSensor
 from airflow.sdk.exceptions import AirflowRuntimeError
 
 from tasks.stage import ROOT
-from tessera.pipeline.paths import home
-from tessera.pipeline.turns import take_turn as take
+from tessera.platform.workspace.paths import home
+from tessera.platform.workspace.run_lock import take_turn as take
 
 PIPELINE = "tessera_pipeline"
 DAILY = "tessera_daily"

@@ -15,12 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tessera.contracts.split import Split, save_split
-from tessera.pipeline import bundles, files, seals
-from tessera.pipeline.judged import PACKED
-from tessera.pipeline.paths import home
-from tessera.policies.serving import FILE as POLICY
-from tessera.policies.serving import ServingPolicy, write_policy
-from tessera.policies.slate import SlatePolicy
+from tessera.platform.release import bundles, seals
+from tessera.platform.release.judged import PACKED
+from tessera.platform.workspace import files
+from tessera.platform.workspace.paths import home
+from tessera.shared.policies.serving import FILE as POLICY
+from tessera.shared.policies.serving import ServingPolicy, write_policy
+from tessera.shared.policies.slate import SlatePolicy
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)

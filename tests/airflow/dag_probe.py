@@ -68,7 +68,7 @@ def turns(dag, folder):
     from airflow.sdk.execution_time.comms import ErrorResponse
 
     import tasks.turn
-    from tessera.pipeline.paths import Home
+    from tessera.platform.workspace.paths import Workspace
 
     def state_of_first(dag_id, _run):
         if dag_id != "tessera_daily" or not states:
@@ -79,7 +79,7 @@ def turns(dag, folder):
         found = SimpleNamespace(dag_id=dag.dag_id, run_id=run, get_dagrun_state=state_of_first)
         return dag.get_task("turn").python_callable(ti=found, params={"profile": "market"})
 
-    tasks.turn.home = lambda profile, _: Home(Path(folder), profile)
+    tasks.turn.home = lambda profile, _: Workspace(Path(folder), profile)
     states = [DagRunState.SUCCESS, DagRunState.RUNNING]
     return [asks(run) for run in ("first", "second", "second", "third")]
 

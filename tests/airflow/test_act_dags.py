@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tessera.ope.verdict import FORMAT
-from tessera.pipeline import registry
-from tessera.pipeline.history import history
+from tessera.platform.release import pointer, registry
+from tessera.platform.release.history import history
+from tessera.stages.ope.verdict import FORMAT
 
 GOOD = [{}, {"profile": "far-trans", "version": "v12"}]
 BAD = [{"profile": "nowhere"}, {"profile": None}, {"version": "1"}, {"version": "v1; rm -rf ."},
@@ -83,7 +83,7 @@ def test_a_rejection_or_no_answer_in_time_publishes_nothing(
     registry.publish(place, None, None, approval=True)
     (done,) = ask_acts({"answers": [{"root": str(place.root), **answer}]})["approved"]
     assert (done["done"], done["tasks"]) == ("skipped", ["approved", "promote"])
-    assert registry.current_version(place) == "v0"
+    assert pointer.current_version(place) == "v0"
     assert acts_of(place) == ["enthrone", "wait", "hold"]
     assert history(place)[-1]["reason"].startswith("not approved: rejected in run run-1 of")
 

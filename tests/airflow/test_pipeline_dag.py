@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tessera.pipeline.catalogue import ALL_STAGES, upstream
+from tessera.platform.workspace.catalogue import ALL_STAGES, upstream
 
 ROOT = Path(__file__).resolve().parents[2]
 LAST = {"index", "monitor"}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tessera.metrics import (
+from tessera.offpolicy import bounds, estimators, sequences, slices
+from tessera.offpolicy.clusters import ClusterLog
+from tessera.offpolicy.estimators import Log, SlateLog
+from tessera.shared.metrics import (
     bootstrap,
     calibration,
     choice,
@@ -15,9 +18,6 @@ from tessera.metrics import (
     ranking,
     slates,
 )
-from tessera.ope import bounds, estimators, sequences, slices
-from tessera.ope.clusters import ClusterLog
-from tessera.ope.estimators import Log, SlateLog
 
 TOP = np.array([[0, 1], [2, -1]])
 HITS = np.array([[True, False], [False, True]])

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tessera.pipeline.acts import move_floors
-from tessera.pipeline.overrides import Override
-from tessera.pipeline.paths import home
-from tessera.pipeline.render import render_all
+from tessera.platform.cli.render import render_all
+from tessera.platform.release.acts import move_floors
+from tessera.platform.release.overrides import Override
+from tessera.platform.workspace.paths import home
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from tessera.pipeline import registry
-from tessera.pipeline.catalogue import ALL_STAGES
+from tessera.platform.release import pointer
+from tessera.platform.workspace.catalogue import ALL_STAGES
 
 DAG = "/api/v2/dags/tessera_pipeline"
 DAILY = "/api/v2/dags/tessera_daily"
@@ -144,7 +144,7 @@ def test_a_run_triggered_over_rest_publishes_and_ctrl_c_leaves_nothing(new_check
             asked = [states.pop(name)[0] for name in ("waiting", "ask")]
             assert asked == ["skipped", "skipped"], "nobody is asked unless the form says so"
             assert states == dict.fromkeys(names, ("success", 1))
-        assert registry.current_version(checkout.home()) == "v1"
+        assert pointer.current_version(checkout.home()) == "v1"
         search = f"{mlflow}/api/2.0/mlflow/experiments/search"
         found = httpx.post(search, json={"max_results": 10}).json()["experiments"]
         assert "market" in {experiment["name"] for experiment in found}

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tessera.index import manifest
-from tessera.pipeline import files, registry
-from tessera.pipeline.catalogue import ALL_STAGES, PINS
-from tessera.pipeline.forkserver import forkserver
-from tessera.pipeline.turns import take_turn
+from tessera.bundles import manifest
+from tessera.platform.pipeline.forkserver import forkserver
+from tessera.platform.release import registry
+from tessera.platform.workspace import files
+from tessera.platform.workspace.catalogue import ALL_STAGES, PINS
+from tessera.platform.workspace.run_lock import take_turn
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -35,8 +36,8 @@ SMALLER = {
 TASKS = """
 import json, os, sys
 from dvc.cli import main
-from tessera.pipeline import task
-from tessera.pipeline.cli import app
+from tessera.platform.pipeline import task
+from tessera.platform.cli.cli import app
 def dvc(place, *words, extra):
     os.environ.update(extra)
     return main(list(words))

@@ -7,9 +7,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tessera.pipeline import files, registry
-from tessera.policies.slate import SlatePolicy
-from tessera.synth.truth import load_truth, logging_value, true_value
+from tessera.platform.release import pointer
+from tessera.platform.workspace import files
+from tessera.shared.policies.slate import SlatePolicy
+from tessera.stages.synth.truth import load_truth, logging_value, true_value
 
 pytestmark = pytest.mark.timeout(1200)
 """A whole run: a guard against what hangs, not a measure of speed."""
@@ -24,7 +25,7 @@ def promoted(new_checkout):
 def test_the_trained_model_is_promoted_and_published(promoted):
     place, printed = promoted
     assert "PROMOTE" in printed
-    assert registry.current_version(place) == "v1"
+    assert pointer.current_version(place) == "v1"
     assert files.read_json(place.artifact("verdict"))["champion"] == "logging policy"
 
 

@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from tessera.index import manifest
-from tessera.pipeline import files, looks, registry
-from tessera.pipeline.catalogue import ALL_STAGES
+from tessera.bundles import manifest
+from tessera.platform.release import looks, pointer, registry
+from tessera.platform.workspace import files
+from tessera.platform.workspace.catalogue import ALL_STAGES
 
 
 def _state(place):
@@ -35,7 +36,7 @@ def test_the_main_job_publishes_and_says_what_happened(ran):
     checkout, printed = ran
     for word in ("rows", "quarantined", "graph", "semantic IDs", "hstu", "ease", "verdict", "why"):
         assert word in printed, printed
-    assert registry.current_version(checkout.home()) in ("v0", "v1")
+    assert pointer.current_version(checkout.home()) in ("v0", "v1")
 
 
 def test_a_second_run_runs_no_stage(copy):
@@ -69,7 +70,7 @@ def test_a_registry_that_was_moved_away_begins_anew(copy):
     place.registry.rename(copy.root / "registry" / ".away")
     printed = copy.must("tessera", "run")
     assert "Traceback" not in printed
-    assert registry.current_version(place) in ("v0", "v1")
+    assert pointer.current_version(place) in ("v0", "v1")
     assert "names what is published" in copy.must("tessera", "doctor")
 
 
@@ -101,7 +102,7 @@ def test_one_profile_leaves_the_other_as_it_was_and_a_tie_holds(copy):
     lock = files.sha256(copy.root / "dvc.lock")
     printed = copy.must("tessera", "run", "--profile", "tie")
     assert "HOLD" in printed
-    assert registry.current_version(copy.home("tie")) == "v0"
+    assert pointer.current_version(copy.home("tie")) == "v0"
     assert _state(copy.home()) == before
     assert files.sha256(copy.root / "dvc.lock") == lock
 

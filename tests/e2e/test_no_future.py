@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from tessera.contracts.split import load_split
-from tessera.pipeline import files
-from tessera.pipeline.catalogue import find, stages
-from tessera.pipeline.params import load_params
-from tessera.pipeline.runner import run_stage
-from tessera.pipeline.snapshot import snapshot
+from tessera.platform.pipeline.runner import run_stage
+from tessera.platform.pipeline.snapshot import snapshot
+from tessera.platform.workspace import files
+from tessera.platform.workspace.catalogue import find, stages
+from tessera.platform.workspace.params import load_params
 
 LEARNT = (
     "split",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tessera.pipeline import files
+from tessera.platform.workspace import files
 
 
 @pytest.mark.real_data

@@ -5,8 +5,8 @@ import copy
 import pytest
 
 from benchmarks import acceptance
-from benchmarks.told.model import _GAPS, _PLANTED, SECTIONS
-from benchmarks.told.page import holds
+from benchmarks.report.model import _GAPS, _PLANTED, SECTIONS
+from benchmarks.report.page import holds
 
 SECTION = next(section for section in SECTIONS if section.result == "acceptance")
 ONE_FOR_TWO, MASK, PRUNING, PRETRAINING = SECTION.figures

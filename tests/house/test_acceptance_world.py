@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import acceptance
-from tessera.hstu.ranking import CLICK
+from tessera.model.nn.ranking import CLICK
 
 
 @pytest.fixture

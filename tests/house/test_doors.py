@@ -19,6 +19,7 @@ import safetensors.torch
 import yaml
 from ibis.common.exceptions import IbisError
 
+from tessera.bundles import vectors
 from tessera.contracts.doors import door, first_line
 from tessera.contracts.errors import (
     BadInput,
@@ -29,12 +30,14 @@ from tessera.contracts.errors import (
     TesseraError,
     Unreadable,
 )
-from tessera.hstu import saved
-from tessera.index import vectors
-from tessera.monitor import spec
-from tessera.pipeline import cli, dvc, files, params, runner, tracking, ui
-from tessera.pipeline.catalogue import find, stages
+from tessera.model.trunk import saved
+from tessera.platform.cli import cli, ui
+from tessera.platform.pipeline import dvc, runner
+from tessera.platform.tracking import tracking
+from tessera.platform.workspace import files, params
+from tessera.platform.workspace.catalogue import find, stages
 from tessera.serve import ranker, recommend
+from tessera.stages.monitor import spec
 
 PAGES = "no column `ts` in orders.csv\n\nDid you mean `day`?\n  at line 3\n"
 
@@ -52,7 +55,7 @@ def _stage(place, error, monkeypatch):
     files.write_json({"cut": None}, place.artifact("request"))
     read = params.load_params(place)
     real = runner.importlib.import_module
-    mine = {"tessera.ingest.stage": SimpleNamespace(run=_raises(error))}
+    mine = {"tessera.stages.ingest.stage": SimpleNamespace(run=_raises(error))}
     monkeypatch.setattr(
         runner.importlib,
         "import_module",
@@ -212,7 +215,7 @@ def test_what_only_reads_a_verdict_imports_nothing_heavy(place, words):
     """Each of these costs seconds and hundreds of megabytes."""
     heavy = ("torch", "ibis", "pyarrow", "numpy", "pandas", "mlflow", "duckdb", "matplotlib")
     code = (
-        "import sys; from tessera.pipeline import cli\n"
+        "import sys; from tessera.platform.cli import cli\n"
         f"sys.argv = ['tessera', *{words!r}]\n"
         "try: cli.main()\n"
         "except SystemExit: pass\n"

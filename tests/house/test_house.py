@@ -12,23 +12,27 @@ import pytest
 import yaml
 
 from tessera.contracts.artifacts import ARTIFACTS
-from tessera.pipeline.catalogue import ALL_STAGES, PINS, author, stages, upstream
-from tessera.pipeline.dvc import import_closure, render
-from tessera.pipeline.params import load_params, section_types
-from tessera.pipeline.paths import home, profile_names
-from tessera.pipeline.render import stale
+from tessera.platform.cli.render import stale
+from tessera.platform.pipeline.dvc import render
+from tessera.platform.workspace.catalogue import ALL_STAGES, PINS, author, stages, upstream
+from tessera.platform.workspace.code import import_closure
+from tessera.platform.workspace.params import load_params, section_types
+from tessera.platform.workspace.paths import home, profile_names
 
 NAMES = [stage.name for stage in ALL_STAGES]
 DOORS = {
     "airflow": ("dags/", "tasks/"),
-    "mlflow": ("src/tessera/pipeline/tracking.py", "src/tessera/pipeline/tracking_runs.py"),
-    "great_expectations": ("src/tessera/pipeline/validation.py",),
-    "networkx": ("src/tessera/graph/",),
-    "torch": ("src/tessera/sid/", "src/tessera/hstu/"),
-    "faiss": ("src/tessera/index/",),
-    "causalml": ("src/tessera/uplift/",),
-    "evidently": ("src/tessera/monitor/",),
-    "implicit": ("src/tessera/evaluate/",),
+    "mlflow": (
+        "src/tessera/platform/tracking/tracking.py",
+        "src/tessera/platform/tracking/tracking_runs.py",
+    ),
+    "great_expectations": ("src/tessera/platform/validation/validation.py",),
+    "networkx": ("src/tessera/stages/graph/",),
+    "torch": ("src/tessera/stages/sid/", "src/tessera/stages/hstu/", "src/tessera/model/"),
+    "faiss": ("src/tessera/bundles/",),
+    "causalml": ("src/tessera/stages/uplift/",),
+    "evidently": ("src/tessera/stages/monitor/",),
+    "implicit": ("src/tessera/stages/evaluate/",),
     "dvc": (),
 }
 
@@ -121,18 +125,19 @@ def test_no_python_file_shadows_great_expectations(repository):
 
 
 def test_a_stage_depends_on_the_code_it_imports():
-    closure = import_closure("tessera.index.stage")
-    assert "tessera/index/facts.py" in closure
+    closure = import_closure("tessera.stages.index.stage")
+    assert "tessera/stages/index/facts.py" in closure
     assert "tessera/contracts/split.py" in closure
-    assert not [name for name in closure if "/hstu/" in name]
+    assert not [name for name in closure if "/model/" in name]
     rendered = yaml.safe_load(render(home("market")))["stages"]["index"]["deps"]
-    assert {"src/tessera/index", "src/tessera/contracts"} <= set(rendered)
-    assert "src/tessera/hstu" not in rendered
+    assert {"src/tessera/stages/index", "src/tessera/contracts"} <= set(rendered)
+    assert "src/tessera/model/trunk" not in rendered
 
 
 def test_params_and_catalogue_import_no_heavy_library():
     code = (
-        "import sys, tessera.pipeline.catalogue, tessera.pipeline.params as p; p.section_types();"
+        "import sys, tessera.platform.workspace.catalogue;"
+        "import tessera.platform.workspace.params as p; p.section_types();"
         "print([m for m in ('torch','pandas','airflow','mlflow','networkx') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import bootstrap
 
 from benchmarks.intervals import bca, betting_interval, empirical_bernstein, holm, redraw
-from tessera.ope.bounds import normal, skew_corrected
+from tessera.offpolicy.bounds import normal, skew_corrected
 
 
 def test_empirical_bernstein_equals_its_formula(rng):

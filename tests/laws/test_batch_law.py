@@ -7,8 +7,8 @@ moment passes: the hardest null for the bettor.
 import numpy as np
 import pytest
 
-from tessera.ope.holm import levels
-from tessera.ope.sequences import Wager, log_wealth, stakes
+from tessera.offpolicy.holm import levels
+from tessera.offpolicy.sequences import Wager, log_wealth, stakes
 
 ALPHA, FLOOR, FALLS = 0.05, 1.0, 0.3
 NULLS, REQUESTS, REPLICATIONS = 7, 1000, 600

@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from tessera.ope import estimators
-from tessera.ope.clusters import ClusterLog, mips, offcem
-from tessera.ope.estimators import Floats, Log, SlateLog
-from tessera.ope.exposures import Requests
-from tessera.ope.paired import paired_scores
-from tessera.ope.replay import logging_policy, scored_replay
-from tessera.ope.sequences import Wager, log_wealth
-from tessera.policies.slate import SlatePolicy, sample_slates, slate_propensities
+from tessera.contracts.arrays import Float64s
+from tessera.offpolicy import estimators
+from tessera.offpolicy.clusters import ClusterLog, mips, offcem
+from tessera.offpolicy.estimators import Log, SlateLog
+from tessera.offpolicy.paired import paired_scores
+from tessera.offpolicy.replay import logging_policy, scored_replay
+from tessera.offpolicy.requests import Requests
+from tessera.offpolicy.sequences import Wager, log_wealth
+from tessera.shared.policies.slate import SlatePolicy, sample_slates, slate_propensities
 
 REPLICATIONS = 200
 
@@ -28,7 +29,7 @@ REPLICATIONS = 200
 class Law:
     """An estimator and what it must survive."""
 
-    estimate: Callable[[Log], Floats]
+    estimate: Callable[[Log], Float64s]
     survives_wrong_model: bool
     survives_wrong_propensities: bool
 
@@ -170,8 +171,8 @@ class Slates:
     """A log of slates with the chances behind it."""
 
     log: Requests
-    score_NC: Floats
-    chance_NLC: Floats
+    score_NC: Float64s
+    chance_NLC: Float64s
 
     def newcomer(self):
         everything = np.ones(self.score_NC.shape, dtype=bool)

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import create_model
 
-from tessera.sid import ledger
-from tessera.sid.params import FIRST, LATER, SidParams
+from tessera.stages.sid import ledger
+from tessera.stages.sid.params import FIRST, LATER, SidParams
 
 AS_PUBLISHED = {
     "quantizer": "rkmeans", "levels": 3, "codebook_size": None, "generation": 0,

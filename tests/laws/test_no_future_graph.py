@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tessera.causal.params import CausalParams
-from tessera.causal.stage import run as run_causal
 from tessera.contracts.split import Split, save_split
-from tessera.graph.params import GraphParams
-from tessera.graph.stage import run as run_graph
-from tessera.sid.params import SidParams
-from tessera.sid.stage import run as run_sid
+from tessera.stages.causal.params import CausalParams
+from tessera.stages.causal.stage import run as run_causal
+from tessera.stages.graph.params import GraphParams
+from tessera.stages.graph.stage import run as run_graph
+from tessera.stages.sid.params import SidParams
+from tessera.stages.sid.stage import run as run_sid
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CUT_DAY, LAST_DAY, EVENTS = 200, 300, 3000

@@ -14,10 +14,10 @@ import pytest
 from tessera.contracts.arrow import schema
 from tessera.contracts.split import known, load_split, train, validation
 from tessera.contracts.tables import TABLES
-from tessera.features.asof import as_of
-from tessera.features.attribution import reward
-from tessera.ingest.params import IngestParams
-from tessera.ingest.stage import run
+from tessera.shared.features.asof import as_of
+from tessera.shared.features.attribution import reward
+from tessera.stages.ingest.params import IngestParams
+from tessera.stages.ingest.stage import run
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 

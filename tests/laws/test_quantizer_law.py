@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tessera.codes.health import capacity
-from tessera.sid.params import SidParams
-from tessera.sid.quantizer import codebook_size, fit_quantizer, load_quantizer
+from tessera.shared.codes.health import capacity
+from tessera.stages.sid.params import SidParams
+from tessera.stages.sid.quantizer import codebook_size, fit_quantizer, load_quantizer
 
 QUANTIZERS = {
     "rkmeans": SidParams(codebook_size=8),

@@ -10,15 +10,18 @@ import pytest
 import torch
 
 from tessera.contracts.split import Split
-from tessera.hstu.fit import fit, threads
-from tessera.hstu.histories import TEST, read_histories
-from tessera.hstu.lessons import Lessons
-from tessera.hstu.objective import batch_loss
-from tessera.hstu.params import HstuParams
-from tessera.hstu.saved import load_model, save_model
-from tessera.hstu.scoring import Lists, encode, item_vectors, ndcg, top_items
-from tessera.hstu.sequences import Batcher, last_windows, training_windows
-from tessera.hstu.world import World, action_codes, ask, read_catalogue, read_codes
+from tessera.model.nn.device import threads
+from tessera.model.params import HstuParams
+from tessera.model.sequences.catalogue import read_catalogue, read_codes
+from tessera.model.sequences.dataset import Dataset
+from tessera.model.sequences.histories import TEST, read_histories
+from tessera.model.sequences.questions import action_codes, ask
+from tessera.model.sequences.windows import Batcher, last_windows, training_windows
+from tessera.model.training.examples import Examples
+from tessera.model.training.fit import fit
+from tessera.model.training.objective import batch_loss
+from tessera.model.trunk.inference import Lists, encode, item_vectors, ndcg, top_items
+from tessera.model.trunk.saved import load_model, save_model
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 SPLIT = Split(START + timedelta(days=20), START + timedelta(days=24), START + timedelta(days=30))
@@ -68,7 +71,7 @@ def build(events):
     )
     codes = ibis.memtable(pa.table({"item_id": NAMES, "code": [[k % 4, k] for k in range(20)]}))
     histories = read_histories(ibis.memtable(events), SPLIT, NAMES, tied_sets=True)
-    return World(SPLIT, catalogue, read_codes(codes, NAMES), histories)
+    return Dataset(SPLIT, catalogue, read_codes(codes, NAMES), histories)
 
 
 def learn(kind, world, **changes):
@@ -122,14 +125,14 @@ def test_the_loss_falls(kind, trained):
 @models
 def test_gradients_reach_every_parameter(kind, trained, world):
     model = trained[kind].model
-    lessons = Lessons(world.histories, world.histories.until(0), action_codes(("buy",)))
+    examples = Examples(world.histories, world.histories.until(0), action_codes(("buy",)))
     windows = training_windows(
-        world.histories, lessons.stop_U, PARAMS.length, np.random.default_rng(0)
+        world.histories, examples.stop_U, PARAMS.length, np.random.default_rng(0)
     )
     batcher = Batcher(world.histories)
-    targets = batcher.targets(windows, lessons.is_target)
+    targets = batcher.targets(windows, examples.is_target)
     model.zero_grad()
-    batch_loss(model, batcher.batch(windows), targets, lessons.warm_W(), PARAMS).backward()
+    batch_loss(model, batcher.batch(windows), targets, examples.warm_W(), PARAMS).backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name

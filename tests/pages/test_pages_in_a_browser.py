@@ -12,13 +12,14 @@ import pandas as pd
 import pytest
 
 from tessera.contracts.split import Split
-from tessera.monitor import page as watch_page
-from tessera.monitor.bias import figures
-from tessera.monitor.frames import Pair, Window
-from tessera.monitor.params import MonitorParams
-from tessera.monitor.report import Drifted, drift_report
-from tessera.monitor.spec import Rule, load_watch
-from tessera.pipeline.validation_page import render_page
+from tessera.platform.validation.validation_page import render_page
+from tessera.stages.monitor import page as watch_page
+from tessera.stages.monitor.bias import figures
+from tessera.stages.monitor.drift import Drifted
+from tessera.stages.monitor.frames import Pair, Window
+from tessera.stages.monitor.params import MonitorParams
+from tessera.stages.monitor.report import drift_report
+from tessera.stages.monitor.spec import Rule, load_watch
 
 WITNESS = """<script>
   const wrong = [];

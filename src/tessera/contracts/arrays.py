@@ -1,6 +1,7 @@
-"""Arrays are checked where a person's code meets ours: the letters of a name are its shape.
+"""Types of arrays, and checks of them where a person's code meets ours.
 
-`top_NK` has two dimensions, and its first is as long as that of `relevant_N`.
+The letters of a name are its shape: `top_NK` has two dimensions, and its first is as long as that
+of `relevant_N`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Float64s = NDArray[np.float64]
+Float32s = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 _LETTERS = re.compile(r"_([A-Z0-9]+)$")
 _NUMBERS = "biuf"

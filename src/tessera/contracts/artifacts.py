@@ -44,6 +44,7 @@ ARTIFACTS = {
         Artifact("model", "folder", "weights as safetensors, configuration as JSON"),
         Artifact("facts", "folder", "what ranking features are computed from, as of the cut"),
         Artifact("training", "plots", "loss and validation metrics by epoch"),
+        Artifact("baseline_training", "plots", "the same of the baselines"),
         Artifact("ranking", "json", "ranking, profit and diversity metrics of every model"),
         Artifact("curves", "plots", "ranking metrics by k and slice"),
         Artifact("uplift_report", "json", "ATE, AUUC and Qini, out of fold"),

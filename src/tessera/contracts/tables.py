@@ -254,13 +254,19 @@ LISTS = Table(
     "lists",
     "Top items for each test investor as of the cut, one model after the other.",
     (
-        _id("model", "hstu, sasrec or two_tower"),
+        _id("model", "hstu, or hstu_session"),
         _id("user_id", "investor"),
         Column("rank", "int64", "1 is the best", floor=1),
         _id("item_id", "item"),
         Column("score", "float64", "higher is better"),
     ),
     key=("model", "user_id", "rank"),
+)
+BASELINE_LISTS = Table(
+    "baseline_lists",
+    "The same of models that learn by gradient beside the trunk; no row where none is asked for.",
+    (_id("model", "sasrec or two_tower"), *LISTS.columns[1:]),
+    key=LISTS.key,
 )
 SCORES = Table(
     "scores",
@@ -317,6 +323,7 @@ TABLES = {
         ITEM_VECTORS,
         USER_VECTORS,
         LISTS,
+        BASELINE_LISTS,
         SCORES,
         CATE,
         CATE_LATER,

@@ -14,17 +14,24 @@ import numpy as np
 from duckdb import Error as DuckDBError
 from ibis import Table
 
+from tessera.contracts.arrays import Float32s
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.split import load_split
-from tessera.features.facts import NOBODY, Facts
-from tessera.hstu.fact_tables import FactTables, has_facts, open_facts, people_of, read_facts
-from tessera.hstu.fit import threads
-from tessera.hstu.histories import Histories, read_histories
-from tessera.hstu.logscores import Known, score_log
-from tessera.hstu.model import SequenceModel
-from tessera.hstu.saved import load_model
-from tessera.hstu.scoring import Floats, Requests
-from tessera.hstu.world import microsecond, read_catalogue
+from tessera.model.nn.device import threads
+from tessera.model.sequences.catalogue import microsecond, read_catalogue
+from tessera.model.sequences.fact_tables import (
+    FactTables,
+    has_facts,
+    open_facts,
+    people_of,
+    read_facts,
+)
+from tessera.model.sequences.histories import Histories, read_histories
+from tessera.model.sequences.requests import Requests
+from tessera.model.trunk.log_scores import Known, score_log
+from tessera.model.trunk.model import SequenceModel
+from tessera.model.trunk.saved import load_model
+from tessera.shared.features.facts import NOBODY, Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ class Ranker:
         """Tell whether the investor has a history."""
         return NOBODY < self.person.get(user_id, NOBODY) < len(self.histories.user_id_U)
 
-    def scores(self, user_id: str, item_ids: list[str], moment: int | None = None) -> Floats:
+    def scores(self, user_id: str, item_ids: list[str], moment: int | None = None) -> Float32s:
         """Return what the model serves with, one for each item, best largest.
 
         Parameters

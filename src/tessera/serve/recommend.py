@@ -14,16 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tessera.bundles.manifest import read_manifest
 from tessera.contracts.doors import door
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import MOST_FALSE_SIGNS, RISK_CLASSES
-from tessera.index.manifest import read_manifest
-from tessera.policies import serving
-from tessera.policies.serving import read_policy
-from tessera.policies.suitability import PRUDENT, Unknown, suitable
+from tessera.shared.policies import serving
+from tessera.shared.policies.serving import read_policy
+from tessera.shared.policies.suitability import PRUDENT, Unknown, suitable
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, and the policy that wrote the log needs neither
-    from tessera.index.vectors import Search
+    from tessera.bundles.vectors import Search
     from tessera.serve.ranker import Ranker
 
 _CAUSAL = "causal"
@@ -91,8 +91,8 @@ def judged_as(bundle: Path) -> str:
     sealed = read_manifest(bundle)
     if sealed["kind"] == "logging":
         return "never judged: the policy that wrote the log; shown here by popularity"
-    from tessera.hstu.fact_tables import has_facts
-    from tessera.hstu.saved import CANDIDATES
+    from tessera.model.sequences.fact_tables import has_facts
+    from tessera.model.trunk.saved import CANDIDATES
 
     judged = "not judged, meant as" if sealed.get("decision") == "INVALID" else "judged as"
     ranks = has_facts(bundle / "facts")
@@ -205,7 +205,7 @@ class Recommender:
         """Put the nearest in the order of the ranking head; whoever has no vector is not ranked."""
         if self.ranker is None or who.vector_D is None or not near:
             return near[:k]
-        from tessera.hstu.saved import CANDIDATES
+        from tessera.model.trunk.saved import CANDIDATES
 
         items = [item for item, _ in near[:CANDIDATES]]
         scores = self.ranker.scores(who.user_id, items).tolist()
@@ -246,7 +246,7 @@ class Recommender:
 def _open_search(bundle: Path) -> Search | None:
     if not (bundle / "vectors.faiss").exists():
         return None
-    from tessera.index.vectors import Search
+    from tessera.bundles.vectors import Search
 
     return Search.open(bundle)
 

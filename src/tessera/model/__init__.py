@@ -1,0 +1,1 @@
+"""The sequence model: tables to arrays, layers, the trunk, its training and its baselines."""

@@ -1,0 +1,1 @@
+"""Models that learn by gradient beside the trunk."""

@@ -1,0 +1,1 @@
+"""Layers, losses and batches of tensors: no table, no file."""

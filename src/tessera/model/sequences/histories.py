@@ -1,0 +1,293 @@
+"""Events as flat arrays, one stretch per user, in an order that ties cannot change.
+
+The arrays lie on disk, sorted there by DuckDB: whoever reads them asks for the events it needs.
+
+Legend: E events, U users (stretch u is `first_U1[u] : first_U1[u + 1]`), Q events asked about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ibis import Table
+from numpy.typing import NDArray
+
+from tessera.contracts import mapped
+from tessera.contracts.arrays import Bools, Ints
+from tessera.contracts.split import Split, test, train, validation
+from tessera.contracts.tables import ACTIONS
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+LATER = 3
+"""After the test period."""
+_ODD, _HALF = 0x9E3779B97F4A7C15, 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """Every user's events, sorted by user, phase and time."""
+
+    user_id_U: list[str]
+    first_U1: Ints
+    user_E: Ints
+    item_E: Ints
+    """Row in the item table; 0 is padding and never occurs."""
+    action_E: Ints
+    moment_E: Ints
+    """Microseconds since 1970."""
+    phase_E: Ints
+    group_E: Ints
+    """Distinct times of the same user before this event."""
+    folder: Path | None = None
+    """Disk of these arrays and of those made from them; see `mapped.blank`."""
+
+    def second(self, event_Q: Ints) -> Ints:
+        """Return whole seconds since 1970."""
+        return np.asarray(self.moment_E[event_Q] // 1_000_000)
+
+    def next_second(self, event_Q: Ints) -> Ints:
+        """Return the next distinct time of the same user; an event's own time if it is the last."""
+        end_Q = self.ends(event_Q)
+        has_next_Q = end_Q < self.first_U1[self.user_E[event_Q] + 1]
+        return self.second(np.where(has_next_Q, end_Q, event_Q))
+
+    def starts(self, event_Q: Ints) -> Ints:
+        """Return where the tied set of each event starts."""
+        first_Q = self.first_U1[self.user_E[event_Q]]
+        return first_from(self.group_E, first_Q, event_Q, self.group_E[event_Q])
+
+    def ends(self, event_Q: Ints) -> Ints:
+        """Return where the tied set of each event ends."""
+        stop_Q = self.first_U1[self.user_E[event_Q] + 1]
+        return first_from(self.group_E, event_Q + 1, stop_Q, self.group_E[event_Q] + 1)
+
+    def until(self, phase: int) -> Ints:
+        """Return stop_U: where each user's events of earlier phases and this one end."""
+        stop_U = self.first_U1[:-1].copy()
+        for event_Q in self.parts():
+            kept_Q = event_Q[self.phase_E[event_Q] <= phase]
+            stop_U += np.bincount(self.user_E[kept_Q], minlength=len(stop_U))
+        return stop_U
+
+    def parts(self) -> Iterator[Ints]:
+        """Yield the events, some whole users at a time."""
+        near = np.arange(0, len(self.item_E), mapped.PART)
+        whole = self.first_U1[np.searchsorted(self.first_U1, near)]
+        for start, stop in pairwise(np.unique([*whole, len(self.item_E)])):
+            yield np.arange(start, stop)
+
+    def where(self, holds: Callable[[Ints], Bools]) -> Ints:
+        """Return the events for which something holds, on disk."""
+        count = sum(int(holds(event_Q).sum()) for event_Q in self.parts())
+        found, done = mapped.blank((count,), np.int64, self.folder), 0
+        for event_Q in self.parts():
+            chosen_Q = event_Q[holds(event_Q)]
+            found[done : done + len(chosen_Q)] = chosen_Q
+            done += len(chosen_Q)
+        return found
+
+
+def first_from(value_E: Ints, low_Q: Ints, high_Q: Ints, least_Q: Ints) -> Ints:
+    """Return the first event of each stretch whose value is at least so large, else its stop.
+
+    Parameters
+    ----------
+    value_E
+        In ascending order within each stretch.
+    low_Q, high_Q
+        Stretches `low_Q[q] : high_Q[q]`, perhaps empty.
+    least_Q
+        What to look for.
+    """
+    low, high, least = low_Q.flatten(), high_Q.flatten(), least_Q.flatten()
+    open_N = np.flatnonzero(low < high)
+    middle_N = low[open_N]  # sets are small: mostly it is the very first
+    while len(open_N):
+        is_below_N = value_E[middle_N] < least[open_N]
+        low[open_N[is_below_N]] = middle_N[is_below_N] + 1
+        high[open_N[~is_below_N]] = middle_N[~is_below_N]
+        open_N = open_N[low[open_N] < high[open_N]]
+        middle_N = (low[open_N] + high[open_N]) // 2
+    return low.reshape(low_Q.shape)
+
+
+def read_histories(
+    events: Table,
+    split: Split,
+    vocabulary: list[str],
+    *,
+    tied_sets: bool,
+    folder: Path | None = None,
+) -> Histories:
+    """Read the events of known items; with `tied_sets` the order within one time is canonical.
+
+    It is drawn by hash: a window that cuts a tied set must not keep the last ids of the alphabet.
+    """
+    events = events.select("event_id", "user_id", "item_id", "action", "event_ts")
+    items = ibis.memtable(_numbered("item", vocabulary, first=1))
+    found = events.semi_join(items, "item_id").select("user_id").distinct().order_by("user_id")
+    user_ids = found.to_pyarrow()["user_id"].to_pylist()
+    users = ibis.memtable(_numbered("user", user_ids, first=0))
+    rows = _labelled(events, split).inner_join(items, "item_id").inner_join(users, "user_id")
+    rows = rows.mutate(draw=_draw(rows.user_hash, rows.item_hash))
+    order = ["draw", "item_id", "action", "event_id"] if tied_sets else ["event_id"]
+    codes = [(action, code) for code, action in enumerate(ACTIONS)]
+    rows = rows.order_by("user", "phase", "event_ts", *order)
+    rows = rows.select("user", "item", "event_ts", "phase", action=rows.action.cases(*codes))
+    column = _on_disk(rows, folder)
+    histories = Histories(
+        user_id_U=user_ids,
+        first_U1=np.searchsorted(column["user"], np.arange(len(user_ids) + 1)),
+        user_E=column["user"],
+        item_E=column["item"],
+        action_E=column["action"],
+        moment_E=column["event_ts"],
+        phase_E=column["phase"],
+        group_E=column["user"],
+        folder=folder,
+    )
+    return regroup(histories, histories.moment_E.__getitem__ if tied_sets else np.copy)
+
+
+def _numbered(name: str, ids: list[str], *, first: int) -> pa.Table:
+    """Return ids with their numbers and hashes."""
+    hashes = b"".join(hashlib.blake2b(one.encode(), digest_size=8).digest() for one in ids)
+    return pa.table(
+        {
+            f"{name}_id": pa.array(ids, pa.string()),
+            name: np.arange(first, first + len(ids)),
+            f"{name}_hash": np.frombuffer(hashes, "<u8"),
+        }
+    )
+
+
+def _draw(user: ir.IntegerColumn, item: ir.IntegerColumn) -> ir.IntegerColumn:
+    """Return a number for each user and item, as random as their hashes, the same in every run."""
+    return _times_odd(_times_odd(user) ^ item)
+
+
+def _times_odd(word: ir.IntegerColumn) -> ir.IntegerColumn:
+    """Multiply modulo 2 ** 64, half by half: a product that is too large is an error in SQL."""
+    top, low = (ibis.literal(half, "uint64") for half in divmod(_ODD, _HALF))
+    half, mask = ibis.literal(_HALF, "uint64"), ibis.literal(_HALF - 1, "uint64")
+    word_top, word_low = word >> 32, word & mask
+    across = ((word_low * top) & mask) + ((word_top * low) & mask)
+    product = word_low * low
+    return ((across + (product >> 32)) & mask) * half + (product & mask)
+
+
+def _on_disk(rows: Table, folder: Path | None) -> dict[str, Ints]:
+    """Sort out of core and read the result back a part at a time."""
+    with TemporaryDirectory(dir=folder) as aside:
+        path = Path(aside) / "sorted.parquet"
+        rows.to_parquet(path)
+        with pq.ParquetFile(path) as file:
+            batches = file.iter_batches(mapped.PART)
+            return mapped.columns(batches, tuple(file.schema_arrow.names), folder)
+
+
+def _labelled(events: Table, split: Split) -> Table:
+    parts = [
+        part(events, split).mutate(phase=ibis.literal(phase, "int64"))
+        for phase, part in ((TRAIN, train), (VALIDATION, validation), (TEST, test))
+    ]
+    if split.protocol == "time":
+        later = events.filter(events.event_ts > split.test_until)
+        parts.append(later.mutate(phase=ibis.literal(LATER, "int64")))
+    return ibis.union(*parts)
+
+
+def last_sessions(histories: Histories, gap_s: float) -> Histories:
+    """Return what a stranger's visit shows: of the known events, the last session alone.
+
+    A session ends where nothing happens for longer than `gap_s`.  Events after the cut stay.
+    """
+    first_U, last_U = histories.first_U1[:-1], histories.until(VALIDATION) - 1
+    start_U = first_U.copy()
+    moment_E, user_E = histories.moment_E, histories.user_E
+    for event_Q in histories.parts():
+        pause_Q = moment_E[event_Q[1:]] - moment_E[event_Q[:-1]]
+        begin_Q = event_Q[1:][pause_Q > gap_s * 1_000_000]
+        begin_Q = begin_Q[begin_Q <= last_U[user_E[begin_Q]]]
+        np.maximum.at(start_U, user_E[begin_Q], begin_Q)
+
+    def kept(event_Q: Ints) -> Bools:
+        is_late_Q = histories.phase_E[event_Q] > VALIDATION
+        return np.asarray(is_late_Q | (event_Q >= start_U[user_E[event_Q]]))
+
+    kept_N = histories.where(kept)
+
+    def taken(array_E: Ints) -> Ints:
+        return mapped.taken(array_E, kept_N, histories.folder)
+
+    part = replace(
+        histories,
+        first_U1=np.searchsorted(kept_N, histories.first_U1),
+        user_E=taken(user_E),
+        item_E=taken(histories.item_E),
+        action_E=taken(histories.action_E),
+        moment_E=taken(moment_E),
+        phase_E=taken(histories.phase_E),
+        group_E=taken(histories.group_E),
+    )
+    return regroup(part, part.group_E.__getitem__)
+
+
+def regroup(histories: Histories, label: Callable[[Ints], Ints]) -> Histories:
+    """Count the runs of equal labels within each user; a change of phase also ends a run."""
+    group_E = mapped.blank(histories.item_E.shape, np.int64, histories.folder)
+    for event_Q in histories.parts():
+        user_Q, fresh_Q = histories.user_E[event_Q], np.zeros(len(event_Q), bool)
+        for value_Q in (user_Q, histories.phase_E[event_Q], label(event_Q)):
+            fresh_Q[1:] |= np.diff(value_Q) != 0
+        count_Q = np.cumsum(fresh_Q)
+        group_E[event_Q] = count_Q - count_Q[histories.first_U1[user_Q] - event_Q[0]]
+    return replace(histories, group_E=group_E)
+
+
+def split_sets(histories: Histories, share: float, rng: np.random.Generator) -> Histories:
+    """Cut a share of the tied sets in two at random: what came first is unknown, so try both."""
+    keys, cuts, chances = (_EarlyLate(*rng.spawn(2)) for _ in range(3))
+    events, folder = len(histories.item_E), histories.folder
+    item_E, action_E, label_E = (mapped.blank((events,), np.int64, folder) for _ in range(3))
+    for event_Q in histories.parts():
+        start_Q = histories.starts(event_Q)
+        is_first_Q, is_late_Q = start_Q == event_Q, histories.phase_E[event_Q] > VALIDATION
+        set_Q, is_late_S = np.cumsum(is_first_Q) - 1, is_late_Q[is_first_Q]
+        size_S = np.bincount(set_Q)
+        order_Q = event_Q[np.lexsort((keys.draw(is_late_Q), set_Q))]
+        second_S = 1 + np.floor(cuts.draw(is_late_S) * (size_S - 1)).astype(np.int64)
+        is_cut_S = (size_S > 1) & (chances.draw(is_late_S) < share)
+        is_second_Q = is_cut_S[set_Q] & (event_Q - start_Q >= second_S[set_Q])
+        item_E[event_Q], action_E[event_Q] = histories.item_E[order_Q], histories.action_E[order_Q]
+        label_E[event_Q] = set_Q * 2 + is_second_Q
+    shuffled = replace(histories, item_E=item_E, action_E=action_E)
+    return regroup(shuffled, label_E.__getitem__)
+
+
+@dataclass(frozen=True, slots=True)
+class _EarlyLate:
+    """Two streams of chance: what comes after the cut moves no draw of what comes before."""
+
+    early: np.random.Generator
+    late: np.random.Generator
+
+    def draw(self, is_late_N: Bools) -> NDArray[np.float64]:
+        """Return a number between 0 and 1 for each row."""
+        late = int(is_late_N.sum())
+        draw_N = np.empty(len(is_late_N))
+        draw_N[~is_late_N], draw_N[is_late_N] = (
+            self.early.random(len(is_late_N) - late),
+            self.late.random(late),
+        )
+        return draw_N

@@ -1,0 +1,225 @@
+"""From arrays to a trained model: shape, examples, validation, and the refit if asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from tessera.contracts.arrays import Bools
+from tessera.contracts.arrow import DAY_US
+from tessera.model.nn.ranking import BUY, CLICK, answered_logit
+from tessera.model.nn.recency import log_spaced
+from tessera.model.params import HstuParams
+from tessera.model.sequences.dataset import Dataset
+from tessera.model.sequences.exposure_log import matured
+from tessera.model.sequences.histories import VALIDATION, Histories
+from tessera.model.sequences.questions import action_codes, learn_until
+from tessera.model.sequences.slates import Slates
+from tessera.model.training.examples import Examples
+from tessera.model.training.train import Quality, Trained, Validate, train
+from tessera.model.training.vector_mix import choose_mix, learn_closed_form, period_check
+from tessera.model.trunk.inference import (
+    encode,
+    item_vectors,
+    placed,
+    rank_requests,
+)
+from tessera.model.trunk.model import SequenceModel, Shape
+from tessera.shared.metrics.slates import slate_auc
+
+MOST_CHECKED = 2000
+"""Slates that are ranked after each epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Slates of known requests with their features."""
+
+    names: tuple[str, ...]
+    slates: Slates
+    is_check_R: Bools
+    """Which are of the validation period; the others are to learn from."""
+
+    def sample(self, most: int) -> Slates:
+        """Return at most so many of the validation period, evenly spaced, shown at the top.
+
+        Without any they are those to learn from.
+        """
+        rows = np.flatnonzero(self.is_check_R if self.is_check_R.any() else ~self.is_check_R)
+        even = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))
+        chosen = self.slates.take(rows[even])
+        return replace(chosen, position_RM=np.ones_like(chosen.position_RM))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a model of one kind is trained on."""
+
+    dataset: Dataset
+    shape: Shape
+    shown: Shown | None
+
+
+def fit(
+    kind: Literal["hstu", "sasrec"], dataset: Dataset, params: HstuParams, scratch: Path | None
+) -> Trained:
+    """Train one model with early stopping; with `refit`, once more on all that is known."""
+    task = pose(kind, dataset, params)
+    first = search(task, params, scratch)
+    best = choose_mix(first.model, task.dataset, params)
+    first.place.best_ndcg = first.place.best_ndcg if best is None else best
+    if not params.refit:
+        learn_closed_form(first.model, task.dataset, params, at_cut=True)
+        return first
+    return again(task, first, params, scratch)
+
+
+def pose(kind: Literal["hstu", "sasrec"], dataset: Dataset, params: HstuParams) -> Task:
+    """Choose shape and slates of a model."""
+    shown = _shown(dataset, params) if kind == "hstu" else None
+    dataset = dataset if kind == "hstu" else replace(dataset, edge_VV=None)
+    return Task(dataset, _shape(kind, dataset, params, shown), shown)
+
+
+def search(task: Task, params: HstuParams, scratch: Path | None) -> Trained:
+    """Train on what lies before validation, as long as validation gets better."""
+    dataset, shown = task.dataset, task.shown
+    examples = _examples(dataset, params, shown, refit=False)
+    place = scratch / "search" if scratch else None
+    validate = _validation(dataset, params, shown)
+    first = train(task.shape, dataset.codes_VC, examples, validate, params, place)
+    _calibrate(first.model, dataset, shown)
+    return first
+
+
+def again(task: Task, first: Trained, params: HstuParams, scratch: Path | None) -> Trained:
+    """Train on all that is known, for as many epochs as were best, with the mix of the first."""
+    dataset, shown = task.dataset, task.shown
+    epochs = first.place.best_epoch or first.place.epoch
+    longest = params.model_copy(update={"epochs": max(1, epochs)})
+    examples = _examples(dataset, params, shown, refit=True)
+    place = scratch / "refit" if scratch else None
+    last = train(task.shape, dataset.codes_VC, examples, None, longest, place)
+    last.place.best_ndcg = first.place.best_ndcg
+    _calibrate(last.model, dataset, shown)
+    learn_closed_form(last.model, dataset, params, at_cut=True)
+    last.model.closed_form.let(**first.model.closed_form.mix)
+    return last
+
+
+def _shown(dataset: Dataset, params: HstuParams) -> Shown | None:
+    """Return the slates with a known answer; None without any, or if none are wanted."""
+    if dataset.log is None or not params.rank_weight:
+        return None
+    learn_R, check_R, _ = matured(dataset.log.slates, dataset.split, params)
+    if not learn_R.any():
+        return None
+    names, slates = dataset.log.examples(learn_R | check_R, params.features)
+    return Shown(names, slates, check_R[learn_R | check_R])
+
+
+def _calibrate(model: SequenceModel, dataset: Dataset, shown: Shown | None) -> None:
+    """Measure level and spread of the log odds, so that served scores have a common scale."""
+    if model.rank is None or shown is None:
+        return
+    slates = shown.sample(MOST_CHECKED)
+    logit_RMT = rank_requests(model, dataset.histories, slates).logit_RMT
+    model.rank.calibrate(torch.from_numpy(logit_RMT[slates.item_RM > 0]))
+
+
+def _shape(
+    kind: Literal["hstu", "sasrec"], dataset: Dataset, params: HstuParams, shown: Shown | None
+) -> Shape:
+    several_actions = _known_actions(dataset.histories) > 1
+    return Shape(
+        kind=kind,
+        width=params.width,
+        blocks=params.blocks,
+        heads=params.heads,
+        length=params.length,
+        dropout=params.dropout,
+        id_dropout=params.id_dropout,
+        time_bias=params.time_bias and not dataset.split.ordinal,
+        position_bias=params.position_bias,
+        tied_sets=params.tied_sets,
+        items=len(dataset.catalogue.vocabulary) + 1,
+        code_sizes=tuple(int(level_V.max()) + 1 for level_V in dataset.codes_VC.T),
+        guesses_actions=kind == "hstu" and params.mask_weight > 0 and several_actions,
+        rank_blocks=params.rank_blocks if shown else 0,
+        rank_hidden=params.rank_hidden if shown else 0,
+        feature_groups=params.features if shown else (),
+        features=shown.names if shown else (),
+        score=params.score if shown else "recall",
+        uplift_weight=params.uplift_weight,
+        window=params.window,
+        edge_bias=dataset.edge_VV is not None,
+        recency_s=_recency_s(dataset, params) if kind == "hstu" else (),
+        **_closed_form(dataset, params) if kind == "hstu" else {},
+    )
+
+
+def _recency_s(dataset: Dataset, params: HstuParams) -> tuple[float, ...]:
+    """Say where the scales of recency start, in seconds; an order of events has no scale."""
+    if dataset.split.ordinal:
+        return ()
+    shortest, longest = (days * DAY_US / 1e6 for days in params.recency_days)
+    return log_spaced(shortest, longest, params.recency_scales)
+
+
+def _closed_form(dataset: Dataset, params: HstuParams) -> dict[str, Any]:
+    """Say which closed forms stand beside the trunk; those of time need one cut for all."""
+    dated = dataset.split.protocol == "time"
+    return {
+        "item_weights_width": params.item_weights_width,
+        "classes": int(dataset.catalogue.class_V.max()) + 1 if dated and params.demand_days else 0,
+        "profits": dated and params.profit_weight > 0,
+    }
+
+
+def _known_actions(histories: Histories) -> int:
+    """Return how many kinds of actions there are before the cut."""
+    found: set[int] = set()
+    for event_P in histories.parts():
+        known_P = histories.phase_E[event_P] <= VALIDATION
+        found |= {*np.unique(histories.action_E[event_P[known_P]]).tolist()}
+    return len(found)
+
+
+def _examples(
+    dataset: Dataset, params: HstuParams, shown: Shown | None, *, refit: bool
+) -> Examples:
+    stop_U = learn_until(dataset.histories, refit=refit)
+    slates = None
+    if shown:
+        slates = shown.slates.by_history(dataset.histories, refit | ~shown.is_check_R)
+    return Examples(
+        dataset.histories, stop_U, action_codes(params.targets), slates, dataset.edge_VV
+    )
+
+
+def _validation(dataset: Dataset, params: HstuParams, shown: Shown | None) -> Validate | None:
+    """Return nDCG@10 and slate AUC on the validation period; None if nobody can be asked."""
+    check = period_check(dataset, params)
+    if check is None:
+        return None
+    slates = shown.sample(MOST_CHECKED) if shown and shown.is_check_R.any() else None
+
+    def validate(model: SequenceModel) -> Quality:
+        asking_QD = encode(model, dataset.histories, check.windows)
+        found = check.ndcg(asking_QD, item_vectors(model), placed(model))
+        return Quality(found, _auc(model, dataset, slates) if slates else None)
+
+    return validate
+
+
+def _auc(model: SequenceModel, dataset: Dataset, slates: Slates) -> float | None:
+    """Return the slate AUC of clicks and purchases together; None if it cannot be told."""
+    logit_RMT = rank_requests(model, dataset.histories, slates).logit_RMT
+    score_RM = answered_logit(torch.from_numpy(logit_RMT)).numpy()
+    answered_RM = slates.label_RMT[..., [CLICK, BUY]].max(axis=-1)
+    auc = slate_auc(score_RM, answered_RM, slates.item_RM > 0)
+    return None if np.isnan(auc) else auc

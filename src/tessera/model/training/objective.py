@@ -1,0 +1,83 @@
+"""What a training step minimises: recall, and beside it ranking and the guess of hidden actions.
+
+Legend: B sequences, L positions, N targets or requests, G draws of negatives, M candidates or
+negatives, T tasks, V items with padding first, W warm items, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tessera.model.nn.batch import PADDING, Batch, Encoded
+from tessera.model.nn.device import precision
+from tessera.model.nn.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
+from tessera.model.nn.masking import draw_mask
+from tessera.model.nn.parallel import total
+from tessera.model.nn.ranking import TASKS, rank_loss
+from tessera.model.params import HstuParams
+from tessera.model.sequences.windows import Targets
+from tessera.model.trunk.model import SequenceModel, states_at
+
+
+def batch_loss(
+    model: SequenceModel, batch: Batch, targets: Targets, warm_W: Tensor, params: HstuParams
+) -> Tensor:
+    """Return the loss of a batch: recall, and where asked for ranking and hidden actions.
+
+    Where several processes have each a part of the batch, it is the part's share of the mean over
+    all of it: the sum over the processes is the loss.
+    """
+    item_VD = model.items()
+    device, masked_BL = item_VD.device, None
+    if model.actions is not None:
+        masked_BL = draw_mask(batch.item_BL != PADDING, params.mask_share)
+    with precision(params, device):
+        seen = model.encode(batch, item_VD, masked_BL)
+    count_2, weight_T = _counts(targets, masked_BL)
+    share_2 = count_2 / total(count_2).clamp(min=1.0)
+    weight_T = total(weight_T)
+    recall = _recall_loss(model, seen, item_VD, targets, warm_W, params) * share_2[0]
+    loss = params.recall_weight * recall
+    if model.actions is not None and masked_BL is not None:
+        guess = model.actions.loss(seen.out_BLD, batch.action_BL, masked_BL)
+        loss = loss + params.mask_weight * guess * share_2[1]
+    if targets.asked is not None and targets.answers is not None:
+        with precision(params, device):
+            logit_NMT = model.logits(batch, targets.asked, seen, item_VD)
+        loss = loss + params.rank_weight * rank_loss(logit_NMT, targets.answers, weight_T)
+    return loss
+
+
+def _counts(targets: Targets, masked_BL: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the numbers of targets and of hidden actions, and the weight of each task's answers.
+
+    They are what the parts of the loss are means over.
+    """
+    hidden = 0 if masked_BL is None else int(masked_BL.sum())
+    counts, device = [len(targets.item_N), hidden], targets.item_N.device
+    count_2 = torch.tensor(counts, dtype=torch.float32, device=device)
+    if targets.answers is None:
+        return count_2, torch.zeros(len(TASKS), device=device)
+    return count_2, targets.answers.weight_NMT.sum((0, 1))
+
+
+def _recall_loss(
+    model: SequenceModel,
+    seen: Encoded,
+    item_VD: Tensor,
+    targets: Targets,
+    warm_W: Tensor,
+    params: HstuParams,
+) -> Tensor:
+    """Full softmax on a small catalogue, else sampled; 0 without targets or weight."""
+    if not len(targets.item_N) or not params.recall_weight:
+        return item_VD.sum() * 0.0
+    state_ND = states_at(model, seen.state_BLD, targets.sequence_N, targets.state_N)
+    temperature = params.temperature
+    if len(warm_W) <= params.full_softmax_items:
+        return full_softmax(state_ND, item_VD, targets.item_N, warm_W, temperature)
+    draws = -(-len(targets.item_N) // params.shared_targets)
+    negative_GM = draw_negatives(warm_W, draws, params.negatives)
+    softmax = shared_softmax if params.shared_targets > 1 else sampled_softmax
+    return softmax(state_ND, item_VD, targets.item_N, negative_GM, temperature)

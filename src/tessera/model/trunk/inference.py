@@ -1,0 +1,248 @@
+"""What the trained model says: vectors, lists as of the cut, and scores of logged candidates.
+
+Recall scores are the bare cosine of the published vectors of user and item, neither divided by the
+temperature nor calibrated.  Ranking scores are the log odds of a click or a purchase at the top of
+a slate, centred and in units of their spread over the validation period.
+
+Legend: E events, U users, W windows, R requests, C candidates, M candidates of one request,
+T tasks, V items with padding first, D width, K list length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from tessera.contracts.arrays import Bools, Float32s, Ints
+from tessera.contracts.errors import BadParams
+from tessera.contracts.progress import progress_bar
+from tessera.model.nn.batch import PADDING, Batch
+from tessera.model.nn.device import device_of, moved
+from tessera.model.nn.ranking import CAP, TASKS
+from tessera.model.sequences.histories import Histories
+from tessera.model.sequences.requests import Requests, windows_before
+from tessera.model.sequences.slates import Slates, lay
+from tessera.model.sequences.windows import Batcher, Windows, by_length
+from tessera.model.trunk.model import SequenceModel, states_at
+from tessera.shared.metrics import ranking
+
+_ENCODE_BATCH = 256
+_RANK_BATCH = 1024
+UNKNOWN_SCORE = -1.0
+"""Score of a candidate with no place in the model's space: the least a cosine can be."""
+
+
+def item_vectors(model: SequenceModel) -> Float32s:
+    """Return unit item_VD; row 0 is padding."""
+    with torch.inference_mode():
+        vectors: Float32s = _published(model, model.items()).cpu().numpy()
+    return vectors
+
+
+def _published(model: SequenceModel, item_VD: Tensor) -> Tensor:
+    unit_VD = functional.normalize(item_VD, dim=-1)
+    return model.closed_form.item(unit_VD, model.placed_V())
+
+
+def _asking(model: SequenceModel, unit_BD: Tensor, batch: Batch) -> Tensor:
+    """Return the unit vectors that ask for items."""
+    return model.closed_form.investor(unit_BD, batch.item_BL, batch.action_BL)
+
+
+def placed(model: SequenceModel) -> Bools:
+    """Return which items can be found by their vector."""
+    is_placed_V: Bools = model.placed_V().cpu().numpy()
+    if model.closed_form.places_all:
+        is_placed_V = np.arange(len(is_placed_V)) != PADDING
+    return is_placed_V
+
+
+def encode(model: SequenceModel, histories: Histories, windows: Windows) -> Float32s:
+    """Return unit state_WD: what asks for items at the end of each window, at its request."""
+    return asking(model, trunk_states(model, histories, windows), histories, windows)
+
+
+def trunk_states(model: SequenceModel, histories: Histories, windows: Windows) -> Float32s:
+    """Return unit state_WD of the trunk alone."""
+    batcher, device = Batcher(histories), device_of(model)
+    batches = list(by_length(windows, _ENCODE_BATCH))
+    state_WD = np.empty((len(windows), model.shape.width), np.float32)
+    with torch.inference_mode(), progress_bar("encode histories", len(batches)) as bar:
+        item_VD = model.items()
+        for rows in batches:
+            batch = moved(batcher.batch(windows.take(rows)), device)
+            real_BL = batch.item_BL != PADDING
+            last_B = batch.group_BL.masked_fill(~real_BL, -1).amax(1)
+            state_BLD = model(batch, item_VD)
+            row_B = torch.arange(len(rows), device=device)
+            state_BD = states_at(model, state_BLD, row_B, last_B)
+            state_WD[rows] = functional.normalize(state_BD, dim=-1).cpu().numpy()
+            bar.advance()
+    return state_WD
+
+
+def asking(
+    model: SequenceModel, state_WD: Float32s, histories: Histories, windows: Windows
+) -> Float32s:
+    """Return what asks for items, given the states of the trunk at the end of the windows."""
+    batcher, parts, device = Batcher(histories), [], device_of(model)
+    with torch.inference_mode():
+        for start in range(0, len(windows), _ENCODE_BATCH):
+            rows = np.arange(start, min(start + _ENCODE_BATCH, len(windows)))
+            unit_BD = torch.from_numpy(state_WD[rows]).to(device)
+            batch = moved(batcher.batch(windows.take(rows)), device)
+            parts.append(_asking(model, unit_BD, batch).cpu().numpy())
+    return np.concatenate(parts) if parts else state_WD
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """The best items of each user; -inf where fewer are left."""
+
+    item_UK: Ints
+    score_UK: Float32s
+
+
+def top_items(
+    state_UD: Float32s,
+    item_VD: Float32s,
+    allowed_V: Bools,
+    seen: tuple[Ints, Ints] | None,
+    top: int,
+) -> Lists:
+    """Rank the allowed items for each user, ties in the order of the items.
+
+    Parameters
+    ----------
+    state_UD, item_VD
+        Unit vectors.
+    allowed_V
+        Items that may be listed; padding must not be.
+    seen
+        Pairs (user, item) to leave out, sorted by user.
+    top
+        Length of a list.
+
+    Raises
+    ------
+    BadParams
+        If a score is no number, as after a training that diverged.
+    """
+    item = torch.from_numpy(item_VD)
+    forbidden = torch.from_numpy(~allowed_V)
+    top = min(top, len(item_VD))
+    parts = []
+    for start in range(0, len(state_UD), _RANK_BATCH):
+        score = torch.from_numpy(state_UD[start : start + _RANK_BATCH]) @ item.T
+        score.masked_fill_(forbidden, -torch.inf)
+        if seen is not None:
+            first, stop = np.searchsorted(seen[0], [start, start + len(score)])
+            score[seen[0][first:stop] - start, seen[1][first:stop]] = -torch.inf
+        parts.append(_listed(score.numpy(), top))
+    return Lists(
+        np.concatenate([part.item_UK for part in parts] or [np.empty((0, top), np.int64)]),
+        np.concatenate([part.score_UK for part in parts] or [np.empty((0, top), np.float32)]),
+    )
+
+
+def _listed(score_UV: Float32s, top: int) -> Lists:
+    """Take the best items, in one order on every machine; where nothing is left, padding."""
+    if np.isnan(score_UV).any():
+        raise BadParams(
+            "scores of items are no numbers: the training diverged; lower hstu.learning_rate"
+        )
+    found_UK = ranking.top_items(score_UV, top)
+    item_UK = np.where(found_UK < 0, PADDING, found_UK)
+    score_UK = np.take_along_axis(score_UV, item_UK, axis=1)
+    return Lists(item_UK, np.where(found_UK < 0, np.float32(-np.inf), score_UK))
+
+
+def ndcg(lists: Lists, relevant_UV: tuple[Ints, Ints], items: int) -> float:
+    """Return mean nDCG of the lists over the users with something relevant; 0 without any.
+
+    `relevant_UV` holds distinct pairs (row of the lists, item).
+    """
+    each = ndcg_each(lists, relevant_UV, items)
+    return float(each.mean()) if len(each) else 0.0
+
+
+def ndcg_each(lists: Lists, relevant_UV: tuple[Ints, Ints], items: int) -> NDArray[np.float64]:
+    """Return the nDCG of the list of each user with something relevant."""
+    user_N, item_N = relevant_UV
+    users, k = lists.item_UK.shape
+    listed_UK = np.where(np.isfinite(lists.score_UK), lists.item_UK, PADDING)
+    key_UK = np.arange(users)[:, None] * items + listed_UK
+    hit_UK = np.isin(key_UK, user_N * items + item_N)
+    gain_K = 1.0 / np.log2(np.arange(2, k + 2))
+    ideal_K = np.concatenate([[0.0], np.cumsum(gain_K)])
+    relevant_U = np.bincount(user_N, minlength=users)
+    has_U = relevant_U > 0
+    ideal_U = ideal_K[np.minimum(relevant_U[has_U], k)]
+    return np.asarray((hit_UK[has_U] @ gain_K) / ideal_U)
+
+
+def score_requests(model: SequenceModel, histories: Histories, requests: Requests) -> Float32s:
+    """Return score_C of each candidate from the user's history strictly before the request."""
+    length = model.shape.length
+    windows = windows_before(histories, requests.user_R, requests.moment_R, length)
+    state_RD = encode(model, histories, windows)
+    item_VD = item_vectors(model)
+    request_C = np.repeat(np.arange(len(requests.user_R)), np.diff(requests.first_R1))
+    score_C = np.empty(len(request_C), np.float32)
+    for start in range(0, len(request_C), 1 << 18):
+        part = slice(start, start + (1 << 18))
+        score_C[part] = np.einsum(
+            "cd,cd->c", state_RD[request_C[part]], item_VD[requests.item_C[part]]
+        )
+    return np.where(placed(model)[requests.item_C], score_C, np.float32(UNKNOWN_SCORE))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What both heads say of the candidates of requests; slots with item 0 say nothing."""
+
+    cosine_RM: Float32s
+    logit_RMT: Float32s
+
+
+def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) -> Ranked:
+    """Score the candidates of each request by both heads, from one pass over its history."""
+    first_R = np.where(slates.user_R < 0, slates.stop_R, histories.first_U1[slates.user_R])
+    start_R = np.maximum(first_R, slates.stop_R - model.shape.length)
+    windows = Windows(start_R, slates.stop_R, slates.moment_R // 1_000_000)
+    batcher, one_R1 = Batcher(histories), np.arange(len(slates))[:, None]
+    device = device_of(model)
+    cosine_RM = np.empty(slates.item_RM.shape, np.float32)
+    logit_RMT = np.empty((*slates.item_RM.shape, len(TASKS)), np.float32)
+    batches = list(by_length(windows, _ENCODE_BATCH))
+    with torch.inference_mode(), progress_bar("rank candidates", len(batches)) as bar:
+        item_VD = model.items()
+        unit_VD = _published(model, item_VD)
+        for rows in batches:
+            batch = moved(batcher.batch(windows.take(rows)), device)
+            asked = moved(lay(slates, one_R1[rows], start_R[rows], histories)[0], device)
+            seen = model.encode(batch, item_VD)
+            logit_RMT[rows] = model.logits(batch, asked, seen, item_VD).cpu().numpy()
+            state_BD = states_at(model, seen.state_BLD, asked.sequence_N, asked.state_N)
+            unit_BD = _asking(model, functional.normalize(state_BD, dim=-1), batch)
+            cosine_BM = torch.einsum("bd,bmd->bm", unit_BD, unit_VD[asked.item_NM])
+            cosine_RM[rows] = cosine_BM.cpu().numpy()
+            bar.advance()
+    return Ranked(cosine_RM, logit_RMT)
+
+
+def served(model: SequenceModel, ranked: Ranked, item_RM: Ints) -> Float32s:
+    """Return the scores of the head that the model serves with; the unknown get the least."""
+    if model.rank is None or model.shape.score == "recall":
+        score_RM, least, is_known_V = ranked.cosine_RM, UNKNOWN_SCORE, placed(model)
+    else:
+        with torch.inference_mode():
+            logit_RMT = torch.from_numpy(ranked.logit_RMT).to(device_of(model))
+            score_RM = model.rank.score(logit_RMT).cpu().numpy()
+        least, is_known_V = -CAP, model.placed_V().cpu().numpy()
+    return np.where(is_known_V[item_RM], score_RM, np.float32(least))

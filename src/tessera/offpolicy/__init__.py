@@ -1,0 +1,1 @@
+"""Estimators, bounds and tests of off-policy evaluation on arrays: no verdict, no file."""

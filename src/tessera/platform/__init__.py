@@ -1,0 +1,1 @@
+"""What runs everything: workspace, pipeline, validation, tracking, release, command line."""

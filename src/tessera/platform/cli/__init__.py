@@ -1,0 +1,1 @@
+"""The command `tessera` and what it prints."""

@@ -1,0 +1,330 @@
+"""The command line: `tessera run` does the main job, the rest are its parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tessera.contracts.doors import first_line, library
+from tessera.contracts.errors import BadParams, TesseraError
+from tessera.platform.cli.cli_acts import Profile, floors, history, hold, promote, rollback
+from tessera.platform.pipeline.forkserver import one_thread
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, home
+
+if TYPE_CHECKING:
+    from tessera.platform.workspace.catalogue import Stage
+
+app = typer.Typer(
+    help="Tessera: promote recommenders only on valid causal evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+for command in (promote, hold, rollback, history, floors):
+    app.command()(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"tessera {version('tessera')}")
+        raise typer.Exit
+
+
+@app.callback()
+def before(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """Tessera: promote recommenders only on valid causal evidence."""
+
+
+@app.command("stages")
+def list_stages(profile: Profile = DEFAULT_PROFILE) -> None:
+    """List the stages with what they read and write."""
+    from tessera.platform.workspace.catalogue import stages
+    from tessera.platform.workspace.params import source_of
+
+    table = Table("stage", "does", "reads", "writes")
+    for stage in stages(source_of(home(profile))):
+        table.add_row(stage.name, stage.doc, ", ".join(stage.reads), ", ".join(stage.writes))
+    Console().print(table)
+
+
+@app.command()
+def run(
+    stage: Annotated[str | None, typer.Argument(help="One stage; all of them if left out.")] = None,
+    profile: Profile = DEFAULT_PROFILE,
+    data: Annotated[Path | None, typer.Option(help="Folder with the official files.")] = None,
+    cut: Annotated[str | None, typer.Option(help="Last moment to learn from: 2021-07-01.")] = None,
+    from_stage: Annotated[str | None, typer.Option(help="Run again from this stage on.")] = None,
+    force: Annotated[bool, typer.Option(help="Run every stage again.")] = False,
+    override_reason: Annotated[
+        str | None, typer.Option(help="Publish against the verdict, for this recorded reason.")
+    ] = None,
+) -> None:
+    """Run the pipeline and publish what the gate lets through, or run one stage."""
+    place = home(profile)
+    if stage is not None:
+        _require_whole_run(from_stage, force, override_reason)
+        _run_one(place, stage, data, cut)
+        return
+    from tessera.platform.cli.summary import show
+    from tessera.platform.pipeline import main_job
+    from tessera.platform.workspace.params import load_params, require_said
+
+    load_params(place)
+    require_said(override_reason)
+    main_job.write_pipeline(place)
+    main_job.repro(place, main_job.Request(data, cut, force, from_stage))
+    show(place, main_job.publish(place, override_reason))
+
+
+def _require_whole_run(from_stage: str | None, force: bool, reason: str | None) -> None:
+    """Refuse options that one stage would leave unheard."""
+    given = {"--from-stage": from_stage, "--force": force, "--override-reason": reason}
+    for option, value in given.items():
+        if value:
+            raise BadParams(f"{option} goes with a whole run: leave out the name of the stage")
+
+
+def _run_one(place: Workspace, name: str, data: Path | None, cut: str | None) -> None:
+    os.environ.update(one_thread())
+    from tessera.platform.pipeline.runner import run_stage
+    from tessera.platform.workspace.catalogue import find, stages
+    from tessera.platform.workspace.params import load_params, source_of
+
+    among = stages(source_of(place))
+    stage = find(name, among)
+    if stage is None:
+        names = ", ".join(other.name for other in among)
+        raise BadParams(f"no stage {name!r} in profile {place.profile}: choose one of {names}")
+    params = load_params(place)
+    if data or cut:
+        _request(place, stage, data, cut)
+    run_stage(stage, place, params)
+
+
+def _request(place: Workspace, stage: Stage, data: Path | None, cut: str | None) -> None:
+    """Pin folder and cut for the stage that reads them; no other would hear of them."""
+    from tessera.platform.pipeline.snapshot import snapshot as pin
+
+    if "request" not in stage.reads:
+        option = "--data" if data else "--cut"
+        raise BadParams(f"{stage.name} reads no {option}: give it to ingest, or to a whole run")
+    pin(place, cut, data)
+
+
+@app.command()
+def snapshot(profile: Profile = DEFAULT_PROFILE) -> None:
+    """Pin the champion, the ledger and the request for the next run (dvc calls it)."""
+    from tessera.platform.pipeline.snapshot import snapshot as pin
+    from tessera.platform.workspace.params import load_params
+
+    place = home(profile)
+    load_params(place)
+    source = os.environ.get("TESSERA_SOURCE")
+    pin(place, os.environ.get("TESSERA_CUT"), Path(source) if source else None)
+
+
+@app.command()
+def dvc(profile: Profile = DEFAULT_PROFILE) -> None:
+    """Print the dvc.yaml of a profile as the catalogue renders it."""
+    from tessera.platform.pipeline.dvc import render as text
+
+    typer.echo(text(home(profile)), nl=False)
+
+
+@app.command()
+def render(
+    check: Annotated[bool, typer.Option(help="Only say what is stale.")] = False,
+) -> None:
+    """Write what is derived from the code: params.yaml, dvc.yaml, suites."""
+    from tessera.platform.cli.render import render_all, stale
+
+    if check and (names := stale()):
+        raise TesseraError(f"{', '.join(names)} not up to date: run `make render` and commit")
+    typer.echo("up to date" if check else f"{render_all()} files written")
+
+
+@app.command()
+def publish(
+    profile: Profile = DEFAULT_PROFILE,
+    override_reason: Annotated[
+        str | None, typer.Option(help="Publish against the verdict, for this recorded reason.")
+    ] = None,
+) -> None:
+    """Publish the candidate bundle if its verdict, or a recorded override, allows it."""
+    from tessera.platform.pipeline import main_job
+
+    done = main_job.publish(home(profile), override_reason)
+    state = f"published {done.version}" if done.moved else f"{done.version or 'nothing'} stays"
+    typer.echo(f"{done.decision}: {state} ({done.reason})")
+
+
+@app.command()
+def task(
+    name: Annotated[str, typer.Argument(help="snapshot, a stage, publish, or waiting.")],
+    profile: Annotated[str, typer.Option(envvar="TESSERA_PROFILE")] = DEFAULT_PROFILE,
+    data: Annotated[Path | None, typer.Option(envvar="TESSERA_SOURCE")] = None,
+    cut: Annotated[str | None, typer.Option(envvar="TESSERA_CUT")] = None,
+    from_stage: Annotated[str | None, typer.Option(envvar="TESSERA_FROM_STAGE")] = None,
+    force: Annotated[bool, typer.Option(envvar="TESSERA_FORCE")] = False,
+    override_reason: Annotated[str | None, typer.Option(envvar="TESSERA_OVERRIDE_REASON")] = None,
+    approval: Annotated[bool, typer.Option(envvar="TESSERA_APPROVAL")] = False,
+    run_id: Annotated[str | None, typer.Option(envvar="TESSERA_RUN")] = None,
+) -> None:
+    """Run one step as a scheduler's task; exit code 99 if there is nothing to do."""
+    from tessera.platform.pipeline.main_job import Request
+    from tessera.platform.pipeline.task import Order, run_task
+
+    request = Request(data, cut, force, from_stage)
+    order = Order(request, override_reason, approval, run_id)
+    raise typer.Exit(run_task(home(profile), name, order))
+
+
+@app.command()
+def infer(
+    folder: Annotated[Path, typer.Argument(help="Folder with somebody's files.")],
+    profile: Annotated[str, typer.Option(help="Name of the profile to write.")] = "mine",
+    write: Annotated[bool, typer.Option("--write", help="Write profiles/<profile>.yaml.")] = False,
+) -> None:
+    """Guess which file and column is what, and write it as a profile to edit."""
+    from tessera.platform.cli import infer as guess
+    from tessera.platform.workspace.paths import find_root
+
+    found = guess.suggest(folder)
+    guess.show(found)
+    if write:
+        guess.write(found, folder, find_root() / "profiles" / f"{profile}.yaml")
+        typer.echo(
+            f"written: profiles/{profile}.yaml; look at it, then "
+            f"`tessera run ingest --profile {profile} --data {folder}`"
+        )
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of Airflow.")] = 8080,
+    mlflow_port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of MLflow.")] = 5000,
+) -> None:
+    """Start Airflow and MLflow on this machine, and stop both on Ctrl-C."""
+    from tessera.platform.cli.ui import serve
+    from tessera.platform.workspace.paths import find_root
+
+    serve(find_root(), port, mlflow_port)
+
+
+@app.command()
+def recommend(
+    user: Annotated[str, typer.Argument(help="An investor's id.")],
+    profile: Profile = DEFAULT_PROFILE,
+    k: Annotated[int, typer.Option(min=1, max=1000, help="Length of the list.")] = 10,
+) -> None:
+    """Recommend to one investor from the published bundle, with a reason for each item."""
+    from tessera.platform.release.pointer import current_bundle
+    from tessera.serve.recommend import Recommender, judged_as
+
+    bundle = current_bundle(home(profile))
+    recommender = Recommender.open(bundle)
+    if told := recommender.stranger(user):
+        typer.echo(told)
+    lines = recommender.recommend(user, k)
+    if not lines:
+        typer.echo(recommender.why_empty(user))
+        return
+    table = Table("", "item", "name", "category", "why", title=f"{bundle.name}: {escape(user)}")
+    for place, line in enumerate(lines, start=1):
+        shown = (line.item_id, line.name, line.category, line.reason)
+        table.add_row(str(place), *map(escape, shown))
+    Console().print(table, escape(judged_as(bundle)), sep="\n")
+
+
+@app.command()
+def verdict(
+    profile: Profile = DEFAULT_PROFILE,
+    version: Annotated[str | None, typer.Option(help="Of this published version.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one line for a program.")] = False,
+    page: Annotated[Path | None, typer.Option(help="Write its page with pictures here.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Check its signature alone.")] = False,
+) -> None:
+    """Show the verdict on the candidate, or on a version: decision, bounds and pre-checks."""
+    place = home(profile)
+    from tessera.platform.cli.summary import check_signature, save_page, show_verdict
+
+    if check:
+        typer.echo(check_signature(place, version or None))
+        return
+    if page is not None:
+        save_page(place, page, version or None)
+    if as_json:
+        from tessera.platform.release.acts import proposal
+
+        typer.echo(json.dumps(proposal(place, version or None)))
+    elif page is not None:
+        typer.echo(page)
+    else:
+        show_verdict(place, version=version)
+
+
+@app.command()
+def ablate(
+    part: Annotated[list[str] | None, typer.Argument(help="Parts, or all.")] = None,
+    profile: Profile = DEFAULT_PROFILE,
+    seeds: Annotated[int, typer.Option(min=1, max=20, help="Trainings of each.")] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of hstu.epochs.")] = None,
+) -> None:
+    """Say what each part of the trunk is worth: train again without it, or with what is off."""
+    os.environ.update(one_thread())
+    from tessera.platform.pipeline.ablate import ablate as measure
+
+    measure(home(profile), part or [], seeds, epochs)
+
+
+@app.command()
+def doctor(
+    profile: Profile = DEFAULT_PROFILE,
+    repair: Annotated[bool, typer.Option("--repair", help="Do what the checks say.")] = False,
+) -> None:
+    """Check the environment, the params, every store and the published bundle."""
+    from tessera.platform.cli.doctor import examine
+
+    examine(home(profile), repair)
+
+
+def main() -> None:
+    """Run the command line; a mistake is one line and exit code 2, a traceback only on request."""
+    debug = "--debug" in sys.argv
+    sys.argv = [word for word in sys.argv if word != "--debug"]
+    try:
+        raise SystemExit(app(standalone_mode=False) or 0)
+    except TesseraError as error:
+        if debug:
+            raise
+        _say(str(error))
+    except Exception as error:
+        if debug:
+            raise
+        told = getattr(error, "format_message", None)
+        if told:  # a wrong option or argument
+            _say(f"{told()} See `tessera --help`.")
+        else:
+            what = f"{library(error)} says {type(error).__name__} {first_line(error)!r}"
+            _say(f"{what}: nobody foresaw it here, run again with --debug to see where")
+    raise SystemExit(2)
+
+
+def _say(line: str) -> None:
+    typer.echo(f"error: {' '.join(line.split())}", err=True)

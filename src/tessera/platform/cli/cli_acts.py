@@ -1,0 +1,101 @@
+"""The part of the command line that changes or shows what is published."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, home
+
+Profile = Annotated[str, typer.Option(help="Name of a YAML file under profiles/.")]
+Approver = Annotated[str | None, typer.Option(help="Who answers for it; recorded for ever.")]
+
+
+def promote(
+    profile: Profile = DEFAULT_PROFILE,
+    version: Annotated[
+        str | None,
+        typer.Option("--version", "--bundle", help="Bring back this published version."),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Why, against the verdict; recorded for ever.")
+    ] = None,
+    approver: Approver = None,
+    identity: Annotated[
+        str | None, typer.Option(help="Refuse any bundle but this, the one that was approved.")
+    ] = None,
+) -> None:
+    """Publish the candidate by its verdict, or against it with a reason and an approver."""
+    from tessera.platform.release import acts
+    from tessera.platform.release.overrides import Override
+
+    given = Override(reason, approver)
+    done = acts.promote(home(profile), version or None, given, identity or None)
+    state = f"published {done.version}" if done.moved else f"{done.version} stays"
+    typer.echo(f"{done.decision}: {state} ({done.reason})")
+
+
+def hold(
+    reason: Annotated[str, typer.Option(help="Why; recorded for ever.")],
+    profile: Profile = DEFAULT_PROFILE,
+    approver: Approver = None,
+    identity: Annotated[
+        str | None, typer.Option(help="Let any bundle but this, the one that was shown, wait.")
+    ] = None,
+) -> None:
+    """Turn down the candidate that waits for approval."""
+    from tessera.platform.release import acts
+
+    done = acts.hold(home(profile), reason, approver or None, identity or None)
+    typer.echo(f"{done.decision}: {done.version} stays ({done.reason})")
+
+
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why; recorded for ever.")],
+    profile: Profile = DEFAULT_PROFILE,
+    to: Annotated[
+        str | None, typer.Option(help="A version further back than the one before.")
+    ] = None,
+    approver: Approver = None,
+) -> None:
+    """Make the version before the current one current again, byte for byte."""
+    from tessera.platform.release import acts
+
+    done = acts.rollback(home(profile), to or None, reason, approver or None)
+    typer.echo(f"rolled back to {done.version}, every hash matches ({done.reason})")
+
+
+def history(
+    profile: Profile = DEFAULT_PROFILE,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Exit with 2 if the chain of hashes is broken.")
+    ] = False,
+) -> None:
+    """Show every act, newest first; overrides are marked for ever."""
+    from tessera.platform.cli.history_table import show_history
+
+    show_history(home(profile), verify)
+
+
+def floors(
+    profile: Profile = DEFAULT_PROFILE,
+    moved: Annotated[
+        list[str] | None, typer.Option("--set", help="A floor of section ope: min_ess=50.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; recorded for ever.")] = None,
+    approver: Approver = None,
+) -> None:
+    """Show how loose the params of the gate may be, or move that, for ever recorded."""
+    from tessera.platform.release.acts import move_floors
+    from tessera.platform.release.floors import FLOORS, pinned
+    from tessera.platform.release.overrides import Override
+
+    place = home(profile)
+    found = move_floors(place, moved, Override(reason, approver)) if moved else pinned(place)
+    for name, value in found.items():
+        side = "at most" if FLOORS[name].stricter == "lower" else "at least"
+        typer.echo(f"ope.{name}: {side} {value:g}")
+    if moved and place.artifact("verdict").exists():
+        again = f"tessera run --profile {place.profile} --from-stage ope"
+        typer.echo(f"the verdict that is there was made by the former floors; judge again: {again}")

@@ -1,0 +1,162 @@
+"""Say what is wrong with an environment or a profile before a long run finds out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.markup import escape
+
+from tessera.contracts.errors import BrokenSeal, TesseraError
+from tessera.platform.cli.repair import repair as mend
+from tessera.platform.cli.ui import DATABASE
+from tessera.platform.pipeline import dvc_files
+from tessera.platform.pipeline.dvc import render
+from tessera.platform.release import anchors, looks, pointer, seals
+from tessera.platform.release.history import head
+from tessera.platform.release.journal import alias_fault, at_rest, require_whole, unfinished
+from tessera.platform.tracking import databases, tracking
+from tessera.platform.workspace.params import load_params
+from tessera.platform.workspace.paths import Workspace
+
+_LIBRARIES = ("dvc", "torch", "great-expectations", "mlflow", "networkx", "causalml", "evidently")
+_ROOM_GB = 5
+_LEFT = f"what is left is `tessera verdict --check`, which needs registry/{seals.PUBLIC} alone"
+
+
+def examine(place: Workspace, repair: bool = False) -> None:
+    """Print one line a check; with `repair` do first what they would say.
+
+    Raises
+    ------
+    TesseraError
+        If any check failed; the lines above say which and what to do.
+    """
+    if repair:
+        for line in mend(place):
+            Console().print(f"[yellow]done[/] {escape(line)}", soft_wrap=True)
+    checks: dict[str, Callable[[Workspace], str]] = {
+        "python": _python,
+        "libraries": _libraries,
+        "params": _params,
+        "dvc.yaml": _pipeline,
+        "dvc.lock": _dvc_files,
+        "disk": _disk,
+        "published": _published,
+        "history": _history,
+        "MLflow store": _mlflow,
+        "MLflow alias": _alias,
+        "Airflow": _airflow,
+        "looks": _looks,
+        "key": _key,
+    }
+    failed = 0
+    for name, check in checks.items():
+        try:
+            Console().print(f"[green]ok[/]   {name}: {escape(check(place))}", soft_wrap=True)
+        except TesseraError as error:
+            failed += 1
+            Console().print(f"[red]bad[/]  {name}: {escape(str(error))}", soft_wrap=True)
+    if failed:
+        told = (
+            "mend them in this order" if repair else "`tessera doctor --repair` mends what it can"
+        )
+        raise TesseraError(f"{failed} of {len(checks)} checks failed: {told}")
+
+
+def _python(_: Workspace) -> str:
+    if sys.version_info[:2] != (3, 11):
+        raise TesseraError("needs Python 3.11: run `make install PYTHON=python3.11`")
+    return sys.version.split()[0]
+
+
+def _libraries(_: Workspace) -> str:
+    found = []
+    for name in _LIBRARIES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError as error:
+            raise TesseraError(f"{name} is not installed: run `make install`") from error
+    return ", ".join(found)
+
+
+def _params(place: Workspace) -> str:
+    return f"{len(load_params(place))} sections within bounds"
+
+
+def _pipeline(place: Workspace) -> str:
+    if not place.dvc_yaml.exists() or place.dvc_yaml.read_text() != render(place):
+        raise TesseraError(f"{place.dvc_yaml.relative_to(place.root)} is stale: run `make render`")
+    return "as the catalogue renders it"
+
+
+def _dvc_files(place: Workspace) -> str:
+    torn = dvc_files.faults(place.root)
+    if torn:
+        raise TesseraError(f"{'; '.join(torn)} (by the next run or --repair)")
+    return "dvc can read it, and what it keeps beside it"
+
+
+def _mlflow(place: Workspace) -> str:
+    tracking.require_open(place.tracking)
+    return "can be opened" if place.tracking.exists() else "none yet: the first run makes it"
+
+
+def _airflow(place: Workspace) -> str:
+    path = place.root / ".airflow" / DATABASE
+    wrong = databases.fault(path)
+    if wrong:
+        raise TesseraError(f"{path} is torn ({wrong}): --repair or `tessera ui` sets it aside")
+    return "its database is whole" if path.exists() else "never started: `make ui` does"
+
+
+def _disk(place: Workspace) -> str:
+    free_gb = shutil.disk_usage(place.root).free / 1e9
+    if free_gb < _ROOM_GB:
+        raise TesseraError(f"{free_gb:.1f} GB free, needs {_ROOM_GB}: free some")
+    return f"{free_gb:.0f} GB free"
+
+
+def _published(place: Workspace) -> str:
+    if pointer.current_version(place) is None:
+        return f"nothing yet: run `tessera run --profile {place.profile}`"
+    return f"{pointer.current_bundle(place).name}, every hash matches"
+
+
+def _history(place: Workspace) -> str:
+    with at_rest(place):
+        require_whole(place)
+        pending = unfinished(place)
+    if pending:
+        raise TesseraError("an act was interrupted: the next one completes it, or --repair")
+    return f"{head(place)['entries']} acts, every hash matches"
+
+
+def _alias(place: Workspace) -> str:
+    with at_rest(place):
+        fault = alias_fault(place)
+    if fault:
+        raise TesseraError(
+            f"{fault}: the next act sets it, or --repair (the registry is what counts)"
+        )
+    return "names what is published"
+
+
+def _looks(place: Workspace) -> str:
+    looks.require_whole(place)
+    return f"{anchors.chain(place).head()['entries']} looks of all profiles, every hash matches"
+
+
+def _key(place: Workspace) -> str:
+    if not seals.in_use(place):
+        return "none yet: the first run makes it"
+    try:
+        seals.require_key(place)
+    except BrokenSeal as error:
+        raise TesseraError(f"{error}; no command can make it up: {_LEFT}") from error
+    if seals.is_pair(place) is None:
+        raise TesseraError(f"registry/{seals.PUBLIC} is gone or torn: --repair tells it again")
+    return f"its owner's alone, registry/{seals.PUBLIC} is of it"

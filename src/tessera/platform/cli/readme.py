@@ -1,0 +1,101 @@
+"""The blocks of the README that hold facts: the stages, the tree and the DAG, from the code."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tessera.contracts.errors import TesseraError
+from tessera.platform.workspace.catalogue import ALL_STAGES, MARKET, stages, upstream
+
+_TOP = (
+    ("dags/", "Airflow DAGs, derived from the catalogue"),
+    ("tasks/", "the verbs that the DAGs speak"),
+    ("src/tessera/", "the library: eight rooms, imports run downwards to contracts"),
+    ("great_expectations/", "a suite for every table, rendered from the contracts"),
+    ("monitoring/", "what is watched, compared with what, and when it is too much"),
+    ("profiles/", "small YAML files of overrides, one a pipeline"),
+    ("params.yaml", "every value a person may turn"),
+    ("dvc.yaml", "the pipeline of the embedded market, rendered from the catalogue"),
+    ("tests/", "mirror the source; `laws/` hold conformance suites, `e2e/` whole runs"),
+    ("benchmarks/", "commands that measure the figures in docs/benchmarks.md"),
+    ("docs/", "glossary, decisions, benchmarks, what did not work"),
+)
+_ROOMS = (
+    "contracts",
+    "shared",
+    "model",
+    "model/nn",
+    "model/sequences",
+    "model/trunk",
+    "model/training",
+    "model/baselines",
+    "offpolicy",
+    "bundles",
+    "stages",
+    "serve",
+    "platform",
+    "platform/workspace",
+    "platform/validation",
+    "platform/tracking",
+    "platform/release",
+    "platform/pipeline",
+    "platform/cli",
+)
+"""What the tree shows below src/tessera/, what is imported before what imports it."""
+
+
+def with_blocks(text: str, package: Path) -> str:
+    """Return the README with every marked block as the code says.
+
+    Raises
+    ------
+    TesseraError
+        If a block is not marked in the text.
+    """
+    for name, block in (("tree", _tree(package)), ("stages", _stages()), ("dag", _dag())):
+        opening, closing = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, found, rest = text.partition(opening)
+        _, ended, after = rest.partition(closing)
+        if not (found and ended):
+            raise TesseraError(f"README.md has no block <!-- {name} --> ... <!-- /{name} -->")
+        text = before + opening + block + closing + after
+    return text
+
+
+def _tree(package: Path) -> str:
+    lines = []
+    for name, phrase in _TOP:
+        lines.append(f"{name:<22} {phrase}")
+        if name == "src/tessera/":
+            lines += [_room(package, room) for room in _ROOMS]
+    return "```\n" + "\n".join(lines) + "\n```\n"
+
+
+def _room(package: Path, room: str) -> str:
+    above, name = room.count("/"), room.rpartition("/")[2]
+    indented = "  " * (above + 1) + name + "/"
+    return f"{indented:<22} {_phrase(package / room)}"
+
+
+def _phrase(folder: Path) -> str:
+    """First sentence of the package's docstring, without its full stop."""
+    doc = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    first = " ".join(doc.split("\n\n")[0].split())
+    return first.rstrip(".")
+
+
+def _stages() -> str:
+    rows = [
+        f"| `{stage.name}` | {stage.doc} | {', '.join(stage.reads)} | {', '.join(stage.writes)} |"
+        for stage in ALL_STAGES
+    ]
+    return "\n".join(["| stage | does | reads | writes |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def _dag() -> str:
+    among = stages(MARKET)
+    arrows = [
+        f"  {before} --> {stage.name}" for stage in among for before in upstream(stage, among)
+    ]
+    return "\n".join(["```mermaid", "flowchart LR", *arrows, "```"]) + "\n"

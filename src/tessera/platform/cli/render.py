@@ -1,0 +1,49 @@
+"""Everything that is rendered from the code and committed: one list, one check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import tessera
+from tessera.platform.cli.readme import with_blocks
+from tessera.platform.pipeline.dvc import render as render_pipeline
+from tessera.platform.validation.suites import rendered as render_suites
+from tessera.platform.workspace.params_file import render_params
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, find_root, home, profile_names
+
+
+def rendered(root: Path | None = None) -> Iterator[tuple[Path, str]]:
+    """Yield each rendered file with the text that it should hold."""
+    root = root or find_root()
+    yield root / "params.yaml", render_params(home(DEFAULT_PROFILE, root))
+    for name in profile_names(root):
+        place = home(name, root)
+        # A pipeline that nobody ran would make a plain `dvc pull` miss its files.
+        if name == DEFAULT_PROFILE or place.dvc_yaml.exists():
+            yield place.dvc_yaml, render_pipeline(place)
+    for name, text in render_suites().items():
+        yield root / "great_expectations" / name, text
+    readme = root / "README.md"
+    if readme.exists():
+        yield readme, with_blocks(readme.read_text(), Path(tessera.__file__).parent)
+
+
+def stale(root: Path | None = None) -> list[str]:
+    """Names of the rendered files that do not hold what the code says."""
+    return [
+        path.relative_to(root or find_root()).as_posix()
+        for path, text in rendered(root)
+        if not path.exists() or path.read_text() != text
+    ]
+
+
+def render_all(root: Path | None = None) -> int:
+    """Write every rendered file that is stale; return how many were."""
+    count = 0
+    for path, text in rendered(root):
+        if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            count += 1
+    return count

@@ -1,0 +1,164 @@
+"""Mend what a kill in the middle of dvc's writing leaves: dvc rewrites its files in place.
+
+Without a readable `dvc.lock` dvc refuses every further run.  A copy of the last whole one lies in
+`data/<profile>/`, beside what it tells of, so that only the stage that was interrupted runs again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tessera.platform.tracking import databases
+from tessera.platform.workspace import files
+from tessera.platform.workspace.paths import Workspace, profile_names
+
+_KEPT = ".dvc.lock"
+_SCHEMA = "2.0"
+
+
+def keep(place: Workspace) -> None:
+    """Keep a copy of the profile's `dvc.lock` if it is whole and has changed."""
+    lock, kept = _lock(place), place.data / _KEPT
+    if not lock.exists():
+        return
+    text = lock.read_bytes()
+    if (kept.exists() and kept.read_bytes() == text) or not is_whole(text):
+        return
+    files.write_bytes(text, kept)
+
+
+def faults(root: Path) -> list[str]:
+    """Return what of dvc's files in a repository is torn, a line each with what will be done."""
+    torn = [f"{_near(place)} is torn: {_told(place)}" for place in _torn(root)]
+    path = _rwlock(root)
+    return [*torn, f"{path.relative_to(root)} is torn: it goes"] if _is_torn_json(path) else torn
+
+
+def repair(root: Path) -> list[str]:
+    """Mend what is torn, of every profile, since dvc reads them all; return a line for each.
+
+    The last whole `dvc.lock` comes back; where there is none, it goes and every stage runs again.
+    """
+    if not faults(root):
+        return []
+    with _dvc_at_rest(root):  # what looked torn may have been in the middle of being written
+        told = faults(root)
+        for place in _torn(root):
+            kept, lock = place.data / _KEPT, _lock(place)
+            if kept.exists():
+                files.write_bytes(kept.read_bytes(), lock)
+            else:
+                files.remove(lock)
+        if _is_torn_json(_rwlock(root)):
+            files.remove(_rwlock(root))
+    return told
+
+
+def repair_state(root: Path) -> list[str]:
+    """Remove torn databases in which dvc remembers hashes, which it then computes again.
+
+    They lie outside the repository, where dvc alone knows: it is asked after a failure only.
+    """
+    asked = "from dvc.repo import Repo; print(Repo('.').site_cache_dir)"
+    words = [sys.executable, "-c", asked]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return []
+    torn = [path for path in Path(done.stdout.strip()).rglob("*.db") if databases.fault(path)]
+    for path in torn:
+        databases.set_aside(path)
+    return [f"{path} of dvc was torn: its hashes are computed again" for path in torn]
+
+
+def is_whole(text: bytes) -> bool:
+    r"""Whether dvc can read the text of a `dvc.lock`.
+
+    >>> is_whole(b"schema: '2.0'\n"), is_whole(b"schema: '2"), is_whole(b"")
+    (True, False, False)
+    """
+    try:
+        found = yaml.CSafeLoader(text).get_single_data()  # safe, five times as fast as safe_load
+    except (yaml.YAMLError, ValueError):
+        return False
+    if not isinstance(found, dict) or found.get("schema") != _SCHEMA:
+        return False
+    stages = found.get("stages", {})
+    return isinstance(stages, dict) and all(map(_is_stage, stages.values()))
+
+
+def _is_stage(stage: Any) -> bool:
+    """Whether a stage has its command and every file its path and hash; params may be anything."""
+    if not isinstance(stage, Mapping) or not isinstance(stage.get("cmd"), (str, list)):
+        return False
+    named = [stage.get(side, []) for side in ("deps", "outs")]
+    return (
+        all(isinstance(side, list) and all(map(_is_file, side)) for side in named)
+        and isinstance(stage.get("params", {}), Mapping)
+        and all(isinstance(one, Mapping) for one in stage.get("params", {}).values())
+    )
+
+
+def _is_file(entry: Any) -> bool:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("path"), str):
+        return False
+    texts = all(isinstance(entry.get(name, ""), str) for name in ("hash", "md5"))
+    return texts and all(isinstance(entry.get(name, 0), int) for name in ("size", "nfiles"))
+
+
+def _torn(root: Path) -> Iterator[Workspace]:
+    """Profiles whose lock dvc cannot read, or which is the beginning of the one that was kept."""
+    for name in profile_names(root):
+        place = Workspace(root, name)
+        lock, kept = _lock(place), place.data / _KEPT
+        if not lock.exists():
+            continue
+        text = lock.read_bytes()
+        before = kept.read_bytes() if kept.exists() else b""
+        if not is_whole(text) or (len(text) < len(before) and before.startswith(text)):
+            yield place
+
+
+def _told(place: Workspace) -> str:
+    if (place.data / _KEPT).exists():
+        return "the last whole one comes back, and what it does not tell of runs again"
+    return "no whole one was kept, every stage runs again"
+
+
+def _lock(place: Workspace) -> Path:
+    return place.dvc_yaml.with_name("dvc.lock")
+
+
+def _near(place: Workspace) -> str:
+    return _lock(place).relative_to(place.root).as_posix()
+
+
+def _rwlock(root: Path) -> Path:
+    return root / ".dvc" / "tmp" / "rwlock"
+
+
+def _is_torn_json(path: Path) -> bool:
+    try:
+        return not isinstance(json.loads(path.read_bytes()), dict)
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True
+
+
+@contextmanager
+def _dvc_at_rest(root: Path) -> Iterator[None]:
+    """Hold the lock under which dvc writes; it is a lock of the file system, so none outlives."""
+    folder = root / ".dvc" / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,186 @@
+"""Pin the state that a run reads, so that its stages stay pure and a second run does nothing.
+
+The pins move only when something else that the run depends on has moved (params, code, source,
+cut).  Otherwise a promotion would by itself make every stage that saw the old champion run again.
+A person who brings an older champion back moves them too, unless it is the one that is pinned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import tessera
+from tessera.contracts.cut import parse_cut
+from tessera.contracts.errors import BadInput, BadParams
+from tessera.contracts.split import load_split
+from tessera.platform.release import bundles, pointer, registry
+from tessera.platform.release.history import history, moves, returned
+from tessera.platform.release.journal import at_rest, require_whole
+from tessera.platform.workspace import files
+from tessera.platform.workspace.catalogue import MARKET, PINS
+from tessera.platform.workspace.params import read_yaml, source_of
+from tessera.platform.workspace.paths import Workspace
+from tessera.platform.workspace.records import begin_run
+from tessera.shared.policies.serving import FILE as POLICY
+
+_UNPURE = ("pipeline", "serve")
+"""Packages whose code no stage runs."""
+
+
+def snapshot(place: Workspace, cut: str | None = None, source: Path | None = None) -> bool:
+    """Pin request, champion and ledger; return whether the pins moved.
+
+    Raises
+    ------
+    BadParams
+        If the cut is not a date.
+    BadInput
+        If the source needs a folder and none was named, or it does not exist.
+    BrokenHistory
+        If the state to be pinned is not what the acts left: better said before the stages run.
+    """
+    with at_rest(place):
+        require_whole(place)
+    asked = _iso(cut)
+    begin_run(place)
+    _link_source(place, source)
+    marker = place.data / ".pins.json"
+    fingerprint = _fingerprint(place, asked)
+    pinned = all(place.artifact(name).exists() for name in PINS)
+    before = files.read_json(marker) if marker.exists() else {}
+    known = pinned and before.get("fingerprint") == fingerprint
+    if known and not _was_withdrawn(place):
+        return False
+    request, listed = place.artifact("request"), _listing(place.artifact("source"))
+    files.write_json(_request(asked, listed, before, request), request)
+    _pin_champion(place)
+    _pin_ledger(place)
+    files.write_json({"fingerprint": fingerprint, "source": listed}, marker)
+    return True
+
+
+def _iso(cut: str | None) -> str | None:
+    if not cut:
+        return None
+    try:
+        return str(parse_cut(cut))
+    except ValueError as error:
+        raise BadParams(f"cut {cut!r} is not a date: write it like 2021-07-01") from error
+
+
+def _request(cut: str | None, listed: Any, before: dict[str, Any], written: Path) -> Any:
+    """Return what is asked of a run, with the day on which its files were first met.
+
+    Files that did not change can hold nothing of a later day, so experiments on them read the same
+    request; the simulated market has days of its own.
+    """
+    if listed is None:
+        return {"cut": cut}
+    told = files.read_json(written) if written.exists() else {}
+    if before.get("source") != listed or not told.get("today"):
+        told["today"] = datetime.now(UTC).date().isoformat()
+    return {"cut": cut, "today": told["today"]}
+
+
+def _listing(source: Path) -> list[list[Any]] | None:
+    """Name, size and time of each file of a folder that a person named; None of the market."""
+    if not source.is_symlink():
+        return None
+    found = ((path, path.stat()) for path in sorted(source.rglob("*")) if path.exists())
+    return [
+        [path.relative_to(source).as_posix(), stat.st_size, stat.st_mtime_ns]
+        for path, stat in found
+    ]
+
+
+def _link_source(place: Workspace, folder: Path | None) -> None:
+    """Let data/<profile>/source point to the folder that a person named."""
+    if source_of(place) == MARKET:
+        return
+    link = place.artifact("source")
+    if folder is None and link.exists():
+        return
+    if folder is None:
+        raise BadInput(
+            f"profile {place.profile} needs its files: "
+            f"make run PROFILE={place.profile} DATA=<folder with the official files>"
+        )
+    if not folder.is_dir():
+        raise BadInput(f"no folder {folder}: name the folder with the official files as DATA")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    aside = link.with_name(".source.making")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(folder.resolve(), target_is_directory=True)
+    aside.replace(link)
+
+
+def _fingerprint(place: Workspace, cut: str | None) -> str:
+    seen: dict[str, Any] = {"cut": cut, "params": read_yaml(place), "code": _code_hash()}
+    seen["params"].pop("gate", None)
+    if listed := _listing(place.artifact("source")):
+        seen["source"] = listed
+    text = json.dumps(seen, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _code_hash() -> str:
+    package = Path(tessera.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).parts[0] not in _UNPURE:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _was_withdrawn(place: Workspace) -> bool:
+    """Whether an older champion came back since the pins were made: a verdict must meet that one.
+
+    A run that was judged against the very version that came back stays as it is, so that what was
+    rolled back is not proposed again.  What a registry that was moved away had published is
+    withdrawn too.
+    """
+    pinned = files.read_json(place.artifact("champion") / "champion.json")["version"]
+    entries = history(place)
+    if pinned not in {None, registry.FIRST, *(entry.get("to") for entry in moves(entries))}:
+        return True
+    return returned(entries) and pinned != pointer.current_version(place)
+
+
+def _pin_champion(place: Workspace) -> None:
+    aside = place.data / ".staging" / "champion"
+    files.remove(aside)
+    aside.mkdir(parents=True)
+    version, learnt_until = pointer.current_version(place), None
+    kind = "logging" if source_of(place) == MARKET else "none"
+    if version is None:
+        version = registry.FIRST if kind == "logging" else None
+    else:
+        bundle = pointer.current_bundle(place)
+        if (bundle / "model").is_dir():
+            kind = "model"
+            if (bundle / "split.json").exists():
+                learnt_until = load_split(bundle / "split.json").cut.isoformat()
+            shutil.copytree(bundle / "model", aside / "model")
+            if (bundle / POLICY).exists():
+                shutil.copyfile(bundle / POLICY, aside / POLICY)
+    champion = {"version": version, "kind": kind, "learnt_until": learnt_until}
+    files.write_json(champion, aside / "champion.json")
+    files.move_into_place(aside, place.artifact("champion"))
+
+
+def _pin_ledger(place: Workspace) -> None:
+    aside = place.data / ".staging" / "ledger_in"
+    files.remove(aside)
+    newest = registry.newest_bundle(place)
+    if newest is None:
+        aside.mkdir(parents=True)
+        (aside / "empty.json").write_text("{}\n")
+    else:
+        bundles.checked(place, newest)
+        shutil.copytree(newest / "ledger", aside)
+    files.move_into_place(aside, place.artifact("ledger_in"))

@@ -1,0 +1,291 @@
+"""What a person does to what is published: promote a candidate or a former version, roll back.
+
+The pipeline publishes by the verdict alone; these acts are a person's, with a name and a reason
+where there is no PROMOTE to lean on, and a name where a PROMOTE waits for approval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tessera.contracts.errors import BadParams, BrokenBundle, GateClosed
+from tessera.platform.release import bundles, floors
+from tessera.platform.release.candidate import PROMOTE, read_candidate
+from tessera.platform.release.history import history, moves, versions_behind, waits
+from tessera.platform.release.journal import commit, one_act
+from tessera.platform.release.overrides import Override, checked, require_override, stated
+from tessera.platform.release.pointer import current_bundle, current_version
+from tessera.platform.release.registry import Published, enthrone_first, put_up, require_fresh, stay
+from tessera.platform.release.verdict_text import evidence
+from tessera.platform.workspace import files
+from tessera.platform.workspace.params import load_params
+from tessera.platform.workspace.paths import Workspace
+
+
+def promote(
+    place: Workspace,
+    version: str | None = None,
+    override: Override | None = None,
+    identity: str | None = None,
+) -> Published:
+    """Publish the candidate according to its verdict, or bring back a version.
+
+    Parameters
+    ----------
+    place : Home
+        The profile.
+    version : str or None
+        Version that was published before; None for the candidate.  Its verdict was given against
+        another champion, so it always needs an override.
+    override : Override or None
+        Reason and approver; whatever is not a PROMOTE needs both, a PROMOTE that approval was
+        asked for the approver.
+    identity : str or None
+        Identity of the bundle that was approved; another one is refused.
+
+    Raises
+    ------
+    GateClosed
+        If the verdict does not allow it and reason or approver is missing, there is no candidate,
+        the champion moved since it was judged, or it is not what was approved.
+    BadParams
+        If reason or approver is too short to be one, or there is no such version.
+    BrokenBundle
+        If the bundle does not match its manifest; nothing has moved.
+    BrokenHistory
+        If the history is not what the acts wrote.
+    """
+    given = checked(override or Override())
+    with one_act(place):
+        if version is not None:
+            return _bring_back(place, version, given, identity)
+        candidate = read_candidate(place)
+        _require_approved(candidate.identity, identity)
+        enthrone_first(place, candidate)
+        reached = [e for e in moves(history(place)) if e["identity"] == candidate.identity]
+        if reached:
+            return _was_published(place, str(reached[-1]["to"]), candidate.decision)
+        require_fresh(place, candidate)
+        if candidate.decision != PROMOTE:
+            why = str(candidate.verdict["reason"])
+            require_override(f"the verdict is {candidate.decision} ({why})", given)
+        elif not given.approver and _needs_approval(place, candidate.identity):
+            raise GateClosed("the candidate needs approval: --approver NAME, recorded for ever")
+        return put_up(place, candidate, "promote", given)
+
+
+def hold(
+    place: Workspace, reason: str, approver: str | None = None, identity: str | None = None
+) -> Published:
+    """Turn down the candidate that waits for approval; where none waits, nothing changes.
+
+    Parameters
+    ----------
+    place : Home
+        The profile.
+    reason : str
+        Why.
+    approver : str or None
+        Who turned it down, None if nobody answered in time.
+    identity : str or None
+        Identity of the bundle that was shown; another one goes on waiting.
+
+    Raises
+    ------
+    BadParams
+        If there is no reason, or the approver is nobody.
+    GateClosed, BrokenBundle, BrokenHistory
+        As `promote` does.
+    """
+    why, who = stated(reason, approver)
+    with one_act(place):
+        nothing = Published(
+            current_version(place), False, "none", "no candidate waits for approval"
+        )
+        if identity and not waits(history(place), identity):
+            return nothing
+        candidate = read_candidate(place)
+        shown = identity or candidate.identity
+        if candidate.identity != shown or not waits(history(place), shown):
+            return nothing
+        return stay(place, candidate, "hold", f"not approved: {why}", who)
+
+
+def rollback(
+    place: Workspace, to: str | None, reason: str, approver: str | None = None
+) -> Published:
+    """Make the version before the current one, or one further back, current again.
+
+    No file of a bundle is written; every hash is checked before and after.
+
+    Raises
+    ------
+    GateClosed
+        If there is nothing to go back to, or the version named does not lie behind.
+    BadParams
+        If there is no reason, or the approver is nobody.
+    BrokenBundle
+        If the target does not match its manifest; nothing has moved.
+    BrokenHistory
+        If the history is not what the acts wrote.
+    """
+    why, who = stated(reason, approver)
+    with one_act(place):
+        target = _target(place, to)
+        sealed = _sealed(place, target)
+        _move(place, "rollback", target, sealed, {"approver": who, "reason": why})
+        return Published(target, True, str(sealed.get("decision", "none")), why)
+
+
+def move_floors(place: Workspace, wanted: Sequence[str], override: Override) -> dict[str, float]:
+    """Move floors of the gate, which takes a reason and an approver; return all of them.
+
+    Parameters
+    ----------
+    place : Home
+        The profile.
+    wanted : Sequence[str]
+        Each like `min_ess=50`.
+    override : Override
+        Reason and approver.
+
+    Raises
+    ------
+    BadParams
+        If a word is none of these, or reason or approver is too short to be one.
+    GateClosed
+        If reason or approver is missing, or nothing would move.
+    """
+    given = checked(override)
+    if not (given.reason and given.approver):
+        raise GateClosed("to move a floor needs --reason and --approver, recorded for ever")
+    values = dict(floors.read(word) for word in wanted)
+    return floors.move(place, values, given.reason, given.approver)
+
+
+def proposal(place: Workspace, version: str | None = None) -> dict[str, Any]:
+    """Return what `promote` would publish, for whoever has to approve it.
+
+    Raises
+    ------
+    GateClosed, BadParams, BrokenBundle
+        If there is no such bundle, or it is broken; whether the champion moved since it was judged,
+        `promote` says.
+    """
+    if version is None:
+        candidate = read_candidate(place)
+        bundle, identity, verdict = candidate.bundle, candidate.identity, candidate.verdict
+    else:
+        bundle = place.registry / "bundles" / version
+        identity = str(_sealed(place, _known(place, version))["identity"])
+        verdict = _verdict(bundle)
+    decision = str(verdict["decision"])
+    return {
+        "what": version or "the candidate",
+        "current": current_version(place) or "nothing",
+        "identity": identity,
+        "decision": decision,
+        "reason": str(verdict["reason"]),
+        "evidence": evidence(verdict),
+        "needs_override": version is not None or decision != PROMOTE,
+        "waits": version is None and waits(history(place), identity),
+        "link": (bundle / "verdict.json").as_uri(),
+        "page": _page(bundle),
+    }
+
+
+def _bring_back(place: Workspace, version: str, given: Override, identity: str | None) -> Published:
+    sealed = _sealed(place, _known(place, version))
+    _require_approved(str(sealed["identity"]), identity)
+    decision = str(sealed.get("decision", "none"))
+    if version == current_version(place):
+        return _was_published(place, version, decision)
+    require_override(f"{version} was published before and not judged anew", given)
+    told = {"override_reason": given.reason, "approver": given.approver}
+    _move(place, "promote", version, sealed, {**told, "reason": f"override: {given.reason}"})
+    return Published(version, True, decision, f"override: {given.reason}")
+
+
+def _move(
+    place: Workspace, act: str, to: str, sealed: dict[str, Any], told: dict[str, Any]
+) -> None:
+    """Point to a bundle that stands; its hashes are checked on the way in and after."""
+    facts = {
+        "act": act,
+        "from": current_version(place),
+        "to": to,
+        "decision": sealed.get("decision"),
+        "identity": sealed["identity"],
+        "verdict_sha256": sealed["files"].get("verdict.json"),
+    }
+    commit(place, {**facts, **told}, str(sealed["identity"]))
+    current_bundle(place)
+
+
+def _was_published(place: Workspace, version: str, decision: str) -> Published:
+    if version != current_version(place):
+        raise GateClosed(
+            f"the candidate is {version}, which was published and is not current any more: "
+            f"`tessera promote --version {version}` with a reason and an approver brings it back"
+        )
+    return Published(version, False, decision, f"{version} is current already")
+
+
+def _target(place: Workspace, to: str | None) -> str:
+    behind = versions_behind(history(place))
+    if len(behind) < 2:
+        current = behind[-1] if behind else "nothing"
+        raise GateClosed(f"there is nothing to go back to: {current} is all that was published")
+    if to is None:
+        return behind[-2]
+    further = [version for version in behind[:-1] if version != behind[-1]]
+    if to not in further:
+        known = ", ".join(dict.fromkeys(further))
+        raise GateClosed(
+            f"{to} does not lie behind {behind[-1]}: choose one of {known}, "
+            f"or bring a version back with `tessera promote --version`"
+        )
+    return to
+
+
+def _known(place: Workspace, version: str) -> str:
+    known = dict.fromkeys(entry["to"] for entry in moves(history(place)))
+    if version not in known:
+        names = ", ".join(known) or "none yet"
+        raise BadParams(f"no version {version!r} was ever published: choose one of {names}")
+    return version
+
+
+def _sealed(place: Workspace, version: str) -> dict[str, Any]:
+    """Return the manifest of a published bundle that is whole and the one that was published."""
+    sealed = bundles.checked(place, place.registry / "bundles" / version)
+    known = [e["identity"] for e in moves(history(place)) if e["to"] == version]
+    if sealed["identity"] != known[0]:
+        raise BrokenBundle(f"{version} is not what was published: restore it from a backup")
+    return sealed
+
+
+def _verdict(bundle: Path) -> dict[str, Any]:
+    path = bundle / "verdict.json"
+    if not path.exists():
+        return {"decision": "none", "reason": "the policy that wrote the log was never judged"}
+    return dict(files.read_json(path))
+
+
+def _page(bundle: Path) -> str | None:
+    """Where the page of the verdict lies; the logging policy has none."""
+    path = bundle / "verdict.html"
+    return path.as_uri() if path.exists() else None
+
+
+def _needs_approval(place: Workspace, identity: str) -> bool:
+    """Whether approval is asked for by the params, or was for this candidate, in a form perhaps."""
+    acts = [entry["act"] for entry in history(place) if entry.get("identity") == identity]
+    return "wait" in acts or bool(load_params(place)["gate"].model_dump()["approval"])
+
+
+def _require_approved(found: str, approved: str | None) -> None:
+    if approved and found != approved:
+        raise GateClosed("the bundle is not the one that was approved any more: ask again")

@@ -1,0 +1,124 @@
+"""What the runner does around the stages that judge and pack: count, compare, seal.
+
+A stage is pure and has no key.  Before the stage that judges, the runner tells it where its
+candidate stands in the ledger of looks and whether its params are looser than the floors; after
+it, and before anybody can see the verdict, the look is written down and the verdict sealed.  Before
+the stage that packs, the runner compares every byte with what the verdict judged; after it, it
+seals the bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tessera.bundles import manifest
+from tessera.platform.release import bundles, floors, looks, seals
+from tessera.platform.release.judged import champion_hash, judged, require_same
+from tessera.platform.release.revision import git_revision
+from tessera.platform.release.served_log import Log, read_log
+from tessera.platform.workspace import files
+from tessera.platform.workspace.catalogue import SEAL, Stage, stages
+from tessera.platform.workspace.params import Sections, source_of
+from tessera.platform.workspace.paths import Workspace
+
+Made = Mapping[str, Path]
+_ONLY_TOLD = "ranking"
+"""What a verdict repeats where it has nothing of its own to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is told to a stage, and what is done with what it made before that becomes visible."""
+
+    standing: dict[str, Any] | None = None
+    close: Callable[[Made], None] = lambda _: None
+
+
+@contextmanager
+def watch(stage: Stage, place: Workspace, params: Sections) -> Iterator[Watch]:
+    """Stand beside a stage while it runs.
+
+    Raises
+    ------
+    GateClosed
+        If a stage would pack what its verdict did not judge.
+    BrokenBundle, BrokenSeal, BrokenHistory
+        If verdict, key or ledger are not what was left here.
+    """
+    if stage.judges:
+        with _judging(stage, place, params) as found:
+            yield found
+    elif stage.packs:
+        yield _packing(stage, place, params)
+    else:
+        yield Watch()
+
+
+@contextmanager
+def _judging(stage: Stage, place: Workspace, params: Sections) -> Iterator[Watch]:
+    ope = params[stage.name].model_dump(mode="json")
+    with looks.one_judge(place):
+        floors.pin(place, ope)
+        log = read_log(place.artifact("exposures"), place.artifact("outcomes"), ope["window_days"])
+        about = judged(stage, place, params)
+        against = champion_hash(place.artifact("champion"))
+        asked = looks.identity(about["cut"], ope, about["artifacts"]["model"], against)
+        inputs = _hash_inputs(about["artifacts"])
+        candidate = looks.counted_as(place, asked, log, inputs)
+        stands = looks.stand(place, log, candidate, floors.pinned(place)["alpha"])
+        told = {
+            "profile": place.profile,
+            "candidate": candidate,
+            "look": stands.told,
+            "judged": about,
+            "loosened": floors.loosened(place, ope),
+        }
+        known = {"asked": asked, "inputs": inputs}
+        yield Watch(told, lambda made: _close_verdict(place, log, stands, known, made))
+
+
+def _hash_inputs(artifacts: Mapping[str, str]) -> str:
+    """Hash what a candidate is judged by; figures that are only told beside make no other one."""
+    weighed = {name: digest for name, digest in artifacts.items() if name != _ONLY_TOLD}
+    return hashlib.sha256(json.dumps(weighed, sort_keys=True).encode()).hexdigest()
+
+
+def _close_verdict(
+    place: Workspace, log: Log, stands: looks.Stands, known: Mapping[str, str], made: Made
+) -> None:
+    """Write down the look and seal the verdict."""
+    verdict = files.read_json(made["verdict"])
+    # Nobody could choose by a verdict that shows no estimates.
+    if verdict.get("candidate") and not stands.known:
+        facts = {
+            "candidate": verdict["candidate"],
+            "decision": verdict["decision"],
+            "verdict_sha256": files.sha256(made["verdict"]),
+            **known,
+        }
+        looks.record(place, stands, log, facts)
+    revision = {"git_revision": git_revision(place.root)}
+    sealed = bundles.seal_verdict(place, made["verdict"], made["verdict_page"], revision)
+    files.write_json(sealed, made[SEAL])
+
+
+def _packing(stage: Stage, place: Workspace, params: Sections) -> Watch:
+    among = stages(source_of(place))
+    judge = next(other for other in among if other.judges)
+    seals.require_key(place)
+    told = bundles.checked_verdict(place, place.artifact("verdict"))
+    require_same(stage, judge, place, params, told.get("judged") or {})
+    return Watch(close=lambda made: _close_bundle(place, made["bundle"]))
+
+
+def _close_bundle(place: Workspace, bundle: Path) -> None:
+    sealed = manifest.read_manifest(bundle)
+    facts = {name: sealed[name] for name in ("kind", "judged_against")}
+    bundles.seal(place, bundle, facts)
+    bundles.checked(place, bundle)

@@ -1,0 +1,249 @@
+"""Pointer, MLflow's alias and history move together: an act that was killed half-way is completed.
+
+An act writes down what it is about to do (`act.json`) before it changes anything; from then on it
+will be done, by this process or by the next act.  Before that nothing has changed, and what was
+made aside is thrown away.  Each step may be done twice:
+
+1. `bundles/.<version>.making` gets its name,
+2. `current.json` points to it,
+3. MLflow's alias `champion` follows,
+4. the history gets its line and its head,
+5. `act.json` goes.
+
+The registry is the truth.  If MLflow cannot be told, the act stands with a warning; every later act
+tells it again, and `tessera doctor` says that the alias is behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import typer
+
+from tessera.bundles import manifest
+from tessera.contracts.errors import BrokenBundle, BrokenHistory
+from tessera.platform.release import anchors, bundles, seals
+from tessera.platform.release.chain import NOTHING, digest, parsed, read_state
+from tessera.platform.release.history import append, chain, fault, history, moves, next_line
+from tessera.platform.tracking import tracking
+from tessera.platform.workspace import files
+from tessera.platform.workspace.paths import Workspace
+
+INTENT = "act.json"
+POINTER = "current.json"
+_PURPOSE = "act"
+"""Purpose of the seal of an intent: what stands there is done and recorded by the next act."""
+
+
+@contextmanager
+def one_act(place: Workspace) -> Iterator[None]:
+    """Let one act at a time change the state of a profile, from a state that is whole.
+
+    Raises
+    ------
+    BrokenHistory
+        If the history or the pointer is not what the acts wrote: nothing may be added to it.
+    BrokenSeal
+        If the key of the registry is gone.
+    """
+    place.registry.mkdir(parents=True, exist_ok=True)
+    seals.require_key(place)
+    with (place.registry / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _repair(place)
+        yield
+
+
+@contextmanager
+def at_rest(place: Workspace) -> Iterator[None]:
+    """Let a reader of more than one file wait for the end of an act; it needs no right to write."""
+    path = place.registry / ".lock"
+    if not path.exists():
+        yield
+        return
+    with path.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
+def commit(place: Workspace, facts: Mapping[str, Any], identity: str | None = None) -> None:
+    """Do an act: move the pointer to the version `facts["to"]` if an identity is given; record it.
+
+    Parameters
+    ----------
+    place : Home
+        The profile, inside `one_act`.
+    facts : Mapping[str, Any]
+        What the entry of the history holds beside number, hash, moment and person.
+    identity : str or None
+        Identity of the bundle that becomes current, None if none does.
+
+    Raises
+    ------
+    BrokenBundle
+        If the bundle does not match its manifest; then nothing has changed.
+    """
+    pointer = {"version": facts["to"], "identity": identity} if identity else None
+    anchored = {**facts, "looks": anchors.anchor(place)}
+    intent = seals.seal(place, _PURPOSE, {"line": next_line(place, anchored), "pointer": pointer})
+    files.write_json(intent, place.registry / INTENT)
+    _finish(place, intent)
+
+
+def unfinished(place: Workspace) -> dict[str, Any] | None:
+    """Return what an interrupted act was about to do, None if none was interrupted.
+
+    Raises
+    ------
+    BrokenHistory
+        If no act of this registry wrote it.
+    """
+    try:
+        intent = read_state(place.registry / INTENT)
+    except FileNotFoundError:  # asked of the file itself: an act may end between two questions
+        return None
+    wrong = seals.fault(place, _PURPOSE, intent)
+    if wrong:
+        raise BrokenHistory(
+            f"{INTENT} of profile {place.profile} {wrong}; no act is possible: "
+            f"move registry/{place.profile}/{INTENT} away"
+        )
+    return intent
+
+
+def made_current(place: Workspace, named: Mapping[str, Any]) -> bool:
+    """Whether an act, done or interrupted, made current what a pointer names.
+
+    A reader asks without a lock: the intent is read first, since it goes after the history has it.
+    """
+    intent = unfinished(place)
+    if intent and intent["pointer"] == named:
+        return True
+    last = moves(history(place))[-1:]
+    told = (named.get("version"), named.get("identity"))
+    return bool(last) and (last[0].get("to"), last[0].get("identity")) == told
+
+
+def state_fault(place: Workspace) -> str | None:
+    """Return what is wrong with history and pointer, in words that follow "is"; None if nothing."""
+    intent = unfinished(place)
+    found = fault(place, intent["line"] if intent else None)
+    if intent and not found and not _is_next(place, str(intent["line"])):
+        return f"broken at its end: {INTENT} is not what comes next, move it away"
+    if found or intent:
+        return found
+    last = moves(history(place))[-1:]
+    reached = last[0]["to"] if last else None
+    named = read_state(place.registry / POINTER)["version"] if _has_pointer(place) else None
+    if reached != named:
+        return f"broken at its end: the last act made {reached} current, {POINTER} names {named}"
+    return None
+
+
+def alias_fault(place: Workspace) -> str | None:
+    """Return how MLflow's alias differs from the pointer, None if it does not."""
+    wanted = None
+    if _has_pointer(place):
+        named = read_state(place.registry / POINTER)
+        sealed = manifest.read_manifest(place.registry / "bundles" / named["version"])
+        wanted = named["identity"] if sealed["kind"] == "model" else None
+    found = tracking.champion_identity(place.profile, place.tracking)
+    if found == wanted:
+        return None
+    return f"MLflow's alias names {(found or 'nothing')[:12]}, not {(wanted or 'nothing')[:12]}"
+
+
+def require_whole(place: Workspace) -> None:
+    """Refuse a state that no act has left; what a killed act left can be completed.
+
+    Raises
+    ------
+    BrokenHistory
+        If there is anything wrong with history or pointer.
+    """
+    found = state_fault(place)
+    if found:
+        raise BrokenHistory(
+            f"the history of profile {place.profile} is {found}; no act is possible: "
+            f"bring registry/{place.profile} back from a backup, or move it away to begin anew"
+        )
+
+
+def _repair(place: Workspace) -> None:
+    require_whole(place)
+    intent = unfinished(place)
+    if intent:
+        with suppress(BrokenBundle):  # it was undone
+            _finish(place, intent)
+    for left in (*place.registry.glob("bundles/.*.making"), *place.registry.glob(".*.json.*")):
+        files.remove(left)
+    with suppress(BrokenBundle):  # what is wrong with it, its readers say
+        if alias_fault(place):
+            _tell_mlflow(place)
+
+
+def _finish(place: Workspace, intent: Mapping[str, Any]) -> None:
+    pointer = intent["pointer"]
+    if pointer:
+        _require_bundle(place, pointer)
+        _name_bundle(place, str(pointer["version"]))
+        files.write_json(pointer, place.registry / POINTER)
+        _tell_mlflow(place)
+    append(place, intent["line"])
+    _forget(place)
+
+
+def _require_bundle(place: Workspace, pointer: Mapping[str, Any]) -> None:
+    """Check what will become current, and undo the act if it is broken."""
+    if _has_pointer(place) and read_state(place.registry / POINTER) == pointer:
+        return
+    version = str(pointer["version"])
+    aside = place.registry / "bundles" / f".{version}.making"
+    bundle = aside if aside.exists() else place.registry / "bundles" / version
+    try:
+        if bundles.checked(place, bundle)["identity"] != pointer["identity"]:
+            raise BrokenBundle(f"{version} is not what was published: restore it from a backup")
+    except BrokenBundle:
+        if version not in {entry["to"] for entry in moves(history(place))}:
+            files.remove(bundle)
+        _forget(place)
+        raise
+
+
+def _name_bundle(place: Workspace, version: str) -> None:
+    aside = place.registry / "bundles" / f".{version}.making"
+    if aside.exists():
+        files.move_into_place(aside, place.registry / "bundles" / version)
+
+
+def _tell_mlflow(place: Workspace) -> None:
+    bundle = None
+    if _has_pointer(place):
+        bundle = place.registry / "bundles" / read_state(place.registry / POINTER)["version"]
+    try:
+        tracking.follow(place.profile, bundle, place.tracking)
+    except Exception as error:
+        why = " ".join(str(error).split())[:200]
+        line = f"warning: MLflow's alias stays behind ({why}): the next act sets it"
+        typer.echo(line, err=True)
+
+
+def _is_next(place: Workspace, line: str) -> bool:
+    """Whether a line follows the newest of the history, or is it already."""
+    lines = chain(place).lines()
+    if lines and lines[-1] == line:
+        return True
+    entry = parsed(line)
+    follows = digest(lines[-1]) if lines else NOTHING
+    return (entry.get("n"), entry.get("previous")) == (len(lines) + 1, follows)
+
+
+def _forget(place: Workspace) -> None:
+    files.remove(place.registry / INTENT)
+
+
+def _has_pointer(place: Workspace) -> bool:
+    return (place.registry / POINTER).exists()

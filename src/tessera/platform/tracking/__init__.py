@@ -1,0 +1,1 @@
+"""What MLflow is told; the registry is the truth."""

@@ -1,0 +1,1 @@
+"""Tables checked before anybody reads them, and the page that says so."""

@@ -1,0 +1,1 @@
+"""Where everything lies, how files are written, and the params of a run."""

@@ -1,0 +1,248 @@
+"""Every stage of the pipeline, what it reads and what it writes: the only place where order exists.
+
+The CLI, dvc.yaml, the Airflow DAG and the picture in the docs are all derived from this list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SEAL = "seal"
+"""Artifact that no stage writes by itself: the runner, which has the key, adds it to a verdict."""
+MARKET = "market"
+"""Source that is simulated; every other source is a folder that a person names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step: declared inputs in, declared outputs out, nothing else."""
+
+    name: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    doc: str
+    only: str | None = None
+    """Source that the stage exists for; None for every source."""
+    spec: str | None = None
+    """Committed file that it reads besides code and params."""
+    reads_params_of: str | None = None
+    """Stage whose section of params it reads; None reads its own."""
+    parallel: bool = False
+    """Several processes of torchrun may run it together."""
+    attests: tuple[str, ...] = ()
+    """What its verdict is about beside what it reads: the rest of what a bundle is packed from."""
+    judges: bool = False
+    """It judges candidates: each look is written down, and the runner seals the verdict."""
+    packs: bool = False
+    """It packs what was judged, and nothing else: the runner compares and seals the bundle."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """All that a change of makes it run again."""
+        return self.reads + self.attests
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """What it writes by itself; the seal is the runner's."""
+        return tuple(name for name in self.writes if name != SEAL)
+
+    @property
+    def section(self) -> str:
+        """Section of params.yaml that it reads."""
+        return self.reads_params_of or self.name
+
+    @property
+    def door(self) -> str:
+        """Module that holds its `run`."""
+        return f"tessera.stages.{self.name}.stage"
+
+
+PINS = ("request", "champion", "ledger_in")
+"""State that `tessera snapshot` copies into the run, so that stages stay pure."""
+
+ALL_STAGES = (
+    Stage("synth", (), ("source",), "simulate the embedded market", only=MARKET),
+    Stage(
+        "ingest",
+        ("source", "request"),
+        (
+            "events",
+            "items",
+            "users",
+            "prices",
+            "exposures",
+            "outcomes",
+            "quarantine",
+            "split",
+            "suitability",
+        ),
+        "turn raw files into validated tables, split by time",
+    ),
+    Stage("causal", ("events", "users", "split"), ("effects",), "estimate item-item effects"),
+    Stage(
+        "graph",
+        ("events", "items", "effects", "split"),
+        ("edges", "nodes"),
+        "build the item graph and its topology",
+    ),
+    Stage(
+        "sid",
+        ("items", "nodes", "edges", "split", "ledger_in"),
+        ("codes", "codebook", "ledger_out", "sid_health"),
+        "quantize items into semantic IDs",
+    ),
+    Stage(
+        "uplift",
+        ("events", "exposures", "users", "items", "split"),
+        ("cate", "cate_later", "uplift_report"),
+        "estimate what showing an item changes",
+    ),
+    Stage(
+        "hstu",
+        (
+            "events",
+            "items",
+            "users",
+            "prices",
+            "exposures",
+            "outcomes",
+            "edges",
+            "codes",
+            "cate",
+            "cate_later",
+            "split",
+            "champion",
+        ),
+        ("model", "item_vectors", "user_vectors", "lists", "scores", "training", "facts"),
+        "train the trunk, list and score",
+        parallel=True,
+    ),
+    Stage(
+        "baselines",
+        (
+            "events",
+            "items",
+            "users",
+            "prices",
+            "exposures",
+            "outcomes",
+            "edges",
+            "codes",
+            "cate",
+            "split",
+        ),
+        ("baseline_lists", "baseline_training"),
+        "train plainer models beside the trunk",
+        reads_params_of="hstu",
+    ),
+    Stage(
+        "evaluate",
+        ("events", "items", "users", "prices", "lists", "baseline_lists", "split", "suitability"),
+        ("ranking", "curves"),
+        "measure ranking and profit beside the baselines",
+    ),
+    Stage(
+        "ope",
+        (
+            "exposures",
+            "outcomes",
+            "scores",
+            "items",
+            "users",
+            "prices",
+            "split",
+            "suitability",
+            "ranking",
+            "model",
+            "champion",
+            "codes",
+        ),
+        ("verdict", "verdict_page", SEAL),
+        "judge the candidate off-policy against the champion",
+        attests=(
+            "events",
+            "edges",
+            "facts",
+            "item_vectors",
+            "user_vectors",
+            "codebook",
+            "ledger_out",
+        ),
+        judges=True,
+    ),
+    Stage(
+        "index",
+        (
+            "events",
+            "items",
+            "users",
+            "edges",
+            "codes",
+            "item_vectors",
+            "user_vectors",
+            "model",
+            "facts",
+            "codebook",
+            "ledger_out",
+            "champion",
+            "verdict",
+            "verdict_page",
+            SEAL,
+            "ranking",
+            "split",
+        ),
+        ("bundle",),
+        "pack the candidate bundle",
+        packs=True,
+    ),
+    Stage(
+        "monitor",
+        ("events", "exposures", "items", "users", "lists", "baseline_lists", "split"),
+        ("watch",),
+        "watch drift and popularity bias",
+        spec="monitoring/watch.yaml",
+    ),
+)
+
+
+def stages(source: str) -> tuple[Stage, ...]:
+    """Stages of a pipeline that starts from this source, in order."""
+    return tuple(stage for stage in ALL_STAGES if stage.only in (None, source))
+
+
+def author(artifact: str, among: tuple[Stage, ...]) -> Stage | None:
+    """Return the stage that writes an artifact, None if it is given."""
+    return next((stage for stage in among if artifact in stage.writes), None)
+
+
+def upstream(stage: Stage, among: tuple[Stage, ...]) -> tuple[str, ...]:
+    """Names of the stages whose artifacts this one reads, in catalogue order."""
+    authors = {author(name, among) for name in stage.needs}
+    return tuple(other.name for other in among if other in authors)
+
+
+def behind(stage: Stage, among: tuple[Stage, ...]) -> tuple[str, ...]:
+    """Names of the stages that a stage's inputs come from, directly or not, and its own."""
+    found, waiting = {stage.name}, [stage]
+    while waiting:
+        for name in upstream(waiting.pop(), among):
+            if name not in found:
+                found.add(name)
+                waiting += [other for other in among if other.name == name]
+    return tuple(other.name for other in among if other.name in found)
+
+
+def answers_for(stage: Stage, among: tuple[Stage, ...]) -> tuple[str, ...]:
+    """Sections of params that a verdict is about: of all behind it, and of the stage that packs.
+
+    Another stage answers for its own section alone.
+    """
+    if not stage.judges:
+        return (stage.section,)
+    mine = {*behind(stage, among), *(other.name for other in among if other.packs)}
+    return tuple(dict.fromkeys(other.section for other in among if other.name in mine))
+
+
+def find(name: str, among: tuple[Stage, ...]) -> Stage | None:
+    """Return the stage of that name."""
+    return next((stage for stage in among if stage.name == name), None)

@@ -1,0 +1,59 @@
+"""Which files of ours a module needs: what DVC watches and what a verdict is about."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import tessera
+
+_PACKAGE = Path(tessera.__file__).parent
+
+
+SOURCE = _PACKAGE.parent
+"""Folder that the names of an import closure are relative to."""
+
+
+@cache
+def import_closure(module: str) -> tuple[str, ...]:
+    """Files of ours, relative to src/, that a module imports directly or not, with itself."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        path = _file_of(waiting.pop())
+        if path is None or str(path) in found:
+            continue
+        found.add(str(path))
+        waiting.extend(_imports(path))
+    return tuple(sorted(Path(name).relative_to(_PACKAGE.parent).as_posix() for name in found))
+
+
+def watched(name: str) -> str:
+    """Return what stands for a file of an import closure: its package, or itself beside packages.
+
+    >>> watched("tessera/contracts/split.py")
+    'tessera/contracts'
+    >>> watched("tessera/model/params.py")
+    'tessera/model/params.py'
+    """
+    folder = SOURCE / Path(name).parent
+    has_rooms = any(path.parent != folder for path in folder.glob("*/__init__.py"))
+    return name if has_rooms else Path(name).parent.as_posix()
+
+
+def _file_of(module: str) -> Path | None:
+    base = _PACKAGE.parent / Path(*module.split("."))
+    candidates = (base.with_suffix(".py"), base / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@cache
+def _imports(path: Path) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.startswith("tessera.")]

@@ -1,0 +1,180 @@
+"""params.yaml plus the profile's overrides, checked whole before any work begins."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Collection, Mapping
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from tessera.contracts import statements
+from tessera.contracts.errors import BadParams
+from tessera.contracts.params import STRICT
+from tessera.platform.workspace.catalogue import ALL_STAGES
+from tessera.platform.workspace.paths import Workspace
+
+
+class GateParams(BaseModel):
+    """What the act of publishing obeys beyond the verdict."""
+
+    model_config = STRICT
+
+    override_reason: str | None = Field(default=None, min_length=10, max_length=500)
+    """Publish against an INVALID verdict for this reason, recorded for ever; HOLD and REJECT want
+    their reason with the act itself."""
+    approver: str | None = Field(default=None, min_length=2, max_length=100)
+    """Who answers for an override."""
+    approval: bool = False
+    """Ask a person before a PROMOTE is published: the candidate waits until somebody approves."""
+
+    @field_validator("override_reason", mode="before")
+    @classmethod
+    def _says_something(cls, text: object) -> object:
+        return statements.reason(text) if isinstance(text, str) else text
+
+    @field_validator("approver", mode="before")
+    @classmethod
+    def _names_somebody(cls, text: object) -> object:
+        return statements.name(text) if isinstance(text, str) else text
+
+
+Sections = Mapping[str, BaseModel]
+_WINDOW = "window_days"
+
+
+def section_types() -> dict[str, type[BaseModel]]:
+    """Params class of every section of params.yaml."""
+    types: dict[str, type[BaseModel]] = {"gate": GateParams}
+    for name in dict.fromkeys(stage.section for stage in ALL_STAGES):
+        module = importlib.import_module(f"tessera.stages.{name}.params")
+        types[name] = getattr(module, f"{name.capitalize()}Params")
+    return types
+
+
+def read_yaml(place: Workspace) -> dict[str, Any]:
+    """Return the raw sections: params.yaml with the profile's overrides laid over it.
+
+    Raises
+    ------
+    BadParams
+        If either file is not a mapping of sections.
+    """
+    base = _read_mapping(place, "params.yaml")
+    overrides = _read_mapping(place, f"profiles/{place.profile}.yaml")
+    merged = {name: dict(section) for name, section in base.items()}
+    for name, section in overrides.items():
+        merged.setdefault(name, {}).update(section)
+    return merged
+
+
+def load_params(place: Workspace) -> Sections:
+    """Check every section and return it typed.
+
+    Raises
+    ------
+    BadParams
+        On an unknown section or field, a wrong type or a value out of bounds; one line.
+    """
+    raw = read_yaml(place)
+    types = section_types()
+    for name in raw:
+        if name not in types:
+            raise BadParams(f"params: unknown section {name!r}{_meant(name, types)}")
+    found = {name: _check(name, kind, raw.get(name, {})) for name, kind in types.items()}
+    _require_one_window(found)
+    return found
+
+
+def _require_one_window(sections: Sections) -> None:
+    """Refuse a label that is learnt over one window and judged over another."""
+    days = {
+        f"{name}.{_WINDOW} {getattr(section, _WINDOW):g}": getattr(section, _WINDOW)
+        for name, section in sections.items()
+        if hasattr(section, _WINDOW)
+    }
+    if len(set(days.values())) > 1:
+        raise BadParams(f"params: one attribution window for all stages, not {', '.join(days)}")
+
+
+def source_of(place: Workspace) -> str:
+    """Return the source of a profile, without importing any stage (for rendering and DAGs)."""
+    return str(read_yaml(place).get("ingest", {}).get("source", ""))
+
+
+def _read_mapping(place: Workspace, name: str) -> dict[str, dict[str, Any]]:
+    try:
+        found = yaml.safe_load((place.root / name).read_text()) or {}
+    except yaml.YAMLError as error:
+        raise BadParams(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise BadParams(f"{name} is not UTF-8 ({error}): save it as UTF-8") from error
+    except OSError as error:
+        raise BadParams(f"{name} cannot be read: {error.strerror}") from error
+    if isinstance(found, dict):
+        found = {section: values or {} for section, values in found.items()}
+        if all(isinstance(values, dict) for values in found.values()):
+            return found
+    raise BadParams(f"{name} must hold sections, each a mapping of params")
+
+
+def check_section(section: str, values: dict[str, Any]) -> BaseModel:
+    """Check one section and return it typed.
+
+    Raises
+    ------
+    BadParams
+        As `load_params` does.
+    """
+    return _check(section, section_types()[section], values)
+
+
+def require_said(override_reason: str | None) -> None:
+    """Refuse a reason that says nothing before the work that it would let through.
+
+    Raises
+    ------
+    BadParams
+        If there is one and it is none.
+    """
+    if override_reason:
+        check_section("gate", {"override_reason": override_reason})
+
+
+def _check(section: str, kind: type[BaseModel], values: dict[str, Any]) -> BaseModel:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in (section, *first["loc"]))
+        if first["type"] == "extra_forbidden":
+            hint = _meant(str(first["loc"][-1]), _fields(kind, first["loc"][:-1]))
+            raise BadParams(f"params: unknown {field}{hint}") from error
+        if first["type"] == "value_error":  # one of ours, which says what it saw
+            raise BadParams(f"params: {field}: {first['ctx']['error']}") from error
+        raise BadParams(f"params: {field}: {first['msg']}, got {first['input']!r}") from error
+
+
+def _fields(kind: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """Names that a mapping inside a section may hold."""
+    fields = kind.model_fields
+    for part in place:
+        if part in fields:
+            inner = _model_in(fields[str(part)].annotation)
+            fields = inner.model_fields if inner else fields
+    return [info.alias or name for name, info in fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Find the class of the mappings that a field holds, however deep in dicts and unions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_in(inner) for inner in get_args(annotation))
+    return next((model for model in found if model), None)
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

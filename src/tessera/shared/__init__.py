@@ -1,0 +1,1 @@
+"""What stages, models and serving share: metrics, features, policies, codes."""

@@ -1,0 +1,1 @@
+"""Models that learn by gradient beside the trunk: SASRec, two towers, and rankers of its slates."""

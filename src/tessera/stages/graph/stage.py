@@ -1,0 +1,67 @@
+"""The door of `graph`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ibis
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tessera.contracts.arrow import write_table
+from tessera.contracts.progress import progress_bar
+from tessera.contracts.split import Split, known, load_split
+from tessera.contracts.tables import EDGES, NODES
+from tessera.stages.graph import links
+from tessera.stages.graph.nodes import edge_table, node_table
+from tessera.stages.graph.params import GraphParams
+
+
+def run(
+    *,
+    events: ibis.Table,
+    items: ibis.Table,
+    effects: ibis.Table,
+    split: Path,
+    edges: Path,
+    nodes: Path,
+    params: GraphParams,
+) -> dict[str, float]:
+    """Build the item graph from events before the cut and measure where each item stands."""
+    periods = load_split(split)
+    item_ids = np.sort(items.item_id.to_pyarrow().to_numpy(zero_copy_only=False))
+    past = links.first_acquisitions(events, item_ids, periods, params)
+    with progress_bar("graph", 4) as bar:
+        by_kind = {"co_acquired": links.co_acquired(past, params)}
+        bar.advance()
+        by_kind["transition"] = links.transitions(past, params)
+        bar.advance()
+        by_kind["causal"] = links.causal(effects, item_ids, params)
+        bar.advance()
+        topology = node_table(item_ids, _seen(events, periods, item_ids), by_kind, effects, params)
+        bar.advance()
+    between = edge_table(item_ids, by_kind, links.declared(items))
+    write_table(between, EDGES, edges)
+    write_table(topology, NODES, nodes)
+    counts = {f"edges_{kind}": float(len(found.source)) for kind, found in by_kind.items()}
+    return counts | _summary(topology)
+
+
+def _seen(events: ibis.Table, periods: Split, item_ids: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Mark the items with any event before the cut."""
+    seen = known(events, periods).select("item_id").distinct().to_pyarrow()["item_id"]
+    found = pc.is_in(pa.array(item_ids, pa.string()), seen.combine_chunks())
+    return np.asarray(found.to_numpy(False), dtype=np.bool_)
+
+
+def _summary(topology: pa.Table) -> dict[str, float]:
+    degree = topology["degree"].to_numpy()
+    return {
+        "items": float(len(degree)),
+        "items_new": float(np.sum(topology["is_new"].to_numpy())),
+        "items_alone": float(np.sum(degree == 0)),
+        "mean_degree": float(degree.mean()) if len(degree) else 0.0,
+        "communities": float(topology["community"].to_numpy().max(initial=-1) + 1),
+    }

@@ -1,0 +1,81 @@
+"""The door of the sequence model: train it, publish its vectors, rank, and score the log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import ibis
+
+from tessera.contracts.errors import BadParams
+from tessera.contracts.tables import LISTS
+from tessera.model.nn.device import chosen_device, threads
+from tessera.model.nn.parallel import together
+from tessera.model.params import HstuParams
+from tessera.model.sequences.dataset import Dataset, read_dataset
+from tessera.model.sequences.effects import NO_EFFECTS, read_effects
+from tessera.model.sequences.exposure_log import Sources
+from tessera.model.sequences.fact_tables import save_facts
+from tessera.model.training.curves import write_training
+from tessera.model.training.fit import fit
+from tessera.model.training.slate_figures import slate_figures
+from tessera.model.trunk.lists import rank_strangers, rank_test_users, write_lists
+from tessera.model.trunk.saved import save_model
+from tessera.stages.hstu.outputs import write_item_vectors, write_scores, write_user_vectors
+
+
+def run(
+    *,
+    events: ibis.Table,
+    items: ibis.Table,
+    users: ibis.Table,
+    prices: ibis.Table,
+    exposures: ibis.Table,
+    outcomes: ibis.Table,
+    edges: ibis.Table,
+    codes: ibis.Table,
+    cate: ibis.Table,
+    cate_later: ibis.Table,
+    split: Path,
+    champion: Path,
+    model: Path,
+    item_vectors: Path,
+    user_vectors: Path,
+    lists: Path,
+    scores: Path,
+    training: Path,
+    facts: Path,
+    scratch: Path,
+    params: HstuParams,
+) -> dict[str, float]:
+    """Train the trunk; `scratch` keeps checkpoints when a run is killed."""
+    with threads(params.threads), together(chosen_device(params)):
+        sources = Sources(events, codes, users, items, prices, exposures, outcomes, edges, cate)
+        dataset = read_dataset(sources, split, scratch, params)
+        dataset = _with_effects(dataset, cate, cate_later, params)
+        trained = fit("hstu", dataset, params, scratch)
+        own = trained.model
+        parts = [rank_test_users(own, dataset, params)]
+        if params.session_minutes and not dataset.split.ordinal:
+            parts.append(rank_strangers(own, dataset, params))
+        write_training(trained.place, "hstu", training)
+        save_model(own, dataset.catalogue.vocabulary, model)
+        ranks = own.rank is not None and own.shape.score != "recall"
+        save_facts(events, sources.facts() if ranks else None, dataset.split, facts)
+        write_item_vectors(own, dataset.catalogue.vocabulary, item_vectors)
+        write_user_vectors(own, dataset, users, user_vectors)
+        write_lists(parts, LISTS, lists)
+        scored = write_scores(own, dataset, events, exposures, champion, scores)
+    metrics = {f"hstu_{name}": value for name, value in trained.figures().items()}
+    metrics |= {f"hstu_mix_{name}": value for name, value in own.closed_form.mix.items()}
+    metrics["requests_scored"] = float(len(scored.request_ids))
+    return metrics | slate_figures(own, scored, dataset, params)
+
+
+def _with_effects(
+    dataset: Dataset, cate: ibis.Table, cate_later: ibis.Table, params: HstuParams
+) -> Dataset:
+    effects = read_effects(cate, cate_later)
+    if params.uplift_weight and dataset.log and not len(effects.request_ids):
+        raise BadParams(NO_EFFECTS)  # better said before training than after it
+    return replace(dataset, effects=effects)

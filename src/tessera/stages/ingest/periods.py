@@ -1,0 +1,233 @@
+"""Where train, validation and test begin and end, for the events that were found."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+
+import ibis.expr.types as ir
+
+from tessera.contracts.cut import Cut, parse_cut
+from tessera.contracts.errors import BadInput, BadParams
+from tessera.contracts.split import Split, test, validation
+from tessera.stages.ingest.params import IngestParams, Source
+
+_LOG = logging.getLogger(__name__)
+_DAY = timedelta(days=1)
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """The source's own periods, where the params say nothing."""
+
+    cut: Callable[[ir.Table, datetime, datetime], datetime]
+    validation_from: Callable[[ir.Table, datetime, datetime], datetime]
+    test_until: Callable[[ir.Table, datetime, datetime], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What this run was asked for."""
+
+    cut: Cut | None = None
+    today: datetime | None = None
+    """Day on which it was asked; None where nobody looked at a clock."""
+
+
+def read_asked(request: Path) -> Asked:
+    """Read the request of a run.
+
+    Raises
+    ------
+    BadInput
+        If it is none.
+    """
+    try:
+        raw = json.loads(request.read_text())
+        cut, today = raw.get("cut"), raw.get("today")
+        return Asked(parse_cut(cut) if cut else None, parse_cut(today).moment if today else None)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BadInput(
+            f'{request.name} should hold {{"cut": null}} or an ISO time: write it again ({error})'
+        ) from error
+
+
+def plan(events: ir.Table, params: IngestParams, request: Asked) -> Split:
+    """Place the periods.
+
+    Parameters
+    ----------
+    events : ir.Table
+        Good events.
+    params : IngestParams
+        Lengths of the periods; null = the source's habit.
+    request : Asked
+        Its cut, if there is one, wins over the params; `... or earlier` gives way to them where the
+        log ends before it.
+
+    Raises
+    ------
+    BadParams
+        If the cut leaves no event on one side, or none to test on.
+    """
+    first, last = _span(events)
+    if params.last_out:
+        return Split(last, last, last, "leave_last_out", params.source == "amazon")
+    habits = _HABITS.get(params.source, _USUAL)
+    asked = request.cut
+    ended = asked is not None and asked.or_earlier and asked.moment >= last
+    if asked is not None and not ended:
+        cut = asked.moment
+    else:
+        cut = params.cut or habits.cut(events, first, last)
+    if ended:
+        _LOG.warning("the log ends at %s, before the cut asked for; cut at %s", last, cut)
+    cut = cut.replace(tzinfo=UTC) if cut.tzinfo is None else cut.astimezone(UTC)
+    if not first <= cut < last:
+        raise BadParams(
+            f"cut {cut.isoformat()} leaves one side empty: choose one from {first.isoformat()} "
+            f"to before {last.isoformat()}"
+        )
+    days = params.validation_days
+    validation_from = cut - days * _DAY if days else habits.validation_from(events, first, cut)
+    if validation_from <= first:
+        raise BadParams(
+            f"validation would begin at {validation_from.isoformat()}, before the second event: "
+            "lower ingest.validation_days or move the cut"
+        )
+    days = params.test_days
+    test_until = cut + days * _DAY if days else habits.test_until(events, cut, last)
+    split = Split(
+        validation_from, cut, test_until, folds=_folds(first, cut, test_until, params.folds)
+    )
+    return _populated(events, split)
+
+
+def _span(events: ir.Table) -> tuple[datetime, datetime]:
+    times = events.agg(first=events.event_ts.min(), last=events.event_ts.max())
+    found = times.to_pyarrow().to_pylist()[0]
+    return _utc(found["first"]), _utc(found["last"])
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC)
+
+
+def _populated(events: ir.Table, split: Split) -> Split:
+    """Refuse a test period without events; leave out folds that nothing could be tested on."""
+    found = _up_to_two(test(events, split))
+    if found < 2:
+        raise BadParams(
+            f"the test period from {split.cut.isoformat()} to {split.test_until.isoformat()} holds "
+            f"{'one event alone' if found else 'no event'}: move the cut or raise ingest.test_days"
+        )
+    if not _some(validation(events, split)):
+        _LOG.warning("no event from %s to the cut to validate on", split.validation_from)
+    length = split.test_until - split.cut
+    folds = tuple(
+        at
+        for at in split.folds
+        if _some(test(events, replace(split, cut=at, test_until=at + length)))
+    )
+    if left_out := len(split.folds) - len(folds):
+        _LOG.warning("%d folds left out: no event to test on", left_out)
+    return replace(split, folds=folds)
+
+
+def _some(events: ir.Table) -> bool:
+    return _up_to_two(events) > 0
+
+
+def _up_to_two(events: ir.Table) -> int:
+    return len(events.limit(2).to_pyarrow())
+
+
+def _folds(first: datetime, cut: datetime, until: datetime, folds: int) -> tuple[datetime, ...]:
+    """Step back from the cut, by one test period or as far as the history allows.
+
+    A period that ends a tick before midnight is whole days long.
+    """
+    step = min(until + _TICK - cut, (cut - first) / (folds + 1))
+    step = max(step // _DAY * _DAY, step if step < _DAY else _DAY)
+    return tuple(cut - step * back for back in range(folds, 0, -1))
+
+
+def _midnight(moment: datetime) -> datetime:
+    return datetime.combine(moment.date(), time(), UTC)
+
+
+def _seventy_percent(events: ir.Table, first: datetime, last: datetime) -> datetime:
+    """Take the midnight after which 30 % of the time lie, unless hardly anything lies on one side.
+
+    A few wrong dates can move the ends of a log by decades, but not its quantiles.
+    """
+    cut = _midnight(first + (last - first) * _LEARNT)
+    counted = events.agg(all=events.count(), before=(events.event_ts <= cut).sum())
+    counts = counted.to_pyarrow().to_pylist()[0]
+    share = counts["before"] / counts["all"]
+    if _LEAST_LEARNT <= share <= _MOST_LEARNT:
+        return cut
+    quantile = _at_quantile(events, _LEARNT)
+    _LOG.warning(
+        "70 %% of the time from %s to %s end at %s, but %.1f %% of the events: cut at their 70 %% "
+        "quantile, %s; look for wrong dates, or set ingest.cut",
+        *(first.date(), last.date(), cut.date(), 100 * share, quantile),
+    )
+    return quantile
+
+
+_LEARNT = 0.7
+_LEAST_LEARNT, _MOST_LEARNT = 0.4, 0.9
+"""Share of the events that a cut by time must leave before it, to be believed."""
+
+
+def _at_quantile(events: ir.Table, share: float) -> datetime:
+    seconds = events.event_ts.epoch_seconds().cast("float64").quantile(share)
+    return datetime.fromtimestamp(int(events.agg(at=seconds).to_pyarrow()["at"][0].as_py()), UTC)
+
+
+def _half_year_end(_: ir.Table, cut: datetime, last: datetime) -> datetime:  # noqa: ARG001
+    """End with the half-year; a cut on its last day is its end: sources date events by the day."""
+    begun = cut + _DAY
+    july = datetime(begun.year, 7, 1, tzinfo=UTC)
+    january = datetime(begun.year + 1, 1, 1, tzinfo=UTC)
+    return (july if begun < july else january) - _TICK
+
+
+def _before_cut(events: ir.Table, _: datetime, cut: datetime) -> datetime:
+    return _at_quantile(events.filter(events.event_ts <= cut), 8 / 9)
+
+
+def _four_weeks(_: ir.Table, first: datetime, cut: datetime) -> datetime:
+    """Take 28 days, or a fifth of a shorter past."""
+    return cut - min(28 * _DAY, (cut - first) / 5)
+
+
+def _half_year(_: ir.Table, first: datetime, cut: datetime) -> datetime:
+    """Take the half-year before the cut: FAR-Trans tests the half-year after it."""
+    return cut - min(181 * _DAY, (cut - first) / 2)
+
+
+def _nearly_all(events: ir.Table, cut: datetime, last: datetime) -> datetime:
+    """End with the last event, but at twice the time that nine tenths of the events take.
+
+    A single date of years later would stretch the period in which profit is measured.
+    """
+    later = events.filter(events.event_ts > cut)
+    return min(last, cut + 2 * (_at_quantile(later, 0.9) - cut))
+
+
+_USUAL = Habits(_seventy_percent, _four_weeks, _nearly_all)
+_HABITS: dict[Source, Habits] = {
+    "far_trans": Habits(lambda *_: datetime(2021, 7, 1, tzinfo=UTC), _half_year, _half_year_end),
+    "movielens": Habits(
+        lambda events, *_: _at_quantile(events, 0.9), _before_cut, lambda _events, _cut, last: last
+    ),
+}

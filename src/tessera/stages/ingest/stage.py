@@ -1,0 +1,71 @@
+"""The door of `ingest`: raw files in, sifted and sorted tables and the split out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tessera.contracts.progress import progress_bar
+from tessera.contracts.split import save_split
+from tessera.shared.policies.suitability import write_unknown
+from tessera.stages.ingest.engine import open_engine
+from tessera.stages.ingest.joins import joins, require_joined
+from tessera.stages.ingest.params import IngestParams
+from tessera.stages.ingest.past import read_past
+from tessera.stages.ingest.periods import plan, read_asked
+from tessera.stages.ingest.reach import reach
+from tessera.stages.ingest.sources import drafts
+from tessera.stages.ingest.write import Quarantine, write_good
+
+ORDER = ("items", "users", "prices", "events", "exposures", "outcomes")
+"""Items come first: what refers to an unknown item is quarantined."""
+
+
+def run(
+    *,
+    source: Path,
+    request: Path,
+    events: Path,
+    items: Path,
+    users: Path,
+    prices: Path,
+    exposures: Path,
+    outcomes: Path,
+    quarantine: Path,
+    split: Path,
+    suitability: Path,
+    params: IngestParams,
+) -> dict[str, float]:
+    """Turn the files of a source into tables; rows in = good + quarantined, exactly.
+
+    Raises
+    ------
+    LostRows
+        If a table lost more than the params allow, or a join finds too little; the quarantine is
+        written then.
+    """
+    asked = read_asked(request)
+    past = read_past(params, asked.today)
+    targets = dict(zip(ORDER, (items, users, prices, events, exposures, outcomes), strict=True))
+    with (
+        TemporaryDirectory(dir=events.parent, prefix=".ingest-") as spill,
+        open_engine(params, Path(spill)) as engine,
+        progress_bar("ingest", len(ORDER) + 1) as bar,
+        Quarantine(quarantine, engine) as bad,
+    ):
+        found = drafts(source, engine, params)
+        bar.advance()
+        for name, path in targets.items():
+            bar.note(name)
+            write_good(name, found.get(name), path, bad, past)
+            bad.require(name, params)
+            if name == "events":  # before what is larger: a cut that cannot be is told at once
+                when = plan(engine.read(events, "events"), params, asked)
+                save_split(when, split)
+                found_out = reach(targets, engine, when, params.unknown)
+                write_unknown(params.unknown, found_out, suitability)
+            bar.advance()
+        joined = joins(bad.filled(), events.parent, engine)
+        bad.joined(joined)
+        require_joined(joined, params)
+    return bad.metrics()

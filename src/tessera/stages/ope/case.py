@@ -1,0 +1,126 @@
+"""Candidate and champion on one log, each as it would be served.
+
+Shapes: N requests, L positions, C candidates.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from tessera.contracts.arrays import Bools, Float64s
+from tessera.offpolicy.replay import (
+    Replay,
+    fingerprint,
+    logging_policy,
+    scored_replay,
+)
+from tessera.offpolicy.requests import NOBODY, Requests, Scores
+from tessera.shared.policies.serving import ServingPolicy, read_policy
+from tessera.shared.policies.slate import SlatePolicy
+from tessera.shared.policies.suitability import PRUDENT, Unknown, suitable
+from tessera.stages.ope.lookup import Lookup
+from tessera.stages.ope.params import OpeParams
+from tessera.stages.ope.spending import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Two policies on one log."""
+
+    log: Requests
+    candidate: Replay
+    champion: Replay
+    policy: ServingPolicy
+    """What the candidate is judged under."""
+    champion_policy: ServingPolicy | None
+    """What the champion was published with; None if it is the policy that wrote the log."""
+    allowed_NC: Bools
+    """Candidates that the investor may hold, as known at the request."""
+    unscored: int
+    """Requests that the candidate did not score."""
+    score_hash: str
+    standing: Standing
+    """Which share of alpha the candidate gets."""
+    known_to_champion: int = 0
+    """Requests that the champion may have learnt from."""
+
+    @property
+    def champion_is(self) -> str:
+        """What stands against the candidate."""
+        return "logging policy" if self.champion_policy is None else "published model"
+
+    @property
+    def identical(self) -> bool:
+        """Would both show the same with the same probabilities, on every request."""
+        return np.array_equal(self.candidate.wanted_NLC, self.champion.wanted_NLC)
+
+
+def build_case(
+    log: Requests,
+    scores: Scores,
+    published: Path,
+    lookup: Lookup,
+    standing: Standing,
+    params: OpeParams,
+) -> Case:
+    """Replay candidate and champion as each would be served: suitability, slate, exploration.
+
+    Without scores of a published model the champion is the logging policy itself.
+
+    Raises
+    ------
+    BrokenBundle
+        If a published model does not say in `published` under which policy it serves.
+    """
+    allowed_NC = _allowed(log, lookup)
+    policy = candidate_policy(params, log, lookup.unknown)
+
+    def served(score_NC: Float64s, slate: SlatePolicy) -> Replay:
+        return scored_replay(log, score_NC, allowed_NC, slate)
+
+    if scores.champion_NC is None:
+        rules, champion = None, logging_policy(log)
+    else:
+        rules = read_policy(published)
+        champion = served(scores.champion_NC, rules.slate)
+    itself = params.candidate == "champion"
+    return Case(
+        log=log,
+        candidate=champion if itself else served(scores.candidate_NC, policy.slate),
+        champion=champion,
+        policy=policy,
+        champion_policy=rules,
+        allowed_NC=allowed_NC,
+        unscored=0 if itself else scores.missing,
+        score_hash=fingerprint(scores.candidate_NC),
+        standing=standing,
+        known_to_champion=_known(log, published),
+    )
+
+
+def _known(log: Requests, published: Path) -> int:
+    """Count the requests up to the published model's own cut, which need not be the run's."""
+    path = published / "champion.json"
+    cut = json.loads(path.read_text()).get("learnt_until") if path.exists() else None
+    if cut is None:
+        return 0
+    cut_us = round(datetime.fromisoformat(cut).timestamp() * 1_000_000)
+    return int((log.event_us_N <= cut_us).sum())
+
+
+def candidate_policy(params: OpeParams, log: Requests, unknown: Unknown = PRUDENT) -> ServingPolicy:
+    """Return the policy that would be published: that of the params, on slates as logged."""
+    slate = SlatePolicy(params.temperature, params.epsilon, params.top_k)
+    size = log.chosen_NL.shape[1] if len(log) else None
+    return ServingPolicy(slate, size, unknown=unknown)
+
+
+def _allowed(log: Requests, lookup: Lookup) -> Bools:
+    real_NC = log.candidate_NC != NOBODY
+    fits_NC = suitable(log.risk_N[:, None], lookup.risk_I[log.candidate_NC], lookup.unknown)
+    return np.asarray(real_NC & fits_NC)

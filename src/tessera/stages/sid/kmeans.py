@@ -1,0 +1,88 @@
+"""Lloyd's algorithm and residual codes, equal to the byte on every run.
+
+Legend: N items, D vector width, L levels, K codewords of a level, C candidates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tessera.contracts.arrays import Float64s, Ints
+
+
+def kmeans(vector_ND: Float64s, size: int, iterations: int, rng: np.random.Generator) -> Float64s:
+    """Lloyd's algorithm from k-means++; a cluster that empties restarts at the worst-served item.
+
+    Written here because a threaded library adds in another order each run, and codes must not.
+    """
+    centre_KD = _plus_plus(vector_ND, size, rng)
+    before_N = np.full(len(vector_ND), -1)
+    for _ in range(iterations):
+        cluster_N = nearest(vector_ND, centre_KD)
+        if np.array_equal(cluster_N, before_N):
+            break
+        before_N = cluster_N
+        centre_KD = _means(vector_ND, cluster_N, centre_KD)
+    return centre_KD
+
+
+def nearest(vector_ND: Float64s, codeword_KD: Float64s) -> Ints:
+    """Index of the nearest codeword, the lowest on ties."""
+    distance_NK = np.sum(codeword_KD**2, axis=1) - 2.0 * vector_ND @ codeword_KD.T
+    return np.asarray(np.argmin(distance_NK, axis=1), dtype=np.int64)
+
+
+def residual_codes(vector_ND: Float64s, codeword_LKD: Float64s) -> Ints:
+    """Nearest codeword of what is left, level by level."""
+    residual_ND = vector_ND.astype(np.float64)
+    codes = []
+    for codeword_KD in codeword_LKD:
+        code_N = nearest(residual_ND, codeword_KD)
+        residual_ND = residual_ND - codeword_KD[code_N]
+        codes.append(code_N)
+    return np.stack(codes, axis=1).astype(np.int64)
+
+
+def sum_codewords(code_NL: Ints, codeword_LKD: Float64s) -> Float64s:
+    """Sum of the codewords of each code."""
+    levels = range(len(codeword_LKD))
+    return np.asarray(sum(codeword_LKD[level][code_NL[:, level]] for level in levels))
+
+
+def _plus_plus(vector_ND: Float64s, size: int, rng: np.random.Generator) -> Float64s:
+    """Spread-out first centres: the best of a few draws each (Arthur & Vassilvitskii 2007)."""
+    draws = 2 + int(np.log(size))
+    square_N = np.sum(vector_ND**2, axis=1)
+    chosen = [int(rng.integers(len(vector_ND)))]
+    gap_N = _gaps(vector_ND, square_N, np.array(chosen))[:, 0]
+    while len(chosen) < size:
+        mass_N = np.cumsum(gap_N)  # all 0 if there are fewer distinct vectors than centres
+        pick = np.searchsorted(mass_N, rng.random(draws) * mass_N[-1], side="right")
+        pick = np.minimum(pick, len(vector_ND) - 1)
+        after_NC = np.minimum(gap_N[:, None], _gaps(vector_ND, square_N, pick))
+        best = int(np.argmin(after_NC.sum(axis=0)))
+        gap_N = after_NC[:, best]
+        chosen.append(int(pick[best]))
+    return vector_ND[chosen].copy()
+
+
+def _gaps(vector_ND: Float64s, square_N: Float64s, chosen_C: Ints) -> Float64s:
+    """Squared distances [N, C] to some of the vectors."""
+    gap_NC = square_N[:, None] + square_N[chosen_C] - 2.0 * vector_ND @ vector_ND[chosen_C].T
+    return np.maximum(gap_NC, 0.0)
+
+
+def _means(vector_ND: Float64s, cluster_N: Ints, centre_KD: Float64s) -> Float64s:
+    size = len(centre_KD)
+    count_K = np.bincount(cluster_N, minlength=size)
+    order_N = np.argsort(cluster_N, kind="stable")
+    start_K = np.cumsum(count_K) - count_K
+    full_K = np.flatnonzero(count_K > 0)
+    new_KD = centre_KD.copy()
+    sums = np.add.reduceat(vector_ND[order_N], start_K[full_K], axis=0)
+    new_KD[full_K] = sums / count_K[full_K, None]
+    empty_K = np.flatnonzero(count_K == 0)
+    if len(empty_K):
+        gap_N = np.sum((vector_ND - new_KD[cluster_N]) ** 2, axis=1)
+        new_KD[empty_K] = vector_ND[np.argsort(-gap_N, kind="stable")[: len(empty_K)]]
+    return new_KD

@@ -1,0 +1,103 @@
+"""The door of `sid`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import ibis
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera.contracts.split import load_split
+from tessera.shared.codes.health import capacity, collision_rate, expected_shared, level_health
+from tessera.stages.sid import ledger
+from tessera.stages.sid.params import SidParams
+from tessera.stages.sid.quantizer import fit_quantizer
+from tessera.stages.sid.vectors import Catalogue, fit_space, read_catalogue, vectorise
+
+
+def run(
+    *,
+    items: ibis.Table,
+    nodes: ibis.Table,
+    edges: ibis.Table,
+    split: Path,
+    ledger_in: Path,
+    codes: Path,
+    codebook: Path,
+    ledger_out: Path,
+    sid_health: Path,
+    params: SidParams,
+) -> dict[str, float]:
+    """Give every item a semantic ID that it keeps."""
+    catalogue = read_catalogue(items, nodes, edges)
+    before = ledger.read_ledger(ledger_in)
+    generation = ledger.fingerprint(params)
+    born = items.filter(items.valid_from.isnull() | (items.valid_from <= load_split(split).cut))
+    past = read_catalogue(born, nodes, edges)
+    book = _codebook(past, ledger_in / generation, params)
+    vector_ND = vectorise(catalogue, book.space, params)
+    fresh_NL = book.quantizer.encode(vector_ND)
+    held = ledger.read_entries(ledger_in, generation)
+    given = ledger.append(held, catalogue.item_ids, fresh_NL)
+    ledger.write_codes(given, catalogue.item_ids, codes)
+    ledger.write_codebook(book, codebook)
+    ledger.write_ledger(ledger_in, ledger_out, book, given, generation)
+    now = {item: given[item] for item in catalogue.item_ids}
+    flat = _memory(before.codes, held, now, fresh_NL) | _separation(now)
+    flat["reconstruction_error"] = _error(vector_ND, book.quantizer.decode(fresh_NL))
+    levels = _levels(now, book.quantizer.codeword_LKD.shape)
+    report = flat | {"generation": generation, "quantizer": params.quantizer, "levels": levels}
+    sid_health.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
+    return flat | {
+        f"{name}_{depth}": value
+        for depth, level in enumerate(levels)
+        for name, value in level.items()
+    }
+
+
+def _codebook(past: Catalogue, frozen: Path, params: SidParams) -> ledger.Codebook:
+    """Take the frozen codebook of this generation, or learn one from items born by the cut."""
+    if frozen.exists():
+        return ledger.read_codebook(frozen)
+    space = fit_space(past, params)
+    return ledger.Codebook(space, fit_quantizer(vectorise(past, space, params), params))
+
+
+def _memory(
+    before: ledger.Codes, held: ledger.Codes, now: ledger.Codes, fresh_NL: NDArray[np.int64]
+) -> dict[str, float]:
+    """Say what became of the codes given earlier."""
+    kept = [item for item in now if item in before]
+    changed = sum(before[item] != now[item] for item in kept)
+    fresh = dict(zip(now, fresh_NL.tolist(), strict=True))
+    old = [item for item in now if item in held]
+    moved = sum(list(now[item][:-1]) != fresh[item] for item in old)
+    return {
+        "items": float(len(now)),
+        "items_new": float(len(now) - len(old)),
+        "churn": changed / max(len(kept), 1),
+        "drift": moved / max(len(old), 1),
+    }
+
+
+def _separation(now: ledger.Codes) -> dict[str, float]:
+    code_NL = np.array(list(now.values()), dtype=np.int64)
+    return {
+        "capacity": capacity(code_NL[:, :-1]),
+        "collision_rate": collision_rate(code_NL[:, :-1]),
+        "largest_suffix": float(code_NL[:, -1].max()),
+        "expected_shared": expected_shared(code_NL[:, :-1]),
+    }
+
+
+def _levels(now: ledger.Codes, shape: tuple[int, ...]) -> list[dict[str, float]]:
+    code_NL = np.array(list(now.values()), dtype=np.int64)
+    return [level_health(code_NL[:, level], shape[1]) for level in range(shape[0])]
+
+
+def _error(vector_ND: NDArray[np.float64], decoded_ND: NDArray[np.float64]) -> float:
+    """Squared error as a share of the vectors' variance."""
+    spread = np.sum((vector_ND - vector_ND.mean(axis=0)) ** 2)
+    return float(np.sum((vector_ND - decoded_ND) ** 2) / max(spread, 1e-12))

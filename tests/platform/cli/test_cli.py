@@ -1,0 +1,90 @@
+"""The words of the command line: what is asked is heard, or refused in one line."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tessera.platform.cli import cli
+from tessera.platform.workspace.paths import home
+
+
+@pytest.fixture
+def say(monkeypatch, capsys, root):
+    """Type a command in the repository of the test; return exit code, output and errors."""
+    monkeypatch.setenv("TESSERA_ROOT", str(root))
+
+    def typed(*words):
+        monkeypatch.setattr(sys, "argv", ["tessera", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        return ended.value.code or 0, told.out, told.err
+
+    return typed
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Stages that were asked for, instead of running them."""
+    seen = []
+    monkeypatch.setattr(
+        "tessera.platform.pipeline.runner.run_stage",
+        lambda stage, place, params: seen.append(stage.name),
+    )
+    return seen
+
+
+def test_the_version_and_short_help_are_there(say):
+    code, out, _ = say("--version")
+    assert (code, out.split()[0]) == (0, "tessera")
+    for words in (("-h",), ("run", "-h"), ("doctor", "-h")):
+        code, out, _ = say(*words)
+        assert code == 0
+        assert "Usage" in out
+
+
+def test_a_stage_that_reads_the_folder_hears_of_it(say, ran, root, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    code, _, err = say("run", "ingest", "--profile", "far-trans", "--data", str(folder))
+    assert (code, err, ran) == (0, "", ["ingest"])
+    assert home("far-trans", root).artifact("source").resolve() == folder
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("graph", "--data", "/tmp"), "graph reads no --data: give it to ingest"),
+        (("graph", "--cut", "2024-01-01"), "graph reads no --cut: give it to ingest"),
+        (("graph", "--force"), "--force goes with a whole run: leave out the name of the stage"),
+        (("graph", "--from-stage", "sid"), "--from-stage goes with a whole run"),
+        (("graph", "--override-reason", "reviewed by all"), "--override-reason goes with a whole"),
+        (("ingest", "--data", "/no/such/folder"), "no folder /no/such/folder"),
+        (("ingest", "--cut", "yesterday"), "cut 'yesterday' is not a date"),
+    ],
+)
+def test_an_option_that_a_stage_would_leave_unheard_is_refused(say, ran, words, says):
+    code, _, err = say("run", *words, "--profile", "far-trans")
+    assert code == 2
+    assert says in err
+    assert err.count("\n") == 1
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("promote", "--reason", "          ", "--approver", "   "),
+        ("promote", "--reason", "reviewed by the committee", "--approver", "  "),
+        ("hold", "--reason", "  "),
+        ("rollback", "--reason", "\u200b\u200b\u200b\u200b"),
+    ],
+)
+def test_blanks_are_no_reason_and_no_approver(say, place, make_candidate, words):
+    make_candidate(place, "INVALID")
+    code, _, err = say(*words)
+    assert code == 2
+    assert "reason" in err or "name" in err
+    assert not (place.registry / "current.json").exists()

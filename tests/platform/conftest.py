@@ -1,0 +1,158 @@
+"""No act of these tests waits for MLflow, and none of their judgements for a model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tessera.bundles import manifest
+from tessera.bundles.manifest import read_manifest
+from tessera.contracts.split import Split, save_split
+from tessera.platform.pipeline import runner
+from tessera.platform.release import journal
+from tessera.platform.release.judged import PACKED
+from tessera.platform.workspace import files
+from tessera.platform.workspace.catalogue import find, stages
+from tessera.platform.workspace.params import load_params, source_of
+from tessera.shared.policies.serving import ServingPolicy, from_facts, write_policy
+from tessera.shared.policies.slate import SlatePolicy
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+POLICY = ServingPolicy(SlatePolicy(0.5, 0.2, 10), 3).facts()
+FOLDERS = ("model", "facts", "codebook", "ledger_out", "champion")
+
+
+@pytest.fixture(autouse=True)
+def alias(monkeypatch):
+    """Stand in for MLflow, whose import and tables take longer than an act: profile -> identity."""
+    named = {}
+
+    def follow(profile, bundle, store):
+        sealed = read_manifest(bundle)
+        named[profile] = sealed["identity"] if sealed["kind"] == "model" else None
+
+    monkeypatch.setattr(journal.tracking, "follow", follow)
+    monkeypatch.setattr(
+        journal.tracking, "champion_identity", lambda profile, store: named.get(profile)
+    )
+    return named
+
+
+def write_log(place, requests=range(400), world=0, late=()):
+    """Write the served log: three items for each request, another stream for another world.
+
+    Every seventh request is answered, after half a minute; those of `late` are answered, too, by
+    answers of that time which came to the log afterwards.
+    """
+    rows = [
+        {
+            "request_id": f"r{n:06d}",
+            "position": position,
+            "user_id": f"u{(n * 7 + world * 13) % 97}",
+            "item_id": f"i{(n * 11 + position * 5 + world) % 53}",
+            "event_ts": START + timedelta(minutes=n, seconds=world),
+        }
+        for n in requests
+        for position in (1, 2, 3)
+    ]
+    place.data.mkdir(parents=True, exist_ok=True)
+    answers = [
+        {"request_id": row["request_id"], "item_id": row["item_id"], "action": "click",
+         "event_ts": row["event_ts"] + timedelta(seconds=30)}
+        for n, row in zip(requests, rows[::3], strict=True)
+        if n % 7 == 0 or n in late
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), place.artifact("exposures"))
+    pq.write_table(pa.Table.from_pylist(answers), place.artifact("outcomes"))
+
+
+def write_run(place, seed=0, cut=START):
+    """Write all else that judging and packing read; `seed` tells one training from another."""
+    place.data.mkdir(parents=True, exist_ok=True)
+    for stage in stages(source_of(place)):
+        for name in stage.writes:
+            path = place.artifact(name)
+            if path.suffix == ".parquet" and not path.exists():
+                pq.write_table(pa.table({"item_id": ["i1"], "user_id": ["u1"]}), path)
+    for name in FOLDERS:
+        place.artifact(name).mkdir(exist_ok=True)
+    files.write_json({"seed": seed}, place.artifact("model") / "config.json")
+    (place.artifact("ledger_out") / "codes.json").write_text("{}")
+    (place.artifact("codebook") / "centroids.json").write_text("{}")
+    champion = {"version": "v0", "kind": "logging", "learnt_until": None}
+    files.write_json(champion, place.artifact("champion") / "champion.json")
+    save_split(Split(cut, cut, cut), place.artifact("split"))
+    for name in ("sid_health", "ranking", "request", "suitability"):
+        files.write_json({}, place.artifact(name))
+
+
+class Gate:
+    """Real runner, ledger, seals and acts around stages that take no time."""
+
+    write_log = staticmethod(write_log)
+    write_run = staticmethod(write_run)
+    START = START
+
+    def __init__(self, monkeypatch):
+        self.decision = "PROMOTE"
+        """What the stage that judges will say."""
+        real = runner.importlib.import_module
+        doors = {"tessera.stages.ope.stage": self._judge, "tessera.stages.index.stage": self._pack}
+
+        def door(name):
+            return SimpleNamespace(run=doors[name]) if name in doors else real(name)
+
+        monkeypatch.setattr(runner.importlib, "import_module", door)
+
+    def run(self, place, name):
+        """Do what `tessera run NAME`, `dvc repro` and `dvc exp run` do alike."""
+        stage = find(name, stages(source_of(place)))
+        runner.run_stage(stage, place, load_params(place))
+
+    def judge(self, place):
+        """Judge the candidate; return its verdict."""
+        self.run(place, "ope")
+        return files.read_json(place.artifact("verdict"))
+
+    def _judge(self, *, standing, verdict, verdict_page, **_):
+        told = json.loads(standing.read_text())
+        shows = not told["loosened"]
+        written = {
+            "decision": self.decision if shows else "INVALID",
+            "reason": f"planted {self.decision}" if shows else "; ".join(told["loosened"]),
+            "candidate": told["candidate"] if shows else None,
+            "policy": POLICY,
+            **{name: told[name] for name in ("profile", "look", "judged", "loosened")},
+        }
+        verdict.write_text(json.dumps(written))
+        verdict_page.write_text("<!doctype html>")
+        return {}
+
+    def _pack(self, *, bundle, verdict, verdict_page, seal, ranking, **read):
+        bundle.mkdir()
+        for name, packed in PACKED.items():
+            copy = shutil.copytree if read[name].is_dir() else shutil.copy
+            copy(read[name], bundle / packed)
+        for path in (verdict, verdict_page, seal, ranking):
+            shutil.copy(path, bundle / path.name)
+        for name in ("items", "neighbours"):
+            pq.write_table(pa.table({"item_id": ["i1"]}), bundle / f"{name}.parquet")
+        users = pa.table({"user_id": ["u1"], "vector": [[1.0]]})
+        pq.write_table(users, bundle / "users.parquet")
+        write_policy(from_facts(json.loads(verdict.read_text())["policy"]), bundle)
+        manifest.seal(bundle, {"kind": "model", "judged_against": "v0"})
+        return {}
+
+
+@pytest.fixture
+def gate(place, monkeypatch):
+    """A log, a trained candidate, and a gate that lets it through."""
+    write_log(place)
+    write_run(place)
+    return Gate(monkeypatch)

@@ -1,0 +1,192 @@
+"""The candidate bundle: what serving needs, and the policy that the verdict was reached under."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import ibis
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from tessera.bundles import manifest
+from tessera.contracts import arrow
+from tessera.contracts.split import Split, save_split
+from tessera.contracts.tables import CODES, EDGES, EVENTS, ITEM_VECTORS, ITEMS, USER_VECTORS, USERS
+from tessera.serve.recommend import Recommender, recommend
+from tessera.shared.policies.serving import ServingPolicy, read_policy
+from tessera.shared.policies.slate import SlatePolicy
+from tessera.shared.policies.suitability import Unknown
+from tessera.stages.index.params import IndexParams
+from tessera.stages.index.stage import run
+
+DAY = datetime(2024, 1, 1, tzinfo=UTC)
+POLICY = ServingPolicy(SlatePolicy(temperature=0.06, epsilon=0.2, top_k=10), 3)
+
+
+def table(contract, rows):
+    names = [column.name for column in contract.columns]
+    whole = [{**dict.fromkeys(names), **row} for row in rows]
+    return ibis.memtable(pa.Table.from_pylist(whole, arrow.schema(contract)))
+
+
+@pytest.fixture
+def bundle(pack):
+    """Two items, one of unknown risk; two investors, one of unknown risk."""
+    return pack(POLICY)
+
+
+@pytest.fixture
+def pack(tmp_path):
+    return lambda policy: _pack(tmp_path, policy)
+
+
+def _pack(tmp_path, policy):
+    split = Split(DAY, datetime(2024, 6, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC))
+    save_split(split, tmp_path / "split.json")
+    for name in ("model", "facts", "codebook", "ledger", "champion"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "champion.json").write_text(json.dumps({"version": "v0"}))
+    (tmp_path / "facts" / "tables.json").write_text("[]")
+    verdict = {"decision": "HOLD", "reason": "planted", "policy": policy.facts()}
+    (tmp_path / "verdict.json").write_text(json.dumps(verdict))
+    (tmp_path / "verdict.html").write_text("<!doctype html>")
+    (tmp_path / "ranking.json").write_text("{}")
+    (tmp_path / "seal.json").write_text("{}")
+    items = [{"item_id": f"i{n}", "name": f"Fund {n}", "risk_class": risk}
+             for n, risk in enumerate([1, None, 4])]  # fmt: skip
+    users = [{"user_id": f"u{risk or 0}", "valid_from": DAY, "risk_class": risk}
+             for risk in (None, 3, 4)]  # fmt: skip
+    codes = [{"item_id": f"i{n}", "code": [n, 0], "sid": f"{n}-0"} for n in range(3)]
+    vectors = [{"item_id": f"i{n}", "vector": [1.0, 0.0]} for n in range(3)]
+    states = [{"user_id": user["user_id"], "vector": [1.0, 0.0]} for user in users]
+    run(
+        events=table(EVENTS, []),
+        items=table(ITEMS, items),
+        users=table(USERS, users),
+        edges=table(EDGES, []),
+        codes=table(CODES, codes),
+        item_vectors=table(ITEM_VECTORS, vectors),
+        user_vectors=table(USER_VECTORS, states),
+        model=tmp_path / "model",
+        facts=tmp_path / "facts",
+        codebook=tmp_path / "codebook",
+        ledger_out=tmp_path / "ledger",
+        champion=tmp_path / "champion",
+        verdict=tmp_path / "verdict.json",
+        verdict_page=tmp_path / "verdict.html",
+        seal=tmp_path / "seal.json",
+        ranking=tmp_path / "ranking.json",
+        split=tmp_path / "split.json",
+        bundle=tmp_path / "bundle",
+        params=IndexParams(),
+    )
+    return tmp_path / "bundle"
+
+
+def test_a_bundle_carries_the_policy_that_the_verdict_was_reached_under(bundle):
+    assert read_policy(bundle) == POLICY
+    assert {"policy.json", "verdict.json", "verdict.html"} <= manifest.check(bundle)["files"].keys()
+
+
+def test_the_seal_lies_in_the_bundle_and_is_no_part_of_its_identity(bundle):
+    before = manifest.check(bundle)
+    assert "seal.json" not in before["files"]
+    (bundle / "seal.json").write_text('{"by": "another key"}')
+    assert manifest.check(bundle)["identity"] == before["identity"]
+
+
+@pytest.mark.parametrize(("user", "shown"), [("u0", {"i0"}), ("u3", {"i0"}), ("u4", None)])
+def test_unknown_classes_are_packed_as_the_rule_of_suitability_reads_them(bundle, user, shown):
+    found = {line.item_id for line in recommend(bundle, user, 10)}
+    assert found == (shown or {"i0", "i1", "i2"})
+
+
+def test_a_bank_says_what_unknown_counts_as(pack):
+    packed = pack(replace(POLICY, unknown=Unknown(user=2, item=2)))
+    served = Recommender.open(packed)
+    assert served.unknown == Unknown(2, 2)
+    assert [line.item_id for line in served.recommend("u0", 10)] == ["i0", "i1"]
+    assert [line.item_id for line in served.recommend("nobody", 10)] == ["i0", "i1"]
+    assert "income" in served.recommend("nobody", 1)[0].reason
+    assert "of risk class 2 (income)" in served.stranger("nobody")
+
+
+def test_an_unknown_investor_is_called_unknown(bundle):
+    served = Recommender.open(bundle)
+    assert served.stranger("u0") is None
+    assert served.stranger("nobody").startswith("'nobody' is unknown: no such investor")
+    assert served.stranger("nobody").endswith("of risk class 1 (conservative)")
+
+
+def without(bundle, *items):
+    served = Recommender.open(bundle)
+    kept = served.items.filter(pc.invert(pc.is_in(served.items["item_id"], pa.array(items))))
+    return replace(served, items=kept)
+
+
+def test_an_empty_list_has_a_reason(bundle):
+    served = without(bundle, "i0")
+    assert served.recommend("u3", 10) == []
+    assert served.why_empty("u3").startswith(
+        "nothing suits an investor of risk class 3 (balanced): no item on sale is below class 4 "
+    )
+    nobody = replace(served, users=served.users.filter(pc.equal(served.users["user_id"], "u0")))
+    assert nobody.why_empty("u0").startswith("nothing suits anybody: no item on sale is below")
+    assert "ingest.unknown_item_risk" in nobody.why_empty("u0")
+    gone = without(bundle, "i0", "i1", "i2")
+    assert gone.why_empty("u3") == "nothing is listed: no item was on sale at the cut"
+    held = [
+        ["i0"] if user == "u3" else []
+        for user in Recommender.open(bundle).users["user_id"].to_pylist()
+    ]
+    served = Recommender.open(bundle)
+    at = served.users.schema.get_field_index("held")
+    served = replace(served, users=served.users.set_column(at, "held", pa.array(held)))
+    assert served.recommend("u3", 10) == []
+    assert served.why_empty("u3") == "nothing is listed: all that suits is held or was dismissed"
+
+
+def test_equal_scores_of_the_head_stand_in_the_order_of_the_items(bundle):
+    class Flat(Head):
+        def scores(self, user_id, item_ids):
+            return np.zeros(len(item_ids))
+
+    ranked = replace(Recommender.open(bundle), ranker=Flat())
+    assert [line.item_id for line in ranked.recommend("u4", 3)] == ["i0", "i1", "i2"]
+
+
+class Head:
+    """A ranking head that likes what recall likes least."""
+
+    def has_acted(self, user_id):
+        return user_id == "u4"
+
+    def scores(self, user_id, item_ids):
+        liked = {"i0": 0.0, "i1": -1.0, "i2": 2.0}
+        return np.array([liked[item] for item in item_ids])
+
+
+def test_the_nearest_are_shown_in_the_order_of_the_ranking_head(bundle):
+    by_recall = Recommender.open(bundle)
+    ranked = replace(by_recall, ranker=Head())
+    assert by_recall.ranker is None
+    assert [line.item_id for line in by_recall.recommend("u4", 3)] == ["i0", "i1", "i2"]
+    assert [(line.item_id, line.score) for line in ranked.recommend("u4", 3)] == [
+        ("i2", 2.0), ("i0", 0.0), ("i1", -1.0)
+    ]  # fmt: skip
+    assert [line.item_id for line in ranked.recommend("u4", 1)] == ["i2"], "all are ranked"
+    assert [line.item_id for line in ranked.recommend("u3", 3)] == ["i0"], "the others do not suit"
+
+
+def test_a_reason_speaks_of_activity_only_to_who_has_acted(bundle):
+    ranked = replace(Recommender.open(bundle), ranker=Head())
+    reason = {user: ranked.recommend(user, 1)[0].reason for user in ("u3", "u4")}
+    assert reason["u4"] == "fits your recent activity, suitable for aggressive investors"
+    assert reason["u3"] == "best ranked for a new investor, suitable for balanced investors"
+
+
+def test_whoever_is_unknown_is_shown_what_is_popular_and_not_ranked(bundle):
+    ranked = replace(Recommender.open(bundle), ranker=Head())
+    assert [line.score for line in ranked.recommend("nobody", 3)] == [0.0]

@@ -1,0 +1,104 @@
+"""A code once given is never changed and never given again."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tessera.contracts.errors import BadInput
+from tessera.stages.sid import ledger
+from tessera.stages.sid.codebooks import ResidualKMeans
+from tessera.stages.sid.params import SidParams
+from tessera.stages.sid.vectors import Space
+
+BOOK = ledger.Codebook(
+    Space(["bond", "fund"], {"idf": np.array([1.0, 2.0])}), ResidualKMeans(np.ones((2, 3, 4)))
+)
+
+
+def test_items_that_collide_are_told_apart_in_the_order_of_their_ids():
+    codes = np.array([[1, 2], [1, 2], [3, 4]])
+    assert ledger.append({}, ["c", "a", "b"], codes) == {
+        "a": (1, 2, 0),
+        "b": (3, 4, 0),
+        "c": (1, 2, 1),
+    }
+
+
+def test_a_new_item_never_changes_an_old_one_even_if_its_id_sorts_first():
+    held = ledger.append({}, ["m", "n"], np.array([[1, 2], [1, 2]]))
+    grown = ledger.append(held, ["a", "m", "n"], np.array([[1, 2], [1, 2], [1, 2]]))
+    assert {name: grown[name] for name in "mn"} == held
+    assert grown["a"] == (1, 2, 2)
+
+
+def test_a_drifted_item_keeps_its_code():
+    held = ledger.append({}, ["m"], np.array([[1, 2]]))
+    assert ledger.append(held, ["m"], np.array([[0, 0]])) == held
+
+
+def test_the_code_of_an_item_that_left_is_not_given_again():
+    held = ledger.append({}, ["gone"], np.array([[1, 2]]))
+    assert ledger.append(held, ["new"], np.array([[1, 2]]))["new"] == (1, 2, 1)
+
+
+def test_a_ledger_survives_the_disk_and_grows_by_appending(tmp_path):
+    empty, first, second = (tmp_path / name for name in ("empty", "first", "second"))
+    empty.mkdir()
+    held = ledger.append({}, ["m", "n"], np.array([[1, 2], [0, 2]]))
+    ledger.write_ledger(empty, first, BOOK, held, "g1")
+    assert ledger.read_ledger(first) == ledger.Ledger(["g1"], held)
+    grown = ledger.append(held, ["a"], np.array([[1, 2]]))
+    ledger.write_ledger(first, second, BOOK, grown, "g1")
+    again = ledger.read_ledger(second)
+    assert list(again.codes) == ["m", "n", "a"]
+    assert again.generations == ["g1"]
+
+
+def test_a_new_generation_keeps_the_old_one(tmp_path):
+    empty, first, second, third = (tmp_path / name for name in "0123")
+    empty.mkdir()
+    ledger.write_ledger(empty, first, BOOK, {"m": (1, 2, 0)}, "g1")
+    ledger.write_ledger(first, second, BOOK, {"m": (0, 0, 0)}, "g2")
+    ledger.write_ledger(second, third, BOOK, {"m": (1, 2, 0)}, "g1")
+    assert ledger.read_ledger(second) == ledger.Ledger(["g1", "g2"], {"m": (0, 0, 0)})
+    assert ledger.read_entries(second, "g1") == {"m": (1, 2, 0)}
+    assert ledger.read_ledger(third).generations == ["g2", "g1"]
+
+
+def test_a_codebook_survives_the_disk(tmp_path):
+    ledger.write_codebook(BOOK, tmp_path / "book")
+    again = ledger.read_codebook(tmp_path / "book")
+    assert again.space.vocabulary == ["bond", "fund"]
+    assert np.array_equal(again.space.arrays["idf"], [1.0, 2.0])
+    assert np.array_equal(again.quantizer.codeword_LKD, np.ones((2, 3, 4)))
+    config = json.loads((tmp_path / "book" / "config.json").read_text())
+    assert config == {"quantizer": "rkmeans", "levels": 2, "size": 3, "width": 4}
+
+
+def test_any_param_starts_a_new_generation():
+    assert ledger.fingerprint(SidParams()) == ledger.fingerprint(SidParams())
+    assert ledger.fingerprint(SidParams()) != ledger.fingerprint(SidParams(generation=1))
+    assert ledger.fingerprint(SidParams()) != ledger.fingerprint(SidParams(seed=1))
+
+
+@pytest.mark.parametrize("damage", ["ledger.json", "g1/entries.parquet"])
+def test_a_damaged_ledger_is_refused_with_the_remedy(tmp_path, damage):
+    (tmp_path / "empty").mkdir()
+    ledger.write_ledger(tmp_path / "empty", tmp_path / "whole", BOOK, {"m": (1, 2, 0)}, "g1")
+    path = tmp_path / "whole" / damage
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(BadInput, match="restore it"):
+        ledger.read_ledger(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "codebook.safetensors"])
+def test_a_damaged_codebook_is_refused_with_the_remedy(tmp_path, name):
+    ledger.write_codebook(BOOK, tmp_path / "book")
+    path = tmp_path / "book" / name
+    path.write_bytes(path.read_bytes()[:15])
+    with pytest.raises(BadInput, match="restore it"):
+        ledger.read_codebook(tmp_path / "book")
+    path.unlink()
+    with pytest.raises(BadInput, match="restore it"):
+        ledger.read_codebook(tmp_path / "book")

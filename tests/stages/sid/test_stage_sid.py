@@ -1,0 +1,167 @@
+"""The stage over several days of a growing catalogue."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import ibis
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tessera.contracts.arrow import schema
+from tessera.contracts.split import Split, save_split
+from tessera.contracts.tables import CODES
+from tessera.shared.codes.trie import build_trie
+from tessera.stages.sid.params import SidParams
+from tessera.stages.sid.stage import run
+
+CUT = datetime(2021, 7, 1, tzinfo=UTC)
+ITEM_SCHEMA = pa.schema(
+    [
+        *((n, pa.string()) for n in ("item_id", "name", "category", "subcategory", "sector")),
+        *((n, pa.string()) for n in ("issuer", "market_id", "text")),
+        ("valid_from", pa.timestamp("us", "UTC")),
+    ]
+)
+SMALL = SidParams(codebook_size=4, text_width=16)
+
+
+@pytest.fixture
+def day(catalogue, tmp_path):
+    """Run one day; the ledger of the day before comes in, none on the first."""
+
+    def go(name, before=None, n=48, params=SMALL, **tables):
+        folder = tmp_path / name
+        folder.mkdir()
+        ledger_in = folder / "ledger_in" if before is None else before / "ledger_out"
+        ledger_in.mkdir(exist_ok=True)
+        save_split(Split(CUT - timedelta(28), CUT, CUT + timedelta(28)), folder / "split.json")
+        metrics = run(
+            items=tables.get("items", catalogue.items(n)),
+            nodes=tables.get("nodes", catalogue.nodes(n)),
+            edges=catalogue.edges([("i000", "i001", 1.0)]),
+            split=folder / "split.json",
+            ledger_in=ledger_in,
+            codes=folder / "codes.parquet",
+            codebook=folder / "codebook",
+            ledger_out=folder / "ledger_out",
+            sid_health=folder / "sid_health.json",
+            params=params,
+        )
+        return metrics, folder
+
+    return go
+
+
+def codes_of(folder):
+    rows = pq.read_table(folder / "codes.parquet")
+    return dict(zip(rows["item_id"].to_pylist(), rows["sid"].to_pylist(), strict=True))
+
+
+def tree(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_codes_follow_the_contract_and_tell_every_item_apart(day):
+    metrics, folder = day("one")
+    rows = pq.read_table(folder / "codes.parquet")
+    assert rows.schema.equals(schema(CODES))
+    assert rows["item_id"].to_pylist() == sorted(rows["item_id"].to_pylist())
+    assert len(set(rows["sid"].to_pylist())) == 48 == metrics["items"]
+    code = rows["code"].to_pylist()
+    assert all("-".join(map(str, c)) == sid for c, sid in zip(code, rows["sid"].to_pylist(),
+               strict=True))  # fmt: skip
+    assert build_trie(__import__("numpy").array(code)).length == SMALL.levels + 1
+
+
+@pytest.mark.parametrize("quantizer", ["rkmeans", "rqvae"])
+def test_two_builds_give_the_same_bytes_whatever_the_order_of_rows(day, catalogue, rng, quantizer):
+    params = SMALL.model_copy(update={"quantizer": quantizer, "epochs": 3})
+    _, one = day("one", params=params)
+    mixed = {
+        "items": catalogue.items(order=rng.permutation(48)),
+        "nodes": catalogue.nodes(order=rng.permutation(48)),
+    }
+    _, two = day("two", params=params, **mixed)
+    assert len(tree(one)) == 11
+    assert tree(one) == tree(two)
+
+
+@pytest.mark.parametrize("quantizer", ["rkmeans", "rqvae"])
+def test_an_item_keeps_its_code_while_the_catalogue_grows(day, catalogue, quantizer):
+    params = SMALL.model_copy(update={"quantizer": quantizer, "epochs": 3})
+    _, monday = day("monday", params=params)
+    metrics, tuesday = day(
+        "tuesday", monday, n=70, params=params, nodes=catalogue.nodes(70, seed=9)
+    )
+    before, after = codes_of(monday), codes_of(tuesday)
+    assert {item: after[item] for item in before} == before
+    assert len(after) == 70
+    assert metrics["items_new"] == 22.0
+    assert metrics["churn"] == 0.0
+    assert metrics["drift"] > 0.0  # the topology moved, the codes did not
+    book = "codebook/codebook.safetensors"
+    assert (monday / book).read_bytes() == (tuesday / book).read_bytes()
+
+
+def test_an_item_that_leaves_and_returns_finds_its_code(day):
+    _, monday = day("monday")
+    _, tuesday = day("tuesday", monday, n=40)
+    _, wednesday = day("wednesday", tuesday, n=48)
+    assert len(codes_of(tuesday)) == 40
+    assert codes_of(wednesday) == codes_of(monday)
+
+
+def test_other_params_start_a_new_generation_and_the_old_one_comes_back(day):
+    other = SMALL.model_copy(update={"generation": 1, "seed": 5})
+    _, monday = day("monday")
+    metrics, tuesday = day("tuesday", monday, params=other)
+    assert metrics["churn"] > 0.5
+    assert metrics["items_new"] == 48.0
+    _, wednesday = day("wednesday", tuesday)
+    assert codes_of(wednesday) == codes_of(monday)
+    assert (
+        len(json.loads((wednesday / "ledger_out" / "ledger.json").read_text())["generations"]) == 2
+    )
+
+
+def test_the_health_report_counts_each_level(day):
+    metrics, folder = day("one")
+    report = json.loads((folder / "sid_health.json").read_text())
+    assert len(report["levels"]) == SMALL.levels
+    assert report["quantizer"] == "rkmeans"
+    assert metrics["perplexity_0"] == report["levels"][0]["perplexity"] > 2.0
+    assert 0.0 < report["collision_rate"] < 1.0
+    assert 1 / 48 < report["capacity"] < 1.0, "suffixes are left out"
+    assert report["reconstruction_error"] < 0.7
+    assert all(isinstance(value, float) for value in metrics.values())
+
+
+def test_codes_without_text_or_graph_still_come_apart(day, catalogue):
+    metrics, folder = day("one", items=catalogue.items(text="same"), nodes=catalogue.nodes(seen=0))
+    assert len(set(codes_of(folder).values())) == 48
+    assert metrics["collision_rate"] == pytest.approx(47 / 48)
+
+
+def test_residual_k_means_does_not_import_torch():
+    check = "import sys, tessera.stages.sid.stage; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_an_item_born_after_the_cut_changes_no_codebook(day, catalogue):
+    rows = catalogue.items(48).to_pyarrow().to_pylist()
+    unborn = next(row for row in rows if row["item_id"] == "i047")
+    unborn["valid_from"] = CUT + timedelta(1)
+    words = {}
+    for name in ("bond coupon yield", "zebra yacht zither"):
+        unborn["text"] = name
+        words[name.split()[0]] = ibis.memtable(pa.Table.from_pylist(rows, ITEM_SCHEMA))
+    _, plain = day("plain", items=words["bond"])
+    _, wild = day("wild", items=words["zebra"])
+    assert tree(plain / "codebook") == tree(wild / "codebook")

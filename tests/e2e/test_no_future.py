@@ -29,6 +29,7 @@ LEARNT = (
     "item_vectors",
     "user_vectors",
     "training",
+    "baseline_training",
     "facts",
 )
 SHUFFLED = {
@@ -77,7 +78,8 @@ def _shuffle_future(place, rng):
 def learnt(new_checkout):
     place = new_checkout().home()
     snapshot(place)
-    names = ("ingest", "causal", "graph", "sid", "uplift", "hstu", "evaluate", "ope", "index")
+    names = ("ingest", "causal", "graph", "sid", "uplift", "hstu", "baselines", "evaluate", "ope",
+             "index")  # fmt: skip
     _run(place, ("synth", *names))
     before = _hashes(place)
     changed = _shuffle_future(place, np.random.default_rng(3))

@@ -175,7 +175,7 @@ def logged_world(split):
         catalogue = read_catalogue(tables.items)
         histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
         codes = read_codes(tables.codes, catalogue.vocabulary)
-        names = ("users", "items", "prices", "exposures", "outcomes", "edges", "cate")
+        names = Sources.__annotations__
         sources = Sources(*(getattr(tables, name) for name in names))
         log = read_log(sources, histories, catalogue, codes.numpy(), split, params)
         return Dataset(split, catalogue, codes, histories, log)

@@ -125,7 +125,7 @@ def test_facts_hold_nothing_from_after_the_cut(bundle, split):
 def test_an_effect_of_a_later_request_would_not_be_packed(told, split, tmp_path):
     ids = told.exposures.select("request_id", "item_id").to_pyarrow().to_pylist()
     effects = rows_as(CATE, [{**row, "shown": True, "effect": 0.01} for row in ids])
-    names = ("users", "items", "prices", "exposures", "outcomes", "edges")
+    names = [name for name in Sources.__annotations__ if name != "cate"]
     sources = Sources(*(getattr(told, name) for name in names), effects)
     save_facts(told.events, sources.facts(), split, tmp_path)
     moment = pq.read_table(tmp_path / "trials.parquet")["event_ts"].to_pylist()

@@ -14,7 +14,8 @@ from pathlib import Path
 import ibis
 from tessera.contracts.split import load_split
 from tessera.model.nn import parallel
-from tessera.model.training.fit import fit, threads
+from tessera.model.nn.device import threads
+from tessera.model.training.fit import fit
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.params import HstuParams
 from tessera.model.sequences.dataset import read_dataset

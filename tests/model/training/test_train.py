@@ -156,11 +156,12 @@ from pathlib import Path
 import ibis
 from safetensors.torch import save_file
 from tessera.contracts.split import load_split
-from tessera.model.training.fit import fit, threads
+from tessera.model.training.fit import fit
+from tessera.model.nn.device import threads
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.histories import read_histories
 from tessera.model.params import HstuParams
-from tessera.model.sequences.dataset import read_catalogue, read_codes
+from tessera.model.sequences.catalogue import read_catalogue, read_codes
 folder, scratch, result, pause = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 con = ibis.duckdb.connect()
 events, items, codes = (con.read_parquet(folder / name) for name in ("events", "items", "codes"))

@@ -75,18 +75,23 @@ def write_result(name: str, figures: dict[str, Any]) -> Path:
 
 
 class Kept:
-    """Pieces of one command that outlive a kill, in data/bench/<name>.json.
+    """Pieces of one command that outlive a kill, a line each in data/bench/<name>.jsonl.
 
     They count for the same settings and the same code only: others begin anew.  The code is every
     module of ours that the command has loaded, and the lock, so that a commit which touches none of
-    them costs nothing.
+    them costs nothing.  A line that a kill tore is measured again.
     """
 
     def __init__(self, name: str, settings: Mapping[str, Any], folder: Path = KEPT) -> None:
-        self._path = folder / f"{name}.json"
+        self._path = folder / f"{name}.jsonl"
         self._key = _digest(json.dumps([name, settings], sort_keys=True).encode(), code().encode())
-        found = files.read_json(self._path) if self._path.exists() else {}
-        self._pieces: dict[str, Any] = found["pieces"] if found.get("key") == self._key else {}
+        self._pieces: dict[str, Any] = {}
+        key, pieces = _whole_lines(self._path)
+        if key == self._key:
+            self._pieces = pieces
+        lines = [self._key, *self._pieces.items()]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        files.write_bytes(text.encode(), self._path)
 
     def __contains__(self, piece: object) -> bool:
         return _name(piece) in self._pieces
@@ -96,8 +101,28 @@ class Kept:
 
     def __setitem__(self, piece: object, found: Any) -> None:
         """Keep what JSON can hold, as it will come back."""
-        self._pieces[_name(piece)] = json.loads(json.dumps(found))
-        files.write_json({"key": self._key, "pieces": self._pieces}, self._path)
+        line = json.dumps([_name(piece), found])
+        with self._path.open("a") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._pieces[_name(piece)] = json.loads(line)[1]
+
+
+def _whole_lines(path: Path) -> tuple[str | None, dict[str, Any]]:
+    """Read key and pieces up to the first line that is not whole."""
+    pieces: dict[str, Any] = {}
+    key = None
+    for line in path.read_text().splitlines(keepends=True) if path.exists() else ():
+        try:
+            told = json.loads(line if line.endswith("\n") else "")
+        except ValueError:
+            break
+        if key is None:
+            key = str(told)
+        else:
+            pieces[told[0]] = told[1]
+    return key, pieces
 
 
 def _name(piece: object) -> str:

@@ -1,7 +1,7 @@
 """Do off-policy bounds hold: one-sided coverage of every estimator and interval on planted truth.
 
 Usage: python -m benchmarks.ope [--replications 1000] [--processes 2] [--seed 0]
-A killed run goes on where it was (data/bench/ope.json).
+A killed run goes on where it was (data/bench/ope.jsonl).
 Also: the same for lifts of slates (benchmarks.ope_slates), and errors of the gate under many looks
 and candidates (benchmarks.ope_looks).
 """

@@ -1,7 +1,7 @@
 """How often the gate promotes wrongly while the lift drifts, or lives in a few investors.
 
 Usage: python -m benchmarks.ope_drift [--logs 1000] [--processes 2] [--seed 0]
-A killed run goes on where it was (data/bench/ope_drift.json).
+A killed run goes on where it was (data/bench/ope_drift.jsonl).
 
 One item of five a request, investors of their own pace, a candidate whose lift changes while the
 log is written.  A promotion is wrong at a look where the mean lift over the requests seen, or over

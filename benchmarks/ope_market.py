@@ -1,7 +1,7 @@
 """How often the gate promotes on the market when nothing is better: A/A replays of its log.
 
 Usage: python -m benchmarks.ope_market [--replays 1000] [--streams 200] [--processes 2] [--seed 0]
-A killed run goes on where it was (data/bench/ope_market.json).
+A killed run goes on where it was (data/bench/ope_market.jsonl).
 
 It reads the market that `make run` left.  Each replay keeps what was logged before anything was
 drawn: requests, candidates, the propensities at the top, the scores of the model.  Slates are drawn

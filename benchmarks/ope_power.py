@@ -1,7 +1,7 @@
 """How often the sequence of the gate finds a lift over the policy that served, by its size.
 
 Usage: python -m benchmarks.ope_power [--replications 100] [--processes 2] [--seed 0]
-A killed run goes on where it was (data/bench/ope_power.json).
+A killed run goes on where it was (data/bench/ope_power.jsonl).
 The world and the score are those of `benchmarks.ope_looks`; beside the sequence stands the one that
 decided before, on its own score and on the same logs.
 

@@ -2,7 +2,7 @@
 
 Usage: python -m benchmarks.ope_published [--logs 24] [--processes 2] [--seed 0]
        [--requests 67000]
-A killed run goes on where it was (data/bench/ope_published.json).
+A killed run goes on where it was (data/bench/ope_published.jsonl).
 
 Slates of three from ten, investors with tastes of their own, a champion of rate .35 that knows a
 part of them.  The log was written by an older policy, as after a first publication, or by the

@@ -1,7 +1,7 @@
 """How often the best of sixty seeds is promoted though none is better, and what counting is worth.
 
 Usage: python -m benchmarks.ope_seeds [--logs 400] [--processes 2] [--seed 0]
-A killed run goes on where it was (data/bench/ope_seeds.json).
+A killed run goes on where it was (data/bench/ope_seeds.jsonl).
 
 One log of 40,000 requests, one item of five each, written by the champion.  Every item is equally
 good in every context, so every policy is; investors come again, each of a pace of its own.  A

@@ -2,7 +2,7 @@
 
 Usage: python -m benchmarks.ope_trials [--trials 200] [--long-trials 40] [--long-requests 80000]
        [--processes 2] [--seed 0]
-A killed run goes on where it was (data/bench/ope_trials.json).
+A killed run goes on where it was (data/bench/ope_trials.jsonl).
 Every trial is a log of its own, judged by the whole gate as the first candidate; only what is read
 from tables is left out.  The champion, which served the log, knows little of the taste.  Whoever is
 flattered is random too: the reward model says twice the truth, the log (longer, of one item a

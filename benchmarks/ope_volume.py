@@ -1,7 +1,7 @@
 """Seconds and peak memory of judging 10 million exposures of 10 candidates each, q given.
 
 Usage: python -m benchmarks.ope_volume
-A run that finished on this machine is not repeated (data/bench/ope_volume.json): remove it to time
+A run that finished on this machine is not repeated (data/bench/ope_volume.jsonl): remove it to time
 again.
 Candidates come in chunks and leave as five numbers a row; making the chunks is not timed, though
 its memory counts.  The bootstrap is left out.

@@ -52,7 +52,7 @@ def test_a_killed_command_goes_on_behind_its_last_piece(tmp_path, repository):
         return subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
 
     assert run(fatal=3).returncode == -signal.SIGKILL
-    assert [path.name for path in tmp_path.iterdir()] == ["study.json"], "and nothing half-written"
+    assert [path.name for path in tmp_path.iterdir()] == ["study.jsonl"], "and nothing half-written"
     told = run(fatal=-1).stdout.splitlines()
     assert told == ["measured 3", "measured 4", "[0, 1, 4, 9, 16]"]
 
@@ -60,6 +60,14 @@ def test_a_killed_command_goes_on_behind_its_last_piece(tmp_path, repository):
 def test_more_pieces_of_the_same_study_keep_those_there_are(study):
     assert study(range(3))[1] == [0, 1, 2]
     assert study(range(5)) == ([0, 1, 4, 9, 16], [3, 4])
+
+
+def test_a_line_that_a_kill_tore_is_measured_again(study, tmp_path):
+    study(range(3))
+    path = tmp_path / "study.jsonl"
+    path.write_text(path.read_text()[:-3])
+    assert study(range(3)) == ([0, 1, 4], [2])
+    assert study(range(3))[1] == []
 
 
 def test_other_settings_begin_anew(study):

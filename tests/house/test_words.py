@@ -47,9 +47,7 @@ def broken_links(page, text):
             continue
         name, _, anchor = link.partition("#")
         target = page.parent / name if name else page
-        if not target.exists():
-            yield link
-        elif anchor and anchor not in anchors(target.read_text()):
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
             yield link
 
 
@@ -129,3 +127,11 @@ def test_a_command_that_is_not_there_is_seen():
 def test_words_of_blocks_are_not_counted():
     text = "one\n<!-- dag -->\ntwo\n<!-- /dag -->\nthree\n```\nfour\n```\nfive\n"
     assert prose(text).split() == ["one", "three", "five"]
+
+
+def test_the_glossary_is_in_order_and_has_each_word_once():
+    text = (ROOT / "docs/glossary.md").read_text()
+    words = re.findall(r"^\| \*\*(.+?)\*\*( \([^|]*\))? \|", text, re.MULTILINE)
+    keys = [(word.lower(), which.lower()) for word, which in words]
+    assert len(keys) > 100
+    assert keys == sorted(set(keys))

@@ -1,4 +1,4 @@
-"""The blocks of README and guides that hold facts: the stages, the tree and the DAG, from the code."""
+"""The blocks of the pages that hold facts: the stages, the tree and the DAG, from the code."""
 
 from __future__ import annotations
 

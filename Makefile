@@ -21,7 +21,7 @@ test: $(STAMP) ## run all tests; on two processes, each on one thread
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 fuzz: $(STAMP) ## nightly: 5,000 made-up files a dialect and a mark, written, damaged and read back (the tests take 200)
-	@TESSERA_FUZZ=$(or $(EXAMPLES),5000) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist load tests/ingest/test_dialects_fuzz.py tests/ingest/test_marks_fuzz.py $(ARGS)
+	@TESSERA_FUZZ=$(or $(EXAMPLES),5000) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist load tests/stages/ingest/test_dialects_fuzz.py tests/stages/ingest/test_marks_fuzz.py $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy strict, import-linter, rendered files up to date
 	@ruff check . && ruff format --check . && mypy && lint-imports && tessera render --check

@@ -23,14 +23,17 @@ if TYPE_CHECKING:
     from tessera.platform.workspace.catalogue import Stage
 
 app = typer.Typer(
-    help="Tessera: promote recommenders only on valid causal evidence.",
+    help="Train a recommender, judge it on logged data, and publish it only if it is better.",
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for command in (promote, hold, rollback, history, floors):
-    app.command()(command)
+_WORK, _RELEASE, _INNER = (
+    "Work with it",
+    "Decide what is published",
+    "Called by DVC, Airflow and make",
+)
 
 
 def _print_version(asked: bool) -> None:
@@ -45,15 +48,17 @@ def _print_version(asked: bool) -> None:
 def before(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Tessera: promote recommenders only on valid causal evidence."""
+    """Train a recommender, judge it on logged data, and publish it only if it is better."""
 
 
-@app.command("stages")
+@app.command("stages", rich_help_panel=_WORK)
 def list_stages(profile: Profile = DEFAULT_PROFILE) -> None:
-    """List the stages with what they read and write."""
+    """List the stages of the pipeline, with what each reads and writes."""
     from tessera.platform.workspace.catalogue import stages
     from tessera.platform.workspace.params import source_of
 
@@ -63,19 +68,25 @@ def list_stages(profile: Profile = DEFAULT_PROFILE) -> None:
     Console().print(table)
 
 
-@app.command()
+@app.command(rich_help_panel=_WORK)
 def run(
-    stage: Annotated[str | None, typer.Argument(help="One stage; all of them if left out.")] = None,
+    stage: Annotated[
+        str | None, typer.Argument(help="Run this stage alone; without it, the whole pipeline.")
+    ] = None,
     profile: Profile = DEFAULT_PROFILE,
-    data: Annotated[Path | None, typer.Option(help="Folder with the official files.")] = None,
-    cut: Annotated[str | None, typer.Option(help="Last moment to learn from: 2021-07-01.")] = None,
-    from_stage: Annotated[str | None, typer.Option(help="Run again from this stage on.")] = None,
-    force: Annotated[bool, typer.Option(help="Run every stage again.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Folder with the raw files.")] = None,
+    cut: Annotated[
+        str | None, typer.Option(help="Learn until here, test after it: 2021-07-01.")
+    ] = None,
+    from_stage: Annotated[
+        str | None, typer.Option(help="Run this stage and all after it again.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Run every stage again, changed or not.")] = False,
     override_reason: Annotated[
-        str | None, typer.Option(help="Publish against the verdict, for this recorded reason.")
+        str | None, typer.Option(help="Publish even against the verdict; this reason is recorded.")
     ] = None,
 ) -> None:
-    """Run the pipeline and publish what the gate lets through, or run one stage."""
+    """Run the whole pipeline and publish what the gate lets through; or run one stage."""
     place = home(profile)
     if stage is not None:
         _require_whole_run(from_stage, force, override_reason)
@@ -127,9 +138,9 @@ def _request(place: Workspace, stage: Stage, data: Path | None, cut: str | None)
     pin(place, cut, data)
 
 
-@app.command()
+@app.command(rich_help_panel=_INNER)
 def snapshot(profile: Profile = DEFAULT_PROFILE) -> None:
-    """Pin the champion, the ledger and the request for the next run (dvc calls it)."""
+    """Copy the state that a run starts from: champion, ledger of codes, request."""
     from tessera.platform.pipeline.snapshot import snapshot as pin
     from tessera.platform.workspace.params import load_params
 
@@ -139,19 +150,21 @@ def snapshot(profile: Profile = DEFAULT_PROFILE) -> None:
     pin(place, os.environ.get("TESSERA_CUT"), Path(source) if source else None)
 
 
-@app.command()
+@app.command(rich_help_panel=_INNER)
 def dvc(profile: Profile = DEFAULT_PROFILE) -> None:
-    """Print the dvc.yaml of a profile as the catalogue renders it."""
+    """Print the dvc.yaml of a profile."""
     from tessera.platform.pipeline.dvc import render as text
 
     typer.echo(text(home(profile)), nl=False)
 
 
-@app.command()
+@app.command(rich_help_panel=_INNER)
 def render(
-    check: Annotated[bool, typer.Option(help="Only say what is stale.")] = False,
+    check: Annotated[
+        bool, typer.Option(help="Write nothing; fail if a file is out of date.")
+    ] = False,
 ) -> None:
-    """Write what is derived from the code: params.yaml, dvc.yaml, suites."""
+    """Write the files made from the code: params.yaml, dvc.yaml, suites, tables in the docs."""
     from tessera.platform.cli.render import render_all, stale
 
     if check and (names := stale()):
@@ -159,14 +172,14 @@ def render(
     typer.echo("up to date" if check else f"{render_all()} files written")
 
 
-@app.command()
+@app.command(rich_help_panel=_RELEASE)
 def publish(
     profile: Profile = DEFAULT_PROFILE,
     override_reason: Annotated[
-        str | None, typer.Option(help="Publish against the verdict, for this recorded reason.")
+        str | None, typer.Option(help="Publish even against the verdict; this reason is recorded.")
     ] = None,
 ) -> None:
-    """Publish the candidate bundle if its verdict, or a recorded override, allows it."""
+    """Publish the new model if its verdict or a recorded reason allows it, as a run does."""
     from tessera.platform.pipeline import main_job
 
     done = main_job.publish(home(profile), override_reason)
@@ -174,19 +187,34 @@ def publish(
     typer.echo(f"{done.decision}: {state} ({done.reason})")
 
 
-@app.command()
+@app.command(rich_help_panel=_INNER)
 def task(
     name: Annotated[str, typer.Argument(help="snapshot, a stage, publish, or waiting.")],
-    profile: Annotated[str, typer.Option(envvar="TESSERA_PROFILE")] = DEFAULT_PROFILE,
-    data: Annotated[Path | None, typer.Option(envvar="TESSERA_SOURCE")] = None,
-    cut: Annotated[str | None, typer.Option(envvar="TESSERA_CUT")] = None,
-    from_stage: Annotated[str | None, typer.Option(envvar="TESSERA_FROM_STAGE")] = None,
-    force: Annotated[bool, typer.Option(envvar="TESSERA_FORCE")] = False,
-    override_reason: Annotated[str | None, typer.Option(envvar="TESSERA_OVERRIDE_REASON")] = None,
-    approval: Annotated[bool, typer.Option(envvar="TESSERA_APPROVAL")] = False,
-    run_id: Annotated[str | None, typer.Option(envvar="TESSERA_RUN")] = None,
+    profile: Annotated[
+        str, typer.Option(envvar="TESSERA_PROFILE", help="Name of a profile.")
+    ] = DEFAULT_PROFILE,
+    data: Annotated[
+        Path | None, typer.Option(envvar="TESSERA_SOURCE", help="Folder with the raw files.")
+    ] = None,
+    cut: Annotated[str | None, typer.Option(envvar="TESSERA_CUT", help="Learn until here.")] = None,
+    from_stage: Annotated[
+        str | None, typer.Option(envvar="TESSERA_FROM_STAGE", help="Run again from here.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option(envvar="TESSERA_FORCE", help="Run even if unchanged.")
+    ] = False,
+    override_reason: Annotated[
+        str | None,
+        typer.Option(envvar="TESSERA_OVERRIDE_REASON", help="Publish against the verdict."),
+    ] = None,
+    approval: Annotated[
+        bool, typer.Option(envvar="TESSERA_APPROVAL", help="Wait for a person.")
+    ] = False,
+    run_id: Annotated[
+        str | None, typer.Option(envvar="TESSERA_RUN", help="Name of the run.")
+    ] = None,
 ) -> None:
-    """Run one step as a scheduler's task; exit code 99 if there is nothing to do."""
+    """Run one step as a task of Airflow; exit code 99 means that there was nothing to do."""
     from tessera.platform.pipeline.main_job import Request
     from tessera.platform.pipeline.task import Order, run_task
 
@@ -195,13 +223,13 @@ def task(
     raise typer.Exit(run_task(home(profile), name, order))
 
 
-@app.command()
+@app.command(rich_help_panel=_WORK)
 def infer(
-    folder: Annotated[Path, typer.Argument(help="Folder with somebody's files.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with your files.")],
     profile: Annotated[str, typer.Option(help="Name of the profile to write.")] = "mine",
     write: Annotated[bool, typer.Option("--write", help="Write profiles/<profile>.yaml.")] = False,
 ) -> None:
-    """Guess which file and column is what, and write it as a profile to edit."""
+    """Guess what each file and column of your data is, and write a profile to edit."""
     from tessera.platform.cli import infer as guess
     from tessera.platform.workspace.paths import find_root
 
@@ -215,7 +243,7 @@ def infer(
         )
 
 
-@app.command()
+@app.command(rich_help_panel=_WORK)
 def ui(
     port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of Airflow.")] = 8080,
     mlflow_port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of MLflow.")] = 5000,
@@ -227,13 +255,13 @@ def ui(
     serve(find_root(), port, mlflow_port)
 
 
-@app.command()
+@app.command(rich_help_panel=_WORK)
 def recommend(
     user: Annotated[str, typer.Argument(help="An investor's id.")],
     profile: Profile = DEFAULT_PROFILE,
     k: Annotated[int, typer.Option(min=1, max=1000, help="Length of the list.")] = 10,
 ) -> None:
-    """Recommend to one investor from the published bundle, with a reason for each item."""
+    """Print what the published model recommends to one investor, and why."""
     from tessera.platform.release.pointer import current_bundle
     from tessera.serve.recommend import Recommender, judged_as
 
@@ -252,15 +280,17 @@ def recommend(
     Console().print(table, escape(judged_as(bundle)), sep="\n")
 
 
-@app.command()
+@app.command(rich_help_panel=_RELEASE)
 def verdict(
     profile: Profile = DEFAULT_PROFILE,
-    version: Annotated[str | None, typer.Option(help="Of this published version.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one line for a program.")] = False,
-    page: Annotated[Path | None, typer.Option(help="Write its page with pictures here.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Check its signature alone.")] = False,
+    version: Annotated[str | None, typer.Option(help="Of this published version, as v1.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+    page: Annotated[
+        Path | None, typer.Option(help="Write the page with pictures to this file.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only check its signature.")] = False,
 ) -> None:
-    """Show the verdict on the candidate, or on a version: decision, bounds and pre-checks."""
+    """Show the verdict on the new model, or on a published version, with its evidence."""
     place = home(profile)
     from tessera.platform.cli.summary import check_signature, save_page, show_verdict
 
@@ -279,29 +309,39 @@ def verdict(
         show_verdict(place, version=version)
 
 
-@app.command()
+@app.command(rich_help_panel=_WORK)
 def ablate(
-    part: Annotated[list[str] | None, typer.Argument(help="Parts, or all.")] = None,
+    part: Annotated[
+        list[str] | None, typer.Argument(help="Parts of the model; without any, all.")
+    ] = None,
     profile: Profile = DEFAULT_PROFILE,
-    seeds: Annotated[int, typer.Option(min=1, max=20, help="Trainings of each.")] = 1,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of hstu.epochs.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=20, help="Train each so many times.")] = 1,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs, in place of hstu.epochs.")
+    ] = None,
 ) -> None:
-    """Say what each part of the trunk is worth: train again without it, or with what is off."""
+    """Measure what each part of the model is worth: train again without it."""
     os.environ.update(one_thread())
     from tessera.platform.pipeline.ablate import ablate as measure
 
     measure(home(profile), part or [], seeds, epochs)
 
 
-@app.command()
+@app.command(rich_help_panel=_WORK)
 def doctor(
     profile: Profile = DEFAULT_PROFILE,
-    repair: Annotated[bool, typer.Option("--repair", help="Do what the checks say.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Repair what can be repaired, then check again.")
+    ] = False,
 ) -> None:
-    """Check the environment, the params, every store and the published bundle."""
+    """Check the environment, the params, every store and the published model."""
     from tessera.platform.cli.doctor import examine
 
     examine(home(profile), repair)
+
+
+for command in (promote, hold, rollback, history, floors):
+    app.command(rich_help_panel=_RELEASE)(command)
 
 
 def main() -> None:

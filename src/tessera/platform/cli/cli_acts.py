@@ -8,7 +8,7 @@ import typer
 
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, home
 
-Profile = Annotated[str, typer.Option(help="Name of a YAML file under profiles/.")]
+Profile = Annotated[str, typer.Option(help="Name of a file in profiles/, without .yaml.")]
 Approver = Annotated[str | None, typer.Option(help="Who answers for it; recorded for ever.")]
 
 
@@ -16,17 +16,18 @@ def promote(
     profile: Profile = DEFAULT_PROFILE,
     version: Annotated[
         str | None,
-        typer.Option("--version", "--bundle", help="Bring back this published version."),
+        typer.Option("--version", "--bundle", help="Bring this published version back."),
     ] = None,
     reason: Annotated[
-        str | None, typer.Option(help="Why, against the verdict; recorded for ever.")
+        str | None, typer.Option(help="Why, if the verdict is not PROMOTE; recorded for ever.")
     ] = None,
     approver: Approver = None,
     identity: Annotated[
-        str | None, typer.Option(help="Refuse any bundle but this, the one that was approved.")
+        str | None,
+        typer.Option(help="Publish only the bundle of this identity (that was approved)."),
     ] = None,
 ) -> None:
-    """Publish the candidate by its verdict, or against it with a reason and an approver."""
+    """Publish the new model: by its verdict, or against it with a reason and an approver."""
     from tessera.platform.release import acts
     from tessera.platform.release.overrides import Override
 
@@ -41,10 +42,11 @@ def hold(
     profile: Profile = DEFAULT_PROFILE,
     approver: Approver = None,
     identity: Annotated[
-        str | None, typer.Option(help="Let any bundle but this, the one that was shown, wait.")
+        str | None,
+        typer.Option(help="Turn down only the bundle of this identity (that was shown)."),
     ] = None,
 ) -> None:
-    """Turn down the candidate that waits for approval."""
+    """Turn down the new model that waits for approval."""
     from tessera.platform.release import acts
 
     done = acts.hold(home(profile), reason, approver or None, identity or None)
@@ -55,11 +57,11 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Why; recorded for ever.")],
     profile: Profile = DEFAULT_PROFILE,
     to: Annotated[
-        str | None, typer.Option(help="A version further back than the one before.")
+        str | None, typer.Option(help="A version further back, as v1; else the one before.")
     ] = None,
     approver: Approver = None,
 ) -> None:
-    """Make the version before the current one current again, byte for byte."""
+    """Publish the version before the current one again, byte for byte."""
     from tessera.platform.release import acts
 
     done = acts.rollback(home(profile), to or None, reason, approver or None)
@@ -69,10 +71,11 @@ def rollback(
 def history(
     profile: Profile = DEFAULT_PROFILE,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Exit with 2 if the chain of hashes is broken.")
+        bool,
+        typer.Option("--verify", help="Check the chain of hashes; exit with 2 if it is broken."),
     ] = False,
 ) -> None:
-    """Show every act, newest first; overrides are marked for ever."""
+    """Show who published what, when and why, newest first."""
     from tessera.platform.cli.history_table import show_history
 
     show_history(home(profile), verify)
@@ -81,12 +84,13 @@ def history(
 def floors(
     profile: Profile = DEFAULT_PROFILE,
     moved: Annotated[
-        list[str] | None, typer.Option("--set", help="A floor of section ope: min_ess=50.")
+        list[str] | None,
+        typer.Option("--set", help="Move this limit, as min_ess=50; may be repeated."),
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Why; recorded for ever.")] = None,
     approver: Approver = None,
 ) -> None:
-    """Show how loose the params of the gate may be, or move that, for ever recorded."""
+    """Show how loose the params of the gate may be, or move a limit (recorded for ever)."""
     from tessera.platform.release.acts import move_floors
     from tessera.platform.release.floors import FLOORS, pinned
     from tessera.platform.release.overrides import Override

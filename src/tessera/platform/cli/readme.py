@@ -1,4 +1,4 @@
-"""The blocks of the README that hold facts: the stages, the tree and the DAG, from the code."""
+"""The blocks of the pages that hold facts: the stages, the tree and the DAG, from the code."""
 
 from __future__ import annotations
 
@@ -19,8 +19,16 @@ _TOP = (
     ("dvc.yaml", "the pipeline of the embedded market, rendered from the catalogue"),
     ("tests/", "mirror the source; `laws/` hold conformance suites, `e2e/` whole runs"),
     ("benchmarks/", "commands that measure the figures in docs/benchmarks.md"),
-    ("docs/", "glossary, decisions, benchmarks, what did not work"),
+    ("docs/", "guides, glossary, decisions, benchmarks, what did not work"),
 )
+BLOCKS = {"README.md": ("dag",), "docs/pipeline.md": ("stages", "tree")}
+"""Which page holds which marked blocks."""
+_RELEASE = (
+    "  index -- published if ope says PROMOTE --> registry[(registry)]",
+    "  registry --> recommend[tessera recommend]",
+    "  registry -. champion to beat .-> ope",
+)
+"""What happens behind the last stage: no stage does it, so the catalogue does not tell."""
 _ROOMS = (
     "contracts",
     "shared",
@@ -45,22 +53,28 @@ _ROOMS = (
 """What the tree shows below src/tessera/, what is imported before what imports it."""
 
 
-def with_blocks(text: str, package: Path) -> str:
-    """Return the README with every marked block as the code says.
+def with_blocks(page: str, text: str, package: Path) -> str:
+    """Return the text of a page of `BLOCKS` with every marked block as the code says.
 
     Raises
     ------
     TesseraError
         If a block is not marked in the text.
     """
-    for name, block in (("tree", _tree(package)), ("stages", _stages()), ("dag", _dag())):
+    for name in BLOCKS[page]:
         opening, closing = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         before, found, rest = text.partition(opening)
         _, ended, after = rest.partition(closing)
         if not (found and ended):
-            raise TesseraError(f"README.md has no block <!-- {name} --> ... <!-- /{name} -->")
-        text = before + opening + block + closing + after
+            raise TesseraError(f"{page} has no block <!-- {name} --> ... <!-- /{name} -->")
+        text = before + opening + _block(name, package) + closing + after
     return text
+
+
+def _block(name: str, package: Path) -> str:
+    if name == "tree":
+        return _tree(package)
+    return _stages() if name == "stages" else _dag()
 
 
 def _tree(package: Path) -> str:
@@ -95,7 +109,19 @@ def _stages() -> str:
 
 def _dag() -> str:
     among = stages(MARKET)
+    before = {stage.name: set(upstream(stage, among)) for stage in among}
     arrows = [
-        f"  {before} --> {stage.name}" for stage in among for before in upstream(stage, among)
+        f"  {name} --> {stage.name}" for stage in among for name in _nearest(stage.name, before)
     ]
-    return "\n".join(["```mermaid", "flowchart LR", *arrows, "```"]) + "\n"
+    return "\n".join(["```mermaid", "flowchart LR", *arrows, *_RELEASE, "```"]) + "\n"
+
+
+def _nearest(name: str, before: dict[str, set[str]]) -> list[str]:
+    """Return what stands before a stage, without what also stands before another of these."""
+    direct = before[name]
+    further = {first for second in direct for first in _all_before(second, before)}
+    return [stage for stage in before if stage in direct - further]
+
+
+def _all_before(name: str, before: dict[str, set[str]]) -> set[str]:
+    return before[name].union(*(_all_before(first, before) for first in before[name]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import tessera
-from tessera.platform.cli.readme import with_blocks
+from tessera.platform.cli.readme import BLOCKS, with_blocks
 from tessera.platform.pipeline.dvc import render as render_pipeline
 from tessera.platform.validation.suites import rendered as render_suites
 from tessera.platform.workspace.params_file import render_params
@@ -24,9 +24,10 @@ def rendered(root: Path | None = None) -> Iterator[tuple[Path, str]]:
             yield place.dvc_yaml, render_pipeline(place)
     for name, text in render_suites().items():
         yield root / "great_expectations" / name, text
-    readme = root / "README.md"
-    if readme.exists():
-        yield readme, with_blocks(readme.read_text(), Path(tessera.__file__).parent)
+    for page in BLOCKS:
+        if (root / page).exists():
+            text = (root / page).read_text()
+            yield root / page, with_blocks(page, text, Path(tessera.__file__).parent)
 
 
 def stale(root: Path | None = None) -> list[str]:

@@ -19,7 +19,7 @@ from tessera.platform.workspace import files
 def judged(place, make_candidate, repository):
     """A candidate with a whole verdict, beside the run and in the bundle that became v1."""
     bundle = make_candidate(place)
-    example = repository / "tests" / "ope" / "verdict.json"
+    example = repository / "tests" / "stages" / "ope" / "verdict.json"
     shutil.copy(example, place.artifact("verdict"))
     place.artifact("verdict_page").write_text("<!doctype html>")
     made = bundles.seal_verdict(

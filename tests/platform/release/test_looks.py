@@ -13,6 +13,7 @@ import pytest
 
 from tessera.contracts.errors import BrokenHistory, BrokenSeal
 from tessera.platform.release import looks
+from tessera.platform.release.chain import Chain
 from tessera.platform.release.served_log import read_log
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace, home
@@ -179,7 +180,7 @@ def test_the_look_is_written_down_before_anybody_can_see_the_verdict(place, gate
     def full(*_):
         raise OSError(28, "no space")
 
-    monkeypatch.setattr(looks.Chain, "append", full)
+    monkeypatch.setattr(Chain, "append", full)
     with pytest.raises(Exception, match="no space"):
         gate.judge(place)
     assert files.sha256(place.artifact("verdict")) == before

@@ -82,9 +82,9 @@ def test_a_reader_refuses_a_changed_file(place, make_candidate):
 def test_a_reader_refuses_a_bundle_that_was_swapped_whole(place, make_candidate):
     make_candidate(place)
     registry.publish(place, None, None)
-    pointer = place.registry / "current.json"
-    pointer.write_text(
-        json.dumps({"version": "v0", "identity": files.read_json(pointer)["identity"]})
+    current = place.registry / "current.json"
+    current.write_text(
+        json.dumps({"version": "v0", "identity": files.read_json(current)["identity"]})
     )
     with pytest.raises(BrokenHistory, match="no act of profile market made v0 current"):
         pointer.current_bundle(place)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +122,4 @@ def render_page(results: Path, page: Path) -> None:
         quarantined_rows=sum(one["rows"] for one in quarantined),
     )
     page.parent.mkdir(parents=True, exist_ok=True)
-    aside = page.with_name(f".{page.name}.{os.getpid()}")
-    aside.write_text(text)
-    files.move_into_place(aside, page)
+    files.write_bytes(text.encode(), page)

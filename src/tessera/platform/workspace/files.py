@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_bytes(value: bytes, path: Path) -> None:
-    """Write bytes atomically."""
+    """Write bytes atomically, whoever else writes the same file at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     aside.write_bytes(value)
     move_into_place(aside, path)
 

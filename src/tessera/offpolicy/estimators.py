@@ -3,6 +3,7 @@
 Every estimator takes one log and returns one value per unit, whose mean is the policy value and
 whose spread gives its interval.  `Log` is for single items (unit: exposure); `SlateLog` for slates
 filled from the top (unit: request), whose value is the sum of the rewards of their positions.
+Doubly robust for single items: arXiv 1103.4601; for slates: arXiv 2202.01562.
 Logs of single items are long, and a new array costs more than what is computed into it: their
 estimators work in place on arrays of their own.
 

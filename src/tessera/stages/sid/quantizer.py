@@ -1,5 +1,7 @@
 """A vector becomes a short code, coarse first, and back: residual k-means and RQ-VAE.
 
+Semantic IDs: TIGER, Rajput et al. 2023, arXiv 2305.05065.
+
 Only training RQ-VAE needs torch (`tessera.stages.sid.rqvae`); encoding never does.
 
 Legend: N items, D vector width, L levels, K codewords of a level, C candidates.

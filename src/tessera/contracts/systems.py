@@ -186,7 +186,7 @@ _BUILT = (
         missing="the decoder (TIGER)",
     ),
     System(
-        "RQ-VAE", "Zeghidour et al. 2021", CODES, "tessera.stages.sid.rqvae",
+        "RQ-VAE", "Zeghidour et al. 2021", CODES, "tessera.stages.sid.quantizers.rqvae",
         {"sid.quantizer": "rqvae"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
         "tests/laws/test_quantizer_law.py",
     ),

@@ -1,0 +1,165 @@
+"""Each kind of component takes one more by one module, one line of its law and one of its params.
+
+A toy stands in a folder of its own, which the package of its kind is told of for one test.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import Literal, get_args
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+from scipy import sparse
+
+from tessera.contracts import components
+from tessera.contracts.errors import BadInput, BadParams
+from tessera.platform.workspace.code import SOURCE, import_closure
+from tessera.stages.sid.params import SidParams
+from tessera.stages.sid.quantizer import fit_quantizer, load_quantizer
+from tessera.stages.sid.vectors import Catalogue, fit_space, vectorise
+
+QUANTIZERS = "tessera.stages.sid.quantizers"
+BLOCKS = "tessera.stages.sid.blocks"
+
+
+@pytest.fixture
+def plug(tmp_path, monkeypatch):
+    """Add a module to a kind."""
+
+    def add(kind, name, code):
+        package = importlib.import_module(kind)
+        (tmp_path / f"{name}.py").write_text(code)
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+        importlib.invalidate_caches()
+        monkeypatch.setitem(sys.modules, f"{kind}.{name}", None)  # restored: gone after the test
+        del sys.modules[f"{kind}.{name}"]
+        return package
+
+    return add
+
+
+@pytest.fixture
+def law(repository):
+    """Open a law suite, to hold a toy to it."""
+
+    def opened(name):
+        spec = importlib.util.spec_from_file_location(
+            name, repository / "tests/laws" / f"{name}.py"
+        )
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return opened
+
+
+def choices(params, field):
+    return sorted(get_args(params.model_fields[field].annotation))
+
+
+def test_an_unknown_component_is_one_line_that_names_the_known_ones():
+    with pytest.raises(BadParams, match=r"quantizers has no 'rkmean': choose of rkmeans, rqvae"):
+        components.component(QUANTIZERS, "rkmean")
+    with pytest.raises(BadParams, match="choose of"):
+        components.component(QUANTIZERS, "..params")
+
+
+def test_what_a_component_lacks_is_not_taken_for_the_component(plug):
+    plug(QUANTIZERS, "toy", "import nothing_of_this_name\n")
+    with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
+        components.component(QUANTIZERS, "toy")
+
+
+def test_a_stage_depends_on_every_component_that_it_could_find():
+    """Nobody imports them by name, and an edit of one must run the stage again."""
+    closure = import_closure("tessera.stages.sid.stage")
+    for name in components.names(QUANTIZERS):
+        path = f"{QUANTIZERS}.{name}".replace(".", "/") + ".py"
+        assert path in closure
+        assert (SOURCE / path).exists()
+    assert "tessera/stages/sid/rqvae.py" in closure, "and on what they import"
+
+
+TOY_QUANTIZER = """
+from dataclasses import replace
+from tessera.stages.sid.quantizers import rkmeans
+
+def fit(vector_ND, size, params):
+    return replace(rkmeans.fit(params.toy.stretch * vector_ND, size, params), name="toy")
+
+def load(arrays):
+    return replace(rkmeans.load(arrays), name="toy")
+"""
+
+
+def test_a_quantizer_is_a_module(plug, law, rng):
+    class Toy(BaseModel):
+        stretch: float = 1.0
+
+    class Params(SidParams):
+        quantizer: Literal["rkmeans", "rqvae", "toy"] = "rkmeans"
+        toy: Toy = Toy()
+
+    with pytest.raises(BadInput, match="unknown quantizer toy"):
+        load_quantizer("toy", {})
+    plug(QUANTIZERS, "toy", TOY_QUANTIZER)
+    suite = law("test_quantizer_law")
+    suite.QUANTIZERS["toy"] = Params(quantizer="toy", codebook_size=8)
+    world = suite.planted(np.random.default_rng(11))
+    found = fit_quantizer(world[0], suite.QUANTIZERS["toy"])
+    assert found.name == "toy"
+    suite.test_learns_the_planted_clusters_coarse_first(found, world)
+    suite.test_same_seed_same_bytes(found, world)
+    suite.test_survives_the_round_trip_through_arrays(found, world)
+    suite.test_no_future_the_code_of_an_item_does_not_depend_on_who_comes_with_it(found, world, rng)
+    wide = Params(quantizer="toy", codebook_size=8, toy=Toy(stretch=2.0))
+    other = fit_quantizer(world[0], wide)
+    assert not np.allclose(other.codeword_LKD, found.codeword_LKD), "its own params reach it"
+
+
+def test_every_quantizer_has_a_choice_and_a_law(law):
+    known = components.names(QUANTIZERS)
+    assert choices(SidParams, "quantizer") == known
+    assert sorted(law("test_quantizer_law").QUANTIZERS) == known
+
+
+TOY_BLOCK = """
+import numpy as np
+from tessera.stages.sid.scaling import by_direction as scale
+
+def rows(catalogue, content_NW):
+    return np.array([[len(item)] for item in catalogue.item_ids], dtype=float)
+"""
+
+
+def plain_catalogue():
+    return Catalogue(
+        item_ids=["a", "bbb", "cc"],
+        terms_N=[["fund", "green"], ["fund", "bond"], ["loan"]],
+        sentence_N=["", "", ""],
+        topology_NT=np.array([[1.0, 2.0, 1.0, 0.0], [3.0, 1.0, 1.0, 0.5], [np.nan] * 4]),
+        neighbour_NN=sparse.csr_array((3, 3)),
+    )
+
+
+def test_a_block_of_the_item_vector_is_a_module(plug):
+    class Params(SidParams):
+        toy_weight: float = 0.0
+
+    plain = plain_catalogue()
+    of_old = vectorise(plain, fit_space(plain, SidParams()), SidParams())
+    assert np.array_equal(vectorise(plain, fit_space(plain, Params()), Params()), of_old), "off"
+    with pytest.raises(BadParams, match="blocks has no 'toy': choose of content, neighbourhood"):
+        fit_space(plain, Params(toy_weight=2.0))
+    plug(BLOCKS, "toy", TOY_BLOCK)
+    more = vectorise(plain, fit_space(plain, Params(toy_weight=2.0)), Params(toy_weight=2.0))
+    assert np.array_equal(more[:, :-1], of_old)
+    assert more[:, -1] == pytest.approx(2.0 * np.array([-1, 1, 0]) / np.sqrt(2 / 3))
+
+
+def test_every_block_has_a_weight():
+    assert sorted(SidParams().block_weights) == components.names(BLOCKS)

@@ -17,13 +17,19 @@ from scipy import sparse
 
 from tessera.contracts import components
 from tessera.contracts.errors import BadInput, BadParams
+from tessera.model.params import FeatureGroup, HstuParams
 from tessera.platform.workspace.code import SOURCE, import_closure
+from tessera.shared.features.facts import Facts, Queries, Trials
+from tessera.shared.features.links import EDGE_KINDS
+from tessera.shared.features.prices import PriceHistory
+from tessera.shared.features.ranking import ranking_features
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import fit_quantizer, load_quantizer
 from tessera.stages.sid.vectors import Catalogue, fit_space, vectorise
 
 QUANTIZERS = "tessera.stages.sid.quantizers"
 BLOCKS = "tessera.stages.sid.blocks"
+GROUPS = "tessera.shared.features.groups"
 
 
 @pytest.fixture
@@ -163,3 +169,41 @@ def test_a_block_of_the_item_vector_is_a_module(plug):
 
 def test_every_block_has_a_weight():
     assert sorted(SidParams().block_weights) == components.names(BLOCKS)
+
+
+TOY_GROUP = """
+def columns(facts, asked):
+    return {"toy_twice": 2.0 * asked.item_Q}
+"""
+
+
+def test_a_group_of_ranking_features_is_a_module(plug):
+    class Params(HstuParams):
+        features: tuple[Literal["pair", "toy"], ...] = ("pair", "toy")
+
+    facts = no_facts()
+    asked = Queries(np.array([0]), np.array([5]), np.array([0, 0]), np.array([1, 2]))
+    with pytest.raises(BadParams, match="groups has no 'toy': choose of cate, causal"):
+        ranking_features(facts, asked, Params().features)
+    plug(GROUPS, "toy", TOY_GROUP)
+    names, found = ranking_features(facts, asked, Params().features)
+    assert names[-2:] == ("pair_rates", "toy_twice")
+    assert found[:, -1].tolist() == [2.0, 4.0]
+
+
+def no_facts():
+    """Facts of a log without any event, on three items."""
+    none, items = np.zeros(0, np.int64), np.zeros(3, np.int64)
+    closes = PriceHistory(none, none, none.astype(float))
+    nobody = Trials(none, none, none, none.astype(float))
+    return Facts(
+        *(none,) * 7, items, items, items, code_IL=np.zeros((3, 2), np.int64), closes=closes,
+        edges={kind: sparse.csr_matrix((3, 3)) for kind in EDGE_KINDS}, trials=nobody,
+    )  # fmt: skip
+
+
+def test_every_group_has_a_choice_and_what_is_served_depends_on_each():
+    known = components.names(GROUPS)
+    assert sorted(get_args(FeatureGroup)) == known
+    closure = import_closure("tessera.serve.recommend")
+    assert {f"tessera/shared/features/groups/{name}.py" for name in known} <= set(closure)

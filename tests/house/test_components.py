@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,11 +19,17 @@ from scipy import sparse
 from tessera.contracts import components
 from tessera.contracts.errors import BadInput, BadParams
 from tessera.model.params import FeatureGroup, HstuParams
+from tessera.offpolicy.estimators import SLATE_ESTIMATORS
 from tessera.platform.workspace.code import SOURCE, import_closure
 from tessera.shared.features.facts import Facts, Queries, Trials
 from tessera.shared.features.links import EDGE_KINDS
 from tessera.shared.features.prices import PriceHistory
 from tessera.shared.features.ranking import ranking_features
+from tessera.stages.ope import words
+from tessera.stages.ope.estimates import lifts_of
+from tessera.stages.ope.guardrails import GUARDRAILS, GuardrailInputs, guardrails
+from tessera.stages.ope.params import OpeParams
+from tessera.stages.ope.verdict import Check
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import fit_quantizer, load_quantizer
 from tessera.stages.sid.vectors import Catalogue, fit_space, vectorise
@@ -49,14 +56,15 @@ def plug(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def law(repository):
+def law(repository, monkeypatch):
     """Open a law suite, to hold a toy to it."""
 
-    def opened(name):
+    def opened(name, folder="laws"):
         spec = importlib.util.spec_from_file_location(
-            name, repository / "tests/laws" / f"{name}.py"
+            name, repository / "tests" / folder / f"{name}.py"
         )
         module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)  # its dataclasses look themselves up
         spec.loader.exec_module(module)
         return module
 
@@ -207,3 +215,57 @@ def test_every_group_has_a_choice_and_what_is_served_depends_on_each():
     assert sorted(get_args(FeatureGroup)) == known
     closure = import_closure("tessera.serve.recommend")
     assert {f"tessera/shared/features/groups/{name}.py" for name in known} <= set(closure)
+
+
+@pytest.fixture
+def case(law):
+    """Two items, shown alike; the candidate prefers the first, which earns more."""
+    rng = np.random.default_rng(5)
+    chosen_N = rng.integers(0, 2, 400)
+    suite = law("test_guardrails", "stages/ope")
+    drawn = suite.case_of(np.array([0.8, 0.2]), chosen_N, np.zeros(400, bool), np.arange(400))
+    reward_NL = (rng.random((400, 1)) < np.where(chosen_N == 0, 0.6, 0.2)[:, None]).astype(float)
+    return replace(drawn, log=replace(drawn.log, reward_NL=reward_NL))
+
+
+def toy_estimator(log, ceiling):
+    """Weigh as IPS does, with weights cut at the ceiling."""
+    return (np.minimum(log.weight_NL, ceiling) * log.reward_NL).sum(axis=1)
+
+
+def test_an_estimator_is_a_function_and_a_line(case, law, monkeypatch):
+    guess_NLC = np.zeros(case.log.served_NLC.shape)
+    before, _ = lifts_of(case, guess_NLC, OpeParams(ceiling=10_000.0))
+    monkeypatch.setitem(SLATE_ESTIMATORS, "toy", toy_estimator)
+    found, _ = lifts_of(case, guess_NLC, OpeParams(ceiling=10_000.0))
+    assert [*found] == [*before, "toy"]
+    assert np.array_equal(found["toy"], found["rips"]), "no weight is above the ceiling"
+    cut, _ = lifts_of(case, guess_NLC, OpeParams(ceiling=1.0))
+    assert cut["toy"].mean() < cut["rips"].mean(), "its param reaches it"
+    suite = law("test_estimator_law")
+    suite.test_an_estimator_of_slates_finds_the_truth_when_all_help_is_right("toy")
+
+
+def toy_guardrail(case, _beside, params):
+    rate = float(case.log.reward_NL.mean())
+    return [Check("toy_rate", rate, params.min_rate, rate >= params.min_rate, "it earns little")]
+
+
+def test_a_guardrail_is_a_function_and_a_line(case, monkeypatch):
+    class Params(OpeParams):
+        min_rate: float = 0.9
+
+    before = [check.name for check in guardrails(case, GuardrailInputs(), Params())]
+    monkeypatch.setitem(GUARDRAILS, "toy", toy_guardrail)
+    found = guardrails(case, GuardrailInputs(), Params())
+    assert [check.name for check in found] == [*before, "toy_rate"]
+    assert found[-1].ok is False
+    assert guardrails(case, GuardrailInputs(), Params(min_rate=0.1))[-1].ok is True
+
+
+def test_every_estimator_and_guardrail_is_told_in_words(case):
+    for name in SLATE_ESTIMATORS:
+        assert words.ESTIMATORS[name]
+        assert words.NOTES[name]
+    for check in guardrails(case, GuardrailInputs(), OpeParams()):
+        assert check.name in words.RULES

@@ -57,10 +57,9 @@ def _file_of(module: str) -> Path | None:
 
 
 def _components(call: ast.Call) -> list[str]:
-    kind = call.args[0]
-    assert isinstance(kind, ast.Constant), "component() takes its kind as a plain text"
-    folder = SOURCE / Path(*kind.value.split("."))
-    return [f"{kind.value}.{path.stem}" for path in folder.glob("*.py")]
+    kind = ast.literal_eval(call.args[0])
+    assert isinstance(kind, str), "component() takes its kind as a plain text"
+    return [f"{kind}.{path.stem}" for path in (SOURCE / Path(*kind.split("."))).glob("*.py")]
 
 
 @cache

@@ -14,6 +14,8 @@ import yaml
 
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.platform.pipeline.dvc import render
+from tessera.platform.workspace.catalogue import ALL_STAGES
+from tessera.platform.workspace.code import import_closure
 from tessera.platform.workspace.paths import home
 
 SKELETON = '"""A package that no floor names."""\n'
@@ -110,3 +112,12 @@ def test_the_trunk_reads_nothing_that_a_baseline_wrote():
     stages = yaml.safe_load(render(home("market")))["stages"]
     written = {f"data/market/{ARTIFACTS[name].filename}" for name in ("baseline_lists",)}
     assert not written & set(stages["hstu"]["deps"])
+
+
+def test_a_line_of_the_register_runs_no_stage_again(repository):
+    """It stands in a folder that every stage depends on; no stage imports it."""
+    register = "src/tessera/contracts/systems.py"
+    assert (repository / register).exists()
+    assert register in (repository / ".dvcignore").read_text().splitlines()
+    for stage in ALL_STAGES:
+        assert register.removeprefix("src/") not in import_closure(stage.door)

@@ -17,7 +17,7 @@ from tessera.offpolicy import estimators
 from tessera.offpolicy.clusters import ClusterLog, mips, offcem
 from tessera.offpolicy.estimators import Log, SlateLog
 from tessera.offpolicy.paired import paired_scores
-from tessera.offpolicy.replay import logging_policy, scored_replay
+from tessera.offpolicy.replay import logging_policy, scored_replay, slate_log
 from tessera.offpolicy.requests import Requests
 from tessera.offpolicy.sequences import Wager, log_wealth
 from tessera.shared.policies.slate import SlatePolicy, sample_slates, slate_propensities
@@ -253,6 +253,22 @@ def test_cascade_dr_is_unbiased_with_a_wrong_model():
         seen = SlateLog(world.log.reward_NL, policy.weight_NL, shown,
                         (policy.wanted_NLC * guess_NLC).sum(axis=2))  # fmt: skip
         values.append(estimators.cascade_dr(seen).mean() - world.log.reward_NL.sum(axis=1).mean())
+    stderr = np.std(values) / np.sqrt(REPLICATIONS)
+    assert np.mean(values) == pytest.approx(true_lift(BETTER), abs=3.5 * stderr + 0.002)
+
+
+@pytest.mark.parametrize("name", estimators.SLATE_ESTIMATORS)
+def test_an_estimator_of_slates_finds_the_truth_when_all_help_is_right(name):
+    """A new one inherits this by its line in `SLATE_ESTIMATORS`."""
+    rng = np.random.default_rng(5)
+    values = []
+    for _ in range(REPLICATIONS):
+        world = slates(rng, BETTER, 400)
+        seen = slate_log(
+            world.log, world.newcomer(), world.log.reward_NL, np.array(world.chance_NLC)
+        )
+        value_N = estimators.SLATE_ESTIMATORS[name](seen, 1e9)
+        values.append(value_N.mean() - world.log.reward_NL.sum(axis=1).mean())
     stderr = np.std(values) / np.sqrt(REPLICATIONS)
     assert np.mean(values) == pytest.approx(true_lift(BETTER), abs=3.5 * stderr + 0.002)
 

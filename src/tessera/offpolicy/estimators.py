@@ -3,6 +3,7 @@
 Every estimator takes one log and returns one value per unit, whose mean is the policy value and
 whose spread gives its interval.  `Log` is for single items (unit: exposure); `SlateLog` for slates
 filled from the top (unit: request), whose value is the sum of the rewards of their positions.
+Doubly robust for single items: arXiv 1103.4601; for slates: arXiv 2202.01562.
 Logs of single items are long, and a new array costs more than what is computed into it: their
 estimators work in place on arrays of their own.
 
@@ -12,6 +13,7 @@ Shapes: N units, L positions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -264,6 +266,23 @@ def cascade_switch_dr(log: SlateLog, ceiling: float) -> Float64s:
 def cascade_dm(log: SlateLog) -> Float64s:
     """Direct method on the slates that were served, weighted by what stands above."""
     return np.asarray((log.above_NL * log.baseline_NL).sum(axis=1))
+
+
+class SlateEstimator(Protocol):
+    """From a log to one value a request, whose mean is the value of the policy."""
+
+    def __call__(self, log: SlateLog, ceiling: float, /) -> Float64s:
+        """Weights above the ceiling are not trusted by estimators that have one."""
+
+
+SLATE_ESTIMATORS: dict[str, SlateEstimator] = {
+    "rips": lambda log, _: rips(log),
+    "snrips": lambda log, _: snrips_influence(log),
+    "dm": lambda log, _: cascade_dm(log),
+    "dr": lambda log, _: cascade_dr(log),
+    "switch_dr": cascade_switch_dr,
+}
+"""All that a verdict shows beside its bounds, by their names there."""
 
 
 def effective_size(weight_N: Float64s) -> float:

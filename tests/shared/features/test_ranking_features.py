@@ -10,12 +10,14 @@ from scipy.sparse import csr_matrix
 
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.tables import ACTIONS
+from tessera.model.params import HstuParams
 from tessera.shared.features.facts import NOBODY, Facts, Queries, Trials
+from tessera.shared.features.links import EDGE_KINDS, held
 from tessera.shared.features.prices import PriceHistory
-from tessera.shared.features.ranking import EDGE_KINDS, GROUPS, held, ranking_features
+from tessera.shared.features.ranking import ranking_features
 
 VIEW, CLICK, BUY, SELL, DISMISS, RATE = range(len(ACTIONS))
-EVERY = tuple(GROUPS)
+EVERY = HstuParams().features
 
 
 def ints(*values):
@@ -140,8 +142,8 @@ def test_momentum_and_volatility_end_the_day_before(facts):
 
 def test_a_group_that_is_left_out_leaves_no_column(facts):
     every = set(ask(facts, 0, 5, 1))
-    for group in GROUPS:
-        rest = set(ask(facts, 0, 5, 1, tuple(name for name in GROUPS if name != group)))
+    for group in EVERY:
+        rest = set(ask(facts, 0, 5, 1, tuple(name for name in EVERY if name != group)))
         gone = set(ask(facts, 0, 5, 1, (group,)))
         assert rest | gone == every
         assert not rest & gone

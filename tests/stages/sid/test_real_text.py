@@ -8,7 +8,7 @@ import pytest
 
 from tessera.shared.codes.health import collision_rate, level_health
 from tessera.stages.sid.params import SidParams
-from tessera.stages.sid.quantizer import fit_residual_kmeans
+from tessera.stages.sid.quantizers import rkmeans
 from tessera.stages.sid.vectors import fit_space, read_catalogue, vectorise
 
 TEXT_ONLY = SidParams(text_width=128, neighbourhood_weight=0.0, topology_weight=0.0, iterations=10)
@@ -32,7 +32,7 @@ def beauty(official, catalogue):
 @pytest.mark.real_data
 def test_the_text_of_real_products_fills_every_level(beauty):
     vectors = vectorise(beauty, fit_space(beauty, TEXT_ONLY), TEXT_ONLY)
-    found = fit_residual_kmeans(vectors, 256, TEXT_ONLY)
+    found = rkmeans.fit(vectors, 256, TEXT_ONLY)
     code = found.encode(vectors)
     levels = [level_health(code[:, level], 256) for level in range(3)]
     assert len(code) > 12_000

@@ -2,7 +2,7 @@
 
 The user tower is a net over the mean of the items of the history, whatever the actions and times;
 the item tower is an id and its codes.  The other targets of a batch are the negatives: an item is
-one as often as it is popular, and subtracting log Q undoes that (`in_batch`).
+one as often as it is popular, and subtracting log Q undoes that (`in_batch`; Yi et al. 2019).
 
 Legend: E events, F events of windows laid end to end, N targets, W windows, V items with padding
 first, D width.

@@ -3,7 +3,7 @@
 A candidate enters the top layers as one more query at the request's time: it sees every event
 before the request and nothing else, so candidates cannot influence each other and the history is
 encoded once however many they are (M-FALCON).  Zhai et al. 2024, arXiv 2402.17152, section 3.4;
-UniPinRec, arXiv 2606.00422.
+UniPinRec, arXiv 2606.00422; queries of the candidates alone: SORT, arXiv 2603.03988.
 
 Legend: B sequences, L positions, N requests, R most requests of a sequence, M candidates of a
 request, S rows, D width, H heads, E width of a head, F features, T tasks, V items with padding

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tessera.contracts.errors import BadParams
 from tessera.model.sequences.catalogue import rows_of
-from tessera.shared.features.ranking import EDGE_KINDS
+from tessera.shared.features.links import EDGE_KINDS
 
 MOST_ROWS = 4096
 """A dense table of so many rows takes 64 MiB, in every model and twice in a checkpoint."""

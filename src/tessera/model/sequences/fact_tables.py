@@ -20,7 +20,7 @@ from tessera.contracts.split import Split, known
 from tessera.model.sequences.catalogue import Catalogue, microseconds, read_closes, rows_of
 from tessera.model.sequences.histories import Histories
 from tessera.shared.features.facts import NOBODY, Facts, Trials
-from tessera.shared.features.ranking import EDGE_KINDS
+from tessera.shared.features.links import EDGE_KINDS
 
 _LIST = "tables.json"
 _EVENT = ("event_id", "user_id", "item_id", "action", "event_ts")

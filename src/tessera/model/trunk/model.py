@@ -64,7 +64,7 @@ class Shape:
     """Top layers that ranked candidates pass through; 0 without a ranking head."""
     rank_hidden: int = 0
     feature_groups: tuple[str, ...] = ()
-    """What the ranking head is told about a candidate, see `features.ranking.GROUPS`."""
+    """What the ranking head is told about a candidate, see `features.groups`."""
     features: tuple[str, ...] = ()
     """Names of these features in order."""
     score: Literal["recall", "rank"] = "recall"

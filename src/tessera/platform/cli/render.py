@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tessera
 from tessera.platform.cli.readme import BLOCKS, with_blocks
+from tessera.platform.cli.systems_page import PAGE, render_systems
 from tessera.platform.pipeline.dvc import render as render_pipeline
 from tessera.platform.validation.suites import rendered as render_suites
 from tessera.platform.workspace.params_file import render_params
@@ -24,6 +25,8 @@ def rendered(root: Path | None = None) -> Iterator[tuple[Path, str]]:
             yield place.dvc_yaml, render_pipeline(place)
     for name, text in render_suites().items():
         yield root / "great_expectations" / name, text
+    if (root / PAGE).parent.is_dir():
+        yield root / PAGE, render_systems(root / "benchmarks" / "results")
     for page in BLOCKS:
         if (root / page).exists():
             text = (root / page).read_text()

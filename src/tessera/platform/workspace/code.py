@@ -17,7 +17,10 @@ SOURCE = _PACKAGE.parent
 
 @cache
 def import_closure(module: str) -> tuple[str, ...]:
-    """Files of ours, relative to src/, that a module imports directly or not, with itself."""
+    """Files of ours, relative to src/, that a module imports directly or not, with itself.
+
+    A call `component("tessera.some.kind", name)` imports every component of the kind.
+    """
     found: set[str] = set()
     waiting = [module]
     while waiting:
@@ -34,9 +37,14 @@ def watched(name: str) -> str:
 
     >>> watched("tessera/contracts/split.py")
     'tessera/contracts'
+    >>> watched("tessera/stages/sid/quantizers/rkmeans.py")
+    'tessera/stages/sid'
     >>> watched("tessera/model/params.py")
     'tessera/model/params.py'
     """
+    room_and_package = Path(name).parts[:3]
+    if len(Path(name).parts) > len(room_and_package):
+        return Path(*room_and_package).as_posix()
     folder = SOURCE / Path(name).parent
     has_rooms = any(path.parent != folder for path in folder.glob("*/__init__.py"))
     return name if has_rooms else Path(name).parent.as_posix()
@@ -48,6 +56,12 @@ def _file_of(module: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def _components(call: ast.Call) -> list[str]:
+    kind = ast.literal_eval(call.args[0])
+    assert isinstance(kind, str), "component() takes its kind as a plain text"
+    return [f"{kind}.{path.stem}" for path in (SOURCE / Path(*kind.split("."))).glob("*.py")]
+
+
 @cache
 def _imports(path: Path) -> list[str]:
     names: list[str] = []
@@ -56,4 +70,6 @@ def _imports(path: Path) -> list[str]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "component":
+            names += _components(node)
     return [name for name in names if name.startswith("tessera.")]

@@ -1,4 +1,7 @@
-"""How much having one item says about another, all other items held fixed."""
+"""How much having one item says about another, all other items held fixed.
+
+EASE, Steck 2019, arXiv 1905.03375.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from tessera.contracts.errors import BadParams
 def conditional_weights(had_UI: csr_matrix, l2: float) -> Float64s:
     """Return weight_II by which each row's item predicts each column's, in closed form.
 
-    Ridge regression of each item on all others, diagonal 0 (EASE; Steck 2019, arXiv 1905.03375).
+    Ridge regression of each item on all others, diagonal 0.
 
     Parameters
     ----------

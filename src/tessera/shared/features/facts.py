@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from tessera.contracts import mapped
@@ -22,6 +23,8 @@ from tessera.contracts.tables import ACTIONS
 from tessera.shared.features.prices import PriceHistory
 from tessera.shared.features.stretches import Clock, Index, Versions
 
+Columns = dict[str, NDArray[np.generic]]
+"""Features of candidates by name, each [Q]."""
 NOBODY = -1
 """Index of an investor or a class of whom nothing is known."""
 EVERY = tuple(range(len(ACTIONS)))

@@ -3,6 +3,8 @@
 A baseline is a function of the holdout that returns a scorer; a scorer gives test investors
 (their numbers) a score for every item.  Shapes: C test investors of one chunk, U investors with
 known events, I items, H items of the dense models (the most popular ones).
+
+ALS: Hu, Koren and Volinsky 2008; EASE: Steck 2019.
 """
 
 from __future__ import annotations

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 
-import numpy as np
-
 from tessera.contracts.arrays import Float64s, Ints
 from tessera.offpolicy.bounds import skew_corrected
 from tessera.offpolicy.clusters import (
@@ -17,13 +15,7 @@ from tessera.offpolicy.clusters import (
     mips,
     offcem,
 )
-from tessera.offpolicy.estimators import (
-    cascade_dm,
-    cascade_dr,
-    cascade_switch_dr,
-    rips,
-    snrips_influence,
-)
+from tessera.offpolicy.estimators import SLATE_ESTIMATORS, SlateEstimator, cascade_dr
 from tessera.offpolicy.replay import mass_beyond, slate_log
 from tessera.offpolicy.tuning import CEILINGS, choose_ceiling
 from tessera.stages.ope.case import Case
@@ -36,28 +28,18 @@ def lifts_of(
     case: Case, guess_NLC: Float64s, params: OpeParams
 ) -> tuple[dict[str, Float64s], float]:
     """Paired differences, candidate minus champion, of every estimator; and SWITCH-DR's ceiling."""
-    zero_NLC = np.zeros(guess_NLC.shape)
     seen = [
         slate_log(case.log, policy, case.log.reward_NL, guess_NLC)
         for policy in (case.candidate, case.champion)
     ]
-    plain = [
-        slate_log(case.log, policy, case.log.reward_NL, zero_NLC)
-        for policy in (case.candidate, case.champion)
-    ]
 
-    def switched(ceiling: float) -> Float64s:
-        return cascade_switch_dr(seen[0], ceiling) - cascade_switch_dr(seen[1], ceiling)
+    def lift(estimate: SlateEstimator, ceiling: float) -> Float64s:
+        return estimate(seen[0], ceiling) - estimate(seen[1], ceiling)
 
     beyond = partial(mass_beyond, (case.candidate, case.champion))
+    switched = partial(lift, SLATE_ESTIMATORS["switch_dr"])
     ceiling = params.ceiling or choose_ceiling(switched, beyond, case.log.user_N, CEILINGS)
-    return {
-        "rips": rips(plain[0]) - rips(plain[1]),
-        "snrips": snrips_influence(plain[0]) - snrips_influence(plain[1]),
-        "dm": cascade_dm(seen[0]) - cascade_dm(seen[1]),
-        "dr": cascade_dr(seen[0]) - cascade_dr(seen[1]),
-        "switch_dr": switched(ceiling),
-    }, ceiling
+    return {name: lift(each, ceiling) for name, each in SLATE_ESTIMATORS.items()}, ceiling
 
 
 def top_lift(

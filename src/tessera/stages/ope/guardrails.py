@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -55,6 +56,13 @@ class GuardrailInputs:
     """Cluster of each candidate by its code; for estimates that decide nothing."""
 
 
+class Guardrail(Protocol):
+    """What must not get worse: one check, or several that share their work."""
+
+    def __call__(self, case: Case, beside: GuardrailInputs, params: OpeParams, /) -> list[Check]:
+        """Measure it on the log of a case; the thresholds are params."""
+
+
 def guardrails(case: Case, beside: GuardrailInputs, params: OpeParams) -> list[Check]:
     """Ask that the candidate shows nothing unsuitable, annoys no more, costs and narrows nothing.
 
@@ -62,36 +70,12 @@ def guardrails(case: Case, beside: GuardrailInputs, params: OpeParams) -> list[C
     ----------
     case : Case
         The two policies on the log.
-    beside : Beside
+    beside : GuardrailInputs
         Returns of the candidates and the state of the codes.
     params : OpeParams
         Thresholds and the error rate of each bound.
     """
-    log = case.log
-    wrong = case.candidate.wanted_NLC * ~case.allowed_NC[:, None, :]
-    earned = None if beside.return_NC is None else roi_gain(case, beside.return_NC, params)
-    roi_lower = None if earned is None else earned.lower
-    ever = bool(log.dismissed_NL.any())
-    return [
-        _most("suitability_violations", float(wrong.sum()), 0.0,
-              "it would show what an investor may not hold"),
-        _most("dismissals_upper", more_dismissals(case, params).upper if ever else None,
-              params.max_dismissals_rise, "it may be dismissed more often", may_lack=not ever),
-        _least("roi_lower", roi_lower, -params.max_roi_loss,
-               "what it would show may earn less", may_lack=beside.return_NC is None),
-        *_concentration(expected_shows(log, case.candidate), expected_shows(log, case.champion),
-                        params),
-        _least("sid_capacity", beside.codes_per_item, params.min_sid_capacity,
-               "its codes cannot tell the items apart"),
-        _most("calibration_error",
-              None if beside.chance_NC is None else calibration_error(log, beside.chance_NC),
-              params.max_calibration_error, "its probabilities are not what happens",
-              may_lack=beside.chance_NC is None),
-        _most("mflops_per_request", beside.mflops, params.max_mflops,
-              "a request may wait too long for it"),
-        _most("unserved_effects", beside.effect_weight, 0.0,
-              "it was judged by effects that a bundle does not carry"),
-    ]  # fmt: skip
+    return [check for each in GUARDRAILS.values() for check in each(case, beside, params)]
 
 
 def more_dismissals(case: Case, params: OpeParams) -> Interval:
@@ -166,7 +150,32 @@ def _share(shown_R: Float64s) -> Float64s:
     return np.asarray(shown_R / max(float(shown_R.sum()), 1e-9))
 
 
-def _concentration(shown_I: Ints, was_I: Ints, params: OpeParams) -> list[Check]:
+def _suitability(case: Case, _beside: GuardrailInputs, _params: OpeParams) -> list[Check]:
+    wrong = case.candidate.wanted_NLC * ~case.allowed_NC[:, None, :]
+    says = "it would show what an investor may not hold"
+    return [_most("suitability_violations", float(wrong.sum()), 0.0, says)]
+
+
+def _annoyance(case: Case, _beside: GuardrailInputs, params: OpeParams) -> list[Check]:
+    ever = bool(case.log.dismissed_NL.any())
+    upper = more_dismissals(case, params).upper if ever else None
+    return [
+        _most("dismissals_upper", upper, params.max_dismissals_rise,
+              "it may be dismissed more often", may_lack=not ever)
+    ]  # fmt: skip
+
+
+def _return(case: Case, beside: GuardrailInputs, params: OpeParams) -> list[Check]:
+    earned = None if beside.return_NC is None else roi_gain(case, beside.return_NC, params)
+    return [
+        _least("roi_lower", None if earned is None else earned.lower, -params.max_roi_loss,
+               "what it would show may earn less", may_lack=beside.return_NC is None)
+    ]  # fmt: skip
+
+
+def _concentration(case: Case, _beside: GuardrailInputs, params: OpeParams) -> list[Check]:
+    shown_I = expected_shows(case.log, case.candidate)
+    was_I = expected_shows(case.log, case.champion)
     kept = coverage(shown_I) / max(coverage(was_I), 1e-9)
     return [
         _most("gini_rise", gini(shown_I) - gini(was_I), params.max_gini,
@@ -175,6 +184,45 @@ def _concentration(shown_I: Ints, was_I: Ints, params: OpeParams) -> list[Check]
               "it would show the same few items to everybody"),
         _least("coverage_kept", kept, params.min_coverage, "it would show less of the catalogue"),
     ]  # fmt: skip
+
+
+def _codes(_case: Case, beside: GuardrailInputs, params: OpeParams) -> list[Check]:
+    return [
+        _least("sid_capacity", beside.codes_per_item, params.min_sid_capacity,
+               "its codes cannot tell the items apart")
+    ]  # fmt: skip
+
+
+def _calibration(case: Case, beside: GuardrailInputs, params: OpeParams) -> list[Check]:
+    chance_NC = beside.chance_NC
+    error = None if chance_NC is None else calibration_error(case.log, chance_NC)
+    return [
+        _most("calibration_error", error, params.max_calibration_error,
+              "its probabilities are not what happens", may_lack=chance_NC is None)
+    ]  # fmt: skip
+
+
+def _operations(_case: Case, beside: GuardrailInputs, params: OpeParams) -> list[Check]:
+    says = "a request may wait too long for it"
+    return [_most("mflops_per_request", beside.mflops, params.max_mflops, says)]
+
+
+def _effects(_case: Case, beside: GuardrailInputs, _params: OpeParams) -> list[Check]:
+    says = "it was judged by effects that a bundle does not carry"
+    return [_most("unserved_effects", beside.effect_weight, 0.0, says)]
+
+
+GUARDRAILS: dict[str, Guardrail] = {
+    "suitability": _suitability,
+    "dismissals": _annoyance,
+    "return": _return,
+    "concentration": _concentration,
+    "codes": _codes,
+    "calibration": _calibration,
+    "operations": _operations,
+    "effects": _effects,
+}
+"""In the order in which a verdict lists them."""
 
 
 def _head_share(shown_I: Ints) -> float:

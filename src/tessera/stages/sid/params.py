@@ -76,3 +76,16 @@ class SidParams(BaseModel):
     """A codeword used less often a step than this is restarted at a random item."""
     seed: int = Field(0, ge=0)
     """Seed of SVD, k-means and training."""
+
+    @property
+    def block_weights(self) -> dict[str, float]:
+        """Weight of each block of the item vector, in their order: every `<name>_weight` names one.
+
+        A block younger than the first codes is left out at weight 0, and changes none of them.
+        """
+        weights = {name: value for name, value in self if name.endswith("_weight")}
+        return {
+            name.removesuffix("_weight"): weight
+            for name, weight in weights.items()
+            if weight or name in FIRST
+        }

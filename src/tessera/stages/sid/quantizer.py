@@ -1,26 +1,37 @@
-"""A vector becomes a short code, coarse first, and back: residual k-means and RQ-VAE.
+"""A vector becomes a short code, coarse first, and back, by the quantizer that the params name.
 
-Only training RQ-VAE needs torch (`tessera.stages.sid.rqvae`); encoding never does.
+Semantic IDs: TIGER, Rajput et al. 2023, arXiv 2305.05065.
 
 Legend: N items, D vector width, L levels, K codewords of a level, C candidates.
 """
 
 from __future__ import annotations
 
+from typing import Protocol, cast
+
 import numpy as np
 
 from tessera.contracts.arrays import Float64s
-from tessera.contracts.errors import BadInput
-from tessera.contracts.progress import progress_bar
+from tessera.contracts.components import component
+from tessera.contracts.errors import BadInput, BadParams
 from tessera.shared.codes.health import capacity
-from tessera.stages.sid.codebooks import Quantizer, ResidualKMeans, RqVae
-from tessera.stages.sid.kmeans import kmeans, nearest
+from tessera.stages.sid.codebooks import Quantizer
 from tessera.stages.sid.params import SidParams
 
 _SMALL = 256
 """Items below which a codebook is tried before it is taken."""
 _ENOUGH = 0.6
 """Effective number of codes by the items that a small catalogue is given: the gate asks for .5."""
+
+
+class Kind(Protocol):
+    """What a module of `quantizers` has."""
+
+    def fit(self, vector_ND: Float64s, size: int, params: SidParams) -> Quantizer:
+        """Learn `params.levels` levels of `size` codewords; equal inputs, equal bytes."""
+
+    def load(self, arrays: dict[str, Float64s]) -> Quantizer:
+        """Rebuild it from its `arrays()`, without any library that only learning needs."""
 
 
 def fit_quantizer(vector_ND: Float64s, params: SidParams) -> Quantizer:
@@ -48,11 +59,7 @@ def _telling(vector_ND: Float64s, size: int, params: SidParams) -> Quantizer:
 
 
 def _fit(vector_ND: Float64s, size: int, params: SidParams) -> Quantizer:
-    if params.quantizer == "rqvae":
-        from tessera.stages.sid.rqvae import train_rqvae  # torch takes seconds to import
-
-        return train_rqvae(vector_ND, size, params)
-    return fit_residual_kmeans(vector_ND, size, params)
+    return _kind(params.quantizer).fit(vector_ND, size, params)
 
 
 def load_quantizer(name: str, arrays: dict[str, Float64s]) -> Quantizer:
@@ -63,29 +70,19 @@ def load_quantizer(name: str, arrays: dict[str, Float64s]) -> Quantizer:
     BadInput
         If no quantizer has this name.
     """
-    layers = {key: value for key, value in arrays.items() if key != "codeword"}
-    if name == "rkmeans":
-        return ResidualKMeans(arrays["codeword"])
-    if name == "rqvae":
-        return RqVae(arrays["codeword"], layers)
-    raise BadInput(f"codebook of unknown quantizer {name}; raise sid.generation to learn a new one")
+    try:
+        return _kind(name).load(arrays)
+    except BadParams as error:
+        raise BadInput(
+            f"codebook of unknown quantizer {name}; raise sid.generation to learn a new one"
+        ) from error
+
+
+def _kind(name: str) -> Kind:
+    return cast(Kind, component("tessera.stages.sid.quantizers", name))
 
 
 def codebook_size(items: int, params: SidParams) -> int:
     """Codewords of a level: as asked, else the power of two nearest to items / 16, 4 to 256."""
     wanted = params.codebook_size or 2 ** round(np.log2(min(max(items / 16, 4), 256)))
     return max(min(int(wanted), items), 1)
-
-
-def fit_residual_kmeans(vector_ND: Float64s, size: int, params: SidParams) -> ResidualKMeans:
-    """Cluster the whole set, then what is left, level by level."""
-    rng = np.random.default_rng(params.seed)
-    residual_ND = vector_ND.astype(np.float64)
-    codewords = []
-    with progress_bar("residual k-means by level", params.levels) as bar:
-        for _ in range(params.levels):
-            codeword_KD = kmeans(residual_ND, size, params.iterations, rng)
-            residual_ND = residual_ND - codeword_KD[nearest(residual_ND, codeword_KD)]
-            codewords.append(codeword_KD)
-            bar.advance()
-    return ResidualKMeans(np.stack(codewords))

@@ -1,4 +1,4 @@
-"""What an item is, as one vector: its content, its neighbours' content, its place in the graph.
+"""What an item is, as one vector: blocks such as its content, side by side.
 
 Everything learnt from the catalogue (terms, SVD, means and scales) is kept, so that an item that
 comes later gets a vector of the same space.
@@ -12,12 +12,14 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Protocol, cast
 
 import ibis
 import numpy as np
 from scipy import sparse
 
 from tessera.contracts.arrays import Float64s
+from tessera.contracts.components import component
 from tessera.contracts.errors import BadParams
 from tessera.stages.sid.params import SidParams
 
@@ -49,6 +51,16 @@ class Space:
     arrays: dict[str, Float64s]
 
 
+class Block(Protocol):
+    """What a module of `blocks` has."""
+
+    def rows(self, catalogue: Catalogue, content_NW: Float64s) -> Float64s:
+        """Values [N, W] of this block, NaN where unknown; `content_NW` is every item's content."""
+
+    def scale(self, block_NW: Float64s) -> tuple[Float64s, Float64s]:
+        """Mean and scale, learnt once and kept with the codebook, that bring its spread to 1."""
+
+
 def read_catalogue(items: ibis.Table, nodes: ibis.Table, edges: ibis.Table) -> Catalogue:
     """Read items with their topology and neighbours."""
     rows = items.select("item_id", *TEXT, *FIELDS).order_by("item_id").to_pyarrow().to_pydict()
@@ -73,51 +85,32 @@ def fit_space(catalogue: Catalogue, params: SidParams) -> Space:
     arrays: dict[str, Float64s] = {}
     if params.text_encoder == "tfidf":
         vocabulary, arrays = _fit_tfidf(catalogue.terms_N, params)
-    blocks = _blocks(catalogue, Space(vocabulary, arrays))
-    for name in ("content", "neighbourhood"):  # directions keep their relative sizes
-        arrays[f"{name}_mean"] = blocks[name].mean(axis=0)
-        arrays[f"{name}_scale"] = _inverse(np.sqrt(blocks[name].var(axis=0).sum(keepdims=True)))
-    seen_VT = blocks["topology"][~np.isnan(blocks["topology"][:, 0])]
-    if len(seen_VT) == 0:
-        seen_VT = np.zeros((1, len(MEASURES)))
-    arrays["topology_mean"] = seen_VT.mean(axis=0)  # mixed units: each measure counts alike
-    arrays["topology_scale"] = _inverse(seen_VT.std(axis=0) * np.sqrt(len(MEASURES)))
+    for name, block in _blocks(catalogue, Space(vocabulary, arrays), params).items():
+        arrays[f"{name}_mean"], arrays[f"{name}_scale"] = _block(name).scale(block)
     return Space(vocabulary, arrays)
 
 
 def vectorise(catalogue: Catalogue, space: Space, params: SidParams) -> Float64s:
     """Vector [N, D] of every item: the blocks side by side, each scaled to its weight."""
-    weight = {
-        "content": params.content_weight,
-        "neighbourhood": params.neighbourhood_weight,
-        "topology": params.topology_weight,
-    }
+    weight = params.block_weights
     scaled = [
         weight[name] * (block - space.arrays[f"{name}_mean"]) * space.arrays[f"{name}_scale"]
-        for name, block in _blocks(catalogue, space).items()
+        for name, block in _blocks(catalogue, space, params).items()
     ]
     return np.nan_to_num(np.concatenate(scaled, axis=1))  # no topology yet: the average item
 
 
-def _blocks(catalogue: Catalogue, space: Space) -> dict[str, Float64s]:
+def _blocks(catalogue: Catalogue, space: Space, params: SidParams) -> dict[str, Float64s]:
     if space.vocabulary:
         weight_NF = _tfidf(catalogue.terms_N, space.vocabulary, space.arrays["idf"])
         content_NW = _unit(weight_NF @ space.arrays["components"].T)
     else:
         content_NW = _sentence_vectors(catalogue.sentence_N)
-    alone_N = np.diff(catalogue.neighbour_NN.indptr) == 0
-    around_NW = catalogue.neighbour_NN @ content_NW
-    around_NW[alone_N] = content_NW[alone_N]  # best guess: neighbours resemble the item
-    return {
-        "content": content_NW,
-        "neighbourhood": around_NW,
-        "topology": catalogue.topology_NT,
-    }
+    return {name: _block(name).rows(catalogue, content_NW) for name in params.block_weights}
 
 
-def _inverse(spread: Float64s) -> Float64s:
-    """Scale that makes the spread 1; 0 for what does not vary."""
-    return np.where(spread > 1e-12, 1.0 / np.maximum(spread, 1e-12), 0.0)
+def _block(name: str) -> Block:
+    return cast(Block, component("tessera.stages.sid.blocks", name))
 
 
 def _terms(text: tuple[str | None, ...], field: tuple[str | None, ...]) -> list[str]:

@@ -1,0 +1,231 @@
+"""Every named system of the field that this house speaks of: built or not, on or off, against what.
+
+The only place where a system is named; `docs/systems.md` is rendered from it and from
+`benchmarks/results`.  What is not built has a name, a source and a capability alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CORE = "a recommender that learns, ranks and is judged"
+CODES = "semantic IDs that can be trusted"
+RANKING = "ranking that knows funnels, rejections and trade-offs"
+RECALL = "recall from graphs, behaviours and other business lines"
+ADVICE = "language and advice, without a language model"
+ITSELF = "the repository improves itself, under the gate"
+CAPABILITIES = (CORE, CODES, RANKING, RECALL, ADVICE, ITSELF)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where a result stands in `benchmarks/results`.
+
+    Paths lead from the figures of the file to numbers, keys with `/` between; `*` is every seed.
+    """
+
+    world: str
+    """What it was measured on: a profile, or the data of the benchmark."""
+    figure: str
+    """What was measured; more is better."""
+    results: str
+    """File without its `.json`."""
+    on: str
+    """Path of the figure with the system; without `off` of an interval: value, low and high."""
+    off: str = ""
+    """Path of the same figure with the rival."""
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One line of the register."""
+
+    name: str
+    source: str
+    """Words that the docstring of the module says too."""
+    capability: str
+    """One of `CAPABILITIES`."""
+    module: str | None = None
+    """What implements it; None as long as nothing does."""
+    switch: Mapping[str, Any] = field(default_factory=dict)
+    """Params that turn it on; none if it cannot be off."""
+    rival: Mapping[str, Any] = field(default_factory=dict)
+    """Params of the simpler thing that it must beat; none where both are always computed."""
+    against: str = ""
+    """That simpler thing, in words."""
+    law: str | None = None
+    """Test that holds it to what it claims."""
+    evidence: tuple[Evidence, ...] = ()
+    decision: str | None = None
+    """Why it is on by default, where no result says so: a file of `docs/decisions`."""
+    missing: str = ""
+    """What of the source is not there, of a system that is."""
+
+
+def _quality(world: str, results: str, on: str, off: str) -> Evidence:
+    models = "seeds/*/models"
+    return Evidence(world, "nDCG@10", results, f"{models}/{on}/ndcg_10", f"{models}/{off}/ndcg_10")
+
+
+def _ablated(without: str) -> tuple[Evidence, ...]:
+    """Evidence of a part that is on: everything, and everything but it."""
+    return _trained("everything", without)
+
+
+def _added(part: str) -> tuple[Evidence, ...]:
+    """Evidence of a part that is off: everything and it, and everything."""
+    return _trained(f"with {part}", "everything")
+
+
+def _trained(on: str, off: str) -> tuple[Evidence, ...]:
+    figures = {
+        "nDCG@10, validation": "hstu_validation_ndcg_at_10",
+        "click AUC after the cut": "rank_auc_click",
+    }
+    return tuple(
+        Evidence("market", words, "ablation", f"{on}/*/{name}", f"{off}/*/{name}")
+        for words, name in figures.items()
+    )
+
+
+_FEATURES = ("user", "item", "pair", "price", "graph", "causal", "sid", "cate")
+
+_BUILT = (
+    System(
+        "HSTU", "arXiv 2402.17152", CORE, "tessera.model.nn.layer",
+        rival={"hstu.sasrec": True}, against="SASRec, same loss and budget",
+        law="tests/laws/test_sequence_model_law.py",
+        evidence=(_quality("movielens", "quality_movielens", "hstu", "sasrec"),
+                  _quality("amazon", "quality_beauty", "hstu", "sasrec")),
+    ),
+    System(
+        "EASE beside the trunk", "arXiv 1905.03375", CORE, "tessera.shared.features.conditional",
+        {"hstu.item_weights_width": 64}, {"hstu.item_weights_width": 0}, "the trunk alone",
+        "tests/model/trunk/test_item_weights.py",
+        _ablated("item weights")[:1],  # the head that it is not part of cannot change
+    ),
+    System(
+        "Two towers with logQ", "Yi et al. 2019", CORE, "tessera.model.baselines.two_tower",
+        {"hstu.two_tower": True}, {"hstu.two_tower": False}, "popularity",
+        "tests/model/baselines/test_two_tower.py",
+        (_quality("amazon", "quality_beauty", "two_tower", "popularity"),
+         _quality("movielens", "quality_movielens", "two_tower", "popularity")),
+        missing="traits of users",
+    ),
+    System(
+        "Matrix factorisation (ALS)", "Hu, Koren and Volinsky 2008", CORE,
+        "tessera.stages.evaluate.baselines", against="popularity",
+        law="tests/stages/evaluate/test_baselines.py",
+        decision="0015-fair-tables.md",
+    ),
+    System(
+        "DLRM and Wide & Deep", "arXiv 1906.00091", CORE, "tessera.model.baselines.rankers",
+        {"hstu.rankers": True}, {"hstu.rankers": False}, "the ranking head",
+        "tests/model/baselines/test_rankers.py",
+        (Evidence("market", "click AUC after the cut", "rankers",
+                  "seeds/*/rank_auc_click_wide_deep", "seeds/*/rank_auc_click"),),
+    ),
+    System(
+        "Thompson sampling with a budget", "Chapelle and Li", CORE,
+        "tessera.shared.policies.exploration",
+        {"synth.explorer": "thompson"}, {"synth.explorer": "epsilon_greedy"}, "epsilon-greedy",
+        "tests/shared/policies/test_exploration.py",
+    ),
+    System(
+        "Doubly robust for slates", "arXiv 2202.01562", CORE, "tessera.offpolicy.estimators",
+        against="inverse propensity", law="tests/laws/test_estimator_law.py",
+        decision="0007-the-mean-lift-is-bounded-at-every-look.md",
+    ),
+    System(
+        "Betting confidence sequence", "arXiv 2010.09686", CORE, "tessera.offpolicy.sequences",
+        against="fixed-n bounds", law="tests/laws/test_estimator_law.py",
+        decision="0007-the-mean-lift-is-bounded-at-every-look.md",
+    ),
+    System(
+        "Meta-learners of uplift", "arXiv 1706.03461", CORE, "tessera.stages.uplift.learner",
+        {"uplift.learner": "x"}, {}, "the same effect for everybody",
+        "tests/stages/uplift/test_learner.py",
+        (Evidence("Hillstrom, women's e-mail", "Qini", "uplift",
+                  "tables/women/rows/x_learner/qini"),
+         Evidence("Hillstrom, men's e-mail", "Qini", "uplift", "tables/men/rows/x_learner/qini")),
+    ),
+    System(
+        "Causal edges by double machine learning", "arXiv 1608.00060", CORE,
+        "tessera.stages.causal.robust",
+        {"hstu.features": _FEATURES},
+        {"hstu.features": tuple(name for name in _FEATURES if name != "causal")},
+        "features without them", "tests/stages/causal/test_robust.py",
+        _ablated("feature: causal"), decision="0012-causal-edges.md",
+    ),
+    System(
+        "UniPinRec's hidden actions", "arXiv 2606.00422", CORE, "tessera.model.nn.masking",
+        {"hstu.mask_weight": 0.1}, {"hstu.mask_weight": 0.0}, "actions shown",
+        "tests/model/test_pretraining.py",
+        (*_ablated("hidden actions"),
+         Evidence("planted", "slate AUC", "acceptance",
+                  "seeds/*/joint/auc", "seeds/*/joint_without_mask/auc")),
+    ),
+    System(
+        "SORT's query pruning", "arXiv 2603.03988", CORE, "tessera.model.nn.ranking",
+        {"hstu.rank_blocks": 1}, {"hstu.rank_blocks": 2}, "candidates through all layers",
+        "tests/model/nn/test_ranking.py", _ablated("query pruning"),
+        missing="normed queries and keys, attention gate, special tokens, experts",
+    ),
+    System(
+        "MARS", "arXiv 2606.03718", CORE, "tessera.model.nn.recency",
+        {"hstu.recency_scales": 3}, {"hstu.recency_scales": 0}, "no decay",
+        "tests/model/nn/test_recency.py", _added("recency"),
+        missing="divergence penalty, encoder chosen by length",
+    ),
+    System(
+        "Semantic IDs", "arXiv 2305.05065", CODES, "tessera.stages.sid.quantizer",
+        {"hstu.use_codes": True}, {"hstu.use_codes": False}, "item embeddings alone",
+        "tests/laws/test_quantizer_law.py", _ablated("semantic codes"),
+        missing="the decoder (TIGER)",
+    ),
+    System(
+        "RQ-VAE", "Zeghidour et al. 2021", CODES, "tessera.stages.sid.quantizers.rqvae",
+        {"sid.quantizer": "rqvae"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
+        "tests/laws/test_quantizer_law.py",
+    ),
+)  # fmt: skip
+
+_NOT_BUILT = {
+    CODES: {
+        "TIGER's decoder": "arXiv 2305.05065", "DRQ": "arXiv 2606.01844",
+        "PrefixMem": "arXiv 2606.00324", "Shallow-RHS": "arXiv 2606.06225",
+        "GateSID": "arXiv 2603.22916", "RQ-FSQ and HDE": "arXiv 2606.01396",
+        "DSIRM": "arXiv 2606.04374", "DGI": "arXiv 2603.10409",
+    },
+    RANKING: {
+        "HPRO": "arXiv 2606.04387", "POPO": "arXiv 2606.03866", "R3": "arXiv 2606.03565",
+        "CDNet": "arXiv 2603.12578", "MGDIN": "arXiv 2603.12586", "BAHSD": "arXiv 2606.03091",
+    },
+    RECALL: {
+        "Retriever Portfolios": "arXiv 2605.31176", "SpectraMB": "arXiv 2606.02417",
+        "SCALR": "arXiv 2606.00282", "RGCD-Rep": "arXiv 2606.04448",
+        "SaFeAU": "arXiv 2605.31414", "TDPM": "arXiv 2606.01670", "MeRa": "metric-space reasoning",
+    },
+    ADVICE: {
+        "BEATS": "arXiv 2606.04909", "DCRC": "arXiv 2605.31064", "DynaTree": "arXiv 2605.31377",
+        "V-SPLADE": "arXiv 2605.30917", "Shopping Companion": "arXiv 2603.14864",
+        "Cold-EQS": "arXiv 2603.22922", "OneReason": "arXiv 2606.06260",
+        "Taiji's rationales": "arXiv 2606.03866", "TAP-PER": "arXiv 2606.04547",
+    },
+    ITSELF: {
+        "AutoModel": "arXiv 2603.26085", "AgenticRS": "arXiv 2603.26100",
+        "Ensemble-Decoupled Search": "arXiv 2603.20014",
+    },
+}  # fmt: skip
+
+SYSTEMS = (
+    *_BUILT,
+    *(
+        System(name, source, capability)
+        for capability, found in _NOT_BUILT.items()
+        for name, source in found.items()
+    ),
+)
+"""All of them, capability by capability."""

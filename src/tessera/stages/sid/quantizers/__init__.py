@@ -1,0 +1,1 @@
+"""Quantizers, found by the name that `sid.quantizer` gives: each module is a `Kind`."""

@@ -1,0 +1,271 @@
+"""Each kind of component takes one more by one module, one line of its law and one of its params.
+
+A toy stands in a folder of its own, which the package of its kind is told of for one test.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from dataclasses import replace
+from typing import Literal, get_args
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+from scipy import sparse
+
+from tessera.contracts import components
+from tessera.contracts.errors import BadInput, BadParams
+from tessera.model.params import FeatureGroup, HstuParams
+from tessera.offpolicy.estimators import SLATE_ESTIMATORS
+from tessera.platform.workspace.code import SOURCE, import_closure
+from tessera.shared.features.facts import Facts, Queries, Trials
+from tessera.shared.features.links import EDGE_KINDS
+from tessera.shared.features.prices import PriceHistory
+from tessera.shared.features.ranking import ranking_features
+from tessera.stages.ope import words
+from tessera.stages.ope.estimates import lifts_of
+from tessera.stages.ope.guardrails import GUARDRAILS, GuardrailInputs, guardrails
+from tessera.stages.ope.params import OpeParams
+from tessera.stages.ope.verdict import Check
+from tessera.stages.sid.params import SidParams
+from tessera.stages.sid.quantizer import fit_quantizer, load_quantizer
+from tessera.stages.sid.vectors import Catalogue, fit_space, vectorise
+
+QUANTIZERS = "tessera.stages.sid.quantizers"
+BLOCKS = "tessera.stages.sid.blocks"
+GROUPS = "tessera.shared.features.groups"
+
+
+@pytest.fixture
+def plug(tmp_path, monkeypatch):
+    """Add a module to a kind."""
+
+    def add(kind, name, code):
+        package = importlib.import_module(kind)
+        (tmp_path / f"{name}.py").write_text(code)
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+        importlib.invalidate_caches()
+        monkeypatch.setitem(sys.modules, f"{kind}.{name}", None)  # restored: gone after the test
+        del sys.modules[f"{kind}.{name}"]
+        return package
+
+    return add
+
+
+@pytest.fixture
+def law(repository, monkeypatch):
+    """Open a law suite, to hold a toy to it."""
+
+    def opened(name, folder="laws"):
+        spec = importlib.util.spec_from_file_location(
+            name, repository / "tests" / folder / f"{name}.py"
+        )
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)  # its dataclasses look themselves up
+        spec.loader.exec_module(module)
+        return module
+
+    return opened
+
+
+def choices(params, field):
+    return sorted(get_args(params.model_fields[field].annotation))
+
+
+def test_an_unknown_component_is_one_line_that_names_the_known_ones():
+    with pytest.raises(BadParams, match=r"quantizers has no 'rkmean': choose of rkmeans, rqvae"):
+        components.component(QUANTIZERS, "rkmean")
+    with pytest.raises(BadParams, match="choose of"):
+        components.component(QUANTIZERS, "..params")
+
+
+def test_what_a_component_lacks_is_not_taken_for_the_component(plug):
+    plug(QUANTIZERS, "toy", "import nothing_of_this_name\n")
+    with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
+        components.component(QUANTIZERS, "toy")
+
+
+def test_a_stage_depends_on_every_component_that_it_could_find():
+    """Nobody imports them by name, and an edit of one must run the stage again."""
+    closure = import_closure("tessera.stages.sid.stage")
+    for name in components.names(QUANTIZERS):
+        path = f"{QUANTIZERS}.{name}".replace(".", "/") + ".py"
+        assert path in closure
+        assert (SOURCE / path).exists()
+    assert "tessera/stages/sid/rqvae.py" in closure, "and on what they import"
+
+
+TOY_QUANTIZER = """
+from dataclasses import replace
+from tessera.stages.sid.quantizers import rkmeans
+
+def fit(vector_ND, size, params):
+    return replace(rkmeans.fit(params.toy.stretch * vector_ND, size, params), name="toy")
+
+def load(arrays):
+    return replace(rkmeans.load(arrays), name="toy")
+"""
+
+
+def test_a_quantizer_is_a_module(plug, law, rng):
+    class Toy(BaseModel):
+        stretch: float = 1.0
+
+    class Params(SidParams):
+        quantizer: Literal["rkmeans", "rqvae", "toy"] = "rkmeans"
+        toy: Toy = Toy()
+
+    with pytest.raises(BadInput, match="unknown quantizer toy"):
+        load_quantizer("toy", {})
+    plug(QUANTIZERS, "toy", TOY_QUANTIZER)
+    suite = law("test_quantizer_law")
+    suite.QUANTIZERS["toy"] = Params(quantizer="toy", codebook_size=8)
+    world = suite.planted(np.random.default_rng(11))
+    found = fit_quantizer(world[0], suite.QUANTIZERS["toy"])
+    assert found.name == "toy"
+    suite.test_learns_the_planted_clusters_coarse_first(found, world)
+    suite.test_same_seed_same_bytes(found, world)
+    suite.test_survives_the_round_trip_through_arrays(found, world)
+    suite.test_no_future_the_code_of_an_item_does_not_depend_on_who_comes_with_it(found, world, rng)
+    wide = Params(quantizer="toy", codebook_size=8, toy=Toy(stretch=2.0))
+    other = fit_quantizer(world[0], wide)
+    assert not np.allclose(other.codeword_LKD, found.codeword_LKD), "its own params reach it"
+
+
+def test_every_quantizer_has_a_choice_and_a_law(law):
+    known = components.names(QUANTIZERS)
+    assert choices(SidParams, "quantizer") == known
+    assert sorted(law("test_quantizer_law").QUANTIZERS) == known
+
+
+TOY_BLOCK = """
+import numpy as np
+from tessera.stages.sid.scaling import by_direction as scale
+
+def rows(catalogue, content_NW):
+    return np.array([[len(item)] for item in catalogue.item_ids], dtype=float)
+"""
+
+
+def plain_catalogue():
+    return Catalogue(
+        item_ids=["a", "bbb", "cc"],
+        terms_N=[["fund", "green"], ["fund", "bond"], ["loan"]],
+        sentence_N=["", "", ""],
+        topology_NT=np.array([[1.0, 2.0, 1.0, 0.0], [3.0, 1.0, 1.0, 0.5], [np.nan] * 4]),
+        neighbour_NN=sparse.csr_array((3, 3)),
+    )
+
+
+def test_a_block_of_the_item_vector_is_a_module(plug):
+    class Params(SidParams):
+        toy_weight: float = 0.0
+
+    plain = plain_catalogue()
+    of_old = vectorise(plain, fit_space(plain, SidParams()), SidParams())
+    assert np.array_equal(vectorise(plain, fit_space(plain, Params()), Params()), of_old), "off"
+    with pytest.raises(BadParams, match="blocks has no 'toy': choose of content, neighbourhood"):
+        fit_space(plain, Params(toy_weight=2.0))
+    plug(BLOCKS, "toy", TOY_BLOCK)
+    more = vectorise(plain, fit_space(plain, Params(toy_weight=2.0)), Params(toy_weight=2.0))
+    assert np.array_equal(more[:, :-1], of_old)
+    assert more[:, -1] == pytest.approx(2.0 * np.array([-1, 1, 0]) / np.sqrt(2 / 3))
+
+
+def test_every_block_has_a_weight():
+    assert sorted(SidParams().block_weights) == components.names(BLOCKS)
+
+
+TOY_GROUP = """
+def columns(facts, asked):
+    return {"toy_twice": 2.0 * asked.item_Q}
+"""
+
+
+def test_a_group_of_ranking_features_is_a_module(plug):
+    class Params(HstuParams):
+        features: tuple[Literal["pair", "toy"], ...] = ("pair", "toy")
+
+    facts = no_facts()
+    asked = Queries(np.array([0]), np.array([5]), np.array([0, 0]), np.array([1, 2]))
+    with pytest.raises(BadParams, match="groups has no 'toy': choose of cate, causal"):
+        ranking_features(facts, asked, Params().features)
+    plug(GROUPS, "toy", TOY_GROUP)
+    names, found = ranking_features(facts, asked, Params().features)
+    assert names[-2:] == ("pair_rates", "toy_twice")
+    assert found[:, -1].tolist() == [2.0, 4.0]
+
+
+def no_facts():
+    """Facts of a log without any event, on three items."""
+    none, items = np.zeros(0, np.int64), np.zeros(3, np.int64)
+    closes = PriceHistory(none, none, none.astype(float))
+    nobody = Trials(none, none, none, none.astype(float))
+    return Facts(
+        *(none,) * 7, items, items, items, code_IL=np.zeros((3, 2), np.int64), closes=closes,
+        edges={kind: sparse.csr_matrix((3, 3)) for kind in EDGE_KINDS}, trials=nobody,
+    )  # fmt: skip
+
+
+def test_every_group_has_a_choice_and_what_is_served_depends_on_each():
+    known = components.names(GROUPS)
+    assert sorted(get_args(FeatureGroup)) == known
+    closure = import_closure("tessera.serve.recommend")
+    assert {f"tessera/shared/features/groups/{name}.py" for name in known} <= set(closure)
+
+
+@pytest.fixture
+def case(law):
+    """Two items, shown alike; the candidate prefers the first, which earns more."""
+    rng = np.random.default_rng(5)
+    chosen_N = rng.integers(0, 2, 400)
+    suite = law("test_guardrails", "stages/ope")
+    drawn = suite.case_of(np.array([0.8, 0.2]), chosen_N, np.zeros(400, bool), np.arange(400))
+    reward_NL = (rng.random((400, 1)) < np.where(chosen_N == 0, 0.6, 0.2)[:, None]).astype(float)
+    return replace(drawn, log=replace(drawn.log, reward_NL=reward_NL))
+
+
+def toy_estimator(log, ceiling):
+    """Weigh as IPS does, with weights cut at the ceiling."""
+    return (np.minimum(log.weight_NL, ceiling) * log.reward_NL).sum(axis=1)
+
+
+def test_an_estimator_is_a_function_and_a_line(case, law, monkeypatch):
+    guess_NLC = np.zeros(case.log.served_NLC.shape)
+    before, _ = lifts_of(case, guess_NLC, OpeParams(ceiling=10_000.0))
+    monkeypatch.setitem(SLATE_ESTIMATORS, "toy", toy_estimator)
+    found, _ = lifts_of(case, guess_NLC, OpeParams(ceiling=10_000.0))
+    assert [*found] == [*before, "toy"]
+    assert np.array_equal(found["toy"], found["rips"]), "no weight is above the ceiling"
+    cut, _ = lifts_of(case, guess_NLC, OpeParams(ceiling=1.0))
+    assert cut["toy"].mean() < cut["rips"].mean(), "its param reaches it"
+    suite = law("test_estimator_law")
+    suite.test_an_estimator_of_slates_finds_the_truth_when_all_help_is_right("toy")
+
+
+def toy_guardrail(case, _beside, params):
+    rate = float(case.log.reward_NL.mean())
+    return [Check("toy_rate", rate, params.min_rate, rate >= params.min_rate, "it earns little")]
+
+
+def test_a_guardrail_is_a_function_and_a_line(case, monkeypatch):
+    class Params(OpeParams):
+        min_rate: float = 0.9
+
+    before = [check.name for check in guardrails(case, GuardrailInputs(), Params())]
+    monkeypatch.setitem(GUARDRAILS, "toy", toy_guardrail)
+    found = guardrails(case, GuardrailInputs(), Params())
+    assert [check.name for check in found] == [*before, "toy_rate"]
+    assert found[-1].ok is False
+    assert guardrails(case, GuardrailInputs(), Params(min_rate=0.1))[-1].ok is True
+
+
+def test_every_estimator_and_guardrail_is_told_in_words(case):
+    for name in SLATE_ESTIMATORS:
+        assert words.ESTIMATORS[name]
+        assert words.NOTES[name]
+    for check in guardrails(case, GuardrailInputs(), OpeParams()):
+        assert check.name in words.RULES

@@ -127,9 +127,9 @@ def test_appending_one_event_at_a_time_equals_encoding_all_of_them_again(kind):
         batch = first(whole, events)
         memory, state = append(model, memory, batch, torch.tensor([events - 1]))
         outs.append(state)
-        if model.recency is not None:
+        if model.state_part is not None:
             view = _view(batch, batch.item_BL > 0)
-            state = model.recency(torch.stack(outs, 1), view)[:, -1]
+            state = model.state_part(torch.stack(outs, 1), view)[:, -1]
         kept, seen = remembered(model, batch)
         appended = [part[0] for one in memory for part in one]
         torch.testing.assert_close(appended, kept, atol=1e-5, rtol=0)
@@ -188,8 +188,8 @@ def fields(batch):
 def test_an_unseen_item_is_made_of_its_codes_alone():
     model = build("hstu")
     items = model.items()
-    torch.testing.assert_close(items[8], model.codewords[0][1])
-    torch.testing.assert_close(items[1], model.item_VD[1] + model.codewords[0][1])
+    torch.testing.assert_close(items[8], model.item_input.get_parameter("0")[1])
+    torch.testing.assert_close(items[1], model.item_VD[1] + model.item_input.get_parameter("0")[1])
 
 
 def test_states_at_minus_one_is_the_learnt_start():

@@ -14,7 +14,7 @@ from tessera.model.nn.device import precision
 from tessera.model.nn.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
 from tessera.model.nn.masking import draw_mask
 from tessera.model.nn.parallel import total
-from tessera.model.nn.ranking import TASKS, rank_loss
+from tessera.model.nn.ranking import TASKS
 from tessera.model.params import HstuParams
 from tessera.model.sequences.windows import Targets
 from tessera.model.trunk.model import SequenceModel, states_at
@@ -45,7 +45,8 @@ def batch_loss(
     if targets.asked is not None and targets.answers is not None:
         with precision(params, device):
             logit_NMT = model.logits(batch, targets.asked, seen, item_VD)
-        loss = loss + params.rank_weight * rank_loss(logit_NMT, targets.answers, weight_T)
+        objective = model.shape.chosen_rank_objective()
+        loss = loss + params.rank_weight * objective(logit_NMT, targets.answers, weight_T)
     return loss
 
 

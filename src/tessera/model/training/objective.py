@@ -32,7 +32,7 @@ def batch_loss(
     device, masked_BL = item_VD.device, None
     if model.actions is not None:
         masked_BL = draw_mask(batch.item_BL != PADDING, params.mask_share)
-    with precision(params, device):
+    with precision(params.precision, device):
         seen = model.encode(batch, item_VD, masked_BL)
     count_2, weight_T = _counts(targets, masked_BL)
     share_2 = count_2 / total(count_2).clamp(min=1.0)
@@ -43,7 +43,7 @@ def batch_loss(
         guess = model.actions.loss(seen.out_BLD, batch.action_BL, masked_BL)
         loss = loss + params.mask_weight * guess * share_2[1]
     if targets.asked is not None and targets.answers is not None:
-        with precision(params, device):
+        with precision(params.precision, device):
             logit_NMT = model.logits(batch, targets.asked, seen, item_VD)
         objective = model.shape.chosen_rank_objective()
         loss = loss + params.rank_weight * objective(logit_NMT, targets.answers, weight_T)

@@ -1,7 +1,9 @@
+import json
 import math
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tessera.contracts.errors import BrokenBundle
 from tessera.model.nn.batch import Batch
@@ -217,3 +219,19 @@ def test_a_truncated_model_is_refused_in_one_line(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BrokenBundle, match="publish it again"):
         load_model(tmp_path)
+
+
+def test_files_are_as_they_were_before_components_could_be_chosen(tmp_path):
+    model = build("recency", rank_blocks=1, rank_hidden=4, features=("a",), score="rank")
+    save_model(model, ["x"] * (ITEMS - 1), tmp_path)
+    names = set(load_file(tmp_path / "model.safetensors"))
+    assert {name for name in names if not name.startswith(("layers.", "closed_form."))} == {
+        "action_AD", "codes_VC", "codewords.0", "item_VD", "position_LD", "start_D", "warm_V",
+        "rank.candidate_D", "rank.hidden.bias", "rank.hidden.weight", "rank.level", "rank.mean_F",
+        "rank.out.bias", "rank.out.weight", "rank.position_PT", "rank.spread", "rank.std_F",
+        "recency.gate.bias", "recency.gate.weight", "recency.out", "recency.shift_K",
+    }  # fmt: skip
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert list(config)[-1] == "recency_s"
+    assert len(config) == 25
+    assert torch.equal(load_model(tmp_path)[0].items(), model.items())

@@ -92,7 +92,7 @@ def trained(world):
 
 def next_buys(world):
     """Return the first buy after the cut of each test user, and the question it answers."""
-    question = ask(world.histories, SPLIT, PARAMS, TEST)
+    question = ask(world.histories, SPLIT, TEST, PARAMS.acquired, PARAMS.filter_seen)
     return question, world.histories.item_E[question.stop_Q]
 
 

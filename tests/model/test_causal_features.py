@@ -61,7 +61,7 @@ def shaken(log, cause):
 
 def examples(world, cause, params):
     """Return slates to learn from and slates after the cut, these also as after a shake."""
-    learn_R, _, later_R = matured(world.log.slates, world.split, params)
+    learn_R, _, later_R = matured(world.log.slates, world.split, params.window_days)
     logs = (world.log, learn_R), (world.log, later_R), (shaken(world.log, cause), later_R)
     return [log.examples(chosen_R, params.features)[1] for log, chosen_R in logs]
 

@@ -91,7 +91,7 @@ def test_each_layer_looks_back_one_window_and_no_further(kind, groups, blocks):
 def test_a_candidate_looks_back_one_window_of_its_own():
     model, batch = build(blocks=1, window=3), history(tuple(range(10)))
     with torch.no_grad():  # the cosine with the state looks back by itself
-        model.rank.hidden.weight[:, 2 * 8] = 0.0
+        model.rank.net.hidden.weight[:, 2 * 8] = 0.0
     near, far = (logits(model, batch, state) for state in (1, 2))
     near_other, far_other = (
         logits(model, history(tuple(range(10)), 14), state) for state in (1, 2)

@@ -191,7 +191,7 @@ def test_the_stage_lists_it_beside_sasrec(run_baselines, tables, split, small, w
     assert list(dict.fromkeys(row["model"] for row in lists)) == ["sasrec", "two_tower"]
     users = {name: {row["user_id"] for row in lists if row["model"] == name}
              for name in ("sasrec", "two_tower")}  # fmt: skip
-    asked = ask(world.histories, split, small, TEST)
+    asked = ask(world.histories, split, TEST, small.acquired, small.filter_seen)
     assert users["two_tower"] == users["sasrec"]
     assert len(users["two_tower"]) == len(asked.user_Q)
     assert metrics["two_tower_epochs"] == metrics["sasrec_epochs"] == 1.0

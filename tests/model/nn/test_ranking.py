@@ -12,15 +12,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import ACTIONS
 from tessera.model.nn.batch import Batch
-from tessera.model.nn.ranking import TASKS, RankingBatch, RankingLabels, answered_logit, rank_loss
+from tessera.model.nn.cross_entropy import rank_loss
+from tessera.model.nn.ranking import TASKS, RankingBatch, RankingLabels, answered_logit
 from tessera.model.nn.tiles import time_bucket
 from tessera.model.trunk.flops import (
     history_flops,
     memory_flops,
     one_trunk_flops,
     rank_flops,
-    recency_flops,
     retrieve_flops,
+    state_part_flops,
     two_encoders_flops,
     two_pruned_encoders_flops,
 )
@@ -177,7 +178,8 @@ def test_the_last_layer_is_what_it_says_computed_by_hand():
         parts = (functional.layer_norm(out, (8,), eps=1e-6),
                  functional.layer_norm(item_VD[6], (8,), eps=1e-6),
                  cosine[None] * math.sqrt(8), asked.feature_NMF[0, 0])  # fmt: skip
-        wanted = model.rank.out(functional.silu(model.rank.hidden(torch.cat(parts))))
+        net = model.rank.net
+        wanted = net.out(functional.silu(net.hidden(torch.cat(parts))))
         wanted = wanted + model.rank.position_PT[1]
     torch.testing.assert_close(rank(model, batch, asked)[0], wanted, atol=1e-5, rtol=1e-5)
 
@@ -316,7 +318,7 @@ def test_beside_two_encoders_that_prune_alike_one_trunk_saves_less(events, share
     both = history_flops(shape, events) + retrieve_flops(shape) + alone
     assert two_pruned_encoders_flops(shape, events, 200) == both
     recent = replace(shape, recency_s=(3600.0, 86_400.0))
-    more = recency_flops(recent, events)
+    more = state_part_flops(recent, events)
     assert two_pruned_encoders_flops(recent, events, 200) == both + more > both
     whole = two_encoders_flops(shape, events, 200)
     assert two_encoders_flops(recent, events, 200) == whole + more

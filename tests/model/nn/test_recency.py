@@ -134,12 +134,12 @@ def test_a_model_saved_before_recency_has_none(tmp_path):
     save_model(build(BASE), ["x"] * 8, tmp_path)
     again, _ = load_model(tmp_path)
     assert again.shape == BASE
-    torch.testing.assert_close(again.recency.scale_s(), torch.tensor(BASE.recency_s))
+    torch.testing.assert_close(again.state_part.scale_s(), torch.tensor(BASE.recency_s))
     save_model(build(replace(BASE, recency_s=())), ["x"] * 8, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     del config["recency_s"]
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert load_model(tmp_path)[0].recency is None
+    assert load_model(tmp_path)[0].state_part is None
 
 
 def test_scales_begin_where_the_params_say_and_only_where_times_are_real(world, small):
@@ -149,9 +149,9 @@ def test_scales_begin_where_the_params_say_and_only_where_times_are_real(world, 
     assert fit("hstu", world, small, None).model.shape.recency_s == pytest.approx(
         (43_200.0, 432_000.0, 4_320_000.0)
     )
-    assert fit("sasrec", world, small, None).model.recency is None
+    assert fit("sasrec", world, small, None).model.state_part is None
     ordinal = replace(world, split=replace(world.split, ordinal=True))
-    assert fit("hstu", ordinal, small, None).model.recency is None
+    assert fit("hstu", ordinal, small, None).model.state_part is None
 
 
 @pytest.mark.parametrize("days", [(0.0, 1.0), (2.0, 1.0), (1.0, math.inf)])

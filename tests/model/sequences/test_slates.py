@@ -177,7 +177,7 @@ def test_the_future_changes_no_weight(world, slated, split, params, logged_world
 
 
 def test_slates_whose_window_leaves_their_period_are_left_out(world, split, params):
-    learn, check, later = matured(world.log.slates, split, params)
+    learn, check, later = matured(world.log.slates, split, params.window_days)
     moment = world.log.slates.moment_R / 1e6
     window = params.window_days * 86_400
     assert moment[learn].max() < split.validation_from.timestamp() - window
@@ -195,7 +195,7 @@ def teacher_of(world, params, seed=0):
     examples = _examples(world, params, shown, refit=False)
     rng = np.random.default_rng(seed)
     windows = training_windows(examples.histories, examples.stop_U, params.length, rng)
-    teacher = BatchBuilder(examples, params, rng)
+    teacher = BatchBuilder(examples, params.slate_share, rng)
     return teacher.lesson(teacher.ask(windows)), examples
 
 
@@ -333,7 +333,7 @@ def test_the_last_lesson_is_not_told_when_its_investor_acts_next(world, params):
     histories, stop_U = examples.histories, examples.stop_U
     rng = np.random.default_rng(0)
     windows = training_windows(histories, stop_U, params.length, rng)
-    asked_W = BatchBuilder(examples, params, rng).ask(windows).request_W
+    asked_W = BatchBuilder(examples, params.slate_share, rng).ask(windows).request_W
     last_W = windows.stop_W == stop_U[histories.user_E[windows.stop_W - 1]]
     own_W = histories.second(windows.stop_W - 1)
     assert (histories.next_second(windows.stop_W - 1) > own_W)[last_W].any(), "there is a next one"

@@ -124,7 +124,7 @@ def test_ndcg_equals_the_formula():
 
 def test_the_question_holds_users_with_a_past_and_what_is_new_to_them(histories, split):
     params = HstuParams(acquired=("click",))
-    question = ask(histories, split, params, TEST)
+    question = ask(histories, split, TEST, params.acquired, params.filter_seen)
     for row, user in enumerate(question.user_Q):
         stretch = slice(histories.first_U1[user], histories.first_U1[user + 1])
         items, phases = histories.item_E[stretch], histories.phase_E[stretch]
@@ -140,7 +140,7 @@ def test_leave_last_out_asks_at_the_time_of_the_held_out_event(rows, split):
     table = ibis.memtable(pa.Table.from_pylist(rows))
     histories = read_histories(table, last_out, VOCABULARY, tied_sets=True)
     for period, back in ((VALIDATION, 2), (TEST, 1)):
-        question = ask(histories, last_out, HstuParams(), period)
+        question = ask(histories, last_out, period, ("buy", "rate"), True)
         expected = histories.second(histories.first_U1[question.user_Q + 1] - back)
         assert (question.request_Q == expected).all()
 
@@ -156,10 +156,9 @@ def test_unborn_items_and_leave_last_out_widen_the_candidates(tables, split):
     born = ibis.ifelse(is_late, ibis.literal(split.test_until), tables.items.valid_from)
     catalogue = read_catalogue(tables.items.mutate(valid_from=born))
     last_out = replace(split, protocol="leave_last_out")
-    plain, wide = HstuParams(), HstuParams(unborn_items=True)
-    assert np.flatnonzero(~catalogue.candidates_V(split, split.cut, plain)).tolist() == [0, 1, 12]
-    assert np.flatnonzero(~catalogue.candidates_V(split, split.cut, wide)).tolist() == [0, 12]
-    assert np.flatnonzero(~catalogue.candidates_V(last_out, split.cut, plain)).tolist() == [0]
+    assert np.flatnonzero(~catalogue.candidates_V(split, split.cut, False)).tolist() == [0, 1, 12]
+    assert np.flatnonzero(~catalogue.candidates_V(split, split.cut, True)).tolist() == [0, 12]
+    assert np.flatnonzero(~catalogue.candidates_V(last_out, split.cut, False)).tolist() == [0]
 
 
 def test_codes_lose_their_suffix_and_an_item_without_code_has_zero(tables):

@@ -1,7 +1,9 @@
+import json
 import math
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tessera.contracts.errors import BrokenBundle
 from tessera.model.nn.batch import Batch
@@ -127,9 +129,9 @@ def test_appending_one_event_at_a_time_equals_encoding_all_of_them_again(kind):
         batch = first(whole, events)
         memory, state = append(model, memory, batch, torch.tensor([events - 1]))
         outs.append(state)
-        if model.recency is not None:
+        if model.state_part is not None:
             view = _view(batch, batch.item_BL > 0)
-            state = model.recency(torch.stack(outs, 1), view)[:, -1]
+            state = model.state_part(torch.stack(outs, 1), view)[:, -1]
         kept, seen = remembered(model, batch)
         appended = [part[0] for one in memory for part in one]
         torch.testing.assert_close(appended, kept, atol=1e-5, rtol=0)
@@ -188,8 +190,8 @@ def fields(batch):
 def test_an_unseen_item_is_made_of_its_codes_alone():
     model = build("hstu")
     items = model.items()
-    torch.testing.assert_close(items[8], model.codewords[0][1])
-    torch.testing.assert_close(items[1], model.item_VD[1] + model.codewords[0][1])
+    torch.testing.assert_close(items[8], model.item_input.get_parameter("0")[1])
+    torch.testing.assert_close(items[1], model.item_VD[1] + model.item_input.get_parameter("0")[1])
 
 
 def test_states_at_minus_one_is_the_learnt_start():
@@ -217,3 +219,19 @@ def test_a_truncated_model_is_refused_in_one_line(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BrokenBundle, match="publish it again"):
         load_model(tmp_path)
+
+
+def test_files_are_as_they_were_before_components_could_be_chosen(tmp_path):
+    model = build("recency", rank_blocks=1, rank_hidden=4, features=("a",), score="rank")
+    save_model(model, ["x"] * (ITEMS - 1), tmp_path)
+    names = set(load_file(tmp_path / "model.safetensors"))
+    assert {name for name in names if not name.startswith(("layers.", "closed_form."))} == {
+        "action_AD", "codes_VC", "codewords.0", "item_VD", "position_LD", "start_D", "warm_V",
+        "rank.candidate_D", "rank.hidden.bias", "rank.hidden.weight", "rank.level", "rank.mean_F",
+        "rank.out.bias", "rank.out.weight", "rank.position_PT", "rank.spread", "rank.std_F",
+        "recency.gate.bias", "recency.gate.weight", "recency.out", "recency.shift_K",
+    }  # fmt: skip
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert list(config)[-1] == "recency_s"
+    assert len(config) == 25
+    assert torch.equal(load_model(tmp_path)[0].items(), model.items())

@@ -36,11 +36,11 @@ def ranker_figures(
     """
     rows = read_requests(exposures, dataset.split)
     requests = as_requests(rows, dataset.histories, dataset.catalogue.vocabulary)
-    found = judged(rows["request_id"].combine_chunks(), requests, dataset, params)
+    found = judged(rows["request_id"].combine_chunks(), requests, dataset, params.window_days)
     log = dataset.log
     if log is None or found is None:
         return {}
-    learn_R, check_R, _ = matured(log.slates, dataset.split, params)
+    learn_R, check_R, _ = matured(log.slates, dataset.split, params.window_days)
     if not learn_R.any() or not found.kept_R.any():
         return {}
     segment_R = segments(users, log)

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from tessera.contracts.arrays import Float64s
 from tessera.contracts.progress import progress_bar
-from tessera.model.nn.ranking import CLICK, POSITIONS, TASKS, RankingLabels, rank_loss
+from tessera.model.nn.cross_entropy import rank_loss
+from tessera.model.nn.ranking import CLICK, POSITIONS, TASKS, RankingLabels
 from tessera.model.params import HstuParams
 
 Kind = Literal["dlrm", "wide_deep"]

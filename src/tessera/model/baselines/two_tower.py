@@ -152,7 +152,7 @@ class _Trainer:
             action_codes(params.targets),
         )
         self._codes_VC, self._params, self._histories = dataset.codes_VC, params, dataset.histories
-        self._device = chosen_device(params)
+        self._device = chosen_device(params.device)
         self._event_N, self._windows = before_targets(examples, params.length)
         warm_W = examples.warm_W()
         item_N, items = dataset.histories.item_E[self._event_N], len(dataset.codes_VC)

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 
 from tessera.contracts.errors import BadParams
 from tessera.contracts.processes import local_number
-from tessera.model.params import HstuParams
 
 _T = TypeVar("_T")
 CPU = torch.device("cpu")
 
 
-def chosen_device(params: HstuParams) -> torch.device:
+def chosen_device(wanted: str) -> torch.device:
     """Return the device that `hstu.device` means here; of several GPUs the one of this process.
 
     Raises
@@ -27,13 +26,13 @@ def chosen_device(params: HstuParams) -> torch.device:
         If there is no GPU and one is demanded, or fewer GPUs than processes.
     """
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if params.device == "cpu" or (params.device == "auto" and not found):
+    if wanted == "cpu" or (wanted == "auto" and not found):
         return CPU
     if not found:
         raise BadParams("hstu.device is cuda and PyTorch finds no GPU: set it to auto or cpu")
     if local_number() >= found:
         raise BadParams(
-            f"hstu.device {params.device} gives each process a GPU and there are {found}: start "
+            f"hstu.device {wanted} gives each process a GPU and there are {found}: start "
             f"torchrun with --nproc-per-node {found}, or set it to cpu"
         )
     return torch.device("cuda", local_number())
@@ -63,9 +62,9 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def precision(params: HstuParams, device: torch.device) -> AbstractContextManager[object]:
-    """Return the block in which products are of `hstu.precision`; weights stay float32."""
-    if params.precision == "float32":
+def precision(kind: str, device: torch.device) -> AbstractContextManager[object]:
+    """Return the block in which products are float32 or bfloat16; weights stay float32."""
+    if kind == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
 

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from tessera.model.nn.layer import HstuLayer
 from tessera.model.nn.lookup import look_up
+from tessera.model.nn.saved_names import saved_as
 from tessera.model.nn.tiles import time_bucket
 
 Task = Literal["click", "buy", "dismiss", "hold"]
@@ -75,23 +76,24 @@ class KVCache:
 
 
 class RankingHead(nn.Module):
-    """Cross-attention through the trunk's top layers, then one small net for all tasks."""
+    """How candidates enter the trunk's top layers, and the net that says what comes of them."""
 
     mean_F: Tensor
     std_F: Tensor
     level: Tensor
     spread: Tensor
 
-    def __init__(self, width: int, hidden: int, features: int) -> None:
+    def __init__(self, width: int, features: int, build: Callable[[int, int], nn.Module]) -> None:
+        """Build the net for so many inputs and tasks by `build`."""
         super().__init__()
         self.candidate_D = nn.Parameter(torch.empty(width).normal_(0, _INIT_STD))
         self.position_PT = nn.Parameter(torch.zeros(POSITIONS + 1, len(TASKS)))
-        self.hidden = nn.Linear(2 * width + 1 + features, hidden)
-        self.out = nn.Linear(hidden, len(TASKS))
+        self.net = build(inputs(width, features), len(TASKS))
         self.register_buffer("mean_F", torch.zeros(features))
         self.register_buffer("std_F", torch.ones(features))
         self.register_buffer("level", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
+        saved_as(self, "net", "")
 
     def standardise(self, parts: Callable[[], Iterable[Tensor]]) -> None:
         """Take mean and spread of the features from training rows; NaN counts for neither.
@@ -133,8 +135,13 @@ class RankingHead(nn.Module):
             cosine_NM[..., None] * vector_NMD.shape[-1] ** 0.5,
             feature_NMF.nan_to_num(0.0).clamp(-_FAR, _FAR),
         )
-        logit_NMT: Tensor = self.out(functional.silu(self.hidden(torch.cat(parts, dim=-1))))
+        logit_NMT: Tensor = self.net(torch.cat(parts, dim=-1))
         return logit_NMT + self.position_PT[asked.position_NM.clamp(max=POSITIONS)]
+
+
+def inputs(width: int, features: int) -> int:
+    """Return how many numbers the net is told of a candidate."""
+    return 2 * width + 1 + features
 
 
 def remember(layer: HstuLayer, x_BLD: Tensor) -> KVCache:
@@ -243,19 +250,6 @@ class AttentionView:
         if layer.bias.extra is not None and self.edge_BRML is not None:
             bias_BRML = bias_BRML + layer.bias.extra * self.edge_BRML
         return bias_BRML
-
-
-def rank_loss(logit_NMT: Tensor, answers: RankingLabels, total_T: Tensor | None = None) -> Tensor:
-    """Mean over the tasks of the mean cross-entropy of the rows whose answer is known.
-
-    `total_T` is the weight of the known answers of each task where more rows count than are here.
-    """
-    loss_NMT = functional.binary_cross_entropy_with_logits(
-        logit_NMT, answers.label_NMT, answers.weight_NMT, reduction="none"
-    )
-    total_T = answers.weight_NMT.sum((0, 1)) if total_T is None else total_T
-    loss_T = loss_NMT.sum((0, 1)) / total_T.clamp(min=1e-6)
-    return loss_T.sum() / (total_T > 0).sum().clamp(min=1)
 
 
 def answered_logit(logit: Tensor) -> Tensor:

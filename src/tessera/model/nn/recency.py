@@ -11,6 +11,8 @@ Legend: B sequences, L positions, D width, K scales.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,6 +37,24 @@ def log_spaced(shortest: float, longest: float, count: int) -> tuple[float, ...]
     ratio = longest / shortest
     places = [step / (count - 1) for step in range(count)] if count > 1 else [0.5] * count
     return tuple(shortest * ratio**place for place in places)
+
+
+@dataclass(frozen=True, slots=True)
+class RecencySettings:
+    """Recency as a state part."""
+
+    start_s: tuple[float, ...]
+    """Where the scales start, in seconds."""
+
+    def build(self, width: int, dropout: float) -> Recency:
+        """Return the module."""
+        return Recency(width, self.start_s, dropout)
+
+    def flops(self, width: int, events: int) -> int:
+        """Return what the summaries of a history cost."""
+        choose = 2 * events * (width + GAPS) * len(self.start_s)
+        mix = 2 * events * events * width
+        return choose + mix + 2 * events * width * width
 
 
 class Recency(nn.Module):

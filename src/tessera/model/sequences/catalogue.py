@@ -16,7 +16,6 @@ from tessera.contracts.arrays import Bools, Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split
 from tessera.model.nn.batch import PADDING
-from tessera.model.params import HstuParams
 from tessera.shared.features.demand import CLASS_COLUMNS, item_classes
 from tessera.shared.features.prices import PriceHistory
 
@@ -38,11 +37,14 @@ class Catalogue:
         moment = microsecond(at)
         return (self.from_V <= moment) & (self.to_V > moment)
 
-    def candidates_V(self, split: Split, at: datetime, params: HstuParams) -> Bools:
-        """Return which items may be listed; all if each user has a cut of their own."""
+    def candidates_V(self, split: Split, at: datetime, unborn_items: bool) -> Bools:
+        """Return which items may be listed; all if each user has a cut of their own.
+
+        `unborn_items` lists those first offered after this time too.
+        """
         if split.protocol == "leave_last_out":
             return np.arange(len(self.from_V)) > PADDING
-        if params.unborn_items:
+        if unborn_items:
             return self.to_V > microsecond(at)
         return self.alive_V(at)
 

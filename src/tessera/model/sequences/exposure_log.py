@@ -197,7 +197,7 @@ def _labels(
     label_ST = np.column_stack([rows[name].to_numpy() for name in names]).astype(np.float32)
     weight_ST = np.ones_like(label_ST)
     label_ST[:, HOLD], weight_ST[:, HOLD] = _kept(
-        sales, pair_S, moment_S, label_ST[:, BUY] > 0, split, params
+        sales, pair_S, moment_S, label_ST[:, BUY] > 0, split, params.hold_days
     )
     if params.inverse_propensity:
         weight_ST *= np.minimum(1.0 / rows["propensity"].to_numpy(), MOST_WEIGHT)[:, None]
@@ -210,13 +210,13 @@ def _kept(
     moment_S: Ints,
     bought_S: Bools,
     split: Split,
-    params: HstuParams,
+    hold_days: float,
 ) -> tuple[Bools, Bools]:
     """Return what was bought and not sold within the horizon, and where that is known.
 
     The horizon must end in the period of the request; a source without sales knows nothing.
     """
-    end_S = moment_S + int(params.hold_days * DAY_US)
+    end_S = moment_S + int(hold_days * DAY_US)
     count_S = sales.count(pair_S, moment_S, end_S)
     begins = microsecond(split.validation_from)
     bounds = np.array([begins, microsecond(split.cut) + 1, microsecond(split.test_until) + 1])
@@ -227,12 +227,12 @@ def _kept(
     return bought_S & (count_S == 0) & known_S, known_S
 
 
-def matured(slates: Slates, split: Split, params: HstuParams) -> tuple[Bools, Bools, Bools]:
+def matured(slates: Slates, split: Split, window_days: float) -> tuple[Bools, Bools, Bools]:
     """Return which slates are for training, validation and test.
 
     A slate whose attribution window reaches out of its period belongs to none.
     """
-    window = timedelta(days=params.window_days)
+    window = timedelta(days=window_days)
     moment_R = slates.moment_R
     begins, answered = microsecond(split.validation_from), microsecond(split.cut - window)
     learn_R = moment_R < microsecond(split.validation_from - window)

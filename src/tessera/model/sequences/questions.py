@@ -9,10 +9,7 @@ import numpy as np
 from tessera.contracts.arrays import Ints
 from tessera.contracts.split import Split
 from tessera.contracts.tables import ACTIONS
-from tessera.model.params import HstuParams
-from tessera.model.sequences.catalogue import (
-    microsecond,
-)
+from tessera.model.sequences.catalogue import microsecond
 from tessera.model.sequences.histories import TRAIN, VALIDATION, Histories
 
 
@@ -30,27 +27,39 @@ class Question:
     """Distinct pairs (row, item) acquired in the asked period and not before."""
 
 
-def ask(histories: Histories, split: Split, params: HstuParams, period: int) -> Question:
-    """Pose the question of the validation or test period to its users with a history."""
+def ask(
+    histories: Histories, split: Split, period: int, acquired: tuple[str, ...], filter_seen: bool
+) -> Question:
+    """Pose the question of the validation or test period to its users with a history.
+
+    Parameters
+    ----------
+    period
+        `VALIDATION` or `TEST`.
+    acquired
+        Actions after which an item counts as had.
+    filter_seen
+        Nothing that was had before is relevant.
+    """
     stop_U = histories.until(period - 1)
     asked_U = histories.until(period) > stop_U
     user_Q = np.flatnonzero(asked_U & (stop_U > histories.first_U1[:-1]))
     row_U = np.full(len(stop_U), -1)
     row_U[user_Q] = np.arange(len(user_Q))
-    acquired, size = action_codes(params.acquired), max(1, int(histories.item_E.max(initial=0)) + 1)
+    actions, size = action_codes(acquired), max(1, int(histories.item_E.max(initial=0)) + 1)
 
     def pairs(first_phase: int, last_phase: int) -> Ints:
         found = [np.zeros(0, np.int64)]
         for event_P in histories.parts():
             phase_P, row_P = histories.phase_E[event_P], row_U[histories.user_E[event_P]]
             is_meant_P = (phase_P >= first_phase) & (phase_P <= last_phase) & (row_P >= 0)
-            is_meant_P &= np.isin(histories.action_E[event_P], acquired)
+            is_meant_P &= np.isin(histories.action_E[event_P], actions)
             item_N = histories.item_E[event_P[is_meant_P]]
             found.append(np.unique(row_P[is_meant_P] * size + item_N))
         return np.concatenate(found)  # parts hold whole users, so these are in order and distinct
 
     seen, relevant = pairs(TRAIN, period - 1), pairs(period, period)
-    if params.filter_seen:
+    if filter_seen:
         relevant = np.setdiff1d(relevant, seen, assume_unique=True)
     request_U = request_seconds(histories, split, period)
     return Question(

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from tessera.contracts.arrays import Bools, Ints
 from tessera.model.nn.batch import Batch
-from tessera.model.params import HstuParams
 from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.slates import Epoch, Slates
 from tessera.model.sequences.windows import Batcher, Targets, Windows
@@ -55,11 +54,12 @@ class Examples:
 class BatchBuilder:
     """Turns the windows of one epoch into batches, targets and slates."""
 
-    def __init__(self, examples: Examples, params: HstuParams, rng: np.random.Generator) -> None:
+    def __init__(self, examples: Examples, slate_share: float, rng: np.random.Generator) -> None:
+        """Show one of the slates of such a share of the stretches between events."""
         histories, slates = examples.histories, examples.slates
         self._histories, self._is_target = histories, examples.is_target
         self._stop_U = examples.stop_U
-        self._epoch = Epoch.draw(slates, histories, params.slate_share, rng) if slates else None
+        self._epoch = Epoch.draw(slates, histories, slate_share, rng) if slates else None
         self._batcher = Batcher(histories, self._asked_second if self._epoch else None)
 
     def ask(self, windows: Windows) -> Windows:

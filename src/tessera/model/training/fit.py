@@ -115,7 +115,7 @@ def _shown(dataset: Dataset, params: HstuParams) -> Shown | None:
     """Return the slates with a known answer; None without any, or if none are wanted."""
     if dataset.log is None or not params.rank_weight:
         return None
-    learn_R, check_R, _ = matured(dataset.log.slates, dataset.split, params)
+    learn_R, check_R, _ = matured(dataset.log.slates, dataset.split, params.window_days)
     if not learn_R.any():
         return None
     names, slates = dataset.log.examples(learn_R | check_R, params.features)

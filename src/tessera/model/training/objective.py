@@ -14,7 +14,7 @@ from tessera.model.nn.device import precision
 from tessera.model.nn.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
 from tessera.model.nn.masking import draw_mask
 from tessera.model.nn.parallel import total
-from tessera.model.nn.ranking import TASKS, rank_loss
+from tessera.model.nn.ranking import TASKS
 from tessera.model.params import HstuParams
 from tessera.model.sequences.windows import Targets
 from tessera.model.trunk.model import SequenceModel, states_at
@@ -32,7 +32,7 @@ def batch_loss(
     device, masked_BL = item_VD.device, None
     if model.actions is not None:
         masked_BL = draw_mask(batch.item_BL != PADDING, params.mask_share)
-    with precision(params, device):
+    with precision(params.precision, device):
         seen = model.encode(batch, item_VD, masked_BL)
     count_2, weight_T = _counts(targets, masked_BL)
     share_2 = count_2 / total(count_2).clamp(min=1.0)
@@ -43,9 +43,10 @@ def batch_loss(
         guess = model.actions.loss(seen.out_BLD, batch.action_BL, masked_BL)
         loss = loss + params.mask_weight * guess * share_2[1]
     if targets.asked is not None and targets.answers is not None:
-        with precision(params, device):
+        with precision(params.precision, device):
             logit_NMT = model.logits(batch, targets.asked, seen, item_VD)
-        loss = loss + params.rank_weight * rank_loss(logit_NMT, targets.answers, weight_T)
+        objective = model.shape.chosen_rank_objective()
+        loss = loss + params.rank_weight * objective(logit_NMT, targets.answers, weight_T)
     return loss
 
 

@@ -51,13 +51,13 @@ class Judged:
 
 
 def judged(
-    request_ids: pa.Array, requests: Requests, dataset: Dataset, params: HstuParams
+    request_ids: pa.Array, requests: Requests, dataset: Dataset, window_days: float
 ) -> Judged | None:
     """Return the slates that every ranker is judged on; None if nothing was logged."""
     log = dataset.log
     if log is None:
         return None
-    later_R = matured(log.slates, dataset.split, params)[2]
+    later_R = matured(log.slates, dataset.split, window_days)[2]
     row_R = rows_of(log.request_ids, request_ids)
     kept_R = later_R & (row_R >= 0)
     slates = log.slates.take(kept_R)
@@ -74,7 +74,7 @@ def slate_figures(
     Popularity is the number of acquisitions up to the cut.  Beside them the calibration error of a
     click by the head.  Without a ranking head: none.
     """
-    found = judged(scored.request_ids, scored.requests, dataset, params)
+    found = judged(scored.request_ids, scored.requests, dataset, params.window_days)
     logit_CT = scored.scores.logit_CT
     if found is None or logit_CT is None:
         return {}

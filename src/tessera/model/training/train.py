@@ -99,7 +99,7 @@ def train(
     """
     if not examples.any_target():
         raise BadInput("no training event is a target: move the cut or widen hstu.targets")
-    device = chosen_device(params)
+    device = chosen_device(params.device)
     with seeded(params.seed, device):
         warm_V = torch.zeros(shape.items, dtype=torch.bool)
         warm_V[examples.warm_W()] = True
@@ -198,7 +198,7 @@ class _Trainer:
         length = self.run.model.shape.length
         windows = training_windows(examples.histories, examples.stop_U, length, rng)
         batches = shuffled_batches(windows, params.batch, rng)
-        teacher = BatchBuilder(examples, params, rng)
+        teacher = BatchBuilder(examples, params.slate_share, rng)
         windows = teacher.ask(windows)
         pace = Pace(place, bar, len(batches))
         for rows in batches[place.step :]:

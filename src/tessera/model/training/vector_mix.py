@@ -92,12 +92,16 @@ class Check:
 
 def period_check(dataset: Dataset, params: HstuParams) -> Check | None:
     """Return what is asked; None if nobody can be asked."""
-    question = ask(dataset.histories, dataset.split, params, VALIDATION)
+    question = ask(
+        dataset.histories, dataset.split, VALIDATION, params.acquired, params.filter_seen
+    )
     if not len(question.relevant[0]):
         return None
     first_Q = dataset.histories.first_U1[question.user_Q]
     windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
-    allowed_V = dataset.catalogue.candidates_V(dataset.split, dataset.split.validation_from, params)
+    allowed_V = dataset.catalogue.candidates_V(
+        dataset.split, dataset.split.validation_from, params.unborn_items
+    )
     return Check(question, windows, allowed_V, params.filter_seen)
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tessera.model.nn.ranking import TASKS
-from tessera.model.nn.recency import GAPS
+from tessera.model.nn.ranking import TASKS, inputs
 from tessera.model.nn.tiles import seen_cells
 from tessera.model.trunk.model import Shape
 
@@ -18,16 +17,13 @@ def history_flops(shape: Shape, events: int) -> int:
     project = 2 * events * shape.width * 4 * shape.width
     attend = 2 * 2 * seen_cells(events, shape.window) * shape.width
     out = 2 * events * shape.width * shape.width
-    return shape.blocks * (project + attend + out) + recency_flops(shape, events)
+    return shape.blocks * (project + attend + out) + state_part_flops(shape, events)
 
 
-def recency_flops(shape: Shape, events: int) -> int:
-    """Return what the recency summaries of a history cost."""
-    if not shape.recency_s:
-        return 0
-    choose = 2 * events * (shape.width + GAPS) * len(shape.recency_s)
-    mix = 2 * events * events * shape.width
-    return choose + mix + 2 * events * shape.width * shape.width
+def state_part_flops(shape: Shape, events: int) -> int:
+    """Return what is added to the outputs of a history costs."""
+    part = shape.chosen_state_part()
+    return 0 if part is None else part.flops(shape.width, events)
 
 
 def memory_flops(shape: Shape, events: int) -> int:
@@ -45,8 +41,8 @@ def rank_flops(shape: Shape, events: int, candidates: int) -> int:
     project = 2 * candidates * shape.width * 2 * shape.width
     attend = 2 * 2 * candidates * events * shape.width
     out = 2 * candidates * shape.width * shape.width
-    inputs = 2 * shape.width + 1 + len(shape.features)
-    net = 2 * candidates * shape.rank_hidden * (inputs + len(TASKS))
+    told = inputs(shape.width, len(shape.features))
+    net = candidates * shape.chosen_rank_net().flops(told, len(TASKS))
     return shape.rank_blocks * (project + attend + out) + net
 
 
@@ -62,7 +58,7 @@ def two_encoders_flops(shape: Shape, events: int, candidates: int) -> int:
     Its candidates pass through all of its layers; its keys and values are those of its own pass.
     """
     ranker = replace(shape, rank_blocks=shape.blocks)
-    bare = replace(shape, recency_s=())  # a ranker looks at layers, not at what follows them
+    bare = _bare(shape)  # a ranker looks at layers, not at what follows them
     history = history_flops(shape, events) + history_flops(bare, events)
     return history + retrieve_flops(shape) + rank_flops(ranker, events, candidates)
 
@@ -72,7 +68,11 @@ def two_pruned_encoders_flops(shape: Shape, events: int, candidates: int) -> int
 
     In the layers that its candidates pass through, its history has keys and values, no queries.
     """
-    lower = replace(shape, blocks=shape.blocks - shape.rank_blocks, recency_s=())
+    lower = replace(_bare(shape), blocks=shape.blocks - shape.rank_blocks)
     history = history_flops(shape, events) + history_flops(lower, events)
     memory = memory_flops(shape, events)
     return history + memory + retrieve_flops(shape) + rank_flops(shape, events, candidates)
+
+
+def _bare(shape: Shape) -> Shape:
+    return replace(shape, recency_s=(), state_part=None)

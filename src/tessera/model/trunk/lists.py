@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,6 @@ from tessera.contracts import tables as contracts
 from tessera.contracts.arrays import Bools, Float32s
 from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.tables import STRANGERS
-from tessera.model.params import HstuParams
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.histories import TEST, last_sessions
 from tessera.model.sequences.questions import ask
@@ -25,8 +25,37 @@ from tessera.model.trunk.inference import Lists, encode, item_vectors, placed, t
 from tessera.model.trunk.model import SequenceModel
 
 
+class ListParams(Protocol):
+    """The part of the params that decides who is listed what."""
+
+    @property
+    def length(self) -> int:
+        """Events of history that a state may see."""
+        ...
+
+    @property
+    def acquired(self) -> tuple[str, ...]:
+        """Actions after which an item counts as had."""
+        ...
+
+    @property
+    def filter_seen(self) -> bool:
+        """Leave out what was had."""
+        ...
+
+    @property
+    def unborn_items(self) -> bool:
+        """List items first offered after the cut too."""
+        ...
+
+    @property
+    def top(self) -> int:
+        """Items in a list."""
+        ...
+
+
 def rank_test_users(
-    model: SequenceModel, dataset: Dataset, params: HstuParams, suffix: str = ""
+    model: SequenceModel, dataset: Dataset, params: ListParams, suffix: str = ""
 ) -> pa.Table:
     """Return the top items, alive at the cut, of each test user with a known history."""
 
@@ -37,9 +66,11 @@ def rank_test_users(
     return rank_vectors(model.shape.kind + suffix, states, items, dataset, params)
 
 
-def rank_strangers(model: SequenceModel, dataset: Dataset, params: HstuParams) -> pa.Table:
+def rank_strangers(
+    model: SequenceModel, dataset: Dataset, params: ListParams, session_minutes: float
+) -> pa.Table:
     """Return the lists of the same people without an id: only their last session is known."""
-    histories = last_sessions(dataset.histories, 60 * params.session_minutes)
+    histories = last_sessions(dataset.histories, 60 * session_minutes)
     return rank_test_users(model, replace(dataset, histories=histories), params, STRANGERS)
 
 
@@ -48,7 +79,7 @@ def rank_vectors(
     states: Callable[[Windows], Float32s],
     items: tuple[Float32s, Bools],
     dataset: Dataset,
-    params: HstuParams,
+    params: ListParams,
 ) -> pa.Table:
     """List the items nearest to the states of each test user, for any model that has both.
 
@@ -61,14 +92,17 @@ def rank_vectors(
     items
         Unit item_VD, and which of them have a place in the space.
     """
-    question = ask(dataset.histories, dataset.split, params, TEST)
+    question = ask(dataset.histories, dataset.split, TEST, params.acquired, params.filter_seen)
     first_Q = dataset.histories.first_U1[question.user_Q]
     windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
     item_VD, placed_V = items
+    allowed_V = dataset.catalogue.candidates_V(
+        dataset.split, dataset.split.cut, params.unborn_items
+    )
     lists = top_items(
         states(windows),
         item_VD,
-        dataset.catalogue.candidates_V(dataset.split, dataset.split.cut, params) & placed_V,
+        allowed_V & placed_V,
         question.seen if params.filter_seen else None,
         params.top,
     )

@@ -19,10 +19,14 @@ from torch.nn import functional
 
 from tessera.contracts.tables import ACTIONS
 from tessera.model.nn.batch import PADDING, Batch, Encoded, cut, join, runs
+from tessera.model.nn.codewords import CodewordSettings
+from tessera.model.nn.cross_entropy import CrossEntropy
+from tessera.model.nn.hidden_net import HiddenSettings
 from tessera.model.nn.layer import HstuLayer, RelativeBias
 from tessera.model.nn.linear import dropout
 from tessera.model.nn.lookup import between
 from tessera.model.nn.masking import ActionGuess
+from tessera.model.nn.plugs import ItemInput, RankNet, RankObjective, StatePart, name_of
 from tessera.model.nn.ranking import (
     AttentionView,
     KVCache,
@@ -32,8 +36,9 @@ from tessera.model.nn.ranking import (
     look_back,
     remember,
 )
-from tessera.model.nn.recency import Recency
+from tessera.model.nn.recency import RecencySettings
 from tessera.model.nn.sasrec import SasrecBlock
+from tessera.model.nn.saved_names import saved_as
 from tessera.model.nn.tiles import View
 from tessera.model.trunk.closed_form import ClosedForm
 
@@ -83,6 +88,32 @@ class Shape:
     """Published vectors know what the items earned lately."""
     recency_s: tuple[float, ...] = ()
     """Where the scales of the recency summaries start, in seconds; empty without them."""
+    item_input: ItemInput | None = None
+    """What vectors of items are made by; None sums codewords."""
+    state_part: StatePart | None = None
+    """What is added to the outputs; None adds recency where it has scales."""
+    rank_net: RankNet | None = None
+    """What the ranking head ends in; None in one hidden layer."""
+    rank_objective: RankObjective | None = None
+    """What the ranking head learnt by; None by cross-entropy."""
+
+    def chosen_item_input(self) -> ItemInput:
+        """Return what vectors of items are made by."""
+        return self.item_input or CodewordSettings(self.code_sizes, self.id_dropout)
+
+    def chosen_state_part(self) -> StatePart | None:
+        """Return what is added to the outputs; None adds nothing."""
+        if self.state_part is None and self.recency_s:
+            return RecencySettings(self.recency_s)
+        return self.state_part
+
+    def chosen_rank_net(self) -> RankNet:
+        """Return what the ranking head ends in."""
+        return self.rank_net or HiddenSettings(self.rank_hidden)
+
+    def chosen_rank_objective(self) -> RankObjective:
+        """Return what the ranking head learns by."""
+        return self.rank_objective or CrossEntropy()
 
 
 class SequenceModel(nn.Module):
@@ -107,7 +138,8 @@ class SequenceModel(nn.Module):
         self.action_AD = _table(len(ACTIONS), shape.width)
         self.position_LD = _table(shape.length, shape.width)
         self.start_D = nn.Parameter(torch.empty(shape.width).normal_(0, _INIT_STD))
-        self.codewords = nn.ParameterList(_table(size, shape.width) for size in shape.code_sizes)
+        item_input = shape.chosen_item_input()
+        self.item_input = item_input.build(shape.width)
         self.layers = nn.ModuleList(_layer(shape) for _ in range(shape.blocks))
         self.last = nn.LayerNorm(shape.width) if shape.kind == "sasrec" else nn.Identity()
         self.actions = ActionGuess(shape.width) if shape.guesses_actions else None
@@ -116,20 +148,16 @@ class SequenceModel(nn.Module):
             shape.items, shape.item_weights_width, shape.classes, shape.profits
         )
         # Drawn last, so that the rest starts as it does without.
-        self.recency = (
-            Recency(shape.width, shape.recency_s, shape.dropout) if shape.recency_s else None
-        )
+        state_part = shape.chosen_state_part()
+        self.state_part: nn.Module | None = None
+        saved_as(self, "item_input", name_of("item_input", item_input))
+        if state_part is not None:
+            self.state_part = state_part.build(shape.width, shape.dropout)
+            saved_as(self, "state_part", name_of("state_part", state_part))
 
     def items(self) -> Tensor:
-        """Return item_VD: own part plus the codewords; an unseen item has only codewords."""
-        if not self.codewords:
-            return self.item_VD
-        keep_V = self.warm_V.float()
-        if self.training and self.shape.id_dropout:
-            keep_V = keep_V * (torch.rand_like(keep_V) >= self.shape.id_dropout)
-        item_VD = self.item_VD * keep_V[:, None]
-        for level, codeword_KD in enumerate(self.codewords):
-            item_VD = item_VD + codeword_KD[self.codes_VC[:, level]]
+        """Return item_VD, the vectors of all items."""
+        item_VD: Tensor = self.item_input(self.item_VD, self.codes_VC, self.warm_V)
         return item_VD
 
     def placed_V(self) -> Tensor:
@@ -171,8 +199,8 @@ class SequenceModel(nn.Module):
                 memory.append(remember(cast(HstuLayer, layer), x_BLD))
             x_BLD = layer(x_BLD, view)
         out_BLD = self.last(x_BLD)
-        if self.recency is not None:
-            out_BLD = self.recency(out_BLD, view)
+        if self.state_part is not None:
+            out_BLD = self.state_part(out_BLD, view)
         if view.has_ties:
             return Encoded(_pool(out_BLD, batch.group_BL, real_BL), out_BLD, tuple(memory))
         return Encoded(out_BLD * view.real_BL1, out_BLD, tuple(memory))
@@ -212,7 +240,7 @@ def _table(rows: int, width: int) -> nn.Parameter:
 
 
 def _head(shape: Shape) -> RankingHead:
-    return RankingHead(shape.width, shape.rank_hidden, len(shape.features))
+    return RankingHead(shape.width, len(shape.features), shape.chosen_rank_net().build)
 
 
 def _layer(shape: Shape) -> nn.Module:

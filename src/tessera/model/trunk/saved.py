@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tessera.contracts.doors import first_line
 from tessera.contracts.errors import BrokenBundle
+from tessera.model.nn.plugs import KINDS, read, written
 from tessera.model.trunk.flops import one_trunk_flops
 from tessera.model.trunk.model import SequenceModel, Shape
 
@@ -27,7 +28,7 @@ def save_model(model: SequenceModel, vocabulary: list[str], folder: Path) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(asdict(model.shape), indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(_config(model.shape), indent=2) + "\n")
     (folder / "items.json").write_text(json.dumps(vocabulary) + "\n")
     operations = one_trunk_flops(model.shape, model.shape.length, CANDIDATES)
     cost = {"mflops_per_request": operations / 1e6, "candidates": CANDIDATES}
@@ -47,7 +48,8 @@ def load_model(folder: Path) -> tuple[SequenceModel, list[str]]:
         vocabulary: list[str] = json.loads((folder / "items.json").read_text())
         weights = load_file(folder / "model.safetensors")
         lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
-        shape = Shape(**{**raw, **lists, "feature_groups": _groups(raw)})
+        chosen = {kind: read(kind, raw[kind]) for kind in KINDS if kind in raw}
+        shape = Shape(**{**raw, **lists, **chosen, "feature_groups": _groups(raw)})
         buffers = [weights[name].clone() for name in ("codes_VC", "warm_V", *_edges(shape))]
         model = SequenceModel(shape, *buffers)
         model.load_state_dict(weights)
@@ -56,6 +58,14 @@ def load_model(folder: Path) -> tuple[SequenceModel, list[str]]:
             f"{folder} is no sequence model ({first_line(error)}); publish it again"
         ) from error
     return model.eval(), vocabulary
+
+
+def _config(shape: Shape) -> dict[str, Any]:
+    """Return what config.json holds; a component that nobody chose is not named, as ever."""
+    chosen = {kind: getattr(shape, kind) for kind in KINDS}
+    plain = {name: value for name, value in asdict(shape).items() if name not in KINDS}
+    parts = {kind: written(kind, part) for kind, part in chosen.items() if part is not None}
+    return plain | parts
 
 
 def _groups(raw: dict[str, Any]) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def run(
     params: HstuParams,
 ) -> dict[str, float]:
     """Train the trunk; `scratch` keeps checkpoints when a run is killed."""
-    with threads(params.threads), together(chosen_device(params)):
+    with threads(params.threads), together(chosen_device(params.device)):
         sources = Sources(events, codes, users, items, prices, exposures, outcomes, edges, cate)
         dataset = read_dataset(sources, split, scratch, params)
         dataset = _with_effects(dataset, cate, cate_later, params)
@@ -57,7 +57,7 @@ def run(
         own = trained.model
         parts = [rank_test_users(own, dataset, params)]
         if params.session_minutes and not dataset.split.ordinal:
-            parts.append(rank_strangers(own, dataset, params))
+            parts.append(rank_strangers(own, dataset, params, params.session_minutes))
         write_training(trained.place, "hstu", training)
         save_model(own, dataset.catalogue.vocabulary, model)
         ranks = own.rank is not None and own.shape.score != "recall"

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import ast
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tessera
 
-_PACKAGE = Path(tessera.__file__).parent
+if TYPE_CHECKING:
+    from grimp import ImportGraph
 
-
-SOURCE = _PACKAGE.parent
+SOURCE = Path(tessera.__file__).parents[1]
 """Folder that the names of an import closure are relative to."""
 
 
 @cache
 def import_closure(module: str) -> tuple[str, ...]:
-    """Files of ours, relative to src/, that a module imports directly or not, with itself."""
-    found: set[str] = set()
-    waiting = [module]
-    while waiting:
-        path = _file_of(waiting.pop())
-        if path is None or str(path) in found:
-            continue
-        found.add(str(path))
-        waiting.extend(_imports(path))
-    return tuple(sorted(Path(name).relative_to(_PACKAGE.parent).as_posix() for name in found))
+    """Files of ours, relative to src/, that a module imports directly or not, with itself.
+
+    Late imports and those for types count.  An `__init__.py` is there only if it is imported for
+    itself: it holds nothing but its docstring.
+    """
+    graph = _imports()
+    return tuple(sorted(_file_of(name) for name in {module, *graph.find_upstream_modules(module)}))
 
 
 def watched(name: str) -> str:
@@ -42,18 +39,15 @@ def watched(name: str) -> str:
     return name if has_rooms else Path(name).parent.as_posix()
 
 
-def _file_of(module: str) -> Path | None:
-    base = _PACKAGE.parent / Path(*module.split("."))
-    candidates = (base.with_suffix(".py"), base / "__init__.py")
-    return next((path for path in candidates if path.is_file()), None)
+def _file_of(module: str) -> str:
+    base = Path(*module.split("."))
+    file = base.with_suffix(".py")
+    return (file if (SOURCE / file).is_file() else base / "__init__.py").as_posix()
 
 
 @cache
-def _imports(path: Path) -> list[str]:
-    names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in names if name.startswith("tessera.")]
+def _imports() -> ImportGraph:
+    """Draw every import of ours; once a process, as a fork of it may not start threads again."""
+    import grimp
+
+    return grimp.build_graph("tessera", cache_dir=None)

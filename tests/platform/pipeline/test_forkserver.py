@@ -22,7 +22,6 @@ STAND_IN = """
 import os, sys, time
 from pathlib import Path
 from tessera.platform.pipeline import forkserver
-forkserver._rooms = dict
 def run():
     print("folder", os.getcwd(), "words", *sys.argv, "mark", os.environ.get("MARK"), flush=True)
     Path("pid").write_text(str(os.getpid()))
@@ -45,6 +44,7 @@ sys.exit(99 if code is None else code)
 def served(tmp_path, monkeypatch):
     """Let a stand-in answer; the first command has woken it."""
     monkeypatch.setenv(ADDRESS, str(tmp_path / "socket"))
+    (tmp_path / "rooms.json").write_text("{}")
     process = subprocess.Popen(
         [sys.executable, "-c", STAND_IN, os.environ[ADDRESS]], stdin=subprocess.PIPE
     )
@@ -102,6 +102,12 @@ def test_a_killed_fork_fails_its_command(served, tmp_path):
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
     process.communicate()
     assert process.returncode == 128 + signal.SIGKILL
+
+
+def test_a_fork_starts_from_one_thread(served, tmp_path):
+    """What draws the imports starts threads: it must stay out of the process that forks."""
+    _start(tmp_path, "graph").communicate()
+    assert psutil.Process(served.pid).num_threads() == 1
 
 
 def test_it_ends_when_its_parent_is_gone(served):

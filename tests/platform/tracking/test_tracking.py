@@ -15,12 +15,12 @@ import pytest
 
 from tessera.bundles.manifest import seal
 from tessera.contracts.errors import BrokenStore, GateClosed
+from tessera.platform.tracking import peek
 from tessera.platform.tracking.tracking import (
     champion,
     champion_identity,
     follow,
     log_pending,
-    register,
     set_champion,
 )
 from tessera.platform.workspace import files
@@ -253,7 +253,7 @@ def test_a_page_of_another_run_is_not_shown_as_this_ones(tmp_path, store):
 
 def test_registering_the_same_bundle_twice_gives_one_version(tmp_path, store):
     bundle = make_bundle(tmp_path / "v1", "1", decision="PROMOTE")
-    assert register("market", bundle, store) == register("market", bundle, store) == "1"
+    assert set_champion("market", bundle, store) == set_champion("market", bundle, store) == "1"
 
 
 @pytest.mark.parametrize("facts", [{}, {"decision": "HOLD"}, {"override_reason": ""}])
@@ -272,3 +272,30 @@ def test_nothing_is_written_into_the_current_folder(tmp_path, store, monkeypatch
     set_champion("market", make_bundle(tmp_path / "v1", "1", decision="PROMOTE"), store)
     assert list((tmp_path / "here").iterdir()) == []
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_what_is_read_without_mlflow_is_what_its_client_says(tmp_path, store):
+    """The tables are MLflow's own: another version of it may change them."""
+    write_record(tmp_path / "runs", "graph")
+    log_pending(tmp_path / "runs", store)
+    bundle = make_bundle(tmp_path / "v1", "1", decision="PROMOTE")
+    set_champion("market", bundle, store)
+    client, (run,) = read(store)
+    assert peek.logged(store / "mlflow.db") >= {run.data.tags["tessera.record"]}
+    named = client.get_model_version_by_alias("tessera-market", "champion")
+    assert champion("market", store) == str(named.version)
+    assert champion_identity("market", store) == named.tags["tessera.identity"]
+    client.delete_run(run.info.run_id)
+    client.delete_model_version("tessera-market", named.version)
+    assert run.data.tags["tessera.record"] not in peek.logged(store / "mlflow.db")
+    assert champion("market", store) is champion_identity("market", store) is None
+    assert log_pending(tmp_path / "runs", store) == 1, "logged again"
+    assert set_champion("market", bundle, store) == "2", "registered again"
+
+
+def test_a_database_of_other_tables_is_no_reason_to_log_twice(tmp_path, store, monkeypatch):
+    write_record(tmp_path / "runs", "graph")
+    assert log_pending(tmp_path / "runs", store) == 1
+    monkeypatch.setattr(peek, "_LOGGED", "SELECT value FROM renamed_tags WHERE key = ?")
+    assert log_pending(tmp_path / "runs", store) == 0
+    assert len(read(store)[1]) == 1

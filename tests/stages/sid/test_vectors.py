@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tessera.contracts.errors import BadParams
 from tessera.stages.sid.params import SidParams
-from tessera.stages.sid.vectors import fit_space, leading_directions, read_catalogue, vectorise
+from tessera.stages.sid.vectors import (
+    _tfidf,
+    fit_space,
+    leading_directions,
+    read_catalogue,
+    vectorise,
+)
 
 PLAIN = SidParams(neighbourhood_weight=0.0, topology_weight=0.0, text_width=16)
 
@@ -107,6 +114,18 @@ def test_sentence_vectors_are_used_where_the_extra_is_there(catalogue, monkeypat
     found, _ = vectors(catalogue, params)
     assert found.shape == (48, 3 + 3 + 4)
     assert np.sqrt(found.var(axis=0).sum()) == pytest.approx(1.0)
+
+
+def test_tfidf_is_that_of_scikit_learn_to_the_byte(catalogue):
+    read = read_catalogue(catalogue.items(), catalogue.nodes(), catalogue.edges())
+    space = fit_space(read, PLAIN)
+    theirs = TfidfVectorizer(analyzer=list, sublinear_tf=True, vocabulary=space.vocabulary)
+    expected = theirs.fit_transform(read.terms_N)
+    expected.sort_indices()
+    found = _tfidf(read.terms_N, space.vocabulary, space.arrays["idf"])
+    assert space.arrays["idf"].tobytes() == theirs.idf_.tobytes()
+    assert found.data.tobytes() == expected.data.tobytes()
+    assert np.array_equal(found.indices, expected.indices)
 
 
 def test_leading_directions_are_those_of_the_full_decomposition(rng):

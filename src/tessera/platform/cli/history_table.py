@@ -14,8 +14,6 @@ from tessera.platform.release.history import head, history
 from tessera.platform.release.journal import at_rest, state_fault, unfinished
 from tessera.platform.workspace.paths import Workspace
 
-_HASH_SHOWN = 12
-
 
 def show_history(place: Workspace, verify: bool, console: Console | None = None) -> None:
     """Print the table, and what is wrong with the chain if anything is.

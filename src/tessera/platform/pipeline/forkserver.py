@@ -36,6 +36,8 @@ ADDRESS = "TESSERA_FORKSERVER"
 """Environment variable with the socket of the running process."""
 WORD = "fork-server"
 """What `python -m tessera` is told to become that process; an address follows."""
+_ROOMS = "rooms.json"
+"""Modules of each stage, beside the socket: finding them starts threads, which may not fork."""
 _TAKEN = b"+"
 _PATIENCE_S = 5.0
 """A command that stops in the middle of its words must not hold up the others."""
@@ -51,6 +53,7 @@ def forkserver() -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(prefix="tessera-") as folder:
         address = str(Path(folder) / "socket")
+        (Path(folder) / _ROOMS).write_text(json.dumps(_rooms()))
         process = subprocess.Popen(
             [sys.executable, "-m", "tessera", WORD, address],
             stdin=subprocess.PIPE,
@@ -107,7 +110,7 @@ def serve(address: str, prepare: Callable[[], None], main: Callable[[], None]) -
             Path(address).unlink()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # let the system bury the children
     prepare()
-    rooms = _rooms()
+    rooms = json.loads(Path(address).with_name(_ROOMS).read_text())
     _open(rooms, until=1)
     with _listen(address) as door:
         while _asked(door):

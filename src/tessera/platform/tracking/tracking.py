@@ -1,8 +1,9 @@
 """Every stage run and every published model stays findable in MLflow, at the price of one import.
 
 A stage run leaves a record (JSON); `log_pending` logs all records that MLflow does not hold yet in
-one process, so that a stage does not pay MLflow's import of several seconds.  What is already
-there is asked of the SQLite file itself, so that with nothing new MLflow is not imported at all.
+one process, so that a stage does not pay MLflow's import of several seconds.  Whether there is
+anything to tell is looked up in the SQLite file itself (`peek`), so that with nothing new MLflow is
+not imported at all; whoever writes asks its client.
 One experiment and one registered model (`tessera-<profile>`) a profile; writers take turns.
 """
 
@@ -22,8 +23,8 @@ from typing import Any
 from tessera.bundles.manifest import read_manifest
 from tessera.contracts.errors import BrokenStore, GateClosed, TesseraError
 from tessera.contracts.progress import progress_bar
-from tessera.platform.tracking import databases
-from tessera.platform.tracking.tracking_runs import LONGEST, RECORD, log
+from tessera.platform.tracking import databases, peek
+from tessera.platform.tracking.tracking_runs import LONGEST, log
 from tessera.platform.workspace import files
 
 DATABASE = "mlflow.db"
@@ -57,39 +58,19 @@ def log_pending(records: Path, store: Path, *, quiet: bool = False) -> int:
         If the store takes no runs: they are logged once it does.
     """
     found = {files.sha256(path): path for path in sorted(records.glob("*.json"))}
-    if found.keys() <= _logged(store):
+    new = found.keys() - peek.logged(store / DATABASE)
+    if not new:
         return 0
+    logged = 0
     with _client(store) as client:
-        new = {digest: path for digest, path in found.items() if digest not in _logged(store)}
         bar = nullcontext() if quiet else progress_bar("log runs", len(new))
         with bar as shown:
-            for digest, path in new.items():
-                log(client, store, files.read_json(path), digest, records.parent)
+            for digest in (digest for digest in found if digest in new):
+                record = files.read_json(found[digest])
+                logged += log(client, store, record, digest, records.parent)
                 if shown:
                     shown.advance()
-    return len(new)
-
-
-def register(profile: str, bundle: Path, store: Path) -> str:
-    """Register a published bundle as a version of the profile's model; once for each identity."""
-    sealed = read_manifest(bundle)
-    known = _versions(profile, store)
-    if sealed["identity"] in known:
-        return known[sealed["identity"]]
-    with _client(store) as client:
-        known = _versions(profile, store)
-        if sealed["identity"] in known:
-            return known[sealed["identity"]]
-        if not _held(store, "SELECT 1 FROM registered_models WHERE name = ?", _model(profile)):
-            client.create_registered_model(
-                _model(profile), description=f"Published recommenders of profile {profile}."
-            )
-        facts = {key: value for key, value in sealed.items() if isinstance(value, str)}
-        tags = {f"tessera.{key}": value[:LONGEST] for key, value in facts.items()}
-        made = client.create_model_version(
-            _model(profile), source=bundle.absolute().as_uri(), tags=tags
-        )
-        return str(made.version)
+    return logged
 
 
 def set_champion(profile: str, bundle: Path, store: Path) -> str:
@@ -105,10 +86,9 @@ def set_champion(profile: str, bundle: Path, store: Path) -> str:
         raise GateClosed(
             f"{bundle.name} has no PROMOTE verdict and no recorded override: it cannot be champion"
         )
-    version = register(profile, bundle, store)
-    if champion(profile, store) != version:
-        with _client(store) as client:
-            client.set_registered_model_alias(_model(profile), CHAMPION, version)
+    with _client(store) as client:
+        version = _version(client, _model(profile), bundle)
+        client.set_registered_model_alias(_model(profile), CHAMPION, version)
     return version
 
 
@@ -131,59 +111,35 @@ def follow(profile: str, bundle: Path | None, store: Path) -> None:
 
 def champion_identity(profile: str, store: Path) -> str | None:
     """Return the identity of the bundle that the alias `champion` names, None if there is none."""
-    version = champion(profile, store)
-    named = [found for found, known in _versions(profile, store).items() if known == version]
-    return named[0] if named else None
+    return peek.alias(store / DATABASE, _model(profile), CHAMPION, _IDENTITY)[1]
 
 
 def champion(profile: str, store: Path) -> str | None:
     """Return the MLflow version that the alias `champion` names, None if there is none."""
-    found = _held(
-        store,
-        "SELECT version FROM registered_model_aliases WHERE alias = ? AND name = ?",
-        CHAMPION,
-        _model(profile),
-    )
-    return str(found[0][0]) if found else None
+    return peek.alias(store / DATABASE, _model(profile), CHAMPION, _IDENTITY)[0]
 
 
 def _model(profile: str) -> str:
     return f"tessera-{profile}"
 
 
-def _logged(store: Path) -> set[str]:
-    """Hashes of the records whose runs are whole."""
-    found = _held(
-        store,
-        "SELECT value FROM tags JOIN runs USING (run_uuid) WHERE key = ? "
-        "AND status = 'FINISHED' AND lifecycle_stage = 'active'",
-        RECORD,
-    )
-    return {value for (value,) in found}
-
-
-def _versions(profile: str, store: Path) -> dict[str, str]:
-    """MLflow version of each bundle identity."""
-    found = _held(
-        store,
-        "SELECT value, version FROM model_version_tags JOIN model_versions USING (name, version) "
-        "WHERE key = ? AND name = ? AND current_stage != 'Deleted_Internal'",
-        _IDENTITY,
-        _model(profile),
-    )
-    return {identity: str(version) for identity, version in found}
-
-
-def _held(store: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
-    """Read the database without MLflow; nothing is held where there is none yet."""
-    path = store / DATABASE
-    if not path.is_file():
-        return []
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            return database.execute(query, values).fetchall()
-    except sqlite3.DatabaseError:  # no such table (another process is just making it), or broken
-        return []
+def _version(client: Any, model: str, bundle: Path) -> str:
+    """Find the version of a bundle in MLflow, made if it is not there."""
+    sealed = read_manifest(bundle)
+    named = f"name = '{model}'"
+    marked = f"tags.`{_IDENTITY}` = '{sealed['identity']}'"
+    known = client.search_model_versions(f"{named} and {marked}")
+    if known:
+        return str(known[0].version)
+    if not client.search_registered_models(named):
+        profile = model.removeprefix(_model(""))
+        client.create_registered_model(
+            model, description=f"Published recommenders of profile {profile}."
+        )
+    facts = {key: value for key, value in sealed.items() if isinstance(value, str)}
+    tags = {f"tessera.{key}": value[:LONGEST] for key, value in facts.items()}
+    made = client.create_model_version(model, source=bundle.absolute().as_uri(), tags=tags)
+    return str(made.version)
 
 
 @contextmanager

@@ -41,13 +41,18 @@ def experiment(client: Any, profile: str, store: Path) -> str:
     return str(client.create_experiment(profile, artifact_location=place))
 
 
-def log(client: Any, store: Path, record: Mapping[str, Any], digest: str, data: Path) -> None:
-    """Log one stage run; it counts as logged only when it is finished."""
+def log(client: Any, store: Path, record: Mapping[str, Any], digest: str, data: Path) -> bool:
+    """Log one stage run; return whether it was not there.
+
+    It counts as logged only when it is finished; what was killed half-way goes.
+    """
     from mlflow.entities import Metric, Param, RunTag
 
     where = experiment(client, record["profile"], store)
-    for half in client.search_runs([where], f"tags.`{RECORD}` = '{digest}'"):
-        client.delete_run(half.info.run_id)
+    for found in client.search_runs([where], f"tags.`{RECORD}` = '{digest}'"):
+        if found.info.status == "FINISHED":
+            return False
+        client.delete_run(found.info.run_id)
     started_ms = int(datetime.fromisoformat(record["started"]).timestamp() * 1000)
     ended_ms = started_ms + int(1000 * record["seconds"])
     marks = {RECORD: digest, "tessera.stage": record["stage"]}
@@ -67,6 +72,7 @@ def log(client: Any, store: Path, record: Mapping[str, Any], digest: str, data: 
     if parent:
         _tell_parent(client, parent, record, data, ended_ms)
     client.set_terminated(run_id, end_time=ended_ms)
+    return True
 
 
 def _parent(client: Any, where: str, run: str | None, started_ms: int) -> str | None:

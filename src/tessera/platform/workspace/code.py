@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tessera
 
-_PACKAGE = Path(tessera.__file__).parent
+if TYPE_CHECKING:
+    from grimp import ImportGraph
 
-
-SOURCE = _PACKAGE.parent
+SOURCE = Path(tessera.__file__).parents[1]
 """Folder that the names of an import closure are relative to."""
+_COMPONENTS = "tessera.contracts.components"
 
 
 @cache
 def import_closure(module: str) -> tuple[str, ...]:
     """Files of ours, relative to src/, that a module imports directly or not, with itself.
 
-    A call `component("tessera.some.kind", name)` imports every component of the kind.
+    Late imports and those for types count, and a call `component("tessera.some.kind", name)`
+    imports every component of the kind.  An `__init__.py` is there only if it is imported for
+    itself: it holds nothing but its docstring.
     """
-    found: set[str] = set()
-    waiting = [module]
-    while waiting:
-        path = _file_of(waiting.pop())
-        if path is None or str(path) in found:
-            continue
-        found.add(str(path))
-        waiting.extend(_imports(path))
-    return tuple(sorted(Path(name).relative_to(_PACKAGE.parent).as_posix() for name in found))
+    graph = _imports()
+    return tuple(sorted(_file_of(name) for name in {module, *graph.find_upstream_modules(module)}))
 
 
 def watched(name: str) -> str:
@@ -50,26 +48,29 @@ def watched(name: str) -> str:
     return name if has_rooms else Path(name).parent.as_posix()
 
 
-def _file_of(module: str) -> Path | None:
-    base = _PACKAGE.parent / Path(*module.split("."))
-    candidates = (base.with_suffix(".py"), base / "__init__.py")
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _components(call: ast.Call) -> list[str]:
-    kind = ast.literal_eval(call.args[0])
-    assert isinstance(kind, str), "component() takes its kind as a plain text"
-    return [f"{kind}.{path.stem}" for path in (SOURCE / Path(*kind.split("."))).glob("*.py")]
+def _file_of(module: str) -> str:
+    base = Path(*module.split("."))
+    file = base.with_suffix(".py")
+    return (file if (SOURCE / file).is_file() else base / "__init__.py").as_posix()
 
 
 @cache
-def _imports(path: Path) -> list[str]:
-    names: list[str] = []
+def _imports() -> ImportGraph:
+    """Draw every import of ours; once a process, as a fork of it may not start threads again."""
+    import grimp
+
+    graph = grimp.build_graph("tessera", cache_dir=None)
+    for user in graph.find_modules_that_directly_import(_COMPONENTS):
+        for kind in _kinds(SOURCE / _file_of(user)):
+            for name in graph.find_children(kind):
+                graph.add_import(importer=user, imported=name)
+    return graph
+
+
+def _kinds(path: Path) -> Iterator[str]:
+    """Kinds of which a module takes components by their names."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "component":
-            names += _components(node)
-    return [name for name in names if name.startswith("tessera.")]
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "component":
+            kind = ast.literal_eval(node.args[0])
+            assert isinstance(kind, str), "component() takes its kind as a plain text"
+            yield kind

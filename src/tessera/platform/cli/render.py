@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import tessera
+from tessera.platform.cli.api_page import api_page
 from tessera.platform.cli.readme import BLOCKS, with_blocks
 from tessera.platform.pipeline.dvc import render as render_pipeline
 from tessera.platform.validation.suites import rendered as render_suites
@@ -24,6 +25,8 @@ def rendered(root: Path | None = None) -> Iterator[tuple[Path, str]]:
             yield place.dvc_yaml, render_pipeline(place)
     for name, text in render_suites().items():
         yield root / "great_expectations" / name, text
+    if (root / "docs").exists():
+        yield root / "docs" / "api.md", api_page(Path(tessera.__file__).parent)
     for page in BLOCKS:
         if (root / page).exists():
             text = (root / page).read_text()

@@ -32,7 +32,7 @@ _BELOW = """
 
 The same on arrays of NumPy. The letters behind a name are its shape (`reward_NL`: requests by
 positions); arrays of other shapes are refused by a `ValueError` that names the first wrong one, and
-so are NaN and infinity where they mean nothing. `help(...)` tells arguments, units, errors, sources.
+so are NaN and infinity where they mean nothing. `help(...)` tells arguments, units and errors.
 """
 
 

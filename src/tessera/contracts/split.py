@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +34,11 @@ class Split:
     """Times are only an order: no time bias, no half-life."""
     folds: tuple[datetime, ...] = ()
     """Further cuts for rolling time cross-validation, oldest first."""
+
+
+def usual_validation(first: datetime, cut: datetime) -> datetime:
+    """Return where validation begins if nobody says so: 28 days before, or a fifth of the past."""
+    return cut - min(timedelta(days=28), (cut - first) / 5)
 
 
 def load_split(path: Path) -> Split:

@@ -35,6 +35,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tessera.contracts import arrays
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.offpolicy.replay import Ahead, Replay, ratio
 from tessera.offpolicy.requests import NOBODY, Requests
@@ -90,7 +91,16 @@ def paired_scores(
     cap, prefix_cap : float
         Most that the draw at a position can take away, and most that the positions below a drawn
         prefix can; fixed before the log is seen.
+
+    Raises
+    ------
+    ValueError
+        If an array is of another shape than the log.
     """
+    arrays.shapes(
+        candidate_NLC=policies[0].wanted_NLC, champion_NLC=policies[1].wanted_NLC,
+        guess_NLC=guess_NLC, allowed_NC=allowed_NC, reward_NL=log.reward_NL,
+    )  # fmt: skip
     requests, positions = log.chosen_NL.shape
     if np.array_equal(policies[1].wanted_NLC, log.served_NLC):
         # The champion wrote the log: it weighs 1 below every prefix and can lose L in all.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tessera.contracts import arrays
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.offpolicy.estimators import SlateLog
 from tessera.offpolicy.requests import NOBODY, Requests
@@ -68,7 +69,39 @@ def scored_replay(
 
 
 def replay(log: Requests, wanted_NLC: Float64s, ahead: Ahead | None = None) -> Replay:
-    """Weigh the served slates by a policy that wants `wanted`."""
+    """Weigh the served slates by a policy that wants `wanted`.
+
+    Raises
+    ------
+    ValueError
+        If `wanted_NLC` is of another shape than what was served.
+
+    Two candidates served with (.5, .5), then the other one; wanted with (.8, .2).  The last slate
+    ends after its first item, and what is not there weighs nothing.
+
+    >>> import pyarrow as pa
+    >>> chosen_NL, zero_N = np.array([[0, 1], [1, 0], [1, NOBODY]]), np.zeros(3, int)
+    >>> rest_NC = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
+    >>> served_NLC = np.stack([np.full((3, 2), 0.5), rest_NC], axis=1)
+    >>> wanted_NLC = np.stack([np.tile([0.8, 0.2], (3, 1)), rest_NC], axis=1)
+    >>> log = Requests(
+    ...     pa.nulls(3), np.arange(3), zero_N, pa.array(["u"]), zero_N, zero_N,
+    ...     np.tile([0, 1], (3, 1)), chosen_NL, served_NLC, np.ones((3, 2)),
+    ...     np.zeros((3, 2)), np.zeros((3, 2)),
+    ... )
+    >>> found = replay(log, wanted_NLC)
+    >>> found.weight_NL.round(2)  # .8 / .5, then times 1
+    array([[1.6, 1.6],
+           [0.4, 0.4],
+           [0.4, 0.4]])
+    >>> found.weight_NLC[:, 0].round(2)  # had the other one been shown
+    array([[1.6, 0.4],
+           [1.6, 0.4],
+           [1.6, 0.4]])
+    >>> mean_one(log, found).round(2)  # with both first items equally likely: mean 1
+    array([1.6, 0.4, 0.4])
+    """
+    arrays.shapes(served_NLC=log.served_NLC, wanted_NLC=wanted_NLC, chosen_NL=log.chosen_NL)
     ratio_NLC = ratio(wanted_NLC, log.served_NLC)
     step_NL = np.where(log.chosen_NL == NOBODY, 1.0, shown(ratio_NLC, log))
     weight_NL: Float64s = np.cumprod(step_NL, axis=1, dtype=np.float64)

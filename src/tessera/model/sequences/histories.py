@@ -35,7 +35,23 @@ _ODD, _HALF = 0x9E3779B97F4A7C15, 2**32
 
 @dataclass(frozen=True, slots=True)
 class Histories:
-    """Every user's events, sorted by user, phase and time."""
+    """Every user's events, sorted by user, phase and time.
+
+    Three events of u, the last two at once and so a set, and one of w:
+
+    >>> zero_E = np.zeros(4, int)
+    >>> found = Histories(
+    ...     user_id_U=["u", "w"], first_U1=np.array([0, 3, 4]), user_E=np.array([0, 0, 0, 1]),
+    ...     item_E=np.array([5, 6, 7, 5]), action_E=zero_E,
+    ...     moment_E=np.array([10, 20, 20, 15]) * 1_000_000, phase_E=zero_E,
+    ...     group_E=np.array([0, 1, 1, 0]),
+    ... )
+    >>> every_Q = np.arange(4)
+    >>> found.starts(every_Q), found.ends(every_Q)
+    (array([0, 1, 1, 3]), array([1, 3, 3, 4]))
+    >>> found.next_second(every_Q)  # after the last set its own time
+    array([20, 20, 20, 15])
+    """
 
     user_id_U: list[str]
     first_U1: Ints
@@ -108,6 +124,12 @@ def first_from(value_E: Ints, low_Q: Ints, high_Q: Ints, least_Q: Ints) -> Ints:
         Stretches `low_Q[q] : high_Q[q]`, perhaps empty.
     least_Q
         What to look for.
+
+    Stretches 0:3 and 3:6: the first from 1 on, the first from 2 on, and nothing from 9 on.
+
+    >>> value_E = np.array([0, 0, 1, 0, 1, 2])
+    >>> first_from(value_E, np.array([0, 3, 3]), np.array([3, 6, 6]), np.array([1, 2, 9]))
+    array([2, 5, 6])
     """
     low, high, least = low_Q.flatten(), high_Q.flatten(), least_Q.flatten()
     open_N = np.flatnonzero(low < high)

@@ -44,6 +44,19 @@ def ask(
     stop_U = histories.until(period - 1)
     asked_U = histories.until(period) > stop_U
     user_Q = np.flatnonzero(asked_U & (stop_U > histories.first_U1[:-1]))
+    return ask_of(user_Q, histories, split, period, acquired, filter_seen)
+
+
+def ask_of(
+    user_Q: Ints,
+    histories: Histories,
+    split: Split,
+    period: int,
+    acquired: tuple[str, ...],
+    filter_seen: bool,
+) -> Question:
+    """Pose the question of a period to these users, in ascending order, whatever they did in it."""
+    stop_U = histories.until(period - 1)
     row_U = np.full(len(stop_U), -1)
     row_U[user_Q] = np.arange(len(user_Q))
     actions, size = action_codes(acquired), max(1, int(histories.item_E.max(initial=0)) + 1)

@@ -145,7 +145,28 @@ class Epoch:
 def lay(
     slates: Slates, row_BR: Ints, start_B: Ints, histories: Histories
 ) -> tuple[RankingBatch, RankingLabels]:
-    """Lay requests beside sequences that begin at these events; row -1 is padding."""
+    """Lay requests beside sequences that begin at these events; row -1 is padding.
+
+    u acts at seconds 10 and 20, w at 15.  Two slates of u (at 12 and 25) go beside the sequence
+    that begins at event 0; one of w (at 11, before any event) beside the one that begins at 2.
+
+    >>> from tessera.model.sequences.histories import Histories
+    >>> first_U1, zero_E = np.array([0, 2, 3]), np.zeros(3, int)
+    >>> known = Histories(["u", "w"], first_U1, np.array([0, 0, 1]), np.array([5, 6, 5]), zero_E,
+    ...                   np.array([10, 20, 15]) * 1_000_000, zero_E, np.array([0, 1, 0]))
+    >>> empty_RMX = np.zeros((3, 2, 1), np.float32)
+    >>> slates = Slates(np.array([0, 0, 1]), np.array([12, 25, 11]) * 1_000_000,
+    ...                 stop_R=np.array([1, 2, 2]), item_RM=np.array([[1, 2], [3, 0], [1, 0]]),
+    ...                 position_RM=np.ones((3, 2), int), feature_RMF=empty_RMX,
+    ...                 label_RMT=empty_RMX, weight_RMT=empty_RMX)
+    >>> slates.keys(first_U1)  # twice the stop, odd before any event
+    array([2, 4, 5])
+    >>> asked, _ = lay(slates, np.array([[0, 1], [2, -1]]), np.array([0, 2]), known)
+    >>> asked.sequence_N.tolist(), asked.slot_N.tolist(), asked.second_N.tolist()
+    ([0, 0, 1], [0, 1, 0], [12, 25, 11])
+    >>> asked.state_N.tolist()  # after the first event, after the second, before any
+    [0, 1, -1]
+    """
     sequence_N, slot_N = np.nonzero(row_BR >= 0)
     chosen = slates.take(row_BR[sequence_N, slot_N])
     after_N = (chosen.user_R >= 0) & (chosen.stop_R > histories.first_U1[chosen.user_R])

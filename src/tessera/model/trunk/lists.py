@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 
 from tessera.contracts import tables as contracts
-from tessera.contracts.arrays import Bools, Float32s
+from tessera.contracts.arrays import Bools, Float32s, Ints
 from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.tables import STRANGERS
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.histories import TEST, last_sessions
-from tessera.model.sequences.questions import ask
+from tessera.model.sequences.questions import Question, ask, ask_of
 from tessera.model.sequences.windows import Windows, last_windows
 from tessera.model.trunk.inference import Lists, encode, item_vectors, placed, top_items
 from tessera.model.trunk.model import SequenceModel
@@ -66,6 +66,23 @@ def rank_test_users(
     return rank_vectors(model.shape.kind + suffix, states, items, dataset, params)
 
 
+def rank_users(
+    user_Q: Ints, model: SequenceModel, dataset: Dataset, params: ListParams
+) -> pa.Table:
+    """Return the top items, alive at the cut, of these users, in ascending order.
+
+    Whoever did nothing before the cut gets the list of an empty history.
+    """
+
+    def states(windows: Windows) -> Float32s:
+        return encode(model, dataset.histories, windows)
+
+    asked = params.acquired, params.filter_seen
+    question = ask_of(user_Q, dataset.histories, dataset.split, TEST, *asked)
+    items = item_vectors(model), placed(model)
+    return _ranked(model.shape.kind, states, items, dataset, params, question)
+
+
 def rank_strangers(
     model: SequenceModel, dataset: Dataset, params: ListParams, session_minutes: float
 ) -> pa.Table:
@@ -93,6 +110,17 @@ def rank_vectors(
         Unit item_VD, and which of them have a place in the space.
     """
     question = ask(dataset.histories, dataset.split, TEST, params.acquired, params.filter_seen)
+    return _ranked(name, states, items, dataset, params, question)
+
+
+def _ranked(
+    name: str,
+    states: Callable[[Windows], Float32s],
+    items: tuple[Float32s, Bools],
+    dataset: Dataset,
+    params: ListParams,
+    question: Question,
+) -> pa.Table:
     first_Q = dataset.histories.first_U1[question.user_Q]
     windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
     item_VD, placed_V = items

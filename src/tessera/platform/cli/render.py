@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import tessera
+from tessera.platform.cli.api_page import api_page
 from tessera.platform.cli.readme import BLOCKS, with_blocks
 from tessera.platform.cli.systems_page import PAGE, render_systems
 from tessera.platform.pipeline.dvc import render as render_pipeline
@@ -27,6 +28,7 @@ def rendered(root: Path | None = None) -> Iterator[tuple[Path, str]]:
         yield root / "great_expectations" / name, text
     if (root / PAGE).parent.is_dir():
         yield root / PAGE, render_systems(root / "benchmarks" / "results")
+        yield root / "docs" / "api.md", api_page(Path(tessera.__file__).parent)
     for page in BLOCKS:
         if (root / page).exists():
             text = (root / page).read_text()

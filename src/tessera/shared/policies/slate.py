@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tessera.contracts import arrays
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.errors import BadParams
 
@@ -71,7 +72,30 @@ def step_probabilities(scores_NC: Float64s, open_NC: Bools, policy: SlatePolicy)
     -------
     array NC
         Each row sums to 1, or is 0 where nothing is open.
+
+    Raises
+    ------
+    ValueError
+        If the two are of different shapes, or no matrices of numbers.
+
+    Three requests over scores whose exponents are 1, 2, 1: all open, the best taken, none open.
+
+    >>> scores_NC = np.log(np.array([[1.0, 2.0, 1.0]] * 3))
+    >>> open_NC = np.array([[True, True, True], [True, False, True], [False, False, False]])
+    >>> step_probabilities(scores_NC, open_NC, SlatePolicy(1.0, 0.0, 3)).round(2)
+    array([[0.25, 0.5 , 0.25],
+           [0.5 , 0.  , 0.5 ],
+           [0.  , 0.  , 0.  ]])
+
+    With top_k 1 and epsilon .3 the best open one has .7, and .3 is shared by all that are open; of
+    equals the first is best.
+
+    >>> step_probabilities(scores_NC, open_NC, SlatePolicy(1.0, 0.3, 1)).round(2)
+    array([[0.1 , 0.8 , 0.1 ],
+           [0.85, 0.  , 0.15],
+           [0.  , 0.  , 0.  ]])
     """
+    arrays.shapes(scores_NC=scores_NC, open_NC=open_NC)
     best_NC = _best(scores_NC, open_NC, policy.top_k)
     logit_NC = np.where(best_NC, scores_NC / policy.temperature, -np.inf)
     top_N1 = logit_NC.max(axis=1, keepdims=True, initial=-np.inf)
@@ -141,7 +165,25 @@ def slate_propensities(
         P(chosen item | chosen items above); the product over positions is that of the slate.
     probabilities_NLC : array
         The same for every candidate; 0 for those placed above.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are of different shapes, or a slate names no candidate.
+
+    Three slates of two positions; the last is empty below its first item.  Below item 1 (of 1, 2,
+    1) the other two share what is left as 1 to 1, below item 0 as 2 to 1.
+
+    >>> scores_NC = np.log(np.array([[1.0, 2.0, 1.0]] * 3))
+    >>> chosen_NL = np.array([[1, 0], [0, 1], [2, -1]])
+    >>> every_NC = np.ones((3, 3), bool)
+    >>> slate_propensities(scores_NC, every_NC, SlatePolicy(1.0, 0.0, 3), chosen_NL)[0].round(2)
+    array([[0.5 , 0.5 ],
+           [0.25, 0.67],
+           [0.25, 1.  ]])
     """
+    arrays.shapes(scores_NC=scores_NC, allowed_NC=allowed_NC, chosen_NL=chosen_NL)
+    arrays.numbered(scores_NC.shape[1], chosen_NL=chosen_NL)
     return replay_slates(scored_step(scores_NC, policy), allowed_NC, chosen_NL)
 
 

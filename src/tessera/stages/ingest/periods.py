@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 
 from tessera.contracts.cut import Cut, parse_cut
 from tessera.contracts.errors import BadInput, BadParams
-from tessera.contracts.split import Split, test, validation
+from tessera.contracts.split import Split, test, usual_validation, validation
 from tessera.stages.ingest.params import IngestParams, Source
 
 _LOG = logging.getLogger(__name__)
@@ -206,8 +206,7 @@ def _before_cut(events: ir.Table, _: datetime, cut: datetime) -> datetime:
 
 
 def _four_weeks(_: ir.Table, first: datetime, cut: datetime) -> datetime:
-    """Take 28 days, or a fifth of a shorter past."""
-    return cut - min(28 * _DAY, (cut - first) / 5)
+    return usual_validation(first, cut)
 
 
 def _half_year(_: ir.Table, first: datetime, cut: datetime) -> datetime:

@@ -77,7 +77,7 @@ def build_case(
     BrokenBundle
         If a published model does not say in `published` under which policy it serves.
     """
-    allowed_NC = _allowed(log, lookup)
+    allowed_NC = suited(log, lookup)
     policy = candidate_policy(params, log, lookup.unknown)
 
     def served(score_NC: Float64s, slate: SlatePolicy) -> Replay:
@@ -120,7 +120,8 @@ def candidate_policy(params: OpeParams, log: Requests, unknown: Unknown = PRUDEN
     return ServingPolicy(slate, size, unknown=unknown)
 
 
-def _allowed(log: Requests, lookup: Lookup) -> Bools:
+def suited(log: Requests, lookup: Lookup) -> Bools:
+    """Mark the candidates that the investor of each request may hold, as known at the time."""
     real_NC = log.candidate_NC != NOBODY
     fits_NC = suitable(log.risk_N[:, None], lookup.risk_I[log.candidate_NC], lookup.unknown)
     return np.asarray(real_NC & fits_NC)

@@ -174,13 +174,13 @@ if pause == "kill":
     import os
     import signal
     from tessera.model.training import train
-    real, steps = train._Course._step, []
+    real, steps = train._Trainer._step, []
     def step(self, *args):
         steps.append(1)
         if len(steps) == 8:
             os.kill(os.getpid(), signal.SIGKILL)
         return real(self, *args)
-    train._Course._step = step
+    train._Trainer._step = step
 with threads(1):
     save_file(fit("hstu", world, params, scratch).model.state_dict(), result)
 """

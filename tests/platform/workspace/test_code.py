@@ -26,6 +26,10 @@ def by_hand(module: str) -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module:
                 waiting += [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "component":
+                kind = ast.literal_eval(node.args[0])
+                folder = SOURCE / Path(*kind.split("."))
+                waiting += [kind, *(f"{kind}.{one.stem}" for one in folder.glob("*.py"))]
     return {name for name in found if name.startswith("tessera/")}
 
 

@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: run test fuzz lint format install ui dvc render bench bench-quality bench-rolling bench-ope lock clean help
+.PHONY: run test check fuzz lint format install ui dvc render bench bench-quality bench-rolling bench-ope lock clean help
 
 help: ## show what there is
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -25,6 +25,8 @@ fuzz: $(STAMP) ## nightly: 5,000 made-up files a dialect and a mark, written, da
 
 lint: $(STAMP) ## ruff, mypy strict, import-linter, rendered files up to date
 	@ruff check . && ruff format --check . && mypy && lint-imports && tessera render --check
+
+check: lint test ## what must pass before a commit reaches others
 
 format: $(STAMP) ## format the code
 	@ruff format . && ruff check --fix .

@@ -28,6 +28,7 @@ from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.exposure_log import Sources, read_log
 from tessera.model.sequences.histories import read_histories
 from tessera.stages.baselines import stage as baselines
+from tessera.stages.hstu import stage as trunk
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ITEMS = [f"i{item:02d}" for item in range(12)]
@@ -226,6 +227,25 @@ def run_baselines(stage_files):
             baseline_lists=folder / "baseline_lists.parquet",
             baseline_training=folder / "baseline_training", scratch=stage_files / "scratch",
             params=params,
+        )  # fmt: skip
+        return folder, metrics
+
+    return stage
+
+
+@pytest.fixture
+def run_trunk(stage_files):
+    """Run the stage of the trunk on tables; return its folder and metrics."""
+
+    def stage(tables, params, out="out"):
+        folder = stage_files / out
+        folder.mkdir()
+        names = ("item_vectors", "user_vectors", "lists", "scores")
+        metrics = trunk.run(
+            **vars(tables), split=stage_files / "split.json", champion=stage_files / "champion",
+            model=folder / "model", training=folder / "training", facts=folder / "facts",
+            scratch=stage_files / "scratch", params=params,
+            **{name: folder / f"{name}.parquet" for name in names},
         )  # fmt: skip
         return folder, metrics
 

@@ -9,23 +9,12 @@ import pytest
 from tessera.contracts.arrow import schema
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import ITEM_VECTORS, LISTS, SCORES, USER_VECTORS
-from tessera.stages.hstu.stage import run
 
 
 @pytest.fixture
-def run_stage(tables, small, stage_files):
+def run_stage(run_trunk, tables, small):
     def stage(out="out", **changes):
-        folder = stage_files / out
-        folder.mkdir()
-        names = ("item_vectors", "user_vectors", "lists", "scores")
-        metrics = run(
-            **vars(tables), split=stage_files / "split.json", champion=stage_files / "champion",
-            model=folder / "model", training=folder / "training", facts=folder / "facts",
-            scratch=stage_files / "scratch",
-            params=small.model_copy(update=changes),
-            **{name: folder / f"{name}.parquet" for name in names},
-        )  # fmt: skip
-        return folder, metrics
+        return run_trunk(tables, small.model_copy(update=changes), out)
 
     return stage
 

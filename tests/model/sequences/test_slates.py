@@ -20,7 +20,6 @@ from tessera.model.sequences.windows import training_windows
 from tessera.model.training import train as train_module
 from tessera.model.training.examples import BatchBuilder
 from tessera.model.training.fit import _examples, _shown, fit
-from tessera.stages.hstu.stage import run
 
 CLICK, BUY, DISMISS, HOLD = range(len(TASKS))
 
@@ -52,19 +51,9 @@ def assert_same(one, two):
 
 
 @pytest.fixture
-def run_stage(slated, params, stage_files):
+def run_stage(run_trunk, slated, params):
     def stage(out="out", tables=slated, **changes):
-        folder = stage_files / out
-        folder.mkdir()
-        names = ("item_vectors", "user_vectors", "lists", "scores")
-        metrics = run(
-            **vars(tables), split=stage_files / "split.json", champion=stage_files / "champion",
-            model=folder / "model", training=folder / "training", facts=folder / "facts",
-            scratch=stage_files / "scratch",
-            params=params.model_copy(update=changes),
-            **{name: folder / f"{name}.parquet" for name in names},
-        )  # fmt: skip
-        return folder, metrics
+        return run_trunk(tables, params.model_copy(update=changes), out)
 
     return stage
 

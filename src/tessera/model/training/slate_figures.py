@@ -23,7 +23,7 @@ from tessera.model.sequences.histories import TEST
 from tessera.model.sequences.questions import action_codes
 from tessera.model.sequences.requests import Requests
 from tessera.model.sequences.slates import Slates
-from tessera.model.trunk.log_scores import LogScores, _padded
+from tessera.model.trunk.log_scores import LogScores, padded
 from tessera.model.trunk.model import SequenceModel
 from tessera.shared.metrics.calibration import expected_calibration_error
 from tessera.shared.metrics.slates import slate_auc
@@ -98,13 +98,13 @@ def slate_figures(
             )
     served_RM, answered_RM = scored.scores.served_C[at_RM], slates.label_RMT[..., [CLICK, BUY]]
     figures["rank_auc_served"] = slate_auc(served_RM, answered_RM.max(-1), known_RMT[..., CLICK])
-    found_figures = {name: value for name, value in figures.items() if np.isfinite(value)}
-    return found_figures | head_error(model, scored, found)
+    told = {name: value for name, value in figures.items() if np.isfinite(value)}
+    return told | head_error(model, scored, found)
 
 
 def _find(item_RM: Ints, requests: Requests, row_R: Ints) -> Ints:
     """Return where the items stand among the candidates of their request, -1 if they do not."""
-    candidate_RC, real_RC = _padded(requests.item_C, requests.first_R1, row_R)
+    candidate_RC, real_RC = padded(requests.item_C, requests.first_R1, row_R)
     match_RMC = (item_RM[:, :, None] == candidate_RC[:, None, :]) & real_RC[:, None, :]
     at_RM = requests.first_R1[row_R][:, None] + match_RMC.argmax(axis=2)
     return np.where(match_RMC.any(axis=2), at_RM, -1)

@@ -76,8 +76,8 @@ def score_log(
     parts = []
     for part in mapped.parts(len(asked.user_R), REQUESTS):
         rows = np.arange(part.start, part.stop)
-        item_RM, real_RM = _padded(asked.item_C, asked.first_R1, rows)
-        known_RM, _ = _padded(known.item_C, asked.first_R1, rows)
+        item_RM, real_RM = padded(asked.item_C, asked.first_R1, rows)
+        known_RM, _ = padded(known.item_C, asked.first_R1, rows)
         names, feature_RMF = slate_features(
             facts,
             known.person_R[rows],
@@ -103,7 +103,7 @@ def score_log(
     return LogScores(served_C, cosine_C, logit_CT)
 
 
-def _padded(item_C: Ints, first_R1: Ints, rows: Ints) -> tuple[Ints, Bools]:
+def padded(item_C: Ints, first_R1: Ints, rows: Ints) -> tuple[Ints, Bools]:
     """Lay the candidates of some requests out as rows of a matrix, padded with 0."""
     size_R = first_R1[rows + 1] - first_R1[rows]
     slot_M = np.arange(max(1, int(size_R.max(initial=0))))

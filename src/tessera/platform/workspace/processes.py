@@ -7,8 +7,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
@@ -67,28 +68,25 @@ def is_free(port: int) -> bool:
     return True
 
 
-@contextmanager
-def stopped_like_ctrl_c() -> Iterator[None]:
+def stopped_like_ctrl_c() -> AbstractContextManager[None]:
     """Let a plain kill or a closed terminal stop the block as Ctrl-C does."""
-    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signal.default_int_handler) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return _signals_handled(signal.default_int_handler)
+
+
+def undisturbed() -> AbstractContextManager[None]:
+    """Let no second Ctrl-C break the block, which is short."""
+    return _signals_handled(signal.SIG_IGN)
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let no second Ctrl-C break the block, which is short."""
+def _signals_handled(handler: Any) -> Iterator[None]:
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in wanted}
+    before = {number: signal.signal(number, handler) for number in wanted}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def _family(servers: Sequence[subprocess.Popen[bytes]]) -> Iterator[psutil.Process]:

@@ -9,14 +9,14 @@ import argparse
 
 from benchmarks.common import ROOT, write_result
 from tessera.platform.pipeline.ablate import compared
-from tessera.platform.workspace.paths import DEFAULT_PROFILE, home
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, open_workspace
 
 
 def main() -> None:
     """Train without each part, and with what is off, and write results/ablation.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    told = compared(home(DEFAULT_PROFILE, ROOT), (), parser.parse_args().seeds, None)
+    told = compared(open_workspace(DEFAULT_PROFILE, ROOT), (), parser.parse_args().seeds, None)
     shown = {
         part: [{name: v for name, v in one.items() if name != "part"} for one in found]
         for part, found in told.items()

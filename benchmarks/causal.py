@@ -166,7 +166,7 @@ def measure(params: SynthParams) -> dict[str, Any]:
         return result
 
     stratified = timed("mantel_haenszel", lambda: mantel_haenszel(found, pairs))
-    rows = stack(found, chosen.leanings, chosen.folds)
+    rows = stack(found, chosen.taste_components, chosen.folds)
     asked = (pairs.cause_N, pairs.effect_N, chosen.folds, chosen.l2)
     bare = estimate(stack(found, 0, chosen.folds), *asked)
     start = time.process_time()
@@ -175,7 +175,7 @@ def measure(params: SynthParams) -> dict[str, Any]:
     robust = (told.raw_N, told.raw_stderr_N)
     for name, pair in {
         "Mantel-Haenszel": stratified,
-        "doubly robust without leanings": bare,
+        "doubly robust without taste_components": bare,
         "doubly robust": robust,
     }.items():
         scores[name] = pair[0]

@@ -34,7 +34,7 @@ def measure(params: SynthParams) -> dict[str, Any]:
     world, chosen = scene(params), CausalParams()
     found = list(trials(world.panel, chosen))
     pairs = supported_pairs(found, chosen.least_support, chosen.pairs)
-    told = effects(stack(found, chosen.leanings, chosen.folds), pairs, chosen)
+    told = effects(stack(found, chosen.taste_components, chosen.folds), pairs, chosen)
     names = (world.panel.item_ids[pairs.cause_N], world.panel.item_ids[pairs.effect_N])
     strength_N, change_N = np.array(
         [world.edges.get(pair, (0.0, 0.0)) for pair in zip(*names, strict=True)]

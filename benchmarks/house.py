@@ -52,15 +52,15 @@ from pathlib import Path
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import stages
 from tessera.platform.workspace.params import load_params, source_of
-from tessera.platform.workspace.paths import home
+from tessera.platform.workspace.paths import open_workspace
 from tessera.platform.pipeline.runner import call
-place = home("market")
-params = load_params(place)
-for stage in stages(source_of(place)):
+workspace = open_workspace("market")
+params = load_params(workspace)
+for stage in stages(source_of(workspace)):
     folder = Path(sys.argv[1]) / stage.name
     folder.mkdir()
-    call(stage, place, params, folder)
-    files.remove(place.data / ".scratch" / stage.name)  # the other run must not resume from it
+    call(stage, workspace, params, folder)
+    files.remove(workspace.data / ".scratch" / stage.name)  # the other run must not resume from it
 """
 
 

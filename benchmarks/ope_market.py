@@ -34,7 +34,7 @@ from tessera.offpolicy.requests import NOBODY, Requests
 from tessera.offpolicy.sequences import Wager, log_wealth
 from tessera.platform.workspace import files
 from tessera.platform.workspace.params import load_params
-from tessera.platform.workspace.paths import DEFAULT_PROFILE, home
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, open_workspace
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 from tessera.stages.ope.exposures import aligned_scores
 from tessera.stages.ope.lookup import read_lookup
@@ -68,12 +68,12 @@ class Market:
 @cache
 def read_market() -> Market:
     """Read what the stage `ope` reads of the default profile."""
-    place = home(DEFAULT_PROFILE, ROOT)
-    params = load_params(place)["ope"]
+    workspace = open_workspace(DEFAULT_PROFILE, ROOT)
+    params = load_params(workspace)["ope"]
     assert isinstance(params, OpeParams)
     read = ibis.duckdb.connect().read_parquet
-    table = {name: read(str(place.artifact(name))) for name in _TABLES}
-    cut = load_split(place.artifact("split")).cut
+    table = {name: read(str(workspace.artifact(name))) for name in _TABLES}
+    cut = load_split(workspace.artifact("split")).cut
     lookup = read_lookup(table["items"], table["users"])
     log = read_case_log(
         table["exposures"], table["outcomes"], table["users"], lookup.item_ids, cut,
@@ -169,8 +169,8 @@ def _stream(seed: int, span: tuple[str, int, int]) -> int:
 
 def measure(replays: int, streams: int, seed: int, processes: int) -> dict[str, Any]:
     """Replay the market; who changes it begins anew."""
-    market, place = read_market(), home(DEFAULT_PROFILE, ROOT)
-    read = {name: files.sha256(place.artifact(name)) for name in (*_TABLES, "split")}
+    market, workspace = read_market(), open_workspace(DEFAULT_PROFILE, ROOT)
+    read = {name: files.sha256(workspace.artifact(name)) for name in (*_TABLES, "split")}
     kept = Kept("ope_market", {"seed": seed, "params": market.params.model_dump(), **read})
     over = partial(each, kept=kept, processes=processes)
     looks = [("looks", *span) for span in spans(replays, _GROUP)]

@@ -52,7 +52,7 @@ class _Weights(Stage):
     """The stage `hstu`, but for what it lists."""
 
     @property
-    def door(self) -> str:
+    def entry_point(self) -> str:
         return "benchmarks.pareto"
 
 
@@ -95,17 +95,17 @@ def run(
 def _measure(protocol: str, seed: int) -> dict[str, Any]:
     asked = replace(SETS[_SET], changes=_PROTOCOLS[protocol])
     number = list(_PROTOCOLS).index(protocol)
-    place, params = place_of(f"pareto-{number}", asked), params_of(asked, seed)
-    kept, key = place.data / f"points_{seed}.json", f"{key_of(params)} {_WEIGHTS}"
+    workspace, params = place_of(f"pareto-{number}", asked), params_of(asked, seed)
+    kept, key = workspace.data / f"points_{seed}.json", f"{key_of(params)} {_WEIGHTS}"
     done: dict[str, Any] = files.read_json(kept) if kept.exists() else {}
     if done.get("key") == key:
         return done
     for stage in BEFORE:
-        run_alone(place, stage, params)
-    mixes = _listed(place, params)
+        run_alone(workspace, stage, params)
+    mixes = _listed(workspace, params)
     for stage in ("baselines", "evaluate"):
-        run_alone(place, stage, params)
-    table = files.read_json(place.artifact("ranking"))
+        run_alone(workspace, stage, params)
+    table = files.read_json(workspace.artifact("ranking"))
     points = {
         model: {
             "ndcg_10": round(one["ndcg_10"], 4),
@@ -121,17 +121,17 @@ def _measure(protocol: str, seed: int) -> dict[str, Any]:
     return done
 
 
-def _listed(place: Workspace, params: Sections) -> dict[str, float]:
+def _listed(workspace: Workspace, params: Sections) -> dict[str, float]:
     """Train and write `lists` into the place; return the mixes."""
     hstu = find("hstu", stages("far_trans"))
     assert hstu is not None
     listed = _Weights(**{part.name: getattr(hstu, part.name) for part in fields(hstu)})
-    folder, scratch = place.data / ".staging" / "pareto", place.data / ".scratch" / "pareto"
+    folder, scratch = workspace.data / ".staging" / "pareto", workspace.data / ".scratch" / "pareto"
     files.remove(folder)
     folder.mkdir(parents=True)
     files.remove(scratch)  # a checkpoint does not know of which code it is
-    mixes = call(listed, place, params, folder, scratch)
-    files.move_into_place(folder / ARTIFACTS["lists"].filename, place.artifact("lists"))
+    mixes = call(listed, workspace, params, folder, scratch)
+    files.move_into_place(folder / ARTIFACTS["lists"].filename, workspace.artifact("lists"))
     return mixes
 
 

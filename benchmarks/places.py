@@ -10,23 +10,23 @@ from tessera.platform.workspace.params import Sections
 from tessera.platform.workspace.paths import Workspace
 
 
-def pin(place: Workspace, champion: dict[str, str | None], cut: str | None = None) -> None:
+def pin(workspace: Workspace, champion: dict[str, str | None], cut: str | None = None) -> None:
     """Write the request, the champion and an empty ledger."""
-    files.write_json({"cut": cut}, place.artifact("request"))
+    files.write_json({"cut": cut}, workspace.artifact("request"))
     for name in ("champion", "ledger_in"):
-        place.artifact(name).mkdir(parents=True, exist_ok=True)
-    files.write_json(champion, place.artifact("champion") / "champion.json")
-    (place.artifact("ledger_in") / "empty.json").write_text("{}\n")
+        workspace.artifact(name).mkdir(parents=True, exist_ok=True)
+    files.write_json(champion, workspace.artifact("champion") / "champion.json")
+    (workspace.artifact("ledger_in") / "empty.json").write_text("{}\n")
 
 
-def run_alone(place: Workspace, name: str, params: Sections) -> dict[str, float]:
+def run_alone(workspace: Workspace, name: str, params: Sections) -> dict[str, float]:
     """Run one stage, without validation or record, and put what it wrote into place."""
     stage = find(name, stages(str(params["ingest"].model_dump()["source"])))
     assert stage is not None
-    staging = place.data / ".staging" / name
+    staging = workspace.data / ".staging" / name
     files.remove(staging)
     staging.mkdir(parents=True)
-    metrics = call(stage, place, params, staging)
+    metrics = call(stage, workspace, params, staging)
     for made in stage.makes:
-        files.move_into_place(staging / ARTIFACTS[made].filename, place.artifact(made))
+        files.move_into_place(staging / ARTIFACTS[made].filename, workspace.artifact(made))
     return metrics

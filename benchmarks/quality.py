@@ -32,7 +32,7 @@ from tessera.contracts.split import load_split
 from tessera.platform.workspace import files
 from tessera.platform.workspace.code import SOURCE, import_closure
 from tessera.platform.workspace.params import Sections, check_section, load_params
-from tessera.platform.workspace.paths import Workspace, home
+from tessera.platform.workspace.paths import Workspace, open_workspace
 from tessera.shared.metrics.bootstrap import mean_interval
 from tessera.stages.evaluate import report
 from tessera.stages.evaluate.baselines import BASELINES, fit
@@ -67,9 +67,9 @@ _LAST_OUT = {"protocol": "leave_last_out"}
 _ML_TRUNK = {**_MOVIELENS, "refit": True, "mask_weight": 0.0, "threads": 1}
 _SHARED = {"full_softmax_items": 0, "negatives": 512, "shared_targets": 512}
 TRUNK_ALONE = {"sasrec": False, "two_tower": False, "session_minutes": 0.0}
-UNBORN: dict[str, dict[str, Any]] = {name: {"unborn_items": True} for name in ("hstu", "evaluate")}
+UNBORN: dict[str, dict[str, Any]] = {name: {"future_items": True} for name in ("hstu", "evaluate")}
 ON_SALE: dict[str, dict[str, Any]] = {
-    name: {"unborn_items": False} for name in ("hstu", "evaluate")
+    name: {"future_items": False} for name in ("hstu", "evaluate")
 }
 
 
@@ -101,7 +101,7 @@ SETS = {
 
 def params_of(asked: Set, seed: int) -> Sections:
     """Return the params of a profile with the changes of the set and this seed."""
-    params = dict(load_params(home(asked.profile, ROOT)))
+    params = dict(load_params(open_workspace(asked.profile, ROOT)))
     changes = {**asked.changes, "hstu": {**asked.changes.get("hstu", {}), "seed": seed}}
     for section, values in changes.items():
         params[section] = check_section(section, {**params[section].model_dump(), **values})
@@ -110,13 +110,13 @@ def params_of(asked: Set, seed: int) -> Sections:
 
 def place_of(name: str, asked: Set) -> Workspace:
     """Folders of the benchmark, with the pins of a profile that never ran."""
-    place = Workspace(ROOT / "data" / "bench" / name, asked.profile)
-    place.data.mkdir(parents=True, exist_ok=True)
-    source = place.artifact("source")
+    workspace = Workspace(ROOT / "data" / "bench" / name, asked.profile)
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    source = workspace.artifact("source")
     source.unlink(missing_ok=True)
     source.symlink_to(Path(os.environ["TESSERA_DATA"]) / asked.folder)
-    pin(place, {"version": None, "kind": "none"}, asked.cut)
-    return place
+    pin(workspace, {"version": None, "kind": "none"}, asked.cut)
+    return workspace
 
 
 def key_of(params: Sections) -> str:
@@ -134,13 +134,13 @@ def key_of(params: Sections) -> str:
     return told.hexdigest()[:16]
 
 
-def _seed(place: Workspace, params: Sections) -> dict[str, Any]:
+def _seed(workspace: Workspace, params: Sections) -> dict[str, Any]:
     begun = time.perf_counter()
-    trained = run_alone(place, "hstu", params)
+    trained = run_alone(workspace, "hstu", params)
     seconds = time.perf_counter() - begun
-    trained |= run_alone(place, "baselines", params)
-    headline = run_alone(place, "evaluate", params)
-    ranking = files.read_json(place.artifact("ranking"))
+    trained |= run_alone(workspace, "baselines", params)
+    headline = run_alone(workspace, "evaluate", params)
+    ranking = files.read_json(workspace.artifact("ranking"))
     models = {
         model: {name: round(value, 4) for name, value in found.items() if name in _SHOWN}
         for model, found in ranking["models"].items()
@@ -164,14 +164,14 @@ def _seed(place: Workspace, params: Sections) -> dict[str, Any]:
     }
 
 
-def _lead(place: Workspace, params: Sections, rival: str) -> NDArray[np.float64]:
+def _lead(workspace: Workspace, params: Sections, rival: str) -> NDArray[np.float64]:
     """Return how far ahead of the rival HSTU is by nDCG@10, for each test investor."""
     settings = EvaluateParams(**params["evaluate"].model_dump())
     events, items, lists, rivals = (
-        ibis.read_parquet(place.artifact(name))
+        ibis.read_parquet(workspace.artifact(name))
         for name in ("events", "items", "lists", "baseline_lists")
     )
-    holdout = build_holdout(events, items, load_split(place.artifact("split")), settings)
+    holdout = build_holdout(events, items, load_split(workspace.artifact("split")), settings)
     tops = read_lists(lists.union(rivals), holdout, report.DEPTH)
     if rival in BASELINES:
         tops[rival] = report.rank_all(fit(rival, holdout, settings), holdout, None).top_NK
@@ -182,9 +182,9 @@ def _lead(place: Workspace, params: Sections, rival: str) -> NDArray[np.float64]
     return np.asarray(own_N - rival_N)
 
 
-def _pooled(place: Workspace, params: Sections, done: dict[str, Any]) -> dict[str, Any] | None:
+def _pooled(workspace: Workspace, params: Sections, done: dict[str, Any]) -> dict[str, Any] | None:
     """Pool the leads of all seeds; None unless each was measured here over one and the same."""
-    kept = [_kept(place, seed) for seed in done]
+    kept = [_kept(workspace, seed) for seed in done]
     rivals = {one["hstu_ahead"]["of"] for one in done.values()}
     if len(done) < 2 or len(rivals) > 1 or not all(path.exists() for path in kept):
         return None
@@ -196,8 +196,8 @@ def _pooled(place: Workspace, params: Sections, done: dict[str, Any]) -> dict[st
     return {"of": rivals.pop(), **told, "seeds": len(done)}
 
 
-def _kept(place: Workspace, seed: str) -> Path:
-    return place.data / f"lead_{seed}.npy"
+def _kept(workspace: Workspace, seed: str) -> Path:
+    return workspace.data / f"lead_{seed}.npy"
 
 
 def main() -> None:
@@ -213,19 +213,19 @@ def main() -> None:
     known = json.loads(path.read_text())["figures"]["seeds"] if path.exists() else {}
     # Seeds of other settings or other code are not averaged with these.
     done = {s: one for s, one in known.items() if one["key"] == key_of(params_of(asked, int(s)))}
-    place = place_of(given.set, asked)
+    workspace = place_of(given.set, asked)
     first = params_of(asked, given.seeds[0])
     for name in BEFORE:
-        run_alone(place, name, first)
+        run_alone(workspace, name, first)
     for seed in given.seeds:
         if str(seed) in done:
             continue
         params = params_of(asked, seed)
-        measured = _seed(place, params)
-        np.save(_kept(place, str(seed)), _lead(place, params, measured["hstu_ahead"]["of"]))
+        measured = _seed(workspace, params)
+        np.save(_kept(workspace, str(seed)), _lead(workspace, params, measured["hstu_ahead"]["of"]))
         done[str(seed)] = {"key": key_of(params), **measured}
         settings = params["hstu"].model_dump(mode="json", exclude={"seed"})
-        figures = {"seeds": done, "ahead": _pooled(place, params, done), "settings": settings}
+        figures = {"seeds": done, "ahead": _pooled(workspace, params, done), "settings": settings}
         write_result(f"quality_{given.set}", figures)
 
 

@@ -26,7 +26,7 @@ from tessera.contracts.errors import BadInput
 from tessera.contracts.split import load_split
 from tessera.model.sequences.catalogue import microseconds
 from tessera.model.trunk.saved import CANDIDATES
-from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, home
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 from tessera.serve.ranker import Ranker
 from tessera.serve.recommend import Recommender, investor
 
@@ -63,18 +63,18 @@ def overlap(search: Search, query_CD: Sequence[Float32s]) -> float:
     return float(np.mean(shares))
 
 
-def skew(ranker: Ranker, place: Workspace) -> dict[str, float]:
+def skew(ranker: Ranker, workspace: Workspace) -> dict[str, float]:
     """Compare scores of the first requests after the cut with those of the batch that was judged.
 
     The batch knows what happened between cut and request, the bundle does not.
     """
     columns = ["request_id", "user_id", "event_ts"]
-    cut = load_split(place.artifact("split")).cut
+    cut = load_split(workspace.artifact("split")).cut
     first = [("position", "==", 1), ("event_ts", ">", cut)]
-    asked = pq.read_table(place.artifact("exposures"), columns=columns, filters=first)
+    asked = pq.read_table(workspace.artifact("exposures"), columns=columns, filters=first)
     asked = asked.sort_by([("event_ts", "ascending")]).slice(0, _COMPARED)
     wanted = [("request_id", "in", asked["request_id"].to_pylist())]
-    told = pq.read_table(place.artifact("scores"), filters=wanted).to_pylist()
+    told = pq.read_table(workspace.artifact("scores"), filters=wanted).to_pylist()
     by_request = {row["request_id"]: row for row in told}
     gaps = []
     moment_R = microseconds(asked["event_ts"])
@@ -96,8 +96,8 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    place = home(DEFAULT_PROFILE, ROOT)
-    bundle = place.artifact("bundle")
+    workspace = open_workspace(DEFAULT_PROFILE, ROOT)
+    bundle = workspace.artifact("bundle")
     if not (bundle / "vectors.faiss").exists():
         raise BadInput(f"{bundle} carries no vectors: `make run`")
     pa.set_cpu_count(1)
@@ -124,7 +124,7 @@ def main() -> None:
         "rank": timed(lambda user: ranker.scores(user, items), users),
         "search": timed(lambda query_D: search.nearest(query_D, _K), query_CD),
         "overlap_50": overlap(search, query_CD),
-        "skew": skew(ranker, place),
+        "skew": skew(ranker, workspace),
     }
     write_result("recommend", figures)
 

@@ -209,8 +209,8 @@ def half_years(seeds: list[int]) -> dict[str, Any]:
             continue
         until = datetime(int(window.cut[:4]) + 1, 1, 1, tzinfo=UTC) - timedelta(microseconds=1)
         told[window.cut] = {
-            protocol: _half_year(measure(Asked(window, until, unborn), seeds))
-            for protocol, unborn in PROTOCOLS.items()
+            protocol: _half_year(measure(Asked(window, until, future), seeds))
+            for protocol, future in PROTOCOLS.items()
         }
     return told
 

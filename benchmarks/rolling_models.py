@@ -54,7 +54,7 @@ class Asked:
     window: Window
     until: datetime | None = None
     """End of the test period where it is another than the window's."""
-    unborn: bool = False
+    future: bool = False
     """Rank what is first offered after the cut, too, as the published tables do."""
 
 
@@ -84,20 +84,20 @@ def set_of(window: Window) -> Set:
 
 def place_of(window: Window) -> Workspace:
     """Folders of a window, with the pins of a profile that never ran."""
-    place = Workspace(ROOT / "data" / "bench" / f"rolling-{window.cut}", "far-trans")
-    place.data.mkdir(parents=True, exist_ok=True)
-    source = place.artifact("source")
+    workspace = Workspace(ROOT / "data" / "bench" / f"rolling-{window.cut}", "far-trans")
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    source = workspace.artifact("source")
     source.unlink(missing_ok=True)
     source.symlink_to(Path(os.environ["TESSERA_DATA"]) / "far-trans")
-    pin(place, {"version": None, "kind": "none"}, window.cut)
-    return place
+    pin(workspace, {"version": None, "kind": "none"}, window.cut)
+    return workspace
 
 
 class _Training(Stage):
     """The stage `hstu`, but for what it leaves."""
 
     @property
-    def door(self) -> str:
+    def entry_point(self) -> str:
         return "benchmarks.rolling_models"
 
 
@@ -119,27 +119,30 @@ def run(
 
 def trained(window: Window, seed: int) -> Path:
     """Return the folder with the models of a window and seed, trained if they are not there yet."""
-    place, params = place_of(window), params_of(set_of(window), seed)
-    kept, key = place.data / f"models_{seed}", _key(params)
+    workspace, params = place_of(window), params_of(set_of(window), seed)
+    kept, key = workspace.data / f"models_{seed}", _key(params)
     told = kept / "key.json"
     if told.exists() and files.read_json(told) == key:
         return kept
     for name in BEFORE:
-        run_alone(place, name, params)
-    _train(place, params, kept)
+        run_alone(workspace, name, params)
+    _train(workspace, params, kept)
     files.write_json(key, told)
     return kept
 
 
-def _train(place: Workspace, params: Sections, kept: Path) -> None:
+def _train(workspace: Workspace, params: Sections, kept: Path) -> None:
     hstu = find("hstu", stages("far_trans"))
     assert hstu is not None
     training = _Training(**{part.name: getattr(hstu, part.name) for part in fields(hstu)})
-    staging, scratch = place.data / ".staging" / "rolling", place.data / ".scratch" / "rolling"
+    staging, scratch = (
+        workspace.data / ".staging" / "rolling",
+        workspace.data / ".scratch" / "rolling",
+    )
     for folder in (staging, scratch):  # a checkpoint does not know of which code it is
         files.remove(folder)
     staging.mkdir(parents=True)
-    call(training, place, params, staging, scratch)
+    call(training, workspace, params, staging, scratch)
     files.move_into_place(staging / "model", kept)
 
 
@@ -159,7 +162,7 @@ def settings_of(asked: Asked, seed: int) -> Sections:
     window = set_of(asked.window)
     changes = {name: dict(values) for name, values in window.changes.items()}
     for name in ON_SALE:
-        changes[name]["unborn_items"] = asked.unborn
+        changes[name]["future_items"] = asked.future
     return params_of(replace(window, changes=changes), seed)
 
 
@@ -171,11 +174,11 @@ def split_of(asked: Asked) -> Split:
 
 def world_of(asked: Asked, seed: int) -> tuple[Dataset, HstuParams]:
     """Read what the models of a window are asked about."""
-    place = place_of(asked.window)
+    workspace = place_of(asked.window)
     params = HstuParams(**settings_of(asked, seed)["hstu"].model_dump())
-    tables = {name: ibis.read_parquet(place.artifact(name)) for name in _TABLES}
+    tables = {name: ibis.read_parquet(workspace.artifact(name)) for name in _TABLES}
     sources = Sources(*(tables[name] for name in Sources.__annotations__))
-    scratch = place.data / ".scratch" / "listing"
+    scratch = workspace.data / ".scratch" / "listing"
     scratch.mkdir(parents=True, exist_ok=True)
     split = scratch / "split.json"
     save_split(split_of(asked), split)
@@ -204,7 +207,7 @@ def mixes_of(asked: Asked, seed: int) -> dict[str, Mix]:
 def values_of(asked: Asked, seed: int) -> Float64s:
     """Return value_MU of every mix on the validation period; kept beside the models."""
     folder = trained(asked.window, seed)
-    kept = folder / f"values_{'all' if asked.unborn else 'on_sale'}.npy"
+    kept = folder / f"values_{'all' if asked.future else 'on_sale'}.npy"
     if not kept.exists():
         world, params = world_of(asked, seed)
         model, _ = load_model(folder / "judged")

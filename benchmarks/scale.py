@@ -29,7 +29,7 @@ from benchmarks.common import ROOT, write_result
 from benchmarks.places import pin, run_alone
 from tessera.platform.pipeline.forkserver import one_thread
 from tessera.platform.workspace.params import Sections, check_section, load_params
-from tessera.platform.workspace.paths import Workspace, home
+from tessera.platform.workspace.paths import Workspace, open_workspace
 
 _PROFILE = "market"
 _STAGES = ("synth", "ingest", "causal", "graph", "sid", "uplift", "hstu", "evaluate", "ope")
@@ -37,7 +37,7 @@ _ONE_EPOCH = {"epochs": 1, "sasrec": False, "two_tower": False, "session_minutes
 
 
 def _params(times: int) -> Sections:
-    params = dict(load_params(home(_PROFILE, ROOT)))
+    params = dict(load_params(open_workspace(_PROFILE, ROOT)))
     market = params["synth"].model_dump()
     larger = {name: market[name] * times for name in ("users", "requests")}
     for section, changes in (("synth", larger), ("hstu", _ONE_EPOCH)):
@@ -94,8 +94,8 @@ def _growth(sizes: dict[int, dict[str, Any]]) -> dict[str, dict[str, dict[str, f
 def _measure(times: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with TemporaryDirectory() as folder:
-        place = Workspace(Path(folder), _PROFILE)
-        pin(place, {"version": "v0", "kind": "logging"})
+        workspace = Workspace(Path(folder), _PROFILE)
+        pin(workspace, {"version": "v0", "kind": "logging"})
         for name in _STAGES:
             words = ("--stage", name, "--folder", folder, "--times", str(times))
             done = subprocess.run(
@@ -108,7 +108,7 @@ def _measure(times: int) -> dict[str, Any]:
             )
             found[name] = json.loads(done.stdout.splitlines()[-1])
             print(f"{times}x {name}: {found[name]}", file=sys.stderr)
-        found["events"] = pq.read_metadata(place.artifact("events")).num_rows
+        found["events"] = pq.read_metadata(workspace.artifact("events")).num_rows
     return found
 
 

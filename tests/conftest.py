@@ -18,7 +18,7 @@ from tessera.contracts.split import Split, save_split
 from tessera.platform.release import bundles, seals
 from tessera.platform.release.judged import PACKED
 from tessera.platform.workspace import files
-from tessera.platform.workspace.paths import home
+from tessera.platform.workspace.paths import open_workspace
 from tessera.shared.policies.serving import FILE as POLICY
 from tessera.shared.policies.serving import ServingPolicy, write_policy
 from tessera.shared.policies.slate import SlatePolicy
@@ -96,22 +96,22 @@ def root(tmp_path, repository):
 
 
 @pytest.fixture
-def place(root):
-    return home("market", root)
+def workspace(root):
+    return open_workspace("market", root)
 
 
 def _parquet(path, rows):
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
-def judge_planted(place, folder, verdict):
+def judge_planted(workspace, folder, verdict):
     """Write a verdict about what lies in a bundle, and its seal, as a run of the registry would."""
     about = {name: files.sha256(folder / packed) for name, packed in PACKED.items()}
     policy = json.loads((folder / POLICY).read_text())
     told = {**verdict, "policy": policy, "judged": {"artifacts": about}}
     (folder / "verdict.json").write_text(json.dumps(told))
-    seals.require_key(place)
-    made = bundles.seal_verdict(place, folder / "verdict.json", folder / "verdict.html", {})
+    seals.require_key(workspace)
+    made = bundles.seal_verdict(workspace, folder / "verdict.json", folder / "verdict.html", {})
     (folder / "seal.json").write_text(json.dumps(made))
 
 
@@ -119,8 +119,8 @@ def judge_planted(place, folder, verdict):
 def make_candidate():
     """Write a candidate bundle into a profile; `weight` tells one candidate from another."""
 
-    def make(place, decision="PROMOTE", judged_against="v0", weight=1.0, evidence=None):
-        bundle = place.artifact("bundle")
+    def make(workspace, decision="PROMOTE", judged_against="v0", weight=1.0, evidence=None):
+        bundle = workspace.artifact("bundle")
         shutil.rmtree(bundle, ignore_errors=True)
         (bundle / "model").mkdir(parents=True)
         for name in ("ledger", "facts", "codebook"):
@@ -141,8 +141,8 @@ def make_candidate():
         edge = {"source_id": "i0", "target_id": "i4", "kind": "causal", "weight": 0.3, "support": 9}
         _parquet(bundle / "neighbours.parquet", [edge | {"false_sign_rate": 0.01}])
         verdict = {"decision": decision, "reason": f"planted {decision}", **(evidence or {})}
-        judge_planted(place, bundle, verdict)
-        bundles.seal(place, bundle, {"kind": "model", "judged_against": judged_against})
+        judge_planted(workspace, bundle, verdict)
+        bundles.seal(workspace, bundle, {"kind": "model", "judged_against": judged_against})
         return bundle
 
     return make

@@ -61,13 +61,13 @@ def ticks(dag, switched_on, number):
     return found
 
 
-def turns(dag, folder):
-    """Let runs ask for a turn while the holder runs, after it ended, and after it is gone."""
+def run_locks(dag, folder):
+    """Let runs ask for the run lock while the holder runs, after it ended, and after it is gone."""
     from airflow.sdk import DagRunState
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
     from airflow.sdk.execution_time.comms import ErrorResponse
 
-    import tasks.turn
+    import tasks.run_lock
     from tessera.platform.workspace.paths import Workspace
 
     def state_of_first(dag_id, _run):
@@ -77,9 +77,9 @@ def turns(dag, folder):
 
     def asks(run):
         found = SimpleNamespace(dag_id=dag.dag_id, run_id=run, get_dagrun_state=state_of_first)
-        return dag.get_task("turn").python_callable(ti=found, params={"profile": "market"})
+        return dag.get_task("run_lock").python_callable(ti=found, params={"profile": "market"})
 
-    tasks.turn.home = lambda profile, _: Workspace(Path(folder), profile)
+    tasks.run_lock.open_workspace = lambda profile, _: Workspace(Path(folder), profile)
     states = [DagRunState.SUCCESS, DagRunState.RUNNING]
     return [asks(run) for run in ("first", "second", "second", "third")]
 
@@ -127,7 +127,7 @@ def main():
     on = asked.get("switched_on")
     folder = asked.get("folder")
     answer = {
-        "turns": turns(dag, folder) if folder else None,
+        "run_locks": run_locks(dag, folder) if folder else None,
         "ticks": ticks(daily, on, asked.get("number", 1)) if on else None,
         "imported": [name for name in HEAVY if name in sys.modules],
         "dag": describe(dag),

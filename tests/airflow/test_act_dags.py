@@ -26,7 +26,7 @@ def told(ask_acts):
 @pytest.fixture
 def acts_of():
     """Names of the acts that a registry has seen."""
-    return lambda place: [entry["act"] for entry in history(place)]
+    return lambda workspace: [entry["act"] for entry in history(workspace)]
 
 
 def test_reading_the_dags_imports_no_heavy_library(told):
@@ -77,35 +77,37 @@ def test_the_forms_take_good_answers_and_refuse_bad_ones(told):
 
 @pytest.mark.parametrize("answer", [{"chosen": ["Reject"], "by": "ada"}, {}], ids=["no", "timeout"])
 def test_a_rejection_or_no_answer_in_time_publishes_nothing(
-    ask_acts, place, make_candidate, acts_of, answer
+    ask_acts, workspace, make_candidate, acts_of, answer
 ):
-    make_candidate(place)
-    registry.publish(place, None, None, approval=True)
-    (done,) = ask_acts({"answers": [{"root": str(place.root), **answer}]})["approved"]
+    make_candidate(workspace)
+    registry.publish(workspace, None, None, approval=True)
+    (done,) = ask_acts({"answers": [{"root": str(workspace.root), **answer}]})["approved"]
     assert (done["done"], done["tasks"]) == ("skipped", ["approved", "promote"])
-    assert pointer.current_version(place) == "v0"
-    assert acts_of(place) == ["enthrone", "wait", "hold"]
-    assert history(place)[-1]["reason"].startswith("not approved: rejected in run run-1 of")
+    assert pointer.current_version(workspace) == "v0"
+    assert acts_of(workspace) == ["bootstrap", "wait", "hold"]
+    assert history(workspace)[-1]["reason"].startswith("not approved: rejected in run run-1 of")
 
 
-def test_a_rejection_of_what_did_not_wait_records_nothing(ask_acts, place, make_candidate, acts_of):
-    make_candidate(place)
-    (done,) = ask_acts({"answers": [{"root": str(place.root)}]})["approved"]
+def test_a_rejection_of_what_did_not_wait_records_nothing(
+    ask_acts, workspace, make_candidate, acts_of
+):
+    make_candidate(workspace)
+    (done,) = ask_acts({"answers": [{"root": str(workspace.root)}]})["approved"]
     assert done["done"] == "skipped"
-    assert acts_of(place) == []
+    assert acts_of(workspace) == []
 
 
-def test_what_waits_is_published_in_the_name_of_who_approved(ask_acts, place, make_candidate):
-    make_candidate(place)
-    registry.publish(place, None, None, approval=True)
-    answer = {"root": str(place.root), "chosen": ["Approve"], "by": "ada"}
+def test_what_waits_is_published_in_the_name_of_who_approved(ask_acts, workspace, make_candidate):
+    make_candidate(workspace)
+    registry.publish(workspace, None, None, approval=True)
+    answer = {"root": str(workspace.root), "chosen": ["Approve"], "by": "ada"}
     (done,) = ask_acts({"answers": [answer]})["approved"]
     assert done["done"] == "published"
-    entry = history(place)[-1]
+    entry = history(workspace)[-1]
     assert (entry["act"], entry["to"], entry["approver"]) == ("promote", "v1", "ada")
 
 
-def test_the_form_shows_the_verdict_and_where_it_lies(ask_acts, place, make_candidate):
+def test_the_form_shows_the_verdict_and_where_it_lies(ask_acts, workspace, make_candidate):
     judged = {
         "version": FORMAT,
         "primary": {
@@ -117,35 +119,38 @@ def test_the_form_shows_the_verdict_and_where_it_lies(ask_acts, place, make_cand
         "prechecks": [{"name": "overlap", "ok": False, "value": 0.5, "threshold": 0.8}],
         "guardrails": [{"name": "coverage", "ok": True, "value": 0.5, "threshold": 0.4}],
     }  # fmt: skip
-    make_candidate(place, "HOLD", evidence=judged)
-    (done,) = ask_acts({"answers": [{"root": str(place.root)}]})["approved"]
+    make_candidate(workspace, "HOLD", evidence=judged)
+    (done,) = ask_acts({"answers": [{"root": str(workspace.root)}]})["approved"]
     assert done["subject"] == "Publish the candidate of profile market? The verdict is HOLD"
     assert "**HOLD**: planted HOLD" in done["body"]
     assert "- clicks: champion 0.1000, lift +0.0100 (+10.0%)" in done["body"]
     assert "\n- pre-checks: 1 of 1 fail (overlap 0.5 vs 0.8)\n- guardrails: all 1" in done["body"]
-    assert f"({(place.artifact('bundle') / 'verdict.json').as_uri()})" in done["body"]
-    page = place.artifact("bundle") / "verdict.html"
+    assert f"({(workspace.artifact('bundle') / 'verdict.json').as_uri()})" in done["body"]
+    page = workspace.artifact("bundle") / "verdict.html"
     assert f"The whole verdict: [with pictures]({page.as_uri()}),\n[verdict.json](" in done["body"]
     assert "To approve is an override" in done["body"]
     assert "within\n24 hours nothing is published" in done["body"]
 
 
 def test_an_approval_publishes_with_the_name_of_who_gave_it(
-    ask_acts, place, make_candidate, tmp_path
+    ask_acts, workspace, make_candidate, tmp_path
 ):
     mark = tmp_path / "injected"
-    make_candidate(place, "HOLD")
-    answer = {"root": str(place.root), "chosen": ["Approve"], "by": "ada"}
+    make_candidate(workspace, "HOLD")
+    answer = {"root": str(workspace.root), "chosen": ["Approve"], "by": "ada"}
     hostile = HOSTILE.format(mark=mark)
     answers = [answer, {**answer, "reason": hostile}]
     told = ask_acts(
-        {"answers": answers, "back": [{"root": str(place.root), "reason": hostile, "by": "eve"}]}
+        {
+            "answers": answers,
+            "back": [{"root": str(workspace.root), "reason": hostile, "by": "eve"}],
+        }
     )
     assert [one["done"] for one in told["approved"]] == ["failed", "published"], (
         "an override without a reason fails"
     )
     assert told["rolled_back"] == ["done"]
-    promoted, back = history(place)[-2:]
+    promoted, back = history(workspace)[-2:]
     assert (promoted["override_reason"], promoted["approver"]) == (hostile, "ada")
     assert (back["act"], back["to"], back["reason"]) == ("rollback", "v0", hostile)
     assert back["approver"] == "eve"
@@ -153,21 +158,26 @@ def test_an_approval_publishes_with_the_name_of_who_gave_it(
 
 
 def test_a_candidate_that_changed_after_it_was_shown_is_not_published(
-    ask_acts, place, make_candidate, acts_of, tmp_path
+    ask_acts, workspace, make_candidate, acts_of, tmp_path
 ):
-    other = make_candidate(place, weight=2.0).rename(tmp_path / "other")
-    make_candidate(place)
-    answer = {"root": str(place.root), "chosen": ["Approve"], "by": "ada", "meanwhile": str(other)}
+    other = make_candidate(workspace, weight=2.0).rename(tmp_path / "other")
+    make_candidate(workspace)
+    answer = {
+        "root": str(workspace.root),
+        "chosen": ["Approve"],
+        "by": "ada",
+        "meanwhile": str(other),
+    }
     (done,) = ask_acts({"answers": [answer]})["approved"]
     assert done["done"] == "failed"
-    assert acts_of(place) == []
+    assert acts_of(workspace) == []
 
 
 def test_a_publishing_that_is_cleared_after_a_rejection_publishes_nothing(
-    ask_acts, place, make_candidate, acts_of
+    ask_acts, workspace, make_candidate, acts_of
 ):
-    make_candidate(place)
-    answer = {"root": str(place.root), "chosen": ["Reject"], "by": "ada", "cleared": True}
+    make_candidate(workspace)
+    answer = {"root": str(workspace.root), "chosen": ["Reject"], "by": "ada", "cleared": True}
     (done,) = ask_acts({"answers": [answer]})["approved"]
     assert done["done"] == "failed"
-    assert acts_of(place) == []
+    assert acts_of(workspace) == []

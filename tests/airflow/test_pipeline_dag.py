@@ -99,12 +99,18 @@ def test_reading_the_dag_imports_no_heavy_library(told):
 
 def test_there_is_one_task_per_stage_and_the_acts_around_them(told):
     names = {stage.name for stage in ALL_STAGES}
-    assert set(told["dag"]["tasks"]) == names | {"turn", "snapshot", "publish", "waiting", "ask"}
+    assert set(told["dag"]["tasks"]) == names | {
+        "run_lock",
+        "snapshot",
+        "publish",
+        "waiting",
+        "ask",
+    }
 
 
 def test_edges_are_those_of_the_catalogue(told):
     edges = {(before, stage.name) for stage in ALL_STAGES for before in upstream(stage, ALL_STAGES)}
-    edges.update({("turn", "snapshot"), ("snapshot", "synth")})
+    edges.update({("run_lock", "snapshot"), ("snapshot", "synth")})
     edges.update((name, "publish") for name in LAST)
     edges.update({("publish", "waiting"), ("waiting", "ask")})
     assert {tuple(edge) for edge in told["dag"]["edges"]} == edges
@@ -155,14 +161,14 @@ def test_every_task_retries_with_back_off_and_reports_its_failure(told):
         assert task["retries"] == 2, name
         assert task["backoff"] > 1, name
         assert task["calls_back"], name
-        if name not in ("turn", "ask"):
+        if name not in ("run_lock", "ask"):
             assert task["command"] == f"exec tessera task {name}"
             assert task["trigger_rule"] == "none_failed", name
             assert task["skip"] == [99], name
 
 
 def test_a_run_waits_for_one_that_runs_but_not_for_one_that_ended_or_is_gone(told):
-    assert told["turns"] == [True, False, True, True]
+    assert told["run_locks"] == [True, False, True, True]
 
 
 def test_the_form_offers_the_profiles_and_the_stages(told):
@@ -181,7 +187,7 @@ def test_a_person_is_asked_once_for_each_bundle_that_waits_and_for_no_other(told
     ask = told["asks"]
     assert (ask["trigger_dag_id"], ask["conf"]) == ("tessera_promote", {"profile": "far-trans"})
     assert (ask["dag_run_id"], ask["skip_when_already_exists"]) == ("approval-abc123", True)
-    assert ask["wait_for_completion"] is False, "a day's patience must not hold the turn"
+    assert ask["wait_for_completion"] is False, "a day's patience must not hold the run lock"
     assert told["dag"]["tasks"]["ask"]["trigger_rule"] == "all_success", "skipped if nobody waits"
     assert told["dag"]["defaults"]["approval"] is False
     assert [run["env"]["TESSERA_APPROVAL"] for run in told["rendered"][:2]] == ["1", "0"]

@@ -15,7 +15,7 @@ import yaml
 from tessera.platform.cli.render import render_all
 from tessera.platform.release.acts import move_floors
 from tessera.platform.release.overrides import Override
-from tessera.platform.workspace.paths import home
+from tessera.platform.workspace.paths import open_workspace
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Checkout:
         assert code == 0, printed
         return printed
 
-    def home(self, profile="market"):
-        return home(profile, self.root)
+    def open_workspace(self, profile="market"):
+        return open_workspace(profile, self.root)
 
 
 def _copy(repository, folder):
@@ -102,7 +102,9 @@ def _shrink(repository, folder):
     # What is judged on a handful of requests is judged by floors that somebody moved for it.
     looser = [f"{name}={tiny['ope'][name]}" for name in ("min_ess", "permutations")]
     for name in ("market", "tie"):
-        move_floors(home(name, folder), looser, Override("a market of seconds", "the tests"))
+        move_floors(
+            open_workspace(name, folder), looser, Override("a market of seconds", "the tests")
+        )
 
 
 @pytest.fixture(scope="session")

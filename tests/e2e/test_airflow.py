@@ -139,12 +139,12 @@ def test_a_run_triggered_over_rest_publishes_and_ctrl_c_leaves_nothing(new_check
             _only_those_who_may(airflow, operator, viewer)
             _a_new_profile_is_in_the_form_at_once(operator, checkout)
             both = _run_both_to_the_end(operator)
-        names = ("turn", "snapshot", *(stage.name for stage in ALL_STAGES), "publish")
+        names = ("run_lock", "snapshot", *(stage.name for stage in ALL_STAGES), "publish")
         for states in both:
             asked = [states.pop(name)[0] for name in ("waiting", "ask")]
             assert asked == ["skipped", "skipped"], "nobody is asked unless the form says so"
             assert states == dict.fromkeys(names, ("success", 1))
-        assert pointer.current_version(checkout.home()) == "v1"
+        assert pointer.current_version(checkout.open_workspace()) == "v1"
         search = f"{mlflow}/api/2.0/mlflow/experiments/search"
         found = httpx.post(search, json={"max_results": 10}).json()["experiments"]
         assert "market" in {experiment["name"] for experiment in found}

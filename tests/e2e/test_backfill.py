@@ -18,7 +18,7 @@ from tessera.platform.pipeline.forkserver import forkserver
 from tessera.platform.release import registry
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import ALL_STAGES, PINS
-from tessera.platform.workspace.run_lock import take_turn
+from tessera.platform.workspace.run_lock import take_run_lock
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -38,7 +38,7 @@ import json, os, sys
 from dvc.cli import main
 from tessera.platform.pipeline import task
 from tessera.platform.cli.cli import app
-def dvc(place, *words, extra):
+def dvc(workspace, *words, extra):
     os.environ.update(extra)
     return main(list(words))
 task.dvc = dvc
@@ -81,24 +81,24 @@ def _render(checkout, runs):
 
 
 def _run(worker, checkout, environment):
-    """Take the turn and run every step of one DAG run, as Airflow would."""
+    """Take the run lock and run every step of one DAG run, as Airflow would."""
     assert environment["TESSERA_ROOT"] == str(checkout.root)
-    assert take_turn(checkout.home(), environment["TESSERA_RUN"], lambda _: False)
+    assert take_run_lock(checkout.open_workspace(), environment["TESSERA_RUN"], lambda _: False)
     worker.stdin.write(json.dumps(environment) + "\n")
     worker.stdin.flush()
     printed = list(takewhile(lambda line: line != "DONE\n", worker.stdout))
     assert worker.poll() is None, "".join(printed)
-    return _state(checkout.home())
+    return _state(checkout.open_workspace())
 
 
-def _state(place):
-    scores = pq.read_table(place.artifact("scores"))
-    history = [_without_moments(act) for act in registry.history(place)]
+def _state(workspace):
+    scores = pq.read_table(workspace.artifact("scores"))
+    history = [_without_moments(act) for act in registry.history(workspace)]
     return State(
-        {name: files.sha256(place.artifact(name)) for name in ARTIFACTS},
-        manifest.read_manifest(place.artifact("bundle"))["files"],
+        {name: files.sha256(workspace.artifact(name)) for name in ARTIFACTS},
+        manifest.read_manifest(workspace.artifact("bundle"))["files"],
         {name: hash(str(scores[name].to_pylist())) for name in scores.column_names},
-        files.read_json(place.registry / "current.json"),
+        files.read_json(workspace.registry / "current.json"),
         history,
     )
 

@@ -19,14 +19,14 @@ pytestmark = pytest.mark.timeout(1200)
 @pytest.fixture(scope="module")
 def promoted(new_checkout):
     checkout = new_checkout(tiny=False)
-    return checkout.home(), checkout.must("tessera", "run")
+    return checkout.open_workspace(), checkout.must("tessera", "run")
 
 
 def test_the_trained_model_is_promoted_and_published(promoted):
-    place, printed = promoted
+    workspace, printed = promoted
     assert "PROMOTE" in printed
-    assert pointer.current_version(place) == "v1"
-    assert files.read_json(place.artifact("verdict"))["champion"] == "logging policy"
+    assert pointer.current_version(workspace) == "v1"
+    assert files.read_json(workspace.artifact("verdict"))["champion"] == "logging policy"
 
 
 def test_the_log_is_as_long_as_promised(promoted):
@@ -41,18 +41,18 @@ def test_the_model_beats_every_baseline(promoted):
 
 
 def test_the_true_lift_lies_inside_the_bounds(promoted):
-    place, _ = promoted
-    verdict = files.read_json(place.artifact("verdict"))
+    workspace, _ = promoted
+    verdict = files.read_json(workspace.artifact("verdict"))
     policy = SlatePolicy(
         **{name: verdict["params"][name] for name in ("temperature", "epsilon", "top_k")}
     )
-    scores = pq.read_table(place.artifact("scores")).sort_by("request_id")
-    requests = pq.read_table(place.artifact("exposures"), columns=["request_id"])["request_id"]
+    scores = pq.read_table(workspace.artifact("scores")).sort_by("request_id")
+    requests = pq.read_table(workspace.artifact("exposures"), columns=["request_id"])["request_id"]
     known = np.unique(requests.to_numpy())
     row_N = np.searchsorted(known, scores["request_id"].to_numpy())
     assert (np.diff(row_N) == 1).all(), "the scored requests are the last of the log"
     part = slice(int(row_N[0]), int(row_N[-1]) + 1)
     score_NC = np.array(scores["candidate_scores"].to_pylist())
-    truth = load_truth(place.artifact("source"))
+    truth = load_truth(workspace.artifact("source"))
     lift = true_value(truth, score_NC, policy, part) - logging_value(truth, part)
     assert verdict["primary"]["lower"] < lift < verdict["primary"]["upper"]

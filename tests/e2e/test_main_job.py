@@ -15,20 +15,22 @@ from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import ALL_STAGES
 
 
-def _state(place):
+def _state(workspace):
     """Hash of every file of a profile, those that name a moment aside."""
     found = {}
-    for base in (place.data, place.registry):
+    for base in (workspace.data, workspace.registry):
         for path in sorted(p for p in base.rglob("*") if p.is_file()):
-            name = path.relative_to(place.root).as_posix()
+            name = path.relative_to(workspace.root).as_posix()
             if not any(part.startswith(".") for part in path.relative_to(base).parts):
                 found[name] = files.sha256(path)
     return found
 
 
-def _artifacts(place):
+def _artifacts(workspace):
     return {
-        name: files.sha256(place.artifact(name)) for stage in ALL_STAGES for name in stage.writes
+        name: files.sha256(workspace.artifact(name))
+        for stage in ALL_STAGES
+        for name in stage.writes
     }
 
 
@@ -36,20 +38,20 @@ def test_the_main_job_publishes_and_says_what_happened(ran):
     checkout, printed = ran
     for word in ("rows", "quarantined", "graph", "semantic IDs", "hstu", "ease", "verdict", "why"):
         assert word in printed, printed
-    assert pointer.current_version(checkout.home()) in ("v0", "v1")
+    assert pointer.current_version(checkout.open_workspace()) in ("v0", "v1")
 
 
 def test_a_second_run_runs_no_stage(copy):
-    before, history = _artifacts(copy.home()), registry.history(copy.home())
+    before, history = _artifacts(copy.open_workspace()), registry.history(copy.open_workspace())
     printed = copy.must("tessera", "run")
     assert re.findall(r"Running stage '(\w+)'", printed) == ["snapshot"]
-    assert _artifacts(copy.home()) == before
-    assert registry.history(copy.home()) == history
+    assert _artifacts(copy.open_workspace()) == before
+    assert registry.history(copy.open_workspace()) == history
 
 
 def test_a_torn_lock_of_dvc_is_mended_said_and_costs_no_stage(copy):
     """A kill while dvc writes leaves the file empty, or any beginning of it."""
-    before, lock = _artifacts(copy.home()), (copy.root / "dvc.lock").read_bytes()
+    before, lock = _artifacts(copy.open_workspace()), (copy.root / "dvc.lock").read_bytes()
     for torn in (b"", lock[: len(lock) // 2]):
         (copy.root / "dvc.lock").write_bytes(torn)
         code, printed = copy.call("tessera", "doctor")
@@ -58,19 +60,19 @@ def test_a_torn_lock_of_dvc_is_mended_said_and_costs_no_stage(copy):
         printed = copy.must("tessera", "run")
         assert printed.count("repaired: dvc.lock is torn") == 1
         assert re.findall(r"Running stage '(\w+)'", printed) == ["snapshot"]
-        assert _artifacts(copy.home()) == before
+        assert _artifacts(copy.open_workspace()) == before
     (copy.root / "dvc.lock").write_bytes(b"")
     assert "done dvc.lock is torn" in copy.must("tessera", "doctor", "--repair")
     assert (copy.root / "dvc.lock").read_bytes() == lock
 
 
 def test_a_registry_that_was_moved_away_begins_anew(copy):
-    place = copy.home()
+    workspace = copy.open_workspace()
     copy.must("tessera", "promote", "--reason", "a first release", "--approver", "A. Rossi")
-    place.registry.rename(copy.root / "registry" / ".away")
+    workspace.registry.rename(copy.root / "registry" / ".away")
     printed = copy.must("tessera", "run")
     assert "Traceback" not in printed
-    assert pointer.current_version(place) in ("v0", "v1")
+    assert pointer.current_version(workspace) in ("v0", "v1")
     assert "names what is published" in copy.must("tessera", "doctor")
 
 
@@ -82,28 +84,28 @@ def test_a_stage_hears_its_options_or_refuses_them(copy):
     assert code == 2
     assert "--force goes with a whole run" in printed
     copy.must("tessera", "run", "ingest", "--cut", "2024-03-20")
-    assert "2024-03-20" in copy.home().artifact("request").read_text()
-    assert "2024-03-20" in copy.home().artifact("split").read_text()
+    assert "2024-03-20" in copy.open_workspace().artifact("request").read_text()
+    assert "2024-03-20" in copy.open_workspace().artifact("split").read_text()
 
 
 def test_two_runs_of_one_seed_are_byte_identical(ran, new_checkout):
     other = new_checkout()
     other.must("tessera", "run")
-    places = (other.home(), ran[0].home())
-    found = [_artifacts(place) for place in places]
-    for made, place in zip(found, places, strict=True):
+    workspaces = (other.open_workspace(), ran[0].open_workspace())
+    found = [_artifacts(workspace) for workspace in workspaces]
+    for made, workspace in zip(found, workspaces, strict=True):
         del made["seal"]  # by a key of each registry's own
-        made["bundle"] = manifest.check(place.artifact("bundle"))["files"]
+        made["bundle"] = manifest.check(workspace.artifact("bundle"))["files"]
     assert found[0] == found[1]
 
 
 def test_one_profile_leaves_the_other_as_it_was_and_a_tie_holds(copy):
-    before = _state(copy.home())
+    before = _state(copy.open_workspace())
     lock = files.sha256(copy.root / "dvc.lock")
     printed = copy.must("tessera", "run", "--profile", "tie")
     assert "HOLD" in printed
-    assert pointer.current_version(copy.home("tie")) == "v0"
-    assert _state(copy.home()) == before
+    assert pointer.current_version(copy.open_workspace("tie")) == "v0"
+    assert _state(copy.open_workspace()) == before
     assert files.sha256(copy.root / "dvc.lock") == lock
 
 
@@ -117,9 +119,9 @@ def test_recommend_and_verdict_and_doctor_read_what_was_published(ran):
 @pytest.mark.parametrize("stage", [stage.name for stage in ALL_STAGES])
 def test_a_killed_stage_leaves_nothing_and_the_next_run_gives_the_same(ran, stage):
     source, _ = ran
-    place = source.home()
-    before = _artifacts(place)
-    staging = place.data / ".staging" / stage
+    workspace = source.open_workspace()
+    before = _artifacts(workspace)
+    staging = workspace.data / ".staging" / stage
     process = source.start("tessera", "run", stage)
     while process.poll() is None and not staging.exists():
         time.sleep(0.005)
@@ -128,9 +130,9 @@ def test_a_killed_stage_leaves_nothing_and_the_next_run_gives_the_same(ran, stag
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL, "the stage ended before it could be killed"
-    assert _artifacts(place) == before, "what was there before the kill is still whole"
+    assert _artifacts(workspace) == before, "what was there before the kill is still whole"
     source.must("tessera", "run", stage)
-    assert _artifacts(place) == before
+    assert _artifacts(workspace) == before
     assert not staging.exists()
 
 
@@ -139,7 +141,7 @@ def test_dvc_exp_metrics_push_and_pull_work(copy, tmp_path):
     copy.must("dvc", "remote", "add", "-d", "local", str(tmp_path / "remote"))
     copy.must("git", "add", "-A")
     copy.must(*git, "commit", "-qm", "first run")
-    first = files.sha256(copy.home().artifact("model"))
+    first = files.sha256(copy.open_workspace().artifact("model"))
     copy.must("dvc", "push", "-q")
     copy.must("dvc", "exp", "run", "-q", "-S", "hstu.learning_rate=0.01")
     printed = copy.must("dvc", "metrics", "diff", "HEAD")
@@ -150,8 +152,8 @@ def test_dvc_exp_metrics_push_and_pull_work(copy, tmp_path):
     clone.root.mkdir()
     clone.must("git", "clone", "-q", str(copy.root), ".")
     clone.must("dvc", "pull", "-q")
-    assert files.sha256(clone.home().artifact("model")) == first
-    assert files.sha256(copy.home().artifact("model")) != first
+    assert files.sha256(clone.open_workspace().artifact("model")) == first
+    assert files.sha256(copy.open_workspace().artifact("model")) != first
 
 
 def test_experiments_count_and_what_was_trained_since_is_not_packed(copy):
@@ -162,7 +164,7 @@ def test_experiments_count_and_what_was_trained_since_is_not_packed(copy):
     root = {"TESSERA_ROOT": ""}
     copy.must("env", *(f"{k}={v}" for k, v in root.items()), "dvc", "exp", "run", "-q", "--temp",
               "-S", "hstu.learning_rate=0.01")  # fmt: skip
-    told = [entry["k"] for entry in looks.chain(copy.home()).entries()]
+    told = [entry["k"] for entry in looks.chain(copy.open_workspace()).entries()]
     assert told == [1, 2]
     profile = copy.root / "profiles" / "market.yaml"
     profile.write_text(profile.read_text().replace("hstu:", "hstu:\n  seed: 99"))
@@ -188,10 +190,10 @@ def test_a_mistake_is_one_line_and_exit_code_two(ran, words, says):
 
 
 def test_a_wrong_param_fails_before_any_work(copy):
-    before = _state(copy.home())
+    before = _state(copy.open_workspace())
     (copy.root / "profiles" / "market.yaml").write_text("hstu:\n  epochs: 0\n")
     code, printed = copy.call("tessera", "run")
     assert code == 2
     assert "hstu.epochs" in printed
     assert "Running stage" not in printed
-    assert _state(copy.home()) == before
+    assert _state(copy.open_workspace()) == before

@@ -49,18 +49,18 @@ ROWS = ("effects", "edges", "nodes", "codes", "codebook", "cate", "model", "item
 SERVED = ("items.parquet", "users.parquet", "neighbours.parquet", "trie.safetensors")
 
 
-def _run(place, names):
-    params, among = load_params(place), stages("market")
+def _run(workspace, names):
+    params, among = load_params(workspace), stages("market")
     for name in names:
-        run_stage(find(name, among), place, params)
+        run_stage(find(name, among), workspace, params)
 
 
-def _shuffle_future(place, rng):
+def _shuffle_future(workspace, rng):
     """Permute one column among the rows after the cut; their times and keys stay."""
-    cut = pa.scalar(load_split(place.artifact("split")).cut, pa.timestamp("us", "UTC"))
+    cut = pa.scalar(load_split(workspace.artifact("split")).cut, pa.timestamp("us", "UTC"))
     changed = 0
     for name, column in SHUFFLED.items():
-        path = place.artifact("source") / f"{name}.parquet"
+        path = workspace.artifact("source") / f"{name}.parquet"
         table = pq.read_table(path)
         future = np.flatnonzero(
             pc.fill_null(pc.greater(table[MOMENT[name]], cut), False).to_numpy()
@@ -76,20 +76,20 @@ def _shuffle_future(place, rng):
 
 @pytest.fixture(scope="module")
 def learnt(new_checkout):
-    place = new_checkout().home()
-    snapshot(place)
+    workspace = new_checkout().open_workspace()
+    snapshot(workspace)
     names = ("ingest", "causal", "graph", "sid", "uplift", "hstu", "baselines", "evaluate", "ope",
              "index")  # fmt: skip
-    _run(place, ("synth", *names))
-    before = _hashes(place)
-    changed = _shuffle_future(place, np.random.default_rng(3))
-    _run(place, names)
-    return before, _hashes(place), changed
+    _run(workspace, ("synth", *names))
+    before = _hashes(workspace)
+    changed = _shuffle_future(workspace, np.random.default_rng(3))
+    _run(workspace, names)
+    return before, _hashes(workspace), changed
 
 
-def _hashes(place):
-    bundle = place.artifact("bundle")
-    learnt = {name: files.sha256(place.artifact(name)) for name in LEARNT}
+def _hashes(workspace):
+    bundle = workspace.artifact("bundle")
+    learnt = {name: files.sha256(workspace.artifact(name)) for name in LEARNT}
     return learnt | {name: files.sha256(bundle / name) for name in SERVED}
 
 
@@ -103,11 +103,11 @@ def test_shuffling_the_future_changes_nothing_learnt(learnt, name):
     assert after[name] == before[name]
 
 
-def _drop_future(place, rng):
+def _drop_future(workspace, rng):
     """Leave out half of the rows after the cut, whole requests of exposures."""
-    cut = pa.scalar(load_split(place.artifact("split")).cut, pa.timestamp("us", "UTC"))
+    cut = pa.scalar(load_split(workspace.artifact("split")).cut, pa.timestamp("us", "UTC"))
     for name in ("events", "outcomes", "prices", "exposures"):
-        path = place.artifact("source") / f"{name}.parquet"
+        path = workspace.artifact("source") / f"{name}.parquet"
         table = pq.read_table(path)
         column = table[MOMENT.get(name, "event_ts")]
         key = table["request_id"] if name == "exposures" else pa.chunked_array(
@@ -124,17 +124,17 @@ def _drop_future(place, rng):
 def dropped(new_checkout):
     """Learn from the tiny market, tied sets cut at random, and again from half of its future."""
     checkout = new_checkout()
-    place = checkout.home()
-    overrides = yaml.safe_load(place.overrides.read_text())
+    workspace = checkout.open_workspace()
+    overrides = yaml.safe_load(workspace.overrides.read_text())
     overrides["hstu"]["split_sets"] = 0.5
-    place.overrides.write_text(yaml.safe_dump(overrides))
-    snapshot(place)
+    workspace.overrides.write_text(yaml.safe_dump(overrides))
+    snapshot(workspace)
     names = ("ingest", "causal", "graph", "sid", "uplift", "hstu")
-    _run(place, ("synth", *names))
-    before = {name: files.sha256(place.artifact(name)) for name in ROWS}
-    _drop_future(place, np.random.default_rng(3))
-    _run(place, names)
-    return before, {name: files.sha256(place.artifact(name)) for name in ROWS}
+    _run(workspace, ("synth", *names))
+    before = {name: files.sha256(workspace.artifact(name)) for name in ROWS}
+    _drop_future(workspace, np.random.default_rng(3))
+    _run(workspace, names)
+    return before, {name: files.sha256(workspace.artifact(name)) for name in ROWS}
 
 
 @pytest.mark.parametrize("name", ROWS)

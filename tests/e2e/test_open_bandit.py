@@ -12,7 +12,7 @@ def test_a_real_random_log_goes_through_the_whole_gate(new_checkout, official):
     checkout = new_checkout()
     data = official / "open-bandit-small" / "random" / "all"
     printed = checkout.must("tessera", "run", "--profile", "open-bandit", "--data", str(data))
-    verdict = files.read_json(checkout.home("open-bandit").artifact("verdict"))
+    verdict = files.read_json(checkout.open_workspace("open-bandit").artifact("verdict"))
     assert verdict["decision"] in printed
     assert verdict["decision"] != "PROMOTE", "38 clicks cannot carry a promotion"
     assert verdict["n_requests"] > 3_000

@@ -1,4 +1,4 @@
-"""The plan of the house holds: one definition of a stage, one author of an artifact, one door."""
+"""The plan of the house holds: one definition of a stage, one author of an artifact."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tessera.platform.pipeline.dvc import render
 from tessera.platform.workspace.catalogue import ALL_STAGES, PINS, author, stages, upstream
 from tessera.platform.workspace.code import import_closure
 from tessera.platform.workspace.params import load_params, section_types
-from tessera.platform.workspace.paths import home, profile_names
+from tessera.platform.workspace.paths import open_workspace, profile_names
 
 NAMES = [stage.name for stage in ALL_STAGES]
 DOORS = {
@@ -40,7 +40,7 @@ DOORS = {
 
 @pytest.mark.parametrize("stage", ALL_STAGES, ids=NAMES)
 def test_run_signature_is_the_declaration(stage):
-    names = list(signature(importlib.import_module(stage.door).run).parameters)
+    names = list(signature(importlib.import_module(stage.entry_point).run).parameters)
     assert [n for n in names if n not in ("scratch", "spec", "standing")] == [
         *stage.reads,
         *stage.makes,
@@ -64,8 +64,8 @@ def test_every_artifact_has_one_author():
 @pytest.mark.parametrize("source", ["market", "far_trans"])
 def test_a_stage_reads_only_what_stands_before_it(source):
     among = stages(source)
-    for place, stage in enumerate(among):
-        before = {other.name for other in among[:place]}
+    for workspace, stage in enumerate(among):
+        before = {other.name for other in among[:workspace]}
         assert set(upstream(stage, among)) <= before
         for name in stage.reads:
             assert author(name, among) or name in PINS or name == "source"
@@ -77,7 +77,7 @@ def test_what_is_rendered_is_up_to_date(repository):
 
 def test_every_profile_can_be_rendered(repository):
     for name in profile_names(repository):
-        stages_of = yaml.safe_load(render(home(name, repository)))["stages"]
+        stages_of = yaml.safe_load(render(open_workspace(name, repository)))["stages"]
         assert next(iter(stages_of)) == "snapshot"
         assert ("synth" in stages_of) == (name in ("market", "tie"))
 
@@ -97,7 +97,7 @@ def test_every_field_of_every_params_class_says_what_it_is():
 
 def test_every_profile_loads(repository):
     for name in profile_names(repository):
-        assert load_params(home(name, repository))
+        assert load_params(open_workspace(name, repository))
 
 
 @pytest.mark.parametrize("library", sorted(DOORS))
@@ -132,7 +132,7 @@ def test_a_stage_depends_on_the_code_it_imports():
     assert "tessera/stages/index/facts.py" in closure
     assert "tessera/contracts/split.py" in closure
     assert not [name for name in closure if "/model/" in name]
-    rendered = yaml.safe_load(render(home("market")))["stages"]["index"]["deps"]
+    rendered = yaml.safe_load(render(open_workspace("market")))["stages"]["index"]["deps"]
     assert {"src/tessera/stages/index", "src/tessera/contracts"} <= set(rendered)
     assert "src/tessera/model/trunk" not in rendered
 

@@ -16,7 +16,7 @@ from tessera.contracts.artifacts import ARTIFACTS
 from tessera.platform.pipeline.dvc import render
 from tessera.platform.workspace.catalogue import ALL_STAGES
 from tessera.platform.workspace.code import import_closure
-from tessera.platform.workspace.paths import home
+from tessera.platform.workspace.paths import open_workspace
 
 SKELETON = '"""A package that no floor names."""\n'
 
@@ -85,7 +85,7 @@ def test_a_package_that_no_floor_names_fails_the_lint(room, package, tmp_path):
 
 def run_again(edited: str) -> set[str]:
     """Stages that DVC runs because of an edit itself, not because what it reads came out else."""
-    stages = yaml.safe_load(render(home("market")))["stages"]
+    stages = yaml.safe_load(render(open_workspace("market")))["stages"]
     return {
         name
         for name, stage in stages.items()
@@ -109,7 +109,7 @@ def test_an_edit_of_the_platform_or_of_serving_runs_no_stage():
 
 
 def test_the_trunk_reads_nothing_that_a_baseline_wrote():
-    stages = yaml.safe_load(render(home("market")))["stages"]
+    stages = yaml.safe_load(render(open_workspace("market")))["stages"]
     written = {f"data/market/{ARTIFACTS[name].filename}" for name in ("baseline_lists",)}
     assert not written & set(stages["hstu"]["deps"])
 
@@ -120,4 +120,4 @@ def test_a_line_of_the_register_runs_no_stage_again(repository):
     assert (repository / register).exists()
     assert register in (repository / ".dvcignore").read_text().splitlines()
     for stage in ALL_STAGES:
-        assert register.removeprefix("src/") not in import_closure(stage.door)
+        assert register.removeprefix("src/") not in import_closure(stage.entry_point)

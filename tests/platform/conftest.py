@@ -44,7 +44,7 @@ def alias(monkeypatch):
     return named
 
 
-def write_log(place, requests=range(400), world=0, late=()):
+def write_log(workspace, requests=range(400), world=0, late=()):
     """Write the served log: three items for each request, another stream for another world.
 
     Every seventh request is answered, after half a minute; those of `late` are answered, too, by
@@ -61,35 +61,35 @@ def write_log(place, requests=range(400), world=0, late=()):
         for n in requests
         for position in (1, 2, 3)
     ]
-    place.data.mkdir(parents=True, exist_ok=True)
+    workspace.data.mkdir(parents=True, exist_ok=True)
     answers = [
         {"request_id": row["request_id"], "item_id": row["item_id"], "action": "click",
          "event_ts": row["event_ts"] + timedelta(seconds=30)}
         for n, row in zip(requests, rows[::3], strict=True)
         if n % 7 == 0 or n in late
     ]  # fmt: skip
-    pq.write_table(pa.Table.from_pylist(rows), place.artifact("exposures"))
-    pq.write_table(pa.Table.from_pylist(answers), place.artifact("outcomes"))
+    pq.write_table(pa.Table.from_pylist(rows), workspace.artifact("exposures"))
+    pq.write_table(pa.Table.from_pylist(answers), workspace.artifact("outcomes"))
 
 
-def write_run(place, seed=0, cut=START):
+def write_run(workspace, seed=0, cut=START):
     """Write all else that judging and packing read; `seed` tells one training from another."""
-    place.data.mkdir(parents=True, exist_ok=True)
-    for stage in stages(source_of(place)):
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    for stage in stages(source_of(workspace)):
         for name in stage.writes:
-            path = place.artifact(name)
+            path = workspace.artifact(name)
             if path.suffix == ".parquet" and not path.exists():
                 pq.write_table(pa.table({"item_id": ["i1"], "user_id": ["u1"]}), path)
     for name in FOLDERS:
-        place.artifact(name).mkdir(exist_ok=True)
-    files.write_json({"seed": seed}, place.artifact("model") / "config.json")
-    (place.artifact("ledger_out") / "codes.json").write_text("{}")
-    (place.artifact("codebook") / "centroids.json").write_text("{}")
+        workspace.artifact(name).mkdir(exist_ok=True)
+    files.write_json({"seed": seed}, workspace.artifact("model") / "config.json")
+    (workspace.artifact("ledger_out") / "codes.json").write_text("{}")
+    (workspace.artifact("codebook") / "centroids.json").write_text("{}")
     champion = {"version": "v0", "kind": "logging", "learnt_until": None}
-    files.write_json(champion, place.artifact("champion") / "champion.json")
-    save_split(Split(cut, cut, cut), place.artifact("split"))
+    files.write_json(champion, workspace.artifact("champion") / "champion.json")
+    save_split(Split(cut, cut, cut), workspace.artifact("split"))
     for name in ("sid_health", "ranking", "request", "suitability"):
-        files.write_json({}, place.artifact(name))
+        files.write_json({}, workspace.artifact(name))
 
 
 class Gate:
@@ -103,22 +103,25 @@ class Gate:
         self.decision = "PROMOTE"
         """What the stage that judges will say."""
         real = runner.importlib.import_module
-        doors = {"tessera.stages.ope.stage": self._judge, "tessera.stages.index.stage": self._pack}
+        entry_points = {
+            "tessera.stages.ope.stage": self._judge,
+            "tessera.stages.index.stage": self._pack,
+        }
 
-        def door(name):
-            return SimpleNamespace(run=doors[name]) if name in doors else real(name)
+        def entry_point(name):
+            return SimpleNamespace(run=entry_points[name]) if name in entry_points else real(name)
 
-        monkeypatch.setattr(runner.importlib, "import_module", door)
+        monkeypatch.setattr(runner.importlib, "import_module", entry_point)
 
-    def run(self, place, name):
+    def run(self, workspace, name):
         """Do what `tessera run NAME`, `dvc repro` and `dvc exp run` do alike."""
-        stage = find(name, stages(source_of(place)))
-        runner.run_stage(stage, place, load_params(place))
+        stage = find(name, stages(source_of(workspace)))
+        runner.run_stage(stage, workspace, load_params(workspace))
 
-    def judge(self, place):
+    def judge(self, workspace):
         """Judge the candidate; return its verdict."""
-        self.run(place, "ope")
-        return files.read_json(place.artifact("verdict"))
+        self.run(workspace, "ope")
+        return files.read_json(workspace.artifact("verdict"))
 
     def _judge(self, *, standing, verdict, verdict_page, **_):
         told = json.loads(standing.read_text())
@@ -151,8 +154,8 @@ class Gate:
 
 
 @pytest.fixture
-def gate(place, monkeypatch):
+def gate(workspace, monkeypatch):
     """A log, a trained candidate, and a gate that lets it through."""
-    write_log(place)
-    write_run(place)
+    write_log(workspace)
+    write_run(workspace)
     return Gate(monkeypatch)

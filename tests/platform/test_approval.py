@@ -21,20 +21,20 @@ ADA = Override(approver="Ada")
 
 
 @pytest.fixture
-def waiting(place, make_candidate):
+def waiting(workspace, make_candidate):
     """v0 is current, and a candidate that the verdict promotes waits."""
-    make_candidate(place, evidence={"candidate": "c1"})
-    registry.publish(place, None, None, approval=True)
-    return place
+    make_candidate(workspace, evidence={"candidate": "c1"})
+    registry.publish(workspace, None, None, approval=True)
+    return workspace
 
 
-def _acts(place):
-    return [entry["act"] for entry in history(place)]
+def _acts(workspace):
+    return [entry["act"] for entry in history(workspace)]
 
 
 def test_a_promote_waits_and_the_pointer_stays(waiting):
     assert pointer.current_version(waiting) == "v0"
-    assert _acts(waiting) == ["enthrone", "wait"]
+    assert _acts(waiting) == ["bootstrap", "wait"]
     entry = history(waiting)[-1]
     assert (entry["from"], entry["to"], entry["decision"]) == ("v0", "v0", "PROMOTE")
     assert entry["reason"] == "waits for approval: planted PROMOTE"
@@ -49,10 +49,10 @@ def test_it_goes_on_waiting_whatever_a_later_run_asks_for(waiting, approval):
     assert history(waiting) == before
 
 
-def test_what_the_verdict_holds_does_not_wait_but_is_held(place, make_candidate):
-    make_candidate(place, "HOLD")
-    registry.publish(place, None, None, approval=True)
-    assert _acts(place) == ["enthrone", "hold"]
+def test_what_the_verdict_holds_does_not_wait_but_is_held(workspace, make_candidate):
+    make_candidate(workspace, "HOLD")
+    registry.publish(workspace, None, None, approval=True)
+    assert _acts(workspace) == ["bootstrap", "hold"]
 
 
 def test_an_approval_publishes_it_with_the_name_of_who_gave_it(waiting):
@@ -82,7 +82,7 @@ def test_where_nothing_waits_nothing_is_turned_down(waiting, make_candidate):
     make_candidate(waiting, weight=2.0)
     registry.publish(waiting, None, None, approval=True)
     acts.hold(waiting, "nobody answered", identity=shown)
-    assert _acts(waiting) == ["enthrone", "wait", "wait"], "another one was shown"
+    assert _acts(waiting) == ["bootstrap", "wait", "wait"], "another one was shown"
     acts.hold(waiting, "nobody answered")
     before = history(waiting)
     assert acts.hold(waiting, "nobody answered").reason == "no candidate waits for approval"
@@ -98,22 +98,22 @@ def test_where_nothing_waits_nothing_is_turned_down(waiting, make_candidate):
     ("gate:\n  approval: true\n", False, "wait"),
 ])  # fmt: skip
 def test_a_run_asks_nobody_unless_the_params_or_its_form_say_so(
-    place, make_candidate, monkeypatch, params, form, act
+    workspace, make_candidate, monkeypatch, params, form, act
 ):
-    monkeypatch.setattr(main_job, "track", lambda place: None)
-    place.overrides.write_text(params)
-    make_candidate(place)
-    assert task.run_task(place, "publish", task.Order(approval=form)) == 0
-    assert _acts(place)[-1] == act
+    monkeypatch.setattr(main_job, "track", lambda workspace: None)
+    workspace.overrides.write_text(params)
+    make_candidate(workspace)
+    assert task.run_task(workspace, "publish", task.Order(approval=form)) == 0
+    assert _acts(workspace)[-1] == act
 
 
-def test_where_the_params_ask_for_approval_no_promote_goes_without(place, make_candidate):
+def test_where_the_params_ask_for_approval_no_promote_goes_without(workspace, make_candidate):
     """Also before the pipeline recorded that the candidate waits: `dvc repro` alone does not."""
-    (place.root / "params.yaml").write_text("gate:\n  approval: true\n")
-    make_candidate(place)
+    (workspace.root / "params.yaml").write_text("gate:\n  approval: true\n")
+    make_candidate(workspace)
     with pytest.raises(GateClosed, match="needs approval: --approver NAME"):
-        acts.promote(place)
-    assert acts.promote(place, override=Override(approver="an officer")).version == "v1"
+        acts.promote(workspace)
+    assert acts.promote(workspace, override=Override(approver="an officer")).version == "v1"
 
 
 def test_the_step_waiting_names_the_bundle_and_is_skipped_if_none_waits(waiting, capsys):
@@ -134,15 +134,15 @@ def test_verdict_and_history_say_that_it_waits(waiting):
     assert "`tessera promote --approver" not in _said(waiting)
 
 
-def _said(place):
+def _said(workspace):
     told = Console(file=io.StringIO(), width=250)
-    summary.show_verdict(place, told)
-    show_history(place, verify=False, console=told)
+    summary.show_verdict(workspace, told)
+    show_history(workspace, verify=False, console=told)
     return told.file.getvalue()
 
 
 def test_the_command_turns_down_what_waits(waiting, monkeypatch):
-    monkeypatch.setattr(cli_acts, "home", lambda profile: waiting)
+    monkeypatch.setattr(cli_acts, "open_workspace", lambda profile: waiting)
     done = CliRunner().invoke(app, ["hold", "--reason", "too near to the audit"])
     assert (done.exit_code, done.output.strip()) == (
         0,

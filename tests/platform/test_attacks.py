@@ -42,17 +42,17 @@ from tessera.platform.release import (
 )
 from tessera.platform.workspace import files
 from tessera.platform.workspace.params import load_params
-from tessera.platform.workspace.paths import Workspace, home
+from tessera.platform.workspace.paths import Workspace, open_workspace
 
 GIVEN = overrides.Override("nobody will look here", "somebody")
 
 
 @pytest.fixture
-def promoted(place, gate):
+def promoted(workspace, gate):
     """A candidate that the gate lets through, packed and not published yet."""
-    gate.run(place, "ope")
-    gate.run(place, "index")
-    return place
+    gate.run(workspace, "ope")
+    gate.run(workspace, "index")
+    return workspace
 
 
 @pytest.fixture
@@ -144,32 +144,34 @@ def test_links_are_neither_judged_nor_packed_nor_read(promoted, gate, is_folder)
         _one_line(it)
 
 
-def test_a_verdict_that_was_edited_is_neither_packed_nor_published(place, gate):
+def test_a_verdict_that_was_edited_is_neither_packed_nor_published(workspace, gate):
     gate.decision = "HOLD"
-    gate.run(place, "ope")
-    _edit(place.artifact("verdict"), decision="PROMOTE", reason="it is fine")
+    gate.run(workspace, "ope")
+    _edit(workspace.artifact("verdict"), decision="PROMOTE", reason="it is fine")
     with pytest.raises(BrokenBundle, match="verdict.json is not as it was sealed") as refused:
-        gate.run(place, "index")
+        gate.run(workspace, "index")
     _one_line(refused)
     with pytest.raises(BrokenBundle, match="is not as it was sealed"):
-        summary.show_verdict(place, Console(file=io.StringIO()))
-    assert not place.artifact("bundle").exists()
+        summary.show_verdict(workspace, Console(file=io.StringIO()))
+    assert not workspace.artifact("bundle").exists()
 
 
-def test_a_verdict_that_was_edited_in_the_bundle_is_refused_with_all_hashes_made_anew(place, gate):
+def test_a_verdict_that_was_edited_in_the_bundle_is_refused_with_all_hashes_made_anew(
+    workspace, gate
+):
     gate.decision = "HOLD"
-    gate.run(place, "ope")
-    gate.run(place, "index")
-    bundle = place.artifact("bundle")
+    gate.run(workspace, "ope")
+    gate.run(workspace, "index")
+    bundle = workspace.artifact("bundle")
     _edit(bundle / "verdict.json", decision="PROMOTE", reason="it is fine")
     sealed = files.read_json(bundle / "manifest.json")
     facts = {k: v for k, v in sealed.items() if k not in ("files", "identity")}
     manifest.seal(bundle, facts)
     assert manifest.check(bundle), "the hashes are whole, only the seal is not"
-    for act in (registry.publish, lambda place, *_: acts.promote(place, override=GIVEN)):
+    for act in (registry.publish, lambda workspace, *_: acts.promote(workspace, override=GIVEN)):
         with pytest.raises(BrokenBundle, match="manifest.json was changed after it was sealed"):
-            act(place, None, None)
-    assert pointer.current_version(place) is None
+            act(workspace, None, None)
+    assert pointer.current_version(workspace) is None
 
 
 def test_a_bundle_that_no_run_packed_is_refused(promoted):
@@ -189,20 +191,22 @@ FORGED = [
 
 
 @pytest.mark.parametrize("facts", FORGED, ids=lambda facts: next(iter(facts)))
-def test_forged_facts_of_a_manifest_are_refused_by_every_reader(place, gate, facts):
+def test_forged_facts_of_a_manifest_are_refused_by_every_reader(workspace, gate, facts):
     gate.decision = "HOLD"
-    gate.run(place, "ope")
-    gate.run(place, "index")
-    acts.promote(place, override=GIVEN)
-    _edit(place.registry / "bundles" / "v1" / "manifest.json", **facts)
+    gate.run(workspace, "ope")
+    gate.run(workspace, "index")
+    acts.promote(workspace, override=GIVEN)
+    _edit(workspace.registry / "bundles" / "v1" / "manifest.json", **facts)
     readers = {
-        "recommend": lambda: pointer.current_bundle(place),
-        "verdict": lambda: summary.show_verdict(place, Console(file=io.StringIO()), version="v1"),
-        "page": lambda: summary.save_page(place, place.root / "page.html", "v1"),
-        "json": lambda: acts.proposal(place, "v1"),
-        "doctor": lambda: doctor._published(place),
-        "snapshot": lambda: snapshot(place),
-        "promote": lambda: acts.promote(place, "v1", GIVEN),
+        "recommend": lambda: pointer.current_bundle(workspace),
+        "verdict": lambda: summary.show_verdict(
+            workspace, Console(file=io.StringIO()), version="v1"
+        ),
+        "page": lambda: summary.save_page(workspace, workspace.root / "page.html", "v1"),
+        "json": lambda: acts.proposal(workspace, "v1"),
+        "doctor": lambda: doctor._published(workspace),
+        "snapshot": lambda: snapshot(workspace),
+        "promote": lambda: acts.promote(workspace, "v1", GIVEN),
     }
     for reader in readers.values():
         with pytest.raises(BrokenBundle, match="manifest.json was changed after it was sealed"):
@@ -216,21 +220,21 @@ def test_a_rollback_to_forged_facts_is_refused(published, gate):
     assert pointer.current_version(published) == "v1"
 
 
-def test_the_seal_of_another_verdict_does_not_fit(place, gate):
-    gate.run(place, "ope")
-    good = place.artifact("seal").read_bytes()
+def test_the_seal_of_another_verdict_does_not_fit(workspace, gate):
+    gate.run(workspace, "ope")
+    good = workspace.artifact("seal").read_bytes()
     gate.decision = "HOLD"
-    gate.write_run(place, seed=1)
-    gate.run(place, "ope")
-    _edit(place.artifact("verdict"), decision="PROMOTE")
-    place.artifact("seal").write_bytes(good)
+    gate.write_run(workspace, seed=1)
+    gate.run(workspace, "ope")
+    _edit(workspace.artifact("verdict"), decision="PROMOTE")
+    workspace.artifact("seal").write_bytes(good)
     with pytest.raises(BrokenBundle, match="is not as it was sealed"):
-        gate.run(place, "index")
+        gate.run(workspace, "index")
 
 
 def test_a_verdict_of_another_profile_does_not_fit(promoted, gate):
     (promoted.root / "profiles" / "other.yaml").write_text("")
-    other = home("other", promoted.root)
+    other = open_workspace("other", promoted.root)
     shutil.copytree(promoted.data, other.data)
     with pytest.raises(BrokenBundle, match="was given for profile market"):
         gate.run(other, "index")
@@ -259,7 +263,10 @@ def test_a_key_that_is_gone_or_replaced_lets_nothing_through(published):
     with pytest.raises(TesseraError, match="was not sealed in this registry"):
         acts.rollback(published, None, "complaints of investors")
     key.unlink()
-    for reader in (pointer.current_bundle, lambda place: acts.rollback(place, None, "a reason")):
+    for reader in (
+        pointer.current_bundle,
+        lambda workspace: acts.rollback(workspace, None, "a reason"),
+    ):
         with pytest.raises(BrokenSeal, match="seal.key is missing.*bring it back") as refused:
             reader(published)
         _one_line(refused)
@@ -275,13 +282,13 @@ def test_the_key_is_its_owners_alone(published):
         pointer.current_bundle(published)
 
 
-def test_two_first_runs_agree_on_one_key(place):
+def test_two_first_runs_agree_on_one_key(workspace):
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: seals.require_key(place), range(16)))
-    assert seals.public_key(place) == seals._public(seals._key(place))
-    assert sorted(path.name for path in place.state.iterdir()) == ["seal.key", "seal.pub"]
+        list(pool.map(lambda _: seals.require_key(workspace), range(16)))
+    assert seals.public_key(workspace) == seals._public(seals._key(workspace))
+    assert sorted(path.name for path in workspace.state.iterdir()) == ["seal.key", "seal.pub"]
 
 
 def test_an_auditor_checks_a_verdict_without_the_secret(published):
@@ -328,11 +335,11 @@ def test_a_model_that_was_not_judged_is_refused_though_the_manifest_is_sealed(pr
         registry.publish(promoted, None, None)
 
 
-def _forged_line(place, **facts):
+def _forged_line(workspace, **facts):
     """Lay out a line that fits the chain: it takes no key to write one."""
     from tessera.platform.release.history import chain
 
-    return json.dumps({**json.loads(chain(place).next_line({})), **facts})
+    return json.dumps({**json.loads(chain(workspace).next_line({})), **facts})
 
 
 def test_an_act_that_nobody_began_is_not_completed(published, gate):
@@ -374,7 +381,7 @@ def test_an_act_that_was_done_is_not_done_again(published, gate, monkeypatch):
     kept = []
     monkeypatch.setattr(
         journal, "_forget",
-        lambda place: kept.append((place.registry / journal.INTENT).read_bytes()),
+        lambda workspace: kept.append((workspace.registry / journal.INTENT).read_bytes()),
     )  # fmt: skip
     acts.move_floors(published, ["max_z=3"], GIVEN)
     monkeypatch.undo()
@@ -424,16 +431,16 @@ def test_a_later_look_that_counts_for_another_candidate_overtakes_the_verdict_to
         registry.publish(promoted, None, None)
 
 
-def test_scores_that_were_written_anew_on_the_same_log_are_another_try(place, gate):
+def test_scores_that_were_written_anew_on_the_same_log_are_another_try(workspace, gate):
     """Scores grow with the log, so they are no part of the identity; on one log they count."""
     gate.decision = "HOLD"
-    first = gate.judge(place)
-    pq.write_table(pa.table({"item_id": ["i2"], "user_id": ["u1"]}), place.artifact("scores"))
-    again = gate.judge(place)
+    first = gate.judge(workspace)
+    pq.write_table(pa.table({"item_id": ["i2"], "user_id": ["u1"]}), workspace.artifact("scores"))
+    again = gate.judge(workspace)
     assert (first["look"]["k"], again["look"]["k"]) == (1, 2)
     assert again["candidate"] != first["candidate"]
-    assert gate.judge(place)["look"]["k"] == 2, "the same bytes again are the same look"
-    assert len(looks.chain(place).entries()) == 2
+    assert gate.judge(workspace)["look"]["k"] == 2, "the same bytes again are the same look"
+    assert len(looks.chain(workspace).entries()) == 2
 
 
 def test_a_floor_that_moved_since_the_verdict_shuts_the_gate(promoted, gate):

@@ -22,42 +22,42 @@ BECAUSE = Override(WHY, "Ada Lovelace")
 
 
 @pytest.fixture
-def two(place, gate, make_candidate):
+def two(workspace, gate, make_candidate):
     """Two looks, each before an act, so that v1 and then v2 are published; then a third look."""
     for number in (1, 2):
-        gate.judge(place)
-        make_candidate(place, judged_against=f"v{number - 1}", weight=float(number))
-        registry.publish(place, None, None)
-        gate.write_run(place, seed=number)
-    gate.judge(place)
-    return place
+        gate.judge(workspace)
+        make_candidate(workspace, judged_against=f"v{number - 1}", weight=float(number))
+        registry.publish(workspace, None, None)
+        gate.write_run(workspace, seed=number)
+    gate.judge(workspace)
+    return workspace
 
 
-def _keep(place, lines):
+def _keep(workspace, lines):
     """Bring back a ledger of the first lines, with the head that it had then."""
-    ledger = looks.chain(place)
+    ledger = looks.chain(workspace)
     kept = ledger.lines()[:lines]
     ledger.file.write_text("".join(f"{line}\n" for line in kept))
     ledger.write_head(kept[-1])
 
 
-def _lose(place):
-    ledger = looks.chain(place)
+def _lose(workspace):
+    ledger = looks.chain(workspace)
     ledger.file.unlink()
     ledger.head_file.unlink()
 
 
 LEDGERS = {
-    "older": lambda place: _keep(place, 1),
+    "older": lambda workspace: _keep(workspace, 1),
     "gone": _lose,
-    "torn": lambda place: looks.chain(place).file.write_text("{"),
-    "its head torn": lambda place: looks.chain(place).head_file.write_text('{"entr'),
-    "its head gone": lambda place: looks.chain(place).head_file.unlink(),
+    "torn": lambda workspace: looks.chain(workspace).file.write_text("{"),
+    "its head torn": lambda workspace: looks.chain(workspace).head_file.write_text('{"entr'),
+    "its head gone": lambda workspace: looks.chain(workspace).head_file.unlink(),
 }
 
 
-def _sees(place):
-    return history(place)[-1]["looks"]
+def _sees(workspace):
+    return history(workspace)[-1]["looks"]
 
 
 @pytest.mark.parametrize("became", LEDGERS)
@@ -116,15 +116,21 @@ def test_a_repair_leaves_the_ledger_to_a_person(two, became):
     assert {path.name: path.read_bytes() for path in two.state.glob("looks*")} == before
 
 
-def _another_key(place):
-    (place.state / seals.KEY).write_bytes(secrets.token_bytes(32))
+def _another_key(workspace):
+    (workspace.state / seals.KEY).write_bytes(secrets.token_bytes(32))
 
 
 KEYS = {
-    "gone": (lambda place: (place.state / seals.KEY).unlink(), "is missing or cannot be read"),
+    "gone": (
+        lambda workspace: (workspace.state / seals.KEY).unlink(),
+        "is missing or cannot be read",
+    ),
     "another": (_another_key, "is another key than registry/seal.pub is of"),
-    "torn": (lambda place: (place.state / seals.KEY).write_bytes(b"x"), "is not a key of 32 bytes"),
-    "open": (lambda place: (place.state / seals.KEY).chmod(0o644), "chmod 600 it"),
+    "torn": (
+        lambda workspace: (workspace.state / seals.KEY).write_bytes(b"x"),
+        "is not a key of 32 bytes",
+    ),
+    "open": (lambda workspace: (workspace.state / seals.KEY).chmod(0o644), "chmod 600 it"),
 }
 
 
@@ -184,6 +190,6 @@ def test_no_public_key_is_told_by_a_key_that_opens_nothing(two):
     assert not (two.state / seals.PUBLIC).exists()
 
 
-def test_before_the_first_act_there_is_nothing_to_miss(place):
-    assert doctor._key(place) == "none yet: the first run makes it"
-    assert repair._public_key(place) == []
+def test_before_the_first_act_there_is_nothing_to_miss(workspace):
+    assert doctor._key(workspace) == "none yet: the first run makes it"
+    assert repair._public_key(workspace) == []

@@ -33,10 +33,10 @@ def repository_that_ran(tmp_path_factory, repository):
     (root / "dvc.yaml").write_text(PIPELINE)
     command = Path(sys.executable).parent / "dvc"
     subprocess.run([command, "init", "-q", "--no-scm"], cwd=root, check=True)
-    place = dvc.Workspace(root, "market")
+    workspace = dvc.Workspace(root, "market")
     for source in ("first", "second"):
         (root / "source.txt").write_text(source)
-        assert dvc.dvc(place, "repro", "-q") == 0
+        assert dvc.dvc(workspace, "repro", "-q") == 0
         kept = root.parent / source
         shutil.copytree(root / "data", kept / "data")
         shutil.copy(root / "dvc.lock", kept)
@@ -82,7 +82,7 @@ def test_the_next_run_ends_with_what_the_source_says(
     LOCKS[of_lock](root / "dvc.lock", older)
     DATA[of_data](root / "data", older)
     (root / "data" / "market").mkdir(parents=True, exist_ok=True)
-    place = dvc.Workspace(root, "market")
-    assert dvc.dvc(place, "repro", "-q") == 0
-    assert place.data.joinpath("edges.txt").read_text() == "second"
+    workspace = dvc.Workspace(root, "market")
+    assert dvc.dvc(workspace, "repro", "-q") == 0
+    assert workspace.data.joinpath("edges.txt").read_text() == "second"
     assert dvc.dvc_files.faults(root) == []

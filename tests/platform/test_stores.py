@@ -58,29 +58,29 @@ def _settle(store):
 
 
 @pytest.fixture
-def two(place, make_candidate, tmp_path):
+def two(workspace, make_candidate, tmp_path):
     """v1 and then v2 were published; what both stores were at v1 is kept aside."""
-    main_job.write_pipeline(place)
-    make_candidate(place)
-    registry.publish(place, None, None)
-    _settle(place.tracking)
-    shutil.copytree(place.registry, tmp_path / "registry-v1")
-    shutil.copy(place.tracking / tracking.DATABASE, tmp_path / "mlflow-v1")
-    make_candidate(place, judged_against="v1", weight=2.0)
-    acts.promote(place)
-    _settle(place.tracking)
-    return place
+    main_job.write_pipeline(workspace)
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
+    _settle(workspace.tracking)
+    shutil.copytree(workspace.registry, tmp_path / "registry-v1")
+    shutil.copy(workspace.tracking / tracking.DATABASE, tmp_path / "mlflow-v1")
+    make_candidate(workspace, judged_against="v1", weight=2.0)
+    acts.promote(workspace)
+    _settle(workspace.tracking)
+    return workspace
 
 
-def _registry_old(place, kept):
-    shutil.rmtree(place.registry)
-    shutil.copytree(kept / "registry-v1", place.registry)
+def _registry_old(workspace, kept):
+    shutil.rmtree(workspace.registry)
+    shutil.copytree(kept / "registry-v1", workspace.registry)
 
 
 REGISTRIES = {
-    "whole": lambda place, kept: None,
+    "whole": lambda workspace, kept: None,
     "older": _registry_old,
-    "gone": lambda place, kept: shutil.rmtree(place.registry),
+    "gone": lambda workspace, kept: shutil.rmtree(workspace.registry),
 }
 
 

@@ -11,19 +11,19 @@ from tessera.platform.release import pointer, registry
 from tessera.serve.recommend import judged_as, recommend
 
 
-def test_a_known_investor_gets_suitable_items_with_evidence(place, make_candidate):
-    lines = recommend(make_candidate(place), "u1", 10)
+def test_a_known_investor_gets_suitable_items_with_evidence(workspace, make_candidate):
+    lines = recommend(make_candidate(workspace), "u1", 10)
     assert [line.item_id for line in lines] == ["i4", "i5"], "i0 is held, i1 dismissed"
     assert lines[0].reason == "holding Fund 0 is estimated to raise the chance of buying it"
     assert "income investors" in lines[1].reason
 
 
 @pytest.fixture
-def reason(place, make_candidate):
+def reason(workspace, make_candidate):
     """Say what is told of i4 to somebody who holds i0, by the edges between them."""
 
     def told(*edges):
-        bundle = make_candidate(place)
+        bundle = make_candidate(workspace)
         ends = {"source_id": "i0", "target_id": "i4", "weight": 0.3, "support": 9}
         rows = pa.Table.from_pylist([ends | edge for edge in edges])
         pq.write_table(rows, bundle / "neighbours.parquet")
@@ -48,38 +48,38 @@ def test_bundles_that_do_not_say_how_sure_they_are_tell_no_cause(reason):
     assert reason({"kind": "causal"}) == "bought later by investors who held Fund 0, as you do"
 
 
-def test_an_unknown_investor_counts_as_conservative(place, make_candidate):
-    lines = recommend(make_candidate(place), "nobody", 10)
+def test_an_unknown_investor_counts_as_conservative(workspace, make_candidate):
+    lines = recommend(make_candidate(workspace), "nobody", 10)
     assert [line.item_id for line in lines] == ["i0", "i4"]
     assert all("conservative" in line.reason for line in lines)
 
 
-def test_a_list_says_under_which_policy_its_bundle_was_judged(place, make_candidate):
-    make_candidate(place)
-    registry.publish(place, None, None)
-    assert judged_as(pointer.current_bundle(place)) == (
+def test_a_list_says_under_which_policy_its_bundle_was_judged(workspace, make_candidate):
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
+    assert judged_as(pointer.current_bundle(workspace)) == (
         "judged as: softmax temperature 0.06, epsilon 0.2 over the top 10 suitable candidates, "
         "slates of 3; shown here: its recall, without exploration"
     )
 
 
-def test_a_bundle_published_against_an_invalid_verdict_was_not_judged(place, make_candidate):
-    make_candidate(place, decision="INVALID")
-    registry.publish(place, "no exposures were logged", "somebody")
-    assert judged_as(pointer.current_bundle(place)).startswith("not judged, meant as: softmax")
+def test_a_bundle_published_against_an_invalid_verdict_was_not_judged(workspace, make_candidate):
+    make_candidate(workspace, decision="INVALID")
+    registry.publish(workspace, "no exposures were logged", "somebody")
+    assert judged_as(pointer.current_bundle(workspace)).startswith("not judged, meant as: softmax")
 
 
-def test_the_first_policy_was_never_judged(place, make_candidate):
-    make_candidate(place, decision="HOLD")
-    registry.publish(place, None, None)
-    assert judged_as(pointer.current_bundle(place)).startswith("never judged")
+def test_the_first_policy_was_never_judged(workspace, make_candidate):
+    make_candidate(workspace, decision="HOLD")
+    registry.publish(workspace, None, None)
+    assert judged_as(pointer.current_bundle(workspace)).startswith("never judged")
 
 
-def test_without_a_publication_the_next_step_is_a_run_and_after_it_a_promotion(place):
+def test_without_a_publication_the_next_step_is_a_run_and_after_it_a_promotion(workspace):
     with pytest.raises(GateClosed, match="nothing is published .*: run `tessera run"):
-        pointer.current_bundle(place)
-    place.artifact("verdict").parent.mkdir(parents=True, exist_ok=True)
-    place.artifact("verdict").write_text("{}")
+        pointer.current_bundle(workspace)
+    workspace.artifact("verdict").parent.mkdir(parents=True, exist_ok=True)
+    workspace.artifact("verdict").write_text("{}")
     with pytest.raises(GateClosed, match="`tessera promote --profile .* --reason <why>") as caught:
-        pointer.current_bundle(place)
+        pointer.current_bundle(workspace)
     assert "tessera run" not in str(caught.value)

@@ -14,8 +14,8 @@ import numpy as np
 from ibis import Table
 
 from tessera.contracts.arrays import Float32s
-from tessera.contracts.doors import door
 from tessera.contracts.errors import BadInput, BrokenBundle
+from tessera.contracts.library_errors import translate_errors
 from tessera.shared.codes.trie import build_trie, save_trie
 
 
@@ -47,7 +47,9 @@ class Search:
         BrokenBundle
             If it is not that.
         """
-        with door(BrokenBundle, f"{bundle.name}: its vectors cannot be read", "publish it again"):
+        with translate_errors(
+            BrokenBundle, f"{bundle.name}: its vectors cannot be read", "publish it again"
+        ):
             ids = json.loads((bundle / "vectors.json").read_text())
             return cls(faiss.read_index(str(bundle / "vectors.faiss")), ids)
 

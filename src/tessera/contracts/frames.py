@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from tessera.contracts.arrow import schema
-from tessera.contracts.doors import first_line
 from tessera.contracts.errors import BadInput
+from tessera.contracts.library_errors import first_line
 from tessera.contracts.rules import first_broken, rules
 from tessera.contracts.tables import Table
 

@@ -67,8 +67,8 @@ class HstuParams(BaseModel):
     """Actions after which an item counts as had by the user."""
     filter_seen: bool = True
     """Leave out of the lists what the user already acquired."""
-    unborn_items: bool = False
-    """List items first offered after the cut too, as `evaluate.unborn_items` ranks them."""
+    future_items: bool = False
+    """List items first offered after the cut too, as `evaluate.future_items` ranks them."""
     time_bias: bool = True
     """Let attention see how long ago; switched off where times are only an order."""
     position_bias: bool = True

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tessera.bundles.manifest import read_manifest
-from tessera.contracts.doors import door
 from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.tables import MOST_FALSE_SIGNS, RISK_CLASSES
 from tessera.shared.policies import serving
 from tessera.shared.policies.serving import read_policy
@@ -124,7 +124,9 @@ class Recommender:
             If model or facts are damaged or do not belong together.
         """
         edges = bundle / "neighbours.parquet"
-        with door(BrokenBundle, f"{bundle.name}: its tables cannot be read", "publish it again"):
+        with translate_errors(
+            BrokenBundle, f"{bundle.name}: its tables cannot be read", "publish it again"
+        ):
             users = pq.read_table(bundle / "users.parquet")
             items = pq.read_table(bundle / "items.parquet")
             neighbours = pq.read_table(edges) if edges.exists() else None
@@ -163,7 +165,7 @@ class Recommender:
         fits = suitable(who.risk_class, self.items["risk_class"].to_numpy(), self.unknown)
         return self.items.filter(pa.array(fits & self.items["alive"].to_numpy()))
 
-    def stranger(self, user_id: str) -> str | None:
+    def unknown_note(self, user_id: str) -> str | None:
         """Say in one line that an investor is unknown, and as what they are served; else None."""
         who = investor(self.users, user_id, self.unknown)
         if who.is_known:

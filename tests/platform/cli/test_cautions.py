@@ -19,28 +19,28 @@ def before(ours, theirs):
     return {"slices": {"born_before_cut": {"users": 50, "models": models}}}
 
 
-def test_a_sound_run_is_not_cautioned(place):
-    assert cautions(place, ranked(**before(0.3, 0.15))) == []
+def test_a_sound_run_is_not_cautioned(workspace):
+    assert cautions(workspace, ranked(**before(0.3, 0.15))) == []
 
 
 @pytest.mark.parametrize(("without", "whom"), [(60, "anybody"), (7, "7 of 60 test investors")])
-def test_lists_that_cannot_be_shown_are_told(place, without, whom):
+def test_lists_that_cannot_be_shown_are_told(workspace, without, whom):
     suited = {"nothing_suits": without, "unknown_item": 4, "unknown_user": 1}
-    (told,) = cautions(place, ranked(suited=suited))
+    (told,) = cautions(workspace, ranked(suited=suited))
     assert told.startswith(f"nothing on sale suits {whom}, whatever the ranking says")
     assert "unknown items count as risk class 4, unknown investors as 1" in told
 
 
-def test_a_lead_from_items_born_later_is_told(place):
-    (told,) = cautions(place, ranked(**before(0.12, 0.1)))
+def test_a_lead_from_items_born_later_is_told(workspace):
+    (told,) = cautions(workspace, ranked(**before(0.12, 0.1)))
     assert "hstu leads ease by 0.2000 nDCG@10, but only by 0.0200 (ease)" in told
     assert "born later" in told
-    assert cautions(place, ranked(ours=0.05, **before(0.0, 0.1))) == [], "no lead, no caution"
+    assert cautions(workspace, ranked(ours=0.05, **before(0.0, 0.1))) == [], "no lead, no caution"
 
 
-def test_alarms_of_the_watch_are_repeated(place):
+def test_alarms_of_the_watch_are_repeated(workspace):
     alarms = [f"events.c{n} moved" for n in range(5)]
-    files.write_json({"alarms": alarms}, place.artifact("watch") / "summary.json")
-    told = cautions(place, ranked())
+    files.write_json({"alarms": alarms}, workspace.artifact("watch") / "summary.json")
+    told = cautions(workspace, ranked())
     assert told[:3] == [f"watch: {alarm}" for alarm in alarms[:3]]
     assert told[3] == "watch: 2 more alarms, see watch/index.html"

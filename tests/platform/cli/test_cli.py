@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tessera.platform.cli import cli
-from tessera.platform.workspace.paths import home
+from tessera.platform.workspace.paths import open_workspace
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def ran(monkeypatch):
     seen = []
     monkeypatch.setattr(
         "tessera.platform.pipeline.runner.run_stage",
-        lambda stage, place, params: seen.append(stage.name),
+        lambda stage, workspace, params: seen.append(stage.name),
     )
     return seen
 
@@ -50,7 +50,7 @@ def test_a_stage_that_reads_the_folder_hears_of_it(say, ran, root, tmp_path):
     folder.mkdir()
     code, _, err = say("run", "ingest", "--profile", "far-trans", "--data", str(folder))
     assert (code, err, ran) == (0, "", ["ingest"])
-    assert home("far-trans", root).artifact("source").resolve() == folder
+    assert open_workspace("far-trans", root).artifact("source").resolve() == folder
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_an_option_that_a_stage_would_leave_unheard_is_refused(say, ran, words, 
         ("rollback", "--reason", "\u200b\u200b\u200b\u200b"),
     ],
 )
-def test_blanks_are_no_reason_and_no_approver(say, place, make_candidate, words):
-    make_candidate(place, "INVALID")
+def test_blanks_are_no_reason_and_no_approver(say, workspace, make_candidate, words):
+    make_candidate(workspace, "INVALID")
     code, _, err = say(*words)
     assert code == 2
     assert "reason" in err or "name" in err
-    assert not (place.registry / "current.json").exists()
+    assert not (workspace.registry / "current.json").exists()

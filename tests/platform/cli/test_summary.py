@@ -42,9 +42,9 @@ def test_where_nothing_is_born_later_the_reason_stands_below():
 
 
 @pytest.mark.parametrize(("version", "told"), [(None, True), ("v1", False)])
-def test_a_list_that_needs_a_publication_first_says_so(place, version, told):
+def test_a_list_that_needs_a_publication_first_says_so(workspace, version, told):
     out = Console(width=100, record=True)
-    _next_steps(place, Published(version, False, "INVALID", "no exposures"), out)
+    _next_steps(workspace, Published(version, False, "INVALID", "no exposures"), out)
     text = out.export_text()
     assert ("with reasons, once published" in text) is told
     assert ("tessera promote" in text) is told

@@ -11,7 +11,7 @@ from tessera.model.params import HstuParams
 from tessera.platform.pipeline import ablate as module
 from tessera.platform.pipeline.ablate import ablate, parts
 from tessera.platform.workspace.catalogue import find, stages
-from tessera.platform.workspace.paths import home
+from tessera.platform.workspace.paths import open_workspace
 
 
 def worth(params):
@@ -29,15 +29,15 @@ def trainings(tmp_path, monkeypatch, repository):
     (tmp_path / "params.yaml").write_text((repository / "params.yaml").read_text())
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "market.yaml").write_text("")
-    place = home("market")
-    place.artifact("model").mkdir(parents=True)
+    workspace = open_workspace("market")
+    workspace.artifact("model").mkdir(parents=True)
     for name in find("hstu", stages("market")).reads:
-        place.artifact(name).write_text(name)
+        workspace.artifact(name).write_text(name)
     seen = []
 
-    def call(stage, place, params, staging, scratch):
+    def call(stage, workspace, params, staging, scratch):
         assert scratch.is_dir()
-        assert not scratch.is_relative_to(place.data / ".scratch"), "that is the pipeline's own"
+        assert not scratch.is_relative_to(workspace.data / ".scratch"), "that is the pipeline's own"
         seen.append(params["hstu"])
         return worth(params["hstu"])
 
@@ -79,14 +79,14 @@ def test_what_is_off_is_a_part_that_is_switched_on():
 def test_what_these_inputs_do_not_allow_is_told_and_leaves_the_others(
     trainings, capsys, monkeypatch
 ):
-    def refusing(stage, place, params, staging, scratch):
+    def refusing(stage, workspace, params, staging, scratch):
         if params["hstu"].edge_bias:
             raise BadParams("hstu.edge_bias needs fewer items")
         return worth(params["hstu"])
 
     monkeypatch.setattr(module, "call", refusing)
     for _ in range(2):
-        ablate(home("market"), ["edge bias", "time bias"], seeds=1, epochs=1)
+        ablate(open_workspace("market"), ["edge bias", "time bias"], seeds=1, epochs=1)
         told = capsys.readouterr()
         assert "with edge bias: hstu.edge_bias needs fewer items" in told.err
     lines = {line.split("│")[1].strip(): line for line in told.out.splitlines() if "│" in line}
@@ -95,7 +95,7 @@ def test_what_these_inputs_do_not_allow_is_told_and_leaves_the_others(
 
 
 def test_the_difference_is_printed_and_nothing_is_trained_twice(trainings, capsys):
-    ablate(home("market"), ["time bias", "graph"], seeds=2, epochs=1)
+    ablate(open_workspace("market"), ["time bias", "graph"], seeds=2, epochs=1)
     assert len(trainings) == 6
     assert {params.epochs for params in trainings} == {1}
     assert not any(params.sasrec or params.two_tower for params in trainings)
@@ -104,13 +104,13 @@ def test_the_difference_is_printed_and_nothing_is_trained_twice(trainings, capsy
     assert "-0.0500 ± 0.0000" in lines["without time bias"]
     assert "-0.0200 ± 0.0000" in lines["without feature: graph"]
     assert "+0.0000" in lines["without feature: graph"]
-    ablate(home("market"), ["time bias", "graph"], seeds=2, epochs=1)
+    ablate(open_workspace("market"), ["time bias", "graph"], seeds=2, epochs=1)
     assert len(trainings) == 6
     assert capsys.readouterr().out == told
-    home("market").artifact("events").write_text("other events")
-    ablate(home("market"), ["time bias"], seeds=1, epochs=1)
+    open_workspace("market").artifact("events").write_text("other events")
+    ablate(open_workspace("market"), ["time bias"], seeds=1, epochs=1)
     assert len(trainings) == 8, "other inputs, other figures"
-    kept = json.loads((home("market").data / "ablation.json").read_text())
+    kept = json.loads((open_workspace("market").data / "ablation.json").read_text())
     assert sorted(one["part"] for one in kept.values()) == sorted(
         [*2 * ["everything", "feature: graph", "time bias"], "everything", "time bias"]
     )
@@ -118,12 +118,12 @@ def test_the_difference_is_printed_and_nothing_is_trained_twice(trainings, capsy
 
 def test_a_part_that_is_not_there_is_refused_before_any_training(trainings):
     with pytest.raises(BadParams, match="there is no part 'wings': choose of feature: user"):
-        ablate(home("market"), ["time bias", "wings"], seeds=1, epochs=None)
+        ablate(open_workspace("market"), ["time bias", "wings"], seeds=1, epochs=None)
     assert not trainings
 
 
 def test_a_profile_that_never_ran_is_refused(trainings):
-    home("market").artifact("model").rmdir()
+    open_workspace("market").artifact("model").rmdir()
     with pytest.raises(BadInput, match="never ran"):
-        ablate(home("market"), [], seeds=1, epochs=None)
+        ablate(open_workspace("market"), [], seeds=1, epochs=None)
     assert not trainings

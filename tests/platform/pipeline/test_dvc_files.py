@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tessera.platform.pipeline import dvc_files
-from tessera.platform.workspace.paths import home
+from tessera.platform.workspace.paths import open_workspace
 
 
 def _file(name, *, folder=False):
@@ -40,11 +40,11 @@ def _no_sync(monkeypatch):
 
 
 @pytest.fixture
-def lock(place):
+def lock(workspace):
     """The lock of a finished run, which was kept."""
-    path = place.root / "dvc.lock"
+    path = workspace.root / "dvc.lock"
     path.write_bytes(WHOLE)
-    dvc_files.keep(place)
+    dvc_files.keep(workspace)
     return path
 
 
@@ -69,41 +69,41 @@ def test_what_is_called_whole_dvc_reads_at_every_cut(part):
     assert dvc_files.is_whole(WHOLE)
 
 
-def test_the_last_whole_lock_comes_back_at_every_cut(place, lock):
+def test_the_last_whole_lock_comes_back_at_every_cut(workspace, lock):
     for length in range(len(WHOLE)):
         lock.write_bytes(WHOLE[:length])
-        (line,) = dvc_files.repair(place.root)
+        (line,) = dvc_files.repair(workspace.root)
         assert line.startswith("dvc.lock is torn: the last whole one comes back"), line
         assert lock.read_bytes() == WHOLE
-    assert dvc_files.repair(place.root) == []
+    assert dvc_files.repair(workspace.root) == []
 
 
 @pytest.mark.parametrize("names", [("ingest", "graph", "sid"), ("graph",)])
-def test_a_lock_that_tells_something_else_is_left_alone(place, lock, names):
+def test_a_lock_that_tells_something_else_is_left_alone(workspace, lock, names):
     lock.write_bytes(_text(*names))
-    assert dvc_files.repair(place.root) == []
+    assert dvc_files.repair(workspace.root) == []
     assert lock.read_bytes() == _text(*names)
 
 
-def test_a_torn_lock_is_never_kept_over_a_whole_one(place, lock):
+def test_a_torn_lock_is_never_kept_over_a_whole_one(workspace, lock):
     lock.write_bytes(WHOLE[:-40])
     assert not dvc_files.is_whole(WHOLE[:40])
     lock.write_bytes(WHOLE[:40])
-    dvc_files.keep(place)
-    dvc_files.repair(place.root)
+    dvc_files.keep(workspace)
+    dvc_files.repair(workspace.root)
     assert lock.read_bytes() == WHOLE
 
 
-def test_without_a_kept_lock_a_torn_one_goes_and_it_is_said(place):
-    (place.root / "dvc.lock").write_bytes(b"")
-    assert dvc_files.repair(place.root) == [
+def test_without_a_kept_lock_a_torn_one_goes_and_it_is_said(workspace):
+    (workspace.root / "dvc.lock").write_bytes(b"")
+    assert dvc_files.repair(workspace.root) == [
         "dvc.lock is torn: no whole one was kept, every stage runs again"
     ]
-    assert not (place.root / "dvc.lock").exists()
+    assert not (workspace.root / "dvc.lock").exists()
 
 
-def test_the_lock_of_any_profile_stops_dvc_so_each_is_mended(root, place):
-    tie = home("tie", root)
+def test_the_lock_of_any_profile_stops_dvc_so_each_is_mended(root, workspace):
+    tie = open_workspace("tie", root)
     tie.dvc_yaml.parent.mkdir()
     tie.dvc_yaml.with_name("dvc.lock").write_bytes(WHOLE)
     dvc_files.keep(tie)
@@ -113,13 +113,13 @@ def test_the_lock_of_any_profile_stops_dvc_so_each_is_mended(root, place):
     assert tie.dvc_yaml.with_name("dvc.lock").read_bytes() == WHOLE
 
 
-def test_a_torn_record_of_who_reads_and_writes_goes_at_every_cut(place):
-    path = place.root / ".dvc" / "tmp" / "rwlock"
+def test_a_torn_record_of_who_reads_and_writes_goes_at_every_cut(workspace):
+    path = workspace.root / ".dvc" / "tmp" / "rwlock"
     path.parent.mkdir(parents=True)
     text = json.dumps({"write": {"data/market/graph": {"pid": 7, "cmd": "repro"}}, "read": {}})
     for length in range(len(text)):
         path.write_text(text[:length])
-        assert dvc_files.repair(place.root) == [".dvc/tmp/rwlock is torn: it goes"]
+        assert dvc_files.repair(workspace.root) == [".dvc/tmp/rwlock is torn: it goes"]
         assert not path.exists()
     path.write_text(text)
-    assert dvc_files.repair(place.root) == []
+    assert dvc_files.repair(workspace.root) == []

@@ -135,7 +135,7 @@ def test_a_block_inside_a_block_uses_the_same_server(monkeypatch):
 
 def test_every_room_of_every_stage_is_imported():
     rooms = module._rooms()
-    assert "tessera.stages.monitor.report" in rooms["monitor"], "a door imports it late"
+    assert "tessera.stages.monitor.report" in rooms["monitor"], "an entry point imports it late"
     assert "tessera.stages.hstu.stage" in rooms["hstu"]
     assert module._number(rooms, {"words": ["tessera", "run", "ingest"]}) == 1
     assert module._number(rooms, {}) == -1

@@ -38,7 +38,9 @@ def _door(monkeypatch, body):
     real = runner.importlib.import_module
     fake = types.SimpleNamespace(run=run)
     monkeypatch.setattr(
-        runner.importlib, "import_module", lambda name: fake if name == STAGE.door else real(name)
+        runner.importlib,
+        "import_module",
+        lambda name: fake if name == STAGE.entry_point else real(name),
     )
 
 
@@ -49,9 +51,9 @@ def _write(_request, effects, sid_health, rows=(GOOD,)):
 
 
 @pytest.fixture
-def asked(place):
-    files.write_json({"cut": None}, place.artifact("request"))
-    return place
+def asked(workspace):
+    files.write_json({"cut": None}, workspace.artifact("request"))
+    return workspace
 
 
 def test_what_a_stage_wrote_is_validated_recorded_and_shown(asked, monkeypatch):
@@ -62,10 +64,10 @@ def test_what_a_stage_wrote_is_validated_recorded_and_shown(asked, monkeypatch):
     assert files.read_json(asked.metrics("made_up")) == {"rows": 1.0}
 
 
-def test_a_missing_input_names_the_remedy(place, monkeypatch):
+def test_a_missing_input_names_the_remedy(workspace, monkeypatch):
     _door(monkeypatch, _write)
     with pytest.raises(BadInput, match="request.json is missing: run"):
-        runner.run_stage(STAGE, place, PARAMS)
+        runner.run_stage(STAGE, workspace, PARAMS)
 
 
 def test_a_table_that_fails_its_suite_stays_unseen(asked, monkeypatch):
@@ -146,9 +148,11 @@ ASIDE = {"table": "events", "source_file": "a.csv", "source_row": 3, "reason": "
 
 
 def _opens(monkeypatch, run):
-    real, door = runner.importlib.import_module, types.SimpleNamespace(run=run)
+    real, entry_point = runner.importlib.import_module, types.SimpleNamespace(run=run)
     monkeypatch.setattr(
-        runner.importlib, "import_module", lambda name: door if name == INGEST.door else real(name)
+        runner.importlib,
+        "import_module",
+        lambda name: entry_point if name == INGEST.entry_point else real(name),
     )
 
 

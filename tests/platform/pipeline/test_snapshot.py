@@ -11,47 +11,47 @@ from tessera.platform.pipeline.snapshot import snapshot
 from tessera.platform.release import registry
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import PINS
-from tessera.platform.workspace.paths import home
+from tessera.platform.workspace.paths import open_workspace
 from tessera.shared.policies.serving import read_policy
 
 
-def test_the_first_champion_of_the_market_is_its_logging_policy(place):
-    assert snapshot(place)
-    pinned = files.read_json(place.artifact("champion") / "champion.json")
+def test_the_first_champion_of_the_market_is_its_logging_policy(workspace):
+    assert snapshot(workspace)
+    pinned = files.read_json(workspace.artifact("champion") / "champion.json")
     assert pinned == {"version": "v0", "kind": "logging", "learnt_until": None}
 
 
-def test_a_promotion_alone_does_not_move_the_pins(place, make_candidate):
-    snapshot(place)
-    make_candidate(place)
-    registry.publish(place, None, None)
-    assert not snapshot(place)
-    assert files.read_json(place.artifact("champion") / "champion.json")["version"] == "v0"
+def test_a_promotion_alone_does_not_move_the_pins(workspace, make_candidate):
+    snapshot(workspace)
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
+    assert not snapshot(workspace)
+    assert files.read_json(workspace.artifact("champion") / "champion.json")["version"] == "v0"
 
 
-def test_a_changed_param_pins_the_new_champion_with_its_model_and_ledger(place, make_candidate):
-    snapshot(place)
-    make_candidate(place)
-    registry.publish(place, None, None)
-    place.overrides.write_text("hstu:\n  epochs: 1\n")
-    assert snapshot(place)
-    champion = place.artifact("champion")
+def test_a_changed_param_pins_the_new_champion_with_its_model_and_ledger(workspace, make_candidate):
+    snapshot(workspace)
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
+    workspace.overrides.write_text("hstu:\n  epochs: 1\n")
+    assert snapshot(workspace)
+    champion = workspace.artifact("champion")
     assert files.read_json(champion / "champion.json") == {
         "version": "v1", "kind": "model", "learnt_until": "2024-05-01T12:00:00+00:00"
     }  # fmt: skip
     assert (champion / "model" / "config.json").exists()
-    assert read_policy(champion) == read_policy(place.artifact("bundle"))
-    assert (place.artifact("ledger_in") / "codes.json").exists()
+    assert read_policy(champion) == read_policy(workspace.artifact("bundle"))
+    assert (workspace.artifact("ledger_in") / "codes.json").exists()
 
 
-def test_a_cut_moves_the_pins_and_is_written_as_utc(place):
-    snapshot(place)
-    assert snapshot(place, cut="2024-05-01")
-    assert files.read_json(place.artifact("request")) == {"cut": "2024-05-01T00:00:00+00:00"}
+def test_a_cut_moves_the_pins_and_is_written_as_utc(workspace):
+    snapshot(workspace)
+    assert snapshot(workspace, cut="2024-05-01")
+    assert files.read_json(workspace.artifact("request")) == {"cut": "2024-05-01T00:00:00+00:00"}
 
 
 def test_a_folder_is_asked_with_the_day_on_which_its_files_were_met(root, tmp_path, monkeypatch):
-    place, folder = home("far-trans", root), tmp_path / "official"
+    workspace, folder = open_workspace("far-trans", root), tmp_path / "official"
     folder.mkdir()
     (folder / "a.csv").write_text("1")
 
@@ -62,8 +62,8 @@ def test_a_folder_is_asked_with_the_day_on_which_its_files_were_met(root, tmp_pa
                 return cls.fromisoformat(day).replace(tzinfo=tz)
 
         monkeypatch.setattr("tessera.platform.pipeline.snapshot.datetime", Clock)
-        snapshot(place, cut, folder)
-        return files.read_json(place.artifact("request"))
+        snapshot(workspace, cut, folder)
+        return files.read_json(workspace.artifact("request"))
 
     assert on("2026-03-01") == {"cut": None, "today": "2026-03-01"}
     assert on("2026-03-05", "2021-07-01")["today"] == "2026-03-01", "the same files"
@@ -71,32 +71,32 @@ def test_a_folder_is_asked_with_the_day_on_which_its_files_were_met(root, tmp_pa
     assert on("2026-03-09")["today"] == "2026-03-09"
 
 
-def test_a_cut_that_is_no_date_says_how_to_write_one(place):
+def test_a_cut_that_is_no_date_says_how_to_write_one(workspace):
     with pytest.raises(BadParams, match="write it like 2021-07-01"):
-        snapshot(place, cut="2021-02-30")
+        snapshot(workspace, cut="2021-02-30")
 
 
 def test_real_data_needs_its_folder(root, tmp_path):
-    place = home("far-trans", root)
+    workspace = open_workspace("far-trans", root)
     with pytest.raises(BadInput, match="DATA=<folder"):
-        snapshot(place)
+        snapshot(workspace)
     with pytest.raises(BadInput, match="no folder"):
-        snapshot(place, source=tmp_path / "nowhere")
+        snapshot(workspace, source=tmp_path / "nowhere")
     (tmp_path / "files").mkdir()
-    snapshot(place, source=tmp_path / "files")
-    assert not snapshot(place), "the folder named once is remembered"
+    snapshot(workspace, source=tmp_path / "files")
+    assert not snapshot(workspace), "the folder named once is remembered"
     (tmp_path / "files" / "transactions.csv").write_text("new")
-    assert snapshot(place), "a changed source moves the pins"
+    assert snapshot(workspace), "a changed source moves the pins"
     part = tmp_path / "files" / "year=2024" / "part-0.csv"
     part.parent.mkdir()
     part.write_text("a")
-    snapshot(place)
+    snapshot(workspace)
     part.write_text("bb")
-    assert snapshot(place), "so does a part in a folder of it"
+    assert snapshot(workspace), "so does a part in a folder of it"
 
 
-def test_who_was_judged_is_no_pin(place):
+def test_who_was_judged_is_no_pin(workspace):
     """It stands in the ledger of looks, so that a second run is no reason to judge again."""
     assert "judged" not in PINS
-    assert snapshot(place)
-    assert not snapshot(place)
+    assert snapshot(workspace)
+    assert not snapshot(workspace)

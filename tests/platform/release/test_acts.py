@@ -21,25 +21,25 @@ GIVEN = Override("shown to the risk committee", "Ada")
 
 
 @pytest.fixture
-def two(place, make_candidate):
+def two(workspace, make_candidate):
     """v0, v1 and v2 were published; v2 is current."""
-    make_candidate(place)
-    acts.promote(place)
-    make_candidate(place, judged_against="v1", weight=2.0)
-    acts.promote(place)
-    return place
+    make_candidate(workspace)
+    acts.promote(workspace)
+    make_candidate(workspace, judged_against="v1", weight=2.0)
+    acts.promote(workspace)
+    return workspace
 
 
-def _files(place):
-    return {path.name: files.sha256(path) for path in (place.registry / "bundles").iterdir()}
+def _files(workspace):
+    return {path.name: files.sha256(path) for path in (workspace.registry / "bundles").iterdir()}
 
 
-def test_promote_publishes_what_the_verdict_promotes(place, make_candidate, alias):
-    make_candidate(place)
-    done = acts.promote(place)
+def test_promote_publishes_what_the_verdict_promotes(workspace, make_candidate, alias):
+    make_candidate(workspace)
+    done = acts.promote(workspace)
     assert (done.version, done.moved, done.decision) == ("v1", True, "PROMOTE")
-    assert [entry["act"] for entry in history(place)] == ["enthrone", "promote"]
-    assert alias["market"] == history(place)[-1]["identity"]
+    assert [entry["act"] for entry in history(workspace)] == ["bootstrap", "promote"]
+    assert alias["market"] == history(workspace)[-1]["identity"]
 
 
 @pytest.mark.parametrize("decision", ["HOLD", "REJECT", "INVALID"])
@@ -47,22 +47,22 @@ def test_promote_publishes_what_the_verdict_promotes(place, make_candidate, alia
     "given", [None, Override(GIVEN.reason), Override(None, "Ada"), Override("", "Ada")]
 )
 def test_without_promote_reason_and_approver_are_both_needed(
-    place, make_candidate, decision, given
+    workspace, make_candidate, decision, given
 ):
-    make_candidate(place, decision)
+    make_candidate(workspace, decision)
     with pytest.raises(GateClosed, match=f"verdict is {decision} .*--reason and --approver"):
-        acts.promote(place, override=given)
-    assert pointer.current_version(place) == "v0"
-    assert [entry["act"] for entry in history(place)] == ["enthrone"]
+        acts.promote(workspace, override=given)
+    assert pointer.current_version(workspace) == "v0"
+    assert [entry["act"] for entry in history(workspace)] == ["bootstrap"]
 
 
 @pytest.mark.parametrize("decision", ["HOLD", "REJECT", "INVALID"])
-def test_an_override_publishes_and_is_recorded_for_ever(place, make_candidate, decision):
-    make_candidate(place, decision)
-    assert acts.promote(place, override=GIVEN).version == "v1"
-    entry = history(place)[-1]
+def test_an_override_publishes_and_is_recorded_for_ever(workspace, make_candidate, decision):
+    make_candidate(workspace, decision)
+    assert acts.promote(workspace, override=GIVEN).version == "v1"
+    entry = history(workspace)[-1]
     assert (entry["override_reason"], entry["approver"]) == (GIVEN.reason, "Ada")
-    sealed = files.read_json(pointer.current_bundle(place) / "manifest.json")
+    sealed = files.read_json(pointer.current_bundle(workspace) / "manifest.json")
     assert (sealed["override_reason"], sealed["approver"]) == (GIVEN.reason, "Ada")
 
 
@@ -79,25 +79,27 @@ def test_an_override_publishes_and_is_recorded_for_ever(place, make_candidate, d
         Override(GIVEN.reason, "--"),
     ],
 )
-def test_blanks_are_neither_a_reason_nor_a_name(place, make_candidate, given):
-    make_candidate(place, "HOLD")
+def test_blanks_are_neither_a_reason_nor_a_name(workspace, make_candidate, given):
+    make_candidate(workspace, "HOLD")
     with pytest.raises(BadParams, match="in words|2 letters"):
-        acts.promote(place, override=given)
-    assert pointer.current_version(place) in (None, "v0")
+        acts.promote(workspace, override=given)
+    assert pointer.current_version(workspace) in (None, "v0")
 
 
-def test_what_is_recorded_has_no_hidden_marks(place, make_candidate):
-    make_candidate(place, "HOLD")
-    acts.promote(place, override=Override(" shown to\u00a0the\u200b risk\ncommittee", "\ufeffAda "))
-    entry = history(place)[-1]
+def test_what_is_recorded_has_no_hidden_marks(workspace, make_candidate):
+    make_candidate(workspace, "HOLD")
+    acts.promote(
+        workspace, override=Override(" shown to\u00a0the\u200b risk\ncommittee", "\ufeffAda ")
+    )
+    entry = history(workspace)[-1]
     assert (entry["override_reason"], entry["approver"]) == (GIVEN.reason, "Ada")
 
 
 @pytest.mark.parametrize("given", [Override("short", "Ada"), Override("a real reason", "A")])
-def test_a_reason_or_a_name_too_short_to_be_one_is_refused(place, make_candidate, given):
-    make_candidate(place, "HOLD")
+def test_a_reason_or_a_name_too_short_to_be_one_is_refused(workspace, make_candidate, given):
+    make_candidate(workspace, "HOLD")
     with pytest.raises(BadParams):
-        acts.promote(place, override=given)
+        acts.promote(workspace, override=given)
 
 
 def test_a_candidate_judged_against_another_champion_is_refused_even_with_a_reason(
@@ -115,14 +117,14 @@ def test_promoting_what_is_current_changes_nothing(two):
     assert history(two) == before
 
 
-def test_another_bundle_than_the_approved_one_is_refused(place, make_candidate):
-    make_candidate(place)
-    approved = acts.proposal(place)["identity"]
-    make_candidate(place, weight=2.0)
+def test_another_bundle_than_the_approved_one_is_refused(workspace, make_candidate):
+    make_candidate(workspace)
+    approved = acts.proposal(workspace)["identity"]
+    make_candidate(workspace, weight=2.0)
     with pytest.raises(GateClosed, match="not the one that was approved"):
-        acts.promote(place, identity=approved)
-    assert pointer.current_version(place) is None
-    assert acts.promote(place, identity=acts.proposal(place)["identity"]).version == "v1"
+        acts.promote(workspace, identity=approved)
+    assert pointer.current_version(workspace) is None
+    assert acts.promote(workspace, identity=acts.proposal(workspace)["identity"]).version == "v1"
 
 
 def test_a_former_version_comes_back_only_with_a_reason_and_an_approver(two, alias):
@@ -183,9 +185,9 @@ def test_rollback_to_what_does_not_lie_behind_is_refused(two, to):
         acts.rollback(two, to, "complaints")
 
 
-def test_rollback_with_nothing_published_is_refused(place):
+def test_rollback_with_nothing_published_is_refused(workspace):
     with pytest.raises(GateClosed, match="nothing to go back to: nothing is all"):
-        acts.rollback(place, None, "complaints")
+        acts.rollback(workspace, None, "complaints")
 
 
 def test_a_rollback_needs_a_reason(two):
@@ -220,25 +222,25 @@ def test_a_broken_current_version_can_be_left(two):
     assert acts.rollback(two, None, "v2 is broken on the disk").version == "v1"
 
 
-def test_the_summary_marks_what_is_published_against_its_verdict(place, make_candidate):
+def test_the_summary_marks_what_is_published_against_its_verdict(workspace, make_candidate):
     def told():
         text = io.StringIO()
-        summary._override(place, Console(file=text, width=200))
+        summary._override(workspace, Console(file=text, width=200))
         return text.getvalue()
 
-    make_candidate(place)
-    acts.promote(place)
+    make_candidate(workspace)
+    acts.promote(workspace)
     assert told() == ""
-    make_candidate(place, "REJECT", judged_against="v1", weight=2.0)
-    acts.promote(place, override=GIVEN)
+    make_candidate(workspace, "REJECT", judged_against="v1", weight=2.0)
+    acts.promote(workspace, override=GIVEN)
     assert "OVERRIDE v2 is published by override (Ada" in told()
-    acts.rollback(place, None, "it was worse")
+    acts.rollback(workspace, None, "it was worse")
     assert told() == ""
 
 
 def test_the_commands_say_one_line_each(two, monkeypatch):
-    monkeypatch.setattr(cli_acts, "home", lambda profile: two)
-    monkeypatch.setattr("tessera.platform.cli.cli.home", lambda profile: two)
+    monkeypatch.setattr(cli_acts, "open_workspace", lambda profile: two)
+    monkeypatch.setattr("tessera.platform.cli.cli.open_workspace", lambda profile: two)
 
     def call(*words):
         return CliRunner().invoke(app, words, catch_exceptions=False).output.strip()

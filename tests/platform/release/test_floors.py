@@ -22,9 +22,9 @@ LOOSE = {
 }  # fmt: skip
 
 
-def _params(place, **ope):
+def _params(workspace, **ope):
     lines = "".join(f"  {name}: {value}\n" for name, value in ope.items())
-    place.overrides.write_text(f"ope:\n{lines}" if lines else "")
+    workspace.overrides.write_text(f"ope:\n{lines}" if lines else "")
 
 
 def test_every_param_of_the_gate_has_a_floor_or_a_reason_for_none():
@@ -37,47 +37,47 @@ def test_every_param_of_the_gate_has_a_floor_or_a_reason_for_none():
 
 
 @pytest.mark.parametrize("name", sorted(LOOSE))
-def test_each_param_looser_than_its_floor_is_invalid_and_named(place, gate, name):
-    _params(place, **{name: LOOSE[name]})
-    verdict = gate.judge(place)
+def test_each_param_looser_than_its_floor_is_invalid_and_named(workspace, gate, name):
+    _params(workspace, **{name: LOOSE[name]})
+    verdict = gate.judge(workspace)
     assert verdict["decision"] == "INVALID"
     assert verdict["loosened"] == [
         f"ope.{name} {LOOSE[name]:g} is looser than the floor {floors.default(name):g}"
     ]
 
 
-def test_uniform_slates_by_loose_params_are_not_published(place, gate):
+def test_uniform_slates_by_loose_params_are_not_published(workspace, gate):
     """A profile that is loose from its first run on brings no loose floors along."""
-    _params(place, **LOOSE)
-    gate.run(place, "ope")
-    gate.run(place, "index")
-    assert not registry.publish(place, None, None).moved
-    assert pointer.current_version(place) in (None, "v0")
-    assert history(place)[-1]["decision"] == "INVALID"
+    _params(workspace, **LOOSE)
+    gate.run(workspace, "ope")
+    gate.run(workspace, "index")
+    assert not registry.publish(workspace, None, None).moved
+    assert pointer.current_version(workspace) in (None, "v0")
+    assert history(workspace)[-1]["decision"] == "INVALID"
 
 
-def test_the_committed_params_are_within_the_floors(place, gate):
-    assert gate.judge(place)["decision"] == "PROMOTE"
-    assert [entry["act"] for entry in history(place)] == ["floors"]
-    assert history(place)[0]["floors"] == {name: floors.default(name) for name in floors.FLOORS}
+def test_the_committed_params_are_within_the_floors(workspace, gate):
+    assert gate.judge(workspace)["decision"] == "PROMOTE"
+    assert [entry["act"] for entry in history(workspace)] == ["floors"]
+    assert history(workspace)[0]["floors"] == {name: floors.default(name) for name in floors.FLOORS}
 
 
-def test_the_first_run_pins_what_is_stricter_than_the_defaults(place, gate):
-    _params(place, min_ess=2000.0)
-    gate.judge(place)
-    _params(place)
-    assert gate.judge(place)["loosened"] == ["ope.min_ess 1000 is looser than the floor 2000"]
+def test_the_first_run_pins_what_is_stricter_than_the_defaults(workspace, gate):
+    _params(workspace, min_ess=2000.0)
+    gate.judge(workspace)
+    _params(workspace)
+    assert gate.judge(workspace)["loosened"] == ["ope.min_ess 1000 is looser than the floor 2000"]
 
 
-def test_a_moved_floor_is_an_act_with_reason_and_approver(place, gate):
-    _params(place, min_ess=50.0)
-    acts.move_floors(place, ["min_ess=50", "ope.permutations=5"], GIVEN)
-    assert gate.judge(place)["decision"] == "PROMOTE"
-    entry = history(place)[-1]
+def test_a_moved_floor_is_an_act_with_reason_and_approver(workspace, gate):
+    _params(workspace, min_ess=50.0)
+    acts.move_floors(workspace, ["min_ess=50", "ope.permutations=5"], GIVEN)
+    assert gate.judge(workspace)["decision"] == "PROMOTE"
+    entry = history(workspace)[-1]
     assert (entry["act"], entry["approver"]) == ("floors", "R. Officer")
     assert entry["reason"] == entry["override_reason"] == "the trial is small"
-    assert floors.pinned(place)["permutations"] == 5
-    assert floors.pinned(place)["alpha"] == 0.05, "the others stand where they stood"
+    assert floors.pinned(workspace)["permutations"] == 5
+    assert floors.pinned(workspace)["alpha"] == 0.05, "the others stand where they stood"
 
 
 @pytest.mark.parametrize(
@@ -91,27 +91,27 @@ def test_a_moved_floor_is_an_act_with_reason_and_approver(place, gate):
         (["min_ess=1000"], GIVEN, GateClosed, "nothing was moved"),
     ],
 )
-def test_a_floor_is_not_moved_in_silence(place, words, given, kind, says):
+def test_a_floor_is_not_moved_in_silence(workspace, words, given, kind, says):
     with pytest.raises(kind, match=says):
-        acts.move_floors(place, words, given)
-    assert history(place) == []
+        acts.move_floors(workspace, words, given)
+    assert history(workspace) == []
 
 
-def test_a_reason_written_once_does_not_publish_loose_params(place, gate, monkeypatch):
+def test_a_reason_written_once_does_not_publish_loose_params(workspace, gate, monkeypatch):
     """A standing reason is for logs that cannot be judged, not for a gate that was loosened."""
     from tessera.platform.pipeline import main_job
 
-    monkeypatch.setattr(main_job, "track", lambda place: None)
-    place.overrides.write_text(
+    monkeypatch.setattr(main_job, "track", lambda workspace: None)
+    workspace.overrides.write_text(
         "ope:\n  margin: 1.0\ngate:\n  override_reason: nothing was logged\n"
     )
-    gate.run(place, "ope")
-    gate.run(place, "index")
-    assert not main_job.publish(place).moved
+    gate.run(workspace, "ope")
+    gate.run(workspace, "index")
+    assert not main_job.publish(workspace).moved
 
 
-def test_the_command_shows_and_moves_floors(place, monkeypatch):
-    monkeypatch.setattr(cli_acts, "home", lambda profile: place)
+def test_the_command_shows_and_moves_floors(workspace, monkeypatch):
+    monkeypatch.setattr(cli_acts, "open_workspace", lambda profile: workspace)
     shown = CliRunner().invoke(app, ["floors"])
     assert "ope.min_ess: at least 1000" in shown.output
     words = ["--set", "min_ess=50", "--reason", GIVEN.reason, "--approver", GIVEN.approver]
@@ -120,12 +120,14 @@ def test_the_command_shows_and_moves_floors(place, monkeypatch):
     assert "judge again" not in moved.output
 
 
-def test_who_moves_a_floor_is_told_that_the_verdict_is_older(place, monkeypatch):
+def test_who_moves_a_floor_is_told_that_the_verdict_is_older(workspace, monkeypatch):
     """Nothing else that a stage reads has changed, so a plain run would keep it."""
-    monkeypatch.setattr(cli_acts, "home", lambda profile: place)
-    place.artifact("verdict").parent.mkdir(parents=True, exist_ok=True)
-    place.artifact("verdict").write_text("{}")
+    monkeypatch.setattr(cli_acts, "open_workspace", lambda profile: workspace)
+    workspace.artifact("verdict").parent.mkdir(parents=True, exist_ok=True)
+    workspace.artifact("verdict").write_text("{}")
     words = ["--set", "min_ess=50", "--reason", GIVEN.reason, "--approver", GIVEN.approver]
     moved = CliRunner().invoke(app, ["floors", *words])
-    assert f"judge again: tessera run --profile {place.profile} --from-stage ope" in moved.output
+    assert (
+        f"judge again: tessera run --profile {workspace.profile} --from-stage ope" in moved.output
+    )
     assert "judge again" not in CliRunner().invoke(app, ["floors"]).output

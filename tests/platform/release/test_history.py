@@ -22,31 +22,31 @@ WHY = "shown to the risk committee"
 
 
 @pytest.fixture
-def lived(place, make_candidate):
+def lived(workspace, make_candidate):
     """A registry with four acts: v0, v1, v2 by override, back to v1."""
-    make_candidate(place)
-    registry.publish(place, None, None)
-    make_candidate(place, "HOLD", judged_against="v1", weight=2.0)
-    acts.promote(place, override=Override(WHY, "Ada"))
-    acts.rollback(place, None, "complaints of investors")
-    return place
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
+    make_candidate(workspace, "HOLD", judged_against="v1", weight=2.0)
+    acts.promote(workspace, override=Override(WHY, "Ada"))
+    acts.rollback(workspace, None, "complaints of investors")
+    return workspace
 
 
-def _lines(place):
-    return (place.registry / "history.jsonl").read_text().splitlines()
+def _lines(workspace):
+    return (workspace.registry / "history.jsonl").read_text().splitlines()
 
 
-def _write(place, lines):
-    (place.registry / "history.jsonl").write_text("".join(line + "\n" for line in lines))
+def _write(workspace, lines):
+    (workspace.registry / "history.jsonl").write_text("".join(line + "\n" for line in lines))
 
 
 def _edited(line, **facts):
     return json.dumps({**json.loads(line), **facts})
 
 
-def _shown(place, verify=False):
+def _shown(workspace, verify=False):
     text = io.StringIO()
-    show_history(place, verify, Console(file=text, width=250))
+    show_history(workspace, verify, Console(file=text, width=250))
     return text.getvalue()
 
 
@@ -126,22 +126,22 @@ def test_a_pointer_that_no_act_moved_refuses_further_acts(lived):
         acts.rollback(lived, None, "another reason")
 
 
-def test_an_older_format_is_refused_in_one_line(place, make_candidate):
-    make_candidate(place)
-    place.registry.mkdir(parents=True)
-    _write(place, ['{"at": "2024-05-01T00:00:00+00:00", "act": "publish", "version": "v1"}'])
+def test_an_older_format_is_refused_in_one_line(workspace, make_candidate):
+    make_candidate(workspace)
+    workspace.registry.mkdir(parents=True)
+    _write(workspace, ['{"at": "2024-05-01T00:00:00+00:00", "act": "publish", "version": "v1"}'])
     with pytest.raises(BrokenHistory, match="of an older format.*move it away to begin anew") as no:
-        registry.publish(place, None, None)
+        registry.publish(workspace, None, None)
     assert "\n" not in str(no.value)
     with pytest.raises(BrokenHistory, match="of an older format"):
-        snapshot(place)
-    assert not place.artifact("request").exists(), "it is said before any stage runs"
+        snapshot(workspace)
+    assert not workspace.artifact("request").exists(), "it is said before any stage runs"
 
 
 def test_the_table_is_newest_first_and_marks_overrides_for_ever(lived):
     rows = [line for line in _shown(lived).splitlines() if "│" in line]
     assert [row.split("│")[4].strip() for row in rows] == [
-        "rollback", "promote", "publish", "enthrone"
+        "rollback", "promote", "publish", "bootstrap"
     ]  # fmt: skip
     assert [WHY in row and "OVERRIDE" in row for row in rows] == [False, True, False, False]
     assert "v2 -> v1" in rows[0]
@@ -161,7 +161,7 @@ def test_a_reader_waits_for_the_end_of_an_act(lived):
         assert "rollback" in shown.result(timeout=60)
 
 
-def test_two_acts_at_the_same_time_take_turns(lived, make_candidate):
+def test_two_acts_at_the_same_time_take_run_locks(lived, make_candidate):
     make_candidate(lived, judged_against="v1", weight=3.0)
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: acts.promote(lived), range(4)))
@@ -170,11 +170,11 @@ def test_two_acts_at_the_same_time_take_turns(lived, make_candidate):
     assert len(_lines(lived)) == 5
 
 
-def test_markup_in_a_reason_is_text(place, make_candidate):
-    make_candidate(place, "HOLD")
+def test_markup_in_a_reason_is_text(workspace, make_candidate):
+    make_candidate(workspace, "HOLD")
     why = "[bold]so[/] said the [/board]"
-    acts.promote(place, override=Override(why, "A[/]da"))
-    assert why in _shown(place)
+    acts.promote(workspace, override=Override(why, "A[/]da"))
+    assert why in _shown(workspace)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_markup_in_a_reason_is_text(place, make_candidate):
         (["publish v1", "publish v2", "rollback v1", "promote v2"], ["v1", "v2"]),
         (["publish v1", "publish v2", "publish v3", "rollback v1", "publish v4"], ["v1", "v4"]),
         (["publish v1", "publish v2", "promote v1", "rollback v2"], ["v1", "v2"]),
-        (["enthrone v0", "hold v0", "publish v1", "hold v1"], ["v0", "v1"]),
+        (["bootstrap v0", "hold v0", "publish v1", "hold v1"], ["v0", "v1"]),
     ],
 )
 def test_what_lies_behind_is_the_path_without_what_was_rolled_back(done, behind):

@@ -52,26 +52,26 @@ def _killed(monkeypatch, module, name, when="instead"):
     return act
 
 
-def _whole(place, alias, version):
+def _whole(workspace, alias, version):
     """Pointer, alias and history agree on a version, and nothing is left over."""
-    assert pointer.current_bundle(place).name == version
-    last = [entry for entry in history(place) if entry["act"] != "hold"][-1]
-    identity = check(place.registry / "bundles" / version)["identity"]
+    assert pointer.current_bundle(workspace).name == version
+    last = [entry for entry in history(workspace) if entry["act"] != "hold"][-1]
+    identity = check(workspace.registry / "bundles" / version)["identity"]
     assert (last["to"], last["identity"]) == (version, identity)
-    assert alias[place.profile] == identity
-    assert journal.state_fault(place) is None
-    assert journal.unfinished(place) is None
-    assert not list(place.registry.glob("bundles/.*"))
-    assert not list(place.registry.glob(".*.json.*"))
+    assert alias[workspace.profile] == identity
+    assert journal.state_fault(workspace) is None
+    assert journal.unfinished(workspace) is None
+    assert not list(workspace.registry.glob("bundles/.*"))
+    assert not list(workspace.registry.glob(".*.json.*"))
 
 
 @pytest.fixture
-def second(place, make_candidate):
+def second(workspace, make_candidate):
     """v1 is published, a candidate waits."""
-    make_candidate(place)
-    registry.publish(place, None, None)
-    make_candidate(place, judged_against="v1", weight=2.0)
-    return place
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
+    make_candidate(workspace, judged_against="v1", weight=2.0)
+    return workspace
 
 
 @pytest.mark.parametrize("moment", PUBLISHING)
@@ -86,7 +86,7 @@ def test_a_publication_killed_at_any_step_is_completed_or_undone(
     _whole(second, alias, "v1" if moment in UNDONE else "v2")
     assert acts.promote(second).version == "v2"
     _whole(second, alias, "v2")
-    assert [entry["act"] for entry in history(second)] == ["enthrone", "publish", "promote"]
+    assert [entry["act"] for entry in history(second)] == ["bootstrap", "publish", "promote"]
 
 
 @pytest.mark.parametrize("moment", [name for name in PUBLISHING if "copy" not in name])
@@ -106,7 +106,7 @@ def test_a_hold_killed_half_way_is_recorded_once(second, make_candidate, monkeyp
     make_candidate(second, "HOLD", judged_against="v1", weight=3.0)
     _killed(monkeypatch, *PUBLISHING[moment])(lambda: registry.publish(second, None, None))
     assert registry.publish(second, None, None).version == "v1"
-    assert [entry["act"] for entry in history(second)] == ["enthrone", "publish", "hold"]
+    assert [entry["act"] for entry in history(second)] == ["bootstrap", "publish", "hold"]
     assert journal.state_fault(second) is None
 
 
@@ -160,18 +160,18 @@ def test_doctor_tells_of_an_interrupted_act_and_of_a_broken_chain(second, monkey
 
 
 def test_after_a_rollback_a_candidate_judged_against_what_was_withdrawn_is_judged_again(
-    place, make_candidate
+    workspace, make_candidate
 ):
-    snapshot(place)
-    make_candidate(place)
-    registry.publish(place, None, None)
-    make_candidate(place, judged_against="v1", weight=2.0)
-    acts.promote(place)
-    assert not snapshot(place), "a promotion alone does not move the pins"
-    place.overrides.write_text("hstu:\n  epochs: 1\n")
-    assert snapshot(place)
-    acts.rollback(place, "v1", "complaints")
-    assert snapshot(place)
-    pinned = files.read_json(place.artifact("champion") / "champion.json")
+    snapshot(workspace)
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
+    make_candidate(workspace, judged_against="v1", weight=2.0)
+    acts.promote(workspace)
+    assert not snapshot(workspace), "a promotion alone does not move the pins"
+    workspace.overrides.write_text("hstu:\n  epochs: 1\n")
+    assert snapshot(workspace)
+    acts.rollback(workspace, "v1", "complaints")
+    assert snapshot(workspace)
+    pinned = files.read_json(workspace.artifact("champion") / "champion.json")
     assert pinned["version"] == "v1"
-    assert not snapshot(place)
+    assert not snapshot(workspace)

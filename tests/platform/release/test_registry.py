@@ -15,116 +15,118 @@ from tessera.platform.release import pointer, registry
 from tessera.platform.workspace import files
 
 
-def test_first_publication_enthrones_the_logging_policy_then_promotes(place, make_candidate):
-    make_candidate(place)
-    done = registry.publish(place, None, None)
+def test_first_publication_bootstraps_the_logging_policy_then_promotes(workspace, make_candidate):
+    make_candidate(workspace)
+    done = registry.publish(workspace, None, None)
     assert (done.version, done.moved, done.decision) == ("v1", True, "PROMOTE")
-    assert [entry["act"] for entry in registry.history(place)] == ["enthrone", "publish"]
-    assert check(place.registry / "bundles" / "v0")["kind"] == "logging"
-    assert pointer.current_bundle(place).name == "v1"
+    assert [entry["act"] for entry in registry.history(workspace)] == ["bootstrap", "publish"]
+    assert check(workspace.registry / "bundles" / "v0")["kind"] == "logging"
+    assert pointer.current_bundle(workspace).name == "v1"
 
 
 @pytest.mark.parametrize("decision", ["HOLD", "REJECT", "INVALID"])
-def test_without_promote_the_first_version_stays(place, make_candidate, decision):
-    make_candidate(place, decision)
-    done = registry.publish(place, None, None)
+def test_without_promote_the_first_version_stays(workspace, make_candidate, decision):
+    make_candidate(workspace, decision)
+    done = registry.publish(workspace, None, None)
     assert (done.version, done.moved) == ("v0", False)
-    assert pointer.current_bundle(place).name == "v0"
-    assert registry.history(place)[-1]["act"] == "hold"
+    assert pointer.current_bundle(workspace).name == "v0"
+    assert registry.history(workspace)[-1]["act"] == "hold"
 
 
-def test_an_override_is_recorded_for_ever_and_stands_in_the_manifest(place, make_candidate):
-    make_candidate(place, "INVALID")
-    done = registry.publish(place, "first release, reviewed", "risk officer")
+def test_an_override_is_recorded_for_ever_and_stands_in_the_manifest(workspace, make_candidate):
+    make_candidate(workspace, "INVALID")
+    done = registry.publish(workspace, "first release, reviewed", "risk officer")
     assert done.moved
-    entry = registry.history(place)[-1]
+    entry = registry.history(workspace)[-1]
     assert entry["override_reason"] == "first release, reviewed"
-    assert check(pointer.current_bundle(place))["override_reason"] == "first release, reviewed"
+    assert check(pointer.current_bundle(workspace))["override_reason"] == "first release, reviewed"
 
 
-def test_publishing_the_same_bundle_twice_changes_nothing(place, make_candidate):
-    make_candidate(place)
-    registry.publish(place, None, None)
-    before = registry.history(place)
-    again = registry.publish(place, None, None)
+def test_publishing_the_same_bundle_twice_changes_nothing(workspace, make_candidate):
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
+    before = registry.history(workspace)
+    again = registry.publish(workspace, None, None)
     assert (again.version, again.moved) == ("v1", False)
-    assert registry.history(place) == before
+    assert registry.history(workspace) == before
 
 
-def test_a_held_bundle_can_still_be_overridden(place, make_candidate):
-    make_candidate(place, "HOLD")
-    registry.publish(place, None, None)
-    assert registry.publish(place, "approved by the committee", None).version == "v1"
+def test_a_held_bundle_can_still_be_overridden(workspace, make_candidate):
+    make_candidate(workspace, "HOLD")
+    registry.publish(workspace, None, None)
+    assert registry.publish(workspace, "approved by the committee", None).version == "v1"
 
 
-def test_a_candidate_judged_against_an_older_champion_is_refused(place, make_candidate):
-    make_candidate(place)
-    registry.publish(place, None, None)
-    make_candidate(place, judged_against="v0", weight=2.0)
+def test_a_candidate_judged_against_an_older_champion_is_refused(workspace, make_candidate):
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
+    make_candidate(workspace, judged_against="v0", weight=2.0)
     with pytest.raises(GateClosed, match="judged against v0 but v1"):
-        registry.publish(place, None, None)
-    assert pointer.current_version(place) == "v1"
+        registry.publish(workspace, None, None)
+    assert pointer.current_version(workspace) == "v1"
 
 
-def test_nothing_published_says_what_to_run(place):
+def test_nothing_published_says_what_to_run(workspace):
     with pytest.raises(GateClosed, match="tessera run --profile market"):
-        pointer.current_bundle(place)
+        pointer.current_bundle(workspace)
 
 
-def test_a_reader_refuses_a_changed_file(place, make_candidate):
-    make_candidate(place)
-    registry.publish(place, None, None)
-    (pointer.current_bundle(place) / "model" / "config.json").write_text("{}")
+def test_a_reader_refuses_a_changed_file(workspace, make_candidate):
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
+    (pointer.current_bundle(workspace) / "model" / "config.json").write_text("{}")
     with pytest.raises(BrokenBundle, match="config.json"):
-        pointer.current_bundle(place)
+        pointer.current_bundle(workspace)
 
 
-def test_a_reader_refuses_a_bundle_that_was_swapped_whole(place, make_candidate):
-    make_candidate(place)
-    registry.publish(place, None, None)
-    current = place.registry / "current.json"
+def test_a_reader_refuses_a_bundle_that_was_swapped_whole(workspace, make_candidate):
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
+    current = workspace.registry / "current.json"
     current.write_text(
         json.dumps({"version": "v0", "identity": files.read_json(current)["identity"]})
     )
     with pytest.raises(BrokenHistory, match="no act of profile market made v0 current"):
-        pointer.current_bundle(place)
+        pointer.current_bundle(workspace)
 
 
-def test_a_corrupt_candidate_is_never_published(place, make_candidate):
-    bundle = make_candidate(place)
+def test_a_corrupt_candidate_is_never_published(workspace, make_candidate):
+    bundle = make_candidate(workspace)
     (bundle / "model" / "config.json").write_text("tampered")
     with pytest.raises(BrokenBundle):
-        registry.publish(place, None, None)
-    assert pointer.current_version(place) is None
+        registry.publish(workspace, None, None)
+    assert pointer.current_version(workspace) is None
 
 
-def test_no_space_leaves_the_old_version_current(place, make_candidate, monkeypatch):
-    make_candidate(place)
-    registry.publish(place, None, None)
-    make_candidate(place, judged_against="v1", weight=2.0)
+def test_no_space_leaves_the_old_version_current(workspace, make_candidate, monkeypatch):
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
+    make_candidate(workspace, judged_against="v1", weight=2.0)
 
     def full(*_args, **_kwargs):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(registry.shutil, "copytree", full)
     with pytest.raises(OSError, match="No space left"):
-        registry.publish(place, None, None)
-    assert pointer.current_bundle(place).name == "v1"
+        registry.publish(workspace, None, None)
+    assert pointer.current_bundle(workspace).name == "v1"
 
 
-def test_a_torn_last_line_of_the_history_is_dropped(place, make_candidate):
-    make_candidate(place, "HOLD")
-    registry.publish(place, None, None)
-    with (place.registry / "history.jsonl").open("a") as stream:
+def test_a_torn_last_line_of_the_history_is_dropped(workspace, make_candidate):
+    make_candidate(workspace, "HOLD")
+    registry.publish(workspace, None, None)
+    with (workspace.registry / "history.jsonl").open("a") as stream:
         stream.write('{"act": "publ')
-    make_candidate(place, "REJECT", weight=2.0)
-    registry.publish(place, None, None)
-    decisions = [entry.get("decision") for entry in registry.history(place)]
+    make_candidate(workspace, "REJECT", weight=2.0)
+    registry.publish(workspace, None, None)
+    decisions = [entry.get("decision") for entry in registry.history(workspace)]
     assert decisions == [None, "HOLD", "REJECT"]
 
 
-def test_a_candidate_that_changes_while_it_is_copied_is_refused(place, make_candidate, monkeypatch):
-    make_candidate(place)
+def test_a_candidate_that_changes_while_it_is_copied_is_refused(
+    workspace, make_candidate, monkeypatch
+):
+    make_candidate(workspace)
     real = registry.shutil.copytree
 
     def swapped(source, target, *rest, **options):
@@ -134,36 +136,36 @@ def test_a_candidate_that_changes_while_it_is_copied_is_refused(place, make_cand
 
     monkeypatch.setattr(registry.shutil, "copytree", swapped)
     with pytest.raises(BrokenBundle, match="verdict.json"):
-        registry.publish(place, None, None)
-    assert pointer.current_version(place) == "v0"
+        registry.publish(workspace, None, None)
+    assert pointer.current_version(workspace) == "v0"
 
 
-def test_the_first_version_serves_no_vector_of_the_candidate(place, make_candidate):
-    make_candidate(place, "HOLD")
-    registry.publish(place, None, None)
-    users = pq.read_table(pointer.current_bundle(place) / "users.parquet")
+def test_the_first_version_serves_no_vector_of_the_candidate(workspace, make_candidate):
+    make_candidate(workspace, "HOLD")
+    registry.publish(workspace, None, None)
+    users = pq.read_table(pointer.current_bundle(workspace) / "users.parquet")
     assert "vector" not in users.column_names
 
 
-def test_readers_see_the_old_or_the_new_bundle_whole(place, make_candidate):
-    make_candidate(place)
-    registry.publish(place, None, None)
+def test_readers_see_the_old_or_the_new_bundle_whole(workspace, make_candidate):
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
     seen, failures, stop = set(), [], threading.Event()
 
     def read():
         while not stop.is_set():
             try:
-                seen.add(pointer.current_bundle(place).name)
+                seen.add(pointer.current_bundle(workspace).name)
             except Exception as error:
                 failures.append(error)
 
     reader = threading.Thread(target=read)
     reader.start()
     for version in range(1, 12):
-        make_candidate(place, judged_against=f"v{version}", weight=float(version + 1))
-        registry.publish(place, None, None)
+        make_candidate(workspace, judged_against=f"v{version}", weight=float(version + 1))
+        registry.publish(workspace, None, None)
     stop.set()
     reader.join()
     assert not failures
     assert seen
-    assert pointer.current_version(place) == "v12"
+    assert pointer.current_version(workspace) == "v12"

@@ -35,8 +35,8 @@ def by_hand(module: str) -> set[str]:
 
 @pytest.mark.parametrize("stage", ALL_STAGES, ids=lambda stage: stage.name)
 def test_a_closure_is_what_reading_every_file_gives(stage):
-    expected = by_hand(stage.door)
-    found = set(import_closure(stage.door))
+    expected = by_hand(stage.entry_point)
+    found = set(import_closure(stage.entry_point))
     assert found == {name for name in expected if not name.endswith("/__init__.py")}
     assert {watched(name) for name in found} == {watched(name) for name in expected}
 

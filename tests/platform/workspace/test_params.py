@@ -6,18 +6,18 @@ import pytest
 
 from tessera.contracts.errors import BadParams
 from tessera.platform.workspace.params import load_params
-from tessera.platform.workspace.paths import home
+from tessera.platform.workspace.paths import open_workspace
 
 
 def _profile(root, text):
     (root / "profiles" / "mine.yaml").write_text(text)
-    return home("mine", root)
+    return open_workspace("mine", root)
 
 
 def test_a_profile_overrides_one_value_and_keeps_the_rest(root):
-    place = _profile(root, "hstu:\n  epochs: 3\n")
-    base = load_params(home("market", root))
-    mine = load_params(place)
+    workspace = _profile(root, "hstu:\n  epochs: 3\n")
+    base = load_params(open_workspace("market", root))
+    mine = load_params(workspace)
     assert mine["hstu"].epochs == 3
     assert mine["hstu"].width == base["hstu"].width
     assert mine["sid"] == base["sid"]
@@ -44,4 +44,4 @@ def test_a_wrong_value_is_one_line(root, text, says):
 @pytest.mark.parametrize("name", ["nowhere", "../market", "Market", ""])
 def test_an_unknown_profile_lists_the_known(root, name):
     with pytest.raises(BadParams, match="choose one of .*far-trans.*market"):
-        home(name, root)
+        open_workspace(name, root)

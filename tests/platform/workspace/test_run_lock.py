@@ -1,36 +1,36 @@
 from concurrent.futures import ThreadPoolExecutor
 
-from tessera.platform.workspace.paths import home
-from tessera.platform.workspace.run_lock import holder, take_turn
+from tessera.platform.workspace.paths import open_workspace
+from tessera.platform.workspace.run_lock import holder, take_run_lock
 
 
 def _running(*runs):
     return lambda run: run in runs
 
 
-def test_the_first_run_gets_the_turn_and_keeps_it_when_it_asks_again(place):
-    assert holder(place) is None
-    assert take_turn(place, "day-1", _running("day-1"))
-    assert take_turn(place, "day-1", _running("day-1"))
-    assert holder(place) == "day-1"
+def test_the_first_run_gets_the_turn_and_keeps_it_when_it_asks_again(workspace):
+    assert holder(workspace) is None
+    assert take_run_lock(workspace, "day-1", _running("day-1"))
+    assert take_run_lock(workspace, "day-1", _running("day-1"))
+    assert holder(workspace) == "day-1"
 
 
-def test_a_run_waits_while_the_holder_runs_and_gets_the_turn_when_it_ended(place):
-    take_turn(place, "day-1", _running("day-1"))
-    assert not take_turn(place, "day-2", _running("day-1", "day-2"))
-    assert holder(place) == "day-1"
-    assert take_turn(place, "day-2", _running("day-2"))
-    assert holder(place) == "day-2"
+def test_a_run_waits_while_the_holder_runs_and_gets_the_turn_when_it_ended(workspace):
+    take_run_lock(workspace, "day-1", _running("day-1"))
+    assert not take_run_lock(workspace, "day-2", _running("day-1", "day-2"))
+    assert holder(workspace) == "day-1"
+    assert take_run_lock(workspace, "day-2", _running("day-2"))
+    assert holder(workspace) == "day-2"
 
 
-def test_profiles_do_not_wait_for_each_other(root, place):
-    take_turn(place, "day-1", _running("day-1"))
-    assert take_turn(home("tie", root), "day-2", _running("day-1", "day-2"))
+def test_profiles_do_not_wait_for_each_other(root, workspace):
+    take_run_lock(workspace, "day-1", _running("day-1"))
+    assert take_run_lock(open_workspace("tie", root), "day-2", _running("day-1", "day-2"))
 
 
-def test_of_many_runs_at_once_exactly_one_gets_the_turn(place):
+def test_of_many_runs_at_once_exactly_one_gets_the_turn(workspace):
     runs = [f"day-{day}" for day in range(16)]
     with ThreadPoolExecutor(16) as pool:
-        got = list(pool.map(lambda run: take_turn(place, run, _running(*runs)), runs))
+        got = list(pool.map(lambda run: take_run_lock(workspace, run, _running(*runs)), runs))
     assert sum(got) == 1
-    assert holder(place) == runs[got.index(True)]
+    assert holder(workspace) == runs[got.index(True)]

@@ -31,7 +31,7 @@ def holdout_of(acquired):
         relevant_item_R=none,
         candidate_I=np.ones(items, dtype=bool),
         cold_I=np.zeros(items, dtype=bool),
-        unborn_I=np.zeros(items, dtype=bool),
+        future_I=np.zeros(items, dtype=bool),
         known_events_N=np.ones(users, dtype=np.int64),
     )
 

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.real_data,
     pytest.mark.filterwarnings("ignore:fetch_arrow_table"),
 ]
-PARAMS = EvaluateParams(relevant_actions=("buy",), unborn_items=True, demand_days=181)
+PARAMS = EvaluateParams(relevant_actions=("buy",), future_items=True, demand_days=181)
 TABLES = ("events", "items", "users", "prices", "exposures", "outcomes", "quarantine")
 EARLY, LATE = 2020, 2021
 

@@ -51,7 +51,7 @@ def test_only_what_is_on_sale_at_the_cut_is_a_candidate(shop, build):
 
 
 def test_unborn_items_count_where_published_tables_count_them(shop, build):
-    holdout = build(shop, PARAMS.model_copy(update={"unborn_items": True}))
+    holdout = build(shop, PARAMS.model_copy(update={"future_items": True}))
     assert named(holdout, holdout.candidate_I) == {"A", "B", "C", "D", "F", "Z"}
     assert ("u6", "F") in relevant(holdout)
 
@@ -76,12 +76,12 @@ def test_cold_is_never_acquired_or_young(shop, build):
 
 
 def test_unborn_is_first_offered_after_a_cut_that_all_share(shop, build):
-    assert named(build(shop), build(shop).unborn_I) == {"F"}
+    assert named(build(shop), build(shop).future_I) == {"F"}
     at_cut = pa.array([shop.split.cut] * 7, shop.items["valid_from"].type)
     then = replace(shop, items=shop.items.set_column(1, "valid_from", at_cut))
-    assert not build(then).unborn_I.any(), "the cut belongs to the past"
+    assert not build(then).future_I.any(), "the cut belongs to the past"
     last_out = replace(shop, split=replace(shop.split, protocol="leave_last_out"))
-    assert not build(last_out).unborn_I.any()
+    assert not build(last_out).future_I.any()
 
 
 def test_leave_last_out_hides_exactly_the_last_event(shop, build):

@@ -135,7 +135,7 @@ def test_items_born_after_the_cut_are_a_slice_where_they_may_be_listed(shop, eva
     lists = [*shop.lists.to_pylist(), ROW | {"model": "sasrec", "item_id": "F", "rank": 2}]
     lists += [ROW | {"model": "sasrec", "item_id": "C", "rank": 1}]
     shop = replace(shop, lists=pa.Table.from_pylist(lists, schema=shop.lists.schema))
-    metrics, table, _ = evaluate(shop, params=PARAMS.model_copy(update={"unborn_items": True}))
+    metrics, table, _ = evaluate(shop, params=PARAMS.model_copy(update={"future_items": True}))
     born = table["slices"]["born_after_cut"]
     # u6 alone acquires F: SASRec lists it second, HSTU lists nothing for u6.
     assert born["users"] == 1
@@ -146,7 +146,7 @@ def test_items_born_after_the_cut_are_a_slice_where_they_may_be_listed(shop, eva
 
 def test_without_items_born_after_the_cut_the_table_says_why(shop, evaluate):
     found = {
-        "evaluate.unborn_items is false": shop,
+        "evaluate.future_items is false": shop,
         "first offered after the cut": replace(
             shop, items=shop.items.set_column(1, "valid_from", [pa.nulls(7, shop.items[1].type)])
         ),
@@ -157,7 +157,7 @@ def test_without_items_born_after_the_cut_the_table_says_why(shop, evaluate):
         assert why in table["slices"]["born_after_cut"]["why"]
         assert not [name for name in metrics if "born_after_cut" in name]
     bought = shop.events.filter(pc.not_equal(shop.events["item_id"], "F"))
-    params = PARAMS.model_copy(update={"unborn_items": True})
+    params = PARAMS.model_copy(update={"future_items": True})
     _, table, _ = evaluate(replace(shop, events=bought), "nobody", params)
     assert table["slices"]["born_after_cut"]["why"] == "no test investor acquires any"
 

@@ -110,14 +110,14 @@ def test_a_bank_says_what_unknown_counts_as(pack):
     assert [line.item_id for line in served.recommend("u0", 10)] == ["i0", "i1"]
     assert [line.item_id for line in served.recommend("nobody", 10)] == ["i0", "i1"]
     assert "income" in served.recommend("nobody", 1)[0].reason
-    assert "of risk class 2 (income)" in served.stranger("nobody")
+    assert "of risk class 2 (income)" in served.unknown_note("nobody")
 
 
 def test_an_unknown_investor_is_called_unknown(bundle):
     served = Recommender.open(bundle)
-    assert served.stranger("u0") is None
-    assert served.stranger("nobody").startswith("'nobody' is unknown: no such investor")
-    assert served.stranger("nobody").endswith("of risk class 1 (conservative)")
+    assert served.unknown_note("u0") is None
+    assert served.unknown_note("nobody").startswith("'nobody' is unknown: no such investor")
+    assert served.unknown_note("nobody").endswith("of risk class 1 (conservative)")
 
 
 def without(bundle, *items):

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tessera.platform.workspace.params import load_params
-from tessera.platform.workspace.paths import home
+from tessera.platform.workspace.paths import open_workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 
@@ -287,7 +287,7 @@ def known(ingest, tmp_path, repository):
     def go(name: str, **changes: str | None):
         one = KNOWN[name]
         files = {file: text for file, text in (one.files | changes).items() if text is not None}
-        params = load_params(home(name, repository))["ingest"]
+        params = load_params(open_workspace(name, repository))["ingest"]
         folder = _write(tmp_path / name, files)
         return ingest(folder, "table", protocol="leave_last_out", mapping=params.mapping)
 
@@ -320,7 +320,7 @@ def test_every_shipped_profile_of_a_table_is_tried(repository):
     shipped = {
         path.stem
         for path in (repository / "profiles").glob("*.yaml")
-        if load_params(home(path.stem, repository))["ingest"].source == "table"
+        if load_params(open_workspace(path.stem, repository))["ingest"].source == "table"
     }
     assert shipped == set(KNOWN)
 
@@ -373,7 +373,7 @@ def test_titles_come_out_of_json_lines(ingest, tmp_path, repository, monkeypatch
         file.write("".join(json.dumps(one) + "\n" for one in described))
     monkeypatch.chdir(folder)
     exec(_lines_of_the_page(repository, "**Amazon Reviews 2023**"), {})
-    mapping = load_params(home("amazon-2023", repository))["ingest"].model_dump(
+    mapping = load_params(open_workspace("amazon-2023", repository))["ingest"].model_dump(
         by_alias=True, exclude_unset=True
     )["mapping"]
     told = _lines_of_the_page(repository, "**Amazon Reviews 2023**", "yaml")
@@ -389,7 +389,7 @@ def test_titles_come_out_of_json_lines(ingest, tmp_path, repository, monkeypatch
 def test_the_official_log_of_a_bandit_comes_in_whole(
     ingest, official, repository, campaign, items, clicks
 ):
-    params = load_params(home("open-bandit", repository))["ingest"]
+    params = load_params(open_workspace("open-bandit", repository))["ingest"]
     out = ingest(
         official / "open-bandit-small" / "random" / campaign, "table", mapping=params.mapping
     )

@@ -156,11 +156,11 @@ def test_residual_k_means_does_not_import_torch():
 
 def test_an_item_born_after_the_cut_changes_no_codebook(day, catalogue):
     rows = catalogue.items(48).to_pyarrow().to_pylist()
-    unborn = next(row for row in rows if row["item_id"] == "i047")
-    unborn["valid_from"] = CUT + timedelta(1)
+    future = next(row for row in rows if row["item_id"] == "i047")
+    future["valid_from"] = CUT + timedelta(1)
     words = {}
     for name in ("bond coupon yield", "zebra yacht zither"):
-        unborn["text"] = name
+        future["text"] = name
         words[name.split()[0]] = ibis.memtable(pa.Table.from_pylist(rows, ITEM_SCHEMA))
     _, plain = day("plain", items=words["bond"])
     _, wild = day("wild", items=words["zebra"])

@@ -37,14 +37,14 @@ class Catalogue:
         moment = microsecond(at)
         return (self.from_V <= moment) & (self.to_V > moment)
 
-    def candidates_V(self, split: Split, at: datetime, unborn_items: bool) -> Bools:
+    def candidates_V(self, split: Split, at: datetime, future_items: bool) -> Bools:
         """Return which items may be listed; all if each user has a cut of their own.
 
-        `unborn_items` lists those first offered after this time too.
+        `future_items` lists those first offered after this time too.
         """
         if split.protocol == "leave_last_out":
             return np.arange(len(self.from_V)) > PADDING
-        if unborn_items:
+        if future_items:
             return self.to_V > microsecond(at)
         return self.alive_V(at)
 

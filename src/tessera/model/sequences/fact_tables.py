@@ -113,7 +113,7 @@ def read_facts(
     category = pc.fill_null(items["category"].combine_chunks(), "").dictionary_encode()
     blank = np.asarray(category.dictionary.to_pylist()) == ""
     number_I = np.where(blank[category.indices.to_numpy()], NOBODY, category.indices.to_numpy())
-    unborn = catalogue.from_V == np.iinfo(np.int64).min
+    future = catalogue.from_V == np.iinfo(np.int64).min
     return Facts(
         user_E=histories.user_E,
         item_E=histories.item_E,
@@ -125,7 +125,7 @@ def read_facts(
         risk_I=np.append(0, pc.fill_null(items["risk_class"], 0).to_numpy()),
         category_I=np.append(NOBODY, number_I),
         born_I=np.where(
-            unborn | (catalogue.from_V == catalogue.from_V[0]), NOBODY, catalogue.from_V
+            future | (catalogue.from_V == catalogue.from_V[0]), NOBODY, catalogue.from_V
         ),
         code_IL=code_IL,
         closes=read_closes(tables.prices, catalogue.vocabulary),

@@ -100,7 +100,7 @@ def period_check(dataset: Dataset, params: HstuParams) -> Check | None:
     first_Q = dataset.histories.first_U1[question.user_Q]
     windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
     allowed_V = dataset.catalogue.candidates_V(
-        dataset.split, dataset.split.validation_from, params.unborn_items
+        dataset.split, dataset.split.validation_from, params.future_items
     )
     return Check(question, windows, allowed_V, params.filter_seen)
 

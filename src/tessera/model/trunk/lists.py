@@ -44,7 +44,7 @@ class ListParams(Protocol):
         ...
 
     @property
-    def unborn_items(self) -> bool:
+    def future_items(self) -> bool:
         """List items first offered after the cut too."""
         ...
 
@@ -83,7 +83,7 @@ def rank_users(
     return _ranked(model.shape.kind, states, items, dataset, params, question)
 
 
-def rank_strangers(
+def rank_anonymous(
     model: SequenceModel, dataset: Dataset, params: ListParams, session_minutes: float
 ) -> pa.Table:
     """Return the lists of the same people without an id: only their last session is known."""
@@ -125,7 +125,7 @@ def _ranked(
     windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
     item_VD, placed_V = items
     allowed_V = dataset.catalogue.candidates_V(
-        dataset.split, dataset.split.cut, params.unborn_items
+        dataset.split, dataset.split.cut, params.future_items
     )
     lists = top_items(
         states(windows),

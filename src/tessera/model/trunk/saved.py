@@ -10,8 +10,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from tessera.contracts.doors import first_line
 from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.library_errors import first_line
 from tessera.model.nn.plugs import KINDS, read, written
 from tessera.model.trunk.flops import one_trunk_flops
 from tessera.model.trunk.model import SequenceModel, Shape

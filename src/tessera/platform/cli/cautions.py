@@ -14,9 +14,9 @@ _KEPT = 0.5
 _ALARMS = 3
 
 
-def cautions(place: Workspace, ranking: Mapping[str, Any]) -> list[str]:
+def cautions(workspace: Workspace, ranking: Mapping[str, Any]) -> list[str]:
     """Say one line each what a person should know before believing the tables."""
-    return [*_unsuited(ranking), *_born_later(ranking), *_alarms(place)]
+    return [*_unsuited(ranking), *_born_later(ranking), *_alarms(workspace)]
 
 
 def _unsuited(ranking: Mapping[str, Any]) -> Iterator[str]:
@@ -43,7 +43,7 @@ def _born_later(ranking: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"{_MODEL} leads {rival} by {lead:.4f} nDCG@10, but only by {rest:.4f} ({over}) on "
             "items that were on sale at the cut: the rest of the lead are items born later, which "
-            "a catalogue may not tell in time (evaluate.unborn_items)"
+            "a catalogue may not tell in time (evaluate.future_items)"
         )
 
 
@@ -56,9 +56,9 @@ def _lead(models: Mapping[str, Mapping[str, float]]) -> tuple[float, str]:
     return models[_MODEL][_FIGURE] - rivals[best], best
 
 
-def _alarms(place: Workspace) -> Iterator[str]:
+def _alarms(workspace: Workspace) -> Iterator[str]:
     """Repeat what the watch found."""
-    path = place.artifact("watch") / "summary.json"
+    path = workspace.artifact("watch") / "summary.json"
     alarms = files.read_json(path)["alarms"] if path.exists() else []
     yield from (f"watch: {alarm}" for alarm in alarms[:_ALARMS])
     if len(alarms) > _ALARMS:

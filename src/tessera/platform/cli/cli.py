@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tessera.contracts.doors import first_line, library
 from tessera.contracts.errors import BadParams, TesseraError
+from tessera.contracts.library_errors import first_line, library
 from tessera.platform.cli.cli_acts import Profile, floors, history, hold, promote, rollback
 from tessera.platform.pipeline.forkserver import one_thread
-from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, home
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
 if TYPE_CHECKING:
     from tessera.platform.workspace.catalogue import Stage
@@ -63,7 +63,7 @@ def list_stages(profile: Profile = DEFAULT_PROFILE) -> None:
     from tessera.platform.workspace.params import source_of
 
     table = Table("stage", "does", "reads", "writes")
-    for stage in stages(source_of(home(profile))):
+    for stage in stages(source_of(open_workspace(profile))):
         table.add_row(stage.name, stage.doc, ", ".join(stage.reads), ", ".join(stage.writes))
     Console().print(table)
 
@@ -87,20 +87,20 @@ def run(
     ] = None,
 ) -> None:
     """Run the whole pipeline and publish what the gate lets through; or run one stage."""
-    place = home(profile)
+    workspace = open_workspace(profile)
     if stage is not None:
         _require_whole_run(from_stage, force, override_reason)
-        _run_one(place, stage, data, cut)
+        _run_one(workspace, stage, data, cut)
         return
     from tessera.platform.cli.summary import show
     from tessera.platform.pipeline import main_job
     from tessera.platform.workspace.params import load_params, require_said
 
-    load_params(place)
+    load_params(workspace)
     require_said(override_reason)
-    main_job.write_pipeline(place)
-    main_job.repro(place, main_job.Request(data, cut, force, from_stage))
-    show(place, main_job.publish(place, override_reason))
+    main_job.write_pipeline(workspace)
+    main_job.repro(workspace, main_job.Request(data, cut, force, from_stage))
+    show(workspace, main_job.publish(workspace, override_reason))
 
 
 def _require_whole_run(from_stage: str | None, force: bool, reason: str | None) -> None:
@@ -111,31 +111,31 @@ def _require_whole_run(from_stage: str | None, force: bool, reason: str | None) 
             raise BadParams(f"{option} goes with a whole run: leave out the name of the stage")
 
 
-def _run_one(place: Workspace, name: str, data: Path | None, cut: str | None) -> None:
+def _run_one(workspace: Workspace, name: str, data: Path | None, cut: str | None) -> None:
     os.environ.update(one_thread())
     from tessera.platform.pipeline.runner import run_stage
     from tessera.platform.workspace.catalogue import find, stages
     from tessera.platform.workspace.params import load_params, source_of
 
-    among = stages(source_of(place))
+    among = stages(source_of(workspace))
     stage = find(name, among)
     if stage is None:
         names = ", ".join(other.name for other in among)
-        raise BadParams(f"no stage {name!r} in profile {place.profile}: choose one of {names}")
-    params = load_params(place)
+        raise BadParams(f"no stage {name!r} in profile {workspace.profile}: choose one of {names}")
+    params = load_params(workspace)
     if data or cut:
-        _request(place, stage, data, cut)
-    run_stage(stage, place, params)
+        _request(workspace, stage, data, cut)
+    run_stage(stage, workspace, params)
 
 
-def _request(place: Workspace, stage: Stage, data: Path | None, cut: str | None) -> None:
+def _request(workspace: Workspace, stage: Stage, data: Path | None, cut: str | None) -> None:
     """Pin folder and cut for the stage that reads them; no other would hear of them."""
     from tessera.platform.pipeline.snapshot import snapshot as pin
 
     if "request" not in stage.reads:
         option = "--data" if data else "--cut"
         raise BadParams(f"{stage.name} reads no {option}: give it to ingest, or to a whole run")
-    pin(place, cut, data)
+    pin(workspace, cut, data)
 
 
 @app.command(rich_help_panel=_INNER)
@@ -144,10 +144,10 @@ def snapshot(profile: Profile = DEFAULT_PROFILE) -> None:
     from tessera.platform.pipeline.snapshot import snapshot as pin
     from tessera.platform.workspace.params import load_params
 
-    place = home(profile)
-    load_params(place)
+    workspace = open_workspace(profile)
+    load_params(workspace)
     source = os.environ.get("TESSERA_SOURCE")
-    pin(place, os.environ.get("TESSERA_CUT"), Path(source) if source else None)
+    pin(workspace, os.environ.get("TESSERA_CUT"), Path(source) if source else None)
 
 
 @app.command(rich_help_panel=_INNER)
@@ -155,7 +155,7 @@ def dvc(profile: Profile = DEFAULT_PROFILE) -> None:
     """Print the dvc.yaml of a profile."""
     from tessera.platform.pipeline.dvc import render as text
 
-    typer.echo(text(home(profile)), nl=False)
+    typer.echo(text(open_workspace(profile)), nl=False)
 
 
 @app.command(rich_help_panel=_INNER)
@@ -182,7 +182,7 @@ def publish(
     """Publish the new model if its verdict or a recorded reason allows it, as a run does."""
     from tessera.platform.pipeline import main_job
 
-    done = main_job.publish(home(profile), override_reason)
+    done = main_job.publish(open_workspace(profile), override_reason)
     state = f"published {done.version}" if done.moved else f"{done.version or 'nothing'} stays"
     typer.echo(f"{done.decision}: {state} ({done.reason})")
 
@@ -220,7 +220,7 @@ def task(
 
     request = Request(data, cut, force, from_stage)
     order = Order(request, override_reason, approval, run_id)
-    raise typer.Exit(run_task(home(profile), name, order))
+    raise typer.Exit(run_task(open_workspace(profile), name, order))
 
 
 @app.command(rich_help_panel=_WORK)
@@ -265,18 +265,18 @@ def recommend(
     from tessera.platform.release.pointer import current_bundle
     from tessera.serve.recommend import Recommender, judged_as
 
-    bundle = current_bundle(home(profile))
+    bundle = current_bundle(open_workspace(profile))
     recommender = Recommender.open(bundle)
-    if told := recommender.stranger(user):
+    if told := recommender.unknown_note(user):
         typer.echo(told)
     lines = recommender.recommend(user, k)
     if not lines:
         typer.echo(recommender.why_empty(user))
         return
     table = Table("", "item", "name", "category", "why", title=f"{bundle.name}: {escape(user)}")
-    for place, line in enumerate(lines, start=1):
+    for workspace, line in enumerate(lines, start=1):
         shown = (line.item_id, line.name, line.category, line.reason)
-        table.add_row(str(place), *map(escape, shown))
+        table.add_row(str(workspace), *map(escape, shown))
     Console().print(table, escape(judged_as(bundle)), sep="\n")
 
 
@@ -291,22 +291,22 @@ def verdict(
     check: Annotated[bool, typer.Option("--check", help="Only check its signature.")] = False,
 ) -> None:
     """Show the verdict on the new model, or on a published version, with its evidence."""
-    place = home(profile)
+    workspace = open_workspace(profile)
     from tessera.platform.cli.summary import check_signature, save_page, show_verdict
 
     if check:
-        typer.echo(check_signature(place, version or None))
+        typer.echo(check_signature(workspace, version or None))
         return
     if page is not None:
-        save_page(place, page, version or None)
+        save_page(workspace, page, version or None)
     if as_json:
         from tessera.platform.release.acts import proposal
 
-        typer.echo(json.dumps(proposal(place, version or None)))
+        typer.echo(json.dumps(proposal(workspace, version or None)))
     elif page is not None:
         typer.echo(page)
     else:
-        show_verdict(place, version=version)
+        show_verdict(workspace, version=version)
 
 
 @app.command(rich_help_panel=_WORK)
@@ -324,7 +324,7 @@ def ablate(
     os.environ.update(one_thread())
     from tessera.platform.pipeline.ablate import ablate as measure
 
-    measure(home(profile), part or [], seeds, epochs)
+    measure(open_workspace(profile), part or [], seeds, epochs)
 
 
 @app.command(rich_help_panel=_WORK)
@@ -337,7 +337,7 @@ def doctor(
     """Check the environment, the params, every store and the published model."""
     from tessera.platform.cli.doctor import examine
 
-    examine(home(profile), repair)
+    examine(open_workspace(profile), repair)
 
 
 for command in (promote, hold, rollback, history, floors):

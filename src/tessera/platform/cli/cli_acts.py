@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tessera.platform.workspace.paths import DEFAULT_PROFILE, home
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, open_workspace
 
 Profile = Annotated[str, typer.Option(help="Name of a file in profiles/, without .yaml.")]
 Approver = Annotated[str | None, typer.Option(help="Who answers for it; recorded for ever.")]
@@ -32,7 +32,7 @@ def promote(
     from tessera.platform.release.overrides import Override
 
     given = Override(reason, approver)
-    done = acts.promote(home(profile), version or None, given, identity or None)
+    done = acts.promote(open_workspace(profile), version or None, given, identity or None)
     state = f"published {done.version}" if done.moved else f"{done.version} stays"
     typer.echo(f"{done.decision}: {state} ({done.reason})")
 
@@ -49,7 +49,7 @@ def hold(
     """Turn down the new model that waits for approval."""
     from tessera.platform.release import acts
 
-    done = acts.hold(home(profile), reason, approver or None, identity or None)
+    done = acts.hold(open_workspace(profile), reason, approver or None, identity or None)
     typer.echo(f"{done.decision}: {done.version} stays ({done.reason})")
 
 
@@ -64,7 +64,7 @@ def rollback(
     """Publish the version before the current one again, byte for byte."""
     from tessera.platform.release import acts
 
-    done = acts.rollback(home(profile), to or None, reason, approver or None)
+    done = acts.rollback(open_workspace(profile), to or None, reason, approver or None)
     typer.echo(f"rolled back to {done.version}, every hash matches ({done.reason})")
 
 
@@ -78,7 +78,7 @@ def history(
     """Show who published what, when and why, newest first."""
     from tessera.platform.cli.history_table import show_history
 
-    show_history(home(profile), verify)
+    show_history(open_workspace(profile), verify)
 
 
 def floors(
@@ -95,11 +95,13 @@ def floors(
     from tessera.platform.release.floors import FLOORS, pinned
     from tessera.platform.release.overrides import Override
 
-    place = home(profile)
-    found = move_floors(place, moved, Override(reason, approver)) if moved else pinned(place)
+    workspace = open_workspace(profile)
+    found = (
+        move_floors(workspace, moved, Override(reason, approver)) if moved else pinned(workspace)
+    )
     for name, value in found.items():
         side = "at most" if FLOORS[name].stricter == "lower" else "at least"
         typer.echo(f"ope.{name}: {side} {value:g}")
-    if moved and place.artifact("verdict").exists():
-        again = f"tessera run --profile {place.profile} --from-stage ope"
+    if moved and workspace.artifact("verdict").exists():
+        again = f"tessera run --profile {workspace.profile} --from-stage ope"
         typer.echo(f"the verdict that is there was made by the former floors; judge again: {again}")

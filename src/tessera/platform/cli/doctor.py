@@ -27,7 +27,7 @@ _ROOM_GB = 5
 _LEFT = f"what is left is `tessera verdict --check`, which needs registry/{seals.PUBLIC} alone"
 
 
-def examine(place: Workspace, repair: bool = False) -> None:
+def examine(workspace: Workspace, repair: bool = False) -> None:
     """Print one line a check; with `repair` do first what they would say.
 
     Raises
@@ -36,7 +36,7 @@ def examine(place: Workspace, repair: bool = False) -> None:
         If any check failed; the lines above say which and what to do.
     """
     if repair:
-        for line in mend(place):
+        for line in mend(workspace):
             Console().print(f"[yellow]done[/] {escape(line)}", soft_wrap=True)
     checks: dict[str, Callable[[Workspace], str]] = {
         "python": _python,
@@ -56,7 +56,7 @@ def examine(place: Workspace, repair: bool = False) -> None:
     failed = 0
     for name, check in checks.items():
         try:
-            Console().print(f"[green]ok[/]   {name}: {escape(check(place))}", soft_wrap=True)
+            Console().print(f"[green]ok[/]   {name}: {escape(check(workspace))}", soft_wrap=True)
         except TesseraError as error:
             failed += 1
             Console().print(f"[red]bad[/]  {name}: {escape(str(error))}", soft_wrap=True)
@@ -83,61 +83,63 @@ def _libraries(_: Workspace) -> str:
     return ", ".join(found)
 
 
-def _params(place: Workspace) -> str:
-    return f"{len(load_params(place))} sections within bounds"
+def _params(workspace: Workspace) -> str:
+    return f"{len(load_params(workspace))} sections within bounds"
 
 
-def _pipeline(place: Workspace) -> str:
-    if not place.dvc_yaml.exists() or place.dvc_yaml.read_text() != render(place):
-        raise TesseraError(f"{place.dvc_yaml.relative_to(place.root)} is stale: run `make render`")
+def _pipeline(workspace: Workspace) -> str:
+    if not workspace.dvc_yaml.exists() or workspace.dvc_yaml.read_text() != render(workspace):
+        raise TesseraError(
+            f"{workspace.dvc_yaml.relative_to(workspace.root)} is stale: run `make render`"
+        )
     return "as the catalogue renders it"
 
 
-def _dvc_files(place: Workspace) -> str:
-    torn = dvc_files.faults(place.root)
+def _dvc_files(workspace: Workspace) -> str:
+    torn = dvc_files.faults(workspace.root)
     if torn:
         raise TesseraError(f"{'; '.join(torn)} (by the next run or --repair)")
     return "dvc can read it, and what it keeps beside it"
 
 
-def _mlflow(place: Workspace) -> str:
-    tracking.require_open(place.tracking)
-    return "can be opened" if place.tracking.exists() else "none yet: the first run makes it"
+def _mlflow(workspace: Workspace) -> str:
+    tracking.require_open(workspace.tracking)
+    return "can be opened" if workspace.tracking.exists() else "none yet: the first run makes it"
 
 
-def _airflow(place: Workspace) -> str:
-    path = place.root / ".airflow" / DATABASE
+def _airflow(workspace: Workspace) -> str:
+    path = workspace.root / ".airflow" / DATABASE
     wrong = databases.fault(path)
     if wrong:
         raise TesseraError(f"{path} is torn ({wrong}): --repair or `tessera ui` sets it aside")
     return "its database is whole" if path.exists() else "never started: `make ui` does"
 
 
-def _disk(place: Workspace) -> str:
-    free_gb = shutil.disk_usage(place.root).free / 1e9
+def _disk(workspace: Workspace) -> str:
+    free_gb = shutil.disk_usage(workspace.root).free / 1e9
     if free_gb < _ROOM_GB:
         raise TesseraError(f"{free_gb:.1f} GB free, needs {_ROOM_GB}: free some")
     return f"{free_gb:.0f} GB free"
 
 
-def _published(place: Workspace) -> str:
-    if pointer.current_version(place) is None:
-        return f"nothing yet: run `tessera run --profile {place.profile}`"
-    return f"{pointer.current_bundle(place).name}, every hash matches"
+def _published(workspace: Workspace) -> str:
+    if pointer.current_version(workspace) is None:
+        return f"nothing yet: run `tessera run --profile {workspace.profile}`"
+    return f"{pointer.current_bundle(workspace).name}, every hash matches"
 
 
-def _history(place: Workspace) -> str:
-    with at_rest(place):
-        require_whole(place)
-        pending = unfinished(place)
+def _history(workspace: Workspace) -> str:
+    with at_rest(workspace):
+        require_whole(workspace)
+        pending = unfinished(workspace)
     if pending:
         raise TesseraError("an act was interrupted: the next one completes it, or --repair")
-    return f"{head(place)['entries']} acts, every hash matches"
+    return f"{head(workspace)['entries']} acts, every hash matches"
 
 
-def _alias(place: Workspace) -> str:
-    with at_rest(place):
-        fault = alias_fault(place)
+def _alias(workspace: Workspace) -> str:
+    with at_rest(workspace):
+        fault = alias_fault(workspace)
     if fault:
         raise TesseraError(
             f"{fault}: the next act sets it, or --repair (the registry is what counts)"
@@ -145,18 +147,18 @@ def _alias(place: Workspace) -> str:
     return "names what is published"
 
 
-def _looks(place: Workspace) -> str:
-    looks.require_whole(place)
-    return f"{anchors.chain(place).head()['entries']} looks of all profiles, every hash matches"
+def _looks(workspace: Workspace) -> str:
+    looks.require_whole(workspace)
+    return f"{anchors.chain(workspace).head()['entries']} looks of all profiles, every hash matches"
 
 
-def _key(place: Workspace) -> str:
-    if not seals.in_use(place):
+def _key(workspace: Workspace) -> str:
+    if not seals.in_use(workspace):
         return "none yet: the first run makes it"
     try:
-        seals.require_key(place)
+        seals.require_key(workspace)
     except BrokenSeal as error:
         raise TesseraError(f"{error}; no command can make it up: {_LEFT}") from error
-    if seals.is_pair(place) is None:
+    if seals.is_pair(workspace) is None:
         raise TesseraError(f"registry/{seals.PUBLIC} is gone or torn: --repair tells it again")
     return f"its owner's alone, registry/{seals.PUBLIC} is of it"

@@ -15,7 +15,7 @@ from tessera.platform.release.journal import at_rest, state_fault, unfinished
 from tessera.platform.workspace.paths import Workspace
 
 
-def show_history(place: Workspace, verify: bool, console: Console | None = None) -> None:
+def show_history(workspace: Workspace, verify: bool, console: Console | None = None) -> None:
     """Print the table, and what is wrong with the chain if anything is.
 
     Raises
@@ -24,16 +24,16 @@ def show_history(place: Workspace, verify: bool, console: Console | None = None)
         If the chain is broken and `verify` asks for an exit code.
     """
     out = console or Console()
-    with at_rest(place):
-        entries, fault, newest = history(place), state_fault(place), head(place)
-        pending = unfinished(place)
+    with at_rest(workspace):
+        entries, fault, newest = history(workspace), state_fault(workspace), head(workspace)
+        pending = unfinished(workspace)
     table = Table("", "when (UTC)", "who", "act", "version", "decision", "reason")
     for entry in reversed(entries):
         table.add_row(*_row(entry))
-    out.print(table if entries else f"no act yet: run `tessera run --profile {place.profile}`")
+    out.print(table if entries else f"no act yet: run `tessera run --profile {workspace.profile}`")
     if pending:
         out.print("an act was interrupted: the next one completes it", markup=False)
-    line = f"the history of profile {place.profile} is {fault}"
+    line = f"the history of profile {workspace.profile} is {fault}"
     if fault and verify:
         raise BrokenHistory(line)
     if fault:

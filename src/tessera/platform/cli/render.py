@@ -12,18 +12,23 @@ from tessera.platform.cli.systems_page import PAGE, render_systems
 from tessera.platform.pipeline.dvc import render as render_pipeline
 from tessera.platform.validation.suites import rendered as render_suites
 from tessera.platform.workspace.params_file import render_params
-from tessera.platform.workspace.paths import DEFAULT_PROFILE, find_root, home, profile_names
+from tessera.platform.workspace.paths import (
+    DEFAULT_PROFILE,
+    find_root,
+    open_workspace,
+    profile_names,
+)
 
 
 def rendered(root: Path | None = None) -> Iterator[tuple[Path, str]]:
     """Yield each rendered file with the text that it should hold."""
     root = root or find_root()
-    yield root / "params.yaml", render_params(home(DEFAULT_PROFILE, root))
+    yield root / "params.yaml", render_params(open_workspace(DEFAULT_PROFILE, root))
     for name in profile_names(root):
-        place = home(name, root)
+        workspace = open_workspace(name, root)
         # A pipeline that nobody ran would make a plain `dvc pull` miss its files.
-        if name == DEFAULT_PROFILE or place.dvc_yaml.exists():
-            yield place.dvc_yaml, render_pipeline(place)
+        if name == DEFAULT_PROFILE or workspace.dvc_yaml.exists():
+            yield workspace.dvc_yaml, render_pipeline(workspace)
     for name, text in render_suites().items():
         yield root / "great_expectations" / name, text
     if (root / PAGE).parent.is_dir():

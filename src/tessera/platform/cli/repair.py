@@ -19,70 +19,70 @@ from tessera.platform.tracking import databases, tracking
 from tessera.platform.workspace.paths import Workspace
 
 
-def repair(place: Workspace) -> list[str]:
+def repair(workspace: Workspace) -> list[str]:
     """Mend what can be, and return a line for each thing that was done."""
     done: list[str] = []
     for step in _STEPS:
         try:
-            done += step(place)
+            done += step(workspace)
         except TesseraError:  # the checks that follow say it
             continue
     return done
 
 
-def _pipeline(place: Workspace) -> list[str]:
-    if place.dvc_yaml.exists() and place.dvc_yaml.read_text() == render(place):
+def _pipeline(workspace: Workspace) -> list[str]:
+    if workspace.dvc_yaml.exists() and workspace.dvc_yaml.read_text() == render(workspace):
         return []
-    write_pipeline(place)
-    return [f"{place.dvc_yaml.relative_to(place.root)} is rendered again"]
+    write_pipeline(workspace)
+    return [f"{workspace.dvc_yaml.relative_to(workspace.root)} is rendered again"]
 
 
-def _dvc(place: Workspace) -> list[str]:
-    return [*dvc_files.repair(place.root), *dvc_files.repair_state(place.root)]
+def _dvc(workspace: Workspace) -> list[str]:
+    return [*dvc_files.repair(workspace.root), *dvc_files.repair_state(workspace.root)]
 
 
-def _mlflow(place: Workspace) -> list[str]:
+def _mlflow(workspace: Workspace) -> list[str]:
     """Set a store aside that MLflow cannot open, and tell a new one all that is known."""
-    path, told = place.tracking / tracking.DATABASE, []
+    path, told = workspace.tracking / tracking.DATABASE, []
     try:
-        tracking.require_open(place.tracking)
+        tracking.require_open(workspace.tracking)
     except BrokenStore as error:
         if "locked" in str(error):
             raise
         told = [f"{path} lies in {databases.set_aside(path).name}, MLflow begins anew"]
-    logged = tracking.log_pending(place.records, place.tracking, quiet=True)
+    logged = tracking.log_pending(workspace.records, workspace.tracking, quiet=True)
     return [*told, f"{logged} stage runs told to MLflow"] if logged else told
 
 
-def _acts(place: Workspace) -> list[str]:
+def _acts(workspace: Workspace) -> list[str]:
     """Let an act that does nothing complete one that was killed, and tell MLflow's alias."""
-    if state_fault(place):
+    if state_fault(workspace):
         return []
     before = {
-        "an interrupted act is completed": unfinished(place) is not None,
-        "MLflow's alias names what is published": alias_fault(place) is not None,
+        "an interrupted act is completed": unfinished(workspace) is not None,
+        "MLflow's alias names what is published": alias_fault(workspace) is not None,
     }
     if not any(before.values()):
         return []
-    with one_act(place):
+    with one_act(workspace):
         pass
     return [line for line, wrong in before.items() if wrong]
 
 
-def _public_key(place: Workspace) -> list[str]:
+def _public_key(workspace: Workspace) -> list[str]:
     """Tell the public key again where it is gone or torn; another one is for a person to judge."""
-    if not seals.in_use(place) or seals.is_pair(place) is not None:
+    if not seals.in_use(workspace) or seals.is_pair(workspace) is not None:
         return []
-    if anchors.fault(place) or state_fault(place):  # it may be another key
+    if anchors.fault(workspace) or state_fault(workspace):  # it may be another key
         return []
-    seals.write_public(place)
+    seals.write_public(workspace)
     return [f"registry/{seals.PUBLIC} is told again by registry/{seals.KEY}"]
 
 
-def _airflow(place: Workspace) -> list[str]:
+def _airflow(workspace: Workspace) -> list[str]:
     from tessera.platform.cli.ui import mend_database
 
-    line = mend_database(place.root / ".airflow")
+    line = mend_database(workspace.root / ".airflow")
     return [line] if line else []
 
 

@@ -36,25 +36,25 @@ _INVESTORS = 3
 _ITEMS = 3
 
 
-def show(place: Workspace, done: registry.Published, console: Console | None = None) -> None:
+def show(workspace: Workspace, done: registry.Published, console: Console | None = None) -> None:
     """Print the summary of a profile whose pipeline is up to date."""
     out = console or Console(width=_WIDTH)
-    out.rule(f"[bold]Tessera: {place.profile}")
-    _facts(place, out)
-    ranking = files.read_json(place.artifact("ranking"))
+    out.rule(f"[bold]Tessera: {workspace.profile}")
+    _facts(workspace, out)
+    ranking = files.read_json(workspace.artifact("ranking"))
     out.print(_ranking_table(ranking))
-    for caution in cautions(place, ranking):
+    for caution in cautions(workspace, ranking):
         out.print(f"[bold red]look[/]: {escape(caution)}")
-    show_verdict(place, out)
-    _publication(place, done, out)
-    _override(place, out)
+    show_verdict(workspace, out)
+    _publication(workspace, done, out)
+    _override(workspace, out)
     if done.version:
-        _lists(place, out)
-    _next_steps(place, done, out)
+        _lists(workspace, out)
+    _next_steps(workspace, done, out)
 
 
 def show_verdict(
-    place: Workspace, console: Console | None = None, *, version: str | None = None
+    workspace: Workspace, console: Console | None = None, *, version: str | None = None
 ) -> None:
     """Print the verdict on the candidate, or on a published version, with its bounds and checks.
 
@@ -65,28 +65,28 @@ def show_verdict(
     BrokenBundle, BrokenSeal
         If it is not as a run of this registry wrote it.
     """
-    path = _verdict(place, version)
+    path = _verdict(workspace, version)
     out = console or Console(width=_WIDTH)
-    verdict = _read(place, path, version)
+    verdict = _read(workspace, path, version)
     decision = str(verdict["decision"])
     lines = [f"[bold {_COLOURS[decision]}]{decision}[/]: {escape(verdict['reason'])}"]
     lines += evidence(verdict)
     if approver := _approver(path):
         lines.append(f"approved by {escape(approver)}")
-    if version is None and _waits(place):
-        command = f"tessera promote{_option(place)} --approver NAME"
+    if version is None and _waits(workspace):
+        command = f"tessera promote{_option(workspace)} --approver NAME"
         lines.append(f"[bold]waits for approval[/]: `{command}`, or the UI")
     page = path.with_suffix(".html")
     if page.exists():
-        lines.append(f"with pictures: {escape(_near(page, place))}")
+        lines.append(f"with pictures: {escape(_near(page, workspace))}")
     out.print(Panel("\n".join(lines), title="verdict", title_align="left", width=_WIDTH))
 
 
-def _read(place: Workspace, path: Path, version: str | None) -> dict[str, Any]:
+def _read(workspace: Workspace, path: Path, version: str | None) -> dict[str, Any]:
     """Read a verdict that is under seal, and whose bundle is too if it was published."""
     if version:
-        bundles.checked(place, path.parent)
-    return bundles.checked_verdict(place, path)
+        bundles.checked(workspace, path.parent)
+    return bundles.checked_verdict(workspace, path)
 
 
 def _approver(verdict: Path) -> str | None:
@@ -96,7 +96,7 @@ def _approver(verdict: Path) -> str | None:
     return str(name) if name else None
 
 
-def save_page(place: Workspace, page: Path, version: str | None = None) -> None:
+def save_page(workspace: Workspace, page: Path, version: str | None = None) -> None:
     """Write the page of the verdict on the candidate, or on a published version, anew.
 
     Raises
@@ -106,17 +106,19 @@ def save_page(place: Workspace, page: Path, version: str | None = None) -> None:
     """
     from tessera.stages.ope.page import write_page  # matplotlib takes a second
 
-    path = _verdict(place, version)
-    if _read(place, path, version).get("version") != FORMAT:
+    path = _verdict(workspace, version)
+    if _read(workspace, path, version).get("version") != FORMAT:
         beside = path.with_suffix(".html")
-        raise BadInput(f"{_near(path, place)} is of another format: take {_near(beside, place)}")
+        raise BadInput(
+            f"{_near(path, workspace)} is of another format: take {_near(beside, workspace)}"
+        )
     try:
         write_page(path, page)
     except OSError as error:
         raise BadInput(f"cannot write {page}: {error.strerror}: name another file") from error
 
 
-def check_signature(place: Workspace, version: str | None = None) -> str:
+def check_signature(workspace: Workspace, version: str | None = None) -> str:
     """Check a verdict by the public key alone, as an auditor would; return what was found.
 
     Raises
@@ -126,44 +128,44 @@ def check_signature(place: Workspace, version: str | None = None) -> str:
     BadInput, BrokenSeal
         If there is no such verdict, or no public key.
     """
-    path = _verdict(place, version)
-    sealed, public = bundles.read_seal(path), seals.public_key(place)
+    path = _verdict(workspace, version)
+    sealed, public = bundles.read_seal(path), seals.public_key(workspace)
     wrong = seals.signature_fault(public, bundles.VERDICT, sealed)
-    wrong = wrong or bundles.verdict_fault(place, path, sealed)
+    wrong = wrong or bundles.verdict_fault(workspace, path, sealed)
     if wrong:
-        raise BrokenBundle(f"{_near(path, place)} {wrong}")
-    return f"{_near(path, place)} and its page are as signed by {public.hex()}"
+        raise BrokenBundle(f"{_near(path, workspace)} {wrong}")
+    return f"{_near(path, workspace)} and its page are as signed by {public.hex()}"
 
 
-def _waits(place: Workspace) -> bool:
-    bundle = place.artifact("bundle")
-    return bundle.exists() and waits(history(place), manifest.read_manifest(bundle)["identity"])
+def _waits(workspace: Workspace) -> bool:
+    bundle = workspace.artifact("bundle")
+    return bundle.exists() and waits(history(workspace), manifest.read_manifest(bundle)["identity"])
 
 
-def _verdict(place: Workspace, version: str | None) -> Path:
-    path = place.artifact("verdict")
+def _verdict(workspace: Workspace, version: str | None) -> Path:
+    path = workspace.artifact("verdict")
     if version:
-        path = place.registry / "bundles" / version / "verdict.json"
+        path = workspace.registry / "bundles" / version / "verdict.json"
     if not path.exists():
         whose = f" on {version}" if version else ""
-        raise BadInput(f"no verdict{whose} yet: run `tessera run --profile {place.profile}`")
+        raise BadInput(f"no verdict{whose} yet: run `tessera run --profile {workspace.profile}`")
     return path
 
 
-def _near(path: Path, place: Workspace) -> str:
-    return str(path.relative_to(place.root) if path.is_relative_to(place.root) else path)
+def _near(path: Path, workspace: Workspace) -> str:
+    return str(path.relative_to(workspace.root) if path.is_relative_to(workspace.root) else path)
 
 
-def _metrics(place: Workspace, stage: str) -> dict[str, float]:
-    path = place.metrics(stage)
+def _metrics(workspace: Workspace, stage: str) -> dict[str, float]:
+    path = workspace.metrics(stage)
     return dict(files.read_json(path)) if path.exists() else {}
 
 
-def _facts(place: Workspace, out: Console) -> None:
-    ingest, graph = _metrics(place, "ingest"), _metrics(place, "graph")
-    split = files.read_json(place.artifact("split"))
+def _facts(workspace: Workspace, out: Console) -> None:
+    ingest, graph = _metrics(workspace, "ingest"), _metrics(workspace, "graph")
+    split = files.read_json(workspace.artifact("split"))
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("rows", f"{ingest['rows_in']:,.0f} in, {_quarantined(place, ingest)}")
+    grid.add_row("rows", f"{ingest['rows_in']:,.0f} in, {_quarantined(workspace, ingest)}")
     grid.add_row(
         "learnt until", f"{split['cut'][:16]} UTC, tested until {split['test_until'][:10]}"
     )
@@ -172,27 +174,27 @@ def _facts(place: Workspace, out: Console) -> None:
         "graph",
         f"{graph['items']:,.0f} items, {edges:,.0f} edges, {graph['communities']:,.0f} communities",
     )
-    grid.add_row("semantic IDs", _codes(place))
-    uplift = files.read_json(place.artifact("uplift_report"))
+    grid.add_row("semantic IDs", _codes(workspace))
+    uplift = files.read_json(workspace.artifact("uplift_report"))
     if uplift["status"] == "ok":
         grid.add_row("uplift", _uplift(uplift["out_of_fold"]))
     out.print(grid)
 
 
-def _quarantined(place: Workspace, ingest: dict[str, float]) -> str:
+def _quarantined(workspace: Workspace, ingest: dict[str, float]) -> str:
     count = ingest["rows_quarantined"]
     if not count:
         return "0 quarantined"
     import pyarrow.parquet as pq
 
-    reasons = pq.read_table(place.artifact("quarantine"), columns=["reason"])["reason"]
+    reasons = pq.read_table(workspace.artifact("quarantine"), columns=["reason"])["reason"]
     common = sorted(reasons.value_counts().to_pylist(), key=lambda row: -row["counts"])[:2]
     told = ", ".join(f"{row['counts']:,} {escape(row['values'])}" for row in common)
     return f"{count:,.0f} quarantined (most: {told})"
 
 
-def _codes(place: Workspace) -> str:
-    health = files.read_json(place.artifact("sid_health"))
+def _codes(workspace: Workspace) -> str:
+    health = files.read_json(workspace.artifact("sid_health"))
     levels = ", ".join(
         f"level {number} uses {level['used']:.0f} codes, perplexity {level['perplexity']:.1f}"
         for number, level in enumerate(health["levels"], start=1)
@@ -249,26 +251,26 @@ def _cell(model: str, column: dict[str, float]) -> str:
     return f"[bold]{text}[/]" if column[model] == max(column.values()) else text
 
 
-def _publication(place: Workspace, done: registry.Published, out: Console) -> None:
+def _publication(workspace: Workspace, done: registry.Published, out: Console) -> None:
     if done.moved:
-        out.print(f"[bold green]published {done.version}[/] in registry/{place.profile}/")
+        out.print(f"[bold green]published {done.version}[/] in registry/{workspace.profile}/")
     elif done.version:
         out.print(
-            f"[bold]{done.version} is published[/] in registry/{place.profile}/, nothing moved"
+            f"[bold]{done.version} is published[/] in registry/{workspace.profile}/, nothing moved"
         )
     else:
         out.print("[bold]nothing is published[/]: the log cannot carry a promotion")
 
 
-def _override(place: Workspace, out: Console) -> None:
-    made = override_of(history(place))
+def _override(workspace: Workspace, out: Console) -> None:
+    made = override_of(history(workspace))
     if made:
         who = f"{made.get('approver') or made.get('who')}, {made['at'][:10]}"
         told = escape(f"{made['to']} is published by override ({who}): ")
         out.print(f"[bold red]OVERRIDE[/] {told}{escape(made['override_reason'])}")
 
 
-def _lists(place: Workspace, out: Console) -> None:
+def _lists(workspace: Workspace, out: Console) -> None:
     # What serves takes seconds to import, and a verdict is read without it.
     import pyarrow.parquet as pq
 
@@ -276,7 +278,7 @@ def _lists(place: Workspace, out: Console) -> None:
     from tessera.platform.cli.listed import judged_candidates, judged_share
     from tessera.serve.recommend import Recommender
 
-    bundle = pointer.current_bundle(place)
+    bundle = pointer.current_bundle(workspace)
     users = pq.read_table(bundle / "users.parquet", columns=["user_id", "held", "risk_class"])
     rows = [row for row in users.to_pylist() if row["held"]]
     step = max(1, len(rows) // _INVESTORS)
@@ -294,7 +296,7 @@ def _lists(place: Workspace, out: Console) -> None:
             )
     out.print(table)
     candidates = judged_candidates(
-        place.artifact("exposures"), load_split(place.artifact("split")).cut
+        workspace.artifact("exposures"), load_split(workspace.artifact("split")).cut
     )
     if (share := judged_share(recommender, candidates, _ITEMS)) is not None:
         out.print(
@@ -303,17 +305,20 @@ def _lists(place: Workspace, out: Console) -> None:
         )
 
 
-def _option(place: Workspace) -> str:
-    return "" if place.profile == DEFAULT_PROFILE else f" --profile {place.profile}"
+def _option(workspace: Workspace) -> str:
+    return "" if workspace.profile == DEFAULT_PROFILE else f" --profile {workspace.profile}"
 
 
-def _next_steps(place: Workspace, done: registry.Published, out: Console) -> None:
-    profile = _option(place)
+def _next_steps(workspace: Workspace, done: registry.Published, out: Console) -> None:
+    profile = _option(workspace)
     listed = "anyone's list with reasons" + ("" if done.version else ", once published")
     lines = [
         ("tessera recommend <investor>" + profile, listed),
-        (f"data/{place.profile}/validation/index.html", "what was checked, what was quarantined"),
-        (f"data/{place.profile}/watch/index.html", "drift and popularity bias"),
+        (
+            f"data/{workspace.profile}/validation/index.html",
+            "what was checked, what was quarantined",
+        ),
+        (f"data/{workspace.profile}/watch/index.html", "drift and popularity bias"),
         ("make ui", "the same through Airflow, curves in MLflow"),
     ]
     if not done.version:

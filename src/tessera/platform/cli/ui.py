@@ -23,8 +23,8 @@ from pathlib import Path
 
 import typer
 
-from tessera.contracts.doors import door
 from tessera.contracts.errors import TesseraError
+from tessera.contracts.library_errors import translate_errors
 from tessera.platform.tracking import databases
 from tessera.platform.tracking.tracking import DATABASE as MLFLOW_DATABASE
 from tessera.platform.tracking.tracking import mend
@@ -212,7 +212,7 @@ def _start(
     into: list[Server],
 ) -> None:
     log = folder / "logs" / f"{name}-{words[0]}.log"
-    with door(TesseraError, f"{name} cannot be started", "run `make install`"):
+    with translate_errors(TesseraError, f"{name} cannot be started", "run `make install`"):
         process = processes.start([processes.command(name), *words], environment, log, folder)
     into.append(Server(f"{name} {words[0]}", process, log))
 

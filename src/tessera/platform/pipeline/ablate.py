@@ -91,19 +91,19 @@ def _additions(params: HstuParams) -> dict[str, dict[str, Any]]:
     }
 
 
-def ablate(place: Workspace, only: Sequence[str], seeds: int, epochs: int | None) -> None:
+def ablate(workspace: Workspace, only: Sequence[str], seeds: int, epochs: int | None) -> None:
     """Train with everything and without each part, and print the differences; see `compared`."""
-    _show(compared(place, only, seeds, epochs), place)
+    _show(compared(workspace, only, seeds, epochs), workspace)
 
 
 def compared(
-    place: Workspace, only: Sequence[str], seeds: int, epochs: int | None
+    workspace: Workspace, only: Sequence[str], seeds: int, epochs: int | None
 ) -> dict[str, list[dict[str, float]]]:
     """Train as the params say, without each part that is on, and with each that is off.
 
     Parameters
     ----------
-    place
+    workspace
         A profile that ran.
     only
         Names of `parts`, or beginnings of them; none asks for all.
@@ -125,17 +125,17 @@ def compared(
     BadInput
         If the profile never ran.
     """
-    sections = load_params(place)
+    sections = load_params(workspace)
     base = sections[_STAGE]
     assert isinstance(base, HstuParams)
     changes = {WHOLE: {}, **_chosen(parts(base), only)}
-    stage = find(_STAGE, stages(source_of(place)))
+    stage = find(_STAGE, stages(source_of(workspace)))
     assert stage is not None
-    if not place.artifact("model").exists():
+    if not workspace.artifact("model").exists():
         raise BadInput(
-            f"profile {place.profile} never ran: `tessera run --profile {place.profile}`"
+            f"profile {workspace.profile} never ran: `tessera run --profile {workspace.profile}`"
         )
-    path, inputs = place.data / FILE, _inputs(stage, place)
+    path, inputs = workspace.data / FILE, _inputs(stage, workspace)
     known: dict[str, Any] = files.read_json(path) if path.exists() else {}
     told: dict[str, list[dict[str, float]]] = {name: [] for name in changes}
     with progress_bar("ablate", len(changes) * seeds) as bar:
@@ -146,7 +146,9 @@ def compared(
                 own = {**base.model_dump(), **ALONE, **more, **change, "seed": base.seed + number}
                 params = check_section(_STAGE, own)
                 key = hashlib.sha256((inputs + params.model_dump_json()).encode()).hexdigest()
-                found = known.get(key) or _figures(name, stage, place, {**sections, _STAGE: params})
+                found = known.get(key) or _figures(
+                    name, stage, workspace, {**sections, _STAGE: params}
+                )
                 if found and key not in known:
                     known[key] = {"part": name, **found}
                     files.write_json(known, path)
@@ -175,20 +177,20 @@ def row_name(part: str) -> str:
     return part if part.startswith(WITH) else f"without {part}"
 
 
-def _inputs(stage: Stage, place: Workspace) -> str:
+def _inputs(stage: Stage, workspace: Workspace) -> str:
     """Hash the code of the stage and everything that it reads."""
     digest = hashlib.sha256()
-    for name in import_closure(stage.door):
+    for name in import_closure(stage.entry_point):
         digest.update((SOURCE / name).read_bytes())
     for name in stage.reads:
-        digest.update(files.sha256(place.artifact(name)).encode())
+        digest.update(files.sha256(workspace.artifact(name)).encode())
     return digest.hexdigest()
 
 
-def _figures(name: str, stage: Stage, place: Workspace, params: Sections) -> dict[str, float]:
+def _figures(name: str, stage: Stage, workspace: Workspace, params: Sections) -> dict[str, float]:
     """Train one part; none where these inputs do not allow what is off by default."""
     try:
-        metrics = train_aside(stage, place, params)
+        metrics = train_aside(stage, workspace, params)
     except BadParams as refused:
         if not name.startswith(WITH):
             raise
@@ -197,13 +199,13 @@ def _figures(name: str, stage: Stage, place: Workspace, params: Sections) -> dic
     return {name: metrics[name] for name in FIGURES if name in metrics}
 
 
-def train_aside(stage: Stage, place: Workspace, params: Sections) -> dict[str, float]:
+def train_aside(stage: Stage, workspace: Workspace, params: Sections) -> dict[str, float]:
     """Return the metrics of a training whose files are thrown away."""
-    with tempfile.TemporaryDirectory(dir=place.data) as aside:
+    with tempfile.TemporaryDirectory(dir=workspace.data) as aside:
         staging, scratch = Path(aside) / "staging", Path(aside) / "scratch"
         staging.mkdir()
         scratch.mkdir()
-        return call(stage, place, params, staging, scratch)
+        return call(stage, workspace, params, staging, scratch)
 
 
 def change(told: dict[str, list[dict[str, float]]], part: str, name: str) -> str:
@@ -217,7 +219,7 @@ def change(told: dict[str, list[dict[str, float]]], part: str, name: str) -> str
     return f"{statistics.fmean(lost):+.4f}{spread}" if lost else ""
 
 
-def _show(told: dict[str, list[dict[str, float]]], place: Workspace) -> None:
+def _show(told: dict[str, list[dict[str, float]]], workspace: Workspace) -> None:
     """Print what is lost without each part, or won with one that is off."""
     whole = told[WHOLE]
     names = [name for name in FIGURES if name in whole[0]]
@@ -232,5 +234,5 @@ def _show(told: dict[str, list[dict[str, float]]], place: Workspace) -> None:
         f"{len(whole)} seed{'s' * (len(whole) > 1)}; a minus without a part is what it is worth. "
         "Validation chose the epoch and the mix of the closed forms, so only later figures are "
         "free of them. "
-        f"Kept in {(place.data / FILE).relative_to(place.root)}"
+        f"Kept in {(workspace.data / FILE).relative_to(workspace.root)}"
     )

@@ -25,9 +25,9 @@ _KEPT = ".dvc.lock"
 _SCHEMA = "2.0"
 
 
-def keep(place: Workspace) -> None:
+def keep(workspace: Workspace) -> None:
     """Keep a copy of the profile's `dvc.lock` if it is whole and has changed."""
-    lock, kept = _lock(place), place.data / _KEPT
+    lock, kept = _lock(workspace), workspace.data / _KEPT
     if not lock.exists():
         return
     text = lock.read_bytes()
@@ -38,7 +38,7 @@ def keep(place: Workspace) -> None:
 
 def faults(root: Path) -> list[str]:
     """Return what of dvc's files in a repository is torn, a line each with what will be done."""
-    torn = [f"{_near(place)} is torn: {_told(place)}" for place in _torn(root)]
+    torn = [f"{_near(workspace)} is torn: {_told(workspace)}" for workspace in _torn(root)]
     path = _rwlock(root)
     return [*torn, f"{path.relative_to(root)} is torn: it goes"] if _is_torn_json(path) else torn
 
@@ -52,8 +52,8 @@ def repair(root: Path) -> list[str]:
         return []
     with _dvc_at_rest(root):  # what looked torn may have been in the middle of being written
         told = faults(root)
-        for place in _torn(root):
-            kept, lock = place.data / _KEPT, _lock(place)
+        for workspace in _torn(root):
+            kept, lock = workspace.data / _KEPT, _lock(workspace)
             if kept.exists():
                 files.write_bytes(kept.read_bytes(), lock)
             else:
@@ -117,28 +117,28 @@ def _is_file(entry: Any) -> bool:
 def _torn(root: Path) -> Iterator[Workspace]:
     """Profiles whose lock dvc cannot read, or which is the beginning of the one that was kept."""
     for name in profile_names(root):
-        place = Workspace(root, name)
-        lock, kept = _lock(place), place.data / _KEPT
+        workspace = Workspace(root, name)
+        lock, kept = _lock(workspace), workspace.data / _KEPT
         if not lock.exists():
             continue
         text = lock.read_bytes()
         before = kept.read_bytes() if kept.exists() else b""
         if not is_whole(text) or (len(text) < len(before) and before.startswith(text)):
-            yield place
+            yield workspace
 
 
-def _told(place: Workspace) -> str:
-    if (place.data / _KEPT).exists():
+def _told(workspace: Workspace) -> str:
+    if (workspace.data / _KEPT).exists():
         return "the last whole one comes back, and what it does not tell of runs again"
     return "no whole one was kept, every stage runs again"
 
 
-def _lock(place: Workspace) -> Path:
-    return place.dvc_yaml.with_name("dvc.lock")
+def _lock(workspace: Workspace) -> Path:
+    return workspace.dvc_yaml.with_name("dvc.lock")
 
 
-def _near(place: Workspace) -> str:
-    return _lock(place).relative_to(place.root).as_posix()
+def _near(workspace: Workspace) -> str:
+    return _lock(workspace).relative_to(workspace.root).as_posix()
 
 
 def _rwlock(root: Path) -> Path:

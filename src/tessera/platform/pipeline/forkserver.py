@@ -103,21 +103,21 @@ def serve(address: str, prepare: Callable[[], None], main: Callable[[], None]) -
     main : callable
         Reads the words of a command in `sys.argv` and runs it.
     """
-    with _listen(address) as door:
-        if not _asked(door):
+    with _listen(address) as listener:
+        if not _asked(listener):
             return
-        with door.accept()[0]:  # who asked is told only when nobody else can find the door
+        with listener.accept()[0]:  # who asked is told only when nobody else can find the socket
             Path(address).unlink()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # let the system bury the children
     prepare()
     rooms = json.loads(Path(address).with_name(_ROOMS).read_text())
     _open(rooms, until=1)
-    with _listen(address) as door:
-        while _asked(door):
-            line, _ = door.accept()
+    with _listen(address) as listener:
+        while _asked(listener):
+            line, _ = listener.accept()
             order, files = _read(line)
             if order and os.fork() == 0:
-                door.close()
+                listener.close()
                 _work(line, order, files, main)
             for file in files:
                 os.close(file)
@@ -126,26 +126,26 @@ def serve(address: str, prepare: Callable[[], None], main: Callable[[], None]) -
 
 
 def _listen(address: str) -> socket.socket:
-    """Open the door; its address appears only once somebody listens behind it."""
-    door = socket.socket(socket.AF_UNIX)
-    door.bind(f"{address}.new")
-    door.listen()
+    """Open the socket; its address appears only once somebody listens behind it."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{address}.new")
+    listener.listen()
     Path(f"{address}.new").rename(address)
-    return door
+    return listener
 
 
-def _asked(door: socket.socket) -> bool:
+def _asked(listener: socket.socket) -> bool:
     """Wait for a command; False once the parent, which holds our stdin, is gone."""
-    ready, _, _ = select.select([door, sys.stdin], [], [])
+    ready, _, _ = select.select([listener, sys.stdin], [], [])
     return sys.stdin not in ready
 
 
 def _rooms() -> dict[str, list[str]]:
-    """Modules of each stage, in their order: a door imports some of its rooms late."""
+    """Modules of each stage, in their order: an entry point imports some of its rooms late."""
     return {
         stage.name: [
             name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-            for name in import_closure(stage.door)
+            for name in import_closure(stage.entry_point)
         ]
         for stage in ALL_STAGES
     }

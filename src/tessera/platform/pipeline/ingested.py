@@ -23,20 +23,20 @@ _WIDTH = 100
 _LOW = 0.95
 
 
-def refused(place: Workspace) -> Path:
+def refused(workspace: Workspace) -> Path:
     """File that holds what was set aside by an ingest that stopped."""
-    return place.data / "refused" / "quarantine.csv"
+    return workspace.data / "refused" / "quarantine.csv"
 
 
-def keep_refused(place: Workspace, staging: Path) -> Path | None:
+def keep_refused(workspace: Workspace, staging: Path) -> Path | None:
     """Keep the quarantine of an ingest that stopped, for whoever must mend the source."""
     written = staging / QUARANTINE
     if not written.exists():
         return None
     aside = staging / "quarantine.csv"
     pa_csv.write_csv(pq.read_table(written), aside)
-    files.move_into_place(aside, refused(place))
-    return refused(place)
+    files.move_into_place(aside, refused(workspace))
+    return refused(workspace)
 
 
 def show_ingest(

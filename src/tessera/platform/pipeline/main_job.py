@@ -39,16 +39,16 @@ class Request:
     """Run this stage and those after it even if nothing changed."""
 
 
-def write_pipeline(place: Workspace) -> bool:
+def write_pipeline(workspace: Workspace) -> bool:
     """Render dvc.yaml; return whether it changed."""
-    text = render(place)
-    if place.dvc_yaml.exists() and place.dvc_yaml.read_text() == text:
+    text = render(workspace)
+    if workspace.dvc_yaml.exists() and workspace.dvc_yaml.read_text() == text:
         return False
-    files.write_bytes(text.encode(), place.dvc_yaml)
+    files.write_bytes(text.encode(), workspace.dvc_yaml)
     return True
 
 
-def repro(place: Workspace, request: Request) -> None:
+def repro(workspace: Workspace, request: Request) -> None:
     """Bring every stage of a profile up to date.
 
     Raises
@@ -57,23 +57,25 @@ def repro(place: Workspace, request: Request) -> None:
         If a stage failed; its own line stands above.
     """
     # Outputs that dvc restores from its run cache would not match the records of the last run.
-    calls = [["repro", "--no-run-cache", *(["--force"] if request.force else []), target(place)]]
+    calls = [
+        ["repro", "--no-run-cache", *(["--force"] if request.force else []), target(workspace)]
+    ]
     if request.from_stage:
-        again = ["repro", "--force", "--downstream", target(place, request.from_stage)]
-        calls = [["repro", "--single-item", target(place, "snapshot")], again]
+        again = ["repro", "--force", "--downstream", target(workspace, request.from_stage)]
+        calls = [["repro", "--single-item", target(workspace, "snapshot")], again]
     extra: dict[str, str] = {}
     if request.data:
         extra["TESSERA_SOURCE"] = str(request.data)
     if request.cut:
         extra["TESSERA_CUT"] = request.cut
-    with forkserver(), _tracking(place):
-        failed = any(dvc(place, *arguments, extra=extra) != 0 for arguments in calls)
+    with forkserver(), _tracking(workspace):
+        failed = any(dvc(workspace, *arguments, extra=extra) != 0 for arguments in calls)
     if failed:
         raise TesseraError("the pipeline stopped: mend what the stage above says, then run again")
 
 
 @contextmanager
-def _tracking(place: Workspace) -> Iterator[None]:
+def _tracking(workspace: Workspace) -> Iterator[None]:
     """Log stages that ended while the next one runs: this process only waits meanwhile."""
     ended = threading.Event()
 
@@ -82,7 +84,7 @@ def _tracking(place: Workspace) -> Iterator[None]:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)
         with suppress(BrokenStore):  # said once, when what ran is logged at the end
             while not ended.wait(_TRACK_EVERY_S):
-                log_pending(place.records, place.tracking, quiet=True)
+                log_pending(workspace.records, workspace.tracking, quiet=True)
 
     with ThreadPoolExecutor(1) as aside:
         work = aside.submit(follow)
@@ -94,7 +96,7 @@ def _tracking(place: Workspace) -> Iterator[None]:
 
 
 def publish(
-    place: Workspace, override_reason: str | None = None, approval: bool = False
+    workspace: Workspace, override_reason: str | None = None, approval: bool = False
 ) -> registry.Published:
     """Publish the candidate if the gate allows, and log what ran.
 
@@ -103,27 +105,27 @@ def publish(
     params that are looser than their floors.
     Approval is asked for by this run or by the params.
     """
-    gate = load_params(place)["gate"].model_dump()
+    gate = load_params(workspace)["gate"].model_dump()
     if override_reason:
         gate = check_section("gate", {**gate, "override_reason": override_reason}).model_dump()
-    elif not _stands(place):
+    elif not _stands(workspace):
         gate["override_reason"] = None
     asks = approval or gate["approval"]
-    done = registry.publish(place, gate["override_reason"], gate["approver"], asks)
-    track(place)
+    done = registry.publish(workspace, gate["override_reason"], gate["approver"], asks)
+    track(workspace)
     return done
 
 
-def _stands(place: Workspace) -> bool:
+def _stands(workspace: Workspace) -> bool:
     """Whether a reason written once holds for this verdict: for an honest INVALID alone."""
-    path = place.artifact("bundle") / "verdict.json"
+    path = workspace.artifact("bundle") / "verdict.json"
     verdict = files.read_json(path) if path.exists() else {}
     return verdict.get("decision") == "INVALID" and not verdict.get("loosened")
 
 
-def track(place: Workspace) -> None:
+def track(workspace: Workspace) -> None:
     """Log what ran since the last time; the registry is the truth, MLflow may stay behind."""
     try:
-        log_pending(place.records, place.tracking)
+        log_pending(workspace.records, workspace.tracking)
     except BrokenStore as error:
         typer.echo(f"warning: {error}; what was published stands", err=True)

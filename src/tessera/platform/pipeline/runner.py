@@ -19,8 +19,8 @@ from typing import Any
 import ibis
 
 from tessera.contracts.artifacts import ARTIFACTS
-from tessera.contracts.doors import door
 from tessera.contracts.errors import BadInput, LostRows, StageFailed, TesseraError
+from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.processes import is_helper, started
 from tessera.platform.pipeline import dvc_files
 from tessera.platform.release.gatekeeper import watch
@@ -36,7 +36,7 @@ _MEMORY = "2GB"
 """What a query of a stage may hold; the rest of a sort, join or aggregate goes to disk."""
 
 
-def run_stage(stage: Stage, place: Workspace, params: Sections) -> dict[str, float]:
+def run_stage(stage: Stage, workspace: Workspace, params: Sections) -> dict[str, float]:
     """Run a stage of a profile and return its metrics.
 
     Raises
@@ -48,75 +48,75 @@ def run_stage(stage: Stage, place: Workspace, params: Sections) -> dict[str, flo
         raise TesseraError(f"{stage.name} runs in one process: start it without torchrun")
     if is_helper():
         with tempfile.TemporaryDirectory() as aside:
-            return call(stage, place, params, Path(aside))
-    dvc_files.keep(place)  # whole now: dvc writes it again when this stage has ended
-    staging = place.data / ".staging" / stage.name
+            return call(stage, workspace, params, Path(aside))
+    dvc_files.keep(workspace)  # whole now: dvc writes it again when this stage has ended
+    staging = workspace.data / ".staging" / stage.name
     files.remove(staging)
     staging.mkdir(parents=True)
     begun = datetime.now(UTC)
     clock = time.perf_counter()
-    again = f"mend that, then `tessera run --profile {place.profile}`; --debug shows where"
+    again = f"mend that, then `tessera run --profile {workspace.profile}`; --debug shows where"
     try:
-        with door(StageFailed, stage.name, again):
-            metrics, told = _make(stage, place, params, staging)
+        with translate_errors(StageFailed, stage.name, again):
+            metrics, told = _make(stage, workspace, params, staging)
     except LostRows as error:
-        _tell_refused(stage, place, staging, error)
+        _tell_refused(stage, workspace, staging, error)
         raise
     finally:
         files.remove(staging)
-    files.remove(place.data / ".scratch" / stage.name)
-    _tell_ingested(stage, place, metrics)
+    files.remove(workspace.data / ".scratch" / stage.name)
+    _tell_ingested(stage, workspace, metrics)
     record = {
         "stage": stage.name,
-        "profile": place.profile,
-        "run": current_run(place),
+        "profile": workspace.profile,
+        "run": current_run(workspace),
         "started": begun.isoformat(),
         "run_seconds": told["run_seconds"],
         "seconds": round(time.perf_counter() - clock, 3),
         "params": params[stage.section].model_dump(mode="json"),
         "metrics": metrics,
-        "inputs": read_hashes(place.records, stage.reads),
+        "inputs": read_hashes(workspace.records, stage.reads),
         "artifacts": told["artifacts"],
     }
-    files.write_json(record, place.records / f"{stage.name}.json")
+    files.write_json(record, workspace.records / f"{stage.name}.json")
     return metrics
 
 
 def _make(
-    stage: Stage, place: Workspace, params: Sections, staging: Path
+    stage: Stage, workspace: Workspace, params: Sections, staging: Path
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Run a stage, validate what it wrote and make it visible; return metrics, time and hashes."""
     clock = time.perf_counter()
-    with watch(stage, place, params) as watched:
-        metrics = call(stage, place, params, staging, standing=watched.standing)
+    with watch(stage, workspace, params) as watched:
+        metrics = call(stage, workspace, params, staging, standing=watched.standing)
         run_seconds = time.perf_counter() - clock
         made = {name: staging / ARTIFACTS[name].filename for name in stage.writes}
         _require(stage, made)
-        _validate(made, place)
+        _validate(made, workspace)
         watched.close(made)
         hashes = {name: files.sha256(path) for name, path in made.items()}
-        _show(stage, place, made, metrics)
+        _show(stage, workspace, made, metrics)
     return metrics, {"run_seconds": round(run_seconds, 3), "artifacts": hashes}
 
 
-def _tell_ingested(stage: Stage, place: Workspace, metrics: dict[str, float]) -> None:
+def _tell_ingested(stage: Stage, workspace: Workspace, metrics: dict[str, float]) -> None:
     """Print what was read and set aside; what an earlier stop kept is of the past."""
     if QUARANTINE not in stage.writes:
         return
     from tessera.platform.pipeline.ingested import refused, show_ingest
 
-    files.remove(refused(place).parent)
-    show_ingest(place.artifact(QUARANTINE), metrics)
+    files.remove(refused(workspace).parent)
+    show_ingest(workspace.artifact(QUARANTINE), metrics)
 
 
-def _tell_refused(stage: Stage, place: Workspace, staging: Path, error: LostRows) -> None:
+def _tell_refused(stage: Stage, workspace: Workspace, staging: Path, error: LostRows) -> None:
     """Keep what was set aside where a person can look, and say where that is."""
     from tessera.platform.pipeline.ingested import keep_refused, show_ingest
 
-    kept = keep_refused(place, staging)
+    kept = keep_refused(workspace, staging)
     if kept is not None:
         show_ingest(kept, error.metrics)
-        told = kept.relative_to(place.root) if kept.is_relative_to(place.root) else kept
+        told = kept.relative_to(workspace.root) if kept.is_relative_to(workspace.root) else kept
         where = (
             f"; every row set aside stands in {told}" if error.metrics["rows_quarantined"] else ""
         )
@@ -125,7 +125,7 @@ def _tell_refused(stage: Stage, place: Workspace, staging: Path, error: LostRows
 
 def call(
     stage: Stage,
-    place: Workspace,
+    workspace: Workspace,
     params: Sections,
     staging: Path,
     scratch: Path | None = None,
@@ -136,19 +136,19 @@ def call(
     `scratch` is where it keeps what survives a kill; by default the profile's own folder.  A stage
     that judges is told where its candidate stands; without `standing`, as the first one.
     """
-    run: Callable[..., dict[str, float]] = importlib.import_module(stage.door).run
+    run: Callable[..., dict[str, float]] = importlib.import_module(stage.entry_point).run
     connection = ibis.duckdb.connect(memory_limit=_MEMORY, temp_directory=str(staging / ".spill"))
     try:
         connection.raw_sql("SET TimeZone = 'UTC'")
         arguments: dict[str, Any] = {}
         for name in stage.reads:
-            arguments[name] = _open(connection, stage, place, name)
+            arguments[name] = _open(connection, stage, workspace, name)
         for name in stage.makes:
             arguments[name] = staging / ARTIFACTS[name].filename
         if "scratch" in signature(run).parameters:
-            arguments["scratch"] = scratch or _scratch(stage, place)
+            arguments["scratch"] = scratch or _scratch(stage, workspace)
         if stage.spec:
-            arguments["spec"] = place.root / stage.spec
+            arguments["spec"] = workspace.root / stage.spec
         if stage.judges:
             arguments["standing"] = staging / ".standing.json"
             files.write_json(standing or {}, arguments["standing"])
@@ -157,12 +157,12 @@ def call(
         connection.disconnect()
 
 
-def _scratch(stage: Stage, place: Workspace) -> Path:
+def _scratch(stage: Stage, workspace: Workspace) -> Path:
     """Folder that survives a killed run, but not a change of the stage's code."""
     code = hashlib.sha256()
-    for name in import_closure(stage.door):
+    for name in import_closure(stage.entry_point):
         code.update((SOURCE / name).read_bytes())
-    folder = place.data / ".scratch" / stage.name / code.hexdigest()[:16]
+    folder = workspace.data / ".scratch" / stage.name / code.hexdigest()[:16]
     for old in folder.parent.glob("*"):
         if old != folder:
             files.remove(old)
@@ -170,27 +170,29 @@ def _scratch(stage: Stage, place: Workspace) -> Path:
     return folder
 
 
-def _open(connection: Any, stage: Stage, place: Workspace, name: str) -> Any:
-    path = place.artifact(name)
+def _open(connection: Any, stage: Stage, workspace: Workspace, name: str) -> Any:
+    path = workspace.artifact(name)
     if not path.exists():
         raise BadInput(
-            f"{stage.name}: {path.relative_to(place.root)} is missing: "
-            f"run `tessera run --profile {place.profile}` or the stage that writes {name}"
+            f"{stage.name}: {path.relative_to(workspace.root)} is missing: "
+            f"run `tessera run --profile {workspace.profile}` or the stage that writes {name}"
         )
     if ARTIFACTS[name].kind == "table":
-        near = path.relative_to(place.root)
-        with door(BadInput, f"{stage.name}: {near} cannot be read", "run the stage that writes it"):
+        near = path.relative_to(workspace.root)
+        with translate_errors(
+            BadInput, f"{stage.name}: {near} cannot be read", "run the stage that writes it"
+        ):
             return connection.read_parquet(path, table_name=name)
     return path
 
 
-def _validate(made: dict[str, Path], place: Workspace) -> None:
+def _validate(made: dict[str, Path], workspace: Workspace) -> None:
     """Hold every table against its suite."""
     tables = {name: path for name, path in made.items() if ARTIFACTS[name].kind == "table"}
     if tables:
         from tessera.platform.validation.validation import validate_all
 
-        validate_all(tables, place.root / "great_expectations", place.validation)
+        validate_all(tables, workspace.root / "great_expectations", workspace.validation)
 
 
 def _require(stage: Stage, made: dict[str, Path]) -> None:
@@ -201,11 +203,13 @@ def _require(stage: Stage, made: dict[str, Path]) -> None:
             )
 
 
-def _show(stage: Stage, place: Workspace, made: dict[str, Path], metrics: dict[str, float]) -> None:
+def _show(
+    stage: Stage, workspace: Workspace, made: dict[str, Path], metrics: dict[str, float]
+) -> None:
     for name, path in made.items():
-        files.move_into_place(path, place.artifact(name))
+        files.move_into_place(path, workspace.artifact(name))
     files.write_json(
-        {key: _rounded(value) for key, value in metrics.items()}, place.metrics(stage.name)
+        {key: _rounded(value) for key, value in metrics.items()}, workspace.metrics(stage.name)
     )
 
 

@@ -32,7 +32,7 @@ _UNPURE = ("pipeline", "serve")
 """Packages whose code no stage runs."""
 
 
-def snapshot(place: Workspace, cut: str | None = None, source: Path | None = None) -> bool:
+def snapshot(workspace: Workspace, cut: str | None = None, source: Path | None = None) -> bool:
     """Pin request, champion and ledger; return whether the pins moved.
 
     Raises
@@ -44,22 +44,22 @@ def snapshot(place: Workspace, cut: str | None = None, source: Path | None = Non
     BrokenHistory
         If the state to be pinned is not what the acts left: better said before the stages run.
     """
-    with at_rest(place):
-        require_whole(place)
+    with at_rest(workspace):
+        require_whole(workspace)
     asked = _iso(cut)
-    begin_run(place)
-    _link_source(place, source)
-    marker = place.data / ".pins.json"
-    fingerprint = _fingerprint(place, asked)
-    pinned = all(place.artifact(name).exists() for name in PINS)
+    begin_run(workspace)
+    _link_source(workspace, source)
+    marker = workspace.data / ".pins.json"
+    fingerprint = _fingerprint(workspace, asked)
+    pinned = all(workspace.artifact(name).exists() for name in PINS)
     before = files.read_json(marker) if marker.exists() else {}
     known = pinned and before.get("fingerprint") == fingerprint
-    if known and not _was_withdrawn(place):
+    if known and not _was_withdrawn(workspace):
         return False
-    request, listed = place.artifact("request"), _listing(place.artifact("source"))
+    request, listed = workspace.artifact("request"), _listing(workspace.artifact("source"))
     files.write_json(_request(asked, listed, before, request), request)
-    _pin_champion(place)
-    _pin_ledger(place)
+    _pin_champion(workspace)
+    _pin_ledger(workspace)
     files.write_json({"fingerprint": fingerprint, "source": listed}, marker)
     return True
 
@@ -98,17 +98,17 @@ def _listing(source: Path) -> list[list[Any]] | None:
     ]
 
 
-def _link_source(place: Workspace, folder: Path | None) -> None:
+def _link_source(workspace: Workspace, folder: Path | None) -> None:
     """Let data/<profile>/source point to the folder that a person named."""
-    if source_of(place) == MARKET:
+    if source_of(workspace) == MARKET:
         return
-    link = place.artifact("source")
+    link = workspace.artifact("source")
     if folder is None and link.exists():
         return
     if folder is None:
         raise BadInput(
-            f"profile {place.profile} needs its files: "
-            f"make run PROFILE={place.profile} DATA=<folder with the official files>"
+            f"profile {workspace.profile} needs its files: "
+            f"make run PROFILE={workspace.profile} DATA=<folder with the official files>"
         )
     if not folder.is_dir():
         raise BadInput(f"no folder {folder}: name the folder with the official files as DATA")
@@ -119,10 +119,10 @@ def _link_source(place: Workspace, folder: Path | None) -> None:
     aside.replace(link)
 
 
-def _fingerprint(place: Workspace, cut: str | None) -> str:
-    seen: dict[str, Any] = {"cut": cut, "params": read_yaml(place), "code": _code_hash()}
+def _fingerprint(workspace: Workspace, cut: str | None) -> str:
+    seen: dict[str, Any] = {"cut": cut, "params": read_yaml(workspace), "code": _code_hash()}
     seen["params"].pop("gate", None)
-    if listed := _listing(place.artifact("source")):
+    if listed := _listing(workspace.artifact("source")):
         seen["source"] = listed
     text = json.dumps(seen, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -137,30 +137,30 @@ def _code_hash() -> str:
     return digest.hexdigest()
 
 
-def _was_withdrawn(place: Workspace) -> bool:
+def _was_withdrawn(workspace: Workspace) -> bool:
     """Whether an older champion came back since the pins were made: a verdict must meet that one.
 
     A run that was judged against the very version that came back stays as it is, so that what was
     rolled back is not proposed again.  What a registry that was moved away had published is
     withdrawn too.
     """
-    pinned = files.read_json(place.artifact("champion") / "champion.json")["version"]
-    entries = history(place)
+    pinned = files.read_json(workspace.artifact("champion") / "champion.json")["version"]
+    entries = history(workspace)
     if pinned not in {None, registry.FIRST, *(entry.get("to") for entry in moves(entries))}:
         return True
-    return returned(entries) and pinned != pointer.current_version(place)
+    return returned(entries) and pinned != pointer.current_version(workspace)
 
 
-def _pin_champion(place: Workspace) -> None:
-    aside = place.data / ".staging" / "champion"
+def _pin_champion(workspace: Workspace) -> None:
+    aside = workspace.data / ".staging" / "champion"
     files.remove(aside)
     aside.mkdir(parents=True)
-    version, learnt_until = pointer.current_version(place), None
-    kind = "logging" if source_of(place) == MARKET else "none"
+    version, learnt_until = pointer.current_version(workspace), None
+    kind = "logging" if source_of(workspace) == MARKET else "none"
     if version is None:
         version = registry.FIRST if kind == "logging" else None
     else:
-        bundle = pointer.current_bundle(place)
+        bundle = pointer.current_bundle(workspace)
         if (bundle / "model").is_dir():
             kind = "model"
             if (bundle / "split.json").exists():
@@ -170,17 +170,17 @@ def _pin_champion(place: Workspace) -> None:
                 shutil.copyfile(bundle / POLICY, aside / POLICY)
     champion = {"version": version, "kind": kind, "learnt_until": learnt_until}
     files.write_json(champion, aside / "champion.json")
-    files.move_into_place(aside, place.artifact("champion"))
+    files.move_into_place(aside, workspace.artifact("champion"))
 
 
-def _pin_ledger(place: Workspace) -> None:
-    aside = place.data / ".staging" / "ledger_in"
+def _pin_ledger(workspace: Workspace) -> None:
+    aside = workspace.data / ".staging" / "ledger_in"
     files.remove(aside)
-    newest = registry.newest_bundle(place)
+    newest = registry.newest_bundle(workspace)
     if newest is None:
         aside.mkdir(parents=True)
         (aside / "empty.json").write_text("{}\n")
     else:
-        bundles.checked(place, newest)
+        bundles.checked(workspace, newest)
         shutil.copytree(newest / "ledger", aside)
-    files.move_into_place(aside, place.artifact("ledger_in"))
+    files.move_into_place(aside, workspace.artifact("ledger_in"))

@@ -14,7 +14,7 @@ from tessera.platform.release.acts import proposal
 from tessera.platform.workspace.catalogue import ALL_STAGES, find, stages, upstream
 from tessera.platform.workspace.params import load_params, require_said, source_of
 from tessera.platform.workspace.paths import Workspace
-from tessera.platform.workspace.run_lock import require_turn
+from tessera.platform.workspace.run_lock import require_run_lock
 
 SKIPPED = 99
 """Exit code that tells Airflow that there was nothing to do."""
@@ -32,7 +32,7 @@ class Order:
     """Run of the scheduler that the step belongs to; None by hand."""
 
 
-def run_task(place: Workspace, name: str, order: Order) -> int:
+def run_task(workspace: Workspace, name: str, order: Order) -> int:
     """Run a step and return the exit code: 0, or `SKIPPED` if there is nothing to do.
 
     That is a stage that the profile has not, or the step `waiting` if no candidate waits for
@@ -41,24 +41,24 @@ def run_task(place: Workspace, name: str, order: Order) -> int:
     Raises
     ------
     TesseraError
-        If the step failed, is unknown, or belongs to a run that has lost its turn.
+        If the step failed, is unknown, or belongs to a run that has lost its run lock.
     """
     if order.run:
-        require_turn(place, order.run)
+        require_run_lock(workspace, order.run)
     if name == "snapshot":
-        load_params(place)
+        load_params(workspace)
         require_said(order.override_reason)
-        main_job.write_pipeline(place)
+        main_job.write_pipeline(workspace)
     if name == "publish":
-        done = main_job.publish(place, order.override_reason, order.approval)
+        done = main_job.publish(workspace, order.override_reason, order.approval)
         typer.echo(f"{done.decision}: {done.version or 'nothing'} is current ({done.reason})")
         return 0
     if name == "waiting":
-        return _waiting(place)
-    if name != "snapshot" and find(name, stages(source_of(place))) is None:
+        return _waiting(workspace)
+    if name != "snapshot" and find(name, stages(source_of(workspace))) is None:
         return _skip(name)
-    _repro(place, name, order.request)
-    for line in told(place, name):
+    _repro(workspace, name, order.request)
+    for line in told(workspace, name):
         typer.echo(line)
     return 0
 
@@ -89,17 +89,23 @@ def downstream(name: str) -> set[str]:
     return reached
 
 
-def _repro(place: Workspace, name: str, request: main_job.Request) -> None:
-    arguments = ["--wait-for-lock", "repro", "--single-item", "--no-run-cache", target(place, name)]
+def _repro(workspace: Workspace, name: str, request: main_job.Request) -> None:
+    arguments = [
+        "--wait-for-lock",
+        "repro",
+        "--single-item",
+        "--no-run-cache",
+        target(workspace, name),
+    ]
     if forced(name, request):
         arguments.insert(2, "--force")
     extra = {"TESSERA_SOURCE": str(request.data or ""), "TESSERA_CUT": request.cut or ""}
-    if dvc(place, *arguments, extra=extra) != 0:
+    if dvc(workspace, *arguments, extra=extra) != 0:
         raise TesseraError(f"{name} stopped: mend what it says above, then clear this task")
 
 
-def _waiting(place: Workspace) -> int:
-    candidate = proposal(place)
+def _waiting(workspace: Workspace) -> int:
+    candidate = proposal(workspace)
     if not candidate["waits"]:
         return SKIPPED
     typer.echo(candidate["identity"])

@@ -16,12 +16,12 @@ _PAGES = {
 """What a person opens after a stage, below the folder of the profile."""
 
 
-def told(place: Workspace, stage: str) -> list[str]:
+def told(workspace: Workspace, stage: str) -> list[str]:
     """Return the lines about the last run of a stage; none of the snapshot, which measures nothing.
 
     A stage that did not run again is told as it ran.
     """
-    path = place.records / f"{stage}.json"
+    path = workspace.records / f"{stage}.json"
     if not path.exists():
         return []
     record = files.read_json(path)
@@ -30,7 +30,7 @@ def told(place: Workspace, stage: str) -> list[str]:
     if "rows_in" in metrics:
         lines.append(_rows(metrics))
     lines += [f"  {name} {value:.6g}" for name, value in sorted(metrics.items())]
-    return [*lines, *_page(place, stage)]
+    return [*lines, *_page(workspace, stage)]
 
 
 def _rows(metrics: dict[str, float]) -> str:
@@ -38,6 +38,6 @@ def _rows(metrics: dict[str, float]) -> str:
     return f"  {rows:,.0f} rows in, {rows - lost:,.0f} good, {lost:,.0f} quarantined"
 
 
-def _page(place: Workspace, stage: str) -> list[str]:
-    page: Path = place.data / _PAGES.get(stage, "")
+def _page(workspace: Workspace, stage: str) -> list[str]:
+    page: Path = workspace.data / _PAGES.get(stage, "")
     return [f"  page: {page.as_uri()}"] if stage in _PAGES and page.exists() else []

@@ -17,7 +17,7 @@ from tessera.platform.release.history import history, moves, versions_behind, wa
 from tessera.platform.release.journal import commit, one_act
 from tessera.platform.release.overrides import Override, checked, require_override, stated
 from tessera.platform.release.pointer import current_bundle, current_version
-from tessera.platform.release.registry import Published, enthrone_first, put_up, require_fresh, stay
+from tessera.platform.release.registry import Published, bootstrap, put_up, require_fresh, stay
 from tessera.platform.release.verdict_text import evidence
 from tessera.platform.workspace import files
 from tessera.platform.workspace.params import load_params
@@ -25,7 +25,7 @@ from tessera.platform.workspace.paths import Workspace
 
 
 def promote(
-    place: Workspace,
+    workspace: Workspace,
     version: str | None = None,
     override: Override | None = None,
     identity: str | None = None,
@@ -34,7 +34,7 @@ def promote(
 
     Parameters
     ----------
-    place : Home
+    workspace : Workspace
         The profile.
     version : str or None
         Version that was published before; None for the candidate.  Its verdict was given against
@@ -58,32 +58,32 @@ def promote(
         If the history is not what the acts wrote.
     """
     given = checked(override or Override())
-    with one_act(place):
+    with one_act(workspace):
         if version is not None:
-            return _bring_back(place, version, given, identity)
-        candidate = read_candidate(place)
+            return _bring_back(workspace, version, given, identity)
+        candidate = read_candidate(workspace)
         _require_approved(candidate.identity, identity)
-        enthrone_first(place, candidate)
-        reached = [e for e in moves(history(place)) if e["identity"] == candidate.identity]
+        bootstrap(workspace, candidate)
+        reached = [e for e in moves(history(workspace)) if e["identity"] == candidate.identity]
         if reached:
-            return _was_published(place, str(reached[-1]["to"]), candidate.decision)
-        require_fresh(place, candidate)
+            return _was_published(workspace, str(reached[-1]["to"]), candidate.decision)
+        require_fresh(workspace, candidate)
         if candidate.decision != PROMOTE:
             why = str(candidate.verdict["reason"])
             require_override(f"the verdict is {candidate.decision} ({why})", given)
-        elif not given.approver and _needs_approval(place, candidate.identity):
+        elif not given.approver and _needs_approval(workspace, candidate.identity):
             raise GateClosed("the candidate needs approval: --approver NAME, recorded for ever")
-        return put_up(place, candidate, "promote", given)
+        return put_up(workspace, candidate, "promote", given)
 
 
 def hold(
-    place: Workspace, reason: str, approver: str | None = None, identity: str | None = None
+    workspace: Workspace, reason: str, approver: str | None = None, identity: str | None = None
 ) -> Published:
     """Turn down the candidate that waits for approval; where none waits, nothing changes.
 
     Parameters
     ----------
-    place : Home
+    workspace : Workspace
         The profile.
     reason : str
         Why.
@@ -100,21 +100,21 @@ def hold(
         As `promote` does.
     """
     why, who = stated(reason, approver)
-    with one_act(place):
+    with one_act(workspace):
         nothing = Published(
-            current_version(place), False, "none", "no candidate waits for approval"
+            current_version(workspace), False, "none", "no candidate waits for approval"
         )
-        if identity and not waits(history(place), identity):
+        if identity and not waits(history(workspace), identity):
             return nothing
-        candidate = read_candidate(place)
+        candidate = read_candidate(workspace)
         shown = identity or candidate.identity
-        if candidate.identity != shown or not waits(history(place), shown):
+        if candidate.identity != shown or not waits(history(workspace), shown):
             return nothing
-        return stay(place, candidate, "hold", f"not approved: {why}", who)
+        return stay(workspace, candidate, "hold", f"not approved: {why}", who)
 
 
 def rollback(
-    place: Workspace, to: str | None, reason: str, approver: str | None = None
+    workspace: Workspace, to: str | None, reason: str, approver: str | None = None
 ) -> Published:
     """Make the version before the current one, or one further back, current again.
 
@@ -132,19 +132,21 @@ def rollback(
         If the history is not what the acts wrote.
     """
     why, who = stated(reason, approver)
-    with one_act(place):
-        target = _target(place, to)
-        sealed = _sealed(place, target)
-        _move(place, "rollback", target, sealed, {"approver": who, "reason": why})
+    with one_act(workspace):
+        target = _target(workspace, to)
+        sealed = _sealed(workspace, target)
+        _move(workspace, "rollback", target, sealed, {"approver": who, "reason": why})
         return Published(target, True, str(sealed.get("decision", "none")), why)
 
 
-def move_floors(place: Workspace, wanted: Sequence[str], override: Override) -> dict[str, float]:
+def move_floors(
+    workspace: Workspace, wanted: Sequence[str], override: Override
+) -> dict[str, float]:
     """Move floors of the gate, which takes a reason and an approver; return all of them.
 
     Parameters
     ----------
-    place : Home
+    workspace : Workspace
         The profile.
     wanted : Sequence[str]
         Each like `min_ess=50`.
@@ -162,10 +164,10 @@ def move_floors(place: Workspace, wanted: Sequence[str], override: Override) -> 
     if not (given.reason and given.approver):
         raise GateClosed("to move a floor needs --reason and --approver, recorded for ever")
     values = dict(floors.read(word) for word in wanted)
-    return floors.move(place, values, given.reason, given.approver)
+    return floors.move(workspace, values, given.reason, given.approver)
 
 
-def proposal(place: Workspace, version: str | None = None) -> dict[str, Any]:
+def proposal(workspace: Workspace, version: str | None = None) -> dict[str, Any]:
     """Return what `promote` would publish, for whoever has to approve it.
 
     Raises
@@ -175,57 +177,59 @@ def proposal(place: Workspace, version: str | None = None) -> dict[str, Any]:
         `promote` says.
     """
     if version is None:
-        candidate = read_candidate(place)
+        candidate = read_candidate(workspace)
         bundle, identity, verdict = candidate.bundle, candidate.identity, candidate.verdict
     else:
-        bundle = place.registry / "bundles" / version
-        identity = str(_sealed(place, _known(place, version))["identity"])
+        bundle = workspace.registry / "bundles" / version
+        identity = str(_sealed(workspace, _known(workspace, version))["identity"])
         verdict = _verdict(bundle)
     decision = str(verdict["decision"])
     return {
         "what": version or "the candidate",
-        "current": current_version(place) or "nothing",
+        "current": current_version(workspace) or "nothing",
         "identity": identity,
         "decision": decision,
         "reason": str(verdict["reason"]),
         "evidence": evidence(verdict),
         "needs_override": version is not None or decision != PROMOTE,
-        "waits": version is None and waits(history(place), identity),
+        "waits": version is None and waits(history(workspace), identity),
         "link": (bundle / "verdict.json").as_uri(),
         "page": _page(bundle),
     }
 
 
-def _bring_back(place: Workspace, version: str, given: Override, identity: str | None) -> Published:
-    sealed = _sealed(place, _known(place, version))
+def _bring_back(
+    workspace: Workspace, version: str, given: Override, identity: str | None
+) -> Published:
+    sealed = _sealed(workspace, _known(workspace, version))
     _require_approved(str(sealed["identity"]), identity)
     decision = str(sealed.get("decision", "none"))
-    if version == current_version(place):
-        return _was_published(place, version, decision)
+    if version == current_version(workspace):
+        return _was_published(workspace, version, decision)
     require_override(f"{version} was published before and not judged anew", given)
     told = {"override_reason": given.reason, "approver": given.approver}
-    _move(place, "promote", version, sealed, {**told, "reason": f"override: {given.reason}"})
+    _move(workspace, "promote", version, sealed, {**told, "reason": f"override: {given.reason}"})
     return Published(version, True, decision, f"override: {given.reason}")
 
 
 def _move(
-    place: Workspace, act: str, to: str, sealed: dict[str, Any], told: dict[str, Any]
+    workspace: Workspace, act: str, to: str, sealed: dict[str, Any], told: dict[str, Any]
 ) -> None:
     """Point to a bundle that stands; its hashes are checked on the way in and after."""
     facts = {
         "act": act,
-        "from": current_version(place),
+        "from": current_version(workspace),
         "to": to,
         "decision": sealed.get("decision"),
         "identity": sealed["identity"],
         "verdict_sha256": sealed["files"].get("verdict.json"),
     }
-    commit(place, {**facts, **told}, str(sealed["identity"]))
-    current_bundle(place)
+    commit(workspace, {**facts, **told}, str(sealed["identity"]))
+    current_bundle(workspace)
 
 
-def _was_published(place: Workspace, version: str, decision: str) -> Published:
-    if version != current_version(place):
+def _was_published(workspace: Workspace, version: str, decision: str) -> Published:
+    if version != current_version(workspace):
         raise GateClosed(
             f"the candidate is {version}, which was published and is not current any more: "
             f"`tessera promote --version {version}` with a reason and an approver brings it back"
@@ -233,8 +237,8 @@ def _was_published(place: Workspace, version: str, decision: str) -> Published:
     return Published(version, False, decision, f"{version} is current already")
 
 
-def _target(place: Workspace, to: str | None) -> str:
-    behind = versions_behind(history(place))
+def _target(workspace: Workspace, to: str | None) -> str:
+    behind = versions_behind(history(workspace))
     if len(behind) < 2:
         current = behind[-1] if behind else "nothing"
         raise GateClosed(f"there is nothing to go back to: {current} is all that was published")
@@ -250,18 +254,18 @@ def _target(place: Workspace, to: str | None) -> str:
     return to
 
 
-def _known(place: Workspace, version: str) -> str:
-    known = dict.fromkeys(entry["to"] for entry in moves(history(place)))
+def _known(workspace: Workspace, version: str) -> str:
+    known = dict.fromkeys(entry["to"] for entry in moves(history(workspace)))
     if version not in known:
         names = ", ".join(known) or "none yet"
         raise BadParams(f"no version {version!r} was ever published: choose one of {names}")
     return version
 
 
-def _sealed(place: Workspace, version: str) -> dict[str, Any]:
+def _sealed(workspace: Workspace, version: str) -> dict[str, Any]:
     """Return the manifest of a published bundle that is whole and the one that was published."""
-    sealed = bundles.checked(place, place.registry / "bundles" / version)
-    known = [e["identity"] for e in moves(history(place)) if e["to"] == version]
+    sealed = bundles.checked(workspace, workspace.registry / "bundles" / version)
+    known = [e["identity"] for e in moves(history(workspace)) if e["to"] == version]
     if sealed["identity"] != known[0]:
         raise BrokenBundle(f"{version} is not what was published: restore it from a backup")
     return sealed
@@ -280,10 +284,10 @@ def _page(bundle: Path) -> str | None:
     return path.as_uri() if path.exists() else None
 
 
-def _needs_approval(place: Workspace, identity: str) -> bool:
+def _needs_approval(workspace: Workspace, identity: str) -> bool:
     """Whether approval is asked for by the params, or was for this candidate, in a form perhaps."""
-    acts = [entry["act"] for entry in history(place) if entry.get("identity") == identity]
-    return "wait" in acts or bool(load_params(place)["gate"].model_dump()["approval"])
+    acts = [entry["act"] for entry in history(workspace) if entry.get("identity") == identity]
+    return "wait" in acts or bool(load_params(workspace)["gate"].model_dump()["approval"])
 
 
 def _require_approved(found: str, approved: str | None) -> None:

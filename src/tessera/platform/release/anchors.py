@@ -19,12 +19,12 @@ from tessera.platform.workspace.paths import HISTORY, LINES, LOOKS, Workspace
 REMEDY = f"bring registry/{LOOKS}{LINES} and its head back from a backup"
 
 
-def chain(place: Workspace) -> Chain:
+def chain(workspace: Workspace) -> Chain:
     """Return the looks of all profiles as a chain."""
-    return Chain(place, place.state, LOOKS)
+    return Chain(workspace, workspace.state, LOOKS)
 
 
-def fault(place: Workspace) -> str | None:
+def fault(workspace: Workspace) -> str | None:
     """Return what is wrong with the ledger, in words that follow "is"; None if nothing.
 
     Raises
@@ -33,27 +33,27 @@ def fault(place: Workspace) -> str | None:
         If its key is gone.
     """
     try:
-        return chain(place).fault() or _missing(place)
+        return chain(workspace).fault() or _missing(workspace)
     except BrokenHistory:
         return f"broken at its end: {LOOKS}.head.json cannot be read"
 
 
-def anchor(place: Workspace) -> dict[str, Any]:
+def anchor(workspace: Workspace) -> dict[str, Any]:
     """Return what an act writes down: `entries` and `sha256` of the newest look."""
-    found = fault(place)
+    found = fault(workspace)
     if found is None:
-        told = chain(place).head()
+        told = chain(workspace).head()
         return {name: told[name] for name in ("entries", "sha256")}
     line = f"warning: the ledger of looks is {found}: nothing is judged until you {REMEDY}"
     typer.echo(line, err=True)
-    return _seen(place, place.registry) or {"entries": 0, "sha256": NOTHING}
+    return _seen(workspace, workspace.registry) or {"entries": 0, "sha256": NOTHING}
 
 
-def _missing(place: Workspace) -> str | None:
+def _missing(workspace: Workspace) -> str | None:
     """Say if the ledger does not hold what the newest act of some profile saw in it."""
-    lines = chain(place).lines()
-    for path in sorted(place.state.glob(f"*/{HISTORY}{LINES}")):
-        seen = _seen(place, path.parent)
+    lines = chain(workspace).lines()
+    for path in sorted(workspace.state.glob(f"*/{HISTORY}{LINES}")):
+        seen = _seen(workspace, path.parent)
         if not seen:
             continue
         n = int(seen["entries"])
@@ -63,6 +63,6 @@ def _missing(place: Workspace) -> str | None:
     return None
 
 
-def _seen(place: Workspace, folder: Path) -> dict[str, Any] | None:
-    acts = Chain(place, folder, HISTORY).entries()
+def _seen(workspace: Workspace, folder: Path) -> dict[str, Any] | None:
+    acts = Chain(workspace, folder, HISTORY).entries()
     return acts[-1].get("looks") if acts else None

@@ -19,15 +19,15 @@ VERDICT = "verdict"
 """Purposes of seals."""
 
 
-def seal(place: Workspace, bundle: Path, facts: Mapping[str, Any]) -> str:
+def seal(workspace: Workspace, bundle: Path, facts: Mapping[str, Any]) -> str:
     """Write the manifest of a bundle under seal; return its identity."""
-    manifest.seal(bundle, {"profile": place.profile, **facts})
-    sealed = seals.seal(place, MANIFEST, manifest.read_manifest(bundle))
+    manifest.seal(bundle, {"profile": workspace.profile, **facts})
+    sealed = seals.seal(workspace, MANIFEST, manifest.read_manifest(bundle))
     (bundle / manifest.MANIFEST).write_text(json.dumps(sealed, indent=2) + "\n")
     return str(sealed["identity"])
 
 
-def checked(place: Workspace, bundle: Path) -> dict[str, Any]:
+def checked(workspace: Workspace, bundle: Path) -> dict[str, Any]:
     """Return the manifest of a bundle that is whole, sealed here and holds what was judged.
 
     Raises
@@ -38,36 +38,35 @@ def checked(place: Workspace, bundle: Path) -> dict[str, Any]:
         If there is no key to check it with.
     """
     sealed = manifest.check(bundle)
-    wrong = seals.fault(place, MANIFEST, sealed)
+    wrong = seals.fault(workspace, MANIFEST, sealed)
     if wrong:
-        raise BrokenBundle(f"{bundle.name}: manifest.json {wrong}: {_mend(place)}")
-    if sealed.get("profile") != place.profile:
+        raise BrokenBundle(f"{bundle.name}: manifest.json {wrong}: {_mend(workspace)}")
+    if sealed.get("profile") != workspace.profile:
         raise BrokenBundle(
-            f"{bundle.name} belongs to profile {sealed.get('profile')}: {_mend(place)}"
+            f"{bundle.name} belongs to profile {sealed.get('profile')}: {_mend(workspace)}"
         )
     if sealed["kind"] == "model":
-        _require_judged(place, bundle, sealed)
+        _require_judged(workspace, bundle, sealed)
     return sealed
 
 
-def _mend(place: Workspace) -> str:
-    return (
-        f"judge it here by `tessera run --from-stage ope --profile {place.profile}`, or roll back"
-    )
+def _mend(workspace: Workspace) -> str:
+    command = f"tessera run --from-stage ope --profile {workspace.profile}"
+    return f"judge it here by `{command}`, or roll back"
 
 
-def _require_judged(place: Workspace, bundle: Path, sealed: Mapping[str, Any]) -> None:
-    verdict = checked_verdict(place, bundle / "verdict.json")
+def _require_judged(workspace: Workspace, bundle: Path, sealed: Mapping[str, Any]) -> None:
+    verdict = checked_verdict(workspace, bundle / "verdict.json")
     wrong = packed_fault(sealed["files"], verdict)
     if wrong:
-        raise BrokenBundle(f"{bundle.name} {wrong}: {_mend(place)}")
+        raise BrokenBundle(f"{bundle.name} {wrong}: {_mend(workspace)}")
     from tessera.shared.policies.serving import (
         FILE as POLICY,  # numpy, which a candidate's verdict spares
     )
 
     if files.read_json(bundle / POLICY) != verdict.get("policy"):
         raise BrokenBundle(
-            f"{bundle.name}: {POLICY} is not the policy that was judged: {_mend(place)}"
+            f"{bundle.name}: {POLICY} is not the policy that was judged: {_mend(workspace)}"
         )
     decision = sealed.get("decision", verdict["decision"])
     if decision != verdict["decision"]:
@@ -75,14 +74,14 @@ def _require_judged(place: Workspace, bundle: Path, sealed: Mapping[str, Any]) -
 
 
 def seal_verdict(
-    place: Workspace, verdict: Path, page: Path, facts: Mapping[str, Any]
+    workspace: Workspace, verdict: Path, page: Path, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the seal of a verdict and its page, to lie beside them."""
     named = {"verdict.json": files.sha256(verdict), "verdict.html": files.sha256(page)}
-    return seals.seal(place, VERDICT, {"profile": place.profile, "files": named, **facts})
+    return seals.seal(workspace, VERDICT, {"profile": workspace.profile, "files": named, **facts})
 
 
-def checked_verdict(place: Workspace, verdict: Path) -> dict[str, Any]:
+def checked_verdict(workspace: Workspace, verdict: Path) -> dict[str, Any]:
     """Read a verdict that was written by a run of this registry, with the seal beside it.
 
     Raises
@@ -94,9 +93,9 @@ def checked_verdict(place: Workspace, verdict: Path) -> dict[str, Any]:
     """
     where = f"{verdict.parent.name}/{verdict.name}"
     sealed = read_seal(verdict)
-    wrong = seals.fault(place, VERDICT, sealed) or verdict_fault(place, verdict, sealed)
+    wrong = seals.fault(workspace, VERDICT, sealed) or verdict_fault(workspace, verdict, sealed)
     if wrong:
-        raise BrokenBundle(f"{where} {wrong}: run `tessera run ope --profile {place.profile}`")
+        raise BrokenBundle(f"{where} {wrong}: run `tessera run ope --profile {workspace.profile}`")
     return dict(files.read_json(verdict))
 
 
@@ -108,9 +107,9 @@ def read_seal(verdict: Path) -> dict[str, Any]:
         return {}
 
 
-def verdict_fault(place: Workspace, verdict: Path, sealed: Mapping[str, Any]) -> str | None:
+def verdict_fault(workspace: Workspace, verdict: Path, sealed: Mapping[str, Any]) -> str | None:
     """Return how a verdict or its page differs from what its seal says, None if it does not."""
-    if sealed["profile"] != place.profile:
+    if sealed["profile"] != workspace.profile:
         return f"was given for profile {sealed['profile']}"
     for name, told in sealed["files"].items():
         path = verdict.with_name(name)

@@ -30,7 +30,7 @@ class Candidate:
         return str(self.verdict["decision"])
 
 
-def read_candidate(place: Workspace) -> Candidate:
+def read_candidate(workspace: Workspace) -> Candidate:
     """Return what was built and judged last, every hash checked.
 
     Raises
@@ -40,10 +40,10 @@ def read_candidate(place: Workspace) -> Candidate:
     BrokenBundle
         If it does not match its manifest.
     """
-    bundle = place.artifact("bundle")
+    bundle = workspace.artifact("bundle")
     if not bundle.exists():
-        raise GateClosed(f"no candidate bundle: run `tessera run --profile {place.profile}`")
-    sealed = bundles.checked(place, bundle)
+        raise GateClosed(f"no candidate bundle: run `tessera run --profile {workspace.profile}`")
+    sealed = bundles.checked(workspace, bundle)
     verdict = files.read_json(bundle / "verdict.json")
     told = sealed["files"]["verdict.json"]
     return Candidate(bundle, sealed["identity"], sealed["judged_against"], verdict, told)

@@ -30,7 +30,7 @@ NOTHING = "0" * 64
 class Chain:
     """Lines of one kind, in one folder."""
 
-    place: Workspace
+    workspace: Workspace
     folder: Path
     name: str
 
@@ -138,9 +138,9 @@ class Chain:
         return f"broken at its end: {self.head_file.name} was not sealed in this registry"
 
     def _mac(self, head: Mapping[str, Any]) -> str:
-        where = self.folder.relative_to(self.place.state).as_posix()
+        where = self.folder.relative_to(self.workspace.state).as_posix()
         text = f"{head['entries']} {head['sha256']}"
-        return seals.mac(self.place, f"head {where}/{self.name}", text)
+        return seals.mac(self.workspace, f"head {where}/{self.name}", text)
 
 
 def read_state(path: Path) -> dict[str, Any]:

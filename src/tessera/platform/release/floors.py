@@ -97,28 +97,28 @@ def default(name: str) -> float:
     return float(OpeParams.model_fields[name].default if given is None else given)
 
 
-def pinned(place: Workspace) -> Floors:
+def pinned(workspace: Workspace) -> Floors:
     """Return the floors of a profile: as the last act left them, the defaults before the first."""
-    acts = [entry for entry in history(place) if entry.get("act") == ACT]
+    acts = [entry for entry in history(workspace) if entry.get("act") == ACT]
     told: Mapping[str, float] = acts[-1]["floors"] if acts else {}
     return {name: float(told.get(name, default(name))) for name in FLOORS}
 
 
-def pin(place: Workspace, ope: Mapping[str, Any]) -> None:
+def pin(workspace: Workspace, ope: Mapping[str, Any]) -> None:
     """Pin the floors of a profile that has none: the stricter of its params and the defaults."""
-    if any(entry.get("act") == ACT for entry in history(place)):
+    if any(entry.get("act") == ACT for entry in history(workspace)):
         return
     found = {
         name: floor.strictest(float(ope[name]), default(name)) for name, floor in FLOORS.items()
     }
-    with one_act(place):
-        if not any(entry.get("act") == ACT for entry in history(place)):
-            _record(place, found, "pinned by the first run", None)
+    with one_act(workspace):
+        if not any(entry.get("act") == ACT for entry in history(workspace)):
+            _record(workspace, found, "pinned by the first run", None)
 
 
-def loosened(place: Workspace, ope: Mapping[str, Any]) -> list[str]:
+def loosened(workspace: Workspace, ope: Mapping[str, Any]) -> list[str]:
     """Say which params are looser than their floor, one phrase each."""
-    floors = pinned(place)
+    floors = pinned(workspace)
     return [
         f"ope.{name} {float(ope[name]):g} is looser than the floor {floors[name]:g}"
         for name, floor in FLOORS.items()
@@ -126,12 +126,12 @@ def loosened(place: Workspace, ope: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def move(place: Workspace, values: Mapping[str, float], reason: str, approver: str) -> Floors:
+def move(workspace: Workspace, values: Mapping[str, float], reason: str, approver: str) -> Floors:
     """Move floors, as an act that is recorded for ever; return all of them.
 
     Parameters
     ----------
-    place : Home
+    workspace : Workspace
         The profile.
     values : Mapping[str, float]
         New floor by param of section `ope`.
@@ -147,12 +147,12 @@ def move(place: Workspace, values: Mapping[str, float], reason: str, approver: s
     """
     for name, value in values.items():
         _check(name, value)
-    with one_act(place):
-        before = pinned(place)
+    with one_act(workspace):
+        before = pinned(workspace)
         after = {**before, **values}
         if after == before:
             raise GateClosed("the floors stand there already: nothing was moved")
-        _record(place, after, reason, approver)
+        _record(workspace, after, reason, approver)
     return after
 
 
@@ -163,8 +163,8 @@ def _check(name: str, value: float) -> None:
     check_section("ope", {name: int(value) if whole and value == int(value) else value})
 
 
-def _record(place: Workspace, floors: Floors, reason: str, approver: str | None) -> None:
-    stays = current_version(place)
+def _record(workspace: Workspace, floors: Floors, reason: str, approver: str | None) -> None:
+    stays = current_version(workspace)
     facts = {"act": ACT, "from": stays, "to": stays, "floors": floors}
     told = {"override_reason": reason if approver else None, "approver": approver}
-    commit(place, {**facts, **told, "reason": reason})
+    commit(workspace, {**facts, **told, "reason": reason})

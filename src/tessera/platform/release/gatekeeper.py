@@ -41,7 +41,7 @@ class Watch:
 
 
 @contextmanager
-def watch(stage: Stage, place: Workspace, params: Sections) -> Iterator[Watch]:
+def watch(stage: Stage, workspace: Workspace, params: Sections) -> Iterator[Watch]:
     """Stand beside a stage while it runs.
 
     Raises
@@ -52,35 +52,37 @@ def watch(stage: Stage, place: Workspace, params: Sections) -> Iterator[Watch]:
         If verdict, key or ledger are not what was left here.
     """
     if stage.judges:
-        with _judging(stage, place, params) as found:
+        with _judging(stage, workspace, params) as found:
             yield found
     elif stage.packs:
-        yield _packing(stage, place, params)
+        yield _packing(stage, workspace, params)
     else:
         yield Watch()
 
 
 @contextmanager
-def _judging(stage: Stage, place: Workspace, params: Sections) -> Iterator[Watch]:
+def _judging(stage: Stage, workspace: Workspace, params: Sections) -> Iterator[Watch]:
     ope = params[stage.name].model_dump(mode="json")
-    with looks.one_judge(place):
-        floors.pin(place, ope)
-        log = read_log(place.artifact("exposures"), place.artifact("outcomes"), ope["window_days"])
-        about = judged(stage, place, params)
-        against = champion_hash(place.artifact("champion"))
+    with looks.one_judge(workspace):
+        floors.pin(workspace, ope)
+        log = read_log(
+            workspace.artifact("exposures"), workspace.artifact("outcomes"), ope["window_days"]
+        )
+        about = judged(stage, workspace, params)
+        against = champion_hash(workspace.artifact("champion"))
         asked = looks.identity(about["cut"], ope, about["artifacts"]["model"], against)
         inputs = _hash_inputs(about["artifacts"])
-        candidate = looks.counted_as(place, asked, log, inputs)
-        stands = looks.stand(place, log, candidate, floors.pinned(place)["alpha"])
+        candidate = looks.counted_as(workspace, asked, log, inputs)
+        stands = looks.stand(workspace, log, candidate, floors.pinned(workspace)["alpha"])
         told = {
-            "profile": place.profile,
+            "profile": workspace.profile,
             "candidate": candidate,
             "look": stands.told,
             "judged": about,
-            "loosened": floors.loosened(place, ope),
+            "loosened": floors.loosened(workspace, ope),
         }
         known = {"asked": asked, "inputs": inputs}
-        yield Watch(told, lambda made: _close_verdict(place, log, stands, known, made))
+        yield Watch(told, lambda made: _close_verdict(workspace, log, stands, known, made))
 
 
 def _hash_inputs(artifacts: Mapping[str, str]) -> str:
@@ -90,7 +92,7 @@ def _hash_inputs(artifacts: Mapping[str, str]) -> str:
 
 
 def _close_verdict(
-    place: Workspace, log: Log, stands: looks.Stands, known: Mapping[str, str], made: Made
+    workspace: Workspace, log: Log, stands: looks.Stands, known: Mapping[str, str], made: Made
 ) -> None:
     """Write down the look and seal the verdict."""
     verdict = files.read_json(made["verdict"])
@@ -102,23 +104,23 @@ def _close_verdict(
             "verdict_sha256": files.sha256(made["verdict"]),
             **known,
         }
-        looks.record(place, stands, log, facts)
-    revision = {"git_revision": git_revision(place.root)}
-    sealed = bundles.seal_verdict(place, made["verdict"], made["verdict_page"], revision)
+        looks.record(workspace, stands, log, facts)
+    revision = {"git_revision": git_revision(workspace.root)}
+    sealed = bundles.seal_verdict(workspace, made["verdict"], made["verdict_page"], revision)
     files.write_json(sealed, made[SEAL])
 
 
-def _packing(stage: Stage, place: Workspace, params: Sections) -> Watch:
-    among = stages(source_of(place))
+def _packing(stage: Stage, workspace: Workspace, params: Sections) -> Watch:
+    among = stages(source_of(workspace))
     judge = next(other for other in among if other.judges)
-    seals.require_key(place)
-    told = bundles.checked_verdict(place, place.artifact("verdict"))
-    require_same(stage, judge, place, params, told.get("judged") or {})
-    return Watch(close=lambda made: _close_bundle(place, made["bundle"]))
+    seals.require_key(workspace)
+    told = bundles.checked_verdict(workspace, workspace.artifact("verdict"))
+    require_same(stage, judge, workspace, params, told.get("judged") or {})
+    return Watch(close=lambda made: _close_bundle(workspace, made["bundle"]))
 
 
-def _close_bundle(place: Workspace, bundle: Path) -> None:
+def _close_bundle(workspace: Workspace, bundle: Path) -> None:
     sealed = manifest.read_manifest(bundle)
     facts = {name: sealed[name] for name in ("kind", "judged_against")}
-    bundles.seal(place, bundle, facts)
-    bundles.checked(place, bundle)
+    bundles.seal(workspace, bundle, facts)
+    bundles.checked(workspace, bundle)

@@ -14,40 +14,41 @@ from typing import Any
 from tessera.platform.release.chain import Chain
 from tessera.platform.workspace.paths import HISTORY, Workspace
 
-_MOVES = ("enthrone", "publish", "promote", "rollback")
+# `enthrone` is what a bootstrap was called in histories of before.
+_MOVES = ("bootstrap", "enthrone", "publish", "promote", "rollback")
 """Acts that change which version is current."""
 
 Entry = Mapping[str, Any]
 
 
-def chain(place: Workspace) -> Chain:
+def chain(workspace: Workspace) -> Chain:
     """Return the acts of a profile as a chain."""
-    return Chain(place, place.registry, HISTORY)
+    return Chain(workspace, workspace.registry, HISTORY)
 
 
-def history(place: Workspace) -> list[dict[str, Any]]:
+def history(workspace: Workspace) -> list[dict[str, Any]]:
     """Every act so far, oldest first; a line that cannot be read is an empty entry."""
-    return chain(place).entries()
+    return chain(workspace).entries()
 
 
-def head(place: Workspace) -> dict[str, Any]:
+def head(workspace: Workspace) -> dict[str, Any]:
     """Return number and hash of the newest entry, as they were written with it."""
-    return chain(place).head()
+    return chain(workspace).head()
 
 
-def next_line(place: Workspace, facts: Mapping[str, Any]) -> str:
+def next_line(workspace: Workspace, facts: Mapping[str, Any]) -> str:
     """Return the line that would record an act now, without its end."""
-    return chain(place).next_line(facts)
+    return chain(workspace).next_line(facts)
 
 
-def append(place: Workspace, line: str) -> None:
+def append(workspace: Workspace, line: str) -> None:
     """Record an act, once: a line that is the newest already is not written again."""
-    chain(place).append(line)
+    chain(workspace).append(line)
 
 
-def fault(place: Workspace, pending: str | None = None) -> str | None:
+def fault(workspace: Workspace, pending: str | None = None) -> str | None:
     """Verify the chain; return what is wrong with it and at which entry, None if it is whole."""
-    return chain(place).fault(pending)
+    return chain(workspace).fault(pending)
 
 
 def moves(entries: Iterable[Entry]) -> list[Entry]:

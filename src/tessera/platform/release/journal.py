@@ -39,7 +39,7 @@ _PURPOSE = "act"
 
 
 @contextmanager
-def one_act(place: Workspace) -> Iterator[None]:
+def one_act(workspace: Workspace) -> Iterator[None]:
     """Let one act at a time change the state of a profile, from a state that is whole.
 
     Raises
@@ -49,18 +49,18 @@ def one_act(place: Workspace) -> Iterator[None]:
     BrokenSeal
         If the key of the registry is gone.
     """
-    place.registry.mkdir(parents=True, exist_ok=True)
-    seals.require_key(place)
-    with (place.registry / ".lock").open("w") as lock:
+    workspace.registry.mkdir(parents=True, exist_ok=True)
+    seals.require_key(workspace)
+    with (workspace.registry / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _repair(place)
+        _repair(workspace)
         yield
 
 
 @contextmanager
-def at_rest(place: Workspace) -> Iterator[None]:
+def at_rest(workspace: Workspace) -> Iterator[None]:
     """Let a reader of more than one file wait for the end of an act; it needs no right to write."""
-    path = place.registry / ".lock"
+    path = workspace.registry / ".lock"
     if not path.exists():
         yield
         return
@@ -69,12 +69,12 @@ def at_rest(place: Workspace) -> Iterator[None]:
         yield
 
 
-def commit(place: Workspace, facts: Mapping[str, Any], identity: str | None = None) -> None:
+def commit(workspace: Workspace, facts: Mapping[str, Any], identity: str | None = None) -> None:
     """Do an act: move the pointer to the version `facts["to"]` if an identity is given; record it.
 
     Parameters
     ----------
-    place : Home
+    workspace : Workspace
         The profile, inside `one_act`.
     facts : Mapping[str, Any]
         What the entry of the history holds beside number, hash, moment and person.
@@ -87,13 +87,15 @@ def commit(place: Workspace, facts: Mapping[str, Any], identity: str | None = No
         If the bundle does not match its manifest; then nothing has changed.
     """
     pointer = {"version": facts["to"], "identity": identity} if identity else None
-    anchored = {**facts, "looks": anchors.anchor(place)}
-    intent = seals.seal(place, _PURPOSE, {"line": next_line(place, anchored), "pointer": pointer})
-    files.write_json(intent, place.registry / INTENT)
-    _finish(place, intent)
+    anchored = {**facts, "looks": anchors.anchor(workspace)}
+    intent = seals.seal(
+        workspace, _PURPOSE, {"line": next_line(workspace, anchored), "pointer": pointer}
+    )
+    files.write_json(intent, workspace.registry / INTENT)
+    _finish(workspace, intent)
 
 
-def unfinished(place: Workspace) -> dict[str, Any] | None:
+def unfinished(workspace: Workspace) -> dict[str, Any] | None:
     """Return what an interrupted act was about to do, None if none was interrupted.
 
     Raises
@@ -102,61 +104,61 @@ def unfinished(place: Workspace) -> dict[str, Any] | None:
         If no act of this registry wrote it.
     """
     try:
-        intent = read_state(place.registry / INTENT)
+        intent = read_state(workspace.registry / INTENT)
     except FileNotFoundError:  # asked of the file itself: an act may end between two questions
         return None
-    wrong = seals.fault(place, _PURPOSE, intent)
+    wrong = seals.fault(workspace, _PURPOSE, intent)
     if wrong:
         raise BrokenHistory(
-            f"{INTENT} of profile {place.profile} {wrong}; no act is possible: "
-            f"move registry/{place.profile}/{INTENT} away"
+            f"{INTENT} of profile {workspace.profile} {wrong}; no act is possible: "
+            f"move registry/{workspace.profile}/{INTENT} away"
         )
     return intent
 
 
-def made_current(place: Workspace, named: Mapping[str, Any]) -> bool:
+def made_current(workspace: Workspace, named: Mapping[str, Any]) -> bool:
     """Whether an act, done or interrupted, made current what a pointer names.
 
     A reader asks without a lock: the intent is read first, since it goes after the history has it.
     """
-    intent = unfinished(place)
+    intent = unfinished(workspace)
     if intent and intent["pointer"] == named:
         return True
-    last = moves(history(place))[-1:]
+    last = moves(history(workspace))[-1:]
     told = (named.get("version"), named.get("identity"))
     return bool(last) and (last[0].get("to"), last[0].get("identity")) == told
 
 
-def state_fault(place: Workspace) -> str | None:
+def state_fault(workspace: Workspace) -> str | None:
     """Return what is wrong with history and pointer, in words that follow "is"; None if nothing."""
-    intent = unfinished(place)
-    found = fault(place, intent["line"] if intent else None)
-    if intent and not found and not _is_next(place, str(intent["line"])):
+    intent = unfinished(workspace)
+    found = fault(workspace, intent["line"] if intent else None)
+    if intent and not found and not _is_next(workspace, str(intent["line"])):
         return f"broken at its end: {INTENT} is not what comes next, move it away"
     if found or intent:
         return found
-    last = moves(history(place))[-1:]
+    last = moves(history(workspace))[-1:]
     reached = last[0]["to"] if last else None
-    named = read_state(place.registry / POINTER)["version"] if _has_pointer(place) else None
+    named = read_state(workspace.registry / POINTER)["version"] if _has_pointer(workspace) else None
     if reached != named:
         return f"broken at its end: the last act made {reached} current, {POINTER} names {named}"
     return None
 
 
-def alias_fault(place: Workspace) -> str | None:
+def alias_fault(workspace: Workspace) -> str | None:
     """Return how MLflow's alias differs from the pointer, None if it does not."""
     wanted = None
-    if _has_pointer(place):
-        named = read_state(place.registry / POINTER)
-        sealed = manifest.read_manifest(place.registry / "bundles" / named["version"])
+    if _has_pointer(workspace):
+        named = read_state(workspace.registry / POINTER)
+        sealed = manifest.read_manifest(workspace.registry / "bundles" / named["version"])
         wanted = named["identity"] if sealed["kind"] == "model" else None
-    found = tracking.champion_identity(place.profile, place.tracking)
+    found = tracking.champion_identity(workspace.profile, workspace.tracking)
     if found == wanted:
         return None
     return f"MLflow's alias names {(found or 'nothing')[:12]}, not {(wanted or 'nothing')[:12]}"
 
 
-def require_whole(place: Workspace) -> None:
+def require_whole(workspace: Workspace) -> None:
     """Refuse a state that no act has left; what a killed act left can be completed.
 
     Raises
@@ -164,76 +166,81 @@ def require_whole(place: Workspace) -> None:
     BrokenHistory
         If there is anything wrong with history or pointer.
     """
-    found = state_fault(place)
+    found = state_fault(workspace)
     if found:
         raise BrokenHistory(
-            f"the history of profile {place.profile} is {found}; no act is possible: "
-            f"bring registry/{place.profile} back from a backup, or move it away to begin anew"
+            f"the history of profile {workspace.profile} is {found}; no act is possible: "
+            f"bring registry/{workspace.profile} back from a backup, or move it away to begin anew"
         )
 
 
-def _repair(place: Workspace) -> None:
-    require_whole(place)
-    intent = unfinished(place)
+def _repair(workspace: Workspace) -> None:
+    require_whole(workspace)
+    intent = unfinished(workspace)
     if intent:
         with suppress(BrokenBundle):  # it was undone
-            _finish(place, intent)
-    for left in (*place.registry.glob("bundles/.*.making"), *place.registry.glob(".*.json.*")):
+            _finish(workspace, intent)
+    for left in (
+        *workspace.registry.glob("bundles/.*.making"),
+        *workspace.registry.glob(".*.json.*"),
+    ):
         files.remove(left)
     with suppress(BrokenBundle):  # what is wrong with it, its readers say
-        if alias_fault(place):
-            _tell_mlflow(place)
+        if alias_fault(workspace):
+            _tell_mlflow(workspace)
 
 
-def _finish(place: Workspace, intent: Mapping[str, Any]) -> None:
+def _finish(workspace: Workspace, intent: Mapping[str, Any]) -> None:
     pointer = intent["pointer"]
     if pointer:
-        _require_bundle(place, pointer)
-        _name_bundle(place, str(pointer["version"]))
-        files.write_json(pointer, place.registry / POINTER)
-        _tell_mlflow(place)
-    append(place, intent["line"])
-    _forget(place)
+        _require_bundle(workspace, pointer)
+        _name_bundle(workspace, str(pointer["version"]))
+        files.write_json(pointer, workspace.registry / POINTER)
+        _tell_mlflow(workspace)
+    append(workspace, intent["line"])
+    _forget(workspace)
 
 
-def _require_bundle(place: Workspace, pointer: Mapping[str, Any]) -> None:
+def _require_bundle(workspace: Workspace, pointer: Mapping[str, Any]) -> None:
     """Check what will become current, and undo the act if it is broken."""
-    if _has_pointer(place) and read_state(place.registry / POINTER) == pointer:
+    if _has_pointer(workspace) and read_state(workspace.registry / POINTER) == pointer:
         return
     version = str(pointer["version"])
-    aside = place.registry / "bundles" / f".{version}.making"
-    bundle = aside if aside.exists() else place.registry / "bundles" / version
+    aside = workspace.registry / "bundles" / f".{version}.making"
+    bundle = aside if aside.exists() else workspace.registry / "bundles" / version
     try:
-        if bundles.checked(place, bundle)["identity"] != pointer["identity"]:
+        if bundles.checked(workspace, bundle)["identity"] != pointer["identity"]:
             raise BrokenBundle(f"{version} is not what was published: restore it from a backup")
     except BrokenBundle:
-        if version not in {entry["to"] for entry in moves(history(place))}:
+        if version not in {entry["to"] for entry in moves(history(workspace))}:
             files.remove(bundle)
-        _forget(place)
+        _forget(workspace)
         raise
 
 
-def _name_bundle(place: Workspace, version: str) -> None:
-    aside = place.registry / "bundles" / f".{version}.making"
+def _name_bundle(workspace: Workspace, version: str) -> None:
+    aside = workspace.registry / "bundles" / f".{version}.making"
     if aside.exists():
-        files.move_into_place(aside, place.registry / "bundles" / version)
+        files.move_into_place(aside, workspace.registry / "bundles" / version)
 
 
-def _tell_mlflow(place: Workspace) -> None:
+def _tell_mlflow(workspace: Workspace) -> None:
     bundle = None
-    if _has_pointer(place):
-        bundle = place.registry / "bundles" / read_state(place.registry / POINTER)["version"]
+    if _has_pointer(workspace):
+        bundle = (
+            workspace.registry / "bundles" / read_state(workspace.registry / POINTER)["version"]
+        )
     try:
-        tracking.follow(place.profile, bundle, place.tracking)
+        tracking.follow(workspace.profile, bundle, workspace.tracking)
     except Exception as error:
         why = " ".join(str(error).split())[:200]
         line = f"warning: MLflow's alias stays behind ({why}): the next act sets it"
         typer.echo(line, err=True)
 
 
-def _is_next(place: Workspace, line: str) -> bool:
+def _is_next(workspace: Workspace, line: str) -> bool:
     """Whether a line follows the newest of the history, or is it already."""
-    lines = chain(place).lines()
+    lines = chain(workspace).lines()
     if lines and lines[-1] == line:
         return True
     entry = parsed(line)
@@ -241,9 +248,9 @@ def _is_next(place: Workspace, line: str) -> bool:
     return (entry.get("n"), entry.get("previous")) == (len(lines) + 1, follows)
 
 
-def _forget(place: Workspace) -> None:
-    files.remove(place.registry / INTENT)
+def _forget(workspace: Workspace) -> None:
+    files.remove(workspace.registry / INTENT)
 
 
-def _has_pointer(place: Workspace) -> bool:
-    return (place.registry / POINTER).exists()
+def _has_pointer(workspace: Workspace) -> bool:
+    return (workspace.registry / POINTER).exists()

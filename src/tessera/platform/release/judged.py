@@ -30,7 +30,7 @@ _SHOWN = 12
 _CHAMPION = "champion.json"
 
 
-def judged(stage: Stage, place: Workspace, params: Sections) -> dict[str, Any]:
+def judged(stage: Stage, workspace: Workspace, params: Sections) -> dict[str, Any]:
     """Hash all that a verdict given now would be about.
 
     Returns
@@ -41,12 +41,12 @@ def judged(stage: Stage, place: Workspace, params: Sections) -> dict[str, Any]:
     """
     from tessera.contracts.split import load_split  # ibis takes a second
 
-    among = stages(source_of(place))
+    among = stages(source_of(workspace))
     return {
-        "artifacts": {name: files.sha256(place.artifact(name)) for name in sorted(stage.needs)},
+        "artifacts": {name: files.sha256(workspace.artifact(name)) for name in sorted(stage.needs)},
         "params": {name: hash_params(params[name]) for name in answers_for(stage, among)},
         "code": {one.name: hash_code(one) for one in among if one is stage or one.packs},
-        "cut": load_split(place.artifact("split")).cut.isoformat(),
+        "cut": load_split(workspace.artifact("split")).cut.isoformat(),
     }
 
 
@@ -65,12 +65,12 @@ def hash_params(section: BaseModel) -> str:
 
 def hash_code(stage: Stage) -> str:
     """Hash every file of ours that a stage runs."""
-    names = import_closure(stage.door)
+    names = import_closure(stage.entry_point)
     return hashes.combined({name: files.sha256(SOURCE / name) for name in names})
 
 
 def require_same(
-    stage: Stage, judge: Stage, place: Workspace, params: Sections, told: Mapping[str, Any]
+    stage: Stage, judge: Stage, workspace: Workspace, params: Sections, told: Mapping[str, Any]
 ) -> None:
     """Refuse to pack what the verdict is not about.
 
@@ -80,7 +80,7 @@ def require_same(
         The one that packs.
     judge : Stage
         The one that judged.
-    place : Home
+    workspace : Workspace
         The profile.
     params : Sections
         Params as they stand now.
@@ -92,8 +92,8 @@ def require_same(
     GateClosed
         Naming the first part that differs.
     """
-    mend = f"run `tessera run {judge.name} --profile {place.profile}` to judge it"
-    for what, now, then in _pairs(judge, place, params, told):
+    mend = f"run `tessera run {judge.name} --profile {workspace.profile}` to judge it"
+    for what, now, then in _pairs(judge, workspace, params, told):
         if now != then:
             raise GateClosed(
                 f"{stage.name}: {what} is not what the verdict judged "
@@ -102,13 +102,13 @@ def require_same(
 
 
 def _pairs(
-    judge: Stage, place: Workspace, params: Sections, told: Mapping[str, Any]
+    judge: Stage, workspace: Workspace, params: Sections, told: Mapping[str, Any]
 ) -> list[tuple[str, str | None, str | None]]:
     """Each part with its hash now and its hash in the verdict."""
     artifacts, sections, code = (told.get(name, {}) for name in ("artifacts", "params", "code"))
-    among = stages(source_of(place))
+    among = stages(source_of(workspace))
     pairs: list[tuple[str, str | None, str | None]] = [
-        (name, _hash(place.artifact(name)), artifacts.get(name)) for name in sorted(judge.needs)
+        (name, _hash(workspace.artifact(name)), artifacts.get(name)) for name in sorted(judge.needs)
     ]
     pairs += [
         (f"params {name}", hash_params(params[name]), sections.get(name))

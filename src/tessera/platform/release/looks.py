@@ -44,7 +44,7 @@ class Stands:
 
 
 @contextmanager
-def one_judge(place: Workspace) -> Iterator[None]:
+def one_judge(workspace: Workspace) -> Iterator[None]:
     """Let one candidate at a time be judged in a registry, so that no two take the same place.
 
     Raises
@@ -54,14 +54,14 @@ def one_judge(place: Workspace) -> Iterator[None]:
     BrokenSeal
         If its key is gone.
     """
-    seals.require_key(place)
-    with (place.state / ".looks.lock").open("w") as lock:
+    seals.require_key(workspace)
+    with (workspace.state / ".looks.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        require_whole(place)
+        require_whole(workspace)
         yield
 
 
-def require_whole(place: Workspace) -> None:
+def require_whole(workspace: Workspace) -> None:
     """Refuse a ledger that somebody else wrote.
 
     Raises
@@ -69,7 +69,7 @@ def require_whole(place: Workspace) -> None:
     BrokenHistory
         If there is anything wrong with it.
     """
-    found = fault(place)
+    found = fault(workspace)
     if found:
         raise BrokenHistory(
             f"the ledger of looks is {found}; nothing can be judged: {REMEDY}, "
@@ -77,7 +77,7 @@ def require_whole(place: Workspace) -> None:
         )
 
 
-def newest_look(place: Workspace, candidate: str) -> dict[str, Any] | None:
+def newest_look(workspace: Workspace, candidate: str) -> dict[str, Any] | None:
     """Return the last line about what a candidate asked, None if it was never weighed.
 
     Raises
@@ -85,18 +85,18 @@ def newest_look(place: Workspace, candidate: str) -> dict[str, Any] | None:
     BrokenHistory
         If there is anything wrong with the ledger.
     """
-    require_whole(place)
-    entries = chain(place).entries()
+    require_whole(workspace)
+    entries = chain(workspace).entries()
     asked = {entry.get("asked") for entry in entries if entry.get("candidate") == candidate}
     return next((entry for entry in reversed(entries) if entry.get("asked") in asked), None)
 
 
-def stand(place: Workspace, log: Log, candidate: str, alpha: float) -> Stands:
+def stand(workspace: Workspace, log: Log, candidate: str, alpha: float) -> Stands:
     """Tell which place a candidate has on a log, and whether this very look was taken before.
 
     Parameters
     ----------
-    place : Home
+    workspace : Workspace
         The profile, within `one_judge`.
     log : Log
         State of the log.
@@ -105,7 +105,7 @@ def stand(place: Workspace, log: Log, candidate: str, alpha: float) -> Stands:
     alpha : float
         Error rate of a stream that begins now; one that goes on keeps its own if that is less.
     """
-    entries = _relevant(chain(place).entries(), log)
+    entries = _relevant(chain(workspace).entries(), log)
     candidates = list(dict.fromkeys(entry["candidate"] for entry in entries))
     mine = [entry for entry in entries if entry["candidate"] == candidate]
     states = list(dict.fromkeys(entry["log"]["sha256"] for entry in mine))
@@ -126,7 +126,7 @@ def stand(place: Workspace, log: Log, candidate: str, alpha: float) -> Stands:
     return Stands(told, tuple(streams), log.sha256 in states)
 
 
-def counted_as(place: Workspace, asked: str, log: Log, inputs: str) -> str:
+def counted_as(workspace: Workspace, asked: str, log: Log, inputs: str) -> str:
     """Return the candidate that a look counts for: another one where what was seen has changed.
 
     A bound of many looks wants that what it takes from a request stays as it was.  So the same
@@ -136,7 +136,7 @@ def counted_as(place: Workspace, asked: str, log: Log, inputs: str) -> str:
 
     Parameters
     ----------
-    place : Home
+    workspace : Workspace
         The profile, within `one_judge`.
     asked : str
         What `identity` returned.
@@ -145,7 +145,7 @@ def counted_as(place: Workspace, asked: str, log: Log, inputs: str) -> str:
     inputs : str
         Hash of everything else that is judged: scores, traits, prices and codes.
     """
-    entries, candidate = chain(place).entries(), asked
+    entries, candidate = chain(workspace).entries(), asked
     while not _goes_on([e for e in entries if e["candidate"] == candidate], log, inputs):
         candidate = hashlib.sha256(f"{candidate} again".encode()).hexdigest()
     return candidate
@@ -164,12 +164,12 @@ def _goes_on(mine: list[dict[str, Any]], log: Log, inputs: str) -> bool:
     return log.rows_until(ends) == found
 
 
-def record(place: Workspace, stands: Stands, log: Log, facts: Mapping[str, Any]) -> None:
+def record(workspace: Workspace, stands: Stands, log: Log, facts: Mapping[str, Any]) -> None:
     """Write down a look before anybody sees its verdict.
 
     Parameters
     ----------
-    place : Home
+    workspace : Workspace
         The profile, within `one_judge`.
     stands : Stands
         What `stand` told.
@@ -178,10 +178,10 @@ def record(place: Workspace, stands: Stands, log: Log, facts: Mapping[str, Any])
     facts : Mapping[str, Any]
         Candidate, what was asked (`identity`), decision, hashes of verdict and inputs.
     """
-    ledger = chain(place)
+    ledger = chain(workspace)
     states = {entry["log"]["sha256"] for entry in ledger.entries()}
     sketch = "" if log.sha256 in states else written(log.sketch)
-    told = {"profile": place.profile, **facts, **stands.told, "streams": stands.streams}
+    told = {"profile": workspace.profile, **facts, **stands.told, "streams": stands.streams}
     ledger.append(ledger.next_line({**told, **_found(log), "sketch": sketch}))
 
 

@@ -11,13 +11,13 @@ from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace
 
 
-def current_version(place: Workspace) -> str | None:
+def current_version(workspace: Workspace) -> str | None:
     """Version that the pointer names, None before the first publication."""
-    pointer = place.registry / "current.json"
+    pointer = workspace.registry / "current.json"
     return str(files.read_json(pointer)["version"]) if pointer.exists() else None
 
 
-def current_bundle(place: Workspace) -> Path:
+def current_bundle(workspace: Workspace) -> Path:
     """Return the published bundle after checking every hash.
 
     Raises
@@ -29,29 +29,29 @@ def current_bundle(place: Workspace) -> Path:
     BrokenHistory
         If no act made current what the pointer names.
     """
-    pointer = place.registry / "current.json"
+    pointer = workspace.registry / "current.json"
     if not pointer.exists():
-        raise GateClosed(_nothing_published(place))
+        raise GateClosed(_nothing_published(workspace))
     named = files.read_json(pointer)
-    while not made_current(place, named):
+    while not made_current(workspace, named):
         before, named = named, files.read_json(pointer)
         if named == before:  # and no act moved it meanwhile
             raise BrokenHistory(
-                f"no act of profile {place.profile} made {named['version']} current: "
-                f"bring registry/{place.profile}/current.json back from a backup"
+                f"no act of profile {workspace.profile} made {named['version']} current: "
+                f"bring registry/{workspace.profile}/current.json back from a backup"
             )
-    bundle = place.registry / "bundles" / str(named["version"])
-    if bundles.checked(place, bundle)["identity"] != named["identity"]:
+    bundle = workspace.registry / "bundles" / str(named["version"])
+    if bundles.checked(workspace, bundle)["identity"] != named["identity"]:
         raise BrokenBundle(f"{bundle.name} is not what was published: publish again or roll back")
     return bundle
 
 
-def _nothing_published(place: Workspace) -> str:
-    profile = f"--profile {place.profile}"
+def _nothing_published(workspace: Workspace) -> str:
+    profile = f"--profile {workspace.profile}"
     remedy = f"run `tessera run {profile}` first"
-    if place.artifact("verdict").exists():
+    if workspace.artifact("verdict").exists():
         remedy = (
             f"its candidate is judged (`tessera verdict {profile}`) and needs a person: "
             f"`tessera promote {profile} --reason <why> --approver <name>`"
         )
-    return f"nothing is published for profile {place.profile}: {remedy}"
+    return f"nothing is published for profile {workspace.profile}: {remedy}"

@@ -47,14 +47,16 @@ class Published:
     """Why it moved or stayed, one line."""
 
 
-def newest_bundle(place: Workspace) -> Path | None:
+def newest_bundle(workspace: Workspace) -> Path | None:
     """Return the newest bundle that holds a model, current or not: its ledger is the longest."""
-    found = [path for path in (place.registry / "bundles").glob("v*") if (path / "ledger").is_dir()]
+    found = [
+        path for path in (workspace.registry / "bundles").glob("v*") if (path / "ledger").is_dir()
+    ]
     return max(found, key=lambda path: int(path.name[1:]), default=None)
 
 
 def publish(
-    place: Workspace, override_reason: str | None, approver: str | None, approval: bool = False
+    workspace: Workspace, override_reason: str | None, approver: str | None, approval: bool = False
 ) -> Published:
     """Make the candidate bundle current if its verdict, or a recorded override, allows it.
 
@@ -71,30 +73,30 @@ def publish(
     BrokenHistory
         If the history is not what the acts wrote.
     """
-    with one_act(place):
-        candidate = read_candidate(place)
-        enthrone_first(place, candidate)
-        before = _told_already(place, candidate, override_reason)
+    with one_act(workspace):
+        candidate = read_candidate(workspace)
+        bootstrap(workspace, candidate)
+        before = _told_already(workspace, candidate, override_reason)
         if before is not None:
             return before
-        require_fresh(place, candidate)
+        require_fresh(workspace, candidate)
         if candidate.decision != PROMOTE and not override_reason:
-            return stay(place, candidate, "hold", str(candidate.verdict["reason"]))
+            return stay(workspace, candidate, "hold", str(candidate.verdict["reason"]))
         if candidate.decision == PROMOTE and approval:
             why = f"waits for approval: {candidate.verdict['reason']}"
-            return stay(place, candidate, "wait", why)
+            return stay(workspace, candidate, "wait", why)
         # Nobody approved what the verdict itself lets through.
         answers = None if candidate.decision == PROMOTE else approver
-        return put_up(place, candidate, "publish", Override(override_reason, answers))
+        return put_up(workspace, candidate, "publish", Override(override_reason, answers))
 
 
-def enthrone_first(place: Workspace, candidate: Candidate) -> None:
+def bootstrap(workspace: Workspace, candidate: Candidate) -> None:
     """Publish the logging policy as v0, so that readers have an answer before any promotion."""
-    if candidate.judged_against != FIRST or current_version(place) is not None:
+    if candidate.judged_against != FIRST or current_version(workspace) is not None:
         return
     import pyarrow.parquet as pq  # half a second that no reader of a verdict needs
 
-    with _new_bundle(place, FIRST) as aside:
+    with _new_bundle(workspace, FIRST) as aside:
         aside.mkdir()
         for name in ("items.parquet", "neighbours.parquet"):
             shutil.copyfile(candidate.bundle / name, aside / name)
@@ -102,12 +104,12 @@ def enthrone_first(place: Workspace, candidate: Candidate) -> None:
         # The vectors are the candidate's: what nobody has judged must not serve.
         pq.write_table(investors.drop_columns(["vector"]), aside / "users.parquet")
         facts = {"kind": "logging", "version": FIRST, "published_at": now()}
-        identity = bundles.seal(place, aside, facts)
-    told = {"act": "enthrone", "from": None, "to": FIRST, "identity": identity}
-    commit(place, {**told, "reason": "policy that wrote the log"}, identity)
+        identity = bundles.seal(workspace, aside, facts)
+    told = {"act": "bootstrap", "from": None, "to": FIRST, "identity": identity}
+    commit(workspace, {**told, "reason": "policy that wrote the log"}, identity)
 
 
-def require_fresh(place: Workspace, candidate: Candidate) -> None:
+def require_fresh(workspace: Workspace, candidate: Candidate) -> None:
     """Refuse a verdict that was given against another champion.
 
     Raises
@@ -117,35 +119,35 @@ def require_fresh(place: Workspace, candidate: Candidate) -> None:
     BrokenHistory
         If the ledger of looks is not what the looks before left.
     """
-    champion = current_version(place)
+    champion = current_version(workspace)
     if candidate.judged_against != champion:
         raise GateClosed(
             f"the candidate was judged against {candidate.judged_against} but {champion} is "
-            f"published now: run `tessera run --profile {place.profile}` to judge it again"
+            f"published now: run `tessera run --profile {workspace.profile}` to judge it again"
         )
-    _require_newest_look(place, candidate)
-    _require_floors(place, candidate)
+    _require_newest_look(workspace, candidate)
+    _require_floors(workspace, candidate)
 
 
-def _require_floors(place: Workspace, candidate: Candidate) -> None:
+def _require_floors(workspace: Workspace, candidate: Candidate) -> None:
     """Refuse a PROMOTE by params that are looser than the floors as they stand now."""
     if candidate.decision != PROMOTE or not candidate.verdict.get("params"):
         return
-    loose = loosened(place, candidate.verdict["params"])
+    loose = loosened(workspace, candidate.verdict["params"])
     if loose:
         raise GateClosed(
             f"{loose[0]}, which moved since the candidate was judged: run `tessera run --profile "
-            f"{place.profile}` with tighter params"
+            f"{workspace.profile}` with tighter params"
         )
 
 
-def _require_newest_look(place: Workspace, candidate: Candidate) -> None:
+def _require_newest_look(workspace: Workspace, candidate: Candidate) -> None:
     """Refuse a PROMOTE where the last look at the same candidate, as it was counted, said less."""
     if candidate.decision != PROMOTE:
         return
     from tessera.platform.release.looks import newest_look  # reads the log: no other act needs that
 
-    newest = newest_look(place, str(candidate.verdict.get("candidate")))
+    newest = newest_look(workspace, str(candidate.verdict.get("candidate")))
     if newest is not None and newest["decision"] != PROMOTE:
         raise GateClosed(
             f"the ledger says {newest['decision']} of this candidate at look {newest['look']}, its "
@@ -153,7 +155,7 @@ def _require_newest_look(place: Workspace, candidate: Candidate) -> None:
         )
 
 
-def put_up(place: Workspace, candidate: Candidate, act: str, override: Override) -> Published:
+def put_up(workspace: Workspace, candidate: Candidate, act: str, override: Override) -> Published:
     """Copy the candidate under a version of its own and make it current, within `one_act`.
 
     Raises
@@ -161,46 +163,48 @@ def put_up(place: Workspace, candidate: Candidate, act: str, override: Override)
     BrokenBundle
         If the candidate changed while it was copied.
     """
-    version = _next_version(place)
+    version = _next_version(workspace)
     against = candidate.decision != PROMOTE
-    facts = _facts(place, candidate, override.reason if against else None, override.approver)
-    with _new_bundle(place, version) as aside:
+    facts = _facts(workspace, candidate, override.reason if against else None, override.approver)
+    with _new_bundle(workspace, version) as aside:
         shutil.copytree(candidate.bundle, aside)
         if manifest.check(aside)["identity"] != candidate.identity:
             raise BrokenBundle("the candidate changed while it was published: publish again")
         sealed = {"kind": "model", "version": version, "published_at": now(), **facts}
         del sealed["identity"]
-        bundles.seal(place, aside, sealed)
+        bundles.seal(workspace, aside, sealed)
     why = f"override: {override.reason}" if against else str(candidate.verdict["reason"])
-    moved = {"act": act, "from": current_version(place), "to": version, **facts, "reason": why}
-    commit(place, moved, candidate.identity)
+    moved = {"act": act, "from": current_version(workspace), "to": version, **facts, "reason": why}
+    commit(workspace, moved, candidate.identity)
     return Published(version, True, candidate.decision, why)
 
 
 def stay(
-    place: Workspace, candidate: Candidate, act: str, reason: str, approver: str | None = None
+    workspace: Workspace, candidate: Candidate, act: str, reason: str, approver: str | None = None
 ) -> Published:
     """Record why the candidate does not become current, within `one_act`."""
-    champion = current_version(place)
-    facts = _facts(place, candidate, None, approver)
-    commit(place, {"act": act, "from": champion, "to": champion, **facts, "reason": reason})
+    champion = current_version(workspace)
+    facts = _facts(workspace, candidate, None, approver)
+    commit(workspace, {"act": act, "from": champion, "to": champion, **facts, "reason": reason})
     return Published(champion, False, candidate.decision, reason)
 
 
-def _told_already(place: Workspace, candidate: Candidate, override: str | None) -> Published | None:
+def _told_already(
+    workspace: Workspace, candidate: Candidate, override: str | None
+) -> Published | None:
     """Return what was said of this very bundle before, if nothing can have changed."""
-    for entry in reversed(history(place)):
+    for entry in reversed(history(workspace)):
         if entry.get("identity") != candidate.identity or entry["act"] == "rollback":
             continue
         # A PROMOTE is held by a person alone: a reason given to a run does not overrule that.
         if entry["act"] == "hold" and override and candidate.decision != PROMOTE:
             return None
-        return Published(current_version(place), False, candidate.decision, entry["reason"])
+        return Published(current_version(workspace), False, candidate.decision, entry["reason"])
     return None
 
 
 def _facts(
-    place: Workspace, candidate: Candidate, override_reason: str | None, approver: str | None
+    workspace: Workspace, candidate: Candidate, override_reason: str | None, approver: str | None
 ) -> dict[str, Any]:
     return {
         "decision": candidate.decision,
@@ -210,27 +214,27 @@ def _facts(
         "judged_against": candidate.judged_against,
         "override_reason": override_reason,
         "approver": approver,
-        "git_revision": git_revision(place.root),
-        "dvc_lock_sha256": _lock_hash(place),
+        "git_revision": git_revision(workspace.root),
+        "dvc_lock_sha256": _lock_hash(workspace),
     }
 
 
 @contextmanager
-def _new_bundle(place: Workspace, version: str) -> Iterator[Path]:
+def _new_bundle(workspace: Workspace, version: str) -> Iterator[Path]:
     """Give a folder to fill; it is on the disk afterwards, and gets its name by the act."""
-    aside = place.registry / "bundles" / f".{version}.making"
+    aside = workspace.registry / "bundles" / f".{version}.making"
     files.remove(aside)
     aside.parent.mkdir(parents=True, exist_ok=True)
     yield aside
     files.sync(aside)
 
 
-def _next_version(place: Workspace) -> str:
-    names = [path.name for path in (place.registry / "bundles").glob("v*")]
+def _next_version(workspace: Workspace) -> str:
+    names = [path.name for path in (workspace.registry / "bundles").glob("v*")]
     taken = [int(name[1:]) for name in names if re.fullmatch(r"v\d+", name)]
     return f"v{max(taken, default=0) + 1}"
 
 
-def _lock_hash(place: Workspace) -> str | None:
-    lock = place.dvc_yaml.with_name("dvc.lock")
+def _lock_hash(workspace: Workspace) -> str | None:
+    lock = workspace.dvc_yaml.with_name("dvc.lock")
     return files.sha256(lock) if lock.exists() else None

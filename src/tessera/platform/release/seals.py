@@ -29,7 +29,7 @@ FIELD = "seal"
 _BYTES = 32
 
 
-def require_key(place: Workspace) -> None:
+def require_key(workspace: Workspace) -> None:
     """Make the key of a registry in which nothing was sealed yet.
 
     Raises
@@ -38,17 +38,17 @@ def require_key(place: Workspace) -> None:
         If acts or looks were sealed and their key is gone, or another one lies there: neither a new
         one nor that would open them.
     """
-    path = place.state / KEY
+    path = workspace.state / KEY
     if path.exists():
-        if is_pair(place) is False:
+        if is_pair(workspace) is False:
             raise BrokenSeal(
                 f"registry/{KEY} is another key than registry/{PUBLIC} is of: bring back the one "
                 "that was there from a backup"
             )
         return
-    if in_use(place):
+    if in_use(workspace):
         raise BrokenSeal(_gone(path))
-    place.state.mkdir(parents=True, exist_ok=True)
+    workspace.state.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{KEY}.{os.getpid()}.{secrets.token_hex(4)}")
     handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as stream:
@@ -58,17 +58,17 @@ def require_key(place: Workspace) -> None:
     with suppress(FileExistsError):  # another process was first
         os.link(aside, path)
     aside.unlink()
-    write_public(place)
+    write_public(workspace)
 
 
-def in_use(place: Workspace) -> bool:
+def in_use(workspace: Workspace) -> bool:
     """Whether there is a key, or something that was sealed with one."""
-    known = place.state / KEY, place.state / f"{LOOKS}{LINES}"
-    acts = place.state.glob(f"*/{HISTORY}{LINES}")
+    known = workspace.state / KEY, workspace.state / f"{LOOKS}{LINES}"
+    acts = workspace.state.glob(f"*/{HISTORY}{LINES}")
     return any(path.exists() for path in known) or any(acts)
 
 
-def write_public(place: Workspace) -> None:
+def write_public(workspace: Workspace) -> None:
     """Write the public key, which follows from the secret one.
 
     Raises
@@ -76,10 +76,10 @@ def write_public(place: Workspace) -> None:
     BrokenSeal
         If there is no key.
     """
-    files.write_bytes(f"{_public(_key(place)).hex()}\n".encode(), place.state / PUBLIC)
+    files.write_bytes(f"{_public(_key(workspace)).hex()}\n".encode(), workspace.state / PUBLIC)
 
 
-def is_pair(place: Workspace) -> bool | None:
+def is_pair(workspace: Workspace) -> bool | None:
     """Whether the public key is of the secret one; None if it is gone or torn.
 
     Raises
@@ -87,25 +87,25 @@ def is_pair(place: Workspace) -> bool | None:
     BrokenSeal
         If there is no key.
     """
-    mine = _public(_key(place))
+    mine = _public(_key(workspace))
     try:
-        told = public_key(place)
+        told = public_key(workspace)
     except BrokenSeal:
         return None
     return told == mine if len(told) == len(mine) else None
 
 
-def mac(place: Workspace, what: str, text: str) -> str:
+def mac(workspace: Workspace, what: str, text: str) -> str:
     """Return the keyed MAC of a text, for one purpose alone."""
-    return hmac.new(_key(place), f"{what}\0{text}".encode(), hashlib.sha256).hexdigest()
+    return hmac.new(_key(workspace), f"{what}\0{text}".encode(), hashlib.sha256).hexdigest()
 
 
-def seal(place: Workspace, what: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def seal(workspace: Workspace, what: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts with their seal.
 
     Parameters
     ----------
-    place : Home
+    workspace : Workspace
         The profile; its registry has a key.
     what : str
         Purpose, so that no seal can be moved to a document of another kind.
@@ -113,11 +113,11 @@ def seal(place: Workspace, what: str, facts: Mapping[str, Any]) -> dict[str, Any
         What JSON can hold.
     """
     text = _canonical(facts)
-    made = {"mac": mac(place, what, text), "signature": _sign(_key(place), what, text)}
+    made = {"mac": mac(workspace, what, text), "signature": _sign(_key(workspace), what, text)}
     return {**_bare(facts), FIELD: made}
 
 
-def fault(place: Workspace, what: str, sealed: Mapping[str, Any]) -> str | None:
+def fault(workspace: Workspace, what: str, sealed: Mapping[str, Any]) -> str | None:
     """Return what is wrong with a sealed document, in words that follow its name; None if nothing.
 
     Raises
@@ -128,7 +128,7 @@ def fault(place: Workspace, what: str, sealed: Mapping[str, Any]) -> str | None:
     made = sealed.get(FIELD)
     if not isinstance(made, Mapping) or "mac" not in made:
         return "carries no seal"
-    if hmac.compare_digest(str(made["mac"]), mac(place, what, _canonical(sealed))):
+    if hmac.compare_digest(str(made["mac"]), mac(workspace, what, _canonical(sealed))):
         return None
     return "was changed after it was sealed, or sealed in another registry"
 
@@ -158,7 +158,7 @@ def signature_fault(public: bytes, what: str, sealed: Mapping[str, Any]) -> str 
     return None
 
 
-def public_key(place: Workspace) -> bytes:
+def public_key(workspace: Workspace) -> bytes:
     """Return the public key of the registry.
 
     Raises
@@ -167,13 +167,13 @@ def public_key(place: Workspace) -> bytes:
         If there is none.
     """
     try:
-        return bytes.fromhex((place.state / PUBLIC).read_text().strip())
+        return bytes.fromhex((workspace.state / PUBLIC).read_text().strip())
     except (OSError, ValueError) as error:
         raise BrokenSeal(f"no readable registry/{PUBLIC}: bring it back from a backup") from error
 
 
-def _key(place: Workspace) -> bytes:
-    path = place.state / KEY
+def _key(workspace: Workspace) -> bytes:
+    path = workspace.state / KEY
     try:
         found = path.read_bytes()
     except OSError as error:

@@ -52,7 +52,7 @@ class Stage:
         return self.reads_params_of or self.name
 
     @property
-    def door(self) -> str:
+    def entry_point(self) -> str:
         """Module that holds its `run`."""
         return f"tessera.stages.{self.name}.stage"
 

@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tessera.contracts.doors import first_line
 from tessera.contracts.errors import Unreadable
 from tessera.contracts.hashes import sha256
+from tessera.contracts.library_errors import first_line
 
 __all__ = ["move_into_place", "read_json", "remove", "sha256", "sync", "write_bytes", "write_json"]
 

@@ -54,7 +54,7 @@ def section_types() -> dict[str, type[BaseModel]]:
     return types
 
 
-def read_yaml(place: Workspace) -> dict[str, Any]:
+def read_yaml(workspace: Workspace) -> dict[str, Any]:
     """Return the raw sections: params.yaml with the profile's overrides laid over it.
 
     Raises
@@ -62,15 +62,15 @@ def read_yaml(place: Workspace) -> dict[str, Any]:
     BadParams
         If either file is not a mapping of sections.
     """
-    base = _read_mapping(place, "params.yaml")
-    overrides = _read_mapping(place, f"profiles/{place.profile}.yaml")
+    base = _read_mapping(workspace, "params.yaml")
+    overrides = _read_mapping(workspace, f"profiles/{workspace.profile}.yaml")
     merged = {name: dict(section) for name, section in base.items()}
     for name, section in overrides.items():
         merged.setdefault(name, {}).update(section)
     return merged
 
 
-def load_params(place: Workspace) -> Sections:
+def load_params(workspace: Workspace) -> Sections:
     """Check every section and return it typed.
 
     Raises
@@ -78,7 +78,7 @@ def load_params(place: Workspace) -> Sections:
     BadParams
         On an unknown section or field, a wrong type or a value out of bounds; one line.
     """
-    raw = read_yaml(place)
+    raw = read_yaml(workspace)
     types = section_types()
     for name in raw:
         if name not in types:
@@ -99,14 +99,14 @@ def _require_one_window(sections: Sections) -> None:
         raise BadParams(f"params: one attribution window for all stages, not {', '.join(days)}")
 
 
-def source_of(place: Workspace) -> str:
+def source_of(workspace: Workspace) -> str:
     """Return the source of a profile, without importing any stage (for rendering and DAGs)."""
-    return str(read_yaml(place).get("ingest", {}).get("source", ""))
+    return str(read_yaml(workspace).get("ingest", {}).get("source", ""))
 
 
-def _read_mapping(place: Workspace, name: str) -> dict[str, dict[str, Any]]:
+def _read_mapping(workspace: Workspace, name: str) -> dict[str, dict[str, Any]]:
     try:
-        found = yaml.safe_load((place.root / name).read_text()) or {}
+        found = yaml.safe_load((workspace.root / name).read_text()) or {}
     except yaml.YAMLError as error:
         raise BadParams(f"{name} is not YAML: {' '.join(str(error).split())}") from error
     except UnicodeDecodeError as error:
@@ -157,10 +157,10 @@ def _check(section: str, kind: type[BaseModel], values: dict[str, Any]) -> BaseM
         raise BadParams(f"params: {field}: {first['msg']}, got {first['input']!r}") from error
 
 
-def _fields(kind: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+def _fields(kind: type[BaseModel], workspace: tuple[int | str, ...]) -> list[str]:
     """Names that a mapping inside a section may hold."""
     fields = kind.model_fields
-    for part in place:
+    for part in workspace:
         if part in fields:
             inner = _model_in(fields[str(part)].annotation)
             fields = inner.model_fields if inner else fields

@@ -22,9 +22,9 @@ HEADER = """\
 """
 
 
-def render_params(place: Workspace) -> str:
+def render_params(workspace: Workspace) -> str:
     """Return the text of params.yaml: present values, defaults for the rest, documented."""
-    path = place.root / "params.yaml"
+    path = workspace.root / "params.yaml"
     present = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
     parts = [HEADER]
     for name, kind in section_types().items():

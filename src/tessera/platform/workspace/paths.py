@@ -115,7 +115,7 @@ def _workspace(root: Path) -> Path:
     return root
 
 
-def home(profile: str, root: Path | None = None) -> Workspace:
+def open_workspace(profile: str, root: Path | None = None) -> Workspace:
     """Return the folders of a profile that exists.
 
     Raises
@@ -123,13 +123,15 @@ def home(profile: str, root: Path | None = None) -> Workspace:
     BadParams
         If the profile's YAML does not exist; the message lists those that do.
     """
-    place = Workspace(root or find_root(), profile)
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", profile) or not place.overrides.is_file():
-        known = ", ".join(sorted(path.stem for path in (place.root / "profiles").glob("*.yaml")))
+    workspace = Workspace(root or find_root(), profile)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", profile) or not workspace.overrides.is_file():
+        known = ", ".join(
+            sorted(path.stem for path in (workspace.root / "profiles").glob("*.yaml"))
+        )
         raise BadParams(
             f"no profile {profile!r}: choose one of {known}, or write profiles/{profile}.yaml"
         )
-    return place
+    return workspace
 
 
 def profile_names(root: Path) -> list[str]:

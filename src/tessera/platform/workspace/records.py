@@ -13,19 +13,19 @@ from tessera.platform.workspace.paths import Workspace
 _RUN = ".run.json"
 
 
-def begin_run(place: Workspace) -> None:
+def begin_run(workspace: Workspace) -> None:
     """Write down which run begins: the scheduler's, or one named after the moment.
 
     The snapshot does, since it is the first step of every run, by whatever command.
     """
     named = os.environ.get("TESSERA_RUN")
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    files.write_json({"run": named or f"run {now}"}, place.data / _RUN)
+    files.write_json({"run": named or f"run {now}"}, workspace.data / _RUN)
 
 
-def current_run(place: Workspace) -> str | None:
+def current_run(workspace: Workspace) -> str | None:
     """Return the run that began last; None before the first."""
-    path = place.data / _RUN
+    path = workspace.data / _RUN
     return str(files.read_json(path)["run"]) if path.exists() else None
 
 

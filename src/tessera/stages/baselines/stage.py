@@ -1,4 +1,4 @@
-"""The door of the baselines: plainer models answer the same question on the same budget."""
+"""The entry point of the baselines: plainer models answer the same question on the same budget."""
 
 from __future__ import annotations
 

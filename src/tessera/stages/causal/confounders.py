@@ -1,10 +1,10 @@
 """What drives both holding one item and acquiring another: who the investor is, what else is held.
 
-Beside risk, capacity, activity and tenure stand leanings: loadings of everything held on the main
-directions of all holdings, and the number of items held. The cause itself must not explain that it
-is held, so `robust` takes its own share, `loading_ID`, out of them again.
+Beside risk, capacity, activity and tenure stand taste components: loadings of everything held on
+the main directions of all holdings, and the number of items held. The cause itself must not
+explain that it is held, so `robust` takes its own share, `loading_ID`, out of them again.
 
-Legend: R rows (an investor in a trial), U investors, I items, D confounders, K leanings.
+Legend: R rows (an investor in a trial), U investors, I items, D confounders, K taste components.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Rows:
         return chance_I
 
 
-def stack(trials: Iterable[Trial], leanings: int, folds: int) -> Rows:
+def stack(trials: Iterable[Trial], taste_components: int, folds: int) -> Rows:
     """Lay the trials below each other; each has its own intercept, so popularity may change."""
     found = list(trials)
     seen = [np.flatnonzero(trial.observed_U) for trial in found]
@@ -53,7 +53,9 @@ def stack(trials: Iterable[Trial], leanings: int, folds: int) -> Rows:
     known_RD = np.concatenate([t.trait_UD[u] for t, u in zip(found, seen, strict=True)])
     trial_R = np.repeat(np.arange(len(found)), [len(u) for u in seen])
     fixed_RD = np.concatenate([np.eye(len(found))[trial_R], known_RD], axis=1)
-    lean_IK = np.concatenate([np.ones((held_RI.shape[1], 1)), _leanings(held_RI, leanings)], axis=1)
+    lean_IK = np.concatenate(
+        [np.ones((held_RI.shape[1], 1)), _taste_components(held_RI, taste_components)], axis=1
+    )
     trait_RD = np.concatenate([fixed_RD, held_RI @ lean_IK], axis=1)
     loading_ID = np.concatenate([np.zeros((len(lean_IK), fixed_RD.shape[1])), lean_IK], axis=1)
     scale_D = np.sqrt(np.mean(np.square(trait_RD), axis=0))
@@ -63,7 +65,7 @@ def stack(trials: Iterable[Trial], leanings: int, folds: int) -> Rows:
     )
 
 
-def _leanings(held_RI: sparse.csr_array, wanted: int) -> Float64s:
+def _taste_components(held_RI: sparse.csr_array, wanted: int) -> Float64s:
     """Find the main directions of the holdings, popular items held down."""
     scale_I = 1.0 / np.sqrt(held_RI.sum(axis=0) + 1.0)
     size = min(wanted, min(held_RI.shape) - 1)

@@ -19,7 +19,7 @@ class CausalParams(BaseModel):
     """Ratings below this are no acquisition."""
     periods: int = Field(8, ge=1, le=100)
     """Trials: the known time is cut into so many periods of equally many acquisitions."""
-    leanings: int = Field(24, ge=0, le=500)
+    taste_components: int = Field(24, ge=0, le=500)
     """Main directions of what is held that count as confounders, beside risk, capacity, activity
     and tenure."""
     folds: int = Field(5, ge=2, le=20)

@@ -1,4 +1,4 @@
-"""The door of `causal`."""
+"""The entry point of `causal`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(
     pairs = supported_pairs(trials(panel, params), params.least_support, params.pairs)
     found = _NOTHING
     if len(pairs.cause_N) > 0:
-        rows = stack(trials(panel, params), params.leanings, params.folds)
+        rows = stack(trials(panel, params), params.taste_components, params.folds)
         found = estimated(rows, pairs, params)
     columns = {
         "cause_id": panel.item_ids[pairs.cause_N].astype(str),

@@ -71,7 +71,7 @@ class Holdout:
     """What may be listed: it can be bought at the cut."""
     cold_I: Bools
     """Never acquired before the cut, or offered only since shortly before it."""
-    unborn_I: Bools
+    future_I: Bools
     """First offered after the cut; none if each investor has another cut."""
     known_events_N: Ints
     """Events of each test investor before the cut."""
@@ -109,16 +109,16 @@ def _by_popularity(items: pa.Table, acquired: pa.Table) -> pa.Table:
     return items.take(np.argsort(-holders_I, kind="stable"))
 
 
-def _on_sale(items: pa.Table, split: Split, unborn_too: bool) -> Bools:
+def _on_sale(items: pa.Table, split: Split, future_too: bool) -> Bools:
     """Tell which items can be bought at the cut; all of them if each investor has another cut."""
     if split.protocol == "leave_last_out":
         return np.ones(len(items), dtype=np.bool_)
     # NaT compares false, which stands for "without end".
     gone_I = moments(items["valid_to"]) <= moment(split.cut)
-    return ~gone_I if unborn_too else ~gone_I & ~_unborn(items, split)
+    return ~gone_I if future_too else ~gone_I & ~_future(items, split)
 
 
-def _unborn(items: pa.Table, split: Split) -> Bools:
+def _future(items: pa.Table, split: Split) -> Bools:
     """Tell which items are first offered after the cut; none if each investor has another cut."""
     if split.protocol == "leave_last_out":
         return np.zeros(len(items), dtype=np.bool_)
@@ -213,7 +213,7 @@ def _at_cut(events: ibis.Table, items: ibis.Table, split: Split, params: Evaluat
     catalogue = _by_popularity(fetch(items.select(*told), "item_id"), acquired)
     ids, candidate_I = (
         catalogue["item_id"].combine_chunks(),
-        _on_sale(catalogue, split, params.unborn_items),
+        _on_sale(catalogue, split, params.future_items),
     )
 
     active = activity["user_id"].combine_chunks()
@@ -238,7 +238,7 @@ def _at_cut(events: ibis.Table, items: ibis.Table, split: Split, params: Evaluat
         relevant_item_R=item_R[good_R],
         candidate_I=candidate_I,
         cold_I=(holders_I == 0) | _young(catalogue, split, params.cold_days),
-        unborn_I=_unborn(catalogue, split),
+        future_I=_future(catalogue, split),
         known_events_N=np.asarray(activity["events"], dtype=np.int64)[tested_N],
         dated=_dated(acquired, active, catalogue, split),
     )

@@ -16,7 +16,7 @@ class EvaluateParams(BaseModel):
     """Actions that count as acquiring an item, in training and in the test period."""
     least_rating: float = Field(0.0, ge=0.0)
     """Ratings below this are no acquisition."""
-    unborn_items: bool = False
+    future_items: bool = False
     """Items first offered after the cut are candidates and relevant too, as in the published tables
     of FAR-Trans, although nobody could have bought them at the cut."""
     recent_days: int = Field(30, ge=1, le=3650)

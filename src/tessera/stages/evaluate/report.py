@@ -173,12 +173,12 @@ def slice_table(part: Slice, tops: Mapping[str, Ints], holdout: Holdout) -> dict
 
 def born_after_cut(tops: Mapping[str, Ints], holdout: Holdout) -> dict[str, Any]:
     """Measure every model on items first offered after the cut; null and why if that cannot be."""
-    listed_I = holdout.unborn_I & holdout.candidate_I
+    listed_I = holdout.future_I & holdout.candidate_I
     why = None
-    if not holdout.unborn_I.any():
+    if not holdout.future_I.any():
         why = "no item is first offered after the cut"
     elif not listed_I.any():
-        why = "nobody can buy them at the cut, and evaluate.unborn_items is false"
+        why = "nobody can buy them at the cut, and evaluate.future_items is false"
     elif not holdout.relevant_N(listed_I).any():
         why = "no test investor acquires any"
     if why:

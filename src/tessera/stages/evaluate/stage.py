@@ -1,4 +1,4 @@
-"""The door of `evaluate`.
+"""The entry point of `evaluate`.
 
 `ranking` is JSON with stable keys, numbers rounded to 6 digits:
 

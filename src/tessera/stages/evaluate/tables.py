@@ -88,7 +88,7 @@ def slice_tables(
 
 def _born_before(tops: Mapping[str, Ints], holdout: Holdout) -> dict[str, Any]:
     """Measure the same lists without items first offered after the cut, on all other items."""
-    born_I = ~holdout.unborn_I
+    born_I = ~holdout.future_I
     kept = {name: report.narrow(top_NK, born_I).priced_NK for name, top_NK in tops.items()}
     told = {name: top_NK for name, top_NK in kept.items() if top_NK is not None}
     return report.slice_table(Slice(item_I=born_I), told, holdout)

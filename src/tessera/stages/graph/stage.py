@@ -1,4 +1,4 @@
-"""The door of `graph`."""
+"""The entry point of `graph`."""
 
 from __future__ import annotations
 

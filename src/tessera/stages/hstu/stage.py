@@ -1,4 +1,4 @@
-"""The door of the sequence model: train it, publish its vectors, rank, and score the log."""
+"""The entry point of the sequence model: train it, publish its vectors, rank, and score the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tessera.model.sequences.fact_tables import save_facts
 from tessera.model.training.curves import write_training
 from tessera.model.training.fit import fit
 from tessera.model.training.slate_figures import slate_figures
-from tessera.model.trunk.lists import rank_strangers, rank_test_users, write_lists
+from tessera.model.trunk.lists import rank_anonymous, rank_test_users, write_lists
 from tessera.model.trunk.saved import save_model
 from tessera.stages.hstu.outputs import write_item_vectors, write_scores, write_user_vectors
 
@@ -57,7 +57,7 @@ def run(
         own = trained.model
         parts = [rank_test_users(own, dataset, params)]
         if params.session_minutes and not dataset.split.ordinal:
-            parts.append(rank_strangers(own, dataset, params, params.session_minutes))
+            parts.append(rank_anonymous(own, dataset, params, params.session_minutes))
         write_training(trained.place, "hstu", training)
         save_model(own, dataset.catalogue.vocabulary, model)
         ranks = own.rank is not None and own.shape.score != "recall"

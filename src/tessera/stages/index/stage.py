@@ -1,4 +1,4 @@
-"""The door of index: pack what serving needs, with a hash of every file."""
+"""The entry point of index: pack what serving needs, with a hash of every file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door for Parquet: files, parts and partitions of any tool become one table."""
+"""The entry of Parquet: files, parts and partitions of any tool become one table."""
 
 from __future__ import annotations
 

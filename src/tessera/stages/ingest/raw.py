@@ -1,4 +1,4 @@
-"""The door: raw files of any text format become Parquet of strings, with file and row number.
+"""Raw files of any text format become Parquet of strings, with file and row number.
 
 Reading is the only place where a file format matters; lines that are no records are rejected with
 their reason, and whatever makes a whole file unreadable is said in one line.

@@ -1,4 +1,4 @@
-"""The door of `ingest`: raw files in, sifted and sorted tables and the split out."""
+"""The entry point of `ingest`: raw files in, sifted and sorted tables and the split out."""
 
 from __future__ import annotations
 

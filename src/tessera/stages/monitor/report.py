@@ -1,4 +1,4 @@
-"""Evidently reports of drift and popularity bias: the one door to that library."""
+"""Evidently reports of drift and popularity bias: the one module that calls it."""
 
 from __future__ import annotations
 

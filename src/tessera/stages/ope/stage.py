@@ -1,4 +1,4 @@
-"""The door of ope: what the candidate would have earned, and whether that is enough to promote."""
+"""Entry of ope: what the candidate would have earned, and whether that is enough to promote."""
 
 from __future__ import annotations
 

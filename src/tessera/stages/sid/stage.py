@@ -1,4 +1,4 @@
-"""The door of `sid`."""
+"""The entry point of `sid`."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def write_users(market: Market, path: Path) -> int:
 
 
 def write_items(market: Market, path: Path, rng: np.random.Generator) -> int:
-    """Write the catalogue, the dead and the unborn included."""
+    """Write the catalogue, the dead and the future included."""
     assets, size = market.assets, market.params.items
     issuer = [ISSUERS[k] for k in assets.issuer_I]
     sub = [

@@ -1,4 +1,4 @@
-"""The only door to causalml: S-, T-, X- and DR-learners, cross-fitted by investor.
+"""The only way to causalml: S-, T-, X- and DR-learners, cross-fitted by investor.
 
 The rare arm (shown at the top) borrows from the common one (never shown), which is what X-learners
 are for.  Whatever the serving policy knew enters as a feature through its propensity.  X blends by

@@ -1,4 +1,4 @@
-"""The door of uplift: learn before the cut what showing changes, for investors held back by fold.
+"""Entry of uplift: learn before the cut what showing changes, for investors held back by fold.
 
 `cate` holds exposures from before the cut alone, each scored by the model that never saw its
 investor: nothing after the cut can move a byte of it.  The report measures twice: on these (out of

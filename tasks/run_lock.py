@@ -9,18 +9,18 @@ from airflow.providers.standard.sensors.python import PythonSensor
 from airflow.sdk.exceptions import AirflowRuntimeError
 
 from tasks.stage import ROOT
-from tessera.platform.workspace.paths import home
-from tessera.platform.workspace.run_lock import take_turn as take
+from tessera.platform.workspace.paths import open_workspace
+from tessera.platform.workspace.run_lock import take_run_lock as take
 
 PIPELINE = "tessera_pipeline"
 DAILY = "tessera_daily"
 """The DAGs whose runs work on one folder a profile."""
 
 
-def take_turn() -> PythonSensor:
+def take_run_lock() -> PythonSensor:
     """Return the task that waits, without holding a worker, and then claims the profile."""
     return PythonSensor(
-        task_id="turn",
+        task_id="run_lock",
         python_callable=_free,
         mode="reschedule",
         poke_interval=timedelta(seconds=15),
@@ -35,7 +35,7 @@ def _free(**context: Any) -> bool:
     def is_running(run: str) -> bool:
         return any(_runs(task, dag, run) for dag in (PIPELINE, DAILY))
 
-    return take(home(context["params"]["profile"], ROOT), task.run_id, is_running)
+    return take(open_workspace(context["params"]["profile"], ROOT), task.run_id, is_running)
 
 
 def _runs(task: Any, dag: str, run: str) -> bool:

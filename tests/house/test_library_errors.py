@@ -1,6 +1,6 @@
 """Whatever a library raises, a person reads one line of ours that names file and remedy.
 
-Each door is called with a fault planted into the library behind it.
+Each place that calls a library is called with a fault planted into the library behind it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import yaml
 from ibis.common.exceptions import IbisError
 
 from tessera.bundles import vectors
-from tessera.contracts.doors import door, first_line
 from tessera.contracts.errors import (
     BadInput,
     BadParams,
@@ -30,6 +29,7 @@ from tessera.contracts.errors import (
     TesseraError,
     Unreadable,
 )
+from tessera.contracts.library_errors import first_line, translate_errors
 from tessera.model.trunk import saved
 from tessera.platform.cli import cli, ui
 from tessera.platform.pipeline import dvc, runner
@@ -49,11 +49,11 @@ def _raises(error):
     return call
 
 
-def _stage(place, error, monkeypatch):
+def _stage(workspace, error, monkeypatch):
     """Run a stage whose library fails."""
-    place.artifact("source").mkdir(parents=True)
-    files.write_json({"cut": None}, place.artifact("request"))
-    read = params.load_params(place)
+    workspace.artifact("source").mkdir(parents=True)
+    files.write_json({"cut": None}, workspace.artifact("request"))
+    read = params.load_params(workspace)
     real = runner.importlib.import_module
     mine = {"tessera.stages.ingest.stage": SimpleNamespace(run=_raises(error))}
     monkeypatch.setattr(
@@ -61,94 +61,94 @@ def _stage(place, error, monkeypatch):
         "import_module",
         lambda name, *more: mine[name] if name in mine else real(name, *more),
     )
-    runner.run_stage(find("ingest", stages("market")), place, read)
+    runner.run_stage(find("ingest", stages("market")), workspace, read)
 
 
-def _torn_table(place, monkeypatch):
-    path = place.artifact("events")
+def _torn_table(workspace, monkeypatch):
+    path = workspace.artifact("events")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"PAR1 and no more")
     names = {"users": "user_id", "split": None}
     for name, column in names.items():
         if column:
-            pq.write_table(pa.table({column: ["u"]}), place.artifact(name))
+            pq.write_table(pa.table({column: ["u"]}), workspace.artifact(name))
         else:
-            files.write_json({}, place.artifact(name))
-    runner.run_stage(find("causal", stages("market")), place, params.load_params(place))
+            files.write_json({}, workspace.artifact(name))
+    runner.run_stage(find("causal", stages("market")), workspace, params.load_params(workspace))
 
 
-def _json(place, monkeypatch):
-    path = place.data / "metrics" / "graph.json"
+def _json(workspace, monkeypatch):
+    path = workspace.data / "metrics" / "graph.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"edges": 1')
     files.read_json(path)
 
 
-def _not_utf8(place, monkeypatch):
-    place.overrides.write_bytes(b"hstu:\n  seed: \xff\n")
-    params.load_params(place)
+def _not_utf8(workspace, monkeypatch):
+    workspace.overrides.write_bytes(b"hstu:\n  seed: \xff\n")
+    params.load_params(workspace)
 
 
-def _watch_not_utf8(place, monkeypatch):
-    path = place.root / "monitoring" / "watch.yaml"
+def _watch_not_utf8(workspace, monkeypatch):
+    path = workspace.root / "monitoring" / "watch.yaml"
     path.write_bytes(b"reference_days: \xff\n")
     spec.load_watch(path)
 
 
-def _yaml(place, monkeypatch):
+def _yaml(workspace, monkeypatch):
     monkeypatch.setattr(params.yaml, "safe_load", _raises(yaml.YAMLError(PAGES)))
-    params.load_params(place)
+    params.load_params(workspace)
 
 
-def _faiss(place, monkeypatch):
+def _faiss(workspace, monkeypatch):
     monkeypatch.setattr(faiss, "read_index", _raises(RuntimeError(PAGES)))
-    place.data.mkdir(parents=True)
-    (place.data / "vectors.json").write_text("[]")
-    vectors.Search.open(place.data)
+    workspace.data.mkdir(parents=True)
+    (workspace.data / "vectors.json").write_text("[]")
+    vectors.Search.open(workspace.data)
 
 
-def _weights(place, monkeypatch):
+def _weights(workspace, monkeypatch):
     monkeypatch.setattr(saved, "load_file", _raises(safetensors.SafetensorError(PAGES)))
-    place.data.mkdir(parents=True)
+    workspace.data.mkdir(parents=True)
     for name in ("config.json", "items.json"):
-        (place.data / name).write_text("{}")
-    saved.load_model(place.data)
+        (workspace.data / name).write_text("{}")
+    saved.load_model(workspace.data)
 
 
-def _arrow(place, monkeypatch):
+def _arrow(workspace, monkeypatch):
     monkeypatch.setattr(recommend.pq, "read_table", _raises(pa.ArrowInvalid(PAGES)))
-    recommend.Recommender.open(place.data)
+    recommend.Recommender.open(workspace.data)
 
 
-def _facts(place, monkeypatch):
+def _facts(workspace, monkeypatch):
     monkeypatch.setattr(ranker, "has_facts", lambda _: True)
     monkeypatch.setattr(ranker, "open_facts", _raises(duckdb.IOException(PAGES)))
-    ranker.open_ranker(place.data)
+    ranker.open_ranker(workspace.data)
 
 
 def _mlflow(error):
-    def call(place, monkeypatch):
+    def call(workspace, monkeypatch):
         monkeypatch.setattr(tracking, "_opened", _raises(error))
-        with tracking._client(place.tracking):
+        with tracking._client(workspace.tracking):
             pass
 
     return call
 
 
-def _dvc(place, monkeypatch):
+def _dvc(workspace, monkeypatch):
     monkeypatch.setattr(dvc.subprocess, "run", _raises(PermissionError(13, "Permission denied")))
-    dvc.dvc(place, "repro")
+    dvc.dvc(workspace, "repro")
 
 
-def _airflow(place, monkeypatch):
+def _airflow(workspace, monkeypatch):
     monkeypatch.setattr(ui.processes, "start", _raises(FileNotFoundError(2, "No such file")))
-    place.data.mkdir(parents=True)
-    (place.data / "logs").mkdir()
-    ui._start("airflow", ("scheduler",), {}, place.data, [])
+    workspace.data.mkdir(parents=True)
+    (workspace.data / "logs").mkdir()
+    ui._start("airflow", ("scheduler",), {}, workspace.data, [])
 
 
 def _of(error):
-    return lambda place, monkeypatch: _stage(place, error, monkeypatch)
+    return lambda workspace, monkeypatch: _stage(workspace, error, monkeypatch)
 
 
 DOORS = {
@@ -178,10 +178,10 @@ DOORS = {
 
 
 @pytest.mark.parametrize("name", DOORS)
-def test_a_fault_behind_the_door_is_one_line_of_ours(name, place, monkeypatch):
+def test_a_fault_behind_the_door_is_one_line_of_ours(name, workspace, monkeypatch):
     call, kind, says = DOORS[name]
     with pytest.raises(kind, match=says) as told:
-        call(place, monkeypatch)
+        call(workspace, monkeypatch)
     assert isinstance(told.value, TesseraError)
     assert told.value.__cause__ is not None, "--debug shows what the library said"
     assert "\n" not in str(told.value)
@@ -190,7 +190,7 @@ def test_a_fault_behind_the_door_is_one_line_of_ours(name, place, monkeypatch):
 
 def test_what_is_ours_already_passes_as_it_is():
     mine = BadInput("orders.csv: no column day: map it")
-    with pytest.raises(BadInput) as told, door(StageFailed, "ingest", "mend that"):
+    with pytest.raises(BadInput) as told, translate_errors(StageFailed, "ingest", "mend that"):
         raise mine
     assert told.value is mine
 
@@ -211,7 +211,7 @@ def test_even_what_nobody_foresaw_is_one_line_and_no_traceback(monkeypatch, caps
 
 
 @pytest.mark.parametrize("words", [("history",), ("verdict",), ("-h",), ("--version",)])
-def test_what_only_reads_a_verdict_imports_nothing_heavy(place, words):
+def test_what_only_reads_a_verdict_imports_nothing_heavy(workspace, words):
     """Each of these costs seconds and hundreds of megabytes."""
     heavy = ("torch", "ibis", "pyarrow", "numpy", "pandas", "mlflow", "duckdb", "matplotlib")
     code = (
@@ -223,7 +223,11 @@ def test_what_only_reads_a_verdict_imports_nothing_heavy(place, words):
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PATH": "/usr/bin", "TESSERA_ROOT": str(place.root), "PYTHONPATH": ":".join(sys.path)},
+        env={
+            "PATH": "/usr/bin",
+            "TESSERA_ROOT": str(workspace.root),
+            "PYTHONPATH": ":".join(sys.path),
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -23,7 +23,7 @@ def first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def door(kind: type[TesseraError], what: str, remedy: str) -> Iterator[None]:
+def translate_errors(kind: type[TesseraError], what: str, remedy: str) -> Iterator[None]:
     """Let whatever a library raises in the block leave as one error of ours.
 
     Parameters

@@ -9,8 +9,9 @@ import shutil
 import pytest
 
 from benchmarks.render import SECTIONS, render
+from benchmarks.report.page import ENVIRONMENT, TEMPLATES, rows_of, tidy
 
-FIGURES = [figure.name for section in SECTIONS for figure in section.figures]
+FIGURES = [row.name for section in SECTIONS for row in rows_of(section, {})]
 
 
 @pytest.fixture
@@ -57,8 +58,33 @@ def test_every_figure_has_a_row_and_every_link_leads_somewhere(results, written,
 
 
 def test_every_result_has_a_section(results):
-    known = {name for section in SECTIONS for name in (section.result, section.beside)}
+    known = {name for section in SECTIONS for name in (section.record, section.beside)}
     assert {path.stem for path in results.glob("*.json")} <= known
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.record)
+def test_every_check_belongs_to_a_figure_of_the_template(section):
+    asked = [row.key for row in rows_of(section, {}) if row.key]
+    assert sorted(asked) == sorted(section.checks)
+
+
+def test_every_template_is_a_section_or_a_part_of_one():
+    templates = {path.name: path.read_text() for path in TEMPLATES.glob("*.md")}
+    used = set(re.findall(r'{% (?:extends|include) "([^"]+)" %}', "".join(templates.values())))
+    assert set(templates) == used | {"page.md"} | {f"{one.template}.md" for one in SECTIONS}
+
+
+@pytest.mark.parametrize(
+    ("template", "rendered"),
+    [("a\n\n\nb\n", "a\n\nb"), ("{{ [0.1, 0.25] | spread }}", "0.1750 (0.1000 to 0.2500)"),
+     ("{{ [0.1, 0.1] | spread(1) }}", "0.1"), ("{{ [] | spread }}", ""),
+     ("{{ {'mean': 1, 'low': -1, 'high': 2} | lead }}", "+1.0000 [-1.0000, 2.0000]"),
+     ("{{ '' | lead }}", ""), ("{{ 0 | fmt('+.1%') }}", "+0.0%"), ("{{ '' | fmt }}", ""),
+     ("{{ 'hstu_profit_0.5' | called }}", "HSTU, weight 0.5 on profit"),
+     ("{{ [1] | seeds }}, {{ [1, 2] | seeds }}", "1 seed, 2 seeds")],
+)  # fmt: skip
+def test_numbers_and_names_are_told_alike_in_all_templates(template, rendered):
+    assert tidy(ENVIRONMENT.from_string(template).render()) == rendered
 
 
 def test_all_rows_of_a_table_have_as_many_cells(results, written):

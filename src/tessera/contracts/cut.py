@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tessera.contracts.errors import BadParams
+
 OR_EARLIER = " or earlier"
 """Ends the text of a schedule's cut: days go on after a log has ended."""
 
@@ -31,3 +33,19 @@ def parse_cut(text: str) -> Cut:
     """
     moment = datetime.fromisoformat(text.removesuffix(OR_EARLIER))
     return Cut(moment if moment.tzinfo else moment.replace(tzinfo=UTC), text.endswith(OR_EARLIER))
+
+
+def moment(cut: datetime | str | None) -> datetime | None:
+    """Return a cut that a program gives, as a time in UTC; None if it gives none.
+
+    Raises
+    ------
+    BadParams
+        If it is not an ISO time.
+    """
+    if cut is None:
+        return None
+    try:
+        return parse_cut(cut if isinstance(cut, str) else cut.isoformat()).moment
+    except ValueError as error:
+        raise BadParams(f"cut {cut!r} is no ISO time: write it as 2024-12-31") from error

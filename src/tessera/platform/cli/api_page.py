@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+API = ("api_training", "api_judging")
+"""Modules behind `tessera.api`."""
 ON_ARRAYS = (
     "offpolicy/estimators",
     "offpolicy/clusters",
@@ -50,12 +52,25 @@ def api_page(package: Path) -> str:
         for node in module.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     )
-    intro = (ast.get_docstring(module) or "").rpartition("\n\nShapes:")[0]
-    entries = [line for node in _public(module) if node.name in listed for line in _entry(node)]
+    entries = [
+        line
+        for name in API
+        for node in _public(_parsed(package / f"{name}.py"))
+        if node.name in listed
+        for line in _entry(node)
+    ]
     rooms = [line for name in ON_ARRAYS for line in _room(package, name)]
     return (
         _HEAD
-        + "\n".join([intro, "\n## Names of `tessera.api`\n", *entries, _BELOW, *rooms]).rstrip()
+        + "\n".join(
+            [
+                ast.get_docstring(module) or "",
+                "\n## Names of `tessera.api`\n",
+                *entries,
+                _BELOW,
+                *rooms,
+            ]
+        ).rstrip()
         + "\n"
     )
 

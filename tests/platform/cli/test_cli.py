@@ -1,39 +1,8 @@
-"""The words of the command line: what is asked is heard, or refused in one line."""
+"""The command line as a whole: what it lists, and its version."""
 
 from __future__ import annotations
 
-import sys
-
-import pytest
-
-from tessera.platform.cli import cli
-from tessera.platform.workspace.paths import open_workspace
-
-
-@pytest.fixture
-def say(monkeypatch, capsys, root):
-    """Type a command in the repository of the test; return exit code, output and errors."""
-    monkeypatch.setenv("TESSERA_ROOT", str(root))
-
-    def typed(*words):
-        monkeypatch.setattr(sys, "argv", ["tessera", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
-
-    return typed
-
-
-@pytest.fixture
-def ran(monkeypatch):
-    """Stages that were asked for, instead of running them."""
-    seen = []
-    monkeypatch.setattr(
-        "tessera.platform.pipeline.runner.run_stage",
-        lambda stage, workspace, params: seen.append(stage.name),
-    )
-    return seen
+import re
 
 
 def test_the_version_and_short_help_are_there(say):
@@ -45,46 +14,20 @@ def test_the_version_and_short_help_are_there(say):
         assert "Usage" in out
 
 
-def test_a_stage_that_reads_the_folder_hears_of_it(say, ran, root, tmp_path):
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    code, _, err = say("run", "ingest", "--profile", "far-trans", "--data", str(folder))
-    assert (code, err, ran) == (0, "", ["ingest"])
-    assert open_workspace("far-trans", root).artifact("source").resolve() == folder
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (("graph", "--data", "/tmp"), "graph reads no --data: give it to ingest"),
-        (("graph", "--cut", "2024-01-01"), "graph reads no --cut: give it to ingest"),
-        (("graph", "--force"), "--force goes with a whole run: leave out the name of the stage"),
-        (("graph", "--from-stage", "sid"), "--from-stage goes with a whole run"),
-        (("graph", "--override-reason", "reviewed by all"), "--override-reason goes with a whole"),
-        (("ingest", "--data", "/no/such/folder"), "no folder /no/such/folder"),
-        (("ingest", "--cut", "yesterday"), "cut 'yesterday' is not a date"),
-    ],
-)
-def test_an_option_that_a_stage_would_leave_unheard_is_refused(say, ran, words, says):
-    code, _, err = say("run", *words, "--profile", "far-trans")
-    assert code == 2
-    assert says in err
-    assert err.count("\n") == 1
-    assert ran == []
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("promote", "--reason", "          ", "--approver", "   "),
-        ("promote", "--reason", "reviewed by the committee", "--approver", "  "),
-        ("hold", "--reason", "  "),
-        ("rollback", "--reason", "\u200b\u200b\u200b\u200b"),
-    ],
-)
-def test_blanks_are_no_reason_and_no_approver(say, workspace, make_candidate, words):
-    make_candidate(workspace, "INVALID")
-    code, _, err = say(*words)
-    assert code == 2
-    assert "reason" in err or "name" in err
-    assert not (workspace.registry / "current.json").exists()
+def test_every_command_stands_in_one_panel_of_the_help(say, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    _, out, _ = say("-h")
+    panels = {}
+    for line in out.splitlines():
+        if title := re.match(r"╭─ (.+?) ─+╮", line):
+            names = panels.setdefault(title[1], [])
+        elif name := re.match(r"│ ([a-z]+) +\S", line):
+            names.append(name[1])
+    assert panels == {
+        "Options": [],
+        "Work with it": ["stages", "run", "infer", "ui", "recommend", "ablate", "doctor"],
+        "Called by DVC, Airflow and make": ["snapshot", "dvc", "render", "task"],
+        "Decide what is published": [
+            "publish", "verdict", "promote", "hold", "rollback", "history", "floors",
+        ],
+    }  # fmt: skip

@@ -240,7 +240,6 @@ def test_the_summary_marks_what_is_published_against_its_verdict(workspace, make
 
 def test_the_commands_say_one_line_each(two, monkeypatch):
     monkeypatch.setattr(cli_acts, "open_workspace", lambda profile: two)
-    monkeypatch.setattr("tessera.platform.cli.cli.open_workspace", lambda profile: two)
 
     def call(*words):
         return CliRunner().invoke(app, words, catch_exceptions=False).output.strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +12,48 @@ from tessera.platform.workspace.paths import DEFAULT_PROFILE, open_workspace
 
 Profile = Annotated[str, typer.Option(help="Name of a file in profiles/, without .yaml.")]
 Approver = Annotated[str | None, typer.Option(help="Who answers for it; recorded for ever.")]
+
+
+def publish(
+    profile: Profile = DEFAULT_PROFILE,
+    override_reason: Annotated[
+        str | None, typer.Option(help="Publish even against the verdict; this reason is recorded.")
+    ] = None,
+) -> None:
+    """Publish the new model if its verdict or a recorded reason allows it, as a run does."""
+    from tessera.platform.pipeline import main_job
+
+    done = main_job.publish(open_workspace(profile), override_reason)
+    state = f"published {done.version}" if done.moved else f"{done.version or 'nothing'} stays"
+    typer.echo(f"{done.decision}: {state} ({done.reason})")
+
+
+def verdict(
+    profile: Profile = DEFAULT_PROFILE,
+    version: Annotated[str | None, typer.Option(help="Of this published version, as v1.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+    page: Annotated[
+        Path | None, typer.Option(help="Write the page with pictures to this file.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only check its signature.")] = False,
+) -> None:
+    """Show the verdict on the new model, or on a published version, with its evidence."""
+    workspace = open_workspace(profile)
+    from tessera.platform.cli.summary import check_signature, save_page, show_verdict
+
+    if check:
+        typer.echo(check_signature(workspace, version or None))
+        return
+    if page is not None:
+        save_page(workspace, page, version or None)
+    if as_json:
+        from tessera.platform.release.acts import proposal
+
+        typer.echo(json.dumps(proposal(workspace, version or None)))
+    elif page is not None:
+        typer.echo(page)
+    else:
+        show_verdict(workspace, version=version)
 
 
 def promote(

@@ -237,12 +237,13 @@ def run_baselines(stage_files):
 def run_trunk(stage_files):
     """Run the stage of the trunk on tables; return its folder and metrics."""
 
-    def stage(tables, params, out="out"):
+    def stage(tables, params, out="out", champion=None):
         folder = stage_files / out
         folder.mkdir()
         names = ("item_vectors", "user_vectors", "lists", "scores")
+        logging = stage_files / "champion"
         metrics = trunk.run(
-            **vars(tables), split=stage_files / "split.json", champion=stage_files / "champion",
+            **vars(tables), split=stage_files / "split.json", champion=champion or logging,
             model=folder / "model", training=folder / "training", facts=folder / "facts",
             scratch=stage_files / "scratch", params=params,
             **{name: folder / f"{name}.parquet" for name in names},

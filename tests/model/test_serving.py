@@ -24,7 +24,6 @@ from tessera.model.trunk.log_scores import Known, score_log
 from tessera.model.trunk.saved import load_model
 from tessera.serve.ranker import open_ranker
 from tessera.shared.features.facts import NOBODY
-from tessera.stages.hstu.stage import run
 
 DAY = timedelta(days=1)
 
@@ -61,23 +60,21 @@ def params(small):
     return small.model_copy(update=changes)
 
 
-def bundle_of(tables, params, files):
-    folder = files / "bundle"
-    folder.mkdir()
-    names = ("item_vectors", "user_vectors", "lists", "scores")
-    run(
-        **vars(tables), split=files / "split.json", champion=files / "champion",
-        model=folder / "model", training=files / "training", facts=folder / "facts",
-        scratch=files / "scratch", params=params,
-        **{name: files / f"{name}.parquet" for name in names},
-    )  # fmt: skip
-    shutil.copyfile(files / "split.json", folder / "split.json")
-    return folder
+@pytest.fixture
+def bundle_of(run_trunk, stage_files):
+    """Run the stage and lay beside its model what serving reads; the folder is a bundle."""
+
+    def packed(tables, params):
+        folder, _ = run_trunk(tables, params)
+        shutil.copyfile(stage_files / "split.json", folder / "split.json")
+        return folder
+
+    return packed
 
 
 @pytest.fixture
-def bundle(told, params, stage_files):
-    return bundle_of(told, params, stage_files)
+def bundle(bundle_of, told, params):
+    return bundle_of(told, params)
 
 
 def test_a_bundle_scores_what_the_batch_scores_though_the_batch_knows_what_came_later(
@@ -168,8 +165,8 @@ def test_damaged_facts_are_refused_in_one_line(bundle, damage):
     assert "\n" not in str(refused.value)
 
 
-def test_a_model_that_ranks_nothing_carries_no_facts(tables, small, stage_files):
-    folder = bundle_of(tables, small.model_copy(update={"rank_weight": 0.0}), stage_files)
+def test_a_model_that_ranks_nothing_carries_no_facts(tables, small, bundle_of):
+    folder = bundle_of(tables, small.model_copy(update={"rank_weight": 0.0}))
     assert [file.name for file in (folder / "facts").iterdir()] == ["tables.json"]
     assert json.loads((folder / "facts" / "tables.json").read_text()) == []
     assert open_ranker(folder) is None

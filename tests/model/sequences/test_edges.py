@@ -20,7 +20,6 @@ from tessera.model.sequences import edges as edges_module
 from tessera.model.sequences.edges import read_edges
 from tessera.model.trunk.model import SequenceModel, Shape
 from tessera.model.trunk.saved import load_model, save_model
-from tessera.stages.hstu.stage import run
 
 ITEMS, LENGTH, WIDTH = 20, 8, 8
 BASE = Shape(
@@ -217,20 +216,13 @@ def test_a_catalogue_too_large_is_refused_in_one_line(monkeypatch):
         read_edges(table_of(), ["a", "b", "c"])
 
 
-def test_the_stage_trains_and_saves_what_it_read(slated, small, stage_files):
-    names = ("item_vectors", "user_vectors", "lists", "scores")
-    run(
-        **vars(slated), split=stage_files / "split.json", champion=stage_files / "champion",
-        model=stage_files / "model", training=stage_files / "training", facts=stage_files / "facts",
-        scratch=stage_files / "scratch",
-        params=small.model_copy(update={"edge_bias": True, "epochs": 2}),
-        **{name: stage_files / f"{name}.parquet" for name in names},
-    )  # fmt: skip
-    model, vocabulary = load_model(stage_files / "model")
+def test_the_stage_trains_and_saves_what_it_read(run_trunk, slated, small):
+    folder, _ = run_trunk(slated, small.model_copy(update={"edge_bias": True, "epochs": 2}))
+    model, vocabulary = load_model(folder / "model")
     first, second = (vocabulary.index(item) + 1 for item in ("i00", "i01"))
     assert model.edge_VV[first, second] == 1.0
     assert model.edge_VV[second, first] == 0.0
     assert all(layer.bias.extra != 0 for layer in model.layers)
-    assert set(pq.read_table(stage_files / "lists.parquet")["model"].to_pylist()) == {
+    assert set(pq.read_table(folder / "lists.parquet")["model"].to_pylist()) == {
         "hstu", "hstu_session",
     }  # fmt: skip

@@ -1,5 +1,7 @@
 """Effects of being shown move the scores that are judged, by the weight of each model."""
 
+from types import SimpleNamespace
+
 import ibis
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,6 @@ from tessera.contracts.tables import CATE, CATE_LATER
 from tessera.model.sequences.effects import effects_of, read_effects
 from tessera.model.trunk.rerank import reranked
 from tessera.model.trunk.saved import load_model
-from tessera.stages.hstu.stage import run
 
 
 def planted(rows):
@@ -48,7 +49,7 @@ def test_without_effects_nothing_is_moved():
 
 
 @pytest.fixture
-def run_stage(slated, small, stage_files, rng):
+def run_stage(run_trunk, slated, small, rng):
     """Run the stage on slates with effects after the cut: `run_stage(out, weight)`."""
     asked = slated.exposures.filter(slated.exposures.position == 1).to_pyarrow().to_pylist()
     pairs = [(row["request_id"], item) for row in asked for item in row["candidate_ids"]]
@@ -57,20 +58,13 @@ def run_stage(slated, small, stage_files, rng):
     rows = [(*pair, effect) for pair, effect in zip(pairs, effects, strict=True)]
     cate, cate_later = planted(rows)
 
-    def stage(out, weight, champion=stage_files / "champion", *, told=True, **changes):
-        folder = stage_files / out
-        folder.mkdir()
+    def stage(out, weight, *, told=True, champion=None, **changes):
         short = {"window_days": 2.0, "hold_days": 3.0, "slate_share": 1.0,
                  "epochs": 1, "uplift_weight": weight}  # fmt: skip
-        tables = vars(slated) | ({"cate": cate, "cate_later": cate_later} if told else {})
-        metrics = run(
-            **tables, split=stage_files / "split.json", champion=champion,
-            model=folder / "model", training=folder / "training", facts=folder / "facts",
-            scratch=folder / "scratch",
-            params=small.model_copy(update=short | changes),
-            **{name: folder / f"{name}.parquet"
-               for name in ("item_vectors", "user_vectors", "lists", "scores")},
-        )  # fmt: skip
+        effects = {"cate": cate, "cate_later": cate_later} if told else {}
+        tables = SimpleNamespace(**vars(slated) | effects)
+        params = small.model_copy(update=short | changes)
+        folder, metrics = run_trunk(tables, params, out, champion)
         return folder, metrics, pq.read_table(folder / "scores.parquet")
 
     stage.effect = {row[:2]: row[2] for row in rows}
@@ -100,6 +94,6 @@ def test_each_model_is_moved_by_the_weight_it_was_published_with(run_stage, stag
     published.mkdir()
     (folder / "model").rename(published / "model")
     (published / "champion.json").write_text('{"bundle": "v1", "kind": "model"}')
-    _, _, second = run_stage("second", 0.0, published, features=("user", "item"))
+    _, _, second = run_stage("second", 0.0, champion=published, features=("user", "item"))
     assert second["champion_scores"].to_pylist() == first["candidate_scores"].to_pylist()
     assert second["candidate_scores"].to_pylist() != first["candidate_scores"].to_pylist()

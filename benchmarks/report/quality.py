@@ -53,7 +53,7 @@ def _counting(found: Found) -> list[Found]:
 def _headline(found: Found) -> str:
     leads = _counting(found)
     if not leads:
-        return "lead not told"
+        return "lead not recorded"
     over = "/".join(sorted({called(one["of"]) for one in leads}))
     if len(leads) == 1:
         return f"{lead(leads[0])} nDCG over {over}"

@@ -165,7 +165,7 @@ def test_the_lead_of_one_seed_is_told_as_such(results, written):
 HELD = {side: {"coverage": 0.951, "reach": 0.02} for side in ("lower", "upper")}
 LOW = {side: {"coverage": 0.929, "reach": 0.02} for side in ("lower", "upper")}
 COVERAGE = "coverage of the bounds of DR and SNIPS, lower and upper"
-USERS = "coverage of the same where users differ and come again"
+USERS = "coverage of the same where users differ and return"
 SLATES = "coverage of the bounds of slates, lower and upper"
 
 

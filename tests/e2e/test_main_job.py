@@ -56,13 +56,13 @@ def test_a_torn_lock_of_dvc_is_mended_said_and_costs_no_stage(copy):
         (copy.root / "dvc.lock").write_bytes(torn)
         code, printed = copy.call("tessera", "doctor")
         assert code == 2
-        assert "dvc.lock is torn: the last whole one comes back" in printed
+        assert "dvc.lock is damaged: the last whole one comes back" in printed
         printed = copy.must("tessera", "run")
-        assert printed.count("repaired: dvc.lock is torn") == 1
+        assert printed.count("repaired: dvc.lock is damaged") == 1
         assert re.findall(r"Running stage '(\w+)'", printed) == ["snapshot"]
         assert _artifacts(copy.open_workspace()) == before
     (copy.root / "dvc.lock").write_bytes(b"")
-    assert "done dvc.lock is torn" in copy.must("tessera", "doctor", "--repair")
+    assert "done dvc.lock is damaged" in copy.must("tessera", "doctor", "--repair")
     assert (copy.root / "dvc.lock").read_bytes() == lock
 
 
@@ -79,7 +79,7 @@ def test_a_registry_that_was_moved_away_begins_anew(copy):
 def test_a_stage_hears_its_options_or_refuses_them(copy):
     code, printed = copy.call("tessera", "run", "graph", "--data", str(copy.root))
     assert code == 2
-    assert "graph reads no --data: give it to ingest, or to a whole run" in printed
+    assert "graph does not read --data: give it to ingest or to a whole run" in printed
     code, printed = copy.call("tessera", "run", "graph", "--force")
     assert code == 2
     assert "--force goes with a whole run" in printed

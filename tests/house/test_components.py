@@ -76,9 +76,11 @@ def choices(params, field):
 
 
 def test_an_unknown_component_is_one_line_that_names_the_known_ones():
-    with pytest.raises(BadParams, match=r"quantizers has no 'rkmean': choose of rkmeans, rqvae"):
+    with pytest.raises(
+        BadParams, match=r"quantizers has no 'rkmean': choose one of rkmeans, rqvae"
+    ):
         components.component(QUANTIZERS, "rkmean")
-    with pytest.raises(BadParams, match="choose of"):
+    with pytest.raises(BadParams, match="choose one of"):
         components.component(QUANTIZERS, "..params")
 
 
@@ -167,7 +169,9 @@ def test_a_block_of_the_item_vector_is_a_module(plug):
     plain = plain_catalogue()
     of_old = vectorise(plain, fit_space(plain, SidParams()), SidParams())
     assert np.array_equal(vectorise(plain, fit_space(plain, Params()), Params()), of_old), "off"
-    with pytest.raises(BadParams, match="blocks has no 'toy': choose of content, neighbourhood"):
+    with pytest.raises(
+        BadParams, match="blocks has no 'toy': choose one of content, neighbourhood"
+    ):
         fit_space(plain, Params(toy_weight=2.0))
     plug(BLOCKS, "toy", TOY_BLOCK)
     more = vectorise(plain, fit_space(plain, Params(toy_weight=2.0)), Params(toy_weight=2.0))
@@ -191,7 +195,7 @@ def test_a_group_of_ranking_features_is_a_module(plug):
 
     facts = no_facts()
     asked = Queries(np.array([0]), np.array([5]), np.array([0, 0]), np.array([1, 2]))
-    with pytest.raises(BadParams, match="groups has no 'toy': choose of cate, causal"):
+    with pytest.raises(BadParams, match="groups has no 'toy': choose one of cate, causal"):
         ranking_features(facts, asked, Params().features)
     plug(GROUPS, "toy", TOY_GROUP)
     names, found = ranking_features(facts, asked, Params().features)

@@ -166,7 +166,7 @@ DOORS = {
     "weights": (_weights, BrokenBundle, "is no sequence model .*publish it again"),
     "tables of a bundle": (_arrow, BrokenBundle, "its tables cannot be read: pyarrow says"),
     "facts of a bundle": (_facts, BrokenBundle, "its ranking head cannot be read .*publish it"),
-    "MLflow": (_mlflow(RuntimeError(PAGES)), BrokenStore, "takes nothing .*doctor --repair"),
+    "MLflow": (_mlflow(RuntimeError(PAGES)), BrokenStore, "cannot be used .*doctor --repair"),
     "SQLite": (
         _mlflow(sqlite3.OperationalError("database is locked")),
         BrokenStore,

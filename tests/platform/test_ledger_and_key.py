@@ -125,7 +125,7 @@ KEYS = {
         lambda workspace: (workspace.state / seals.KEY).unlink(),
         "is missing or cannot be read",
     ),
-    "another": (_another_key, "is another key than registry/seal.pub is of"),
+    "another": (_another_key, "does not belong to registry/seal.pub"),
     "torn": (
         lambda workspace: (workspace.state / seals.KEY).write_bytes(b"x"),
         "is not a key of 32 bytes",
@@ -176,11 +176,11 @@ def test_the_public_key_follows_from_the_secret_one(two, gate, content):
     if content is not None:
         path.write_text(content)
     gate.judge(two)  # it is for auditors: no act needs it
-    with pytest.raises(TesseraError, match=r"seal\.pub is gone or torn: --repair"):
+    with pytest.raises(TesseraError, match=r"seal\.pub is missing or damaged: --repair"):
         doctor._key(two)
     assert repair.repair(two)[-1:] == ["registry/seal.pub is told again by registry/seal.key"]
     assert path.read_bytes() == told
-    assert doctor._key(two).startswith("its owner's alone")
+    assert doctor._key(two).startswith("readable by its owner alone")
 
 
 def test_no_public_key_is_told_by_a_key_that_opens_nothing(two):

@@ -33,7 +33,7 @@ def component(kind: str, name: str) -> ModuleType:
         if error.name != full:  # what is missing is something that the component needs
             raise
     told = ", ".join(names(kind))
-    raise BadParams(f"{kind.removeprefix('tessera.')} has no {name!r}: choose of {told}")
+    raise BadParams(f"{kind.removeprefix('tessera.')} has no {name!r}: choose one of {told}")
 
 
 def names(kind: str) -> list[str]:

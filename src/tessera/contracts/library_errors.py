@@ -46,7 +46,7 @@ def translate_errors(kind: type[TesseraError], what: str, remedy: str) -> Iterat
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _FULL:
-            raise TesseraError(f"{what}: no space left on the device: free some") from error
+            raise TesseraError(f"{what}: no space left on the device: free some space") from error
         raise kind(f"{what}: {library(error)} says {first_line(error)!r}: {remedy}") from error
 
 

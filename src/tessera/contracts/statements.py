@@ -31,7 +31,7 @@ def reason(text: str) -> str:
     """
     readable = _readable(text)
     if len({letter.casefold() for letter in readable if letter.isalpha()}) < _REASON_LETTERS:
-        raise ValueError("a reason is told in words")
+        raise ValueError("a reason must be given in words")
     return readable
 
 
@@ -45,7 +45,7 @@ def name(text: str) -> str:
     """
     readable = _readable(text)
     if sum(letter.isalpha() for letter in readable) < _NAME_LETTERS:
-        raise ValueError(f"a name has {_NAME_LETTERS} letters at least")
+        raise ValueError(f"a name has at least {_NAME_LETTERS} letters")
     return readable
 
 

@@ -29,8 +29,8 @@ def test_a_stage_that_reads_the_folder_hears_of_it(say, ran, root, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("graph", "--data", "/tmp"), "graph reads no --data: give it to ingest"),
-        (("graph", "--cut", "2024-01-01"), "graph reads no --cut: give it to ingest"),
+        (("graph", "--data", "/tmp"), "graph does not read --data: give it to ingest"),
+        (("graph", "--cut", "2024-01-01"), "graph does not read --cut: give it to ingest"),
         (("graph", "--force"), "--force goes with a whole run: leave out the name of the stage"),
         (("graph", "--from-stage", "sid"), "--from-stage goes with a whole run"),
         (("graph", "--override-reason", "reviewed by all"), "--override-reason goes with a whole"),

@@ -117,7 +117,7 @@ def test_the_difference_is_printed_and_nothing_is_trained_twice(trainings, capsy
 
 
 def test_a_part_that_is_not_there_is_refused_before_any_training(trainings):
-    with pytest.raises(BadParams, match="there is no part 'wings': choose of feature: user"):
+    with pytest.raises(BadParams, match="there is no part 'wings': choose one of feature: user"):
         ablate(open_workspace("market"), ["time bias", "wings"], seeds=1, epochs=None)
     assert not trainings
 

@@ -73,7 +73,7 @@ def test_the_last_whole_lock_comes_back_at_every_cut(workspace, lock):
     for length in range(len(WHOLE)):
         lock.write_bytes(WHOLE[:length])
         (line,) = dvc_files.repair(workspace.root)
-        assert line.startswith("dvc.lock is torn: the last whole one comes back"), line
+        assert line.startswith("dvc.lock is damaged: the last whole one comes back"), line
         assert lock.read_bytes() == WHOLE
     assert dvc_files.repair(workspace.root) == []
 
@@ -97,7 +97,7 @@ def test_a_torn_lock_is_never_kept_over_a_whole_one(workspace, lock):
 def test_without_a_kept_lock_a_torn_one_goes_and_it_is_said(workspace):
     (workspace.root / "dvc.lock").write_bytes(b"")
     assert dvc_files.repair(workspace.root) == [
-        "dvc.lock is torn: no whole one was kept, every stage runs again"
+        "dvc.lock is damaged: no whole one was kept, every stage runs again"
     ]
     assert not (workspace.root / "dvc.lock").exists()
 
@@ -109,7 +109,7 @@ def test_the_lock_of_any_profile_stops_dvc_so_each_is_mended(root, workspace):
     dvc_files.keep(tie)
     tie.dvc_yaml.with_name("dvc.lock").write_bytes(WHOLE[:99])
     (line,) = dvc_files.repair(root)
-    assert line.startswith("profiles/tie/dvc.lock is torn")
+    assert line.startswith("profiles/tie/dvc.lock is damaged")
     assert tie.dvc_yaml.with_name("dvc.lock").read_bytes() == WHOLE
 
 
@@ -119,7 +119,7 @@ def test_a_torn_record_of_who_reads_and_writes_goes_at_every_cut(workspace):
     text = json.dumps({"write": {"data/market/graph": {"pid": 7, "cmd": "repro"}}, "read": {}})
     for length in range(len(text)):
         path.write_text(text[:length])
-        assert dvc_files.repair(workspace.root) == [".dvc/tmp/rwlock is torn: it goes"]
+        assert dvc_files.repair(workspace.root) == [".dvc/tmp/rwlock is damaged: it is removed"]
         assert not path.exists()
     path.write_text(text)
     assert dvc_files.repair(workspace.root) == []

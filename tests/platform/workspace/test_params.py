@@ -30,7 +30,7 @@ def test_a_profile_overrides_one_value_and_keeps_the_rest(root):
         ("hsut:\n  epochs: 3\n", "unknown section 'hsut', did you mean 'hstu'"),
         ("hstu:\n  epochs: -1\n", "hstu.epochs: Input should be greater"),
         ("hstu:\n  epochs: many\n", "hstu.epochs: Input should be a valid integer"),
-        ("ope:\n  window_days: 14\n", "one attribution window .* hstu.window_days 7, ope"),
+        ("ope:\n  window_days: 14\n", "the same attribution window.* hstu.window_days 7, ope"),
         ("hstu: 3\n", "must hold sections"),
         ("hstu: [\n", "not YAML"),
     ],

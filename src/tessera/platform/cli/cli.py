@@ -68,7 +68,7 @@ def main() -> None:
             _say(f"{told()} See `tessera --help`.")
         else:
             what = f"{library(error)} says {type(error).__name__} {first_line(error)!r}"
-            _say(f"{what}: nobody foresaw it here, run again with --debug to see where")
+            _say(f"{what}: this was not expected here, run again with --debug to see where")
     raise SystemExit(2)
 
 

@@ -148,4 +148,4 @@ def floors(
         typer.echo(f"ope.{name}: {side} {value:g}")
     if moved and workspace.artifact("verdict").exists():
         again = f"tessera run --profile {workspace.profile} --from-stage ope"
-        typer.echo(f"the verdict that is there was made by the former floors; judge again: {again}")
+        typer.echo(f"the present verdict was made under the former floors; judge again: {again}")

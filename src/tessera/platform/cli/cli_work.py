@@ -96,7 +96,7 @@ def _request(workspace: Workspace, stage: Stage, data: Path | None, cut: str | N
 
     if "request" not in stage.reads:
         option = "--data" if data else "--cut"
-        raise BadParams(f"{stage.name} reads no {option}: give it to ingest, or to a whole run")
+        raise BadParams(f"{stage.name} does not read {option}: give it to ingest or to a whole run")
     pin(workspace, cut, data)
 
 

@@ -111,14 +111,14 @@ def _airflow(workspace: Workspace) -> str:
     path = workspace.root / ".airflow" / DATABASE
     wrong = databases.fault(path)
     if wrong:
-        raise TesseraError(f"{path} is torn ({wrong}): --repair or `tessera ui` sets it aside")
+        raise TesseraError(f"{path} is damaged ({wrong}): --repair or `tessera ui` sets it aside")
     return "its database is whole" if path.exists() else "never started: `make ui` does"
 
 
 def _disk(workspace: Workspace) -> str:
     free_gb = shutil.disk_usage(workspace.root).free / 1e9
     if free_gb < _ROOM_GB:
-        raise TesseraError(f"{free_gb:.1f} GB free, needs {_ROOM_GB}: free some")
+        raise TesseraError(f"{free_gb:.1f} GB free, needs {_ROOM_GB}: free some space")
     return f"{free_gb:.0f} GB free"
 
 
@@ -158,7 +158,9 @@ def _key(workspace: Workspace) -> str:
     try:
         seals.require_key(workspace)
     except BrokenSeal as error:
-        raise TesseraError(f"{error}; no command can make it up: {_LEFT}") from error
+        raise TesseraError(f"{error}; no command can make it again: {_LEFT}") from error
     if seals.is_pair(workspace) is None:
-        raise TesseraError(f"registry/{seals.PUBLIC} is gone or torn: --repair tells it again")
-    return f"its owner's alone, registry/{seals.PUBLIC} is of it"
+        raise TesseraError(
+            f"registry/{seals.PUBLIC} is missing or damaged: --repair writes it again"
+        )
+    return f"readable by its owner alone; registry/{seals.PUBLIC} belongs to it"

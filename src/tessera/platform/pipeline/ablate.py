@@ -163,7 +163,7 @@ def _chosen(found: dict[str, Any], only: Sequence[str]) -> dict[str, Any]:
         names = [name for name in found if _bare(name).startswith(asked)]
         names = [asked] if asked in found else names
         if not names:
-            raise BadParams(f"there is no part {asked!r}: choose of {', '.join(found)}")
+            raise BadParams(f"there is no part {asked!r}: choose one of {', '.join(found)}")
         chosen |= {name: found[name] for name in names}
     return chosen
 

@@ -38,9 +38,13 @@ def keep(workspace: Workspace) -> None:
 
 def faults(root: Path) -> list[str]:
     """Return what of dvc's files in a repository is torn, a line each with what will be done."""
-    torn = [f"{_near(workspace)} is torn: {_told(workspace)}" for workspace in _torn(root)]
+    torn = [f"{_near(workspace)} is damaged: {_told(workspace)}" for workspace in _torn(root)]
     path = _rwlock(root)
-    return [*torn, f"{path.relative_to(root)} is torn: it goes"] if _is_torn_json(path) else torn
+    return (
+        [*torn, f"{path.relative_to(root)} is damaged: it is removed"]
+        if _is_torn_json(path)
+        else torn
+    )
 
 
 def repair(root: Path) -> list[str]:
@@ -76,7 +80,7 @@ def repair_state(root: Path) -> list[str]:
     torn = [path for path in Path(done.stdout.strip()).rglob("*.db") if databases.fault(path)]
     for path in torn:
         databases.set_aside(path)
-    return [f"{path} of dvc was torn: its hashes are computed again" for path in torn]
+    return [f"{path} of dvc was damaged: its hashes are computed again" for path in torn]
 
 
 def is_whole(text: bytes) -> bool:

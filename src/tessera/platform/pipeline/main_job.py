@@ -71,7 +71,9 @@ def repro(workspace: Workspace, request: Request) -> None:
     with forkserver(), _tracking(workspace):
         failed = any(dvc(workspace, *arguments, extra=extra) != 0 for arguments in calls)
     if failed:
-        raise TesseraError("the pipeline stopped: mend what the stage above says, then run again")
+        raise TesseraError(
+            "the pipeline stopped: fix what the failed stage says above, then run again"
+        )
 
 
 @contextmanager

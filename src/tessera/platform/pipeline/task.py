@@ -101,7 +101,7 @@ def _repro(workspace: Workspace, name: str, request: main_job.Request) -> None:
         arguments.insert(2, "--force")
     extra = {"TESSERA_SOURCE": str(request.data or ""), "TESSERA_CUT": request.cut or ""}
     if dvc(workspace, *arguments, extra=extra) != 0:
-        raise TesseraError(f"{name} stopped: mend what it says above, then clear this task")
+        raise TesseraError(f"{name} stopped: fix what it says above, then clear this task")
 
 
 def _waiting(workspace: Workspace) -> int:

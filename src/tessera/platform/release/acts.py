@@ -72,7 +72,7 @@ def promote(
             why = str(candidate.verdict["reason"])
             require_override(f"the verdict is {candidate.decision} ({why})", given)
         elif not given.approver and _needs_approval(workspace, candidate.identity):
-            raise GateClosed("the candidate needs approval: --approver NAME, recorded for ever")
+            raise GateClosed("the candidate needs approval: give --approver NAME, it is recorded")
         return put_up(workspace, candidate, "promote", given)
 
 
@@ -162,7 +162,7 @@ def move_floors(
     """
     given = checked(override)
     if not (given.reason and given.approver):
-        raise GateClosed("to move a floor needs --reason and --approver, recorded for ever")
+        raise GateClosed("moving a floor needs --reason and --approver, which are recorded")
     values = dict(floors.read(word) for word in wanted)
     return floors.move(workspace, values, given.reason, given.approver)
 
@@ -248,7 +248,7 @@ def _target(workspace: Workspace, to: str | None) -> str:
     if to not in further:
         known = ", ".join(dict.fromkeys(further))
         raise GateClosed(
-            f"{to} does not lie behind {behind[-1]}: choose one of {known}, "
+            f"{to} is not one of the versions before {behind[-1]}: choose one of {known}, "
             f"or bring a version back with `tessera promote --version`"
         )
     return to

@@ -151,7 +151,7 @@ def move(workspace: Workspace, values: Mapping[str, float], reason: str, approve
         before = pinned(workspace)
         after = {**before, **values}
         if after == before:
-            raise GateClosed("the floors stand there already: nothing was moved")
+            raise GateClosed("the floors have these values already: nothing was moved")
         _record(workspace, after, reason, approver)
     return after
 

@@ -150,8 +150,8 @@ def _require_newest_look(workspace: Workspace, candidate: Candidate) -> None:
     newest = newest_look(workspace, str(candidate.verdict.get("candidate")))
     if newest is not None and newest["decision"] != PROMOTE:
         raise GateClosed(
-            f"the ledger says {newest['decision']} of this candidate at look {newest['look']}, its "
-            "last: judge it on a longer log, or as another candidate"
+            f"the newest look at this candidate (look {newest['look']}) says {newest['decision']}: "
+            "judge it again on a longer log, or train another candidate"
         )
 
 

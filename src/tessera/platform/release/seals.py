@@ -42,8 +42,8 @@ def require_key(workspace: Workspace) -> None:
     if path.exists():
         if is_pair(workspace) is False:
             raise BrokenSeal(
-                f"registry/{KEY} is another key than registry/{PUBLIC} is of: bring back the one "
-                "that was there from a backup"
+                f"registry/{KEY} does not belong to registry/{PUBLIC}: bring the former key back "
+                "from a backup"
             )
         return
     if in_use(workspace):

@@ -165,9 +165,9 @@ def _client(store: Path) -> Iterator[Any]:
         raise
     except Exception as error:
         why = " ".join(str(error).split())[:200] or type(error).__name__
-        what = f"MLflow's store {store / DATABASE} takes nothing ({why})"
+        what = f"MLflow's store {store / DATABASE} cannot be used ({why})"
         remedy = (
-            "end the program that holds it, the next run tells it again"
+            "end the program that holds it; the next run records it again"
             if "locked" in why
             else _REMEDY
         )
@@ -185,7 +185,7 @@ def require_open(store: Path) -> None:
     if (store / DATABASE).exists():
         wrong = databases.fault(store / DATABASE)
         if wrong:
-            raise BrokenStore(f"{store / DATABASE} is torn ({wrong}): {_REMEDY}")
+            raise BrokenStore(f"{store / DATABASE} is damaged ({wrong}): {_REMEDY}")
         with _client(store) as client:
             client.search_experiments(max_results=1)
 

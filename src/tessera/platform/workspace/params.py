@@ -96,7 +96,9 @@ def _require_one_window(sections: Sections) -> None:
         if hasattr(section, _WINDOW)
     }
     if len(set(days.values())) > 1:
-        raise BadParams(f"params: one attribution window for all stages, not {', '.join(days)}")
+        raise BadParams(
+            f"params: all stages need the same attribution window, not {', '.join(days)}"
+        )
 
 
 def source_of(workspace: Workspace) -> str:

@@ -18,6 +18,7 @@ from tessera.serve.investors import Investor
 
 RETRIEVERS: Sequence[str] = ["dense", "popular"]
 ITEMS, WIDTH = 30, 4
+HELD = "i02"
 
 
 def item_id(row):
@@ -25,17 +26,24 @@ def item_id(row):
 
 
 def shop(folder, order=range(ITEMS), broken=()):
-    """A bundle of items of which every third is like the next; `broken` are of NaN."""
+    """A bundle in which every third item is like the next, and edges lead from one to all.
+
+    What would give the items of `broken` a score is NaN.
+    """
     folder.mkdir()
     rng = np.random.default_rng(3)
     vector_ID = rng.normal(size=(ITEMS, WIDTH)).astype(np.float32)
     vector_ID[1::3] = vector_ID[::3]
     bought_I = rng.integers(1, 50, ITEMS).astype(float)
     bought_I[1::3] = bought_I[::3]
+    weight_I = rng.random(ITEMS)
+    weight_I[1::3] = weight_I[::3]
     for row in broken:
-        vector_ID[row], bought_I[row] = np.nan, np.nan
+        vector_ID[row], bought_I[row], weight_I[row] = np.nan, np.nan, np.nan
     rows = [{"item_id": item_id(n), "popularity": bought_I[n]} for n in order]
     pq.write_table(pa.Table.from_pylist(rows), folder / "items.parquet")
+    edges = [{"source_id": HELD, "target_id": item_id(n), "weight": weight_I[n]} for n in order]
+    pq.write_table(pa.Table.from_pylist(edges), folder / "neighbours.parquet")
     vectors = [{"item_id": item_id(n), "vector": vector_ID[n].tolist()} for n in order]
     write_vectors(ibis.memtable(pa.Table.from_pylist(vectors, schema(ITEM_VECTORS))), folder)
     return folder
@@ -44,7 +52,7 @@ def shop(folder, order=range(ITEMS), broken=()):
 def somebody():
     """An investor of whom everything is known."""
     vector_D = np.array([1.0, -0.5, 0.25, 2.0], np.float32)
-    return Investor("u1", 4, (item_id(2),), (item_id(5),), vector_D)
+    return Investor("u1", 4, (HELD,), (item_id(5),), vector_D)
 
 
 def opened(name, bundle):

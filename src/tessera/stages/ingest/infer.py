@@ -11,7 +11,7 @@ from tessera.contracts.tables import ACTIONS as OUR_ACTIONS
 from tessera.contracts.tables import TABLES, Column
 from tessera.stages.ingest import moments
 from tessera.stages.ingest.columns import NULL_WORDS
-from tessera.stages.ingest.conventions import SHOWN, fits, how_written, may_be_times
+from tessera.stages.ingest.how_written import SHOWN, fits, how_written, may_be_times
 from tessera.stages.ingest.samples import Sample
 from tessera.stages.ingest.vocabulary import FILES, WORDS, likeness, plain
 

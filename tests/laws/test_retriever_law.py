@@ -98,6 +98,7 @@ def test_only_what_is_eligible_is_found_and_nothing_else_changes(name, bundle, r
         wanted = {item_id(n) for n in np.flatnonzero(eligible_I)}
         found = one.retrieve(somebody(), eligible_I, ITEMS)
         assert found == [pair for pair in every if pair[0] in wanted]
+        assert one.retrieve(somebody(), eligible_I, 3) == found[:3], "no place is lost to others"
     assert one.retrieve(somebody(), np.zeros(ITEMS, bool), ITEMS) == []
 
 

@@ -40,12 +40,12 @@ def suggest(folder: Path) -> Profile:
         )
     notes += [
         f"these look like the official files of profile {name}, which needs no mapping"
-        for name in _official(folder)
+        for name in official_profiles(folder)
     ]
     return Profile(found.tables, notes)
 
 
-def _official(folder: Path) -> Iterator[str]:
+def official_profiles(folder: Path) -> Iterator[str]:
     """Name the profiles whose source knows these files by itself."""
     for name in known_sources():
         patterns = conventions(name).official

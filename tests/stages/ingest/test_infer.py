@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tessera.contracts.errors import BadInput, BadParams
-from tessera.platform.cli.infer import render, show, suggest, write
+from tessera.platform.cli.infer import official_profiles, render, show, suggest, write
 from tessera.stages.ingest.params import IngestParams
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
@@ -392,3 +392,18 @@ def test_a_profile_is_written_once_and_loads(folder, tmp_path):
         write(suggest(folder), folder, path)
     with pytest.raises(BadParams, match="small letters"):
         write(suggest(folder), folder, tmp_path / "My Bank.yaml")
+
+
+@pytest.mark.parametrize(
+    ("source", "profile"),
+    [("far_trans", "far-trans"), ("movielens", "movielens"), ("amazon", "amazon")],
+)
+def test_official_files_are_told_by_the_profile_that_reads_them(
+    source, profile, request, repository
+):
+    assert list(official_profiles(request.getfixturevalue(source))) == [profile]
+    assert (repository / "profiles" / f"{profile}.yaml").exists()
+
+
+def test_a_folder_of_ones_own_is_no_official_one(market):
+    assert list(official_profiles(market)) == []

@@ -14,7 +14,7 @@ import pytest
 from tessera.contracts.errors import BadInput
 from tessera.contracts.tables import EVENTS
 from tessera.stages.ingest import moments
-from tessera.stages.ingest.conventions import how_written
+from tessera.stages.ingest.how_written import how_written
 from tessera.stages.ingest.infer import infer
 from tessera.stages.ingest.samples import read_folder
 from tessera.stages.ingest.tidy import tidied, tidied_column

@@ -7,7 +7,7 @@ from typing import Any
 
 from tessera.contracts.tables import ACTIONS as OUR_ACTIONS
 from tessera.contracts.tables import TABLES, Column
-from tessera.stages.ingest.conventions import SHOWN, how_written, may_be_times
+from tessera.stages.ingest.how_written import SHOWN, how_written, may_be_times
 from tessera.stages.ingest.placing import nearly_events, placed
 from tessera.stages.ingest.samples import Sample
 from tessera.stages.ingest.scored_files import ScoredFile, scored

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tessera.contracts.tables import TABLES, Column
 from tessera.stages.ingest import moments
 from tessera.stages.ingest.columns import NULL_WORDS
-from tessera.stages.ingest.conventions import SHOWN, fits
+from tessera.stages.ingest.how_written import SHOWN, fits
 from tessera.stages.ingest.samples import Sample
 from tessera.stages.ingest.vocabulary import FILES, WORDS, likeness
 

@@ -46,5 +46,5 @@ def test_shared_negatives_learn_too(world, small):
     params = small.model_copy(
         update={"full_softmax_items": 0, "negatives": 6, "shared_targets": 16}
     )
-    losses = fit("hstu", world, params, None).place.losses
+    losses = fit("hstu", world, params, None).state.losses
     assert losses[-1] < losses[0]

@@ -111,7 +111,7 @@ def test_validation_decides_how_much_they_count(world, params, best, monkeypatch
     for refit in (False, True):
         trained = fit("hstu", world, params.model_copy(update={"refit": refit}), None)
         assert trained.model.closed_form.mix["item_weights"] == pytest.approx(best)
-        assert trained.place.best_ndcg == pytest.approx(0.5)
+        assert trained.figures()["validation_ndcg_at_10"] == pytest.approx(0.5)
 
 
 def test_sasrec_stays_the_plain_baseline(world, params):

@@ -19,8 +19,9 @@ from tessera.model.sequences.exposure_log import matured
 from tessera.model.sequences.histories import VALIDATION, Histories
 from tessera.model.sequences.questions import action_codes, learn_until
 from tessera.model.sequences.slates import Slates
+from tessera.model.training.curves import AUC, NDCG
 from tessera.model.training.examples import Examples
-from tessera.model.training.train import Quality, Trained, Validate, train
+from tessera.model.training.train import Trained, Validate, train
 from tessera.model.training.vector_mix import choose_mix, learn_closed_form, period_check
 from tessera.model.trunk.inference import (
     encode,
@@ -71,7 +72,7 @@ def fit(
     task = pose(kind, dataset, params)
     first = search(task, params, scratch)
     best = choose_mix(first.model, task.dataset, params)
-    first.place.best_ndcg = first.place.best_ndcg if best is None else best
+    first = replace(first, mixed_ndcg=best)
     if not params.refit:
         learn_closed_form(first.model, task.dataset, params, at_cut=True)
         return first
@@ -89,9 +90,9 @@ def search(task: Task, params: HstuParams, scratch: Path | None) -> Trained:
     """Train on what lies before validation, as long as validation gets better."""
     dataset, shown = task.dataset, task.shown
     examples = _examples(dataset, params, shown, refit=False)
-    place = scratch / "search" if scratch else None
+    folder = scratch / "search" if scratch else None
     validate = _validation(dataset, params, shown)
-    first = train(task.shape, dataset.codes_VC, examples, validate, params, place)
+    first = train(task.shape, dataset.codes_VC, examples, validate, params, folder)
     _calibrate(first.model, dataset, shown)
     return first
 
@@ -99,16 +100,15 @@ def search(task: Task, params: HstuParams, scratch: Path | None) -> Trained:
 def again(task: Task, first: Trained, params: HstuParams, scratch: Path | None) -> Trained:
     """Train on all that is known, for as many epochs as were best, with the mix of the first."""
     dataset, shown = task.dataset, task.shown
-    epochs = first.place.best_epoch or first.place.epoch
+    epochs = first.state.best_epoch or first.state.epoch
     longest = params.model_copy(update={"epochs": max(1, epochs)})
     examples = _examples(dataset, params, shown, refit=True)
-    place = scratch / "refit" if scratch else None
-    last = train(task.shape, dataset.codes_VC, examples, None, longest, place)
-    last.place.best_ndcg = first.place.best_ndcg
+    folder = scratch / "refit" if scratch else None
+    last = train(task.shape, dataset.codes_VC, examples, None, longest, folder)
     _calibrate(last.model, dataset, shown)
     learn_closed_form(last.model, dataset, params, at_cut=True)
     last.model.closed_form.let(**first.model.closed_form.mix)
-    return last
+    return replace(last, mixed_ndcg=first.figures()["validation_ndcg_at_10"])
 
 
 def _shown(dataset: Dataset, params: HstuParams) -> Shown | None:
@@ -208,10 +208,11 @@ def _validation(dataset: Dataset, params: HstuParams, shown: Shown | None) -> Va
         return None
     slates = shown.sample(MOST_CHECKED) if shown and shown.is_check_R.any() else None
 
-    def validate(model: SequenceModel) -> Quality:
+    def validate(model: SequenceModel) -> dict[str, float]:
         asking_QD = encode(model, dataset.histories, check.windows)
-        found = check.ndcg(asking_QD, item_vectors(model), placed(model))
-        return Quality(found, _auc(model, dataset, slates) if slates else None)
+        found = {NDCG: check.ndcg(asking_QD, item_vectors(model), placed(model))}
+        auc = _auc(model, dataset, slates) if slates else None
+        return found if auc is None else {**found, AUC: auc}
 
     return validate
 

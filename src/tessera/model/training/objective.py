@@ -13,10 +13,10 @@ from tessera.model.nn.batch import PADDING, Batch, Encoded
 from tessera.model.nn.device import precision
 from tessera.model.nn.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
 from tessera.model.nn.masking import draw_mask
-from tessera.model.nn.parallel import total
 from tessera.model.nn.ranking import TASKS
 from tessera.model.params import HstuParams
 from tessera.model.sequences.windows import Targets
+from tessera.model.trainer.parallel import total
 from tessera.model.trunk.model import SequenceModel, states_at
 
 

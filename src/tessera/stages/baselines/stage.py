@@ -46,7 +46,7 @@ def run(
         if params.sasrec:
             trained = fit("sasrec", dataset, params, scratch)
             parts.append(rank_test_users(trained.model, dataset, params))
-            write_training(trained.place, "sasrec", baseline_training)
+            write_training(trained.state, "sasrec", baseline_training)
             metrics |= {f"sasrec_{name}": value for name, value in trained.figures().items()}
         if params.two_tower:
             part, figures = list_two_tower(dataset, params, baseline_training)

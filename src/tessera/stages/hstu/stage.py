@@ -10,12 +10,12 @@ import ibis
 from tessera.contracts.errors import BadParams
 from tessera.contracts.tables import LISTS
 from tessera.model.nn.device import chosen_device, threads
-from tessera.model.nn.parallel import together
 from tessera.model.params import HstuParams
 from tessera.model.sequences.dataset import Dataset, read_dataset
 from tessera.model.sequences.effects import NO_EFFECTS, read_effects
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.sequences.fact_tables import save_facts
+from tessera.model.trainer.parallel import together
 from tessera.model.training.curves import write_training
 from tessera.model.training.fit import fit
 from tessera.model.training.slate_figures import slate_figures
@@ -58,7 +58,7 @@ def run(
         parts = [rank_test_users(own, dataset, params)]
         if params.session_minutes and not dataset.split.ordinal:
             parts.append(rank_anonymous(own, dataset, params, params.session_minutes))
-        write_training(trained.place, "hstu", training)
+        write_training(trained.state, "hstu", training)
         save_model(own, dataset.catalogue.vocabulary, model)
         ranks = own.rank is not None and own.shape.score != "recall"
         save_facts(events, sources.facts() if ranks else None, dataset.split, facts)

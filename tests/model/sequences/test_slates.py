@@ -180,7 +180,7 @@ def test_slates_whose_window_leaves_their_period_are_left_out(world, split, para
 
 
 def teacher_of(world, params, seed=0):
-    shown = _shown(world, params)
+    shown = _shown(world.log, params)
     examples = _examples(world, params, shown, refit=False)
     rng = np.random.default_rng(seed)
     windows = training_windows(examples.histories, examples.stop_U, params.length, rng)
@@ -232,7 +232,7 @@ def test_when_the_next_event_comes_cannot_be_read_off_a_logit(world, params):
 
 
 def test_one_slate_of_each_stretch_is_drawn_and_all_get_their_turn(world, params):
-    slates = _examples(world, params, _shown(world, params), refit=False).slates
+    slates = _examples(world, params, _shown(world.log, params), refit=False).slates
     doubled = slates.take(np.repeat(np.arange(len(slates)), 2))
     doubled = replace(doubled, moment_R=doubled.moment_R + np.arange(len(doubled)) % 2)
     seen = set()
@@ -315,7 +315,7 @@ def test_a_sale_counts_though_nobody_ever_trades_the_last_item(told, params):
 
 def test_the_last_lesson_is_not_told_when_its_investor_acts_next(world, params):
     """Nor which investors will: the first event after the examples is none of them."""
-    shown = _shown(world, params)
+    shown = _shown(world.log, params)
     examples = replace(
         _examples(world, params, shown, refit=False), slates=shown.slates.take(np.zeros(1, int))
     )

@@ -25,7 +25,7 @@ from tessera.contracts.arrays import Float64s
 from tessera.model.nn.cross_entropy import rank_loss
 from tessera.model.nn.device import CPU
 from tessera.model.nn.ranking import CLICK, POSITIONS, TASKS, RankingLabels
-from tessera.model.params import HstuParams
+from tessera.model.params import BudgetParams
 from tessera.model.trainer import loop
 from tessera.model.trainer.checkpoint import Run
 from tessera.model.trainer.seeds import seeded
@@ -175,7 +175,7 @@ class Ranker(nn.Module):
 
 
 def fit_ranker(
-    kind: Kind, learn: Rows, check: Rows, sizes: tuple[int, ...], params: HstuParams
+    kind: Kind, learn: Rows, check: Rows, sizes: tuple[int, ...], params: BudgetParams
 ) -> Ranker:
     """Train until the loss on the rows of the validation period stops falling.
 
@@ -205,7 +205,7 @@ def _train(
     kind: Kind,
     learn: Rows,
     sizes: tuple[int, ...],
-    params: HstuParams,
+    params: BudgetParams,
     epochs: int,
     validate: loop.Validate[Ranker] | None,
 ) -> tuple[Ranker, int]:

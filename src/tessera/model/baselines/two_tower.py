@@ -22,10 +22,10 @@ from tessera.contracts.arrays import Bools, Float32s, Ints
 from tessera.model.nn.device import chosen_device, device_of
 from tessera.model.nn.in_batch import BATCH, Chosen, in_batch_softmax, log_chance
 from tessera.model.nn.loss import draw_negatives
-from tessera.model.params import HstuParams
+from tessera.model.params import BudgetParams
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.histories import Histories
-from tessera.model.sequences.questions import action_codes, learn_until
+from tessera.model.sequences.questions import action_codes
 from tessera.model.sequences.windows import Windows, last_windows
 from tessera.model.trainer import loop
 from tessera.model.trainer.checkpoint import Run, TrainingState
@@ -33,7 +33,7 @@ from tessera.model.trainer.seeds import seeded
 from tessera.model.training.curves import NDCG, write_training
 from tessera.model.training.examples import Examples
 from tessera.model.training.vector_mix import period_check
-from tessera.model.trunk.lists import rank_vectors
+from tessera.model.trunk.lists import asked_after_cut
 
 NAME = "two_tower"
 LEAST_EPOCHS, ENOUGH_STEPS = 3, 400
@@ -48,7 +48,7 @@ class TwoTower(nn.Module):
     codes_VC: Tensor
     warm_V: Tensor
 
-    def __init__(self, codes_VC: Tensor, warm_V: Tensor, params: HstuParams) -> None:
+    def __init__(self, codes_VC: Tensor, warm_V: Tensor, params: BudgetParams) -> None:
         super().__init__()
         self.id_dropout = params.id_dropout
         self.register_buffer("codes_VC", codes_VC)
@@ -125,7 +125,7 @@ def _runs(rows: Ints, size: int) -> list[Ints]:
 
 
 def fit_two_tower(
-    dataset: Dataset, params: HstuParams, *, corrected: bool = True
+    dataset: Dataset, params: BudgetParams, *, corrected: bool = True
 ) -> tuple[TwoTower, TrainingState]:
     """Train with early stopping; with `refit`, once more on all that is known.
 
@@ -143,7 +143,7 @@ def fit_two_tower(
 def _train(
     targets: _Targets,
     dataset: Dataset,
-    params: HstuParams,
+    params: BudgetParams,
     epochs: int,
     validate: loop.Validate[TwoTower] | None,
 ) -> tuple[TwoTower, TrainingState]:
@@ -162,11 +162,11 @@ class _Targets:
     """The targets before the validation period, or with it, each with the window before it."""
 
     def __init__(
-        self, dataset: Dataset, params: HstuParams, *, refit: bool, corrected: bool
+        self, dataset: Dataset, params: BudgetParams, *, refit: bool, corrected: bool
     ) -> None:
         examples = Examples(
             dataset.histories,
-            learn_until(dataset.histories, refit=refit),
+            dataset.histories.learnt_until(refit=refit),
             action_codes(params.targets),
         )
         self._params, self._histories = params, dataset.histories
@@ -205,7 +205,7 @@ class _Targets:
         return in_batch_softmax(state_ND, item_VD, chosen, self._log_q_V, temperature)
 
 
-def _validation(dataset: Dataset, params: HstuParams) -> loop.Validate[TwoTower] | None:
+def _validation(dataset: Dataset, params: BudgetParams) -> loop.Validate[TwoTower] | None:
     """Return nDCG@10 on the validation period, as for the other models; None without users."""
     check = period_check(dataset, params)
     if check is None:
@@ -227,18 +227,17 @@ def published(model: TwoTower) -> tuple[Float32s, Bools]:
 
 
 def list_two_tower(
-    dataset: Dataset, params: HstuParams, training: Path
+    dataset: Dataset, params: BudgetParams, training: Path
 ) -> tuple[pa.Table, dict[str, float]]:
     """Train it, write its curve, and return its rows of `lists` and its figures."""
     model, state = fit_two_tower(dataset, params)
     write_training(state, NAME, training)
 
-    def states(windows: Windows) -> Float32s:
-        return encode_users(model, dataset.histories, windows)
-
+    asked = asked_after_cut(dataset, params)
+    state_QD = encode_users(model, dataset.histories, asked.windows)
     figures = {
         f"{NAME}_epochs": float(state.epoch),
         f"{NAME}_best_epoch": float(state.best_epoch or state.epoch),
         f"{NAME}_validation_ndcg_at_10": state.best(NDCG),
     }
-    return rank_vectors(NAME, states, published(model), dataset, params), figures
+    return asked.listed(NAME, state_QD, *published(model)), figures

@@ -92,11 +92,11 @@ def open_facts(folder: Path, engine: ibis.BaseBackend) -> tuple[Table, FactTable
     return events, FactTables(*tables)
 
 
-def people_of(histories: Histories, users: Table) -> list[str]:
+def people_of(user_ids: list[str], users: Table) -> list[str]:
     """Return every investor by number: those with events first, as in the histories."""
-    known_ids = set(histories.user_id_U)
+    known_ids = set(user_ids)
     listed = users.select("user_id").distinct().to_pyarrow()["user_id"].to_pylist()
-    return [*histories.user_id_U, *sorted(set(listed) - known_ids)]
+    return [*user_ids, *sorted(set(listed) - known_ids)]
 
 
 def read_facts(

@@ -97,8 +97,3 @@ def request_seconds(histories: Histories, split: Split, period: int) -> Ints:
 def action_codes(actions: tuple[str, ...]) -> Ints:
     """Return the rows of these actions in the action table."""
     return np.asarray([ACTIONS.index(action) for action in actions])
-
-
-def learn_until(histories: Histories, *, refit: bool) -> Ints:
-    """Return where each user's examples end: before validation, or with it."""
-    return histories.until(VALIDATION if refit else TRAIN)

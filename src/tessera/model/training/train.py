@@ -9,17 +9,19 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from tessera.contracts.errors import BadInput
 from tessera.model.nn.device import chosen_device, device_of, moved
-from tessera.model.params import HstuParams
+from tessera.model.params import TrainingParams
 from tessera.model.sequences.histories import split_sets
-from tessera.model.sequences.windows import Windows, shuffled_batches, training_windows
+from tessera.model.sequences.windows import Windows, shuffled_batches
 from tessera.model.trainer import loop, parallel
 from tessera.model.trainer.checkpoint import Checkpoint, Run, TrainingState
 from tessera.model.trainer.seeds import seeded
@@ -62,7 +64,7 @@ def train(
     codes_VC: Tensor,
     examples: Examples,
     validate: Validate | None,
-    params: HstuParams,
+    params: TrainingParams,
     checkpoints: Path | None,
 ) -> Trained:
     """Train from scratch, or from the checkpoint of the same data and params.
@@ -92,14 +94,15 @@ def train(
         if params.compile:
             compile_layers(model)
         adamw = loop.adamw(model, params.learning_rate, params.weight_decay, betas=(0.9, 0.98))
-        run = Run(model, adamw, _mean(model, examples, params))
+        windows = len(examples.windows(shape.length, np.random.default_rng(params.seed)))
+        run = Run(model, adamw, _mean(model, windows, params))
         rules = loop.Rules(
             epochs=params.epochs,
             patience=params.patience,
             pretrain=params.pretrain_epochs if examples.slates is not None else 0,
             clip_norm=params.clip_norm,
             seed=params.seed,
-            checkpoint=_checkpoint(model, examples, validate, params, checkpoints),
+            checkpoint=_checkpoint(model, examples.arrays(), validate, params, checkpoints),
         )
         objective = _NextItem(examples, params, model)
         state = loop.train(shape.kind, run, objective, rules, validate)
@@ -115,20 +118,17 @@ def _built(shape: Shape, codes_VC: Tensor, examples: Examples) -> SequenceModel:
     return model
 
 
-def _mean(model: SequenceModel, examples: Examples, params: HstuParams) -> AveragedModel | None:
-    """Return the running mean of the weights, its memory in epochs."""
+def _mean(model: SequenceModel, windows: int, params: TrainingParams) -> AveragedModel | None:
+    """Return the running mean of the weights, its memory in epochs of so many windows."""
     if not params.average_epochs:
         return None
-    rng = np.random.default_rng(params.seed)
-    length = model.shape.length
-    windows = len(training_windows(examples.histories, examples.stop_U, length, rng))
     return loop.running_mean(model, max(1.0, params.average_epochs * windows / params.batch))
 
 
 class _NextItem:
     """Windows of an epoch, and what the trunk loses on some of them."""
 
-    def __init__(self, examples: Examples, params: HstuParams, model: SequenceModel) -> None:
+    def __init__(self, examples: Examples, params: TrainingParams, model: SequenceModel) -> None:
         self._examples, self._params = examples, params
         self._device, self._length = device_of(model), model.shape.length
         self._warm_W = examples.warm_W().to(self._device)
@@ -143,7 +143,7 @@ class _NextItem:
         if params.split_sets:
             histories = split_sets(examples.histories, params.split_sets, rng)
             examples = replace(examples, histories=histories)
-        windows = training_windows(examples.histories, examples.stop_U, self._length, rng)
+        windows = examples.windows(self._length, rng)
         batches = shuffled_batches(windows, params.batch, rng)
         self._builder = BatchBuilder(examples, params.slate_share, rng)
         windows = self._builder.ask(windows)
@@ -165,32 +165,19 @@ class _NextItem:
 
 def _checkpoint(
     model: SequenceModel,
-    examples: Examples,
+    learnt_from: tuple[NDArray[Any], ...],
     validate: Validate | None,
-    params: HstuParams,
+    params: TrainingParams,
     folder: Path | None,
 ) -> Checkpoint | None:
     """Hash whatever decides the weights, so that a stale checkpoint is not taken up."""
     if folder is None:
         return None
-    histories = examples.histories
     told = params.model_dump_json(exclude=_IRRELEVANT)
     version = torch.__version__.partition("+")[0]  # behind it stands what it was built for
     facts = (told, model.shape, validate is None, version, parallel.processes())
     digest = hashlib.sha256(repr(facts).encode())
-    arrays = (
-        examples.stop_U,
-        examples.action_T,
-        histories.item_E,
-        histories.action_E,
-        histories.moment_E,
-        histories.group_E,
-        histories.phase_E,
-        model.codes_VC.cpu().numpy(),
-        *(examples.slates.arrays() if examples.slates else ()),
-        *(() if model.edge_VV is None else (model.edge_VV.cpu().numpy(),)),
-    )
-    for array in arrays:
+    for array in (model.codes_VC.cpu().numpy(), *learnt_from):
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         digest.update(b"|")
     path = folder / f"{model.shape.kind}.safetensors"

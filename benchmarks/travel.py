@@ -1,8 +1,8 @@
 """How a value travels: which functions are handed it, in how many files, and how often one returns.
 
-A function counts if it receives the value or something that carries it: a field, a container, a
-bound method or a closure out of which the value can be reached.  *Files* are those of these
-functions.  *Returns* are functions in a file that one of them had been in before: whoever follows
+A function counts if it is handed the value or something that carries it: a field, a container, a
+bound method or a closure out of which the value can be reached.  A method is not handed its own
+object again: that was when the object was made.  *Files* are those of these functions.  *Returns* are functions in a file that one of them had been in before: whoever follows
 the value comes back to a file so often, and it is the number of functions less that of files.
 
 Two values of a market of seconds: `events` in the stage `hstu` (the table, and what is made of it:
@@ -74,7 +74,8 @@ class Walk:
             return
         given = code.co_argcount + code.co_kwonlyargcount
         given += bool(code.co_flags & 4) + bool(code.co_flags & 8)  # *args and **kwargs
-        if any(self._carries(frame.f_locals.get(name)) for name in code.co_varnames[:given]):
+        names = [name for name in code.co_varnames[:given] if name not in ("self", "cls")]
+        if any(self._carries(frame.f_locals.get(name)) for name in names):
             self.seen[code] = None
 
     def _carries(self, one: Any, depth: int = _DEPTH) -> bool:

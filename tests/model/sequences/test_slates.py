@@ -17,7 +17,7 @@ from tessera.model.nn.ranking import TASKS
 from tessera.model.sequences.exposure_log import matured
 from tessera.model.sequences.slates import Epoch
 from tessera.model.sequences.windows import training_windows
-from tessera.model.training import train as train_module
+from tessera.model.trainer import loop
 from tessera.model.training.examples import BatchBuilder
 from tessera.model.training.fit import _examples, _shown, fit
 
@@ -123,7 +123,7 @@ def test_a_run_killed_among_slates_resumes_to_the_same_weights(
         pass
 
     whole = weights(world, params)
-    real, done = train_module._Trainer._step, []
+    real, done = loop.Trainer._step, []
 
     def step(self, *args):
         if len(done) == 5:
@@ -132,7 +132,7 @@ def test_a_run_killed_among_slates_resumes_to_the_same_weights(
         return real(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_module._Trainer, "_step", step)
+        patch.setattr(loop.Trainer, "_step", step)
         with pytest.raises(Killed):
             fit("hstu", world, params, tmp_path)
     assert (tmp_path / "search" / "hstu.safetensors").is_file()

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from tessera.contracts.errors import BadInput
 from tessera.model.params import HstuParams
 from tessera.model.trainer import loop
+from tessera.model.training import examples
 from tessera.model.training import train as train_module
 from tessera.model.training.fit import fit
 
@@ -205,7 +206,7 @@ def test_kill_minus_nine_and_a_new_process_give_the_same_weights(
 
 
 def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, small, monkeypatch):
-    real, after, cut = loop.Trainer._step, [], train_module.training_windows
+    real, after, cut = loop.Trainer._step, [], examples.training_windows
     counts = []
 
     def windows_of(*args):
@@ -213,7 +214,7 @@ def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, smal
         counts.append(len(windows))
         return windows
 
-    monkeypatch.setattr(train_module, "training_windows", windows_of)
+    monkeypatch.setattr(examples, "training_windows", windows_of)
 
     def step(self, *args):
         loss = real(self, *args)

@@ -2,8 +2,9 @@
 
 A function counts if it is handed the value or something that carries it: a field, a container, a
 bound method or a closure out of which the value can be reached.  A method is not handed its own
-object again: that was when the object was made.  *Files* are those of these functions.  *Returns* are functions in a file that one of them had been in before: whoever follows
-the value comes back to a file so often, and it is the number of functions less that of files.
+object again: that was when the object was made.  *Files* are those of these functions.  *Returns*
+are functions in a file that one of them had been in before: whoever follows the value comes back to
+a file so often, and it is the number of functions less that of files.
 
 Two values of a market of seconds: `events` in the stage `hstu` (the table, and what is made of it:
 a query on it or the histories in arrays), and the workspace in publishing.

@@ -11,7 +11,6 @@ Legend: S shown rows, F features, K fields, D width, T tasks, P positions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -210,30 +209,16 @@ def _train(
     validate: loop.Validate[Ranker] | None,
 ) -> tuple[Ranker, int]:
     """Return the best ranker and after how many epochs it was."""
+
+    def loss(ranker: Ranker, rows: Tensor) -> Tensor:
+        return _loss(ranker, learn.take(rows))
+
     with seeded(params.seed, CPU):
         ranker = Ranker(kind, learn, sizes)
         run = Run(ranker, loop.adamw(ranker, params.learning_rate, params.weight_decay))
-        state = loop.train(kind, run, _Shown(learn), loop.Rules(epochs), validate)
+        shown = loop.Shuffled(len(learn), BATCH, loss)
+        state = loop.train(kind, run, shown, loop.Rules(epochs), validate)
     return ranker, state.best_epoch
-
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """Rows to learn from."""
-
-    learn: Rows
-
-    def batches(self, _epoch: int) -> Sequence[Tensor]:
-        """Return the numbers of rows in random order."""
-        return torch.split(torch.randperm(len(self.learn)), BATCH)
-
-    def size(self, batch: Tensor) -> int:
-        """Return how many rows there are."""
-        return len(batch)
-
-    def loss(self, model: Ranker, batch: Tensor) -> Tensor:
-        """Return what is lost on some rows."""
-        return _loss(model, self.learn.take(batch))
 
 
 def _loss(ranker: Ranker, rows: Rows) -> Tensor:

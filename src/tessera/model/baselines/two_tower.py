@@ -155,7 +155,8 @@ def _train(
         model = TwoTower(dataset.codes_VC, warm_V, params).to(device)
         run = Run(model, loop.adamw(model, params.learning_rate, params.weight_decay))
         rules = loop.Rules(epochs, params.patience)
-        return model, loop.train(NAME, run, targets, rules, validate)
+        shuffled = loop.Shuffled(len(targets), BATCH, targets.loss)
+        return model, loop.train(NAME, run, shuffled, rules, validate)
 
 
 class _Targets:
@@ -181,26 +182,21 @@ class _Targets:
 
     def most_epochs(self) -> int:
         """Return after how many epochs a model has surely seen enough."""
-        return max(LEAST_EPOCHS, -(-ENOUGH_STEPS * BATCH // len(self._event_N)))
+        return max(LEAST_EPOCHS, -(-ENOUGH_STEPS * BATCH // len(self)))
 
-    def batches(self, _epoch: int) -> list[Ints]:
-        """Return the rows of the targets in random order."""
-        return _runs(torch.randperm(len(self._event_N)).numpy(), BATCH)
+    def __len__(self) -> int:
+        return len(self._event_N)
 
-    def size(self, batch: Ints) -> int:
-        """Return how many targets there are."""
-        return len(batch)
-
-    def loss(self, model: TwoTower, batch: Ints) -> Tensor:
+    def loss(self, model: TwoTower, rows: Tensor) -> Tensor:
         """Return what is lost on some targets, each beside the others."""
         item_VD, device, histories = model.items(), self._device, self._histories
-        event_N = self._event_N[batch]
+        event_N, windows = self._event_N[rows.numpy()], self._windows.take(rows.numpy())
         chosen = Chosen(
             torch.from_numpy(histories.item_E[event_N]).to(device),
             torch.from_numpy(histories.user_E[event_N]).to(device),
             draw_negatives(self.warm_W, 1, self._params.negatives)[0],
         )
-        state_ND = model(item_VD, *_flat(histories, self._windows.take(batch), device))
+        state_ND = model(item_VD, *_flat(histories, windows, device))
         temperature = self._params.temperature
         return in_batch_softmax(state_ND, item_VD, chosen, self._log_q_V, temperature)
 

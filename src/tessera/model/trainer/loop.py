@@ -40,6 +40,25 @@ class Objective(Protocol[_Learner, Part]):
 
 
 @dataclass(frozen=True, slots=True)
+class Shuffled(Generic[Net]):
+    """Rows of one table, in another order each epoch."""
+
+    rows: int
+    batch: int
+    """Rows in a step."""
+    loss: Callable[[Net, Tensor], Tensor]
+    """What a model loses on the rows of these numbers."""
+
+    def batches(self, _epoch: int) -> Sequence[Tensor]:
+        """Return the numbers of all rows in random order."""
+        return torch.split(torch.randperm(self.rows), self.batch)
+
+    def size(self, batch: Tensor) -> int:
+        """Return how many rows there are."""
+        return len(batch)
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """How long a run trains, and how far a step may go."""
 

@@ -9,9 +9,6 @@ Legend: N items, B batch, D vector width, Z latent width, L levels, K codewords 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -95,35 +92,20 @@ def train_rqvae(vector_ND: NDArray[np.float64], size: int, params: SidParams) ->
     """Train on the whole set; the same seed gives the same codebook on the same machine."""
     scale = 1.0 / max(float(vector_ND.std()), 1e-12)
     data_ND = torch.from_numpy(vector_ND * scale).float()
+
+    def loss(model: RqVaeModel, rows: Tensor) -> Tensor:
+        error: Tensor
+        error, residuals, codes = model(data_ND[rows])
+        model.follow(residuals, codes, params)  # at once: no gradient is the codewords'
+        return error
+
     with seeded(params.seed, data_ND.device):
         model = RqVaeModel(data_ND.shape[1], size, params)
         model.start_codewords(data_ND, params)
         run = Run(model, torch.optim.AdamW(model.parameters(), lr=params.learning_rate))
-        loop.train("RQ-VAE", run, _Rebuilt(data_ND, params), loop.Rules(params.epochs))
+        vectors = loop.Shuffled(len(data_ND), params.batch_size, loss)
+        loop.train("RQ-VAE", run, vectors, loop.Rules(params.epochs))
     return _frozen(model, scale)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rebuilt:
-    """Vectors to be told by their codes."""
-
-    data_ND: Tensor
-    params: SidParams
-
-    def batches(self, _epoch: int) -> Sequence[Tensor]:
-        """Return the numbers of the vectors in random order."""
-        return torch.split(torch.randperm(len(self.data_ND)), self.params.batch_size)
-
-    def size(self, batch: Tensor) -> int:
-        """Return how many vectors there are."""
-        return len(batch)
-
-    def loss(self, model: RqVaeModel, batch: Tensor) -> Tensor:
-        """Return the error of some vectors; codewords follow at once, as no gradient is theirs."""
-        loss: Tensor
-        loss, residuals, codes = model(self.data_ND[batch])
-        model.follow(residuals, codes, self.params)
-        return loss
 
 
 def _frozen(model: RqVaeModel, scale: float) -> RqVae:

@@ -12,10 +12,11 @@ a query on it or the histories in arrays), and the workspace in publishing.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -26,16 +27,20 @@ import ibis
 import yaml
 from ibis.expr.operations import DatabaseTable
 
-from benchmarks.common import ROOT, write_result
+from benchmarks.common import ROOT
 from tessera.model.sequences.histories import Histories
 from tessera.platform.pipeline.runner import call, run_stage
 from tessera.platform.pipeline.snapshot import snapshot
 from tessera.platform.release import registry
+from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import stages
 from tessera.platform.workspace.params import Sections, load_params
 from tessera.platform.workspace.paths import Workspace
 
 SOURCE = ROOT / "src" / "tessera"
+PAGE = ROOT / "docs" / "pipeline.md"
+_BEGIN, _END = "<!-- travel -->", "<!-- /travel -->"
+_NAMES = {"events": "`events` in the stage `hstu`", "workspace": "the workspace in publishing"}
 _NEEDED = ("params.yaml", "profiles", "great_expectations", "monitoring", "requirements.lock")
 _TINY = ROOT / "tests" / "e2e" / "tiny.yaml"
 _DEPTH = 6
@@ -47,23 +52,15 @@ class Walk:
     """The functions that were handed a value, in the order of their first call."""
 
     is_value: Callable[[Any], bool]
+    source: Path = SOURCE
+    """Folder of the code that counts."""
     seen: dict[CodeType, None] = field(default_factory=dict)
-
-    @property
-    def functions(self) -> list[str]:
-        """Return file and name of each function."""
-        return [f"{_file(code)}:{code.co_qualname}" for code in self.seen]
-
-    @property
-    def files(self) -> list[str]:
-        """Return the files, in the order in which they were first entered."""
-        return list(dict.fromkeys(_file(code) for code in self.seen))
 
     def figures(self) -> dict[str, Any]:
         """Return the counts, and the functions of each file."""
-        inside: dict[str, list[str]] = {file: [] for file in self.files}
+        inside: dict[str, list[str]] = {}
         for code in self.seen:
-            inside[_file(code)].append(code.co_qualname)
+            inside.setdefault(self._file(code), []).append(code.co_qualname)
         entered, files = len(self.seen), len(inside)
         counts = {"functions": entered, "files": files, "returns": entered - files}
         return {**counts, "where": inside}
@@ -71,13 +68,19 @@ class Walk:
     def enter(self, frame: FrameType, event: str, _argument: object) -> None:
         """Look at the arguments of a call: what `sys.setprofile` calls."""
         code = frame.f_code
-        if event != "call" or code in self.seen or not _is_ours(code):
+        if event != "call" or code in self.seen or not self._counts(code):
             return
         given = code.co_argcount + code.co_kwonlyargcount
         given += bool(code.co_flags & 4) + bool(code.co_flags & 8)  # *args and **kwargs
         names = [name for name in code.co_varnames[:given] if name not in ("self", "cls")]
         if any(self._carries(frame.f_locals.get(name)) for name in names):
             self.seen[code] = None
+
+    def _counts(self, code: CodeType) -> bool:
+        return code.co_filename.startswith(str(self.source)) and not code.co_name.startswith("<")
+
+    def _file(self, code: CodeType) -> str:
+        return Path(code.co_filename).relative_to(self.source).as_posix()
 
     def _carries(self, one: Any, depth: int = _DEPTH) -> bool:
         if self.is_value(one):
@@ -87,7 +90,7 @@ class Walk:
 
 def _parts(one: Any) -> Iterator[Any]:
     """Yield what can be reached from an object in one step."""
-    if isinstance(one, dict):
+    if isinstance(one, Mapping):
         yield from one.values()
     elif isinstance(one, tuple | list):
         yield from one[:20]  # rows of a table carry nothing that the first do not
@@ -108,18 +111,10 @@ def _is_filled(cell: Any) -> bool:
         return False
 
 
-def _is_ours(code: CodeType) -> bool:
-    return code.co_filename.startswith(str(SOURCE)) and not code.co_name.startswith("<")
-
-
-def _file(code: CodeType) -> str:
-    return Path(code.co_filename).relative_to(SOURCE).as_posix()
-
-
 @contextmanager
-def followed(is_value: Callable[[Any], bool]) -> Iterator[Walk]:
+def followed(is_value: Callable[[Any], bool], source: Path = SOURCE) -> Iterator[Walk]:
     """Follow a value through all that is called inside the block."""
-    walk = Walk(is_value)
+    walk = Walk(is_value, source)
     sys.setprofile(walk.enter)
     try:
         yield walk
@@ -175,8 +170,22 @@ def measure() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure both and write results/travel.json."""
-    write_result("travel", measure())
+    """Measure both, print where they go, and write the table into docs/pipeline.md."""
+    figures = measure()
+    print(json.dumps(figures, indent=2))
+    page = PAGE.read_text()
+    before, _, rest = page.partition(_BEGIN)
+    files.write_bytes((before + told(figures) + rest.partition(_END)[2]).encode(), PAGE)
+
+
+def told(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the block of the page: a row a value."""
+    rows = [
+        f"| {_NAMES[name]} | {one['functions']} | {one['files']} | {one['returns']} |"
+        for name, one in figures.items()
+    ]
+    head = ["| value | functions | files | returns |", "|---|---|---|---|"]
+    return "\n".join([_BEGIN, *head, *rows, _END])
 
 
 if __name__ == "__main__":

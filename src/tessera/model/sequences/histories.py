@@ -26,6 +26,7 @@ from tessera.contracts import mapped
 from tessera.contracts.arrays import Bools, Ints
 from tessera.contracts.split import Split, test, train, validation
 from tessera.contracts.tables import ACTIONS
+from tessera.model.sequences.catalogue import microsecond
 from tessera.shared.features.demand import Acquired
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -106,6 +107,14 @@ class Histories:
     def learnt_until(self, *, refit: bool) -> Ints:
         """Return stop_U: where each user's examples end, before validation or with it."""
         return self.until(VALIDATION if refit else TRAIN)
+
+    def asked_second(self, split: Split, period: int) -> Ints:
+        """Return when each user is asked: at the period's start, or (leave last out) its event."""
+        stop_U = self.until(period - 1)
+        if split.protocol == "time":
+            at = split.validation_from if period == VALIDATION else split.cut
+            return np.full(len(stop_U), microsecond(at) // 1_000_000)
+        return self.second(np.minimum(stop_U, self.first_U1[1:] - 1))
 
     def known_actions(self) -> Ints:
         """Return which actions there are before the cut."""

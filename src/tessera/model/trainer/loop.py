@@ -216,13 +216,12 @@ class Trainer(Generic[Net, Part]):
         state.losses.append(state.loss_sum / max(1, state.step))
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
         if self.validate:
-            self._judge(self.validate)
+            self._judge(self.validate(self.run.judged().eval()))
         self._save()
 
-    def _judge(self, validate: Validate[Net]) -> None:
-        """Measure the model, and keep its weights if it is the best so far."""
+    def _judge(self, found: dict[str, float]) -> None:
+        """Keep the weights if the measures say that they are the best so far."""
         state, model, pretrain = self.run.state, self.run.judged(), self.rules.pretrain
-        found = validate(model.eval())
         agreed = parallel.agreed(list(found.values()), self.device)
         found = dict(zip(found, agreed, strict=True))
         for name, measure in found.items():

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from tessera.contracts.arrays import Bools
+from tessera.contracts.arrays import Bools, Float32s
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split
 from tessera.model.nn.ranking import BUY, CLICK, answered_logit
@@ -203,15 +203,16 @@ def _validation(dataset: Dataset, params: ModelParams, shown: Shown | None) -> V
     def validate(model: SequenceModel) -> dict[str, float]:
         asking_QD = encode(model, dataset.histories, check.windows)
         found = {NDCG: check.ndcg(asking_QD, item_vectors(model), placed(model))}
-        auc = _auc(model, dataset.histories, slates) if slates else None
+        if slates is None:
+            return found
+        auc = _auc(rank_requests(model, dataset.histories, slates).logit_RMT, slates)
         return found if auc is None else {**found, AUC: auc}
 
     return validate
 
 
-def _auc(model: SequenceModel, histories: Histories, slates: Slates) -> float | None:
+def _auc(logit_RMT: Float32s, slates: Slates) -> float | None:
     """Return the slate AUC of clicks and purchases together; None if it cannot be told."""
-    logit_RMT = rank_requests(model, histories, slates).logit_RMT
     score_RM = answered_logit(torch.from_numpy(logit_RMT)).numpy()
     answered_RM = slates.label_RMT[..., [CLICK, BUY]].max(axis=-1)
     auc = slate_auc(score_RM, answered_RM, slates.item_RM > 0)

@@ -102,7 +102,7 @@ def train(
             pretrain=params.pretrain_epochs if examples.slates is not None else 0,
             clip_norm=params.clip_norm,
             seed=params.seed,
-            checkpoint=_checkpoint(model, examples.arrays(), validate, params, checkpoints),
+            checkpoint=_checkpoint(model, examples.arrays(), bool(validate), params, checkpoints),
         )
         objective = _NextItem(examples, params, model)
         state = loop.train(shape.kind, run, objective, rules, validate)
@@ -166,7 +166,7 @@ class _NextItem:
 def _checkpoint(
     model: SequenceModel,
     learnt_from: tuple[NDArray[Any], ...],
-    validate: Validate | None,
+    judged: bool,
     params: TrainingParams,
     folder: Path | None,
 ) -> Checkpoint | None:
@@ -175,7 +175,7 @@ def _checkpoint(
         return None
     told = params.model_dump_json(exclude=_IRRELEVANT)
     version = torch.__version__.partition("+")[0]  # behind it stands what it was built for
-    facts = (told, model.shape, validate is None, version, parallel.processes())
+    facts = (told, model.shape, judged, version, parallel.processes())
     digest = hashlib.sha256(repr(facts).encode())
     for array in (model.codes_VC.cpu().numpy(), *learnt_from):
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from tessera.contracts.arrays import Bools, Float32s, Float64s, Ints
 from tessera.contracts.arrow import DAY_US
+from tessera.model.nn.batch import Batch
 from tessera.model.nn.device import device_of, moved
 from tessera.model.params import ClosedFormParams, QuestionParams
 from tessera.model.sequences.catalogue import microsecond
@@ -156,21 +157,19 @@ def mix_values(model: SequenceModel, dataset: Dataset, params: ClosedFormParams)
     check = check.sample(MOST_ASKED)
     learn_closed_form(model, dataset, params, at_cut=False)
     state_QD = trunk_states(model, dataset.histories, check.windows)
-    rows = np.arange(len(state_QD))
-    parts = [
-        _part_values(model, dataset, check.take(part), state_QD[part])
-        for part in np.split(rows, range(_AT_ONCE, len(rows), _AT_ONCE))
-    ]
+    rows, batcher = np.arange(len(state_QD)), Batcher(dataset.histories)
+    parts = []
+    for some in np.split(rows, range(_AT_ONCE, len(rows), _AT_ONCE)):
+        part = check.take(some)
+        parts.append(_part_values(model, batcher.batch(part.windows), part, state_QD[some]))
     return np.concatenate(parts, axis=1)
 
 
-def _part_values(
-    model: SequenceModel, dataset: Dataset, check: Check, state_QD: Float32s
-) -> Float64s:
+def _part_values(model: SequenceModel, batch: Batch, check: Check, state_QD: Float32s) -> Float64s:
     """Try every choice on some of the people; what each part says is computed once."""
     found, device = model.closed_form, device_of(model)
     with torch.inference_mode():
-        batch = moved(Batcher(dataset.histories).batch(check.windows), device)
+        batch = moved(batch, device)
         unit_VD = functional.normalize(model.items(), dim=-1)
         trunk, said = found.scores(
             torch.from_numpy(state_QD).to(device),

@@ -18,7 +18,7 @@ from tessera.contracts.tables import STRANGERS
 from tessera.model.params import QuestionParams
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.histories import TEST, last_sessions
-from tessera.model.sequences.questions import ask, ask_of
+from tessera.model.sequences.questions import ask
 from tessera.model.sequences.windows import Windows, last_windows
 from tessera.model.trunk.inference import Lists, encode, item_vectors, placed, top_items
 from tessera.model.trunk.model import SequenceModel
@@ -57,8 +57,7 @@ class Asked:
 def asked_after_cut(dataset: Dataset, params: QuestionParams, user_Q: Ints | None = None) -> Asked:
     """Ask for lists of each test user with a known history, or of these, in ascending order."""
     histories, split = dataset.histories, dataset.split
-    how = histories, split, TEST, params.acquired, params.filter_seen
-    question = ask(*how) if user_Q is None else ask_of(user_Q, *how)
+    question = ask(histories, split, TEST, params.acquired, params.filter_seen, user_Q)
     first_Q = histories.first_U1[question.user_Q]
     return Asked(
         [histories.user_id_U[user] for user in question.user_Q],

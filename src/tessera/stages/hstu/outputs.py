@@ -20,7 +20,6 @@ from tessera.model.sequences.catalogue import rows_of
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.effects import Effects, effects_of
 from tessera.model.sequences.histories import TEST, VALIDATION, read_histories
-from tessera.model.sequences.questions import request_seconds
 from tessera.model.sequences.requests import as_requests, read_requests
 from tessera.model.sequences.windows import Windows, last_windows
 from tessera.model.training.slate_figures import Scored
@@ -46,7 +45,7 @@ def write_user_vectors(model: SequenceModel, dataset: Dataset, users: Table, pat
     windows = last_windows(
         histories.first_U1[:-1],
         histories.until(VALIDATION),
-        request_seconds(histories, dataset.split, TEST),
+        histories.asked_second(dataset.split, TEST),
         model.shape.length,
     )
     nowhere = np.zeros(1, np.int64)

@@ -159,3 +159,13 @@ def test_a_run_of_something_else_is_not_taken_up(tmp_path):
         points = Points()
         learn(points, loop.Rules(epochs=1, seed=7, checkpoint=Checkpoint(path, key, 1)))
         assert len(points.seen) == 4
+
+
+def test_what_was_best_before_all_measures_count_is_forgotten():
+    values = iter([(0.9, 0.9), (0.8, 0.9), (0.4, 0.6), (0.3, 0.6), (0.5, 0.6)])
+    _, state = learn(
+        Points(),
+        loop.Rules(epochs=5, patience=2, pretrain=2),
+        lambda _: dict(zip(("one", "two"), next(values), strict=True)),
+    )
+    assert (state.epoch, state.best_epoch, state.best_value) == (5, 5, pytest.approx(0.3))

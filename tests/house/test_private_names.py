@@ -37,7 +37,7 @@ def _of(file, *names):
 PRIVATE = (
     *_of("model/nn/linear.py", "torch._C._has_mkldnn", "torch.ops.mkldnn._linear_pointwise"),
     *_of("model/nn/attention.py", "torch.ops.aten.silu_backward.grad_input"),
-    *_of("model/training/train.py", "torch._foreach_lerp_", "torch._foreach_mul_"),
+    *_of("model/trainer/loop.py", "torch._foreach_lerp_", "torch._foreach_mul_"),
     *_of(
         "model/training/compiled.py",
         "torch._inductor.cpp_builder.get_cpp_compiler",

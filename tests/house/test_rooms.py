@@ -103,6 +103,11 @@ def test_an_edit_of_the_trunk_trains_it_and_what_shares_its_layers():
     assert run_again("src/tessera/model/trunk/model.py") == {"hstu", "baselines"}
 
 
+def test_an_edit_of_the_trainer_trains_all_and_one_of_a_layer_quantizes_nothing():
+    assert run_again("src/tessera/model/trainer/loop.py") == {"sid", "hstu", "baselines"}
+    assert run_again("src/tessera/model/nn/layer.py") == {"hstu", "baselines"}
+
+
 def test_an_edit_of_the_platform_or_of_serving_runs_no_stage():
     for name in ("platform/release/acts.py", "platform/cli/summary.py", "serve/recommend.py"):
         assert run_again(f"src/tessera/{name}") == set()

@@ -118,7 +118,7 @@ def test_it_beats_popularity_on_a_planted_structure(kind, trained, world):
 
 @models
 def test_the_loss_falls(kind, trained):
-    losses = trained[kind].place.losses
+    losses = trained[kind].state.losses
     assert losses[-1] < 0.8 * losses[0]
 
 

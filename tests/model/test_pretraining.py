@@ -15,9 +15,10 @@ from tessera.model.nn.ranking import CLICK, TASKS
 from tessera.model.params import HstuParams
 from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.slates import Slates
+from tessera.model.trainer import loop
 from tessera.model.training import train as train_module
 from tessera.model.training.examples import Examples
-from tessera.model.training.train import Quality, train
+from tessera.model.training.train import train
 from tessera.model.trunk.inference import rank_requests
 from tessera.model.trunk.model import Shape
 from tessera.shared.metrics.slates import slate_auc
@@ -108,7 +109,7 @@ def course(world, params, *, share=1.0, validate=None, folder=None):
 def told(*values):
     """Return a validation that says these nDCGs and AUCs, one pair an epoch."""
     left = iter(values)
-    return lambda _model: Quality(*next(left))
+    return lambda _model: dict(zip(("ndcg", "auc"), next(left), strict=False))
 
 
 def head(model):
@@ -130,7 +131,7 @@ def test_before_ranking_starts_slates_teach_nothing(params):
 
 def keep(model, seen):
     seen.append({name: weight.clone() for name, weight in model.state_dict().items()})
-    return Quality(0.5, 0.5)
+    return {"ndcg": 0.5, "auc": 0.5}
 
 
 class Killed(Exception):
@@ -144,7 +145,7 @@ def test_a_run_killed_in_either_phase_resumes_to_the_same_weights(
     world = chain(24)  # two steps an epoch, so that ranking starts with the fifth
     values = [(0.3, 0.5), (0.4, 0.5), (0.3, 0.6), (0.3, 0.7), (0.3, 0.6)]
     whole = course(world, params, validate=told(*values))
-    real, done = train_module._Trainer._step, []
+    real, done = loop.Trainer._step, []
 
     def step(self, *args):
         if len(done) == steps:
@@ -153,11 +154,11 @@ def test_a_run_killed_in_either_phase_resumes_to_the_same_weights(
         return real(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_module._Trainer, "_step", step)
+        patch.setattr(loop.Trainer, "_step", step)
         with pytest.raises(Killed):
             course(world, params, validate=told(*values), folder=tmp_path)
     resumed = course(world, params, validate=told(*values[steps // 2 :]), folder=tmp_path)
-    assert resumed.place == whole.place
+    assert resumed.state == whole.state
     for name, weight in whole.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], weight, atol=1e-6, rtol=0)
 
@@ -165,9 +166,9 @@ def test_a_run_killed_in_either_phase_resumes_to_the_same_weights(
 def test_the_best_epoch_is_one_that_ranks(params):
     world = chain(24)
     values = [(0.9, 0.5), (0.8, 0.5), (0.4, 0.6), (0.4, 0.7), (0.4, 0.65)]
-    place = course(world, params, validate=told(*values)).place
-    assert (place.best_epoch, place.best_ndcg, place.best_value) == (4, 0.4, 0.4 * 0.7)
-    assert place.aucs == [0.5, 0.5, 0.6, 0.7, 0.65]
+    state = course(world, params, validate=told(*values)).state
+    assert (state.best_epoch, state.best("ndcg"), state.best_value) == (4, 0.4, 0.4 * 0.7)
+    assert state.measures["auc"] == [0.5, 0.5, 0.6, 0.7, 0.65]
 
 
 def test_before_ranking_starts_recall_alone_is_judged(params, monkeypatch):
@@ -178,17 +179,17 @@ def test_before_ranking_starts_recall_alone_is_judged(params, monkeypatch):
         return real(*args) * (np.nan if len(done) > 4 else 1.0)
 
     monkeypatch.setattr(train_module, "batch_loss", poisoned)
-    place = course(chain(24), params, validate=told((0.5, 0.9), (0.6, 0.1))).place
-    assert place.broken
-    assert (place.epoch, place.best_epoch, place.best_value) == (2, 2, 0.6)
+    state = course(chain(24), params, validate=told((0.5, 0.9), (0.6, 0.1))).state
+    assert state.broken
+    assert (state.epoch, state.best_epoch, state.best_value) == (2, 2, 0.6)
 
 
 def test_patience_is_counted_from_where_ranking_starts(params):
     world = chain(24)
     impatient = params.model_copy(update={"pretrain_epochs": 4, "epochs": 9, "patience": 2})
     fading = [(0.9 - epoch / 10, 0.6) for epoch in range(9)]
-    place = course(world, impatient, validate=told(*fading)).place
-    assert (place.epoch, place.best_epoch) == (7, 5)
+    state = course(world, impatient, validate=told(*fading)).state
+    assert (state.epoch, state.best_epoch) == (7, 5)
 
 
 def test_without_slates_there_is_nothing_to_wait_for(params):
@@ -198,8 +199,8 @@ def test_without_slates_there_is_nothing_to_wait_for(params):
     none = torch.zeros(ITEMS + 1, 0, dtype=torch.long)
     early = params.model_copy(update={"pretrain_epochs": 4, "patience": 2})
     values = [(0.5,), (0.4,), (0.4,), (0.4,), (0.4,)]
-    place = train(shape, none, alone, told(*values), early, None).place
-    assert (place.epoch, place.best_epoch) == (3, 1)
+    state = train(shape, none, alone, told(*values), early, None).state
+    assert (state.epoch, state.best_epoch) == (3, 1)
 
 
 def test_a_course_without_an_epoch_of_ranking_is_refused():

@@ -1,4 +1,7 @@
-"""What a person may turn in the sequence model; bounds refuse what cannot work."""
+"""What a person may turn in the sequence model; bounds refuse what cannot work.
+
+One flat section, in parts: a function is passed the part that it reads, and `HstuParams` is all.
+"""
 
 from __future__ import annotations
 
@@ -16,59 +19,36 @@ FeatureGroup = Literal["user", "item", "pair", "price", "graph", "causal", "sid"
 Action = Literal["view", "click", "buy", "sell", "dismiss", "rate"]
 
 
-class HstuParams(BaseModel):
-    """Section `hstu` of params.yaml."""
+class SequenceParams(BaseModel):
+    """What is read out of the tables, and what of it is known."""
 
     model_config = STRICT
 
-    width: int = Field(48, ge=4, le=512)
-    """Width of the residual stream; published vectors hold the closed forms behind it."""
+    tied_sets: bool = True
+    """Events of equal time are a set; false keeps the source order, for published tables."""
+    use_codes: bool = True
+    """Add the embeddings of its semantic codes to each item."""
+    edge_bias: bool = False
+    """Let attention see the weight of the graph's edge from one item to the other."""
+    window_days: float = Field(7.0, gt=0.0, le=90.0)
+    """Attribution window of the ranking labels; as `ope.window_days`."""
+    hold_days: float = Field(30.0, gt=0.0, le=3650.0)
+    """A purchase not sold again within so many days of its request was one to hold."""
+    inverse_propensity: bool = False
+    """Weigh slate rows by one over the probability of having been shown, at most 10."""
+
+
+class TrunkParams(BaseModel):
+    """What the trunk and its ranking head are made of."""
+
+    model_config = STRICT
+
     blocks: int = Field(2, ge=1, le=16)
     """Layers on top of each other."""
     heads: int = Field(1, ge=1, le=16)
     """Attention heads; must divide the width."""
-    length: int = Field(50, ge=2, le=1024)
-    """Events of history a state may see; also the constant n of the attention."""
     window: int | None = Field(None, ge=2, le=1024)
     """Distinct times that each layer looks back, the own included; null looks all the way."""
-    dropout: float = Field(0.2, ge=0.0, le=0.9)
-    """Share of inputs and layer outputs zeroed while training."""
-    id_dropout: float = Field(0.1, ge=0.0, le=0.9)
-    """Share of items that a step sees by their codes alone, so that codes carry cold items."""
-    split_sets: float = Field(0.0, ge=0.0, le=1.0)
-    """Share of tied sets cut in two at random in an epoch: their inner order is unknown."""
-    learning_rate: float = Field(0.002, gt=0.0, le=0.1)
-    """Step size of AdamW."""
-    weight_decay: float = Field(0.001, ge=0.0, le=1.0)
-    """Decoupled weight decay of AdamW."""
-    clip_norm: float | None = Field(100.0, ge=0.0)
-    """Norm that the gradients of a step together are cut down to; 0 or null cuts nothing."""
-    batch: int = Field(128, ge=1, le=4096)
-    """Sequences in a step."""
-    average_epochs: float = Field(1.0, ge=0.0, le=100.0)
-    """Memory of the running mean of the weights that is validated and kept; 0 keeps the last."""
-    epochs: int = Field(8, ge=1, le=500)
-    """Most passes over the training events."""
-    pretrain_epochs: int = Field(0, ge=0, le=499)
-    """The first of these passes teach histories alone; ranking starts behind them."""
-    patience: int = Field(2, ge=1, le=100)
-    """Epochs without a better validation nDCG@10 before training stops."""
-    negatives: int = Field(128, ge=1, le=8192)
-    """Uniform negatives drawn for each target when the catalogue is large."""
-    shared_targets: int = Field(1, ge=1, le=8192)
-    """Targets that share one draw of negatives; many make a matrix product of a gather."""
-    full_softmax_items: int = Field(5000, ge=0, le=100_000)
-    """Catalogues up to this size use the full softmax instead of negatives."""
-    temperature: float = Field(0.05, gt=0.0, le=10.0)
-    """Divides the cosines in the loss; lists and recall scores are cosines of published vectors."""
-    targets: tuple[Action, ...] = Field(("buy", "click", "rate"), min_length=1)
-    """Actions worth predicting; the others are only signals in the input."""
-    acquired: tuple[Action, ...] = Field(("buy", "rate"), min_length=1)
-    """Actions after which an item counts as had by the user."""
-    filter_seen: bool = True
-    """Leave out of the lists what the user already acquired."""
-    future_items: bool = False
-    """List items first offered after the cut too, as `evaluate.future_items` ranks them."""
     time_bias: bool = True
     """Let attention see how long ago; switched off where times are only an order."""
     position_bias: bool = True
@@ -79,30 +59,6 @@ class HstuParams(BaseModel):
     head sees of it the cosine alone."""
     recency_days: tuple[float, float] = (1.0, 365.0)
     """Shortest and longest of these scales before training, in days."""
-    edge_bias: bool = False
-    """Let attention see the weight of the graph's edge from one item to the other."""
-    item_weights_width: int = Field(64, ge=0, le=1024)
-    """Width of the part of each published vector that knows which items go together; 0 for none."""
-    item_weights_l2: float = Field(250.0, gt=0.0, le=1e6)
-    """Ridge penalty of the weights between items."""
-    demand_days: float = Field(30.0, ge=0.0, le=3650.0)
-    """Horizon of the part of each published vector that knows how many will want an item, also one
-    that nobody had yet; 0 for none, and so do times that are only an order."""
-    profit_weight: float = Field(0.0, ge=0.0, le=100.0)
-    """What an item earned lately counts so much beside a cosine; 0 not at all."""
-    use_codes: bool = True
-    """Add the embeddings of its semantic codes to each item."""
-    tied_sets: bool = True
-    """Events of equal time are a set; false keeps the source order, for published tables."""
-    session_minutes: float = Field(60.0, ge=0.0, le=1e6)
-    """Also list for people without an id, of whom only the last session is known, which ends where
-    nothing happens for so long; 0 lists for none, and so do times that are only an order."""
-    sasrec: bool = True
-    """Train SASRec under the same loss and budget beside it."""
-    recall_weight: float = Field(1.0, ge=0.0, le=100.0)
-    """Weight of the recall loss; 0 trains the ranking head alone."""
-    rank_weight: float = Field(10.0, ge=0.0, le=100.0)
-    """Weight of the ranking loss on logged slates; 0 trains no ranking head."""
     rank_blocks: int = Field(1, ge=1, le=16)
     """Top layers that ranked candidates pass through; the layers below see only the history."""
     rank_hidden: int = Field(32, ge=1, le=1024)
@@ -118,44 +74,118 @@ class HstuParams(BaseModel):
         "cate",
     )
     """Groups of features that the ranking head is told; leave one out to see what it is worth."""
-    slate_share: float = Field(0.5, gt=0.0, le=1.0)
-    """Share of the stretches between events that show one of their slates in an epoch."""
-    window_days: float = Field(7.0, gt=0.0, le=90.0)
-    """Attribution window of the ranking labels; as `ope.window_days`."""
-    hold_days: float = Field(30.0, gt=0.0, le=3650.0)
-    """A purchase not sold again within so many days of its request was one to hold."""
-    inverse_propensity: bool = False
-    """Weigh slate rows by one over the probability of having been shown, at most 10."""
-    mask_weight: float = Field(0.1, ge=0.0, le=100.0)
-    """Weight of guessing hidden actions; 0 hides none."""
-    mask_share: float = Field(0.1, gt=0.0, le=0.9)
-    """Share of events whose action is hidden while training."""
     score: Literal["recall", "rank"] = "rank"
     """Head whose scores are served and judged; recall where no slates were logged."""
     uplift_weight: float = Field(0.0, ge=0.0, le=1000.0)
     """Added to each judged score: so many times the effect of being shown, in standard deviations;
     0 ranks by the model alone.  It needs `uplift.score_later`, and is for judging only so far: a
     bundle carries no effects."""
-    refit: bool = False
-    """Train once more on train and validation for the best number of epochs."""
+
+
+class QuestionParams(BaseModel):
+    """What every model is asked: whose list, from how much history, of which items."""
+
+    model_config = STRICT
+
+    length: int = Field(50, ge=2, le=1024)
+    """Events of history a state may see; also the constant n of the attention."""
+    acquired: tuple[Action, ...] = Field(("buy", "rate"), min_length=1)
+    """Actions after which an item counts as had by the user."""
+    filter_seen: bool = True
+    """Leave out of the lists what the user already acquired."""
+    future_items: bool = False
+    """List items first offered after the cut too, as `evaluate.future_items` ranks them."""
     top: int = Field(50, ge=1, le=1000)
     """Items in a list."""
-    checkpoint_steps: int = Field(200, ge=1, le=100_000)
-    """Steps between checkpoints; one more is written after each epoch."""
-    threads: int = Field(1, ge=1, le=64)
-    """Threads of the matrix products; more than one is many times slower on a busy machine."""
+
+
+class BudgetParams(QuestionParams):
+    """What every model is given alike, so that a comparison is one."""
+
+    width: int = Field(48, ge=4, le=512)
+    """Width of the residual stream; published vectors hold the closed forms behind it."""
+    dropout: float = Field(0.2, ge=0.0, le=0.9)
+    """Share of inputs and layer outputs zeroed while training."""
+    id_dropout: float = Field(0.1, ge=0.0, le=0.9)
+    """Share of items that a step sees by their codes alone, so that codes carry cold items."""
+    targets: tuple[Action, ...] = Field(("buy", "click", "rate"), min_length=1)
+    """Actions worth predicting; the others are only signals in the input."""
+    negatives: int = Field(128, ge=1, le=8192)
+    """Uniform negatives drawn for each target when the catalogue is large."""
+    temperature: float = Field(0.05, gt=0.0, le=10.0)
+    """Divides the cosines in the loss; lists and recall scores are cosines of published vectors."""
+    learning_rate: float = Field(0.002, gt=0.0, le=0.1)
+    """Step size of AdamW."""
+    weight_decay: float = Field(0.001, ge=0.0, le=1.0)
+    """Decoupled weight decay of AdamW."""
+    epochs: int = Field(8, ge=1, le=500)
+    """Most passes over the training events."""
+    patience: int = Field(2, ge=1, le=100)
+    """Epochs without a better validation nDCG@10 before training stops."""
+    refit: bool = False
+    """Train once more on train and validation for the best number of epochs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models learn; auto takes a GPU where PyTorch finds one."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Type of the products while training; weights, sums, losses and scores are float32 always."""
-    compile: bool = False
-    """Compile the layers before training, which wants a C++ compiler on the machine."""
     seed: int = Field(0, ge=0, le=2**31 - 1)
     """Seed of weights, batches, dropout and negatives."""
-    rankers: bool = False
-    """Train DLRM and Wide & Deep on the slates of the ranking head beside it."""
-    two_tower: bool = True
-    """Train a two-tower model on the same targets and list its items beside it."""
+
+
+class ClosedFormParams(BudgetParams):
+    """What stands beside the trunk in a published vector."""
+
+    item_weights_width: int = Field(64, ge=0, le=1024)
+    """Width of the part of each published vector that knows which items go together; 0 for none."""
+    item_weights_l2: float = Field(250.0, gt=0.0, le=1e6)
+    """Ridge penalty of the weights between items."""
+    demand_days: float = Field(30.0, ge=0.0, le=3650.0)
+    """Horizon of the part of each published vector that knows how many will want an item, also one
+    that nobody had yet; 0 for none, and so do times that are only an order."""
+    profit_weight: float = Field(0.0, ge=0.0, le=100.0)
+    """What an item earned lately counts so much beside a cosine; 0 not at all."""
+
+
+class LossParams(BudgetParams):
+    """What a step of the trunk's training minimises."""
+
+    recall_weight: float = Field(1.0, ge=0.0, le=100.0)
+    """Weight of the recall loss; 0 trains the ranking head alone."""
+    rank_weight: float = Field(10.0, ge=0.0, le=100.0)
+    """Weight of the ranking loss on logged slates; 0 trains no ranking head."""
+    mask_weight: float = Field(0.1, ge=0.0, le=100.0)
+    """Weight of guessing hidden actions; 0 hides none."""
+    mask_share: float = Field(0.1, gt=0.0, le=0.9)
+    """Share of events whose action is hidden while training."""
+    full_softmax_items: int = Field(5000, ge=0, le=100_000)
+    """Catalogues up to this size use the full softmax instead of negatives."""
+    shared_targets: int = Field(1, ge=1, le=8192)
+    """Targets that share one draw of negatives; many make a matrix product of a gather."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the products while training; weights, sums, losses and scores are float32 always."""
+
+
+class TrainingParams(LossParams):
+    """How the trunk learns."""
+
+    batch: int = Field(128, ge=1, le=4096)
+    """Sequences in a step."""
+    clip_norm: float | None = Field(100.0, ge=0.0)
+    """Norm that the gradients of a step together are cut down to; 0 or null cuts nothing."""
+    average_epochs: float = Field(1.0, ge=0.0, le=100.0)
+    """Memory of the running mean of the weights that is validated and kept; 0 keeps the last."""
+    pretrain_epochs: int = Field(0, ge=0, le=499)
+    """The first of these passes teach histories alone; ranking starts behind them."""
+    split_sets: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of tied sets cut in two at random in an epoch: their inner order is unknown."""
+    slate_share: float = Field(0.5, gt=0.0, le=1.0)
+    """Share of the stretches between events that show one of their slates in an epoch."""
+    checkpoint_steps: int = Field(200, ge=1, le=100_000)
+    """Steps between checkpoints; one more is written after each epoch."""
+    compile: bool = False
+    """Compile the layers before training, which wants a C++ compiler on the machine."""
+
+
+class ModelParams(TrainingParams, ClosedFormParams, TrunkParams, SequenceParams):
+    """All that a sequence model is fitted by."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -177,3 +207,24 @@ class HstuParams(BaseModel):
                 f"hstu.pretrain_epochs {self.pretrain_epochs} must be below epochs {self.epochs}"
             )
         return self
+
+
+class BaselineParams(ModelParams):
+    """What is trained beside the trunk, and by what."""
+
+    sasrec: bool = True
+    """Train SASRec under the same loss and budget beside it."""
+    two_tower: bool = True
+    """Train a two-tower model on the same targets and list its items beside it."""
+    rankers: bool = False
+    """Train DLRM and Wide & Deep on the slates of the ranking head beside it."""
+    threads: int = Field(1, ge=1, le=64)
+    """Threads of the matrix products; more than one is many times slower on a busy machine."""
+
+
+class HstuParams(BaselineParams):
+    """Section `hstu` of params.yaml."""
+
+    session_minutes: float = Field(60.0, ge=0.0, le=1e6)
+    """Also list for people without an id, of whom only the last session is known, which ends where
+    nothing happens for so long; 0 lists for none, and so do times that are only an order."""

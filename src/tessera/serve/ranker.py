@@ -106,7 +106,7 @@ def _read(bundle: Path, events: Table, tables: FactTables) -> Ranker:
         raise BrokenBundle(f"{bundle}: model and facts know other items; publish it again")
     tied_sets = model.shape.tied_sets
     histories = read_histories(events, split, vocabulary, tied_sets=tied_sets)
-    people = people_of(histories, tables.users)
+    people = people_of(histories.user_id_U, tables.users)
     return Ranker(
         model,
         histories,

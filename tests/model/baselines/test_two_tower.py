@@ -122,10 +122,10 @@ def test_it_learns_a_planted_taste(split, rng):
     taste = rng.integers(4, size=400)
     item_UL = 1 + 10 * taste[:, None] + rng.integers(10, size=(400, 8))
     world = as_world(item_UL, split, 41)
-    model, place = fit_two_tower(world, PARAMS)
+    model, state = fit_two_tower(world, PARAMS)
     lists = top_items(states(model, world), *published(model), None, 10)
     assert ((lists.item_UK - 1) // 10 == taste[:, None]).mean() > 0.95
-    assert place.losses[-1] < place.losses[0]
+    assert state.losses[-1] < state.losses[0]
 
 
 def test_a_target_is_foretold_from_strictly_earlier_events_alone(world):
@@ -169,9 +169,9 @@ def test_refit_learns_from_the_validation_period_too(world, small):
     missing.histories.item_E[train_only] = 4
     assert 3 in known
     for refit in (False, True):
-        model, place = fit_two_tower(missing, small.model_copy(update={"refit": refit}))
+        model, state = fit_two_tower(missing, small.model_copy(update={"refit": refit}))
         assert model.warm_V[3] == refit
-        assert place.best_ndcg > 0
+        assert state.best("ndcg") > 0
 
 
 def test_an_item_without_examples_is_its_codes(world, small):

@@ -4,6 +4,8 @@ Without a GPU a pretended one stands in: its tensors say that they are elsewhere
 on the processor, and refuse every operation that mixes them with tensors that were left behind.
 """
 
+from functools import partial
+
 import ibis
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from tessera.model.nn.device import chosen_device, moved
 from tessera.model.sequences.dataset import read_dataset
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.sequences.windows import last_windows, training_windows
+from tessera.model.trainer import loop
 from tessera.model.training import objective
 from tessera.model.training import train as train_module
 from tessera.model.training.compiled import compile_layers
@@ -156,9 +159,9 @@ def test_no_tensor_is_left_behind_and_the_weights_are_the_same(ranked, away, sof
     with away():
         there = fit("hstu", world, params, None)
     assert {value.device for value in there.model.state_dict().values()} == {AWAY}
-    assert here.place.aucs
+    assert here.state.measures["auc"]
     assert here.model.actions is not None
-    assert here.place.losses == pytest.approx(there.place.losses, rel=1e-4)
+    assert here.state.losses == pytest.approx(there.state.losses, rel=1e-4)
     assert_near(here.model.state_dict(), there.model.state_dict(), 1e-4)
 
 
@@ -173,7 +176,7 @@ def test_the_rivals_learn_anywhere_too(ranked, away, kind):
 
 def fit_plain(kind, world, params):
     trained = fit(kind, world, params, None)
-    return trained.model, trained.place
+    return trained.model, trained.state
 
 
 def test_scores_and_files_of_a_model_elsewhere_are_those_of_one_here(ranked, away, tmp_path):
@@ -198,13 +201,13 @@ def test_scores_and_files_of_a_model_elsewhere_are_those_of_one_here(ranked, awa
 
 def test_a_run_begun_elsewhere_is_finished_here(ranked, away, tmp_path, monkeypatch):
     world, params = ranked
-    real, done = train_module._Trainer._step, []
+    real, done = loop.Trainer._step, []
 
     def counted(self, *args):
         done.append(self.device)
         return real(self, *args)
 
-    monkeypatch.setattr(train_module._Trainer, "_step", counted)
+    monkeypatch.setattr(loop.Trainer, "_step", counted)
     whole = fit("hstu", world, params, None)
     all_steps = len(done)
     done.clear()
@@ -215,7 +218,7 @@ def test_a_run_begun_elsewhere_is_finished_here(ranked, away, tmp_path, monkeypa
             raise KeyboardInterrupt
         return real(self, *args)
 
-    monkeypatch.setattr(train_module._Trainer, "_step", step)
+    monkeypatch.setattr(loop.Trainer, "_step", step)
     with away(), pytest.raises(KeyboardInterrupt):
         fit("hstu", world, params, tmp_path)
     params = params.model_copy(update={"device": "cpu"})
@@ -248,7 +251,7 @@ def test_each_process_has_a_gpu_of_its_own(small, monkeypatch):
 
 def longest_update(world, params, monkeypatch, factor):
     """Return how far one step of gradient descent of length 1 moves the weights at most."""
-    real_loss, real_step, moves = objective.batch_loss, train_module._Trainer._step, []
+    real_loss, real_step, moves = objective.batch_loss, loop.Trainer._step, []
 
     def step(self, *args):
         before = [weight.detach().clone() for weight in self.run.model.parameters()]
@@ -259,10 +262,9 @@ def longest_update(world, params, monkeypatch, factor):
 
     with monkeypatch.context() as patch:
         patch.setattr(train_module, "batch_loss", lambda *given: factor * real_loss(*given))
-        patch.setattr(train_module._Trainer, "_step", step)
-        patch.setattr(
-            train_module, "_optimizer", lambda model, _: torch.optim.SGD(model.parameters(), lr=1.0)
-        )
+        patch.setattr(loop.Trainer, "_step", step)
+        descent = partial(torch.optim.SGD, lr=1.0)
+        patch.setattr(loop, "adamw", lambda model, *_, **__: descent(model.parameters()))
         fit("sasrec", world, params.model_copy(update={"epochs": 1}), None)
     return float(max(moves))
 
@@ -326,7 +328,7 @@ def test_a_step_in_bfloat16_is_near_one_in_float32(ranked, kind):
 
 
 def test_bfloat16_learns(world, small):
-    losses = fit("hstu", world, small.model_copy(update={"precision": "bfloat16"}), None).place
+    losses = fit("hstu", world, small.model_copy(update={"precision": "bfloat16"}), None).state
     assert losses.losses[-1] < 0.8 * losses.losses[0]
 
 
@@ -369,7 +371,7 @@ def test_a_gpu_learns_what_the_processor_learns(ranked, kind):
     there = there.to(cuda)
     for one in (model, there):
         device = next(one.parameters()).device
-        optimizer = train_module._optimizer(one, params)
+        optimizer = loop.adamw(one, params.learning_rate, params.weight_decay)
         for _ in range(5):
             optimizer.zero_grad()
             batch_there = (moved(part, device) for part in batch)
@@ -388,7 +390,7 @@ def test_a_gpu_learns_what_the_processor_learns(ranked, kind):
 def test_a_run_begun_on_the_processor_is_finished_on_a_gpu(ranked, tmp_path, monkeypatch):
     world, params = ranked
     whole = fit("hstu", world, params.model_copy(update=CALM | {"device": "cpu"}), None)
-    real, done = train_module._Trainer._step, []
+    real, done = loop.Trainer._step, []
 
     def step(self, *args):
         done.append(self.device.type)
@@ -396,12 +398,12 @@ def test_a_run_begun_on_the_processor_is_finished_on_a_gpu(ranked, tmp_path, mon
             raise KeyboardInterrupt
         return real(self, *args)
 
-    monkeypatch.setattr(train_module._Trainer, "_step", step)
+    monkeypatch.setattr(loop.Trainer, "_step", step)
     with pytest.raises(KeyboardInterrupt):
         fit("hstu", world, params.model_copy(update=CALM | {"device": "cpu"}), tmp_path)
     resumed = fit("hstu", world, params.model_copy(update=CALM | {"device": "cuda"}), tmp_path)
     assert done[-1] == "cuda"
-    assert resumed.place.losses == pytest.approx(whole.place.losses, rel=1e-3)
+    assert resumed.state.losses == pytest.approx(whole.state.losses, rel=1e-3)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -409,5 +411,5 @@ def test_a_run_begun_on_the_processor_is_finished_on_a_gpu(ranked, tmp_path, mon
 @pytest.mark.parametrize("changes", [{"precision": "bfloat16"}, {"compile": True}])
 def test_a_gpu_learns_in_every_manner(ranked, changes):
     world, params = ranked
-    place = fit("hstu", world, params.model_copy(update={"device": "cuda"} | changes), None).place
+    place = fit("hstu", world, params.model_copy(update={"device": "cuda"} | changes), None).state
     assert place.losses[-1] < place.losses[0]

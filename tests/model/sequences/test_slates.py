@@ -17,7 +17,7 @@ from tessera.model.nn.ranking import TASKS
 from tessera.model.sequences.exposure_log import matured
 from tessera.model.sequences.slates import Epoch
 from tessera.model.sequences.windows import training_windows
-from tessera.model.training import train as train_module
+from tessera.model.trainer import loop
 from tessera.model.training.examples import BatchBuilder
 from tessera.model.training.fit import _examples, _shown, fit
 
@@ -123,7 +123,7 @@ def test_a_run_killed_among_slates_resumes_to_the_same_weights(
         pass
 
     whole = weights(world, params)
-    real, done = train_module._Trainer._step, []
+    real, done = loop.Trainer._step, []
 
     def step(self, *args):
         if len(done) == 5:
@@ -132,7 +132,7 @@ def test_a_run_killed_among_slates_resumes_to_the_same_weights(
         return real(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_module._Trainer, "_step", step)
+        patch.setattr(loop.Trainer, "_step", step)
         with pytest.raises(Killed):
             fit("hstu", world, params, tmp_path)
     assert (tmp_path / "search" / "hstu.safetensors").is_file()
@@ -180,7 +180,7 @@ def test_slates_whose_window_leaves_their_period_are_left_out(world, split, para
 
 
 def teacher_of(world, params, seed=0):
-    shown = _shown(world, params)
+    shown = _shown(world.log, params)
     examples = _examples(world, params, shown, refit=False)
     rng = np.random.default_rng(seed)
     windows = training_windows(examples.histories, examples.stop_U, params.length, rng)
@@ -232,7 +232,7 @@ def test_when_the_next_event_comes_cannot_be_read_off_a_logit(world, params):
 
 
 def test_one_slate_of_each_stretch_is_drawn_and_all_get_their_turn(world, params):
-    slates = _examples(world, params, _shown(world, params), refit=False).slates
+    slates = _examples(world, params, _shown(world.log, params), refit=False).slates
     doubled = slates.take(np.repeat(np.arange(len(slates)), 2))
     doubled = replace(doubled, moment_R=doubled.moment_R + np.arange(len(doubled)) % 2)
     seen = set()
@@ -315,7 +315,7 @@ def test_a_sale_counts_though_nobody_ever_trades_the_last_item(told, params):
 
 def test_the_last_lesson_is_not_told_when_its_investor_acts_next(world, params):
     """Nor which investors will: the first event after the examples is none of them."""
-    shown = _shown(world, params)
+    shown = _shown(world.log, params)
     examples = replace(
         _examples(world, params, shown, refit=False), slates=shown.slates.take(np.zeros(1, int))
     )
@@ -351,6 +351,6 @@ def test_rows_can_be_weighed_by_their_inverse_propensity(told, params):
 def test_ranking_beside_it_does_not_ruin_recall(world, params):
     joint = fit("hstu", world, params, None)
     alone = fit("hstu", world, params.model_copy(update={"rank_weight": 0.0}), None)
-    assert joint.place.aucs[-1] > 0.7
-    assert alone.place.aucs == []
-    assert joint.place.best_ndcg > 0.85 * alone.place.best_ndcg
+    assert joint.state.measures["auc"][-1] > 0.7
+    assert "auc" not in alone.state.measures
+    assert joint.state.best("ndcg") > 0.85 * alone.state.best("ndcg")

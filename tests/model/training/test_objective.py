@@ -5,7 +5,7 @@ import torch
 
 from tessera.model.nn.loss import draw_negatives, sampled_softmax
 from tessera.model.params import HstuParams
-from tessera.model.sequences.questions import action_codes, learn_until
+from tessera.model.sequences.questions import action_codes
 from tessera.model.sequences.windows import Batcher, training_windows
 from tessera.model.training.fit import fit
 from tessera.model.training.objective import batch_loss
@@ -18,7 +18,7 @@ def step(world, rng):
     torch.manual_seed(0)
     shape = Shape("hstu", 8, 2, 1, 8, 0.0, 0.0, True, True, True, 13, ())
     model = SequenceModel(shape, torch.zeros(13, 0, dtype=torch.long), torch.ones(13).bool())
-    windows = training_windows(world.histories, learn_until(world.histories, refit=False), 8, rng)
+    windows = training_windows(world.histories, world.histories.learnt_until(refit=False), 8, rng)
     is_target_E = world.histories.action_E == action_codes(("click",))[0]
     batcher, some = Batcher(world.histories), windows.take(range(7))
     return model.eval(), batcher.batch(some), batcher.targets(some, is_target_E.__getitem__)
@@ -46,5 +46,5 @@ def test_shared_negatives_learn_too(world, small):
     params = small.model_copy(
         update={"full_softmax_items": 0, "negatives": 6, "shared_targets": 16}
     )
-    losses = fit("hstu", world, params, None).place.losses
+    losses = fit("hstu", world, params, None).state.losses
     assert losses[-1] < losses[0]

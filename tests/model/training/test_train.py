@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 
 from tessera.contracts.errors import BadInput
 from tessera.model.params import HstuParams
+from tessera.model.trainer import loop
+from tessera.model.training import examples
 from tessera.model.training import train as train_module
 from tessera.model.training.fit import fit
 
@@ -19,7 +21,7 @@ class Killed(Exception):
 
 
 def kill_after(monkeypatch, steps):
-    real, done = train_module._Trainer._step, []
+    real, done = loop.Trainer._step, []
 
     def step(self, *args):
         if len(done) == steps:
@@ -27,7 +29,7 @@ def kill_after(monkeypatch, steps):
         done.append(1)
         return real(self, *args)
 
-    monkeypatch.setattr(train_module._Trainer, "_step", step)
+    monkeypatch.setattr(loop.Trainer, "_step", step)
 
 
 def weights(world, params, scratch):
@@ -55,7 +57,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights(
         fit_and_be_killed(world, small, tmp_path)
     resumed = fit("hstu", world, small, tmp_path)
     assert_same(whole.model.state_dict(), resumed.model.state_dict())
-    assert whole.place == resumed.place
+    assert whole.state == resumed.state
 
 
 def test_a_finished_run_is_not_trained_again(world, small, tmp_path, monkeypatch):
@@ -96,17 +98,15 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_weights(
     steps = count_steps(world, small, monkeypatch)
     monkeypatch.setattr(train_module, "batch_loss", poisoned)
     broken = fit("hstu", world, small, None)
-    assert broken.place.broken
+    assert broken.state.broken
     assert broken.figures()["stopped_on_nan"] == 1.0
     assert_same(one_epoch, broken.model.state_dict())
 
 
 def count_steps(world, small, monkeypatch):
-    real, done = train_module._Trainer._step, []
+    real, done = loop.Trainer._step, []
     with monkeypatch.context() as patch:
-        patch.setattr(
-            train_module._Trainer, "_step", lambda self, *a: (done.append(1), real(self, *a))[1]
-        )
+        patch.setattr(loop.Trainer, "_step", lambda self, *a: (done.append(1), real(self, *a))[1])
         fit("hstu", world, small.model_copy(update={"epochs": 1}), None)
     return len(done)
 
@@ -114,14 +114,14 @@ def count_steps(world, small, monkeypatch):
 def test_training_stops_when_patience_ends(world, small, monkeypatch):
     values = iter([0.3, 0.5, 0.4, 0.4, 0.4])
     monkeypatch.setattr("tessera.model.training.vector_mix.ndcg", lambda *_: next(values))
-    place = fit("hstu", world, small.model_copy(update={"epochs": 9, "patience": 2}), None).place
-    assert (place.epoch, place.best_epoch, place.best_ndcg) == (4, 2, 0.5)
+    state = fit("hstu", world, small.model_copy(update={"epochs": 9, "patience": 2}), None).state
+    assert (state.epoch, state.best_epoch, state.best("ndcg")) == (4, 2, 0.5)
 
 
 def test_a_refit_learns_from_the_validation_period_too(world, small):
     plain = fit("hstu", world, small, None)
     again = fit("hstu", world, small.model_copy(update={"refit": True}), None)
-    assert again.place.epoch == plain.place.best_epoch
+    assert again.state.epoch == plain.state.best_epoch
     assert not torch.equal(plain.model.start_D, again.model.start_D)
 
 
@@ -130,7 +130,7 @@ def test_three_times_the_learning_rate_lowers_the_loss_every_epoch_and_further(w
     shipped = HstuParams()
     size = {"width": shipped.width, "blocks": shipped.blocks, "epochs": 5}
     slow, fast = (
-        fit("hstu", world, small.model_copy(update={**size, "learning_rate": rate}), None).place
+        fit("hstu", world, small.model_copy(update={**size, "learning_rate": rate}), None).state
         for rate in (shipped.learning_rate, 3 * shipped.learning_rate)
     )
     assert not fast.broken
@@ -141,7 +141,7 @@ def test_three_times_the_learning_rate_lowers_the_loss_every_epoch_and_further(w
 
 def test_sampled_negatives_learn_too(world, small):
     params = small.model_copy(update={"full_softmax_items": 0, "negatives": 6})
-    losses = fit("hstu", world, params, None).place.losses
+    losses = fit("hstu", world, params, None).state.losses
     assert losses[-1] < losses[0]
 
 
@@ -173,14 +173,14 @@ world = Dataset(split, catalogue, read_codes(codes, catalogue.vocabulary), histo
 if pause == "kill":
     import os
     import signal
-    from tessera.model.training import train
-    real, steps = train._Trainer._step, []
+    from tessera.model.trainer.loop import Trainer
+    real, steps = Trainer._step, []
     def step(self, *args):
         steps.append(1)
         if len(steps) == 8:
             os.kill(os.getpid(), signal.SIGKILL)
         return real(self, *args)
-    train._Trainer._step = step
+    Trainer._step = step
 with threads(1):
     save_file(fit("hstu", world, params, scratch).model.state_dict(), result)
 """
@@ -206,7 +206,7 @@ def test_kill_minus_nine_and_a_new_process_give_the_same_weights(
 
 
 def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, small, monkeypatch):
-    real, after, cut = train_module._Trainer._step, [], train_module.training_windows
+    real, after, cut = loop.Trainer._step, [], examples.training_windows
     counts = []
 
     def windows_of(*args):
@@ -214,17 +214,17 @@ def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, smal
         counts.append(len(windows))
         return windows
 
-    monkeypatch.setattr(train_module, "training_windows", windows_of)
+    monkeypatch.setattr(examples, "training_windows", windows_of)
 
     def step(self, *args):
         loss = real(self, *args)
         after.append(self.run.model.item_VD.detach().clone())
         return loss
 
-    monkeypatch.setattr(train_module._Trainer, "_step", step)
+    monkeypatch.setattr(loop.Trainer, "_step", step)
     params = small.model_copy(update={"epochs": 3, "patience": 3, "average_epochs": 0.3})
     trained = fit("hstu", world, params, None)
-    steps = len(after) * trained.place.best_epoch // trained.place.epoch
+    steps = len(after) * trained.state.best_epoch // trained.state.epoch
     counted, *epochs = counts
     assert len(epochs) == 3
     assert counted == pytest.approx(np.mean(epochs), rel=0.1), "the unit is an epoch"

@@ -10,7 +10,6 @@ from torch.nn import functional
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.tables import ACTIONS
 from tessera.model.sequences.catalogue import microsecond
-from tessera.model.sequences.questions import learn_until
 from tessera.model.training.fit import fit
 from tessera.model.training.vector_mix import learn_closed_form, period_check
 from tessera.model.trunk.closed_form import ClosedForm
@@ -198,7 +197,7 @@ def test_closed_forms_do_not_know_what_came_later(world, small, closes, at_cut):
 
     is_later_E = (
         np.arange(len(world.histories.item_E))
-        >= learn_until(world.histories, refit=at_cut)[world.histories.user_E]
+        >= world.histories.learnt_until(refit=at_cut)[world.histories.user_E]
     )
     later = learnt_from(is_later_E)
     assert all(torch.equal(value, later[name]) for name, value in told.items())

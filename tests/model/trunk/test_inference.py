@@ -84,7 +84,7 @@ def test_an_event_after_the_request_changes_no_score(model, rows, split, tables)
         read = read_histories(
             ibis.memtable(pa.Table.from_pylist(of)), split, VOCABULARY, tied_sets=True
         )
-        return score_requests(model, read, as_requests(requests, read, VOCABULARY))
+        return score_requests(model, read, as_requests(requests, read.user_id_U, VOCABULARY))
 
     assert future != rows
     np.testing.assert_array_equal(scores(rows), scores(future))

@@ -14,10 +14,10 @@ from ibis import Table
 from tessera.contracts.arrays import Ints
 from tessera.model.baselines.rankers import KINDS, Kind, Ranker, Rows, fit_ranker
 from tessera.model.nn.ranking import CLICK, POSITIONS, TASKS
-from tessera.model.params import HstuParams
+from tessera.model.params import BudgetParams
 from tessera.model.sequences.catalogue import microseconds, rows_of
 from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.exposure_log import Log, matured
+from tessera.model.sequences.exposure_log import Log
 from tessera.model.sequences.requests import as_requests, read_requests
 from tessera.model.sequences.slates import Slates
 from tessera.model.training.slate_figures import Judged, click_error, judged
@@ -27,7 +27,11 @@ from tessera.shared.metrics.slates import slate_auc
 
 
 def ranker_figures(
-    users: Table, exposures: Table, dataset: Dataset, params: HstuParams
+    users: Table,
+    exposures: Table,
+    dataset: Dataset,
+    features: tuple[str, ...],
+    params: BudgetParams,
 ) -> dict[str, float]:
     """Train both rankers; return slate AUC of each task and calibration error of a click by ranker.
 
@@ -35,12 +39,12 @@ def ranker_figures(
     they stood, after calibration.  Nothing where there is nothing to learn from.
     """
     rows = read_requests(exposures, dataset.split)
-    requests = as_requests(rows, dataset.histories, dataset.catalogue.vocabulary)
-    found = judged(rows["request_id"].combine_chunks(), requests, dataset, params.window_days)
+    requests = as_requests(rows, dataset.histories.user_id_U, dataset.catalogue.vocabulary)
+    found = judged(rows["request_id"].combine_chunks(), requests, dataset.log)
     log = dataset.log
     if log is None or found is None:
         return {}
-    learn_R, check_R, _ = matured(log.slates, dataset.split, params.window_days)
+    learn_R, check_R, _ = log.matured
     if not learn_R.any() or not found.kept_R.any():
         return {}
     segment_R = segments(users, log)
@@ -50,7 +54,7 @@ def ranker_figures(
         int(log.facts.category_I.max()) + 2,
     )
     learn, check, later = (
-        _rows(log.examples(chosen_R, params.features)[1], segment_R[chosen_R], log)
+        _rows(log.examples(chosen_R, features)[1], segment_R[chosen_R], log)
         for chosen_R in (learn_R, check_R, found.kept_R)
     )
     figures: dict[str, float] = {}

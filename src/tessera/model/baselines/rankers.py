@@ -21,10 +21,13 @@ from sklearn.isotonic import IsotonicRegression
 from torch import Tensor, nn
 
 from tessera.contracts.arrays import Float64s
-from tessera.contracts.progress import progress_bar
 from tessera.model.nn.cross_entropy import rank_loss
+from tessera.model.nn.device import CPU
 from tessera.model.nn.ranking import CLICK, POSITIONS, TASKS, RankingLabels
-from tessera.model.params import HstuParams
+from tessera.model.params import BudgetParams
+from tessera.model.trainer import loop
+from tessera.model.trainer.checkpoint import Run
+from tessera.model.trainer.seeds import seeded
 
 Kind = Literal["dlrm", "wide_deep"]
 KINDS: tuple[Kind, ...] = ("dlrm", "wide_deep")
@@ -171,7 +174,7 @@ class Ranker(nn.Module):
 
 
 def fit_ranker(
-    kind: Kind, learn: Rows, check: Rows, sizes: tuple[int, ...], params: HstuParams
+    kind: Kind, learn: Rows, check: Rows, sizes: tuple[int, ...], params: BudgetParams
 ) -> Ranker:
     """Train until the loss on the rows of the validation period stops falling.
 
@@ -183,13 +186,43 @@ def fit_ranker(
     sizes
         Values of each field, 0 for unknown included.
     """
-    ranker, epochs = _train(kind, learn, check, sizes, params)
+
+    def validate(ranker: Ranker) -> dict[str, float]:
+        with torch.inference_mode():
+            return {"fit": -_loss(ranker, check).item()}
+
+    known = validate if len(check) else None
+    ranker, epochs = _train(kind, learn, sizes, params, EPOCHS, known)
     isotonic = _calibration(ranker, check)
     if params.refit and len(check):
-        nothing = check.take(torch.arange(0))
-        ranker, _ = _train(kind, learn.joined(check), nothing, sizes, params, epochs)
+        ranker, _ = _train(kind, learn.joined(check), sizes, params, epochs, None)
     ranker.isotonic = isotonic
-    return ranker.eval()
+    return ranker
+
+
+def _train(
+    kind: Kind,
+    learn: Rows,
+    sizes: tuple[int, ...],
+    params: BudgetParams,
+    epochs: int,
+    validate: loop.Validate[Ranker] | None,
+) -> tuple[Ranker, int]:
+    """Return the best ranker and after how many epochs it was."""
+
+    def loss(ranker: Ranker, rows: Tensor) -> Tensor:
+        return _loss(ranker, learn.take(rows))
+
+    with seeded(params.seed, CPU):
+        ranker = Ranker(kind, learn, sizes)
+        run = Run(ranker, loop.adamw(ranker, params.learning_rate, params.weight_decay))
+        shown = loop.Shuffled(len(learn), BATCH, loss)
+        state = loop.train(kind, run, shown, loop.Rules(epochs), validate)
+    return ranker, state.best_epoch
+
+
+def _loss(ranker: Ranker, rows: Rows) -> Tensor:
+    return rank_loss(ranker(rows)[:, None], rows.answers())
 
 
 def _calibration(ranker: Ranker, check: Rows) -> IsotonicRegression | None:
@@ -201,48 +234,3 @@ def _calibration(ranker: Ranker, check: Rows) -> IsotonicRegression | None:
         logit_S = ranker(known)[:, CLICK].double()
     isotonic = IsotonicRegression(out_of_bounds="clip")
     return isotonic.fit(logit_S.numpy(), click_S.numpy(), weight_S.numpy())
-
-
-def _train(
-    kind: Kind,
-    learn: Rows,
-    check: Rows,
-    sizes: tuple[int, ...],
-    params: HstuParams,
-    epochs: int = EPOCHS,
-) -> tuple[Ranker, int]:
-    """Return the best ranker and after how many epochs it was."""
-    with torch.random.fork_rng(devices=[]), progress_bar(f"train {kind}", epochs) as bar:
-        torch.manual_seed(params.seed)
-        ranker = Ranker(kind, learn, sizes)
-        optimizer = torch.optim.AdamW(
-            ranker.parameters(),
-            lr=params.learning_rate,
-            weight_decay=params.weight_decay,
-            fused=True,
-        )
-        best, best_epoch, least = ranker.state_dict(), 0, float("inf")
-        for epoch in range(1, epochs + 1):
-            _epoch(ranker, optimizer, learn)
-            bar.advance()
-            loss = _loss(ranker, check) if len(check) else -float(epoch)
-            if loss >= least:
-                break
-            least, best_epoch = loss, epoch
-            best = {name: value.clone() for name, value in ranker.state_dict().items()}
-    ranker.load_state_dict(best)
-    return ranker, best_epoch
-
-
-def _epoch(ranker: Ranker, optimizer: torch.optim.Optimizer, learn: Rows) -> None:
-    for rows in torch.split(torch.randperm(len(learn)), BATCH):
-        batch = learn.take(rows)
-        loss = rank_loss(ranker(batch)[:, None], batch.answers())
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-
-def _loss(ranker: Ranker, rows: Rows) -> float:
-    with torch.inference_mode():
-        return rank_loss(ranker(rows)[:, None], rows.answers()).item()

@@ -10,7 +10,6 @@ first, D width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +19,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tessera.contracts.arrays import Bools, Float32s, Ints
-from tessera.contracts.progress import progress_bar
-from tessera.model.nn.device import chosen_device, device_of, seeded
+from tessera.model.nn.device import chosen_device, device_of
 from tessera.model.nn.in_batch import BATCH, Chosen, in_batch_softmax, log_chance
 from tessera.model.nn.loss import draw_negatives
-from tessera.model.params import HstuParams
+from tessera.model.params import BudgetParams
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.histories import Histories
-from tessera.model.sequences.questions import action_codes, learn_until
+from tessera.model.sequences.questions import action_codes
 from tessera.model.sequences.windows import Windows, last_windows
-from tessera.model.training.checkpoint import TrainingState
-from tessera.model.training.curves import write_training
+from tessera.model.trainer import loop
+from tessera.model.trainer.checkpoint import Run, TrainingState
+from tessera.model.trainer.seeds import seeded
+from tessera.model.training.curves import NDCG, write_training
 from tessera.model.training.examples import Examples
 from tessera.model.training.vector_mix import period_check
-from tessera.model.trunk.lists import rank_vectors
+from tessera.model.trunk.lists import asked_after_cut
 
 NAME = "two_tower"
 LEAST_EPOCHS, ENOUGH_STEPS = 3, 400
@@ -48,7 +48,7 @@ class TwoTower(nn.Module):
     codes_VC: Tensor
     warm_V: Tensor
 
-    def __init__(self, codes_VC: Tensor, warm_V: Tensor, params: HstuParams) -> None:
+    def __init__(self, codes_VC: Tensor, warm_V: Tensor, params: BudgetParams) -> None:
         super().__init__()
         self.id_dropout = params.id_dropout
         self.register_buffer("codes_VC", codes_VC)
@@ -125,109 +125,91 @@ def _runs(rows: Ints, size: int) -> list[Ints]:
 
 
 def fit_two_tower(
-    dataset: Dataset, params: HstuParams, *, corrected: bool = True
+    dataset: Dataset, params: BudgetParams, *, corrected: bool = True
 ) -> tuple[TwoTower, TrainingState]:
     """Train with early stopping; with `refit`, once more on all that is known.
 
     `corrected` is false only to show what log Q is for.
     """
     validate = _validation(dataset, params)
-    first = _Trainer(dataset, params, refit=False, corrected=corrected)
-    model, place = first.train(min(params.epochs, first.most_epochs()), validate)
+    first = _Targets(dataset, params, refit=False, corrected=corrected)
+    model, state = _train(first, dataset, params, min(params.epochs, first.most_epochs()), validate)
     if params.refit:
-        again = _Trainer(dataset, params, refit=True, corrected=corrected)
-        model, _ = again.train(place.best_epoch or place.epoch, None)
-    return model, place
+        every = _Targets(dataset, params, refit=True, corrected=corrected)
+        model, _ = _train(every, dataset, params, state.best_epoch or state.epoch, None)
+    return model, state
 
 
-class _Trainer:
-    """One training run over the targets before the validation period, or with it."""
+def _train(
+    targets: _Targets,
+    dataset: Dataset,
+    params: BudgetParams,
+    epochs: int,
+    validate: loop.Validate[TwoTower] | None,
+) -> tuple[TwoTower, TrainingState]:
+    """Return the model that validates best, the last one if nobody can be asked."""
+    device = chosen_device(params.device)
+    with seeded(params.seed, device):
+        warm_V = torch.zeros(len(dataset.codes_VC), dtype=torch.bool)
+        warm_V[targets.warm_W.cpu()] = True
+        model = TwoTower(dataset.codes_VC, warm_V, params).to(device)
+        run = Run(model, loop.adamw(model, params.learning_rate, params.weight_decay))
+        rules = loop.Rules(epochs, params.patience)
+        shuffled = loop.Shuffled(len(targets), BATCH, targets.loss)
+        return model, loop.train(NAME, run, shuffled, rules, validate)
+
+
+class _Targets:
+    """The targets before the validation period, or with it, each with the window before it."""
 
     def __init__(
-        self, dataset: Dataset, params: HstuParams, *, refit: bool, corrected: bool
+        self, dataset: Dataset, params: BudgetParams, *, refit: bool, corrected: bool
     ) -> None:
         examples = Examples(
             dataset.histories,
-            learn_until(dataset.histories, refit=refit),
+            dataset.histories.learnt_until(refit=refit),
             action_codes(params.targets),
         )
-        self._codes_VC, self._params, self._histories = dataset.codes_VC, params, dataset.histories
+        self._params, self._histories = params, dataset.histories
         self._device = chosen_device(params.device)
         self._event_N, self._windows = before_targets(examples, params.length)
         warm_W = examples.warm_W()
         item_N, items = dataset.histories.item_E[self._event_N], len(dataset.codes_VC)
         log_q_V = log_chance(item_N, warm_W.numpy(), items, params.negatives)
-        self._warm_W, self._log_q_V = warm_W.to(self._device), log_q_V.to(self._device)
+        self.warm_W, self._log_q_V = warm_W.to(self._device), log_q_V.to(self._device)
         if not corrected:
             self._log_q_V = torch.zeros_like(self._log_q_V)
-        self._user_E = dataset.histories.user_E
 
     def most_epochs(self) -> int:
-        """Return after how many epochs it has surely seen enough."""
-        return max(LEAST_EPOCHS, -(-ENOUGH_STEPS * BATCH // len(self._event_N)))
+        """Return after how many epochs a model has surely seen enough."""
+        return max(LEAST_EPOCHS, -(-ENOUGH_STEPS * BATCH // len(self)))
 
-    def train(
-        self, epochs: int, validate: Callable[[TwoTower], float] | None
-    ) -> tuple[TwoTower, TrainingState]:
-        """Return the model that validates best, the last one if nobody can be asked."""
-        params, place = self._params, TrainingState()
-        with seeded(params.seed, self._device), progress_bar(f"train {NAME}", epochs) as bar:
-            warm_V = torch.zeros(len(self._codes_VC), dtype=torch.bool)
-            warm_V[self._warm_W.cpu()] = True
-            model = TwoTower(self._codes_VC, warm_V, params).to(self._device)
-            optimizer = torch.optim.AdamW(
-                model.parameters(),
-                lr=params.learning_rate,
-                weight_decay=params.weight_decay,
-                fused=True,
-            )
-            best = None
-            while place.epoch < epochs and place.epoch - place.best_epoch < params.patience:
-                place.losses.append(self._epoch(model.train(), optimizer))
-                place.epoch += 1
-                bar.advance()
-                if validate is None:
-                    place.best_epoch = place.epoch
-                    continue
-                place.ndcgs.append(validate(model.eval()))
-                if place.ndcgs[-1] > place.best_ndcg:
-                    place.best_ndcg, place.best_epoch = place.ndcgs[-1], place.epoch
-                    best = {name: value.clone() for name, value in model.state_dict().items()}
-        model.load_state_dict(best or model.state_dict())
-        return model.eval(), place
+    def __len__(self) -> int:
+        return len(self._event_N)
 
-    def _epoch(self, model: TwoTower, optimizer: torch.optim.Optimizer) -> float:
-        """Pass over the targets once and return the mean loss."""
-        losses = []
-        for rows in _runs(torch.randperm(len(self._event_N)).numpy(), BATCH):
-            loss = self._loss(model, rows)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses.append(loss.item())
-        return float(np.mean(losses))
-
-    def _loss(self, model: TwoTower, rows: Ints) -> Tensor:
-        item_VD, device = model.items(), self._device
-        event_N = self._event_N[rows]
+    def loss(self, model: TwoTower, rows: Tensor) -> Tensor:
+        """Return what is lost on some targets, each beside the others."""
+        item_VD, device, histories = model.items(), self._device, self._histories
+        event_N, windows = self._event_N[rows.numpy()], self._windows.take(rows.numpy())
         chosen = Chosen(
-            torch.from_numpy(self._histories.item_E[event_N]).to(device),
-            torch.from_numpy(self._user_E[event_N]).to(device),
-            draw_negatives(self._warm_W, 1, self._params.negatives)[0],
+            torch.from_numpy(histories.item_E[event_N]).to(device),
+            torch.from_numpy(histories.user_E[event_N]).to(device),
+            draw_negatives(self.warm_W, 1, self._params.negatives)[0],
         )
-        state_ND = model(item_VD, *_flat(self._histories, self._windows.take(rows), device))
+        state_ND = model(item_VD, *_flat(histories, windows, device))
         temperature = self._params.temperature
         return in_batch_softmax(state_ND, item_VD, chosen, self._log_q_V, temperature)
 
 
-def _validation(dataset: Dataset, params: HstuParams) -> Callable[[TwoTower], float] | None:
+def _validation(dataset: Dataset, params: BudgetParams) -> loop.Validate[TwoTower] | None:
     """Return nDCG@10 on the validation period, as for the other models; None without users."""
     check = period_check(dataset, params)
     if check is None:
         return None
 
-    def validate(model: TwoTower) -> float:
-        return check.ndcg(encode_users(model, dataset.histories, check.windows), *published(model))
+    def validate(model: TwoTower) -> dict[str, float]:
+        asking_QD = encode_users(model, dataset.histories, check.windows)
+        return {NDCG: check.ndcg(asking_QD, *published(model))}
 
     return validate
 
@@ -241,18 +223,17 @@ def published(model: TwoTower) -> tuple[Float32s, Bools]:
 
 
 def list_two_tower(
-    dataset: Dataset, params: HstuParams, training: Path
+    dataset: Dataset, params: BudgetParams, training: Path
 ) -> tuple[pa.Table, dict[str, float]]:
     """Train it, write its curve, and return its rows of `lists` and its figures."""
-    model, place = fit_two_tower(dataset, params)
-    write_training(place, NAME, training)
+    model, state = fit_two_tower(dataset, params)
+    write_training(state, NAME, training)
 
-    def states(windows: Windows) -> Float32s:
-        return encode_users(model, dataset.histories, windows)
-
+    asked = asked_after_cut(dataset, params)
+    state_QD = encode_users(model, dataset.histories, asked.windows)
     figures = {
-        f"{NAME}_epochs": float(place.epoch),
-        f"{NAME}_best_epoch": float(place.best_epoch),
-        f"{NAME}_validation_ndcg_at_10": max(place.best_ndcg, 0.0),
+        f"{NAME}_epochs": float(state.epoch),
+        f"{NAME}_best_epoch": float(state.best_epoch or state.epoch),
+        f"{NAME}_validation_ndcg_at_10": state.best(NDCG),
     }
-    return rank_vectors(NAME, states, published(model), dataset, params), figures
+    return asked.listed(NAME, state_QD, *published(model)), figures

@@ -53,15 +53,6 @@ def moved(value: _T, device: torch.device) -> _T:
     return cast(_T, cast(Any, type(value))(*parts))
 
 
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from this seed inside the block, and as if nothing had been drawn after it."""
-    forked = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=forked):
-        torch.manual_seed(seed)
-        yield
-
-
 def precision(kind: str, device: torch.device) -> AbstractContextManager[object]:
     """Return the block in which products are float32 or bfloat16; weights stay float32."""
     if kind == "float32":

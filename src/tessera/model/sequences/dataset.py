@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tessera.contracts.split import Split, load_split
-from tessera.model.params import HstuParams
+from tessera.model.params import SequenceParams
 from tessera.model.sequences.catalogue import (
     Catalogue,
     read_catalogue,
@@ -21,7 +21,6 @@ from tessera.model.sequences.catalogue import (
     read_codes,
 )
 from tessera.model.sequences.edges import read_edges
-from tessera.model.sequences.effects import Effects
 from tessera.model.sequences.exposure_log import Log, Sources, read_log
 from tessera.model.sequences.histories import Histories, read_histories
 from tessera.shared.features.prices import PriceHistory
@@ -42,15 +41,13 @@ class Dataset:
     """Edges for the attention of HSTU; None tells it of none."""
     closes: PriceHistory | None = None
     """None where nothing has a price."""
-    effects: Effects | None = None
-    """Effects of being shown after the cut; None moves no score."""
 
 
 def read_dataset(
     sources: Sources,
     split: Path,
     scratch: Path,
-    params: HstuParams,
+    params: SequenceParams,
     *,
     with_log: bool = True,
 ) -> Dataset:
@@ -64,8 +61,8 @@ def read_dataset(
         Its periods.
     scratch : Path
         Folder for what grows with the log.
-    params : HstuParams
-        Section `hstu`.
+    params : SequenceParams
+        What of them is read, and how.
     with_log : bool
         Read the logged slates too, which nothing but rankers learns from.
     """

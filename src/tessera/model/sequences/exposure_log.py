@@ -23,11 +23,11 @@ from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split
 from tessera.contracts.tables import ACTIONS
 from tessera.model.nn.ranking import BUY, HOLD
-from tessera.model.params import HstuParams
+from tessera.model.params import SequenceParams
 from tessera.model.sequences.catalogue import Catalogue, microsecond, microseconds, rows_of
 from tessera.model.sequences.fact_tables import FactTables, people_of, read_facts, read_trials
 from tessera.model.sequences.histories import Histories
-from tessera.model.sequences.requests import windows_before
+from tessera.model.sequences.requests import stops_before
 from tessera.model.sequences.slates import REQUESTS, Slates
 from tessera.shared.features.attribution import reward
 from tessera.shared.features.facts import NOBODY, Facts
@@ -67,6 +67,8 @@ class Log:
     """Sorted, as the slates."""
     slates: Slates
     """Labelled slates of all times, features still to be filled in."""
+    matured: tuple[Bools, Bools, Bools]
+    """Which of them are for training, validation and test."""
     person_R: Ints
     facts: Facts
     people: list[str]
@@ -94,7 +96,7 @@ def read_log(
     catalogue: Catalogue,
     code_IL: Ints,
     split: Split,
-    params: HstuParams,
+    params: SequenceParams,
 ) -> Log | None:
     """Read slates and facts; None if the source never logged what it showed."""
     answers = reward(sources.exposures, sources.outcomes, params.window_days)
@@ -105,11 +107,19 @@ def read_log(
     rows = answers.order_by("request_id", "position", "item_id").to_pyarrow()
     if not len(rows):
         return None
-    people = people_of(histories, sources.users)
+    people = people_of(histories.user_id_U, sources.users)
     facts = read_facts(sources.facts(), histories, catalogue, code_IL, people)
     slates, person_R = _slates(rows, histories, catalogue, people, split, params)
     ids = rows["request_id"].combine_chunks().unique()
-    return Log(ids, slates, person_R, facts, people, histories.folder)
+    return Log(
+        request_ids=ids,
+        slates=slates,
+        matured=matured(slates, split, params.window_days),
+        person_R=person_R,
+        facts=facts,
+        people=people,
+        folder=histories.folder,
+    )
 
 
 def _slates(
@@ -118,7 +128,7 @@ def _slates(
     catalogue: Catalogue,
     people: list[str],
     split: Split,
-    params: HstuParams,
+    params: SequenceParams,
 ) -> tuple[Slates, Ints]:
     """Lay the rows, sorted by request and position, out by request."""
     request = rows["request_id"].combine_chunks()
@@ -143,7 +153,7 @@ def _slates(
     slates = Slates(
         user_R=user_R,
         moment_R=moment_R,
-        stop_R=windows_before(histories, user_R, moment_R, params.length).stop_W,
+        stop_R=stops_before(histories, user_R, moment_R),
         item_RM=spread(item_S, np.int64),
         position_RM=spread(rows["position"].to_numpy(), np.int64),
         feature_RMF=np.zeros((len(first_R), int(slot_S.max()) + 1, 0), np.float32),
@@ -190,7 +200,7 @@ def _labels(
     pair_S: Ints,
     moment_S: Ints,
     split: Split,
-    params: HstuParams,
+    params: SequenceParams,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the answer of each row to each task, and what it weighs; 0 if it is not known."""
     names = ("clicked", "bought", "dismissed", "bought")

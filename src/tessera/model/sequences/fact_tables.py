@@ -52,18 +52,20 @@ def save_facts(events: Table, tables: FactTables | None, split: Split, folder: P
     Without `tables`, for a model that ranks nothing, there are none.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kept = _past(events, tables, split) if tables else {}
+    kept = {}
+    if tables:
+        past = known(events, split).select(*_EVENT).order_by("event_id")
+        kept = {"events": past, **_past(tables, split)}
     for name, table in kept.items():
         table.to_parquet(folder / f"{name}.parquet", compression="zstd")
     (folder / _LIST).write_text(json.dumps(list(kept)) + "\n")
 
 
-def _past(events: Table, tables: FactTables, split: Split) -> dict[str, Table]:
+def _past(tables: FactTables, split: Split) -> dict[str, Table]:
     """Keep what was known at the cut and is read, each table in one order."""
     users, items, prices = tables.users, tables.items, tables.prices
     edges, trials = tables.edges, tables.trials
     return {
-        "events": known(events, split).select(*_EVENT).order_by("event_id"),
         "users": users.filter(users.valid_from <= split.cut)
         .select("user_id", "valid_from", "risk_class")
         .order_by("user_id", "valid_from"),
@@ -92,11 +94,11 @@ def open_facts(folder: Path, engine: ibis.BaseBackend) -> tuple[Table, FactTable
     return events, FactTables(*tables)
 
 
-def people_of(histories: Histories, users: Table) -> list[str]:
+def people_of(user_ids: list[str], users: Table) -> list[str]:
     """Return every investor by number: those with events first, as in the histories."""
-    known_ids = set(histories.user_id_U)
+    known_ids = set(user_ids)
     listed = users.select("user_id").distinct().to_pyarrow()["user_id"].to_pylist()
-    return [*histories.user_id_U, *sorted(set(listed) - known_ids)]
+    return [*user_ids, *sorted(set(listed) - known_ids)]
 
 
 def read_facts(

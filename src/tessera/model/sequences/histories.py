@@ -26,6 +26,8 @@ from tessera.contracts import mapped
 from tessera.contracts.arrays import Bools, Ints
 from tessera.contracts.split import Split, test, train, validation
 from tessera.contracts.tables import ACTIONS
+from tessera.model.sequences.catalogue import microsecond
+from tessera.shared.features.demand import Acquired
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 LATER = 3
@@ -101,6 +103,45 @@ class Histories:
         whole = self.first_U1[np.searchsorted(self.first_U1, near)]
         for start, stop in pairwise(np.unique([*whole, len(self.item_E)])):
             yield np.arange(start, stop)
+
+    def learnt_until(self, *, refit: bool) -> Ints:
+        """Return stop_U: where each user's examples end, before validation or with it."""
+        return self.until(VALIDATION if refit else TRAIN)
+
+    def asked_second(self, split: Split, period: int) -> Ints:
+        """Return when each user is asked: at the period's start, or (leave last out) its event."""
+        stop_U = self.until(period - 1)
+        if split.protocol == "time":
+            at = split.validation_from if period == VALIDATION else split.cut
+            return np.full(len(stop_U), microsecond(at) // 1_000_000)
+        return self.second(np.minimum(stop_U, self.first_U1[1:] - 1))
+
+    def known_actions(self) -> Ints:
+        """Return which actions there are before the cut."""
+        found: set[int] = set()
+        for event_P in self.parts():
+            known_P = self.phase_E[event_P] <= VALIDATION
+            found |= {*np.unique(self.action_E[event_P[known_P]]).tolist()}
+        return np.asarray(sorted(found), np.int64)
+
+    def acquired_before(self, stop_U: Ints, action_T: Ints) -> Acquired:
+        """Return the first acquisitions, by these actions, that lie before `stop_U`."""
+
+        def is_had(event_Q: Ints) -> Bools:
+            is_early_Q = event_Q < stop_U[self.user_E[event_Q]]
+            return np.asarray(is_early_Q & np.isin(self.action_E[event_Q], action_T))
+
+        event_N = self.where(is_had)
+        return Acquired.of(self.user_E[event_N], self.item_E[event_N], self.moment_E[event_N])
+
+    def counts(self, action_T: Ints, items: int) -> Ints:
+        """Return count_V: how often each item was met by these actions before the cut."""
+        count_V = np.zeros(items, np.int64)
+        for event_P in self.parts():
+            is_meant_P = np.isin(self.action_E[event_P], action_T)
+            is_meant_P &= self.phase_E[event_P] < TEST
+            count_V += np.bincount(self.item_E[event_P[is_meant_P]], minlength=items)
+        return count_V
 
     def where(self, holds: Callable[[Ints], Bools]) -> Ints:
         """Return the events for which something holds, on disk."""

@@ -9,8 +9,7 @@ import numpy as np
 from tessera.contracts.arrays import Ints
 from tessera.contracts.split import Split
 from tessera.contracts.tables import ACTIONS
-from tessera.model.sequences.catalogue import microsecond
-from tessera.model.sequences.histories import TRAIN, VALIDATION, Histories
+from tessera.model.sequences.histories import TRAIN, Histories
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +27,14 @@ class Question:
 
 
 def ask(
-    histories: Histories, split: Split, period: int, acquired: tuple[str, ...], filter_seen: bool
+    histories: Histories,
+    split: Split,
+    period: int,
+    acquired: tuple[str, ...],
+    filter_seen: bool,
+    user_Q: Ints | None = None,
 ) -> Question:
-    """Pose the question of the validation or test period to its users with a history.
+    """Pose the question of the validation or test period.
 
     Parameters
     ----------
@@ -40,23 +44,13 @@ def ask(
         Actions after which an item counts as had.
     filter_seen
         Nothing that was had before is relevant.
+    user_Q
+        Who is asked, in ascending order; None asks who has a history and does something in it.
     """
     stop_U = histories.until(period - 1)
-    asked_U = histories.until(period) > stop_U
-    user_Q = np.flatnonzero(asked_U & (stop_U > histories.first_U1[:-1]))
-    return ask_of(user_Q, histories, split, period, acquired, filter_seen)
-
-
-def ask_of(
-    user_Q: Ints,
-    histories: Histories,
-    split: Split,
-    period: int,
-    acquired: tuple[str, ...],
-    filter_seen: bool,
-) -> Question:
-    """Pose the question of a period to these users, in ascending order, whatever they did in it."""
-    stop_U = histories.until(period - 1)
+    if user_Q is None:
+        asked_U = histories.until(period) > stop_U
+        user_Q = np.flatnonzero(asked_U & (stop_U > histories.first_U1[:-1]))
     row_U = np.full(len(stop_U), -1)
     row_U[user_Q] = np.arange(len(user_Q))
     actions, size = action_codes(acquired), max(1, int(histories.item_E.max(initial=0)) + 1)
@@ -74,7 +68,7 @@ def ask_of(
     seen, relevant = pairs(TRAIN, period - 1), pairs(period, period)
     if filter_seen:
         relevant = np.setdiff1d(relevant, seen, assume_unique=True)
-    request_U = request_seconds(histories, split, period)
+    request_U = histories.asked_second(split, period)
     return Question(
         user_Q,
         stop_U[user_Q],
@@ -84,21 +78,6 @@ def ask_of(
     )
 
 
-def request_seconds(histories: Histories, split: Split, period: int) -> Ints:
-    """Return when each user is asked: at the period's start, or (leave last out) at its event."""
-    stop_U = histories.until(period - 1)
-    if split.protocol == "time":
-        at = split.validation_from if period == VALIDATION else split.cut
-        return np.full(len(stop_U), microsecond(at) // 1_000_000)
-    last_U = np.minimum(stop_U, histories.first_U1[1:] - 1)
-    return histories.second(last_U)
-
-
 def action_codes(actions: tuple[str, ...]) -> Ints:
     """Return the rows of these actions in the action table."""
     return np.asarray([ACTIONS.index(action) for action in actions])
-
-
-def learn_until(histories: Histories, *, refit: bool) -> Ints:
-    """Return where each user's examples end: before validation, or with it."""
-    return histories.until(VALIDATION if refit else TRAIN)

@@ -33,10 +33,16 @@ class Requests:
     """Row of the candidate in the item table; 0 if unknown to the model."""
 
 
+def stops_before(histories: Histories, user_R: Ints, moment_R: Ints) -> Ints:
+    """Return where the events strictly before each request end."""
+    first_R = np.where(user_R < 0, 0, histories.first_U1[user_R])
+    return first_from(histories.moment_E, first_R, histories.first_U1[user_R + 1], moment_R)
+
+
 def windows_before(histories: Histories, user_R: Ints, moment_R: Ints, length: int) -> Windows:
     """Return each request's most recent events, all strictly before it."""
     first_R = np.where(user_R < 0, 0, histories.first_U1[user_R])
-    stop_R = first_from(histories.moment_E, first_R, histories.first_U1[user_R + 1], moment_R)
+    stop_R = stops_before(histories, user_R, moment_R)
     return Windows(np.maximum(first_R, stop_R - length), stop_R, moment_R // 1_000_000)
 
 
@@ -50,11 +56,11 @@ def read_requests(exposures: Table, split: Split) -> pa.Table:
     )
 
 
-def as_requests(rows: pa.Table, histories: Histories, vocabulary: list[str]) -> Requests:
-    """Translate logged requests into the rows of a model."""
+def as_requests(rows: pa.Table, user_ids: list[str], vocabulary: list[str]) -> Requests:
+    """Translate logged requests into the rows of a model: its users and its items."""
     candidates = rows["candidate_ids"].combine_chunks()
     return Requests(
-        user_R=rows_of(rows["user_id"], histories.user_id_U),
+        user_R=rows_of(rows["user_id"], user_ids),
         moment_R=microseconds(rows["event_ts"]),
         first_R1=np.concatenate([[0], np.cumsum(pc.list_value_length(candidates).to_numpy())]),
         item_C=rows_of(pc.list_flatten(candidates), vocabulary) + 1,

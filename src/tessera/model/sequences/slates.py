@@ -87,6 +87,7 @@ class Epoch:
 
     slates: Slates
     """Those it is drawn from."""
+    histories: Histories
     row_R: Ints
     """Which of them are drawn."""
     key_R: Ints
@@ -102,14 +103,15 @@ class Epoch:
         _, first = np.unique(key_R[order_R], return_index=True)
         chosen = order_R[first]
         chosen = chosen[rng.random(len(chosen)) < share]
-        return cls(slates, chosen, key_R[chosen])
+        return cls(slates, histories, chosen, key_R[chosen])
 
-    def asked_second(self, event_Q: Ints, histories: Histories, stop_U: Ints) -> Ints:
+    def asked_second(self, event_Q: Ints, stop_U: Ints) -> Ints:
         """Return when the state after each event is asked for: by a slate, else the next event.
 
         Nobody knows when the next event after `stop_U` will be: the last one before it is asked at
         its own time.
         """
+        histories = self.histories
         second_Q, end_Q = histories.next_second(event_Q), histories.ends(event_Q)
         is_last_Q = end_Q >= stop_U[histories.user_E[event_Q]]
         second_Q[is_last_Q] = histories.second(event_Q[is_last_Q])
@@ -119,14 +121,12 @@ class Epoch:
         second_Q[shows_Q] = self.slates.moment_R[self.row_R[row_Q[shows_Q]]] // 1_000_000
         return second_Q
 
-    def beside(
-        self, windows: Windows, histories: Histories
-    ) -> tuple[RankingBatch, RankingLabels] | None:
+    def beside(self, windows: Windows) -> tuple[RankingBatch, RankingLabels] | None:
         """Lay the slates beside the windows whose events they follow; None if there are none.
 
         Neighbouring windows share an event; the slates after it go with the window it ends.
         """
-        start_W, stop_W = windows.start_W, windows.stop_W
+        histories, start_W, stop_W = self.histories, windows.start_W, windows.stop_W
         begins_W = start_W == histories.first_U1[histories.user_E[start_W]]
         low_W = np.where(begins_W, 2 * start_W + 1, 2 * start_W + 4)
         low_W, high_W = (

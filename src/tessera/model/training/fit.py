@@ -9,18 +9,21 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from tessera.contracts.arrays import Bools
+from tessera.contracts.arrays import Bools, Float32s
 from tessera.contracts.arrow import DAY_US
+from tessera.contracts.split import Split
 from tessera.model.nn.ranking import BUY, CLICK, answered_logit
 from tessera.model.nn.recency import log_spaced
-from tessera.model.params import HstuParams
+from tessera.model.params import ModelParams
+from tessera.model.sequences.catalogue import Catalogue
 from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.exposure_log import matured
-from tessera.model.sequences.histories import VALIDATION, Histories
-from tessera.model.sequences.questions import action_codes, learn_until
+from tessera.model.sequences.exposure_log import Log
+from tessera.model.sequences.histories import Histories
+from tessera.model.sequences.questions import action_codes
 from tessera.model.sequences.slates import Slates
+from tessera.model.training.curves import AUC, NDCG
 from tessera.model.training.examples import Examples
-from tessera.model.training.train import Quality, Trained, Validate, train
+from tessera.model.training.train import Trained, Validate, train
 from tessera.model.training.vector_mix import choose_mix, learn_closed_form, period_check
 from tessera.model.trunk.inference import (
     encode,
@@ -65,76 +68,76 @@ class Task:
 
 
 def fit(
-    kind: Literal["hstu", "sasrec"], dataset: Dataset, params: HstuParams, scratch: Path | None
+    kind: Literal["hstu", "sasrec"], dataset: Dataset, params: ModelParams, scratch: Path | None
 ) -> Trained:
     """Train one model with early stopping; with `refit`, once more on all that is known."""
     task = pose(kind, dataset, params)
     first = search(task, params, scratch)
     best = choose_mix(first.model, task.dataset, params)
-    first.place.best_ndcg = first.place.best_ndcg if best is None else best
+    first = replace(first, mixed_ndcg=best)
     if not params.refit:
         learn_closed_form(first.model, task.dataset, params, at_cut=True)
         return first
     return again(task, first, params, scratch)
 
 
-def pose(kind: Literal["hstu", "sasrec"], dataset: Dataset, params: HstuParams) -> Task:
+def pose(kind: Literal["hstu", "sasrec"], dataset: Dataset, params: ModelParams) -> Task:
     """Choose shape and slates of a model."""
-    shown = _shown(dataset, params) if kind == "hstu" else None
+    shown = _shown(dataset.log, params) if kind == "hstu" else None
     dataset = dataset if kind == "hstu" else replace(dataset, edge_VV=None)
     return Task(dataset, _shape(kind, dataset, params, shown), shown)
 
 
-def search(task: Task, params: HstuParams, scratch: Path | None) -> Trained:
+def search(task: Task, params: ModelParams, scratch: Path | None) -> Trained:
     """Train on what lies before validation, as long as validation gets better."""
     dataset, shown = task.dataset, task.shown
     examples = _examples(dataset, params, shown, refit=False)
-    place = scratch / "search" if scratch else None
+    folder = scratch / "search" if scratch else None
     validate = _validation(dataset, params, shown)
-    first = train(task.shape, dataset.codes_VC, examples, validate, params, place)
-    _calibrate(first.model, dataset, shown)
+    first = train(task.shape, dataset.codes_VC, examples, validate, params, folder)
+    _calibrate(first.model, dataset.histories, shown)
     return first
 
 
-def again(task: Task, first: Trained, params: HstuParams, scratch: Path | None) -> Trained:
+def again(task: Task, first: Trained, params: ModelParams, scratch: Path | None) -> Trained:
     """Train on all that is known, for as many epochs as were best, with the mix of the first."""
     dataset, shown = task.dataset, task.shown
-    epochs = first.place.best_epoch or first.place.epoch
+    epochs = first.state.best_epoch or first.state.epoch
     longest = params.model_copy(update={"epochs": max(1, epochs)})
     examples = _examples(dataset, params, shown, refit=True)
-    place = scratch / "refit" if scratch else None
-    last = train(task.shape, dataset.codes_VC, examples, None, longest, place)
-    last.place.best_ndcg = first.place.best_ndcg
-    _calibrate(last.model, dataset, shown)
+    folder = scratch / "refit" if scratch else None
+    last = train(task.shape, dataset.codes_VC, examples, None, longest, folder)
+    _calibrate(last.model, dataset.histories, shown)
     learn_closed_form(last.model, dataset, params, at_cut=True)
     last.model.closed_form.let(**first.model.closed_form.mix)
-    return last
+    return replace(last, mixed_ndcg=first.figures()["validation_ndcg_at_10"])
 
 
-def _shown(dataset: Dataset, params: HstuParams) -> Shown | None:
+def _shown(log: Log | None, params: ModelParams) -> Shown | None:
     """Return the slates with a known answer; None without any, or if none are wanted."""
-    if dataset.log is None or not params.rank_weight:
+    if log is None or not params.rank_weight:
         return None
-    learn_R, check_R, _ = matured(dataset.log.slates, dataset.split, params.window_days)
+    learn_R, check_R, _ = log.matured
     if not learn_R.any():
         return None
-    names, slates = dataset.log.examples(learn_R | check_R, params.features)
+    names, slates = log.examples(learn_R | check_R, params.features)
     return Shown(names, slates, check_R[learn_R | check_R])
 
 
-def _calibrate(model: SequenceModel, dataset: Dataset, shown: Shown | None) -> None:
+def _calibrate(model: SequenceModel, histories: Histories, shown: Shown | None) -> None:
     """Measure level and spread of the log odds, so that served scores have a common scale."""
     if model.rank is None or shown is None:
         return
     slates = shown.sample(MOST_CHECKED)
-    logit_RMT = rank_requests(model, dataset.histories, slates).logit_RMT
+    logit_RMT = rank_requests(model, histories, slates).logit_RMT
     model.rank.calibrate(torch.from_numpy(logit_RMT[slates.item_RM > 0]))
 
 
 def _shape(
-    kind: Literal["hstu", "sasrec"], dataset: Dataset, params: HstuParams, shown: Shown | None
+    kind: Literal["hstu", "sasrec"], dataset: Dataset, params: ModelParams, shown: Shown | None
 ) -> Shape:
-    several_actions = _known_actions(dataset.histories) > 1
+    several_actions = len(dataset.histories.known_actions()) > 1
+    split = dataset.split
     return Shape(
         kind=kind,
         width=params.width,
@@ -143,7 +146,7 @@ def _shape(
         length=params.length,
         dropout=params.dropout,
         id_dropout=params.id_dropout,
-        time_bias=params.time_bias and not dataset.split.ordinal,
+        time_bias=params.time_bias and not split.ordinal,
         position_bias=params.position_bias,
         tied_sets=params.tied_sets,
         items=len(dataset.catalogue.vocabulary) + 1,
@@ -157,68 +160,59 @@ def _shape(
         uplift_weight=params.uplift_weight,
         window=params.window,
         edge_bias=dataset.edge_VV is not None,
-        recency_s=_recency_s(dataset, params) if kind == "hstu" else (),
-        **_closed_form(dataset, params) if kind == "hstu" else {},
+        recency_s=_recency_s(split, params) if kind == "hstu" else (),
+        **_closed_form(split, dataset.catalogue, params) if kind == "hstu" else {},
     )
 
 
-def _recency_s(dataset: Dataset, params: HstuParams) -> tuple[float, ...]:
+def _recency_s(split: Split, params: ModelParams) -> tuple[float, ...]:
     """Say where the scales of recency start, in seconds; an order of events has no scale."""
-    if dataset.split.ordinal:
+    if split.ordinal:
         return ()
     shortest, longest = (days * DAY_US / 1e6 for days in params.recency_days)
     return log_spaced(shortest, longest, params.recency_scales)
 
 
-def _closed_form(dataset: Dataset, params: HstuParams) -> dict[str, Any]:
+def _closed_form(split: Split, catalogue: Catalogue, params: ModelParams) -> dict[str, Any]:
     """Say which closed forms stand beside the trunk; those of time need one cut for all."""
-    dated = dataset.split.protocol == "time"
+    dated = split.protocol == "time"
     return {
         "item_weights_width": params.item_weights_width,
-        "classes": int(dataset.catalogue.class_V.max()) + 1 if dated and params.demand_days else 0,
+        "classes": int(catalogue.class_V.max()) + 1 if dated and params.demand_days else 0,
         "profits": dated and params.profit_weight > 0,
     }
 
 
-def _known_actions(histories: Histories) -> int:
-    """Return how many kinds of actions there are before the cut."""
-    found: set[int] = set()
-    for event_P in histories.parts():
-        known_P = histories.phase_E[event_P] <= VALIDATION
-        found |= {*np.unique(histories.action_E[event_P[known_P]]).tolist()}
-    return len(found)
-
-
 def _examples(
-    dataset: Dataset, params: HstuParams, shown: Shown | None, *, refit: bool
+    dataset: Dataset, params: ModelParams, shown: Shown | None, *, refit: bool
 ) -> Examples:
-    stop_U = learn_until(dataset.histories, refit=refit)
-    slates = None
+    histories, slates = dataset.histories, None
     if shown:
-        slates = shown.slates.by_history(dataset.histories, refit | ~shown.is_check_R)
-    return Examples(
-        dataset.histories, stop_U, action_codes(params.targets), slates, dataset.edge_VV
-    )
+        slates = shown.slates.by_history(histories, refit | ~shown.is_check_R)
+    stop_U, action_T = histories.learnt_until(refit=refit), action_codes(params.targets)
+    return Examples(histories, stop_U, action_T, slates, dataset.edge_VV)
 
 
-def _validation(dataset: Dataset, params: HstuParams, shown: Shown | None) -> Validate | None:
+def _validation(dataset: Dataset, params: ModelParams, shown: Shown | None) -> Validate | None:
     """Return nDCG@10 and slate AUC on the validation period; None if nobody can be asked."""
     check = period_check(dataset, params)
     if check is None:
         return None
     slates = shown.sample(MOST_CHECKED) if shown and shown.is_check_R.any() else None
 
-    def validate(model: SequenceModel) -> Quality:
+    def validate(model: SequenceModel) -> dict[str, float]:
         asking_QD = encode(model, dataset.histories, check.windows)
-        found = check.ndcg(asking_QD, item_vectors(model), placed(model))
-        return Quality(found, _auc(model, dataset, slates) if slates else None)
+        found = {NDCG: check.ndcg(asking_QD, item_vectors(model), placed(model))}
+        if slates is None:
+            return found
+        auc = _auc(rank_requests(model, dataset.histories, slates).logit_RMT, slates)
+        return found if auc is None else {**found, AUC: auc}
 
     return validate
 
 
-def _auc(model: SequenceModel, dataset: Dataset, slates: Slates) -> float | None:
+def _auc(logit_RMT: Float32s, slates: Slates) -> float | None:
     """Return the slate AUC of clicks and purchases together; None if it cannot be told."""
-    logit_RMT = rank_requests(model, dataset.histories, slates).logit_RMT
     score_RM = answered_logit(torch.from_numpy(logit_RMT)).numpy()
     answered_RM = slates.label_RMT[..., [CLICK, BUY]].max(axis=-1)
     auc = slate_auc(score_RM, answered_RM, slates.item_RM > 0)

@@ -13,15 +13,15 @@ from tessera.model.nn.batch import PADDING, Batch, Encoded
 from tessera.model.nn.device import precision
 from tessera.model.nn.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
 from tessera.model.nn.masking import draw_mask
-from tessera.model.nn.parallel import total
 from tessera.model.nn.ranking import TASKS
-from tessera.model.params import HstuParams
+from tessera.model.params import LossParams
 from tessera.model.sequences.windows import Targets
+from tessera.model.trainer.parallel import total
 from tessera.model.trunk.model import SequenceModel, states_at
 
 
 def batch_loss(
-    model: SequenceModel, batch: Batch, targets: Targets, warm_W: Tensor, params: HstuParams
+    model: SequenceModel, batch: Batch, targets: Targets, warm_W: Tensor, params: LossParams
 ) -> Tensor:
     """Return the loss of a batch: recall, and where asked for ranking and hidden actions.
 
@@ -69,7 +69,7 @@ def _recall_loss(
     item_VD: Tensor,
     targets: Targets,
     warm_W: Tensor,
-    params: HstuParams,
+    params: LossParams,
 ) -> Tensor:
     """Full softmax on a small catalogue, else sampled; 0 without targets or weight."""
     if not len(targets.item_N) or not params.recall_weight:

@@ -1,7 +1,7 @@
 """How well each head orders what was shown after the cut.
 
 Legend: R requests, M positions, C candidates of all requests one after the other, T tasks,
-P events of a part, V items with padding first.
+V items with padding first.
 """
 
 from __future__ import annotations
@@ -15,12 +15,8 @@ from numpy.typing import NDArray
 
 from tessera.contracts.arrays import Bools, Ints
 from tessera.model.nn.ranking import BUY, CLICK, POSITIONS, TASKS
-from tessera.model.params import HstuParams
 from tessera.model.sequences.catalogue import rows_of
-from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.exposure_log import matured
-from tessera.model.sequences.histories import TEST
-from tessera.model.sequences.questions import action_codes
+from tessera.model.sequences.exposure_log import Log
 from tessera.model.sequences.requests import Requests
 from tessera.model.sequences.slates import Slates
 from tessera.model.trunk.log_scores import LogScores, padded
@@ -50,14 +46,11 @@ class Judged:
     known_RMT: Bools
 
 
-def judged(
-    request_ids: pa.Array, requests: Requests, dataset: Dataset, window_days: float
-) -> Judged | None:
+def judged(request_ids: pa.Array, requests: Requests, log: Log | None) -> Judged | None:
     """Return the slates that every ranker is judged on; None if nothing was logged."""
-    log = dataset.log
     if log is None:
         return None
-    later_R = matured(log.slates, dataset.split, window_days)[2]
+    later_R = log.matured[2]
     row_R = rows_of(log.request_ids, request_ids)
     kept_R = later_R & (row_R >= 0)
     slates = log.slates.take(kept_R)
@@ -67,24 +60,18 @@ def judged(
 
 
 def slate_figures(
-    model: SequenceModel, scored: Scored, dataset: Dataset, params: HstuParams
+    model: SequenceModel, scored: Scored, log: Log | None, count_V: Ints
 ) -> dict[str, float]:
     """Return the slate AUC of each task after the cut: ranking head, cosine, popularity.
 
-    Popularity is the number of acquisitions up to the cut.  Beside them the calibration error of a
-    click by the head.  Without a ranking head: none.
+    Popularity is `count_V`, the number of acquisitions up to the cut.  Beside them the calibration
+    error of a click by the head.  Without a ranking head: none.
     """
-    found = judged(scored.request_ids, scored.requests, dataset, params.window_days)
+    found = judged(scored.request_ids, scored.requests, log)
     logit_CT = scored.scores.logit_CT
     if found is None or logit_CT is None:
         return {}
     slates, at_RM, known_RMT = found.slates, found.at_RM, found.known_RMT
-    histories, acquired = dataset.histories, action_codes(params.acquired)
-    count_V = np.zeros(len(dataset.codes_VC), np.int64)
-    for event_P in histories.parts():
-        is_had_P = np.isin(histories.action_E[event_P], acquired)
-        is_had_P &= histories.phase_E[event_P] < TEST
-        count_V += np.bincount(histories.item_E[event_P[is_had_P]], minlength=len(count_V))
     figures = {}
     for number, task in enumerate(TASKS):
         rivals = {

@@ -17,14 +17,14 @@ from torch.nn import functional
 
 from tessera.contracts.arrays import Bools, Float32s, Float64s, Ints
 from tessera.contracts.arrow import DAY_US
+from tessera.model.nn.batch import Batch
 from tessera.model.nn.device import device_of, moved
-from tessera.model.params import HstuParams
+from tessera.model.params import ClosedFormParams, QuestionParams
 from tessera.model.sequences.catalogue import microsecond
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.histories import VALIDATION
-from tessera.model.sequences.questions import Question, action_codes, ask, learn_until
+from tessera.model.sequences.questions import Question, action_codes, ask
 from tessera.model.sequences.windows import Batcher, Windows, last_windows
-from tessera.model.trunk.closed_form import acquired_before
 from tessera.model.trunk.demand import Demand, Trend
 from tessera.model.trunk.inference import Lists, ndcg, ndcg_each, placed, top_items, trunk_states
 from tessera.model.trunk.item_weights import ItemWeights
@@ -90,7 +90,7 @@ class Check:
         return Check(question, self.windows.take(rows), self.allowed_V, self.filter_seen)
 
 
-def period_check(dataset: Dataset, params: HstuParams) -> Check | None:
+def period_check(dataset: Dataset, params: QuestionParams) -> Check | None:
     """Return what is asked; None if nobody can be asked."""
     question = ask(
         dataset.histories, dataset.split, VALIDATION, params.acquired, params.filter_seen
@@ -105,7 +105,7 @@ def period_check(dataset: Dataset, params: HstuParams) -> Check | None:
     return Check(question, windows, allowed_V, params.filter_seen)
 
 
-def choose_mix(model: SequenceModel, dataset: Dataset, params: HstuParams) -> float | None:
+def choose_mix(model: SequenceModel, dataset: Dataset, params: ClosedFormParams) -> float | None:
     """Let each closed form count as the validation period wants it, and no more than it can tell.
 
     Returns
@@ -145,7 +145,7 @@ def steady(choices: list[dict[str, float]], periods: list[Float64s]) -> int:
     return int(min(zip(ageing, -mean_M[good], good, strict=True))[-1])
 
 
-def mix_values(model: SequenceModel, dataset: Dataset, params: HstuParams) -> Float64s:
+def mix_values(model: SequenceModel, dataset: Dataset, params: ClosedFormParams) -> Float64s:
     """Return value_MU: nDCG@10 of each choice for each person asked; empty if none can be chosen.
 
     The closed forms are left as they were known when validation began, with the last choice.
@@ -157,21 +157,19 @@ def mix_values(model: SequenceModel, dataset: Dataset, params: HstuParams) -> Fl
     check = check.sample(MOST_ASKED)
     learn_closed_form(model, dataset, params, at_cut=False)
     state_QD = trunk_states(model, dataset.histories, check.windows)
-    rows = np.arange(len(state_QD))
-    parts = [
-        _part_values(model, dataset, check.take(part), state_QD[part])
-        for part in np.split(rows, range(_AT_ONCE, len(rows), _AT_ONCE))
-    ]
+    rows, batcher = np.arange(len(state_QD)), Batcher(dataset.histories)
+    parts = []
+    for some in np.split(rows, range(_AT_ONCE, len(rows), _AT_ONCE)):
+        part = check.take(some)
+        parts.append(_part_values(model, batcher.batch(part.windows), part, state_QD[some]))
     return np.concatenate(parts, axis=1)
 
 
-def _part_values(
-    model: SequenceModel, dataset: Dataset, check: Check, state_QD: Float32s
-) -> Float64s:
+def _part_values(model: SequenceModel, batch: Batch, check: Check, state_QD: Float32s) -> Float64s:
     """Try every choice on some of the people; what each part says is computed once."""
     found, device = model.closed_form, device_of(model)
     with torch.inference_mode():
-        batch = moved(Batcher(dataset.histories).batch(check.windows), device)
+        batch = moved(batch, device)
         unit_VD = functional.normalize(model.items(), dim=-1)
         trunk, said = found.scores(
             torch.from_numpy(state_QD).to(device),
@@ -190,7 +188,7 @@ def _part_values(
 
 
 def learn_closed_form(
-    model: SequenceModel, dataset: Dataset, params: HstuParams, *, at_cut: bool
+    model: SequenceModel, dataset: Dataset, params: ClosedFormParams, *, at_cut: bool
 ) -> None:
     """Learn from what was known when validation began, or at the cut.
 
@@ -200,9 +198,8 @@ def learn_closed_form(
     if not found.parts:
         return
     actions = action_codes(params.targets)
-    acquired = acquired_before(
-        dataset.histories, learn_until(dataset.histories, refit=at_cut), actions
-    )
+    histories = dataset.histories
+    acquired = histories.acquired_before(histories.learnt_until(refit=at_cut), actions)
     found.like(actions)
     begins, cut = microsecond(dataset.split.validation_from), microsecond(dataset.split.cut)
     now, taught = (cut if at_cut else begins), (cut if at_cut and params.refit else begins)

@@ -14,18 +14,15 @@ from collections.abc import Iterator
 from itertools import product
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tessera.contracts.arrays import Bools, Ints
+from tessera.contracts.arrays import Ints
 from tessera.contracts.tables import ACTIONS
-from tessera.model.sequences.histories import Histories
 from tessera.model.trunk.demand import Demand, Trend
 from tessera.model.trunk.item_weights import ItemWeights
 from tessera.model.trunk.profit import Profit
-from tessera.shared.features.demand import Acquired
 
 MIXES = {
     "item_weights": (0.0, 0.05, 0.15, 0.5, 1.5, 5.0),
@@ -139,16 +136,3 @@ class ClosedForm(nn.Module):
             for mix, part in zip(self.mix_P.tolist(), self.parts.values(), strict=True)
             if mix
         ]
-
-
-def acquired_before(histories: Histories, stop_U: Ints, action_T: Ints) -> Acquired:
-    """Return the first acquisitions, by these actions, that lie before `stop_U`."""
-
-    def is_had(event_Q: Ints) -> Bools:
-        is_early_Q = event_Q < stop_U[histories.user_E[event_Q]]
-        return np.asarray(is_early_Q & np.isin(histories.action_E[event_Q], action_T))
-
-    event_N = histories.where(is_had)
-    return Acquired.of(
-        histories.user_E[event_N], histories.item_E[event_N], histories.moment_E[event_N]
-    )

@@ -5,10 +5,8 @@ Legend: V items with padding first, Q users that are asked, K list length.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -17,125 +15,87 @@ from tessera.contracts import tables as contracts
 from tessera.contracts.arrays import Bools, Float32s, Ints
 from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.tables import STRANGERS
+from tessera.model.params import QuestionParams
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.histories import TEST, last_sessions
-from tessera.model.sequences.questions import Question, ask, ask_of
+from tessera.model.sequences.questions import ask
 from tessera.model.sequences.windows import Windows, last_windows
 from tessera.model.trunk.inference import Lists, encode, item_vectors, placed, top_items
 from tessera.model.trunk.model import SequenceModel
 
 
-class ListParams(Protocol):
-    """The part of the params that decides who is listed what."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who is listed what after the cut."""
 
-    @property
-    def length(self) -> int:
-        """Events of history that a state may see."""
-        ...
+    user_ids: list[str]
+    windows: Windows
+    seen: tuple[Ints, Ints] | None
+    """Pairs (row, item) to leave out; None leaves out nothing."""
+    allowed_V: Bools
+    vocabulary: list[str]
+    top: int
 
-    @property
-    def acquired(self) -> tuple[str, ...]:
-        """Actions after which an item counts as had."""
-        ...
+    def listed(
+        self, model: str, state_QD: Float32s, item_VD: Float32s, placed_V: Bools
+    ) -> pa.Table:
+        """Return rows of `lists`: the items nearest to the states, for any model that has both.
 
-    @property
-    def filter_seen(self) -> bool:
-        """Leave out what was had."""
-        ...
+        Parameters
+        ----------
+        model
+            Its name there.
+        state_QD
+            Unit vectors at the end of the windows.
+        item_VD, placed_V
+            Unit vectors, and which of the items have a place in the space.
+        """
+        lists = top_items(state_QD, item_VD, self.allowed_V & placed_V, self.seen, self.top)
+        return _list_rows(model, self.user_ids, lists, self.vocabulary)
 
-    @property
-    def future_items(self) -> bool:
-        """List items first offered after the cut too."""
-        ...
 
-    @property
-    def top(self) -> int:
-        """Items in a list."""
-        ...
+def asked_after_cut(dataset: Dataset, params: QuestionParams, user_Q: Ints | None = None) -> Asked:
+    """Ask for lists of each test user with a known history, or of these, in ascending order."""
+    histories, split = dataset.histories, dataset.split
+    question = ask(histories, split, TEST, params.acquired, params.filter_seen, user_Q)
+    first_Q = histories.first_U1[question.user_Q]
+    return Asked(
+        [histories.user_id_U[user] for user in question.user_Q],
+        last_windows(first_Q, question.stop_Q, question.request_Q, params.length),
+        question.seen if params.filter_seen else None,
+        dataset.catalogue.candidates_V(split, split.cut, params.future_items),
+        dataset.catalogue.vocabulary,
+        params.top,
+    )
 
 
 def rank_test_users(
-    model: SequenceModel, dataset: Dataset, params: ListParams, suffix: str = ""
+    model: SequenceModel, dataset: Dataset, params: QuestionParams, suffix: str = ""
 ) -> pa.Table:
     """Return the top items, alive at the cut, of each test user with a known history."""
-
-    def states(windows: Windows) -> Float32s:
-        return encode(model, dataset.histories, windows)
-
-    items = item_vectors(model), placed(model)
-    return rank_vectors(model.shape.kind + suffix, states, items, dataset, params)
+    asked = asked_after_cut(dataset, params)
+    state_QD = encode(model, dataset.histories, asked.windows)
+    return asked.listed(model.shape.kind + suffix, state_QD, item_vectors(model), placed(model))
 
 
 def rank_users(
-    user_Q: Ints, model: SequenceModel, dataset: Dataset, params: ListParams
+    user_Q: Ints, model: SequenceModel, dataset: Dataset, params: QuestionParams
 ) -> pa.Table:
     """Return the top items, alive at the cut, of these users, in ascending order.
 
     Whoever did nothing before the cut gets the list of an empty history.
     """
-
-    def states(windows: Windows) -> Float32s:
-        return encode(model, dataset.histories, windows)
-
-    asked = params.acquired, params.filter_seen
-    question = ask_of(user_Q, dataset.histories, dataset.split, TEST, *asked)
-    items = item_vectors(model), placed(model)
-    return _ranked(model.shape.kind, states, items, dataset, params, question)
+    asked = asked_after_cut(dataset, params, user_Q)
+    state_QD = encode(model, dataset.histories, asked.windows)
+    return asked.listed(model.shape.kind, state_QD, item_vectors(model), placed(model))
 
 
 def rank_anonymous(
-    model: SequenceModel, dataset: Dataset, params: ListParams, session_minutes: float
+    model: SequenceModel, dataset: Dataset, params: QuestionParams, session_minutes: float
 ) -> pa.Table:
     """Return the lists of the same people without an id: only their last session is known."""
     histories = last_sessions(dataset.histories, 60 * session_minutes)
     return rank_test_users(model, replace(dataset, histories=histories), params, STRANGERS)
-
-
-def rank_vectors(
-    name: str,
-    states: Callable[[Windows], Float32s],
-    items: tuple[Float32s, Bools],
-    dataset: Dataset,
-    params: ListParams,
-) -> pa.Table:
-    """List the items nearest to the states of each test user, for any model that has both.
-
-    Parameters
-    ----------
-    name
-        Of the model in `lists`.
-    states
-        Unit state_WD at the end of windows over the histories.
-    items
-        Unit item_VD, and which of them have a place in the space.
-    """
-    question = ask(dataset.histories, dataset.split, TEST, params.acquired, params.filter_seen)
-    return _ranked(name, states, items, dataset, params, question)
-
-
-def _ranked(
-    name: str,
-    states: Callable[[Windows], Float32s],
-    items: tuple[Float32s, Bools],
-    dataset: Dataset,
-    params: ListParams,
-    question: Question,
-) -> pa.Table:
-    first_Q = dataset.histories.first_U1[question.user_Q]
-    windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
-    item_VD, placed_V = items
-    allowed_V = dataset.catalogue.candidates_V(
-        dataset.split, dataset.split.cut, params.future_items
-    )
-    lists = top_items(
-        states(windows),
-        item_VD,
-        allowed_V & placed_V,
-        question.seen if params.filter_seen else None,
-        params.top,
-    )
-    ids = [dataset.histories.user_id_U[user] for user in question.user_Q]
-    return _list_rows(name, ids, lists, dataset.catalogue.vocabulary)
 
 
 def _list_rows(model: str, user_ids: list[str], lists: Lists, vocabulary: list[str]) -> pa.Table:

@@ -34,6 +34,7 @@ _ROOMS = (
     "shared",
     "model",
     "model/nn",
+    "model/trainer",
     "model/sequences",
     "model/trunk",
     "model/training",

@@ -11,7 +11,7 @@ from tessera.contracts.tables import BASELINE_LISTS
 from tessera.model.baselines.ranker_baselines import ranker_figures
 from tessera.model.baselines.two_tower import list_two_tower
 from tessera.model.nn.device import threads
-from tessera.model.params import HstuParams
+from tessera.model.params import BaselineParams
 from tessera.model.sequences.dataset import read_dataset
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.training.curves import write_training
@@ -34,7 +34,7 @@ def run(
     baseline_lists: Path,
     baseline_training: Path,
     scratch: Path,
-    params: HstuParams,
+    params: BaselineParams,
 ) -> dict[str, float]:
     """Train what section `hstu` asks for beside the trunk; list items, and measure the rankers."""
     baseline_training.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def run(
         if params.sasrec:
             trained = fit("sasrec", dataset, params, scratch)
             parts.append(rank_test_users(trained.model, dataset, params))
-            write_training(trained.place, "sasrec", baseline_training)
+            write_training(trained.state, "sasrec", baseline_training)
             metrics |= {f"sasrec_{name}": value for name, value in trained.figures().items()}
         if params.two_tower:
             part, figures = list_two_tower(dataset, params, baseline_training)
@@ -54,5 +54,5 @@ def run(
             metrics |= figures
         write_lists(parts, BASELINE_LISTS, baseline_lists)
         if params.rankers:
-            metrics |= ranker_figures(users, exposures, dataset, params)
+            metrics |= ranker_figures(users, exposures, dataset, params.features, params)
     return metrics

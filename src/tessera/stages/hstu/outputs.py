@@ -5,6 +5,7 @@ Legend: R requests, C candidates, V items with padding first, U users, K list le
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,8 @@ from tessera.contracts.arrow import write_table
 from tessera.contracts.tables import ITEM_VECTORS, SCORES, USER_VECTORS
 from tessera.model.sequences.catalogue import rows_of
 from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.effects import effects_of
+from tessera.model.sequences.effects import Effects, effects_of
 from tessera.model.sequences.histories import TEST, VALIDATION, read_histories
-from tessera.model.sequences.questions import request_seconds
 from tessera.model.sequences.requests import as_requests, read_requests
 from tessera.model.sequences.windows import Windows, last_windows
 from tessera.model.training.slate_figures import Scored
@@ -45,7 +45,7 @@ def write_user_vectors(model: SequenceModel, dataset: Dataset, users: Table, pat
     windows = last_windows(
         histories.first_U1[:-1],
         histories.until(VALIDATION),
-        request_seconds(histories, dataset.split, TEST),
+        histories.asked_second(dataset.split, TEST),
         model.shape.length,
     )
     nowhere = np.zeros(1, np.int64)
@@ -63,11 +63,19 @@ def _vectors(vector_ND: Float32s) -> pa.Array:
     return _as_lists(np.arange(count + 1) * width, vector_ND.ravel())
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What was shown after the cut, and what being shown is thought to change."""
+
+    exposures: Table
+    effects: Effects
+
+
 def write_scores(
     model: SequenceModel,
     dataset: Dataset,
     events: Table,
-    exposures: Table,
+    later: Later,
     champion: Path,
     path: Path,
 ) -> Scored:
@@ -75,14 +83,14 @@ def write_scores(
 
     The champion's scores are null when the champion is no model; chances without a ranking head.
     """
-    rows = read_requests(exposures, dataset.split)
+    rows = read_requests(later.exposures, dataset.split)
     candidates = rows["candidate_ids"].combine_chunks()
-    own = as_requests(rows, dataset.histories, dataset.catalogue.vocabulary)
+    own = as_requests(rows, dataset.histories.user_id_U, dataset.catalogue.vocabulary)
     person_R = rows_of(rows["user_id"], dataset.log.people) if dataset.log else own.user_R
     effect_C = None
-    if dataset.effects and len(dataset.effects.request_ids):
+    if len(later.effects.request_ids):
         ids, items = rows["request_id"].combine_chunks(), pc.list_flatten(candidates)
-        effect_C = effects_of(dataset.effects, ids, own.first_R1, items)
+        effect_C = effects_of(later.effects, ids, own.first_R1, items)
     known = Known(person_R, own.item_C, effect_C)
     facts = dataset.log.facts if dataset.log else None
     found = score_log(model, facts, dataset.histories, own, known)
@@ -105,7 +113,7 @@ def write_scores(
             tied_sets=other.shape.tied_sets,
             folder=dataset.histories.folder,
         )
-        theirs = as_requests(rows, histories, vocabulary)
+        theirs = as_requests(rows, histories.user_id_U, vocabulary)
         score_C = score_log(other, facts, histories, theirs, known).served_C
         scored["champion_scores"] = _as_lists(own.first_R1, score_C)
     write_table(pa.table(scored), SCORES, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import ibis
@@ -10,18 +9,19 @@ import ibis
 from tessera.contracts.errors import BadParams
 from tessera.contracts.tables import LISTS
 from tessera.model.nn.device import chosen_device, threads
-from tessera.model.nn.parallel import together
 from tessera.model.params import HstuParams
-from tessera.model.sequences.dataset import Dataset, read_dataset
+from tessera.model.sequences.dataset import read_dataset
 from tessera.model.sequences.effects import NO_EFFECTS, read_effects
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.sequences.fact_tables import save_facts
+from tessera.model.sequences.questions import action_codes
+from tessera.model.trainer.parallel import together
 from tessera.model.training.curves import write_training
 from tessera.model.training.fit import fit
 from tessera.model.training.slate_figures import slate_figures
 from tessera.model.trunk.lists import rank_anonymous, rank_test_users, write_lists
 from tessera.model.trunk.saved import save_model
-from tessera.stages.hstu.outputs import write_item_vectors, write_scores, write_user_vectors
+from tessera.stages.hstu.outputs import Later, write_item_vectors, write_scores, write_user_vectors
 
 
 def run(
@@ -52,30 +52,26 @@ def run(
     with threads(params.threads), together(chosen_device(params.device)):
         sources = Sources(events, codes, users, items, prices, exposures, outcomes, edges, cate)
         dataset = read_dataset(sources, split, scratch, params)
-        dataset = _with_effects(dataset, cate, cate_later, params)
+        effects = read_effects(cate, cate_later)
+        if params.uplift_weight and dataset.log and not len(effects.request_ids):
+            raise BadParams(NO_EFFECTS)  # better said before training than after it
         trained = fit("hstu", dataset, params, scratch)
         own = trained.model
         parts = [rank_test_users(own, dataset, params)]
         if params.session_minutes and not dataset.split.ordinal:
             parts.append(rank_anonymous(own, dataset, params, params.session_minutes))
-        write_training(trained.place, "hstu", training)
+        write_training(trained.state, "hstu", training)
         save_model(own, dataset.catalogue.vocabulary, model)
         ranks = own.rank is not None and own.shape.score != "recall"
         save_facts(events, sources.facts() if ranks else None, dataset.split, facts)
         write_item_vectors(own, dataset.catalogue.vocabulary, item_vectors)
         write_user_vectors(own, dataset, users, user_vectors)
         write_lists(parts, LISTS, lists)
-        scored = write_scores(own, dataset, events, exposures, champion, scores)
+        later = Later(exposures, effects)
+        scored = write_scores(own, dataset, events, later, champion, scores)
+        had = action_codes(params.acquired)
+        count_V = dataset.histories.counts(had, own.shape.items)
     metrics = {f"hstu_{name}": value for name, value in trained.figures().items()}
     metrics |= {f"hstu_mix_{name}": value for name, value in own.closed_form.mix.items()}
     metrics["requests_scored"] = float(len(scored.request_ids))
-    return metrics | slate_figures(own, scored, dataset, params)
-
-
-def _with_effects(
-    dataset: Dataset, cate: ibis.Table, cate_later: ibis.Table, params: HstuParams
-) -> Dataset:
-    effects = read_effects(cate, cate_later)
-    if params.uplift_weight and dataset.log and not len(effects.request_ids):
-        raise BadParams(NO_EFFECTS)  # better said before training than after it
-    return replace(dataset, effects=effects)
+    return metrics | slate_figures(own, scored, dataset.log, count_V)

@@ -14,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tessera.contracts.progress import progress_bar
+from tessera.model.trainer import loop
+from tessera.model.trainer.checkpoint import Run
+from tessera.model.trainer.seeds import seeded
 from tessera.stages.sid.codebooks import RqVae
 from tessera.stages.sid.kmeans import kmeans, nearest
 from tessera.stages.sid.params import SidParams
@@ -90,20 +92,19 @@ def train_rqvae(vector_ND: NDArray[np.float64], size: int, params: SidParams) ->
     """Train on the whole set; the same seed gives the same codebook on the same machine."""
     scale = 1.0 / max(float(vector_ND.std()), 1e-12)
     data_ND = torch.from_numpy(vector_ND * scale).float()
-    with torch.random.fork_rng(devices=[]), progress_bar("RQ-VAE by epoch", params.epochs) as bar:
-        torch.manual_seed(params.seed)
+
+    def loss(model: RqVaeModel, rows: Tensor) -> Tensor:
+        error: Tensor
+        error, residuals, codes = model(data_ND[rows])
+        model.follow(residuals, codes, params)  # at once: no gradient is the codewords'
+        return error
+
+    with seeded(params.seed, data_ND.device):
         model = RqVaeModel(data_ND.shape[1], size, params)
         model.start_codewords(data_ND, params)
-        optimiser = torch.optim.AdamW(model.parameters(), lr=params.learning_rate)
-        for _ in range(params.epochs):
-            for rows in torch.split(torch.randperm(len(data_ND)), params.batch_size):
-                loss, residuals, codes = model(data_ND[rows])
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                model.follow(residuals, codes, params)
-            bar.note(f"loss {loss.item():.4f}")
-            bar.advance()
+        run = Run(model, torch.optim.AdamW(model.parameters(), lr=params.learning_rate))
+        vectors = loop.Shuffled(len(data_ND), params.batch_size, loss)
+        loop.train("RQ-VAE", run, vectors, loop.Rules(params.epochs))
     return _frozen(model, scale)
 
 

@@ -6,9 +6,9 @@ import pytest
 from rich.progress import Progress
 
 from tessera.contracts.progress import Bar
-from tessera.model.training import pace as pace_module
-from tessera.model.training.checkpoint import TrainingState
-from tessera.model.training.pace import Pace
+from tessera.model.trainer import pace as pace_module
+from tessera.model.trainer.checkpoint import TrainingState
+from tessera.model.trainer.pace import Pace
 
 
 def test_the_note_is_the_mean_loss_and_the_events_a_second_of_this_run(monkeypatch):
@@ -17,11 +17,11 @@ def test_the_note_is_the_mean_loss_and_the_events_a_second_of_this_run(monkeypat
     progress = Progress(disable=True)
     task = progress.add_task("train", total=3, note="")
     # Resumed in the middle of an epoch: the loss is that of the epoch, the speed of this process.
-    place = TrainingState(step=4, loss_sum=8.0)
-    pace = Pace(place, Bar(progress, task), steps=8)
+    state = TrainingState(step=4, loss_sum=8.0)
+    pace = Pace(state, Bar(progress, task), steps=8)
     for loss, events in ((1.0, 1000), (0.0, 2000)):
         now[0] += 1.5
-        place.step, place.loss_sum = place.step + 1, place.loss_sum + loss
+        state.step, state.loss_sum = state.step + 1, state.loss_sum + loss
         pace.show(events)
     assert progress.tasks[0].fields["note"] == "loss 1.500, 1,000 events/s"
     assert progress.tasks[0].completed == pytest.approx(2 / 8)

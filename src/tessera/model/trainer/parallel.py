@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tessera.contracts.processes import started
-from tessera.model.nn.device import CPU
+
+_CPU = torch.device("cpu")
 
 
 @contextmanager
-def together(device: torch.device = CPU) -> Iterator[None]:
+def together(device: torch.device = _CPU) -> Iterator[None]:
     """Join the processes that torchrun started, each with its tensors on its device."""
     if started() == 1 or dist.is_initialized():
         yield

@@ -1,0 +1,1 @@
+"""One trainer for all that learns by gradient: knows no model, no table, no params."""

@@ -15,8 +15,9 @@ from tessera.offpolicy.paired import paired_scores
 from tessera.shared.policies.serving import ServingPolicy
 from tessera.shared.policies.slate import SlatePolicy
 from tessera.shared.policies.suitability import Unknown
-from tessera.stages.ope import controls, words
+from tessera.stages.ope import controls
 from tessera.stages.ope.document import KEYS
+from tessera.stages.report import words
 
 SERVED = SlatePolicy(temperature=1.0, epsilon=0.1, top_k=10)
 
@@ -35,7 +36,7 @@ def test_a_better_candidate_is_promoted_and_its_true_value_lies_inside(world, rn
 def test_the_page_is_written_from_the_verdict_beside_it(world):
     made = world(3000)
     verdict = made.judge()
-    page = (made.folder / "verdict.html").read_text()
+    page = made.page()
     digest = hashlib.sha256((made.folder / "verdict.json").read_bytes()).hexdigest()
     assert f"<title>Tessera verdict: {verdict['decision']}</title>" in page
     assert digest in page
@@ -322,7 +323,7 @@ def test_the_top_position_is_told_by_clusters_of_codes_and_decides_nothing(world
     before = made.judge()
     clustered = before["estimates"]["top_lift"]
     assert clustered["mips"]["mean"] > 0 < clustered["offcem"]["mean"]
-    assert "Top position, weighted by cluster" in (made.folder / "verdict.html").read_text()
+    assert "Top position, weighted by cluster" in made.page()
     made.change("codes", "code", [[0, i, 0] for i in range(len(made.tables["codes"]))])
     after = made.judge()
     weighted = after["estimates"]["top_lift"]["mips"]

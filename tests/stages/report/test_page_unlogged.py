@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tessera.contracts.tables import EXPOSURES, OUTCOMES
-from tessera.stages.ope.page import render
+from tessera.stages.report.page import render
 
 RANKING = {
     "users": 1234,

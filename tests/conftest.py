@@ -105,14 +105,31 @@ def _parquet(path, rows):
 
 
 def judge_planted(workspace, folder, verdict):
-    """Write a verdict about what lies in a bundle, and its seal, as a run of the registry would."""
+    """Write a verdict about what lies in a bundle, its seal and, beside the run, its page."""
     about = {name: files.sha256(folder / packed) for name, packed in PACKED.items()}
     policy = json.loads((folder / POLICY).read_text())
     told = {**verdict, "policy": policy, "judged": {"artifacts": about}}
     (folder / "verdict.json").write_text(json.dumps(told))
     seals.require_key(workspace)
-    made = bundles.seal_verdict(workspace, folder / "verdict.json", folder / "verdict.html", {})
+    made = bundles.seal_verdict(workspace, folder / "verdict.json", {})
     (folder / "seal.json").write_text(json.dumps(made))
+    for name in ("verdict.json", "seal.json"):
+        shutil.copy(folder / name, workspace.data)
+    draw_planted(workspace)
+
+
+def draw_planted(workspace):
+    """Write a page beside the verdict of a run, and its seal."""
+    verdict, page = workspace.artifact("verdict"), workspace.artifact("verdict_page")
+    page.write_text("<!doctype html>")
+    made = bundles.seal_page(workspace, verdict, page, {})
+    workspace.artifact("page_seal").write_text(json.dumps(made))
+
+
+@pytest.fixture
+def draw_page():
+    """Draw a page of the verdict that lies beside a run."""
+    return draw_planted
 
 
 @pytest.fixture
@@ -128,7 +145,6 @@ def make_candidate():
         save_split(Split(NOON, NOON, NOON), bundle / "split.json")
         (bundle / "ledger" / "codes.json").write_text("{}")
         (bundle / "model" / "config.json").write_text(json.dumps({"weight": weight}))
-        (bundle / "verdict.html").write_text("<!doctype html>")
         write_policy(ServingPolicy(SlatePolicy(0.06, 0.2, 10), 3), bundle)
         facts = {"category": "fund", "sector": "energy", "issuer": "x", "alive": True}
         rows = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tessera.contracts.verdict import FORMAT
 from tessera.platform.release import pointer, registry
 from tessera.platform.release.history import history
-from tessera.stages.ope.verdict import FORMAT
 
 GOOD = [{}, {"profile": "far-trans", "version": "v12"}]
 BAD = [{"profile": "nowhere"}, {"profile": None}, {"version": "1"}, {"version": "v1; rm -rf ."},
@@ -126,7 +126,7 @@ def test_the_form_shows_the_verdict_and_where_it_lies(ask_acts, workspace, make_
     assert "- clicks: champion 0.1000, lift +0.0100 (+10.0%)" in done["body"]
     assert "\n- pre-checks: 1 of 1 fail (overlap 0.5 vs 0.8)\n- guardrails: all 1" in done["body"]
     assert f"({(workspace.artifact('bundle') / 'verdict.json').as_uri()})" in done["body"]
-    page = workspace.artifact("bundle") / "verdict.html"
+    page = workspace.artifact("verdict_page")
     assert f"The whole verdict: [with pictures]({page.as_uri()}),\n[verdict.json](" in done["body"]
     assert "To approve is an override" in done["body"]
     assert "within\n24 hours nothing is published" in done["body"]

@@ -5,7 +5,7 @@ import pytest
 from tessera.platform.workspace.catalogue import ALL_STAGES, upstream
 
 ROOT = Path(__file__).resolve().parents[2]
-LAST = {"index", "monitor"}
+LAST = {"report", "index", "monitor"}
 HOSTILE = [
     "/srv'; touch {mark}; '",
     '/x"; touch {mark} #',

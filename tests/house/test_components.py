@@ -31,11 +31,11 @@ from tessera.shared.features.links import EDGE_KINDS
 from tessera.shared.features.prices import PriceHistory
 from tessera.shared.features.ranking import ranking_features
 from tessera.stages.ingest.params import IngestParams
-from tessera.stages.ope import words
 from tessera.stages.ope.estimates import lifts_of
 from tessera.stages.ope.guardrails import GUARDRAILS, GuardrailInputs, guardrails
 from tessera.stages.ope.params import OpeParams
 from tessera.stages.ope.verdict import Check
+from tessera.stages.report import words
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import fit_quantizer, load_quantizer
 from tessera.stages.sid.vectors import Catalogue, fit_space, vectorise

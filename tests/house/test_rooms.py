@@ -99,6 +99,35 @@ def test_an_edit_of_a_baseline_trains_the_baselines_alone():
         assert run_again(f"src/tessera/model/baselines/{name}.py") == {"baselines"}
 
 
+def reached(edited: str) -> set[str]:
+    """The same, and every stage that reads what these write, directly or not."""
+    stages = yaml.safe_load(render(open_workspace("market")))["stages"]
+    found, before = run_again(edited), set()
+    while found != before:
+        before = found
+        written = {out for name in found for out in stages[name]["outs"]}
+        found = found | {name for name, one in stages.items() if written & {*one.get("deps", ())}}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stage", "files"),
+    [("report", ("words.py", "hints.py", "pictures.py", "page.py", "templates/verdict.html")),
+     ("monitor", ("page.py", "report.py"))],
+)  # fmt: skip
+def test_an_edit_of_the_words_of_a_page_makes_that_page_again_and_nothing_else(
+    stage, files, repository
+):
+    for name in files:
+        edited = f"src/tessera/stages/{stage}/{name}"
+        assert (repository / edited).exists()
+        assert reached(edited) == {stage}
+
+
+def test_an_edit_of_the_gate_judges_again_and_draws_and_packs_what_was_judged():
+    assert reached("src/tessera/stages/ope/judge.py") == {"ope", "report", "index"}
+
+
 def test_an_edit_of_the_trunk_trains_it_and_what_shares_its_layers():
     assert run_again("src/tessera/model/trunk/model.py") == {"hstu", "baselines"}
 

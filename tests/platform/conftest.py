@@ -102,9 +102,12 @@ class Gate:
     def __init__(self, monkeypatch):
         self.decision = "PROMOTE"
         """What the stage that judges will say."""
+        self.words = ""
+        """What the stage that draws begins a page with."""
         real = runner.importlib.import_module
         entry_points = {
             "tessera.stages.ope.stage": self._judge,
+            "tessera.stages.report.stage": self._draw,
             "tessera.stages.index.stage": self._pack,
         }
 
@@ -123,7 +126,12 @@ class Gate:
         self.run(workspace, "ope")
         return files.read_json(workspace.artifact("verdict"))
 
-    def _judge(self, *, standing, verdict, verdict_page, **_):
+    def pack(self, workspace):
+        """Judge the candidate, draw the page of its verdict and pack it."""
+        for name in ("ope", "report", "index"):
+            self.run(workspace, name)
+
+    def _judge(self, *, standing, verdict, **_):
         told = json.loads(standing.read_text())
         shows = not told["loosened"]
         written = {
@@ -134,15 +142,19 @@ class Gate:
             **{name: told[name] for name in ("profile", "look", "judged", "loosened")},
         }
         verdict.write_text(json.dumps(written))
-        verdict_page.write_text("<!doctype html>")
         return {}
 
-    def _pack(self, *, bundle, verdict, verdict_page, seal, ranking, **read):
+    def _draw(self, *, verdict, verdict_page):
+        decision = json.loads(verdict.read_text())["decision"]
+        verdict_page.write_text(f"<!doctype html>{self.words}{decision}")
+        return {}
+
+    def _pack(self, *, bundle, verdict, seal, ranking, **read):
         bundle.mkdir()
         for name, packed in PACKED.items():
             copy = shutil.copytree if read[name].is_dir() else shutil.copy
             copy(read[name], bundle / packed)
-        for path in (verdict, verdict_page, seal, ranking):
+        for path in (verdict, seal, ranking):
             shutil.copy(path, bundle / path.name)
         for name in ("items", "neighbours"):
             pq.write_table(pa.table({"item_id": ["i1"]}), bundle / f"{name}.parquet")

@@ -50,8 +50,7 @@ GIVEN = overrides.Override("nobody will look here", "somebody")
 @pytest.fixture
 def promoted(workspace, gate):
     """A candidate that the gate lets through, packed and not published yet."""
-    gate.run(workspace, "ope")
-    gate.run(workspace, "index")
+    gate.pack(workspace)
     return workspace
 
 
@@ -160,8 +159,7 @@ def test_a_verdict_that_was_edited_in_the_bundle_is_refused_with_all_hashes_made
     workspace, gate
 ):
     gate.decision = "HOLD"
-    gate.run(workspace, "ope")
-    gate.run(workspace, "index")
+    gate.pack(workspace)
     bundle = workspace.artifact("bundle")
     _edit(bundle / "verdict.json", decision="PROMOTE", reason="it is fine")
     sealed = files.read_json(bundle / "manifest.json")
@@ -193,8 +191,7 @@ FORGED = [
 @pytest.mark.parametrize("facts", FORGED, ids=lambda facts: next(iter(facts)))
 def test_forged_facts_of_a_manifest_are_refused_by_every_reader(workspace, gate, facts):
     gate.decision = "HOLD"
-    gate.run(workspace, "ope")
-    gate.run(workspace, "index")
+    gate.pack(workspace)
     acts.promote(workspace, override=GIVEN)
     _edit(workspace.registry / "bundles" / "v1" / "manifest.json", **facts)
     readers = {
@@ -273,6 +270,115 @@ def test_a_key_that_is_gone_or_replaced_lets_nothing_through(published):
     assert not key.exists(), "no new key is made over what the old one sealed"
 
 
+def _readers_of_the_page(workspace):
+    return {
+        "verdict": lambda: summary.show_verdict(workspace, Console(file=io.StringIO())),
+        "form": lambda: acts.proposal(workspace),
+        "auditor": lambda: summary.check_signature(workspace),
+        "publish": lambda: registry.publish(workspace, None, None),
+        "promote": lambda: acts.promote(workspace),
+    }
+
+
+def test_a_page_that_was_edited_after_it_was_drawn_is_refused_by_every_reader(promoted, gate):
+    page = promoted.artifact("verdict_page")
+    page.write_text(page.read_text().replace("PROMOTE", "HOLD"))
+    for reader in _readers_of_the_page(promoted).values():
+        with pytest.raises(BrokenBundle, match=r"verdict\.html is not as it was sealed") as refused:
+            reader()
+        _one_line(refused)
+    assert pointer.current_version(promoted) in (None, "v0")
+    gate.run(promoted, "report")
+    assert registry.publish(promoted, None, None).moved, "drawn again it is as it was"
+
+
+def test_a_page_that_no_run_drew_is_refused(promoted):
+    promoted.artifact("page_seal").unlink()
+    readers = _readers_of_the_page(promoted)
+    for name in ("verdict", "auditor"):
+        with pytest.raises(BrokenBundle, match=r"verdict\.html carries no (seal|signature)"):
+            readers[name]()
+    assert acts.proposal(promoted)["page"] is None
+    for name in ("publish", "promote"):
+        with pytest.raises(GateClosed, match="has no page: run `tessera run --profile market`"):
+            readers[name]()
+
+
+def test_the_page_of_another_verdict_does_not_fit(promoted, gate):
+    """Not even with its own seal, which is as good as ever."""
+    names = ("verdict_page", "page_seal")
+    kept = {name: promoted.artifact(name).read_bytes() for name in names}
+    gate.decision = "HOLD"
+    gate.write_run(promoted, seed=1)
+    gate.pack(promoted)
+    for name, content in kept.items():
+        promoted.artifact(name).write_bytes(content)
+    with pytest.raises(BrokenBundle, match=r"not as it was sealed: verdict\.json was changed"):
+        summary.show_verdict(promoted, Console(file=io.StringIO()))
+    assert acts.proposal(promoted)["page"] is None
+    with pytest.raises(GateClosed, match="has no page"):
+        acts.promote(promoted, override=GIVEN)
+
+
+def test_no_page_of_a_former_verdict_lies_beside_a_new_one(promoted, gate):
+    gate.run(promoted, "ope")
+    assert promoted.artifact("verdict_page").exists(), "the same verdict again"
+    gate.write_run(promoted, seed=1)
+    gate.run(promoted, "ope")
+    assert not promoted.artifact("verdict_page").exists()
+    assert not promoted.artifact("page_seal").exists()
+
+
+def test_no_page_is_drawn_of_a_verdict_that_was_edited(workspace, gate):
+    gate.decision = "HOLD"
+    gate.run(workspace, "ope")
+    _edit(workspace.artifact("verdict"), decision="PROMOTE")
+    with pytest.raises(BrokenBundle, match=r"verdict\.json is not as it was sealed"):
+        gate.run(workspace, "report")
+    assert not workspace.artifact("verdict_page").exists()
+
+
+def test_a_page_drawn_again_is_no_look_no_other_verdict_and_no_other_bundle(published, gate):
+    ledger = looks.chain(published).lines()
+    kept = {n: published.artifact(n).read_bytes() for n in ("verdict", "seal", "verdict_page")}
+    gate.words = "in other words: "
+    gate.run(published, "report")
+    assert looks.chain(published).lines() == ledger
+    assert published.artifact("verdict_page").read_bytes() != kept.pop("verdict_page")
+    assert {name: published.artifact(name).read_bytes() for name in kept} == kept
+    assert "every hash matches" in doctor._published(published)
+    done = registry.publish(published, None, None)
+    assert (done.version, done.moved) == ("v1", False)
+
+
+def test_the_page_that_was_published_stays_with_its_bundle(published, gate):
+    bundle = published.registry / "bundles" / "v1"
+    assert (bundle / "verdict.html").read_bytes() == published.artifact("verdict_page").read_bytes()
+    assert {"verdict.html", "page_seal.json"} <= manifest.check(bundle)["files"].keys()
+    for name in ("verdict.html", "page_seal.json"):
+        kept = (bundle / name).read_bytes()
+        for content in (b"<!doctype html>another", None):
+            (bundle / name).unlink() if content is None else (bundle / name).write_bytes(content)
+            with pytest.raises(BrokenBundle, match=f"{name} does not match the manifest"):
+                pointer.current_bundle(published)
+        (bundle / name).write_bytes(kept)
+
+
+def test_a_verdict_that_was_sealed_with_its_page_can_still_be_read(promoted):
+    """As it was before pages were drawn by a stage of their own."""
+    paths = {promoted.artifact(name).name: promoted.artifact(name)
+             for name in ("verdict", "verdict_page")}  # fmt: skip
+    named = {name: files.sha256(path) for name, path in paths.items()}
+    sealed = seals.seal(promoted, bundles.VERDICT, {"profile": "market", "files": named})
+    files.write_json(sealed, promoted.artifact("seal"))
+    promoted.artifact("page_seal").unlink()
+    summary.show_verdict(promoted, Console(file=io.StringIO()))
+    assert "are as signed by" in summary.check_signature(promoted)
+    promoted.artifact("verdict_page").write_text("<!doctype html>another")
+    with pytest.raises(BrokenBundle, match=r"verdict\.html was changed"):
+        summary.show_verdict(promoted, Console(file=io.StringIO()))
+
+
 def test_the_key_is_its_owners_alone(published):
     key = published.state / "seal.key"
     assert key.stat().st_mode & 0o777 == 0o600
@@ -346,8 +452,7 @@ def test_an_act_that_nobody_began_is_not_completed(published, gate):
     """The next act does whatever stands in act.json, and seals it into the history."""
     gate.decision = "REJECT"
     gate.write_run(published, seed=1)
-    gate.run(published, "ope")
-    gate.run(published, "index")
+    gate.pack(published)
     bundle = published.artifact("bundle")
     named = {"version": "v2", "identity": files.read_json(bundle / "manifest.json")["identity"]}
     shutil.copytree(bundle, published.registry / "bundles" / ".v2.making")
@@ -396,8 +501,7 @@ def test_an_act_that_was_done_is_not_done_again(published, gate, monkeypatch):
 def test_a_pointer_that_no_act_moved_is_followed_by_no_reader(published, gate, version):
     gate.decision = "REJECT"
     gate.write_run(published, seed=1)
-    gate.run(published, "ope")
-    gate.run(published, "index")
+    gate.pack(published)
     sealed = files.read_json(published.registry / "bundles" / version / "manifest.json")
     named = {"version": version, "identity": sealed["identity"]}
     files.write_json(named, published.registry / journal.POINTER)
@@ -460,8 +564,7 @@ def test_a_ledger_without_what_the_last_act_saw_in_it_is_refused(promoted, gate,
     ledger = looks.chain(promoted)
     files_then = {path: path.read_bytes() for path in (ledger.file, ledger.head_file)}
     gate.write_run(promoted, seed=1)
-    gate.run(promoted, "ope")
-    gate.run(promoted, "index")
+    gate.pack(promoted)
     registry.publish(promoted, None, None)
     for path, then in files_then.items():
         path.write_bytes(then) if kept else path.unlink()

@@ -16,17 +16,15 @@ from tessera.platform.workspace import files
 
 
 @pytest.fixture
-def judged(workspace, make_candidate, repository):
+def judged(workspace, make_candidate, draw_page, repository):
     """A candidate with a whole verdict, beside the run and in the bundle that became v1."""
     bundle = make_candidate(workspace)
-    example = repository / "tests" / "stages" / "ope" / "verdict.json"
-    shutil.copy(example, workspace.artifact("verdict"))
-    workspace.artifact("verdict_page").write_text("<!doctype html>")
-    made = bundles.seal_verdict(
-        workspace, workspace.artifact("verdict"), workspace.artifact("verdict_page"), {}
-    )
-    files.write_json(made, workspace.artifact("seal"))
     acts.promote(workspace)
+    example = repository / "tests" / "stages" / "report" / "verdict.json"
+    shutil.copy(example, workspace.artifact("verdict"))
+    made = bundles.seal_verdict(workspace, workspace.artifact("verdict"), {})
+    files.write_json(made, workspace.artifact("seal"))
+    draw_page(workspace)
     return bundle
 
 

@@ -14,6 +14,9 @@ from tessera.contracts.hashes import file_hashes
 MANIFEST = "manifest.json"
 SEAL = "seal.json"
 """Seal of the verdict: like the manifest it is no part of the identity, which no key decides."""
+VERDICT, PAGE, PAGE_SEAL = "verdict.json", "verdict.html", "page_seal.json"
+"""Verdict, its page and the seal of the page.  The last two come with the act that publishes: they
+are listed, and no part of the identity, so that other words on a page make no other bundle."""
 
 
 def hashes(bundle: Path) -> dict[str, str]:
@@ -31,7 +34,8 @@ def hashes(bundle: Path) -> dict[str, str]:
 def seal(bundle: Path, facts: Mapping[str, Any]) -> None:
     """Write the manifest: the facts given, then the hash of every file and of them all."""
     files = hashes(bundle)
-    identity = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    served = {name: told for name, told in files.items() if name not in (PAGE, PAGE_SEAL)}
+    identity = hashlib.sha256(json.dumps(served, sort_keys=True).encode()).hexdigest()
     manifest = {**facts, "identity": identity, "files": files}
     (bundle / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 

@@ -50,7 +50,8 @@ ARTIFACTS = {
         Artifact("uplift_report", "json", "ATE, AUUC and Qini, out of fold"),
         Artifact("verdict", "json", "estimates, bounds, pre-checks and the decision"),
         Artifact("verdict_page", "page", "the verdict with its pictures, for people"),
-        Artifact("seal", "json", "who may be believed that verdict and page are as written"),
+        Artifact("seal", "json", "who may be believed that the verdict is as written"),
+        Artifact("page_seal", "json", "the same of its page, and which verdict it was drawn from"),
         Artifact("bundle", "folder", "what would be published: index, codes, model, manifest"),
         Artifact("watch", "folder", "drift and popularity-bias page of the batch recommendations"),
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
+import tessera
 from tessera.contracts.errors import BadInput, BadParams
 from tessera.platform.pipeline.snapshot import snapshot
 from tessera.platform.release import registry
@@ -93,6 +96,26 @@ def test_real_data_needs_its_folder(root, tmp_path):
     snapshot(workspace)
     part.write_text("bb")
     assert snapshot(workspace), "so does a part in a folder of it"
+
+
+@pytest.mark.parametrize(
+    ("edited", "moves"),
+    [("stages/report/words.py", False), ("stages/monitor/page.py", False),
+     ("platform/cli/summary.py", False), ("serve/recommend.py", False),
+     ("stages/ope/judge.py", True), ("stages/index/facts.py", True), ("contracts/split.py", True)],
+)  # fmt: skip
+def test_code_moves_the_pins_only_if_a_verdict_is_about_it(
+    workspace, tmp_path, monkeypatch, edited, moves
+):
+    """Pins that move after a promotion train and judge against another champion."""
+    package = tmp_path / "tessera"
+    shutil.copytree(Path(tessera.__file__).parent, package)
+    monkeypatch.setattr(tessera, "__file__", str(package / "__init__.py"))
+    assert snapshot(workspace)
+    assert not snapshot(workspace)
+    with (package / edited).open("a") as file:
+        file.write("# other words\n")
+    assert snapshot(workspace) is moves
 
 
 def test_who_was_judged_is_no_pin(workspace):

@@ -66,7 +66,7 @@ def test_a_failed_stage_fails_the_task(workspace, monkeypatch):
 def test_from_stage_forces_that_stage_and_those_after_it():
     request = Request(from_stage="hstu")
     chosen = {stage.name for stage in ALL_STAGES if forced(stage.name, request)}
-    assert chosen == {"hstu", "evaluate", "ope", "index", "monitor"}
+    assert chosen == {"hstu", "evaluate", "ope", "report", "index", "monitor"}
     with pytest.raises(BadParams, match="no step 'nothing'"):
         downstream("nothing")
 

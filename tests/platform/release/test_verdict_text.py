@@ -1,7 +1,7 @@
 """A verdict in a few lines, and of one that another format was written in."""
 
+from tessera.contracts.verdict import FORMAT
 from tessera.platform.release.verdict_text import evidence
-from tessera.stages.ope.verdict import FORMAT
 
 PRIMARY = {
     "metric": "clicks", "lift": 0.01, "relative_lift": None, "alpha": 0.05,

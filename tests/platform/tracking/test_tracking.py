@@ -219,7 +219,8 @@ def test_stages_of_one_pipeline_run_are_children_of_one_parent(tmp_path, store):
     pages = {"verdict_page": files.sha256(data / "verdict.html")}
     watch = {"watch": files.sha256(data / "watch")}
     one = {"run": "run 2024-05-01T10:00", "inputs": {"events": "ab" * 32}}
-    write_record(data / "runs", "ope", artifacts=pages, metrics={"lift": 0.2}, **one)
+    write_record(data / "runs", "ope", metrics={"lift": 0.2}, **one)
+    write_record(data / "runs", "report", artifacts=pages, metrics={}, **one)
     write_record(data / "runs", "monitor", artifacts=watch, metrics={"drift": 0.1}, **one)
     write_record(data / "runs", "graph", run="scheduled__2024-05-02")
     log_pending(data / "runs", store)
@@ -244,7 +245,7 @@ def test_a_page_of_another_run_is_not_shown_as_this_ones(tmp_path, store):
     data = tmp_path / "data"
     data.mkdir()
     (data / "verdict.html").write_text("judged later")
-    write_record(data / "runs", "ope", artifacts={"verdict_page": "of before"}, run="run 1")
+    write_record(data / "runs", "report", artifacts={"verdict_page": "of before"}, run="run 1")
     log_pending(data / "runs", store)
     client, runs = read(store)
     parent = next(run for run in runs if run.info.run_name == "run 1")

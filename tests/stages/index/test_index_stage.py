@@ -51,7 +51,6 @@ def _pack(tmp_path, policy):
     (tmp_path / "facts" / "tables.json").write_text("[]")
     verdict = {"decision": "HOLD", "reason": "planted", "policy": policy.facts()}
     (tmp_path / "verdict.json").write_text(json.dumps(verdict))
-    (tmp_path / "verdict.html").write_text("<!doctype html>")
     (tmp_path / "ranking.json").write_text("{}")
     (tmp_path / "seal.json").write_text("{}")
     items = [{"item_id": f"i{n}", "name": f"Fund {n}", "risk_class": risk}
@@ -75,7 +74,6 @@ def _pack(tmp_path, policy):
         ledger_out=tmp_path / "ledger",
         champion=tmp_path / "champion",
         verdict=tmp_path / "verdict.json",
-        verdict_page=tmp_path / "verdict.html",
         seal=tmp_path / "seal.json",
         ranking=tmp_path / "ranking.json",
         split=tmp_path / "split.json",
@@ -87,7 +85,7 @@ def _pack(tmp_path, policy):
 
 def test_a_bundle_carries_the_policy_that_the_verdict_was_reached_under(bundle):
     assert read_policy(bundle) == POLICY
-    assert {"policy.json", "verdict.json", "verdict.html"} <= manifest.check(bundle)["files"].keys()
+    assert {"policy.json", "verdict.json"} <= manifest.check(bundle)["files"].keys()
 
 
 def test_the_seal_lies_in_the_bundle_and_is_no_part_of_its_identity(bundle):

@@ -22,6 +22,7 @@ from tessera.shared.policies.slate import SlatePolicy, Step, draw_slates, sample
 from tessera.shared.policies.suitability import PRUDENT, Unknown, write_unknown
 from tessera.stages.ope.params import OpeParams
 from tessera.stages.ope.stage import run
+from tessera.stages.report.stage import run as draw
 
 SMALL = {"min_ess": 100, "reward_trees": 10, "window_days": 0.1, "max_dismissals_rise": 1.0}
 """Params of a log of some thousand requests: it tells no small rise of dismissals from none."""
@@ -112,10 +113,15 @@ class World:
             champion=self.folder,
             standing=self.folder / "standing.json",
             verdict=out,
-            verdict_page=self.folder / "verdict.html",
             params=OpeParams(**{**SMALL, **params}),
         )
         return json.loads(out.read_text())
+
+    def page(self) -> str:
+        """Draw the page of the last verdict and return it."""
+        page = self.folder / "verdict.html"
+        draw(verdict=self.folder / "verdict.json", verdict_page=page)
+        return page.read_text()
 
 
 def _strings(prefix: str, index: np.ndarray) -> pa.Array:

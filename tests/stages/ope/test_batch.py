@@ -149,7 +149,7 @@ def test_a_log_that_cannot_answer_is_invalid_for_all_and_estimates_nothing(world
         {"temperature": SERVED, **told, "proposed": True},
         {"temperature": SHARP, **told, "proposed": False},
     ]
-    page = (made.folder / "verdict.html").read_text()
+    page = made.page()
     assert "it can answer for none of them" in page
 
 
@@ -165,7 +165,7 @@ def test_without_exposures_the_batch_is_invalid_too(world):
 
 def test_the_page_tells_of_the_batch_and_of_its_levels(flat_first):
     verdict, made = flat_first
-    page = (made.folder / "verdict.html").read_text()
+    page = made.page()
     assert page.count("data-temperature=") == 3
     assert "3 ways to serve the same model" in page
     assert "with an error rate of 3\N{NO-BREAK SPACE}%, the gain is at least" in page
@@ -178,7 +178,7 @@ def test_the_page_tells_of_the_batch_and_of_its_levels(flat_first):
         assert row["decision"] in text
         assert ("proposed" in text) == row["proposed"]
     made.judge(temperature=SERVED, permutations=0)
-    assert "data-temperature=" not in (made.folder / "verdict.html").read_text()
+    assert "data-temperature=" not in made.page()
 
 
 @pytest.mark.parametrize(

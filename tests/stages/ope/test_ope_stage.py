@@ -15,10 +15,18 @@ from tessera.offpolicy.paired import paired_scores
 from tessera.shared.policies.serving import ServingPolicy
 from tessera.shared.policies.slate import SlatePolicy
 from tessera.shared.policies.suitability import Unknown
-from tessera.stages.ope import controls, words
+from tessera.stages.ope import controls
 from tessera.stages.ope.document import KEYS
+from tessera.stages.report import words
 
 SERVED = SlatePolicy(temperature=1.0, epsilon=0.1, top_k=10)
+RANKING = {
+    "users": 1234,
+    "models": {"hstu": {"hr_10": 0.5, "ndcg_10": 0.25, "recall_10": 0.3},
+               "ease": {"hr_10": 0.4, "ndcg_10": 0.2, "recall_10": 0.2}},
+    "best_baseline": "ease",
+    "lead": {"mean": 0.05, "low": 0.01, "high": 0.09},
+}  # fmt: skip
 
 
 def test_a_better_candidate_is_promoted_and_its_true_value_lies_inside(world, rng):
@@ -35,7 +43,7 @@ def test_a_better_candidate_is_promoted_and_its_true_value_lies_inside(world, rn
 def test_the_page_is_written_from_the_verdict_beside_it(world):
     made = world(3000)
     verdict = made.judge()
-    page = (made.folder / "verdict.html").read_text()
+    page = made.page()
     digest = hashlib.sha256((made.folder / "verdict.json").read_bytes()).hexdigest()
     assert f"<title>Tessera verdict: {verdict['decision']}</title>" in page
     assert digest in page
@@ -322,10 +330,25 @@ def test_the_top_position_is_told_by_clusters_of_codes_and_decides_nothing(world
     before = made.judge()
     clustered = before["estimates"]["top_lift"]
     assert clustered["mips"]["mean"] > 0 < clustered["offcem"]["mean"]
-    assert "Top position, weighted by cluster" in (made.folder / "verdict.html").read_text()
+    assert "Top position, weighted by cluster" in made.page()
     made.change("codes", "code", [[0, i, 0] for i in range(len(made.tables["codes"]))])
     after = made.judge()
     weighted = after["estimates"]["top_lift"]["mips"]
     assert weighted["mean"] == pytest.approx(0, abs=1e-12), "one cluster of everything"
     for told in ("decision", "primary", "guardrails", "prechecks"):
         assert after[told] == before[told]
+
+
+def test_a_stage_without_exposures_hands_the_ranking_on(world):
+    made = world(600)
+    for name in ("exposures", "outcomes", "scores"):
+        made.tables[name] = made.tables[name].slice(0, 0)
+    over = {"best_baseline": "ease", "models": {"hstu": RANKING["lead"]}}
+    made.ranking = {"users": 1234, "models": RANKING["models"],
+                    "intervals": {"ndcg_10_minus_best_baseline": over}}  # fmt: skip
+    made.told = {"profile": "my-bank"}
+    verdict = made.judge()
+    assert verdict["decision"] == "INVALID"
+    assert verdict["ranking"] == RANKING
+    assert verdict["profile"] == "my-bank"
+    assert "What to log, and how" in made.page()

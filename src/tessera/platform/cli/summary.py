@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from rich.table import Table
 
 from tessera.bundles import manifest
 from tessera.contracts.errors import BadInput, BrokenBundle
+from tessera.contracts.verdict import FORMAT
 from tessera.platform.cli.cautions import cautions
 from tessera.platform.release import bundles, pointer, registry, seals
 from tessera.platform.release.history import history, override_of, waits
 from tessera.platform.release.verdict_text import evidence
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace
-from tessera.stages.ope.verdict import FORMAT
 
 _COLOURS = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red", "INVALID": "magenta"}
 _SHOWN = {
@@ -76,8 +77,7 @@ def show_verdict(
     if version is None and _waits(workspace):
         command = f"tessera promote{_option(workspace)} --approver NAME"
         lines.append(f"[bold]waits for approval[/]: `{command}`, or the UI")
-    page = path.with_suffix(".html")
-    if page.exists():
+    if page := bundles.checked_page(workspace, path):
         lines.append(f"with pictures: {escape(_near(page, workspace))}")
     out.print(Panel("\n".join(lines), title="verdict", title_align="left", width=_WIDTH))
 
@@ -104,7 +104,7 @@ def save_page(workspace: Workspace, page: Path, version: str | None = None) -> N
     BadInput
         If there is no such verdict or it is of another format, or no file can be written there.
     """
-    from tessera.stages.ope.page import write_page  # matplotlib takes a second
+    from tessera.stages.report.page import write_page  # matplotlib takes a second
 
     path = _verdict(workspace, version)
     if _read(workspace, path, version).get("version") != FORMAT:
@@ -129,11 +129,12 @@ def check_signature(workspace: Workspace, version: str | None = None) -> str:
         If there is no such verdict, or no public key.
     """
     path = _verdict(workspace, version)
-    sealed, public = bundles.read_seal(path), seals.public_key(workspace)
-    wrong = seals.signature_fault(public, bundles.VERDICT, sealed)
-    wrong = wrong or bundles.verdict_fault(workspace, path, sealed)
-    if wrong:
-        raise BrokenBundle(f"{_near(path, workspace)} {wrong}")
+    public = seals.public_key(workspace)
+    page = path.with_name(manifest.PAGE)
+    for signed in (path, page) if page.exists() else (path,):
+        wrong = bundles.fault(workspace, signed, partial(seals.signature_fault, public))
+        if wrong:
+            raise BrokenBundle(f"{_near(signed, workspace)} {wrong}")
     return f"{_near(path, workspace)} and its page are as signed by {public.hex()}"
 
 

@@ -88,7 +88,7 @@ def _stage(stage: Stage, workspace: Workspace, base: str, overridden: set[str]) 
             *suites,
             *([stage.spec] if stage.spec else []),
         ],
-        "params": params,
+        **({"params": params} if params else {}),
         "outs": [f"{base}/{ARTIFACTS[name].filename}" for name in stage.writes],
         "metrics": [f"{base}/metrics/{stage.name}.json"],
     }

@@ -73,7 +73,7 @@ def run_stage(stage: Stage, workspace: Workspace, params: Sections) -> dict[str,
         "started": begun.isoformat(),
         "run_seconds": told["run_seconds"],
         "seconds": round(time.perf_counter() - clock, 3),
-        "params": params[stage.section].model_dump(mode="json"),
+        "params": params[stage.section].model_dump(mode="json") if stage.section else {},
         "metrics": metrics,
         "inputs": read_hashes(workspace.records, stage.reads),
         "artifacts": told["artifacts"],
@@ -152,7 +152,9 @@ def call(
         if stage.judges:
             arguments["standing"] = staging / ".standing.json"
             files.write_json(standing or {}, arguments["standing"])
-        return dict(run(**arguments, params=params[stage.section]))
+        if stage.section:
+            arguments["params"] = params[stage.section]
+        return dict(run(**arguments))
     finally:
         connection.disconnect()
 

@@ -22,14 +22,14 @@ from tessera.platform.release import bundles, pointer, registry
 from tessera.platform.release.history import history, moves, returned
 from tessera.platform.release.journal import at_rest, require_whole
 from tessera.platform.workspace import files
-from tessera.platform.workspace.catalogue import MARKET, PINS
+from tessera.platform.workspace.catalogue import ALL_STAGES, MARKET, PINS, aside
 from tessera.platform.workspace.params import read_yaml, source_of
 from tessera.platform.workspace.paths import Workspace
 from tessera.platform.workspace.records import begin_run
 from tessera.shared.policies.serving import FILE as POLICY
 
-_UNPURE = ("pipeline", "serve")
-"""Packages whose code no stage runs."""
+_APART = ("platform", "serve", *(f"stages/{name}" for name in aside(ALL_STAGES)))
+"""Folders of code that no verdict is about: an edit there is no reason to judge anything again."""
 
 
 def snapshot(workspace: Workspace, cut: str | None = None, source: Path | None = None) -> bool:
@@ -132,7 +132,7 @@ def _code_hash() -> str:
     package = Path(tessera.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        if path.relative_to(package).parts[0] not in _UNPURE:
+        if not any(path.is_relative_to(package / folder) for folder in _APART):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

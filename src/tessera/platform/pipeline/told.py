@@ -10,7 +10,7 @@ from tessera.platform.workspace.paths import Workspace
 _PAGES = {
     "ingest": "validation/index.html",
     "evaluate": "curves/ranking.png",
-    "ope": "verdict.html",
+    "report": "verdict.html",
     "monitor": "watch/index.html",
 }
 """What a person opens after a stage, below the folder of the profile."""

@@ -173,16 +173,18 @@ def proposal(workspace: Workspace, version: str | None = None) -> dict[str, Any]
     Raises
     ------
     GateClosed, BadParams, BrokenBundle
-        If there is no such bundle, or it is broken; whether the champion moved since it was judged,
-        `promote` says.
+        If there is no such bundle, or it or the page of its verdict is broken; whether the champion
+        moved since it was judged, `promote` says.
     """
     if version is None:
         candidate = read_candidate(workspace)
         bundle, identity, verdict = candidate.bundle, candidate.identity, candidate.verdict
+        page = bundles.candidate_page(workspace, candidate.verdict_sha256)
     else:
         bundle = workspace.registry / "bundles" / version
         identity = str(_sealed(workspace, _known(workspace, version))["identity"])
         verdict = _verdict(bundle)
+        page = bundles.checked_page(workspace, bundle / "verdict.json")
     decision = str(verdict["decision"])
     return {
         "what": version or "the candidate",
@@ -194,7 +196,7 @@ def proposal(workspace: Workspace, version: str | None = None) -> dict[str, Any]
         "needs_override": version is not None or decision != PROMOTE,
         "waits": version is None and waits(history(workspace), identity),
         "link": (bundle / "verdict.json").as_uri(),
-        "page": _page(bundle),
+        "page": page.as_uri() if page else None,
     }
 
 
@@ -276,12 +278,6 @@ def _verdict(bundle: Path) -> dict[str, Any]:
     if not path.exists():
         return {"decision": "none", "reason": "the policy that wrote the log was never judged"}
     return dict(files.read_json(path))
-
-
-def _page(bundle: Path) -> str | None:
-    """Where the page of the verdict lies; the logging policy has none."""
-    path = bundle / "verdict.html"
-    return path.as_uri() if path.exists() else None
 
 
 def _needs_approval(workspace: Workspace, identity: str) -> bool:

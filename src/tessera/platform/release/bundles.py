@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tessera.bundles import manifest
-from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.errors import BrokenBundle, GateClosed
 from tessera.platform.release import seals
 from tessera.platform.release.judged import packed_fault
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace
 
-MANIFEST = "manifest"
-VERDICT = "verdict"
+MANIFEST, VERDICT, PAGE = "manifest", "verdict", "page"
 """Purposes of seals."""
+
+Check = Callable[[str, Mapping[str, Any]], str | None]
+"""Purpose and sealed document in; what is wrong with its seal out, None if nothing."""
 
 
 def seal(workspace: Workspace, bundle: Path, facts: Mapping[str, Any]) -> str:
@@ -56,7 +60,7 @@ def _mend(workspace: Workspace) -> str:
 
 
 def _require_judged(workspace: Workspace, bundle: Path, sealed: Mapping[str, Any]) -> None:
-    verdict = checked_verdict(workspace, bundle / "verdict.json")
+    verdict = checked_verdict(workspace, bundle / manifest.VERDICT)
     wrong = packed_fault(sealed["files"], verdict)
     if wrong:
         raise BrokenBundle(f"{bundle.name} {wrong}: {_mend(workspace)}")
@@ -73,12 +77,18 @@ def _require_judged(workspace: Workspace, bundle: Path, sealed: Mapping[str, Any
         raise BrokenBundle(f"{bundle.name}: its verdict is {verdict['decision']}, not {decision}")
 
 
-def seal_verdict(
+def seal_verdict(workspace: Workspace, verdict: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the seal of a verdict, to lie beside it."""
+    named = {manifest.VERDICT: files.sha256(verdict)}
+    return seals.seal(workspace, VERDICT, {"profile": workspace.profile, "files": named, **facts})
+
+
+def seal_page(
     workspace: Workspace, verdict: Path, page: Path, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the seal of a verdict and its page, to lie beside them."""
-    named = {"verdict.json": files.sha256(verdict), "verdict.html": files.sha256(page)}
-    return seals.seal(workspace, VERDICT, {"profile": workspace.profile, "files": named, **facts})
+    """Return the seal of a page and of the verdict that it was drawn from, to lie beside it."""
+    named = {manifest.VERDICT: files.sha256(verdict), manifest.PAGE: files.sha256(page)}
+    return seals.seal(workspace, PAGE, {"profile": workspace.profile, "files": named, **facts})
 
 
 def checked_verdict(workspace: Workspace, verdict: Path) -> dict[str, Any]:
@@ -91,29 +101,117 @@ def checked_verdict(workspace: Workspace, verdict: Path) -> dict[str, Any]:
     BrokenSeal
         If there is no key to check it with.
     """
-    where = f"{verdict.parent.name}/{verdict.name}"
-    sealed = read_seal(verdict)
-    wrong = seals.fault(workspace, VERDICT, sealed) or verdict_fault(workspace, verdict, sealed)
-    if wrong:
-        raise BrokenBundle(f"{where} {wrong}: run `tessera run ope --profile {workspace.profile}`")
+    _require(workspace, verdict, "ope")
     return dict(files.read_json(verdict))
 
 
-def read_seal(verdict: Path) -> dict[str, Any]:
-    """Read the seal beside a verdict, unchecked; nothing if it cannot be read."""
+def checked_page(workspace: Workspace, verdict: Path) -> Path | None:
+    """Return the page beside a verdict, drawn from it by a run of this registry; None if gone.
+
+    A page that is gone misleads nobody; the manifest of a published bundle asks for it.
+
+    Raises
+    ------
+    BrokenBundle
+        If it was drawn from another verdict or by nobody here, or was changed since.
+    BrokenSeal
+        If there is no key to check it with.
+    """
+    page = verdict.with_name(manifest.PAGE)
+    if not page.exists():
+        return None
+    _require(workspace, page, "report")
+    return page
+
+
+def candidate_page(workspace: Workspace, verdict_sha256: str) -> Path | None:
+    """Return the page of the verdict that lies in the candidate bundle; None if it has none.
+
+    Raises
+    ------
+    BrokenBundle, BrokenSeal
+        As `checked_page` does.
+    """
+    if _drawn_from(workspace) != verdict_sha256:
+        return None
+    return checked_page(workspace, workspace.artifact("verdict"))
+
+
+def add_page(workspace: Workspace, bundle: Path, verdict_sha256: str) -> None:
+    """Lay the page of its verdict into a bundle that is being published, with the page's seal.
+
+    Raises
+    ------
+    GateClosed
+        If there is no page of this verdict.
+    BrokenBundle, BrokenSeal
+        As `checked_page` does.
+    """
+    if candidate_page(workspace, verdict_sha256) is None:
+        raise GateClosed(
+            "the verdict on the candidate has no page: run "
+            f"`tessera run --profile {workspace.profile}`, which draws it"
+        )
+    for name in (manifest.PAGE, manifest.PAGE_SEAL):
+        shutil.copyfile(workspace.data / name, bundle / name)
+    checked_page(workspace, bundle / manifest.VERDICT)  # as it was copied
+
+
+def drop_page_of_another(workspace: Workspace, verdict: Path) -> None:
+    """Let no page lie beside a new verdict that was drawn from another one."""
+    if _drawn_from(workspace) == files.sha256(verdict):
+        return
+    for name in ("verdict_page", "page_seal"):
+        files.remove(workspace.artifact(name))
+
+
+def _drawn_from(workspace: Workspace) -> str | None:
+    """Hash of the verdict that the page of a profile says it was drawn from, unchecked."""
+    named = _read(workspace.artifact("page_seal")).get("files") or {}
+    return named.get(manifest.VERDICT)
+
+
+def fault(workspace: Workspace, path: Path, check: Check) -> str | None:
+    """Say what is wrong with a verdict or a page in words that follow its name; None if nothing.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The profile.
+    path : Path
+        `verdict.json` or `verdict.html`, with its seal beside it.
+    check : Check
+        By the secret key, or by the public one alone.
+    """
+    purpose, sealed = VERDICT, _read(path.with_name(manifest.SEAL))
+    # Until pages were drawn by a stage of their own, one seal was of verdict and page.
+    if path.name == manifest.PAGE and manifest.PAGE not in (sealed.get("files") or {}):
+        purpose, sealed = PAGE, _read(path.with_name(manifest.PAGE_SEAL))
+    return check(purpose, sealed) or _changed(workspace, path, sealed)
+
+
+def _require(workspace: Workspace, path: Path, stage: str) -> None:
+    wrong = fault(workspace, path, partial(seals.fault, workspace))
+    if wrong:
+        where = f"{path.parent.name}/{path.name}"
+        mend = f"run `tessera run {stage} --profile {workspace.profile}`"
+        raise BrokenBundle(f"{where} {wrong}: {mend}")
+
+
+def _read(seal_of: Path) -> dict[str, Any]:
+    """Read a seal, unchecked; nothing if it cannot be read."""
     try:
-        return dict(files.read_json(verdict.with_name(manifest.SEAL)))
+        return dict(files.read_json(seal_of))
     except (OSError, ValueError):
         return {}
 
 
-def verdict_fault(workspace: Workspace, verdict: Path, sealed: Mapping[str, Any]) -> str | None:
-    """Return how a verdict or its page differs from what its seal says, None if it does not."""
+def _changed(workspace: Workspace, path: Path, sealed: Mapping[str, Any]) -> str | None:
+    """Return how what lies beside a seal differs from what it says, None if it does not."""
     if sealed["profile"] != workspace.profile:
         return f"was given for profile {sealed['profile']}"
     for name, told in sealed["files"].items():
-        path = verdict.with_name(name)
-        # A page that is gone misleads nobody; the manifest of a bundle asks for it.
-        if path.exists() and files.sha256(path) != told:
+        beside = path.with_name(name)
+        if beside.exists() and files.sha256(beside) != told:
             return f"is not as it was sealed: {name} was changed"
     return None

@@ -1,10 +1,11 @@
-"""What the runner does around the stages that judge and pack: count, compare, seal.
+"""What the runner does around the stages that judge, draw and pack: count, compare, seal.
 
 A stage is pure and has no key.  Before the stage that judges, the runner tells it where its
 candidate stands in the ledger of looks and whether its params are looser than the floors; after
 it, and before anybody can see the verdict, the look is written down and the verdict sealed.  Before
 the stage that packs, the runner compares every byte with what the verdict judged; after it, it
-seals the bundle.
+seals the bundle.  The stage that draws reads a verdict that is under seal and gets a seal of its
+own; it judges nothing, so it makes no look.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tessera.platform.release.judged import champion_hash, judged, require_same
 from tessera.platform.release.revision import git_revision
 from tessera.platform.release.served_log import Log, read_log
 from tessera.platform.workspace import files
-from tessera.platform.workspace.catalogue import SEAL, Stage, stages
+from tessera.platform.workspace.catalogue import PAGE_SEAL, SEAL, Stage, stages
 from tessera.platform.workspace.params import Sections, source_of
 from tessera.platform.workspace.paths import Workspace
 
@@ -54,6 +55,8 @@ def watch(stage: Stage, workspace: Workspace, params: Sections) -> Iterator[Watc
     if stage.judges:
         with _judging(stage, workspace, params) as found:
             yield found
+    elif stage.draws:
+        yield _drawing(workspace)
     elif stage.packs:
         yield _packing(stage, workspace, params)
     else:
@@ -105,9 +108,26 @@ def _close_verdict(
             **known,
         }
         looks.record(workspace, stands, log, facts)
-    revision = {"git_revision": git_revision(workspace.root)}
-    sealed = bundles.seal_verdict(workspace, made["verdict"], made["verdict_page"], revision)
-    files.write_json(sealed, made[SEAL])
+    files.write_json(
+        bundles.seal_verdict(workspace, made["verdict"], _revision(workspace)), made[SEAL]
+    )
+    bundles.drop_page_of_another(workspace, made["verdict"])
+
+
+def _revision(workspace: Workspace) -> dict[str, str]:
+    return {"git_revision": git_revision(workspace.root)}
+
+
+def _drawing(workspace: Workspace) -> Watch:
+    seals.require_key(workspace)
+    bundles.checked_verdict(workspace, workspace.artifact("verdict"))
+    return Watch(close=lambda made: _close_page(workspace, made))
+
+
+def _close_page(workspace: Workspace, made: Made) -> None:
+    drawn = workspace.artifact("verdict"), made["verdict_page"]
+    sealed = bundles.seal_page(workspace, *drawn, _revision(workspace))
+    files.write_json(sealed, made[PAGE_SEAL])
 
 
 def _packing(stage: Stage, workspace: Workspace, params: Sections) -> Watch:

@@ -161,7 +161,9 @@ def put_up(workspace: Workspace, candidate: Candidate, act: str, override: Overr
     Raises
     ------
     BrokenBundle
-        If the candidate changed while it was copied.
+        If the candidate changed while it was copied, or the page of its verdict since it was drawn.
+    GateClosed
+        If the verdict has no page.
     """
     version = _next_version(workspace)
     against = candidate.decision != PROMOTE
@@ -170,6 +172,7 @@ def put_up(workspace: Workspace, candidate: Candidate, act: str, override: Overr
         shutil.copytree(candidate.bundle, aside)
         if manifest.check(aside)["identity"] != candidate.identity:
             raise BrokenBundle("the candidate changed while it was published: publish again")
+        bundles.add_page(workspace, aside, candidate.verdict_sha256)
         sealed = {"kind": "model", "version": version, "published_at": now(), **facts}
         del sealed["identity"]
         bundles.seal(workspace, aside, sealed)

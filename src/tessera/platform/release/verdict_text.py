@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tessera.stages.ope.hints import hints
-from tessera.stages.ope.sentences import judged, level
-from tessera.stages.ope.verdict import FORMAT
+from tessera.contracts.verdict import FORMAT
+from tessera.stages.report.hints import hints
+from tessera.stages.report.sentences import judged, level
 
 
 def evidence(verdict: Mapping[str, Any]) -> list[str]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SEAL = "seal"
-"""Artifact that no stage writes by itself: the runner, which has the key, adds it to a verdict."""
+SEAL, PAGE_SEAL = "seal", "page_seal"
+"""Artifacts that no stage writes by itself: the runner, which has the key, adds them to a verdict
+and to its page."""
 MARKET = "market"
 """Source that is simulated; every other source is a folder that a person names."""
 
@@ -27,12 +28,16 @@ class Stage:
     """Committed file that it reads besides code and params."""
     reads_params_of: str | None = None
     """Stage whose section of params it reads; None reads its own."""
+    has_params: bool = True
+    """A person may turn something in it."""
     parallel: bool = False
     """Several processes of torchrun may run it together."""
     attests: tuple[str, ...] = ()
     """What its verdict is about beside what it reads: the rest of what a bundle is packed from."""
     judges: bool = False
     """It judges candidates: each look is written down, and the runner seals the verdict."""
+    draws: bool = False
+    """It draws what was judged, and judges nothing: the runner seals the page."""
     packs: bool = False
     """It packs what was judged, and nothing else: the runner compares and seals the bundle."""
 
@@ -43,13 +48,13 @@ class Stage:
 
     @property
     def makes(self) -> tuple[str, ...]:
-        """What it writes by itself; the seal is the runner's."""
-        return tuple(name for name in self.writes if name != SEAL)
+        """What it writes by itself; seals are the runner's."""
+        return tuple(name for name in self.writes if name not in (SEAL, PAGE_SEAL))
 
     @property
-    def section(self) -> str:
-        """Section of params.yaml that it reads."""
-        return self.reads_params_of or self.name
+    def section(self) -> str | None:
+        """Section of params.yaml that it reads, None if there is nothing to turn."""
+        return (self.reads_params_of or self.name) if self.has_params else None
 
     @property
     def entry_point(self) -> str:
@@ -157,7 +162,7 @@ ALL_STAGES = (
             "champion",
             "codes",
         ),
-        ("verdict", "verdict_page", SEAL),
+        ("verdict", SEAL),
         "judge the candidate off-policy against the champion",
         attests=(
             "events",
@@ -169,6 +174,14 @@ ALL_STAGES = (
             "ledger_out",
         ),
         judges=True,
+    ),
+    Stage(
+        "report",
+        ("verdict",),
+        ("verdict_page", PAGE_SEAL),
+        "draw the page of the verdict",
+        has_params=False,
+        draws=True,
     ),
     Stage(
         "index",
@@ -186,7 +199,6 @@ ALL_STAGES = (
             "ledger_out",
             "champion",
             "verdict",
-            "verdict_page",
             SEAL,
             "ranking",
             "split",
@@ -237,10 +249,23 @@ def answers_for(stage: Stage, among: tuple[Stage, ...]) -> tuple[str, ...]:
 
     Another stage answers for its own section alone.
     """
-    if not stage.judges:
-        return (stage.section,)
-    mine = {*behind(stage, among), *(other.name for other in among if other.packs)}
-    return tuple(dict.fromkeys(other.section for other in among if other.name in mine))
+    mine = {stage.name}
+    if stage.judges:
+        mine = {*behind(stage, among), *(other.name for other in among if other.packs)}
+    sections = (other.section for other in among if other.name in mine)
+    return tuple(dict.fromkeys(name for name in sections if name))
+
+
+def aside(among: tuple[Stage, ...]) -> tuple[str, ...]:
+    """Names of the stages that only tell: no verdict is about what they write, no bundle holds it.
+
+    >>> aside(ALL_STAGES)
+    ('report', 'monitor')
+    """
+    counts = {other.name for other in among if other.packs}
+    for judge in (other for other in among if other.judges):
+        counts.update(behind(judge, among))
+    return tuple(other.name for other in among if other.name not in counts)
 
 
 def find(name: str, among: tuple[Stage, ...]) -> Stage | None:

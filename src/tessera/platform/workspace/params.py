@@ -48,7 +48,7 @@ _WINDOW = "window_days"
 def section_types() -> dict[str, type[BaseModel]]:
     """Params class of every section of params.yaml."""
     types: dict[str, type[BaseModel]] = {"gate": GateParams}
-    for name in dict.fromkeys(stage.section for stage in ALL_STAGES):
+    for name in dict.fromkeys(stage.section for stage in ALL_STAGES if stage.section):
         module = importlib.import_module(f"tessera.stages.{name}.params")
         types[name] = getattr(module, f"{name.capitalize()}Params")
     return types

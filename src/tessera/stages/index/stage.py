@@ -31,7 +31,6 @@ def run(
     ledger_out: Path,
     champion: Path,
     verdict: Path,
-    verdict_page: Path,
     seal: Path,
     ranking: Path,
     split: Path,
@@ -56,7 +55,7 @@ def run(
         ("ledger", ledger_out),
     ):
         shutil.copytree(folder, bundle / name)
-    for file in (verdict, verdict_page, seal, ranking, split):
+    for file in (verdict, seal, ranking, split):
         shutil.copyfile(file, bundle / file.name)
     write_policy(policy, bundle)
     judged_against = json.loads((champion / "champion.json").read_text())["version"]

@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 
 from tessera.contracts.arrays import Float64s
+from tessera.contracts.verdict import OF_CHAMPION
 from tessera.offpolicy.estimators import effective_size
 from tessera.offpolicy.replay import Replay, mean_one, shown, unsupported
 from tessera.offpolicy.requests import NOBODY, Requests
-from tessera.stages.ope.hints import OF_CHAMPION
 from tessera.stages.ope.params import OpeParams
 from tessera.stages.ope.verdict import Check
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from tessera.contracts.arrays import Ints
+from tessera.contracts.verdict import FORMAT
 from tessera.offpolicy.estimators import effective_size
 from tessera.offpolicy.replay import Replay
 from tessera.offpolicy.requests import Requests
-from tessera.stages.ope.verdict import DECISIONS, FORMAT, Check
+from tessera.stages.ope.verdict import DECISIONS, Check
 
 Document = dict[str, Any]
 

@@ -24,7 +24,6 @@ from tessera.stages.ope.forward_returns import (
 )
 from tessera.stages.ope.guardrails import GuardrailInputs
 from tessera.stages.ope.lookup import prefix_clusters, read_lookup
-from tessera.stages.ope.page import write_page
 from tessera.stages.ope.params import OpeParams
 from tessera.stages.ope.ranked import ranked
 from tessera.stages.ope.reading import read_case_log
@@ -47,11 +46,10 @@ def run(
     champion: Path,
     codes: Table,
     verdict: Path,
-    verdict_page: Path,
     standing: Path,
     params: OpeParams,
 ) -> dict[str, float]:
-    """Judge the candidate on the requests after the cut and write the verdict and its page."""
+    """Judge the candidate on the requests after the cut and write the verdict."""
     cut = load_split(split).cut
     lookup = read_lookup(items, users, read_unknown(suitability))
     read = read_case_log(exposures, outcomes, users, lookup.item_ids, cut, params.window_days)
@@ -84,7 +82,6 @@ def run(
     found |= stands.facts
     written = document({**found, "cut": cut.isoformat(), "params": params.model_dump(mode="json")})
     verdict.write_text(json.dumps(written, indent=2) + "\n")
-    write_page(verdict, verdict_page)
     return metrics(written)
 
 

@@ -12,9 +12,6 @@ from typing import Literal, get_args
 
 Decision = Literal["PROMOTE", "HOLD", "REJECT", "INVALID"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
-FORMAT = 2
-"""Version of verdict.json.  Of one that was written by another, readers tell decision and reason
-alone: the rest stands on the page that lies beside it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tessera.stages.ope.page import render
+from tessera.stages.report.page import render
 
 DECISIONS = ("PROMOTE", "HOLD", "REJECT", "INVALID")
 EXAMPLE = json.loads((Path(__file__).parent / "verdict.json").read_text())

@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tessera.contracts.verdict import OF_CHAMPION
+
 Row = Mapping[str, Any]
-OF_CHAMPION = "for the champion, "
-"""How a check begins that the champion's own policy fails: no param of the candidate mends it."""
 _SERVE = "let the champion serve (its policy was published with it, and no param here changes it)"
 
 

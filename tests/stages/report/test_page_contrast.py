@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from tessera.stages.ope import pictures
-from tessera.stages.ope.page import render
+from tessera.stages.report import pictures
+from tessera.stages.report.page import render
 
 EXAMPLE = json.loads((Path(__file__).parent / "verdict.json").read_text())
 

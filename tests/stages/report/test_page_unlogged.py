@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tessera.contracts.tables import EXPOSURES, OUTCOMES
-from tessera.stages.ope.page import render
+from tessera.stages.report.page import render
 
 RANKING = {
     "users": 1234,
@@ -52,18 +52,3 @@ def test_a_log_that_was_there_keeps_its_sections(unlogged):
     page = render(unlogged | {"counts": {"exposures": 9}}, "0" * 64)
     assert "What to log, and how" not in page
     assert 'id="prechecks"' in page
-
-
-def test_a_stage_without_exposures_hands_the_ranking_on(world):
-    made = world(600)
-    for name in ("exposures", "outcomes", "scores"):
-        made.tables[name] = made.tables[name].slice(0, 0)
-    over = {"best_baseline": "ease", "models": {"hstu": RANKING["lead"]}}
-    made.ranking = {"users": 1234, "models": RANKING["models"],
-                    "intervals": {"ndcg_10_minus_best_baseline": over}}  # fmt: skip
-    made.told = {"profile": "my-bank"}
-    verdict = made.judge()
-    assert verdict["decision"] == "INVALID"
-    assert verdict["ranking"] == RANKING
-    assert verdict["profile"] == "my-bank"
-    assert "What to log, and how" in (made.folder / "verdict.html").read_text()

@@ -14,8 +14,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tessera.contracts.tables import EXPOSURES, OUTCOMES
-from tessera.stages.ope import hints, pictures, sentences, words
-from tessera.stages.ope.sentences import count, number, percent, signed
+from tessera.stages.report import hints, pictures, sentences, words
+from tessera.stages.report.sentences import count, number, percent, signed
 
 Row = Mapping[str, Any]
 _TEMPLATE = "verdict.html"
@@ -33,7 +33,7 @@ def render(verdict: Row, sha256: str) -> str:
     decision = str(verdict["decision"])
     meaning = words.decision(decision)
     environment = Environment(
-        loader=PackageLoader("tessera.stages.ope"),
+        loader=PackageLoader("tessera.stages.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

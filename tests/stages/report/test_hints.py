@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tessera.stages.ope.hints import hints
+from tessera.stages.report.hints import hints
 
 
 def check(name, value, threshold, ok=False):
@@ -55,7 +55,7 @@ def test_a_hold_says_how_long_to_wait_if_the_lift_stays(lift, lower, told):
 
 
 def test_no_hint_says_how_to_loosen_the_gate():
-    from tessera.stages.ope.hints import _HINTS
+    from tessera.stages.report.hints import _HINTS
 
     for name in _HINTS:
         (told,) = hints(verdict("INVALID", check(name, 0.1, 0.5)))

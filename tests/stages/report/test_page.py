@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from matplotlib import rc_context
 
-from tessera.stages.ope import pictures, words
-from tessera.stages.ope.page import render, write_page
+from tessera.stages.report import pictures, words
+from tessera.stages.report.page import render, write_page
 
 DECISIONS = ("PROMOTE", "HOLD", "REJECT", "INVALID")
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}$\\frac{1}{2}$"

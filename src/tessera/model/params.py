@@ -8,12 +8,11 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from tessera.contracts.errors import BadParams
-from tessera.contracts.params import STRICT
+from tessera.contracts.params import STRICT, Action, from_data, from_root
 
 _DAY_S = 86_400
 
 FeatureGroup = Literal["user", "item", "pair", "price", "graph", "causal", "sid", "cate"]
-Action = Literal["view", "click", "buy", "sell", "dismiss", "rate"]
 
 
 class HstuParams(BaseModel):
@@ -63,12 +62,10 @@ class HstuParams(BaseModel):
     """Divides the cosines in the loss; lists and recall scores are cosines of published vectors."""
     targets: tuple[Action, ...] = Field(("buy", "click", "rate"), min_length=1)
     """Actions worth predicting; the others are only signals in the input."""
-    acquired: tuple[Action, ...] = Field(("buy", "rate"), min_length=1)
-    """Actions after which an item counts as had by the user."""
+    acquired: tuple[Action, ...] = from_data("acquired")
     filter_seen: bool = True
     """Leave out of the lists what the user already acquired."""
-    future_items: bool = False
-    """List items first offered after the cut too, as `evaluate.future_items` ranks them."""
+    future_items: bool = from_data("future_items")
     time_bias: bool = True
     """Let attention see how long ago; switched off where times are only an order."""
     position_bias: bool = True
@@ -85,9 +82,7 @@ class HstuParams(BaseModel):
     """Width of the part of each published vector that knows which items go together; 0 for none."""
     item_weights_l2: float = Field(250.0, gt=0.0, le=1e6)
     """Ridge penalty of the weights between items."""
-    demand_days: float = Field(30.0, ge=0.0, le=3650.0)
-    """Horizon of the part of each published vector that knows how many will want an item, also one
-    that nobody had yet; 0 for none, and so do times that are only an order."""
+    demand_days: float = from_data("demand_days")
     profit_weight: float = Field(0.0, ge=0.0, le=100.0)
     """What an item earned lately counts so much beside a cosine; 0 not at all."""
     use_codes: bool = True
@@ -120,8 +115,7 @@ class HstuParams(BaseModel):
     """Groups of features that the ranking head is told; leave one out to see what it is worth."""
     slate_share: float = Field(0.5, gt=0.0, le=1.0)
     """Share of the stretches between events that show one of their slates in an epoch."""
-    window_days: float = Field(7.0, gt=0.0, le=90.0)
-    """Attribution window of the ranking labels; as `ope.window_days`."""
+    window_days: float = from_data("window_days")
     hold_days: float = Field(30.0, gt=0.0, le=3650.0)
     """A purchase not sold again within so many days of its request was one to hold."""
     inverse_propensity: bool = False
@@ -150,7 +144,7 @@ class HstuParams(BaseModel):
     """Type of the products while training; weights, sums, losses and scores are float32 always."""
     compile: bool = False
     """Compile the layers before training, which wants a C++ compiler on the machine."""
-    seed: int = Field(0, ge=0, le=2**31 - 1)
+    seed: int = from_root(0)
     """Seed of weights, batches, dropout and negatives."""
     rankers: bool = False
     """Train DLRM and Wide & Deep on the slates of the ranking head beside it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from tessera.contracts.params import STRICT
+from tessera.contracts.params import STRICT, Action, from_data
 
 
 class CausalParams(BaseModel):
@@ -12,11 +12,8 @@ class CausalParams(BaseModel):
 
     model_config = STRICT
 
-    actions: tuple[str, ...] = Field(("buy",), min_length=1)
-    """Actions that count as acquiring an item; a source that has none of them (films, shops)
-    counts every view, click and rating instead."""
-    least_rating: float = Field(0.0, ge=0.0)
-    """Ratings below this are no acquisition."""
+    acquired: tuple[Action, ...] = from_data("acquired")
+    least_rating: float = from_data("least_rating")
     periods: int = Field(8, ge=1, le=100)
     """Trials: the known time is cut into so many periods of equally many acquisitions."""
     taste_components: int = Field(24, ge=0, le=500)

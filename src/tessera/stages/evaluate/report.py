@@ -178,7 +178,7 @@ def born_after_cut(tops: Mapping[str, Ints], holdout: Holdout) -> dict[str, Any]
     if not holdout.future_I.any():
         why = "no item is first offered after the cut"
     elif not listed_I.any():
-        why = "nobody can buy them at the cut, and evaluate.future_items is false"
+        why = "nobody can buy them at the cut, and data.future_items is false"
     elif not holdout.relevant_N(listed_I).any():
         why = "no test investor acquires any"
     if why:

@@ -136,7 +136,7 @@ def _scatter(
     mean_N = wanted.total_N if action == BUY else np.full(visits, params.view_rate)
     visit_M = np.repeat(np.arange(visits), rng.poisson(mean_N))
     item_M = wanted.draw(visit_M, rng)
-    span_days = params.attribution_days if action == BUY else 1 / 24
+    span_days = params.window_days if action == BUY else 1 / 24
     at_us_M = _later(market, slates.at_us_N[visit_M], item_M, span_days, rng)
     no_M = np.zeros(len(visit_M), dtype=bool)
     return Interactions(visit_M, item_M, np.full(len(visit_M), action), at_us_M, no_M, no_M)
@@ -181,12 +181,12 @@ def _on_slate(
     odds_NL = params.late_share * answers.shown_NC[row_N1, at_NL]
     late_NL = ~bought_NL & (rng.random((visits, length)) < odds_NL)
     soon = np.array([0.0, 0.005])
-    window = np.array([0.0, params.attribution_days])
-    kinds = (
+    window = np.array([0.0, params.window_days])
+    kinds: tuple[tuple[Bools, int, Float64s], ...] = (
         (clicked_NL, CLICK, soon),
         (bought_NL, BUY, window),
         (dismissed_NL, DISMISS, soon),
-        (late_NL, BUY, window + params.attribution_days),
+        (late_NL, BUY, window + params.window_days),
     )
     return [_shown(market, slates, *kind, rng) for kind in kinds]
 

@@ -69,12 +69,13 @@ class Journal:
     def _describe(self) -> None:
         """Write what the house says about its policy, and what we know about the dirt."""
         params = self._market.params
+        days = params.window_days
         said = {
             "policy_id": policy_ids(params)[0],
             **asdict(logging_policy(params)),
             "slate_size": params.positions,
             "candidates": params.candidates,
-            "attribution_days": params.attribution_days,
+            "attribution_days": int(days) if days.is_integer() else days,
             "explore_per_day": params.explore_per_day,
         }
         (self._source / "logging_policy.json").write_text(json.dumps(said, indent=2) + "\n")

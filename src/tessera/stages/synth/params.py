@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from tessera.contracts.errors import BadParams
-from tessera.contracts.params import STRICT
+from tessera.contracts.params import STRICT, from_data, from_root
 
 _POSITIONS = 3
 _VISITS_A_POSITION = 20_000
@@ -20,7 +20,7 @@ class SynthParams(BaseModel):
 
     model_config = STRICT
 
-    seed: int = Field(7, ge=0)
+    seed: int = from_root(7)
     """Same seed and params, same bytes."""
     users: int = Field(4_000, ge=50, le=200_000)
     """Investors; some join later, some change their risk class."""
@@ -77,8 +77,7 @@ class SynthParams(BaseModel):
     """Mean purchases per visit that would have happened anyway."""
     view_rate: float = Field(0.4, ge=0, le=50)
     """Mean items looked up per visit."""
-    attribution_days: int = Field(7, ge=1, le=60)
-    """Purchases up to so long after a visit are its outcomes."""
+    window_days: float = from_data("window_days")
     late_share: float = Field(0.02, ge=0, le=1)
     """Outcomes that come after the attribution window, relative to those within."""
     dirty_rows: float = Field(0.002, ge=0, le=0.2)

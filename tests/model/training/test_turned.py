@@ -17,7 +17,7 @@ def test_weight_decay_pulls_the_weights_to_nothing(world, small):
     assert size(1.0) < size(0.0)
 
 
-@pytest.mark.parametrize(("every", "written"), [(2, 2), (100, 1)])
+@pytest.mark.parametrize(("every", "written"), [(2, 5), (4, 3), (100, 1)])
 def test_a_checkpoint_is_written_after_so_many_steps_and_each_epoch(
     world, small, tmp_path, monkeypatch, every, written
 ):

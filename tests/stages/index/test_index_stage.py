@@ -88,7 +88,7 @@ def _pack(tmp_path, policy, edges=(), params=None):
 
 @pytest.mark.parametrize(("most", "kept"), [(1, ["i2"]), (2, ["i1", "i2"])])
 def test_the_strongest_neighbours_alone_are_packed(pack, most, kept):
-    edges = [{"source_id": "i0", "target_id": f"i{n}", "kind": "co_acquired", "weight": n / 10}
+    edges = [{"source_id": "i0", "target_id": f"i{n}", "kind": "co_acquired", "weight": n / 10, "support": 5}
              for n in (1, 2)]  # fmt: skip
     bundle = pack(POLICY, edges=edges, params=IndexParams(neighbours=most))
     found = pq.read_table(bundle / "neighbours.parquet")

@@ -88,8 +88,8 @@ def _pack(tmp_path, policy, edges=(), params=None):
 
 @pytest.mark.parametrize(("most", "kept"), [(1, ["i2"]), (2, ["i1", "i2"])])
 def test_the_strongest_neighbours_alone_are_packed(pack, most, kept):
-    edges = [{"source_id": "i0", "target_id": f"i{n}", "kind": "co_acquired", "weight": n / 10, "support": 5}
-             for n in (1, 2)]  # fmt: skip
+    edge = {"source_id": "i0", "kind": "co_acquired", "support": 5}
+    edges = [{**edge, "target_id": f"i{n}", "weight": n / 10} for n in (1, 2)]
     bundle = pack(POLICY, edges=edges, params=IndexParams(neighbours=most))
     found = pq.read_table(bundle / "neighbours.parquet")
     assert found["target_id"].to_pylist() == kept

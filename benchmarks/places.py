@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tessera.contracts.artifacts import ARTIFACTS
+from tessera.contracts.params import DATA, read_of_data
 from tessera.platform.pipeline.runner import call
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import find, stages
-from tessera.platform.workspace.params import Sections
+from tessera.platform.workspace.params import Sections, check_section, section_types
 from tessera.platform.workspace.paths import Workspace
+
+
+def turned(sections: Sections, changes: Mapping[str, Mapping[str, Any]]) -> Sections:
+    """Return sections with other values; one of `data` changes wherever it is read.
+
+    Raises
+    ------
+    BadParams
+        On an unknown field or a value out of bounds.
+    """
+    found = dict(sections)
+    for name, kind in section_types().items():
+        shared = changes.get(DATA, {})
+        own = {key: shared[key] for key in read_of_data(kind) if key in shared}
+        if values := {**own, **changes.get(name, {})}:
+            found[name] = check_section(name, {**found[name].model_dump(), **values})
+    return found
 
 
 def pin(workspace: Workspace, champion: dict[str, str | None], cut: str | None = None) -> None:

@@ -27,11 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import RESULTS, ROOT, write_result
-from benchmarks.places import pin, run_alone
+from benchmarks.places import pin, run_alone, turned
 from tessera.contracts.split import load_split
 from tessera.platform.workspace import files
 from tessera.platform.workspace.code import SOURCE, import_closure
-from tessera.platform.workspace.params import Sections, check_section, load_params
+from tessera.platform.workspace.params import Sections, load_params
 from tessera.platform.workspace.paths import Workspace, open_workspace
 from tessera.shared.metrics.bootstrap import mean_interval
 from tessera.stages.evaluate import report
@@ -67,10 +67,8 @@ _LAST_OUT = {"protocol": "leave_last_out"}
 _ML_TRUNK = {**_MOVIELENS, "refit": True, "mask_weight": 0.0, "threads": 1}
 _SHARED = {"full_softmax_items": 0, "negatives": 512, "shared_targets": 512}
 TRUNK_ALONE = {"sasrec": False, "two_tower": False, "session_minutes": 0.0}
-UNBORN: dict[str, dict[str, Any]] = {name: {"future_items": True} for name in ("hstu", "evaluate")}
-ON_SALE: dict[str, dict[str, Any]] = {
-    name: {"future_items": False} for name in ("hstu", "evaluate")
-}
+UNBORN: dict[str, dict[str, Any]] = {"data": {"future_items": True}}
+ON_SALE: dict[str, dict[str, Any]] = {"data": {"future_items": False}}
 
 
 def _movielens(**changes: Any) -> Set:
@@ -101,11 +99,8 @@ SETS = {
 
 def params_of(asked: Set, seed: int) -> Sections:
     """Return the params of a profile with the changes of the set and this seed."""
-    params = dict(load_params(open_workspace(asked.profile, ROOT)))
     changes = {**asked.changes, "hstu": {**asked.changes.get("hstu", {}), "seed": seed}}
-    for section, values in changes.items():
-        params[section] = check_section(section, {**params[section].model_dump(), **values})
-    return params
+    return turned(load_params(open_workspace(asked.profile, ROOT)), changes)
 
 
 def place_of(name: str, asked: Set) -> Workspace:

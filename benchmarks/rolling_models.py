@@ -76,7 +76,7 @@ Mix = dict[str, float]
 def set_of(window: Window) -> Set:
     """Return what is ranked: FAR-Trans, what is on sale at the cut."""
     # The weight adds the part and trains nothing else; how much it counts is said when listing.
-    hstu = {**TRUNK_ALONE, **ON_SALE["hstu"], "profit_weight": max(WEIGHTS)}
+    hstu = {**TRUNK_ALONE, "profit_weight": max(WEIGHTS)}
     ingest = {"test_days": window.test_days}
     changes = {**ON_SALE, "hstu": hstu, "ingest": ingest}
     return Set("far-trans", "far-trans", window.cut, changes)
@@ -160,9 +160,7 @@ def _key(params: Sections) -> dict[str, str]:
 def settings_of(asked: Asked, seed: int) -> Sections:
     """Return the params of what is asked; those of training are the window's."""
     window = set_of(asked.window)
-    changes = {name: dict(values) for name, values in window.changes.items()}
-    for name in ON_SALE:
-        changes[name]["future_items"] = asked.future
+    changes = {**window.changes, "data": {"future_items": asked.future}}
     return params_of(replace(window, changes=changes), seed)
 
 

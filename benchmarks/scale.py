@@ -26,9 +26,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.common import ROOT, write_result
-from benchmarks.places import pin, run_alone
+from benchmarks.places import pin, run_alone, turned
 from tessera.platform.pipeline.forkserver import one_thread
-from tessera.platform.workspace.params import Sections, check_section, load_params
+from tessera.platform.workspace.params import Sections, load_params
 from tessera.platform.workspace.paths import Workspace, open_workspace
 
 _PROFILE = "market"
@@ -37,12 +37,10 @@ _ONE_EPOCH = {"epochs": 1, "sasrec": False, "two_tower": False, "session_minutes
 
 
 def _params(times: int) -> Sections:
-    params = dict(load_params(open_workspace(_PROFILE, ROOT)))
+    params = load_params(open_workspace(_PROFILE, ROOT))
     market = params["synth"].model_dump()
     larger = {name: market[name] * times for name in ("users", "requests")}
-    for section, changes in (("synth", larger), ("hstu", _ONE_EPOCH)):
-        params[section] = check_section(section, {**params[section].model_dump(), **changes})
-    return params
+    return turned(params, {"synth": larger, "hstu": _ONE_EPOCH})
 
 
 def _stage(name: str, folder: Path, times: int) -> None:

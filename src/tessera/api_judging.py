@@ -72,7 +72,7 @@ def read_log(
         candidate_ids and candidate_propensities: one row a position, as the contract says.
     outcomes : Frame
         request_id, item_id, action and event_ts (UTC).  A click or a purchase within
-        `ope.window_days` earns 1; requests younger than that window are not judged.
+        `data.window_days` earns 1; requests younger than that window are not judged.
     users, items : Frame, optional
         With risk classes: only suitable items may be shown.  Without both of them every candidate
         may be, and the reward model knows less.
@@ -104,7 +104,7 @@ def read_log(
     if not len(read.log):
         raise BadInput(
             "no request is left to judge: whole slates must follow the cut, and the last exposure "
-            f"must follow them by {params.window_days:g} days (ope.window_days)"
+            f"must follow them by {params.window_days:g} days (data.window_days)"
         )
     allowed_NC = read.log.candidate_NC != NOBODY if unrated else suited(read.log, lookup)
     guess_NLC = guess(read_shown(read.past, lookup), read.log, lookup, params)

@@ -85,7 +85,7 @@ def _json(workspace, monkeypatch):
 
 
 def _not_utf8(workspace, monkeypatch):
-    workspace.overrides.write_bytes(b"hstu:\n  seed: \xff\n")
+    workspace.overrides.write_bytes(b"hstu:\n  epochs: \xff\n")
     params.load_params(workspace)
 
 

@@ -102,13 +102,13 @@ def test_params_that_were_turned_since_are_named(promoted, gate):
     promoted.overrides.write_text("ope:\n  margin: 0.5\n")
     with pytest.raises(GateClosed, match="index: params ope is not what the verdict judged"):
         gate.run(promoted, "index")
-    promoted.overrides.write_text("hstu:\n  seed: 99\n")
+    promoted.overrides.write_text("hstu:\n  epochs: 99\n")
     with pytest.raises(GateClosed, match="index: params hstu"):
         gate.run(promoted, "index")
 
 
 def test_a_bundle_retrieves_by_the_params_that_the_verdict_knew(promoted, gate):
-    promoted.overrides.write_text("index:\n  acquired: [rate]\n")
+    promoted.overrides.write_text("index:\n  neighbours: 7\n")
     with pytest.raises(GateClosed, match="index: params index is not what the verdict judged"):
         gate.run(promoted, "index")
 

@@ -11,12 +11,11 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from tessera.contracts.errors import BadParams
-from tessera.contracts.params import STRICT
+from tessera.contracts.params import STRICT, Action, from_data, from_root
 
 _DAY_S = 86_400
 
 FeatureGroup = Literal["user", "item", "pair", "price", "graph", "causal", "sid", "cate"]
-Action = Literal["view", "click", "buy", "sell", "dismiss", "rate"]
 
 
 class SequenceParams(BaseModel):
@@ -30,8 +29,7 @@ class SequenceParams(BaseModel):
     """Add the embeddings of its semantic codes to each item."""
     edge_bias: bool = False
     """Let attention see the weight of the graph's edge from one item to the other."""
-    window_days: float = Field(7.0, gt=0.0, le=90.0)
-    """Attribution window of the ranking labels; as `ope.window_days`."""
+    window_days: float = from_data("window_days")
     hold_days: float = Field(30.0, gt=0.0, le=3650.0)
     """A purchase not sold again within so many days of its request was one to hold."""
     inverse_propensity: bool = False
@@ -89,12 +87,10 @@ class QuestionParams(BaseModel):
 
     length: int = Field(50, ge=2, le=1024)
     """Events of history a state may see; also the constant n of the attention."""
-    acquired: tuple[Action, ...] = Field(("buy", "rate"), min_length=1)
-    """Actions after which an item counts as had by the user."""
+    acquired: tuple[Action, ...] = from_data("acquired")
     filter_seen: bool = True
     """Leave out of the lists what the user already acquired."""
-    future_items: bool = False
-    """List items first offered after the cut too, as `evaluate.future_items` ranks them."""
+    future_items: bool = from_data("future_items")
     top: int = Field(50, ge=1, le=1000)
     """Items in a list."""
 
@@ -126,7 +122,7 @@ class BudgetParams(QuestionParams):
     """Train once more on train and validation for the best number of epochs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models learn; auto takes a GPU where PyTorch finds one."""
-    seed: int = Field(0, ge=0, le=2**31 - 1)
+    seed: int = from_root(0)
     """Seed of weights, batches, dropout and negatives."""
 
 
@@ -137,9 +133,7 @@ class ClosedFormParams(BudgetParams):
     """Width of the part of each published vector that knows which items go together; 0 for none."""
     item_weights_l2: float = Field(250.0, gt=0.0, le=1e6)
     """Ridge penalty of the weights between items."""
-    demand_days: float = Field(30.0, ge=0.0, le=3650.0)
-    """Horizon of the part of each published vector that knows how many will want an item, also one
-    that nobody had yet; 0 for none, and so do times that are only an order."""
+    demand_days: float = from_data("demand_days")
     profit_weight: float = Field(0.0, ge=0.0, le=100.0)
     """What an item earned lately counts so much beside a cosine; 0 not at all."""
 

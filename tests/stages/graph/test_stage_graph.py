@@ -75,7 +75,7 @@ def test_both_routes_give_the_same_measures(build):
 
 
 def test_an_item_that_was_only_looked_at_is_not_new(build):
-    _, _, nodes = build(rows=[*ROWS, ("a", "w", 5)], actions=("sell",))
+    _, _, nodes = build(rows=[*ROWS, ("a", "w", 5)], acquired=("sell",))
     assert nodes["is_new"].to_pylist() == [False] * 4
 
 

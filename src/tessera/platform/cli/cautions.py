@@ -43,7 +43,7 @@ def _born_later(ranking: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"{_MODEL} leads {rival} by {lead:.4f} nDCG@10, but only by {rest:.4f} ({over}) on "
             "items that were on sale at the cut: the rest comes from items born later, which "
-            "a catalogue may not know in time (evaluate.future_items)"
+            "a catalogue may not know in time (data.future_items)"
         )
 
 

@@ -1,9 +1,10 @@
 """Render dvc.yaml from the catalogue, and call dvc: dependencies are computed, never typed.
 
 A stage depends on what it reads, on the packages that its entry point imports, on the suites of
-the tables it writes and on its section of params.yaml and of the profile.  Packages rather than
-files: dvc reads and writes dvc.lock after each stage, and a line a file made that half of what it
-costs.  A file beside packages stands for itself: its folder would stand for them too.
+the tables it writes and on its section of params.yaml and of the profile; of section `data`, which
+all share, on the params that it reads alone.  Packages rather than files: dvc reads and writes
+dvc.lock after each stage, and a line a file made that half of what it costs.  A file beside
+packages stands for itself: its folder would stand for them too.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ import yaml
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.errors import TesseraError
 from tessera.contracts.library_errors import translate_errors
+from tessera.contracts.params import DATA, ROOT, DataParams, read_of_data, seeds_of
 from tessera.platform.pipeline import dvc_files
 from tessera.platform.workspace.catalogue import PINS, Stage, answers_for, stages
 from tessera.platform.workspace.code import import_closure, watched
-from tessera.platform.workspace.params import source_of
+from tessera.platform.workspace.params import section_types, source_of
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace
 
 HEADER = "# Rendered from src/tessera/platform/workspace/catalogue.py by `make dvc`; do not edit.\n"
@@ -44,8 +46,18 @@ def render(workspace: Workspace) -> str:
 
 
 def read_overrides(workspace: Workspace) -> set[str]:
-    """Sections that the profile overrides."""
-    return set(yaml.safe_load(workspace.overrides.read_text()) or {})
+    """Sections that the profile overrides; of section `data` each param, as `data.window_days`."""
+    said = yaml.safe_load(workspace.overrides.read_text()) or {}
+    return {*(set(said) - {DATA}), *(f"{DATA}.{name}" for name in said.get(DATA) or {})}
+
+
+def read_params(stage: Stage, among: tuple[Stage, ...]) -> list[str]:
+    """Params that a change of makes a stage run again: its sections whole, else what they read."""
+    sections, types = answers_for(stage, among), section_types()
+    kinds = [types[name] for name in sections]
+    read = {name for kind in kinds for name in read_of_data(kind)}
+    shared = [f"{DATA}.{name}" for name in DataParams.model_fields if name in read]
+    return [*sections, *shared, *([ROOT] if any(map(seeds_of, kinds)) else [])]
 
 
 def _common(workspace: Workspace) -> dict[str, Any]:
@@ -69,9 +81,8 @@ def _stage(stage: Stage, workspace: Workspace, base: str, overridden: set[str]) 
         if ARTIFACTS[name].kind == "table"
     ]
     chosen = stages(source_of(workspace))
-    sections = answers_for(stage, chosen)
-    params: list[Any] = list(sections)
-    if mine := [name for name in sections if name in overridden]:
+    params: list[Any] = read_params(stage, chosen)
+    if mine := [name for name in params if name in overridden]:
         params.append({f"profiles/{workspace.profile}.yaml": mine})
     entry_points = [
         one.entry_point for one in chosen if one is stage or (stage.judges and one.packs)

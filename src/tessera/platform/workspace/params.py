@@ -5,15 +5,16 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Collection, Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from tessera.contracts import statements
 from tessera.contracts.errors import BadParams
-from tessera.contracts.params import STRICT
+from tessera.contracts.params import DATA, ROOT, STRICT, DataParams, RootParams, given
 from tessera.platform.workspace.catalogue import ALL_STAGES
+from tessera.platform.workspace.moved import refuse_moved
 from tessera.platform.workspace.paths import Workspace
 
 
@@ -42,12 +43,12 @@ class GateParams(BaseModel):
 
 
 Sections = Mapping[str, BaseModel]
-_WINDOW = "window_days"
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def section_types() -> dict[str, type[BaseModel]]:
     """Params class of every section of params.yaml."""
-    types: dict[str, type[BaseModel]] = {"gate": GateParams}
+    types: dict[str, type[BaseModel]] = {"gate": GateParams, DATA: DataParams}
     for name in dict.fromkeys(stage.section for stage in ALL_STAGES if stage.section):
         module = importlib.import_module(f"tessera.stages.{name}.params")
         types[name] = getattr(module, f"{name.capitalize()}Params")
@@ -55,7 +56,7 @@ def section_types() -> dict[str, type[BaseModel]]:
 
 
 def read_yaml(workspace: Workspace) -> dict[str, Any]:
-    """Return the raw sections: params.yaml with the profile's overrides laid over it.
+    """Return what is said: params.yaml with the profile's overrides laid over it.
 
     Raises
     ------
@@ -64,9 +65,9 @@ def read_yaml(workspace: Workspace) -> dict[str, Any]:
     """
     base = _read_mapping(workspace, "params.yaml")
     overrides = _read_mapping(workspace, f"profiles/{workspace.profile}.yaml")
-    merged = {name: dict(section) for name, section in base.items()}
-    for name, section in overrides.items():
-        merged.setdefault(name, {}).update(section)
+    merged = dict(base)
+    for name, said in overrides.items():
+        merged[name] = said if name == ROOT else {**merged.get(name, {}), **said}
     return merged
 
 
@@ -79,26 +80,17 @@ def load_params(workspace: Workspace) -> Sections:
         On an unknown section or field, a wrong type or a value out of bounds; one line.
     """
     raw = read_yaml(workspace)
+    root = _check(RootParams, {name: raw.pop(name) for name in (ROOT,) if name in raw})
     types = section_types()
     for name in raw:
         if name not in types:
             raise BadParams(f"params: unknown section {name!r}{_meant(name, types)}")
-    found = {name: _check(name, kind, raw.get(name, {})) for name, kind in types.items()}
-    _require_one_window(found)
-    return found
-
-
-def _require_one_window(sections: Sections) -> None:
-    """Refuse a label that is learnt over one window and judged over another."""
-    days = {
-        f"{name}.{_WINDOW} {getattr(section, _WINDOW):g}": getattr(section, _WINDOW)
-        for name, section in sections.items()
-        if hasattr(section, _WINDOW)
+    refuse_moved(raw, types)
+    data = _check(DataParams, raw.get(DATA, {}), DATA)
+    return {
+        name: _check(kind, {**raw.get(name, {}), **given(kind, data, root.seed)}, name)
+        for name, kind in types.items()
     }
-    if len(set(days.values())) > 1:
-        raise BadParams(
-            f"params: all stages need the same attribution window, not {', '.join(days)}"
-        )
 
 
 def source_of(workspace: Workspace) -> str:
@@ -106,7 +98,7 @@ def source_of(workspace: Workspace) -> str:
     return str(read_yaml(workspace).get("ingest", {}).get("source", ""))
 
 
-def _read_mapping(workspace: Workspace, name: str) -> dict[str, dict[str, Any]]:
+def _read_mapping(workspace: Workspace, name: str) -> dict[str, Any]:
     try:
         found = yaml.safe_load((workspace.root / name).read_text()) or {}
     except yaml.YAMLError as error:
@@ -116,10 +108,10 @@ def _read_mapping(workspace: Workspace, name: str) -> dict[str, dict[str, Any]]:
     except OSError as error:
         raise BadParams(f"{name} cannot be read: {error.strerror}") from error
     if isinstance(found, dict):
-        found = {section: values or {} for section, values in found.items()}
-        if all(isinstance(values, dict) for values in found.values()):
+        found = {key: said if key == ROOT else said or {} for key, said in found.items()}
+        if all(isinstance(said, dict) for key, said in found.items() if key != ROOT):
             return found
-    raise BadParams(f"{name} must hold sections, each a mapping of params")
+    raise BadParams(f"{name} must hold sections, each a mapping of params, and {ROOT} at most")
 
 
 def check_section(section: str, values: dict[str, Any]) -> BaseModel:
@@ -130,7 +122,7 @@ def check_section(section: str, values: dict[str, Any]) -> BaseModel:
     BadParams
         As `load_params` does.
     """
-    return _check(section, section_types()[section], values)
+    return _check(section_types()[section], values, section)
 
 
 def require_said(override_reason: str | None) -> None:
@@ -145,14 +137,15 @@ def require_said(override_reason: str | None) -> None:
         check_section("gate", {"override_reason": override_reason})
 
 
-def _check(section: str, kind: type[BaseModel], values: dict[str, Any]) -> BaseModel:
+def _check(kind: type[Kind], values: dict[str, Any], *section: str) -> Kind:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in (section, *first["loc"]))
+        field = ".".join(str(part) for part in (*section, *first["loc"]))
         if first["type"] == "extra_forbidden":
-            hint = _meant(str(first["loc"][-1]), _fields(kind, first["loc"][:-1]))
+            known = _fields(kind, first["loc"][:-1])
+            hint = _meant(str(first["loc"][-1]), known)
             raise BadParams(f"params: unknown {field}{hint}") from error
         if first["type"] == "value_error":  # one of ours, which says what it saw
             raise BadParams(f"params: {field}: {first['ctx']['error']}") from error

@@ -13,11 +13,13 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from tessera.contracts.params import ROOT, RootParams, owned
 from tessera.platform.workspace.params import section_types
 from tessera.platform.workspace.paths import Workspace
 
 HEADER = """\
-# Every value a person may turn, one section per stage.  A profile under profiles/ overrides some.
+# Every value a person may turn: the root of all seeds, what is true of the data for all stages
+# (`data`), and one section per stage.  A profile under profiles/ overrides some.
 # Comments are rendered from the code by `make render`; values stay as you set them.
 """
 
@@ -26,21 +28,30 @@ def render_params(workspace: Workspace) -> str:
     """Return the text of params.yaml: present values, defaults for the rest, documented."""
     path = workspace.root / "params.yaml"
     present = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
-    parts = [HEADER]
+    root = RootParams.model_validate({ROOT: present[ROOT]} if ROOT in present else {})
+    parts = [HEADER, "\n".join(_lines(root, "")) + "\n"]
     for name, kind in section_types().items():
         parts.append(_section(name, kind, present.get(name) or {}))
     return "\n".join(parts)
 
 
 def _section(name: str, kind: type[BaseModel], values: dict[str, Any]) -> str:
-    kept = {field: value for field, value in values.items() if field in kind.model_fields}
-    checked = kind.model_validate(kept).model_dump(mode="json")
-    lines = [f"# {' '.join((kind.__doc__ or '').split())}", f"{name}:"]
-    for field, info in kind.model_fields.items():
+    kept = {field: values[field] for field in owned(kind) if field in values}
+    head = [f"# {' '.join((kind.__doc__ or '').split())}", f"{name}:"]
+    return "\n".join(head + _lines(kind.model_validate(kept), "  ")) + "\n"
+
+
+def _lines(checked: BaseModel, indent: str) -> list[str]:
+    """Write each param that stands here, with what it means above it."""
+    lines, kind, values = [], type(checked), checked.model_dump(mode="json")
+    for field in owned(kind):
+        info = kind.model_fields[field]
         about = " ".join((info.description or "").split()) + _bounds(info)
-        lines += textwrap.wrap(about, 96, initial_indent="  # ", subsequent_indent="  # ")
-        lines.append(f"  {field}: {json.dumps(checked[field], ensure_ascii=False)}")
-    return "\n".join(lines) + "\n"
+        lines += textwrap.wrap(
+            about, 96, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
+        )
+        lines.append(f"{indent}{field}: {json.dumps(values[field], ensure_ascii=False)}")
+    return lines
 
 
 def _bounds(info: FieldInfo) -> str:

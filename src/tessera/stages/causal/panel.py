@@ -58,7 +58,7 @@ class Trial:
 
 def acquisitions(events: ibis.Table, params: CausalParams) -> ibis.Table:
     """Keep the events that acquire something."""
-    proper = events.filter(events.action.isin(params.actions))
+    proper = events.filter(events.action.isin(params.acquired))
     if proper.count().execute() == 0:
         proper = events.filter(events.action.isin(POSITIVE))
     liked = proper.units.fill_null(params.least_rating) >= params.least_rating

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from tessera.contracts.params import STRICT
+from tessera.contracts.params import STRICT, Action, from_data
 
 
 class CausalParams(BaseModel):
@@ -12,20 +12,13 @@ class CausalParams(BaseModel):
 
     model_config = STRICT
 
-    actions: tuple[str, ...] = Field(("buy",), min_length=1)
-    """Actions that count as acquiring an item; a source that has none of them (films, shops)
-    counts every view, click and rating instead."""
-    least_rating: float = Field(0.0, ge=0.0)
-    """Ratings below this are no acquisition."""
+    acquired: tuple[Action, ...] = from_data("acquired")
+    least_rating: float = from_data("least_rating")
     periods: int = Field(8, ge=1, le=100)
     """Trials: the known time is cut into so many periods of equally many acquisitions."""
     taste_components: int = Field(24, ge=0, le=500)
     """Main directions of what is held that count as confounders, beside risk, capacity, activity
     and tenure."""
-    folds: int = Field(5, ge=2, le=20)
-    """Parts of the investors: what drives holding and acquiring is learnt on the others."""
-    l2: float = Field(100.0, gt=0)
-    """Ridge penalty of these regressions, in investors."""
     least_support: int = Field(3, ge=1)
     """Pairs with fewer investors who acquired both, in this order, are dropped."""
     pairs: int = Field(20_000, ge=1, le=10_000_000)

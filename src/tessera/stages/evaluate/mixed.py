@@ -29,7 +29,7 @@ DECIMALS = 9
 def expected(holdout: Holdout, params: EvaluateParams) -> Float64s:
     """Return gain_I: how many investors each item is expected to gain, the largest 1."""
     dated = holdout.dated
-    if dated is None:
+    if dated is None or not params.demand_days:
         return np.zeros(len(holdout.item_ids))
     gain_I = expected_gains(dated.acquired, dated.sale, dated.now_us, params.demand_days)
     return gain_I / (gain_I.max(initial=0.0) or 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from tessera.contracts.params import STRICT
+from tessera.contracts.params import STRICT, Action, from_data, from_root
 
 
 class EvaluateParams(BaseModel):
@@ -12,17 +12,14 @@ class EvaluateParams(BaseModel):
 
     model_config = STRICT
 
-    relevant_actions: tuple[str, ...] = Field(("buy", "click", "rate"), min_length=1)
-    """Actions that count as acquiring an item, in training and in the test period."""
-    least_rating: float = Field(0.0, ge=0.0)
-    """Ratings below this are no acquisition."""
-    future_items: bool = False
-    """Items first offered after the cut are candidates and relevant too, as in the published tables
-    of FAR-Trans, although nobody could have bought them at the cut."""
+    relevant_actions: tuple[Action, ...] = Field(("buy", "click", "rate"), min_length=1)
+    """Actions that make an item relevant: baselines learn from them, and lists are held against
+    them.  More than `data.acquired`, since a click tells of a taste and not of a holding."""
+    least_rating: float = from_data("least_rating")
+    future_items: bool = from_data("future_items")
     recent_days: int = Field(30, ge=1, le=3650)
     """Recent popularity counts acquisitions of so many days before the cut."""
-    demand_days: float = Field(30.0, gt=0.0, le=3650.0)
-    """Baselines with demand: horizon of the expected gains, as `hstu.demand_days`."""
+    demand_days: float = from_data("demand_days")
     knn_neighbours: int = Field(100, ge=1, le=10_000)
     """Item-kNN: most similar items kept for each item."""
     knn_shrink: float = Field(10.0, ge=0.0)
@@ -33,14 +30,10 @@ class EvaluateParams(BaseModel):
     """EASE: only so many items, the most popular, as its matrix is dense."""
     als_factors: int = Field(32, ge=1, le=1024)
     """ALS: width of the factors."""
-    als_iterations: int = Field(15, ge=1, le=1000)
-    """ALS: sweeps over users and items."""
     als_l2: float = Field(50.0, ge=0.0)
     """ALS: ridge penalty."""
     als_weight: float = Field(5.0, gt=0.0)
     """ALS: confidence of an acquired item over one that was not."""
-    new_user_events: int = Field(5, ge=1)
-    """Slice: an investor with at most so many known events is new."""
     cold_days: int = Field(90, ge=0)
     """Slice: an item offered since fewer days before the cut, or never acquired before, is cold."""
     head_share: float = Field(0.8, gt=0.0, le=1.0)
@@ -49,5 +42,5 @@ class EvaluateParams(BaseModel):
     """Bootstrap resamples of the investors (of the assets for profit)."""
     level: float = Field(0.95, gt=0.5, lt=1.0)
     """Two-sided level of every interval."""
-    seed: int = Field(20240708, ge=0)
+    seed: int = from_root(20240708)
     """Seed of the random baseline, ALS and the bootstrap."""

@@ -51,7 +51,7 @@ def first_acquisitions(
 ) -> Acquisitions:
     """Read first acquisitions up to the cut, of the items in the catalogue (sorted ids)."""
     past = known(events, split)
-    proper = past.filter(past.action.isin(params.actions))
+    proper = past.filter(past.action.isin(params.acquired))
     if proper.count().execute() == 0:
         proper = past.filter(past.action.isin(POSITIVE))
     liked = proper.units.fill_null(params.least_rating) >= params.least_rating

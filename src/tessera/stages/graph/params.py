@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from tessera.contracts.params import STRICT
+from tessera.contracts.params import STRICT, Action, from_data, from_root
 
 
 class GraphParams(BaseModel):
@@ -12,11 +12,8 @@ class GraphParams(BaseModel):
 
     model_config = STRICT
 
-    actions: tuple[str, ...] = Field(("buy",), min_length=1)
-    """Actions that count as acquiring an item; a source that has none of them (films, shops)
-    counts every view, click and rating instead."""
-    least_rating: float = Field(0.0, ge=0.0)
-    """Ratings below this are no acquisition."""
+    acquired: tuple[Action, ...] = from_data("acquired")
+    least_rating: float = from_data("least_rating")
     half_life_days: float = Field(180.0, gt=0.0)
     """Age at which an acquisition counts half; not used where times are only an order."""
     neighbours: int = Field(50, ge=1, le=10_000)
@@ -25,9 +22,7 @@ class GraphParams(BaseModel):
     """Item pairs with fewer investors behind them get no edge."""
     least_z: float = Field(1.0, ge=0.0)
     """A causal effect below so many standard errors gets no edge."""
-    damping: float = Field(0.85, gt=0.0, lt=1.0)
-    """PageRank: probability of following an edge rather than starting anew."""
     networkx_edges: int = Field(50_000, ge=0)
     """Above so many neighbour pairs the topology is computed by scipy instead of networkx."""
-    seed: int = Field(0, ge=0)
+    seed: int = from_root(0)
     """Seed of the community search."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from tessera.contracts.params import STRICT
+from tessera.contracts.params import STRICT, Action, from_data
 
 
 class IndexParams(BaseModel):
@@ -14,5 +14,4 @@ class IndexParams(BaseModel):
 
     neighbours: int = Field(default=20, ge=1, le=200)
     """Edges kept per item as evidence for explanations."""
-    acquired: tuple[str, ...] = ("buy", "rate")
-    """Actions after which an item counts as held and is not recommended again."""
+    acquired: tuple[Action, ...] = from_data("acquired")

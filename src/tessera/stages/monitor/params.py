@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from tessera.contracts.params import STRICT
+from tessera.contracts.params import STRICT, from_root
 
 
 class MonitorParams(BaseModel):
@@ -18,5 +18,5 @@ class MonitorParams(BaseModel):
     """Model whose lists are watched."""
     sample_rows: int = Field(20_000, ge=100, le=1_000_000)
     """Rows drawn from each side of a comparison; popularity bias is measured on all lists."""
-    seed: int = Field(7, ge=0)
+    seed: int = from_root(7)
     """Seed of the draw."""

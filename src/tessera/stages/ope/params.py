@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from tessera.contracts.params import STRICT
+from tessera.contracts.params import STRICT, from_data, from_root
 
 Temperature = Annotated[float, Field(gt=0.0, le=100.0)]
 PrefixCap = Annotated[float, Field(ge=1.0, le=1000.0)]
@@ -29,8 +29,7 @@ class OpeParams(BaseModel):
     """Slate policy that will be served: share of uniform exploration at every position."""
     top_k: int = Field(default=10, ge=1, le=1000)
     """Slate policy that will be served: best open candidates that the softmax ranges over."""
-    window_days: float = Field(default=7.0, gt=0.0, le=90.0)
-    """Attribution window: later outcomes do not count for the exposure."""
+    window_days: float = from_data("window_days")
     alpha: float = Field(default=0.05, gt=0.0, le=0.2)
     """Error rate of all promotions on one log, of which the k-th candidate gets its share; and of
     each interval that is shown beside the bounds that decide."""
@@ -81,7 +80,7 @@ class OpeParams(BaseModel):
     """Boosting rounds of the reward model."""
     permutations: int = Field(default=20, ge=0, le=1000)
     """Negative control: how often rewards are permuted."""
-    seed: int = Field(default=7, ge=0, le=2**31 - 1)
+    seed: int = from_root(7)
     """Seed of sampling and permutations."""
 
     @model_validator(mode="after")

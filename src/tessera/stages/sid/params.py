@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from tessera.contracts.params import STRICT
+from tessera.contracts.params import STRICT, from_root
 
 Value = str | int | float | bool | None
 
@@ -74,7 +74,7 @@ class SidParams(BaseModel):
     """How much of a codeword's running mean survives one training step."""
     dead_below: float = Field(1.0, ge=0.0)
     """A codeword used less often a step than this is restarted at a random item."""
-    seed: int = Field(0, ge=0)
+    seed: int = from_root(0)
     """Seed of SVD, k-means and training."""
 
     @property

@@ -18,6 +18,10 @@ SECOND = 1_000_000
 DAY = 86_400 * SECOND
 VIEW, CLICK, BUY, SELL, DISMISS, _ = range(len(ACTIONS))
 NOWHERE = -1
+EXAMINATION = 0.85
+"""Share of investors who look one position further down; ours."""
+_LATE_SHARE = 0.02
+"""Purchases that come after the attribution window, relative to those within; ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ def _scatter(
     mean_N = wanted.total_N if action == BUY else np.full(visits, params.view_rate)
     visit_M = np.repeat(np.arange(visits), rng.poisson(mean_N))
     item_M = wanted.draw(visit_M, rng)
-    span_days = params.attribution_days if action == BUY else 1 / 24
+    span_days = params.window_days if action == BUY else 1 / 24
     at_us_M = _later(market, slates.at_us_N[visit_M], item_M, span_days, rng)
     no_M = np.zeros(len(visit_M), dtype=bool)
     return Interactions(visit_M, item_M, np.full(len(visit_M), action), at_us_M, no_M, no_M)
@@ -170,7 +174,7 @@ def _on_slate(
     """Draw clicks, purchases, dismissals and late purchases of what was shown."""
     params, (visits, length) = market.params, slates.chosen_NL.shape
     row_N1, at_NL = np.arange(visits)[:, None], slates.chosen_NL
-    reach_L = params.examination ** np.arange(length)
+    reach_L = EXAMINATION ** np.arange(length)
     examined_NL = rng.random((visits, 1)) < reach_L
     clicked_NL = examined_NL & (rng.random((visits, length)) < answers.click_NC[row_N1, at_NL])
     spoilt_NL = rng.random((visits, length)) < answers.reluctance_N[:, None]
@@ -178,15 +182,15 @@ def _on_slate(
     bought_NL = (spontaneous_NC[row_N1, at_NL] & ~spoilt_NL) | induced_NL
     ignored_NL = examined_NL & ~clicked_NL & ~bought_NL
     dismissed_NL = ignored_NL & (rng.random((visits, length)) < answers.dismiss_NC[row_N1, at_NL])
-    odds_NL = params.late_share * answers.shown_NC[row_N1, at_NL]
+    odds_NL = _LATE_SHARE * answers.shown_NC[row_N1, at_NL]
     late_NL = ~bought_NL & (rng.random((visits, length)) < odds_NL)
     soon = np.array([0.0, 0.005])
-    window = np.array([0.0, params.attribution_days])
-    kinds = (
+    window = np.array([0.0, params.window_days])
+    kinds: tuple[tuple[Bools, int, Float64s], ...] = (
         (clicked_NL, CLICK, soon),
         (bought_NL, BUY, window),
         (dismissed_NL, DISMISS, soon),
-        (late_NL, BUY, window + params.attribution_days),
+        (late_NL, BUY, window + params.window_days),
     )
     return [_shown(market, slates, *kind, rng) for kind in kinds]
 

@@ -35,11 +35,11 @@ class Journal:
     def add(self, chunk: Chunk) -> None:
         """Write what a chunk of visits saw and did."""
         share, market = self._market.params.dirty_rows, self._market
-        rows = files.events(market, chunk, self._events.rows, self._rng)
+        rows = files.events(chunk, self._events.rows, self._rng)
         rows, dirt = soil(rows, EVENT_FAULTS, share, self._rng)
         self._events.add(rows)
         self._dirt["events"].update(dirt)
-        rows, dirt = soil(files.outcomes(market, chunk), OUTCOME_FAULTS, share, self._rng)
+        rows, dirt = soil(files.outcomes(chunk), OUTCOME_FAULTS, share, self._rng)
         self._outcomes.add(rows)
         self._dirt["outcomes"].update(dirt)
         self._exposures.add(files.exposures(market, chunk))
@@ -69,12 +69,13 @@ class Journal:
     def _describe(self) -> None:
         """Write what the house says about its policy, and what we know about the dirt."""
         params = self._market.params
+        days = params.window_days
         said = {
             "policy_id": policy_ids(params)[0],
             **asdict(logging_policy(params)),
             "slate_size": params.positions,
             "candidates": params.candidates,
-            "attribution_days": params.attribution_days,
+            "attribution_days": int(days) if days.is_integer() else days,
             "explore_per_day": params.explore_per_day,
         }
         (self._source / "logging_policy.json").write_text(json.dumps(said, indent=2) + "\n")

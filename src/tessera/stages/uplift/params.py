@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from tessera.contracts.params import STRICT
+from tessera.contracts.params import STRICT, from_data, from_root
 
 Kind = Literal["s", "t", "x", "dr"]
 
@@ -16,8 +16,7 @@ class UpliftParams(BaseModel):
 
     model_config = STRICT
 
-    window_days: float = Field(default=7.0, gt=0.0, le=90.0)
-    """A purchase counts if it comes so long after the request at the latest."""
+    window_days: float = from_data("window_days")
     train_requests: int = Field(default=40_000, ge=100, le=5_000_000)
     """Requests before the cut that are learnt from and, held back by fold, scored; sampled."""
     test_requests: int = Field(default=20_000, ge=100, le=5_000_000)
@@ -41,5 +40,5 @@ class UpliftParams(BaseModel):
     """Permutations of investors behind each p-value."""
     alpha: float = Field(default=0.05, gt=0.0, le=0.5)
     """Intervals hold with 1 - alpha, two-sided."""
-    seed: int = Field(default=7, ge=0, le=2**31 - 1)
+    seed: int = from_root(7)
     """Seed of samples, base models and resamples."""

@@ -41,22 +41,25 @@ looser = [f"{name}={tiny['ope'][name]}" for name in ("min_ess", "permutations")]
 move_floors(open_workspace("market"), looser, Override("a market of seconds", "a benchmark"))
 """
 _SIMPLER = """
-import os, subprocess, sys
+import json, os, subprocess, sys
 from tessera.platform.cli.summary import show
 from tessera.platform.pipeline import main_job
 from tessera.platform.pipeline.forkserver import _open, _rooms
 from tessera.platform.pipeline.runner import run_stage
 from tessera.platform.pipeline.snapshot import snapshot
+from tessera.platform.validation import validation
 from tessera.platform.workspace.catalogue import stages
 from tessera.platform.workspace.params import load_params, source_of
 from tessera.platform.workspace.paths import open_workspace
-import json, subprocess
 workspace = open_workspace("market")
 params = load_params(workspace)
 main_job.write_pipeline(workspace)
 # Drawing imports starts threads, which may not fork: a process of its own does it.
-drawn = "import json; from tessera.platform.pipeline.forkserver import _rooms; print(json.dumps(_rooms()))"
-rooms = json.loads(subprocess.check_output([sys.executable, "-c", drawn]))
+draw = (
+    "import json; from tessera.platform.pipeline.forkserver import _rooms; "
+    "print(json.dumps(_rooms()))"
+)
+rooms = json.loads(subprocess.check_output([sys.executable, "-c", draw]))
 snapshot(workspace)
 for number, stage in enumerate(stages(source_of(workspace))):
     _open(rooms, until=number)

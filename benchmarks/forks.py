@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from benchmarks.common import ROOT, commit, machine
 from tessera.platform.pipeline.forkserver import one_thread

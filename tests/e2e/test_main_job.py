@@ -64,6 +64,20 @@ def _artifacts(workspace):
     }
 
 
+@pytest.fixture(scope="module")
+def warm(ran):
+    """Let one fork server take all commands after the first run, which starts one of its own."""
+    with forkserver.forkserver():
+        yield
+
+
+@pytest.fixture
+def copy(ran, warm, tmp_path):
+    """Copy the checkout that ran, with all it made, for a test that changes it."""
+    shutil.copytree(ran[0].root, tmp_path / "copy", symlinks=True)
+    return type(ran[0])(tmp_path / "copy")
+
+
 def test_the_main_job_publishes_and_says_what_happened(ran):
     checkout, printed = ran
     for word in ("rows", "quarantined", "graph", "semantic IDs", "hstu", "ease", "verdict", "why"):
@@ -118,7 +132,7 @@ def test_a_stage_hears_its_options_or_refuses_them(copy):
     assert "2024-03-20" in copy.open_workspace().artifact("split").read_text()
 
 
-def test_two_runs_of_one_seed_are_byte_identical(ran, new_checkout):
+def test_two_runs_of_one_seed_are_byte_identical(ran, warm, new_checkout):
     other = new_checkout()
     other.must("tessera", "run")
     workspaces = (other.open_workspace(), ran[0].open_workspace())

@@ -9,7 +9,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: run test check fuzz lint format install ui dvc render bench bench-quality bench-rolling bench-ope lock clean help
+LINT := lint-types lint-style lint-imports lint-rendered
+
+.PHONY: run test check fuzz lint $(LINT) format install ui dvc render bench bench-quality bench-rolling bench-ope lock clean help
 
 help: ## show what there is
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -17,14 +19,26 @@ help: ## show what there is
 run: $(STAMP) ## run the pipeline of PROFILE and publish what the gate lets through
 	@tessera run --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(CUT),--cut $(CUT)) $(if $(OVERRIDE),--override-reason "$(OVERRIDE)")
 
-test: $(STAMP) ## run all tests; on two processes, each on one thread
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: $(STAMP) ## run all tests; on two processes, each on one thread, the longest files first
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: $(STAMP) ## nightly: 5,000 made-up files a dialect and a mark, written, damaged and read back (the tests take 200)
 	@TESSERA_FUZZ=$(or $(EXAMPLES),5000) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist load tests/stages/ingest/test_dialects_fuzz.py tests/stages/ingest/test_marks_fuzz.py $(ARGS)
 
-lint: $(STAMP) ## ruff, mypy strict, import-linter, rendered files up to date
-	@ruff check . && ruff format --check . && mypy && lint-imports && tessera render --check
+lint: $(STAMP) ## ruff, mypy strict, import-linter, rendered files up to date; two at a time
+	@$(MAKE) --no-print-directory --output-sync -j 2 $(LINT)
+
+lint-types:
+	@mypy
+
+lint-style:
+	@ruff check . && ruff format --check .
+
+lint-imports:
+	@lint-imports
+
+lint-rendered:
+	@tessera render --check
 
 check: lint test ## what must pass before a commit reaches others
 

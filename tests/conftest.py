@@ -38,6 +38,28 @@ CALM = (
 )
 
 
+LONGEST = (
+    "e2e/test_default_market.py",
+    "e2e/test_airflow.py",
+    "e2e/test_backfill.py",
+    "e2e/test_main_job.py",
+    "e2e/",
+    "airflow/",
+)
+"""Files of minutes, the longest first; the others follow in the order of their names."""
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest: processes are handed files in this order, and end together."""
+    here = Path(__file__).parent
+
+    def rank(item):
+        name = item.path.relative_to(here).as_posix()
+        return next((i for i, one in enumerate(LONGEST) if name.startswith(one)), len(LONGEST))
+
+    items.sort(key=rank)
+
+
 @pytest.fixture
 def chromium(tmp_path):
     """Run a real browser, headless and offline, with these words; skip where there is none."""

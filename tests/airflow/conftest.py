@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -9,35 +10,41 @@ import pytest
 HERE = Path(__file__).parent
 
 
-def _asker(probe, airflow_home):
+def _asker(probe, process):
     def about(question=None, **environment):
-        done = subprocess.run(
-            [sys.executable, str(HERE / probe)],
-            input=json.dumps(question or {}),
-            env={**os.environ, "AIRFLOW_HOME": str(airflow_home), **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        line = next(line for line in done.stdout.splitlines() if line.startswith("ANSWER "))
-        return json.loads(line.removeprefix("ANSWER "))
+        asked = {"probe": probe, "question": question or {}, "environment": environment}
+        process.stdin.write(json.dumps(asked) + "\n")
+        process.stdin.flush()
+        printed = list(takewhile(lambda line: not line.startswith("CODE "), process.stdout))
+        lines = [line for line in printed if line.startswith("ANSWER ")]
+        assert lines, "".join(printed)[-2000:]
+        return json.loads(lines[0].removeprefix("ANSWER "))
 
     return about
 
 
 @pytest.fixture(scope="session")
-def airflow_home(tmp_path_factory):
-    return tmp_path_factory.mktemp("airflow")
+def airflow(tmp_path_factory):
+    """Process that has Airflow imported and answers questions about our DAGs."""
+    with subprocess.Popen(
+        [sys.executable, str(HERE / "answering.py")],
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow"))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        yield process
+        process.stdin.close()
 
 
 @pytest.fixture(scope="session")
-def ask(airflow_home):
+def ask(airflow):
     """Ask the DAG of the pipeline, loaded in another process, about forms and runs."""
-    return _asker("dag_probe.py", airflow_home)
+    return _asker("dag_probe.py", airflow)
 
 
 @pytest.fixture(scope="session")
-def ask_acts(airflow_home):
+def ask_acts(airflow):
     """Ask the DAGs of the acts, loaded in another process, to do what they do."""
-    return _asker("acts_probe.py", airflow_home)
+    return _asker("acts_probe.py", airflow)

@@ -117,13 +117,6 @@ def new_checkout(repository, tmp_path_factory):
     return make
 
 
-@pytest.fixture
-def copy(ran, tmp_path):
-    """Copy the checkout that ran, with all it made, for a test that changes it."""
-    shutil.copytree(ran[0].root, tmp_path / "copy", symlinks=True)
-    return Checkout(tmp_path / "copy")
-
-
 @pytest.fixture(scope="session")
 def ran(new_checkout):
     """Run the main job of the tiny market once; tests may look but not touch."""

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
+import subprocess
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from tessera.bundles import manifest
+from tessera.platform.pipeline import forkserver
 from tessera.platform.release import looks, pointer, registry
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import ALL_STAGES
+
+FORKS = """
+import importlib, json, os, sys
+from tessera.platform.cli.cli import main
+from tessera.platform.validation import validation
+for names in json.loads(sys.stdin.readline()).values():
+    for name in names:
+        importlib.import_module(name)
+for line in sys.stdin:
+    sys.stdout.flush()
+    if (child := os.fork()) == 0:
+        os.setsid()
+        print("FORK", os.getpid(), flush=True)
+        sys.argv = ["tessera", "run", line.strip()]
+        code = 1
+        try:
+            main()
+        except SystemExit as done:
+            code = done.code
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    print("CODE", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 
 
 def _state(workspace):
@@ -32,6 +62,20 @@ def _artifacts(workspace):
         for stage in ALL_STAGES
         for name in stage.writes
     }
+
+
+@pytest.fixture(scope="module")
+def warm(ran):
+    """Let one fork server take all commands after the first run, which starts one of its own."""
+    with forkserver.forkserver():
+        yield
+
+
+@pytest.fixture
+def copy(ran, warm, tmp_path):
+    """Copy the checkout that ran, with all it made, for a test that changes it."""
+    shutil.copytree(ran[0].root, tmp_path / "copy", symlinks=True)
+    return type(ran[0])(tmp_path / "copy")
 
 
 def test_the_main_job_publishes_and_says_what_happened(ran):
@@ -88,7 +132,7 @@ def test_a_stage_hears_its_options_or_refuses_them(copy):
     assert "2024-03-20" in copy.open_workspace().artifact("split").read_text()
 
 
-def test_two_runs_of_one_seed_are_byte_identical(ran, new_checkout):
+def test_two_runs_of_one_seed_are_byte_identical(ran, warm, new_checkout):
     other = new_checkout()
     other.must("tessera", "run")
     workspaces = (other.open_workspace(), ran[0].open_workspace())
@@ -117,22 +161,52 @@ def test_recommend_and_verdict_and_doctor_read_what_was_published(ran):
     assert "every hash matches" in checkout.must("tessera", "doctor")
 
 
+@pytest.fixture(scope="module")
+def forks(ran, tmp_path_factory):
+    """A copy of the checkout that ran, and a process that forks itself for each stage it is told.
+
+    Its forks do what `tessera run STAGE` does; starting Python and importing for each would take
+    longer than all stages.
+    """
+    root = tmp_path_factory.mktemp("forks") / "copy"
+    shutil.copytree(ran[0].root, root, symlinks=True)
+    checkout = type(ran[0])(root)
+    with checkout.start("python", "-c", FORKS, stdin=subprocess.PIPE) as process:
+        process.stdin.write(json.dumps(forkserver._rooms()) + "\n")
+        yield checkout, process
+        process.stdin.close()
+
+
+def _fork(process, stage):
+    """Let a fork run a stage; return its process."""
+    process.stdin.write(stage + "\n")
+    process.stdin.flush()
+    told = next(line for line in process.stdout if line.startswith("FORK "))
+    return int(told.removeprefix("FORK "))
+
+
+def _code(process):
+    """Wait for the fork to end; return its exit code, negative if a signal ended it."""
+    told = next(line for line in process.stdout if line.startswith("CODE "))
+    return int(told.removeprefix("CODE "))
+
+
 @pytest.mark.parametrize("stage", [stage.name for stage in ALL_STAGES])
-def test_a_killed_stage_leaves_nothing_and_the_next_run_gives_the_same(ran, stage):
-    source, _ = ran
-    workspace = source.open_workspace()
+def test_a_killed_stage_leaves_nothing_and_the_next_run_gives_the_same(forks, stage):
+    checkout, process = forks
+    workspace = checkout.open_workspace()
     before = _artifacts(workspace)
     staging = workspace.data / ".staging" / stage
-    process = source.start("tessera", "run", stage)
-    while process.poll() is None and not staging.exists():
+    fork = _fork(process, stage)
+    while psutil.pid_exists(fork) and not staging.exists():
         time.sleep(0.005)
-    time.sleep(0.1)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, "the stage ended before it could be killed"
+    time.sleep(0.02)
+    with suppress(ProcessLookupError):
+        os.killpg(fork, signal.SIGKILL)
+    assert _code(process) == -signal.SIGKILL, "the stage ended before it could be killed"
     assert _artifacts(workspace) == before, "what was there before the kill is still whole"
-    source.must("tessera", "run", stage)
+    _fork(process, stage)
+    assert _code(process) == 0
     assert _artifacts(workspace) == before
     assert not staging.exists()
 

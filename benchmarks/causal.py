@@ -32,11 +32,12 @@ from benchmarks.common import write_result
 from tessera.contracts.arrays import Float64s
 from tessera.contracts.split import Split
 from tessera.stages.causal.confounders import stack
-from tessera.stages.causal.effects import effects
+from tessera.stages.causal.effects import PARTS, RIDGE, effects
 from tessera.stages.causal.pairs import Pairs, supported_pairs
 from tessera.stages.causal.panel import Panel, build_panel, period_edges, trials
 from tessera.stages.causal.params import CausalParams
 from tessera.stages.causal.robust import estimate
+from tessera.stages.synth.files import START
 from tessera.stages.synth.params import SynthParams
 from tessera.stages.synth.stage import draw_market, run
 from tessera.stages.synth.truth import true_edges
@@ -65,7 +66,7 @@ class Scene:
 
 def scene(params: SynthParams) -> Scene:
     """Write a market without dirt into a temporary folder and read it back."""
-    begin = datetime.combine(params.start, datetime.min.time(), UTC)
+    begin = datetime.combine(START, datetime.min.time(), UTC)
     end = begin + timedelta(days=params.days)
     split = Split(end - timedelta(days=30), end, end + timedelta(days=1))
     with tempfile.TemporaryDirectory() as folder:
@@ -166,11 +167,11 @@ def measure(params: SynthParams) -> dict[str, Any]:
         return result
 
     stratified = timed("mantel_haenszel", lambda: mantel_haenszel(found, pairs))
-    rows = stack(found, chosen.taste_components, chosen.folds)
-    asked = (pairs.cause_N, pairs.effect_N, chosen.folds, chosen.l2)
-    bare = estimate(stack(found, 0, chosen.folds), *asked)
+    rows = stack(found, chosen.taste_components, PARTS)
+    asked = (pairs.cause_N, pairs.effect_N, PARTS, RIDGE)
+    bare = estimate(stack(found, 0, PARTS), *asked)
     start = time.process_time()
-    told = effects(rows, pairs, chosen)
+    told = effects(rows, pairs)
     seconds["doubly_robust"] = round(time.process_time() - start, 2)
     robust = (told.raw_N, told.raw_stderr_N)
     for name, pair in {

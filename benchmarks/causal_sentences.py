@@ -19,7 +19,7 @@ from benchmarks.causal_mixture import shrink
 from benchmarks.causal_words import calibration, chains, words
 from benchmarks.common import RESULTS, commit, write_result
 from tessera.stages.causal.confounders import stack
-from tessera.stages.causal.effects import effects
+from tessera.stages.causal.effects import PARTS, effects
 from tessera.stages.causal.pairs import supported_pairs
 from tessera.stages.causal.panel import trials
 from tessera.stages.causal.params import CausalParams
@@ -34,7 +34,7 @@ def measure(params: SynthParams) -> dict[str, Any]:
     world, chosen = scene(params), CausalParams()
     found = list(trials(world.panel, chosen))
     pairs = supported_pairs(found, chosen.least_support, chosen.pairs)
-    told = effects(stack(found, chosen.taste_components, chosen.folds), pairs, chosen)
+    told = effects(stack(found, chosen.taste_components, PARTS), pairs)
     names = (world.panel.item_ids[pairs.cause_N], world.panel.item_ids[pairs.effect_N])
     strength_N, change_N = np.array(
         [world.edges.get(pair, (0.0, 0.0)) for pair in zip(*names, strict=True)]

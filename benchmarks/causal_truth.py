@@ -33,6 +33,7 @@ from tessera.stages.synth.behaviour import (
     organic_intensity,
     visits,
 )
+from tessera.stages.synth.log import EDGE_HALF_LIFE_DAYS
 
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
@@ -108,7 +109,7 @@ class _State:
         middle = (span[0] + span[1]) / 2
         past = history.ts_M <= span[0]
         age_days = (middle - history.ts_M[past]) / DAY_US
-        left = 0.5 ** (age_days / params.edge_half_life_days)
+        left = 0.5 ** (age_days / EDGE_HALF_LIFE_DAYS)
         shape = (params.users, params.items)
         self._left_UI = sparse.coo_array(
             (left, (history.user_M[past], history.item_M[past])), shape=shape

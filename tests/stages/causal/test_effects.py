@@ -6,7 +6,6 @@ from scipy import sparse
 from tessera.stages.causal.confounders import Rows
 from tessera.stages.causal.effects import effects
 from tessera.stages.causal.pairs import Pairs
-from tessera.stages.causal.params import CausalParams
 
 
 def test_a_cause_that_nobody_acquires_later_still_has_an_effect(rng):
@@ -20,7 +19,7 @@ def test_a_cause_that_nobody_acquires_later_still_has_an_effect(rng):
         np.ones((n, 1)), np.zeros((3, 1)), np.arange(n) % 5,
     )  # fmt: skip
     pairs = Pairs(np.array([0, 0]), np.array([1, 2]), np.array([9, 9]))
-    found = effects(rows, pairs, CausalParams())
+    found = effects(rows, pairs)
     assert found.effect_N[0] > 0.3
     assert found.false_sign_N[0] <= 0.05
     assert found.low_N[0] < 0.4 < found.high_N[0] + 0.2

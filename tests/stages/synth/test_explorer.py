@@ -8,7 +8,7 @@ from tessera.contracts.tables import UNEXPLORED
 from tessera.shared.policies.exploration import learnt_score
 from tessera.shared.policies.slate import SlatePolicy, replay_slates, slate_propensities
 from tessera.stages.synth.behaviour import logging_scores, visits
-from tessera.stages.synth.explorer import Explorer, house_step
+from tessera.stages.synth.explorer import SPREAD, Explorer, house_step
 from tessera.stages.synth.interactions import CLICK, DAY, SECOND, Interactions, Slates
 from tessera.stages.synth.params import SynthParams
 from tessera.stages.synth.stage import draw_market, run
@@ -124,7 +124,7 @@ def test_what_thompson_believes_on_a_day_was_clicked_before_it(markets, day):
     counts_2I = np.zeros((2, SIZE.items), dtype=int)
     for item, shown, clicked in rows:
         counts_2I[:, int(item[1:])] = shown, clicked
-    _, stddev_I = learnt_score(*counts_2I, SIZE.spread)
+    _, stddev_I = learnt_score(*counts_2I, SPREAD)
     said = columns(source, "context_version")["context_version"].to_pylist()
     then_N = np.array([f"/day-{day}/" in context for context in said])
     assert then_N.any()
@@ -164,7 +164,7 @@ def test_a_click_is_learnt_in_the_block_after_it_and_all_is_kept_as_it_was_used(
         grounds = explorer.grounds(seen, item_NC, 0)
         shown_I, clicked_I = np.zeros(params.items, int), np.zeros(params.items, int)
         shown_I[:3], clicked_I[0] = 40, counted
-        mean_I, stddev_I = learnt_score(shown_I, clicked_I, params.spread)
+        mean_I, stddev_I = learnt_score(shown_I, clicked_I, SPREAD)
         score_NC = logging_scores(market, seen, item_NC) + mean_I[item_NC]
         np.testing.assert_array_equal(grounds.score_NC, score_NC.astype(np.float32))
         np.testing.assert_array_equal(grounds.stddev_NC, stddev_I[item_NC].astype(np.float32))

@@ -17,7 +17,13 @@ RENAMED: Mapping[str, str] = MappingProxyType({
     "graph.actions": "data.acquired",
 })  # fmt: skip
 """Old name -> where the same is said now, beyond those that kept their last word."""
-FIXED: Mapping[str, str] = MappingProxyType({})
+FIXED: Mapping[str, str] = MappingProxyType({
+    "synth.block_days": "5", "synth.start": "2024-01-01", "synth.click_rate": "0.1",
+    "synth.examination": "0.85", "synth.edge_strength": "1.2", "synth.edges_per_item": "2",
+    "synth.edge_half_life_days": "120", "synth.late_share": "0.02", "synth.spread": "0.5",
+    "causal.folds": "5", "causal.l2": "100", "graph.damping": "0.85",
+    "evaluate.als_iterations": "15", "evaluate.new_user_events": "5",
+})  # fmt: skip
 """Params that nobody turned -> the value that they always have."""
 
 

@@ -19,10 +19,6 @@ class CausalParams(BaseModel):
     taste_components: int = Field(24, ge=0, le=500)
     """Main directions of what is held that count as confounders, beside risk, capacity, activity
     and tenure."""
-    folds: int = Field(5, ge=2, le=20)
-    """Parts of the investors: what drives holding and acquiring is learnt on the others."""
-    l2: float = Field(100.0, gt=0)
-    """Ridge penalty of these regressions, in investors."""
     least_support: int = Field(3, ge=1)
     """Pairs with fewer investors who acquired both, in this order, are dropped."""
     pairs: int = Field(20_000, ge=1, le=10_000_000)

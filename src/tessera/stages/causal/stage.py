@@ -12,7 +12,7 @@ from tessera.contracts.arrow import write_table
 from tessera.contracts.split import load_split
 from tessera.contracts.tables import EFFECTS, MOST_FALSE_SIGNS
 from tessera.stages.causal.confounders import stack
-from tessera.stages.causal.effects import Effects
+from tessera.stages.causal.effects import PARTS, Effects
 from tessera.stages.causal.effects import effects as estimated
 from tessera.stages.causal.pairs import supported_pairs
 from tessera.stages.causal.panel import build_panel, trials
@@ -29,8 +29,8 @@ def run(
     pairs = supported_pairs(trials(panel, params), params.least_support, params.pairs)
     found = _NOTHING
     if len(pairs.cause_N) > 0:
-        rows = stack(trials(panel, params), params.taste_components, params.folds)
-        found = estimated(rows, pairs, params)
+        rows = stack(trials(panel, params), params.taste_components, PARTS)
+        found = estimated(rows, pairs)
     columns = {
         "cause_id": panel.item_ids[pairs.cause_N].astype(str),
         "effect_id": panel.item_ids[pairs.effect_N].astype(str),

@@ -30,14 +30,10 @@ class EvaluateParams(BaseModel):
     """EASE: only so many items, the most popular, as its matrix is dense."""
     als_factors: int = Field(32, ge=1, le=1024)
     """ALS: width of the factors."""
-    als_iterations: int = Field(15, ge=1, le=1000)
-    """ALS: sweeps over users and items."""
     als_l2: float = Field(50.0, ge=0.0)
     """ALS: ridge penalty."""
     als_weight: float = Field(5.0, gt=0.0)
     """ALS: confidence of an acquired item over one that was not."""
-    new_user_events: int = Field(5, ge=1)
-    """Slice: an investor with at most so many known events is new."""
     cold_days: int = Field(90, ge=0)
     """Slice: an item offered since fewer days before the cut, or never acquired before, is cold."""
     head_share: float = Field(0.8, gt=0.0, le=1.0)

@@ -28,6 +28,8 @@ DEPTH = KS[-1]
 K = 10
 """Depth of slices, diversity and profit."""
 _CHUNK = 4_000_000
+_NEW_USER_EVENTS = 5
+"""An investor with at most so many known events is new; ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def slices(
     """Parts of the test that an average hides; risk classes only where somebody has one."""
     tail_I = popularity.long_tail(holdout.holders_I, head_share=params.head_share)
     parts = {
-        "new_users": Slice(user_N=holdout.known_events_N <= params.new_user_events),
+        "new_users": Slice(user_N=holdout.known_events_N <= _NEW_USER_EVENTS),
         "cold_items": Slice(item_I=holdout.cold_I),
         "long_tail": Slice(item_I=tail_I),
     }

@@ -16,6 +16,8 @@ from tessera.stages.graph import topology
 from tessera.stages.graph.links import Links
 from tessera.stages.graph.params import GraphParams
 
+DAMPING = 0.85
+"""PageRank: probability of following an edge rather than starting anew; Brin and Page 1998."""
 NEIGHBOUR_KINDS = ("co_acquired", "transition")
 """Edges that make two items neighbours; causal effects are summed apart, with their sign."""
 
@@ -67,9 +69,9 @@ def node_table(
     """Topology of every item; zeros for those without an event before the cut."""
     weight_VV = neighbour_graph(by_kind, seen_I)
     if weight_VV.nnz // 2 <= params.networkx_edges:
-        found = topology.by_networkx(weight_VV, params.damping, params.seed)
+        found = topology.by_networkx(weight_VV, DAMPING, params.seed)
     else:
-        found = topology.by_scipy(weight_VV, params.damping, params.seed)
+        found = topology.by_scipy(weight_VV, DAMPING, params.seed)
     degree_V = np.diff(weight_VV.indptr).astype(np.float64)
     given_I, received_I = _effect_sums(effects, item_ids)
 

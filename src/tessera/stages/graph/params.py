@@ -22,8 +22,6 @@ class GraphParams(BaseModel):
     """Item pairs with fewer investors behind them get no edge."""
     least_z: float = Field(1.0, ge=0.0)
     """A causal effect below so many standard errors gets no edge."""
-    damping: float = Field(0.85, gt=0.0, lt=1.0)
-    """PageRank: probability of following an edge rather than starting anew."""
     networkx_edges: int = Field(50_000, ge=0)
     """Above so many neighbour pairs the topology is computed by scipy instead of networkx."""
     seed: int = from_root(0)

@@ -61,6 +61,10 @@ TOPICS = (
 SECTORS = tuple(topic.sector for topic in TOPICS)
 ISSUERS = ("Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Ginkgo", "Hazel", "Ivy", "Juniper",
            "Larch", "Maple", "Oak", "Pine", "Rowan", "Spruce")  # fmt: skip
+_EDGE_STRENGTH = 1.2
+"""Log-intensity that holding the cause adds to buying the effect; ours."""
+_EDGES_PER_ITEM = 2
+"""Planted effects of each item that has any; ours."""
 _FILLER = "with of exposure long term diversified strategy simple daily selected"
 
 
@@ -176,7 +180,7 @@ def _effects(
     rng: np.random.Generator,
 ) -> tuple[Ints, Float64s]:
     """Plant effects between topics, where common taste cannot be mistaken for them."""
-    size, width = params.items, params.edges_per_item
+    size, width = params.items, _EDGES_PER_ITEM
     target_IE = np.full((size, width), -1, dtype=np.int64)
     strength_IE = np.zeros((size, width))
     class_I = np.where(risk_I == 0, UNKNOWN_ITEM, risk_I)
@@ -186,5 +190,5 @@ def _effects(
         count = min(width, len(pool))
         target_IE[cause, :count] = rng.choice(pool, count, replace=False)
         sign = np.where(rng.random(count) < 0.75, 1.0, -1.0)
-        strength_IE[cause, :count] = sign * params.edge_strength * rng.uniform(0.7, 1.5, count)
+        strength_IE[cause, :count] = sign * _EDGE_STRENGTH * rng.uniform(0.7, 1.5, count)
     return target_IE, strength_IE

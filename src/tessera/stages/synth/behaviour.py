@@ -31,6 +31,8 @@ from tessera.stages.synth.prices import momentum
 
 HOLDS_ALREADY = -0.7
 BOOST_LIMIT = 3.0
+_CLICK_RATE = 0.1
+"""Mean probability to click an examined suitable item; ours."""
 _LOGGED_POPULARITY = 0.3
 _LOGGED_WEALTH = 0.3
 
@@ -99,7 +101,7 @@ def build_market(
     low, high = -20.0, 10.0
     for _ in range(50):
         bias = (low + high) / 2
-        if sigmoid(bias + logit_S).mean() < params.click_rate:
+        if sigmoid(bias + logit_S).mean() < _CLICK_RATE:
             low = bias
         else:
             high = bias

@@ -36,6 +36,8 @@ from tessera.stages.synth.params import SynthParams
 
 POLICY_ID = "v0"
 CONTEXT_VERSION = "market-1"
+SPREAD = 0.5
+"""Of `thompson`: standard deviation of what it believes of an item's log-odds at first; ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class Explorer:
         stddev_NC = np.zeros(score_NC.shape)
         context = CONTEXT_VERSION
         if params.explorer == "thompson":
-            learnt_I, stddev_I = learnt_score(self._shown_I, self._clicked_I, params.spread)
+            learnt_I, stddev_I = learnt_score(self._shown_I, self._clicked_I, SPREAD)
             score_NC, stddev_NC = score_NC + learnt_I[item_NC], stddev_I[item_NC]
             context += f"/day-{self._block}/draws-{params.draws}/seed-{params.seed}"
         if params.explorer != "softmax" or params.explore_per_day is not None:

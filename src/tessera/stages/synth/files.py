@@ -5,6 +5,7 @@ Shapes: N visits, L positions, C candidates, M deeds, U users, I items, D days.
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ from tessera.stages.synth.interactions import DAY
 from tessera.stages.synth.investors import SEGMENTS
 from tessera.stages.synth.log import Chunk
 
+START = date(2024, 1, 1)
+"""First day of the log; ours, a Monday."""
 CHANNELS = ("app", "web", "branch")
 _BUFFER_ROWS = 200_000
 _ACTION_NAMES = pa.array(ACTIONS)
@@ -90,9 +93,9 @@ def user_ids(number_N: Ints) -> pa.Array:
     return names("u", number_N, 6)
 
 
-def timestamps(market: Market, at_us_N: Ints) -> pa.Array:
+def timestamps(at_us_N: Ints) -> pa.Array:
     """Turn microseconds since the first day into times."""
-    first_us = int(np.datetime64(market.params.start, "us").astype(np.int64))
+    first_us = int(np.datetime64(START, "us").astype(np.int64))
     return pa.array(first_us + at_us_N).cast(pa.timestamp("us", tz="UTC"))
 
 
@@ -111,7 +114,7 @@ def exposures(market: Market, chunk: Chunk) -> dict[str, pa.Array]:
         "position": pa.array(np.tile(np.arange(1, length + 1), visits)),
         "user_id": user_ids(slates.user_N[visit_M]),
         "item_id": catalogue.take(pa.array(shown_NL.ravel())),
-        "event_ts": timestamps(market, slates.at_us_N[visit_M]),
+        "event_ts": timestamps(slates.at_us_N[visit_M]),
         "policy_id": pa.array(policy_ids(market.params)).take(pa.array(spent_N[visit_M])),
         "propensity": pa.array(slates.propensity_NL.ravel()),
         "candidate_ids": pa.ListArray.from_arrays(
@@ -124,9 +127,7 @@ def exposures(market: Market, chunk: Chunk) -> dict[str, pa.Array]:
     }
 
 
-def events(
-    market: Market, chunk: Chunk, first_row: int, rng: np.random.Generator
-) -> dict[str, pa.Array]:
+def events(chunk: Chunk, first_row: int, rng: np.random.Generator) -> dict[str, pa.Array]:
     """One row a deed, in the order of the source."""
     interactions, slates = chunk.interactions, chunk.slates
     size = len(interactions.item_M)
@@ -137,7 +138,7 @@ def events(
         "user_id": user_ids(slates.user_N[interactions.visit_M]),
         "item_id": item_ids(interactions.item_M),
         "action": _ACTION_NAMES.take(pa.array(interactions.action_M)),
-        "event_ts": timestamps(market, interactions.at_us_M),
+        "event_ts": timestamps(interactions.at_us_M),
         "time_kind": pa.array(["exact"]).take(pa.array(np.zeros(size, dtype=np.int64))),
         "amount_eur": _or_null(chunk.amount_eur_M),
         "units": _or_null(chunk.units_M),
@@ -148,7 +149,7 @@ def events(
     }
 
 
-def outcomes(market: Market, chunk: Chunk) -> dict[str, pa.Array]:
+def outcomes(chunk: Chunk) -> dict[str, pa.Array]:
     """One row a deed that the source attributes to a visit, candidates not shown included."""
     interactions = chunk.interactions
     index_M = np.flatnonzero(interactions.outcome_M)
@@ -158,7 +159,7 @@ def outcomes(market: Market, chunk: Chunk) -> dict[str, pa.Array]:
         "item_id": item_ids(interactions.item_M[index_M]),
         "action": _ACTION_NAMES.take(pa.array(interactions.action_M[index_M])),
         "value": pa.array(np.where(np.isnan(amount_M), 0.0, amount_M)),
-        "event_ts": timestamps(market, interactions.at_us_M[index_M]),
+        "event_ts": timestamps(interactions.at_us_M[index_M]),
     }
 
 
@@ -176,7 +177,7 @@ def write_users(market: Market, path: Path) -> int:
     capacity_M = 1 + np.digitize(people.wealth_U[user_M], [-0.7, 0.0, 0.7])
     columns = {
         "user_id": user_ids(user_M),
-        "valid_from": timestamps(market, day_M * DAY),
+        "valid_from": timestamps(day_M * DAY),
         "risk_class": pa.array(risk_M, mask=risk_M == 0),
         "capacity_class": pa.array(capacity_M),
         "segment": pa.array(SEGMENTS).take(pa.array(people.segment_U[user_M])),
@@ -205,8 +206,8 @@ def write_items(market: Market, path: Path, rng: np.random.Generator) -> int:
         "market_id": _market_ids(assets),
         "text": pa.array(describe(assets, rng)),
         "risk_class": pa.array(assets.risk_I, mask=assets.risk_I == 0),
-        "valid_from": timestamps(market, assets.born_day_I * DAY),
-        "valid_to": pc.if_else(pa.array(dies_I), timestamps(market, last_I),
+        "valid_from": timestamps(assets.born_day_I * DAY),
+        "valid_to": pc.if_else(pa.array(dies_I), timestamps(last_I),
                                pa.scalar(None, pa.timestamp("us", tz="UTC"))),
     }  # fmt: skip
     write_table(pa.table(columns), ITEMS, path)
@@ -217,13 +218,13 @@ def write_prices(market: Market, path: Path) -> int:
     """Write closes of working days while the item lives."""
     assets, days = market.assets, market.params.days
     day_D = np.arange(days)
-    weekday_D = (np.datetime64(market.params.start, "D") + day_D).astype(np.int64)
+    weekday_D = (np.datetime64(START, "D") + day_D).astype(np.int64)
     works_D = (weekday_D + 3) % 7 < 5  # day 0 of the epoch was a Thursday
     lives_DI = (assets.born_day_I <= day_D[:, None]) & (day_D[:, None] < assets.dead_day_I)
     item_M, day_M = np.nonzero((lives_DI & works_D[:, None] & assets.traded_I).T)
     columns = {
         "item_id": item_ids(item_M),
-        "price_ts": timestamps(market, day_M * DAY),
+        "price_ts": timestamps(day_M * DAY),
         "close_eur": pa.array(market.close_DI[day_M, item_M]),
     }
     write_table(pa.table(columns), PRICES, path)

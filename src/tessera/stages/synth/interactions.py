@@ -18,6 +18,10 @@ SECOND = 1_000_000
 DAY = 86_400 * SECOND
 VIEW, CLICK, BUY, SELL, DISMISS, _ = range(len(ACTIONS))
 NOWHERE = -1
+EXAMINATION = 0.85
+"""Share of investors who look one position further down; ours."""
+_LATE_SHARE = 0.02
+"""Purchases that come after the attribution window, relative to those within; ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,7 @@ def _on_slate(
     """Draw clicks, purchases, dismissals and late purchases of what was shown."""
     params, (visits, length) = market.params, slates.chosen_NL.shape
     row_N1, at_NL = np.arange(visits)[:, None], slates.chosen_NL
-    reach_L = params.examination ** np.arange(length)
+    reach_L = EXAMINATION ** np.arange(length)
     examined_NL = rng.random((visits, 1)) < reach_L
     clicked_NL = examined_NL & (rng.random((visits, length)) < answers.click_NC[row_N1, at_NL])
     spoilt_NL = rng.random((visits, length)) < answers.reluctance_N[:, None]
@@ -178,7 +182,7 @@ def _on_slate(
     bought_NL = (spontaneous_NC[row_N1, at_NL] & ~spoilt_NL) | induced_NL
     ignored_NL = examined_NL & ~clicked_NL & ~bought_NL
     dismissed_NL = ignored_NL & (rng.random((visits, length)) < answers.dismiss_NC[row_N1, at_NL])
-    odds_NL = params.late_share * answers.shown_NC[row_N1, at_NL]
+    odds_NL = _LATE_SHARE * answers.shown_NC[row_N1, at_NL]
     late_NL = ~bought_NL & (rng.random((visits, length)) < odds_NL)
     soon = np.array([0.0, 0.005])
     window = np.array([0.0, params.window_days])

@@ -35,11 +35,11 @@ class Journal:
     def add(self, chunk: Chunk) -> None:
         """Write what a chunk of visits saw and did."""
         share, market = self._market.params.dirty_rows, self._market
-        rows = files.events(market, chunk, self._events.rows, self._rng)
+        rows = files.events(chunk, self._events.rows, self._rng)
         rows, dirt = soil(rows, EVENT_FAULTS, share, self._rng)
         self._events.add(rows)
         self._dirt["events"].update(dirt)
-        rows, dirt = soil(files.outcomes(market, chunk), OUTCOME_FAULTS, share, self._rng)
+        rows, dirt = soil(files.outcomes(chunk), OUTCOME_FAULTS, share, self._rng)
         self._outcomes.add(rows)
         self._dirt["outcomes"].update(dirt)
         self._exposures.add(files.exposures(market, chunk))

@@ -36,6 +36,10 @@ from tessera.stages.synth.interactions import (
 )
 
 _CHUNK = 4_096
+_BLOCK_DAYS = 5
+"""How often tastes, popularity and holdings are brought up to date; ours."""
+EDGE_HALF_LIFE_DAYS = 120.0
+"""When a planted effect of holding has faded by half; ours: several within a log of 500 days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +74,14 @@ def simulate(market: Market, user_N: Ints, at_us_N: Ints, seed: tuple[int, ...])
     """Let time pass block by block; yield chunks in order of visits."""
     params = market.params
     boost_UI = np.zeros((params.users, params.items), dtype=np.float32)
-    fade = np.float32(0.5 ** (params.block_days / params.edge_half_life_days))
+    fade = np.float32(0.5 ** (_BLOCK_DAYS / EDGE_HALF_LIFE_DAYS))
     waiting: list[tuple[Ints, Ints, Ints]] = []
     explorer = Explorer(market, user_N, at_us_N)
-    for block in range(0, params.days, params.block_days):
+    for block in range(0, params.days, _BLOCK_DAYS):
         boost_UI *= fade
         waiting = _settle(market, boost_UI, waiting, block * DAY)
         explorer.learn(block)
-        low, high = np.searchsorted(at_us_N, [block * DAY, (block + params.block_days) * DAY])
+        low, high = np.searchsorted(at_us_N, [block * DAY, (block + _BLOCK_DAYS) * DAY])
         for first in range(low, high, _CHUNK):
             run = slice(first, min(first + _CHUNK, high))
             rng = np.random.default_rng((*seed, first))

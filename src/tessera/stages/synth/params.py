@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
@@ -30,10 +29,6 @@ class SynthParams(BaseModel):
     """Visits; each shows one slate."""
     days: int = Field(500, ge=60, le=3_650)
     """Length of the log."""
-    block_days: int = Field(5, ge=1, le=60)
-    """How often tastes, popularity and holdings are brought up to date."""
-    start: date = date(2024, 1, 1)
-    """First day."""
     candidates: int = Field(10, ge=2, le=50)
     """Suitable live items that could be shown at one visit."""
     slate_size: int | None = Field(None, ge=1, le=10)
@@ -48,29 +43,17 @@ class SynthParams(BaseModel):
     """Uniform exploration of the logging policy; above 0, so that every candidate has support."""
     top_k: int = Field(9, ge=1, le=50)
     """Breadth of the logging policy's softmax."""
-    spread: float = Field(0.5, gt=0, le=10)
-    """Of `thompson`: standard deviation of what it believes of an item's log-odds at first."""
     draws: int = Field(256, ge=1, le=10_000)
     """Of `thompson`: draws that its probabilities are made of."""
     explore_per_day: int | None = Field(None, ge=0)
     """Budget: visits of an investor and day that may explore, the first ones; others are shown the
     best for sure and judge nothing.  null: all may."""
-    click_rate: float = Field(0.1, ge=0.001, le=0.5)
-    """Mean probability to click an examined suitable item."""
-    examination: float = Field(0.85, gt=0, le=1)
-    """Share of investors who look one position further down."""
     taste: float = Field(1.0, ge=0, le=3)
     """How much tastes decide; 0 makes every investor alike."""
     confounding: float = Field(1.0, ge=0, le=3)
     """How much popularity and wealth drive both what is shown and what is bought anyway."""
     effect: float = Field(0.025, ge=0, le=0.5)
     """Scale of the effect of being shown an item on buying it."""
-    edge_strength: float = Field(1.2, ge=0, le=4)
-    """Log-intensity that holding the cause adds to buying the effect."""
-    edges_per_item: int = Field(2, ge=0, le=10)
-    """Planted effects of each item that has any."""
-    edge_half_life_days: float = Field(120.0, ge=1)
-    """When a planted effect of holding has faded by half."""
     drift: float = Field(0.3, ge=0, le=1)
     """Share of investors whose taste moves to another one over the log."""
     organic_rate: float = Field(0.7, ge=0, le=20)
@@ -78,8 +61,6 @@ class SynthParams(BaseModel):
     view_rate: float = Field(0.4, ge=0, le=50)
     """Mean items looked up per visit."""
     window_days: float = from_data("window_days")
-    late_share: float = Field(0.02, ge=0, le=1)
-    """Outcomes that come after the attribution window, relative to those within."""
     dirty_rows: float = Field(0.002, ge=0, le=0.2)
     """Share of broken rows added to events and outcomes; exposures stay clean."""
 

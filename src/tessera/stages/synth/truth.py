@@ -23,6 +23,7 @@ from tessera.shared.policies.slate import SlatePolicy, Step, scored_step, step_m
 from tessera.stages.synth.behaviour import Market, organic_intensity, visits
 from tessera.stages.synth.explorer import house_step, logging_policy
 from tessera.stages.synth.files import item_ids
+from tessera.stages.synth.interactions import EXAMINATION
 from tessera.stages.synth.log import Chunk
 
 FOLDER = "truth"
@@ -177,7 +178,7 @@ def write_market(market: Market, folder: Path) -> None:
     folder.mkdir()
     params, people, assets = market.params, market.investors, market.assets
     raw = {
-        "reach": [params.examination**k for k in range(params.positions)],
+        "reach": [EXAMINATION**k for k in range(params.positions)],
         "logging_policy": asdict(logging_policy(params)),
         "params": params.model_dump(mode="json") | {"slate_size": params.positions},
         "click_bias": market.click_bias,

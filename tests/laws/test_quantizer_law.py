@@ -53,6 +53,13 @@ def test_learns_to_rebuild_far_better_than_random_codes(quantizer, world, rng):
     assert error < 0.1 * squared(vectors, quantizer.decode(shuffled))
 
 
+def test_more_rounds_of_k_means_rebuild_better(world):
+    one, many = (fit_quantizer(world[0], SidParams(codebook_size=8, iterations=n)) for n in (1, 50))
+    assert squared(world[0], many.decode(many.encode(world[0]))) < squared(
+        world[0], one.decode(one.encode(world[0]))
+    )
+
+
 def test_learns_the_planted_clusters_coarse_first(quantizer, world):
     vectors, coarse, fine = world
     code = quantizer.encode(vectors)

@@ -43,7 +43,10 @@ def test_estimates_follow_the_planted_effects_better_than_co_occurrence(confound
     adjusted = np.corrcoef(rows["effect"].to_numpy(), planted)[0, 1]
     naive = np.corrcoef(cosine(confounded, pairs), planted)[0, 1]
     counted = np.corrcoef(rows["support"].to_numpy(), planted)[0, 1]
+    _, bare = estimate(confounded, "bare", taste_components=0)
+    untaught = np.corrcoef(pq.read_table(bare)["effect"].to_numpy(), planted)[0, 1]
     assert adjusted > 0.8
+    assert adjusted > untaught, "what is held confounds beyond risk, capacity and activity"
     assert adjusted > max(naive, counted) + 0.2
     effect = rows["effect"].to_numpy()
     assert np.mean(effect[planted < 0] < 0) > 0.8
@@ -109,3 +112,11 @@ def cosine(world, pairs):
     similar = both / np.sqrt(np.outer(np.diag(both), np.diag(both)))
     place = {name: k for k, name in enumerate(item)}
     return np.array([similar[place[a], place[b]] for a, b in pairs])
+
+
+def test_pairs_of_few_investors_are_dropped(confounded, estimate):
+    all_of = pq.read_table(estimate(confounded, "all", least_support=1)[1])["support"].to_numpy()
+    least = int(np.median(all_of))
+    kept = pq.read_table(estimate(confounded, "kept", least_support=least)[1])["support"]
+    assert (all_of < least).sum() > 0
+    assert sorted(kept.to_pylist()) == sorted(all_of[all_of >= least])

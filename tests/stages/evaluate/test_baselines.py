@@ -77,6 +77,10 @@ def test_item_knn_sums_cosines_of_the_items_acquired():
     score = fit("item_knn", holdout, PARAMS)(np.array([3]))[0]
     # Item 0 has 3 holders, shares 2 with item 1 (2 holders) and 1 with item 2 (2 holders).
     np.testing.assert_allclose(score, [0, 2 / np.sqrt(6), 1 / np.sqrt(6)], atol=1e-8)
+    shrunk = fit("item_knn", holdout, PARAMS.model_copy(update={"knn_shrink": 3.0}))
+    np.testing.assert_allclose(
+        shrunk(np.array([3]))[0], [0, 2 / (np.sqrt(6) + 3), 1 / (np.sqrt(6) + 3)], atol=1e-8
+    )
 
 
 def test_item_knn_keeps_only_the_nearest():

@@ -1,11 +1,14 @@
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from tessera.contracts.errors import BadInput
+from tessera.shared.policies.suitability import Unknown
 from tessera.stages.evaluate.holdout import build_holdout, read_lists
 from tessera.stages.evaluate.params import EvaluateParams
+from tessera.stages.evaluate.report import slices
 
 PARAMS = EvaluateParams(relevant_actions=("buy",), recent_days=9, cold_days=5)
 
@@ -67,6 +70,8 @@ def test_recent_popularity_looks_back_from_the_cut(shop, build):
     holdout = build(shop)
     # Day 1 is just too old; A was bought on day 10, B twice on day 2.
     assert holdout.recent_I[:2].tolist() == [1, 2]
+    longer = build(shop, PARAMS.model_copy(update={"recent_days": 10}))
+    assert longer.recent_I[0] > 1
 
 
 def test_cold_is_never_acquired_or_young(shop, build):
@@ -118,3 +123,16 @@ def test_an_empty_test_says_what_to_do(shop, build):
     late = replace(shop.split, cut=shop.split.test_until)
     with pytest.raises(BadInput, match="choose an earlier cut"):
         build(replace(shop, split=late))
+
+
+def test_the_tail_lies_outside_the_head_that_was_asked_for(shop, build):
+    holdout = build(shop)
+    risk_N = np.ones(len(holdout.user_ids), dtype=int)
+
+    def tail(head_share):
+        params = PARAMS.model_copy(update={"head_share": head_share})
+        return named(holdout, slices(holdout, risk_N, Unknown(), params)["long_tail"].item_I)
+
+    # A has 4 of the 6 acquisitions, B the others.
+    assert "B" in tail(0.6)
+    assert "B" not in tail(1.0)

@@ -8,6 +8,7 @@ import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from tessera.bundles import manifest
@@ -39,10 +40,10 @@ def bundle(pack):
 
 @pytest.fixture
 def pack(tmp_path):
-    return lambda policy: _pack(tmp_path, policy)
+    return lambda policy, **more: _pack(tmp_path, policy, **more)
 
 
-def _pack(tmp_path, policy):
+def _pack(tmp_path, policy, edges=(), params=None):
     split = Split(DAY, datetime(2024, 6, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC))
     save_split(split, tmp_path / "split.json")
     for name in ("model", "facts", "codebook", "ledger", "champion"):
@@ -65,7 +66,7 @@ def _pack(tmp_path, policy):
         events=table(EVENTS, []),
         items=table(ITEMS, items),
         users=table(USERS, users),
-        edges=table(EDGES, []),
+        edges=table(EDGES, list(edges)),
         codes=table(CODES, codes),
         item_vectors=table(ITEM_VECTORS, vectors),
         user_vectors=table(USER_VECTORS, states),
@@ -80,9 +81,18 @@ def _pack(tmp_path, policy):
         ranking=tmp_path / "ranking.json",
         split=tmp_path / "split.json",
         bundle=tmp_path / "bundle",
-        params=IndexParams(),
+        params=params or IndexParams(),
     )
     return tmp_path / "bundle"
+
+
+@pytest.mark.parametrize(("most", "kept"), [(1, ["i2"]), (2, ["i1", "i2"])])
+def test_the_strongest_neighbours_alone_are_packed(pack, most, kept):
+    edge = {"source_id": "i0", "kind": "co_acquired", "support": 5}
+    edges = [{**edge, "target_id": f"i{n}", "weight": n / 10} for n in (1, 2)]
+    bundle = pack(POLICY, edges=edges, params=IndexParams(neighbours=most))
+    found = pq.read_table(bundle / "neighbours.parquet")
+    assert found["target_id"].to_pylist() == kept
 
 
 def test_a_bundle_carries_the_policy_that_the_verdict_was_reached_under(bundle):

@@ -76,13 +76,13 @@ def world(rng, actions_after=("buy", "click")) -> dict[str, pa.Table]:
 def watch(tmp_path, repository):
     save_split(Split(CUT - timedelta(days=10), CUT, END), tmp_path / "split.json")
 
-    def look(tables: dict[str, pa.Table], name: str = "watch"):
+    def look(tables: dict[str, pa.Table], name: str = "watch", **params):
         metrics = run(
             **{key: ibis.memtable(rows) for key, rows in tables.items()},
             split=tmp_path / "split.json",
             watch=tmp_path / name,
             spec=repository / "monitoring/watch.yaml",
-            params=MonitorParams(sample_rows=1000),
+            params=MonitorParams(**{"sample_rows": 1000, **params}),
         )
         return metrics, json.loads((tmp_path / name / "summary.json").read_text())
 
@@ -118,6 +118,14 @@ def test_lists_of_the_most_popular_item_only_alarm(watch, rng):
     tables["lists"] = tables["lists"].set_column(names.index("item_id"), "item_id", same)
     _, summary = watch(tables)
     assert any(text.startswith("coverage of the lists is 0.025") for text in summary["alarms"])
+    assert watch(tables, "beside", model="sasrec")[1]["alarms"] == [], "the lists of another model"
+
+
+def test_fewer_rows_tell_less_of_drift_and_all_of_bias(watch, rng):
+    tables = world(rng)
+    few, many = (watch(tables, str(rows), sample_rows=rows) for rows in (100, 1500))
+    assert few[0]["lists_coverage"] == many[0]["lists_coverage"] == 0.75
+    assert few[0]["drift_events_action"] != many[0]["drift_events_action"]
 
 
 def test_without_exposures_only_their_report_is_missing(watch, rng, tmp_path):

@@ -352,3 +352,18 @@ def test_a_model_that_was_judged_by_effects_is_held_as_no_bundle_carries_them(wo
     verdict = made.judge()
     assert verdict["decision"] == "HOLD"
     assert "by effects that a bundle does not carry (unserved_effects is 0.3" in verdict["reason"]
+
+
+@pytest.mark.parametrize(("param", "check", "loose", "strict"), [
+    ("max_roi_loss", "roi_lower", 1.0, 0.0),
+    ("max_gini", "gini_rise", 1.0, 0.1),
+    ("max_top_share", "top_share_rise", 1.0, 0.1),
+    ("min_coverage", "coverage_kept", 0.0, 1.0),
+    ("min_sid_capacity", "sid_capacity", 0.1, 0.9),
+])  # fmt: skip
+def test_each_limit_lets_pass_or_holds_as_it_is_turned(make_case, param, check, loose, strict):
+    case = make_case(np.array([0.991, *[0.001] * 9]), requests=40)
+    return_NC = np.tile([-0.02, *[0.02] * 9], (40, 1))
+    beside = GuardrailInputs(return_NC, codes_per_item=0.5)
+    assert found(case, beside, **{param: loose})[check].ok is True
+    assert found(case, beside, **{param: strict})[check].ok is False

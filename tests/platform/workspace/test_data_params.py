@@ -78,9 +78,10 @@ def test_dvc_follows_what_a_profile_says_of_data_key_by_key(root):
 
 
 @pytest.mark.parametrize(("section", "key"), [
-    (name, key) for name, kind in section_types().items() for key in read_of_data(kind)
+    (name, key) for name, kind in section_types().items()
+    for key in (*read_of_data(kind), *seeds_of(kind))
 ])  # fmt: skip
-def test_what_a_section_takes_of_data_its_code_uses(section, key):
+def test_what_a_section_takes_from_elsewhere_its_code_uses(section, key):
     entry_points = [stage.entry_point for stage in ALL_STAGES if stage.section == section]
     files = {name for one in entry_points for name in import_closure(one)}
     code = "\n".join((SOURCE / name).read_text() for name in files)

@@ -95,4 +95,4 @@ def test_somebody_turns_it(param):
 
 def test_a_param_that_nobody_turns_is_found():
     assert not turners("hstu.never_heard_of")
-    assert not turners("synth.epochs"), "another section turns it"
+    assert not turners("monitor.trees"), "another section turns it"

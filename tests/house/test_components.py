@@ -326,7 +326,7 @@ def test_a_source_is_a_module(plug, law, tmp_path):
     suite = law("test_source_reader_law")
     toy = suite.World({"toys.jsonl": text}, {"events": 11, "items": 3},
                       ("events", "toys.jsonl", 5), of=Params)  # fmt: skip
-    with pytest.raises(BadParams, match=r"sources has no 'toy': choose of amazon, far_trans"):
+    with pytest.raises(BadParams, match=r"sources has no 'toy': choose one of amazon, far_trans"):
         Params()
     plug(SOURCES, "toy", TOY_SOURCE)
     suite.SOURCES["toy"] = toy
@@ -419,7 +419,7 @@ def test_a_retriever_is_a_module_and_a_name(plug, law, tmp_path, rng):
     suite = law("test_retriever_law")
     bundle = suite.shop(tmp_path / "bundle")
     items = pq.read_table(bundle / "items.parquet")
-    with pytest.raises(BadParams, match="retrievers has no 'toy': choose of dense, popular"):
+    with pytest.raises(BadParams, match="retrievers has no 'toy': choose one of dense, popular"):
         open_retrievers(bundle, items, ("toy", "popular"))
     plug(RETRIEVER_KIND, "toy", TOY_RETRIEVER)
     suite.test_all_that_is_eligible_is_found_best_first_and_ties_by_item("toy", bundle)

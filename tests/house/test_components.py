@@ -5,8 +5,11 @@ A toy stands in a folder of its own, which the package of its kind is told of fo
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
+import json
+import subprocess
 import sys
 from dataclasses import replace
 from typing import Literal, get_args
@@ -25,6 +28,7 @@ from tessera.shared.features.facts import Facts, Queries, Trials
 from tessera.shared.features.links import EDGE_KINDS
 from tessera.shared.features.prices import PriceHistory
 from tessera.shared.features.ranking import ranking_features
+from tessera.stages.ingest.params import IngestParams
 from tessera.stages.ope import words
 from tessera.stages.ope.estimates import lifts_of
 from tessera.stages.ope.guardrails import GUARDRAILS, GuardrailInputs, guardrails
@@ -37,6 +41,7 @@ from tessera.stages.sid.vectors import Catalogue, fit_space, vectorise
 QUANTIZERS = "tessera.stages.sid.quantizers"
 BLOCKS = "tessera.stages.sid.blocks"
 GROUPS = "tessera.shared.features.groups"
+SOURCES = "tessera.stages.ingest.sources"
 
 
 @pytest.fixture
@@ -269,3 +274,117 @@ def test_every_estimator_and_guardrail_is_told_in_words(case):
         assert words.NOTES[name]
     for check in guardrails(case, GuardrailInputs(), OpeParams()):
         assert check.name in words.RULES
+
+
+TOY_SOURCE = """
+import json
+import ibis
+import pyarrow as pa
+from tessera.contracts.errors import BadInput
+from tessera.stages.ingest.counts import Rejected
+from tessera.stages.ingest.draft import Draft
+from tessera.stages.ingest.engine import FILE, ROW
+from tessera.stages.ingest.raw import stage_columns
+from tessera.stages.ingest.source import Conventions
+
+CONVENTIONS = Conventions(unknown_item_risk=2, official=("toys.jsonl",))
+
+def drafts(folder, engine, params):
+    path = folder / "toys.jsonl"
+    if not path.is_file():
+        raise BadInput(f"{path.name} is missing in {folder}: put it there")
+    lines = list(enumerate(path.read_text().splitlines(), start=1))
+    told = [(row, json.loads(line)) for row, line in lines if line.startswith("{")]
+    names = {name: pa.array([one[name] for _, one in told]) for name in ("who", "what", "day")}
+    places = {FILE: pa.repeat(pa.scalar(path.name), len(told)), ROW: pa.array([r for r, _ in told])}
+    rows = stage_columns(engine, names | places, "toys")
+    events = rows.select(
+        FILE, ROW, event_id=rows[ROW].cast("string"), user_id=rows.who, item_id=rows.what,
+        action=ibis.literal("buy"), event_ts=rows.day, time_kind=ibis.literal("exact"),
+    )
+    once = rows.group_by("what").agg(_row=rows[ROW].min())
+    items = once.select(item_id=once.what, name=once.what, **{FILE: ibis.literal(path.name), ROW: once._row})
+    bad = [Rejected(path.name, row, "no object", line) for row, line in lines if line[:1] != "{"]
+    return {"events": Draft(events, tuple(bad)), "items": Draft(items)}
+"""  # noqa: E501
+
+
+def test_a_source_is_a_module(plug, law, tmp_path):
+    class Params(IngestParams):
+        source: Literal["market", "toy"] = "toy"
+
+    lines = [json.dumps({"who": f"u{n % 2}", "what": f"i{n % 3}", "day": f"2024-01-{n + 1:02d}"})
+             for n in range(10)]  # fmt: skip
+    text = "\n".join([*lines[:4], "not a line of ours", *lines[4:]]) + "\n"
+    suite = law("test_source_reader_law")
+    toy = suite.World({"toys.jsonl": text}, {"events": 11, "items": 3},
+                      ("events", "toys.jsonl", 5), of=Params)  # fmt: skip
+    with pytest.raises(BadParams, match=r"sources has no 'toy': choose of amazon, far_trans"):
+        Params()
+    plug(SOURCES, "toy", TOY_SOURCE)
+    suite.SOURCES["toy"] = toy
+    found = suite.ingested(toy, "toy", tmp_path / "law")
+    suite.test_every_row_of_the_files_is_good_or_set_aside(found, toy)
+    suite.test_a_bad_row_is_named_by_its_file_and_its_row(found, toy)
+    suite.test_what_is_written_keeps_the_contract(found)
+    suite.test_its_conventions_split_the_events(found, toy, "toy")
+    for number, each in enumerate(
+        (
+            suite.test_every_column_is_one_of_the_contract_and_of_its_type_or_text,
+            suite.test_its_official_files_tell_its_folder,
+        )
+    ):
+        (tmp_path / str(number)).mkdir()
+        each(toy, "toy", tmp_path / str(number))
+    (tmp_path / "again").mkdir()
+    suite.test_equal_files_give_equal_bytes_whatever_the_threads(
+        found, toy, "toy", tmp_path / "again"
+    )
+    (tmp_path / "none").mkdir()
+    suite.test_a_folder_without_its_files_is_one_line(toy, "toy", tmp_path / "none", "empty")
+
+
+def test_every_source_has_a_choice_and_a_law(law):
+    known = components.names(SOURCES)
+    assert choices(IngestParams, "source") == known
+    assert sorted(law("test_source_reader_law").SOURCES) == known
+
+
+def test_checking_params_waits_for_no_reader():
+    """They are checked whenever a command starts, and what reads files takes a second to import."""
+    code = (
+        "import sys\n"
+        "from tessera.stages.ingest.params import IngestParams\n"
+        "from tessera.stages.ingest.source import conventions, known_sources\n"
+        "IngestParams(), [conventions(name) for name in known_sources()]\n"
+        "assert not {'ibis', 'duckdb', 'pandas'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def names_a_source(node, known):
+    """Whether code asks which source it has, or holds a table of sources."""
+    if isinstance(node, ast.Compare):
+        return any(getattr(one, "attr", "") == "source" for one in ast.walk(node))
+    keys = {getattr(key, "value", None) for key in getattr(node, "keys", ())}
+    return isinstance(node, ast.Dict) and keys != set() and keys <= known
+
+
+def test_nothing_in_ingest_asks_which_source_it_has(repository):
+    """What a source means stands in its module; whoever asks for a name does not know the next."""
+    known = set(components.names(SOURCES))
+    for path in (repository / "src" / "tessera" / "stages" / "ingest").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not names_a_source(node, known), f"{path.name}: {ast.unparse(node)}"
+
+
+def test_a_question_for_the_name_of_a_source_is_seen():
+    for text, seen in (
+        ("params.source == 'amazon'", True),
+        ("self.source in ('amazon', 'movielens')", True),
+        ("{'amazon': 1, 'table': 2}", True),
+        ("{'table': part.table, 'row': 1}", False),
+        ("found.sources[1:] == name", False),
+    ):
+        node = ast.parse(text, mode="eval").body
+        assert names_a_source(node, {"amazon", "movielens", "table"}) is seen, text

@@ -15,7 +15,7 @@ from tessera.contracts.tables import TABLES
 from tessera.stages.ingest import row_checks as sifting
 from tessera.stages.ingest.engine import open_engine
 from tessera.stages.ingest.params import IngestParams
-from tessera.stages.ingest.sources import drafts
+from tessera.stages.ingest.reader import drafts
 from tessera.stages.ingest.spark import LikeDuckDB
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")

@@ -12,7 +12,7 @@ from tessera.contracts.errors import BadInput
 from tessera.stages.ingest.engine import open_engine
 from tessera.stages.ingest.find import find
 from tessera.stages.ingest.params import IngestParams
-from tessera.stages.ingest.sources import drafts
+from tessera.stages.ingest.reader import drafts
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 

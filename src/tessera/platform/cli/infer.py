@@ -18,13 +18,7 @@ from tessera.platform.workspace.files import move_into_place
 from tessera.platform.workspace.params import check_section
 from tessera.stages.ingest.infer import SURE, Choice, Guess, Profile, infer
 from tessera.stages.ingest.samples import read_folder
-
-_KNOWN = {
-    "far-trans": ("transactions*.csv*", "customer_information.csv*", "asset_information.csv*"),
-    "movielens": ("ratings*.dat*", "movies.dat*"),
-    "amazon": ("*_datamaps.json*", "*.txt*"),
-}
-"""Profiles that read official files without a mapping."""
+from tessera.stages.ingest.source import conventions, known_sources
 
 
 def suggest(folder: Path) -> Profile:
@@ -44,12 +38,19 @@ def suggest(folder: Path) -> Profile:
             f"{folder}: nothing looks like events (who, what, when): {seen}; "
             "write a mapping by hand (docs/sources.md)"
         )
-    for name, patterns in _KNOWN.items():
-        if all(any(folder.glob(pattern)) for pattern in patterns):
-            notes.append(
-                f"these look like the official files of profile {name}, which needs no mapping"
-            )
+    notes += [
+        f"these look like the official files of profile {name}, which needs no mapping"
+        for name in _official(folder)
+    ]
     return Profile(found.tables, notes)
+
+
+def _official(folder: Path) -> Iterator[str]:
+    """Name the profiles whose source knows these files by itself."""
+    for name in known_sources():
+        patterns = conventions(name).official
+        if patterns and all(any(folder.glob(pattern)) for pattern in patterns):
+            yield name.replace("_", "-")
 
 
 def show(found: Profile) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tessera.contracts.params import STRICT
-from tessera.shared.policies.suitability import UNKNOWN_ITEM, Unknown
+from tessera.shared.policies.suitability import Unknown
 from tessera.stages.ingest.columns import (
     EVENLY,
     ColumnMapping,
@@ -20,6 +20,7 @@ from tessera.stages.ingest.columns import (
     words,
 )
 from tessera.stages.ingest.shape import Each, pattern
+from tessera.stages.ingest.source import conventions
 
 Source = Literal["market", "far_trans", "movielens", "amazon", "table"]
 TableName = Literal["events", "items", "users", "prices", "exposures", "outcomes"]
@@ -238,21 +239,18 @@ class IngestParams(BaseModel):
 
     @model_validator(mode="after")
     def _fits_the_source(self) -> Self:
-        if self.source == "amazon" and self.protocol == "time":
-            raise ValueError("amazon has no times: set ingest.protocol to leave_last_out or null")
-        missing = {"events", "items"} - set(self.mapping)
-        if self.source == "table" and missing:
-            raise ValueError(f"ingest.mapping needs {', '.join(sorted(missing))} for source table")
+        source = conventions(self.source)
+        if self.protocol == "time" and not source.timed:
+            raise ValueError(
+                f"{self.source} has no times: set ingest.protocol to leave_last_out or null"
+            )
+        if missing := set(source.mapped) - set(self.mapping):
+            needed = ", ".join(sorted(missing))
+            raise ValueError(f"ingest.mapping needs {needed} for source {self.source}")
         return self
 
     @property
     def unknown(self) -> Unknown:
         """What an unknown risk class counts as."""
-        bears_none = self.source in ("movielens", "amazon")
-        item = self.unknown_item_risk or (1 if bears_none else UNKNOWN_ITEM)
+        item = self.unknown_item_risk or conventions(self.source).unknown_item_risk
         return Unknown(self.unknown_user_risk, item)
-
-    @property
-    def last_out(self) -> bool:
-        """Whether each user's last event is held out, instead of a period."""
-        return self.protocol == "leave_last_out" or self.source == "amazon"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -14,20 +13,12 @@ import ibis.expr.types as ir
 from tessera.contracts.cut import Cut, parse_cut
 from tessera.contracts.errors import BadInput, BadParams
 from tessera.contracts.split import Split, test, usual_validation, validation
-from tessera.stages.ingest.params import IngestParams, Source
+from tessera.stages.ingest.params import IngestParams
+from tessera.stages.ingest.source import at_quantile, conventions
 
 _LOG = logging.getLogger(__name__)
 _DAY = timedelta(days=1)
 _TICK = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Habits:
-    """The source's own periods, where the params say nothing."""
-
-    cut: Callable[[ir.Table, datetime, datetime], datetime]
-    validation_from: Callable[[ir.Table, datetime, datetime], datetime]
-    test_until: Callable[[ir.Table, datetime, datetime], datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +56,7 @@ def plan(events: ir.Table, params: IngestParams, request: Asked) -> Split:
     events : ir.Table
         Good events.
     params : IngestParams
-        Lengths of the periods; null = the source's habit.
+        Lengths of the periods; null = the source's convention.
     request : Asked
         Its cut, if there is one, wins over the params; `... or earlier` gives way to them where the
         log ends before it.
@@ -76,36 +67,46 @@ def plan(events: ir.Table, params: IngestParams, request: Asked) -> Split:
         If the cut leaves no event on one side, or none to test on.
     """
     first, last = _span(events)
-    if params.last_out:
-        return Split(last, last, last, "leave_last_out", params.source == "amazon")
-    habits = _HABITS.get(params.source, _USUAL)
-    asked = request.cut
-    ended = asked is not None and asked.or_earlier and asked.moment >= last
-    if asked is not None and not ended:
-        cut = asked.moment
-    else:
-        cut = params.cut or habits.cut(events, first, last)
-    if ended:
-        _LOG.warning("the log ends at %s, before the cut asked for; cut at %s", last, cut)
-    cut = cut.replace(tzinfo=UTC) if cut.tzinfo is None else cut.astimezone(UTC)
+    source = conventions(params.source)
+    if params.protocol == "leave_last_out" or not source.timed:
+        return Split(last, last, last, "leave_last_out", ordinal=not source.timed)
+    cut = _cut(events, params, request.cut, first, last)
     if not first <= cut < last:
         raise BadParams(
             f"cut {cut.isoformat()} leaves one side empty: choose one from {first.isoformat()} "
             f"to before {last.isoformat()}"
         )
-    days = params.validation_days
-    validation_from = cut - days * _DAY if days else habits.validation_from(events, first, cut)
+    if params.validation_days:
+        validation_from = cut - params.validation_days * _DAY
+    else:
+        validation_from = (source.validation_from or _four_weeks)(events, first, cut)
     if validation_from <= first:
         raise BadParams(
             f"validation would begin at {validation_from.isoformat()}, before the second event: "
             "lower ingest.validation_days or move the cut"
         )
-    days = params.test_days
-    test_until = cut + days * _DAY if days else habits.test_until(events, cut, last)
+    if params.test_days:
+        test_until = cut + params.test_days * _DAY
+    else:
+        test_until = (source.test_until or _nearly_all)(events, cut, last)
     split = Split(
         validation_from, cut, test_until, folds=_folds(first, cut, test_until, params.folds)
     )
     return _populated(events, split)
+
+
+def _cut(
+    events: ir.Table, params: IngestParams, asked: Cut | None, first: datetime, last: datetime
+) -> datetime:
+    ended = asked is not None and asked.or_earlier and asked.moment >= last
+    if asked is not None and not ended:
+        cut = asked.moment
+    else:
+        usual = conventions(params.source).cut or _seventy_percent
+        cut = params.cut or usual(events, first, last)
+    if ended:
+        _LOG.warning("the log ends at %s, before the cut asked for; cut at %s", last, cut)
+    return cut.replace(tzinfo=UTC) if cut.tzinfo is None else cut.astimezone(UTC)
 
 
 def _span(events: ir.Table) -> tuple[datetime, datetime]:
@@ -174,7 +175,7 @@ def _seventy_percent(events: ir.Table, first: datetime, last: datetime) -> datet
     share = counts["before"] / counts["all"]
     if _LEAST_LEARNT <= share <= _MOST_LEARNT:
         return cut
-    quantile = _at_quantile(events, _LEARNT)
+    quantile = at_quantile(events, _LEARNT)
     _LOG.warning(
         "70 %% of the time from %s to %s end at %s, but %.1f %% of the events: cut at their 70 %% "
         "quantile, %s; look for wrong dates, or set ingest.cut",
@@ -188,30 +189,8 @@ _LEAST_LEARNT, _MOST_LEARNT = 0.4, 0.9
 """Share of the events that a cut by time must leave before it, to be believed."""
 
 
-def _at_quantile(events: ir.Table, share: float) -> datetime:
-    seconds = events.event_ts.epoch_seconds().cast("float64").quantile(share)
-    return datetime.fromtimestamp(int(events.agg(at=seconds).to_pyarrow()["at"][0].as_py()), UTC)
-
-
-def _half_year_end(_: ir.Table, cut: datetime, last: datetime) -> datetime:  # noqa: ARG001
-    """End with the half-year; a cut on its last day is its end: sources date events by the day."""
-    begun = cut + _DAY
-    july = datetime(begun.year, 7, 1, tzinfo=UTC)
-    january = datetime(begun.year + 1, 1, 1, tzinfo=UTC)
-    return (july if begun < july else january) - _TICK
-
-
-def _before_cut(events: ir.Table, _: datetime, cut: datetime) -> datetime:
-    return _at_quantile(events.filter(events.event_ts <= cut), 8 / 9)
-
-
 def _four_weeks(_: ir.Table, first: datetime, cut: datetime) -> datetime:
     return usual_validation(first, cut)
-
-
-def _half_year(_: ir.Table, first: datetime, cut: datetime) -> datetime:
-    """Take the half-year before the cut: FAR-Trans tests the half-year after it."""
-    return cut - min(181 * _DAY, (cut - first) / 2)
 
 
 def _nearly_all(events: ir.Table, cut: datetime, last: datetime) -> datetime:
@@ -220,13 +199,4 @@ def _nearly_all(events: ir.Table, cut: datetime, last: datetime) -> datetime:
     A single date of years later would stretch the period in which profit is measured.
     """
     later = events.filter(events.event_ts > cut)
-    return min(last, cut + 2 * (_at_quantile(later, 0.9) - cut))
-
-
-_USUAL = Habits(_seventy_percent, _four_weeks, _nearly_all)
-_HABITS: dict[Source, Habits] = {
-    "far_trans": Habits(lambda *_: datetime(2021, 7, 1, tzinfo=UTC), _half_year, _half_year_end),
-    "movielens": Habits(
-        lambda events, *_: _at_quantile(events, 0.9), _before_cut, lambda _events, _cut, last: last
-    ),
-}
+    return min(last, cut + 2 * (at_quantile(later, 0.9) - cut))

@@ -14,7 +14,7 @@ from tessera.stages.ingest.params import IngestParams
 from tessera.stages.ingest.past import read_past
 from tessera.stages.ingest.periods import plan, read_asked
 from tessera.stages.ingest.reach import reach
-from tessera.stages.ingest.sources import drafts
+from tessera.stages.ingest.reader import drafts
 from tessera.stages.ingest.write import Quarantine, write_good
 
 ORDER = ("items", "users", "prices", "events", "exposures", "outcomes")

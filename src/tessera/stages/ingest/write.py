@@ -25,6 +25,7 @@ from tessera.stages.ingest.losses import Loss, losses, require_few, require_rows
 from tessera.stages.ingest.params import IngestParams
 from tessera.stages.ingest.past import Past
 from tessera.stages.ingest.row_checks import NOT_IN_ITEMS, REASON, Sifted, sift
+from tessera.stages.ingest.source import conventions
 
 _BATCH = 250_000
 _REFER_TO_ITEMS = ("events", "exposures")
@@ -89,7 +90,7 @@ class Quarantine:
         if name not in self.counts:
             return
         counts, found = self.counts[name], self.found[name]
-        mapped = params.source == "table"
+        mapped = bool(conventions(params.source).mapped)
         require_rows(name, found, counts["in"], counts["good"], mapped=mapped)
         require_few(name, found, counts["in"], params)
 

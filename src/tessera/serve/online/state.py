@@ -40,6 +40,8 @@ class OnlineState:
         self._tied_sets = tied_sets
         self._events: dict[str, list[Happened]] = {}
         self._seen: set[str] = set()
+        self.version = 0
+        """Events taken in so far."""
         self._lock = threading.Lock()
 
     def add(self, event_id: str, user_id: str, item_id: str, action: str, moment: int) -> bool:
@@ -50,6 +52,7 @@ class OnlineState:
             if event_id in self._seen:
                 return False
             self._seen.add(event_id)
+            self.version += 1
             if item_id not in self._rows:
                 return True
             # Replaced, not changed: whoever reads meanwhile sees the old list or the new.

@@ -12,10 +12,8 @@ import numpy as np
 
 from tessera.contracts.arrays import Float32s, Ints
 from tessera.model.nn.device import threads
-from tessera.model.sequences.histories import Histories
-from tessera.model.sequences.requests import Requests, windows_before
-from tessera.model.trunk.inference import encode
-from tessera.model.trunk.log_scores import Known, score_log
+from tessera.model.trunk.log_scores import aligned
+from tessera.model.trunk.one_pass import Pass, Reader
 from tessera.serve.online.investor import (
     ME,
     NOTHING,
@@ -30,6 +28,7 @@ from tessera.serve.online.recent import Recent
 from tessera.serve.online.state import OnlineState
 from tessera.serve.ranker import Ranker
 from tessera.shared.features.facts import NOBODY
+from tessera.shared.features.ranking import slate_features
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +39,10 @@ class Now:
     """Microseconds since 1970."""
     past: Past
     facts: LiveFacts
-    history: Histories
     user: int
-    """Number in the history, NOBODY for somebody who never did anything."""
+    """ME, or NOBODY for somebody who never did anything."""
+    read: Pass
+    """The history as the model has read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,14 @@ class Scorer:
     ranker: Ranker
     state: OnlineState
     recent: Recent
+    reader: Reader
 
     @classmethod
     def fresh(cls, ranker: Ranker) -> Self:
         """Start with what the bundle knows."""
         recent = Recent(ranker.facts)
         state = OnlineState(ranker.row, recent, tied_sets=ranker.model.shape.tied_sets)
-        return cls(ranker, state, recent)
+        return cls(ranker, state, recent, Reader.of(ranker.model))
 
     def now(self, user_id: str, moment: int) -> Now:
         """Gather what is known of an investor strictly before a moment."""
@@ -66,9 +67,11 @@ class Scorer:
         known = past_of(ranker.histories, ranker.person[user_id]) if self.is_old(user_id) else NOTHING
         past = until(known.followed_by(self.state.past(user_id)), moment)
         facts = facts_of(past, ranker.person.get(user_id, NOBODY), ranker.facts, self.recent)
-        if not len(past):
-            return Now(moment, past, facts, ranker.histories, NOBODY)
-        return Now(moment, past, facts, history_of(past, tied_sets=self._tied_sets), ME)
+        user, history = NOBODY, ranker.histories
+        if len(past):
+            user, history = ME, history_of(past, tied_sets=self._tied_sets)
+        with threads(1):
+            return Now(moment, past, facts, user, self.reader.read(history, user, moment))
 
     def is_old(self, user_id: str) -> bool:
         """Tell whether the bundle holds a history of the investor."""
@@ -78,25 +81,18 @@ class Scorer:
         """Return the unit vector D that asks for items; None for somebody who never did anything."""
         if now.user == NOBODY:
             return None
-        length = self.ranker.model.shape.length
-        user, moment = np.array([now.user]), np.array([now.moment])
-        windows = windows_before(now.history, user, moment, length)
         with threads(1):
-            (vector_D,) = encode(self.ranker.model, now.history, windows)
-        return np.asarray(vector_D)
+            return now.read.vector()
 
     def scores(self, now: Now, item_C: Ints) -> Float32s:
         """Return what the model serves with for rows of its item table, best largest."""
-        asked = Requests(
-            user_R=np.array([now.user]),
-            moment_R=np.array([now.moment]),
-            first_R1=np.array([0, len(item_C)]),
-            item_C=item_C,
+        shape = self.ranker.model.shape
+        person_R, moment_R = np.array([ME]), np.array([now.moment])
+        names, feature_RMF = slate_features(
+            now.facts, person_R, moment_R, item_C[None], shape.feature_groups
         )
-        # A bundle carries no effects of being shown, and 0 is an average one.
-        known = Known(np.array([ME]), item_C, np.zeros(len(item_C), np.float32))
         with threads(1):
-            return score_log(self.ranker.model, now.facts, now.history, asked, known).served_C
+            return now.read.scores(now.moment, item_C, aligned(feature_RMF, names, shape.features)[0])
 
     @property
     def _tied_sets(self) -> bool:

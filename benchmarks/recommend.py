@@ -27,8 +27,9 @@ from tessera.contracts.split import load_split
 from tessera.model.sequences.catalogue import microseconds
 from tessera.model.trunk.saved import CANDIDATES
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
+from tessera.serve.investors import investor
 from tessera.serve.ranker import Ranker
-from tessera.serve.recommend import Recommender, investor
+from tessera.serve.recommend import Recommender
 
 _K = 50
 _COMPARED = 500
@@ -107,9 +108,9 @@ def main() -> None:
     begun = time.perf_counter()
     shop = Recommender.open(bundle)
     opened_s = time.perf_counter() - begun
-    if shop.search is None or shop.ranker is None:
+    if shop.ranker is None:
         raise BadInput(f"{bundle} carries no ranking head: `make run`")
-    search, ranker = shop.search, shop.ranker
+    search, ranker = Search.open(bundle), shop.ranker
     found = [investor(shop.users, user).vector_D for user in users]
     query_CD = [query_D for query_D in found if query_D is not None]
     items = search.ids[:CANDIDATES]

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 from scipy import sparse
@@ -24,6 +25,7 @@ from tessera.contracts.errors import BadInput, BadParams
 from tessera.model.params import FeatureGroup, HstuParams
 from tessera.offpolicy.estimators import SLATE_ESTIMATORS
 from tessera.platform.workspace.code import SOURCE, import_closure
+from tessera.serve.retrieval import RETRIEVERS, open_retrievers, retrieved
 from tessera.shared.features.facts import Facts, Queries, Trials
 from tessera.shared.features.links import EDGE_KINDS
 from tessera.shared.features.prices import PriceHistory
@@ -42,6 +44,7 @@ QUANTIZERS = "tessera.stages.sid.quantizers"
 BLOCKS = "tessera.stages.sid.blocks"
 GROUPS = "tessera.shared.features.groups"
 SOURCES = "tessera.stages.ingest.sources"
+RETRIEVER_KIND = "tessera.serve.retrievers"
 
 
 @pytest.fixture
@@ -388,3 +391,49 @@ def test_a_question_for_the_name_of_a_source_is_seen():
     ):
         node = ast.parse(text, mode="eval").body
         assert names_a_source(node, {"amazon", "movielens", "table"}) is seen, text
+
+
+TOY_RETRIEVER = """
+from dataclasses import dataclass
+import numpy as np
+
+@dataclass(frozen=True)
+class Toy:
+    table: dict
+
+    def retrieve(self, who, eligible_I, most):
+        bought = self.table["popularity"]
+        found = [(self.table["item_id"][row], -bought[row]) for row in np.flatnonzero(eligible_I)]
+        told = [pair for pair in found if not np.isnan(pair[1])]
+        return sorted(told, key=lambda pair: (-pair[1], pair[0]))[:most]
+
+def open_retriever(bundle, items):
+    return Toy(items.to_pydict())
+"""
+
+
+def test_a_retriever_is_a_module_and_a_name(plug, law, tmp_path, rng):
+    suite = law("test_retriever_law")
+    bundle = suite.shop(tmp_path / "bundle")
+    items = pq.read_table(bundle / "items.parquet")
+    with pytest.raises(BadParams, match="retrievers has no 'toy': choose of dense, popular"):
+        open_retrievers(bundle, items, ("toy", "popular"))
+    plug(RETRIEVER_KIND, "toy", TOY_RETRIEVER)
+    suite.test_all_that_is_eligible_is_found_best_first_and_ties_by_item("toy", bundle)
+    suite.test_only_what_is_eligible_is_found_and_nothing_else_changes("toy", bundle, rng)
+    suite.test_an_item_without_a_score_is_left_out_and_the_others_keep_their_order(
+        "toy", bundle, tmp_path
+    )
+    asked = suite.somebody(), suite.everything(), 5
+    found = retrieved(open_retrievers(bundle, items, ("toy", "popular")), *asked)
+    (popular,) = open_retrievers(bundle, items, ("popular",))
+    assert found != popular.retrieve(*asked), "the first that answers is heard"
+    assert retrieved((), *asked) == []
+
+
+def test_every_retriever_is_asked_and_held_to_the_law_and_served_lists_depend_on_it(law):
+    known = components.names(RETRIEVER_KIND)
+    assert sorted(RETRIEVERS) == known
+    assert sorted(law("test_retriever_law").RETRIEVERS) == known
+    closure = import_closure("tessera.serve.recommend")
+    assert {f"tessera/serve/retrievers/{name}.py" for name in known} <= set(closure)

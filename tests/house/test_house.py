@@ -64,8 +64,8 @@ def test_every_artifact_has_one_author():
 @pytest.mark.parametrize("source", ["market", "far_trans"])
 def test_a_stage_reads_only_what_stands_before_it(source):
     among = stages(source)
-    for workspace, stage in enumerate(among):
-        before = {other.name for other in among[:workspace]}
+    for place, stage in enumerate(among):
+        before = {other.name for other in among[:place]}
         assert set(upstream(stage, among)) <= before
         for name in stage.reads:
             assert author(name, among) or name in PINS or name == "source"

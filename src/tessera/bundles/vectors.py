@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 import faiss
@@ -57,7 +58,7 @@ class Search:
         """Return the nearest items of one query with their inner products, best first.
 
         Equal products stand in the order of their ids.  Whatever the search leaves empty (it says
-        -1) is left out.
+        -1) or cannot compare (NaN) is left out.
 
         Raises
         ------
@@ -74,7 +75,7 @@ class Search:
         # A tie may straddle the end of a search, which cuts it anywhere: all rows are few enough.
         score_1K, row_1K = self.index.search(query_1D, self.index.ntotal)
         pairs = zip(row_1K[0].tolist(), score_1K[0].tolist(), strict=True)
-        found = [(self.ids[row], score) for row, score in pairs if row >= 0]
+        found = [(self.ids[row], score) for row, score in pairs if row >= 0 and not isnan(score)]
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:most]
 
     def like(self, item_id: str, most: int) -> list[tuple[str, float]]:

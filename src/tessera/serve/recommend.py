@@ -15,15 +15,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tessera.bundles.manifest import read_manifest
+from tessera.contracts.arrays import Bools
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.tables import MOST_FALSE_SIGNS, RISK_CLASSES
+from tessera.serve.investors import Investor, investor
+from tessera.serve.retrieval import Found, Retriever, open_retrievers, retrieved
 from tessera.shared.policies import serving
 from tessera.shared.policies.serving import read_policy
 from tessera.shared.policies.suitability import PRUDENT, Unknown, suitable
 
-if TYPE_CHECKING:  # torch and FAISS take seconds, and the policy that wrote the log needs neither
-    from tessera.bundles.vectors import Search
+if TYPE_CHECKING:  # torch takes seconds, and the policy that wrote the log needs none
     from tessera.serve.ranker import Ranker
 
 _CAUSAL = "causal"
@@ -45,39 +47,6 @@ class Recommendation:
     category: str
     score: float
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Investor:
-    """What the bundle knows of one investor; an unknown one has no vector."""
-
-    user_id: str
-    risk_class: int
-    held: tuple[str, ...]
-    dismissed: tuple[str, ...]
-    vector_D: Any
-    is_known: bool = True
-
-    @property
-    def level(self) -> str:
-        """Risk class in words."""
-        return RISK_CLASSES[self.risk_class - 1]
-
-
-def investor(users: pa.Table, user_id: str, unknown: Unknown = PRUDENT) -> Investor:
-    """Look up one investor; an unknown one counts as new, and of the class of the unknown."""
-    place = pc.index(users["user_id"], user_id).as_py()
-    if place < 0:
-        return Investor(user_id, unknown.user, (), (), None, is_known=False)
-    (row,) = users.slice(place, 1).to_pylist()
-    vector = row.get("vector")
-    return Investor(
-        user_id,
-        int(row["risk_class"]),
-        tuple(row["held"] or ()),
-        tuple(row["dismissed"] or ()),
-        None if vector is None else np.array(vector, dtype=np.float32),
-    )
 
 
 def judged_as(bundle: Path) -> str:
@@ -108,7 +77,8 @@ class Recommender:
     users: pa.Table
     items: pa.Table
     neighbours: pa.Table | None
-    search: Search | None
+    retrievers: tuple[Retriever, ...]
+    """Who is asked for items, one after the other."""
     ranker: Ranker | None
     """None orders by recall."""
     unknown: Unknown = PRUDENT
@@ -132,7 +102,8 @@ class Recommender:
             neighbours = pq.read_table(edges) if edges.exists() else None
         # The policy that wrote the log is published without one.
         unknown = read_policy(bundle).unknown if (bundle / serving.FILE).exists() else PRUDENT
-        return cls(users, items, neighbours, _open_search(bundle), _open_ranker(bundle), unknown)
+        found = open_retrievers(bundle, items)
+        return cls(users, items, neighbours, found, _open_ranker(bundle), unknown)
 
     def recommend(self, user_id: str, k: int) -> list[Recommendation]:
         """Return the k best suitable items that the investor neither holds nor dismissed.
@@ -145,11 +116,9 @@ class Recommender:
             Length of the list; shorter if fewer items are suitable, or ranked.
         """
         who = investor(self.users, user_id, self.unknown)
-        fact = {row["item_id"]: row for row in self._suiting(who).to_pylist()}
-        for item in (*who.held, *who.dismissed):
-            fact.pop(item, None)
-        best = self._ranked(who, self._retrieved(who, fact), k)
-        told = self._reasons(who, [item for item, _ in best])
+        best = self._best(who, k)
+        fact = self._facts([item for item, _ in best])
+        told = self.reasons(who, [item for item, _ in best])
         return [
             Recommendation(
                 item,
@@ -161,9 +130,18 @@ class Recommender:
             for item, score in best
         ]
 
-    def _suiting(self, who: Investor) -> pa.Table:
-        fits = suitable(who.risk_class, self.items["risk_class"].to_numpy(), self.unknown)
-        return self.items.filter(pa.array(fits & self.items["alive"].to_numpy()))
+    def _suits_I(self, who: Investor) -> Bools:
+        fits_I = suitable(who.risk_class, self.items["risk_class"].to_numpy(), self.unknown)
+        return np.asarray(fits_I & self.items["alive"].to_numpy(), np.bool_)
+
+    def eligible_I(self, who: Investor) -> Bools:
+        done = pa.array((*who.held, *who.dismissed), pa.string())
+        done_I = pc.is_in(self.items["item_id"], done).to_numpy()
+        return np.asarray(self._suits_I(who) & ~done_I, np.bool_)
+
+    def _facts(self, chosen: list[str]) -> dict[str, Any]:
+        rows = self.items.filter(pc.is_in(self.items["item_id"], pa.array(chosen, pa.string())))
+        return {row["item_id"]: row for row in rows.to_pylist()}
 
     def unknown_note(self, user_id: str) -> str | None:
         """Say in one line that an investor is unknown, and as what they are served; else None."""
@@ -181,7 +159,7 @@ class Recommender:
         alive = self.items.filter(self.items["alive"])
         if not len(alive):
             return "nothing is listed: no item was on sale at the cut"
-        if len(self._suiting(who)):
+        if self._suits_I(who).any():
             return "nothing is listed: all that suits is held or was dismissed"
         lowest = pc.min(alive["risk_class"]).as_py()
         whom = f"an investor of risk class {who.risk_class} ({who.level})"
@@ -194,22 +172,19 @@ class Recommender:
             "(ingest.unknown_item_risk, ingest.unknown_user_risk)"
         )
 
-    def _retrieved(self, who: Investor, fact: dict[str, Any]) -> list[tuple[str, float]]:
-        if who.vector_D is not None and self.search:
-            near = self.search.nearest(who.vector_D, len(self.items))
-            return [(item, score) for item, score in near if item in fact]
-        liked = {item: float(row["popularity"]) for item, row in fact.items()}
-        return sorted(liked.items(), key=lambda pair: (-pair[1], pair[0]))
+    def _best(self, who: Investor, k: int) -> Found:
+        """Find items, and put the first of them in the order of the ranking head if there is one.
 
-    def _ranked(
-        self, who: Investor, near: list[tuple[str, float]], k: int
-    ) -> list[tuple[str, float]]:
-        """Put the nearest in the order of the ranking head; whoever has no vector is not ranked."""
-        if self.ranker is None or who.vector_D is None or not near:
-            return near[:k]
+        Whoever has no vector is not ranked.
+        """
+        eligible_I = self.eligible_I(who)
+        if self.ranker is None or who.vector_D is None:
+            return retrieved(self.retrievers, who, eligible_I, k)
         from tessera.model.trunk.saved import CANDIDATES
 
-        items = [item for item, _ in near[:CANDIDATES]]
+        items = [item for item, _ in retrieved(self.retrievers, who, eligible_I, CANDIDATES)]
+        if not items:
+            return []
         scores = self.ranker.scores(who.user_id, items).tolist()
         return sorted(zip(items, scores, strict=True), key=lambda pair: (-pair[1], pair[0]))[:k]
 
@@ -222,7 +197,7 @@ class Recommender:
             return f"best ranked for a new investor, suitable for {level} investors"
         return f"fits your recent activity, suitable for {level} investors"
 
-    def _reasons(self, who: Investor, chosen: list[str]) -> dict[str, str]:
+    def reasons(self, who: Investor, chosen: list[str]) -> dict[str, str]:
         """Strongest edge from a held item to each chosen one, causal evidence first.
 
         A causal edge whose sign may well be wrong is told last, by what was seen and no more.
@@ -243,14 +218,6 @@ class Recommender:
             for row in edges:
                 found.setdefault(row["target_id"], text.format(held=names[row["source_id"]]))
         return found
-
-
-def _open_search(bundle: Path) -> Search | None:
-    if not (bundle / "vectors.faiss").exists():
-        return None
-    from tessera.bundles.vectors import Search
-
-    return Search.open(bundle)
 
 
 def _open_ranker(bundle: Path) -> Ranker | None:

@@ -51,7 +51,13 @@ def test_what_unknown_counts_as_survives_its_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module", ["stages/index/facts.py", "serve/recommend.py", "stages/ope/exposures.py"]
+    "module",
+    [
+        "stages/index/facts.py",
+        "serve/investors.py",
+        "serve/recommend.py",
+        "stages/ope/exposures.py",
+    ],
 )
 def test_what_unknown_means_is_said_nowhere_else(module, repository):
     text = (repository / "src" / "tessera" / module).read_text()

@@ -275,9 +275,9 @@ def recommend(
         typer.echo(recommender.why_empty(user))
         return
     table = Table("", "item", "name", "category", "why", title=f"{bundle.name}: {escape(user)}")
-    for workspace, line in enumerate(lines, start=1):
+    for place, line in enumerate(lines, start=1):
         shown = (line.item_id, line.name, line.category, line.reason)
-        table.add_row(str(workspace), *map(escape, shown))
+        table.add_row(str(place), *map(escape, shown))
     Console().print(table, escape(judged_as(bundle)), sep="\n")
 
 

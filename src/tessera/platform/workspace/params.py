@@ -157,10 +157,10 @@ def _check(section: str, kind: type[BaseModel], values: dict[str, Any]) -> BaseM
         raise BadParams(f"params: {field}: {first['msg']}, got {first['input']!r}") from error
 
 
-def _fields(kind: type[BaseModel], workspace: tuple[int | str, ...]) -> list[str]:
+def _fields(kind: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
     """Names that a mapping inside a section may hold."""
     fields = kind.model_fields
-    for part in workspace:
+    for part in place:
         if part in fields:
             inner = _model_in(fields[str(part)].annotation)
             fields = inner.model_fields if inner else fields

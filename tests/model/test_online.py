@@ -224,5 +224,5 @@ def test_ties_are_sorted_as_in_a_history(told, split):
         ibis.memtable(pa.Table.from_pylist(rows)), split, vocabulary, tied_sets=True
     )
     for user, (start, stop) in zip(found.user_id_U, ((0, 12), (12, 24)), strict=True):
-        wanted = sorted(vocabulary, key=lambda item: tie_order(user, item))  # noqa: B023
+        wanted = sorted(vocabulary, key=lambda item: tie_order(user, item))
         assert [vocabulary[row - 1] for row in found.item_E[start:stop]] == wanted

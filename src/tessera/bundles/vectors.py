@@ -82,7 +82,8 @@ class Search:
         """Return the items nearest to one, itself left out; none if it has no vector."""
         if item_id not in self.ids:
             return []
-        near = self.nearest(self.index.reconstruct(self.ids.index(item_id)), most + 1)
+        vector_D = np.asarray(self.index.reconstruct(self.ids.index(item_id)), np.float32)
+        near = self.nearest(vector_D, most + 1)
         return [pair for pair in near if pair[0] != item_id][:most]
 
 

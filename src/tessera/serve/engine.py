@@ -190,9 +190,7 @@ class Engine:
         if item_id not in self.item_row:
             return None
         found = self.search.like(item_id, k)
-        return [
-            {"item_id": item, "score": score, **self.facts(item)} for item, score in found
-        ]
+        return [{"item_id": item, "score": score, **self.facts(item)} for item, score in found]
 
     def told(self) -> str:
         """Say in one line by which policy slates are drawn."""
@@ -208,7 +206,7 @@ class Engine:
     def _candidates(
         self, who: Investor, moment: int, rng: np.random.Generator
     ) -> tuple[list[str], list[str]]:
-        eligible_I = self.recommender.eligible_I(who) & self._alive_I(moment)
+        eligible_I = self.recommender.open_I(who) & self._alive_I(moment)
         found = retrieved(self.recommender.retrievers, who, eligible_I, self.params.retrieved)
         ids = [item for item, _ in found]
         rest_I = eligible_I.copy()
@@ -237,9 +235,7 @@ class Engine:
     ) -> Drawn:
         score_1C, every_1C = score_C[None].astype(np.float64), np.ones((1, len(ids)), bool)
         chosen, propensity, probability = sample_slates(score_1C, every_1C, self.slate, k, rng)
-        return Drawn(
-            tuple(ids), tuple(sources), score_C, chosen[0], propensity[0], probability[0]
-        )
+        return Drawn(tuple(ids), tuple(sources), score_C, chosen[0], propensity[0], probability[0])
 
 
 def _seed(request_id: str) -> int:

@@ -1,4 +1,4 @@
-"""One serving process: its log of before is mended and known again, its bundle follows the pointer."""
+"""One serving process: the log of before is known again, the bundle follows the pointer."""
 
 from __future__ import annotations
 
@@ -60,11 +60,9 @@ def _drop_empty(before: list[Segment]) -> None:
 
 
 class Follower:
-    """Swaps the bundle when another one is published; what cannot be served is refused, and said."""
+    """Swaps the bundle when another one is published; one that cannot be served is refused."""
 
-    def __init__(
-        self, service: Service, current: Callable[[], Path], params: ServeParams
-    ) -> None:
+    def __init__(self, service: Service, current: Callable[[], Path], params: ServeParams) -> None:
         """Follow what `current` names, after checking it."""
         self._service, self._current, self._params = service, current, params
         self._stopped = threading.Event()

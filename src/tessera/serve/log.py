@@ -60,7 +60,8 @@ def read_segment(path: Path) -> Segment:
     BrokenLog
         If a line that is not the last does not match its checksum: somebody changed it.
     """
-    data, records, start = path.read_bytes(), [], 0
+    data, start = path.read_bytes(), 0
+    records: list[Record] = []
     while (end := data.find(b"\n", start)) >= 0:
         record = _record(data[start:end])
         if record is None:

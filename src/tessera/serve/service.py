@@ -1,4 +1,4 @@
-"""The service behind every door: answers, takes in what happened, swaps bundles, and logs all of it.
+"""The service behind every door: answers, takes in events, swaps bundles, and logs all of it.
 
 An answer leaves when its slate is on the disk.  Where nothing can be written nothing is drawn: the
 best are shown, marked as unexplored, because a draw that is not logged can never be judged.
@@ -9,8 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -149,9 +147,7 @@ def unexplored(slate: Slate, k: int) -> Slate:
     chosen_L[: len(best)] = best
     sure_LC = np.zeros((k, len(drawn.score_C)))
     sure_LC[np.arange(len(best)), best] = 1.0
-    greedy = replace(
-        drawn, chosen_L=chosen_L, propensity_L=np.ones(k), probability_LC=sure_LC
-    )
+    greedy = replace(drawn, chosen_L=chosen_L, propensity_L=np.ones(k), probability_LC=sure_LC)
     return replace(
         slate,
         drawn=greedy,
@@ -164,6 +160,5 @@ def unexplored(slate: Slate, k: int) -> Slate:
 def _feed(engine: Engine, events: Iterable[Event]) -> int:
     state = engine.scorer.state
     return sum(
-        state.add(one.event_id, one.user_id, one.item_id, one.action, one.moment)
-        for one in events
+        state.add(one.event_id, one.user_id, one.item_id, one.action, one.moment) for one in events
     )

@@ -50,7 +50,9 @@ class Reader:
         windows = windows_before(histories, user_R, moment_R, self.model.shape.length)
         batch = moved(Batcher(histories).batch(windows), self.item_VD.device)
         with torch.inference_mode():
-            return Pass(self, histories, user, windows, batch, self.model.encode(batch, self.item_VD))
+            return Pass(
+                self, histories, user, windows, batch, self.model.encode(batch, self.item_VD)
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +103,7 @@ class Pass:
         return states_at(self.reader.model, self.seen.state_BLD, row_B, last_B)
 
     def _asking(self, state_BD: Tensor) -> Tensor:
-        return asking_vectors(
-            self.reader.model, functional.normalize(state_BD, dim=-1), self.batch
-        )
+        return asking_vectors(self.reader.model, functional.normalize(state_BD, dim=-1), self.batch)
 
     def _slates(self, moment: int, item_M: Ints, feature_MF: Float32s) -> Slates:
         none_1MT = np.zeros((1, len(item_M), len(TASKS)), np.float32)

@@ -102,7 +102,9 @@ def _about(app: FastAPI, service: Service) -> None:
     @app.get("/readyz", responses=_told(503))
     async def ready() -> dict[str, str]:
         if service.log.failed:
-            raise Refused(503, "Not ready", "the served log cannot be written: see the server's log")
+            raise Refused(
+                503, "Not ready", "the served log cannot be written: see the server's log"
+            )
         return {"status": "ok", "version": service.engine.version}
 
 
@@ -208,9 +210,7 @@ def _problems(app: FastAPI) -> None:
         return _problem(request, Refused(error.status_code, str(error.detail), ""), [])
 
 
-async def _guarded(
-    request: Request, answer: Callable[[Request], Awaitable[Response]]
-) -> Response:
+async def _guarded(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
     try:
         return await answer(request)
     except Exception:

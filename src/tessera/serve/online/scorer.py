@@ -64,7 +64,9 @@ class Scorer:
     def now(self, user_id: str, moment: int) -> Now:
         """Gather what is known of an investor strictly before a moment."""
         ranker = self.ranker
-        known = past_of(ranker.histories, ranker.person[user_id]) if self.is_old(user_id) else NOTHING
+        known = (
+            past_of(ranker.histories, ranker.person[user_id]) if self.is_old(user_id) else NOTHING
+        )
         past = until(known.followed_by(self.state.past(user_id)), moment)
         facts = facts_of(past, ranker.person.get(user_id, NOBODY), ranker.facts, self.recent)
         user, history = NOBODY, ranker.histories
@@ -78,7 +80,7 @@ class Scorer:
         return self.ranker.has_acted(user_id)
 
     def vector(self, now: Now) -> Float32s | None:
-        """Return the unit vector D that asks for items; None for somebody who never did anything."""
+        """Return the unit vector D that asks for items; None for whoever never did anything."""
         if now.user == NOBODY:
             return None
         with threads(1):
@@ -92,7 +94,9 @@ class Scorer:
             now.facts, person_R, moment_R, item_C[None], shape.feature_groups
         )
         with threads(1):
-            return now.read.scores(now.moment, item_C, aligned(feature_RMF, names, shape.features)[0])
+            return now.read.scores(
+                now.moment, item_C, aligned(feature_RMF, names, shape.features)[0]
+            )
 
     @property
     def _tied_sets(self) -> bool:

@@ -1,18 +1,11 @@
-"""Routes of the service, RFC 9457 problems, one request id in every answer."""
+"""Routes of the service."""
 
 from __future__ import annotations
 
-import logging
-import secrets
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 
 from tessera.serve.clock import Clock
 from tessera.serve.http.bodies import (
@@ -21,41 +14,32 @@ from tessera.serve.http.bodies import (
     Ask,
     Happening,
     Happenings,
-    Problem,
     Shown,
     Similar,
     Taken,
     Version,
 )
+from tessera.serve.http.bounded import Bounded
+from tessera.serve.http.problems import Refused, documented, handle_problems
 from tessera.serve.service import Event, Service
 from tessera.serve.slate import Slate, at
 
-_LOG = logging.getLogger("tessera.serve")
-MOST_BYTES = 1 << 20
-"""Largest body that is read."""
 _AHEAD_US = 60_000_000
 """Clocks may differ by a minute; what comes later than that is to come."""
-
-
-class Refused(Exception):
-    """A request that cannot be answered, with its status."""
-
-    def __init__(self, status: int, title: str, detail: str, field: str | None = None) -> None:
-        super().__init__(detail)
-        self.status, self.title, self.detail, self.field = status, title, detail, field
 
 
 def make_app(service: Service, clock: Clock) -> FastAPI:
     """Return the application that serves one profile."""
     app = FastAPI(title="Tessera", version="1", docs_url="/docs", redoc_url=None)
-    _problems(app)
+    handle_problems(app)
+    app.add_middleware(Bounded)
     _recommendations(app, service, clock)
     _about(app, service)
     return app
 
 
 def _recommendations(app: FastAPI, service: Service, clock: Clock) -> None:
-    @app.post("/v1/recommendations", responses=_told(422, 413))
+    @app.post("/v1/recommendations", responses=documented(422, 413))
     async def recommend(ask: Ask, request: Request) -> Answer:
         moment = _moment(ask.context.time, clock, "context.time")
         k = ask.k or service.engine.slate_size
@@ -63,7 +47,7 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock) -> None:
         slate = await run_in_threadpool(service.recommend, identity, who, moment, k)
         return _answer(slate, service)
 
-    @app.post("/v1/events", responses=_told(422, 413, 503))
+    @app.post("/v1/events", responses=documented(422, 413, 503))
     async def happened(body: Happenings) -> Taken:
         events = [_event(one, clock, n) for n, one in enumerate(body.events)]
         try:
@@ -74,7 +58,7 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock) -> None:
             ) from error
         return Taken(new=new, known=len(events) - new)
 
-    @app.get("/v1/items/{item_id}/similar", responses=_told(404, 422))
+    @app.get("/v1/items/{item_id}/similar", responses=documented(404, 422))
     async def similar(item_id: str, k: int = 10) -> list[Similar]:
         if not 1 <= k <= MOST_ITEMS:
             raise Refused(422, "Invalid request", f"k must lie in 1 to {MOST_ITEMS}", "k")
@@ -99,7 +83,7 @@ def _about(app: FastAPI, service: Service) -> None:
     async def alive() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", responses=_told(503))
+    @app.get("/readyz", responses=documented(503))
     async def ready() -> dict[str, str]:
         if service.log.failed:
             raise Refused(
@@ -155,65 +139,3 @@ def _answer(slate: Slate, service: Service) -> Answer:
         flags=list(slate.flags),
         items=items,
     )
-
-
-def _told(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
-    return {status: {"description": "Problem", "content": content} for status in statuses}
-
-
-def _problem(request: Request, told: Refused, errors: list[dict[str, str]]) -> JSONResponse:
-    body = Problem(
-        title=told.title,
-        status=told.status,
-        detail=told.detail,
-        request_id=request.state.request_id,
-        errors=errors,
-    )
-    headers = {"Retry-After": "1"} if told.status in (429, 503) else {}
-    return JSONResponse(
-        body.model_dump(), told.status, headers, media_type="application/problem+json"
-    )
-
-
-def _problems(app: FastAPI) -> None:
-    @app.middleware("http")
-    async def identified(
-        request: Request, answer: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        request.state.request_id = secrets.token_hex(16)
-        length = request.headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MOST_BYTES:
-            told = Refused(413, "Body too large", f"a body may have {MOST_BYTES} bytes at most")
-            response: Response = _problem(request, told, [])
-        else:
-            response = await _guarded(request, answer)
-        response.headers["X-Request-Id"] = request.state.request_id
-        return response
-
-    @app.exception_handler(Refused)
-    async def refused(request: Request, told: Refused) -> JSONResponse:
-        errors = [{"field": told.field, "problem": told.detail}] if told.field else []
-        return _problem(request, told, errors)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [
-            {"field": ".".join(map(str, one["loc"][1:])), "problem": one["msg"]}
-            for one in error.errors()
-        ]
-        detail = "; ".join(f"{one['field'] or 'body'}: {one['problem']}" for one in errors[:5])
-        return _problem(request, Refused(422, "Invalid request", detail), errors)
-
-    @app.exception_handler(HTTPException)
-    async def failed(request: Request, error: HTTPException) -> JSONResponse:
-        return _problem(request, Refused(error.status_code, str(error.detail), ""), [])
-
-
-async def _guarded(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-    try:
-        return await answer(request)
-    except Exception:
-        _LOG.exception("request %s failed", request.state.request_id)
-        told = Refused(500, "Internal error", "see the server's log under the request id")
-        return _problem(request, told, [])

@@ -16,22 +16,30 @@ from tessera.serve.clock import Clock
 from tessera.serve.http import bounded
 from tessera.serve.http.app import make_app
 from tessera.serve.http.bounded import MOST_BYTES
+from tessera.serve.http.keys import Keys, add_key
 from tessera.serve.log import read_segment
 
 NOW = 1_700_000_000_000_000
 
 
 @pytest.fixture
-def client(service):
+def keys(tmp_path):
+    return tmp_path / "keys.json"
+
+
+@pytest.fixture
+def client(service, keys):
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = make_app(service, Clock(source=lambda: NOW))
+        app = make_app(service, Clock(source=lambda: NOW), Keys(keys))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         while not server.started:
             time.sleep(0.01)
         port = listener.getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        headers = {"authorization": f"Bearer {add_key(keys, 'first', 'operator')}"}
+        base = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=base, trust_env=False, headers=headers) as client:
             yield client
         server.should_exit = True
         thread.join()
@@ -198,3 +206,45 @@ def test_a_client_that_goes_away_leaves_nothing_behind(client, service):
             line.sendall(b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
     assert client.get("/healthz").status_code == 200
     assert service.engine.scorer.state.version == 0
+
+
+ASKS = [("POST", "/v1/recommendations", "recommend"), ("POST", "/v1/events", "feedback"),
+        ("GET", "/v1/items/i1/similar", "recommend"), ("GET", "/v1/version", "view")]  # fmt: skip
+MAY = {"recommend": {"recommend"}, "feedback": {"feedback"}, "viewer": {"view"},
+       "operator": {"recommend", "feedback", "view"}}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", MAY)
+@pytest.mark.parametrize(("method", "path", "what"), ASKS)
+def test_a_key_opens_what_its_role_may(client, keys, role, method, path, what):
+    secret = add_key(keys, "other", role)
+    answer = client.request(method, path, headers={"authorization": f"Bearer {secret}"})
+    assert (answer.status_code != 403) is (what in MAY[role])
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer x", "Basic eDp5", "Bearer é"])
+@pytest.mark.parametrize(("method", "path", "_what"), ASKS)
+def test_without_a_key_nothing_opens(client, given, method, path, _what):
+    headers = {"authorization": given.encode()}
+    assert client.request(method, path, headers=headers).status_code == 401
+
+
+def test_every_route_but_those_of_health_asks_for_a_key(client):
+    free = {"/healthz", "/readyz"}
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        for method in methods:
+            answer = httpx.request(method, f"{client.base_url}{path}", trust_env=False)
+            assert (answer.status_code == 200) if path in free else (answer.status_code == 401)
+
+
+def test_a_key_is_rotated_without_a_restart(client, keys):
+    old = add_key(keys, "shop", "recommend")
+    new = add_key(keys, "shop", "recommend")
+    codes = [
+        client.get("/v1/items/i1/similar", headers={"authorization": f"Bearer {one}"}).status_code
+        for one in (old, new)
+    ]
+    assert codes == [401, 200]
+    assert old not in keys.read_text()
+    assert new not in keys.read_text()
+    assert keys.stat().st_mode & 0o777 == 0o600

@@ -16,7 +16,7 @@ from rich.table import Table
 from tessera.contracts.errors import BadParams, TesseraError
 from tessera.contracts.library_errors import first_line, library
 from tessera.platform.cli.cli_acts import Profile, floors, history, hold, promote, rollback
-from tessera.platform.cli.cli_serve import serve
+from tessera.platform.cli.cli_serve import key, serve
 from tessera.platform.pipeline.forkserver import one_thread
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
@@ -344,6 +344,7 @@ def doctor(
 for command in (promote, hold, rollback, history, floors):
     app.command(rich_help_panel=_RELEASE)(command)
 app.command(rich_help_panel=_WORK)(serve)
+app.command(rich_help_panel=_WORK)(key)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,11 +58,34 @@ def _listen(service: Service, workspace: Workspace, port: int) -> None:
 
     from tessera.serve.clock import Clock
     from tessera.serve.http.app import make_app
+    from tessera.serve.http.keys import Keys, add_key
 
-    app = make_app(service, Clock(_ahead(workspace)))
+    path = _keys(workspace)
     address = f"http://127.0.0.1:{port}"
-    typer.echo(f"Recommendations  {address}/v1/recommendations\nOpenAPI          {address}/docs")
+    typer.echo(f"Console          {address}/console\nRecommendations  {address}/v1/recommendations")
+    typer.echo(f"OpenAPI          {address}/openapi.json")
+    if not path.exists():
+        secret = add_key(path, "first", "operator")
+        typer.echo(f"Key              {secret} (operator; shown this once)")
+    app = make_app(service, Clock(_ahead(workspace)), Keys(path))
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+
+
+def key(
+    name: Annotated[str, typer.Argument(help="Whose key it is; another one of that name ends.")],
+    role: Annotated[
+        str, typer.Option(help="recommend, feedback, viewer or operator.")
+    ] = "recommend",
+    profile: Profile = DEFAULT_PROFILE,
+) -> None:
+    """Make a key for the service, and print it this once; a running service knows it at once."""
+    from tessera.serve.http.keys import add_key
+
+    typer.echo(add_key(_keys(open_workspace(profile)), name, role))
+
+
+def _keys(workspace: Workspace) -> Path:
+    return workspace.registry / "served" / "keys.json"
 
 
 def _ahead(workspace: Workspace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from starlette.concurrency import run_in_threadpool
 
 from tessera.serve.clock import Clock
@@ -14,13 +14,16 @@ from tessera.serve.http.bodies import (
     Ask,
     Happening,
     Happenings,
-    Shown,
     Similar,
     Taken,
     Version,
 )
 from tessera.serve.http.bounded import Bounded
+from tessera.serve.http.console import add_console
+from tessera.serve.http.guard import may
+from tessera.serve.http.keys import Keys
 from tessera.serve.http.problems import Refused, documented, handle_problems
+from tessera.serve.http.shown import shown
 from tessera.serve.service import Event, Service
 from tessera.serve.slate import Slate, at
 
@@ -28,18 +31,21 @@ _AHEAD_US = 60_000_000
 """Clocks may differ by a minute; what comes later than that is to come."""
 
 
-def make_app(service: Service, clock: Clock) -> FastAPI:
+def make_app(service: Service, clock: Clock, keys: Keys) -> FastAPI:
     """Return the application that serves one profile."""
-    app = FastAPI(title="Tessera", version="1", docs_url="/docs", redoc_url=None)
+    app = FastAPI(title="Tessera", version="1", docs_url=None, redoc_url=None)
     handle_problems(app)
     app.add_middleware(Bounded)
-    _recommendations(app, service, clock)
-    _about(app, service)
+    _recommendations(app, service, clock, keys)
+    _about(app, service, keys)
+    add_console(app, service, clock, keys)
     return app
 
 
-def _recommendations(app: FastAPI, service: Service, clock: Clock) -> None:
-    @app.post("/v1/recommendations", responses=documented(422, 413))
+def _recommendations(app: FastAPI, service: Service, clock: Clock, keys: Keys) -> None:
+    asks, tells = ([Depends(may(keys, what))] for what in ("recommend", "feedback"))
+
+    @app.post("/v1/recommendations", responses=documented(401, 403, 413, 422), dependencies=asks)
     async def recommend(ask: Ask, request: Request) -> Answer:
         moment = _moment(ask.context.time, clock, "context.time")
         k = ask.k or service.engine.slate_size
@@ -47,7 +53,7 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock) -> None:
         slate = await run_in_threadpool(service.recommend, identity, who, moment, k)
         return _answer(slate, service)
 
-    @app.post("/v1/events", responses=documented(422, 413, 503))
+    @app.post("/v1/events", responses=documented(401, 403, 413, 422, 503), dependencies=tells)
     async def happened(body: Happenings) -> Taken:
         events = [_event(one, clock, n) for n, one in enumerate(body.events)]
         try:
@@ -58,7 +64,9 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock) -> None:
             ) from error
         return Taken(new=new, known=len(events) - new)
 
-    @app.get("/v1/items/{item_id}/similar", responses=documented(404, 422))
+    @app.get(
+        "/v1/items/{item_id}/similar", responses=documented(401, 403, 404, 422), dependencies=asks
+    )
     async def similar(item_id: str, k: int = 10) -> list[Similar]:
         if not 1 <= k <= MOST_ITEMS:
             raise Refused(422, "Invalid request", f"k must lie in 1 to {MOST_ITEMS}", "k")
@@ -68,8 +76,10 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock) -> None:
         return [Similar(**one) for one in found]
 
 
-def _about(app: FastAPI, service: Service) -> None:
-    @app.get("/v1/version")
+def _about(app: FastAPI, service: Service, keys: Keys) -> None:
+    views = [Depends(may(keys, "view"))]
+
+    @app.get("/v1/version", responses=documented(401, 403, 422), dependencies=views)
     async def version() -> Version:
         engine = service.engine
         return Version(
@@ -116,19 +126,7 @@ def _event(one: Happening, clock: Clock, number: int) -> Event:
 
 
 def _answer(slate: Slate, service: Service) -> Answer:
-    engine, drawn = service.engine, slate.drawn
-    items = [
-        Shown(
-            position=position + 1,
-            item_id=drawn.candidate_ids[one],
-            score=float(drawn.score_C[one]),
-            propensity=float(drawn.propensity_L[position]),
-            source=drawn.source_C[one],
-            reason=slate.reasons.get(drawn.candidate_ids[one], ""),
-            **engine.facts(drawn.candidate_ids[one]),
-        )
-        for position, one in enumerate(drawn.shown())
-    ]
+    engine = service.engine
     return Answer(
         request_id=slate.request_id,
         investor_id=slate.user_id,
@@ -137,5 +135,5 @@ def _answer(slate: Slate, service: Service) -> Answer:
         version=engine.version,
         context_version=slate.context_version,
         flags=list(slate.flags),
-        items=items,
+        items=shown(slate, engine),
     )

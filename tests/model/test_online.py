@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -12,17 +13,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tessera.bundles import manifest
+from tessera.bundles.vectors import write_vectors
 from tessera.contracts.arrow import schema
+from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import ACTIONS, CATE, PRICES
 from tessera.model.sequences.catalogue import microsecond, read_catalogue
 from tessera.model.sequences.fact_tables import FactTables, open_facts, people_of, read_facts
 from tessera.model.sequences.histories import read_histories, tie_order
 from tessera.model.sequences.requests import Requests
 from tessera.model.trunk.log_scores import Known, score_log
+from tessera.serve.engine import Engine
 from tessera.serve.online.recent import Recent
 from tessera.serve.online.scorer import Scorer
+from tessera.serve.params import ServeParams
 from tessera.serve.ranker import open_ranker
 from tessera.shared.features.facts import NOBODY, Queries
+from tessera.shared.policies.serving import ServingPolicy, write_policy
+from tessera.shared.policies.slate import SlatePolicy, slate_propensities
+from tessera.shared.policies.suitability import PRUDENT
+from tessera.stages.index.facts import item_facts, neighbours, user_facts, write_facts
+from tessera.stages.index.params import IndexParams
 
 DAY = timedelta(days=1)
 
@@ -49,16 +60,22 @@ def told(slated, split):
     return SimpleNamespace(**{**vars(slated), **changes})
 
 
+TRAINED = {}
+"""Folder of the one training that every test copies."""
+
+
 @pytest.fixture
-def folder(told, small, run_trunk, stage_files):
+def folder(told, small, run_trunk, stage_files, tmp_path_factory):
     """Return a bundle's model and facts, with everything of a ranking head in it."""
-    params = small.model_copy(
-        update={"window_days": 2.0, "hold_days": 3.0, "slate_share": 1.0,
-                "features": (*small.features, "cate"), "recency_scales": 2, "edge_bias": True}
-    )  # fmt: skip
-    folder, _ = run_trunk(told, params)
-    (stage_files / "split.json").rename(folder / "split.json")
-    return folder
+    if "folder" not in TRAINED:
+        params = small.model_copy(
+            update={"window_days": 2.0, "hold_days": 3.0, "slate_share": 1.0,
+                    "features": (*small.features, "cate"), "recency_scales": 2, "edge_bias": True}
+        )  # fmt: skip
+        made, _ = run_trunk(told, params)
+        shutil.copyfile(stage_files / "split.json", made / "split.json")
+        TRAINED["folder"] = shutil.copytree(made, tmp_path_factory.mktemp("trained") / "bundle")
+    return shutil.copytree(TRAINED["folder"], stage_files / "bundle")
 
 
 @pytest.fixture
@@ -226,3 +243,131 @@ def test_ties_are_sorted_as_in_a_history(told, split):
     for user, (start, stop) in zip(found.user_id_U, ((0, 12), (12, 24)), strict=True):
         wanted = sorted(vocabulary, key=lambda item: tie_order(user, item))
         assert [vocabulary[row - 1] for row in found.item_E[start:stop]] == wanted
+
+
+@pytest.fixture
+def bundle(folder, told, split):
+    """Return a whole bundle, as the stage that packs it would leave it."""
+    items = told.items.mutate(
+        name=told.items.item_id.upper(), sector=ibis.literal(None, "string"),
+        issuer=ibis.literal(None, "string"),
+    )  # fmt: skip
+    engine, params = ibis.duckdb.connect(), IndexParams()
+    past = told.events.filter(told.events.event_ts <= split.cut)
+    vectors = engine.read_parquet(folder / "user_vectors.parquet")
+    users = ibis.memtable(told.users.to_pyarrow())
+    for name, table in (
+        ("items", item_facts(items, past, split.cut, PRUDENT, params)),
+        ("users", user_facts(users, past, ibis.memtable(vectors.to_pyarrow()), split.cut, PRUDENT,
+                             params)),
+        ("neighbours", neighbours(told.edges, params.neighbours)),
+    ):  # fmt: skip
+        write_facts(table, folder / f"{name}.parquet")
+    write_vectors(engine.read_parquet(folder / "item_vectors.parquet"), folder)
+    write_policy(ServingPolicy(SlatePolicy(0.5, 0.2, 4), 3), folder)
+    manifest.seal(folder, {"kind": "model", "judged_against": "v0"})
+    return folder
+
+
+PARAMS = ServeParams(retrieved=4, uniform=2)
+
+
+@pytest.fixture
+def engine(bundle):
+    return Engine.open(bundle, PARAMS)
+
+
+def at_noon(split, later=0):
+    return microsecond(split.cut) + 1 + later
+
+
+def test_a_slate_is_drawn_from_what_suits_is_on_sale_and_is_neither_held_nor_dismissed(
+    engine, split
+):
+    risk = dict(zip(*(engine.recommender.items[name].to_pylist()
+                      for name in ("item_id", "risk_class")), strict=True))  # fmt: skip
+    seen = set()
+    for n, user in enumerate(USERS * 3):
+        moment = at_noon(split, n)
+        who = engine.who(user, engine.scorer.now(user, moment))
+        slate = engine.answer(f"r{n}", user, moment, 3)
+        ids = slate.drawn.candidate_ids
+        assert len(set(ids)) == len(ids) <= 6
+        assert all(risk[item] <= who.risk_class for item in ids)
+        assert not {*who.held, *who.dismissed, "i11"} & set(ids), "i11 is gone at the cut"
+        assert slate.drawn.source_C.count("uniform") <= 2
+        assert slate.flags == (() if who.is_known else ("cold",))
+        seen |= set(ids)
+    assert len(seen) > 6
+
+
+def test_what_is_bought_or_dismissed_is_not_offered_again_until_it_is_sold(engine, split):
+    user, state = "u003", engine.scorer.state
+    item = engine.answer("r0", user, at_noon(split), 3).drawn.candidate_ids[0]
+
+    def offered(later):
+        answers = (engine.answer(f"q{n}", user, at_noon(split, later), 3) for n in range(30))
+        return any(item in one.drawn.candidate_ids for one in answers)
+
+    assert offered(9)
+    state.add("e1", user, item, "buy", at_noon(split, 10))
+    assert not offered(11)
+    state.add("e2", user, item, "sell", at_noon(split, 12))
+    assert offered(13)
+    state.add("e3", user, item, "dismiss", at_noon(split, 14))
+    assert not offered(15)
+
+
+def test_the_same_request_and_state_give_the_same_slate_and_others_another(engine, split):
+    def drawn(request):
+        found = engine.answer(request, "u003", at_noon(split), 3).drawn
+        return found.candidate_ids, found.chosen_L.tolist()
+
+    assert drawn("r1") == drawn("r1")
+    assert len({str(drawn(f"r{n}")) for n in range(20)}) > 3
+
+
+def test_the_judged_policy_gives_every_propensity_that_is_served(engine, split):
+    for n, user in enumerate(USERS):
+        drawn = engine.answer(f"r{n}", user, at_noon(split), 3).drawn
+        scores = drawn.score_C[None].astype(float)
+        again, every = slate_propensities(
+            scores, np.ones_like(scores, bool), SlatePolicy(0.5, 0.2, 4), drawn.chosen_L[None]
+        )
+        np.testing.assert_array_equal(again[0], drawn.propensity_L)
+        np.testing.assert_array_equal(every[0], drawn.probability_LC)
+
+
+def test_every_candidate_is_shown_as_often_as_its_propensity_says(engine, split):
+    shown, expected = {}, {}
+    for n in range(400):
+        drawn = engine.answer(f"r{n}", "u003", at_noon(split), 1).drawn
+        item = drawn.candidate_ids[drawn.chosen_L[0]]
+        shown[item] = shown.get(item, 0) + 1
+        for item, chance in zip(drawn.candidate_ids, drawn.probability_LC[0], strict=True):
+            expected[item] = expected.get(item, 0.0) + chance
+    for item, count in expected.items():
+        assert abs(shown.get(item, 0) - count) < 4.5 * max(count, 4) ** 0.5, item
+
+
+def test_each_shown_item_has_a_reason(engine, split):
+    for n, user in enumerate(USERS):
+        slate = engine.answer(f"r{n}", user, at_noon(split), 3)
+        for one in slate.drawn.shown():
+            assert len(slate.reasons[slate.drawn.candidate_ids[one]]) > 10
+
+
+def test_an_empty_slate_where_nothing_suits(bundle, split):
+    rows = pq.read_table(bundle / "items.parquet")
+    risk = pa.array([4] * len(rows), pa.int64())
+    at = rows.schema.get_field_index("risk_class")
+    pq.write_table(rows.set_column(at, "risk_class", risk), bundle / "items.parquet")
+    slate = Engine.open(bundle, PARAMS).answer("r", "u000", at_noon(split), 3)
+    assert slate.drawn.shown() == []
+    assert slate.exposures() == []
+
+
+def test_a_bundle_that_ranks_nothing_is_refused(bundle):
+    (bundle / "facts" / "tables.json").write_text("[]")
+    with pytest.raises(BrokenBundle, match="carries no ranking head"):
+        Engine.open(bundle, PARAMS)

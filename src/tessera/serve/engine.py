@@ -222,6 +222,8 @@ class Engine:
         return np.asarray((self.from_I <= moment) & (self.to_I > moment))
 
     def _scores(self, now: Now, ids: list[str]) -> Float32s:
+        if not ids:
+            return np.zeros(0, np.float32)
         row = self.scorer.ranker.row
         return self.scorer.scores(now, np.array([row.get(item, 0) for item in ids], np.int64))
 

@@ -77,6 +77,14 @@ class Search:
         found = [(self.ids[row], score) for row, score in pairs if row >= 0]
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:most]
 
+    def like(self, item_id: str, most: int) -> list[tuple[str, float]]:
+        """Return the items nearest to one, itself left out; none if it has no vector."""
+        if item_id not in self.ids:
+            return []
+        vector_D = np.asarray(self.index.reconstruct(self.ids.index(item_id)), np.float32)
+        near = self.nearest(vector_D, most + 1)
+        return [pair for pair in near if pair[0] != item_id][:most]
+
 
 def write_trie(codes: Table, bundle: Path) -> None:
     """Write the trie over the codes and the item of each of its leaves."""

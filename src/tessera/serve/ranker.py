@@ -45,6 +45,8 @@ class Ranker:
     """Row of each item in the model; 0 is no item."""
     person: dict[str, int]
     """Number of each investor."""
+    item_ids: list[str]
+    """Item of each row, from row 1 on."""
     moment: int
     """When to ask, in microseconds since 1970: just after the last thing that is known."""
 
@@ -113,5 +115,6 @@ def _read(bundle: Path, events: Table, tables: FactTables) -> Ranker:
         read_facts(tables, histories, catalogue, model.codes_VC.numpy(), people),
         {item: row for row, item in enumerate(vocabulary, start=1)},
         {user: number for number, user in enumerate(people)},
+        vocabulary,
         microsecond(split.cut) + 1,
     )

@@ -118,26 +118,28 @@ class Recommender:
         who = investor(self.users, user_id, self.unknown)
         best = self._best(who, k)
         fact = self._facts([item for item, _ in best])
-        told = self._reasons(who, [item for item, _ in best])
+        told = self.reasons(who, [item for item, _ in best])
         return [
             Recommendation(
-                item,
-                fact[item]["name"],
-                fact[item]["category"] or "",
-                score,
-                told.get(item) or self._without_evidence(fact[item], who),
+                item, fact[item]["name"], fact[item]["category"] or "", score, told[item]
             )
             for item, score in best
         ]
+
+    def reasons(self, who: Investor, chosen: list[str]) -> dict[str, str]:
+        """Say of each item why: by the strongest evidence, or by how it was found."""
+        fact, told = self._facts(chosen), self._evidence(who, chosen)
+        return {item: told.get(item) or self._without_evidence(fact[item], who) for item in chosen}
 
     def _suits_I(self, who: Investor) -> Bools:
         fits_I = suitable(who.risk_class, self.items["risk_class"].to_numpy(), self.unknown)
         return np.asarray(fits_I & self.items["alive"].to_numpy(), np.bool_)
 
-    def _eligible_I(self, who: Investor) -> Bools:
+    def open_I(self, who: Investor) -> Bools:
+        """Return which items suit an investor and are neither held nor dismissed."""
+        fits_I = suitable(who.risk_class, self.items["risk_class"].to_numpy(), self.unknown)
         done = pa.array((*who.held, *who.dismissed), pa.string())
-        done_I = pc.is_in(self.items["item_id"], done).to_numpy()
-        return np.asarray(self._suits_I(who) & ~done_I, np.bool_)
+        return np.asarray(fits_I & ~pc.is_in(self.items["item_id"], done).to_numpy(), np.bool_)
 
     def _facts(self, chosen: list[str]) -> dict[str, Any]:
         rows = self.items.filter(pc.is_in(self.items["item_id"], pa.array(chosen, pa.string())))
@@ -177,7 +179,7 @@ class Recommender:
 
         Whoever has no vector is not ranked.
         """
-        eligible_I = self._eligible_I(who)
+        eligible_I = self.open_I(who) & self.items["alive"].to_numpy()
         if self.ranker is None or who.vector_D is None:
             return retrieved(self.retrievers, who, eligible_I, k)
         from tessera.model.trunk.saved import CANDIDATES
@@ -197,7 +199,7 @@ class Recommender:
             return f"best ranked for a new investor, suitable for {level} investors"
         return f"fits your recent activity, suitable for {level} investors"
 
-    def _reasons(self, who: Investor, chosen: list[str]) -> dict[str, str]:
+    def _evidence(self, who: Investor, chosen: list[str]) -> dict[str, str]:
         """Strongest edge from a held item to each chosen one, causal evidence first.
 
         A causal edge whose sign may well be wrong is told last, by what was seen and no more.

@@ -224,7 +224,7 @@ def read_histories(
 
 def _numbered(name: str, ids: list[str], *, first: int) -> pa.Table:
     """Return ids with their numbers and hashes."""
-    hashes = b"".join(hashlib.blake2b(one.encode(), digest_size=8).digest() for one in ids)
+    hashes = b"".join(_hash(one) for one in ids)
     return pa.table(
         {
             f"{name}_id": pa.array(ids, pa.string()),
@@ -232,6 +232,17 @@ def _numbered(name: str, ids: list[str], *, first: int) -> pa.Table:
             f"{name}_hash": np.frombuffer(hashes, "<u8"),
         }
     )
+
+
+def _hash(one: str) -> bytes:
+    return hashlib.blake2b(one.encode(), digest_size=8).digest()
+
+
+def tie_order(user_id: str, item_id: str) -> int:
+    """Return where a history sorts an item among those of the same moment; see `_draw`."""
+    user, item = (int.from_bytes(_hash(one), "little") for one in (user_id, item_id))
+    whole = _HALF * _HALF
+    return (((user * _ODD) % whole ^ item) * _ODD) % whole
 
 
 def _draw(user: ir.IntegerColumn, item: ir.IntegerColumn) -> ir.IntegerColumn:

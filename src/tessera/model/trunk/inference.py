@@ -40,16 +40,17 @@ UNKNOWN_SCORE = -1.0
 def item_vectors(model: SequenceModel) -> Float32s:
     """Return unit item_VD; row 0 is padding."""
     with torch.inference_mode():
-        vectors: Float32s = _published(model, model.items()).cpu().numpy()
+        vectors: Float32s = published(model, model.items()).cpu().numpy()
     return vectors
 
 
-def _published(model: SequenceModel, item_VD: Tensor) -> Tensor:
+def published(model: SequenceModel, item_VD: Tensor) -> Tensor:
+    """Return item_VD as it is published: unit vectors, the closed forms behind the trunk."""
     unit_VD = functional.normalize(item_VD, dim=-1)
     return model.closed_form.item(unit_VD, model.placed_V())
 
 
-def _asking(model: SequenceModel, unit_BD: Tensor, batch: Batch) -> Tensor:
+def asking_vectors(model: SequenceModel, unit_BD: Tensor, batch: Batch) -> Tensor:
     """Return the unit vectors that ask for items."""
     return model.closed_form.investor(unit_BD, batch.item_BL, batch.action_BL)
 
@@ -96,7 +97,7 @@ def asking(
             rows = np.arange(start, min(start + _ENCODE_BATCH, len(windows)))
             unit_BD = torch.from_numpy(state_WD[rows]).to(device)
             batch = moved(batcher.batch(windows.take(rows)), device)
-            parts.append(_asking(model, unit_BD, batch).cpu().numpy())
+            parts.append(asking_vectors(model, unit_BD, batch).cpu().numpy())
     return np.concatenate(parts) if parts else state_WD
 
 
@@ -222,14 +223,14 @@ def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) ->
     batches = list(by_length(windows, _ENCODE_BATCH))
     with torch.inference_mode(), progress_bar("rank candidates", len(batches)) as bar:
         item_VD = model.items()
-        unit_VD = _published(model, item_VD)
+        unit_VD = published(model, item_VD)
         for rows in batches:
             batch = moved(batcher.batch(windows.take(rows)), device)
             asked = moved(lay(slates, one_R1[rows], start_R[rows], histories)[0], device)
             seen = model.encode(batch, item_VD)
             logit_RMT[rows] = model.logits(batch, asked, seen, item_VD).cpu().numpy()
             state_BD = states_at(model, seen.state_BLD, asked.sequence_N, asked.state_N)
-            unit_BD = _asking(model, functional.normalize(state_BD, dim=-1), batch)
+            unit_BD = asking_vectors(model, functional.normalize(state_BD, dim=-1), batch)
             cosine_BM = torch.einsum("bd,bmd->bm", unit_BD, unit_VD[asked.item_NM])
             cosine_RM[rows] = cosine_BM.cpu().numpy()
             bar.advance()

@@ -91,7 +91,7 @@ def score_log(
             stop_R=windows.stop_W[rows],
             item_RM=item_RM,
             position_RM=np.ones_like(item_RM),
-            feature_RMF=_aligned(feature_RMF, names, model.shape.features),
+            feature_RMF=aligned(feature_RMF, names, model.shape.features),
             label_RMT=np.zeros((*item_RM.shape, len(TASKS)), np.float32),
             weight_RMT=np.zeros((*item_RM.shape, len(TASKS)), np.float32),
         )
@@ -112,7 +112,7 @@ def padded(item_C: Ints, first_R1: Ints, rows: Ints) -> tuple[Ints, Bools]:
     return np.where(real_RM, item_C[at_RM], 0), real_RM
 
 
-def _aligned(feature_RMF: Float32s, names: tuple[str, ...], wanted: tuple[str, ...]) -> Float32s:
+def aligned(feature_RMF: Float32s, names: tuple[str, ...], wanted: tuple[str, ...]) -> Float32s:
     """Order the features as the model knows them; one that is gone is unknown."""
     if names == wanted:
         return feature_RMF

@@ -102,6 +102,12 @@ class Facts:
         """Index the events of these actions by investor."""
         return self.index("user", self.user_E.__getitem__, actions)
 
+    def item_counts(self, actions: tuple[int, ...], asked: Queries, ago_us: int = 0) -> Ints:
+        """Count what anybody did with each candidate before its request, or so long before it."""
+        index = self.index("item", self.item_E.__getitem__, actions)
+        rank_R = self.clock.rank(asked.moment_R - ago_us)
+        return index.count(asked.item_Q, rank_R[asked.request_Q])
+
     @cached_property
     def prefixes(self) -> list[Ints]:
         """Return a number for each item's code up to each level."""

@@ -33,12 +33,9 @@ def columns(facts: Facts, asked: Queries) -> Columns:
         "item_age": log_days(moment_Q - born_Q, born_Q == NOBODY),
         "item_age_missing": born_Q == NOBODY,
     }
-    now_Q = facts.clock.rank(asked.moment_R)[asked.request_Q]
-    lately_R = facts.clock.rank(asked.moment_R - RECENT_DAYS * DAY_US)
     for name, actions in _COUNTED.items():
-        index = facts.index("item", facts.item_E.__getitem__, actions)
-        count_Q = index.count(item_Q, now_Q)
-        recent_Q = count_Q - index.count(item_Q, lately_R[asked.request_Q])
+        count_Q = facts.item_counts(actions, asked)
+        recent_Q = count_Q - facts.item_counts(actions, asked, RECENT_DAYS * DAY_US)
         found |= {f"item_{name}": np.log1p(count_Q), f"item_{name}_recent": np.log1p(recent_Q)}
     for name, judged in {"liked": LIKED, "dismissed": (_DISMISS,)}.items():
         share_Q, _ = share(facts, asked, "category", facts.category_I, judged)

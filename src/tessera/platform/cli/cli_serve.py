@@ -1,0 +1,104 @@
+"""`tessera serve`: the published bundle behind HTTP, with a log of what was shown."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tessera.platform.cli.cli_acts import Profile
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
+
+if TYPE_CHECKING:  # torch takes seconds
+    from tessera.serve.service import Service
+
+_SIMULATED = "market"
+"""Source whose days are not ours: its clock goes on where the bundle's log ends."""
+
+
+def serve(
+    profile: Profile = DEFAULT_PROFILE,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of 127.0.0.1.")] = 8000,
+    check: Annotated[
+        bool, typer.Option("--check", help="Load everything, answer once, and leave.")
+    ] = False,
+) -> None:
+    """Serve the published model on this machine: draw slates by the judged policy, and log them."""
+    from tessera.platform.release.pointer import current_bundle
+    from tessera.serve.host import Follower, start
+    from tessera.serve.params import ServeParams
+
+    workspace, params = open_workspace(profile), ServeParams()
+    started = start(current_bundle(workspace), workspace.registry / "served", params)
+    service, engine = started.service, started.service.engine
+    try:
+        engine.warm_up()
+        if started.torn:
+            typer.echo(f"the log ended in the middle of a line: {started.torn} bytes cut off")
+        typer.echo(f"{engine.version}: {engine.told()}; {started.events} events known again")
+        if check:
+            return
+        follower = Follower(service, lambda: current_bundle(workspace), params)
+        follower.start()
+        try:
+            _listen(service, workspace, port)
+        finally:
+            follower.stop()
+    finally:
+        service.close()
+
+
+def _listen(service: Service, workspace: Workspace, port: int) -> None:
+    import uvicorn
+
+    from tessera.serve.clock import Clock
+    from tessera.serve.http.app import make_app
+    from tessera.serve.http.keys import Keys, add_key
+
+    path = _keys(workspace)
+    address = f"http://127.0.0.1:{port}"
+    typer.echo(f"Console          {address}/console\nRecommendations  {address}/v1/recommendations")
+    typer.echo(f"OpenAPI          {address}/openapi.json")
+    if not path.exists():
+        secret = add_key(path, "first", "operator")
+        typer.echo(f"Key              {secret} (operator; shown this once)")
+    app = make_app(service, Clock(_ahead(workspace)), Keys(path))
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+
+
+def key(
+    name: Annotated[str, typer.Argument(help="Whose key it is; another one of that name ends.")],
+    role: Annotated[
+        str, typer.Option(help="recommend, feedback, viewer or operator.")
+    ] = "recommend",
+    profile: Profile = DEFAULT_PROFILE,
+) -> None:
+    """Make a key for the service, and print it this once; a running service knows it at once."""
+    from tessera.serve.http.keys import add_key
+
+    typer.echo(add_key(_keys(open_workspace(profile)), name, role))
+
+
+def _keys(workspace: Workspace) -> Path:
+    return workspace.registry / "served" / "keys.json"
+
+
+def _ahead(workspace: Workspace) -> int:
+    """Return by how much the clock differs from the wall's; a simulated market has days of its own.
+
+    Its clock starts at the first cut that is served and goes on from there, over restarts too.
+    """
+    from tessera.contracts.split import load_split
+    from tessera.platform.release.pointer import current_bundle
+    from tessera.platform.workspace import files
+    from tessera.platform.workspace.params import source_of
+
+    if source_of(workspace) != _SIMULATED:
+        return 0
+    path = workspace.registry / "served" / "clock.json"
+    if not path.exists():
+        cut = load_split(current_bundle(workspace) / "split.json").cut
+        files.write_json({"ahead_us": int(cut.timestamp() * 1e6) - time.time_ns() // 1000}, path)
+    return int(files.read_json(path)["ahead_us"])

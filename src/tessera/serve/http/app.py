@@ -1,0 +1,139 @@
+"""Routes of the service."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fastapi import Depends, FastAPI, Request
+from starlette.concurrency import run_in_threadpool
+
+from tessera.serve.clock import Clock
+from tessera.serve.http.bodies import (
+    MOST_ITEMS,
+    Answer,
+    Ask,
+    Happening,
+    Happenings,
+    Similar,
+    Taken,
+    Version,
+)
+from tessera.serve.http.bounded import Bounded
+from tessera.serve.http.console import add_console
+from tessera.serve.http.guard import may
+from tessera.serve.http.keys import Keys
+from tessera.serve.http.problems import Refused, documented, handle_problems
+from tessera.serve.http.shown import shown
+from tessera.serve.service import Event, Service
+from tessera.serve.slate import Slate, at
+
+_AHEAD_US = 60_000_000
+"""Clocks may differ by a minute; what comes later than that is to come."""
+
+
+def make_app(service: Service, clock: Clock, keys: Keys) -> FastAPI:
+    """Return the application that serves one profile."""
+    app = FastAPI(title="Tessera", version="1", docs_url=None, redoc_url=None)
+    handle_problems(app)
+    app.add_middleware(Bounded)
+    _recommendations(app, service, clock, keys)
+    _about(app, service, keys)
+    add_console(app, service, clock, keys)
+    return app
+
+
+def _recommendations(app: FastAPI, service: Service, clock: Clock, keys: Keys) -> None:
+    asks, tells = ([Depends(may(keys, what))] for what in ("recommend", "feedback"))
+
+    @app.post("/v1/recommendations", responses=documented(401, 403, 413, 422), dependencies=asks)
+    async def recommend(ask: Ask, request: Request) -> Answer:
+        moment = _moment(ask.context.time, clock, "context.time")
+        k = ask.k or service.engine.slate_size
+        identity, who = request.state.request_id, ask.investor_id
+        slate = await run_in_threadpool(service.recommend, identity, who, moment, k)
+        return _answer(slate, service)
+
+    @app.post("/v1/events", responses=documented(401, 403, 413, 422, 503), dependencies=tells)
+    async def happened(body: Happenings) -> Taken:
+        events = [_event(one, clock, n) for n, one in enumerate(body.events)]
+        try:
+            new = await run_in_threadpool(service.happened, events)
+        except (OSError, TimeoutError) as error:
+            raise Refused(
+                503, "Log cannot be written", "nothing was taken in: send it again later"
+            ) from error
+        return Taken(new=new, known=len(events) - new)
+
+    @app.get(
+        "/v1/items/{item_id}/similar", responses=documented(401, 403, 404, 422), dependencies=asks
+    )
+    async def similar(item_id: str, k: int = 10) -> list[Similar]:
+        if not 1 <= k <= MOST_ITEMS:
+            raise Refused(422, "Invalid request", f"k must lie in 1 to {MOST_ITEMS}", "k")
+        found = await run_in_threadpool(service.engine.similar, item_id, k)
+        if found is None:
+            raise Refused(404, "Unknown item", "no such item in the catalogue", "item_id")
+        return [Similar(**one) for one in found]
+
+
+def _about(app: FastAPI, service: Service, keys: Keys) -> None:
+    views = [Depends(may(keys, "view"))]
+
+    @app.get("/v1/version", responses=documented(401, 403, 422), dependencies=views)
+    async def version() -> Version:
+        engine = service.engine
+        return Version(
+            version=engine.version,
+            identity=engine.identity,
+            policy=engine.told(),
+            events=engine.scorer.state.version,
+        )
+
+    @app.get("/healthz")
+    async def alive() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", responses=documented(503))
+    async def ready() -> dict[str, str]:
+        if service.log.failed:
+            raise Refused(
+                503, "Not ready", "the served log cannot be written: see the server's log"
+            )
+        return {"status": "ok", "version": service.engine.version}
+
+
+def _moment(time: datetime | None, clock: Clock, field: str) -> int:
+    now = clock.now()
+    if time is None:
+        return now
+    moment = int(time.timestamp()) * 1_000_000 + time.microsecond
+    if moment > now + _AHEAD_US:
+        raise Refused(422, "Invalid request", f"{field} is still to come", field)
+    return moment
+
+
+def _event(one: Happening, clock: Clock, number: int) -> Event:
+    return Event(
+        one.event_id,
+        one.investor_id,
+        one.item_id,
+        one.action,
+        _moment(one.time, clock, f"events.{number}.time"),
+        one.request_id,
+        one.value,
+        one.channel,
+    )
+
+
+def _answer(slate: Slate, service: Service) -> Answer:
+    engine = service.engine
+    return Answer(
+        request_id=slate.request_id,
+        investor_id=slate.user_id,
+        time=at(slate.moment),
+        policy_id=slate.policy_id,
+        version=engine.version,
+        context_version=slate.context_version,
+        flags=list(slate.flags),
+        items=shown(slate, engine),
+    )

@@ -1,0 +1,123 @@
+"""What is asked and answered, from which OpenAPI is rendered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+MOST_EVENTS = 1000
+MOST_ITEMS = 100
+
+
+class Body(BaseModel):
+    """A body that says nothing that nobody reads."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Context(Body):
+    """Where and when a slate is shown."""
+
+    channel: str | None = Field(None, max_length=64)
+    page: str | None = Field(None, max_length=64)
+    device: str | None = Field(None, max_length=64)
+    time: AwareDatetime | None = Field(
+        None, description="When; now by default. A time to come is refused."
+    )
+
+
+class Ask(Body):
+    """A request for recommendations."""
+
+    investor_id: Id
+    k: int | None = Field(
+        None, ge=1, le=MOST_ITEMS, description="Positions; as many as were judged by default."
+    )
+    context: Context = Context()
+
+
+class Shown(BaseModel):
+    """One position of a slate."""
+
+    position: int
+    item_id: str
+    name: str
+    category: str
+    score: float
+    propensity: float = Field(description="Probability of this item given those above it.")
+    source: str = Field(description="What found it: a retriever, or a uniform draw.")
+    reason: str
+
+
+class Answer(BaseModel):
+    """A slate."""
+
+    request_id: str
+    investor_id: str
+    time: datetime
+    policy_id: str
+    version: str
+    context_version: str
+    flags: list[str] = Field(
+        description="cold: nothing is known of the investor; degraded: something was left out; "
+        "unlogged: the log cannot be written, so that the best are shown and nothing was drawn."
+    )
+    items: list[Shown]
+
+
+class Happening(Body):
+    """Something an investor did."""
+
+    event_id: Id = Field(description="The same id again changes nothing.")
+    investor_id: Id
+    item_id: Id
+    action: Literal["view", "click", "buy", "sell", "dismiss", "rate"]
+    time: AwareDatetime | None = Field(None, description="When; now by default.")
+    request_id: Id | None = Field(None, description="Slate that led to it.")
+    value: float = Field(0.0, ge=0, le=1e12, description="EUR; 0 for a click.")
+    channel: str | None = Field(None, max_length=64)
+
+
+class Happenings(Body):
+    """A batch of them; all are taken in, or none."""
+
+    events: list[Happening] = Field(min_length=1, max_length=MOST_EVENTS)
+
+
+class Taken(BaseModel):
+    """How many events were taken in."""
+
+    new: int
+    known: int = Field(description="Events whose id was known before.")
+
+
+class Similar(BaseModel):
+    """An item like another."""
+
+    item_id: str
+    name: str
+    category: str
+    score: float
+
+
+class Version(BaseModel):
+    """What is served."""
+
+    version: str
+    identity: str
+    policy: str
+    events: int = Field(description="Events taken in since the bundle's cut.")
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[dict[str, str]] = []

@@ -1,0 +1,184 @@
+"""The console: pages of plain HTML and forms, for people with a key of role viewer or operator.
+
+A session is a signed cookie of this process (HttpOnly, SameSite=strict); every form carries the
+token of its session.  Nothing is loaded from elsewhere and no script runs.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, FastAPI, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware.sessions import SessionMiddleware
+
+from tessera.contracts.tables import ACTIONS
+from tessera.serve.clock import Clock
+from tessera.serve.http.bodies import Id
+from tessera.serve.http.keys import ROLES, Keys
+from tessera.serve.http.problems import Refused
+from tessera.serve.http.shown import shown
+from tessera.serve.service import Event, Service
+from tessera.serve.slate import at
+
+_HISTORY = 20
+_SESSION_S = 8 * 3600
+_SOME = 8
+_SAFE = (
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+Written = Annotated[str, Form(max_length=256)]
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """What the pages are made from."""
+
+    service: Service
+    clock: Clock
+    keys: Keys
+    pages: Environment
+
+    def page(self, request: Request, name: str, status: int = 200, **told: Any) -> HTMLResponse:
+        """Render a page, which may load nothing and be framed by nobody."""
+        session, engine = request.session, self.service.engine
+        token = session.setdefault("csrf", secrets.token_urlsafe(16))
+        role = session.get("role")
+        known = {"version": engine.version, "policy": engine.told()} if role else {}
+        text = self.pages.get_template(name).render(
+            **{"csrf": token, "role": role, "version": None, **known, **told}
+        )
+        headers = {"Content-Security-Policy": _SAFE, "Cache-Control": "no-store",
+                   "Referrer-Policy": "no-referrer"}  # fmt: skip
+        return HTMLResponse(text, status, headers)
+
+    def investor(self, request: Request, user_id: str) -> Response:
+        """Show what is known of an investor and what would be shown now."""
+        engine = self.service.engine
+        moment = self.clock.now()
+        now = engine.scorer.now(user_id, moment)
+        who = engine.who(user_id, now)
+        slate = engine.answer(secrets.token_hex(8), user_id, moment, engine.slate_size)
+        ids = engine.scorer.ranker.item_ids
+        history = [
+            {
+                "when": at(int(moment)).strftime("%Y-%m-%d %H:%M:%S"),
+                "action": ACTIONS[action],
+                "item_id": ids[row - 1],
+                "name": engine.facts(ids[row - 1])["name"],
+            }
+            for row, action, moment in zip(
+                now.past.item_N[: -_HISTORY - 1 : -1],
+                now.past.action_N[: -_HISTORY - 1 : -1],
+                now.past.moment_N[: -_HISTORY - 1 : -1],
+                strict=True,
+            )
+        ]
+        return self.page(
+            request,
+            "investor.html",
+            who=who,
+            held=[engine.facts(item)["name"] for item in who.held if item in engine.item_row],
+            dismissed=[
+                engine.facts(item)["name"] for item in who.dismissed if item in engine.item_row
+            ],
+            slate=shown(slate, engine),
+            history=history,
+            events=len(now.past),
+            may_act=_may(request, "operate"),
+        )
+
+
+def add_console(app: FastAPI, service: Service, clock: Clock, keys: Keys) -> None:
+    """Add the pages to an application."""
+    pages = Environment(
+        loader=PackageLoader("tessera.serve.http"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    console = Console(service, clock, keys, pages)
+    router = APIRouter(prefix="/console", include_in_schema=False)
+    _entrance(router, console)
+    _pages(router, console)
+    app.include_router(router)
+    app.add_middleware(
+        SessionMiddleware,
+        secret_key=secrets.token_hex(32),
+        session_cookie="tessera_console",
+        max_age=_SESSION_S,
+        same_site="strict",
+    )
+
+
+def _entrance(router: APIRouter, console: Console) -> None:
+    @router.post("/login")
+    async def login(request: Request, key: Written = "", csrf: Written = "") -> Response:
+        _require_token(request, csrf)
+        role = console.keys.role(key)
+        if role is None or "view" not in ROLES[role]:
+            return console.page(request, "login.html", 403, wrong=True)
+        request.session.clear()
+        request.session["role"] = role
+        return RedirectResponse("/console", 303)
+
+    @router.post("/logout")
+    async def logout(request: Request, csrf: Written = "") -> Response:
+        _require_token(request, csrf)
+        request.session.clear()
+        return RedirectResponse("/console", 303)
+
+
+def _pages(router: APIRouter, console: Console) -> None:
+    @router.get("")
+    async def home(request: Request) -> Response:
+        if not _may(request, "view"):
+            return console.page(request, "login.html", wrong=False)
+        engine = console.service.engine
+        return console.page(
+            request,
+            "home.html",
+            some=engine.scorer.ranker.histories.user_id_U[:_SOME],
+            identity=engine.identity,
+            events=engine.scorer.state.version,
+        )
+
+    @router.get("/investor")
+    async def investor(request: Request, id: Annotated[Id, Query()]) -> Response:
+        if not _may(request, "view"):
+            return RedirectResponse("/console", 303)
+        return await run_in_threadpool(console.investor, request, id)
+
+    @router.post("/events")
+    async def act(
+        request: Request,
+        investor: Annotated[Id, Form()],
+        item: Annotated[Id, Form()],
+        action: Annotated[str, Form(pattern="^(click|buy|dismiss)$")],
+        csrf: Written = "",
+    ) -> Response:
+        _require_token(request, csrf)
+        if not _may(request, "operate"):
+            raise Refused(403, "Not allowed", "this needs a key of role operator")
+        name = f"console-{secrets.token_hex(8)}"
+        event = Event(name, investor, item, action, console.clock.now(), channel="console")
+        await run_in_threadpool(console.service.happened, [event])
+        return RedirectResponse(f"/console/investor?{urlencode({'id': investor})}#slate", 303)
+
+
+def _may(request: Request, what: str) -> bool:
+    return what in ROLES.get(request.session.get("role", ""), frozenset())
+
+
+def _require_token(request: Request, given: str) -> None:
+    token = request.session.get("csrf", "")
+    if not token or not hmac.compare_digest(token.encode(), given.encode()):
+        raise Refused(403, "Not allowed", "the form is of another session: load its page again")

@@ -1,0 +1,82 @@
+"""Who may ask what: keys with a role, stored as hashes, read again when their file changes.
+
+A key is 32 random bytes, so that a plain hash of it is as good as a slow one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Literal
+
+from tessera.contracts.errors import BadParams
+
+Role = Literal["recommend", "feedback", "viewer", "operator"]
+ROLES: dict[Role, frozenset[str]] = {
+    "recommend": frozenset({"recommend"}),
+    "feedback": frozenset({"feedback"}),
+    "viewer": frozenset({"view"}),
+    "operator": frozenset({"recommend", "feedback", "view", "operate"}),
+}
+"""What each role may do."""
+
+
+def hashed(secret: str) -> str:
+    """Return what is stored of a key."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Keys:
+    """The keys of a service."""
+
+    def __init__(self, path: Path) -> None:
+        """Read them from a file, which others may change at any time."""
+        self._path = path
+        self._stamp: tuple[int, int] | None = None
+        self._roles: dict[str, Role] = {}
+
+    def role(self, secret: str) -> Role | None:
+        """Return the role of a key, None for one that is unknown; as slow for each."""
+        self._refresh()
+        given, found = hashed(secret), None
+        for known, role in self._roles.items():
+            if hmac.compare_digest(known, given):
+                found = role
+        return found
+
+    def _refresh(self) -> None:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            self._roles, self._stamp = {}, None
+            return
+        stamp = (status.st_mtime_ns, status.st_ino)
+        if stamp != self._stamp:
+            rows = json.loads(self._path.read_text())
+            self._roles = {row["sha256"]: row["role"] for row in rows.values()}
+            self._stamp = stamp
+
+
+def add_key(path: Path, name: str, role: str) -> str:
+    """Make a key, store its hash under a name, and return it: it is shown this once.
+
+    A name that is there gets another key, so that the old one ends.
+    """
+    if role not in ROLES:
+        raise BadParams(f"unknown role {role!r}; known: {', '.join(ROLES)}")
+    secret = secrets.token_urlsafe(32)
+    rows = json.loads(path.read_text()) if path.exists() else {}
+    rows[name] = {"role": role, "sha256": hashed(secret)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(json.dumps(rows, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    return secret

@@ -1,0 +1,24 @@
+"""A slate as people and programs are told of it."""
+
+from __future__ import annotations
+
+from tessera.serve.engine import Engine
+from tessera.serve.http.bodies import Shown
+from tessera.serve.slate import Slate
+
+
+def shown(slate: Slate, engine: Engine) -> list[Shown]:
+    """Return the positions from the top, each with what chose it."""
+    drawn = slate.drawn
+    return [
+        Shown(
+            position=position + 1,
+            item_id=drawn.candidate_ids[one],
+            score=float(drawn.score_C[one]),
+            propensity=float(drawn.propensity_L[position]),
+            source=drawn.source_C[one],
+            reason=slate.reasons.get(drawn.candidate_ids[one], ""),
+            **engine.facts(drawn.candidate_ids[one]),
+        )
+        for position, one in enumerate(drawn.shown())
+    ]

@@ -1,0 +1,179 @@
+"""The served log: append-only, acknowledged only when it is on the disk, sealed into Parquet.
+
+A segment is a file of lines, each a record as JSON with its checksum.  Whoever appends waits; one
+thread writes all that wait in one go and syncs once (group commit).  A line that a crash tore off
+at the end was never acknowledged: it is cut off at the next start, and said.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tessera.contracts.errors import TesseraError
+
+OPEN = ".log"
+"""Ending of a segment that is not sealed."""
+_STOP = None
+
+Record = dict[str, Any]
+
+
+class BrokenLog(TesseraError):
+    """A served log that was changed after it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What a file of the log holds."""
+
+    path: Path
+    records: list[Record]
+    whole: int
+    """Bytes of whole lines; what lies behind them was torn off."""
+
+    @property
+    def torn(self) -> int:
+        """Bytes of the line that a crash tore."""
+        return self.path.stat().st_size - self.whole
+
+
+def line(record: Record) -> bytes:
+    """Write a record as one line with its checksum."""
+    body = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+    return body + b"\t%08x\n" % zlib.crc32(body)
+
+
+def read_segment(path: Path) -> Segment:
+    """Read a segment up to the last whole line.
+
+    Raises
+    ------
+    BrokenLog
+        If a line that is not the last does not match its checksum: somebody changed it.
+    """
+    data, start = path.read_bytes(), 0
+    records: list[Record] = []
+    while (end := data.find(b"\n", start)) >= 0:
+        record = _record(data[start:end])
+        if record is None:
+            if data.find(b"\n", end + 1) < 0 and end + 1 == len(data):
+                break  # the last one: its bytes were not all written
+            raise BrokenLog(
+                f"{path} is damaged in line {len(records) + 1}: bring it back from a backup, or "
+                "move it away to serve without what it says"
+            )
+        records.append(record)
+        start = end + 1
+    return Segment(path, records, start)
+
+
+def _record(text: bytes) -> Record | None:
+    body, _, sum_ = text.rpartition(b"\t")
+    if sum_ != b"%08x" % zlib.crc32(body):
+        return None
+    found: Record = json.loads(body)
+    return found
+
+
+def segments(folder: Path) -> Iterator[Segment]:
+    """Read all segments that are not sealed, oldest first."""
+    for path in sorted(folder.glob(f"*{OPEN}")):
+        yield read_segment(path)
+
+
+def mend(segment: Segment) -> int:
+    """Cut off what a crash tore; return how many bytes that were."""
+    torn = segment.torn
+    if torn:
+        with segment.path.open("r+b") as file:
+            file.truncate(segment.whole)
+            os.fsync(file.fileno())
+    return torn
+
+
+class ServedLog:
+    """The open segment of one process."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin a new segment.
+
+        Raises
+        ------
+        FileExistsError
+            If there is one of this name.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file = path.open("xb")
+        _sync_folder(path.parent)
+        self._waiting: queue.SimpleQueue[tuple[bytes, Future[None]] | None] = queue.SimpleQueue()
+        self._failed: OSError | None = None
+        self._thread = threading.Thread(target=self._write, name="served-log", daemon=True)
+        self._thread.start()
+
+    @property
+    def failed(self) -> OSError | None:
+        """Why nothing is written any more; None as long as all is well."""
+        return self._failed
+
+    def append(self, *records: Record) -> Future[None]:
+        """Write records; the future is done when all of them are on the disk.
+
+        It raises OSError if they cannot be written; nothing is written behind a failure.
+        """
+        done: Future[None] = Future()
+        self._waiting.put((b"".join(map(line, records)), done))
+        return done
+
+    def close(self) -> None:
+        """Write what waits, and end the segment."""
+        if self._thread.is_alive():
+            self._waiting.put(_STOP)
+            self._thread.join()
+        self._file.close()
+
+    def _write(self) -> None:
+        stopped = False
+        while not stopped:
+            batch, stopped = self._gather()
+            if batch:
+                self._commit(batch)
+
+    def _gather(self) -> tuple[list[tuple[bytes, Future[None]]], bool]:
+        batch = [self._waiting.get()]
+        while not self._waiting.empty():
+            batch.append(self._waiting.get())
+        return [one for one in batch if one is not None], _STOP in batch
+
+    def _commit(self, batch: list[tuple[bytes, Future[None]]]) -> None:
+        try:
+            if self._failed:
+                raise self._failed
+            self._file.write(b"".join(lines for lines, _ in batch))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            # Half of it may lie there: whatever came behind it could not be told apart from it.
+            self._failed = error
+            for _, done in batch:
+                done.set_exception(error)
+            return
+        for _, done in batch:
+            done.set_result(None)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

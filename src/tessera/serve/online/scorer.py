@@ -1,0 +1,103 @@
+"""Scores of the ranking head and the vector that asks for items, both as of now.
+
+Shapes: C candidates, D width of a vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from tessera.contracts.arrays import Float32s, Ints
+from tessera.model.nn.device import threads
+from tessera.model.trunk.log_scores import aligned
+from tessera.model.trunk.one_pass import Pass, Reader
+from tessera.serve.online.investor import (
+    ME,
+    NOTHING,
+    LiveFacts,
+    Past,
+    facts_of,
+    history_of,
+    past_of,
+    until,
+)
+from tessera.serve.online.recent import Recent
+from tessera.serve.online.state import OnlineState
+from tessera.serve.ranker import Ranker
+from tessera.shared.features.facts import NOBODY
+from tessera.shared.features.ranking import slate_features
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """An investor at the moment of a request; nothing of it is younger."""
+
+    moment: int
+    """Microseconds since 1970."""
+    past: Past
+    facts: LiveFacts
+    user: int
+    """ME, or NOBODY for somebody who never did anything."""
+    read: Pass
+    """The history as the model has read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """The model of a bundle beside what came after its cut."""
+
+    ranker: Ranker
+    state: OnlineState
+    recent: Recent
+    reader: Reader
+
+    @classmethod
+    def fresh(cls, ranker: Ranker) -> Self:
+        """Start with what the bundle knows."""
+        recent = Recent(ranker.facts)
+        state = OnlineState(ranker.row, recent, tied_sets=ranker.model.shape.tied_sets)
+        return cls(ranker, state, recent, Reader.of(ranker.model))
+
+    def now(self, user_id: str, moment: int) -> Now:
+        """Gather what is known of an investor strictly before a moment."""
+        ranker = self.ranker
+        known = (
+            past_of(ranker.histories, ranker.person[user_id]) if self.is_old(user_id) else NOTHING
+        )
+        past = until(known.followed_by(self.state.past(user_id)), moment)
+        facts = facts_of(past, ranker.person.get(user_id, NOBODY), ranker.facts, self.recent)
+        user, history = NOBODY, ranker.histories
+        if len(past):
+            user, history = ME, history_of(past, tied_sets=self._tied_sets)
+        with threads(1):
+            return Now(moment, past, facts, user, self.reader.read(history, user, moment))
+
+    def is_old(self, user_id: str) -> bool:
+        """Tell whether the bundle holds a history of the investor."""
+        return self.ranker.has_acted(user_id)
+
+    def vector(self, now: Now) -> Float32s | None:
+        """Return the unit vector D that asks for items; None for whoever never did anything."""
+        if now.user == NOBODY:
+            return None
+        with threads(1):
+            return now.read.vector()
+
+    def scores(self, now: Now, item_C: Ints) -> Float32s:
+        """Return what the model serves with for rows of its item table, best largest."""
+        shape = self.ranker.model.shape
+        person_R, moment_R = np.array([ME]), np.array([now.moment])
+        names, feature_RMF = slate_features(
+            now.facts, person_R, moment_R, item_C[None], shape.feature_groups
+        )
+        with threads(1):
+            return now.read.scores(
+                now.moment, item_C, aligned(feature_RMF, names, shape.features)[0]
+            )
+
+    @property
+    def _tied_sets(self) -> bool:
+        return self.ranker.model.shape.tied_sets

@@ -1,0 +1,84 @@
+"""What investors did since the bundle's cut, kept in memory and known at once.
+
+It is rebuilt from the served log: whatever was acknowledged is in the log, and the same log and
+bundle give the same state.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from tessera.contracts.tables import ACTIONS
+from tessera.model.sequences.histories import tie_order
+from tessera.serve.online.investor import NOTHING, Past
+from tessera.serve.online.recent import Recent
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Happened:
+    """One event of an investor; sorted as a history is."""
+
+    moment: int
+    """Microseconds since 1970."""
+    tie: int
+    """See `tie_order`; 0 where events of one moment keep the order of their ids."""
+    item_id: str
+    action: str
+    event_id: str
+
+
+class OnlineState:
+    """Events after the cut of one bundle, by investor."""
+
+    def __init__(self, rows: dict[str, int], recent: Recent, *, tied_sets: bool) -> None:
+        """Start with none; `rows` has the row of each item that the model knows."""
+        self._rows = rows
+        self._recent = recent
+        self._tied_sets = tied_sets
+        self._events: dict[str, list[Happened]] = {}
+        self._seen: set[str] = set()
+        self.version = 0
+        """Events taken in so far."""
+        self._lock = threading.Lock()
+
+    def add(self, event_id: str, user_id: str, item_id: str, action: str, moment: int) -> bool:
+        """Take in an event; tell whether it was new.  An unknown item changes nothing."""
+        tie = tie_order(user_id, item_id) if self._tied_sets else 0
+        happened = Happened(moment, tie, item_id, action, event_id)
+        with self._lock:
+            if event_id in self._seen:
+                return False
+            self._seen.add(event_id)
+            self.version += 1
+            if item_id not in self._rows:
+                return True
+            # Replaced, not changed: whoever reads meanwhile sees the old list or the new.
+            self._events[user_id] = sorted([*self._events.get(user_id, ()), happened])
+            self._recent.add(self._rows[item_id], ACTIONS.index(action), moment)
+        return True
+
+    def past(self, user_id: str) -> Past:
+        """Return what an investor did after the cut, oldest first."""
+        events = self._events.get(user_id)
+        if not events:
+            return NOTHING
+        return Past(
+            np.array([self._rows[one.item_id] for one in events], np.int64),
+            np.array([ACTIONS.index(one.action) for one in events], np.int64),
+            np.array([one.moment for one in events], np.int64),
+        )
+
+    def events(self, user_id: str) -> tuple[Happened, ...]:
+        """Return the events themselves, oldest first."""
+        return tuple(self._events.get(user_id, ()))
+
+    def forget(self, user_id: str) -> int:
+        """Forget what an investor did; return how many events that were.
+
+        What all investors did together keeps counting them, without a name.
+        """
+        with self._lock:
+            return len(self._events.pop(user_id, ()))

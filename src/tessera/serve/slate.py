@@ -1,0 +1,73 @@
+"""A slate as it was shown, and as it is logged: every probability that chose it.
+
+Shapes: C candidates, L positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tessera.contracts.arrays import Float32s, Float64s, Ints
+from tessera.shared.policies.slate import EMPTY
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def at(moment: int) -> datetime:
+    """Return microseconds since 1970 as a time."""
+    return _EPOCH + timedelta(microseconds=moment)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What the policy drew for one request."""
+
+    candidate_ids: tuple[str, ...]
+    source_C: tuple[str, ...]
+    """Retriever that found each candidate."""
+    score_C: Float32s
+    chosen_L: Ints
+    """Index of the candidate at each position, none where nothing was left."""
+    propensity_L: Float64s
+    probability_LC: Float64s
+
+    def shown(self) -> list[int]:
+        """Return the candidates shown, from the top."""
+        return [int(one) for one in self.chosen_L if one != EMPTY]
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """One answer."""
+
+    request_id: str
+    user_id: str
+    moment: int
+    """When it was asked for, in microseconds since 1970."""
+    policy_id: str
+    context_version: str
+    drawn: Drawn
+    reasons: dict[str, str]
+    flags: tuple[str, ...]
+
+    def exposures(self) -> list[dict[str, Any]]:
+        """Return the rows of the contract `exposures`, one a position."""
+        drawn = self.drawn
+        return [
+            {
+                "request_id": self.request_id,
+                "position": position + 1,
+                "user_id": self.user_id,
+                "item_id": drawn.candidate_ids[chosen],
+                "event_ts": at(self.moment),
+                "policy_id": self.policy_id,
+                "propensity": float(drawn.propensity_L[position]),
+                "candidate_ids": list(drawn.candidate_ids),
+                "candidate_propensities": drawn.probability_LC[position].tolist(),
+                "context_version": self.context_version,
+            }
+            for position, chosen in enumerate(drawn.chosen_L.tolist())
+            if chosen != EMPTY
+        ]

@@ -1,0 +1,68 @@
+"""A service over an engine that knows five items, so that what is tested is the service."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tessera.serve.log import ServedLog
+from tessera.serve.online.state import OnlineState
+from tessera.serve.service import Service
+from tessera.serve.slate import Drawn, Slate
+from tessera.shared.policies.slate import SlatePolicy, sample_slates
+
+ITEMS = ("i0", "i1", "i2", "i3", "i4")
+CUT = 1_700_000_000_000_000
+
+
+class Engine:
+    """Scores by the item's number, and by one for each event of the investor on it."""
+
+    version, identity, slate_size = "v1", "a" * 64, 3
+    explores = True
+
+    def __init__(self, version="v1"):
+        self.version = version
+        rows = {item: row for row, item in enumerate(ITEMS, start=1)}
+        nobody_counts = SimpleNamespace(add=lambda *_: None)
+        self.scorer = SimpleNamespace(state=OnlineState(rows, nobody_counts, tied_sets=True))
+
+    def answer(self, request_id, user_id, moment, k, steps=None):
+        done = [one.item_id for one in self.scorer.state.events(user_id) if one.moment < moment]
+        score_C = np.array(
+            [n + 10.0 * done.count(item) for n, item in enumerate(ITEMS)], np.float32
+        )
+        rng = np.random.default_rng(len(request_id))
+        every, policy = np.ones((1, len(ITEMS)), bool), SlatePolicy(1.0, 0.2, 3)
+        chosen, propensity, probability = sample_slates(
+            score_C[None].astype(float), every, policy, k, rng
+        )
+        drawn = Drawn(ITEMS, ("dense",) * 5, score_C, chosen[0], propensity[0], probability[0])
+        reasons = {item: f"{item} suits" for item in ITEMS}
+        return Slate(request_id, user_id, moment, self.version, "c", drawn, reasons, ())
+
+    def facts(self, item_id):
+        return {"name": f"Fund {item_id}", "category": "fund"}
+
+    def similar(self, item_id, k):
+        if item_id not in ITEMS:
+            return None
+        return [{"item_id": one, "score": 0.5, **self.facts(one)} for one in ITEMS[:k]]
+
+    def told(self):
+        return "a planted policy"
+
+
+@pytest.fixture
+def engine():
+    return Engine
+
+
+@pytest.fixture
+def service(tmp_path):
+    """A service with one open segment."""
+    found = Service(Engine(), lambda: ServedLog(tmp_path / "served" / "1.log"))
+    yield found
+    found.close()

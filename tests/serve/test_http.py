@@ -1,0 +1,250 @@
+"""The service over HTTP: what is asked is answered, what cannot be is one problem."""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+import threading
+import time
+
+import httpx
+import pytest
+import uvicorn
+
+from tessera.serve.clock import Clock
+from tessera.serve.http import bounded
+from tessera.serve.http.app import make_app
+from tessera.serve.http.bounded import MOST_BYTES
+from tessera.serve.http.keys import Keys, add_key
+from tessera.serve.log import read_segment
+
+NOW = 1_700_000_000_000_000
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return tmp_path / "keys.json"
+
+
+@pytest.fixture
+def client(service, keys):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        app = make_app(service, Clock(source=lambda: NOW), Keys(keys))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        port = listener.getsockname()[1]
+        headers = {"authorization": f"Bearer {add_key(keys, 'first', 'operator')}"}
+        base = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=base, trust_env=False, headers=headers) as client:
+            yield client
+        server.should_exit = True
+        thread.join()
+
+
+def ask(client, **body):
+    return client.post("/v1/recommendations", json={"investor_id": "u1"} | body)
+
+
+def happened(client, **body):
+    event = {"event_id": "e1", "investor_id": "u1", "item_id": "i0", "action": "buy"} | body
+    return client.post("/v1/events", json={"events": [event]})
+
+
+def test_a_slate_says_of_each_item_what_the_log_says(client, service):
+    answer = ask(client, k=2)
+    assert answer.status_code == 200
+    told = answer.json()
+    assert [one["position"] for one in told["items"]] == [1, 2]
+    (logged,) = read_segment(service.log.path).records
+    assert logged["request_id"] == told["request_id"] == answer.headers["X-Request-Id"]
+    for one, chosen, propensity in zip(
+        told["items"], logged["chosen"], logged["propensities"], strict=True
+    ):
+        assert one["item_id"] == logged["candidate_ids"][chosen]
+        assert one["propensity"] == propensity
+        assert one["reason"] == f"{one['item_id']} suits"
+
+
+def test_as_many_positions_as_were_judged_by_default(client):
+    assert len(ask(client).json()["items"]) == 3
+
+
+def test_feedback_changes_the_very_next_slate(client, service):
+    before = {one["item_id"]: one["score"] for one in ask(client, k=5).json()["items"]}
+    assert happened(client, time="2023-11-14T22:13:19Z").json() == {"new": 1, "known": 0}
+    assert happened(client, time="2023-11-14T22:13:19Z").json() == {"new": 0, "known": 1}
+    after = {one["item_id"]: one["score"] for one in ask(client, k=5).json()["items"]}
+    assert after["i0"] == before["i0"] + 10
+
+
+def test_every_answer_has_an_id_of_its_own(client):
+    ids = {client.get("/healthz").headers["X-Request-Id"] for _ in range(20)}
+    assert len(ids) == 20
+
+
+BAD = [
+    ({"k": 0}, "k"),
+    ({"k": -1}, "k"),
+    ({"k": 101}, "k"),
+    ({"k": "three"}, "k"),
+    ({"investor_id": ""}, "investor_id"),
+    ({"investor_id": "a\nb"}, "investor_id"),
+    ({"investor_id": "x" * 129}, "investor_id"),
+    ({"investor_id": 7}, "investor_id"),
+    ({"user": "u1"}, "user"),
+    ({"context": {"time": "2023-11-14T22:15:00Z"}}, "context.time"),
+    ({"context": {"time": "2023-11-14T22:13:00"}}, "context.time"),
+    ({"context": {"mood": "good"}}, "context.mood"),
+]
+
+
+@pytest.mark.parametrize(("body", "field"), BAD)
+def test_a_wrong_field_is_named(client, service, body, field):
+    answer = ask(client, **body)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert field in [one["field"] for one in told["errors"]]
+    assert told["status"] == 422
+    assert told["request_id"] == answer.headers["X-Request-Id"]
+    assert read_segment(service.log.path).records == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"action": "eat"}, {"value": -1}, {"event_id": None}, {"time": "2030-01-01T00:00:00Z"},
+     {"value": 1e300}, {"extra": 1}],
+)  # fmt: skip
+def test_a_wrong_event_takes_nothing_in(client, service, change):
+    good = {"event_id": "e1", "investor_id": "u1", "item_id": "i0", "action": "buy"}
+    body = {"events": [good, good | {"event_id": "e2"} | change]}
+    answer = client.post("/v1/events", json=body)
+    assert answer.status_code == 422
+    assert any(one["field"].startswith("events.1") for one in answer.json()["errors"])
+    assert service.engine.scorer.state.version == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [(b"{", 422), (b"", 422), (b"[]", 422), (b'{"investor_id": NaN}', 422),
+     (b"\xff\xfe", 422), (b"{" * 5000, 422), (b"x" * (MOST_BYTES + 1), 413)],
+    ids=["torn", "empty", "list", "nan", "no text", "deep", "large"],
+)  # fmt: skip
+def test_what_is_no_request_is_a_problem(client, content, status):
+    headers = {"content-type": "application/json"}
+    for path in ("/v1/recommendations", "/v1/events"):
+        answer = client.post(path, content=content, headers=headers)
+        assert answer.status_code == status, path
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_large_body_without_a_length_is_not_read_either(client):
+    def pieces():
+        for _ in range(64):
+            yield b"x" * 65536
+
+    headers = {"content-type": "application/json"}
+    answer = client.post("/v1/events", content=pieces(), headers=headers)
+    assert answer.status_code == 413
+
+
+def test_too_many_events_are_refused(client):
+    one = {"investor_id": "u1", "item_id": "i0", "action": "view"}
+    body = {"events": [one | {"event_id": str(n)} for n in range(1001)]}
+    assert client.post("/v1/events", json=body).status_code == 422
+
+
+def test_unknown_routes_and_items_are_problems_too(client):
+    for answer in (client.get("/nope"), client.get("/v1/items/nowhere/similar")):
+        assert answer.status_code == 404
+        assert answer.json()["request_id"]
+    assert client.get("/v1/items/i1/similar?k=0").status_code == 422
+    assert [one["item_id"] for one in client.get("/v1/items/i1/similar?k=2").json()] == ["i0", "i1"]
+
+
+def test_without_a_log_events_wait_and_slates_are_greedy(client, service, monkeypatch):
+    monkeypatch.setattr(service.log, "_failed", OSError(errno.ENOSPC, "full"))
+    refused = happened(client)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert client.get("/readyz").status_code == 503
+    slate = ask(client).json()
+    assert (slate["policy_id"], slate["flags"]) == ("v1/greedy", ["degraded", "unlogged"])
+
+
+def test_a_fault_of_ours_says_no_more_than_where_to_look(client, service, monkeypatch, caplog):
+    monkeypatch.setattr(service.engine, "answer", lambda *_: 1 / 0)
+    answer = ask(client)
+    assert answer.status_code == 500
+    assert "division" not in answer.text
+    assert answer.json()["request_id"] in caplog.text
+
+
+def test_openapi_is_of_version_3_1_and_names_every_problem(client):
+    told = client.get("/openapi.json").json()
+    assert told["openapi"].startswith("3.1")
+    answers = told["paths"]["/v1/recommendations"]["post"]["responses"]
+    assert "application/problem+json" in answers["422"]["content"]
+    assert json.dumps(told).count("ValidationError") == 0
+
+
+def test_a_client_that_is_slow_with_its_body_is_answered(client, monkeypatch):
+    monkeypatch.setattr(bounded, "_PATIENCE_S", 0.2)
+    host, port = client.base_url.host, client.base_url.port
+    with socket.create_connection((host, port), timeout=5) as line:
+        line.sendall(b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
+        assert line.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def test_a_client_that_goes_away_leaves_nothing_behind(client, service):
+    host, port = client.base_url.host, client.base_url.port
+    for _ in range(20):
+        with socket.create_connection((host, port), timeout=5) as line:
+            line.sendall(b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
+    assert client.get("/healthz").status_code == 200
+    assert service.engine.scorer.state.version == 0
+
+
+ASKS = [("POST", "/v1/recommendations", "recommend"), ("POST", "/v1/events", "feedback"),
+        ("GET", "/v1/items/i1/similar", "recommend"), ("GET", "/v1/version", "view")]  # fmt: skip
+MAY = {"recommend": {"recommend"}, "feedback": {"feedback"}, "viewer": {"view"},
+       "operator": {"recommend", "feedback", "view"}}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", MAY)
+@pytest.mark.parametrize(("method", "path", "what"), ASKS)
+def test_a_key_opens_what_its_role_may(client, keys, role, method, path, what):
+    secret = add_key(keys, "other", role)
+    answer = client.request(method, path, headers={"authorization": f"Bearer {secret}"})
+    assert (answer.status_code != 403) is (what in MAY[role])
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer x", "Basic eDp5", "Bearer é"])
+@pytest.mark.parametrize(("method", "path", "_what"), ASKS)
+def test_without_a_key_nothing_opens(client, given, method, path, _what):
+    headers = {"authorization": given.encode()}
+    assert client.request(method, path, headers=headers).status_code == 401
+
+
+def test_every_route_but_those_of_health_asks_for_a_key(client):
+    free = {"/healthz", "/readyz"}
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        for method in methods:
+            answer = httpx.request(method, f"{client.base_url}{path}", trust_env=False)
+            assert (answer.status_code == 200) if path in free else (answer.status_code == 401)
+
+
+def test_a_key_is_rotated_without_a_restart(client, keys):
+    old = add_key(keys, "shop", "recommend")
+    new = add_key(keys, "shop", "recommend")
+    codes = [
+        client.get("/v1/items/i1/similar", headers={"authorization": f"Bearer {one}"}).status_code
+        for one in (old, new)
+    ]
+    assert codes == [401, 200]
+    assert old not in keys.read_text()
+    assert new not in keys.read_text()
+    assert keys.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,137 @@
+"""What was acknowledged is there, what a crash tore is cut off, what was changed is refused."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tessera.serve import log as served_log
+from tessera.serve.log import BrokenLog, ServedLog, line, mend, read_segment, segments
+
+ROWS = [{"n": n, "text": "é\n\t"} for n in range(5)]
+
+
+@pytest.fixture
+def log(tmp_path):
+    found = ServedLog(tmp_path / "1.log")
+    yield found
+    found.close()
+
+
+def test_what_was_acknowledged_can_be_read_by_others_at_once(log):
+    for row in ROWS:
+        log.append(row).result(5)
+        assert read_segment(log.path).records[-1] == row
+    assert read_segment(log.path).records == ROWS
+    assert read_segment(log.path).torn == 0
+
+
+def test_an_acknowledgement_waits_for_the_disk(log, monkeypatch):
+    may, synced = threading.Event(), []
+    real = os.fsync
+    monkeypatch.setattr(
+        served_log.os, "fsync", lambda handle: (may.wait(5), synced.append(handle), real(handle))
+    )
+    done = log.append(ROWS[0])
+    with pytest.raises(TimeoutError):
+        done.result(0.05)
+    may.set()
+    done.result(5)
+    assert len(synced) == 1
+
+
+def test_many_that_wait_are_written_with_few_syncs(log, monkeypatch):
+    may, synced = threading.Event(), []
+    monkeypatch.setattr(served_log.os, "fsync", lambda handle: (may.wait(5), synced.append(handle)))
+    waiting = [log.append({"n": n}) for n in range(200)]
+    may.set()
+    for one in waiting:
+        one.result(5)
+    assert len(synced) <= 3
+    assert [row["n"] for row in read_segment(log.path).records] == list(range(200))
+
+
+@pytest.mark.parametrize("left", range(1, len(line(ROWS[4]))))
+def test_a_torn_line_at_the_end_is_cut_off(tmp_path, left):
+    whole, path = b"".join(map(line, ROWS[:4])), tmp_path / "1.log"
+    path.write_bytes(whole + line(ROWS[4])[:left])
+    found = read_segment(path)
+    assert (found.records, found.torn) == (ROWS[:4], left)
+    assert mend(found) == left
+    assert path.read_bytes() == whole
+    assert mend(read_segment(path)) == 0
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_a_changed_line_that_is_not_the_last_is_refused_by_its_number(tmp_path, at):
+    lines, path = [line(row) for row in ROWS], tmp_path / "1.log"
+    lines[at] = lines[at].replace(b'"n":', b'"m":')
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(BrokenLog, match=f"damaged in line {at + 1}: bring it back"):
+        read_segment(path)
+
+
+def test_segments_come_in_order_of_time(tmp_path):
+    for name in ("2", "1", "3"):
+        (tmp_path / f"{name}.log").write_bytes(line({"name": name}))
+    assert [one.records[0]["name"] for one in segments(tmp_path)] == ["1", "2", "3"]
+
+
+def test_nothing_is_written_behind_a_failure(log, monkeypatch):
+    log.append(ROWS[0]).result(5)
+
+    def full(_handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(served_log.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        log.append(ROWS[1]).result(5)
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="No space"):
+        log.append(ROWS[2]).result(5)
+    assert log.failed is not None
+    assert read_segment(log.path).records in (ROWS[:1], ROWS[:2])
+
+
+def test_two_processes_never_share_a_segment(log):
+    with pytest.raises(FileExistsError):
+        ServedLog(log.path)
+
+
+def test_closing_writes_what_waits(tmp_path):
+    log = ServedLog(tmp_path / "1.log")
+    waiting = [log.append({"n": n}) for n in range(50)]
+    log.close()
+    assert all(one.done() for one in waiting)
+    assert len(read_segment(log.path).records) == 50
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from tessera.serve.log import ServedLog
+log = ServedLog(Path(sys.argv[1]))
+for n in range(1_000_000):
+    log.append({"n": n, "pad": "x" * (n % 3000)}).result(5)
+    print(n, flush=True)
+"""
+
+
+def test_a_kill_loses_nothing_that_was_acknowledged_and_doubles_nothing(tmp_path, rng):
+    for kill in range(12):
+        path = tmp_path / f"{kill}.log"
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+        ) as writer:
+            acknowledged = [int(writer.stdout.readline()) for _ in range(rng.integers(1, 40))]
+            writer.kill()
+            acknowledged += [int(one) for one in writer.stdout.read().split("\n")[:-1]]
+        mend(read_segment(path))
+        found = [row["n"] for row in read_segment(path).records]
+        assert found == list(range(len(found)))
+        assert found[: len(acknowledged)] == acknowledged

@@ -1,0 +1,124 @@
+"""A slate leaves when it is logged; an event is known to the very next request, and once."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tessera.serve.log import ServedLog, read_segment
+from tessera.serve.service import Event, Service, unexplored
+from tessera.shared.policies.slate import SlatePolicy, slate_propensities
+
+NOW = 1_700_000_000_000_000
+
+
+def event(n=1, item="i0", user="u1", **more):
+    return Event(**{"event_id": f"e{n}", "user_id": user, "item_id": item, "action": "click",
+                    "moment": NOW, **more})  # fmt: skip
+
+
+def records(service):
+    return read_segment(service.log.path).records
+
+
+def test_the_log_gives_every_propensity_again(service):
+    for n in range(1, 40):
+        service.recommend("r" * n, "u1", NOW, 3)
+    for one in records(service):
+        scores = np.array(one["scores"])[None]
+        chosen = np.array(one["chosen"])[None]
+        again, every = slate_propensities(
+            scores, np.ones_like(scores, bool), SlatePolicy(1.0, 0.2, 3), chosen
+        )
+        np.testing.assert_allclose(again[0], one["propensities"], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(every[0], one["probabilities"], rtol=0, atol=1e-12)
+
+
+def test_the_next_request_knows_an_event(service):
+    before = service.recommend("r1", "u1", NOW + 1, 3).drawn.score_C[0]
+    assert service.happened([event()]) == 1
+    assert service.recommend("r2", "u1", NOW + 1, 3).drawn.score_C[0] == before + 10
+    assert service.recommend("r3", "u2", NOW + 1, 3).drawn.score_C[0] == before
+
+
+def test_an_event_that_is_sent_again_counts_once(service):
+    assert service.happened([event(), event(2, "i1"), event()]) == 2
+    assert service.happened([event()]) == 0
+    assert len(service.engine.scorer.state.events("u1")) == 2
+
+
+def test_the_log_alone_brings_the_state_back(service, engine, tmp_path):
+    service.happened(
+        [event(n, f"i{n % 5}", f"u{n % 3}", moment=NOW + 7 * n % 5) for n in range(40)]
+    )
+    again = Service(engine(), lambda: ServedLog(tmp_path / "2.log"))
+    assert again.restore(records(service)) == 40
+    for user in ("u0", "u1", "u2"):
+        was, now = (one.engine.scorer.state.events(user) for one in (service, again))
+        assert was == now
+    again.close()
+
+
+def test_without_a_disk_the_best_are_shown_and_nothing_is_drawn(service, monkeypatch):
+    monkeypatch.setattr(service.log, "_failed", OSError(errno.ENOSPC, "full"))
+    slate = service.recommend("r1", "u1", NOW, 3)
+    assert [slate.drawn.candidate_ids[one] for one in slate.drawn.shown()] == ["i4", "i3", "i2"]
+    assert slate.policy_id == "v1/greedy"
+    assert slate.flags == ("degraded", "unlogged")
+    assert slate.drawn.propensity_L.tolist() == [1.0, 1.0, 1.0]
+    assert records(service) == []
+
+
+def test_an_event_that_cannot_be_written_is_not_known(service, monkeypatch):
+    monkeypatch.setattr(service.log, "_failed", OSError(errno.ENOSPC, "full"))
+    with pytest.raises(OSError, match="full"):
+        service.happened([event()])
+    assert service.engine.scorer.state.events("u1") == ()
+
+
+def test_a_greedy_slate_of_more_positions_than_candidates_ends_early(service):
+    slate = service.recommend("r1", "u1", NOW, 3)
+    greedy = unexplored(slate, 9)
+    assert len(greedy.drawn.shown()) == 5
+    assert len(greedy.exposures()) == 5
+    assert {row["policy_id"] for row in greedy.exposures()} == {"v1/greedy"}
+
+
+def test_another_bundle_knows_every_event_of_before_and_of_meanwhile(service, engine):
+    stop, sent = threading.Event(), []
+
+    def send():
+        while not stop.is_set() and len(sent) < 3000:
+            sent.append(event(len(sent), user=f"u{len(sent) % 7}"))
+            service.happened(sent[-1:])
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    versions = set()
+    for n in range(2, 30):
+        service.swap(engine(f"v{n}"))
+        versions.add(service.recommend("r", "u1", NOW, 3).policy_id)
+    stop.set()
+    thread.join()
+    assert len(versions) == 28
+    state = service.engine.scorer.state
+    assert sum(len(state.events(f"u{n}")) for n in range(7)) == len(sent) > 0
+
+
+def test_exposures_are_rows_of_the_contract(service):
+    rows = service.recommend("r1", "u1", NOW, 3).exposures()
+    assert [row["position"] for row in rows] == [1, 2, 3]
+    for row in rows:
+        at = row["candidate_ids"].index(row["item_id"])
+        assert row["candidate_propensities"][at] == row["propensity"]
+        assert sum(row["candidate_propensities"]) == pytest.approx(1.0)
+
+
+def test_a_record_of_an_event_reads_back(service):
+    one = replace(event(), request_id="r1", value=2.5, channel="app")
+    service.happened([one])
+    assert Event(**{k: v for k, v in records(service)[0].items() if k != "kind"}) == one

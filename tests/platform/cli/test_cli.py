@@ -26,6 +26,7 @@ def test_every_command_stands_in_one_panel_of_the_help(say, monkeypatch):
     assert panels == {
         "Options": [],
         "Work with it": ["stages", "run", "infer", "ui", "recommend", "serve", "key",
+                         "served",
                          "ablate", "doctor"],
         "Called by DVC, Airflow and make": ["snapshot", "dvc", "render", "task"],
         "Decide what is published": [

@@ -81,6 +81,30 @@ def key(
     typer.echo(add_key(_keys(open_workspace(profile)), name, role))
 
 
+def served(
+    folder: Annotated[Path, typer.Argument(help="New folder to write the tables into.")],
+    profile: Profile = DEFAULT_PROFILE,
+) -> None:
+    """Write what the service logged as tables: exposures, outcomes and events, each row once."""
+    from tessera.contracts.errors import BadInput
+    from tessera.platform.workspace import files
+    from tessera.serve.log import segments
+    from tessera.serve.sealing import seal
+
+    if folder.exists():
+        raise BadInput(f"{folder} is there already: name a new folder")
+    found = segments(open_workspace(profile).registry / "served")
+    records = [record for one in found for record in one.records]
+    if not records:
+        raise BadInput(f"nothing was served of profile {profile}: run `tessera serve` first")
+    aside = folder.with_name(f".{folder.name}.new")
+    files.remove(aside)
+    aside.mkdir(parents=True)
+    told = seal(records, aside)
+    files.move_into_place(aside, folder)
+    typer.echo(", ".join(f"{one['rows']} {name}" for name, one in told.items()))
+
+
 def _keys(workspace: Workspace) -> Path:
     return workspace.registry / "served" / "keys.json"
 

@@ -26,6 +26,7 @@ BLOCKS = {"README.md": ("dag",), "docs/pipeline.md": ("stages", "tree")}
 _RELEASE = (
     "  index -- published if ope says PROMOTE --> registry[(registry)]",
     "  registry --> recommend[tessera recommend]",
+    "  registry --> serve[tessera serve]",
     "  registry -. champion to beat .-> ope",
 )
 """What happens behind the last stage: no stage does it, so the catalogue does not tell."""
@@ -43,6 +44,9 @@ _ROOMS = (
     "bundles",
     "stages",
     "serve",
+    "serve/online",
+    "serve/retrievers",
+    "serve/http",
     "platform",
     "platform/workspace",
     "platform/validation",

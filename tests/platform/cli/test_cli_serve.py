@@ -1,0 +1,69 @@
+"""What was served can be taken out as tables, a key is shown once, and nothing is overwritten."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from tessera.contracts.errors import BadInput, BadParams
+from tessera.platform.cli import cli_serve
+from tessera.platform.cli.cli import app
+from tessera.serve.http.keys import Keys
+from tessera.serve.log import line
+from tessera.serve.service import Event
+
+RUN = CliRunner()
+
+
+@pytest.fixture
+def here(workspace, monkeypatch):
+    monkeypatch.setattr(cli_serve, "open_workspace", lambda profile: workspace)
+    return workspace
+
+
+def call(*words):
+    found = RUN.invoke(app, words, standalone_mode=False)
+    if found.exception:
+        raise found.exception
+    return found.output
+
+
+def log(workspace, *records):
+    path = workspace.registry / "served" / "1.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(map(line, records)))
+
+
+def test_the_log_is_written_as_tables_with_a_torn_end_left_out(here, tmp_path):
+    one = Event("e1", "u1", "i1", "buy", 1_700_000_000_000_000, value=5.0)
+    log(here, one.record(), one.record())
+    with (here.registry / "served" / "1.log").open("ab") as file:
+        file.write(line(one.record())[:9])
+    assert call("served", str(tmp_path / "out")) == "0 exposures, 0 outcomes, 1 events\n"
+    (row,) = pq.read_table(tmp_path / "out" / "events.parquet").to_pylist()
+    assert (row["event_id"], row["amount_eur"]) == ("e1", 5.0)
+    assert json.loads((tmp_path / "out" / "log.json").read_text())["events"]["rows"] == 1
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_no_folder_is_overwritten_and_an_empty_log_is_said(here, tmp_path):
+    with pytest.raises(BadInput, match="nothing was served of profile market: run `tessera serve`"):
+        call("served", str(tmp_path / "out"))
+    log(here, Event("e1", "u1", "i1", "buy", 1).record())
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BadInput, match="is there already: name a new folder"):
+        call("served", str(tmp_path / "out"))
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_key_opens_with_its_role_and_an_unknown_role_is_refused(here):
+    secret = call("key", "shop", "--role", "feedback").strip()
+    path = here.registry / "served" / "keys.json"
+    assert Keys(path).role(secret) == "feedback"
+    assert secret not in path.read_text()
+    with pytest.raises(BadParams, match="unknown role 'boss'; known: recommend, feedback"):
+        call("key", "shop", "--role", "boss")
+    assert Keys(path).role(secret) == "feedback"

@@ -191,6 +191,18 @@ def test_the_next_vector_knows_what_was_done_and_nobody_has_none(scorer, split):
     assert np.linalg.norm(first) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_what_arrives_while_a_request_is_answered_changes_nothing_of_it(scorer, split):
+    moment, items = microsecond(split.cut) + 10, np.arange(1, 13)
+    scorer.state.add("e0", "u002", "i03", "buy", moment)
+    now = scorer.now("u001", moment + 9)
+    before = scorer.scores(now, items)
+    for n in range(600):
+        scorer.state.add(f"e{n + 1}", f"u{n % 3:03d}", "i03", "buy", moment + 1)
+    np.testing.assert_array_equal(scorer.scores(now, items), before)
+    assert (now.since.version, scorer.now("u001", moment + 9).since.version) == (1, 601)
+    assert np.abs(scorer.scores(scorer.now("u001", moment + 9), items) - before).max() > 1e-3
+
+
 def test_an_event_counts_once_and_an_unknown_item_changes_nothing(scorer, split):
     moment = microsecond(split.cut) + 10
     assert scorer.state.add("e1", "u001", "i03", "buy", moment)
@@ -226,7 +238,7 @@ def test_counts_of_all_investors_are_those_of_a_loop(scorer, count):
             sum(row[0] == item and row[1] in actions and row[2] < moment - ago for row in rows)
             for item, moment in zip(asked.item_Q, asked.moment_Q, strict=True)
         ]
-        assert recent.item_counts(actions, asked, ago).tolist() == wanted
+        assert recent.seen().item_counts(actions, asked, ago).tolist() == wanted
 
 
 def test_ties_are_sorted_as_in_a_history(told, split):

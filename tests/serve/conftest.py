@@ -26,7 +26,7 @@ class Engine:
     def __init__(self, version="v1"):
         self.version = version
         rows = {item: row for row, item in enumerate(ITEMS, start=1)}
-        nobody_counts = SimpleNamespace(add=lambda *_: None)
+        nobody_counts = SimpleNamespace(add=lambda *_: None, seen=lambda: None)
         self.scorer = SimpleNamespace(state=OnlineState(rows, nobody_counts, tied_sets=True))
 
     def answer(self, request_id, user_id, moment, k, steps=None):

@@ -248,3 +248,13 @@ def test_a_key_is_rotated_without_a_restart(client, keys):
     assert old not in keys.read_text()
     assert new not in keys.read_text()
     assert keys.stat().st_mode & 0o777 == 0o600
+
+
+def test_keys_that_were_damaged_open_as_before_and_it_is_said(client, keys, caplog):
+    assert client.get("/v1/version").status_code == 200
+    for damaged in ("{", "[]", '{"a": {"role": "operator"}}'):
+        keys.write_text(damaged)
+        assert client.get("/v1/version").status_code == 200
+    assert caplog.text.count("is no list of keys: those of before stay") == 3
+    keys.unlink()
+    assert client.get("/v1/version").status_code == 401

@@ -126,9 +126,7 @@ class Engine:
     def who(self, user_id: str, now: Now) -> Investor:
         """Return what is known of an investor as of now."""
         known = investor(self.recommender.users, user_id, self.recommender.unknown)
-        held, dismissed = standing(
-            known.held, known.dismissed, self.scorer.state.events(user_id), now.moment
-        )
+        held, dismissed = standing(known.held, known.dismissed, now.since.events, now.moment)
         seen = known.is_known or bool(len(now.past))
         return replace(
             known,
@@ -170,7 +168,7 @@ class Engine:
             shown = [drawn.candidate_ids[one] for one in drawn.shown()]
             reasons = self.recommender.reasons(who, shown)
         flags = () if who.is_known else ("cold",)
-        context = f"{self.identity[:12]}+{self.scorer.state.version}"
+        context = f"{self.identity[:12]}+{now.since.version}"
         return Slate(request_id, user_id, moment, self.policy_id, context, drawn, reasons, flags)
 
     def facts(self, item_id: str) -> dict[str, str]:

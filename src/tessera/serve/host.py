@@ -65,6 +65,8 @@ class Follower:
     def __init__(self, service: Service, current: Callable[[], Path], params: ServeParams) -> None:
         """Follow what `current` names, after checking it."""
         self._service, self._current, self._params = service, current, params
+        self._refused: str | None = None
+        """Version that cannot be served: opening it again would cost seconds and change nothing."""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
 
@@ -81,17 +83,26 @@ class Follower:
         """Swap if something else is current; tell whether it was done."""
         try:
             bundle = self._current()
-            if bundle.name == self._service.engine.version:
+            if bundle.name in (self._service.engine.version, self._refused):
                 return False
-            engine = Engine.open(bundle, self._params)
-            engine.warm_up()
+            engine = self._opened(bundle)
         except TesseraError as error:
             _LOG.error("%s stays: %s", self._service.engine.version, error)
             return False
         self._service.swap(engine)
+        self._refused = None
         _LOG.info("%s is served", engine.version)
         return True
 
+    def _opened(self, bundle: Path) -> Engine:
+        self._refused = bundle.name
+        engine = Engine.open(bundle, self._params)
+        engine.warm_up()
+        return engine
+
     def _follow(self) -> None:
         while not self._stopped.wait(_LOOK_S):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # whatever it is, the old bundle goes on answering
+                _LOG.exception("%s stays", self._service.engine.version)

@@ -91,7 +91,7 @@ def open_ranker(bundle: Path) -> Ranker | None:
     folder = bundle / "facts"
     engine = ibis.duckdb.connect()
     try:
-        engine.raw_sql("SET TimeZone = 'UTC'")
+        engine.raw_sql("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         return _read(bundle, *open_facts(folder, engine)) if has_facts(folder) else None
     except (OSError, KeyError, TypeError, ValueError, DuckDBError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -170,7 +170,10 @@ def _pages(router: APIRouter, console: Console) -> None:
             raise Refused(403, "Not allowed", "this needs a key of role operator")
         name = f"console-{secrets.token_hex(8)}"
         event = Event(name, investor, item, action, console.clock.now(), channel="console")
-        await run_in_threadpool(console.service.happened, [event])
+        try:
+            await run_in_threadpool(console.service.happened, [event])
+        except (OSError, TimeoutError) as error:
+            raise Refused(503, "Log cannot be written", "nothing was taken in") from error
         return RedirectResponse(f"/console/investor?{urlencode({'id': investor})}#slate", 303)
 
 

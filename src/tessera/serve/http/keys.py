@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Literal
 
 from tessera.contracts.errors import BadParams
 
+_LOG = logging.getLogger("tessera.serve")
 Role = Literal["recommend", "feedback", "viewer", "operator"]
 ROLES: dict[Role, frozenset[str]] = {
     "recommend": frozenset({"recommend"}),
@@ -56,9 +58,12 @@ class Keys:
             return
         stamp = (status.st_mtime_ns, status.st_ino)
         if stamp != self._stamp:
-            rows = json.loads(self._path.read_text())
-            self._roles = {row["sha256"]: row["role"] for row in rows.values()}
             self._stamp = stamp
+            try:
+                rows = json.loads(self._path.read_text())
+                self._roles = {row["sha256"]: row["role"] for row in rows.values()}
+            except (ValueError, KeyError, AttributeError):
+                _LOG.error("%s is no list of keys: those of before stay", self._path)
 
 
 def add_key(path: Path, name: str, role: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tessera.contracts.arrays import Float64s, Ints
 from tessera.model.sequences.histories import Histories
-from tessera.serve.online.recent import Recent
+from tessera.serve.online.recent import Seen
 from tessera.shared.features.facts import Facts, Queries
 
 ME = 0
@@ -88,7 +88,7 @@ class LiveFacts(Facts):
 
     base: Facts = field(kw_only=True)
     """Events of all until the cut."""
-    recent: Recent = field(kw_only=True)
+    recent: Seen = field(kw_only=True)
     """Events of all after it."""
 
     def item_counts(self, actions: tuple[int, ...], asked: Queries, ago_us: int = 0) -> Ints:
@@ -107,7 +107,7 @@ class LiveFacts(Facts):
         return self.base.effects
 
 
-def facts_of(past: Past, person: int, base: Facts, recent: Recent) -> LiveFacts:
+def facts_of(past: Past, person: int, base: Facts, recent: Seen) -> LiveFacts:
     """Lay the events out beside the versions of one investor, `person` in the facts of all."""
     mine = np.flatnonzero(base.user_U == person)
     return LiveFacts(

@@ -3,12 +3,12 @@
 Most of it lies sorted; the newest rows, a few hundred, are looked through one by one until they are
 sorted in.
 
-Shapes: N events after the cut, Q candidates of requests.
+Shapes: N events after the cut, T newest of them, Q candidates of requests.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,8 +19,32 @@ _TAIL = 512
 """So many newest events are not sorted in yet: sorting all of them costs what 512 looks do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All events until one of them; what comes later does not change it."""
+
+    sorted: Facts
+    tail_T3: Ints
+    """Item, action and moment of those that are not sorted in."""
+
+    def item_counts(self, actions: tuple[int, ...], asked: Queries, ago_us: int) -> Ints:
+        """Do as `Facts.item_counts` for the events after the cut."""
+        count_Q = self.sorted.item_counts(actions, asked, ago_us)
+        item_T, action_T, moment_T = self.tail_T3.T
+        counted_T = np.isin(action_T, actions)
+        if not counted_T.any():
+            return count_Q
+        item_T, moment_T = item_T[counted_T], moment_T[counted_T]
+        items = len(self.sorted.risk_I)
+        for request, moment in enumerate(asked.moment_R.tolist()):
+            count_I = np.bincount(item_T[moment_T < moment - ago_us], minlength=items)
+            mine_Q = asked.request_Q == request
+            count_Q[mine_Q] += count_I[asked.item_Q[mine_Q]]
+        return count_Q
+
+
 class Recent:
-    """Events after the cut, of all investors."""
+    """Events after the cut, of all investors; one thread adds at a time."""
 
     def __init__(self, base: Facts) -> None:
         """Start with none; `base` holds the events until the cut."""
@@ -38,20 +62,9 @@ class Recent:
         if self._count - len(self._sorted.item_E) >= _TAIL:
             self._sorted = self._facts(self._count)
 
-    def item_counts(self, actions: tuple[int, ...], asked: Queries, ago_us: int) -> Ints:
-        """Do as `Facts.item_counts` for the events after the cut."""
-        count_Q = self._sorted.item_counts(actions, asked, ago_us)
-        item_T, action_T, moment_T = self._event_N3[len(self._sorted.item_E) : self._count].T
-        counted_T = np.isin(action_T, actions)
-        if not counted_T.any():
-            return count_Q
-        item_T, moment_T = item_T[counted_T], moment_T[counted_T]
-        items = len(self._base.risk_I)
-        for request, moment in enumerate(asked.moment_R.tolist()):
-            count_I = np.bincount(item_T[moment_T < moment - ago_us], minlength=items)
-            mine_Q = asked.request_Q == request
-            count_Q[mine_Q] += count_I[asked.item_Q[mine_Q]]
-        return count_Q
+    def seen(self) -> Seen:
+        """Return the events so far; rows are written once, so that nothing is copied."""
+        return Seen(self._sorted, self._event_N3[len(self._sorted.item_E) : self._count])
 
     def _facts(self, stop: int) -> Facts:
         item_E, action_E, moment_E = self._event_N3[:stop].T.copy()

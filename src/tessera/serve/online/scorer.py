@@ -25,7 +25,7 @@ from tessera.serve.online.investor import (
     until,
 )
 from tessera.serve.online.recent import Recent
-from tessera.serve.online.state import OnlineState
+from tessera.serve.online.state import Known, OnlineState
 from tessera.serve.ranker import Ranker
 from tessera.shared.features.facts import NOBODY
 from tessera.shared.features.ranking import slate_features
@@ -37,6 +37,8 @@ class Now:
 
     moment: int
     """Microseconds since 1970."""
+    since: Known
+    """What had arrived."""
     past: Past
     facts: LiveFacts
     user: int
@@ -51,7 +53,6 @@ class Scorer:
 
     ranker: Ranker
     state: OnlineState
-    recent: Recent
     reader: Reader
 
     @classmethod
@@ -59,7 +60,7 @@ class Scorer:
         """Start with what the bundle knows."""
         recent = Recent(ranker.facts)
         state = OnlineState(ranker.row, recent, tied_sets=ranker.model.shape.tied_sets)
-        return cls(ranker, state, recent, Reader.of(ranker.model))
+        return cls(ranker, state, Reader.of(ranker.model))
 
     def now(self, user_id: str, moment: int) -> Now:
         """Gather what is known of an investor strictly before a moment."""
@@ -67,13 +68,15 @@ class Scorer:
         known = (
             past_of(ranker.histories, ranker.person[user_id]) if self.is_old(user_id) else NOTHING
         )
-        past = until(known.followed_by(self.state.past(user_id)), moment)
-        facts = facts_of(past, ranker.person.get(user_id, NOBODY), ranker.facts, self.recent)
+        since = self.state.known(user_id)
+        past = until(known.followed_by(self.state.past(since.events)), moment)
+        facts = facts_of(past, ranker.person.get(user_id, NOBODY), ranker.facts, since.all)
         user, history = NOBODY, ranker.histories
         if len(past):
             user, history = ME, history_of(past, tied_sets=self._tied_sets)
         with threads(1):
-            return Now(moment, past, facts, user, self.reader.read(history, user, moment))
+            read = self.reader.read(history, user, moment)
+        return Now(moment, since, past, facts, user, read)
 
     def is_old(self, user_id: str) -> bool:
         """Tell whether the bundle holds a history of the investor."""

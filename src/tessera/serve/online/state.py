@@ -14,7 +14,7 @@ import numpy as np
 from tessera.contracts.tables import ACTIONS
 from tessera.model.sequences.histories import tie_order
 from tessera.serve.online.investor import NOTHING, Past
-from tessera.serve.online.recent import Recent
+from tessera.serve.online.recent import Recent, Seen
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,6 +28,18 @@ class Happened:
     item_id: str
     action: str
     event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the state holds at one moment, for one investor."""
+
+    version: int
+    """Events that had arrived."""
+    events: tuple[Happened, ...]
+    """Those of the investor, oldest first."""
+    all: Seen
+    """Those of all investors."""
 
 
 class OnlineState:
@@ -55,14 +67,18 @@ class OnlineState:
             self.version += 1
             if item_id not in self._rows:
                 return True
-            # Replaced, not changed: whoever reads meanwhile sees the old list or the new.
             self._events[user_id] = sorted([*self._events.get(user_id, ()), happened])
             self._recent.add(self._rows[item_id], ACTIONS.index(action), moment)
         return True
 
-    def past(self, user_id: str) -> Past:
-        """Return what an investor did after the cut, oldest first."""
-        events = self._events.get(user_id)
+    def known(self, user_id: str) -> Known:
+        """Return what is known now; whatever arrives meanwhile changes nothing of it."""
+        with self._lock:
+            events = tuple(self._events.get(user_id, ()))
+            return Known(self.version, events, self._recent.seen())
+
+    def past(self, events: tuple[Happened, ...]) -> Past:
+        """Lay events out as arrays."""
         if not events:
             return NOTHING
         return Past(
@@ -72,7 +88,7 @@ class OnlineState:
         )
 
     def events(self, user_id: str) -> tuple[Happened, ...]:
-        """Return the events themselves, oldest first."""
+        """Return what an investor did after the cut, oldest first."""
         return tuple(self._events.get(user_id, ()))
 
     def forget(self, user_id: str) -> int:

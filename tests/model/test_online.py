@@ -122,7 +122,7 @@ def batch(folder, split, rows, asked):
         events.union(engine.read_parquet(path, table_name="later")), long, catalogue.vocabulary,
         tied_sets=True,
     )  # fmt: skip
-    people = people_of(histories, tables.users)
+    people = people_of(histories.user_id_U, tables.users)
     codes = ranker.model.codes_VC.numpy()
     facts = read_facts(FactTables(*(getattr(tables, name) for name in FactTables.__annotations__)),
                        histories, catalogue, codes, people)  # fmt: skip

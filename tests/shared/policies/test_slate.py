@@ -105,3 +105,14 @@ def test_marginals_are_what_many_draws_give(rng):
         counts = np.bincount(chosen_NL[:, position], minlength=5)
         assert counts[4] == 0
         assert chisquare(counts[:4], marginal_NLC[0, position, :4] * times).pvalue > 1e-3
+
+
+def test_without_any_candidate_every_position_stays_empty():
+    none = np.zeros((2, 0))
+    chosen, propensity, every = sample_slates(
+        none, none.astype(bool), SlatePolicy(), 3, np.random.default_rng(0)
+    )
+    assert (chosen == EMPTY).all()
+    assert (propensity == 1.0).all()
+    assert every.shape == (2, 3, 0)
+    assert chosen.shape == (2, 3)

@@ -241,7 +241,7 @@ def _fill(
     chosen_NL = np.full((requests, length), EMPTY, dtype=np.int64)
     propensity_NL = np.ones((requests, length))
     probabilities_NLC = np.zeros((requests, length, candidates))
-    for position in range(length):
+    for position in range(length if candidates else 0):
         probability_NC = step(open_NC)
         chosen_N = choose(probability_NC, position)
         filled_N = chosen_N != EMPTY
@@ -264,8 +264,6 @@ def _best(scores_NC: Float64s, open_NC: Bools, top_k: int) -> Bools:
 
 def _draw(probability_NC: Float64s, uniform_N: Float64s) -> Ints:
     """Invert the cumulative distribution; `EMPTY` where every probability is 0."""
-    if not probability_NC.shape[1]:
-        return np.full(len(probability_NC), EMPTY)
     cumulative_NC = np.cumsum(probability_NC, axis=1)
     total_N = cumulative_NC[:, -1]
     # Scaling by the total keeps a draw near 1 from falling behind the last candidate.

@@ -56,7 +56,7 @@ def test_what_the_verdict_holds_does_not_wait_but_is_held(workspace, make_candid
 
 
 def test_an_approval_publishes_it_with_the_name_of_who_gave_it(waiting):
-    with pytest.raises(GateClosed, match="needs approval: --approver NAME"):
+    with pytest.raises(GateClosed, match="needs approval: give --approver NAME"):
         acts.promote(waiting)
     assert acts.promote(waiting, override=ADA).version == "v1"
     entry = history(waiting)[-1]
@@ -111,7 +111,7 @@ def test_where_the_params_ask_for_approval_no_promote_goes_without(workspace, ma
     """Also before the pipeline recorded that the candidate waits: `dvc repro` alone does not."""
     (workspace.root / "params.yaml").write_text("gate:\n  approval: true\n")
     make_candidate(workspace)
-    with pytest.raises(GateClosed, match="needs approval: --approver NAME"):
+    with pytest.raises(GateClosed, match="needs approval: give --approver NAME"):
         acts.promote(workspace)
     assert acts.promote(workspace, override=Override(approver="an officer")).version == "v1"
 

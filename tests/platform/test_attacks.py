@@ -254,7 +254,7 @@ def test_a_key_that_is_gone_or_replaced_lets_nothing_through(published):
     key.write_bytes(os.urandom(32))
     with pytest.raises(BrokenBundle, match="sealed in another registry"):
         pointer.current_bundle(published)
-    with pytest.raises(BrokenSeal, match=r"another key than registry/seal\.pub"):
+    with pytest.raises(BrokenSeal, match=r"does not belong to registry/seal\.pub"):
         acts.rollback(published, None, "complaints of investors")
     (published.state / "seal.pub").unlink()
     with pytest.raises(TesseraError, match="was not sealed in this registry"):
@@ -515,7 +515,7 @@ def test_a_verdict_that_a_later_look_did_not_confirm_is_not_published(promoted, 
     gate.decision = "REJECT"
     gate.write_log(promoted, range(900))
     gate.run(promoted, "ope")
-    told = "ledger says REJECT of this candidate at look 2"
+    told = r"newest look at this candidate \(look 2\) says REJECT"
     with pytest.raises(GateClosed, match=told):
         registry.publish(promoted, None, None)
     gate.run(promoted, "index")
@@ -531,7 +531,7 @@ def test_a_later_look_that_counts_for_another_candidate_overtakes_the_verdict_to
     gate.decision = "REJECT"
     pq.write_table(pa.table({"item_id": ["i2"], "user_id": ["u1"]}), promoted.artifact("scores"))
     assert gate.judge(promoted)["look"]["k"] == 2
-    with pytest.raises(GateClosed, match="ledger says REJECT of this candidate"):
+    with pytest.raises(GateClosed, match=r"newest look at this candidate \(look 1\) says REJECT"):
         registry.publish(promoted, None, None)
 
 

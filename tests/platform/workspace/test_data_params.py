@@ -48,7 +48,8 @@ def _followed(root, profile, file):
     for name, stage in pipeline.items():
         if name == "snapshot":  # copies state, whatever the params
             continue
-        told = [one if isinstance(one, dict) else {"params.yaml": [one]} for one in stage["params"]]
+        params = stage.get("params", ())  # a stage without a section follows none
+        told = [one if isinstance(one, dict) else {"params.yaml": [one]} for one in params]
         found[name] = {param for one in told for param in one.get(file, ())}
     return found
 

@@ -146,7 +146,7 @@ def test_items_born_after_the_cut_are_a_slice_where_they_may_be_listed(shop, eva
 
 def test_without_items_born_after_the_cut_the_table_says_why(shop, evaluate):
     found = {
-        "evaluate.future_items is false": shop,
+        "data.future_items is false": shop,
         "first offered after the cut": replace(
             shop, items=shop.items.set_column(1, "valid_from", [pa.nulls(7, shop.items[1].type)])
         ),

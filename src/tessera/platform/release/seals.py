@@ -46,7 +46,7 @@ def require_key(workspace: Workspace) -> None:
                 "from a backup"
             )
         return
-    if in_use(workspace):
+    if in_use(workspace) and not path.exists():  # or another process has just made it
         raise BrokenSeal(_gone(path))
     workspace.state.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{KEY}.{os.getpid()}.{secrets.token_hex(4)}")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, cast
 
 from tessera.contracts.components import component, names
 from tessera.shared.policies.suitability import UNKNOWN_ITEM
-from tessera.stages.ingest import sources
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -46,7 +45,7 @@ class Conventions:
 
 def known_sources() -> list[str]:
     """List the sources that are there."""
-    return names(sources.__name__)
+    return names("tessera.stages.ingest.sources")
 
 
 def find_source(name: str) -> ModuleType:

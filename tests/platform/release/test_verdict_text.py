@@ -63,6 +63,7 @@ def test_the_first_line_says_what_was_judged_and_that_a_list_on_demand_was_not()
     first = evidence(verdict)[0]
     assert first.startswith("Judged: lists of 3, drawn from the best 9 suitable candidates")
     assert "`tessera recommend` shows what was not judged" in first
+    assert "`tessera serve` draws such lists and logs them" in first
 
 
 def test_what_was_spent_on_the_log_is_told():

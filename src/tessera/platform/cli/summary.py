@@ -315,6 +315,7 @@ def _next_steps(workspace: Workspace, done: registry.Published, out: Console) ->
     listed = "anyone's list with reasons" + ("" if done.version else ", once published")
     lines = [
         ("tessera recommend <investor>" + profile, listed),
+        ("tessera serve" + profile, "slates drawn as judged and logged, a console in the browser"),
         (
             f"data/{workspace.profile}/validation/index.html",
             "what was checked, what was quarantined",

@@ -95,8 +95,8 @@ def judged(verdict: Row) -> str:
         return "Nothing was judged."
     return (
         f"Judged: {words.policy(verdict.get('policy'))}, among the candidates of each logged "
-        "request. Until a service draws such lists, `tessera recommend` shows what was not judged: "
-        "the best ranked of the whole catalogue, without exploration."
+        "request. `tessera serve` draws such lists and logs them; `tessera recommend` shows what "
+        "was not judged: the best ranked of the whole catalogue, without exploration."
     )
 
 

@@ -109,6 +109,21 @@ def test_another_bundle_knows_every_event_of_before_and_of_meanwhile(service, en
     assert sum(len(state.events(f"u{n}")) for n in range(7)) == len(sent) > 0
 
 
+def test_what_arrives_while_another_bundle_is_fed_is_known_to_it(service, engine, monkeypatch):
+    service.happened([event(1)])
+    other = engine("v2")
+    add = other.scorer.state.add
+    late = iter([event(2, "i3")])
+
+    def slow_add(*row):
+        service.happened(late)  # arrives in the middle
+        return add(*row)
+
+    monkeypatch.setattr(other.scorer.state, "add", slow_add)
+    service.swap(other)
+    assert [one.event_id for one in other.scorer.state.events("u1")] == ["e1", "e2"]
+
+
 def test_exposures_are_rows_of_the_contract(service):
     rows = service.recommend("r1", "u1", NOW, 3).exposures()
     assert [row["position"] for row in rows] == [1, 2, 3]

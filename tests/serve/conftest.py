@@ -21,7 +21,6 @@ class Engine:
     """Scores by the item's number, and by one for each event of the investor on it."""
 
     version, identity, slate_size = "v1", "a" * 64, 3
-    explores = True
 
     def __init__(self, version="v1"):
         self.version = version
@@ -29,8 +28,10 @@ class Engine:
         nobody_counts = SimpleNamespace(add=lambda *_: None, seen=lambda: None)
         self.scorer = SimpleNamespace(state=OnlineState(rows, nobody_counts, tied_sets=True))
 
-    def answer(self, request_id, user_id, moment, k, steps=None):
-        done = [one.item_id for one in self.scorer.state.events(user_id) if one.moment < moment]
+    def answer(self, request_id, user_id, moment, k):
+        done = [
+            one.item_id for one in self.scorer.state.known(user_id).events if one.moment < moment
+        ]
         score_C = np.array(
             [n + 10.0 * done.count(item) for n, item in enumerate(ITEMS)], np.float32
         )

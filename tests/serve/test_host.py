@@ -45,7 +45,7 @@ def test_another_version_is_served_with_all_events_and_the_way_back_too(world, s
         world.current = version
         assert world.follower.look()
         assert service.recommend("r", "u1", NOW + 1, 3).policy_id == version
-        assert len(service.engine.scorer.state.events("u1")) == 1
+        assert len(service.engine.scorer.state.known("u1").events) == 1
     assert world.opened == ["v2", "v1"]
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tessera.serve.log import ServedLog, read_segment
-from tessera.serve.service import Event, Service, unexplored
+from tessera.serve.sealing import exposures
+from tessera.serve.service import Event, Service, record_of, unexplored
 from tessera.shared.policies.slate import SlatePolicy, slate_propensities
 
 NOW = 1_700_000_000_000_000
@@ -48,7 +49,7 @@ def test_the_next_request_knows_an_event(service):
 def test_an_event_that_is_sent_again_counts_once(service):
     assert service.happened([event(), event(2, "i1"), event()]) == 2
     assert service.happened([event()]) == 0
-    assert len(service.engine.scorer.state.events("u1")) == 2
+    assert len(service.engine.scorer.state.known("u1").events) == 2
 
 
 def test_the_log_alone_brings_the_state_back(service, engine, tmp_path):
@@ -58,7 +59,7 @@ def test_the_log_alone_brings_the_state_back(service, engine, tmp_path):
     again = Service(engine(), lambda: ServedLog(tmp_path / "2.log"))
     assert again.restore(records(service)) == 40
     for user in ("u0", "u1", "u2"):
-        was, now = (one.engine.scorer.state.events(user) for one in (service, again))
+        was, now = (one.engine.scorer.state.known(user).events for one in (service, again))
         assert was == now
     again.close()
 
@@ -77,15 +78,15 @@ def test_an_event_that_cannot_be_written_is_not_known(service, monkeypatch):
     monkeypatch.setattr(service.log, "_failed", OSError(errno.ENOSPC, "full"))
     with pytest.raises(OSError, match="full"):
         service.happened([event()])
-    assert service.engine.scorer.state.events("u1") == ()
+    assert service.engine.scorer.state.known("u1").events == ()
 
 
 def test_a_greedy_slate_of_more_positions_than_candidates_ends_early(service):
     slate = service.recommend("r1", "u1", NOW, 3)
     greedy = unexplored(slate, 9)
     assert len(greedy.drawn.shown()) == 5
-    assert len(greedy.exposures()) == 5
-    assert {row["policy_id"] for row in greedy.exposures()} == {"v1/greedy"}
+    assert len(exposures([record_of(greedy)])) == 5
+    assert {row["policy_id"] for row in exposures([record_of(greedy)])} == {"v1/greedy"}
 
 
 def test_another_bundle_knows_every_event_of_before_and_of_meanwhile(service, engine):
@@ -106,7 +107,7 @@ def test_another_bundle_knows_every_event_of_before_and_of_meanwhile(service, en
     thread.join()
     assert len(versions) == 28
     state = service.engine.scorer.state
-    assert sum(len(state.events(f"u{n}")) for n in range(7)) == len(sent) > 0
+    assert sum(len(state.known(f"u{n}").events) for n in range(7)) == len(sent) > 0
 
 
 def test_what_arrives_while_another_bundle_is_fed_is_known_to_it(service, engine, monkeypatch):
@@ -121,11 +122,11 @@ def test_what_arrives_while_another_bundle_is_fed_is_known_to_it(service, engine
 
     monkeypatch.setattr(other.scorer.state, "add", slow_add)
     service.swap(other)
-    assert {one.event_id for one in other.scorer.state.events("u1")} == {"e1", "e2"}
+    assert {one.event_id for one in other.scorer.state.known("u1").events} == {"e1", "e2"}
 
 
 def test_exposures_are_rows_of_the_contract(service):
-    rows = service.recommend("r1", "u1", NOW, 3).exposures()
+    rows = exposures([record_of(service.recommend("r1", "u1", NOW, 3))])
     assert [row["position"] for row in rows] == [1, 2, 3]
     for row in rows:
         at = row["candidate_ids"].index(row["item_id"])

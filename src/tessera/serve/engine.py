@@ -9,10 +9,7 @@ Shapes: I items of the bundle in the order of its table, C candidates.
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -24,7 +21,6 @@ from tessera.bundles.vectors import Search
 from tessera.contracts.arrays import Bools, Float32s, Ints
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
-from tessera.contracts.tables import UNEXPLORED
 from tessera.model.sequences.catalogue import microseconds
 from tessera.serve.investors import Investor, investor
 from tessera.serve.online.scorer import Now, Scorer
@@ -34,29 +30,14 @@ from tessera.serve.ranker import open_ranker
 from tessera.serve.recommend import Recommender
 from tessera.serve.retrieval import retrieved
 from tessera.serve.slate import Drawn, Slate
-from tessera.shared.policies.serving import FILE, read_policy
+from tessera.shared.policies.serving import read_policy
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 
-_GREEDY = SlatePolicy(temperature=1.0, epsilon=0.0, top_k=1)
 _END = np.iinfo(np.int64).max
+_POSITIONS = 10
+"""Of a slate where no log showed how many are usual."""
 UNIFORM = "uniform"
 """Source of the candidates that were drawn from all that suits."""
-
-
-@dataclass(slots=True)
-class Steps:
-    """Seconds that each step of one request took."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Time a block."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = time.perf_counter() - begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +49,6 @@ class Engine:
     recommender: Recommender
     scorer: Scorer
     slate: SlatePolicy
-    explores: bool
-    """The policy was judged; the policy that wrote the log is served by its best alone."""
     slate_size: int
     item_row: dict[str, int]
     """Row I of each item."""
@@ -96,7 +75,7 @@ class Engine:
                 f"{bundle.name} carries no ranking head and cannot be served: run the pipeline and "
                 "publish a model that has one"
             )
-        policy = read_policy(bundle) if (bundle / FILE).exists() else None
+        policy = read_policy(bundle)
         ids = recommender.items["item_id"].to_pylist()
         from_I, to_I = _lifetimes(bundle, ids)
         return cls(
@@ -104,9 +83,8 @@ class Engine:
             str(read_manifest(bundle)["identity"]),
             recommender,
             Scorer.fresh(ranker),
-            policy.slate if policy else _GREEDY,
-            policy is not None,
-            (policy.slate_size if policy else None) or 10,
+            policy.slate,
+            policy.slate_size or _POSITIONS,
             {item: row for row, item in enumerate(ids)},
             from_I,
             to_I,
@@ -117,11 +95,6 @@ class Engine:
     def warm_up(self) -> None:
         """Answer once, so that nobody waits for what is built at the first request."""
         self.answer("warm-up", "", self.scorer.ranker.moment, self.slate_size)
-
-    @property
-    def policy_id(self) -> str:
-        """Name of the policy in the log."""
-        return self.version if self.explores else f"{self.version}{UNEXPLORED}"
 
     def who(self, user_id: str, now: Now) -> Investor:
         """Return what is known of an investor as of now."""
@@ -136,9 +109,7 @@ class Engine:
             is_known=seen,
         )
 
-    def answer(
-        self, request_id: str, user_id: str, moment: int, k: int, steps: Steps | None = None
-    ) -> Slate:
+    def answer(self, request_id: str, user_id: str, moment: int, k: int) -> Slate:
         """Draw a slate.
 
         Parameters
@@ -151,25 +122,16 @@ class Engine:
             Microseconds since 1970; nothing from then on is read.
         k : int
             Positions.
-        steps : Steps, optional
-            Where to note how long each step took.
         """
-        steps, rng = steps or Steps(), np.random.default_rng(_seed(request_id))
-        with steps.timed("hydrate"):
-            now = self.scorer.now(user_id, moment)
-            who = self.who(user_id, now)
-        with steps.timed("retrieve"):
-            ids, sources = self._candidates(who, moment, rng)
-        with steps.timed("score"):
-            score_C = self._scores(now, ids)
-        with steps.timed("draw"):
-            drawn = self._draw(ids, sources, score_C, k, rng)
-        with steps.timed("explain"):
-            shown = [drawn.candidate_ids[one] for one in drawn.shown()]
-            reasons = self.recommender.reasons(who, shown)
+        rng = np.random.default_rng(_seed(request_id))
+        now = self.scorer.now(user_id, moment)
+        who = self.who(user_id, now)
+        ids, sources = self._candidates(who, moment, rng)
+        drawn = self._draw(ids, sources, self._scores(now, ids), k, rng)
+        reasons = self.recommender.reasons(who, [drawn.candidate_ids[one] for one in drawn.shown()])
         flags = () if who.is_known else ("cold",)
         context = f"{self.identity[:12]}+{now.since.version}"
-        return Slate(request_id, user_id, moment, self.policy_id, context, drawn, reasons, flags)
+        return Slate(request_id, user_id, moment, self.version, context, drawn, reasons, flags)
 
     def facts(self, item_id: str) -> dict[str, str]:
         """Return name and category of an item, for people."""
@@ -192,8 +154,6 @@ class Engine:
 
     def told(self) -> str:
         """Say in one line by which policy slates are drawn."""
-        if not self.explores:
-            return "never judged: the best by the policy that wrote the log"
         slate = self.slate
         return (
             f"softmax temperature {slate.temperature:g}, epsilon {slate.epsilon:g} over the top "

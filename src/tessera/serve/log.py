@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tessera.contracts.disk import sync_folder
 from tessera.contracts.errors import TesseraError
 
 OPEN = ".log"
@@ -114,7 +115,7 @@ class ServedLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._file = path.open("xb")
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         self._waiting: queue.SimpleQueue[tuple[bytes, Future[None]] | None] = queue.SimpleQueue()
         self._failed: OSError | None = None
         self._thread = threading.Thread(target=self._write, name="served-log", daemon=True)
@@ -169,11 +170,3 @@ class ServedLog:
             return
         for _, done in batch:
             done.set_result(None)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

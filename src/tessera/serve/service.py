@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tessera.contracts.tables import UNEXPLORED
-from tessera.serve.engine import Engine, Steps
+from tessera.serve.engine import Engine
 from tessera.serve.log import Record, ServedLog
 from tessera.serve.slate import Slate
 from tessera.shared.policies.slate import EMPTY
@@ -94,17 +94,13 @@ class Service:
         events = [event_of(one) for one in records if one["kind"] == EVENT]
         return sum(self._take(one) for one in events)
 
-    def recommend(
-        self, request_id: str, user_id: str, moment: int, k: int, steps: Steps | None = None
-    ) -> Slate:
+    def recommend(self, request_id: str, user_id: str, moment: int, k: int) -> Slate:
         """Draw a slate and log it; see `Engine.answer`."""
-        engine, steps = self._engine, steps or Steps()
-        slate = engine.answer(request_id, user_id, moment, k, steps)
-        with steps.timed("log"):
-            try:
-                self._log.append(record_of(slate)).result(_COMMIT_S)
-            except (OSError, TimeoutError):
-                return unexplored(slate, k)
+        slate = self._engine.answer(request_id, user_id, moment, k)
+        try:
+            self._log.append(record_of(slate)).result(_COMMIT_S)
+        except (OSError, TimeoutError):
+            return unexplored(slate, k)
         return slate
 
     def happened(self, events: Iterable[Event]) -> int:
@@ -151,7 +147,7 @@ def unexplored(slate: Slate, k: int) -> Slate:
     return replace(
         slate,
         drawn=greedy,
-        policy_id=f"{slate.policy_id.removesuffix(UNEXPLORED)}{UNEXPLORED}",
+        policy_id=f"{slate.policy_id}{UNEXPLORED}",
         reasons={},
         flags=(*slate.flags, "degraded", "unlogged"),
     )

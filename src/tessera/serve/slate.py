@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from tessera.contracts.arrays import Float32s, Float64s, Ints
 from tessera.shared.policies.slate import EMPTY
@@ -51,23 +50,3 @@ class Slate:
     drawn: Drawn
     reasons: dict[str, str]
     flags: tuple[str, ...]
-
-    def exposures(self) -> list[dict[str, Any]]:
-        """Return the rows of the contract `exposures`, one a position."""
-        drawn = self.drawn
-        return [
-            {
-                "request_id": self.request_id,
-                "position": position + 1,
-                "user_id": self.user_id,
-                "item_id": drawn.candidate_ids[chosen],
-                "event_ts": at(self.moment),
-                "policy_id": self.policy_id,
-                "propensity": float(drawn.propensity_L[position]),
-                "candidate_ids": list(drawn.candidate_ids),
-                "candidate_propensities": drawn.probability_LC[position].tolist(),
-                "context_version": self.context_version,
-            }
-            for position, chosen in enumerate(drawn.chosen_L.tolist())
-            if chosen != EMPTY
-        ]

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tessera.contracts.disk import sync_folder
 from tessera.contracts.errors import Unreadable
 from tessera.contracts.hashes import sha256
 from tessera.contracts.library_errors import first_line
@@ -39,16 +40,7 @@ def move_into_place(made: Path, final: Path) -> None:
     if final.is_dir() or made.is_dir():
         remove(final)
     made.replace(final)
-    _sync_folder(final.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force a rename to the disk: until then only the name is lost, never the bytes."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(final.parent)
 
 
 def write_bytes(value: bytes, path: Path) -> None:

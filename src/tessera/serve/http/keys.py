@@ -14,6 +14,7 @@ import secrets
 from pathlib import Path
 from typing import Literal
 
+from tessera.contracts.disk import sync_folder
 from tessera.contracts.errors import BadParams
 
 _LOG = logging.getLogger("tessera.serve")
@@ -84,4 +85,5 @@ def add_key(path: Path, name: str, role: str) -> str:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
+    sync_folder(path.parent)
     return secret

@@ -86,15 +86,3 @@ class OnlineState:
             np.array([ACTIONS.index(one.action) for one in events], np.int64),
             np.array([one.moment for one in events], np.int64),
         )
-
-    def events(self, user_id: str) -> tuple[Happened, ...]:
-        """Return what an investor did after the cut, oldest first."""
-        return tuple(self._events.get(user_id, ()))
-
-    def forget(self, user_id: str) -> int:
-        """Forget what an investor did; return how many events that were.
-
-        What all investors did together keeps counting them, without a name.
-        """
-        with self._lock:
-            return len(self._events.pop(user_id, ()))

@@ -20,7 +20,7 @@ from tessera.model.nn.device import chosen_device, threads
 from tessera.model.params import HstuParams
 from tessera.model.sequences.catalogue import read_catalogue, read_codes, rows_of
 from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.histories import read_histories
+from tessera.model.sequences.reading import read_histories
 from tessera.model.trainer.parallel import together
 from tessera.model.training.fit import fit
 from tessera.model.trunk.lists import rank_users

@@ -14,8 +14,9 @@ from tessera.model.nn.device import threads
 from tessera.model.params import HstuParams
 from tessera.model.sequences.catalogue import read_catalogue, read_codes
 from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.histories import TEST, read_histories
+from tessera.model.sequences.histories import TEST
 from tessera.model.sequences.questions import action_codes, ask
+from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.windows import Batcher, last_windows, training_windows
 from tessera.model.training.examples import Examples
 from tessera.model.training.fit import fit

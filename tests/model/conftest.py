@@ -26,7 +26,7 @@ from tessera.model.params import HstuParams
 from tessera.model.sequences.catalogue import read_catalogue, read_codes
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.exposure_log import Sources, read_log
-from tessera.model.sequences.histories import read_histories
+from tessera.model.sequences.reading import read_histories
 from tessera.stages.baselines import stage as baselines
 from tessera.stages.hstu import stage as trunk
 

@@ -20,7 +20,7 @@ from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import ACTIONS, CATE, PRICES
 from tessera.model.sequences.catalogue import microsecond, read_catalogue
 from tessera.model.sequences.fact_tables import FactTables, open_facts, people_of, read_facts
-from tessera.model.sequences.histories import read_histories, tie_order
+from tessera.model.sequences.reading import read_histories, tie_order
 from tessera.model.sequences.requests import Requests
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.serve.engine import Engine

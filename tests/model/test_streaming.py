@@ -21,9 +21,9 @@ from tessera.model.sequences.histories import (
     TRAIN,
     VALIDATION,
     last_sessions,
-    read_histories,
     split_sets,
 )
+from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.windows import Batcher, last_windows, training_windows
 from tessera.model.training.examples import Examples
 

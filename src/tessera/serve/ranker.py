@@ -26,7 +26,8 @@ from tessera.model.sequences.fact_tables import (
     people_of,
     read_facts,
 )
-from tessera.model.sequences.histories import Histories, read_histories
+from tessera.model.sequences.histories import Histories
+from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.requests import Requests
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.model.trunk.model import SequenceModel

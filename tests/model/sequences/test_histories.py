@@ -8,14 +8,8 @@ import pyarrow as pa
 from scipy.stats import chisquare
 
 from tessera.contracts.tables import ACTIONS
-from tessera.model.sequences.histories import (
-    TEST,
-    TRAIN,
-    VALIDATION,
-    last_sessions,
-    read_histories,
-    split_sets,
-)
+from tessera.model.sequences.histories import TEST, TRAIN, VALIDATION, last_sessions, split_sets
+from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.windows import last_windows
 
 VOCABULARY = [f"i{item:02d}" for item in range(12)]

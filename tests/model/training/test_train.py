@@ -159,7 +159,7 @@ from tessera.contracts.split import load_split
 from tessera.model.training.fit import fit
 from tessera.model.nn.device import threads
 from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.histories import read_histories
+from tessera.model.sequences.reading import read_histories
 from tessera.model.params import HstuParams
 from tessera.model.sequences.catalogue import read_catalogue, read_codes
 folder, scratch, result, pause = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]

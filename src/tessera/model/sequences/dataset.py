@@ -22,7 +22,8 @@ from tessera.model.sequences.catalogue import (
 )
 from tessera.model.sequences.edges import read_edges
 from tessera.model.sequences.exposure_log import Log, Sources, read_log
-from tessera.model.sequences.histories import Histories, read_histories
+from tessera.model.sequences.histories import Histories
+from tessera.model.sequences.reading import read_histories
 from tessera.shared.features.prices import PriceHistory
 
 

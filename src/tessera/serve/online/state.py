@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tessera.contracts.tables import ACTIONS
-from tessera.model.sequences.histories import tie_order
+from tessera.model.sequences.reading import tie_order
 from tessera.serve.online.investor import NOTHING, Past
 from tessera.serve.online.recent import Recent, Seen
 

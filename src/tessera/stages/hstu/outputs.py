@@ -19,7 +19,8 @@ from tessera.contracts.tables import ITEM_VECTORS, SCORES, USER_VECTORS
 from tessera.model.sequences.catalogue import rows_of
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.effects import Effects, effects_of
-from tessera.model.sequences.histories import TEST, VALIDATION, read_histories
+from tessera.model.sequences.histories import TEST, VALIDATION
+from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.requests import as_requests, read_requests
 from tessera.model.sequences.windows import Windows, last_windows
 from tessera.model.training.slate_figures import Scored

@@ -303,6 +303,16 @@ def test_a_slate_is_drawn_from_what_suits_is_on_sale_and_is_neither_held_nor_dis
     assert len(seen) > 6
 
 
+@pytest.mark.parametrize(("retrieved", "uniform"), [(2, 0), (3, 2)])
+def test_params_say_how_many_are_retrieved_and_how_many_drawn_evenly(
+    bundle, split, retrieved, uniform
+):
+    engine = Engine.open(bundle, ServeParams(retrieved=retrieved, uniform=uniform))
+    slate = engine.answer("r1", "nobody", at_noon(split), 2)
+    assert slate.drawn.source_C == ("retrieved",) * retrieved + ("uniform",) * uniform
+    assert list(slate.took_s) == ["hydrate", "retrieve", "score", "draw", "explain"]
+
+
 def test_what_is_bought_or_dismissed_is_not_offered_again_until_it_is_sold(engine, split):
     user, state = "u003", engine.scorer.state
     item = engine.answer("r0", user, at_noon(split), 3).drawn.candidate_ids[0]

@@ -1,4 +1,4 @@
-"""From a request to a slate: retrieve, score, draw, explain.
+"""From a request to a slate: hydrate, retrieve, score, draw, explain.
 
 The slate is drawn by the policy that was judged, from candidates that suit the investor as of now,
 so that what is logged of it is what another policy can be judged by.
@@ -8,7 +8,6 @@ Shapes: I items of the bundle in the order of its table, C candidates.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -22,6 +21,7 @@ from tessera.contracts.arrays import Bools, Float32s, Ints
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
 from tessera.model.sequences.catalogue import microseconds
+from tessera.serve.context import Context
 from tessera.serve.investors import Investor, investor
 from tessera.serve.online.scorer import Now, Scorer
 from tessera.serve.online.standing import standing
@@ -123,15 +123,32 @@ class Engine:
         k : int
             Positions.
         """
-        rng = np.random.default_rng(_seed(request_id))
-        now = self.scorer.now(user_id, moment)
-        who = self.who(user_id, now)
-        ids, sources = self._candidates(who, moment, rng)
-        drawn = self._draw(ids, sources, self._scores(now, ids), k, rng)
-        reasons = self.recommender.reasons(who, [drawn.candidate_ids[one] for one in drawn.shown()])
-        flags = () if who.is_known else ("cold",)
+        asked = Context.of(request_id, user_id, moment, k)
+        with asked.step("hydrate"):
+            now = self.scorer.now(user_id, moment)
+            who = self.who(user_id, now)
+            asked.flags.extend(() if who.is_known else ("cold",))
+        with asked.step("retrieve"):
+            ids, sources = self._candidates(asked, who)
+        with asked.step("score"):
+            score_C = self._scores(now, ids)
+        with asked.step("draw"):
+            drawn = self._draw(asked, ids, sources, score_C)
+        with asked.step("explain"):
+            shown = [drawn.candidate_ids[one] for one in drawn.shown()]
+            reasons = self.recommender.reasons(who, shown)
         context = f"{self.identity[:12]}+{now.since.version}"
-        return Slate(request_id, user_id, moment, self.version, context, drawn, reasons, flags)
+        return Slate(
+            request_id,
+            user_id,
+            moment,
+            self.version,
+            context,
+            drawn,
+            reasons,
+            tuple(asked.flags),
+            asked.took_s,
+        )
 
     def facts(self, item_id: str) -> dict[str, str]:
         """Return name and category of an item, for people."""
@@ -161,17 +178,15 @@ class Engine:
             "suitable candidates"
         )
 
-    def _candidates(
-        self, who: Investor, moment: int, rng: np.random.Generator
-    ) -> tuple[list[str], list[str]]:
-        eligible_I = self.recommender.open_I(who) & self._alive_I(moment)
+    def _candidates(self, asked: Context, who: Investor) -> tuple[list[str], list[str]]:
+        eligible_I = self.recommender.open_I(who) & self._alive_I(asked.moment)
         found = retrieved(self.recommender.retrievers, who, eligible_I, self.params.retrieved)
         ids = [item for item, _ in found]
         rest_I = eligible_I.copy()
         rest_I[[self.item_row[item] for item in ids]] = False
         open_rows = np.flatnonzero(rest_I)
         more = min(self.params.uniform, len(open_rows))
-        extra = rng.choice(open_rows, more, replace=False) if more else open_rows[:0]
+        extra = asked.rng.choice(open_rows, more, replace=False) if more else open_rows[:0]
         item_id_I = self.recommender.items["item_id"]
         ids += [item_id_I[int(row)].as_py() for row in extra]
         return ids, ["retrieved"] * len(found) + [UNIFORM] * more
@@ -185,21 +200,12 @@ class Engine:
         row = self.scorer.ranker.row
         return self.scorer.scores(now, np.array([row.get(item, 0) for item in ids], np.int64))
 
-    def _draw(
-        self,
-        ids: list[str],
-        sources: list[str],
-        score_C: Float32s,
-        k: int,
-        rng: np.random.Generator,
-    ) -> Drawn:
+    def _draw(self, asked: Context, ids: list[str], sources: list[str], score_C: Float32s) -> Drawn:
         score_1C, every_1C = score_C[None].astype(np.float64), np.ones((1, len(ids)), bool)
-        chosen, propensity, probability = sample_slates(score_1C, every_1C, self.slate, k, rng)
+        chosen, propensity, probability = sample_slates(
+            score_1C, every_1C, self.slate, asked.k, asked.rng
+        )
         return Drawn(tuple(ids), tuple(sources), score_C, chosen[0], propensity[0], probability[0])
-
-
-def _seed(request_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=16).digest(), "little")
 
 
 def _lifetimes(bundle: Path, ids: list[str]) -> tuple[Ints, Ints]:

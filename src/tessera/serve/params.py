@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
+
+from tessera.contracts.params import STRICT
 
 
 class ServeParams(BaseModel):
-    """Parameters of the service."""
+    """What the service answers with, beside the slate policy, which is the one that was judged."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = STRICT
 
     retrieved: int = Field(40, ge=1, le=1000)
     """Candidates that retrieval finds for a request."""
-    uniform: int = Field(10, ge=1, le=1000)
+    uniform: int = Field(10, ge=0, le=1000)
     """Further candidates drawn from all that suits, so that another model has support too."""

@@ -5,7 +5,7 @@ Shapes: C candidates, L positions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from tessera.contracts.arrays import Float32s, Float64s, Ints
@@ -50,3 +50,5 @@ class Slate:
     drawn: Drawn
     reasons: dict[str, str]
     flags: tuple[str, ...]
+    took_s: dict[str, float] = field(default_factory=dict, compare=False)
+    """Seconds of each step; two slates of the same items are the same, however long they took."""

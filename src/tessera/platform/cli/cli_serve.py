@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,6 +12,7 @@ from tessera.platform.cli.cli_acts import Profile
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
 if TYPE_CHECKING:  # torch takes seconds
+    from tessera.serve.params import ServeParams
     from tessera.serve.service import Service
 
 _SIMULATED = "market"
@@ -28,9 +29,9 @@ def serve(
     """Serve the published model on this machine: draw slates by the judged policy, and log them."""
     from tessera.platform.release.pointer import current_bundle
     from tessera.serve.host import Follower, start
-    from tessera.serve.params import ServeParams
 
-    workspace, params = open_workspace(profile), ServeParams()
+    workspace = open_workspace(profile)
+    params = serve_params(workspace)
     started = start(current_bundle(workspace), workspace.registry / "served", params)
     service, engine = started.service, started.service.engine
     try:
@@ -103,6 +104,13 @@ def served(
     told = seal(records, aside)
     files.move_into_place(aside, folder)
     typer.echo(", ".join(f"{one['rows']} {name}" for name, one in told.items()))
+
+
+def serve_params(workspace: Workspace) -> ServeParams:
+    """Return the section `serve` of a profile, checked with all the others."""
+    from tessera.platform.workspace.params import load_params
+
+    return cast("ServeParams", load_params(workspace)["serve"])
 
 
 def _keys(workspace: Workspace) -> Path:

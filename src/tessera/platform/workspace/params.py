@@ -16,6 +16,7 @@ from tessera.contracts.params import DATA, ROOT, STRICT, DataParams, RootParams,
 from tessera.platform.workspace.catalogue import ALL_STAGES
 from tessera.platform.workspace.moved import refuse_moved
 from tessera.platform.workspace.paths import Workspace
+from tessera.serve.params import ServeParams
 
 
 class GateParams(BaseModel):
@@ -48,7 +49,11 @@ Kind = TypeVar("Kind", bound=BaseModel)
 
 def section_types() -> dict[str, type[BaseModel]]:
     """Params class of every section of params.yaml."""
-    types: dict[str, type[BaseModel]] = {"gate": GateParams, DATA: DataParams}
+    types: dict[str, type[BaseModel]] = {
+        "gate": GateParams,
+        "serve": ServeParams,
+        DATA: DataParams,
+    }
     for name in dict.fromkeys(stage.section for stage in ALL_STAGES if stage.section):
         module = importlib.import_module(f"tessera.stages.{name}.params")
         types[name] = getattr(module, f"{name.capitalize()}Params")

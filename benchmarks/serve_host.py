@@ -1,0 +1,106 @@
+"""The server that a benchmark asks: the service over one bundle, or a bare echo beside it.
+
+Usage: python -m benchmarks.serve_host BUNDLE FOLDER PORT --core 0      (FOLDER holds the log)
+       python -m benchmarks.serve_host echo FOLDER PORT --core 0
+
+It prints its key when it listens, and on SIGTERM writes what it saw of itself to FOLDER/seen.json:
+seconds of each step of each request, seconds to start, memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+
+from tessera.serve.clock import Clock
+from tessera.serve.host import start
+from tessera.serve.http.app import make_app
+from tessera.serve.http.keys import Keys, add_key
+from tessera.serve.params import ServeParams
+from tessera.serve.service import Service
+from tessera.serve.slate import Slate
+
+
+def memory_mb() -> dict[str, float]:
+    """Return resident memory of this process: its own, and of mapped files, which others share."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    told = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("Rss", "Vm"))}
+    names = {"whole": "VmRSS", "own": "RssAnon", "mapped": "RssFile", "peak": "VmHWM"}
+    return {name: round(int(told[field]) / 1024, 1) for name, field in names.items()}
+
+
+class Watched(Service):
+    """A service that keeps the seconds of each step."""
+
+    took: list[dict[str, float]]
+
+    def recommend(self, *asked: Any) -> Slate:
+        """Answer, and keep how long it took."""
+        begun = time.perf_counter()
+        slate = super().recommend(*asked)
+        self.took.append({**slate.took_s, "whole": time.perf_counter() - begun})
+        return slate
+
+
+def echo() -> FastAPI:
+    """Return an application that parses a body and answers it: the floor of the web framework."""
+    app = FastAPI()
+
+    @app.post("/v1/recommendations")
+    async def back(request: Request) -> dict[str, Any]:
+        return {"echo": await request.json()}
+
+    return app
+
+
+def _service(bundle: Path, folder: Path, params: ServeParams) -> Service:
+    service = start(bundle, folder / "log", params).service
+    service.__class__ = Watched
+    service.took = []  # type: ignore[attr-defined]
+    service.engine.warm_up()
+    return service
+
+
+def main() -> None:
+    """Listen until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("port", type=int)
+    parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--params", type=json.loads, default={})
+    given = parser.parse_args()
+    os.sched_setaffinity(0, {given.core})
+    begun, service = time.perf_counter(), None
+    if given.bundle == "echo":
+        app = echo()
+    else:
+        service = _service(Path(given.bundle), given.folder, ServeParams(**given.params))
+        keys = given.folder / "keys.json"
+        print(add_key(keys, f"bench {time.time_ns()}", "operator"), flush=True)
+        ahead = service.engine.scorer.ranker.moment - time.time_ns() // 1000
+        app = make_app(service, Clock(ahead), Keys(keys))
+    started_s = time.perf_counter() - begun
+    # uvicorn raises the signal again after its own end; the default would end us before ours.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning", access_log=False)
+    finally:
+        told: dict[str, Any] = {"start_s": started_s, "memory_mb": memory_mb()}
+        if service:
+            service.close()
+            told["took_s"] = service.took  # type: ignore[attr-defined]
+        (given.folder / "seen.json").write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

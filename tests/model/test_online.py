@@ -313,6 +313,12 @@ def test_params_say_how_many_are_retrieved_and_how_many_drawn_evenly(
     assert list(slate.took_s) == ["hydrate", "retrieve", "score", "draw", "explain"]
 
 
+def test_a_param_says_how_much_of_histories_is_kept(bundle):
+    for most in (0, 9):
+        engine = Engine.open(bundle, ServeParams(kept_mb=most))
+        assert engine.scorer.kept.most_bytes == most * 2**20
+
+
 def test_what_is_bought_or_dismissed_is_not_offered_again_until_it_is_sold(engine, split):
     user, state = "u003", engine.scorer.state
     item = engine.answer("r0", user, at_noon(split), 3).drawn.candidate_ids[0]

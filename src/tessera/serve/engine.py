@@ -82,7 +82,7 @@ class Engine:
             bundle.name,
             str(read_manifest(bundle)["identity"]),
             recommender,
-            Scorer.fresh(ranker),
+            Scorer.fresh(ranker, params.kept_mb),
             policy.slate,
             policy.slate_size or _POSITIONS,
             {item: row for row, item in enumerate(ids)},

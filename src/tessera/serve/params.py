@@ -16,3 +16,5 @@ class ServeParams(BaseModel):
     """Candidates that retrieval finds for a request."""
     uniform: int = Field(10, ge=0, le=1000)
     """Further candidates drawn from all that suits, so that another model has support too."""
+    kept_mb: float = Field(256.0, ge=0.0, le=65536.0)
+    """Histories as the model has read them, kept in memory for the next request; 0 keeps none."""

@@ -56,13 +56,19 @@ class HstuLayer(nn.Module):
 
     def forward(self, x_BLD: Tensor, view: View) -> Tensor:
         """Return the layer's output, same shape as its input."""
-        width = x_BLD.shape[-1]
+        u_BLD, q_BHLE, k_BHLE, v_BHLE = self.parts(x_BLD)
+        return self.gated(x_BLD, u_BLD, self.attend(q_BHLE, k_BHLE, v_BHLE, self.bias(), view))
+
+    def parts(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return gate u_BLD, queries q_BHLE, keys k_BHLE and values v_BHLE of the layer's input."""
         u_BLD, v_BLD, q_BLD, k_BLD = self._mix(x_BLD, self.uvqk).chunk(4, dim=-1)
-        v_BHLE, q_BHLE, k_BHLE = (self._by_head(part) for part in (v_BLD, q_BLD, k_BLD))
-        seen_BHLE = self.attend(q_BHLE, k_BHLE, v_BHLE, self.bias(), view)
+        return u_BLD, self._by_head(q_BLD), self._by_head(k_BLD), self._by_head(v_BLD)
+
+    def gated(self, x_BLD: Tensor, u_BLD: Tensor, seen_BHLE: Tensor) -> Tensor:
+        """Return the layer's output from its input, the gate and what was attended to."""
         # A constant n keeps the output independent of the batch; the mask comes after the SiLU.
         seen_BLD = seen_BHLE.transpose(1, 2).flatten(2) / self.bias.length
-        gated_BLD = u_BLD * functional.layer_norm(seen_BLD, (width,), eps=_EPS)
+        gated_BLD = u_BLD * functional.layer_norm(seen_BLD, (x_BLD.shape[-1],), eps=_EPS)
         kept_BLD = dropout(gated_BLD, self.dropout, self.training)
         return linear(kept_BLD, self.out.weight.T) + self.out.bias + x_BLD
 

@@ -25,6 +25,7 @@ from tessera.model.sequences.slates import Slates, lay
 from tessera.model.sequences.windows import Batcher, Windows
 from tessera.model.trunk.inference import Ranked, asking_vectors, published, served
 from tessera.model.trunk.model import SequenceModel, states_at
+from tessera.model.trunk.settled import Settled, can_settle, read_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +45,22 @@ class Reader:
             item_VD = model.items()
             return cls(model, item_VD, published(model, item_VD))
 
-    def read(self, histories: Histories, user: int, moment: int) -> Pass:
-        """Pass over what a user did strictly before a moment; -1 is a user without events."""
+    def read(
+        self, histories: Histories, user: int, moment: int, before: Settled | None = None
+    ) -> Pass:
+        """Pass over what a user did strictly before a moment; -1 is a user without events.
+
+        What was settled when the same user was read `before` is not read again.
+        """
         user_R, moment_R = np.array([user]), np.array([moment])
         windows = windows_before(histories, user_R, moment_R, self.model.shape.length)
         batch = moved(Batcher(histories).batch(windows), self.item_VD.device)
         with torch.inference_mode():
-            return Pass(
-                self, histories, user, windows, batch, self.model.encode(batch, self.item_VD)
-            )
+            if windows.stop_W[0] > windows.start_W[0] and can_settle(self.model):
+                seen, settled = read_on(self.model, batch, self.item_VD, before)
+            else:
+                seen, settled = self.model.encode(batch, self.item_VD), None
+        return Pass(self, histories, user, windows, batch, seen, settled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class Pass:
     windows: Windows
     batch: Batch
     seen: Encoded
+    settled: Settled | None
+    """What need not be read again; None if the whole history does."""
 
     def vector(self) -> Float32s:
         """Return the unit vector D that asks for items."""

@@ -35,11 +35,11 @@ class Seen:
         if not counted_T.any():
             return count_Q
         item_T, moment_T = item_T[counted_T], moment_T[counted_T]
-        items = len(self.sorted.risk_I)
         for request, moment in enumerate(asked.moment_R.tolist()):
-            count_I = np.bincount(item_T[moment_T < moment - ago_us], minlength=items)
             mine_Q = asked.request_Q == request
-            count_Q[mine_Q] += count_I[asked.item_Q[mine_Q]]
+            before_T = item_T[moment_T < moment - ago_us]
+            # A table of all items would cost more than to compare some hundred with some hundred.
+            count_Q[mine_Q] += (asked.item_Q[mine_Q, None] == before_T).sum(axis=1)
         return count_Q
 
 

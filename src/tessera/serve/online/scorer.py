@@ -24,6 +24,7 @@ from tessera.serve.online.investor import (
     past_of,
     until,
 )
+from tessera.serve.online.kept import KeptHistories
 from tessera.serve.online.recent import Recent
 from tessera.serve.online.state import Known, OnlineState
 from tessera.serve.ranker import Ranker
@@ -54,13 +55,14 @@ class Scorer:
     ranker: Ranker
     state: OnlineState
     reader: Reader
+    kept: KeptHistories
 
     @classmethod
-    def fresh(cls, ranker: Ranker) -> Self:
-        """Start with what the bundle knows."""
+    def fresh(cls, ranker: Ranker, kept_mb: float = 256.0) -> Self:
+        """Start with what the bundle knows; keep read histories up to so many megabytes."""
         recent = Recent(ranker.facts)
         state = OnlineState(ranker.row, recent, tied_sets=ranker.model.shape.tied_sets)
-        return cls(ranker, state, Reader.of(ranker.model))
+        return cls(ranker, state, Reader.of(ranker.model), KeptHistories(kept_mb))
 
     def now(self, user_id: str, moment: int) -> Now:
         """Gather what is known of an investor strictly before a moment."""
@@ -75,7 +77,8 @@ class Scorer:
         if len(past):
             user, history = ME, history_of(past, tied_sets=self._tied_sets)
         with threads(1):
-            read = self.reader.read(history, user, moment)
+            read = self.reader.read(history, user, moment, self.kept.of(user_id))
+        self.kept.keep(user_id, read.settled)
         return Now(moment, since, past, facts, user, read)
 
     def is_old(self, user_id: str) -> bool:

@@ -28,7 +28,7 @@ class Engine:
         nobody_counts = SimpleNamespace(add=lambda *_: None, seen=lambda: None)
         self.scorer = SimpleNamespace(state=OnlineState(rows, nobody_counts, tied_sets=True))
 
-    def answer(self, request_id, user_id, moment, k):
+    def answer(self, request_id, user_id, moment, k, deadline=None):
         done = [
             one.item_id for one in self.scorer.state.known(user_id).events if one.moment < moment
         ]

@@ -11,6 +11,25 @@ from typing import Self
 
 import numpy as np
 
+GIVEN_UP = {"explain": 0.6, "retrieve": 0.6, "score": 0.8}
+"""Share of the time after which a part is left out.  What comes last is asked last, so that
+explanations go first, then dear retrievers, and the ranking head only where little is left."""
+DEGRADED = "degraded"
+"""Flag of an answer that something was left out of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """By when an answer has to leave."""
+
+    begun: float
+    """When the request came, by `time.perf_counter`."""
+    span_s: float
+
+    def used(self) -> float:
+        """Return the share of the time that is gone."""
+        return (time.perf_counter() - self.begun) / self.span_s
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -24,14 +43,33 @@ class Context:
     """Positions."""
     rng: np.random.Generator
     """Follows from the request's id: the same request, state and bundle give the same slate."""
+    deadline: Deadline | None = None
+    """None waits for every part."""
     flags: list[str] = field(default_factory=list)
     took_s: dict[str, float] = field(default_factory=dict)
     """Seconds of each step."""
 
     @classmethod
-    def of(cls, request_id: str, user_id: str, moment: int, k: int) -> Self:
+    def of(
+        cls, request_id: str, user_id: str, moment: int, k: int, deadline: Deadline | None = None
+    ) -> Self:
         """Begin with a request."""
-        return cls(request_id, user_id, moment, k, np.random.default_rng(seed(request_id)))
+        rng = np.random.default_rng(seed(request_id))
+        return cls(request_id, user_id, moment, k, rng, deadline)
+
+    def skips(self, part: str) -> bool:
+        """Tell whether a part of `GIVEN_UP` is left out, and mark the answer if so.
+
+        Where anything was left out, explanations are too.
+        """
+        if self.deadline is None:
+            return False
+        hurried = part == "explain" and DEGRADED in self.flags
+        if not hurried and self.deadline.used() <= GIVEN_UP[part]:
+            return False
+        if DEGRADED not in self.flags:
+            self.flags.append(DEGRADED)
+        return True
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

@@ -21,15 +21,15 @@ from tessera.contracts.arrays import Bools, Float32s, Ints
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
 from tessera.model.sequences.catalogue import microseconds
-from tessera.serve.context import Context
+from tessera.serve.context import Context, Deadline
 from tessera.serve.investors import Investor, investor
 from tessera.serve.online.scorer import Now, Scorer
 from tessera.serve.online.standing import standing
 from tessera.serve.params import ServeParams
 from tessera.serve.ranker import open_ranker
 from tessera.serve.recommend import Recommender
-from tessera.serve.retrieval import retrieved
-from tessera.serve.slate import Drawn, Slate
+from tessera.serve.retrieval import Retriever, retrieved
+from tessera.serve.slate import Drawn, Slate, greedy
 from tessera.shared.policies.serving import read_policy
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 
@@ -109,7 +109,9 @@ class Engine:
             is_known=seen,
         )
 
-    def answer(self, request_id: str, user_id: str, moment: int, k: int) -> Slate:
+    def answer(
+        self, request_id: str, user_id: str, moment: int, k: int, deadline: Deadline | None = None
+    ) -> Slate:
         """Draw a slate.
 
         Parameters
@@ -122,8 +124,11 @@ class Engine:
             Microseconds since 1970; nothing from then on is read.
         k : int
             Positions.
+        deadline : Deadline, optional
+            Parts are left out as it comes near, and the answer says `degraded`.  Where the ranking
+            head is left out, the best found are shown under a policy that the gate leaves out.
         """
-        asked = Context.of(request_id, user_id, moment, k)
+        asked = Context.of(request_id, user_id, moment, k, deadline)
         with asked.step("hydrate"):
             now = self.scorer.now(user_id, moment)
             who = self.who(user_id, now)
@@ -131,14 +136,15 @@ class Engine:
         with asked.step("retrieve"):
             ids, sources = self._candidates(asked, who)
         with asked.step("score"):
-            score_C = self._scores(now, ids)
+            unscored = asked.skips("score")
+            score_C = _in_order(ids) if unscored else self._scores(now, ids)
         with asked.step("draw"):
             drawn = self._draw(asked, ids, sources, score_C)
         with asked.step("explain"):
             shown = [drawn.candidate_ids[one] for one in drawn.shown()]
-            reasons = self.recommender.reasons(who, shown)
+            reasons = self._reasons(asked, who, shown)
         context = f"{self.identity[:12]}+{now.since.version}"
-        return Slate(
+        slate = Slate(
             request_id,
             user_id,
             moment,
@@ -149,6 +155,7 @@ class Engine:
             tuple(asked.flags),
             asked.took_s,
         )
+        return greedy(slate, k) if unscored else slate
 
     def facts(self, item_id: str) -> dict[str, str]:
         """Return name and category of an item, for people."""
@@ -180,7 +187,7 @@ class Engine:
 
     def _candidates(self, asked: Context, who: Investor) -> tuple[list[str], list[str]]:
         eligible_I = self.recommender.open_I(who) & self._alive_I(asked.moment)
-        found = retrieved(self.recommender.retrievers, who, eligible_I, self.params.retrieved)
+        found = retrieved(self._asked(asked), who, eligible_I, self.params.retrieved)
         ids = [item for item, _ in found]
         rest_I = eligible_I.copy()
         rest_I[[self.item_row[item] for item in ids]] = False
@@ -190,6 +197,17 @@ class Engine:
         item_id_I = self.recommender.items["item_id"]
         ids += [item_id_I[int(row)].as_py() for row in extra]
         return ids, ["retrieved"] * len(found) + [UNIFORM] * more
+
+    def _asked(self, asked: Context) -> tuple[Retriever, ...]:
+        """Return the retrievers that there is time for."""
+        every = self.recommender.retrievers
+        cheap = tuple(one for one in every if not getattr(one, "dear", False))
+        return cheap if len(cheap) < len(every) and asked.skips("retrieve") else every
+
+    def _reasons(self, asked: Context, who: Investor, shown: list[str]) -> dict[str, str]:
+        if asked.skips("explain"):
+            return dict.fromkeys(shown, f"suitable for {who.level} investors")
+        return self.recommender.reasons(who, shown)
 
     def _alive_I(self, moment: int) -> Bools:
         return np.asarray((self.from_I <= moment) & (self.to_I > moment))
@@ -206,6 +224,11 @@ class Engine:
             score_1C, every_1C, self.slate, asked.k, asked.rng
         )
         return Drawn(tuple(ids), tuple(sources), score_C, chosen[0], propensity[0], probability[0])
+
+
+def _in_order(ids: list[str]) -> Float32s:
+    """Return scores that keep the order in which items were found."""
+    return -np.arange(len(ids), dtype=np.float32)
 
 
 def _lifetimes(bundle: Path, ids: list[str]) -> tuple[Ints, Ints]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.errors import TesseraError
+from tessera.serve import measures
 
 OPEN = ".log"
 """Ending of a segment that is not sealed."""
@@ -161,7 +162,8 @@ class ServedLog:
                 raise self._failed
             self._file.write(b"".join(lines for lines, _ in batch))
             self._file.flush()
-            os.fsync(self._file.fileno())
+            with measures.SYNC_S.time():
+                os.fsync(self._file.fileno())
         except OSError as error:
             # Half of it may lie there: whatever came behind it could not be told apart from it.
             self._failed = error

@@ -18,3 +18,13 @@ class ServeParams(BaseModel):
     """Further candidates drawn from all that suits, so that another model has support too."""
     kept_mb: float = Field(256.0, ge=0.0, le=65536.0)
     """Histories as the model has read them, kept in memory for the next request; 0 keeps none."""
+    deadline_ms: float = Field(50.0, gt=0, le=60_000)
+    """Within which an answer leaves: parts are left out, or the request is turned away."""
+    in_flight: int = Field(64, ge=1, le=1000)
+    """Requests that one process works on at a time; more are turned away at once."""
+    rate_per_s: float = Field(200.0, gt=0)
+    """Requests a second that a key may send to a process; an address, where no key is sent."""
+    burst: int = Field(400, ge=1)
+    """Requests that a key may send at once after a rest."""
+    open_metrics: bool = False
+    """`/metrics` needs no key when it is asked for from this machine."""

@@ -7,16 +7,15 @@ best are shown, marked as unexplored, because a draw that is not logged can neve
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from tessera.contracts.tables import UNEXPLORED
+from tessera.serve import measures
+from tessera.serve.context import DEGRADED, Deadline
 from tessera.serve.engine import Engine
 from tessera.serve.log import Record, ServedLog
-from tessera.serve.slate import Slate
-from tessera.shared.policies.slate import EMPTY
+from tessera.serve.slate import Slate, greedy
 
 _COMMIT_S = 5.0
 """A disk that takes longer is as good as none."""
@@ -60,6 +59,7 @@ def record_of(slate: Slate) -> Record:
         "moment": slate.moment,
         "policy_id": slate.policy_id,
         "context_version": slate.context_version,
+        "flags": list(slate.flags),
         "candidate_ids": list(drawn.candidate_ids),
         "sources": list(drawn.source_C),
         "scores": drawn.score_C.astype(float).tolist(),
@@ -94,13 +94,18 @@ class Service:
         events = [event_of(one) for one in records if one["kind"] == EVENT]
         return sum(self._take(one) for one in events)
 
-    def recommend(self, request_id: str, user_id: str, moment: int, k: int) -> Slate:
+    def recommend(
+        self, request_id: str, user_id: str, moment: int, k: int, deadline: Deadline | None = None
+    ) -> Slate:
         """Draw a slate and log it; see `Engine.answer`."""
-        slate = self._engine.answer(request_id, user_id, moment, k)
+        slate = self._engine.answer(request_id, user_id, moment, k, deadline)
+        begun = time.perf_counter()
         try:
             self._log.append(record_of(slate)).result(_COMMIT_S)
         except (OSError, TimeoutError):
-            return unexplored(slate, k)
+            slate = unexplored(slate, k)
+        slate.took_s["log"] = time.perf_counter() - begun
+        measures.count_slate(slate)
         return slate
 
     def happened(self, events: Iterable[Event]) -> int:
@@ -113,7 +118,9 @@ class Service:
         """
         events = tuple(events)
         self._log.append(*(one.record() for one in events)).result(_COMMIT_S)
-        return sum(self._take(one) for one in events)
+        new = sum(self._take(one) for one in events)
+        measures.count_events(new, len(events) - new)
+        return new
 
     def swap(self, engine: Engine) -> None:
         """Answer from another bundle from now on; requests under way end on the old one."""
@@ -137,20 +144,9 @@ class Service:
 
 def unexplored(slate: Slate, k: int) -> Slate:
     """Return the best candidates instead of the draw, marked so that nobody judges by them."""
-    drawn = slate.drawn
-    best = np.argsort(-drawn.score_C, kind="stable")[:k]
-    chosen_L = np.full(k, EMPTY)
-    chosen_L[: len(best)] = best
-    sure_LC = np.zeros((k, len(drawn.score_C)))
-    sure_LC[np.arange(len(best)), best] = 1.0
-    greedy = replace(drawn, chosen_L=chosen_L, propensity_L=np.ones(k), probability_LC=sure_LC)
-    return replace(
-        slate,
-        drawn=greedy,
-        policy_id=f"{slate.policy_id}{UNEXPLORED}",
-        reasons={},
-        flags=(*slate.flags, "degraded", "unlogged"),
-    )
+    shown = greedy(slate, k)
+    more = [flag for flag in (DEGRADED, "unlogged") if flag not in slate.flags]
+    return replace(shown, reasons={}, flags=(*slate.flags, *more))
 
 
 def _feed(engine: Engine, events: Iterable[Event]) -> int:

@@ -12,6 +12,7 @@ from tessera.platform.cli.cli_acts import Profile
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
 if TYPE_CHECKING:  # torch takes seconds
+    from tessera.serve.http.listen import Address
     from tessera.serve.params import ServeParams
     from tessera.serve.service import Service
 
@@ -21,7 +22,15 @@ _SIMULATED = "market"
 
 def serve(
     profile: Profile = DEFAULT_PROFILE,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of 127.0.0.1.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="To listen on.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    certificate: Annotated[
+        Path | None, typer.Option(help="PEM file of a certificate; what listens then is TLS.")
+    ] = None,
+    private_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
+    without_tls: Annotated[
+        bool, typer.Option("--without-tls", help="Listen for other machines without TLS.")
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Load everything, answer once, and leave.")
     ] = False,
@@ -29,7 +38,9 @@ def serve(
     """Serve the published model on this machine: draw slates by the judged policy, and log them."""
     from tessera.platform.release.pointer import current_bundle
     from tessera.serve.host import Follower, start
+    from tessera.serve.http.listen import Address
 
+    address = Address(host, port, certificate, private_key).checked(without_tls)
     workspace = open_workspace(profile)
     params = serve_params(workspace)
     started = start(current_bundle(workspace), workspace.registry / "served", params)
@@ -44,29 +55,31 @@ def serve(
         follower = Follower(service, lambda: current_bundle(workspace), params)
         follower.start()
         try:
-            _listen(service, workspace, port)
+            _listen(service, workspace, params, address)
         finally:
             follower.stop()
     finally:
         service.close()
 
 
-def _listen(service: Service, workspace: Workspace, port: int) -> None:
+def _listen(service: Service, workspace: Workspace, params: ServeParams, address: Address) -> None:
     import uvicorn
 
     from tessera.serve.clock import Clock
     from tessera.serve.http.app import make_app
     from tessera.serve.http.keys import Keys, add_key
+    from tessera.serve.http.lines import write_lines
 
-    path = _keys(workspace)
-    address = f"http://127.0.0.1:{port}"
-    typer.echo(f"Console          {address}/console\nRecommendations  {address}/v1/recommendations")
-    typer.echo(f"OpenAPI          {address}/openapi.json")
+    path, url = _keys(workspace), address.url
+    typer.echo(f"Console          {url}/console\nRecommendations  {url}/v1/recommendations")
+    typer.echo(f"OpenAPI          {url}/openapi.json\nMetrics          {url}/metrics")
     if not path.exists():
         secret = add_key(path, "first", "operator")
         typer.echo(f"Key              {secret} (operator; shown this once)")
-    app = make_app(service, Clock(_ahead(workspace)), Keys(path))
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    write_lines()
+    clock = Clock(_ahead(workspace))
+    app = make_app(service, clock, Keys(path), params, address.secure)
+    uvicorn.run(app, **address.options())
 
 
 def key(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from tessera.serve.clock import Clock
+from tessera.serve.context import Deadline
 from tessera.serve.http.bodies import (
     MOST_ITEMS,
     Answer,
@@ -20,10 +23,13 @@ from tessera.serve.http.bodies import (
 )
 from tessera.serve.http.bounded import Bounded
 from tessera.serve.http.console import add_console
+from tessera.serve.http.door import Door
 from tessera.serve.http.guard import may
 from tessera.serve.http.keys import Keys
 from tessera.serve.http.problems import Refused, documented, handle_problems
 from tessera.serve.http.shown import shown
+from tessera.serve.measures import exposition
+from tessera.serve.params import ServeParams
 from tessera.serve.service import Event, Service
 from tessera.serve.slate import Slate, at
 
@@ -31,26 +37,34 @@ _AHEAD_US = 60_000_000
 """Clocks may differ by a minute; what comes later than that is to come."""
 
 
-def make_app(service: Service, clock: Clock, keys: Keys) -> FastAPI:
-    """Return the application that serves one profile."""
+def make_app(
+    service: Service,
+    clock: Clock,
+    keys: Keys,
+    params: ServeParams | None = None,
+    secure: bool = False,
+) -> FastAPI:
+    """Return the application that serves one profile; `secure` says that it stands behind TLS."""
+    params = params or ServeParams()
     app = FastAPI(title="Tessera", version="1", docs_url=None, redoc_url=None)
     handle_problems(app)
-    app.add_middleware(Bounded)
-    _recommendations(app, service, clock, keys)
-    _about(app, service, keys)
-    add_console(app, service, clock, keys)
+    _recommendations(app, service, clock, params.deadline_ms / 1000)
+    _about(app, service, params.open_metrics)
+    add_console(app, service, clock, keys, secure)
+    app.add_middleware(Bounded, door=Door.of(keys, params), secure=secure)  # outermost
     return app
 
 
-def _recommendations(app: FastAPI, service: Service, clock: Clock, keys: Keys) -> None:
-    asks, tells = ([Depends(may(keys, what))] for what in ("recommend", "feedback"))
+def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float) -> None:
+    asks, tells = ([Depends(may(what))] for what in ("recommend", "feedback"))
 
     @app.post("/v1/recommendations", responses=documented(401, 403, 413, 422), dependencies=asks)
     async def recommend(ask: Ask, request: Request) -> Answer:
         moment = _moment(ask.context.time, clock, "context.time")
         k = ask.k or service.engine.slate_size
         identity, who = request.state.request_id, ask.investor_id
-        slate = await run_in_threadpool(service.recommend, identity, who, moment, k)
+        deadline = Deadline(request.state.begun, span_s)
+        slate = await run_in_threadpool(service.recommend, identity, who, moment, k, deadline)
         return _answer(slate, service)
 
     @app.post("/v1/events", responses=documented(401, 403, 413, 422, 503), dependencies=tells)
@@ -76,8 +90,9 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, keys: Keys) -
         return [Similar(**one) for one in found]
 
 
-def _about(app: FastAPI, service: Service, keys: Keys) -> None:
-    views = [Depends(may(keys, "view"))]
+def _about(app: FastAPI, service: Service, open_metrics: bool) -> None:
+    views = [Depends(may("view"))]
+    watches = [Depends(may("view", open_near=open_metrics))]
 
     @app.get("/v1/version", responses=documented(401, 403, 422), dependencies=views)
     async def version() -> Version:
@@ -88,6 +103,16 @@ def _about(app: FastAPI, service: Service, keys: Keys) -> None:
             policy=engine.told(),
             events=engine.scorer.state.version,
         )
+
+    @app.get(
+        "/metrics",
+        responses=documented(401, 403),
+        dependencies=watches,
+        response_class=PlainTextResponse,
+    )
+    async def metrics() -> Response:
+        figures = await run_in_threadpool(exposition, service.engine.version)
+        return Response(figures, media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/healthz")
     async def alive() -> dict[str, str]:

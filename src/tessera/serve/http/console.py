@@ -21,7 +21,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from tessera.contracts.tables import ACTIONS
 from tessera.serve.clock import Clock
 from tessera.serve.http.bodies import Id
-from tessera.serve.http.keys import ROLES, Keys
+from tessera.serve.http.keys import ROLES, Key, Keys
 from tessera.serve.http.problems import Refused
 from tessera.serve.http.shown import shown
 from tessera.serve.service import Event, Service
@@ -46,11 +46,22 @@ class Console:
     keys: Keys
     pages: Environment
 
+    def key(self, request: Request) -> Key | None:
+        """Return the key that a session was begun with; it ends with its key."""
+        mark = request.session.get("key", "")
+        return self.keys.marked(mark) if mark else None
+
+    def may(self, request: Request, what: str) -> bool:
+        """Tell whether the session may do something."""
+        key = self.key(request)
+        return key is not None and what in ROLES[key.role]
+
     def page(self, request: Request, name: str, status: int = 200, **told: Any) -> HTMLResponse:
         """Render a page, which may load nothing and be framed by nobody."""
         session, engine = request.session, self.service.engine
         token = session.setdefault("csrf", secrets.token_urlsafe(16))
-        role = session.get("role")
+        key = self.key(request)
+        role = key.role if key else None
         known = {"version": engine.version, "policy": engine.told()} if role else {}
         text = self.pages.get_template(name).render(
             **{"csrf": token, "role": role, "version": None, **known, **told}
@@ -92,12 +103,14 @@ class Console:
             slate=shown(slate, engine),
             history=history,
             events=len(now.past),
-            may_act=_may(request, "operate"),
+            may_act=self.may(request, "operate"),
         )
 
 
-def add_console(app: FastAPI, service: Service, clock: Clock, keys: Keys) -> None:
-    """Add the pages to an application."""
+def add_console(
+    app: FastAPI, service: Service, clock: Clock, keys: Keys, secure: bool = False
+) -> None:
+    """Add the pages to an application; `secure` keeps cookies to TLS."""
     pages = Environment(
         loader=PackageLoader("tessera.serve.http"),
         autoescape=True,
@@ -116,6 +129,7 @@ def add_console(app: FastAPI, service: Service, clock: Clock, keys: Keys) -> Non
         session_cookie="tessera_console",
         max_age=_SESSION_S,
         same_site="strict",
+        https_only=secure,
     )
 
 
@@ -123,11 +137,11 @@ def _entrance(router: APIRouter, console: Console) -> None:
     @router.post("/login")
     async def login(request: Request, key: Written = "", csrf: Written = "") -> Response:
         _require_token(request, csrf)
-        role = console.keys.role(key)
-        if role is None or "view" not in ROLES[role]:
+        found = console.keys.find(key)
+        if found is None or "view" not in ROLES[found.role]:
             return console.page(request, "login.html", 403, wrong=True)
         request.session.clear()
-        request.session["role"] = role
+        request.session["key"] = found.mark
         return RedirectResponse("/console", 303)
 
     @router.post("/logout")
@@ -140,7 +154,7 @@ def _entrance(router: APIRouter, console: Console) -> None:
 def _pages(router: APIRouter, console: Console) -> None:
     @router.get("")
     async def home(request: Request) -> Response:
-        if not _may(request, "view"):
+        if not console.may(request, "view"):
             return console.page(request, "login.html", wrong=False)
         engine = console.service.engine
         return console.page(
@@ -153,7 +167,7 @@ def _pages(router: APIRouter, console: Console) -> None:
 
     @router.get("/investor")
     async def investor(request: Request, id: Annotated[Id, Query()]) -> Response:
-        if not _may(request, "view"):
+        if not console.may(request, "view"):
             return RedirectResponse("/console", 303)
         return await run_in_threadpool(console.investor, request, id)
 
@@ -166,7 +180,7 @@ def _pages(router: APIRouter, console: Console) -> None:
         csrf: Written = "",
     ) -> Response:
         _require_token(request, csrf)
-        if not _may(request, "operate"):
+        if not console.may(request, "operate"):
             raise Refused(403, "Not allowed", "this needs a key of role operator")
         name = f"console-{secrets.token_hex(8)}"
         event = Event(name, investor, item, action, console.clock.now(), channel="console")
@@ -175,10 +189,6 @@ def _pages(router: APIRouter, console: Console) -> None:
         except (OSError, TimeoutError) as error:
             raise Refused(503, "Log cannot be written", "nothing was taken in") from error
         return RedirectResponse(f"/console/investor?{urlencode({'id': investor})}#slate", 303)
-
-
-def _may(request: Request, what: str) -> bool:
-    return what in ROLES.get(request.session.get("role", ""), frozenset())
 
 
 def _require_token(request: Request, given: str) -> None:

@@ -5,24 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import Header
+from fastapi import Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from tessera.serve.http.keys import ROLES, Keys
+from tessera.serve.http.door import Sender
+from tessera.serve.http.keys import ROLES
 from tessera.serve.http.problems import Refused
 
-_SCHEME = "bearer "
+_BEARER = HTTPBearer(auto_error=False, scheme_name="key", description="`tessera key` makes one.")
+"""For OpenAPI; the key itself was read at the door."""
+Documented = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 
-def may(keys: Keys, what: str) -> Callable[[str | None], None]:
-    """Return a dependency that lets only keys pass whose role may do this."""
+def may(what: str, open_near: bool = False) -> Callable[[Request, Documented], None]:
+    """Return a dependency that lets only keys pass whose role may do this.
 
-    def require(authorization: Annotated[str | None, Header()] = None) -> None:
-        given = authorization or ""
-        if not given.lower().startswith(_SCHEME):
+    `open_near` lets requests of this machine pass without any.
+    """
+
+    def require(request: Request, _key: Documented) -> None:
+        sender: Sender = request.state.sender
+        if open_near and sender.is_near and not sender.has_key:
+            return
+        if not sender.has_key:
             raise Refused(401, "No key", "send `Authorization: Bearer KEY`")
-        role = keys.role(given[len(_SCHEME) :].strip())
-        if role is None:
+        if sender.key is None:
             raise Refused(401, "Unknown key", "this key opens nothing here")
+        role = sender.key.role
         if what not in ROLES[role]:
             raise Refused(403, "Not allowed", f"a key of role {role} may not {what}")
 

@@ -10,7 +10,10 @@ import hmac
 import json
 import logging
 import os
+import re
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -26,11 +29,27 @@ ROLES: dict[Role, frozenset[str]] = {
     "operator": frozenset({"recommend", "feedback", "view", "operate"}),
 }
 """What each role may do."""
+_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
+"""It stands in the server's log."""
 
 
 def hashed(secret: str) -> str:
     """Return what is stored of a key."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of a key."""
+
+    name: str
+    role: Role
+    sha256: str
+
+    @property
+    def mark(self) -> str:
+        """What a session remembers of it: another key of the same name has another one."""
+        return hashed(self.sha256)[:32]
 
 
 class Keys:
@@ -40,29 +59,42 @@ class Keys:
         """Read them from a file, which others may change at any time."""
         self._path = path
         self._stamp: tuple[int, int] | None = None
-        self._roles: dict[str, Role] = {}
+        self._keys: list[Key] = []
+
+    def find(self, secret: str) -> Key | None:
+        """Return a key, None for one that is unknown; as slow for each."""
+        given = hashed(secret)
+        return self._match(lambda key: hmac.compare_digest(key.sha256, given))
+
+    def marked(self, mark: str) -> Key | None:
+        """Return the key that a session was begun with, None if it ended."""
+        return self._match(lambda key: hmac.compare_digest(key.mark.encode(), mark.encode()))
 
     def role(self, secret: str) -> Role | None:
-        """Return the role of a key, None for one that is unknown; as slow for each."""
+        """Return the role of a key, None for one that is unknown."""
+        key = self.find(secret)
+        return key.role if key else None
+
+    def _match(self, is_it: Callable[[Key], bool]) -> Key | None:
         self._refresh()
-        given, found = hashed(secret), None
-        for known, role in self._roles.items():
-            if hmac.compare_digest(known, given):
-                found = role
+        found = None
+        for key in self._keys:
+            if is_it(key):  # all of them are looked at, whichever it is
+                found = key
         return found
 
     def _refresh(self) -> None:
         try:
             status = self._path.stat()
         except FileNotFoundError:
-            self._roles, self._stamp = {}, None
+            self._keys, self._stamp = [], None
             return
         stamp = (status.st_mtime_ns, status.st_ino)
         if stamp != self._stamp:
             self._stamp = stamp
             try:
                 rows = json.loads(self._path.read_text())
-                self._roles = {row["sha256"]: row["role"] for row in rows.values()}
+                self._keys = [Key(name, row["role"], row["sha256"]) for name, row in rows.items()]
             except (ValueError, KeyError, AttributeError):
                 _LOG.error("%s is no list of keys: those of before stay", self._path)
 
@@ -72,6 +104,8 @@ def add_key(path: Path, name: str, role: str) -> str:
 
     A name that is there gets another key, so that the old one ends.
     """
+    if not _NAME.fullmatch(name):
+        raise BadParams(f"a key cannot be named {name!r}: take letters, digits, `-`, `_` and `.`")
     if role not in ROLES:
         raise BadParams(f"unknown role {role!r}; known: {', '.join(ROLES)}")
     secret = secrets.token_urlsafe(32)

@@ -12,16 +12,28 @@ from starlette.exceptions import HTTPException
 from tessera.serve.http.bodies import Problem
 
 _MEDIA = "application/problem+json"
-_LATER = {429: "1", 503: "1"}
-"""Seconds after which the same request may be answered, by status."""
+_LATER_S = 1
+"""After which what is refused for now may be answered, if nothing better is known."""
+_MOST_ERRORS, _MOST_NAME = 20, 128
+"""Faults that are told of one request, and length of a name in them: both are chosen by others."""
+_ANY = (400, 408, 413, 422, 429, 431, 500)
 
 
 class Refused(Exception):
     """A request that cannot be answered, with its status."""
 
-    def __init__(self, status: int, title: str, detail: str, field: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        field: str | None = None,
+        after_s: int = _LATER_S,
+    ) -> None:
         super().__init__(detail)
         self.status, self.title, self.detail, self.field = status, title, detail, field
+        self.after_s = after_s
+        """Seconds after which it may be sent again, where it may."""
 
     def errors(self) -> list[dict[str, str]]:
         """Name the field, if it is one."""
@@ -39,15 +51,20 @@ def problem(
         request_id=request_id,
         errors=told.errors() if errors is None else errors,
     )
-    later = _LATER.get(told.status)
-    headers = {"Retry-After": later} if later else {}
-    return JSONResponse(body.model_dump(), told.status, headers, media_type=_MEDIA)
+    return JSONResponse(body.model_dump(), told.status, _headers(told), media_type=_MEDIA)
+
+
+def _headers(told: Refused) -> dict[str, str]:
+    if told.status in (429, 503):
+        return {"Retry-After": str(told.after_s)}
+    return {"WWW-Authenticate": "Bearer"} if told.status == 401 else {}
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe problems of these statuses for OpenAPI."""
+    """Describe problems of these statuses for OpenAPI, and those that any request may meet."""
     content = {_MEDIA: {"schema": Problem.model_json_schema()}}
-    return {status: {"description": "Problem", "content": content} for status in statuses}
+    every = sorted({*statuses, *_ANY})
+    return {status: {"description": "Problem", "content": content} for status in every}
 
 
 def handle_problems(app: FastAPI) -> None:
@@ -60,8 +77,8 @@ def handle_problems(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
-            {"field": ".".join(map(str, one["loc"][1:])), "problem": one["msg"]}
-            for one in error.errors()
+            {"field": _text(".".join(map(str, one["loc"][1:]))), "problem": _text(one["msg"])}
+            for one in error.errors()[:_MOST_ERRORS]
         ]
         detail = "; ".join(f"{one['field'] or 'body'}: {one['problem']}" for one in errors[:5])
         return problem(request.state.request_id, Refused(422, "Invalid request", detail), errors)
@@ -70,3 +87,8 @@ def handle_problems(app: FastAPI) -> None:
     async def failed(request: Request, error: HTTPException) -> JSONResponse:
         told = Refused(error.status_code, str(error.detail), str(error.detail))
         return problem(request.state.request_id, told)
+
+
+def _text(given: str) -> str:
+    """Cut what others wrote, and leave out what is no text (half a pair of surrogates)."""
+    return given[:_MOST_NAME].encode("utf-8", "replace").decode()

@@ -1,0 +1,103 @@
+"""What the service counts of itself, for Prometheus; no id of anybody is a label.
+
+Several processes count together where PROMETHEUS_MULTIPROC_DIR names a folder before this module
+is imported.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from tessera.serve.slate import Slate
+
+_MS = (0.5, 1, 2, 5, 10, 15, 20, 25, 35, 50, 75, 100, 250, 500, 1000, 5000)
+_SECONDS = tuple(ms / 1000 for ms in _MS)
+_TOGETHER = "PROMETHEUS_MULTIPROC_DIR"
+REGISTRY = CollectorRegistry()
+
+REQUEST_S = Histogram(
+    "tessera_request_seconds", "From arrival to the last byte of an answer.",
+    ["method", "route"], buckets=_SECONDS, registry=REGISTRY,
+)  # fmt: skip
+REQUESTS = Counter(
+    "tessera_requests", "Requests answered.", ["method", "route", "status"], registry=REGISTRY
+)
+SHED = Counter(
+    "tessera_shed", "Requests turned away before they were read: rate, busy, memory.",
+    ["reason"], registry=REGISTRY,
+)  # fmt: skip
+IN_FLIGHT = Gauge(
+    "tessera_in_flight", "Requests under way.", registry=REGISTRY, multiprocess_mode="livesum"
+)
+STEP_S = Histogram(
+    "tessera_step_seconds", "Steps of a slate.", ["step"], buckets=_SECONDS, registry=REGISTRY
+)
+SYNC_S = Histogram(
+    "tessera_log_sync_seconds", "The disk took so long to hold a batch of the served log.",
+    buckets=_SECONDS, registry=REGISTRY,
+)  # fmt: skip
+SLATES = Counter("tessera_slates", "Slates shown.", registry=REGISTRY)
+FLAGS = Counter("tessera_flags", "Slates with a flag.", ["flag"], registry=REGISTRY)
+POSITIONS = Counter(
+    "tessera_positions", "Positions shown, by what found the item.", ["source"], registry=REGISTRY
+)
+EXPLORED = Counter(
+    "tessera_explored_positions", "Positions whose item is not among the best of its slate.",
+    registry=REGISTRY,
+)  # fmt: skip
+EVENTS = Counter(
+    "tessera_events", "Events sent: new, or known before.", ["kind"], registry=REGISTRY
+)
+VERSION = Gauge(
+    "tessera_version", "1 for the version that is served.", ["version"],
+    registry=REGISTRY, multiprocess_mode="livemax",
+)  # fmt: skip
+MEMORY = Gauge(
+    "tessera_resident_bytes", "Memory of a process.", registry=REGISTRY, multiprocess_mode="liveall"
+)
+_SERVED: set[str] = set()
+
+
+def count_slate(slate: Slate) -> None:
+    """Count a slate that leaves: its steps, flags and positions."""
+    for step, seconds in slate.took_s.items():
+        STEP_S.labels(step).observe(seconds)
+    SLATES.inc()
+    for flag in slate.flags:
+        FLAGS.labels(flag).inc()
+    shown = slate.drawn.shown()
+    for one in shown:
+        POSITIONS.labels(slate.drawn.source_C[one]).inc()
+    best = np.argsort(-slate.drawn.score_C, kind="stable")[: len(shown)]
+    EXPLORED.inc(len(set(shown) - set(best.tolist())))
+
+
+def count_events(new: int, known: int) -> None:
+    """Count events that were sent."""
+    EVENTS.labels("new").inc(new)
+    EVENTS.labels("known").inc(known)
+
+
+def exposition(version: str) -> bytes:
+    """Return all figures in the text format of Prometheus."""
+    for one in _SERVED - {version}:
+        VERSION.labels(one).set(0)
+    _SERVED.add(version)
+    VERSION.labels(version).set(1)
+    MEMORY.set(psutil.Process().memory_info().rss)
+    registry = REGISTRY
+    if _TOGETHER in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pytest
+import uvicorn
 
+from tessera.serve.clock import Clock
+from tessera.serve.http.app import make_app
+from tessera.serve.http.keys import Keys, add_key
+from tessera.serve.http.listen import Address
 from tessera.serve.log import ServedLog
 from tessera.serve.online.state import OnlineState
+from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
 from tessera.serve.slate import Drawn, Slate
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
@@ -67,3 +78,52 @@ def service(tmp_path):
     found = Service(Engine(), lambda: ServedLog(tmp_path / "served" / "1.log"))
     yield found
     found.close()
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """The file of the keys."""
+    return tmp_path / "keys.json"
+
+
+@pytest.fixture
+def params():
+    """Params of the service; a test that turns some is parametrized by them."""
+    return ServeParams()
+
+
+@contextmanager
+def listening(app, address):
+    """Serve an application as `tessera serve` does, on a port that is free; give the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", **address.options()))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture
+def app(service, keys, params):
+    return make_app(service, Clock(source=lambda: CUT), Keys(keys), params)
+
+
+@pytest.fixture
+def client(app, keys):
+    """A client with a key of role operator."""
+    headers = {"authorization": f"Bearer {add_key(keys, 'first', 'operator')}"}
+    with listening(app, Address()) as port:
+        base = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=base, trust_env=False, headers=headers) as client:
+            yield client
+
+
+@pytest.fixture
+def listen():
+    """Serve an application at an address; see `listening`."""
+    return listening

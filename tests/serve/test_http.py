@@ -5,45 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import socket
-import threading
-import time
 
 import httpx
 import pytest
-import uvicorn
 
-from tessera.serve.clock import Clock
 from tessera.serve.http import bounded
-from tessera.serve.http.app import make_app
 from tessera.serve.http.bounded import MOST_BYTES
-from tessera.serve.http.keys import Keys, add_key
+from tessera.serve.http.keys import add_key
 from tessera.serve.log import read_segment
-
-NOW = 1_700_000_000_000_000
-
-
-@pytest.fixture
-def keys(tmp_path):
-    return tmp_path / "keys.json"
-
-
-@pytest.fixture
-def client(service, keys):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = make_app(service, Clock(source=lambda: NOW), Keys(keys))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        port = listener.getsockname()[1]
-        headers = {"authorization": f"Bearer {add_key(keys, 'first', 'operator')}"}
-        base = f"http://127.0.0.1:{port}"
-        with httpx.Client(base_url=base, trust_env=False, headers=headers) as client:
-            yield client
-        server.should_exit = True
-        thread.join()
-
 
 def ask(client, **body):
     return client.post("/v1/recommendations", json={"investor_id": "u1"} | body)
@@ -209,7 +178,8 @@ def test_a_client_that_goes_away_leaves_nothing_behind(client, service):
 
 
 ASKS = [("POST", "/v1/recommendations", "recommend"), ("POST", "/v1/events", "feedback"),
-        ("GET", "/v1/items/i1/similar", "recommend"), ("GET", "/v1/version", "view")]  # fmt: skip
+        ("GET", "/v1/items/i1/similar", "recommend"), ("GET", "/v1/version", "view"),
+        ("GET", "/metrics", "view")]  # fmt: skip
 MAY = {"recommend": {"recommend"}, "feedback": {"feedback"}, "viewer": {"view"},
        "operator": {"recommend", "feedback", "view"}}  # fmt: skip
 
@@ -233,6 +203,7 @@ def test_every_route_but_those_of_health_asks_for_a_key(client):
     free = {"/healthz", "/readyz"}
     for path, methods in client.get("/openapi.json").json()["paths"].items():
         for method in methods:
+            assert ("security" in methods[method]) is (path not in free)
             answer = httpx.request(method, f"{client.base_url}{path}", trust_env=False)
             assert (answer.status_code == 200) if path in free else (answer.status_code == 401)
 

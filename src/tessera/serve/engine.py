@@ -29,7 +29,7 @@ from tessera.serve.params import ServeParams
 from tessera.serve.ranker import open_ranker
 from tessera.serve.recommend import Recommender
 from tessera.serve.retrieval import Retriever, retrieved
-from tessera.serve.slate import Drawn, Slate, greedy
+from tessera.serve.slate import Drawn, Slate, best, greedy
 from tessera.shared.policies.serving import read_policy
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 
@@ -140,22 +140,22 @@ class Engine:
             score_C = _in_order(ids) if unscored else self._scores(now, ids)
         with asked.step("draw"):
             drawn = self._draw(asked, ids, sources, score_C)
+            drawn = best(drawn, k) if unscored else drawn
         with asked.step("explain"):
             shown = [drawn.candidate_ids[one] for one in drawn.shown()]
             reasons = self._reasons(asked, who, shown)
         context = f"{self.identity[:12]}+{now.since.version}"
-        slate = Slate(
+        return Slate(
             request_id,
             user_id,
             moment,
-            self.version,
+            greedy(self.version) if unscored else self.version,
             context,
             drawn,
             reasons,
             tuple(asked.flags),
             asked.took_s,
         )
-        return greedy(slate, k) if unscored else slate
 
     def facts(self, item_id: str) -> dict[str, str]:
         """Return name and category of an item, for people."""

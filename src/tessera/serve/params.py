@@ -18,7 +18,7 @@ class ServeParams(BaseModel):
     """Further candidates drawn from all that suits, so that another model has support too."""
     kept_mb: float = Field(256.0, ge=0.0, le=65536.0)
     """Histories as the model has read them, kept in memory for the next request; 0 keeps none."""
-    deadline_ms: float = Field(50.0, gt=0, le=60_000)
+    deadline_ms: float = Field(250.0, gt=0, le=60_000)
     """Within which an answer leaves: parts are left out, or the request is turned away."""
     in_flight: int = Field(64, ge=1, le=1000)
     """Requests that one process works on at a time; more are turned away at once."""

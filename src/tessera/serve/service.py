@@ -15,7 +15,7 @@ from tessera.serve import measures
 from tessera.serve.context import DEGRADED, Deadline
 from tessera.serve.engine import Engine
 from tessera.serve.log import Record, ServedLog
-from tessera.serve.slate import Slate, greedy
+from tessera.serve.slate import Slate, best, greedy
 
 _COMMIT_S = 5.0
 """A disk that takes longer is as good as none."""
@@ -144,9 +144,14 @@ class Service:
 
 def unexplored(slate: Slate, k: int) -> Slate:
     """Return the best candidates instead of the draw, marked so that nobody judges by them."""
-    shown = greedy(slate, k)
     more = [flag for flag in (DEGRADED, "unlogged") if flag not in slate.flags]
-    return replace(shown, reasons={}, flags=(*slate.flags, *more))
+    return replace(
+        slate,
+        drawn=best(slate.drawn, k),
+        policy_id=greedy(slate.policy_id),
+        reasons={},
+        flags=(*slate.flags, *more),
+    )
 
 
 def _feed(engine: Engine, events: Iterable[Event]) -> int:

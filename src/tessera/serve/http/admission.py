@@ -19,6 +19,8 @@ _WEIGHT = 0.05
 """Of the newest request in the running mean."""
 _FIRST_S = 0.005
 """Mean before anything was answered."""
+_EXPECTED = 0.5
+"""Share of the deadline that a request may be expected to take: some take longer than the mean."""
 
 
 class Rates:
@@ -72,7 +74,7 @@ class Admission:
             With status 429.
         """
         expected_s = (self._inside + 1) * self._mean_s
-        if self._inside and (self._inside >= self._most or expected_s > self._deadline_s):
+        if self._inside and (self._inside >= self._most or expected_s > _EXPECTED * self._deadline_s):
             measures.SHED.labels("busy").inc()
             raise Refused(429, "Busy", "more is asked than can be answered in time: send it later")
 

@@ -17,7 +17,7 @@ from tessera.bundles import manifest
 from tessera.bundles.vectors import write_vectors
 from tessera.contracts.arrow import schema
 from tessera.contracts.errors import BrokenBundle
-from tessera.contracts.tables import ACTIONS, CATE, PRICES
+from tessera.contracts.tables import ACTIONS, CATE, PRICES, UNEXPLORED
 from tessera.model.sequences.catalogue import microsecond, read_catalogue
 from tessera.model.sequences.fact_tables import FactTables, open_facts, people_of, read_facts
 from tessera.model.sequences.reading import read_histories, tie_order
@@ -28,6 +28,7 @@ from tessera.serve.online.recent import Recent
 from tessera.serve.online.scorer import Scorer
 from tessera.serve.params import ServeParams
 from tessera.serve.ranker import open_ranker
+from tessera.serve.service import record_of
 from tessera.shared.features.facts import NOBODY, Queries
 from tessera.shared.policies.serving import ServingPolicy, write_policy
 from tessera.shared.policies.slate import SlatePolicy, slate_propensities
@@ -388,3 +389,80 @@ def test_a_bundle_that_ranks_nothing_is_refused(bundle):
     (bundle / "facts" / "tables.json").write_text("[]")
     with pytest.raises(BrokenBundle, match="carries no ranking head"):
         Engine.open(bundle, PARAMS)
+
+
+class Gone:
+    """A deadline of which so much is gone, whatever the clock says."""
+
+    def __init__(self, share):
+        self.share = share
+
+    def used(self):
+        return self.share
+
+
+class Dear:
+    """A retriever that takes its time."""
+
+    dear = True
+
+    def __init__(self):
+        self.asked = 0
+
+    def retrieve(self, who, eligible_I, most):
+        self.asked += 1
+
+
+def at_share(engine, split, share, user="u003"):
+    return engine.answer("r1", user, at_noon(split), 3, Gone(share))
+
+
+def test_with_time_left_a_deadline_changes_nothing(engine, split):
+    whole, timed = engine.answer("r1", "u003", at_noon(split), 3), at_share(engine, split, 0.5)
+    assert (timed.flags, timed.policy_id, timed.reasons) == ((), "bundle", whole.reasons)
+    assert timed.drawn.chosen_L.tolist() == whole.drawn.chosen_L.tolist()
+
+
+def test_explanations_go_first_and_the_slate_stays_the_judged_one(engine, split):
+    whole, hurried = engine.answer("r1", "u003", at_noon(split), 3), at_share(engine, split, 0.7)
+    assert hurried.flags == ("degraded",)
+    assert hurried.policy_id == whole.policy_id
+    assert hurried.drawn.propensity_L.tolist() == whole.drawn.propensity_L.tolist()
+    assert list(hurried.reasons) == list(whole.reasons)
+    who = engine.who("u003", engine.scorer.now("u003", at_noon(split)))
+    assert set(hurried.reasons.values()) == {f"suitable for {who.level} investors"}
+
+
+@pytest.mark.parametrize(("share", "asked", "flags"), [(0.5, 1, ()), (0.7, 0, ("degraded",))])
+def test_dear_retrievers_are_asked_only_with_time(engine, split, share, asked, flags):
+    dear, others = Dear(), engine.recommender.retrievers
+    both = replace(engine, recommender=replace(engine.recommender, retrievers=(dear, *others)))
+    assert at_share(both, split, share).flags == flags
+    assert dear.asked == asked
+
+
+def test_a_slate_that_was_not_scored_is_the_best_found_and_nobody_judges_by_it(
+    engine, split, monkeypatch
+):
+    monkeypatch.setattr(Scorer, "scores", lambda *_: 1 / 0)
+    slate = at_share(engine, split, 0.9)
+    assert slate.policy_id == f"bundle{UNEXPLORED}"
+    assert slate.flags == ("degraded",)
+    assert slate.drawn.shown() == [0, 1, 2], "in the order in which they were found"
+    assert slate.drawn.source_C[0] == "retrieved"
+    assert slate.drawn.propensity_L.tolist() == [1.0] * 3
+    assert list(slate.reasons) == [slate.drawn.candidate_ids[one] for one in (0, 1, 2)]
+    logged = record_of(slate)
+    assert (logged["flags"], logged["policy_id"]) == (["degraded"], f"bundle{UNEXPLORED}")
+
+
+def test_what_was_left_out_early_takes_the_explanations_along(engine, split):
+    class Sooner(Gone):
+        def used(self):
+            self.share -= 0.1  # time does not run backwards; a step may only be the last in doubt
+            return self.share
+
+    dear = replace(engine.recommender, retrievers=(Dear(), *engine.recommender.retrievers))
+    slate = replace(engine, recommender=dear).answer("r1", "u003", at_noon(split), 3, Sooner(0.75))
+    assert slate.flags == ("degraded",)
+    assert all(reason.startswith("suitable for") for reason in slate.reasons.values())

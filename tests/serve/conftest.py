@@ -37,7 +37,9 @@ class Engine:
         self.version = version
         rows = {item: row for row, item in enumerate(ITEMS, start=1)}
         nobody_counts = SimpleNamespace(add=lambda *_: None, seen=lambda: None)
-        self.scorer = SimpleNamespace(state=OnlineState(rows, nobody_counts, tied_sets=True))
+        ranker = SimpleNamespace(histories=SimpleNamespace(user_id_U=["u1"]), item_ids=ITEMS)
+        state = OnlineState(rows, nobody_counts, tied_sets=True)
+        self.scorer = SimpleNamespace(state=state, ranker=ranker)
 
     def answer(self, request_id, user_id, moment, k, deadline=None):
         done = [

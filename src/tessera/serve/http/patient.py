@@ -6,17 +6,25 @@ It bounds neither the size of headers nor the time until a request is here, nor 
 from __future__ import annotations
 
 import asyncio
+import logging
+import secrets
 from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tessera.serve import measures
+from tessera.serve.http.problems import Refused, problem
+
+_ACCESS = logging.getLogger("tessera.access")
 
 MOST_CONNECTIONS = 512
 MOST_HEAD = 65_536
 """Bytes of a request before its body; from 16 KiB on a request is refused with a problem."""
 PATIENCE_S = 15.0
 """From the first byte, or the connection, until a whole request is here."""
-_TOO_MANY = b"503 Service Unavailable\r\nretry-after: 1"
-_TOO_LARGE = b"431 Request Header Fields Too Large"
+_BAD = Refused(400, "Bad Request", "this is no HTTP request")
+_TOO_MANY = Refused(503, "Service Unavailable", "too many connections: try again later")
+_TOO_LARGE = Refused(431, "Request Header Fields Too Large", "path and headers are too large")
 
 
 class Patient(HttpToolsProtocol):
@@ -29,6 +37,7 @@ class Patient(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait, unless there are too many."""
         super().connection_made(cast(asyncio.Transport, transport))
+        self.access_log = False  # its lines hold paths, and paths ids
         if len(self.connections) > MOST_CONNECTIONS:
             self._end(_TOO_MANY)
         else:
@@ -42,6 +51,10 @@ class Patient(HttpToolsProtocol):
         super().data_received(data)
         if self._head > MOST_HEAD and not self.transport.is_closing():
             self._end(_TOO_LARGE)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request."""
+        self._end(_BAD)
 
     def on_headers_complete(self) -> None:
         """Begin the body."""
@@ -67,8 +80,14 @@ class Patient(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
-    def _end(self, status: bytes) -> None:
-        self.transport.write(
-            b"HTTP/1.1 %s\r\nconnection: close\r\ncontent-length: 0\r\n\r\n" % status
-        )
+    def _end(self, told: Refused) -> None:
+        """Answer what never became a request, and hang up."""
+        request_id = secrets.token_hex(16)
+        answer = problem(request_id, told)
+        head = [(b"x-request-id", request_id.encode()), (b"connection", b"close")]
+        lines = [b"%s: %s" % pair for pair in (*answer.raw_headers, *head)]
+        status = b"HTTP/1.1 %d %s" % (told.status, told.title.encode())
+        self.transport.write(b"\r\n".join((status, *lines, b"", answer.body)))
         self.transport.close()
+        measures.REQUESTS.labels("other", "unread", told.status).inc()
+        _ACCESS.info("other unread %s request=%s", told.status, request_id)

@@ -11,7 +11,7 @@ export DO_NOT_TRACK := 1
 
 LINT := lint-types lint-style lint-imports lint-rendered
 
-.PHONY: run test check fuzz lint $(LINT) format install ui dvc render bench bench-quality bench-rolling bench-ope lock clean help
+.PHONY: run test check fuzz fuzz-serve audit lint $(LINT) format install ui dvc render bench bench-quality bench-rolling bench-ope lock clean help
 
 help: ## show what there is
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -24,6 +24,12 @@ test: $(STAMP) ## run all tests; on two processes, each on one thread, the longe
 
 fuzz: $(STAMP) ## nightly: 5,000 made-up files a dialect and a mark, written, damaged and read back (the tests take 200)
 	@TESSERA_FUZZ=$(or $(EXAMPLES),5000) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist load tests/stages/ingest/test_dialects_fuzz.py tests/stages/ingest/test_marks_fuzz.py $(ARGS)
+
+fuzz-serve: $(STAMP) ## nightly: 10,000 made-up requests to the service and more (the tests take 240)
+	@TESSERA_FUZZ=$(or $(EXAMPLES),850) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist load tests/serve/test_fuzz.py $(ARGS)
+
+audit: $(STAMP) ## look the lock up in a database of known faults; needs the network
+	@$(BIN)/python -m benchmarks.audit
 
 lint: $(STAMP) ## ruff, mypy strict, import-linter, rendered files up to date; two at a time
 	@$(MAKE) --no-print-directory --output-sync -j 2 $(LINT)
@@ -69,7 +75,7 @@ bench-rolling: $(STAMP) ## FAR-Trans on sale at every cut that the data allow, b
 	@$(BIN)/python -m benchmarks.rolling $(if $(SEEDS),--seeds $(SEEDS))
 	@$(BIN)/python -m benchmarks.render
 
-bench-%: $(STAMP) ## one of the others: uplift (Hillstrom), causal, causal-sentences, pareto (FAR-Trans), ablation, rankers, recommend, ope-market
+bench-%: $(STAMP) ## one of the others: uplift (Hillstrom), causal, causal-sentences, pareto (FAR-Trans), ablation, rankers, recommend, overload, ope-market
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*)
 	@$(BIN)/python -m benchmarks.render
 

@@ -1,4 +1,4 @@
-"""How slates are ordered, and how long a list takes."""
+"""How slates are ordered, how long a list takes, and what a service does with too much."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ _METRICS = {f"rank_auc_{task}": f"AUC, {task}" for task in TASKS} | {
     "rank_ece_click": "calibration error, click"
 }
 _CALIBRATED, _MOST_MS = 0.02, 50
+_SHED_MS, _MOST_MB = 1, 128
+
+
+def _worst(found: Found) -> Found:
+    """Return what was measured at the highest rate."""
+    highest: Found = found["open"][-1]
+    return highest
 
 
 def _values(found: Found, name: str) -> list[float]:
@@ -37,5 +44,17 @@ SECTIONS = (
     Section(
         "recommend",
         {"list": lambda f: [f["recommend"]["p99_ms"] < _MOST_MS, f["overlap_50"] > 0.95]},
+    ),
+    Section(
+        "overload",
+        {
+            "shed": lambda f: [_worst(f)["shed_in_server_ms"]["p99"] < _SHED_MS],
+            "late": lambda f: [_worst(f)["answered_ms"]["p99"] < f["deadline_ms"]],
+            "malformed": lambda f: [
+                not f["malformed"]["5xx"],
+                f["malformed"]["mb_most"] - f["malformed"]["mb_before"] < _MOST_MB,
+            ],
+        },
+        {"worst": _worst},
     ),
 )

@@ -1,4 +1,4 @@
-"""What is one too many is turned away before it is read, says when to come again, and is counted."""
+"""What is one too many is turned away before it is read, told when to come again, and counted."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_busy_service_sheds_and_says_when_to_come_again(client, service, slow,
 
 @pytest.mark.parametrize("params", [ServeParams(in_flight=1, deadline_ms=60_000)])
 def test_a_slow_body_takes_no_place(client, slow, params):
-    go, come = slow
+    go, _ = slow
     go.set()
 
     def drops():

@@ -249,8 +249,8 @@ def test_this_machine_needs_no_tls(host):
 def test_half_a_pair_or_none_is_refused_in_one_line(pair, tmp_path):
     (tmp_path / "empty").write_text("")
     for certificate, key in (
-        (pair[0], None), (None, pair[1]), pair[::-1], (pair[0], pair[0]), (pair[0], tmp_path / "no"),
-        (tmp_path / "empty", pair[1]),
+        (pair[0], None), (None, pair[1]), pair[::-1], (pair[0], pair[0]),
+        (pair[0], tmp_path / "no"), (tmp_path / "empty", pair[1]),
     ):  # fmt: skip
         with pytest.raises(BadParams) as told:
             Address("127.0.0.1", 8000, certificate, key).checked()

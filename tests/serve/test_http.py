@@ -14,6 +14,7 @@ from tessera.serve.http.bounded import MOST_BYTES
 from tessera.serve.http.keys import add_key
 from tessera.serve.log import read_segment
 
+
 def ask(client, **body):
     return client.post("/v1/recommendations", json={"investor_id": "u1"} | body)
 

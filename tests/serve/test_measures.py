@@ -113,8 +113,15 @@ def test_flags_and_events_are_counted(client, service, more, monkeypatch):
     monkeypatch.setattr(service.log, "_failed", OSError("full"))
     ask(client)
     grown = more()
-    assert (grown[of("tessera_events_total", "new")], grown[of("tessera_events_total", "known")]) == (3, 2)
-    assert grown[of("tessera_flags_total", "unlogged")] == grown[of("tessera_flags_total", "degraded")] == 1
+    assert (
+        grown[of("tessera_events_total", "new")],
+        grown[of("tessera_events_total", "known")],
+    ) == (3, 2)
+    assert (
+        grown[of("tessera_flags_total", "unlogged")]
+        == grown[of("tessera_flags_total", "degraded")]
+        == 1
+    )
     assert grown[of("tessera_slates_total")] == 1
 
 
@@ -165,8 +172,10 @@ def test_figures_need_a_key_that_may_look(client, keys, role):
         assert client.get("/metrics", headers=headers).status_code == status
 
 
-@pytest.mark.parametrize(("params", "status"), [(ServeParams(open_metrics=True), 200),
-                                                (ServeParams(open_metrics=False), 401)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("params", "status"),
+    [(ServeParams(open_metrics=True), 200), (ServeParams(open_metrics=False), 401)],
+)
 def test_a_param_opens_the_figures_to_this_machine_and_nothing_else(client, params, status):
     bare = {"authorization": ""}
     assert client.get("/metrics", headers=bare).status_code == status

@@ -16,7 +16,7 @@ from tessera.serve.http.problems import Refused
 _MOST_SENDERS = 10_000
 """Whose buckets are kept; the one that was silent longest is forgotten, as if it were full."""
 _WEIGHT = 0.05
-"""Of the newest request in the running mean."""
+"""Of the newest time in the mean."""
 _FIRST_S = 0.005
 """Mean before anything was answered."""
 _EXPECTED = 0.5
@@ -74,7 +74,9 @@ class Admission:
             With status 429.
         """
         expected_s = (self._inside + 1) * self._mean_s
-        if self._inside and (self._inside >= self._most or expected_s > _EXPECTED * self._deadline_s):
+        if self._inside and (
+            self._inside >= self._most or expected_s > _EXPECTED * self._deadline_s
+        ):
             measures.SHED.labels("busy").inc()
             raise Refused(429, "Busy", "more is asked than can be answered in time: send it later")
 

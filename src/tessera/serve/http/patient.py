@@ -52,7 +52,7 @@ class Patient(HttpToolsProtocol):
         if self._head > MOST_HEAD and not self.transport.is_closing():
             self._end(_TOO_LARGE)
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Answer what is no request."""
         self._end(_BAD)
 

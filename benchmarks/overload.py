@@ -1,0 +1,274 @@
+"""What the service does past its capacity, and what ten thousand malformed requests leave behind.
+
+Usage: python -m benchmarks.overload [--profile market] [--seconds 10]   after `make run`
+
+A server process answers on loopback with a log in a folder of its own.  Load is open: requests
+leave at fixed times whether others were answered or not, and each counts from the time at which it
+was due.  How long the server itself took to turn a request away is read from its log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+
+from benchmarks.common import write_result
+from tessera.platform.cli.cli_serve import serve_params
+from tessera.platform.release.pointer import current_bundle
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, open_workspace
+from tessera.serve.clock import Clock
+from tessera.serve.http.app import make_app
+from tessera.serve.http.keys import Keys, add_key
+from tessera.serve.http.lines import write_lines
+from tessera.serve.http.listen import Address
+
+_RATES = (0.5, 1.0, 2.0, 4.0)
+"""Of the closed-loop capacity."""
+_LANES = 2
+"""Connections of the closed loop."""
+_INVESTORS = 500
+_FREE = 1e9
+"""Requests a second that the only key may send: what is measured is admission, not its rate."""
+_MALFORMED = 10_000
+_SHED = re.compile(r"POST \S+ 429 ([\d.]+) ms")
+
+
+def serve(profile: str, folder: Path, port: int) -> None:
+    """Serve the published bundle of a profile; logs go to a folder."""
+    import uvicorn
+
+    from tessera.serve.host import start
+
+    workspace = open_workspace(profile)
+    params = serve_params(workspace).model_copy(update={"rate_per_s": _FREE, "burst": int(_FREE)})
+    service = start(current_bundle(workspace), folder / "log", params).service
+    service.engine.warm_up()
+    write_lines((folder / "server.log").open("w"))
+    ahead = service.engine.scorer.ranker.moment + 1 - time.time_ns() // 1000
+    app = make_app(service, Clock(ahead), Keys(folder / "keys.json"), params)
+    uvicorn.run(app, **Address(port=port).options())
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server process that was started for this."""
+
+    port: int
+    secret: str
+    process: psutil.Process
+    log: Path
+
+    def ask(self, who: int) -> bytes:
+        """Write a request for a slate."""
+        body = json.dumps({"investor_id": f"u{who:06d}"}).encode()
+        return (
+            b"POST /v1/recommendations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\n"
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            % (self.secret.encode(), len(body))
+        ) + body
+
+
+@contextmanager
+def started(profile: str) -> Iterator[Server]:
+    """Start a server, wait until it answers, end it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        secret = add_key(folder / "keys.json", "bench", "operator")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        words = ["--profile", profile, "--folder", name, "--port", str(port)]
+        process = subprocess.Popen([sys.executable, "-m", "benchmarks.overload", *words])
+        try:
+            _wait(process, port)
+            yield Server(port, secret, psutil.Process(process.pid), folder / "server.log")
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    while process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit("the server ended before it answered")
+
+
+class Lanes:
+    """Connections that are kept for the next request."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def send(self, request: bytes) -> tuple[int, bytes]:
+        """Send a request; return status and body."""
+        reader, writer = await self._lane()
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        body = await reader.readexactly(int(length[1]) if length else 0)
+        self._free.append((reader, writer))
+        return int(head[9:12]), body
+
+    async def _lane(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof():  # the server hangs up on one that rests
+                return reader, writer
+        return await asyncio.open_connection("127.0.0.1", self._port)
+
+    def close(self) -> None:
+        """Hang up."""
+        for _, writer in self._free:
+            writer.close()
+
+
+async def capacity(server: Server, seconds: float) -> float:
+    """Answers a second where each connection asks again as soon as it was answered."""
+    lanes, end, done = Lanes(server.port), time.perf_counter() + seconds, 0
+
+    async def lane(first: int) -> None:
+        nonlocal done
+        for n in range(first, 1_000_000, _LANES):
+            if time.perf_counter() > end:
+                return
+            status, _ = await lanes.send(server.ask(n % _INVESTORS))
+            done += status == 200
+
+    await asyncio.gather(*(lane(n) for n in range(_LANES)))
+    lanes.close()
+    return done / seconds
+
+
+async def load(server: Server, per_s: float, seconds: float) -> dict[str, Any]:
+    """Send requests at fixed times; say how the answers came."""
+    lanes, begun, size = Lanes(server.port), time.perf_counter(), server.log.stat().st_size
+    found: list[tuple[float, int, bytes]] = []
+
+    async def one(n: int) -> None:
+        due = begun + n / per_s
+        await asyncio.sleep(due - time.perf_counter())
+        status, body = await lanes.send(server.ask(n % _INVESTORS))
+        found.append(((time.perf_counter() - due) * 1e3, status, body))
+
+    await asyncio.gather(*(one(n) for n in range(int(per_s * seconds))))
+    lanes.close()
+    with server.log.open() as lines:
+        lines.seek(size)
+        shed_ms = [float(ms) for ms in _SHED.findall(lines.read())]
+    return _told(per_s, seconds, found, shed_ms)
+
+
+def _told(
+    per_s: float, seconds: float, found: list[tuple[float, int, bytes]], shed_ms: list[float]
+) -> dict[str, Any]:
+    good = [(ms, json.loads(body)["flags"]) for ms, status, body in found if status == 200]
+    degraded = [flags for _, flags in good if "degraded" in flags]
+    return {
+        "sent_per_s": round(per_s, 1),
+        "answered_per_s": round(len(good) / seconds, 1),
+        "shed": round(sum(status == 429 for _, status, _ in found) / len(found), 3),
+        "failed": sum(status not in (200, 429) for _, status, _ in found),
+        "degraded": round(len(degraded) / max(len(good), 1), 3),
+        "answered_ms": _percentiles([ms for ms, _ in good]),
+        "shed_in_server_ms": _percentiles(shed_ms),
+    }
+
+
+def _percentiles(ms: list[float]) -> dict[str, float]:
+    return {f"p{q}": round(float(np.percentile(ms, q)), 2) for q in (50, 95, 99)} if ms else {}
+
+
+def malformed(server: Server) -> dict[str, Any]:
+    """Send what no client should; say what became of the server's memory."""
+    rng, counts = np.random.default_rng(0), {"5xx": 0, "other": 0}
+    before = most = server.process.memory_info().rss
+    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(200)]
+    for one in slow:
+        one.sendall(b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n{")
+    for n in range(_MALFORMED):
+        counts[
+            "5xx" if _sent(server.port, _bad(rng, n)).startswith(b"HTTP/1.1 5") else "other"
+        ] += 1
+        if n % 100 == 0:
+            most = max(most, server.process.memory_info().rss)
+    for one in slow:
+        one.close()
+    after = server.process.memory_info().rss
+    return {"requests": _MALFORMED, **counts, "slow_clients": len(slow),
+            "mb_before": before >> 20, "mb_most": most >> 20, "mb_after": after >> 20}  # fmt: skip
+
+
+def _bad(rng: np.random.Generator, n: int) -> bytes:
+    head = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    if n % 500 == 0:
+        return head + b"content-length: 10485760\r\n\r\n" + b"[" * 10_485_760
+    if n % 100 == 1:
+        return head + b"x: y\r\n" * 100_000
+    bodies = (b"{", b"[" * 50_000, b'{"events": NaN}', b'{"k": -1}', b'"\\ud800"', rng.bytes(1000))
+    body = bodies[n % len(bodies)]
+    if n % 7 == 0:
+        return rng.bytes(500)
+    return head + b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body) + body
+
+
+def _sent(port: int, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as line:
+        try:
+            line.sendall(request)
+            line.shutdown(socket.SHUT_WR)
+            return line.recv(64)
+        except OSError:
+            return b""
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default=DEFAULT_PROFILE)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.folder:
+        serve(given.profile, given.folder, given.port)
+        return
+    with started(given.profile) as server:
+        asyncio.run(capacity(server, 2.0))  # warm
+        most = asyncio.run(capacity(server, given.seconds))
+        told = [asyncio.run(load(server, share * most, given.seconds)) for share in _RATES]
+        write_result(
+            "overload",
+            {
+                "profile": given.profile,
+                "load_of_the_machine": round(os.getloadavg()[0], 1),
+                "deadline_ms": serve_params(open_workspace(given.profile)).deadline_ms,
+                "seconds": given.seconds,
+                "capacity_per_s": round(most, 1),
+                "open": told,
+                "malformed": malformed(server),
+            },
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -2,9 +2,9 @@
 
 Usage: python -m benchmarks.overload [--profile market] [--seconds 10]   after `make run`
 
-A server process answers on loopback with a log in a folder of its own.  Load is open: requests
-leave at fixed times whether others were answered or not, and each counts from the time at which it
-was due.  How long the server itself took to turn a request away is read from its log.
+A server process answers on loopback with a log in a folder of its own, with the params of the
+profile but for the rate of a key.  Load is open (`serve_load`).  How long the server itself took to
+turn a request away is read from its log.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 
 from benchmarks.common import write_result
+from benchmarks.serve_load import Answered, Client, fire, percentiles_ms
 from tessera.platform.cli.cli_serve import serve_params
 from tessera.platform.release.pointer import current_bundle
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, open_workspace
@@ -74,14 +75,9 @@ class Server:
     process: psutil.Process
     log: Path
 
-    def ask(self, who: int) -> bytes:
-        """Write a request for a slate."""
-        body = json.dumps({"investor_id": f"u{who:06d}"}).encode()
-        return (
-            b"POST /v1/recommendations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\n"
-            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
-            % (self.secret.encode(), len(body))
-        ) + body
+    def client(self) -> Client:
+        """Open connections with its key."""
+        return Client(self.port, {"Authorization": f"Bearer {self.secret}"})
 
 
 @contextmanager
@@ -112,90 +108,50 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
     raise SystemExit("the server ended before it answered")
 
 
-class Lanes:
-    """Connections that are kept for the next request."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-
-    async def send(self, request: bytes) -> tuple[int, bytes]:
-        """Send a request; return status and body."""
-        reader, writer = await self._lane()
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"content-length: (\d+)", head)
-        body = await reader.readexactly(int(length[1]) if length else 0)
-        self._free.append((reader, writer))
-        return int(head[9:12]), body
-
-    async def _lane(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        while self._free:
-            reader, writer = self._free.pop()
-            if not reader.at_eof():  # the server hangs up on one that rests
-                return reader, writer
-        return await asyncio.open_connection("127.0.0.1", self._port)
-
-    def close(self) -> None:
-        """Hang up."""
-        for _, writer in self._free:
-            writer.close()
+async def _ask(client: Client, n: int) -> tuple[int, bytes]:
+    return await client.ask("/v1/recommendations", {"investor_id": f"u{n % _INVESTORS:06d}"})
 
 
 async def capacity(server: Server, seconds: float) -> float:
     """Answers a second where each connection asks again as soon as it was answered."""
-    lanes, end, done = Lanes(server.port), time.perf_counter() + seconds, 0
+    client, end, done = server.client(), time.perf_counter() + seconds, 0
 
     async def lane(first: int) -> None:
         nonlocal done
         for n in range(first, 1_000_000, _LANES):
             if time.perf_counter() > end:
                 return
-            status, _ = await lanes.send(server.ask(n % _INVESTORS))
+            status, _ = await _ask(client, n)
             done += status == 200
 
     await asyncio.gather(*(lane(n) for n in range(_LANES)))
-    lanes.close()
+    client.close()
     return done / seconds
 
 
 async def load(server: Server, per_s: float, seconds: float) -> dict[str, Any]:
     """Send requests at fixed times; say how the answers came."""
-    lanes, begun, size = Lanes(server.port), time.perf_counter(), server.log.stat().st_size
-    found: list[tuple[float, int, bytes]] = []
-
-    async def one(n: int) -> None:
-        due = begun + n / per_s
-        await asyncio.sleep(due - time.perf_counter())
-        status, body = await lanes.send(server.ask(n % _INVESTORS))
-        found.append(((time.perf_counter() - due) * 1e3, status, body))
-
-    await asyncio.gather(*(one(n) for n in range(int(per_s * seconds))))
-    lanes.close()
+    client, size = server.client(), server.log.stat().st_size
+    due_N = np.arange(int(per_s * seconds)) / per_s
+    found = await fire(lambda n: _ask(client, n), due_N)
+    client.close()
     with server.log.open() as lines:
         lines.seek(size)
-        shed_ms = [float(ms) for ms in _SHED.findall(lines.read())]
-    return _told(per_s, seconds, found, shed_ms)
+        shed_s = [float(ms) / 1e3 for ms in _SHED.findall(lines.read())]
+    return {"sent_per_s": round(per_s, 1), **_told(seconds, found, shed_s)}
 
 
-def _told(
-    per_s: float, seconds: float, found: list[tuple[float, int, bytes]], shed_ms: list[float]
-) -> dict[str, Any]:
-    good = [(ms, json.loads(body)["flags"]) for ms, status, body in found if status == 200]
-    degraded = [flags for _, flags in good if "degraded" in flags]
+def _told(seconds: float, found: list[Answered], shed_s: list[float]) -> dict[str, Any]:
+    good = [one for one in found if one.status == 200]
+    degraded = sum("degraded" in json.loads(one.body)["flags"] for one in good)
     return {
-        "sent_per_s": round(per_s, 1),
         "answered_per_s": round(len(good) / seconds, 1),
-        "shed": round(sum(status == 429 for _, status, _ in found) / len(found), 3),
-        "failed": sum(status not in (200, 429) for _, status, _ in found),
-        "degraded": round(len(degraded) / max(len(good), 1), 3),
-        "answered_ms": _percentiles([ms for ms, _ in good]),
-        "shed_in_server_ms": _percentiles(shed_ms),
+        "shed": round(sum(one.status == 429 for one in found) / len(found), 3),
+        "failed": sum(one.status not in (200, 429) for one in found),
+        "degraded": round(degraded / max(len(good), 1), 3),
+        "answered_ms": percentiles_ms([one.waited_s for one in good]) if good else {},
+        "shed_in_server_ms": percentiles_ms(shed_s) if shed_s else {},
     }
-
-
-def _percentiles(ms: list[float]) -> dict[str, float]:
-    return {f"p{q}": round(float(np.percentile(ms, q)), 2) for q in (50, 95, 99)} if ms else {}
 
 
 def malformed(server: Server) -> dict[str, Any]:

@@ -29,6 +29,9 @@ from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
 from tessera.serve.slate import Slate
 
+UNBOUNDED = {"rate_per_s": 1e9, "burst": 1_000_000_000, "deadline_ms": 60_000.0, "in_flight": 1000}
+"""Nobody is turned away and nothing is left out: what is measured is the service itself."""
+
 
 def memory_mb() -> dict[str, float]:
     """Return resident memory of this process: its own, and of mapped files, which others share."""
@@ -81,14 +84,15 @@ def main() -> None:
     given = parser.parse_args()
     os.sched_setaffinity(0, {given.core})
     begun, service = time.perf_counter(), None
+    params = ServeParams(**{**UNBOUNDED, **given.params})
     if given.bundle == "echo":
         app = echo()
     else:
-        service = _service(Path(given.bundle), given.folder, ServeParams(**given.params))
+        service = _service(Path(given.bundle), given.folder, params)
         keys = given.folder / "keys.json"
-        print(add_key(keys, f"bench {time.time_ns()}", "operator"), flush=True)
+        print(add_key(keys, f"bench-{time.time_ns()}", "operator"), flush=True)
         ahead = service.engine.scorer.ranker.moment - time.time_ns() // 1000
-        app = make_app(service, Clock(ahead), Keys(keys))
+        app = make_app(service, Clock(ahead), Keys(keys), params)
     started_s = time.perf_counter() - begun
     # uvicorn raises the signal again after its own end; the default would end us before ours.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

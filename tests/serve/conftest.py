@@ -121,7 +121,7 @@ def client(app, keys):
     headers = {"authorization": f"Bearer {add_key(keys, 'first', 'operator')}"}
     with listening(app, Address()) as port:
         base = f"http://127.0.0.1:{port}"
-        with httpx.Client(base_url=base, trust_env=False, headers=headers) as client:
+        with httpx.Client(base_url=base, trust_env=False, headers=headers, timeout=60) as client:
             yield client
 
 

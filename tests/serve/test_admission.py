@@ -142,7 +142,7 @@ def slow(service, monkeypatch):
 
     def waiting(*asked):
         come.release()
-        go.wait(30)
+        go.wait(60)
         return answer(*asked)
 
     monkeypatch.setattr(service.engine, "answer", waiting)

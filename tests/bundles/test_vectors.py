@@ -63,7 +63,7 @@ def test_rows_that_a_search_leaves_empty_are_no_items(alike, monkeypatch):
     class Short:
         d, ntotal = 2, 60
 
-        def search(self, query_1D, most):
+        def search(self, query_1D, most, params):
             return np.array([[0.5, -3.4e38]], np.float32), np.array([[3, -1]])
 
     assert Search(Short(), alike.ids).nearest(np.ones(2, np.float32), 5) == [("i03", 0.5)]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from pydantic import BaseModel, Field
 
 from tessera.contracts.params import STRICT
+
+Source = Literal["dense", "walk", "content", "segment", "popular"]
+"""Retrievers, by name."""
 
 
 class ServeParams(BaseModel):
@@ -18,3 +23,10 @@ class ServeParams(BaseModel):
     """Further candidates drawn from all that suits, so that another model has support too."""
     kept_mb: float = Field(256.0, ge=0.0, le=65536.0)
     """Histories as the model has read them, kept in memory for the next request; 0 keeps none."""
+    shares: dict[Source, Annotated[float, Field(gt=0, le=1)]] = Field({"dense": 1.0}, min_length=1)
+    """Share of each retriever in what retrieval finds, as `tessera mix` learns it; places that are
+    left go to the others."""
+    new_share: float = Field(0.01, ge=0, le=0.2)
+    """Least share of the positions that goes to items new on sale, given by exploration alone."""
+    new_days: int = Field(28, ge=1, le=365)
+    """How long an item is new on sale."""

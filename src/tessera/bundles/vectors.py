@@ -26,7 +26,7 @@ _LISTS = 4
 """Lists by square root of the vectors, as the FAISS guidelines have it."""
 _POINTS = 64
 """Vectors that the place of a list is learnt from."""
-_READ = 16
+_READ = 128
 """Lists that are read where every row is listed."""
 
 

@@ -93,9 +93,7 @@ def learn(place_QS: Ints, most: int, step: int) -> Ints:
     return dealt_S
 
 
-def is_found(
-    engine: Engine, asked: Request, most: int, shares: Mapping[str, float]
-) -> bool:
+def is_found(engine: Engine, asked: Request, most: int, shares: Mapping[str, float]) -> bool:
     """Tell whether the item is among what is retrieved with these shares."""
     retrievers = engine.recommender.retrievers
     row_F = mixed(retrievers, asked.who, asked.eligible_I, most, shares).row_F
@@ -106,6 +104,8 @@ def is_found(
 class Learnt:
     """Shares, and what they find of later requests beside the shares that are served."""
 
+    names: tuple[str, ...]
+    """Retrievers."""
     shares: dict[str, float]
     learnt_from: int
     found_Q: Bools
@@ -151,4 +151,6 @@ def learnt(engine: Engine, acquired: list[Acquired], step: int) -> Learnt:
     ]
     told_Q4, later_QS = np.split(np.array(rows, np.int64).reshape(-1, 4 + len(names)), [4], axis=1)
     found_Q, served_Q, is_cold_Q, is_new_Q = told_Q4.astype(bool).T
-    return Learnt(shares, len(known), found_Q, served_Q, later_QS, is_cold_Q, is_new_Q)
+    return Learnt(
+        tuple(names), shares, len(known), found_Q, served_Q, later_QS, is_cold_Q, is_new_Q
+    )

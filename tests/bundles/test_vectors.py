@@ -83,7 +83,7 @@ def test_the_filter_is_inside_the_search_so_that_no_place_is_lost_to_others(
 ):
     search = indexed(tmp_path / "v", vector_ND, exact_below)
     assert search.lists == lists
-    for share in (0.5, 0.05, 0.005):
+    for share in (0.7, 0.5, 0.05, 0.005):
         listed_N = rng.random(ITEMS) < share
         for query_D in rng.normal(size=(5, WIDTH)).astype(np.float32):
             row_K, score_K = search.among(query_D, listed_N, 40)
@@ -92,6 +92,7 @@ def test_the_filter_is_inside_the_search_so_that_no_place_is_lost_to_others(
             assert (np.diff(score_K) <= 0).all()
             score_N = np.where(listed_N, vector_ND @ query_D, -np.inf)
             found = len(np.intersect1d(row_K, np.argsort(-score_N)[: len(row_K)])) / len(row_K)
+            assert len(search.among(query_D, listed_N, ITEMS)[0]) == listed_N.sum()
             assert found == 1.0 if lists == 1 or share < 0.05 else found > 0.8
     assert len(search.among(query_D, np.zeros(ITEMS, bool), 40)[0]) == 0
 

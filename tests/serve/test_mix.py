@@ -50,6 +50,8 @@ def test_places_that_are_left_go_to_the_shares_and_then_to_the_others():
     known = {"dense": Silent(), "walk": Listed(3, 4), "segment": Listed(4, 5, 6, 7, 8)}
     rows, sources = found({"dense": 0.5, "walk": 0.5}, 5, known)
     assert (rows, sources) == ([3, 4, 5, 6, 7], ["walk"] * 2 + ["segment"] * 3)
+    alike = known | {"walk": Listed(3, 4, 9)}
+    assert found({"dense": 0.5, "walk": 0.5}, 4, alike)[0] == [3, 4, 9, 5], "its rest is first"
     assert found({"dense": 1.0}, 3, {"dense": Listed(1), "walk": Listed(1, 2)})[0] == [1, 2]
     assert found({"content": 1.0}, 2, known)[0] == [3, 4], "a bundle may lack a retriever"
     assert found({"dense": 1.0}, 0, known) == ([], [])

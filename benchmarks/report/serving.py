@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from benchmarks.report.page import Found, Section
 from tessera.model.nn.ranking import TASKS
+from tessera.serve.params import Source
 
 _TRAINED = {"ranking head": "", "DLRM": "_dlrm", "Wide & Deep": "_wide_deep"}
 _RANKERS = _TRAINED | {"cosine": "_cosine", "popularity": "_popularity"}
@@ -12,6 +15,13 @@ _METRICS = {f"rank_auc_{task}": f"AUC, {task}" for task in TASKS} | {
     "rank_ece_click": "calibration error, click"
 }
 _CALIBRATED, _MOST_MS = 0.02, 50
+_FOUND = 0.95
+_SOURCES = {
+    "served": "what is served",
+    "learnt": "learnt shares",
+    **{name: f"{name} alone" for name in get_args(Source)},
+}
+"""What finds acquisitions, by its name in the figures."""
 
 
 def _values(found: Found, name: str) -> list[float]:
@@ -28,6 +38,11 @@ def _calibrated(found: Found) -> list[bool]:
     return [max(_values(found, f"rank_ece_click{end}")) < _CALIBRATED for end in ends]
 
 
+def _lists(found: Found) -> list[bool]:
+    searches = [one for one in found["index"]["searches"] if one["index"] == "lists"]
+    return [one["recall"] > _FOUND for one in searches]
+
+
 SECTIONS = (
     Section(
         "rankers",
@@ -37,5 +52,13 @@ SECTIONS = (
     Section(
         "recommend",
         {"list": lambda f: [f["recommend"]["p99_ms"] < _MOST_MS, f["overlap_50"] > 0.95]},
+    ),
+    Section(
+        "retrieval",
+        {
+            "lists": _lists,
+            "mix": lambda f: [f["mix"]["gain"] > f["mix"]["error"]],
+        },
+        {"sources": _SOURCES},
     ),
 )

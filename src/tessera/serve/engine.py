@@ -177,7 +177,7 @@ class Engine:
         return (
             f"softmax temperature {slate.temperature:g}, epsilon {slate.epsilon:g} over the top "
             f"{slate.top_k} of {self.params.retrieved} retrieved and {self.params.uniform} uniform "
-            "suitable candidates"
+            f"suitable candidates, {self.candidates.new} of them new on sale"
         )
 
     def _scores(self, now: Now, row_C: Ints) -> Float32s:

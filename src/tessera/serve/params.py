@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from tessera.contracts.params import STRICT
 
 Source = Literal["dense", "walk", "content", "segment", "popular"]
-"""Retrievers, by name."""
+"""Retrievers by name, in the order in which they are asked where places are left."""
 
 
 class ServeParams(BaseModel):

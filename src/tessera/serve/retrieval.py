@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self, cast
+from typing import NamedTuple, Protocol, Self, cast, get_args
 
 import numpy as np
 
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.components import component
 from tessera.serve.investors import Investor
+from tessera.serve.params import Source
 from tessera.serve.shelf import Shelf
 
-RETRIEVERS = ("dense", "walk", "content", "segment", "popular")
+RETRIEVERS: tuple[str, ...] = get_args(Source)
 """All there are; places that are left go to them in this order."""
 
 

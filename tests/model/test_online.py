@@ -320,6 +320,32 @@ def test_a_param_says_how_much_of_histories_is_kept(bundle):
         assert engine.scorer.kept.most_bytes == most * 2**20
 
 
+def test_shares_say_who_finds_and_every_candidate_says_who_found_it(bundle, split):
+    params = ServeParams(retrieved=4, uniform=0, shares={"dense": 0.5, "popular": 0.5})
+    engine = Engine.open(bundle, params)
+    drawn = engine.answer("r1", "u003", at_noon(split), 2).drawn
+    assert drawn.source_C == ("dense",) * 2 + ("popular",) * 2
+    alone = Engine.open(bundle, ServeParams(retrieved=4, uniform=0))
+    both = alone.answer("r1", "u003", at_noon(split), 2).drawn.candidate_ids
+    assert drawn.candidate_ids[:2] == both[:2]
+    assert drawn.candidate_ids != both
+
+
+def test_whoever_has_no_history_is_found_something_by_those_who_need_none(engine, split):
+    slate = engine.answer("r1", "nobody at all", at_noon(split), 2)
+    assert slate.flags == ("cold",)
+    assert slate.drawn.source_C[0] == "popular", "this bundle counts no segments"
+    engine.scorer.state.add("e1", "nobody at all", "i03", "view", at_noon(split))
+    assert engine.answer("r2", "nobody at all", at_noon(split, 1), 2).drawn.source_C[0] == "dense"
+
+
+def test_what_was_met_lately_is_known_but_for_what_was_sold_or_dismissed(engine, split):
+    for n, (item, action) in enumerate((("i03", "view"), ("i04", "dismiss"), ("i05", "buy"))):
+        engine.scorer.state.add(f"e{n}", "nobody at all", item, action, at_noon(split, n))
+    now = engine.scorer.now("nobody at all", at_noon(split, 3))
+    assert engine.who("nobody at all", now).recent == ("i03", "i05")
+
+
 def test_what_is_bought_or_dismissed_is_not_offered_again_until_it_is_sold(engine, split):
     user, state = "u003", engine.scorer.state
     item = engine.answer("r0", user, at_noon(split), 3).drawn.candidate_ids[0]

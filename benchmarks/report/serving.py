@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from benchmarks.report.page import Found, Section
 from tessera.model.nn.ranking import TASKS
+from tessera.serve.params import Source
 
 _TRAINED = {"ranking head": "", "DLRM": "_dlrm", "Wide & Deep": "_wide_deep"}
 _RANKERS = _TRAINED | {"cosine": "_cosine", "popularity": "_popularity"}
@@ -21,6 +24,15 @@ def _worst(found: Found) -> Found:
     return highest
 
 
+_FOUND = 0.95
+_SOURCES = {
+    "served": "what is served",
+    "learnt": "learnt shares",
+    **{name: f"{name} alone" for name in get_args(Source)},
+}
+"""What finds acquisitions, by its name in the figures."""
+
+
 def _values(found: Found, name: str) -> list[float]:
     return [one[name] for one in found["seeds"].values() if name in one]
 
@@ -33,6 +45,11 @@ def _metrics(found: Found) -> dict[str, str]:
 def _calibrated(found: Found) -> list[bool]:
     ends = _TRAINED.values()
     return [max(_values(found, f"rank_ece_click{end}")) < _CALIBRATED for end in ends]
+
+
+def _lists(found: Found) -> list[bool]:
+    searches = [one for one in found["index"]["searches"] if one["index"] == "lists"]
+    return [one["recall"] > _FOUND for one in searches]
 
 
 SECTIONS = (
@@ -56,5 +73,13 @@ SECTIONS = (
             ],
         },
         {"worst": _worst},
+    ),
+    Section(
+        "retrieval",
+        {
+            "lists": _lists,
+            "mix": lambda f: [f["mix"]["gain"] > f["mix"]["error"]],
+        },
+        {"sources": _SOURCES},
     ),
 )

@@ -63,7 +63,68 @@ def test_rows_that_a_search_leaves_empty_are_no_items(alike, monkeypatch):
     class Short:
         d, ntotal = 2, 60
 
-        def search(self, query_1D, most):
+        def search(self, query_1D, most, params):
             return np.array([[0.5, -3.4e38]], np.float32), np.array([[3, -1]])
 
     assert Search(Short(), alike.ids).nearest(np.ones(2, np.float32), 5) == [("i03", 0.5)]
+
+
+def indexed(folder, vector_ND, exact_below):
+    rows = [{"item_id": f"i{n:04d}", "vector": row} for n, row in enumerate(vector_ND.tolist())]
+    folder.mkdir()
+    table = pa.Table.from_pylist(rows, schema(ITEM_VECTORS))
+    write_vectors(ibis.memtable(table), folder, exact_below)
+    return Search.open(folder)
+
+
+@pytest.mark.parametrize(("exact_below", "lists"), [(ITEMS + 1, 1), (ITEMS, 219)])
+def test_the_filter_is_inside_the_search_so_that_no_place_is_lost_to_others(
+    tmp_path, vector_ND, rng, exact_below, lists
+):
+    search = indexed(tmp_path / "v", vector_ND, exact_below)
+    assert search.lists == lists
+    for share in (0.7, 0.5, 0.05, 0.005):
+        listed_N = rng.random(ITEMS) < share
+        for query_D in rng.normal(size=(5, WIDTH)).astype(np.float32):
+            row_K, score_K = search.among(query_D, listed_N, 40)
+            assert len(set(row_K.tolist())) == min(40, listed_N.sum())
+            assert listed_N[row_K].all()
+            assert (np.diff(score_K) <= 0).all()
+            score_N = np.where(listed_N, vector_ND @ query_D, -np.inf)
+            found = len(np.intersect1d(row_K, np.argsort(-score_N)[: len(row_K)])) / len(row_K)
+            assert len(search.among(query_D, listed_N, ITEMS)[0]) == listed_N.sum()
+            assert found == 1.0 if lists == 1 or share < 0.05 else found > 0.8
+    assert len(search.among(query_D, np.zeros(ITEMS, bool), 40)[0]) == 0
+
+
+def test_few_lists_are_read_and_the_same_vectors_give_the_same_bytes(
+    tmp_path, vector_ND, monkeypatch
+):
+    search = indexed(tmp_path / "v", vector_ND, 0)
+    again = indexed(tmp_path / "w", vector_ND, 0)
+    first, second = ((tmp_path / one / "vectors.faiss").read_bytes() for one in "vw")
+    assert first == second
+    assert again.ids == search.ids
+    asked = Search._search
+    looked = []
+
+    def spy(self, query_1D, most, listed_N, how):
+        looked.append(how.nprobe)
+        return asked(self, query_1D, most, listed_N, how)
+
+    monkeypatch.setattr(Search, "_search", spy)
+    for share in (1, 2 / 3, 0.1):
+        search.among(vector_ND[0], np.arange(ITEMS) < ITEMS * share, 5)
+    assert looked == [128, 192, 219], "the fewer rows are listed, the more lists are read"
+
+
+def test_an_item_is_found_again_by_its_own_vector_whatever_the_index(tmp_path, vector_ND):
+    exact = indexed(tmp_path / "v", vector_ND, ITEMS + 1)
+    lists = indexed(tmp_path / "w", vector_ND, 0)
+    assert exact.like("i0007", 3)[0][0] == lists.like("i0007", 3)[0][0]
+
+
+def test_a_tie_that_straddles_the_end_is_cut_by_id_among_what_is_listed(alike):
+    listed_N = np.arange(60) % 3 > 0
+    row_K, _ = alike.among(np.array([1.0, 0.5], np.float32), listed_N, 5)
+    assert row_K.tolist() == [n for n in range(1, 60, 2) if n % 3][:5]

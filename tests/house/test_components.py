@@ -25,7 +25,8 @@ from tessera.contracts.errors import BadInput, BadParams
 from tessera.model.params import FeatureGroup, HstuParams
 from tessera.offpolicy.estimators import SLATE_ESTIMATORS
 from tessera.platform.workspace.code import SOURCE, import_closure
-from tessera.serve.retrieval import RETRIEVERS, open_retrievers, retrieved
+from tessera.serve.retrieval import RETRIEVERS, first_heard, open_retrievers
+from tessera.serve.shelf import Shelf
 from tessera.shared.features.facts import Facts, Queries, Trials
 from tessera.shared.features.links import EDGE_KINDS
 from tessera.shared.features.prices import PriceHistory
@@ -399,28 +400,28 @@ def test_a_question_for_the_name_of_a_source_is_seen():
 TOY_RETRIEVER = """
 from dataclasses import dataclass
 import numpy as np
+from tessera.serve.retrieval import Found
 
 @dataclass(frozen=True)
 class Toy:
-    table: dict
+    rank_I: object
+    bought_I: object
 
     def retrieve(self, who, eligible_I, most):
-        bought = self.table["popularity"]
-        found = [(self.table["item_id"][row], -bought[row]) for row in np.flatnonzero(eligible_I)]
-        told = [pair for pair in found if not np.isnan(pair[1])]
-        return sorted(told, key=lambda pair: (-pair[1], pair[0]))[:most]
+        row_C = np.flatnonzero(eligible_I)
+        return Found.best(row_C, -self.bought_I[row_C], self.rank_I, most)
 
-def open_retriever(bundle, items):
-    return Toy(items.to_pydict())
+def open_retriever(bundle, shelf):
+    return Toy(shelf.rank_I, shelf.table["popularity"].to_numpy())
 """
 
 
 def test_a_retriever_is_a_module_and_a_name(plug, law, tmp_path, rng):
     suite = law("test_retriever_law")
     bundle = suite.shop(tmp_path / "bundle")
-    items = pq.read_table(bundle / "items.parquet")
-    with pytest.raises(BadParams, match="retrievers has no 'toy': choose one of dense, popular"):
-        open_retrievers(bundle, items, ("toy", "popular"))
+    shelf = Shelf.of(pq.read_table(bundle / "items.parquet"))
+    with pytest.raises(BadParams, match="retrievers has no 'toy': choose one of content, dense"):
+        open_retrievers(bundle, shelf, ("toy", "popular"))
     plug(RETRIEVER_KIND, "toy", TOY_RETRIEVER)
     suite.test_all_that_is_eligible_is_found_best_first_and_ties_by_item("toy", bundle)
     suite.test_only_what_is_eligible_is_found_and_nothing_else_changes("toy", bundle, rng)
@@ -428,10 +429,11 @@ def test_a_retriever_is_a_module_and_a_name(plug, law, tmp_path, rng):
         "toy", bundle, tmp_path
     )
     asked = suite.somebody(), suite.everything(), 5
-    found = retrieved(open_retrievers(bundle, items, ("toy", "popular")), *asked)
-    (popular,) = open_retrievers(bundle, items, ("popular",))
-    assert found != popular.retrieve(*asked), "the first that answers is heard"
-    assert retrieved((), *asked) == []
+    both = open_retrievers(bundle, shelf, ("toy", "popular"))
+    found = first_heard(both.values(), *asked)
+    popular = both["popular"].retrieve(*asked)
+    assert found.row_F.tolist() != popular.row_F.tolist(), "the first that answers is heard"
+    assert len(first_heard((), *asked).row_F) == 0
 
 
 def test_every_retriever_is_asked_and_held_to_the_law_and_served_lists_depend_on_it(law):

@@ -10,13 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tessera.bundles.vectors import write_vectors
+from tessera.bundles.vectors import write_trie, write_vectors
 from tessera.contracts.arrow import schema
 from tessera.contracts.components import component
-from tessera.contracts.tables import ITEM_VECTORS
+from tessera.contracts.tables import CODES, ITEM_VECTORS
 from tessera.serve.investors import Investor
+from tessera.serve.retrieval import Found
+from tessera.serve.shelf import Shelf
 
-RETRIEVERS: Sequence[str] = ["dense", "popular"]
+RETRIEVERS: Sequence[str] = ["dense", "walk", "content", "segment", "popular"]
 ITEMS, WIDTH = 30, 4
 HELD = "i02"
 
@@ -46,18 +48,45 @@ def shop(folder, order=range(ITEMS), broken=()):
     pq.write_table(pa.Table.from_pylist(edges), folder / "neighbours.parquet")
     vectors = [{"item_id": item_id(n), "vector": vector_ID[n].tolist()} for n in order]
     write_vectors(ibis.memtable(pa.Table.from_pylist(vectors, schema(ITEM_VECTORS))), folder)
+    segments = [{"risk_class": 4, "item_id": item_id(n), "investors": bought_I[n]} for n in order]
+    pq.write_table(pa.Table.from_pylist(segments), folder / "segments.parquet")
+    begin_IL = rng.integers(0, (2, 3, 4), (ITEMS, 3))
+    begin_IL[1::3] = begin_IL[::3]
+    codes = [{"item_id": item_id(n), "code": [*begin_IL[n].tolist(), n], "sid": str(n)}
+             for n in order if n not in broken]  # fmt: skip
+    write_trie(ibis.memtable(pa.Table.from_pylist(codes, schema(CODES))), folder)
     return folder
 
 
 def somebody():
     """An investor of whom everything is known."""
     vector_D = np.array([1.0, -0.5, 0.25, 2.0], np.float32)
-    return Investor("u1", 4, (HELD,), (item_id(5),), vector_D)
+    met = tuple(item_id(n) for n in (0, 8, 14, 15, 20, 27, 8))
+    return Investor("u1", 4, (HELD,), (item_id(5),), vector_D, recent=met)
+
+
+class Opened:
+    """A retriever that answers with pairs of item and score."""
+
+    def __init__(self, name, bundle):
+        self.shelf = Shelf.of(pq.read_table(bundle / "items.parquet"))
+        kind = component("tessera.serve.retrievers", name)
+        self.one = kind.open_retriever(bundle, self.shelf)
+
+    def retrieve(self, who, eligible_I, most):
+        before_I = eligible_I.copy()
+        found = self.one.retrieve(who, eligible_I, most)
+        assert (eligible_I == before_I).all(), "what is asked with is left as it is"
+        if found is None:
+            return None
+        assert isinstance(found, Found)
+        assert (found.row_F.dtype, found.score_F.dtype) == (np.int64, np.float64)
+        ids = (self.shelf.ids[row] for row in found.row_F.tolist())
+        return list(zip(ids, found.score_F.tolist(), strict=True))
 
 
 def opened(name, bundle):
-    items = pq.read_table(bundle / "items.parquet")
-    return component("tessera.serve.retrievers", name).open_retriever(bundle, items)
+    return Opened(name, bundle)
 
 
 def everything():
@@ -113,7 +142,7 @@ def test_the_order_of_the_items_in_the_bundle_changes_nothing(name, bundle, rng,
 def test_equal_questions_get_equal_answers_whatever_was_asked_between(name, bundle):
     one = opened(name, bundle)
     found = one.retrieve(somebody(), everything(), 9)
-    other = Investor("u2", 1, (), (), np.array([-1, 1, 0, 0], np.float32))
+    other = Investor("u2", 1, (), (), np.array([-1, 1, 0, 0], np.float32), recent=("i01",))
     one.retrieve(other, everything(), 3)
     assert one.retrieve(somebody(), everything(), 9) == found
     assert opened(name, bundle).retrieve(somebody(), everything(), 9) == found

@@ -298,7 +298,8 @@ def test_a_slate_is_drawn_from_what_suits_is_on_sale_and_is_neither_held_nor_dis
         assert len(set(ids)) == len(ids) <= 6
         assert all(risk[item] <= who.risk_class for item in ids)
         assert not {*who.held, *who.dismissed, "i11"} & set(ids), "i11 is gone at the cut"
-        assert slate.drawn.source_C.count("uniform") <= 2
+        sources = slate.drawn.source_C
+        assert sources.count("uniform") + sources.count("new") <= 2
         assert slate.flags == (() if who.is_known else ("cold",))
         seen |= set(ids)
     assert len(seen) > 6
@@ -310,7 +311,7 @@ def test_params_say_how_many_are_retrieved_and_how_many_drawn_evenly(
 ):
     engine = Engine.open(bundle, ServeParams(retrieved=retrieved, uniform=uniform))
     slate = engine.answer("r1", "u003", at_noon(split), 2)
-    assert slate.drawn.source_C == ("retrieved",) * retrieved + ("uniform",) * uniform
+    assert slate.drawn.source_C == ("dense",) * retrieved + ("uniform",) * uniform
     assert list(slate.took_s) == ["hydrate", "retrieve", "score", "draw", "explain"]
 
 
@@ -318,6 +319,32 @@ def test_a_param_says_how_much_of_histories_is_kept(bundle):
     for most in (0, 9):
         engine = Engine.open(bundle, ServeParams(kept_mb=most))
         assert engine.scorer.kept.most_bytes == most * 2**20
+
+
+def test_shares_say_who_finds_and_every_candidate_says_who_found_it(bundle, split):
+    params = ServeParams(retrieved=4, uniform=0, shares={"dense": 0.5, "popular": 0.5})
+    engine = Engine.open(bundle, params)
+    drawn = engine.answer("r1", "u003", at_noon(split), 2).drawn
+    assert drawn.source_C == ("dense",) * 2 + ("popular",) * 2
+    alone = Engine.open(bundle, ServeParams(retrieved=4, uniform=0))
+    both = alone.answer("r1", "u003", at_noon(split), 2).drawn.candidate_ids
+    assert drawn.candidate_ids[:2] == both[:2]
+    assert drawn.candidate_ids != both
+
+
+def test_whoever_has_no_history_is_found_something_by_those_who_need_none(engine, split):
+    slate = engine.answer("r1", "nobody at all", at_noon(split), 2)
+    assert slate.flags == ("cold",)
+    assert slate.drawn.source_C[0] == "popular", "this bundle counts no segments"
+    engine.scorer.state.add("e1", "nobody at all", "i03", "view", at_noon(split))
+    assert engine.answer("r2", "nobody at all", at_noon(split, 1), 2).drawn.source_C[0] == "dense"
+
+
+def test_what_was_met_lately_is_known_but_for_what_was_sold_or_dismissed(engine, split):
+    for n, (item, action) in enumerate((("i03", "view"), ("i04", "dismiss"), ("i05", "buy"))):
+        engine.scorer.state.add(f"e{n}", "nobody at all", item, action, at_noon(split, n))
+    now = engine.scorer.now("nobody at all", at_noon(split, 3))
+    assert engine.who("nobody at all", now).recent == ("i03", "i05")
 
 
 def test_what_is_bought_or_dismissed_is_not_offered_again_until_it_is_sold(engine, split):
@@ -413,6 +440,17 @@ class Dear:
         self.asked += 1
 
 
+def beside(engine, dear):
+    """Give a dear retriever, which finds nothing, half of the places."""
+    retrievers = engine.recommender.retrievers | {"walk": dear}
+    candidates = replace(
+        engine.candidates,
+        recommender=replace(engine.recommender, retrievers=retrievers),
+        shares={"walk": 0.5, "dense": 0.5},
+    )
+    return replace(engine, candidates=candidates)
+
+
 def at_share(engine, split, share, user="u003"):
     return engine.answer("r1", user, at_noon(split), 3, Gone(share))
 
@@ -433,12 +471,13 @@ def test_explanations_go_first_and_the_slate_stays_the_judged_one(engine, split)
     assert set(hurried.reasons.values()) == {f"suitable for {who.level} investors"}
 
 
-@pytest.mark.parametrize(("share", "asked", "flags"), [(0.5, 1, ()), (0.7, 0, ("degraded",))])
+@pytest.mark.parametrize(
+    ("share", "asked", "flags"), [(0.5, True, ()), (0.7, False, ("degraded",))]
+)
 def test_dear_retrievers_are_asked_only_with_time(engine, split, share, asked, flags):
-    dear, others = Dear(), engine.recommender.retrievers
-    both = replace(engine, recommender=replace(engine.recommender, retrievers=(dear, *others)))
-    assert at_share(both, split, share).flags == flags
-    assert dear.asked == asked
+    dear = Dear()
+    assert at_share(beside(engine, dear), split, share).flags == flags
+    assert (dear.asked > 0) == asked
 
 
 def test_a_slate_that_was_not_scored_is_the_best_found_and_nobody_judges_by_it(
@@ -449,7 +488,7 @@ def test_a_slate_that_was_not_scored_is_the_best_found_and_nobody_judges_by_it(
     assert slate.policy_id == f"bundle{UNEXPLORED}"
     assert slate.flags == ("degraded",)
     assert slate.drawn.shown() == [0, 1, 2], "in the order in which they were found"
-    assert slate.drawn.source_C[0] == "retrieved"
+    assert slate.drawn.source_C[0] == "dense"
     assert slate.drawn.propensity_L.tolist() == [1.0] * 3
     assert list(slate.reasons) == [slate.drawn.candidate_ids[one] for one in (0, 1, 2)]
     logged = record_of(slate)
@@ -462,7 +501,7 @@ def test_what_was_left_out_early_takes_the_explanations_along(engine, split):
             self.share -= 0.1  # time does not run backwards; a step may only be the last in doubt
             return self.share
 
-    dear = replace(engine.recommender, retrievers=(Dear(), *engine.recommender.retrievers))
-    slate = replace(engine, recommender=dear).answer("r1", "u003", at_noon(split), 3, Sooner(0.75))
+    both = beside(engine, Dear())
+    slate = both.answer("r1", "u003", at_noon(split), 3, Sooner(0.75))
     assert slate.flags == ("degraded",)
     assert all(reason.startswith("suitable for") for reason in slate.reasons.values())

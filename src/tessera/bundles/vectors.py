@@ -1,6 +1,8 @@
-"""The searchable part of a bundle: exact inner-product search over vectors, a trie over codes.
+"""The searchable part of a bundle: inner-product search over vectors, a trie over codes.
 
-Shapes: N items, D width.
+The search is exact for as long as that is fast, and looks at a few lists of vectors from there on.
+
+Shapes: N items in the order of their ids, D width, K found rows, L code length.
 """
 
 from __future__ import annotations
@@ -13,21 +15,45 @@ import faiss
 import numpy as np
 from ibis import Table
 
-from tessera.contracts.arrays import Float32s
+from tessera.contracts.arrays import Bools, Float32s, Ints
 from tessera.contracts.errors import BadInput, BrokenBundle
 from tessera.contracts.library_errors import translate_errors
-from tessera.shared.codes.trie import build_trie, save_trie
+from tessera.shared.codes.trie import build_trie, load_trie, save_trie
+
+EXACT_BELOW = 50_000
+"""So many vectors are all looked at; `make bench-retrieval` says what it costs beyond."""
+_LISTS = 4
+"""Lists by square root of the vectors, as the FAISS guidelines have it."""
+_POINTS = 64
+"""Vectors that the place of a list is learnt from."""
+_READ = 128
+"""Lists that are read where every row is listed."""
 
 
-def write_vectors(item_vectors: Table, bundle: Path) -> int:
-    """Write a flat FAISS index and the item of each row; return the number of rows."""
+def write_vectors(item_vectors: Table, bundle: Path, exact_below: int = EXACT_BELOW) -> int:
+    """Write a FAISS index and the item of each row; return the number of rows.
+
+    From `exact_below` vectors on it is one of lists, of which a search reads a few.
+    """
     rows = item_vectors.order_by("item_id").to_pyarrow()
     vector_ND = np.array(rows["vector"].to_pylist(), dtype=np.float32)
-    index = faiss.IndexFlatIP(vector_ND.shape[1])
+    exact = len(vector_ND) < exact_below
+    index = faiss.IndexFlatIP(vector_ND.shape[1]) if exact else _lists(vector_ND)
     index.add(vector_ND)
     faiss.write_index(index, str(bundle / "vectors.faiss"))
     (bundle / "vectors.json").write_text(json.dumps(rows["item_id"].to_pylist()) + "\n")
     return len(vector_ND)
+
+
+def _lists(vector_ND: Float32s) -> faiss.IndexIVFFlat:
+    """Learn where the lists lie; on one thread, so that the same vectors give the same bytes."""
+    faiss.omp_set_num_threads(1)
+    count, width = vector_ND.shape
+    lists = int(_LISTS * count**0.5)
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT)
+    index.cp.max_points_per_centroid = _POINTS
+    index.train(vector_ND)
+    return index
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +77,31 @@ class Search:
             BrokenBundle, f"{bundle.name}: its vectors cannot be read", "publish it again"
         ):
             ids = json.loads((bundle / "vectors.json").read_text())
-            return cls(faiss.read_index(str(bundle / "vectors.faiss")), ids)
+            index = faiss.read_index(str(bundle / "vectors.faiss"))
+            if isinstance(index, faiss.IndexIVF):
+                index.make_direct_map()  # else no vector can be read again
+            return cls(index, ids)
+
+    @property
+    def lists(self) -> int:
+        """Number of lists, 1 where every vector is looked at."""
+        return int(self.index.nlist) if isinstance(self.index, faiss.IndexIVF) else 1
 
     def nearest(self, query_D: Float32s, most: int) -> list[tuple[str, float]]:
-        """Return the nearest items of one query with their inner products, best first.
+        """Return the nearest items of one query with their inner products; see `among`."""
+        row_K, score_K = self.among(query_D, np.ones(len(self.ids), np.bool_), most)
+        return [
+            (self.ids[row], score)
+            for row, score in zip(row_K.tolist(), score_K.tolist(), strict=True)
+        ]
 
-        Equal products stand in the order of their ids.  Whatever the search leaves empty (it says
-        -1) is left out.
+    def among(self, query_D: Float32s, listed_N: Bools, most: int) -> tuple[Ints, Float32s]:
+        """Return rows and inner products of the nearest among the listed rows, best first.
+
+        Equal products stand in the order of their ids.  An exact index finds the very nearest and
+        cuts no tie; one of lists reads more of them the fewer rows are listed, finds as many as
+        there are, and may leave a near one out.  Whatever the search leaves empty (it says -1) is
+        left out.
 
         Raises
         ------
@@ -70,12 +114,43 @@ class Search:
                 "finite numbers; train and publish again"
             )
         faiss.omp_set_num_threads(1)
-        query_1D, most = query_D[None, :].astype(np.float32), min(most, self.index.ntotal)
-        # A tie may straddle the end of a search, which cuts it anywhere: all rows are few enough.
-        score_1K, row_1K = self.index.search(query_1D, self.index.ntotal)
-        pairs = zip(row_1K[0].tolist(), score_1K[0].tolist(), strict=True)
-        found = [(self.ids[row], score) for row, score in pairs if row >= 0]
-        return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:most]
+        most = min(most, int(listed_N.sum()))
+        if most == 0:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        find = self._few_lists if self.lists > 1 else self._exact
+        row_K, score_K = find(query_D[None, :].astype(np.float32), listed_N, most)
+        order_K = np.lexsort((row_K, -score_K))[:most]
+        return row_K[order_K], score_K[order_K]
+
+    def _exact(self, query_1D: Float32s, listed_N: Bools, most: int) -> tuple[Ints, Float32s]:
+        """Ask for more than wanted until nothing that ties with the last place is cut off."""
+        how, listed = faiss.SearchParameters(), int(listed_N.sum())
+        asked = min(most + 1, listed)
+        while True:
+            row_K, score_K = self._search(query_1D, asked, listed_N, how)
+            if asked == listed or len(row_K) < asked or score_K[-1] < score_K[most - 1]:
+                return row_K, score_K
+            asked = min(2 * asked, listed)
+
+    def _few_lists(self, query_1D: Float32s, listed_N: Bools, most: int) -> tuple[Ints, Float32s]:
+        """Read so many lists that the same number of listed rows is looked at, however few are."""
+        how = faiss.SearchParametersIVF()
+        how.nprobe = min(-(-_READ * len(listed_N) // int(listed_N.sum())), self.lists)
+        while True:
+            row_K, score_K = self._search(query_1D, most, listed_N, how)
+            if len(row_K) == most or how.nprobe == self.lists:
+                return row_K, score_K
+            how.nprobe = min(4 * how.nprobe, self.lists)
+
+    def _search(
+        self, query_1D: Float32s, asked: int, listed_N: Bools, how: faiss.SearchParameters
+    ) -> tuple[Ints, Float32s]:
+        bits = np.packbits(listed_N, bitorder="little")  # lives as long as what points to it
+        only = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+        how.sel = only
+        score_1K, row_1K = self.index.search(query_1D, asked, params=how)
+        is_row_K = row_1K[0] >= 0
+        return row_1K[0][is_row_K], score_1K[0][is_row_K]
 
     def like(self, item_id: str, most: int) -> list[tuple[str, float]]:
         """Return the items nearest to one, itself left out; none if it has no vector."""
@@ -92,3 +167,9 @@ def write_trie(codes: Table, bundle: Path) -> None:
     code_NL = np.array(rows["code"].to_pylist(), dtype=np.int64)
     save_trie(build_trie(code_NL), bundle / "trie.safetensors")
     (bundle / "trie.json").write_text(json.dumps(rows["item_id"].to_pylist()) + "\n")
+
+
+def read_codes(bundle: Path) -> tuple[list[str], Ints]:
+    """Return the items of a trie and their codes NL."""
+    ids = json.loads((bundle / "trie.json").read_text())
+    return ids, load_trie(bundle / "trie.safetensors").codes()

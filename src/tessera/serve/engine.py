@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from tessera.bundles.manifest import read_manifest
 from tessera.bundles.vectors import Search
-from tessera.contracts.arrays import Bools, Float32s, Ints
+from tessera.contracts.arrays import Float32s, Ints
 from tessera.contracts.errors import BrokenBundle
-from tessera.contracts.library_errors import translate_errors
-from tessera.model.sequences.catalogue import microseconds
+from tessera.contracts.tables import ACTIONS
+from tessera.serve.candidates import Candidates
 from tessera.serve.context import Context, Deadline
 from tessera.serve.investors import Investor, investor
 from tessera.serve.online.scorer import Now, Scorer
@@ -28,16 +27,15 @@ from tessera.serve.online.standing import standing
 from tessera.serve.params import ServeParams
 from tessera.serve.ranker import open_ranker
 from tessera.serve.recommend import Recommender
-from tessera.serve.retrieval import Retriever, retrieved
 from tessera.serve.slate import Drawn, Slate, best, greedy
 from tessera.shared.policies.serving import read_policy
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 
-_END = np.iinfo(np.int64).max
 _POSITIONS = 10
 """Of a slate where no log showed how many are usual."""
-UNIFORM = "uniform"
-"""Source of the candidates that were drawn from all that suits."""
+_RECENT = 50
+"""Events that count as what an investor did lately."""
+_AGAINST = [ACTIONS.index(action) for action in ("dismiss", "sell")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +48,9 @@ class Engine:
     scorer: Scorer
     slate: SlatePolicy
     slate_size: int
-    item_row: dict[str, int]
-    """Row I of each item."""
-    from_I: Ints
-    """First microsecond that an item can be bought."""
-    to_I: Ints
-    """Microsecond from which it no longer can."""
+    candidates: Candidates
+    model_row_I: Ints
+    """Row of each item in the model; 0 is no item."""
     search: Search
     """Vectors of the items."""
     params: ServeParams
@@ -76,8 +71,6 @@ class Engine:
                 "publish a model that has one"
             )
         policy = read_policy(bundle)
-        ids = recommender.items["item_id"].to_pylist()
-        from_I, to_I = _lifetimes(bundle, ids)
         return cls(
             bundle.name,
             str(read_manifest(bundle)["identity"]),
@@ -85,12 +78,16 @@ class Engine:
             Scorer.fresh(ranker, params.kept_mb),
             policy.slate,
             policy.slate_size or _POSITIONS,
-            {item: row for row, item in enumerate(ids)},
-            from_I,
-            to_I,
+            Candidates.of(bundle, recommender, params, policy.slate),
+            np.array([ranker.row.get(item, 0) for item in recommender.shelf.ids], np.int64),
             Search.open(bundle),
             params,
         )
+
+    @property
+    def item_row(self) -> dict[str, int]:
+        """Row I of each item."""
+        return self.recommender.shelf.row
 
     def warm_up(self) -> None:
         """Answer once, so that nobody waits for what is built at the first request."""
@@ -107,7 +104,13 @@ class Engine:
             dismissed=dismissed,
             vector_D=self.scorer.vector(now),
             is_known=seen,
+            recent=self._recent(now),
         )
+
+    def _recent(self, now: Now) -> tuple[str, ...]:
+        """Return what was met lately, but for what was sold or dismissed."""
+        item_N = now.past.item_N[~np.isin(now.past.action_N, _AGAINST)][-_RECENT:]
+        return tuple(self.scorer.ranker.item_ids[row - 1] for row in item_N.tolist())
 
     def answer(
         self, request_id: str, user_id: str, moment: int, k: int, deadline: Deadline | None = None
@@ -134,12 +137,12 @@ class Engine:
             who = self.who(user_id, now)
             asked.flags.extend(() if who.is_known else ("cold",))
         with asked.step("retrieve"):
-            ids, sources = self._candidates(asked, who)
+            row_C, sources = self.candidates.of_request(asked, who)
         with asked.step("score"):
             unscored = asked.skips("score")
-            score_C = _in_order(ids) if unscored else self._scores(now, ids)
+            score_C = _in_order(row_C) if unscored else self._scores(now, row_C)
         with asked.step("draw"):
-            drawn = self._draw(asked, ids, sources, score_C)
+            drawn = self._draw(asked, row_C, sources, score_C)
             drawn = best(drawn, k) if unscored else drawn
         with asked.step("explain"):
             shown = [drawn.candidate_ids[one] for one in drawn.shown()]
@@ -159,8 +162,7 @@ class Engine:
 
     def facts(self, item_id: str) -> dict[str, str]:
         """Return name and category of an item, for people."""
-        row = self.item_row[item_id]
-        items = self.recommender.items
+        row, items = self.item_row[item_id], self.recommender.items
         return {
             "name": items["name"][row].as_py(),
             "category": items["category"][row].as_py() or "",
@@ -182,62 +184,28 @@ class Engine:
         return (
             f"softmax temperature {slate.temperature:g}, epsilon {slate.epsilon:g} over the top "
             f"{slate.top_k} of {self.params.retrieved} retrieved and {self.params.uniform} uniform "
-            "suitable candidates"
+            f"suitable candidates, {self.candidates.new} of them new on sale"
         )
-
-    def _candidates(self, asked: Context, who: Investor) -> tuple[list[str], list[str]]:
-        eligible_I = self.recommender.open_I(who) & self._alive_I(asked.moment)
-        found = retrieved(self._asked(asked), who, eligible_I, self.params.retrieved)
-        ids = [item for item, _ in found]
-        rest_I = eligible_I.copy()
-        rest_I[[self.item_row[item] for item in ids]] = False
-        open_rows = np.flatnonzero(rest_I)
-        more = min(self.params.uniform, len(open_rows))
-        extra = asked.rng.choice(open_rows, more, replace=False) if more else open_rows[:0]
-        item_id_I = self.recommender.items["item_id"]
-        ids += [item_id_I[int(row)].as_py() for row in extra]
-        return ids, ["retrieved"] * len(found) + [UNIFORM] * more
-
-    def _asked(self, asked: Context) -> tuple[Retriever, ...]:
-        """Return the retrievers that there is time for."""
-        every = self.recommender.retrievers
-        cheap = tuple(one for one in every if not getattr(one, "dear", False))
-        return cheap if len(cheap) < len(every) and asked.skips("retrieve") else every
 
     def _reasons(self, asked: Context, who: Investor, shown: list[str]) -> dict[str, str]:
         if asked.skips("explain"):
             return dict.fromkeys(shown, f"suitable for {who.level} investors")
         return self.recommender.reasons(who, shown)
 
-    def _alive_I(self, moment: int) -> Bools:
-        return np.asarray((self.from_I <= moment) & (self.to_I > moment))
-
-    def _scores(self, now: Now, ids: list[str]) -> Float32s:
-        if not ids:
+    def _scores(self, now: Now, row_C: Ints) -> Float32s:
+        if not len(row_C):
             return np.zeros(0, np.float32)
-        row = self.scorer.ranker.row
-        return self.scorer.scores(now, np.array([row.get(item, 0) for item in ids], np.int64))
+        return self.scorer.scores(now, self.model_row_I[row_C])
 
-    def _draw(self, asked: Context, ids: list[str], sources: list[str], score_C: Float32s) -> Drawn:
+    def _draw(self, asked: Context, row_C: Ints, sources: list[str], score_C: Float32s) -> Drawn:
+        ids = tuple(self.recommender.shelf.ids[row] for row in row_C.tolist())
         score_1C, every_1C = score_C[None].astype(np.float64), np.ones((1, len(ids)), bool)
         chosen, propensity, probability = sample_slates(
             score_1C, every_1C, self.slate, asked.k, asked.rng
         )
-        return Drawn(tuple(ids), tuple(sources), score_C, chosen[0], propensity[0], probability[0])
+        return Drawn(ids, tuple(sources), score_C, chosen[0], propensity[0], probability[0])
 
 
-def _in_order(ids: list[str]) -> Float32s:
+def _in_order(row_C: Ints) -> Float32s:
     """Return scores that keep the order in which items were found."""
-    return -np.arange(len(ids), dtype=np.float32)
-
-
-def _lifetimes(bundle: Path, ids: list[str]) -> tuple[Ints, Ints]:
-    with translate_errors(
-        BrokenBundle, f"{bundle.name}: its facts cannot be read", "publish it again"
-    ):
-        rows = pq.read_table(bundle / "facts" / "items.parquet").sort_by("item_id")
-        if rows["item_id"].to_pylist() != ids:
-            raise BrokenBundle(f"{bundle.name}: items and facts know other items; publish it again")
-        from_I = microseconds(rows["valid_from"].fill_null(0))
-        missing = rows["valid_to"].is_null().to_numpy()
-        return from_I, np.where(missing, _END, microseconds(rows["valid_to"].fill_null(0)))
+    return -np.arange(len(row_C), dtype=np.float32)

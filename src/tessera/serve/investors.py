@@ -23,6 +23,8 @@ class Investor:
     dismissed: tuple[str, ...]
     vector_D: Any
     is_known: bool = True
+    recent: tuple[str, ...] = ()
+    """Items last met, the newest last; none is told from a bundle alone."""
 
     @property
     def level(self) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from pydantic import BaseModel, Field
 
 from tessera.contracts.params import STRICT
+
+Source = Literal["dense", "walk", "content", "segment", "popular"]
+"""Retrievers by name, in the order in which they are asked where places are left."""
 
 
 class ServeParams(BaseModel):
@@ -28,3 +33,10 @@ class ServeParams(BaseModel):
     """Requests that a key may send at once after a rest."""
     open_metrics: bool = False
     """`/metrics` needs no key when it is asked for from this machine."""
+    shares: dict[Source, Annotated[float, Field(gt=0, le=1)]] = Field({"dense": 1.0}, min_length=1)
+    """Share of each retriever in what retrieval finds, as `tessera mix` learns it; places that are
+    left go to the others."""
+    new_share: float = Field(0.01, ge=0, le=0.2)
+    """Least share of the positions that goes to items new on sale, given by exploration alone."""
+    new_days: int = Field(28, ge=1, le=365)
+    """How long an item is new on sale."""

@@ -20,14 +20,17 @@ from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.tables import MOST_FALSE_SIGNS, RISK_CLASSES
 from tessera.serve.investors import Investor, investor
-from tessera.serve.retrieval import Found, Retriever, open_retrievers, retrieved
+from tessera.serve.retrieval import NOTHING, Found, Retrievers, first_heard, open_retrievers
+from tessera.serve.shelf import Shelf
 from tessera.shared.policies import serving
 from tessera.shared.policies.serving import read_policy
-from tessera.shared.policies.suitability import PRUDENT, Unknown, suitable
+from tessera.shared.policies.suitability import PRUDENT, UNKNOWN, Unknown, suitable
 
 if TYPE_CHECKING:  # torch takes seconds, and the policy that wrote the log needs none
     from tessera.serve.ranker import Ranker
 
+_BY_RECALL = ("dense", "popular")
+"""Who finds the items of a list; the first that answers is heard."""
 _CAUSAL = "causal"
 _EVIDENCE = (
     (_CAUSAL, "holding {held} is estimated to raise the chance of buying it"),
@@ -75,10 +78,13 @@ class Recommender:
     """A bundle that is read once and answers many, one after the other."""
 
     users: pa.Table
-    items: pa.Table
+    shelf: Shelf
+    alive_I: Bools
+    """Whether an item was on sale at the cut."""
+    suits_KI: Bools
+    """Whether an item suits the investors of each risk class."""
     neighbours: pa.Table | None
-    retrievers: tuple[Retriever, ...]
-    """Who is asked for items, one after the other."""
+    retrievers: Retrievers
     ranker: Ranker | None
     """None orders by recall."""
     unknown: Unknown = PRUDENT
@@ -102,8 +108,22 @@ class Recommender:
             neighbours = pq.read_table(edges) if edges.exists() else None
         # The policy that wrote the log is published without one.
         unknown = read_policy(bundle).unknown if (bundle / serving.FILE).exists() else PRUDENT
-        found = open_retrievers(bundle, items)
-        return cls(users, items, neighbours, found, _open_ranker(bundle), unknown)
+        shelf = Shelf.of(items)
+        return cls(
+            users,
+            shelf,
+            items["alive"].to_numpy().astype(np.bool_),
+            _suits(items, unknown),
+            neighbours,
+            open_retrievers(bundle, shelf),
+            _open_ranker(bundle),
+            unknown,
+        )
+
+    @property
+    def items(self) -> pa.Table:
+        """Facts of the items."""
+        return self.shelf.table
 
     def recommend(self, user_id: str, k: int) -> list[Recommendation]:
         """Return the k best suitable items that the investor neither holds nor dismissed.
@@ -117,13 +137,13 @@ class Recommender:
         """
         who = investor(self.users, user_id, self.unknown)
         best = self._best(who, k)
-        fact = self._facts([item for item, _ in best])
-        told = self.reasons(who, [item for item, _ in best])
+        chosen = [self.shelf.ids[row] for row in best.row_F.tolist()]
+        fact, told = self._facts(chosen), self.reasons(who, chosen)
         return [
             Recommendation(
                 item, fact[item]["name"], fact[item]["category"] or "", score, told[item]
             )
-            for item, score in best
+            for item, score in zip(chosen, best.score_F.tolist(), strict=True)
         ]
 
     def reasons(self, who: Investor, chosen: list[str]) -> dict[str, str]:
@@ -132,17 +152,17 @@ class Recommender:
         return {item: told.get(item) or self._without_evidence(fact[item], who) for item in chosen}
 
     def _suits_I(self, who: Investor) -> Bools:
-        fits_I = suitable(who.risk_class, self.items["risk_class"].to_numpy(), self.unknown)
-        return np.asarray(fits_I & self.items["alive"].to_numpy(), np.bool_)
+        risk = who.risk_class if who.risk_class > UNKNOWN else self.unknown.user
+        return np.asarray(self.suits_KI[risk - 1], np.bool_)
 
     def open_I(self, who: Investor) -> Bools:
         """Return which items suit an investor and are neither held nor dismissed."""
-        fits_I = suitable(who.risk_class, self.items["risk_class"].to_numpy(), self.unknown)
-        done = pa.array((*who.held, *who.dismissed), pa.string())
-        return np.asarray(fits_I & ~pc.is_in(self.items["item_id"], done).to_numpy(), np.bool_)
+        open_I = self._suits_I(who).copy()
+        open_I[self.shelf.rows((*who.held, *who.dismissed))] = False
+        return open_I
 
     def _facts(self, chosen: list[str]) -> dict[str, Any]:
-        rows = self.items.filter(pc.is_in(self.items["item_id"], pa.array(chosen, pa.string())))
+        rows = self.items.take(self.shelf.rows(chosen))
         return {row["item_id"]: row for row in rows.to_pylist()}
 
     def unknown_note(self, user_id: str) -> str | None:
@@ -158,12 +178,11 @@ class Recommender:
     def why_empty(self, user_id: str) -> str:
         """Say in one line why nothing can be listed for an investor."""
         who = investor(self.users, user_id, self.unknown)
-        alive = self.items.filter(self.items["alive"])
-        if not len(alive):
+        if not self.alive_I.any():
             return "nothing is listed: no item was on sale at the cut"
-        if self._suits_I(who).any():
+        if (self._suits_I(who) & self.alive_I).any():
             return "nothing is listed: all that suits is held or was dismissed"
-        lowest = pc.min(alive["risk_class"]).as_py()
+        lowest = int(self.items["risk_class"].to_numpy()[self.alive_I].min())
         whom = f"an investor of risk class {who.risk_class} ({who.level})"
         if lowest > pc.max(self.users["risk_class"]).as_py():
             whom = "anybody"
@@ -179,16 +198,18 @@ class Recommender:
 
         Whoever has no vector is not ranked.
         """
-        eligible_I = self.open_I(who) & self.items["alive"].to_numpy()
+        eligible_I = self.open_I(who) & self.alive_I
+        asked = [self.retrievers[name] for name in _BY_RECALL if name in self.retrievers]
         if self.ranker is None or who.vector_D is None:
-            return retrieved(self.retrievers, who, eligible_I, k)
+            return first_heard(asked, who, eligible_I, k)
         from tessera.model.trunk.saved import CANDIDATES
 
-        items = [item for item, _ in retrieved(self.retrievers, who, eligible_I, CANDIDATES)]
-        if not items:
-            return []
-        scores = self.ranker.scores(who.user_id, items).tolist()
-        return sorted(zip(items, scores, strict=True), key=lambda pair: (-pair[1], pair[0]))[:k]
+        row_C = first_heard(asked, who, eligible_I, CANDIDATES).row_F
+        if not len(row_C):
+            return NOTHING
+        items = [self.shelf.ids[row] for row in row_C.tolist()]
+        score_C = np.asarray(self.ranker.scores(who.user_id, items), np.float64)
+        return Found.best(row_C, score_C, self.shelf.rank_I, k)
 
     def _without_evidence(self, fact: dict[str, Any], who: Investor) -> str:
         """Give the reason of an item that no edge leads to."""
@@ -209,7 +230,7 @@ class Recommender:
         wanted = pc.is_in(self.neighbours["source_id"], pa.array(who.held))
         wanted = pc.and_(wanted, pc.is_in(self.neighbours["target_id"], pa.array(chosen)))
         rows = self.neighbours.filter(wanted).to_pylist()
-        held = self.items.filter(pc.is_in(self.items["item_id"], pa.array(who.held)))
+        held = self.items.take(self.shelf.rows(who.held))
         names = dict(zip(held["item_id"].to_pylist(), held["name"].to_pylist(), strict=True))
         found: dict[str, str] = {}
         for kind, text in _EVIDENCE:
@@ -220,6 +241,12 @@ class Recommender:
             for row in edges:
                 found.setdefault(row["target_id"], text.format(held=names[row["source_id"]]))
         return found
+
+
+def _suits(items: pa.Table, unknown: Unknown) -> Bools:
+    risk_I = items["risk_class"].to_numpy()
+    every_K = range(1, len(RISK_CLASSES) + 1)
+    return np.stack([suitable(risk, risk_I, unknown) for risk in every_K])
 
 
 def _open_ranker(bundle: Path) -> Ranker | None:

@@ -1,25 +1,47 @@
-"""Items are found for an investor by the first retriever that knows something of them.
+"""Items are found for an investor by several retrievers, each with its share of the places.
 
-Legend: I items of a bundle, in the order of its table.
+Legend: I items of a bundle in the order of its table, F found items, C items with a score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, Self, cast, get_args
 
-import pyarrow as pa
+import numpy as np
 
-from tessera.contracts.arrays import Bools
+from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.components import component
 from tessera.serve.investors import Investor
+from tessera.serve.params import Source
+from tessera.serve.shelf import Shelf
 
-RETRIEVERS = ("dense", "popular")
-"""Who is asked, one after the other."""
+RETRIEVERS: tuple[str, ...] = get_args(Source)
+"""All there are; places that are left go to them in this order."""
 
-Found = list[tuple[str, float]]
-"""Items with scores, best first; equal scores in the order of the ids."""
+
+class Found(NamedTuple):
+    """Items with scores, best first; equal scores in the order of the ids."""
+
+    row_F: Ints
+    """Row I of each item."""
+    score_F: Float64s
+
+    @classmethod
+    def best(cls, row_C: Ints, score_C: Float64s, rank_I: Ints, most: int) -> Self:
+        """Take the best; an item whose score is NaN is none.
+
+        >>> Found.best(np.arange(3), np.array([1.0, np.nan, 2.0]), np.arange(3), 9)
+        Found(row_F=array([2, 0]), score_F=array([2., 1.]))
+        """
+        has_score_C = ~np.isnan(score_C)
+        row_C, score_C = row_C[has_score_C], score_C[has_score_C]
+        if 0 < most < len(row_C):  # whatever ties with the last place stays until the sort
+            least = np.partition(score_C, -most)[-most]
+            row_C, score_C = row_C[score_C >= least], score_C[score_C >= least]
+        order_F = np.lexsort((rank_I[row_C], -score_C))[:most]
+        return cls(row_C[order_F], score_C[order_F])
 
 
 class Retriever(Protocol):
@@ -35,13 +57,17 @@ class Retriever(Protocol):
 class Kind(Protocol):
     """What a module of `retrievers` has."""
 
-    def open_retriever(self, bundle: Path, items: pa.Table) -> Retriever | None:
+    def open_retriever(self, bundle: Path, shelf: Shelf) -> Retriever | None:
         """Read what it needs of a bundle whose manifest was checked; None if that is not there."""
 
 
+Retrievers = Mapping[str, Retriever]
+"""Those that a bundle holds the files of, by name, in the order of `RETRIEVERS`."""
+
+
 def open_retrievers(
-    bundle: Path, items: pa.Table, chosen: Iterable[str] = RETRIEVERS
-) -> tuple[Retriever, ...]:
+    bundle: Path, shelf: Shelf, chosen: Iterable[str] = RETRIEVERS
+) -> dict[str, Retriever]:
     """Open the retrievers that a bundle holds the files of.
 
     Raises
@@ -51,16 +77,69 @@ def open_retrievers(
     BrokenBundle
         If its files are damaged.
     """
-    kinds = [cast(Kind, component("tessera.serve.retrievers", name)) for name in chosen]
-    opened = (kind.open_retriever(bundle, items) for kind in kinds)
-    return tuple(one for one in opened if one is not None)
+    kinds = {name: cast(Kind, component("tessera.serve.retrievers", name)) for name in chosen}
+    opened = {name: kind.open_retriever(bundle, shelf) for name, kind in kinds.items()}
+    return {name: one for name, one in opened.items() if one is not None}
 
 
-def retrieved(
-    retrievers: Sequence[Retriever], who: Investor, eligible_I: Bools, most: int
+NOTHING = Found(np.zeros(0, np.int64), np.zeros(0))
+"""No item."""
+
+
+def first_heard(
+    retrievers: Iterable[Retriever], who: Investor, eligible_I: Bools, most: int
 ) -> Found:
     """Ask one after the other until one answers."""
     for one in retrievers:
         if (found := one.retrieve(who, eligible_I, most)) is not None:
             return found
-    return []
+    return NOTHING
+
+
+class Mixed(NamedTuple):
+    """Different items of several retrievers."""
+
+    row_F: Ints
+    source_F: list[str]
+    """Name of the retriever that found each."""
+
+
+def places(shares: Mapping[str, float], most: int) -> dict[str, int]:
+    """Deal out places by shares; what is left of whole places goes to the largest remainders.
+
+    >>> places({"dense": 0.5, "walk": 0.3, "segment": 0.2}, 11)
+    {'dense': 6, 'walk': 3, 'segment': 2}
+    """
+    total = sum(shares.values())
+    exact = {name: share * most / total for name, share in shares.items()}
+    dealt = {name: int(one) for name, one in exact.items()}
+    left = most - sum(dealt.values())
+    for name in sorted(exact, key=lambda name: dealt[name] - exact[name])[:left]:
+        dealt[name] += 1
+    return dealt
+
+
+def mixed(
+    retrievers: Retrievers,
+    who: Investor,
+    eligible_I: Bools,
+    most: int,
+    shares: Mapping[str, float],
+) -> Mixed:
+    """Fill the places from the retrievers, each item once.
+
+    Each of `shares` has its places; what another one found already is no answer, so that its place
+    goes to the next item.  Places that are left, because one has nothing more or nothing to say,
+    go to those of `shares` and then to all the others, in their order.
+    """
+    open_I, found, source_F = eligible_I.copy(), [NOTHING.row_F], list[str]()
+    first = places(shares, most)
+    others = [name for name in retrievers if name not in first]
+    for name, dealt in (*first.items(), *((name, most) for name in (*first, *others))):
+        wanted = min(dealt, most - len(source_F))
+        if wanted and name in retrievers:
+            answer = retrievers[name].retrieve(who, open_I, wanted) or NOTHING
+            open_I[answer.row_F] = False
+            found.append(answer.row_F)
+            source_F += [name] * len(answer.row_F)
+    return Mixed(np.concatenate(found), source_F)

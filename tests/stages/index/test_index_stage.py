@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import ibis
 import numpy as np
@@ -43,7 +43,7 @@ def pack(tmp_path):
     return lambda policy, **more: _pack(tmp_path, policy, **more)
 
 
-def _pack(tmp_path, policy, edges=(), params=None):
+def _pack(tmp_path, policy, edges=(), params=None, events=()):
     split = Split(DAY, datetime(2024, 6, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC))
     save_split(split, tmp_path / "split.json")
     for name in ("model", "facts", "codebook", "ledger", "champion"):
@@ -62,7 +62,7 @@ def _pack(tmp_path, policy, edges=(), params=None):
     vectors = [{"item_id": f"i{n}", "vector": [1.0, 0.0]} for n in range(3)]
     states = [{"user_id": user["user_id"], "vector": [1.0, 0.0]} for user in users]
     run(
-        events=table(EVENTS, []),
+        events=table(EVENTS, list(events)),
         items=table(ITEMS, items),
         users=table(USERS, users),
         edges=table(EDGES, list(edges)),
@@ -91,6 +91,22 @@ def test_the_strongest_neighbours_alone_are_packed(pack, most, kept):
     bundle = pack(POLICY, edges=edges, params=IndexParams(neighbours=most))
     found = pq.read_table(bundle / "neighbours.parquet")
     assert found["target_id"].to_pylist() == kept
+
+
+def test_segments_count_who_acquired_an_item_in_the_last_weeks_before_the_cut(pack):
+    def event(number, user, item, action, days):
+        when = datetime(2024, 6, 1, tzinfo=UTC) - timedelta(days=days)
+        return {"event_id": f"e{number}", "user_id": user, "item_id": item, "action": action,
+                "event_ts": when}  # fmt: skip
+
+    told = [("u3", "i0", "buy", 1), ("u3", "i0", "buy", 2), ("u4", "i0", "buy", 1),
+            ("u4", "i1", "buy", 29), ("u4", "i1", "click", 1), ("u4", "i2", "buy", -1),
+            ("u0", "i0", "buy", 3), ("nobody", "i0", "buy", 3)]  # fmt: skip
+    bundle = pack(POLICY, events=[event(n, *one) for n, one in enumerate(told)])
+    assert pq.read_table(bundle / "segments.parquet").to_pylist() == [
+        {"risk_class": risk, "item_id": "i0", "investors": count}
+        for risk, count in ((1, 2), (3, 1), (4, 1))
+    ]
 
 
 def test_a_bundle_carries_the_policy_that_the_verdict_was_reached_under(bundle):
@@ -129,9 +145,10 @@ def test_an_unknown_investor_is_called_unknown(bundle):
 
 
 def without(bundle, *items):
+    """A bundle in which these are not on sale."""
     served = Recommender.open(bundle)
-    kept = served.items.filter(pc.invert(pc.is_in(served.items["item_id"], pa.array(items))))
-    return replace(served, items=kept)
+    gone_I = np.isin(served.shelf.ids, items)
+    return replace(served, alive_I=served.alive_I & ~gone_I)
 
 
 def test_an_empty_list_has_a_reason(bundle):

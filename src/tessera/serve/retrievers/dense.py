@@ -1,4 +1,4 @@
-"""The nearest items by exact inner product, for whoever has a vector."""
+"""The nearest items by inner product, for whoever has a vector."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
-from tessera.contracts.arrays import Bools
+from tessera.contracts.arrays import Bools, Ints
 from tessera.serve.investors import Investor
 from tessera.serve.retrieval import Found
+from tessera.serve.shelf import Shelf
 
 if TYPE_CHECKING:  # FAISS takes a while, and the policy that wrote the log needs none
     from tessera.bundles.vectors import Search
@@ -19,24 +19,26 @@ if TYPE_CHECKING:  # FAISS takes a while, and the policy that wrote the log need
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """The vectors of a bundle."""
+    """The vectors of a bundle; N of them."""
 
     search: Search
-    item_id_I: list[str]
+    row_N: Ints
+    """Row I of each vector, that of no item behind the last one."""
 
     def retrieve(self, who: Investor, eligible_I: Bools, most: int) -> Found | None:
         """Return the nearest; an investor without a vector is left to others."""
         if who.vector_D is None:
             return None
-        listed = {self.item_id_I[row] for row in np.flatnonzero(eligible_I)}
-        near = self.search.nearest(who.vector_D, len(self.search.ids))
-        return [(item, score) for item, score in near if item in listed][:most]
+        listed_N = np.append(eligible_I, np.False_)[self.row_N]
+        near_F, score_F = self.search.among(who.vector_D, listed_N, most)
+        return Found(self.row_N[near_F], score_F.astype(np.float64))
 
 
-def open_retriever(bundle: Path, items: pa.Table) -> Dense | None:
+def open_retriever(bundle: Path, shelf: Shelf) -> Dense | None:
     """Read the index; None if the bundle has none."""
     if not (bundle / "vectors.faiss").exists():
         return None
     from tessera.bundles.vectors import Search
 
-    return Dense(Search.open(bundle), items["item_id"].to_pylist())
+    search, nowhere = Search.open(bundle), len(shelf.ids)
+    return Dense(search, np.array([shelf.row.get(item, nowhere) for item in search.ids], np.int64))

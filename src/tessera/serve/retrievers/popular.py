@@ -6,28 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
-from tessera.contracts.arrays import Bools, Float64s
+from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.serve.investors import Investor
 from tessera.serve.retrieval import Found
+from tessera.serve.shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True)
 class Popular:
     """How many investors bought each item."""
 
-    item_id_I: list[str]
+    rank_I: Ints
     popularity_I: Float64s
 
     def retrieve(self, who: Investor, eligible_I: Bools, most: int) -> Found:  # noqa: ARG002
         """Return the most bought, whoever asks; an item of which nothing is known is none."""
-        row_C = np.flatnonzero(eligible_I & ~np.isnan(self.popularity_I))
-        liked = ((self.item_id_I[row], float(self.popularity_I[row])) for row in row_C)
-        return sorted(liked, key=lambda pair: (-pair[1], pair[0]))[:most]
+        row_C = np.flatnonzero(eligible_I)
+        return Found.best(row_C, self.popularity_I[row_C], self.rank_I, most)
 
 
-def open_retriever(_bundle: Path, items: pa.Table) -> Popular:
+def open_retriever(_bundle: Path, shelf: Shelf) -> Popular:
     """Take what the items of the bundle say."""
-    popularity_I = items["popularity"].to_numpy().astype(np.float64)
-    return Popular(items["item_id"].to_pylist(), popularity_I)
+    return Popular(shelf.rank_I, shelf.table["popularity"].to_numpy().astype(np.float64))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import ibis
@@ -11,6 +11,9 @@ from ibis import Table
 
 from tessera.shared.policies.suitability import Unknown
 from tessera.stages.index.params import IndexParams
+
+_LATE_DAYS = 28
+"""What is popular of late: four weeks, as long as validation usually is."""
 
 
 def item_facts(
@@ -38,17 +41,35 @@ def user_facts(
     users: Table, past: Table, vectors: Table, cut: datetime, unknown: Unknown, params: IndexParams
 ) -> Table:
     """One row an investor with a state: risk class as known, items held and dismissed, vector."""
-    seen = users.filter(users.valid_from <= cut)
-    newest = ibis.row_number().over(
-        ibis.window(group_by=seen.user_id, order_by=seen.valid_from.desc())
-    )
-    risk = seen.mutate(_newest=newest).filter(ibis._._newest == 0).select("user_id", "risk_class")
+    risk = _risk(users, cut)
     held = _standing(past, params.acquired, "sell", "held")
     dismissed = _standing(past, ("dismiss",), None, "dismissed")
     joined = vectors.left_join(risk, "user_id").drop("user_id_right")
     joined = joined.left_join(held, "user_id").drop("user_id_right")
     joined = joined.left_join(dismissed, "user_id").drop("user_id_right")
     return joined.mutate(risk_class=joined.risk_class.fill_null(unknown.user)).order_by("user_id")
+
+
+def segments(
+    users: Table, past: Table, cut: datetime, unknown: Unknown, params: IndexParams
+) -> Table:
+    """Count the investors of each risk class who acquired each item just before the cut."""
+    late = past.filter(
+        past.action.isin(params.acquired) & (past.event_ts > cut - timedelta(days=_LATE_DAYS))
+    )
+    known = late.left_join(_risk(users, cut), "user_id").drop("user_id_right")
+    known = known.mutate(risk_class=known.risk_class.fill_null(unknown.user))
+    counts = known.group_by(["risk_class", "item_id"]).agg(investors=known.user_id.nunique())
+    return counts.order_by(["risk_class", "item_id"])
+
+
+def _risk(users: Table, cut: datetime) -> Table:
+    """Return the risk class of each investor as known at the cut."""
+    seen = users.filter(users.valid_from <= cut)
+    newest = ibis.row_number().over(
+        ibis.window(group_by=seen.user_id, order_by=seen.valid_from.desc())
+    )
+    return seen.mutate(_newest=newest).filter(ibis._._newest == 0).select("user_id", "risk_class")
 
 
 def _standing(past: Table, actions: tuple[str, ...], undo: str | None, name: str) -> Table:

@@ -12,7 +12,7 @@ from tessera.bundles import manifest
 from tessera.bundles.vectors import write_trie, write_vectors
 from tessera.contracts.split import known, load_split
 from tessera.shared.policies.serving import from_facts, write_policy
-from tessera.stages.index.facts import item_facts, neighbours, user_facts, write_facts
+from tessera.stages.index.facts import item_facts, neighbours, segments, user_facts, write_facts
 from tessera.stages.index.params import IndexParams
 
 
@@ -45,6 +45,7 @@ def run(
     counts = policy.unknown, params
     write_facts(item_facts(items, past, cut.cut, *counts), bundle / "items.parquet")
     write_facts(user_facts(users, past, user_vectors, cut.cut, *counts), bundle / "users.parquet")
+    write_facts(segments(users, past, cut.cut, *counts), bundle / "segments.parquet")
     write_facts(neighbours(edges, params.neighbours), bundle / "neighbours.parquet")
     indexed = write_vectors(item_vectors, bundle)
     write_trie(codes, bundle)

@@ -1,0 +1,123 @@
+"""What a slate is drawn from: found by the retrievers, new on sale, and drawn evenly from the rest.
+
+Nothing of it does not suit, is not on sale, is held or was dismissed: that is filtered before
+anything is searched or drawn.
+
+Shapes: I items of the bundle in the order of its table, C candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from tessera.contracts.arrays import Bools, Ints
+from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.library_errors import translate_errors
+from tessera.model.sequences.catalogue import microseconds
+from tessera.serve.context import Context
+from tessera.serve.investors import Investor
+from tessera.serve.params import ServeParams
+from tessera.serve.recommend import Recommender
+from tessera.serve.retrieval import Retrievers, mixed
+from tessera.shared.policies.slate import SlatePolicy
+
+NEW, UNIFORM = "new", "uniform"
+"""Sources of the candidates that were drawn: from what is new on sale, and from all that suits."""
+_END = np.iinfo(np.int64).max
+_DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """A bundle, asked for candidates."""
+
+    recommender: Recommender
+    from_I: Ints
+    """First microsecond that an item can be bought."""
+    to_I: Ints
+    """Microsecond from which it no longer can."""
+    params: ServeParams
+    shares: Mapping[str, float]
+    """Of the places of retrieval, by retriever."""
+    new: int
+    """Candidates that are new on sale, as long as there are so many."""
+
+    @classmethod
+    def of(
+        cls, bundle: Path, recommender: Recommender, params: ServeParams, policy: SlatePolicy
+    ) -> Self:
+        """Read when the items of a bundle can be bought."""
+        from_I, to_I = _lifetimes(bundle, recommender.shelf.ids)
+        shares = {str(name): share for name, share in params.shares.items()}
+        new = new_among(params.new_share, params.retrieved + params.uniform, policy.epsilon)
+        return cls(recommender, from_I, to_I, params, shares, min(new, params.uniform))
+
+    def of_request(self, asked: Context, who: Investor) -> tuple[Ints, list[str]]:
+        """Return rows of the candidates and what found each."""
+        eligible_I = self.eligible_I(who, asked.moment)
+        params, retrievers = self.params, self._in_time(asked)
+        found = mixed(retrievers, who, eligible_I, params.retrieved, self.shares)
+        eligible_I[found.row_F] = False
+        is_new_I = self.is_new_I(asked.moment)
+        lacking = max(self.new - int(is_new_I[found.row_F].sum()), 0)
+        new_C = _drawn(asked.rng, eligible_I & is_new_I, lacking)
+        eligible_I[new_C] = False
+        rest_C = _drawn(asked.rng, eligible_I, params.uniform - len(new_C))
+        sources = [*found.source_F, *[NEW] * len(new_C), *[UNIFORM] * len(rest_C)]
+        return np.concatenate([found.row_F, new_C, rest_C]), sources
+
+    def _in_time(self, asked: Context) -> Retrievers:
+        """Leave out the dear retrievers if they have a share and there is no time for it."""
+        every = self.recommender.retrievers
+        dear = {name for name, one in every.items() if getattr(one, "dear", False)}
+        if dear.isdisjoint(self.shares) or not asked.skips("retrieve"):
+            return every
+        return {name: one for name, one in every.items() if name not in dear}
+
+    def eligible_I(self, who: Investor, moment: int) -> Bools:
+        """Return what suits, is on sale at a moment and is neither held nor dismissed."""
+        on_sale_I = (self.from_I <= moment) & (self.to_I > moment)
+        return np.asarray(self.recommender.open_I(who) & on_sale_I, np.bool_)
+
+    def is_new_I(self, moment: int) -> Bools:
+        """Tell what came on sale in the last days before a moment."""
+        since = moment - self.params.new_days * _DAY_US
+        return np.asarray((self.from_I > since) & (self.from_I <= moment), np.bool_)
+
+
+def new_among(share: float, candidates: int, epsilon: float) -> int:
+    """Return how many new candidates have this share of the positions, whatever they score.
+
+    Exploration gives each open candidate epsilon / C of a position.  Without exploration no number
+    does, and with too little of it more would be needed than there are candidates.
+
+    >>> new_among(0.01, 50, 0.2)
+    3
+    """
+    if not share or not epsilon:
+        return 0
+    return min(int(np.ceil(share * candidates / epsilon - 1e-9)), candidates)
+
+
+def _drawn(rng: np.random.Generator, among_I: Bools, most: int) -> Ints:
+    row_N = np.flatnonzero(among_I)
+    most = min(most, len(row_N))
+    return rng.choice(row_N, most, replace=False) if most > 0 else row_N[:0]
+
+
+def _lifetimes(bundle: Path, ids: list[str]) -> tuple[Ints, Ints]:
+    with translate_errors(
+        BrokenBundle, f"{bundle.name}: its facts cannot be read", "publish it again"
+    ):
+        rows = pq.read_table(bundle / "facts" / "items.parquet").sort_by("item_id")
+        if rows["item_id"].to_pylist() != ids:
+            raise BrokenBundle(f"{bundle.name}: items and facts know other items; publish it again")
+        from_I = microseconds(rows["valid_from"].fill_null(0))
+        missing = rows["valid_to"].is_null().to_numpy()
+        return from_I, np.where(missing, _END, microseconds(rows["valid_to"].fill_null(0)))

@@ -29,6 +29,7 @@ def serve(
     """Serve the published model on this machine: draw slates by the judged policy, and log them."""
     from tessera.platform.release.pointer import current_bundle
     from tessera.serve.host import Follower, start
+    from tessera.serve.sealer import Sealer
 
     workspace = open_workspace(profile)
     params = serve_params(workspace)
@@ -42,10 +43,13 @@ def serve(
         if check:
             return
         follower = Follower(service, lambda: current_bundle(workspace), params)
+        sealer = Sealer(service, workspace.registry / "served")
         follower.start()
+        sealer.start()
         try:
             _listen(service, workspace, port)
         finally:
+            sealer.stop()
             follower.stop()
     finally:
         service.close()
@@ -89,19 +93,17 @@ def served(
     """Write what the service logged as tables: exposures, outcomes and events, each row once."""
     from tessera.contracts.errors import BadInput
     from tessera.platform.workspace import files
-    from tessera.serve.log import segments
-    from tessera.serve.sealing import seal
+    from tessera.serve.hours import write_log
 
     if folder.exists():
         raise BadInput(f"{folder} is there already: name a new folder")
-    found = segments(open_workspace(profile).registry / "served")
-    records = [record for one in found for record in one.records]
-    if not records:
-        raise BadInput(f"nothing was served of profile {profile}: run `tessera serve` first")
     aside = folder.with_name(f".{folder.name}.new")
     files.remove(aside)
     aside.mkdir(parents=True)
-    told = seal(records, aside)
+    told = write_log(open_workspace(profile).registry / "served", aside)
+    if not any(one["rows"] for one in told.values()):
+        files.remove(aside)
+        raise BadInput(f"nothing was served of profile {profile}: run `tessera serve` first")
     files.move_into_place(aside, folder)
     typer.echo(", ".join(f"{one['rows']} {name}" for name, one in told.items()))
 

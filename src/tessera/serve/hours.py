@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.hashes import sha256
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, TABLES
 from tessera.serve.log import (
     EVENT,
     OPEN,
@@ -127,7 +127,21 @@ def write_log(folder: Path, target: Path) -> dict[str, Any]:
     # Of an hour alone they lack what came before its slate did, and may repeat a former hour's.
     answered = outcomes(shown, happened)
     found = {EXPOSURES.name: shown, OUTCOMES.name: answered, EVENTS.name: happened}
-    return seal(found, target)
+    by_key = {
+        name: rows.sort_by([(column, "ascending") for column in TABLES[name].key])
+        for name, rows in found.items()
+    }  # equal rows give equal bytes, sealed or not
+    return seal(by_key, target)
+
+
+def span(folder: Path) -> tuple[datetime, datetime]:
+    """Return the first and the last moment of what `write_log` wrote, which is not nothing."""
+    ends = [
+        pc.min_max(pq.read_table(folder / f"{name}.parquet")["event_ts"]).as_py()
+        for name in (EXPOSURES.name, EVENTS.name)
+    ]
+    known = [end for end in ends if end["min"] is not None]
+    return min(end["min"] for end in known), max(end["max"] for end in known)
 
 
 def seal_closed(folder: Path, now_ns: int | None = None) -> list[Path]:

@@ -47,12 +47,14 @@ def drafts(folder: Path, engine: Engine, params: IngestParams) -> Drafts:
         EXPOSURES.name: shown,
         OUTCOMES.name: log[OUTCOMES.name].semi_join(shown, "request_id"),
     }
-    return base | {
+    mixed = {
         table.name: _together(
             table, base.get(table.name), _Log(kept[table.name], _rows(log[table.name])), engine
         )
         for table in (EXPOSURES, OUTCOMES, EVENTS)
+        if table.name in base or _rows(kept[table.name])  # nobody has to have clicked yet
     }
+    return base | mixed
 
 
 def _read(table: Table, folder: Path, engine: Engine) -> ir.Table:
@@ -87,7 +89,7 @@ def _longest(base: Draft | None) -> int:
 def _usual(shown: ir.Table) -> int:
     sizes = shown.group_by("request_id").agg(size=shown.position.max())
     counted = sizes.group_by("size").agg(slates=sizes.count())
-    most = counted.order_by([ibis.desc("slates"), "size"]).limit(1).to_pyarrow().to_pylist()
+    most = counted.order_by([ibis.desc("slates"), ibis.desc("size")]).limit(1).to_pyarrow().to_pylist()
     return int(most[0]["size"]) if most else 0
 
 

@@ -103,8 +103,13 @@ def act(served):
     """Ask for some investors and click what stands at the top; return how many events that were."""
     for number, investor in enumerate(INVESTORS):
         slate = served.ask("/v1/recommendations", {"investor_id": investor})
-        event = {"event_id": f"click-{number}", "investor_id": investor, "action": "click",
-                 "item_id": slate["items"][0]["item_id"], "request_id": slate["request_id"]}  # fmt: skip
+        event = {
+            "event_id": f"click-{number}",
+            "investor_id": investor,
+            "action": "click",
+            "request_id": slate["request_id"],
+            "item_id": slate["items"][0]["item_id"],
+        }
         for taken in ({"new": 1, "known": 0}, {"new": 0, "known": 1}):
             assert served.ask("/v1/events", {"events": [event]}) == taken
     return len(INVESTORS)

@@ -23,8 +23,15 @@ NAMES = ["i0", "i1", "i2", "i3"]
 
 
 def event(name, day, user="u0", item="i0", **more):
-    return {"event_id": name, "user_id": user, "item_id": item, "action": "buy",
-            "event_ts": START + day * DAY, "time_kind": "exact", "amount_eur": 1.0, **more}  # fmt: skip
+    return {
+        "event_id": name,
+        "user_id": user,
+        "item_id": item,
+        "action": "buy",
+        "time_kind": "exact",
+        "event_ts": START + day * DAY,
+        "amount_eur": 1.0,
+    } | more
 
 
 def slate(name, shown, day, names=NAMES, policy="v1"):

@@ -149,7 +149,7 @@ class IngestParams(BaseModel):
     model_config = STRICT
 
     source: Source = "market"
-    """What wrote the raw files; `served`: what `of` names, and behind it what the service logged."""
+    """What wrote the raw files; `served` is what `of` names, and behind it what was served."""
     of: Source = "market"
     """Source `served` only: what wrote the files that the log goes on from."""
     cut: datetime | None = None
@@ -255,7 +255,7 @@ class IngestParams(BaseModel):
     def _check_of(self) -> None:
         if self.source == SERVED and (self.of == SERVED or not conventions(self.of).timed):
             raise ValueError(
-                f"a served log cannot go on from {self.of}: name a source that has times as ingest.of"
+                f"a served log cannot go on from {self.of}: name a source with times as ingest.of"
             )
 
     @property

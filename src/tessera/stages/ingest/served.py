@@ -89,8 +89,8 @@ def _longest(base: Draft | None) -> int:
 def _usual(shown: ir.Table) -> int:
     sizes = shown.group_by("request_id").agg(size=shown.position.max())
     counted = sizes.group_by("size").agg(slates=sizes.count())
-    most = counted.order_by([ibis.desc("slates"), ibis.desc("size")]).limit(1).to_pyarrow().to_pylist()
-    return int(most[0]["size"]) if most else 0
+    most = counted.order_by([ibis.desc("slates"), ibis.desc("size")]).limit(1).to_pyarrow()
+    return int(most["size"][0].as_py()) if len(most) else 0
 
 
 def _together(table: Table, base: Draft | None, log: _Log, engine: Engine) -> Draft:

@@ -155,8 +155,11 @@ def seal_closed(folder: Path, now_ns: int | None = None) -> list[Path]:
     try:
         with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
             _clear(folder)
-            over = (path for path in _paths(folder) if began(path) < this and not is_open(path))
-            full = [path for path in over if path.stat().st_size or path.unlink()]
+            over = [path for path in _paths(folder) if began(path) < this and not is_open(path)]
+            for path in over:
+                if not path.stat().st_size:
+                    path.unlink()
+            full = (path for path in over if path.exists())
             return [
                 _seal_hour(folder, hour, list(paths))
                 for hour, paths in groupby(full, lambda path: _hour_ns(began(path)))

@@ -109,7 +109,7 @@ def source_of(workspace: Workspace) -> str:
 
 def reads_served(workspace: Workspace) -> bool:
     """Tell whether a profile's runs read what its service logged."""
-    return read_yaml(workspace).get("ingest", {}).get("source") == SERVED
+    return bool(read_yaml(workspace).get("ingest", {}).get("source") == SERVED)
 
 
 def _read_mapping(workspace: Workspace, name: str) -> dict[str, Any]:

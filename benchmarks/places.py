@@ -32,12 +32,13 @@ def turned(sections: Sections, changes: Mapping[str, Mapping[str, Any]]) -> Sect
 
 
 def pin(workspace: Workspace, champion: dict[str, str | None], cut: str | None = None) -> None:
-    """Write the request, the champion and an empty ledger."""
+    """Write the request, the champion, an empty ledger and an empty log."""
     files.write_json({"cut": cut}, workspace.artifact("request"))
-    for name in ("champion", "ledger_in"):
+    for name in ("champion", "ledger_in", "served"):
         workspace.artifact(name).mkdir(parents=True, exist_ok=True)
     files.write_json(champion, workspace.artifact("champion") / "champion.json")
-    (workspace.artifact("ledger_in") / "empty.json").write_text("{}\n")
+    for name in ("ledger_in", "served"):
+        (workspace.artifact(name) / "empty.json").write_text("{}\n")
 
 
 def run_alone(workspace: Workspace, name: str, params: Sections) -> dict[str, float]:

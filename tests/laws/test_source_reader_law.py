@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import ibis
@@ -46,20 +47,40 @@ class World:
 
     def lay_out(self, folder):
         """Write the files."""
-        folder.mkdir()
         for name, held in self.files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             if isinstance(held, str):
                 (folder / name).write_text(held)
                 continue
-            found = schema(TABLES[name.removesuffix(".parquet")])
+            found = schema(TABLES[Path(name).stem])
             loose = pa.schema([pa.field(one.name, one.type) for one in found])
             pq.write_table(pa.Table.from_pylist(held, loose), folder / name)
         return folder
+
+    @property
+    def labels(self):
+        """How a person knows the files: those that a log goes on from lie in a folder beside it."""
+        return {name.removeprefix("base/") for name in self.files}
 
     def said(self, source, **more):
         """Params that read it; in so small a world one bad row is a large share."""
         lenient = {"max_quarantined": 1.0, "min_coverage": 0.0}
         return self.of(source=source, **lenient, **self.params, **more)
+
+
+def _served():
+    """A slate and a click behind the market's ten days."""
+    at = START + timedelta(days=9, hours=1)
+    slate = {"request_id": "s1", "position": 1, "user_id": "u1", "item_id": "i1", "event_ts": at,
+             "policy_id": "v1", "propensity": 0.5, "candidate_ids": ["i0", "i1"],
+             "candidate_propensities": [0.5, 0.5], "context_version": "a+0"}  # fmt: skip
+    done = {"user_id": "u1", "item_id": "i1", "event_ts": at, "time_kind": "exact"}
+    return {f"base/{name}": rows for name, rows in _market().items()} | {
+        "served/exposures.parquet": [slate],
+        "served/outcomes.parquet": [{"request_id": "s1", "item_id": "i1", "action": "click",
+                                     "value": 0.0, "event_ts": at}],
+        "served/events.parquet": [done | {"event_id": "e-1", "action": "click"}],
+    }  # fmt: skip
 
 
 def _market():
@@ -143,6 +164,12 @@ SOURCES = {
         _MOVIELENS, {"events": 21, "items": 5, "users": 1}, ("events", "ratings.dat", 7)
     ),
     "amazon": World(_AMAZON, {"events": 7, "items": 3}, ("events", "Toys.txt", 3)),
+    "served": World(
+        _served(),
+        {"events": 11, "items": 2, "users": 1, "prices": 1, "exposures": 2, "outcomes": 2},
+        ("events", "events.parquet", 4),
+        {"of": "market"},
+    ),
     "table": World(
         {"orders.csv": "\n".join(["who,what,at,paid", *_PAID]) + "\n",
          "products.csv": "what,called\np0,Fund 0\np1,Fund 1\n"},
@@ -229,7 +256,7 @@ def test_every_column_is_one_of_the_contract_and_of_its_type_or_text(world, sour
                 assert column.nullable or column.name in types, f"{name}.{column.name}"
                 assert column.name not in types or may_be(types[column.name], column), column.name
             places = draft.rows.select(FILE, ROW).to_pyarrow()
-            assert set(places[FILE].to_pylist()) <= set(world.files), name
+            assert set(places[FILE].to_pylist()) <= world.labels, name
             assert min(places[ROW].to_pylist()) == 1, "the first row of data is row 1"
 
 

@@ -17,24 +17,35 @@ from tessera.bundles import manifest
 from tessera.bundles.vectors import write_vectors
 from tessera.contracts.arrow import schema
 from tessera.contracts.errors import BrokenBundle
-from tessera.contracts.tables import ACTIONS, CATE, PRICES, UNEXPLORED
+from tessera.contracts.tables import ACTIONS, CATE, PRICES, SCORES, UNEXPLORED
 from tessera.model.sequences.catalogue import microsecond, read_catalogue
 from tessera.model.sequences.fact_tables import FactTables, open_facts, people_of, read_facts
 from tessera.model.sequences.reading import read_histories, tie_order
 from tessera.model.sequences.requests import Requests
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.serve.engine import Engine
+from tessera.serve.hours import records, write_log
+from tessera.serve.log import ServedLog, line
 from tessera.serve.online.recent import Recent
 from tessera.serve.online.scorer import Scorer
 from tessera.serve.params import ServeParams
 from tessera.serve.ranker import open_ranker
-from tessera.serve.service import record_of
+from tessera.serve.replay import replay
+from tessera.serve.service import Event, Service, record_of
 from tessera.shared.features.facts import NOBODY, Queries
 from tessera.shared.policies.serving import ServingPolicy, write_policy
 from tessera.shared.policies.slate import SlatePolicy, slate_propensities
 from tessera.shared.policies.suitability import PRUDENT
 from tessera.stages.index.facts import item_facts, neighbours, user_facts, write_facts
 from tessera.stages.index.params import IndexParams
+from tessera.stages.ope.case import build_case
+from tessera.stages.ope.checks import overlap_checks
+from tessera.stages.ope.exposures import aligned_scores
+from tessera.stages.ope.judge import log_faults
+from tessera.stages.ope.lookup import read_lookup
+from tessera.stages.ope.params import OpeParams
+from tessera.stages.ope.reading import read_case_log
+from tessera.stages.ope.spending import Standing
 
 DAY = timedelta(days=1)
 
@@ -505,3 +516,147 @@ def test_what_was_left_out_early_takes_the_explanations_along(engine, split):
     slate = both.answer("r1", "u003", at_noon(split), 3, Sooner(0.75))
     assert slate.flags == ("degraded",)
     assert all(reason.startswith("suitable for") for reason in slate.reasons.values())
+
+
+SERVED = []
+"""Records of the one day that all tests read."""
+
+
+@pytest.fixture
+def day(bundle, split, tmp_path):
+    """Return the folder of a log; those who ask come again, two or three times."""
+    folder = tmp_path / "served"
+    if not SERVED:
+        serve_a_day(bundle, split, folder)
+        SERVED.extend(records(folder))
+    else:
+        folder.mkdir()
+        (folder / "0.log").write_bytes(b"".join(map(line, SERVED)))
+    return folder
+
+
+def serve_a_day(bundle, split, folder, requests=200):
+    """Let investors ask, click, dismiss and buy by planted chances; a restart in the middle."""
+    rng, step = np.random.default_rng(5), 430_000_000
+    for half in range(2):
+        service = Service(
+            Engine.open(bundle, PARAMS), lambda half=half: ServedLog(folder / f"{half}.log")
+        )
+        assert (service.restore(records(folder, events_only=True)) > 0) == bool(half)
+        for n in range(half * requests // 2, (half + 1) * requests // 2):
+            moment = at_noon(split, n * step)
+            slate = service.recommend(f"r{n:04d}", USERS[n % len(USERS)], moment, 3)
+            shown = [slate.drawn.candidate_ids[one] for one in slate.drawn.shown()]
+            done = [item for item in shown if rng.random() < 0.03 * int(item[1:])]
+            action = "buy" if n % 97 == 0 else "dismiss" if n % 41 == 0 else "click"
+            if done:
+                service.happened(
+                    Event(f"s{n}-{item}", slate.user_id, item, action, moment + 1, slate.request_id)
+                    for item in done
+                )
+        service.close()
+
+
+def judged(bundle, told, split, folder, out):
+    """Let the gate read what was served, champion against champion."""
+    out.mkdir()
+    write_log(folder, out)
+    engine = ibis.duckdb.connect()
+    engine.raw_sql("SET TimeZone = 'UTC'")
+    exposures, outcomes = (
+        engine.read_parquet(out / f"{name}.parquet") for name in ("exposures", "outcomes")
+    )
+    params = OpeParams(candidate="champion", min_ess=100, window_days=0.1)
+    users = ibis.memtable(told.users.to_pyarrow())
+    lookup = read_lookup(told.items, told.users)
+    log = read_case_log(exposures, outcomes, users, lookup.item_ids, split.cut, 0.1).log
+    scores = [
+        {"request_id": one["request_id"], "candidate_ids": one["candidate_ids"],
+         "candidate_scores": one["scores"], "candidate_chances": None,
+         "champion_scores": one["scores"]}
+        for one in records(folder) if one["kind"] == "slate"
+    ]  # fmt: skip
+    table = ibis.memtable(pa.Table.from_pylist(scores, schema(SCORES)))
+    scored = aligned_scores(table, log, lookup.item_ids)
+    case = build_case(log, scored, bundle, lookup, Standing("this one", 1), params)
+    overlap = overlap_checks(log, case.candidate, case.champion, params)
+    return case, [*log_faults(case, params), *overlap]
+
+
+def test_the_gate_reads_a_served_day_and_finds_its_propensities(bundle, told, split, day):
+    case, checks = judged(bundle, told, split, day, day.with_name("tables"))
+    assert len(case.log) > 150
+    assert case.log.reward_NL.sum() > 20
+    assert [check.name for check in checks if not check.ok] == []
+    assert case.identical
+    np.testing.assert_allclose(case.champion.wanted_NLC, case.log.served_NLC, rtol=0, atol=1e-9)
+
+
+def test_the_gate_sees_a_day_whose_propensities_are_not_those_that_drew(bundle, told, split, day):
+    rows = list(records(day))
+    for one in rows:
+        if one["kind"] == "slate":
+            one["propensities"] = [share * 0.9 for share in one["propensities"]]
+    (day / "0.log").write_bytes(b"".join(map(line, rows)))
+    (day / "1.log").unlink(missing_ok=True)
+    _, checks = judged(bundle, told, split, day, day.with_name("tables"))
+    assert [check.name for check in checks if not check.ok] == ["propensity_mismatches"]
+
+
+def test_a_log_played_again_gives_every_propensity_and_every_score(bundle, day):
+    asked = []
+
+    def opened(version):
+        asked.append(version)
+        return Engine.open(bundle, PARAMS)
+
+    found = replay(records(day), opened)
+    assert asked == [bundle.name], "each bundle is opened once"
+    assert (found.slates, found.faults) == (200, [])
+    assert found.propensity <= 1e-9
+    assert found.score <= 1e-5
+
+
+def test_slates_that_nobody_drew_are_not_drawn_again(bundle, day):
+    rows = list(records(day))
+    next(one for one in rows if one["kind"] == "slate")["policy_id"] += UNEXPLORED
+    found = replay(rows, lambda _: Engine.open(bundle, PARAMS))
+    assert (found.slates, found.unexplored, found.faults) == (199, 1, [])
+
+
+def off(rows, name):
+    """Plant a fault in the tenth slate, or before it."""
+    slates = [one for one in rows if one["kind"] == "slate"]
+    slate = slates[9]
+    if name == "probability":
+        slate["probabilities"][1][0] += 1e-7
+    elif name == "score":
+        slate["scores"][0] += 1e-3
+    elif name == "chosen":
+        slate["chosen"][:2] = slate["chosen"][1::-1]
+    elif name == "bundle":
+        slate["context_version"] = "0" * 12 + "+0"
+    else:
+        again = {one["user_id"] for one in slates[-50:]}
+        done = next(one for one in rows if one["kind"] == "event" and one["user_id"] in again)
+        if name == "event":
+            done["item_id"] = "i05" if done["item_id"] != "i05" else "i06"
+        else:
+            done["moment"] -= 3_600_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("probability", "propensities that its policy does not give"),
+     ("score", "propensities that its policy does not give"),
+     ("chosen", "propensities that its policy does not give"),
+     ("bundle", "was drawn by another"),
+     ("time", "scores that its bundle does not give"),
+     ("event", "scores that its bundle does not give")],
+)  # fmt: skip
+def test_a_planted_difference_is_found_when_the_log_is_played_again(bundle, day, name, says):
+    rows = list(records(day))
+    off(rows, name)
+    found = replay(rows, lambda _: Engine.open(bundle, PARAMS))
+    assert found.slates == 200
+    assert says in found.faults[0].says

@@ -11,7 +11,8 @@ import threading
 import pytest
 
 from tessera.serve import log as served_log
-from tessera.serve.log import BrokenLog, ServedLog, line, mend, read_segment, segments
+from tessera.serve.hours import open_segments
+from tessera.serve.log import BrokenLog, ServedLog, line, mend, read_segment
 
 ROWS = [{"n": n, "text": "é\n\t"} for n in range(5)]
 
@@ -79,7 +80,7 @@ def test_a_changed_line_that_is_not_the_last_is_refused_by_its_number(tmp_path, 
 def test_segments_come_in_order_of_time(tmp_path):
     for name in ("2", "1", "3"):
         (tmp_path / f"{name}.log").write_bytes(line({"name": name}))
-    assert [one.records[0]["name"] for one in segments(tmp_path)] == ["1", "2", "3"]
+    assert [one.records[0]["name"] for one in open_segments(tmp_path)] == ["1", "2", "3"]
 
 
 def test_nothing_is_written_behind_a_failure(log, monkeypatch):

@@ -12,7 +12,7 @@ from tessera.contracts.arrow import schema
 from tessera.contracts.hashes import sha256
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES
 from tessera.serve.log import read_segment
-from tessera.serve.sealing import seal
+from tessera.serve.sealing import seal, tables
 from tessera.serve.service import Event
 from tessera.stages.ope.exposures import requests
 
@@ -31,7 +31,7 @@ def sealed(service, tmp_path):
     folder = tmp_path / "sealed"
     folder.mkdir()
     records = read_segment(service.log.path).records
-    return folder, seal([*records, *records[:5]], folder)
+    return folder, seal(tables([*records, *records[:5]]), folder)
 
 
 def rows(folder, name):

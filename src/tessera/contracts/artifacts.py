@@ -35,6 +35,7 @@ ARTIFACTS = {
         Artifact("source", "folder", "the raw files, as the source wrote them"),
         Artifact("request", "json", "what this run was asked for: the cut, if one was given"),
         Artifact("champion", "folder", "the published bundle that the candidate must beat"),
+        Artifact("served", "folder", "what the service logged, if this run reads it"),
         Artifact("ledger_in", "folder", "semantic IDs given so far, with their codebook"),
         Artifact("ledger_out", "folder", "the ledger with the new items appended"),
         Artifact("split", "json", "cut, validation period, test period, time kind, protocol"),

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tessera.contracts.errors import TesseraError
 from tessera.serve.engine import Engine
-from tessera.serve.log import OPEN, Segment, ServedLog, mend, segments
+from tessera.serve.hours import open_segments, records
+from tessera.serve.log import OPEN, Segment, ServedLog, is_open, mend
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
 
@@ -40,10 +41,10 @@ def start(bundle: Path, folder: Path, params: ServeParams) -> Started:
     BrokenBundle, BrokenLog
         If the bundle cannot be served, or the log was changed.
     """
-    before = list(segments(folder))
+    before = [one for one in open_segments(folder) if not is_open(one.path)]
     torn = sum(mend(one) for one in before)
     service = Service(Engine.open(bundle, params), lambda: ServedLog(_fresh(folder)))
-    events = service.restore(record for one in before for record in one.records)
+    events = service.restore(records(folder, events_only=True))
     _drop_empty(before)
     return Started(service, events, torn)
 

@@ -7,12 +7,12 @@ at the end was never acknowledged: it is cut off at the next start, and said.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import queue
 import threading
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ from tessera.serve import measures
 
 OPEN = ".log"
 """Ending of a segment that is not sealed."""
+SLATE, EVENT = "slate", "event"
+"""Kinds of records."""
 _STOP = None
 
 Record = dict[str, Any]
@@ -86,10 +88,14 @@ def _record(text: bytes) -> Record | None:
     return found
 
 
-def segments(folder: Path) -> Iterator[Segment]:
-    """Read all segments that are not sealed, oldest first."""
-    for path in sorted(folder.glob(f"*{OPEN}")):
-        yield read_segment(path)
+def is_open(path: Path) -> bool:
+    """Tell whether some process writes a segment."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def mend(segment: Segment) -> int:
@@ -116,6 +122,7 @@ class ServedLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._file = path.open("xb")
+        fcntl.flock(self._file, fcntl.LOCK_EX)  # ends with the process, however that ends
         sync_folder(path.parent)
         self._waiting: queue.SimpleQueue[tuple[bytes, Future[None]] | None] = queue.SimpleQueue()
         self._failed: OSError | None = None

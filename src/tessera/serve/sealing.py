@@ -6,17 +6,17 @@ A request or an event that lies in several segments, because it was sent again, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.hashes import sha256
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, Table
-from tessera.serve.log import Record
-from tessera.serve.service import EVENT, SLATE
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, TABLES, Table
+from tessera.serve.log import EVENT, SLATE, Record
 from tessera.serve.slate import at
 from tessera.shared.policies.slate import EMPTY
 
@@ -68,45 +68,76 @@ def events(records: Iterable[Record]) -> Rows:
     ]
 
 
-def outcomes(records: Iterable[Record]) -> Rows:
-    """Return what came of slates: the first event of each request, item and action."""
+def outcomes(shown: pa.Table, happened: pa.Table) -> pa.Table:
+    """Return what came of slates: the first event of each request, item and action.
+
+    What nobody was shown is no outcome, though it is an event.
+
+    Parameters
+    ----------
+    shown, happened : pa.Table
+        Exposures and events, each row once, in any order.
+    """
+    pairs = shown.select(["request_id", "item_id"]).group_by(["request_id", "item_id"])
+    named = happened.filter(pc.is_valid(happened["request_id"]))
+    found = named.join(pairs.aggregate([]), ["request_id", "item_id"], join_type="inner")
+    value = pc.fill_null(found["amount_eur"], 0.0)
+    found = found.append_column("value", value).sort_by(
+        [("event_ts", "ascending"), ("event_id", "ascending")]
+    )
+    key = list(OUTCOMES.key)
+    first = found.group_by(key, use_threads=False).aggregate(
+        [("value", "first"), ("event_ts", "first")]
+    )
+    columns = {name: first[name if name in key else f"{name}_first"] for name in OUTCOMES.names}
+    return pa.table(columns).sort_by([(name, "ascending") for name in key])
+
+
+def tables(records: Iterable[Record], earlier: Earlier | None = None) -> dict[str, pa.Table]:
+    """Return what records hold as tables in the contracts, without what `earlier` holds already."""
     records = list(records)
-    shown = {(row["request_id"], row["item_id"]) for row in exposures(records)}
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for row in events(records):
-        key = (row["request_id"], row["item_id"], row["action"])
-        if key[:2] in shown:  # what nobody was shown is no outcome, though it is an event
-            found.setdefault(
-                key,
-                {
-                    "request_id": key[0],
-                    "item_id": key[1],
-                    "action": key[2],
-                    "value": row["amount_eur"] or 0.0,
-                    "event_ts": row["event_ts"],
-                },
-            )
-    return list(found.values())
+    shown, happened = _typed(exposures(records), EXPOSURES), _typed(events(records), EVENTS)
+    known = shown.schema.empty_table()
+    if earlier is not None:
+        shown = shown.filter(pc.invert(pc.is_in(shown["request_id"], earlier.requests(shown))))
+        happened = happened.filter(pc.invert(pc.is_in(happened["event_id"], earlier.ids(happened))))
+        known = earlier.shown(happened)
+    answered = outcomes(pa.concat_tables([known, shown]), happened)
+    return {EXPOSURES.name: shown, OUTCOMES.name: answered, EVENTS.name: happened}
 
 
-def seal(records: Iterable[Record], folder: Path) -> dict[str, Any]:
-    """Write the tables of a log into a folder that is new, and say what is in it.
+class Earlier(Protocol):
+    """What was sealed before."""
+
+    def requests(self, shown: pa.Table) -> pa.Array:
+        """Return those of the requests that were sealed before."""
+
+    def ids(self, happened: pa.Table) -> pa.Array:
+        """Return those of the events that were sealed before."""
+
+    def shown(self, happened: pa.Table) -> pa.Table:
+        """Return the exposures of the requests that events name."""
+
+
+def write_tables(found: Mapping[str, pa.Table], folder: Path) -> dict[str, Any]:
+    """Write tables in the contracts into a folder that is there.
 
     Returns
     -------
     dict
-        For each table its rows and the SHA-256 of its file; the same lies in `log.json`.
+        For each table its rows and the SHA-256 of its file.
     """
-    records = list(records)
     told: dict[str, Any] = {}
-    for table, rows in (
-        (EXPOSURES, exposures(records)),
-        (OUTCOMES, outcomes(records)),
-        (EVENTS, events(records)),
-    ):
-        path = folder / f"{table.name}.parquet"
-        write_table(_typed(rows, table), table, path)
-        told[table.name] = {"rows": len(rows), "sha256": sha256(path)}
+    for name, rows in found.items():
+        path = folder / f"{name}.parquet"
+        write_table(rows, TABLES[name], path)
+        told[name] = {"rows": len(rows), "sha256": sha256(path)}
+    return told
+
+
+def seal(found: Mapping[str, pa.Table], folder: Path) -> dict[str, Any]:
+    """Write tables into a folder that is new; what `write_tables` says lies in `log.json` too."""
+    told = write_tables(found, folder)
     (folder / "log.json").write_text(json.dumps(told, indent=2) + "\n")
     return told
 

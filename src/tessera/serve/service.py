@@ -9,18 +9,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from tessera.serve import measures
 from tessera.serve.context import DEGRADED, Deadline
 from tessera.serve.engine import Engine
-from tessera.serve.log import Record, ServedLog
+from tessera.serve.log import EVENT, SLATE, Record, ServedLog
 from tessera.serve.slate import Slate, best, greedy
 
 _COMMIT_S = 5.0
 """A disk that takes longer is as good as none."""
-SLATE, EVENT = "slate", "event"
-"""Kinds of records in the served log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,9 @@ class Service:
     def __init__(self, engine: Engine, open_log: Callable[[], ServedLog]) -> None:
         """Serve a bundle; `open_log` begins a segment."""
         self._engine = engine
+        self._open_log = open_log
         self._log = open_log()
+        self._log_lock = threading.Lock()
         self._events: list[Event] = []
         self._lock = threading.Lock()
 
@@ -101,7 +102,7 @@ class Service:
         slate = self._engine.answer(request_id, user_id, moment, k, deadline)
         begun = time.perf_counter()
         try:
-            self._log.append(record_of(slate)).result(_COMMIT_S)
+            self._append(record_of(slate)).result(_COMMIT_S)
         except (OSError, TimeoutError):
             slate = unexplored(slate, k)
         slate.took_s["log"] = time.perf_counter() - begun
@@ -117,7 +118,7 @@ class Service:
             If they cannot be written: then none of them is known.
         """
         events = tuple(events)
-        self._log.append(*(one.record() for one in events)).result(_COMMIT_S)
+        self._append(*(one.record() for one in events)).result(_COMMIT_S)
         new = sum(self._take(one) for one in events)
         measures.count_events(new, len(events) - new)
         return new
@@ -130,9 +131,19 @@ class Service:
             _feed(engine, self._events[known:])
             self._engine = engine
 
+    def roll(self) -> None:
+        """Begin another segment; what waits is written into the one before."""
+        with self._log_lock:
+            before, self._log = self._log, self._open_log()
+        before.close()
+
     def close(self) -> None:
         """Write what waits."""
         self._log.close()
+
+    def _append(self, *records: Record) -> Future[None]:
+        with self._log_lock:  # nothing may reach a segment that is being closed
+            return self._log.append(*records)
 
     def _take(self, event: Event) -> bool:
         with self._lock:

@@ -8,11 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from tessera.contracts.errors import BadInput, BadParams
+from tessera.contracts.errors import BadInput, BadParams, TesseraError
 from tessera.platform.cli import cli_serve
 from tessera.platform.cli.cli import app
 from tessera.serve.http.keys import Keys
 from tessera.serve.log import line
+from tessera.serve.replay import Fault, Replayed
 from tessera.serve.service import Event
 
 RUN = CliRunner()
@@ -67,3 +68,20 @@ def test_a_key_opens_with_its_role_and_an_unknown_role_is_refused(here):
     with pytest.raises(BadParams, match="unknown role 'boss'; known: recommend, feedback"):
         call("key", "shop", "--role", "boss")
     assert Keys(path).role(secret) == "feedback"
+
+
+def test_a_log_that_was_not_drawn_as_judged_is_said_with_its_first_slate(here, monkeypatch):
+    monkeypatch.setattr(cli_serve, "serve_params", lambda _: None)
+    log(here, Event("e1", "u1", "i1", "buy", 1).record())
+    assert call("served", "--replay") == (
+        "0 slates drawn again: propensities within 0, scores within 0\n"
+    )
+    bad = Replayed(slates=7, faults=[Fault("r1", "has other scores"), Fault("r2", "too")])
+    monkeypatch.setattr("tessera.serve.replay.replay", lambda *_: bad)
+    with pytest.raises(TesseraError, match="2 of 7 slates are not .* slate r1 has other scores"):
+        call("served", "--replay")
+
+
+def test_tables_want_a_folder(here):
+    with pytest.raises(BadInput, match="name a new folder for the tables, or say --replay"):
+        call("served")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import time
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 import tessera
@@ -14,7 +16,11 @@ from tessera.platform.pipeline.snapshot import snapshot
 from tessera.platform.release import registry
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import PINS
+from tessera.platform.workspace.params import source_of
 from tessera.platform.workspace.paths import open_workspace
+from tessera.serve.hours import seal_closed
+from tessera.serve.log import line
+from tessera.serve.service import Event
 from tessera.shared.policies.serving import read_policy
 
 
@@ -123,3 +129,40 @@ def test_who_was_judged_is_no_pin(workspace):
     assert "judged" not in PINS
     assert snapshot(workspace)
     assert not snapshot(workspace)
+
+
+def served_line(workspace, name, hours_ago, moment):
+    """Log one event in a segment that was begun so many hours ago."""
+    began = time.time_ns() - hours_ago * 3600 * 10**9
+    path = workspace.registry / "served" / f"{began:020d}-1.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(line(Event(name, "u1", "i1", "buy", moment).record()))
+
+
+def test_what_was_served_is_pinned_where_the_profile_reads_it(workspace):
+    served_line(workspace, "e1", 3, 1_700_000_000_000_000)
+    assert snapshot(workspace)
+    assert [path.name for path in workspace.artifact("served").iterdir()] == ["empty.json"]
+    workspace.overrides.write_text("ingest:\n  source: served\n  of: market\n")
+    assert source_of(workspace) == "market"
+    assert snapshot(workspace)
+    pinned = workspace.artifact("served") / "events.parquet"
+    assert pq.read_table(pinned)["event_id"].to_pylist() == ["e1"]
+    moment = "2023-11-14T22:13:20+00:00"
+    assert files.read_json(workspace.artifact("request")) == {
+        "cut": None, "served": {"from": moment, "until": moment, "learnt_until": None}
+    }  # fmt: skip
+    assert not snapshot(workspace)
+
+
+def test_sealing_moves_no_pin_and_what_was_served_since_does(workspace):
+    workspace.overrides.write_text("ingest:\n  source: served\n  of: market\n")
+    for number in range(3):
+        served_line(workspace, f"e{number}", 5 - number, 1_700_000_000_000_000 - number)
+    snapshot(workspace)
+    before = (workspace.artifact("served") / "events.parquet").read_bytes()
+    assert len(seal_closed(workspace.registry / "served")) == 3
+    assert not snapshot(workspace)
+    served_line(workspace, "e3", 0, 1_700_000_000_000_003)
+    assert snapshot(workspace)
+    assert (workspace.artifact("served") / "events.parquet").read_bytes() != before

@@ -39,6 +39,7 @@ def serve(
     from tessera.platform.release.pointer import current_bundle
     from tessera.serve.host import Follower, start
     from tessera.serve.http.listen import Address
+    from tessera.serve.sealer import Sealer
 
     address = Address(host, port, certificate, private_key).checked(without_tls)
     workspace = open_workspace(profile)
@@ -53,10 +54,13 @@ def serve(
         if check:
             return
         follower = Follower(service, lambda: current_bundle(workspace), params)
+        sealer = Sealer(service, workspace.registry / "served")
         follower.start()
+        sealer.start()
         try:
             _listen(service, workspace, params, address)
         finally:
+            sealer.stop()
             follower.stop()
     finally:
         service.close()
@@ -96,27 +100,65 @@ def key(
 
 
 def served(
-    folder: Annotated[Path, typer.Argument(help="New folder to write the tables into.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="New folder to write the tables into.")
+    ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Draw every slate again from its bundle and compare.")
+    ] = False,
     profile: Profile = DEFAULT_PROFILE,
 ) -> None:
-    """Write what the service logged as tables: exposures, outcomes and events, each row once."""
+    """Write what was served as tables: exposures, outcomes and events; or play it again."""
     from tessera.contracts.errors import BadInput
     from tessera.platform.workspace import files
-    from tessera.serve.log import segments
-    from tessera.serve.sealing import seal
+    from tessera.serve.hours import write_log
 
+    workspace = open_workspace(profile)
+    if replay:
+        _replay(workspace)
+    if folder is None:
+        if not replay:
+            raise BadInput("name a new folder for the tables, or say --replay")
+        return
     if folder.exists():
         raise BadInput(f"{folder} is there already: name a new folder")
-    found = segments(open_workspace(profile).registry / "served")
-    records = [record for one in found for record in one.records]
-    if not records:
-        raise BadInput(f"nothing was served of profile {profile}: run `tessera serve` first")
     aside = folder.with_name(f".{folder.name}.new")
     files.remove(aside)
     aside.mkdir(parents=True)
-    told = seal(records, aside)
+    told = write_log(workspace.registry / "served", aside)
+    if not any(one["rows"] for one in told.values()):
+        files.remove(aside)
+        raise BadInput(f"nothing was served of profile {profile}: run `tessera serve` first")
     files.move_into_place(aside, folder)
     typer.echo(", ".join(f"{one['rows']} {name}" for name, one in told.items()))
+
+
+def _replay(workspace: Workspace) -> None:
+    """Play the log again with the bundles of the time; the first slate that differs is said."""
+    from tessera.contracts.errors import TesseraError
+    from tessera.platform.release.bundles import checked
+    from tessera.serve.engine import Engine
+    from tessera.serve.hours import records
+    from tessera.serve.replay import replay
+
+    params = serve_params(workspace)
+
+    def opened(version: str) -> Engine:
+        bundle = workspace.registry / "bundles" / version
+        checked(workspace, bundle)
+        return Engine.open(bundle, params)
+
+    found = replay(records(workspace.registry / "served"), opened)
+    if found.faults:
+        first, more = found.faults[0], len(found.faults)
+        raise TesseraError(
+            f"{more} of {found.slates} slates are not what was judged; slate {first.request_id} "
+            f"{first.says}: the gate may not read this log, look who wrote it"
+        )
+    typer.echo(
+        f"{found.slates} slates drawn again: propensities within {found.propensity:.1g}, "
+        f"scores within {found.score:.1g}"
+    )
 
 
 def serve_params(workspace: Workspace) -> ServeParams:

@@ -27,6 +27,7 @@ _RELEASE = (
     "  index -- published if ope says PROMOTE --> registry[(registry)]",
     "  registry --> recommend[tessera recommend]",
     "  registry --> serve[tessera serve]",
+    "  serve -. served log .-> ingest",
     "  registry -. champion to beat .-> ope",
 )
 """What happens behind the last stage: no stage does it, so the catalogue does not tell."""

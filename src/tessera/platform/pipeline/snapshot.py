@@ -23,7 +23,7 @@ from tessera.platform.release.history import history, moves, returned
 from tessera.platform.release.journal import at_rest, require_whole
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import ALL_STAGES, MARKET, PINS, aside
-from tessera.platform.workspace.params import read_yaml, source_of
+from tessera.platform.workspace.params import read_yaml, reads_served, source_of
 from tessera.platform.workspace.paths import Workspace
 from tessera.platform.workspace.records import begin_run
 from tessera.shared.policies.serving import FILE as POLICY
@@ -50,15 +50,17 @@ def snapshot(workspace: Workspace, cut: str | None = None, source: Path | None =
     begin_run(workspace)
     _link_source(workspace, source)
     marker = workspace.data / ".pins.json"
-    fingerprint = _fingerprint(workspace, asked)
+    log = _staged_log(workspace)
+    fingerprint = _fingerprint(workspace, asked, log)
     pinned = all(workspace.artifact(name).exists() for name in PINS)
     before = files.read_json(marker) if marker.exists() else {}
     known = pinned and before.get("fingerprint") == fingerprint
     if known and not _was_withdrawn(workspace):
         return False
     request, listed = workspace.artifact("request"), _listing(workspace.artifact("source"))
-    files.write_json(_request(asked, listed, before, request), request)
-    _pin_champion(workspace)
+    span = _span(workspace, log, _pin_champion(workspace))
+    files.write_json(_request(asked, listed, before, request) | span, request)
+    files.move_into_place(_staging(workspace, "served"), workspace.artifact("served"))
     _pin_ledger(workspace)
     files.write_json({"fingerprint": fingerprint, "source": listed}, marker)
     return True
@@ -119,9 +121,11 @@ def _link_source(workspace: Workspace, folder: Path | None) -> None:
     aside.replace(link)
 
 
-def _fingerprint(workspace: Workspace, cut: str | None) -> str:
+def _fingerprint(workspace: Workspace, cut: str | None, log: Any) -> str:
     seen: dict[str, Any] = {"cut": cut, "params": read_yaml(workspace), "code": _code_hash()}
     seen["params"].pop("gate", None)
+    if log:
+        seen["served"] = log
     if listed := _listing(workspace.artifact("source")):
         seen["source"] = listed
     text = json.dumps(seen, sort_keys=True, default=str)
@@ -151,8 +155,45 @@ def _was_withdrawn(workspace: Workspace) -> bool:
     return returned(entries) and pinned != pointer.current_version(workspace)
 
 
-def _pin_champion(workspace: Workspace) -> None:
-    aside = workspace.data / ".staging" / "champion"
+def _staging(workspace: Workspace, name: str) -> Path:
+    return workspace.data / ".staging" / name
+
+
+def _staged_log(workspace: Workspace) -> dict[str, Any]:
+    """Write what the service logged until now aside, if this profile reads it, and say what it is.
+
+    Equal rows give equal bytes, whether they were sealed meanwhile or not.
+    """
+    aside = _staging(workspace, "served")
+    files.remove(aside)
+    aside.mkdir(parents=True)
+    told: dict[str, Any] = {}
+    if reads_served(workspace):
+        from tessera.serve.hours import write_log
+
+        told = write_log(workspace.registry / "served", aside)
+    if not any(one["rows"] for one in told.values()):
+        files.remove(aside)
+        aside.mkdir()
+        (aside / "empty.json").write_text("{}\n")
+        return {}
+    return told
+
+
+def _span(workspace: Workspace, log: dict[str, Any], learnt_until: str | None) -> dict[str, Any]:
+    """Tell when what was served began and ended, and what the published model has learnt from."""
+    if not log:
+        return {}
+    from tessera.serve.hours import span
+
+    begun, ended = span(_staging(workspace, "served"))
+    told = {"from": begun.isoformat(), "until": ended.isoformat(), "learnt_until": learnt_until}
+    return {"served": told}
+
+
+def _pin_champion(workspace: Workspace) -> str | None:
+    """Pin what is published; return what it has learnt from, if that is known."""
+    aside = _staging(workspace, "champion")
     files.remove(aside)
     aside.mkdir(parents=True)
     version, learnt_until = pointer.current_version(workspace), None
@@ -171,10 +212,11 @@ def _pin_champion(workspace: Workspace) -> None:
     champion = {"version": version, "kind": kind, "learnt_until": learnt_until}
     files.write_json(champion, aside / "champion.json")
     files.move_into_place(aside, workspace.artifact("champion"))
+    return learnt_until
 
 
 def _pin_ledger(workspace: Workspace) -> None:
-    aside = workspace.data / ".staging" / "ledger_in"
+    aside = _staging(workspace, "ledger_in")
     files.remove(aside)
     newest = registry.newest_bundle(workspace)
     if newest is None:

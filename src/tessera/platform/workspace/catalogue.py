@@ -62,14 +62,16 @@ class Stage:
         return f"tessera.stages.{self.name}.stage"
 
 
-PINS = ("request", "champion", "ledger_in")
+SERVED = "served"
+"""Source that reads what the service logged beside the files of another."""
+PINS = ("request", "champion", "ledger_in", "served")
 """State that `tessera snapshot` copies into the run, so that stages stay pure."""
 
 ALL_STAGES = (
     Stage("synth", (), ("source",), "simulate the embedded market", only=MARKET),
     Stage(
         "ingest",
-        ("source", "request"),
+        ("source", "request", "served"),
         (
             "events",
             "items",

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from tessera.contracts import statements
 from tessera.contracts.errors import BadParams
 from tessera.contracts.params import DATA, ROOT, STRICT, DataParams, RootParams, given
-from tessera.platform.workspace.catalogue import ALL_STAGES
+from tessera.platform.workspace.catalogue import ALL_STAGES, MARKET, SERVED
 from tessera.platform.workspace.moved import refuse_moved
 from tessera.platform.workspace.paths import Workspace
 from tessera.serve.params import ServeParams
@@ -99,8 +99,17 @@ def load_params(workspace: Workspace) -> Sections:
 
 
 def source_of(workspace: Workspace) -> str:
-    """Return the source of a profile, without importing any stage (for rendering and DAGs)."""
-    return str(read_yaml(workspace).get("ingest", {}).get("source", ""))
+    """Return what wrote a profile's files, without importing any stage (for rendering and DAGs).
+
+    Of a served log that is the source that it goes on from.
+    """
+    said = read_yaml(workspace).get("ingest", {})
+    return str(said.get("of", MARKET) if reads_served(workspace) else said.get("source", ""))
+
+
+def reads_served(workspace: Workspace) -> bool:
+    """Tell whether a profile's runs read what its service logged."""
+    return bool(read_yaml(workspace).get("ingest", {}).get("source") == SERVED)
 
 
 def _read_mapping(workspace: Workspace, name: str) -> dict[str, Any]:

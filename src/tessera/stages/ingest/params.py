@@ -20,9 +20,9 @@ from tessera.stages.ingest.columns import (
     words,
 )
 from tessera.stages.ingest.shape import Each, pattern
-from tessera.stages.ingest.source import conventions
+from tessera.stages.ingest.source import SERVED, conventions
 
-Source = Literal["market", "far_trans", "movielens", "amazon", "table"]
+Source = Literal["market", "far_trans", "movielens", "amazon", "table", "served"]
 TableName = Literal["events", "items", "users", "prices", "exposures", "outcomes"]
 
 
@@ -149,7 +149,9 @@ class IngestParams(BaseModel):
     model_config = STRICT
 
     source: Source = "market"
-    """What wrote the raw files."""
+    """What wrote the raw files; `served` is what `of` names, and behind it what was served."""
+    of: Source = "market"
+    """Source `served` only: what wrote the files that the log goes on from."""
     cut: datetime | None = None
     """Last moment to learn from, UTC; the run's request wins; null = the source's default: market
     and table 70 % of the time span, far_trans 2021-07-01, movielens 90 % of the ratings."""
@@ -239,7 +241,8 @@ class IngestParams(BaseModel):
 
     @model_validator(mode="after")
     def _fits_the_source(self) -> Self:
-        source = conventions(self.source)
+        self._check_of()
+        source = conventions(self.base)
         if self.protocol == "time" and not source.timed:
             raise ValueError(
                 f"{self.source} has no times: set ingest.protocol to leave_last_out or null"
@@ -249,8 +252,19 @@ class IngestParams(BaseModel):
             raise ValueError(f"ingest.mapping needs {needed} for source {self.source}")
         return self
 
+    def _check_of(self) -> None:
+        if self.source == SERVED and (self.of == SERVED or not conventions(self.of).timed):
+            raise ValueError(
+                f"a served log cannot go on from {self.of}: name a source with times as ingest.of"
+            )
+
+    @property
+    def base(self) -> str:
+        """What wrote the files: the source, or what a served log goes on from."""
+        return self.of if self.source == SERVED else self.source
+
     @property
     def unknown(self) -> Unknown:
         """What an unknown risk class counts as."""
-        item = self.unknown_item_risk or conventions(self.source).unknown_item_risk
+        item = self.unknown_item_risk or conventions(self.base).unknown_item_risk
         return Unknown(self.unknown_user_risk, item)

@@ -28,6 +28,10 @@ class Asked:
     cut: Cut | None = None
     today: datetime | None = None
     """Day on which it was asked; None where nobody looked at a clock."""
+    served: tuple[datetime, datetime] | None = None
+    """First and last moment of what the service logged; None where nothing of it is read."""
+    learnt_until: datetime | None = None
+    """Cut of the published model, which may be judged on nothing before it; of a served log."""
 
 
 def read_asked(request: Path) -> Asked:
@@ -41,7 +45,15 @@ def read_asked(request: Path) -> Asked:
     try:
         raw = json.loads(request.read_text())
         cut, today = raw.get("cut"), raw.get("today")
-        return Asked(parse_cut(cut) if cut else None, parse_cut(today).moment if today else None)
+        log = raw.get("served") or {}
+        span = tuple(parse_cut(log[end]).moment for end in ("from", "until") if log.get(end))
+        learnt = log.get("learnt_until")
+        return Asked(
+            parse_cut(cut) if cut else None,
+            parse_cut(today).moment if today else None,
+            (span[0], span[1]) if span else None,
+            parse_cut(learnt).moment if learnt else None,
+        )
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BadInput(
             f'{request.name} should hold {{"cut": null}} or an ISO time: write it again ({error})'
@@ -67,10 +79,10 @@ def plan(events: ir.Table, params: IngestParams, request: Asked) -> Split:
         If the cut leaves no event on one side, or none to test on.
     """
     first, last = _span(events)
-    source = conventions(params.source)
+    source = conventions(params.base)
     if params.protocol == "leave_last_out" or not source.timed:
         return Split(last, last, last, "leave_last_out", ordinal=not source.timed)
-    cut = _cut(events, params, request.cut, first, last)
+    cut = _cut(events, params, request, first, last)
     if not first <= cut < last:
         raise BadParams(
             f"cut {cut.isoformat()} leaves one side empty: choose one from {first.isoformat()} "
@@ -96,17 +108,42 @@ def plan(events: ir.Table, params: IngestParams, request: Asked) -> Split:
 
 
 def _cut(
-    events: ir.Table, params: IngestParams, asked: Cut | None, first: datetime, last: datetime
+    events: ir.Table, params: IngestParams, request: Asked, first: datetime, last: datetime
 ) -> datetime:
+    asked = request.cut
     ended = asked is not None and asked.or_earlier and asked.moment >= last
     if asked is not None and not ended:
         cut = asked.moment
     else:
-        usual = conventions(params.source).cut or _seventy_percent
-        cut = params.cut or usual(events, first, last)
+        usual = conventions(params.base).cut or _seventy_percent
+        cut = params.cut or later_cut(events, usual(events, first, last), request)
     if ended:
         _LOG.warning("the log ends at %s, before the cut asked for; cut at %s", last, cut)
     return cut.replace(tzinfo=UTC) if cut.tzinfo is None else cut.astimezone(UTC)
+
+
+def later_cut(events: ir.Table, usual: datetime, request: Asked) -> datetime:
+    """Move the usual cut to where half of what was served is learnt from.
+
+    Not where hardly anything would be left to be judged by, but behind all that the published model
+    has learnt from, if the log goes on there.
+    """
+    cut = usual
+    if request.served is not None:
+        begun, ended = request.served
+        middle = begun + (ended - begun) / 2
+        if _share_until(events, middle) <= _MOST_LEARNT:
+            cut = max(cut, middle)
+    learnt = request.learnt_until
+    if learnt is None or learnt <= cut or _up_to_two(events.filter(events.event_ts > learnt)) < 2:
+        return cut
+    return learnt
+
+
+def _share_until(events: ir.Table, moment: datetime) -> float:
+    counted = events.agg(all=events.count(), before=(events.event_ts <= moment).sum())
+    counts = counted.to_pyarrow().to_pylist()[0]
+    return float(counts["before"] / counts["all"])
 
 
 def _span(events: ir.Table) -> tuple[datetime, datetime]:
@@ -170,9 +207,7 @@ def _seventy_percent(events: ir.Table, first: datetime, last: datetime) -> datet
     A few wrong dates can move the ends of a log by decades, but not its quantiles.
     """
     cut = _midnight(first + (last - first) * _LEARNT)
-    counted = events.agg(all=events.count(), before=(events.event_ts <= cut).sum())
-    counts = counted.to_pyarrow().to_pylist()[0]
-    share = counts["before"] / counts["all"]
+    share = _share_until(events, cut)
     if _LEAST_LEARNT <= share <= _MOST_LEARNT:
         return cut
     quantile = at_quantile(events, _LEARNT)

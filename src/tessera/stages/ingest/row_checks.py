@@ -90,7 +90,7 @@ def _judge(
     table: Table, draft: Draft, items: ir.Table | None, past: Past | None = None
 ) -> ir.Table:
     """Add typed columns, what they were parsed from, and the first broken rule."""
-    typed = _typed(table, draft)
+    typed = in_contract(table, draft)
     unread, fault = (
         typed[name] if name in typed.columns else ibis.null("string") for name in (UNREAD, FAULT)
     )
@@ -124,7 +124,8 @@ def _not_past(typed: ir.Table, past: Past | None) -> ir.StringColumn:
     return ibis.coalesce(*reasons)
 
 
-def _typed(table: Table, draft: Draft) -> ir.Table:
+def in_contract(table: Table, draft: Draft) -> ir.Table:
+    """Return all columns of the contract in its types, and beside them what they were read from."""
     rows = draft.rows
     columns: dict[str, ir.Value] = {}
     for column in table.columns:

@@ -19,6 +19,8 @@ from tessera.shared.policies.suitability import UNKNOWN_ITEM
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+BASE, SERVED = "base", "served"
+"""Of the source `served`: folder of the files it goes on from, and folder of the log."""
 Placed = Callable[["ir.Table", datetime, datetime], datetime]
 """Places one end of a period, from good events and two moments that are known already."""
 

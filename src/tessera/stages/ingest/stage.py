@@ -15,6 +15,7 @@ from tessera.stages.ingest.past import read_past
 from tessera.stages.ingest.periods import plan, read_asked
 from tessera.stages.ingest.reach import reach
 from tessera.stages.ingest.reader import drafts
+from tessera.stages.ingest.source import BASE, SERVED
 from tessera.stages.ingest.write import Quarantine, write_good
 
 ORDER = ("items", "users", "prices", "events", "exposures", "outcomes")
@@ -25,6 +26,7 @@ def run(
     *,
     source: Path,
     request: Path,
+    served: Path | None = None,
     events: Path,
     items: Path,
     users: Path,
@@ -37,6 +39,8 @@ def run(
     params: IngestParams,
 ) -> dict[str, float]:
     """Turn the files of a source into tables; rows in = good + quarantined, exactly.
+
+    What the service logged lies in `served`, and is read by the source of that name alone.
 
     Raises
     ------
@@ -53,7 +57,7 @@ def run(
         progress_bar("ingest", len(ORDER) + 1) as bar,
         Quarantine(quarantine, engine) as bad,
     ):
-        found = drafts(source, engine, params)
+        found = drafts(_beside(source, served, Path(spill), params), engine, params)
         bar.advance()
         for name, path in targets.items():
             bar.note(name)
@@ -69,3 +73,14 @@ def run(
         bad.joined(joined)
         require_joined(joined, params)
     return bad.metrics()
+
+
+def _beside(source: Path, served: Path | None, spill: Path, params: IngestParams) -> Path:
+    """Lay source and served log out as the source `served` reads them."""
+    if params.source != SERVED or served is None:
+        return source
+    folder = spill / "mixed"
+    folder.mkdir()
+    (folder / BASE).symlink_to(source.resolve(), target_is_directory=True)
+    (folder / SERVED).symlink_to(served.resolve(), target_is_directory=True)
+    return folder

@@ -90,7 +90,7 @@ class Quarantine:
         if name not in self.counts:
             return
         counts, found = self.counts[name], self.found[name]
-        mapped = bool(conventions(params.source).mapped)
+        mapped = bool(conventions(params.base).mapped)
         require_rows(name, found, counts["in"], counts["good"], mapped=mapped)
         require_few(name, found, counts["in"], params)
 

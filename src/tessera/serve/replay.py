@@ -1,0 +1,134 @@
+"""The served log played again with the bundles of the time: judged is served, or it is said.
+
+Given what was logged of a slate, the judged policy gives every propensity again.  Scores are
+computed again from bundle and log: events arrive in the order of the log until as many are known as
+the slate says were known when it was drawn.  Where several processes logged, that order is not
+known to the event, so a score may differ and no propensity may.
+
+Shapes: C candidates, L positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tessera.contracts.tables import UNEXPLORED
+from tessera.serve.engine import Engine
+from tessera.serve.log import EVENT, SLATE, Record
+from tessera.shared.policies.slate import slate_propensities
+
+EXACT, ROUNDED = 1e-9, 1e-5
+"""How far a propensity may lie from the logged one, and a score from its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A slate that does not come out as it was logged."""
+
+    request_id: str
+    says: str
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What playing a log again found."""
+
+    slates: int = 0
+    unexplored: int = 0
+    """Slates that nobody drew, so that there is nothing to draw again."""
+    propensity: float = 0.0
+    """Largest difference of a propensity."""
+    score: float = 0.0
+    """Largest difference of a score."""
+    faults: list[Fault] = field(default_factory=list)
+
+
+def replay(records: Iterable[Record], open_engine: Callable[[str], Engine]) -> Replayed:
+    """Play a log again.
+
+    Parameters
+    ----------
+    records : iterable
+        In the order in which they were logged.
+    open_engine : function
+        Opens the bundle of a version, as it was before anything was served.
+    """
+    events: dict[str, Record] = {}
+    slates: dict[str, list[Record]] = {}
+    found = Replayed()
+    for one in records:
+        if one["kind"] == EVENT:
+            events.setdefault(one["event_id"], one)
+        elif one["kind"] == SLATE and one["policy_id"].endswith(UNEXPLORED):
+            found.unexplored += 1
+        elif one["kind"] == SLATE:
+            slates.setdefault(_version(one), []).append(one)
+    for version, shown in slates.items():
+        _replay_one(found, open_engine(version), shown, list(events.values()))
+    return found
+
+
+def _version(slate: Record) -> str:
+    return str(slate["policy_id"]).partition("/")[0]
+
+
+def _replay_one(
+    found: Replayed, engine: Engine, slates: Sequence[Record], events: Sequence[Record]
+) -> None:
+    state = engine.scorer.state
+    for slate in sorted(slates, key=_known):
+        for one in events[state.version : _known(slate)]:
+            state.add(one["event_id"], one["user_id"], one["item_id"], one["action"], one["moment"])
+        found.slates += 1
+        said = _fault(found, engine, slate)
+        if said is not None:
+            found.faults.append(Fault(str(slate["request_id"]), said))
+
+
+def _known(slate: Record) -> int:
+    return int(str(slate["context_version"]).rpartition("+")[2])
+
+
+def _fault(found: Replayed, engine: Engine, slate: Record) -> str | None:
+    identity = str(slate["context_version"]).partition("+")[0]
+    if not engine.identity.startswith(identity):
+        return f"was drawn by another {engine.version}, whose identity begins with {identity}"
+    propensity = _propensity_gap(engine, slate)
+    found.propensity = max(found.propensity, propensity)
+    if not propensity <= EXACT:
+        return f"has propensities that its policy does not give: off by {propensity:.3g}"
+    score = _score_gap(engine, slate)
+    found.score = max(found.score, score)
+    if not score <= ROUNDED:
+        return f"has scores that its bundle does not give: off by {score:.3g}"
+    return None
+
+
+def _propensity_gap(engine: Engine, slate: Record) -> float:
+    """Return how far the policy's propensities lie from the logged ones, from the logged scores."""
+    score_1C = np.array([slate["scores"]], np.float64)
+    chosen_1L = np.array([slate["chosen"]], np.int64)
+    propensity, probability = slate_propensities(
+        score_1C, np.ones_like(score_1C, bool), engine.slate, chosen_1L
+    )
+    return max(
+        _gap(propensity[0], slate["propensities"]), _gap(probability[0], slate["probabilities"])
+    )
+
+
+def _score_gap(engine: Engine, slate: Record) -> float:
+    now = engine.scorer.now(slate["user_id"], slate["moment"])
+    row = engine.scorer.ranker.row
+    item_C = np.array([row.get(item, 0) for item in slate["candidate_ids"]], np.int64)
+    again_C = engine.scorer.scores(now, item_C) if len(item_C) else np.zeros(0)
+    return _gap(again_C, slate["scores"])
+
+
+def _gap(one: object, other: object) -> float:
+    left, right = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    if left.shape != right.shape:
+        return np.inf
+    return float(np.abs(left - right).max(initial=0.0))

@@ -1,0 +1,51 @@
+"""Begins a segment each hour, and seals the hours that are over."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from tessera.serve.hours import began, same_hour, seal_closed
+from tessera.serve.service import Service
+
+_LOG = logging.getLogger("tessera.serve")
+_LOOK_S = 20.0
+"""How often the clock is looked at."""
+
+
+class Sealer:
+    """Works beside a service; whatever goes wrong, the segments stay as they are."""
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        """Seal what the service logs into a folder."""
+        self._service, self._folder = service, folder
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="sealer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._stopped.set()
+        self._thread.join()
+
+    def look(self, now_ns: int | None = None) -> list[Path]:
+        """Roll if the hour is over, and seal what is; return the new folders."""
+        now_ns = time.time_ns() if now_ns is None else now_ns
+        if not same_hour(began(self._service.log.path), now_ns):
+            self._service.roll()
+        return seal_closed(self._folder, now_ns)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                for path in self.look():
+                    _LOG.info("%s is sealed", path.name)
+            except Exception:  # the log itself goes on
+                _LOG.exception("the log is not sealed")
+            if self._stopped.wait(_LOOK_S):
+                return

@@ -1,0 +1,115 @@
+"""The served log beside the source that it goes on from: one table of each kind, each row once.
+
+The log is what `tessera.serve` sealed: exposures, outcomes and events in the columns of the
+contracts.  Items, investors and prices are the source's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import ibis
+import ibis.expr.types as ir
+
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, Table
+from tessera.stages.ingest.counts import Counts
+from tessera.stages.ingest.draft import Draft, Drafts
+from tessera.stages.ingest.engine import FILE, Engine, check_parquet
+from tessera.stages.ingest.params import IngestParams
+from tessera.stages.ingest.raw import require_columns
+from tessera.stages.ingest.row_checks import in_contract
+from tessera.stages.ingest.source import BASE, SERVED, find_source
+
+_SAME = {EVENTS.name: "event_id", EXPOSURES.name: "request_id", OUTCOMES.name: "request_id"}
+"""By which a row that the source exported too is known again: the log's own is kept."""
+_NOTHING = "empty.json"
+"""Lies in a log that holds nothing yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """Rows of the served log that stay, and how many there were."""
+
+    rows: ir.Table
+    read: int
+
+
+def drafts(folder: Path, engine: Engine, params: IngestParams) -> Drafts:
+    """Put the log behind what its source has."""
+    base = cast(Drafts, find_source(params.base).drafts(folder / BASE, engine, params))
+    if (folder / SERVED / _NOTHING).exists():
+        return base
+    log = {table.name: _read(table, folder, engine) for table in (EXPOSURES, OUTCOMES, EVENTS)}
+    shown = _of_one_length(log[EXPOSURES.name], base.get(EXPOSURES.name), engine)
+    kept = log | {
+        EXPOSURES.name: shown,
+        OUTCOMES.name: log[OUTCOMES.name].semi_join(shown, "request_id"),
+    }
+    mixed = {
+        table.name: _together(
+            table, base.get(table.name), _Log(kept[table.name], _rows(log[table.name])), engine
+        )
+        for table in (EXPOSURES, OUTCOMES, EVENTS)
+        if table.name in base or _rows(kept[table.name])  # nobody has to have clicked yet
+    }
+    return base | mixed
+
+
+def _read(table: Table, folder: Path, engine: Engine) -> ir.Table:
+    label = f"{SERVED}/{table.name}.parquet"
+    require_columns(label, check_parquet(folder / label).names, table.names)
+    rows = engine.read_numbered(folder / label, f"log_{table.name}")
+    return rows.mutate(**{FILE: ibis.literal(label)})
+
+
+def _of_one_length(shown: ir.Table, base: Draft | None, engine: Engine) -> ir.Table:
+    """Leave slates as long as the source's, or as most are: others are judged by nothing.
+
+    What stands below says nothing of what stands above, so longer ones are cut.  Shorter ones are
+    left out, unless nothing more could be shown: how many are asked for is known before the draw.
+    """
+    length = _longest(base) or _usual(shown)
+    sizes = shown.group_by("request_id").agg(
+        size=shown.position.max(), open=shown.candidate_ids.length().max()
+    )
+    whole = sizes.filter((sizes["size"] >= length) | (sizes["size"] >= sizes["open"]))
+    kept = shown.filter(shown.position <= length).semi_join(whole, "request_id")
+    return engine.view("log_of_one_length", kept)
+
+
+def _longest(base: Draft | None) -> int:
+    if base is None:
+        return 0
+    position = in_contract(EXPOSURES, base).position
+    return int(position.max().to_pyarrow().as_py() or 0)
+
+
+def _usual(shown: ir.Table) -> int:
+    sizes = shown.group_by("request_id").agg(size=shown.position.max())
+    counted = sizes.group_by("size").agg(slates=sizes.count())
+    most = counted.order_by([ibis.desc("slates"), ibis.desc("size")]).limit(1).to_pyarrow()
+    return int(most["size"][0].as_py()) if len(most) else 0
+
+
+def _together(table: Table, base: Draft | None, log: _Log, engine: Engine) -> Draft:
+    """Put the rows of the log behind those of the source, what both have once."""
+    mine = in_contract(table, Draft(log.rows))
+    if base is None:
+        rows, both = engine.keep(mine, f"both_{table.name}")
+        return Draft(rows, counts=Counts(records=log.read, left_out=log.read - both))
+    theirs = in_contract(table, base)
+    once = theirs.anti_join(mine, _SAME[table.name])
+    lacking = {name: ibis.null(kind) for name, kind in theirs.schema().items()
+               if name not in mine.columns}  # fmt: skip
+    behind = mine.mutate(**lacking).select(theirs.columns)
+    rows, both = engine.keep(once.union(behind), f"both_{table.name}")
+    read = _rows(theirs) + log.read
+    counts = replace(base.counts) if base.counts else Counts(records=_rows(theirs))
+    counts.add(Counts(records=log.read, left_out=read - both))
+    return replace(base, rows=rows, counts=counts)
+
+
+def _rows(rows: ir.Table) -> int:
+    return int(rows.count().to_pyarrow().as_py())

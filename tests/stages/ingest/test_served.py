@@ -1,0 +1,236 @@
+"""What was served stands behind what its source has: each row once, slates of one length."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from tessera.contracts.arrow import schema
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, TABLES
+from tessera.stages.ingest.params import IngestParams
+from tessera.stages.ingest.stage import ORDER, run
+
+pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+NAMES = ["i0", "i1", "i2", "i3"]
+
+
+def event(name, day, user="u0", item="i0", **more):
+    return {
+        "event_id": name,
+        "user_id": user,
+        "item_id": item,
+        "action": "buy",
+        "time_kind": "exact",
+        "event_ts": START + day * DAY,
+        "amount_eur": 1.0,
+    } | more
+
+
+def slate(name, shown, day, names=NAMES, policy="v1"):
+    """One row a position; each open candidate is as likely as the others."""
+    rows = []
+    for place, item in enumerate(shown):
+        left = [0.0 if one in shown[:place] else 1 / (len(names) - place) for one in names]
+        rows.append(
+            {"request_id": name, "position": place + 1, "user_id": "u0", "item_id": item,
+             "event_ts": START + day * DAY, "policy_id": policy, "propensity": max(left),
+             "candidate_ids": names, "candidate_propensities": left, "context_version": "c+0"}
+        )  # fmt: skip
+    return rows
+
+
+def outcome(name, item, day):
+    return {"request_id": name, "item_id": item, "action": "click", "value": 0.0,
+            "event_ts": START + day * DAY}  # fmt: skip
+
+
+BASE = {
+    "items": [{"item_id": name, "name": name, "risk_class": 1} for name in NAMES],
+    "users": [{"user_id": "u0", "valid_from": START, "risk_class": 2}],
+    "prices": [],
+    "events": [event(f"e{n}", n, f"u{n % 2}", NAMES[n % 4]) for n in range(20)],
+    "exposures": [*slate("q0", ["i0", "i1"], 5, policy="v0"),
+                  *slate("q1", ["i2", "i3"], 6, policy="v0")],
+    "outcomes": [outcome("q0", "i1", 5)],
+}  # fmt: skip
+
+
+def write(folder, tables):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in tables.items():
+        loose = pa.schema([pa.field(one.name, one.type) for one in schema(TABLES[name])])
+        pq.write_table(pa.Table.from_pylist(rows, loose), folder / f"{name}.parquet")
+
+
+def log(**tables):
+    return {one.name: tables.get(one.name, []) for one in (EXPOSURES, OUTCOMES, EVENTS)}
+
+
+@pytest.fixture
+def ingested(tmp_path):
+    """Ingest a source, with or without a log, and return its tables."""
+
+    def go(base=BASE, served=None, asked=None, **params):
+        folder = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
+        out = folder / "out"
+        out.mkdir(parents=True)
+        if isinstance(base, dict):
+            write(folder / "source", base)
+        else:
+            base(folder / "source")
+        write(folder / "served", served or {})
+        if served is None:
+            (folder / "served" / "empty.json").write_text("{}")
+        (folder / "request.json").write_text(json.dumps({"cut": None, **(asked or {})}))
+        found = {"source": "served", "min_coverage": 0.0, "max_quarantined": 0.5, **params}
+        metrics = run(
+            source=folder / "source", served=folder / "served", request=folder / "request.json",
+            split=out / "split.json", suitability=out / "suitability.json",
+            params=IngestParams(**found),
+            **{name: out / f"{name}.parquet" for name in (*ORDER, "quarantine")},
+        )  # fmt: skip
+        tables = {name: pq.read_table(out / f"{name}.parquet") for name in (*ORDER, "quarantine")}
+        return tables, metrics, json.loads((out / "split.json").read_text())
+
+    return go
+
+
+def shown(tables):
+    """Items of each slate, from the top."""
+    found = {}
+    for row in tables["exposures"].to_pylist():
+        found.setdefault(row["request_id"], []).append(row["item_id"])
+    return found
+
+
+def test_a_log_that_holds_nothing_yet_changes_nothing(ingested):
+    alone, told, split = ingested(source="market")
+    with_log, also_told, same = ingested()
+    assert with_log == alone
+    assert (told, split) == (also_told, same)
+
+
+def test_what_was_served_stands_behind_what_the_source_has(ingested):
+    served = log(
+        exposures=slate("s0", ["i3", "i0"], 21), outcomes=[outcome("s0", "i3", 21)],
+        events=[event("x0", 21, item="i3", request_id="s0"), event("x1", 22, user="new")],
+    )  # fmt: skip
+    tables, metrics, _ = ingested(served=served)
+    assert shown(tables) == {"q0": ["i0", "i1"], "q1": ["i2", "i3"], "s0": ["i3", "i0"]}
+    assert tables["outcomes"]["request_id"].to_pylist() == ["q0", "s0"]
+    assert tables["events"]["event_id"].to_pylist()[-2:] == ["x0", "x1"]
+    assert metrics["events_in"] == metrics["events_good"] == 22
+    assert tables["items"].num_rows == 4
+
+
+def test_what_the_source_exported_too_is_there_once_as_it_was_served(ingested):
+    base = BASE | {
+        "events": [*BASE["events"], event("x0", 21, amount_eur=7.0)],
+        "exposures": [*BASE["exposures"], *slate("s0", ["i1", "i0"], 21, policy="exported")],
+    }
+    served = log(exposures=slate("s0", ["i1", "i0"], 21), events=[event("x0", 21, amount_eur=5.0)])
+    tables, metrics, _ = ingested(base, served)
+    assert tables["events"].num_rows == 21
+    assert tables["events"]["amount_eur"].to_pylist()[-1] == 5.0
+    assert set(tables["exposures"]["policy_id"].to_pylist()) == {"v0", "v1"}
+    assert metrics["rows_quarantined"] == 0
+
+
+MIXED = log(
+    exposures=[*slate("long", ["i3", "i0", "i1"], 21), *slate("short", ["i2"], 22),
+               *slate("all", ["i2"], 23, ["i2"]), *slate("fits", ["i1", "i2"], 24)],
+    outcomes=[outcome("long", "i3", 21), outcome("short", "i2", 22), outcome("fits", "i1", 24)],
+    events=[event("x0", 25)],
+)  # fmt: skip
+
+
+def test_slates_are_as_long_as_those_of_the_source(ingested):
+    tables, metrics, _ = ingested(served=MIXED)
+    found = shown(tables)
+    assert found["long"] == ["i3", "i0"], "what stands below changes nothing above"
+    assert "short" not in found, "fewer were asked for"
+    assert found["all"] == ["i2"], "nothing was left to show"
+    assert found["fits"] == ["i1", "i2"]
+    assert sorted(tables["outcomes"]["request_id"].to_pylist()) == ["fits", "long", "q0"]
+    assert (metrics["exposures_in"], metrics["exposures_left_out"]) == (9, 2)
+    assert metrics["outcomes_left_out"] == 1
+    assert metrics["rows_quarantined"] == 0
+
+
+def test_without_slates_of_the_source_they_are_as_long_as_most(ingested):
+    base = BASE | {"exposures": [], "outcomes": []}
+    more = slate("long2", ["i3", "i2", "i1"], 26)
+    served = MIXED | {"exposures": [*MIXED["exposures"], *more]}
+    assert set(shown(ingested(base, served)[0])) == {"long", "long2", "all"}
+
+
+def orders(folder):
+    """Write a source of text files, which has no slates and one row that cannot be read."""
+    folder.mkdir(parents=True)
+    rows = [f"e{n},u{n % 2},{NAMES[n % 4]},{START + n * DAY:%Y-%m-%d},{n}" for n in range(20)]
+    rows[3] = rows[3].replace(",3", ",much")
+    (folder / "orders.csv").write_text("\n".join(["id,who,what,at,paid", *rows]) + "\n")
+    (folder / "products.csv").write_text("\n".join(["what", *NAMES]) + "\n")
+
+
+MAPPING = {
+    "events": {"file": "orders.csv", "constants": {"action": "buy"},
+               "columns": {"event_id": "id", "user_id": "who", "item_id": "what", "event_ts": "at",
+                           "amount_eur": "paid"}},
+    "items": {"file": "products.csv", "columns": {"item_id": "what", "name": "what"}},
+}  # fmt: skip
+
+
+def test_a_log_goes_on_from_files_of_text_too_and_a_bad_row_is_still_named(ingested):
+    served = log(exposures=slate("s0", ["i3", "i0"], 21), events=[event("x0", 21), event("e5", 5)])
+    tables, metrics, _ = ingested(orders, served, of="table", mapping=MAPPING)
+    assert shown(tables) == {"s0": ["i3", "i0"]}
+    (bad,) = tables["quarantine"].to_pylist()
+    assert (bad["source_file"], bad["source_row"]) == ("orders.csv", 4)
+    assert "such as 'much'" in bad["reason"]
+    assert metrics["events_in"] == metrics["events_good"] + 1
+    assert tables["events"]["event_id"].to_pylist().count("e5") == 1
+
+
+@pytest.mark.parametrize("of", ["amazon", "served"])
+def test_a_log_cannot_go_on_from_what_has_no_times_or_from_itself(of):
+    with pytest.raises(ValidationError, match=f"a served log cannot go on from {of}"):
+        IngestParams(source="served", of=of)
+
+
+def span(first, last, learnt=None):
+    ends = ((START + day * DAY).isoformat() for day in (first, last))
+    told = dict(zip(("from", "until"), ends, strict=True))
+    return {"served": told | {"learnt_until": learnt and (START + learnt * DAY).isoformat()}}
+
+
+MANY = [event(f"x{n}", 19 + n / 2) for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "cut"),
+    [
+        (span(19, 28.5), "2024-01-24T18:00:00"),  # half of what was served is learnt from
+        (span(28, 28.5), "2024-01-20T00:00:00"),  # hardly anything would be left: the usual one
+        (span(19, 28.5, 26), "2024-01-27T00:00:00"),  # the published model has learnt until there
+        (span(19, 28.5, 28.4), "2024-01-24T18:00:00"),  # behind it is nothing to be tested on
+    ],
+)
+def test_a_run_learns_from_half_of_what_was_served_and_judges_what_its_champion_has_not_seen(
+    ingested, asked, cut
+):
+    split = ingested(served=log(events=MANY), asked=asked)[2]
+    assert split["cut"].startswith(cut)
+
+
+def test_a_cut_that_was_asked_for_wins(ingested):
+    asked = span(19, 28.5, 26) | {"cut": "2024-01-15"}
+    assert ingested(served=log(events=MANY), asked=asked)[2]["cut"].startswith("2024-01-15")

@@ -11,7 +11,7 @@ from tessera.contracts.tables import BASELINE_LISTS
 from tessera.model.baselines.ranker_baselines import ranker_figures
 from tessera.model.baselines.two_tower import list_two_tower
 from tessera.model.nn.device import threads
-from tessera.model.params import BaselineParams
+from tessera.model.params import BaselinesParams
 from tessera.model.sequences.dataset import read_dataset
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.training.curves import write_training
@@ -34,7 +34,7 @@ def run(
     baseline_lists: Path,
     baseline_training: Path,
     scratch: Path,
-    params: BaselineParams,
+    params: BaselinesParams,
 ) -> dict[str, float]:
     """Train what section `hstu` asks for beside the trunk; list items, and measure the rankers."""
     baseline_training.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tessera.contracts.arrow import schema
-from tessera.contracts.split import known, load_split, train, validation
+from tessera.contracts.split import TRAIN, known, load_split, phased, validation
 from tessera.contracts.tables import TABLES
 from tessera.shared.features.asof import as_of
 from tessera.shared.features.attribution import reward

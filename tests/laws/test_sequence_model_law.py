@@ -9,12 +9,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from tessera.contracts.split import Split
+from tessera.contracts.split import TEST, Split
 from tessera.model.nn.device import threads
 from tessera.model.params import HstuParams
 from tessera.model.sequences.catalogue import read_catalogue, read_codes
 from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.histories import TEST
 from tessera.model.sequences.questions import action_codes, ask
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.windows import Batcher, last_windows, training_windows

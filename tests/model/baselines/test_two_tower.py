@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from tessera.contracts.arrow import schema
+from tessera.contracts.split import TEST, VALIDATION
 from tessera.contracts.tables import BASELINE_LISTS
 from tessera.model.baselines.two_tower import before_targets, encode_users, fit_two_tower, published
 from tessera.model.nn.in_batch import Chosen, in_batch_softmax, log_chance
 from tessera.model.params import HstuParams
 from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.histories import TEST, VALIDATION, Histories
+from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.questions import action_codes, ask
 from tessera.model.sequences.windows import last_windows
 from tessera.model.training.examples import Examples

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import chisquare
 
+from tessera.contracts.split import TEST, TRAIN, VALIDATION
 from tessera.contracts.tables import ACTIONS
-from tessera.model.sequences.histories import TEST, TRAIN, VALIDATION, last_sessions, split_sets
+from tessera.model.sequences.histories import last_sessions, split_sets
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.windows import last_windows
 

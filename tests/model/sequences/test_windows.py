@@ -2,7 +2,7 @@ import ibis
 import numpy as np
 import pyarrow as pa
 
-from tessera.model.sequences.histories import TRAIN
+from tessera.contracts.split import TRAIN
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.windows import (
     Batcher,

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tessera.contracts.errors import BadParams
+from tessera.contracts.split import TEST, VALIDATION
 from tessera.model.params import HstuParams
 from tessera.model.sequences.catalogue import read_catalogue, read_codes
-from tessera.model.sequences.histories import TEST, VALIDATION
 from tessera.model.sequences.questions import ask
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.requests import Requests, as_requests, read_requests, windows_before

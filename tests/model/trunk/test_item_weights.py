@@ -8,8 +8,8 @@ import torch
 from scipy.sparse import csr_matrix
 from torch.nn import functional
 
+from tessera.contracts.split import TRAIN
 from tessera.contracts.tables import ACTIONS
-from tessera.model.sequences.histories import TRAIN
 from tessera.model.sequences.questions import action_codes
 from tessera.model.sequences.windows import last_windows
 from tessera.model.training import vector_mix as mixing

@@ -16,7 +16,7 @@ from tessera.model.sequences.dataset import read_dataset
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.training.curves import write_training
 from tessera.model.training.fit import fit
-from tessera.model.trunk.lists import rank_test_users, write_lists
+from tessera.model.trunk.lists import rank_users, write_lists
 
 
 def run(
@@ -45,7 +45,7 @@ def run(
         dataset = read_dataset(sources, split, scratch, params, with_log=params.rankers)
         if params.sasrec:
             trained = fit("sasrec", dataset, params, scratch)
-            parts.append(rank_test_users(trained.model, dataset, params))
+            parts.append(rank_users(trained.model, dataset, params))
             write_training(trained.state, "sasrec", baseline_training)
             metrics |= {f"sasrec_{name}": value for name, value in trained.figures().items()}
         if params.two_tower:

@@ -72,7 +72,7 @@ class Task:
         """Train on what lies before validation, as long as validation gets better."""
         validate = self.validate if self.asked.has_answer() else None
         folder = scratch / "search" if scratch else None
-        examples = self._examples(refit=False)
+        examples = self.examples(refit=False)
         return self._calibrated(
             train(self.shape, self.dataset.codes_VC, examples, validate, self.params, folder)
         )
@@ -82,7 +82,7 @@ class Task:
         epochs = first.state.best_epoch or first.state.epoch
         longest = self.params.model_copy(update={"epochs": max(1, epochs)})
         folder = scratch / "refit" if scratch else None
-        examples = self._examples(refit=True)
+        examples = self.examples(refit=True)
         last = self._calibrated(
             train(self.shape, self.dataset.codes_VC, examples, None, longest, folder)
         )
@@ -109,7 +109,8 @@ class Task:
         auc = _auc(rank_requests(model, histories, slates).logit_RMT, slates)
         return found if auc is None else {**found, AUC: auc}
 
-    def _examples(self, *, refit: bool) -> Examples:
+    def examples(self, *, refit: bool) -> Examples:
+        """Return what is learnt from: what lies before validation, or with it."""
         histories, shown, slates = self.dataset.histories, self.shown, None
         if shown:
             slates = shown.slates.by_history(histories, refit | ~shown.is_check_R)

@@ -46,11 +46,12 @@ from tessera.model.nn.device import threads
 from tessera.model.nn.ranking import CLICK, TASKS
 from tessera.model.params import HstuParams
 from tessera.model.sequences.histories import Histories
+from tessera.model.sequences.questions import top_items
 from tessera.model.sequences.slates import Slates
 from tessera.model.sequences.windows import last_windows
 from tessera.model.training.examples import Examples
 from tessera.model.training.train import train
-from tessera.model.trunk.inference import encode, item_vectors, rank_requests, top_items
+from tessera.model.trunk.inference import encode, item_vectors, rank_requests
 from tessera.model.trunk.model import SequenceModel, Shape
 from tessera.shared.metrics.slates import slate_auc
 

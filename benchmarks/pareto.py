@@ -23,14 +23,15 @@ from benchmarks.common import ROOT, write_result
 from benchmarks.places import run_alone
 from benchmarks.quality import BEFORE, ON_SALE, SETS, UNBORN, key_of, params_of, place_of
 from tessera.contracts.artifacts import ARTIFACTS
+from tessera.contracts.split import VALIDATION
 from tessera.contracts.tables import LISTS
 from tessera.model.nn.device import threads
 from tessera.model.params import HstuParams
 from tessera.model.sequences.dataset import read_dataset
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.training.fit import fit
-from tessera.model.training.vector_mix import choose_mix, learn_closed_form
-from tessera.model.trunk.lists import rank_test_users, write_lists
+from tessera.model.training.vector_mix import choose_mix, learn_closed_form, mix_values
+from tessera.model.trunk.lists import rank_users, write_lists
 from tessera.platform.pipeline.runner import call
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import Stage, find, stages
@@ -77,17 +78,20 @@ def run(
         world = read_dataset(sources, split, scratch, profits)
         judged = fit("hstu", world, profits.model_copy(update={"refit": False}), scratch).model
         model = fit("hstu", world, profits, scratch).model if params.refit else judged
+        asked = world.ask(VALIDATION, params)
         parts = []
         told: dict[str, float] = {}
         for weight in _WEIGHTS:
             weighed = params.model_copy(update={"profit_weight": weight})
             # The refit model has learnt the validation period, so that nothing can be chosen on it.
-            choose_mix(judged, world, weighed)
+            if judged.shape.profits:
+                judged.closed_form.let(profit=weight)
+            choose_mix(judged, mix_values(judged, world, asked, weighed))
             model.closed_form.let(**judged.closed_form.mix)
             learn_closed_form(model, world, weighed, at_cut=True)
             name = f"@{weight}"
             told |= {f"{part}{name}": mix for part, mix in model.closed_form.mix.items()}
-            parts.append(rank_test_users(model, world, weighed, name))
+            parts.append(rank_users(model, world, weighed, name))
     write_lists(parts, LISTS, lists)
     return told
 

@@ -20,14 +20,14 @@ from benchmarks.common import ROOT
 from benchmarks.places import pin, run_alone
 from benchmarks.quality import BEFORE, ON_SALE, TRUNK_ALONE, Set, params_of
 from tessera.contracts.arrays import Float64s
-from tessera.contracts.split import Split, load_split, save_split
+from tessera.contracts.split import VALIDATION, Split, load_split, save_split
 from tessera.model.nn.device import threads
 from tessera.model.params import HstuParams
 from tessera.model.sequences.dataset import Dataset, read_dataset
 from tessera.model.sequences.exposure_log import Sources
-from tessera.model.training.fit import again, pose, search
+from tessera.model.training.fit import pose
 from tessera.model.training.vector_mix import mix_values, steady
-from tessera.model.trunk.lists import rank_test_users
+from tessera.model.trunk.lists import rank_users
 from tessera.model.trunk.saved import load_model, save_model
 from tessera.platform.pipeline.runner import call
 from tessera.platform.workspace import files
@@ -110,8 +110,8 @@ def run(
         world = read_dataset(sources, split, scratch, params)
         # The refit model has learnt the validation period, so that nothing can be chosen on it.
         task = pose("hstu", world, params)
-        judged = search(task, params, scratch)
-        final = again(task, judged, params, scratch)
+        judged = task.search(scratch)
+        final = task.again(judged, scratch)
         save_model(judged.model, world.catalogue.vocabulary, model / "judged")
         save_model(final.model, world.catalogue.vocabulary, model / "final")
     return {}
@@ -209,7 +209,7 @@ def values_of(asked: Asked, seed: int) -> Float64s:
     if not kept.exists():
         world, params = world_of(asked, seed)
         model, _ = load_model(folder / "judged")
-        np.save(kept, mix_values(model, world, params))
+        np.save(kept, mix_values(model, world, world.ask(VALIDATION, params), params))
     return np.asarray(np.load(kept))
 
 
@@ -229,5 +229,5 @@ def listed(asked: Asked, seed: int) -> pa.Table:
     parts = []
     for name, mix in mixes.items():
         model.closed_form.let(**{"profit": 0.0, **mix})
-        parts.append(rank_test_users(model, world, params, name.removeprefix("hstu")))
+        parts.append(rank_users(model, world, params, name.removeprefix("hstu")))
     return pa.concat_tables(parts)

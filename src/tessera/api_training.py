@@ -131,7 +131,7 @@ def recommend(
             raise BadParams(f"top is {top}: ask for at least 1 item")
         params = params.model_copy(update={"top": top})
     with threads(params.threads):
-        rows = rank_users(user_Q, recommender.model, recommender.dataset, params)
+        rows = rank_users(recommender.model, recommender.dataset, params, user_Q=user_Q)
     return rows.drop_columns("model")
 
 

@@ -239,7 +239,7 @@ def test_experiments_count_and_what_was_trained_since_is_not_packed(copy):
     root = {"TESSERA_ROOT": ""}
     copy.must("env", *(f"{k}={v}" for k, v in root.items()), "dvc", "exp", "run", "-q", "--temp",
               "-S", "hstu.learning_rate=0.01")  # fmt: skip
-    told = [entry["k"] for entry in looks.chain(copy.open_workspace()).entries()]
+    told = [entry["k"] for entry in looks.looks_chain(copy.open_workspace()).entries()]
     assert told == [1, 2]
     profile = copy.root / "profiles" / "market.yaml"
     profile.write_text(profile.read_text().replace("hstu:", "hstu:\n  patience: 9"))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tessera.contracts.arrow import schema
-from tessera.contracts.split import known, load_split, train, validation
+from tessera.contracts.split import TRAIN, known, load_split, phased, validation
 from tessera.contracts.tables import TABLES
 from tessera.shared.features.asof import as_of
 from tessera.shared.features.attribution import reward
@@ -118,7 +118,7 @@ def _learnt_from(out) -> dict[str, pa.Table]:
     risk = as_of(past, versions, by="user_id", at="event_ts", since="valid_from")
     found = {
         "known": past.order_by("event_id"),
-        "train": train(table["events"], split).order_by("event_id"),
+        "train": phased(table["events"], split).filter(ibis._.phase == TRAIN).order_by("event_id"),
         "validation": validation(table["events"], split).order_by("event_id"),
         "risk": risk.order_by("event_id"),
         "reward": reward(shown, done, 7),

@@ -16,7 +16,7 @@ from tessera.model.nn.device import threads
 from tessera.model.nn.ranking import CLICK, TASKS, RankingBatch, RankingLabels
 from tessera.model.nn.tiles import View
 from tessera.model.params import HstuParams
-from tessera.model.sequences.windows import Targets
+from tessera.model.training.examples import Targets
 from tessera.model.training.objective import batch_loss
 from tessera.model.trunk.model import SequenceModel, Shape
 from tessera.model.trunk.saved import load_model, save_model

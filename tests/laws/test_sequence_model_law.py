@@ -9,19 +9,17 @@ import pyarrow as pa
 import pytest
 import torch
 
-from tessera.contracts.split import Split
+from tessera.contracts.split import TEST, Split
 from tessera.model.nn.device import threads
 from tessera.model.params import HstuParams
 from tessera.model.sequences.catalogue import read_catalogue, read_codes
 from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.histories import TEST
-from tessera.model.sequences.questions import action_codes, ask
+from tessera.model.sequences.questions import Lists, action_codes, ndcg, top_items
 from tessera.model.sequences.reading import read_histories
-from tessera.model.sequences.windows import Batcher, last_windows, training_windows
-from tessera.model.training.examples import Examples
+from tessera.model.training.examples import BatchBuilder, Examples
 from tessera.model.training.fit import fit
 from tessera.model.training.objective import batch_loss
-from tessera.model.trunk.inference import Lists, encode, item_vectors, ndcg, top_items
+from tessera.model.trunk.inference import encode, item_vectors
 from tessera.model.trunk.saved import load_model, save_model
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -93,15 +91,13 @@ def trained(world):
 
 def next_buys(world):
     """Return the first buy after the cut of each test user, and the question it answers."""
-    question = ask(world.histories, SPLIT, TEST, PARAMS.acquired, PARAMS.filter_seen)
-    return question, world.histories.item_E[question.stop_Q]
+    question = world.ask(TEST, PARAMS)
+    return question, world.histories.item_E[question.windows.stop_W]
 
 
 def quality(model, world):
     question, next_Q = next_buys(world)
-    first_Q = world.histories.first_U1[question.user_Q]
-    windows = last_windows(first_Q, question.stop_Q, question.request_Q, PARAMS.length)
-    state = encode(model, world.histories, windows)
+    state = encode(model, world.histories, question.windows)
     allowed = world.catalogue.alive_V(SPLIT.cut)
     lists = top_items(state, item_vectors(model), allowed, None, 10)
     return ndcg(lists, (np.arange(len(next_Q)), next_Q), 21)
@@ -127,13 +123,10 @@ def test_the_loss_falls(kind, trained):
 def test_gradients_reach_every_parameter(kind, trained, world):
     model = trained[kind].model
     examples = Examples(world.histories, world.histories.until(0), action_codes(("buy",)))
-    windows = training_windows(
-        world.histories, examples.stop_U, PARAMS.length, np.random.default_rng(0)
-    )
-    batcher = Batcher(world.histories)
-    targets = batcher.targets(windows, examples.is_target)
+    windows = examples.windows(PARAMS.length, np.random.default_rng(0))
+    batch, targets = BatchBuilder(examples, None).lesson(windows)
     model.zero_grad()
-    batch_loss(model, batcher.batch(windows), targets, examples.warm_W(), PARAMS).backward()
+    batch_loss(model, batch, targets, examples.warm_W(), PARAMS).backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name

@@ -15,11 +15,12 @@ from tessera.model.nn.loss import full_softmax
 from tessera.model.nn.ranking import CLICK, RankingBatch
 from tessera.model.params import HstuParams
 from tessera.model.sequences.histories import Histories
+from tessera.model.sequences.questions import top_items
 from tessera.model.sequences.windows import last_windows
 from tessera.model.training.examples import Examples
 from tessera.model.training.train import train
 from tessera.model.trunk import model as model_module
-from tessera.model.trunk.inference import encode, item_vectors, top_items
+from tessera.model.trunk.inference import encode, item_vectors
 from tessera.model.trunk.model import SequenceModel, Shape
 from tessera.shared.metrics.slates import slate_auc
 

@@ -339,11 +339,11 @@ def test_no_page_is_drawn_of_a_verdict_that_was_edited(workspace, gate):
 
 
 def test_a_page_drawn_again_is_no_look_no_other_verdict_and_no_other_bundle(published, gate):
-    ledger = looks.chain(published).lines()
+    ledger = looks.looks_chain(published).lines()
     kept = {n: published.artifact(n).read_bytes() for n in ("verdict", "seal", "verdict_page")}
     gate.words = "in other words: "
     gate.run(published, "report")
-    assert looks.chain(published).lines() == ledger
+    assert looks.looks_chain(published).lines() == ledger
     assert published.artifact("verdict_page").read_bytes() != kept.pop("verdict_page")
     assert {name: published.artifact(name).read_bytes() for name in kept} == kept
     assert "every hash matches" in doctor._published(published)
@@ -544,7 +544,7 @@ def test_scores_that_were_written_anew_on_the_same_log_are_another_try(workspace
     assert (first["look"]["k"], again["look"]["k"]) == (1, 2)
     assert again["candidate"] != first["candidate"]
     assert gate.judge(workspace)["look"]["k"] == 2, "the same bytes again are the same look"
-    assert len(looks.chain(workspace).entries()) == 2
+    assert len(looks.looks_chain(workspace).entries()) == 2
 
 
 def test_a_floor_that_moved_since_the_verdict_shuts_the_gate(promoted, gate):
@@ -561,7 +561,7 @@ def test_a_floor_that_moved_since_the_verdict_shuts_the_gate(promoted, gate):
 
 @pytest.mark.parametrize("kept", [0, 1], ids=["deleted", "set back"])
 def test_a_ledger_without_what_the_last_act_saw_in_it_is_refused(promoted, gate, kept):
-    ledger = looks.chain(promoted)
+    ledger = looks.looks_chain(promoted)
     files_then = {path: path.read_bytes() for path in (ledger.file, ledger.head_file)}
     gate.write_run(promoted, seed=1)
     gate.pack(promoted)

@@ -12,8 +12,8 @@ import pytest
 
 from tessera.contracts.errors import BrokenHistory, BrokenSeal, TesseraError
 from tessera.platform.cli import doctor, repair, summary
-from tessera.platform.release import acts, looks, registry, seals
-from tessera.platform.release.history import history
+from tessera.platform.release import acts, registry, seals
+from tessera.platform.release.history import history, looks_chain
 from tessera.platform.release.overrides import Override
 from tessera.platform.workspace import files
 
@@ -35,14 +35,14 @@ def two(workspace, gate, make_candidate):
 
 def _keep(workspace, lines):
     """Bring back a ledger of the first lines, with the head that it had then."""
-    ledger = looks.chain(workspace)
+    ledger = looks_chain(workspace)
     kept = ledger.lines()[:lines]
     ledger.file.write_text("".join(f"{line}\n" for line in kept))
     ledger.write_head(kept[-1])
 
 
 def _lose(workspace):
-    ledger = looks.chain(workspace)
+    ledger = looks_chain(workspace)
     ledger.file.unlink()
     ledger.head_file.unlink()
 
@@ -50,9 +50,9 @@ def _lose(workspace):
 LEDGERS = {
     "older": lambda workspace: _keep(workspace, 1),
     "gone": _lose,
-    "torn": lambda workspace: looks.chain(workspace).file.write_text("{"),
-    "its head torn": lambda workspace: looks.chain(workspace).head_file.write_text('{"entr'),
-    "its head gone": lambda workspace: looks.chain(workspace).head_file.unlink(),
+    "torn": lambda workspace: looks_chain(workspace).file.write_text("{"),
+    "its head torn": lambda workspace: looks_chain(workspace).head_file.write_text('{"entr'),
+    "its head gone": lambda workspace: looks_chain(workspace).head_file.unlink(),
 }
 
 

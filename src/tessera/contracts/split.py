@@ -16,6 +16,9 @@ import ibis
 from ibis import Table
 
 Protocol = Literal["time", "leave_last_out"]
+TRAIN, VALIDATION, TEST = 0, 1, 2
+LATER = 3
+"""After the test period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,31 +70,35 @@ def _from_the_end(events: Table) -> ibis.expr.types.IntegerColumn:
     return ibis.row_number().over(newest_first)
 
 
+def phased(events: Table, split: Split) -> Table:
+    """Say of each event in which period it lies, as `phase`; in ascending order of time."""
+    if split.protocol == "leave_last_out":
+        back = _from_the_end(events)
+        return events.mutate(phase=back.cases((0, TEST), (1, VALIDATION), else_=TRAIN))
+    moment = events.event_ts
+    return events.mutate(
+        phase=ibis.cases(
+            (moment > split.test_until, LATER),
+            (moment > split.cut, TEST),
+            (moment >= split.validation_from, VALIDATION),
+            else_=TRAIN,
+        )
+    )
+
+
 def known(events: Table, split: Split) -> Table:
     """Keep everything a stage may learn from: train and validation."""
-    if split.protocol == "leave_last_out":
-        return events.mutate(_back=_from_the_end(events)).filter(ibis._._back >= 1).drop("_back")
-    return events.filter(events.event_ts <= split.cut)
-
-
-def train(events: Table, split: Split) -> Table:
-    """Keep what weights are fitted on; validation is held back for early stopping."""
-    if split.protocol == "leave_last_out":
-        return events.mutate(_back=_from_the_end(events)).filter(ibis._._back >= 2).drop("_back")
-    return events.filter(events.event_ts < split.validation_from)
+    found = phased(events, split)
+    return found.filter(found.phase <= VALIDATION).drop("phase")
 
 
 def validation(events: Table, split: Split) -> Table:
-    """Keep what decides when to stop."""
-    if split.protocol == "leave_last_out":
-        return events.mutate(_back=_from_the_end(events)).filter(ibis._._back == 1).drop("_back")
-    return events.filter(
-        (events.event_ts >= split.validation_from) & (events.event_ts <= split.cut)
-    )
+    """Keep what decides when to stop; weights are fitted on what comes before it."""
+    found = phased(events, split)
+    return found.filter(found.phase == VALIDATION).drop("phase")
 
 
 def test(events: Table, split: Split) -> Table:
     """Keep what nobody has seen."""
-    if split.protocol == "leave_last_out":
-        return events.mutate(_back=_from_the_end(events)).filter(ibis._._back == 0).drop("_back")
-    return events.filter((events.event_ts > split.cut) & (events.event_ts <= split.test_until))
+    found = phased(events, split)
+    return found.filter(found.phase == TEST).drop("phase")

@@ -203,7 +203,7 @@ class ModelParams(TrainingParams, ClosedFormParams, TrunkParams, SequenceParams)
         return self
 
 
-class BaselineParams(ModelParams):
+class BaselinesParams(ModelParams):
     """What is trained beside the trunk, and by what."""
 
     sasrec: bool = True
@@ -216,7 +216,7 @@ class BaselineParams(ModelParams):
     """Threads of the matrix products; more than one is many times slower on a busy machine."""
 
 
-class HstuParams(BaselineParams):
+class HstuParams(BaselinesParams):
     """Section `hstu` of params.yaml."""
 
     session_minutes: float = Field(60.0, ge=0.0, le=1e6)

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from tessera.contracts.arrow import schema
+from tessera.contracts.split import TEST, VALIDATION
 from tessera.contracts.tables import BASELINE_LISTS
 from tessera.model.baselines.two_tower import before_targets, encode_users, fit_two_tower, published
 from tessera.model.nn.in_batch import Chosen, in_batch_softmax, log_chance
 from tessera.model.params import HstuParams
 from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.histories import TEST, VALIDATION, Histories
-from tessera.model.sequences.questions import action_codes, ask
+from tessera.model.sequences.histories import Histories
+from tessera.model.sequences.questions import action_codes, top_items
 from tessera.model.sequences.windows import last_windows
 from tessera.model.training.examples import Examples
-from tessera.model.trunk.inference import top_items
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_the_stage_lists_it_beside_sasrec(run_baselines, tables, split, small, w
     assert list(dict.fromkeys(row["model"] for row in lists)) == ["sasrec", "two_tower"]
     users = {name: {row["user_id"] for row in lists if row["model"] == name}
              for name in ("sasrec", "two_tower")}  # fmt: skip
-    asked = ask(world.histories, split, TEST, small.acquired, small.filter_seen)
+    asked = world.ask(TEST, small)
     assert users["two_tower"] == users["sasrec"]
     assert len(users["two_tower"]) == len(asked.user_Q)
     assert metrics["two_tower_epochs"] == metrics["sasrec_epochs"] == 1.0

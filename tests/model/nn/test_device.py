@@ -21,12 +21,12 @@ from tessera.model.baselines import two_tower
 from tessera.model.nn.device import chosen_device, moved
 from tessera.model.sequences.dataset import read_dataset
 from tessera.model.sequences.exposure_log import Sources
-from tessera.model.sequences.windows import last_windows, training_windows
+from tessera.model.sequences.windows import last_windows
 from tessera.model.trainer import loop
 from tessera.model.training import objective
 from tessera.model.training import train as train_module
 from tessera.model.training.compiled import compile_layers
-from tessera.model.training.examples import BatchBuilder, Examples
+from tessera.model.training.examples import Examples
 from tessera.model.training.fit import fit
 from tessera.model.trunk.inference import encode, item_vectors, rank_requests, served
 from tessera.model.trunk.model import SequenceModel
@@ -296,8 +296,8 @@ def lesson(world, params, kind="hstu"):
     torch.manual_seed(0)
     model = SequenceModel(shape, world.codes_VC, torch.ones(shape.items).bool(), edge_VV)
     rng = np.random.default_rng(0)
-    windows = training_windows(world.histories, examples.stop_U, params.length, rng)
-    teacher = BatchBuilder(examples, params.slate_share, rng)
+    windows = examples.windows(params.length, rng)
+    teacher = examples.drawn(params.slate_share, rng)
     return model, teacher.lesson(teacher.ask(windows)), torch.arange(1, shape.items)
 
 

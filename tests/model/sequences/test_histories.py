@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import chisquare
 
+from tessera.contracts.split import TEST, TRAIN, VALIDATION
 from tessera.contracts.tables import ACTIONS
-from tessera.model.sequences.histories import TEST, TRAIN, VALIDATION, last_sessions, split_sets
+from tessera.model.sequences.histories import split_sets
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.windows import last_windows
 
@@ -142,7 +143,7 @@ def test_a_stranger_is_known_by_the_last_session_alone(split):
         event("b", 5, "i06"),
         event("c", 0, "i07", split.cut), event("c", 60, "i08", split.cut),
     ]  # fmt: skip
-    shown = last_sessions(read(rows, split), 60 * 60)
+    shown = read(rows, split).last_sessions(60 * 60)
     items = {
         user: [VOCABULARY[item - 1] for item in sorted(shown.item_E[start:stop])]
         for user, start, stop in zip(
@@ -154,4 +155,4 @@ def test_a_stranger_is_known_by_the_last_session_alone(split):
     first = shown.first_U1[0]
     assert sorted(shown.group_E[first : first + 4]) == [0, 1, 1, 2]
     whole = read(rows, split)
-    assert same(last_sessions(whole, 1e9), whole)
+    assert same(whole.last_sessions(1e9), whole)

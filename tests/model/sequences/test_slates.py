@@ -16,10 +16,8 @@ from tessera.contracts.tables import EXPOSURES
 from tessera.model.nn.ranking import TASKS
 from tessera.model.sequences.exposure_log import matured
 from tessera.model.sequences.slates import Epoch
-from tessera.model.sequences.windows import training_windows
 from tessera.model.trainer import loop
-from tessera.model.training.examples import BatchBuilder
-from tessera.model.training.fit import _examples, _shown, fit
+from tessera.model.training.fit import fit, pose
 
 CLICK, BUY, DISMISS, HOLD = range(len(TASKS))
 
@@ -180,11 +178,10 @@ def test_slates_whose_window_leaves_their_period_are_left_out(world, split, para
 
 
 def teacher_of(world, params, seed=0):
-    shown = _shown(world.log, params)
-    examples = _examples(world, params, shown, refit=False)
+    examples = pose("hstu", world, params).examples(refit=False)
     rng = np.random.default_rng(seed)
-    windows = training_windows(examples.histories, examples.stop_U, params.length, rng)
-    teacher = BatchBuilder(examples, params.slate_share, rng)
+    windows = examples.windows(params.length, rng)
+    teacher = examples.drawn(params.slate_share, rng)
     return teacher.lesson(teacher.ask(windows)), examples
 
 
@@ -232,7 +229,7 @@ def test_when_the_next_event_comes_cannot_be_read_off_a_logit(world, params):
 
 
 def test_one_slate_of_each_stretch_is_drawn_and_all_get_their_turn(world, params):
-    slates = _examples(world, params, _shown(world.log, params), refit=False).slates
+    slates = pose("hstu", world, params).examples(refit=False).slates
     doubled = slates.take(np.repeat(np.arange(len(slates)), 2))
     doubled = replace(doubled, moment_R=doubled.moment_R + np.arange(len(doubled)) % 2)
     seen = set()
@@ -315,14 +312,13 @@ def test_a_sale_counts_though_nobody_ever_trades_the_last_item(told, params):
 
 def test_the_last_lesson_is_not_told_when_its_investor_acts_next(world, params):
     """Nor which investors will: the first event after the examples is none of them."""
-    shown = _shown(world.log, params)
-    examples = replace(
-        _examples(world, params, shown, refit=False), slates=shown.slates.take(np.zeros(1, int))
-    )
+    task = pose("hstu", world, params)
+    one_slate = task.shown.slates.take(np.zeros(1, int))
+    examples = replace(task.examples(refit=False), slates=one_slate)
     histories, stop_U = examples.histories, examples.stop_U
     rng = np.random.default_rng(0)
-    windows = training_windows(histories, stop_U, params.length, rng)
-    asked_W = BatchBuilder(examples, params.slate_share, rng).ask(windows).request_W
+    windows = examples.windows(params.length, rng)
+    asked_W = examples.drawn(params.slate_share, rng).ask(windows).request_W
     last_W = windows.stop_W == stop_U[histories.user_E[windows.stop_W - 1]]
     own_W = histories.second(windows.stop_W - 1)
     assert (histories.next_second(windows.stop_W - 1) > own_W)[last_W].any(), "there is a next one"

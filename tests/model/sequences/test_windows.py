@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import ibis
 import numpy as np
 import pyarrow as pa
 
-from tessera.model.sequences.histories import TRAIN
+from tessera.contracts.split import TRAIN
+from tessera.contracts.tables import ACTIONS
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.windows import (
     Batcher,
@@ -10,8 +13,8 @@ from tessera.model.sequences.windows import (
     by_length,
     last_windows,
     shuffled_batches,
-    training_windows,
 )
+from tessera.model.training.examples import BatchBuilder, Examples
 
 VOCABULARY = [f"i{item:02d}" for item in range(12)]
 
@@ -25,11 +28,11 @@ def read(rows, split):
 def test_every_training_event_is_a_target_exactly_once(rows, split, rng):
     histories = read(rows, split)
     stop = histories.until(TRAIN)
-    windows = training_windows(histories, stop, 4, rng)
+    examples = Examples(histories, stop, np.arange(len(ACTIONS)))
+    windows = examples.windows(4, rng)
     assert (windows.stop_W - windows.start_W).max() <= 4
-    batcher, wanted = Batcher(histories), np.ones(len(histories.item_E), bool)
-    asked = batcher.targets(windows, wanted.__getitem__)
-    inside = np.arange(len(wanted)) < np.repeat(stop, np.diff(histories.first_U1))
+    asked = BatchBuilder(examples, None).targets(windows)
+    inside = np.arange(len(histories.item_E)) < np.repeat(stop, np.diff(histories.first_U1))
     assert len(asked.item_N) == inside.sum()
     assert np.array_equal(np.bincount(asked.item_N.numpy()), np.bincount(histories.item_E[inside]))
     assert (asked.state_N == -1).sum() == (stop > histories.first_U1[:-1]).sum()
@@ -41,7 +44,9 @@ def test_targets_come_from_the_set_before_and_only_from_wanted_events(rows, spli
     histories = read(tied, split)
     windows = Windows(np.array([0]), np.array([6]), np.array([0]))
     wanted = np.array([True, True, True, True, False, True, *[True] * 8])
-    asked = Batcher(histories).targets(windows, wanted.__getitem__)
+    histories = replace(histories, action_E=np.where(wanted, 1, 0))
+    examples = Examples(histories, histories.first_U1[1:], np.array([1]))
+    asked = BatchBuilder(examples, None).targets(windows)
     assert asked.state_N.tolist() == [-1, -1, -1, 0, 2]
     assert asked.item_N.tolist() == histories.item_E[[0, 1, 2, 3, 5]].tolist()
 
@@ -72,7 +77,7 @@ def test_last_windows_keep_the_most_recent_events():
 
 def test_batches_hold_every_window_once_and_lengths_alike(rows, split, rng):
     histories = read(rows, split)
-    windows = training_windows(histories, histories.until(TRAIN), 4, rng)
+    windows = Examples(histories, histories.until(TRAIN), np.array([1])).windows(4, rng)
     batches = shuffled_batches(windows, 7, rng)
     assert sorted(np.concatenate(batches)) == list(range(len(windows)))
     lengths = windows.stop_W - windows.start_W

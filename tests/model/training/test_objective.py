@@ -6,7 +6,7 @@ import torch
 from tessera.model.nn.loss import draw_negatives, sampled_softmax
 from tessera.model.params import HstuParams
 from tessera.model.sequences.questions import action_codes
-from tessera.model.sequences.windows import Batcher, training_windows
+from tessera.model.training.examples import BatchBuilder, Examples
 from tessera.model.training.fit import fit
 from tessera.model.training.objective import batch_loss
 from tessera.model.trunk.model import SequenceModel, Shape, states_at
@@ -18,10 +18,10 @@ def step(world, rng):
     torch.manual_seed(0)
     shape = Shape("hstu", 8, 2, 1, 8, 0.0, 0.0, True, True, True, 13, ())
     model = SequenceModel(shape, torch.zeros(13, 0, dtype=torch.long), torch.ones(13).bool())
-    windows = training_windows(world.histories, world.histories.learnt_until(refit=False), 8, rng)
-    is_target_E = world.histories.action_E == action_codes(("click",))[0]
-    batcher, some = Batcher(world.histories), windows.take(range(7))
-    return model.eval(), batcher.batch(some), batcher.targets(some, is_target_E.__getitem__)
+    stop_U = world.histories.learnt_until(refit=False)
+    examples = Examples(world.histories, stop_U, action_codes(("click",)))
+    some = examples.windows(8, rng).take(range(7))
+    return model.eval(), *BatchBuilder(examples, None).lesson(some)
 
 
 @pytest.mark.parametrize("shared", [1, 2, 5, 8192])

@@ -113,7 +113,7 @@ def count_steps(world, small, monkeypatch):
 
 def test_training_stops_when_patience_ends(world, small, monkeypatch):
     values = iter([0.3, 0.5, 0.4, 0.4, 0.4])
-    monkeypatch.setattr("tessera.model.training.vector_mix.ndcg", lambda *_: next(values))
+    monkeypatch.setattr("tessera.model.sequences.questions.ndcg", lambda *_: next(values))
     state = fit("hstu", world, small.model_copy(update={"epochs": 9, "patience": 2}), None).state
     assert (state.epoch, state.best_epoch, state.best("ndcg")) == (4, 2, 0.5)
 
@@ -206,7 +206,7 @@ def test_kill_minus_nine_and_a_new_process_give_the_same_weights(
 
 
 def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, small, monkeypatch):
-    real, after, cut = loop.Trainer._step, [], examples.training_windows
+    real, after, cut = loop.Trainer._step, [], examples.Examples.windows
     counts = []
 
     def windows_of(*args):
@@ -214,7 +214,7 @@ def test_the_kept_weights_are_the_running_mean_of_those_of_the_steps(world, smal
         counts.append(len(windows))
         return windows
 
-    monkeypatch.setattr(examples, "training_windows", windows_of)
+    monkeypatch.setattr(examples.Examples, "windows", windows_of)
 
     def step(self, *args):
         loss = real(self, *args)

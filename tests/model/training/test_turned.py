@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tessera.model.training.fit import fit
-from tessera.model.trunk.lists import rank_test_users
+from tessera.model.trunk.lists import rank_users
 
 
 def test_weight_decay_pulls_the_weights_to_nothing(world, small):
@@ -31,7 +31,7 @@ def test_a_checkpoint_is_written_after_so_many_steps_and_each_epoch(
 @pytest.mark.parametrize("filter_seen", [True, False])
 def test_what_was_had_is_left_out_of_the_lists_where_asked(world, small, rows, split, filter_seen):
     turned = small.model_copy(update={"filter_seen": filter_seen, "epochs": 1, "top": 8})
-    listed = rank_test_users(fit("hstu", world, turned, None).model, world, turned).to_pylist()
+    listed = rank_users(fit("hstu", world, turned, None).model, world, turned).to_pylist()
     had = {(row["user_id"], row["item_id"]) for row in rows
            if row["action"] == "click" and row["event_ts"] <= split.cut}  # fmt: skip
     again = [row for row in listed if (row["user_id"], row["item_id"]) in had]

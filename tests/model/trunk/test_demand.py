@@ -8,10 +8,11 @@ import torch
 from torch.nn import functional
 
 from tessera.contracts.arrow import DAY_US
+from tessera.contracts.split import VALIDATION
 from tessera.contracts.tables import ACTIONS
 from tessera.model.sequences.catalogue import microsecond
 from tessera.model.training.fit import fit
-from tessera.model.training.vector_mix import learn_closed_form, period_check
+from tessera.model.training.vector_mix import learn_closed_form
 from tessera.model.trunk.closed_form import ClosedForm
 from tessera.model.trunk.demand import Demand, Trend
 from tessera.model.trunk.profit import Profit
@@ -150,7 +151,7 @@ def test_profit_counts_as_much_as_it_is_let(closes):
 
 
 def test_a_sample_of_those_who_ask_is_judged_as_they_are_among_all(world, small):
-    check = period_check(world, small)
+    check = world.ask(VALIDATION, small)
     few = check.sample(7)
     assert len(few.windows) == 7
     rng = np.random.default_rng(0)
@@ -162,11 +163,10 @@ def test_a_sample_of_those_who_ask_is_judged_as_they_are_among_all(world, small)
     for row in rows:
         lonely_QD = np.zeros_like(state_QD)
         lonely_QD[row] = state_QD[row]
-        is_own = check.question.relevant[0] == row
+        is_own = check.relevant[0] == row
         assert is_own.any()
-        own = tuple(column[is_own] for column in check.question.relevant)
-        question = replace(check.question, relevant=own)
-        alone.append(replace(check, question=question).ndcg(lonely_QD, item_VD, placed_V))
+        own = tuple(column[is_own] for column in check.relevant)
+        alone.append(replace(check, relevant=own).ndcg(lonely_QD, item_VD, placed_V))
     assert few.ndcg(state_QD[rows], item_VD, placed_V) == pytest.approx(np.mean(alone))
     assert check.sample(10**6) is check
 

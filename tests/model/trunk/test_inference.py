@@ -7,21 +7,15 @@ import pytest
 import torch
 
 from tessera.contracts.errors import BadParams
+from tessera.contracts.split import TEST, VALIDATION
 from tessera.model.params import HstuParams
 from tessera.model.sequences.catalogue import read_catalogue, read_codes
-from tessera.model.sequences.histories import TEST, VALIDATION
-from tessera.model.sequences.questions import ask
+from tessera.model.sequences.dataset import Dataset
+from tessera.model.sequences.questions import Lists, ndcg, top_items
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.requests import Requests, as_requests, read_requests, windows_before
 from tessera.model.sequences.windows import last_windows
-from tessera.model.trunk.inference import (
-    Lists,
-    encode,
-    item_vectors,
-    ndcg,
-    score_requests,
-    top_items,
-)
+from tessera.model.trunk.inference import encode, item_vectors, score_requests
 from tessera.model.trunk.model import SequenceModel, Shape
 
 VOCABULARY = [f"i{item:02d}" for item in range(12)]
@@ -123,9 +117,14 @@ def test_ndcg_equals_the_formula():
     assert ndcg(lists, (nothing, nothing), 9) == 0.0
 
 
-def test_the_question_holds_users_with_a_past_and_what_is_new_to_them(histories, split):
+def dataset(histories, tables, split):
+    catalogue = read_catalogue(tables.items)
+    return Dataset(split, catalogue, read_codes(tables.codes, catalogue.vocabulary), histories)
+
+
+def test_the_question_holds_users_with_a_past_and_what_is_new_to_them(histories, tables, split):
     params = HstuParams(acquired=("click",))
-    question = ask(histories, split, TEST, params.acquired, params.filter_seen)
+    question = dataset(histories, tables, split).ask(TEST, params)
     for row, user in enumerate(question.user_Q):
         stretch = slice(histories.first_U1[user], histories.first_U1[user + 1])
         items, phases = histories.item_E[stretch], histories.phase_E[stretch]
@@ -133,17 +132,17 @@ def test_the_question_holds_users_with_a_past_and_what_is_new_to_them(histories,
         assert before
         assert set(question.seen[1][question.seen[0] == row]) == before
         assert set(question.relevant[1][question.relevant[0] == row]) == after - before
-    assert (question.request_Q == int(split.cut.timestamp())).all()
+    assert (question.windows.request_W == int(split.cut.timestamp())).all()
 
 
-def test_leave_last_out_asks_at_the_time_of_the_held_out_event(rows, split):
+def test_leave_last_out_asks_at_the_time_of_the_held_out_event(rows, tables, split):
     last_out = replace(split, protocol="leave_last_out")
     table = ibis.memtable(pa.Table.from_pylist(rows))
     histories = read_histories(table, last_out, VOCABULARY, tied_sets=True)
     for period, back in ((VALIDATION, 2), (TEST, 1)):
-        question = ask(histories, last_out, period, ("buy", "rate"), True)
+        question = dataset(histories, tables, last_out).ask(period, HstuParams())
         expected = histories.second(histories.first_U1[question.user_Q + 1] - back)
-        assert (question.request_Q == expected).all()
+        assert (question.windows.request_W == expected).all()
 
 
 def test_an_item_that_dies_at_the_cut_is_no_candidate(tables, split):

@@ -8,11 +8,10 @@ import torch
 from scipy.sparse import csr_matrix
 from torch.nn import functional
 
+from tessera.contracts.split import TRAIN
 from tessera.contracts.tables import ACTIONS
-from tessera.model.sequences.histories import TRAIN
 from tessera.model.sequences.questions import action_codes
 from tessera.model.sequences.windows import last_windows
-from tessera.model.training import vector_mix as mixing
 from tessera.model.training.fit import fit
 from tessera.model.trunk.closed_form import MIXES
 from tessera.model.trunk.inference import encode, item_vectors
@@ -107,7 +106,7 @@ def test_validation_decides_how_much_they_count(world, params, best, monkeypatch
         asked = [mix["item_weights"] for mix in model.closed_form.choices()]
         return np.array([[0.5 - abs(mix - best) / 10] * 2 for mix in asked])
 
-    monkeypatch.setattr(mixing, "mix_values", values)
+    monkeypatch.setattr("tessera.model.training.fit.mix_values", values)
     for refit in (False, True):
         trained = fit("hstu", world, params.model_copy(update={"refit": refit}), None)
         assert trained.model.closed_form.mix["item_weights"] == pytest.approx(best)

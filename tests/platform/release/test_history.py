@@ -55,7 +55,7 @@ def test_each_line_holds_the_hash_of_the_line_before(lived):
     assert len(lines) == 4
     previous = [json.loads(line)["previous"] for line in lines]
     assert previous == ["0" * 64] + [hashlib.sha256(x.encode()).hexdigest() for x in lines[:-1]]
-    assert history.head(lived)["sha256"] == hashlib.sha256(lines[-1].encode()).hexdigest()
+    assert history.chain(lived).head()["sha256"] == hashlib.sha256(lines[-1].encode()).hexdigest()
     assert state_fault(lived) is None
 
 
@@ -95,7 +95,7 @@ def test_a_removed_entry_is_found(lived, number):
 
 def test_an_entry_that_no_act_wrote_is_found(lived):
     lines = _lines(lived)
-    forged = history.next_line(lived, {"act": "publish", "from": "v1", "to": "v2"})
+    forged = history.chain(lived).next_line({"act": "publish", "from": "v1", "to": "v2"})
     _write(lived, [*lines, forged])
     assert "broken at entry 5: no act wrote it" in state_fault(lived)
 
@@ -149,7 +149,7 @@ def test_the_table_is_newest_first_and_marks_overrides_for_ever(lived):
 
 
 def test_verify_prints_the_head_to_keep_elsewhere(lived):
-    assert history.head(lived)["sha256"] in _shown(lived, verify=True)
+    assert history.chain(lived).head()["sha256"] in _shown(lived, verify=True)
 
 
 def test_a_reader_waits_for_the_end_of_an_act(lived):

@@ -18,12 +18,12 @@ from tessera.platform.workspace import files
 PUBLISHING = {
     "before the copy": (registry.shutil, "copytree"),
     "after the copy": (registry, "commit"),
-    "before the intent": (journal, "next_line"),
+    "before the intent": (chain.Chain, "next_line"),
     "after the intent": (journal, "_finish"),
     "before the bundle has its name": (journal, "_name_bundle"),
     "before the pointer": (journal, "_name_bundle", "after"),
     "after the pointer": (journal, "_tell_mlflow"),
-    "before the history": (journal, "append"),
+    "before the history": (chain.Chain, "append"),
     "between history and head": (chain.Chain, "write_head"),
     "before the intent goes": (journal, "_forget"),
 }
@@ -121,7 +121,7 @@ def test_an_interrupted_act_whose_bundle_broke_is_undone(second, alias, monkeypa
 
 
 def test_a_broken_history_is_not_repaired_over(second, monkeypatch):
-    _killed(monkeypatch, journal, "append")(lambda: acts.promote(second))
+    _killed(monkeypatch, chain.Chain, "append")(lambda: acts.promote(second))
     path = second.registry / "history.jsonl"
     path.write_text(path.read_text().replace("planted PROMOTE", "praised PROMOTE"))
     with pytest.raises(journal.BrokenHistory, match="broken at entry 2"):
@@ -151,7 +151,7 @@ def test_without_mlflow_the_registry_is_the_truth_and_the_next_act_tells_it(
 
 def test_doctor_tells_of_an_interrupted_act_and_of_a_broken_chain(second, monkeypatch):
     assert doctor._history(second) == "2 acts, every hash matches"
-    _killed(monkeypatch, journal, "append")(lambda: acts.promote(second))
+    _killed(monkeypatch, chain.Chain, "append")(lambda: acts.promote(second))
     with pytest.raises(Exception, match="the next one completes it"):
         doctor._history(second)
     (second.registry / "history.jsonl").write_text("")

@@ -14,6 +14,7 @@ import pytest
 from tessera.contracts.errors import BrokenHistory, BrokenSeal
 from tessera.platform.release import looks
 from tessera.platform.release.chain import Chain
+from tessera.platform.release.history import looks_chain
 from tessera.platform.release.served_log import read_log
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace, open_workspace
@@ -45,7 +46,7 @@ def test_a_new_profile_goes_on_where_the_log_was_left(workspace, gate):
     gate.write_log(other)
     gate.write_run(other, seed=1)
     assert gate.judge(other)["look"]["k"] == 2
-    assert [entry["profile"] for entry in looks.chain(workspace).entries()] == [
+    assert [entry["profile"] for entry in looks_chain(workspace).entries()] == [
         "market",
         "fresh-start",
     ]
@@ -111,7 +112,7 @@ def test_the_same_bytes_again_are_the_same_look_and_spend_nothing(workspace, gat
     gate.judge(workspace)
     gate.write_run(workspace)
     assert gate.judge(workspace) == first
-    assert len(looks.chain(workspace).entries()) == 2
+    assert len(looks_chain(workspace).entries()) == 2
 
 
 def test_the_same_candidate_on_a_longer_log_is_another_look(workspace, gate):
@@ -170,11 +171,11 @@ def test_a_promotion_starts_no_new_count(workspace, gate):
 def test_a_verdict_that_shows_no_estimates_is_not_counted(workspace, gate):
     workspace.overrides.write_text("ope:\n  margin: 1.0\n")
     assert gate.judge(workspace)["decision"] == "INVALID"
-    assert looks.chain(workspace).entries() == []
+    assert looks_chain(workspace).entries() == []
     workspace.overrides.write_text("")
     gate.decision = "INVALID"  # by a check beside estimates that a person could choose by
     gate.judge(workspace)
-    assert [entry["decision"] for entry in looks.chain(workspace).entries()] == ["INVALID"]
+    assert [entry["decision"] for entry in looks_chain(workspace).entries()] == ["INVALID"]
 
 
 def test_the_look_is_written_down_before_anybody_can_see_the_verdict(workspace, gate, monkeypatch):
@@ -235,7 +236,7 @@ def test_a_ledger_that_somebody_else_wrote_lets_nothing_be_judged(workspace, gat
     gate.judge(workspace)
     gate.write_run(workspace, seed=1)
     gate.judge(workspace)
-    ledger = looks.chain(workspace)
+    ledger = looks_chain(workspace)
     lines = ledger.lines()
     if what == "changed":
         lines[0] = json.dumps({**json.loads(lines[0]), "candidate": "nobody"})

@@ -78,6 +78,22 @@ def test_dvc_follows_what_a_profile_says_of_data_key_by_key(root):
     assert followed["causal"] == set()
 
 
+def test_of_another_stages_section_dvc_follows_what_a_stage_reads_alone(root):
+    """An edit of the lists for strangers trains no baseline again."""
+    params = set(_followed(root, "market", "params.yaml")["baselines"])
+    followed = {param.removeprefix("hstu.") for param in params if param.startswith("hstu")}
+    section = yaml.safe_load((root / "params.yaml").read_text())["hstu"]
+    assert set(section) - followed == {"session_minutes"}
+    assert followed <= set(section), "what stands nowhere always runs again"
+
+
+def test_what_a_profile_says_of_another_stages_section_runs_its_readers_alone(root):
+    mine = _profile(root, {"hstu": {"session_minutes": 30.0, "epochs": 3}})
+    followed = _followed(root, mine.profile, "profiles/mine.yaml")
+    assert followed["hstu"] == {"hstu"}
+    assert followed["baselines"] == {"hstu.epochs"}
+
+
 @pytest.mark.parametrize(("section", "key"), [
     (name, key) for name, kind in section_types().items()
     for key in (*read_of_data(kind), *seeds_of(kind))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tessera.contracts.arrays import Bools, Float32s, Ints
+from tessera.contracts.split import TEST, VALIDATION
 from tessera.model.nn.device import chosen_device, device_of
 from tessera.model.nn.in_batch import BATCH, Chosen, in_batch_softmax, log_chance
 from tessera.model.nn.loss import draw_negatives
@@ -32,8 +33,6 @@ from tessera.model.trainer.checkpoint import Run, TrainingState
 from tessera.model.trainer.seeds import seeded
 from tessera.model.training.curves import NDCG, write_training
 from tessera.model.training.examples import Examples
-from tessera.model.training.vector_mix import period_check
-from tessera.model.trunk.lists import asked_after_cut
 
 NAME = "two_tower"
 LEAST_EPOCHS, ENOUGH_STEPS = 3, 400
@@ -203,13 +202,13 @@ class _Targets:
 
 def _validation(dataset: Dataset, params: BudgetParams) -> loop.Validate[TwoTower] | None:
     """Return nDCG@10 on the validation period, as for the other models; None without users."""
-    check = period_check(dataset, params)
-    if check is None:
+    asked = dataset.ask(VALIDATION, params)
+    if not asked.has_answer():
         return None
 
     def validate(model: TwoTower) -> dict[str, float]:
-        asking_QD = encode_users(model, dataset.histories, check.windows)
-        return {NDCG: check.ndcg(asking_QD, *published(model))}
+        asking_QD = encode_users(model, dataset.histories, asked.windows)
+        return {NDCG: asked.ndcg(asking_QD, *published(model))}
 
     return validate
 
@@ -229,11 +228,12 @@ def list_two_tower(
     model, state = fit_two_tower(dataset, params)
     write_training(state, NAME, training)
 
-    asked = asked_after_cut(dataset, params)
+    asked = dataset.ask(TEST, params)
     state_QD = encode_users(model, dataset.histories, asked.windows)
     figures = {
         f"{NAME}_epochs": float(state.epoch),
         f"{NAME}_best_epoch": float(state.best_epoch or state.epoch),
         f"{NAME}_validation_ndcg_at_10": state.best(NDCG),
     }
-    return asked.listed(NAME, state_QD, *published(model)), figures
+    lists = asked.lists(state_QD, *published(model), params.top)
+    return dataset.listed(NAME, asked, lists), figures

@@ -9,11 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
-from tessera.contracts.split import Split, load_split
-from tessera.model.params import SequenceParams
+from tessera.contracts.arrays import Ints
+from tessera.contracts.split import TRAIN, VALIDATION, Split, load_split
+from tessera.model.params import QuestionParams, SequenceParams
 from tessera.model.sequences.catalogue import (
     Catalogue,
     read_catalogue,
@@ -23,7 +26,9 @@ from tessera.model.sequences.catalogue import (
 from tessera.model.sequences.edges import read_edges
 from tessera.model.sequences.exposure_log import Log, Sources, read_log
 from tessera.model.sequences.histories import Histories
+from tessera.model.sequences.questions import Lists, Question, action_codes
 from tessera.model.sequences.reading import read_histories
+from tessera.model.sequences.windows import last_windows
 from tessera.shared.features.prices import PriceHistory
 
 
@@ -42,6 +47,73 @@ class Dataset:
     """Edges for the attention of HSTU; None tells it of none."""
     closes: PriceHistory | None = None
     """None where nothing has a price."""
+
+    def ask(self, period: int, params: QuestionParams, user_Q: Ints | None = None) -> Question:
+        """Pose the question of the validation or test period.
+
+        Parameters
+        ----------
+        period
+            `VALIDATION` or `TEST`.
+        params
+            What counts as had, how much history is known, and what may be listed.
+        user_Q
+            Who is asked, in ascending order; None asks who has a history and does something in it.
+        """
+        histories, split, first_U = self.histories, self.split, self.histories.first_U1[:-1]
+        stop_U = histories.until(period - 1)
+        if user_Q is None:
+            asked_U = histories.until(period) > stop_U
+            user_Q = np.flatnonzero(asked_U & (stop_U > first_U))
+        row_U, seen = np.full(len(stop_U), -1), None
+        row_U[user_Q] = np.arange(len(user_Q))
+        relevant = self._acquired(period, period, params.acquired, row_U)
+        if params.filter_seen:
+            seen = self._acquired(TRAIN, period - 1, params.acquired, row_U)
+            relevant = np.setdiff1d(relevant, seen, assume_unique=True)
+        request_Q = histories.asked_second(split, period)[user_Q]
+        begins = split.validation_from if period == VALIDATION else split.cut
+        return Question(
+            user_Q,
+            last_windows(first_U[user_Q], stop_U[user_Q], request_Q, params.length),
+            None if seen is None else self._pairs(seen),
+            self._pairs(relevant),
+            self.catalogue.candidates_V(split, begins, params.future_items),
+        )
+
+    def _acquired(
+        self, first_phase: int, last_phase: int, acquired: tuple[str, ...], row_U: Ints
+    ) -> Ints:
+        """Return the distinct keys of pairs (row, item) acquired from a phase to another."""
+        histories, action_T = self.histories, action_codes(acquired)
+        found = [np.zeros(0, np.int64)]
+        for event_P in histories.parts():
+            phase_P, row_P = histories.phase_E[event_P], row_U[histories.user_E[event_P]]
+            is_meant_P = (phase_P >= first_phase) & (phase_P <= last_phase) & (row_P >= 0)
+            is_meant_P &= np.isin(histories.action_E[event_P], action_T)
+            item_N = histories.item_E[event_P[is_meant_P]]
+            found.append(np.unique(row_P[is_meant_P] * len(self.catalogue.from_V) + item_N))
+        return np.concatenate(found)  # parts hold whole users, so these are in order and distinct
+
+    def _pairs(self, key_N: Ints) -> tuple[Ints, Ints]:
+        row_N, item_N = np.divmod(key_N, len(self.catalogue.from_V))
+        return row_N, item_N
+
+    def listed(self, model: str, asked: Question, lists: Lists) -> pa.Table:
+        """Return the rows of `lists` by a model of that name."""
+        count, k = lists.item_UK.shape
+        is_listed = np.isfinite(lists.score_UK).ravel()
+        user_N = np.repeat(asked.user_Q, k)[is_listed]
+        item_N = lists.item_UK.ravel()[is_listed] - 1
+        return pa.table(
+            {
+                "model": pa.repeat(model, len(item_N)),
+                "user_id": pa.array(self.histories.user_id_U, pa.string()).take(pa.array(user_N)),
+                "rank": np.tile(np.arange(1, k + 1), count)[is_listed],
+                "item_id": pa.array(self.catalogue.vocabulary, pa.string()).take(pa.array(item_N)),
+                "score": lists.score_UK.ravel()[is_listed].astype(np.float64),
+            }
+        )
 
 
 def read_dataset(

@@ -27,7 +27,6 @@ from tessera.model.params import SequenceParams
 from tessera.model.sequences.catalogue import Catalogue, microsecond, microseconds, rows_of
 from tessera.model.sequences.fact_tables import FactTables, people_of, read_facts, read_trials
 from tessera.model.sequences.histories import Histories
-from tessera.model.sequences.requests import stops_before
 from tessera.model.sequences.slates import REQUESTS, Slates
 from tessera.shared.features.attribution import reward
 from tessera.shared.features.facts import NOBODY, Facts
@@ -139,7 +138,9 @@ def _slates(
     item_S = rows_of(rows["item_id"], catalogue.vocabulary) + 1
     person_R = rows_of(rows["user_id"], people)[first_R]
     moment_R = microseconds(rows["event_ts"])[first_R]
-    sales = _Sales.of(histories, len(catalogue.from_V))
+    sold_N = histories.where(lambda event_Q: histories.action_E[event_Q] == _SELL)
+    pairs_N = histories.user_E[sold_N], histories.item_E[sold_N]
+    sales = _Sales.of(*pairs_N, histories.moment_E[sold_N], len(catalogue.from_V))
     pair_S = sales.pair(person_R[request_S], item_S)
     label_ST, weight_ST = _labels(rows, sales, pair_S, moment_R[request_S], split, params)
 
@@ -153,7 +154,7 @@ def _slates(
     slates = Slates(
         user_R=user_R,
         moment_R=moment_R,
-        stop_R=stops_before(histories, user_R, moment_R),
+        stop_R=histories.stops_before(user_R, moment_R),
         item_RM=spread(item_S, np.int64),
         position_RM=spread(rows["position"].to_numpy(), np.int64),
         feature_RMF=np.zeros((len(first_R), int(slot_S.max()) + 1, 0), np.float32),
@@ -175,14 +176,11 @@ class _Sales:
     """Moment of the first sale, None without any."""
 
     @classmethod
-    def of(cls, histories: Histories, items: int) -> _Sales:
-        """Index the sales of a log."""
-        sells = histories.where(lambda event_Q: histories.action_E[event_Q] == _SELL)
-        moment_E = histories.moment_E[sells]
-        clock = Clock(moment_E)
-        pair_E = histories.user_E[sells] * items + histories.item_E[sells]
-        index = Index(pair_E, clock.rank(moment_E), clock.span)
-        return cls(items, clock, index, int(moment_E.min()) if len(sells) else None)
+    def of(cls, user_N: Ints, item_N: Ints, moment_N: Ints, items: int) -> _Sales:
+        """Index who sold what and when."""
+        clock = Clock(moment_N)
+        index = Index(user_N * items + item_N, clock.rank(moment_N), clock.span)
+        return cls(items, clock, index, int(moment_N.min()) if len(moment_N) else None)
 
     def pair(self, person_S: Ints, item_S: Ints) -> Ints:
         """Return the number of each pair."""

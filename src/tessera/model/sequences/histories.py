@@ -2,7 +2,8 @@
 
 The arrays lie on disk, sorted there by DuckDB: whoever reads them asks for the events it needs.
 
-Legend: E events, U users (stretch u is `first_U1[u] : first_U1[u + 1]`), Q events asked about.
+Legend: E events, U users (stretch u is `first_U1[u] : first_U1[u + 1]`), Q events asked about,
+R requests.
 """
 
 from __future__ import annotations
@@ -17,13 +18,9 @@ from numpy.typing import NDArray
 
 from tessera.contracts import mapped
 from tessera.contracts.arrays import Bools, Ints
-from tessera.contracts.split import Split
+from tessera.contracts.split import TEST, TRAIN, VALIDATION, Split
 from tessera.model.sequences.catalogue import microsecond
 from tessera.shared.features.demand import Acquired
-
-TRAIN, VALIDATION, TEST = 0, 1, 2
-LATER = 3
-"""After the test period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +76,11 @@ class Histories:
         """Return where the tied set of each event ends."""
         stop_Q = self.first_U1[self.user_E[event_Q] + 1]
         return first_from(self.group_E, event_Q + 1, stop_Q, self.group_E[event_Q] + 1)
+
+    def stops_before(self, user_R: Ints, moment_R: Ints) -> Ints:
+        """Return where the events strictly before each request end; user -1 has none."""
+        first_R = np.where(user_R < 0, 0, self.first_U1[user_R])
+        return first_from(self.moment_E, first_R, self.first_U1[user_R + 1], moment_R)
 
     def until(self, phase: int) -> Ints:
         """Return stop_U: where each user's events of earlier phases and this one end."""
@@ -144,6 +146,52 @@ class Histories:
             done += len(chosen_Q)
         return found
 
+    def last_sessions(self, gap_s: float) -> Histories:
+        """Return what a stranger's visit shows: of the known events, the last session alone.
+
+        A session ends where nothing happens for longer than `gap_s`.  Events after the cut stay.
+        """
+        first_U, last_U = self.first_U1[:-1], self.until(VALIDATION) - 1
+        start_U = first_U.copy()
+        moment_E, user_E = self.moment_E, self.user_E
+        for event_Q in self.parts():
+            pause_Q = moment_E[event_Q[1:]] - moment_E[event_Q[:-1]]
+            begin_Q = event_Q[1:][pause_Q > gap_s * 1_000_000]
+            begin_Q = begin_Q[begin_Q <= last_U[user_E[begin_Q]]]
+            np.maximum.at(start_U, user_E[begin_Q], begin_Q)
+
+        def kept(event_Q: Ints) -> Bools:
+            is_late_Q = self.phase_E[event_Q] > VALIDATION
+            return np.asarray(is_late_Q | (event_Q >= start_U[user_E[event_Q]]))
+
+        kept_N = self.where(kept)
+
+        def taken(array_E: Ints) -> Ints:
+            return mapped.taken(array_E, kept_N, self.folder)
+
+        part = replace(
+            self,
+            first_U1=np.searchsorted(kept_N, self.first_U1),
+            user_E=taken(user_E),
+            item_E=taken(self.item_E),
+            action_E=taken(self.action_E),
+            moment_E=taken(moment_E),
+            phase_E=taken(self.phase_E),
+            group_E=taken(self.group_E),
+        )
+        return part.regrouped(part.group_E.__getitem__)
+
+    def regrouped(self, label: Callable[[Ints], Ints]) -> Histories:
+        """Count the runs of equal labels within each user; a change of phase also ends a run."""
+        group_E = mapped.blank(self.item_E.shape, np.int64, self.folder)
+        for event_Q in self.parts():
+            user_Q, fresh_Q = self.user_E[event_Q], np.zeros(len(event_Q), bool)
+            for value_Q in (user_Q, self.phase_E[event_Q], label(event_Q)):
+                fresh_Q[1:] |= np.diff(value_Q) != 0
+            count_Q = np.cumsum(fresh_Q)
+            group_E[event_Q] = count_Q - count_Q[self.first_U1[user_Q] - event_Q[0]]
+        return replace(self, group_E=group_E)
+
 
 def first_from(value_E: Ints, low_Q: Ints, high_Q: Ints, least_Q: Ints) -> Ints:
     """Return the first event of each stretch whose value is at least so large, else its stop.
@@ -175,54 +223,6 @@ def first_from(value_E: Ints, low_Q: Ints, high_Q: Ints, least_Q: Ints) -> Ints:
     return low.reshape(low_Q.shape)
 
 
-def last_sessions(histories: Histories, gap_s: float) -> Histories:
-    """Return what a stranger's visit shows: of the known events, the last session alone.
-
-    A session ends where nothing happens for longer than `gap_s`.  Events after the cut stay.
-    """
-    first_U, last_U = histories.first_U1[:-1], histories.until(VALIDATION) - 1
-    start_U = first_U.copy()
-    moment_E, user_E = histories.moment_E, histories.user_E
-    for event_Q in histories.parts():
-        pause_Q = moment_E[event_Q[1:]] - moment_E[event_Q[:-1]]
-        begin_Q = event_Q[1:][pause_Q > gap_s * 1_000_000]
-        begin_Q = begin_Q[begin_Q <= last_U[user_E[begin_Q]]]
-        np.maximum.at(start_U, user_E[begin_Q], begin_Q)
-
-    def kept(event_Q: Ints) -> Bools:
-        is_late_Q = histories.phase_E[event_Q] > VALIDATION
-        return np.asarray(is_late_Q | (event_Q >= start_U[user_E[event_Q]]))
-
-    kept_N = histories.where(kept)
-
-    def taken(array_E: Ints) -> Ints:
-        return mapped.taken(array_E, kept_N, histories.folder)
-
-    part = replace(
-        histories,
-        first_U1=np.searchsorted(kept_N, histories.first_U1),
-        user_E=taken(user_E),
-        item_E=taken(histories.item_E),
-        action_E=taken(histories.action_E),
-        moment_E=taken(moment_E),
-        phase_E=taken(histories.phase_E),
-        group_E=taken(histories.group_E),
-    )
-    return regroup(part, part.group_E.__getitem__)
-
-
-def regroup(histories: Histories, label: Callable[[Ints], Ints]) -> Histories:
-    """Count the runs of equal labels within each user; a change of phase also ends a run."""
-    group_E = mapped.blank(histories.item_E.shape, np.int64, histories.folder)
-    for event_Q in histories.parts():
-        user_Q, fresh_Q = histories.user_E[event_Q], np.zeros(len(event_Q), bool)
-        for value_Q in (user_Q, histories.phase_E[event_Q], label(event_Q)):
-            fresh_Q[1:] |= np.diff(value_Q) != 0
-        count_Q = np.cumsum(fresh_Q)
-        group_E[event_Q] = count_Q - count_Q[histories.first_U1[user_Q] - event_Q[0]]
-    return replace(histories, group_E=group_E)
-
-
 def split_sets(histories: Histories, share: float, rng: np.random.Generator) -> Histories:
     """Cut a share of the tied sets in two at random: what came first is unknown, so try both."""
     keys, cuts, chances = (_EarlyLate(*rng.spawn(2)) for _ in range(3))
@@ -240,7 +240,7 @@ def split_sets(histories: Histories, share: float, rng: np.random.Generator) -> 
         item_E[event_Q], action_E[event_Q] = histories.item_E[order_Q], histories.action_E[order_Q]
         label_E[event_Q] = set_Q * 2 + is_second_Q
     shuffled = replace(histories, item_E=item_E, action_E=action_E)
-    return regroup(shuffled, label_E.__getitem__)
+    return shuffled.regrouped(label_E.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)

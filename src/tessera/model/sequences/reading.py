@@ -18,16 +18,9 @@ from ibis import Table
 
 from tessera.contracts import mapped
 from tessera.contracts.arrays import Ints
-from tessera.contracts.split import Split, test, train, validation
+from tessera.contracts.split import Split, phased
 from tessera.contracts.tables import ACTIONS
-from tessera.model.sequences.histories import (
-    LATER,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    Histories,
-    regroup,
-)
+from tessera.model.sequences.histories import Histories
 
 _ODD, _HALF = 0x9E3779B97F4A7C15, 2**32
 
@@ -49,7 +42,7 @@ def read_histories(
     found = events.semi_join(items, "item_id").select("user_id").distinct().order_by("user_id")
     user_ids = found.to_pyarrow()["user_id"].to_pylist()
     users = ibis.memtable(_numbered("user", user_ids, first=0))
-    rows = _labelled(events, split).inner_join(items, "item_id").inner_join(users, "user_id")
+    rows = phased(events, split).inner_join(items, "item_id").inner_join(users, "user_id")
     rows = rows.mutate(draw=_draw(rows.user_hash, rows.item_hash))
     order = ["draw", "item_id", "action", "event_id"] if tied_sets else ["event_id"]
     codes = [(action, code) for code, action in enumerate(ACTIONS)]
@@ -67,7 +60,7 @@ def read_histories(
         group_E=column["user"],
         folder=folder,
     )
-    return regroup(histories, histories.moment_E.__getitem__ if tied_sets else np.copy)
+    return histories.regrouped(histories.moment_E.__getitem__ if tied_sets else np.copy)
 
 
 def _numbered(name: str, ids: list[str], *, first: int) -> pa.Table:
@@ -116,14 +109,3 @@ def _on_disk(rows: Table, folder: Path | None) -> dict[str, Ints]:
         with pq.ParquetFile(path) as file:
             batches = file.iter_batches(mapped.PART)
             return mapped.columns(batches, tuple(file.schema_arrow.names), folder)
-
-
-def _labelled(events: Table, split: Split) -> Table:
-    parts = [
-        part(events, split).mutate(phase=ibis.literal(phase, "int64"))
-        for phase, part in ((TRAIN, train), (VALIDATION, validation), (TEST, test))
-    ]
-    if split.protocol == "time":
-        later = events.filter(events.event_ts > split.test_until)
-        parts.append(later.mutate(phase=ibis.literal(LATER, "int64")))
-    return ibis.union(*parts)

@@ -15,7 +15,7 @@ from tessera.model.sequences.catalogue import (
     microseconds,
     rows_of,
 )
-from tessera.model.sequences.histories import Histories, first_from
+from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.windows import Windows
 
 
@@ -33,16 +33,10 @@ class Requests:
     """Row of the candidate in the item table; 0 if unknown to the model."""
 
 
-def stops_before(histories: Histories, user_R: Ints, moment_R: Ints) -> Ints:
-    """Return where the events strictly before each request end."""
-    first_R = np.where(user_R < 0, 0, histories.first_U1[user_R])
-    return first_from(histories.moment_E, first_R, histories.first_U1[user_R + 1], moment_R)
-
-
 def windows_before(histories: Histories, user_R: Ints, moment_R: Ints, length: int) -> Windows:
     """Return each request's most recent events, all strictly before it."""
     first_R = np.where(user_R < 0, 0, histories.first_U1[user_R])
-    stop_R = stops_before(histories, user_R, moment_R)
+    stop_R = histories.stops_before(user_R, moment_R)
     return Windows(np.maximum(first_R, stop_R - length), stop_R, moment_R // 1_000_000)
 
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from tessera.contracts import mapped
 from tessera.contracts.arrays import Bools, Float32s, Ints
+from tessera.contracts.split import VALIDATION
 from tessera.model.nn.ranking import RankingBatch, RankingLabels
-from tessera.model.sequences.histories import VALIDATION, Histories
+from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.windows import Windows
 
 REQUESTS = 1 << 14

@@ -137,27 +137,20 @@ def running_mean(model: nn.Module, memory: float) -> AveragedModel:
     return AveragedModel(model, multi_avg_fn=blend)
 
 
+@dataclass(frozen=True, slots=True)
 class Trainer(Generic[Net, Part]):
     """One training run from wherever it stands to its end."""
 
-    def __init__(
-        self,
-        run: Run[Net],
-        objective: Objective[Net, Part],
-        rules: Rules,
-        validate: Validate[Net] | None,
-    ) -> None:
-        self.run = run
-        self.objective = objective
-        self.rules = rules
-        self.validate = validate
-        self.device = next(run.model.parameters()).device
-        if rules.checkpoint:
-            rules.checkpoint.load(run)
-            parallel.wait()  # before one of them writes
+    run: Run[Net]
+    objective: Objective[Net, Part]
+    rules: Rules
+    validate: Validate[Net] | None
 
     def finish(self, name: str) -> None:
         """Train epoch after epoch until the last, the patience or a NaN ends it."""
+        if self.rules.checkpoint:
+            self.rules.checkpoint.load(self.run)
+            parallel.wait()  # before one of them writes
         with progress_bar(f"train {name}", self.rules.epochs) as bar:
             bar.advance(self.run.state.epoch)
             while not self._is_over():
@@ -222,7 +215,7 @@ class Trainer(Generic[Net, Part]):
     def _judge(self, found: dict[str, float]) -> None:
         """Keep the weights if the measures say that they are the best so far."""
         state, model, pretrain = self.run.state, self.run.judged(), self.rules.pretrain
-        agreed = parallel.agreed(list(found.values()), self.device)
+        agreed = parallel.agreed(list(found.values()), next(model.parameters()).device)
         found = dict(zip(found, agreed, strict=True))
         for name, measure in found.items():
             state.measures.setdefault(name, []).append(measure)

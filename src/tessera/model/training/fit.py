@@ -11,20 +11,19 @@ import torch
 
 from tessera.contracts.arrays import Bools, Float32s
 from tessera.contracts.arrow import DAY_US
-from tessera.contracts.split import Split
+from tessera.contracts.split import VALIDATION, Split
 from tessera.model.nn.ranking import BUY, CLICK, answered_logit
 from tessera.model.nn.recency import log_spaced
 from tessera.model.params import ModelParams
 from tessera.model.sequences.catalogue import Catalogue
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.exposure_log import Log
-from tessera.model.sequences.histories import Histories
-from tessera.model.sequences.questions import action_codes
+from tessera.model.sequences.questions import Question, action_codes
 from tessera.model.sequences.slates import Slates
 from tessera.model.training.curves import AUC, NDCG
 from tessera.model.training.examples import Examples
-from tessera.model.training.train import Trained, Validate, train
-from tessera.model.training.vector_mix import choose_mix, learn_closed_form, period_check
+from tessera.model.training.train import Trained, train
+from tessera.model.training.vector_mix import choose_mix, learn_closed_form, mix_values
 from tessera.model.trunk.inference import (
     encode,
     item_vectors,
@@ -60,11 +59,72 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a model of one kind is trained on."""
+    """What a model of one kind is trained on, and what its validation asks."""
 
     dataset: Dataset
+    params: ModelParams
     shape: Shape
     shown: Shown | None
+    asked: Question
+    """Question of the validation period."""
+
+    def search(self, scratch: Path | None) -> Trained:
+        """Train on what lies before validation, as long as validation gets better."""
+        validate = self.validate if self.asked.has_answer() else None
+        folder = scratch / "search" if scratch else None
+        examples = self.examples(refit=False)
+        return self._calibrated(
+            train(self.shape, self.dataset.codes_VC, examples, validate, self.params, folder)
+        )
+
+    def again(self, first: Trained, scratch: Path | None) -> Trained:
+        """Train on all that is known, as many epochs as were best, with the mix of the first."""
+        epochs = first.state.best_epoch or first.state.epoch
+        longest = self.params.model_copy(update={"epochs": max(1, epochs)})
+        folder = scratch / "refit" if scratch else None
+        examples = self.examples(refit=True)
+        last = self._calibrated(
+            train(self.shape, self.dataset.codes_VC, examples, None, longest, folder)
+        )
+        learn_closed_form(last.model, self.dataset, self.params, at_cut=True)
+        last.model.closed_form.let(**first.model.closed_form.mix)
+        return replace(last, mixed_ndcg=first.figures()["validation_ndcg_at_10"])
+
+    def mixed(self, first: Trained) -> Trained:
+        """Let closed forms count beside the trunk as the validation period wants it."""
+        model = first.model
+        if model.shape.profits:
+            model.closed_form.let(profit=self.params.profit_weight)
+        value_MU = mix_values(model, self.dataset, self.asked, self.params)
+        return replace(first, mixed_ndcg=choose_mix(model, value_MU))
+
+    def validate(self, model: SequenceModel) -> dict[str, float]:
+        """Return nDCG@10 and slate AUC on the validation period."""
+        histories, shown = self.dataset.histories, self.shown
+        asking_QD = encode(model, histories, self.asked.windows)
+        found = {NDCG: self.asked.ndcg(asking_QD, item_vectors(model), placed(model))}
+        if shown is None or not shown.is_check_R.any():
+            return found
+        slates = shown.sample(MOST_CHECKED)
+        auc = _auc(rank_requests(model, histories, slates).logit_RMT, slates)
+        return found if auc is None else {**found, AUC: auc}
+
+    def examples(self, *, refit: bool) -> Examples:
+        """Return what is learnt from: what lies before validation, or with it."""
+        histories, shown, slates = self.dataset.histories, self.shown, None
+        if shown:
+            slates = shown.slates.by_history(histories, refit | ~shown.is_check_R)
+        stop_U, action_T = histories.learnt_until(refit=refit), action_codes(self.params.targets)
+        return Examples(histories, stop_U, action_T, slates, self.dataset.edge_VV)
+
+    def _calibrated(self, trained: Trained) -> Trained:
+        """Measure level and spread of the log odds, so that served scores have a common scale."""
+        model = trained.model
+        if model.rank is not None and self.shown is not None:
+            slates = self.shown.sample(MOST_CHECKED)
+            logit_RMT = rank_requests(model, self.dataset.histories, slates).logit_RMT
+            model.rank.calibrate(torch.from_numpy(logit_RMT[slates.item_RM > 0]))
+        return trained
 
 
 def fit(
@@ -72,45 +132,19 @@ def fit(
 ) -> Trained:
     """Train one model with early stopping; with `refit`, once more on all that is known."""
     task = pose(kind, dataset, params)
-    first = search(task, params, scratch)
-    best = choose_mix(first.model, task.dataset, params)
-    first = replace(first, mixed_ndcg=best)
+    first = task.mixed(task.search(scratch))
     if not params.refit:
         learn_closed_form(first.model, task.dataset, params, at_cut=True)
         return first
-    return again(task, first, params, scratch)
+    return task.again(first, scratch)
 
 
 def pose(kind: Literal["hstu", "sasrec"], dataset: Dataset, params: ModelParams) -> Task:
-    """Choose shape and slates of a model."""
+    """Choose shape and slates of a model, and ask the question of its validation."""
     shown = _shown(dataset.log, params) if kind == "hstu" else None
     dataset = dataset if kind == "hstu" else replace(dataset, edge_VV=None)
-    return Task(dataset, _shape(kind, dataset, params, shown), shown)
-
-
-def search(task: Task, params: ModelParams, scratch: Path | None) -> Trained:
-    """Train on what lies before validation, as long as validation gets better."""
-    dataset, shown = task.dataset, task.shown
-    examples = _examples(dataset, params, shown, refit=False)
-    folder = scratch / "search" if scratch else None
-    validate = _validation(dataset, params, shown)
-    first = train(task.shape, dataset.codes_VC, examples, validate, params, folder)
-    _calibrate(first.model, dataset.histories, shown)
-    return first
-
-
-def again(task: Task, first: Trained, params: ModelParams, scratch: Path | None) -> Trained:
-    """Train on all that is known, for as many epochs as were best, with the mix of the first."""
-    dataset, shown = task.dataset, task.shown
-    epochs = first.state.best_epoch or first.state.epoch
-    longest = params.model_copy(update={"epochs": max(1, epochs)})
-    examples = _examples(dataset, params, shown, refit=True)
-    folder = scratch / "refit" if scratch else None
-    last = train(task.shape, dataset.codes_VC, examples, None, longest, folder)
-    _calibrate(last.model, dataset.histories, shown)
-    learn_closed_form(last.model, dataset, params, at_cut=True)
-    last.model.closed_form.let(**first.model.closed_form.mix)
-    return replace(last, mixed_ndcg=first.figures()["validation_ndcg_at_10"])
+    shape = _shape(kind, dataset, params, shown)
+    return Task(dataset, params, shape, shown, dataset.ask(VALIDATION, params))
 
 
 def _shown(log: Log | None, params: ModelParams) -> Shown | None:
@@ -122,15 +156,6 @@ def _shown(log: Log | None, params: ModelParams) -> Shown | None:
         return None
     names, slates = log.examples(learn_R | check_R, params.features)
     return Shown(names, slates, check_R[learn_R | check_R])
-
-
-def _calibrate(model: SequenceModel, histories: Histories, shown: Shown | None) -> None:
-    """Measure level and spread of the log odds, so that served scores have a common scale."""
-    if model.rank is None or shown is None:
-        return
-    slates = shown.sample(MOST_CHECKED)
-    logit_RMT = rank_requests(model, histories, slates).logit_RMT
-    model.rank.calibrate(torch.from_numpy(logit_RMT[slates.item_RM > 0]))
 
 
 def _shape(
@@ -181,34 +206,6 @@ def _closed_form(split: Split, catalogue: Catalogue, params: ModelParams) -> dic
         "classes": int(catalogue.class_V.max()) + 1 if dated and params.demand_days else 0,
         "profits": dated and params.profit_weight > 0,
     }
-
-
-def _examples(
-    dataset: Dataset, params: ModelParams, shown: Shown | None, *, refit: bool
-) -> Examples:
-    histories, slates = dataset.histories, None
-    if shown:
-        slates = shown.slates.by_history(histories, refit | ~shown.is_check_R)
-    stop_U, action_T = histories.learnt_until(refit=refit), action_codes(params.targets)
-    return Examples(histories, stop_U, action_T, slates, dataset.edge_VV)
-
-
-def _validation(dataset: Dataset, params: ModelParams, shown: Shown | None) -> Validate | None:
-    """Return nDCG@10 and slate AUC on the validation period; None if nobody can be asked."""
-    check = period_check(dataset, params)
-    if check is None:
-        return None
-    slates = shown.sample(MOST_CHECKED) if shown and shown.is_check_R.any() else None
-
-    def validate(model: SequenceModel) -> dict[str, float]:
-        asking_QD = encode(model, dataset.histories, check.windows)
-        found = {NDCG: check.ndcg(asking_QD, item_vectors(model), placed(model))}
-        if slates is None:
-            return found
-        auc = _auc(rank_requests(model, dataset.histories, slates).logit_RMT, slates)
-        return found if auc is None else {**found, AUC: auc}
-
-    return validate
 
 
 def _auc(logit_RMT: Float32s, slates: Slates) -> float | None:

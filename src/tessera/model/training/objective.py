@@ -15,8 +15,8 @@ from tessera.model.nn.loss import draw_negatives, full_softmax, sampled_softmax,
 from tessera.model.nn.masking import draw_mask
 from tessera.model.nn.ranking import TASKS
 from tessera.model.params import LossParams
-from tessera.model.sequences.windows import Targets
 from tessera.model.trainer.parallel import total
+from tessera.model.training.examples import Targets
 from tessera.model.trunk.model import SequenceModel, states_at
 
 

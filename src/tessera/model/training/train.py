@@ -21,6 +21,7 @@ from tessera.contracts.errors import BadInput
 from tessera.model.nn.device import chosen_device, device_of, moved
 from tessera.model.params import TrainingParams
 from tessera.model.sequences.histories import split_sets
+from tessera.model.sequences.slates import Slates
 from tessera.model.sequences.windows import Windows, shuffled_batches
 from tessera.model.trainer import loop, parallel
 from tessera.model.trainer.checkpoint import Checkpoint, Run, TrainingState
@@ -90,7 +91,8 @@ def train(
         raise BadInput("no training event is a target: move the cut or widen hstu.targets")
     device = chosen_device(params.device)
     with seeded(params.seed, device):
-        model = _built(shape, codes_VC, examples).to(device)
+        warm_W = examples.warm_W()
+        model = _built(shape, codes_VC, warm_W, examples.edge_VV, examples.slates).to(device)
         if params.compile:
             compile_layers(model)
         adamw = loop.adamw(model, params.learning_rate, params.weight_decay, betas=(0.9, 0.98))
@@ -104,17 +106,19 @@ def train(
             seed=params.seed,
             checkpoint=_checkpoint(model, examples.arrays(), bool(validate), params, checkpoints),
         )
-        objective = _NextItem(examples, params, model)
+        objective = _NextItem(examples, params, model, warm_W.to(device))
         state = loop.train(shape.kind, run, objective, rules, validate)
     return Trained(model, state)
 
 
-def _built(shape: Shape, codes_VC: Tensor, examples: Examples) -> SequenceModel:
+def _built(
+    shape: Shape, codes_VC: Tensor, warm_W: Tensor, edge_VV: Tensor | None, slates: Slates | None
+) -> SequenceModel:
     warm_V = torch.zeros(shape.items, dtype=torch.bool)
-    warm_V[examples.warm_W()] = True
-    model = SequenceModel(shape, codes_VC, warm_V, examples.edge_VV)
-    if model.rank is not None and examples.slates is not None:
-        model.rank.standardise(examples.slates.shown_features)
+    warm_V[warm_W] = True
+    model = SequenceModel(shape, codes_VC, warm_V, edge_VV)
+    if model.rank is not None and slates is not None:
+        model.rank.standardise(slates.shown_features)
     return model
 
 
@@ -128,10 +132,12 @@ def _mean(model: SequenceModel, windows: int, params: TrainingParams) -> Average
 class _NextItem:
     """Windows of an epoch, and what the trunk loses on some of them."""
 
-    def __init__(self, examples: Examples, params: TrainingParams, model: SequenceModel) -> None:
+    def __init__(
+        self, examples: Examples, params: TrainingParams, model: SequenceModel, warm_W: Tensor
+    ) -> None:
         self._examples, self._params = examples, params
         self._device, self._length = device_of(model), model.shape.length
-        self._warm_W = examples.warm_W().to(self._device)
+        self._warm_W = warm_W
         self._builder: BatchBuilder
 
     def batches(self, epoch: int) -> Sequence[Windows]:
@@ -145,7 +151,7 @@ class _NextItem:
             examples = replace(examples, histories=histories)
         windows = examples.windows(self._length, rng)
         batches = shuffled_batches(windows, params.batch, rng)
-        self._builder = BatchBuilder(examples, params.slate_share, rng)
+        self._builder = examples.drawn(params.slate_share, rng)
         windows = self._builder.ask(windows)
         return [windows.take(parallel.own(rows)) for rows in batches]
 

@@ -8,105 +8,40 @@ mixes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional
 
-from tessera.contracts.arrays import Bools, Float32s, Float64s, Ints
+from tessera.contracts.arrays import Float32s, Float64s
 from tessera.contracts.arrow import DAY_US
 from tessera.model.nn.batch import Batch
 from tessera.model.nn.device import device_of, moved
-from tessera.model.params import ClosedFormParams, QuestionParams
+from tessera.model.params import ClosedFormParams
 from tessera.model.sequences.catalogue import microsecond
 from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.histories import VALIDATION
-from tessera.model.sequences.questions import Question, action_codes, ask
-from tessera.model.sequences.windows import Batcher, Windows, last_windows
+from tessera.model.sequences.questions import Question, action_codes
+from tessera.model.sequences.windows import Batcher
 from tessera.model.trunk.demand import Demand, Trend
-from tessera.model.trunk.inference import Lists, ndcg, ndcg_each, placed, top_items, trunk_states
+from tessera.model.trunk.inference import placed, trunk_states
 from tessera.model.trunk.item_weights import ItemWeights
 from tessera.model.trunk.model import SequenceModel
 from tessera.model.trunk.profit import Profit
 from tessera.shared.features.demand import Sale, expected_gains, mean_gains
 from tessera.shared.metrics.choice import MOST_ASKED, as_good_as_best
 
-VALIDATION_K = 10
 _AT_ONCE = 512
 """People whose scores of every item are held in memory."""
 _AGEING = ("trend", "demand")
 """Parts that know a time; what they knew is sooner wrong than what goes together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What the validation period asks of a model."""
-
-    question: Question
-    windows: Windows
-    allowed_V: Bools
-    filter_seen: bool
-
-    def ndcg(self, asking_QD: Float32s, item_VD: Float32s, placed_V: Bools) -> float:
-        """Return nDCG@10 of the lists of those who ask."""
-        seen = self.question.seen if self.filter_seen else None
-        lists = top_items(asking_QD, item_VD, self.allowed_V & placed_V, seen, VALIDATION_K)
-        return ndcg(lists, self.question.relevant, len(self.allowed_V))
-
-    def each(self, score_QV: Tensor, placed_V: Bools) -> Float64s:
-        """Return nDCG@10 of each who asks for something relevant; scores may be changed."""
-        score_QV[:, torch.from_numpy(~(self.allowed_V & placed_V))] = -torch.inf
-        if self.filter_seen:
-            score_QV[self.question.seen] = -torch.inf
-        top = score_QV.topk(min(VALIDATION_K, score_QV.shape[1]), dim=1)
-        lists = Lists(top.indices.numpy(), top.values.numpy())
-        return ndcg_each(lists, self.question.relevant, len(self.allowed_V))
-
-    def sample(self, most: int) -> Check:
-        """Return what at most so many of the people ask, evenly spaced."""
-        count = len(self.windows)
-        return self if count <= most else self.take(np.linspace(0, count - 1, most).astype(int))
-
-    def take(self, rows: Ints) -> Check:
-        """Return what the people of these rows ask."""
-        place_Q = np.full(len(self.windows), -1)
-        place_Q[rows] = np.arange(len(rows))
-
-        def kept(pairs: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
-            row, item = pairs
-            is_kept = place_Q[row] >= 0
-            return place_Q[row[is_kept]], item[is_kept]
-
-        asked = self.question
-        question = Question(
-            asked.user_Q[rows],
-            asked.stop_Q[rows],
-            asked.request_Q[rows],
-            kept(asked.seen),
-            kept(asked.relevant),
-        )
-        return Check(question, self.windows.take(rows), self.allowed_V, self.filter_seen)
-
-
-def period_check(dataset: Dataset, params: QuestionParams) -> Check | None:
-    """Return what is asked; None if nobody can be asked."""
-    question = ask(
-        dataset.histories, dataset.split, VALIDATION, params.acquired, params.filter_seen
-    )
-    if not len(question.relevant[0]):
-        return None
-    first_Q = dataset.histories.first_U1[question.user_Q]
-    windows = last_windows(first_Q, question.stop_Q, question.request_Q, params.length)
-    allowed_V = dataset.catalogue.candidates_V(
-        dataset.split, dataset.split.validation_from, params.future_items
-    )
-    return Check(question, windows, allowed_V, params.filter_seen)
-
-
-def choose_mix(model: SequenceModel, dataset: Dataset, params: ClosedFormParams) -> float | None:
+def choose_mix(model: SequenceModel, value_MU: Float64s) -> float | None:
     """Let each closed form count as the validation period wants it, and no more than it can tell.
+
+    Parameters
+    ----------
+    value_MU
+        See `mix_values`.
 
     Returns
     -------
@@ -114,15 +49,11 @@ def choose_mix(model: SequenceModel, dataset: Dataset, params: ClosedFormParams)
         The nDCG@10 of that mix on the people it was tried on, so a little too high; None where
         there was nothing to choose.
     """
-    found = model.closed_form
-    if model.shape.profits:
-        found.let(profit=params.profit_weight)
-    value_MU = mix_values(model, dataset, params)
     if not value_MU.size:
         return None
-    choices = list(found.choices())
+    choices = list(model.closed_form.choices())
     chosen = steady(choices, [value_MU])
-    found.let(**choices[chosen])
+    model.closed_form.let(**choices[chosen])
     return float(value_MU[chosen].mean())
 
 
@@ -145,27 +76,34 @@ def steady(choices: list[dict[str, float]], periods: list[Float64s]) -> int:
     return int(min(zip(ageing, -mean_M[good], good, strict=True))[-1])
 
 
-def mix_values(model: SequenceModel, dataset: Dataset, params: ClosedFormParams) -> Float64s:
+def mix_values(
+    model: SequenceModel, dataset: Dataset, asked: Question, params: ClosedFormParams
+) -> Float64s:
     """Return value_MU: nDCG@10 of each choice for each person asked; empty if none can be chosen.
 
     The closed forms are left as they were known when validation began, with the last choice.
+
+    Parameters
+    ----------
+    asked
+        Question of the validation period.
     """
-    several = len(list(model.closed_form.choices())) > 1
-    check = period_check(dataset, params) if several else None
-    if check is None:
+    if len(list(model.closed_form.choices())) == 1 or not asked.has_answer():
         return np.zeros((0, 0))
-    check = check.sample(MOST_ASKED)
+    asked = asked.sample(MOST_ASKED)
     learn_closed_form(model, dataset, params, at_cut=False)
-    state_QD = trunk_states(model, dataset.histories, check.windows)
+    state_QD = trunk_states(model, dataset.histories, asked.windows)
     rows, batcher = np.arange(len(state_QD)), Batcher(dataset.histories)
     parts = []
     for some in np.split(rows, range(_AT_ONCE, len(rows), _AT_ONCE)):
-        part = check.take(some)
+        part = asked.take(some)
         parts.append(_part_values(model, batcher.batch(part.windows), part, state_QD[some]))
     return np.concatenate(parts, axis=1)
 
 
-def _part_values(model: SequenceModel, batch: Batch, check: Check, state_QD: Float32s) -> Float64s:
+def _part_values(
+    model: SequenceModel, batch: Batch, asked: Question, state_QD: Float32s
+) -> Float64s:
     """Try every choice on some of the people; what each part says is computed once."""
     found, device = model.closed_form, device_of(model)
     with torch.inference_mode():
@@ -183,7 +121,7 @@ def _part_values(model: SequenceModel, batch: Batch, check: Check, state_QD: Flo
             score_QV = trunk[found.places_all].clone()
             for name, weight in found.mix.items():
                 score_QV += weight * said[name]
-            values.append(check.each(score_QV.cpu(), placed(model)))
+            values.append(asked.each(score_QV.cpu(), placed(model)))
     return np.stack(values)
 
 

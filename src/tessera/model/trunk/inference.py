@@ -1,11 +1,11 @@
-"""What the trained model says: vectors, lists as of the cut, and scores of logged candidates.
+"""What the trained model says: vectors, and scores of logged candidates.
 
 Recall scores are the bare cosine of the published vectors of user and item, neither divided by the
 temperature nor calibrated.  Ranking scores are the log odds of a click or a purchase at the top of
 a slate, centred and in units of their spread over the validation period.
 
 Legend: E events, U users, W windows, R requests, C candidates, M candidates of one request,
-T tasks, V items with padding first, D width, K list length.
+T tasks, V items with padding first, D width.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from tessera.contracts.arrays import Bools, Float32s, Ints
-from tessera.contracts.errors import BadParams
 from tessera.contracts.progress import progress_bar
 from tessera.model.nn.batch import PADDING, Batch
 from tessera.model.nn.device import device_of, moved
@@ -29,10 +27,8 @@ from tessera.model.sequences.requests import Requests, windows_before
 from tessera.model.sequences.slates import Slates, lay
 from tessera.model.sequences.windows import Batcher, Windows, by_length
 from tessera.model.trunk.model import SequenceModel, states_at
-from tessera.shared.metrics import ranking
 
 _ENCODE_BATCH = 256
-_RANK_BATCH = 1024
 UNKNOWN_SCORE = -1.0
 """Score of a candidate with no place in the model's space: the least a cosine can be."""
 
@@ -99,92 +95,6 @@ def asking(
             batch = moved(batcher.batch(windows.take(rows)), device)
             parts.append(asking_vectors(model, unit_BD, batch).cpu().numpy())
     return np.concatenate(parts) if parts else state_WD
-
-
-@dataclass(frozen=True, slots=True)
-class Lists:
-    """The best items of each user; -inf where fewer are left."""
-
-    item_UK: Ints
-    score_UK: Float32s
-
-
-def top_items(
-    state_UD: Float32s,
-    item_VD: Float32s,
-    allowed_V: Bools,
-    seen: tuple[Ints, Ints] | None,
-    top: int,
-) -> Lists:
-    """Rank the allowed items for each user, ties in the order of the items.
-
-    Parameters
-    ----------
-    state_UD, item_VD
-        Unit vectors.
-    allowed_V
-        Items that may be listed; padding must not be.
-    seen
-        Pairs (user, item) to leave out, sorted by user.
-    top
-        Length of a list.
-
-    Raises
-    ------
-    BadParams
-        If a score is no number, as after a training that diverged.
-    """
-    item = torch.from_numpy(item_VD)
-    forbidden = torch.from_numpy(~allowed_V)
-    top = min(top, len(item_VD))
-    parts = []
-    for start in range(0, len(state_UD), _RANK_BATCH):
-        score = torch.from_numpy(state_UD[start : start + _RANK_BATCH]) @ item.T
-        score.masked_fill_(forbidden, -torch.inf)
-        if seen is not None:
-            first, stop = np.searchsorted(seen[0], [start, start + len(score)])
-            score[seen[0][first:stop] - start, seen[1][first:stop]] = -torch.inf
-        parts.append(_listed(score.numpy(), top))
-    return Lists(
-        np.concatenate([part.item_UK for part in parts] or [np.empty((0, top), np.int64)]),
-        np.concatenate([part.score_UK for part in parts] or [np.empty((0, top), np.float32)]),
-    )
-
-
-def _listed(score_UV: Float32s, top: int) -> Lists:
-    """Take the best items, in one order on every machine; where nothing is left, padding."""
-    if np.isnan(score_UV).any():
-        raise BadParams(
-            "scores of items are no numbers: the training diverged; lower hstu.learning_rate"
-        )
-    found_UK = ranking.top_items(score_UV, top)
-    item_UK = np.where(found_UK < 0, PADDING, found_UK)
-    score_UK = np.take_along_axis(score_UV, item_UK, axis=1)
-    return Lists(item_UK, np.where(found_UK < 0, np.float32(-np.inf), score_UK))
-
-
-def ndcg(lists: Lists, relevant_UV: tuple[Ints, Ints], items: int) -> float:
-    """Return mean nDCG of the lists over the users with something relevant; 0 without any.
-
-    `relevant_UV` holds distinct pairs (row of the lists, item).
-    """
-    each = ndcg_each(lists, relevant_UV, items)
-    return float(each.mean()) if len(each) else 0.0
-
-
-def ndcg_each(lists: Lists, relevant_UV: tuple[Ints, Ints], items: int) -> NDArray[np.float64]:
-    """Return the nDCG of the list of each user with something relevant."""
-    user_N, item_N = relevant_UV
-    users, k = lists.item_UK.shape
-    listed_UK = np.where(np.isfinite(lists.score_UK), lists.item_UK, PADDING)
-    key_UK = np.arange(users)[:, None] * items + listed_UK
-    hit_UK = np.isin(key_UK, user_N * items + item_N)
-    gain_K = 1.0 / np.log2(np.arange(2, k + 2))
-    ideal_K = np.concatenate([[0.0], np.cumsum(gain_K)])
-    relevant_U = np.bincount(user_N, minlength=users)
-    has_U = relevant_U > 0
-    ideal_U = ideal_K[np.minimum(relevant_U[has_U], k)]
-    return np.asarray((hit_UK[has_U] @ gain_K) / ideal_U)
 
 
 def score_requests(model: SequenceModel, histories: Histories, requests: Requests) -> Float32s:

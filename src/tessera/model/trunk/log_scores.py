@@ -15,7 +15,7 @@ from tessera.contracts import mapped
 from tessera.contracts.arrays import Bools, Float32s, Ints
 from tessera.model.nn.ranking import TASKS, answered_logit
 from tessera.model.sequences.histories import Histories
-from tessera.model.sequences.requests import Requests, windows_before
+from tessera.model.sequences.requests import Requests
 from tessera.model.sequences.slates import REQUESTS, Slates
 from tessera.model.trunk.inference import rank_requests, score_requests, served
 from tessera.model.trunk.model import SequenceModel
@@ -72,8 +72,7 @@ def score_log(
         return LogScores(
             reranked(cosine_C, known.effect_C, model.shape.uplift_weight), cosine_C, None
         )
-    windows = windows_before(histories, asked.user_R, asked.moment_R, model.shape.length)
-    parts = []
+    stop_R, parts = histories.stops_before(asked.user_R, asked.moment_R), []
     for part in mapped.parts(len(asked.user_R), REQUESTS):
         rows = np.arange(part.start, part.stop)
         item_RM, real_RM = padded(asked.item_C, asked.first_R1, rows)
@@ -88,7 +87,7 @@ def score_log(
         slates = Slates(
             user_R=asked.user_R[rows],
             moment_R=asked.moment_R[rows],
-            stop_R=windows.stop_W[rows],
+            stop_R=stop_R[rows],
             item_RM=item_RM,
             position_RM=np.ones_like(item_RM),
             feature_RMF=aligned(feature_RMF, names, model.shape.features),

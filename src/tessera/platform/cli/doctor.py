@@ -15,8 +15,8 @@ from tessera.platform.cli.repair import repair as mend
 from tessera.platform.cli.ui import DATABASE
 from tessera.platform.pipeline import dvc_files
 from tessera.platform.pipeline.dvc import render
-from tessera.platform.release import anchors, looks, pointer, seals
-from tessera.platform.release.history import head
+from tessera.platform.release import looks, pointer, seals
+from tessera.platform.release.history import chain, looks_chain
 from tessera.platform.release.journal import alias_fault, at_rest, require_whole, unfinished
 from tessera.platform.tracking import databases, tracking
 from tessera.platform.workspace.params import load_params
@@ -134,7 +134,7 @@ def _history(workspace: Workspace) -> str:
         pending = unfinished(workspace)
     if pending:
         raise TesseraError("an act was interrupted: the next one completes it, or --repair")
-    return f"{head(workspace)['entries']} acts, every hash matches"
+    return f"{chain(workspace).head()['entries']} acts, every hash matches"
 
 
 def _alias(workspace: Workspace) -> str:
@@ -149,7 +149,7 @@ def _alias(workspace: Workspace) -> str:
 
 def _looks(workspace: Workspace) -> str:
     looks.require_whole(workspace)
-    return f"{anchors.chain(workspace).head()['entries']} looks of all profiles, every hash matches"
+    return f"{looks_chain(workspace).head()['entries']} looks of all profiles, every hash matches"
 
 
 def _key(workspace: Workspace) -> str:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tessera.contracts.errors import BrokenHistory
-from tessera.platform.release.history import head, history
+from tessera.platform.release.history import chain, history
 from tessera.platform.release.journal import at_rest, state_fault, unfinished
 from tessera.platform.workspace.paths import Workspace
 
@@ -25,7 +25,7 @@ def show_history(workspace: Workspace, verify: bool, console: Console | None = N
     """
     out = console or Console()
     with at_rest(workspace):
-        entries, fault, newest = history(workspace), state_fault(workspace), head(workspace)
+        entries, fault, newest = history(workspace), state_fault(workspace), chain(workspace).head()
         pending = unfinished(workspace)
     table = Table("", "when (UTC)", "who", "act", "version", "decision", "reason")
     for entry in reversed(entries):

@@ -1,4 +1,4 @@
-"""The blocks of the pages that hold facts: the stages, the tree and the DAG, from the code."""
+"""The blocks of the pages that hold facts: stages, tree, picture and tasks, from the code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 from tessera.contracts.errors import TesseraError
-from tessera.platform.workspace.catalogue import ALL_STAGES, MARKET, stages, upstream
+from tessera.platform.workspace.catalogue import ALL_STAGES, MARKET, Stage, stages, upstream
 
 _TOP = (
     ("dags/", "Airflow DAGs, derived from the catalogue"),
@@ -21,16 +21,21 @@ _TOP = (
     ("benchmarks/", "commands that measure the figures in docs/benchmarks.md"),
     ("docs/", "guides, glossary, decisions, benchmarks, what did not work"),
 )
-BLOCKS = {"README.md": ("dag",), "docs/pipeline.md": ("stages", "tree")}
+BLOCKS = {
+    "README.md": ("dag",),
+    "docs/pipeline.md": ("stages", "tree"),
+    "docs/operations.md": ("tasks",),
+}
 """Which page holds which marked blocks."""
 _RELEASE = (
     "  index -- published if ope says PROMOTE --> registry[(registry)]",
     "  registry --> recommend[tessera recommend]",
     "  registry --> serve[tessera serve]",
     "  serve -. served log .-> ingest",
-    "  registry -. champion to beat .-> ope",
 )
 """What happens behind the last stage: no stage does it, so the catalogue does not tell."""
+_PUBLISHED = {"champion": "champion", "ledger_in": "ledger"}
+"""Pins that come from the registry, and what they are called in the picture."""
 _ROOMS = (
     "contracts",
     "shared",
@@ -80,7 +85,7 @@ def with_blocks(page: str, text: str, package: Path) -> str:
 def _block(name: str, package: Path) -> str:
     if name == "tree":
         return _tree(package)
-    return _stages() if name == "stages" else _dag()
+    return {"stages": _stages, "dag": _dag, "tasks": _tasks}[name]()
 
 
 def _tree(package: Path) -> str:
@@ -115,11 +120,41 @@ def _stages() -> str:
 
 def _dag() -> str:
     among = stages(MARKET)
+    return _drawn([*_arrows(among), *_RELEASE, *_pinned(among)])
+
+
+def _tasks() -> str:
+    """Draw the tasks of the Airflow DAG: every stage, and the acts around them."""
+    before = {name for stage in ALL_STAGES for name in upstream(stage, ALL_STAGES)}
+    first = [stage.name for stage in ALL_STAGES if not upstream(stage, ALL_STAGES)]
+    last = [stage.name for stage in ALL_STAGES if stage.name not in before]
+    return _drawn(
+        [
+            f"  run_lock --> snapshot --> {' & '.join(first)}",
+            *_arrows(ALL_STAGES),
+            f"  {' & '.join(last)} --> publish --> waiting --> ask",
+        ]
+    )
+
+
+def _drawn(arrows: list[str]) -> str:
+    return "\n".join(["```mermaid", "flowchart LR", *arrows, "```"]) + "\n"
+
+
+def _arrows(among: tuple[Stage, ...]) -> list[str]:
     before = {stage.name: set(upstream(stage, among)) for stage in among}
-    arrows = [
+    return [
         f"  {name} --> {stage.name}" for stage in among for name in _nearest(stage.name, before)
     ]
-    return "\n".join(["```mermaid", "flowchart LR", *arrows, *_RELEASE, "```"]) + "\n"
+
+
+def _pinned(among: tuple[Stage, ...]) -> list[str]:
+    """Say which stages read what is published."""
+    return [
+        f"  registry -. {called} .-> "
+        + " & ".join(stage.name for stage in among if pin in stage.reads)
+        for pin, called in _PUBLISHED.items()
+    ]
 
 
 def _nearest(name: str, before: dict[str, set[str]]) -> list[str]:

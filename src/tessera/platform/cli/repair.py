@@ -13,7 +13,8 @@ from tessera.contracts.errors import BrokenStore, TesseraError
 from tessera.platform.pipeline import dvc_files
 from tessera.platform.pipeline.dvc import render
 from tessera.platform.pipeline.main_job import write_pipeline
-from tessera.platform.release import anchors, seals
+from tessera.platform.release import seals
+from tessera.platform.release.history import looks_fault
 from tessera.platform.release.journal import alias_fault, one_act, state_fault, unfinished
 from tessera.platform.tracking import databases, tracking
 from tessera.platform.workspace.paths import Workspace
@@ -73,7 +74,7 @@ def _public_key(workspace: Workspace) -> list[str]:
     """Tell the public key again where it is gone or torn; another one is for a person to judge."""
     if not seals.in_use(workspace) or seals.is_pair(workspace) is not None:
         return []
-    if anchors.fault(workspace) or state_fault(workspace):  # it may be another key
+    if looks_fault(workspace) or state_fault(workspace):  # it may be another key
         return []
     seals.write_public(workspace)
     return [f"registry/{seals.PUBLIC} is told again by registry/{seals.KEY}"]

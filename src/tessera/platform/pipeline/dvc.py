@@ -2,9 +2,9 @@
 
 A stage depends on what it reads, on the packages that its entry point imports, on the suites of
 the tables it writes and on its section of params.yaml and of the profile; of section `data`, which
-all share, on the params that it reads alone.  Packages rather than files: dvc reads and writes
-dvc.lock after each stage, and a line a file made that half of what it costs.  A file beside
-packages stands for itself: its folder would stand for them too.
+all share, and of another stage's section, on the params that it reads alone.  Packages rather than
+files: dvc reads and writes dvc.lock after each stage, and a line a file made that half of what it
+costs.  A file beside packages stands for itself: its folder would stand for them too.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import yaml
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.errors import TesseraError
 from tessera.contracts.library_errors import translate_errors
-from tessera.contracts.params import DATA, ROOT, DataParams, read_of_data, seeds_of
+from tessera.contracts.params import DATA, ROOT, DataParams, owned, read_of_data, seeds_of
 from tessera.platform.pipeline import dvc_files
 from tessera.platform.workspace.catalogue import PINS, Stage, answers_for, stages
 from tessera.platform.workspace.code import import_closure, watched
-from tessera.platform.workspace.params import section_types, source_of
+from tessera.platform.workspace.params import params_type, section_types, source_of
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace
 
 HEADER = "# Rendered from src/tessera/platform/workspace/catalogue.py by `make dvc`; do not edit.\n"
@@ -46,15 +46,19 @@ def render(workspace: Workspace) -> str:
 
 
 def read_overrides(workspace: Workspace) -> set[str]:
-    """Sections that the profile overrides; of section `data` each param, as `data.window_days`."""
+    """Sections that the profile overrides, and each param of them, as `data.window_days`."""
     said = yaml.safe_load(workspace.overrides.read_text()) or {}
-    return {*(set(said) - {DATA}), *(f"{DATA}.{name}" for name in said.get(DATA) or {})}
+    sections = {name: params for name, params in said.items() if isinstance(params, dict)}
+    return {*said, *(f"{name}.{param}" for name, params in sections.items() for param in params)}
 
 
 def read_params(stage: Stage, among: tuple[Stage, ...]) -> list[str]:
-    """Params that a change of makes a stage run again: its sections whole, else what they read."""
+    """Params that a change of makes a stage run again: its sections whole, else what it reads."""
     sections, types = answers_for(stage, among), section_types()
     kinds = [types[name] for name in sections]
+    if stage.reads_params_of:
+        kinds = [params_type(stage.name)]
+        sections = tuple(f"{stage.section}.{name}" for name in owned(kinds[0]))
     read = {name for kind in kinds for name in read_of_data(kind)}
     shared = [f"{DATA}.{name}" for name in DataParams.model_fields if name in read]
     return [*sections, *shared, *([ROOT] if any(map(seeds_of, kinds)) else [])]

@@ -27,7 +27,7 @@ from tessera.platform.release.gatekeeper import watch
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import Stage
 from tessera.platform.workspace.code import SOURCE, import_closure
-from tessera.platform.workspace.params import Sections
+from tessera.platform.workspace.params import Sections, params_type
 from tessera.platform.workspace.paths import Workspace
 from tessera.platform.workspace.records import current_run, read_hashes
 
@@ -73,7 +73,7 @@ def run_stage(stage: Stage, workspace: Workspace, params: Sections) -> dict[str,
         "started": begun.isoformat(),
         "run_seconds": told["run_seconds"],
         "seconds": round(time.perf_counter() - clock, 3),
-        "params": params[stage.section].model_dump(mode="json") if stage.section else {},
+        "params": _read_params(stage, params),
         "metrics": metrics,
         "inputs": read_hashes(workspace.records, stage.reads),
         "artifacts": told["artifacts"],
@@ -97,6 +97,14 @@ def _make(
         hashes = {name: files.sha256(path) for name, path in made.items()}
         _show(stage, workspace, made, metrics)
     return metrics, {"run_seconds": round(run_seconds, 3), "artifacts": hashes}
+
+
+def _read_params(stage: Stage, params: Sections) -> dict[str, Any]:
+    """Return what the stage reads: of another's section, that part alone."""
+    if not stage.section:
+        return {}
+    read = set(params_type(stage.name).model_fields)
+    return params[stage.section].model_dump(mode="json", include=read)
 
 
 def _tell_ingested(stage: Stage, workspace: Workspace, metrics: dict[str, float]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tessera.contracts.errors import BadParams, BrokenBundle, GateClosed
 from tessera.platform.release import bundles, floors
-from tessera.platform.release.candidate import PROMOTE, read_candidate
+from tessera.platform.release.bundles import PROMOTE, read_candidate
 from tessera.platform.release.history import history, moves, versions_behind, waits
 from tessera.platform.release.journal import commit, one_act
 from tessera.platform.release.overrides import Override, checked, require_override, stated

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,26 @@ from tessera.platform.workspace.paths import Workspace
 
 MANIFEST, VERDICT, PAGE = "manifest", "verdict", "page"
 """Purposes of seals."""
+PROMOTE = "PROMOTE"
 
 Check = Callable[[str, Mapping[str, Any]], str | None]
 """Purpose and sealed document in; what is wrong with its seal out, None if nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A bundle that waits for its act, whole when it was read."""
+
+    bundle: Path
+    identity: str
+    judged_against: str | None
+    verdict: dict[str, Any]
+    verdict_sha256: str
+
+    @property
+    def decision(self) -> str:
+        """Decision of the verdict."""
+        return str(self.verdict["decision"])
 
 
 def seal(workspace: Workspace, bundle: Path, facts: Mapping[str, Any]) -> str:
@@ -75,6 +93,25 @@ def _require_judged(workspace: Workspace, bundle: Path, sealed: Mapping[str, Any
     decision = sealed.get("decision", verdict["decision"])
     if decision != verdict["decision"]:
         raise BrokenBundle(f"{bundle.name}: its verdict is {verdict['decision']}, not {decision}")
+
+
+def read_candidate(workspace: Workspace) -> Candidate:
+    """Return what was built and judged last, every hash checked.
+
+    Raises
+    ------
+    GateClosed
+        If there is none.
+    BrokenBundle
+        If it does not match its manifest.
+    """
+    bundle = workspace.artifact("bundle")
+    if not bundle.exists():
+        raise GateClosed(f"no candidate bundle: run `tessera run --profile {workspace.profile}`")
+    sealed = checked(workspace, bundle)
+    verdict = files.read_json(bundle / manifest.VERDICT)
+    told = sealed["files"][manifest.VERDICT]
+    return Candidate(bundle, sealed["identity"], sealed["judged_against"], verdict, told)
 
 
 def seal_verdict(workspace: Workspace, verdict: Path, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,14 @@
-"""Every act is kept for ever, in a chain of lines (`chain.py`): what was done, by whom and why.
+"""What is kept for ever, in chains of lines (`chain.py`): acts, and how far the looks had come.
 
-`history.jsonl` is only ever appended to.  `history.head.json` holds how many lines there are and
-the hash of the newest, under a MAC.  Whoever changes, removes, inserts or cuts off an entry is
-found out; whoever has the key writes the whole chain anew unseen, unless the head was kept
-elsewhere (`tessera history --verify` prints it).
+`history.jsonl` says what was done, by whom and why, and is only ever appended to.
+`history.head.json` holds how many lines there are and the hash of the newest, under a MAC.  Whoever
+changes, removes, inserts or cuts off an entry is found out; whoever has the key writes the whole
+chain anew unseen, unless the head was kept elsewhere (`tessera history --verify` prints it).
+
+Each act writes down number and hash of the newest look, so that none can be taken out of the ledger
+of looks again.  Where that was lost since, acts that do not lean on it (a rollback, an override) go
+on with a warning and repeat what the one before saw: else the first of them would make the loss
+good.
 """
 
 from __future__ import annotations
@@ -11,9 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tessera.platform.release.chain import Chain
-from tessera.platform.workspace.paths import HISTORY, Workspace
+import typer
 
+from tessera.contracts.errors import BrokenHistory
+from tessera.platform.release.chain import NOTHING, Chain, digest
+from tessera.platform.workspace.paths import HISTORY, LINES, LOOKS, Workspace
+
+LOOKS_REMEDY = f"bring registry/{LOOKS}{LINES} and its head back from a backup"
 # `enthrone` is what a bootstrap was called in histories of before.
 _MOVES = ("bootstrap", "enthrone", "publish", "promote", "rollback")
 """Acts that change which version is current."""
@@ -31,24 +40,53 @@ def history(workspace: Workspace) -> list[dict[str, Any]]:
     return chain(workspace).entries()
 
 
-def head(workspace: Workspace) -> dict[str, Any]:
-    """Return number and hash of the newest entry, as they were written with it."""
-    return chain(workspace).head()
+def looks_chain(workspace: Workspace) -> Chain:
+    """Return the looks of all profiles as a chain."""
+    return Chain(workspace, workspace.state, LOOKS)
 
 
-def next_line(workspace: Workspace, facts: Mapping[str, Any]) -> str:
-    """Return the line that would record an act now, without its end."""
-    return chain(workspace).next_line(facts)
+def looks_fault(workspace: Workspace) -> str | None:
+    """Return what is wrong with the ledger of looks, in words that follow "is"; None if nothing.
+
+    Raises
+    ------
+    BrokenSeal
+        If its key is gone.
+    """
+    try:
+        return looks_chain(workspace).fault() or _missing_look(workspace)
+    except BrokenHistory:
+        return f"broken at its end: {LOOKS}.head.json cannot be read"
 
 
-def append(workspace: Workspace, line: str) -> None:
-    """Record an act, once: a line that is the newest already is not written again."""
-    chain(workspace).append(line)
+def anchor(workspace: Workspace) -> dict[str, Any]:
+    """Return what an act writes down: `entries` and `sha256` of the newest look."""
+    found = looks_fault(workspace)
+    if found is None:
+        told = looks_chain(workspace).head()
+        return {name: told[name] for name in ("entries", "sha256")}
+    line = f"warning: the ledger of looks is {found}: nothing is judged until you {LOOKS_REMEDY}"
+    typer.echo(line, err=True)
+    return _seen(chain(workspace)) or {"entries": 0, "sha256": NOTHING}
 
 
-def fault(workspace: Workspace, pending: str | None = None) -> str | None:
-    """Verify the chain; return what is wrong with it and at which entry, None if it is whole."""
-    return chain(workspace).fault(pending)
+def _missing_look(workspace: Workspace) -> str | None:
+    """Say if the ledger does not hold what the newest act of some profile saw in it."""
+    lines = looks_chain(workspace).lines()
+    for path in sorted(workspace.state.glob(f"*/{HISTORY}{LINES}")):
+        seen = _seen(Chain(workspace, path.parent, HISTORY))
+        if not seen:
+            continue
+        n = int(seen["entries"])
+        held = digest(lines[n - 1]) if 0 < n <= len(lines) else NOTHING
+        if held != seen["sha256"]:
+            return f"broken at entry {n}: the last act of profile {path.parent.name} saw another"
+    return None
+
+
+def _seen(acts: Chain) -> dict[str, Any] | None:
+    entries = acts.entries()
+    return entries[-1].get("looks") if entries else None
 
 
 def moves(entries: Iterable[Entry]) -> list[Entry]:

@@ -25,9 +25,9 @@ import typer
 
 from tessera.bundles import manifest
 from tessera.contracts.errors import BrokenBundle, BrokenHistory
-from tessera.platform.release import anchors, bundles, seals
+from tessera.platform.release import bundles, seals
 from tessera.platform.release.chain import NOTHING, digest, parsed, read_state
-from tessera.platform.release.history import append, chain, fault, history, moves, next_line
+from tessera.platform.release.history import anchor, chain, history, moves
 from tessera.platform.tracking import tracking
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace
@@ -87,10 +87,9 @@ def commit(workspace: Workspace, facts: Mapping[str, Any], identity: str | None 
         If the bundle does not match its manifest; then nothing has changed.
     """
     pointer = {"version": facts["to"], "identity": identity} if identity else None
-    anchored = {**facts, "looks": anchors.anchor(workspace)}
-    intent = seals.seal(
-        workspace, _PURPOSE, {"line": next_line(workspace, anchored), "pointer": pointer}
-    )
+    anchored = {**facts, "looks": anchor(workspace)}
+    line = chain(workspace).next_line(anchored)
+    intent = seals.seal(workspace, _PURPOSE, {"line": line, "pointer": pointer})
     files.write_json(intent, workspace.registry / INTENT)
     _finish(workspace, intent)
 
@@ -132,7 +131,7 @@ def made_current(workspace: Workspace, named: Mapping[str, Any]) -> bool:
 def state_fault(workspace: Workspace) -> str | None:
     """Return what is wrong with history and pointer, in words that follow "is"; None if nothing."""
     intent = unfinished(workspace)
-    found = fault(workspace, intent["line"] if intent else None)
+    found = chain(workspace).fault(intent["line"] if intent else None)
     if intent and not found and not _is_next(workspace, str(intent["line"])):
         return f"broken at its end: {INTENT} is not what comes next, move it away"
     if found or intent:
@@ -197,7 +196,7 @@ def _finish(workspace: Workspace, intent: Mapping[str, Any]) -> None:
         _name_bundle(workspace, str(pointer["version"]))
         files.write_json(pointer, workspace.registry / POINTER)
         _tell_mlflow(workspace)
-    append(workspace, intent["line"])
+    chain(workspace).append(intent["line"])
     _forget(workspace)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from tessera.contracts.errors import BrokenHistory
 from tessera.offpolicy.holm import share_of
 from tessera.platform.release import seals
-from tessera.platform.release.anchors import REMEDY, chain, fault
+from tessera.platform.release.history import LOOKS_REMEDY, looks_chain, looks_fault
 from tessera.platform.release.served_log import Log, read_sketch, written
 from tessera.platform.workspace.paths import Workspace
 
@@ -69,10 +69,10 @@ def require_whole(workspace: Workspace) -> None:
     BrokenHistory
         If there is anything wrong with it.
     """
-    found = fault(workspace)
+    found = looks_fault(workspace)
     if found:
         raise BrokenHistory(
-            f"the ledger of looks is {found}; nothing can be judged: {REMEDY}, "
+            f"the ledger of looks is {found}; nothing can be judged: {LOOKS_REMEDY}, "
             "or move registry/ away to begin anew"
         )
 
@@ -86,7 +86,7 @@ def newest_look(workspace: Workspace, candidate: str) -> dict[str, Any] | None:
         If there is anything wrong with the ledger.
     """
     require_whole(workspace)
-    entries = chain(workspace).entries()
+    entries = looks_chain(workspace).entries()
     asked = {entry.get("asked") for entry in entries if entry.get("candidate") == candidate}
     return next((entry for entry in reversed(entries) if entry.get("asked") in asked), None)
 
@@ -105,7 +105,7 @@ def stand(workspace: Workspace, log: Log, candidate: str, alpha: float) -> Stand
     alpha : float
         Error rate of a stream that begins now; one that goes on keeps its own if that is less.
     """
-    entries = _relevant(chain(workspace).entries(), log)
+    entries = _relevant(looks_chain(workspace).entries(), log)
     candidates = list(dict.fromkeys(entry["candidate"] for entry in entries))
     mine = [entry for entry in entries if entry["candidate"] == candidate]
     states = list(dict.fromkeys(entry["log"]["sha256"] for entry in mine))
@@ -145,7 +145,7 @@ def counted_as(workspace: Workspace, asked: str, log: Log, inputs: str) -> str:
     inputs : str
         Hash of everything else that is judged: scores, traits, prices and codes.
     """
-    entries, candidate = chain(workspace).entries(), asked
+    entries, candidate = looks_chain(workspace).entries(), asked
     while not _goes_on([e for e in entries if e["candidate"] == candidate], log, inputs):
         candidate = hashlib.sha256(f"{candidate} again".encode()).hexdigest()
     return candidate
@@ -178,7 +178,7 @@ def record(workspace: Workspace, stands: Stands, log: Log, facts: Mapping[str, A
     facts : Mapping[str, Any]
         Candidate, what was asked (`identity`), decision, hashes of verdict and inputs.
     """
-    ledger = chain(workspace)
+    ledger = looks_chain(workspace)
     states = {entry["log"]["sha256"] for entry in ledger.entries()}
     sketch = "" if log.sha256 in states else written(log.sketch)
     told = {"profile": workspace.profile, **facts, **stands.told, "streams": stands.streams}

@@ -18,7 +18,7 @@ from typing import Any
 from tessera.bundles import manifest
 from tessera.contracts.errors import BrokenBundle, GateClosed
 from tessera.platform.release import bundles
-from tessera.platform.release.candidate import PROMOTE, Candidate, read_candidate
+from tessera.platform.release.bundles import PROMOTE, Candidate, read_candidate
 from tessera.platform.release.chain import now
 from tessera.platform.release.floors import loosened
 from tessera.platform.release.history import history

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from tessera.contracts.pages import templates
 from tessera.contracts.tables import TABLES
 from tessera.platform.workspace import files
 
@@ -108,12 +107,8 @@ def render_page(results: Path, page: Path) -> None:
         for check in summary["checks"]:
             check["observed"] = _observed(check)
     quarantined = _quarantined(found)
-    environment = Environment(
-        loader=PackageLoader("tessera.platform.validation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-    )
-    text = environment.get_template("validation.html").render(
+    template = templates("tessera.platform.validation").get_template("validation.html")
+    text = template.render(
         tables=found,
         failed=[one for one in found if not one["passed"]],
         rows=sum(one["rows"] for one in found),

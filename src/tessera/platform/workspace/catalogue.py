@@ -27,7 +27,7 @@ class Stage:
     spec: str | None = None
     """Committed file that it reads besides code and params."""
     reads_params_of: str | None = None
-    """Stage whose section of params it reads; None reads its own."""
+    """Stage of whose section of params it reads a part; None reads its own."""
     has_params: bool = True
     """A person may turn something in it."""
     parallel: bool = False

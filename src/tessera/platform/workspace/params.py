@@ -55,9 +55,15 @@ def section_types() -> dict[str, type[BaseModel]]:
         DATA: DataParams,
     }
     for name in dict.fromkeys(stage.section for stage in ALL_STAGES if stage.section):
-        module = importlib.import_module(f"tessera.stages.{name}.params")
-        types[name] = getattr(module, f"{name.capitalize()}Params")
+        types[name] = params_type(name)
     return types
+
+
+def params_type(stage: str) -> type[BaseModel]:
+    """Params class of a stage: its section, or what it reads of another's."""
+    module = importlib.import_module(f"tessera.stages.{stage}.params")
+    kind: type[BaseModel] = getattr(module, f"{stage.capitalize()}Params")
+    return kind
 
 
 def read_yaml(workspace: Workspace) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.sessions import SessionMiddleware
 
+from tessera.contracts.pages import templates
 from tessera.contracts.tables import ACTIONS
 from tessera.serve.clock import Clock
 from tessera.serve.http.bodies import Id
@@ -111,14 +112,7 @@ def add_console(
     app: FastAPI, service: Service, clock: Clock, keys: Keys, secure: bool = False
 ) -> None:
     """Add the pages to an application; `secure` keeps cookies to TLS."""
-    pages = Environment(
-        loader=PackageLoader("tessera.serve.http"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    console = Console(service, clock, keys, pages)
+    console = Console(service, clock, keys, templates("tessera.serve.http"))
     router = APIRouter(prefix="/console", include_in_schema=False)
     _entrance(router, console)
     _pages(router, console)

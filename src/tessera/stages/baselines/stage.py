@@ -11,12 +11,12 @@ from tessera.contracts.tables import BASELINE_LISTS
 from tessera.model.baselines.ranker_baselines import ranker_figures
 from tessera.model.baselines.two_tower import list_two_tower
 from tessera.model.nn.device import threads
-from tessera.model.params import BaselineParams
+from tessera.model.params import BaselinesParams
 from tessera.model.sequences.dataset import read_dataset
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.training.curves import write_training
 from tessera.model.training.fit import fit
-from tessera.model.trunk.lists import rank_test_users, write_lists
+from tessera.model.trunk.lists import rank_users, write_lists
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
     baseline_lists: Path,
     baseline_training: Path,
     scratch: Path,
-    params: BaselineParams,
+    params: BaselinesParams,
 ) -> dict[str, float]:
     """Train what section `hstu` asks for beside the trunk; list items, and measure the rankers."""
     baseline_training.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def run(
         dataset = read_dataset(sources, split, scratch, params, with_log=params.rankers)
         if params.sasrec:
             trained = fit("sasrec", dataset, params, scratch)
-            parts.append(rank_test_users(trained.model, dataset, params))
+            parts.append(rank_users(trained.model, dataset, params))
             write_training(trained.state, "sasrec", baseline_training)
             metrics |= {f"sasrec_{name}": value for name, value in trained.figures().items()}
         if params.two_tower:

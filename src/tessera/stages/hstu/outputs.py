@@ -15,11 +15,11 @@ from ibis import Table
 
 from tessera.contracts.arrays import Float32s, Ints
 from tessera.contracts.arrow import write_table
+from tessera.contracts.split import TEST, VALIDATION
 from tessera.contracts.tables import ITEM_VECTORS, SCORES, USER_VECTORS
 from tessera.model.sequences.catalogue import rows_of
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.effects import Effects, effects_of
-from tessera.model.sequences.histories import TEST, VALIDATION
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.requests import as_requests, read_requests
 from tessera.model.sequences.windows import Windows, last_windows

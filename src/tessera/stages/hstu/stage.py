@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import ibis
 
 from tessera.contracts.errors import BadParams
-from tessera.contracts.tables import LISTS
+from tessera.contracts.tables import LISTS, STRANGERS
 from tessera.model.nn.device import chosen_device, threads
 from tessera.model.params import HstuParams
 from tessera.model.sequences.dataset import read_dataset
@@ -19,7 +20,7 @@ from tessera.model.trainer.parallel import together
 from tessera.model.training.curves import write_training
 from tessera.model.training.fit import fit
 from tessera.model.training.slate_figures import slate_figures
-from tessera.model.trunk.lists import rank_anonymous, rank_test_users, write_lists
+from tessera.model.trunk.lists import rank_users, write_lists
 from tessera.model.trunk.saved import save_model
 from tessera.stages.hstu.outputs import Later, write_item_vectors, write_scores, write_user_vectors
 
@@ -57,9 +58,11 @@ def run(
             raise BadParams(NO_EFFECTS)  # better said before training than after it
         trained = fit("hstu", dataset, params, scratch)
         own = trained.model
-        parts = [rank_test_users(own, dataset, params)]
+        parts = [rank_users(own, dataset, params)]
         if params.session_minutes and not dataset.split.ordinal:
-            parts.append(rank_anonymous(own, dataset, params, params.session_minutes))
+            visits = dataset.histories.last_sessions(60 * params.session_minutes)
+            strangers = replace(dataset, histories=visits)
+            parts.append(rank_users(own, strangers, params, STRANGERS))
         write_training(trained.state, "hstu", training)
         save_model(own, dataset.catalogue.vocabulary, model)
         ranks = own.rank is not None and own.shape.score != "recall"

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 
+from tessera.contracts.pages import templates
 from tessera.contracts.split import Split
 from tessera.stages.monitor.bias import Figure
 from tessera.stages.monitor.frames import Window, is_timed
@@ -103,9 +104,7 @@ def headed(report: str, name: str) -> str:
 
 
 def _template(name: str) -> Template:
-    environment = Environment(
-        loader=PackageLoader("tessera.stages.monitor"), autoescape=True, undefined=StrictUndefined
-    )
+    environment = templates("tessera.stages.monitor")
     environment.filters["effect"] = _effect
     return environment.get_template(name)
 

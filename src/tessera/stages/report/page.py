@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from tessera.contracts.pages import templates
 from tessera.contracts.tables import EXPOSURES, OUTCOMES
 from tessera.stages.report import hints, pictures, sentences, words
 from tessera.stages.report.sentences import count, number, percent, signed
@@ -32,13 +31,7 @@ def render(verdict: Row, sha256: str) -> str:
     """Return the page of a verdict; `sha256` is that of verdict.json."""
     decision = str(verdict["decision"])
     meaning = words.decision(decision)
-    environment = Environment(
-        loader=PackageLoader("tessera.stages.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("tessera.stages.report")
     environment.filters |= {"number": number, "signed": signed, "count": count}
     environment.filters["percent"] = percent
     return environment.get_template(_TEMPLATE).render(

@@ -22,6 +22,9 @@ from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import find, stages
 from tessera.platform.workspace.params import load_params
 
+pytestmark = pytest.mark.timeout(1200)
+"""Three runs: a guard against what hangs, not a measure of speed."""
+
 LEARNT = (
     "split",
     "effects",

@@ -19,8 +19,8 @@ help: ## show what there is
 run: $(STAMP) ## run the pipeline of PROFILE and publish what the gate lets through
 	@tessera run --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(CUT),--cut $(CUT)) $(if $(OVERRIDE),--override-reason "$(OVERRIDE)")
 
-test: $(STAMP) ## run all tests; on two processes, each on one thread, the longest files first
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(STAMP) ## run all tests; on three processes for two cores, as some wait, the longest files first
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: $(STAMP) ## nightly: 5,000 made-up files a dialect and a mark, written, damaged and read back (the tests take 200)
 	@TESSERA_FUZZ=$(or $(EXAMPLES),5000) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist load tests/stages/ingest/test_dialects_fuzz.py tests/stages/ingest/test_marks_fuzz.py $(ARGS)

@@ -60,6 +60,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=rank)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk():
+    """Let writes of this process be done once the system has them: no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _handle: None)
+        yield
+
+
 @pytest.fixture
 def chromium(tmp_path):
     """Run a real browser, headless and offline, with these words; skip where there is none."""

@@ -111,7 +111,11 @@ def _says_what_it_did(operator, run):
 
 @contextmanager
 def _both_servers(checkout):
-    """Addresses of Airflow and MLflow while both run; Ctrl-C must leave no process behind."""
+    """Addresses of Airflow and MLflow while both run; Ctrl-C must leave no process behind.
+
+    Stages are forks of one process, which their commands find by the environment: 26 stages would
+    each import the same libraries for seconds.
+    """
     port, mlflow_port = _free_ports()
     words = ("--port", str(port), "--mlflow-port", str(mlflow_port))
     ui = checkout.start("env", "TESSERA_SCHEDULE=", "tessera", "ui", *words)
@@ -127,7 +131,7 @@ def _both_servers(checkout):
 
 
 @pytest.mark.timeout(1200)
-def test_a_run_triggered_over_rest_publishes_and_ctrl_c_leaves_nothing(new_checkout):
+def test_a_run_triggered_over_rest_publishes_and_ctrl_c_leaves_nothing(warm, new_checkout):
     checkout = new_checkout()
     with _both_servers(checkout) as (airflow, mlflow):
         path = checkout.root / ".airflow" / "passwords.json"

@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from tessera.bundles import manifest
-from tessera.platform.pipeline.forkserver import forkserver
 from tessera.platform.release import registry
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import ALL_STAGES, PINS
@@ -131,14 +130,14 @@ def _make_smaller(checkout):
 
 
 @pytest.fixture(scope="module")
-def both(new_checkout, tmp_path_factory):
+def both(warm, new_checkout, tmp_path_factory):
     """States after three daily runs, and after a backfill of them and of the second day again."""
     daily = new_checkout()
     _make_smaller(daily)
     root = tmp_path_factory.mktemp("backfill") / "checkout"
     shutil.copytree(daily.root, root, symlinks=True)
     backfill = type(daily)(root)
-    with forkserver(), ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2) as pool:
         one = pool.submit(_sequence, daily, "scheduled", DAYS)
         other = pool.submit(_sequence, backfill, "backfill", (*DAYS, DAYS[1]))
         return one.result(), other.result()

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from tessera.platform.release import pointer
 from tessera.platform.workspace import files
@@ -14,11 +15,14 @@ from tessera.stages.synth.truth import load_truth, logging_value, true_value
 
 pytestmark = pytest.mark.timeout(1200)
 """A whole run: a guard against what hangs, not a measure of speed."""
+UNREAD = {"uplift": {"report_learners": [], "bootstrap": 10, "permutations": 9}}
+"""What the report on effects beside the published ones costs; nothing below reads it."""
 
 
 @pytest.fixture(scope="module")
-def promoted(new_checkout):
+def promoted(warm, new_checkout):
     checkout = new_checkout(tiny=False)
+    (checkout.root / "profiles" / "market.yaml").write_text(yaml.safe_dump(UNREAD))
     return checkout.open_workspace(), checkout.must("tessera", "run")
 
 

@@ -96,7 +96,7 @@ def _watch_not_utf8(workspace, monkeypatch):
 
 
 def _yaml(workspace, monkeypatch):
-    monkeypatch.setattr(params.yaml, "safe_load", _raises(yaml.YAMLError(PAGES)))
+    monkeypatch.setattr(params.files, "parse_yaml", _raises(yaml.YAMLError(PAGES)))
     params.load_params(workspace)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -16,6 +17,24 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+FORKS = """
+import importlib, json, os, sys
+import pytest
+from tessera.platform.workspace.catalogue import ALL_STAGES
+for stage in ALL_STAGES:
+    importlib.import_module(stage.entry_point)
+for line in sys.stdin:
+    sys.stdout.flush()
+    if (child := os.fork()) == 0:
+        code = 1
+        try:
+            code = int(pytest.main(json.loads(line)))
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    print("CODE", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""Does what `pytest` does for each list of words, in a fork that has the stages imported."""
 COPIED = ("src", "tests", "docs", "profiles", "great_expectations", "monitoring", "benchmarks")
 _RECIPE = re.compile(r"^### Add (an? \w+)\n(.*?)(?=^##)", re.DOTALL | re.MULTILINE)
 _BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
@@ -74,15 +93,46 @@ def followed(tmp_path_factory):
     return root, sorted(wrote)
 
 
+def environment(root):
+    """Environment in which the copy alone is imported."""
+    named = {name: value for name, value in os.environ.items() if not name.startswith("TESSERA")}
+    return named | {"PYTHONPATH": f"{root / 'src'}:{root}"}
+
+
 def succeeds(root, *words):
     """Run a command in the copy; return what it said."""
-    named = {name: value for name, value in os.environ.items() if not name.startswith("TESSERA")}
-    paths = {"PYTHONPATH": f"{root / 'src'}:{root}"}
     done = subprocess.run(
-        words, cwd=root, env=named | paths, capture_output=True, text=True, check=False
+        words, cwd=root, env=environment(root), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{' '.join(map(str, words))}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def passes(followed):
+    """Run pytest in the copy with these words, which must pass; return what it said."""
+    root, _ = followed
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKS],
+        cwd=root,
+        env=environment(root),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+
+        def run(*words):
+            process.stdin.write(json.dumps(words) + "\n")
+            process.stdin.flush()
+            said = []
+            while not (said and said[-1].startswith("CODE ")):
+                said.append(next(process.stdout))
+            assert said.pop() == "CODE 0\n", "".join(said)
+            return "".join(said)
+
+        yield run
+        process.stdin.close()
 
 
 def test_the_recipes_are_those_of_the_parts_that_people_add():
@@ -93,11 +143,11 @@ def test_the_recipes_are_those_of_the_parts_that_people_add():
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_what_a_recipe_ends_with_passes(recipe, followed):
+def test_what_a_recipe_ends_with_passes(recipe, passes):
     (command,) = (one.text for one in RECIPES[recipe] if one.kind == "sh")
     program, *words = shlex.split(command)
     assert program == "pytest"
-    said = succeeds(followed[0], sys.executable, "-m", "pytest", "-q", "-pno:cacheprovider", *words)
+    said = passes("-q", "-pno:cacheprovider", *words)
     assert int(re.findall(r"(\d+) passed", said)[-1]) >= 2, said
 
 

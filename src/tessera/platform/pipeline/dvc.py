@@ -23,6 +23,7 @@ from tessera.contracts.errors import TesseraError
 from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.params import DATA, ROOT, DataParams, owned, read_of_data, seeds_of
 from tessera.platform.pipeline import dvc_files
+from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import PINS, Stage, answers_for, stages
 from tessera.platform.workspace.code import import_closure, watched
 from tessera.platform.workspace.params import params_type, section_types, source_of
@@ -38,7 +39,7 @@ def render(workspace: Workspace) -> str:
     pipeline: dict[str, Any] = {"snapshot": _snapshot(workspace, base)}
     chosen = stages(source_of(workspace))
     for stage in chosen:
-        pipeline[stage.name] = _stage(stage, workspace, base, overridden)
+        pipeline[stage.name] = _stage(stage, workspace, chosen, overridden)
     text = yaml.safe_dump(
         {"stages": pipeline, "plots": _plots(workspace, base)}, sort_keys=False, width=100
     )
@@ -47,7 +48,7 @@ def render(workspace: Workspace) -> str:
 
 def read_overrides(workspace: Workspace) -> set[str]:
     """Sections that the profile overrides, and each param of them, as `data.window_days`."""
-    said = yaml.safe_load(workspace.overrides.read_text()) or {}
+    said = files.parse_yaml(workspace.overrides.read_text()) or {}
     sections = {name: params for name, params in said.items() if isinstance(params, dict)}
     return {*said, *(f"{name}.{param}" for name, params in sections.items() for param in params)}
 
@@ -78,13 +79,15 @@ def _snapshot(workspace: Workspace, base: str) -> dict[str, Any]:
     }
 
 
-def _stage(stage: Stage, workspace: Workspace, base: str, overridden: set[str]) -> dict[str, Any]:
+def _stage(
+    stage: Stage, workspace: Workspace, chosen: tuple[Stage, ...], overridden: set[str]
+) -> dict[str, Any]:
+    base = f"data/{workspace.profile}"
     suites = [
         f"great_expectations/expectations/{name}.json"
         for name in stage.writes
         if ARTIFACTS[name].kind == "table"
     ]
-    chosen = stages(source_of(workspace))
     params: list[Any] = read_params(stage, chosen)
     if mine := [name for name in params if name in overridden]:
         params.append({f"profiles/{workspace.profile}.yaml": mine})

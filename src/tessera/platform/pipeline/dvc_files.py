@@ -72,6 +72,8 @@ def repair_state(root: Path) -> list[str]:
 
     They lie outside the repository, where dvc alone knows: it is asked after a failure only.
     """
+    if not (root / ".dvc").is_dir():
+        return []
     asked = "from dvc.repo import Repo; print(Repo('.').site_cache_dir)"
     words = [sys.executable, "-c", asked]
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
@@ -90,7 +92,7 @@ def is_whole(text: bytes) -> bool:
     (True, False, False)
     """
     try:
-        found = yaml.CSafeLoader(text).get_single_data()  # safe, five times as fast as safe_load
+        found = files.parse_yaml(text)
     except (yaml.YAMLError, ValueError):
         return False
     if not isinstance(found, dict) or found.get("schema") != _SCHEMA:

@@ -9,12 +9,23 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.errors import Unreadable
 from tessera.contracts.hashes import sha256
 from tessera.contracts.library_errors import first_line
 
-__all__ = ["move_into_place", "read_json", "remove", "sha256", "sync", "write_bytes", "write_json"]
+__all__ = [
+    "move_into_place",
+    "parse_yaml",
+    "read_json",
+    "remove",
+    "sha256",
+    "sync",
+    "write_bytes",
+    "write_json",
+]
 
 
 def sync(path: Path) -> None:
@@ -69,3 +80,14 @@ def read_json(path: Path) -> Any:
     except ValueError as error:
         told = f"{path} is no JSON ({first_line(error)})"
         raise Unreadable(f"{told}: restore it, or run again what writes it") from error
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """Read YAML of plain values, as `yaml.safe_load` does, with a tenth of its time.
+
+    Raises
+    ------
+    yaml.YAMLError
+        If it is none.
+    """
+    return yaml.CSafeLoader(text).get_single_data()

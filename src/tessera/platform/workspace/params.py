@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from tessera.contracts import statements
 from tessera.contracts.errors import BadParams
 from tessera.contracts.params import DATA, ROOT, STRICT, DataParams, RootParams, given
+from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import ALL_STAGES, MARKET, SERVED
 from tessera.platform.workspace.moved import refuse_moved
 from tessera.platform.workspace.paths import Workspace
@@ -120,7 +121,7 @@ def reads_served(workspace: Workspace) -> bool:
 
 def _read_mapping(workspace: Workspace, name: str) -> dict[str, Any]:
     try:
-        found = yaml.safe_load((workspace.root / name).read_text()) or {}
+        found = files.parse_yaml((workspace.root / name).read_text()) or {}
     except yaml.YAMLError as error:
         raise BadParams(f"{name} is not YAML: {' '.join(str(error).split())}") from error
     except UnicodeDecodeError as error:

@@ -9,11 +9,11 @@ import json
 import textwrap
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tessera.contracts.params import ROOT, RootParams, owned
+from tessera.platform.workspace import files
 from tessera.platform.workspace.params import section_types
 from tessera.platform.workspace.paths import Workspace
 
@@ -27,7 +27,7 @@ HEADER = """\
 def render_params(workspace: Workspace) -> str:
     """Return the text of params.yaml: present values, defaults for the rest, documented."""
     path = workspace.root / "params.yaml"
-    present = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+    present = (files.parse_yaml(path.read_text()) or {}) if path.exists() else {}
     root = RootParams.model_validate({ROOT: present[ROOT]} if ROOT in present else {})
     parts = [HEADER, "\n".join(_lines(root, "")) + "\n"]
     for name, kind in section_types().items():

@@ -20,7 +20,7 @@ from tessera.stages.ingest.columns import (
     words,
 )
 from tessera.stages.ingest.shape import Each, pattern
-from tessera.stages.ingest.source import SERVED, conventions
+from tessera.stages.ingest.source import conventions
 
 Source = Literal["market", "far_trans", "movielens", "amazon", "table", "served"]
 TableName = Literal["events", "items", "users", "prices", "exposures", "outcomes"]
@@ -253,7 +253,8 @@ class IngestParams(BaseModel):
         return self
 
     def _check_of(self) -> None:
-        if self.source == SERVED and (self.of == SERVED or not conventions(self.of).timed):
+        of = conventions(self.of)
+        if conventions(self.source).goes_on and (of.goes_on or not of.timed):
             raise ValueError(
                 f"a served log cannot go on from {self.of}: name a source with times as ingest.of"
             )
@@ -261,7 +262,7 @@ class IngestParams(BaseModel):
     @property
     def base(self) -> str:
         """What wrote the files: the source, or what a served log goes on from."""
-        return self.of if self.source == SERVED else self.source
+        return self.of if conventions(self.source).goes_on else self.source
 
     @property
     def unknown(self) -> Unknown:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 BASE, SERVED = "base", "served"
-"""Of the source `served`: folder of the files it goes on from, and folder of the log."""
+"""Of a source that goes on: folder of the files it goes on from, and folder of the log."""
 Placed = Callable[["ir.Table", datetime, datetime], datetime]
 """Places one end of a period, from good events and two moments that are known already."""
 
@@ -41,6 +41,8 @@ class Conventions:
     """Risk class that an item without one counts as."""
     mapped: tuple[str, ...] = ()
     """Tables that `ingest.mapping` must name; none: the source knows its files by itself."""
+    goes_on: bool = False
+    """It has no files of its own: it goes on from another source, which `ingest.of` names."""
     official: tuple[str, ...] = ()
     """Patterns of files that tell a folder of this source, all of which must be there."""
 

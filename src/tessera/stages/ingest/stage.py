@@ -15,7 +15,7 @@ from tessera.stages.ingest.past import read_past
 from tessera.stages.ingest.periods import plan, read_asked
 from tessera.stages.ingest.reach import reach
 from tessera.stages.ingest.reader import drafts
-from tessera.stages.ingest.source import BASE, SERVED
+from tessera.stages.ingest.source import BASE, SERVED, conventions
 from tessera.stages.ingest.write import Quarantine, write_good
 
 ORDER = ("items", "users", "prices", "events", "exposures", "outcomes")
@@ -77,7 +77,7 @@ def run(
 
 def _beside(source: Path, served: Path | None, spill: Path, params: IngestParams) -> Path:
     """Lay source and served log out as the source `served` reads them."""
-    if params.source != SERVED or served is None:
+    if served is None or not conventions(params.source).goes_on:
         return source
     folder = spill / "mixed"
     folder.mkdir()

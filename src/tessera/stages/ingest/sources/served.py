@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tessera.stages.ingest.engine import Engine
     from tessera.stages.ingest.params import IngestParams
 
-CONVENTIONS = Conventions()
+CONVENTIONS = Conventions(goes_on=True)
 
 
 def drafts(folder: Path, engine: Engine, params: IngestParams) -> Drafts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from tessera.contracts.params import STRICT
@@ -18,3 +20,6 @@ class ServeParams(BaseModel):
     """Further candidates drawn from all that suits, so that another model has support too."""
     kept_mb: float = Field(256.0, ge=0.0, le=65536.0)
     """Histories as the model has read them, kept in memory for the next request; 0 keeps none."""
+    state: Literal["auto", "memory", "sqlite", "redis"] = "auto"
+    """How processes tell each other of events: `auto` is memory for one and sqlite for several; the
+    address for redis stands in the environment, `TESSERA_REDIS`."""

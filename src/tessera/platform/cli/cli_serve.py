@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
+import socket
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from tessera.contracts.errors import BadInput
 from tessera.platform.cli.cli_acts import Profile
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
 if TYPE_CHECKING:  # torch takes seconds
+    from tessera.serve.order import Order
     from tessera.serve.params import ServeParams
     from tessera.serve.service import Service
 
@@ -22,22 +27,28 @@ _SIMULATED = "market"
 def serve(
     profile: Profile = DEFAULT_PROFILE,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of 127.0.0.1.")] = 8000,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that answer; each holds the model.")
+    ] = 1,
     check: Annotated[
         bool, typer.Option("--check", help="Load everything, answer once, and leave.")
     ] = False,
 ) -> None:
     """Serve the published model on this machine: draw slates by the judged policy, and log them."""
     from tessera.platform.release.pointer import current_bundle
-    from tessera.serve.host import Follower, start
+    from tessera.serve.feed import kind_for
+    from tessera.serve.host import Follower, hosted
 
     workspace = open_workspace(profile)
     params = serve_params(workspace)
-    started = start(current_bundle(workspace), workspace.registry / "served", params)
-    service, engine = started.service, started.service.engine
-    try:
+    kind = kind_for(params.state, workers)
+    if workers > 1 and not check:
+        _listen_together(workspace, port, workers, kind)
+        return
+    with hosted(current_bundle(workspace), _folder(workspace), params, kind) as started:
+        service, engine = started.service, started.service.engine
         engine.warm_up()
-        if started.torn:
-            typer.echo(f"the log ended in the middle of a line: {started.torn} bytes cut off")
+        _say_torn(started.torn)
         typer.echo(f"{engine.version}: {engine.told()}; {started.events} events known again")
         if check:
             return
@@ -47,8 +58,6 @@ def serve(
             _listen(service, workspace, port)
         finally:
             follower.stop()
-    finally:
-        service.close()
 
 
 def _listen(service: Service, workspace: Workspace, port: int) -> None:
@@ -56,17 +65,79 @@ def _listen(service: Service, workspace: Workspace, port: int) -> None:
 
     from tessera.serve.clock import Clock
     from tessera.serve.http.app import make_app
-    from tessera.serve.http.keys import Keys, add_key
+    from tessera.serve.http.keys import Keys
 
-    path = _keys(workspace)
+    _say_where(workspace, port)
+    app = make_app(service, Clock(_ahead(workspace)), Keys(_keys(workspace)))
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+
+
+def _listen_together(workspace: Workspace, port: int, count: int, kind: str) -> None:
+    from tessera.platform.cli.team import Team
+    from tessera.platform.workspace import processes
+    from tessera.serve.feed import open_feed
+    from tessera.serve.filled import Rescue, filled
+
+    folder = _folder(workspace)
+    feed = open_feed(kind, folder)
+    with _listener(port) as listener, filled(feed, folder) as before:
+        _say_torn(before.torn)
+        order = _order(workspace, kind, listener.fileno())
+        team = Team(
+            [sys.executable, "-m", "tessera.platform.cli.worker"],
+            order.line(),
+            listener.fileno(),
+            Rescue(feed, folder).bring,
+        )
+        try:
+            with processes.stopped_like_ctrl_c():
+                typer.echo(f"{team.start(count)}; {count} workers, events shared by {kind}")
+                _say_where(workspace, port)
+                team.watch()
+        except KeyboardInterrupt:
+            typer.echo("stopping ...")
+        finally:
+            with processes.undisturbed():
+                team.stop()
+
+
+def _order(workspace: Workspace, kind: str, handle: int) -> Order:
+    from tessera.serve.order import Order
+
+    return Order(
+        profile=workspace.profile,
+        folder=str(_folder(workspace)),
+        keys=str(_keys(workspace)),
+        kind=kind,
+        handle=handle,
+        ahead_us=_ahead(workspace),
+        session_secret=secrets.token_hex(32),
+    )
+
+
+def _listener(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port), backlog=2048)
+    except OSError as error:
+        raise BadInput(
+            f"port {port} is taken: choose another, `tessera serve --port ...`"
+        ) from error
+
+
+def _say_where(workspace: Workspace, port: int) -> None:
+    from tessera.serve.http.keys import add_key
+
     address = f"http://127.0.0.1:{port}"
     typer.echo(f"Console          {address}/console\nRecommendations  {address}/v1/recommendations")
     typer.echo(f"OpenAPI          {address}/openapi.json")
-    if not path.exists():
-        secret = add_key(path, "first", "operator")
+    if not _keys(workspace).exists():
+        secret = add_key(_keys(workspace), "first", "operator")
         typer.echo(f"Key              {secret} (operator; shown this once)")
-    app = make_app(service, Clock(_ahead(workspace)), Keys(path))
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+
+
+def _say_torn(torn: int) -> None:
+    if torn:
+        typer.echo(f"the log ended in the middle of a line: {torn} bytes cut off")
 
 
 def key(
@@ -87,14 +158,13 @@ def served(
     profile: Profile = DEFAULT_PROFILE,
 ) -> None:
     """Write what the service logged as tables: exposures, outcomes and events, each row once."""
-    from tessera.contracts.errors import BadInput
     from tessera.platform.workspace import files
     from tessera.serve.log import segments
     from tessera.serve.sealing import seal
 
     if folder.exists():
         raise BadInput(f"{folder} is there already: name a new folder")
-    found = segments(open_workspace(profile).registry / "served")
+    found = segments(_folder(open_workspace(profile)))
     records = [record for one in found for record in one.records]
     if not records:
         raise BadInput(f"nothing was served of profile {profile}: run `tessera serve` first")
@@ -113,8 +183,12 @@ def serve_params(workspace: Workspace) -> ServeParams:
     return cast("ServeParams", load_params(workspace)["serve"])
 
 
+def _folder(workspace: Workspace) -> Path:
+    return workspace.registry / "served"
+
+
 def _keys(workspace: Workspace) -> Path:
-    return workspace.registry / "served" / "keys.json"
+    return _folder(workspace) / "keys.json"
 
 
 def _ahead(workspace: Workspace) -> int:
@@ -129,7 +203,7 @@ def _ahead(workspace: Workspace) -> int:
 
     if source_of(workspace) != _SIMULATED:
         return 0
-    path = workspace.registry / "served" / "clock.json"
+    path = _folder(workspace) / "clock.json"
     if not path.exists():
         cut = load_split(current_bundle(workspace) / "split.json").cut
         files.write_json({"ahead_us": int(cut.timestamp() * 1e6) - time.time_ns() // 1000}, path)

@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI, Request
 from starlette.concurrency import run_in_threadpool
 
 from tessera.serve.clock import Clock
+from tessera.serve.events import Event
 from tessera.serve.http.bodies import (
     MOST_ITEMS,
     Answer,
@@ -24,21 +25,23 @@ from tessera.serve.http.guard import may
 from tessera.serve.http.keys import Keys
 from tessera.serve.http.problems import Refused, documented, handle_problems
 from tessera.serve.http.shown import shown
-from tessera.serve.service import Event, Service
+from tessera.serve.service import Service
 from tessera.serve.slate import Slate, at
 
 _AHEAD_US = 60_000_000
 """Clocks may differ by a minute; what comes later than that is to come."""
 
 
-def make_app(service: Service, clock: Clock, keys: Keys) -> FastAPI:
-    """Return the application that serves one profile."""
+def make_app(
+    service: Service, clock: Clock, keys: Keys, session_secret: str | None = None
+) -> FastAPI:
+    """Return the application that serves one profile; several processes share a secret."""
     app = FastAPI(title="Tessera", version="1", docs_url=None, redoc_url=None)
     handle_problems(app)
     app.add_middleware(Bounded)
     _recommendations(app, service, clock, keys)
     _about(app, service, keys)
-    add_console(app, service, clock, keys)
+    add_console(app, service, clock, keys, session_secret)
     return app
 
 

@@ -1,6 +1,6 @@
 """The console: pages of plain HTML and forms, for people with a key of role viewer or operator.
 
-A session is a signed cookie of this process (HttpOnly, SameSite=strict); every form carries the
+A session is a signed cookie of this service (HttpOnly, SameSite=strict); every form carries the
 token of its session.  Nothing is loaded from elsewhere and no script runs.
 """
 
@@ -20,11 +20,12 @@ from starlette.middleware.sessions import SessionMiddleware
 
 from tessera.contracts.tables import ACTIONS
 from tessera.serve.clock import Clock
+from tessera.serve.events import Event
 from tessera.serve.http.bodies import Id
 from tessera.serve.http.keys import ROLES, Keys
 from tessera.serve.http.problems import Refused
 from tessera.serve.http.shown import shown
-from tessera.serve.service import Event, Service
+from tessera.serve.service import Service
 from tessera.serve.slate import at
 
 _HISTORY = 20
@@ -61,6 +62,7 @@ class Console:
 
     def investor(self, request: Request, user_id: str) -> Response:
         """Show what is known of an investor and what would be shown now."""
+        self.service.catch_up()
         engine = self.service.engine
         moment = self.clock.now()
         now = engine.scorer.now(user_id, moment)
@@ -96,8 +98,10 @@ class Console:
         )
 
 
-def add_console(app: FastAPI, service: Service, clock: Clock, keys: Keys) -> None:
-    """Add the pages to an application."""
+def add_console(
+    app: FastAPI, service: Service, clock: Clock, keys: Keys, session_secret: str | None = None
+) -> None:
+    """Add the pages to an application; processes that share a secret know each other's sessions."""
     pages = Environment(
         loader=PackageLoader("tessera.serve.http"),
         autoescape=True,
@@ -112,7 +116,7 @@ def add_console(app: FastAPI, service: Service, clock: Clock, keys: Keys) -> Non
     app.include_router(router)
     app.add_middleware(
         SessionMiddleware,
-        secret_key=secrets.token_hex(32),
+        secret_key=session_secret or secrets.token_hex(32),
         session_cookie="tessera_console",
         max_age=_SESSION_S,
         same_site="strict",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import uvicorn
 from fastapi import FastAPI
@@ -24,8 +24,8 @@ _GRACE_S = 5
 """How long answers under way may take at the end."""
 
 
-def work(order: Order, params: ServeParams, current: Callable[[], Path], parent: IO[str]) -> None:
-    """Serve until told to stop, or until `parent` ends; say on standard output when it begins.
+def work(order: Order, params: ServeParams, current: Callable[[], Path], parent: int) -> None:
+    """Serve until told to stop, or until the pipe `parent` ends; a line says when it begins.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def work(order: Order, params: ServeParams, current: Callable[[], Path], parent:
         service.close()
 
 
-def _listen(app: FastAPI, handle: int, parent: IO[str]) -> None:
+def _listen(app: FastAPI, handle: int, parent: int) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE_S
@@ -54,7 +54,8 @@ def _listen(app: FastAPI, handle: int, parent: IO[str]) -> None:
     )
 
     def end_with_parent() -> None:
-        parent.read()
+        while os.read(parent, 1024):  # not by its file, whose lock would keep Python from ending
+            pass
         server.should_exit = True
 
     threading.Thread(target=end_with_parent, name="parent", daemon=True).start()

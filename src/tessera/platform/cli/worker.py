@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -20,10 +21,11 @@ def main() -> None:
         order = Order.read(sys.stdin)
         workspace = open_workspace(order.profile)
         params = serve_params(workspace)
-        work(order, params, lambda: current_bundle(workspace), sys.stdin)
+        work(order, params, lambda: current_bundle(workspace), sys.stdin.fileno())
     except TesseraError as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise SystemExit(2) from None
+    os._exit(0)  # all is written; to take the model's libraries down takes Python seconds
 
 
 if __name__ == "__main__":

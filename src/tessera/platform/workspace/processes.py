@@ -41,7 +41,7 @@ def start(
         )
 
 
-def stop(servers: Sequence[subprocess.Popen[bytes]]) -> None:
+def stop(servers: Sequence[subprocess.Popen[Any]]) -> None:
     """Ask servers and all their descendants to end, and end by force what does not in time."""
     family = list(_family(servers))
     for process in family:
@@ -89,7 +89,7 @@ def _signals_handled(handler: Any) -> Iterator[None]:
             signal.signal(number, former)
 
 
-def _family(servers: Sequence[subprocess.Popen[bytes]]) -> Iterator[psutil.Process]:
+def _family(servers: Sequence[subprocess.Popen[Any]]) -> Iterator[psutil.Process]:
     for server in servers:
         with _gone_is_fine():
             process = psutil.Process(server.pid)

@@ -84,6 +84,7 @@ def _about(app: FastAPI, service: Service, keys: Keys) -> None:
 
     @app.get("/v1/version", responses=documented(401, 403, 422), dependencies=views)
     async def version() -> Version:
+        await run_in_threadpool(service.catch_up)
         engine = service.engine
         return Version(
             version=engine.version,

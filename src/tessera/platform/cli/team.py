@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import typer
@@ -46,6 +47,7 @@ class Team:
     rescue: Callable[[], None]
     """What is done when one died, before another one takes its place."""
     workers: list[Worker] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def start(self, count: int) -> str:
         """Start them, wait until all serve, and return what they say.
@@ -64,17 +66,19 @@ class Team:
         return self.workers[0].said[0]
 
     def watch(self) -> None:
-        """Replace whoever ends, for ever."""
-        while True:
+        """Replace whoever ends, until it is stopped."""
+        while not self.stopped.wait(_LOOK_S):
             for place, one in enumerate(self.workers):
                 code = one.process.poll()
                 if code is not None:
                     self.workers[place] = self._replaced(one, code)
-            time.sleep(_LOOK_S)
 
     def stop(self) -> None:
         """End all of them."""
+        self.stopped.set()
         processes.stop([one.process for one in self.workers])
+        for one in self.workers:
+            _close(one)
 
     def _replaced(self, one: Worker, code: int) -> Worker:
         _close(one)
@@ -103,15 +107,14 @@ class Team:
         worker = Worker(number, process)
         threading.Thread(target=worker.hear, name=f"worker {number}", daemon=True).start()
         if process.stdin:
-            try:
+            with suppress(BrokenPipeError):  # it is dead already, as `watch` will see
                 process.stdin.write(self.order)
                 process.stdin.flush()
-            except BrokenPipeError:  # it is dead already, as `watch` will see
-                pass
         return worker
 
 
 def _close(one: Worker) -> None:
     for stream in (one.process.stdin, one.process.stdout):
         if stream:
-            stream.close()
+            with suppress(BrokenPipeError):  # of a line that it never read
+                stream.close()

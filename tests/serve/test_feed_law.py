@@ -204,7 +204,7 @@ def test_several_workers_need_a_feed_that_they_can_share():
 
 def test_an_address_that_is_missing_or_none_is_one_line_without_a_password(monkeypatch, tmp_path):
     monkeypatch.delenv("TESSERA_REDIS", raising=False)
-    with pytest.raises(BadParams, match="set TESSERA_REDIS to its address"):
+    with pytest.raises(BadParams, match="set TESSERA_REDIS to it"):
         open_feed("redis", tmp_path)
     monkeypatch.setenv("TESSERA_REDIS", "http://:secret@host")
     with pytest.raises(BadParams, match="TESSERA_REDIS is no address") as told:

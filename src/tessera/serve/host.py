@@ -16,6 +16,7 @@ from tessera.serve.engine import Engine
 from tessera.serve.feed import MEMORY, Feed, open_feed
 from tessera.serve.filled import filled
 from tessera.serve.following import Following
+from tessera.serve.intake import Intake
 from tessera.serve.log import OPEN, ServedLog, read_before
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
@@ -58,12 +59,21 @@ def join(bundle: Path, folder: Path, params: ServeParams, feed: Feed) -> Service
     BrokenBundle
         If the bundle cannot be served.
     """
-    tail = Tail(folder)
-    tail.skip()
-    following = Following(feed, tail)
+    following = _following(folder, feed)
     service = Service(Engine.open(bundle, params), lambda: ServedLog(_fresh(folder)), following)
     service.catch_up()
     return service
+
+
+def intake(folder: Path, feed: Feed) -> Intake:
+    """Begin a segment of a log whose events are in the feed, for a process that only takes in."""
+    return Intake(ServedLog(_fresh(folder)), _following(folder, feed))
+
+
+def _following(folder: Path, feed: Feed) -> Following:
+    tail = Tail(folder)
+    tail.skip()
+    return Following(feed, tail)
 
 
 @contextmanager

@@ -8,30 +8,25 @@ the log.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from tessera.contracts.tables import UNEXPLORED
 from tessera.serve.engine import Engine
-from tessera.serve.events import Event, Knowledge, Record, forget_record
+from tessera.serve.events import Event, Learnt, Record
 from tessera.serve.feeds.memory import MemoryFeed
 from tessera.serve.following import Following
+from tessera.serve.intake import COMMIT_S, Intake
 from tessera.serve.log import ServedLog
 from tessera.serve.slate import Slate
 from tessera.shared.policies.slate import EMPTY
 
-_COMMIT_S = 5.0
-"""A disk that takes longer is as good as none."""
 DEGRADED = "degraded"
 """Flag of an answer that something was left out of."""
 SLATE = "slate"
 """Kind of record in the served log, beside those of `events`."""
-_AGAIN_S = 0.25
-"""How often a feed that is lost is looked for."""
 
 
 def record_of(slate: Slate) -> Record:
@@ -61,13 +56,10 @@ class Service:
     ) -> None:
         """Serve a bundle; `open_log` begins a segment, `following` is what others know too."""
         self._engine = engine
-        self._log = open_log()
         self._following = following or Following(MemoryFeed())
+        self._intake = Intake(open_log(), self._following, self._learn)
         self._turn = 0
         """How often what was known before no longer held."""
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._seeker: threading.Thread | None = None
 
     @property
     def engine(self) -> Engine:
@@ -77,20 +69,15 @@ class Service:
     @property
     def log(self) -> ServedLog:
         """The open segment."""
-        return self._log
+        return self._intake.log
 
     def restore(self, records: Iterable[Record]) -> int:
         """Take in what the log of before holds; return how many events that were."""
-        found = Knowledge.of(records)
-        with self._following_now() as following:
-            following.forget(sorted(found.forgotten))
-            return following.add(list(found.events.values()))
+        return self._intake.restore(records)
 
     def catch_up(self) -> bool:
         """Know what all processes know; tell whether that is sure."""
-        with self._following_now() as following:
-            following.catch_up()
-            return not following.lost
+        return self._intake.catch_up()
 
     def recommend(self, request_id: str, user_id: str, moment: int, k: int) -> Slate:
         """Draw a slate and log it; see `Engine.answer`."""
@@ -98,56 +85,26 @@ class Service:
         slate = self._engine.answer(request_id, user_id, moment, k)
         slate = slate if is_sure else replace(slate, flags=_with(slate.flags, DEGRADED))
         try:
-            self._log.append(record_of(slate)).result(_COMMIT_S)
+            self.log.append(record_of(slate)).result(COMMIT_S)
         except (OSError, TimeoutError):
             return unexplored(slate, k)
         return slate
 
     def happened(self, events: Iterable[Event]) -> int:
-        """Log events, then know them; return how many were new.
-
-        Raises
-        ------
-        OSError
-            If they cannot be written: then none of them is known.
-        """
-        events = tuple(events)
-        if not events:
-            return 0
-        with self._following_now() as following:
-            following.catch_up()
-            fresh = following.known.fresh(events)
-        if not fresh:
-            return 0
-        self._log.append(*(one.record() for one in fresh)).result(_COMMIT_S)
-        with self._following_now() as following:
-            return following.add(fresh)
+        """Log events, then know them; return how many were new.  See `Intake.happened`."""
+        return self._intake.happened(events)
 
     def forget(self, user_id: str) -> int:
-        """Forget what an investor did until now, for good; return how many events that were.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written: then nothing is forgotten.
-        """
-        with self._following_now() as following:
-            following.catch_up()
-            events = following.known.events.values()
-            ids = [one.event_id for one in events if one.user_id == user_id]
-        if ids:
-            self._log.append(forget_record(ids)).result(_COMMIT_S)
-            with self._following_now() as following:
-                following.forget(ids)
-        return len(ids)
+        """Forget what an investor did until now, for good.  See `Intake.forget`."""
+        return self._intake.forget(user_id)
 
     def swap(self, engine: Engine) -> None:
         """Answer from another bundle from now on; requests under way end on the old one."""
-        with self._lock:
-            known, turn = list(self._following.known.events.values()), self._turn
+        with self._intake.following() as following:
+            known, turn = list(following.known.events.values()), self._turn
         _feed(engine, known)
-        with self._lock:
-            events = list(self._following.known.events.values())
+        with self._intake.following() as following:
+            events = list(following.known.events.values())
             if turn == self._turn:
                 _feed(engine, events[len(known) :])
             else:
@@ -156,34 +113,15 @@ class Service:
 
     def close(self) -> None:
         """Write what waits."""
-        self._closed.set()
-        self._log.close()
-        self._following.close()
+        self._intake.close()
 
-    @contextmanager
-    def _following_now(self) -> Iterator[Following]:
-        """Let one thread follow; what it learns the engine knows at the end."""
-        with self._lock:
-            yield self._following
-            learnt = self._following.take()
-            if learnt.again:
-                self._turn += 1
-                events = self._following.known.events.values()
-                self._engine.scorer.state.begin_again(map(_row, events))
-            else:
-                _feed(self._engine, learnt.new)
-            if self._following.lost and self._seeker is None:
-                self._seeker = threading.Thread(target=self._seek, name="feed", daemon=True)
-                self._seeker.start()
-
-    def _seek(self) -> None:
-        while not self._closed.wait(_AGAIN_S):
-            if self._following.probe():
-                with self._following_now() as following:
-                    following.regain()
-                    if not following.lost:
-                        self._seeker = None
-                        return
+    def _learn(self, learnt: Learnt) -> None:
+        if learnt.again:
+            self._turn += 1
+            events = self._following.known.events.values()
+            self._engine.scorer.state.begin_again(map(_row, events))
+        else:
+            _feed(self._engine, learnt.new)
 
 
 def unexplored(slate: Slate, k: int) -> Slate:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import secrets
 import socket
 import sys
+import threading
 import time
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from tessera.contracts.errors import BadInput
+from tessera.contracts.errors import BadInput, TesseraError
 from tessera.platform.cli.cli_acts import Profile
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
@@ -138,6 +141,41 @@ def _say_where(workspace: Workspace, port: int) -> None:
 def _say_torn(torn: int) -> None:
     if torn:
         typer.echo(f"the log ended in the middle of a line: {torn} bytes cut off")
+
+
+def consume(
+    profile: Profile = DEFAULT_PROFILE,
+    stream: Annotated[str, typer.Option(help="Name of the stream.")] = "tessera-events",
+    consumer: Annotated[
+        str, typer.Option(help="Which one this is, where several consume together.")
+    ] = "1",
+) -> None:
+    """Take in events from a stream of Redis, as `POST /v1/events` does, until Ctrl-C."""
+    from tessera.platform.workspace import processes
+    from tessera.serve.clock import Clock
+    from tessera.serve.consume import consume as consume_until
+    from tessera.serve.consume import open_stream, shared_kind
+    from tessera.serve.feed import open_feed
+    from tessera.serve.filled import filled
+    from tessera.serve.host import intake
+
+    workspace = open_workspace(profile)
+    kind = shared_kind(serve_params(workspace).state)
+    folder, source = _folder(workspace), open_stream("redis", stream, consumer)
+    feed, counts, stopped = open_feed(kind, folder), Counter[str](), threading.Event()
+    with filled(feed, folder) as before, processes.told_by_signal(stopped.set):
+        _say_torn(before.torn)
+        typer.echo(f"events of stream {stream} are taken in")
+        with closing(intake(folder, feed)) as into, closing(source):
+            try:
+                consume_until(source, into, Clock(_ahead(workspace)), stopped, counts)
+            except (OSError, TimeoutError) as error:
+                raise TesseraError(
+                    f"the log cannot be written ({error}): free the disk and start again, what was "
+                    "not logged is delivered again"
+                ) from error
+            finally:
+                typer.echo(f"{counts['new']} new, {counts['known']} known, {counts['aside']} aside")
 
 
 def key(

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,11 @@ def is_free(port: int) -> bool:
 def stopped_like_ctrl_c() -> AbstractContextManager[None]:
     """Let a plain kill or a closed terminal stop the block as Ctrl-C does."""
     return _signals_handled(signal.default_int_handler)
+
+
+def told_by_signal(stop: Callable[[], None]) -> AbstractContextManager[None]:
+    """Let Ctrl-C, a plain kill or a closed terminal call `stop`, and the block end by itself."""
+    return _signals_handled(lambda *_: stop())
 
 
 def undisturbed() -> AbstractContextManager[None]:

@@ -84,26 +84,37 @@ def open_feed(folder: Path) -> Feed:
     BadParams
         If the environment names none.
     """
+    name = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=8).hexdigest()
+    return RedisFeed(connection(_PATIENCE_S), name)
+
+
+def connection(patience_s: float) -> Redis:
+    """Connect to the server that the environment names.
+
+    Raises
+    ------
+    BadParams
+        If the environment names none.
+    """
     address = os.environ.get(ADDRESS)
     if not address:
-        raise BadParams(f"serve.state is redis: set {ADDRESS} to its address, redis://host:port/0")
-    name = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=8).hexdigest()
-    return RedisFeed(address, name)
+        raise BadParams(f"no address of redis: set {ADDRESS} to it, redis://host:port/0")
+    try:
+        return Redis.from_url(
+            address,
+            socket_timeout=patience_s,
+            socket_connect_timeout=patience_s,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError:  # whose message may hold the password
+        raise BadParams(f"{ADDRESS} is no address like redis://host:port/0") from None
 
 
 class RedisFeed:
     """See `Feed`."""
 
-    def __init__(self, address: str, name: str) -> None:
-        try:
-            self._redis = Redis.from_url(
-                address,
-                socket_timeout=_PATIENCE_S,
-                socket_connect_timeout=_PATIENCE_S,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError:  # whose message may hold the password
-            raise BadParams(f"{ADDRESS} is no address like redis://host:port/0") from None
+    def __init__(self, redis: Redis, name: str) -> None:
+        self._redis = redis
         parts = ("events", "place", "forgotten", "epoch")
         self._keys = [f"tessera:{{{name}}}:{one}" for one in parts]
         self._scripts = {one: self._redis.register_script(one) for one in (_ADD, _FORGET, _SINCE)}

@@ -58,7 +58,7 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, keys: Keys) -
 
     @app.post("/v1/events", responses=documented(401, 403, 413, 422, 503), dependencies=tells)
     async def happened(body: Happenings) -> Taken:
-        events = [_event(one, clock, n) for n, one in enumerate(body.events)]
+        events = [event_from(one, clock, f"events.{n}.") for n, one in enumerate(body.events)]
         try:
             new = await run_in_threadpool(service.happened, events)
         except (OSError, TimeoutError) as error:
@@ -116,13 +116,20 @@ def _moment(time: datetime | None, clock: Clock, field: str) -> int:
     return moment
 
 
-def _event(one: Happening, clock: Clock, number: int) -> Event:
+def event_from(one: Happening, clock: Clock, within: str = "") -> Event:
+    """Read an event that was told at a moment of the clock; `within` names where it stood.
+
+    Raises
+    ------
+    Refused
+        If its time is still to come.
+    """
     return Event(
         one.event_id,
         one.investor_id,
         one.item_id,
         one.action,
-        _moment(one.time, clock, f"events.{number}.time"),
+        _moment(one.time, clock, f"{within}time"),
         one.request_id,
         one.value,
         one.channel,

@@ -35,7 +35,8 @@ class Engine:
         rows = {item: row for row, item in enumerate(ITEMS, start=1)}
         nobody_counts = SimpleNamespace(add=lambda *_: None, seen=lambda: None)
         nobody_counts.emptied = lambda: nobody_counts
-        self.scorer = SimpleNamespace(state=OnlineState(rows, nobody_counts, tied_sets=True))
+        state = OnlineState(rows, nobody_counts, tied_sets=True)
+        self.scorer = SimpleNamespace(state=state, begin_again=state.begin_again)
 
     def answer(self, request_id, user_id, moment, k):
         done = [

@@ -15,6 +15,7 @@ from tessera.serve.events import Event, Knowledge
 from tessera.serve.feed import START
 from tessera.serve.filled import Rescue, filled, give
 from tessera.serve.following import Following
+from tessera.serve.host import intake
 from tessera.serve.log import ServedLog, line, read_before, read_segment, segments
 from tessera.serve.service import Service
 from tessera.serve.tail import Tail
@@ -345,6 +346,18 @@ def test_a_bundle_that_is_swapped_in_while_somebody_is_forgotten_does_not_know_h
     one.swap(other)
     assert known(one) == set()
     assert known(one, "u2") == {"e2"}
+
+
+def test_a_process_that_starts_while_the_feed_is_lost_knows_what_was_logged(
+    worker, redis_server, tmp_path, opened
+):
+    worker("redis").happened([event(1), event(2)])
+    redis_server.kill()
+    late = intake(tmp_path / "served", opened("redis"))
+    assert not late.catch_up()
+    with late.following() as following:
+        assert set(following.known.events) == {"e1", "e2"}
+    late.close()
 
 
 def test_slates_are_logged_while_the_feed_is_lost(worker, redis_server):

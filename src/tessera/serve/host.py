@@ -72,8 +72,10 @@ def intake(folder: Path, feed: Feed) -> Intake:
 
 def _following(folder: Path, feed: Feed) -> Following:
     tail = Tail(folder)
-    tail.skip()
-    return Following(feed, tail)
+    following = Following(feed, tail)
+    if following.probe():  # else the log alone can tell of the events
+        tail.skip()
+    return following
 
 
 @contextmanager

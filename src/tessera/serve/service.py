@@ -108,7 +108,7 @@ class Service:
             if turn == self._turn:
                 _feed(engine, events[len(known) :])
             else:
-                engine.scorer.state.begin_again(map(_row, events))
+                engine.scorer.begin_again(map(_row, events))
             self._engine = engine
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Service:
         if learnt.again:
             self._turn += 1
             events = self._following.known.events.values()
-            self._engine.scorer.state.begin_again(map(_row, events))
+            self._engine.scorer.begin_again(map(_row, events))
         else:
             _feed(self._engine, learnt.new)
 

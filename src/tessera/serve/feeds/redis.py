@@ -159,7 +159,9 @@ class RedisFeed:
         try:
             yield
         except RedisError as error:
-            raise FeedLost(f"{self._where}: {error}") from error
+            raise FeedLost(
+                f"{self._where} cannot be used ({error}): start it, or mend {ADDRESS}"
+            ) from error
 
 
 def _some(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:

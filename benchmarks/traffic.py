@@ -32,9 +32,10 @@ from tessera.model.sequences.catalogue import microsecond, microseconds
 from tessera.platform.release.pointer import current_bundle
 from tessera.platform.workspace.params import load_params
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
+from tessera.serve.events import Event
 from tessera.serve.host import start
 from tessera.serve.params import ServeParams
-from tessera.serve.service import Event, Service
+from tessera.serve.service import Service
 from tessera.serve.slate import Slate
 from tessera.stages.synth.behaviour import (
     Market,

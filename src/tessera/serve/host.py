@@ -6,16 +6,22 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tessera.contracts.errors import TesseraError
 from tessera.serve.engine import Engine
-from tessera.serve.hours import open_segments, records
-from tessera.serve.log import OPEN, Segment, ServedLog, is_open, mend
+from tessera.serve.feed import MEMORY, Feed, open_feed
+from tessera.serve.filled import filled
+from tessera.serve.following import Following
+from tessera.serve.hours import read_before
+from tessera.serve.intake import Intake
+from tessera.serve.log import OPEN, ServedLog
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
+from tessera.serve.tail import Tail
 
 _LOG = logging.getLogger("tessera.serve")
 _LOOK_S = 1.0
@@ -34,30 +40,69 @@ class Started:
 
 
 def start(bundle: Path, folder: Path, params: ServeParams) -> Started:
-    """Open a bundle and the log beside it.
+    """Open a bundle and the log beside it, for one process that shares nothing.
 
     Raises
     ------
     BrokenBundle, BrokenLog
         If the bundle cannot be served, or the log was changed.
     """
-    before = [one for one in open_segments(folder) if not is_open(one.path)]
-    torn = sum(mend(one) for one in before)
+    before = read_before(folder)
     service = Service(Engine.open(bundle, params), lambda: ServedLog(_fresh(folder)))
-    events = service.restore(records(folder, events_only=True))
-    _drop_empty(before)
-    return Started(service, events, torn)
+    return Started(service, service.restore(before.records), before.torn)
+
+
+def join(bundle: Path, folder: Path, params: ServeParams, feed: Feed) -> Service:
+    """Open a bundle and a segment of a log whose events are in the feed.
+
+    Raises
+    ------
+    BrokenBundle
+        If the bundle cannot be served.
+    """
+    following = _following(folder, feed)
+    service = Service(Engine.open(bundle, params), lambda: ServedLog(_fresh(folder)), following)
+    service.catch_up()
+    return service
+
+
+def intake(folder: Path, feed: Feed) -> Intake:
+    """Begin a segment of a log whose events are in the feed, for a process that only takes in."""
+    return Intake(lambda: ServedLog(_fresh(folder)), _following(folder, feed))
+
+
+def _following(folder: Path, feed: Feed) -> Following:
+    tail = Tail(folder)
+    following = Following(feed, tail)
+    if following.probe():  # else the log alone can tell of the events
+        tail.skip()
+    return following
+
+
+@contextmanager
+def hosted(bundle: Path, folder: Path, params: ServeParams, kind: str) -> Iterator[Started]:
+    """Open a bundle and the log beside it for one process, with a feed of this kind.
+
+    Raises
+    ------
+    BrokenBundle, BrokenLog, FeedLost
+        If the bundle cannot be served, the log was changed, or there is no feed.
+    """
+    with ExitStack() as stack:
+        if kind == MEMORY:
+            started = start(bundle, folder, params)
+        else:
+            feed = open_feed(kind, folder)
+            before = stack.enter_context(filled(feed, folder))
+            service = join(bundle, folder, params, feed)
+            started = Started(service, service.engine.scorer.state.version, before.torn)
+        stack.callback(started.service.close)
+        yield started
 
 
 def _fresh(folder: Path) -> Path:
     """Name a segment so that names sort by time."""
     return folder / f"{time.time_ns():020d}-{os.getpid()}{OPEN}"
-
-
-def _drop_empty(before: list[Segment]) -> None:
-    for one in before:
-        if not one.records:
-            one.path.unlink()
 
 
 class Follower:

@@ -27,12 +27,12 @@ import pyarrow.parquet as pq
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.hashes import sha256
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, TABLES
+from tessera.serve.events import FORGET, SLATE, Record
 from tessera.serve.log import (
-    EVENT,
     OPEN,
     BrokenLog,
-    Record,
     Segment,
+    drop_empty,
     is_open,
     line,
     mend,
@@ -46,8 +46,8 @@ _RECORDS = "records"
 _FACTS = "hour.json"
 _MAKING = ".making"
 _LINE = "line"
-_EVENT_LINE = f'{{"kind":"{EVENT}"'
-"""How the line of an event begins; slates need not be parsed to know the events."""
+_SLATE_LINE, _FORGET_LINE = (f'{{"kind":"{kind}"' for kind in (SLATE, FORGET))
+"""How their lines begin; slates need not be parsed to know the events."""
 _SECOND_NS = 1_000_000_000
 
 
@@ -78,11 +78,13 @@ class Hour:
             if not path.is_file() or sha256(path) != told["sha256"]:
                 raise BrokenLog(f"{path} is not what was sealed: bring it back from a backup")
 
-    def records(self, *, events_only: bool = False) -> Iterator[Record]:
-        """Read the records in the order in which they came."""
+    def records(self, *, events_only: bool = False, beginning: str = "") -> Iterator[Record]:
+        """Read the records, or those whose lines begin so, in the order in which they came."""
         column = self.rows(_RECORDS)[_LINE]
+        if beginning:
+            column = column.filter(pc.starts_with(column, beginning))
         if events_only:
-            column = column.filter(pc.starts_with(column, _EVENT_LINE))
+            column = column.filter(pc.invert(pc.starts_with(column, _SLATE_LINE)))
         for one in column.to_pylist():
             yield json.loads(one)
 
@@ -102,14 +104,41 @@ def open_segments(folder: Path) -> list[Segment]:
     return [read_segment(path) for path in _paths(folder) if path.name not in held]
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the log of before tells of events."""
+
+    records: list[Record]
+    torn: int
+    """Bytes that a crash tore off it."""
+
+
+def read_before(folder: Path) -> Before:
+    """Read the log that is there, cut off what was torn, and remove what is empty.
+
+    Raises
+    ------
+    BrokenLog
+        If the log was changed.
+    """
+    waiting = open_segments(folder)
+    torn = sum(mend(one) for one in waiting)
+    for one in waiting:
+        drop_empty(one)
+    return Before(list(records(folder, events_only=True)), torn)
+
+
 def records(folder: Path, *, events_only: bool = False) -> Iterator[Record]:
-    """Read all that a log holds, sealed and open, while nothing of it is sealed."""
+    """Read all that a log holds, sealed and open, while nothing of it is sealed.
+
+    Of `events_only` come the records that tell of events: slates are most of a log.
+    """
     with _still(folder):
         for hour in sealed_hours(folder):
             hour.check()
             yield from hour.records(events_only=events_only)
         for segment in open_segments(folder):
-            yield from (one for one in segment.records if not events_only or one["kind"] == EVENT)
+            yield from (one for one in segment.records if not events_only or one["kind"] != SLATE)
 
 
 def write_log(folder: Path, target: Path) -> dict[str, Any]:
@@ -124,6 +153,8 @@ def write_log(folder: Path, target: Path) -> dict[str, Any]:
             pa.concat_tables([*(hour.rows(name) for hour in hours), late[name]])
             for name in (EXPOSURES.name, EVENTS.name)
         )
+        gone = pa.array(sorted(_forgotten(hours, waiting)), pa.string())
+        happened = happened.filter(pc.invert(pc.is_in(happened["event_id"], gone)))
     # Of an hour alone they lack what came before its slate did, and may repeat a former hour's.
     answered = outcomes(shown, happened)
     found = {EXPOSURES.name: shown, OUTCOMES.name: answered, EVENTS.name: happened}
@@ -132,6 +163,13 @@ def write_log(folder: Path, target: Path) -> dict[str, Any]:
         for name, rows in found.items()
     }  # equal rows give equal bytes, sealed or not
     return seal(by_key, target)
+
+
+def _forgotten(hours: Sequence[Hour], waiting: Sequence[Record]) -> set[str]:
+    """Return the ids of all events that count no more, whenever they were sealed."""
+    told = [one for hour in hours for one in hour.records(beginning=_FORGET_LINE)]
+    told += [one for one in waiting if one["kind"] == FORGET]
+    return {name for one in told for name in one["event_ids"]}
 
 
 def span(folder: Path) -> tuple[datetime, datetime]:

@@ -2,7 +2,8 @@
 
 A segment is a file of lines, each a record as JSON with its checksum.  Whoever appends waits; one
 thread writes all that wait in one go and syncs once (group commit).  A line that a crash tore off
-at the end was never acknowledged: it is cut off at the next start, and said.
+at the end was never acknowledged: it is cut off at the next start, and said.  Whoever writes a
+segment holds a lock on it, which ends with the process: what is locked is left alone by others.
 """
 
 from __future__ import annotations
@@ -13,22 +14,21 @@ import os
 import queue
 import threading
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.errors import TesseraError
 from tessera.serve import measures
+from tessera.serve.events import Record
 
 OPEN = ".log"
 """Ending of a segment that is not sealed."""
-SLATE, EVENT = "slate", "event"
-"""Kinds of records."""
 _STOP = None
-
-Record = dict[str, Any]
 
 
 class BrokenLog(TesseraError):
@@ -67,7 +67,7 @@ def read_segment(path: Path) -> Segment:
     data, start = path.read_bytes(), 0
     records: list[Record] = []
     while (end := data.find(b"\n", start)) >= 0:
-        record = _record(data[start:end])
+        record = record_in(data[start:end])
         if record is None:
             if data.find(b"\n", end + 1) < 0 and end + 1 == len(data):
                 break  # the last one: its bytes were not all written
@@ -80,7 +80,8 @@ def read_segment(path: Path) -> Segment:
     return Segment(path, records, start)
 
 
-def _record(text: bytes) -> Record | None:
+def record_in(text: bytes) -> Record | None:
+    """Read a line without its end; None if its checksum does not fit."""
     body, _, sum_ = text.rpartition(b"\t")
     if sum_ != b"%08x" % zlib.crc32(body):
         return None
@@ -98,14 +99,42 @@ def is_open(path: Path) -> bool:
     return False
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[IO[bytes] | None]:
+    """Keep everybody from a segment; None if somebody writes it, or it is gone."""
+    if not path.exists():
+        yield None
+        return
+    with path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield file
+
+
 def mend(segment: Segment) -> int:
     """Cut off what a crash tore; return how many bytes that were."""
-    torn = segment.torn
-    if torn:
-        with segment.path.open("r+b") as file:
-            file.truncate(segment.whole)
-            os.fsync(file.fileno())
+    if not segment.torn:
+        return 0
+    with locked(segment.path) as file:
+        if file is None:  # half a line, which is being written
+            return 0
+        segment = read_segment(segment.path)
+        torn = segment.torn
+        file.truncate(segment.whole)
+        os.fsync(file.fileno())
     return torn
+
+
+def drop_empty(segment: Segment) -> None:
+    """Remove a segment without records that nobody writes."""
+    if segment.records:
+        return
+    with locked(segment.path) as file:
+        if file is not None and not read_segment(segment.path).records:
+            segment.path.unlink()
 
 
 class ServedLog:
@@ -121,9 +150,7 @@ class ServedLog:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._file = path.open("xb")
-        fcntl.flock(self._file, fcntl.LOCK_EX)  # ends with the process, however that ends
-        sync_folder(path.parent)
+        self._file = _begin(path)
         self._waiting: queue.SimpleQueue[tuple[bytes, Future[None]] | None] = queue.SimpleQueue()
         self._failed: OSError | None = None
         self._thread = threading.Thread(target=self._write, name="served-log", daemon=True)
@@ -179,3 +206,19 @@ class ServedLog:
             return
         for _, done in batch:
             done.set_result(None)
+
+
+def _begin(path: Path) -> IO[bytes]:
+    """Open a new file that nobody sees before it is locked."""
+    aside = path.with_name(f".{path.name}.new")
+    file = aside.open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.link(aside, path)
+    except OSError:
+        file.close()
+        raise
+    finally:
+        aside.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return file

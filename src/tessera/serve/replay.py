@@ -17,11 +17,15 @@ import numpy as np
 
 from tessera.contracts.tables import UNEXPLORED
 from tessera.serve.engine import Engine
-from tessera.serve.log import EVENT, SLATE, Record
+from tessera.serve.events import EVENT, FORGET, SLATE, Record
 from tessera.shared.policies.slate import slate_propensities
 
 EXACT, ROUNDED = 1e-9, 1e-5
 """How far a propensity may lie from the logged one, and a score from its own."""
+
+
+_WHOLE = "whole"
+"""Marks a slate before which nothing was forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Replayed:
     slates: int = 0
     unexplored: int = 0
     """Slates that nobody drew, so that there is nothing to draw again."""
+    unscored: int = 0
+    """Slates that came after events were forgotten: what they were scored from is gone."""
     propensity: float = 0.0
     """Largest difference of a propensity."""
     score: float = 0.0
@@ -58,14 +64,16 @@ def replay(records: Iterable[Record], open_engine: Callable[[str], Engine]) -> R
     """
     events: dict[str, Record] = {}
     slates: dict[str, list[Record]] = {}
-    found = Replayed()
+    found, is_whole = Replayed(), True
     for one in records:
         if one["kind"] == EVENT:
             events.setdefault(one["event_id"], one)
+        elif one["kind"] == FORGET:
+            is_whole = False
         elif one["kind"] == SLATE and one["policy_id"].endswith(UNEXPLORED):
             found.unexplored += 1
         elif one["kind"] == SLATE:
-            slates.setdefault(_version(one), []).append(one)
+            slates.setdefault(_version(one), []).append({**one, _WHOLE: is_whole})
     for version, shown in slates.items():
         _replay_one(found, open_engine(version), shown, list(events.values()))
     return found
@@ -100,6 +108,9 @@ def _fault(found: Replayed, engine: Engine, slate: Record) -> str | None:
     found.propensity = max(found.propensity, propensity)
     if not propensity <= EXACT:
         return f"has propensities that its policy does not give: off by {propensity:.3g}"
+    if not slate[_WHOLE]:
+        found.unscored += 1
+        return None
     score = _score_gap(engine, slate)
     found.score = max(found.score, score)
     if not score <= ROUNDED:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.hashes import sha256
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, TABLES, Table
-from tessera.serve.log import EVENT, SLATE, Record
+from tessera.serve.events import SLATE, Knowledge, Record
 from tessera.serve.slate import at
 from tessera.shared.policies.slate import EMPTY
 
@@ -49,22 +49,22 @@ def _positions(slate: Record) -> Rows:
 
 
 def events(records: Iterable[Record]) -> Rows:
-    """Return what investors did, each event once."""
-    found = {one["event_id"]: one for one in reversed(list(records)) if one["kind"] == EVENT}
+    """Return what investors did, as the service knows it: each event once, none forgotten."""
+    found = Knowledge.of(records).events
     return [
         {
-            "event_id": one["event_id"],
-            "user_id": one["user_id"],
-            "item_id": one["item_id"],
-            "action": one["action"],
-            "event_ts": at(one["moment"]),
+            "event_id": one.event_id,
+            "user_id": one.user_id,
+            "item_id": one.item_id,
+            "action": one.action,
+            "event_ts": at(one.moment),
             "time_kind": "exact",
-            "amount_eur": one["value"] if one["action"] in ("buy", "sell") else None,
-            "units": one["value"] if one["action"] == "rate" else None,
-            "channel": one["channel"],
-            "request_id": one["request_id"],
+            "amount_eur": one.value if one.action in ("buy", "sell") else None,
+            "units": one.value if one.action == "rate" else None,
+            "channel": one.channel,
+            "request_id": one.request_id,
         }
-        for one in sorted(found.values(), key=lambda one: (one["moment"], one["event_id"]))
+        for one in sorted(found.values(), key=lambda one: (one.moment, one.event_id))
     ]
 
 

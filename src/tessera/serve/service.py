@@ -2,50 +2,25 @@
 
 An answer leaves when its slate is on the disk.  Where nothing can be written nothing is drawn: the
 best are shown, marked as unexplored, because a draw that is not logged can never be judged.
+Where the feed is lost, answers go on from what is known, marked as degraded, and events go on into
+the log.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tessera.serve import measures
 from tessera.serve.context import DEGRADED, Deadline
 from tessera.serve.engine import Engine
-from tessera.serve.log import EVENT, SLATE, Record, ServedLog
+from tessera.serve.events import SLATE, Event, Learnt, Record
+from tessera.serve.feeds.memory import MemoryFeed
+from tessera.serve.following import Following
+from tessera.serve.intake import COMMIT_S, Intake
+from tessera.serve.log import ServedLog
 from tessera.serve.slate import Slate, best, greedy
-
-_COMMIT_S = 5.0
-"""A disk that takes longer is as good as none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What an investor did."""
-
-    event_id: str
-    user_id: str
-    item_id: str
-    action: str
-    moment: int
-    """Microseconds since 1970."""
-    request_id: str | None = None
-    """Slate that led to it."""
-    value: float = 0.0
-    """EUR; 0 for a click."""
-    channel: str | None = None
-
-    def record(self) -> Record:
-        """Lay it out for the log."""
-        return {"kind": EVENT, **{name: getattr(self, name) for name in self.__slots__}}
-
-
-def event_of(record: Record) -> Event:
-    """Read what `Event.record` laid out."""
-    return Event(**{name: record[name] for name in Event.__slots__})
 
 
 def record_of(slate: Slate) -> Record:
@@ -69,16 +44,18 @@ def record_of(slate: Slate) -> Record:
 
 
 class Service:
-    """One process that serves one profile."""
+    """One process that serves one profile, alone or as one of several."""
 
-    def __init__(self, engine: Engine, open_log: Callable[[], ServedLog]) -> None:
-        """Serve a bundle; `open_log` begins a segment."""
+    def __init__(
+        self, engine: Engine, open_log: Callable[[], ServedLog], following: Following | None = None
+    ) -> None:
+        """Serve a bundle; `open_log` begins a segment, `following` is what others know too."""
         self._engine = engine
-        self._open_log = open_log
-        self._log = open_log()
-        self._log_lock = threading.Lock()
-        self._events: list[Event] = []
-        self._lock = threading.Lock()
+        self._engine = engine
+        self._following = following or Following(MemoryFeed())
+        self._intake = Intake(open_log, self._following, self._learn)
+        self._turn = 0
+        """How often what was known before no longer held."""
 
     @property
     def engine(self) -> Engine:
@@ -88,21 +65,26 @@ class Service:
     @property
     def log(self) -> ServedLog:
         """The open segment."""
-        return self._log
+        return self._intake.log
 
     def restore(self, records: Iterable[Record]) -> int:
         """Take in what the log of before holds; return how many events that were."""
-        events = [event_of(one) for one in records if one["kind"] == EVENT]
-        return sum(self._take(one) for one in events)
+        return self._intake.restore(records)
+
+    def catch_up(self) -> bool:
+        """Know what all processes know; tell whether that is sure."""
+        return self._intake.catch_up()
 
     def recommend(
         self, request_id: str, user_id: str, moment: int, k: int, deadline: Deadline | None = None
     ) -> Slate:
         """Draw a slate and log it; see `Engine.answer`."""
+        is_sure = self.catch_up()
         slate = self._engine.answer(request_id, user_id, moment, k, deadline)
+        slate = slate if is_sure else replace(slate, flags=_with(slate.flags, DEGRADED))
         begun = time.perf_counter()
         try:
-            self._append(record_of(slate)).result(_COMMIT_S)
+            self._intake.append(record_of(slate)).result(COMMIT_S)
         except (OSError, TimeoutError):
             slate = unexplored(slate, k)
         slate.took_s["log"] = time.perf_counter() - begun
@@ -110,63 +92,67 @@ class Service:
         return slate
 
     def happened(self, events: Iterable[Event]) -> int:
-        """Log events, then know them; return how many were new.
+        """Log events, then know them; return how many were new.  See `Intake.happened`."""
+        return self._intake.happened(events)
 
-        Raises
-        ------
-        OSError
-            If they cannot be written: then none of them is known.
-        """
         events = tuple(events)
-        self._append(*(one.record() for one in events)).result(_COMMIT_S)
-        new = sum(self._take(one) for one in events)
+        new = self._intake.happened(events)
         measures.count_events(new, len(events) - new)
         return new
 
+    def forget(self, user_id: str) -> int:
+        """Forget what an investor did until now, for good.  See `Intake.forget`."""
+        return self._intake.forget(user_id)
+
     def swap(self, engine: Engine) -> None:
         """Answer from another bundle from now on; requests under way end on the old one."""
-        known = len(self._events)
-        _feed(engine, self._events[:known])
-        with self._lock:
-            _feed(engine, self._events[known:])
+        with self._intake.following() as following:
+            known, turn = list(following.known.events.values()), self._turn
+        _feed(engine, known)
+        with self._intake.following() as following:
+            events = list(following.known.events.values())
+            if turn == self._turn:
+                _feed(engine, events[len(known) :])
+            else:
+                engine.scorer.begin_again(map(_row, events))
             self._engine = engine
 
     def roll(self) -> None:
         """Begin another segment; what waits is written into the one before."""
-        with self._log_lock:
-            before, self._log = self._log, self._open_log()
-        before.close()
+        self._intake.roll()
 
     def close(self) -> None:
         """Write what waits."""
-        self._log.close()
+        self._intake.close()
 
-    def _append(self, *records: Record) -> Future[None]:
-        with self._log_lock:  # nothing may reach a segment that is being closed
-            return self._log.append(*records)
-
-    def _take(self, event: Event) -> bool:
-        with self._lock:
-            new = _feed(self._engine, (event,)) > 0
-            if new:
-                self._events.append(event)
-        return new
+    def _learn(self, learnt: Learnt) -> None:
+        if learnt.again:
+            self._turn += 1
+            events = self._following.known.events.values()
+            self._engine.scorer.begin_again(map(_row, events))
+        else:
+            _feed(self._engine, learnt.new)
 
 
 def unexplored(slate: Slate, k: int) -> Slate:
     """Return the best candidates instead of the draw, marked so that nobody judges by them."""
-    more = [flag for flag in (DEGRADED, "unlogged") if flag not in slate.flags]
     return replace(
         slate,
         drawn=best(slate.drawn, k),
         policy_id=greedy(slate.policy_id),
         reasons={},
-        flags=(*slate.flags, *more),
+        flags=_with(slate.flags, DEGRADED, "unlogged"),
     )
 
 
-def _feed(engine: Engine, events: Iterable[Event]) -> int:
-    state = engine.scorer.state
-    return sum(
-        state.add(one.event_id, one.user_id, one.item_id, one.action, one.moment) for one in events
-    )
+def _with(flags: tuple[str, ...], *more: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*flags, *more)))
+
+
+def _row(event: Event) -> tuple[str, str, str, str, int]:
+    return event.event_id, event.user_id, event.item_id, event.action, event.moment
+
+
+def _feed(engine: Engine, events: Iterable[Event]) -> None:
+    for one in events:
+        engine.scorer.state.add(*_row(one))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,10 +13,13 @@ from typer.testing import CliRunner
 from tessera.contracts.errors import BadInput, BadParams, TesseraError
 from tessera.platform.cli import cli_serve
 from tessera.platform.cli.cli import app
+from tessera.platform.cli.team import Team
+from tessera.serve.events import Event
+from tessera.serve.feed import START, open_feed
 from tessera.serve.http.keys import Keys
 from tessera.serve.log import line
+from tessera.serve.params import ServeParams
 from tessera.serve.replay import Fault, Replayed
-from tessera.serve.service import Event
 
 RUN = CliRunner()
 
@@ -85,3 +90,70 @@ def test_a_log_that_was_not_drawn_as_judged_is_said_with_its_first_slate(here, m
 def test_tables_want_a_folder(here):
     with pytest.raises(BadInput, match="name a new folder for the tables, or say --replay"):
         call("served")
+
+
+def turned(monkeypatch, **params):
+    monkeypatch.setattr(cli_serve, "serve_params", lambda _: ServeParams(**params))
+
+
+def test_workers_need_a_state_that_they_can_share(here, monkeypatch):
+    turned(monkeypatch, state="memory")
+    with pytest.raises(BadParams, match="serve.state is memory, which 2 workers cannot share"):
+        call("serve", "--workers", "2")
+
+
+def test_what_is_consumed_must_reach_the_service(here, monkeypatch):
+    turned(monkeypatch, state="auto")
+    with pytest.raises(BadParams, match="serve.state is auto, by which a service does not hear"):
+        call("consume")
+    monkeypatch.delenv("TESSERA_REDIS", raising=False)
+    turned(monkeypatch, state="sqlite")
+    with pytest.raises(BadParams, match="no address of redis: set TESSERA_REDIS to it"):
+        call("consume")
+
+
+@pytest.fixture
+def team(monkeypatch):
+    """Workers that begin at once; whoever watches them presses Ctrl-C."""
+    done = []
+
+    def watch(self):
+        done.append("watched")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Team, "start", lambda self, n: done.append((n, self.order)) or "v1: odd")
+    monkeypatch.setattr(Team, "watch", watch)
+    monkeypatch.setattr(Team, "stop", lambda self: done.append("stopped"))
+    monkeypatch.setattr(cli_serve, "_ahead", lambda _: -7)
+    return done
+
+
+@pytest.mark.parametrize("state", ["auto", "sqlite"])
+def test_workers_share_socket_feed_keys_clock_and_secret_and_end_with_ctrl_c(
+    here, team, monkeypatch, state
+):
+    turned(monkeypatch, state=state)
+    log(here, Event("e1", "u1", "i1", "buy", 5).record())
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    told = call("serve", "--workers", "3", "--port", str(port))
+    assert "v1: odd; 3 workers, events shared by sqlite" in told
+    assert f"http://127.0.0.1:{port}/console" in told
+    (count, order), *rest = team
+    assert (count, rest) == (3, ["watched", "stopped"])
+    order = json.loads(order)
+    assert (order["kind"], order["ahead_us"], len(order["session_secret"])) == ("sqlite", -7, 64)
+    key = told.split("Key")[1].split()[0]
+    assert Keys(Path(order["keys"])).role(key) == "operator"
+    feed = open_feed("sqlite", Path(order["folder"]))
+    assert [one.event_id for one in feed.since(START).events] == ["e1"]
+    feed.close()
+
+
+def test_a_port_that_is_taken_is_said_before_anything_starts(here, team, monkeypatch):
+    turned(monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BadInput, match=f"port {port} is taken: choose another"):
+            call("serve", "--workers", "2", "--port", str(port))
+    assert team == []

@@ -12,7 +12,7 @@ from tessera.contracts.library_errors import first_line, library
 from tessera.platform.cli.cli_acts import floors, history, hold, promote, publish, rollback, verdict
 from tessera.platform.cli.cli_inner import dvc, render, snapshot, task
 from tessera.platform.cli.cli_mix import mix
-from tessera.platform.cli.cli_serve import key, serve, served
+from tessera.platform.cli.cli_serve import consume, key, serve, served
 from tessera.platform.cli.cli_work import ablate, doctor, infer, recommend, run, stages, ui
 
 app = typer.Typer(
@@ -23,7 +23,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _PANELS = {
-    "Work with it": (stages, run, infer, ui, recommend, serve, key, served, mix, ablate, doctor),
+    "Work with it": (
+        stages,
+        run,
+        infer,
+        ui,
+        recommend,
+        serve,
+        consume,
+        key,
+        served,
+        mix,
+        ablate,
+        doctor,
+    ),
     "Called by DVC, Airflow and make": (snapshot, dvc, render, task),
     "Decide what is published": (publish, verdict, promote, hold, rollback, history, floors),
 }

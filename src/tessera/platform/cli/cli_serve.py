@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import secrets
+import socket
+import sys
+import threading
 import time
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from tessera.contracts.errors import BadInput, TesseraError
 from tessera.platform.cli.cli_acts import Profile
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
 if TYPE_CHECKING:  # torch takes seconds
     from tessera.serve.http.listen import Address
+    from tessera.serve.order import Order
     from tessera.serve.params import ServeParams
     from tessera.serve.service import Service
 
@@ -24,6 +32,9 @@ def serve(
     profile: Profile = DEFAULT_PROFILE,
     port: Annotated[int, typer.Option(min=1, max=65535, help="To listen on.")] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that answer; each holds the model.")
+    ] = 1,
     certificate: Annotated[
         Path | None, typer.Option(help="PEM file of a certificate; what listens then is TLS.")
     ] = None,
@@ -37,24 +48,27 @@ def serve(
 ) -> None:
     """Serve the published model on this machine: draw slates by the judged policy, and log them."""
     from tessera.platform.release.pointer import current_bundle
-    from tessera.serve.host import Follower, start
+    from tessera.serve.feed import kind_for
+    from tessera.serve.host import Follower, hosted
     from tessera.serve.http.listen import Address
     from tessera.serve.sealer import Sealer
 
     address = Address(host, port, certificate, private_key).checked(without_tls)
     workspace = open_workspace(profile)
     params = serve_params(workspace)
-    started = start(current_bundle(workspace), workspace.registry / "served", params)
-    service, engine = started.service, started.service.engine
-    try:
+    kind = kind_for(params.state, workers)
+    if workers > 1 and not check:
+        _listen_together(workspace, address, workers, kind)
+        return
+    with hosted(current_bundle(workspace), _folder(workspace), params, kind) as started:
+        service, engine = started.service, started.service.engine
         engine.warm_up()
-        if started.torn:
-            typer.echo(f"the log ended in the middle of a line: {started.torn} bytes cut off")
+        _say_torn(started.torn)
         typer.echo(f"{engine.version}: {engine.told()}; {started.events} events known again")
         if check:
             return
         follower = Follower(service, lambda: current_bundle(workspace), params)
-        sealer = Sealer(service, workspace.registry / "served")
+        sealer = Sealer(service, _folder(workspace))
         follower.start()
         sealer.start()
         try:
@@ -62,8 +76,6 @@ def serve(
         finally:
             sealer.stop()
             follower.stop()
-    finally:
-        service.close()
 
 
 def _listen(service: Service, workspace: Workspace, params: ServeParams, address: Address) -> None:
@@ -71,19 +83,129 @@ def _listen(service: Service, workspace: Workspace, params: ServeParams, address
 
     from tessera.serve.clock import Clock
     from tessera.serve.http.app import make_app
-    from tessera.serve.http.keys import Keys, add_key
+    from tessera.serve.http.keys import Keys
     from tessera.serve.http.lines import write_lines
 
-    path, url = _keys(workspace), address.url
-    typer.echo(f"Console          {url}/console\nRecommendations  {url}/v1/recommendations")
-    typer.echo(f"OpenAPI          {url}/openapi.json\nMetrics          {url}/metrics")
-    if not path.exists():
-        secret = add_key(path, "first", "operator")
-        typer.echo(f"Key              {secret} (operator; shown this once)")
+    _say_where(workspace, address)
     write_lines()
     clock = Clock(_ahead(workspace))
-    app = make_app(service, clock, Keys(path), params, address.secure)
+    app = make_app(service, clock, Keys(_keys(workspace)), params, secure=address.secure)
     uvicorn.run(app, **address.options())
+
+
+def _listen_together(workspace: Workspace, address: Address, count: int, kind: str) -> None:
+    from tessera.platform.cli.team import Team
+    from tessera.platform.workspace import processes
+    from tessera.serve.feed import open_feed
+    from tessera.serve.filled import Rescue, filled
+
+    folder = _folder(workspace)
+    feed = open_feed(kind, folder)
+    with _listener(address) as listener, filled(feed, folder) as before:
+        _say_torn(before.torn)
+        team = Team(
+            [sys.executable, "-m", "tessera.platform.cli.worker"],
+            _order(workspace, kind, address, listener.fileno()).line(),
+            listener.fileno(),
+            Rescue(feed, folder).bring,
+            {"PROMETHEUS_MULTIPROC_DIR": str(_fresh_folder(folder / "metrics"))},
+        )
+        try:
+            with processes.stopped_like_ctrl_c():
+                typer.echo(f"{team.start(count)}; {count} workers, events shared by {kind}")
+                _say_where(workspace, address)
+                team.watch()
+        except KeyboardInterrupt:
+            typer.echo("stopping ...")
+        finally:
+            with processes.undisturbed():
+                team.stop()
+
+
+def _fresh_folder(path: Path) -> Path:
+    """Make a folder without what processes of before counted."""
+    from tessera.platform.workspace import files
+
+    files.remove(path)
+    path.mkdir(parents=True)
+    return path
+
+
+def _order(workspace: Workspace, kind: str, address: Address, handle: int) -> Order:
+    from tessera.serve.order import Order
+
+    return Order(
+        profile=workspace.profile,
+        folder=str(_folder(workspace)),
+        keys=str(_keys(workspace)),
+        kind=kind,
+        handle=handle,
+        ahead_us=_ahead(workspace),
+        session_secret=secrets.token_hex(32),
+        certificate=str(address.certificate or ""),
+        private_key=str(address.private_key or ""),
+    )
+
+
+def _listener(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host, address.port), family=family, backlog=2048)
+    except OSError as error:
+        raise BadInput(
+            f"port {address.port} is taken: choose another, `tessera serve --port ...`"
+        ) from error
+
+
+def _say_where(workspace: Workspace, address: Address) -> None:
+    from tessera.serve.http.keys import add_key
+
+    url = address.url
+    typer.echo(f"Console          {url}/console\nRecommendations  {url}/v1/recommendations")
+    typer.echo(f"OpenAPI          {url}/openapi.json\nMetrics          {url}/metrics")
+    if not _keys(workspace).exists():
+        secret = add_key(_keys(workspace), "first", "operator")
+        typer.echo(f"Key              {secret} (operator; shown this once)")
+
+
+def _say_torn(torn: int) -> None:
+    if torn:
+        typer.echo(f"the log ended in the middle of a line: {torn} bytes cut off")
+
+
+def consume(
+    profile: Profile = DEFAULT_PROFILE,
+    stream: Annotated[str, typer.Option(help="Name of the stream.")] = "tessera-events",
+    consumer: Annotated[
+        str, typer.Option(help="Which one this is, where several consume together.")
+    ] = "1",
+) -> None:
+    """Take in events from a stream of Redis, as `POST /v1/events` does, until Ctrl-C."""
+    from tessera.platform.workspace import processes
+    from tessera.serve.clock import Clock
+    from tessera.serve.consume import consume as consume_until
+    from tessera.serve.consume import open_stream, shared_kind
+    from tessera.serve.feed import open_feed
+    from tessera.serve.filled import filled
+    from tessera.serve.host import intake
+
+    workspace = open_workspace(profile)
+    kind = shared_kind(serve_params(workspace).state)
+    folder, source = _folder(workspace), open_stream("redis", stream, consumer)
+    feed, counts, stopped = open_feed(kind, folder), Counter[str](), threading.Event()
+    with filled(feed, folder) as before, processes.told_by_signal(stopped.set):
+        _say_torn(before.torn)
+        typer.echo(f"events of stream {stream} are taken in")
+        with closing(intake(folder, feed)) as into, closing(source):
+            try:
+                consume_until(source, into, Clock(_ahead(workspace)), stopped, counts)
+            except (OSError, TimeoutError) as error:
+                raise TesseraError(
+                    f"the log cannot be written ({error}): free the disk and start again, what was "
+                    "not logged is delivered again"
+                ) from error
+            finally:
+                typer.echo(f"{counts['new']} new, {counts['known']} known, {counts['aside']} aside")
 
 
 def key(
@@ -109,7 +231,6 @@ def served(
     profile: Profile = DEFAULT_PROFILE,
 ) -> None:
     """Write what was served as tables: exposures, outcomes and events; or play it again."""
-    from tessera.contracts.errors import BadInput
     from tessera.platform.workspace import files
     from tessera.serve.hours import write_log
 
@@ -125,7 +246,7 @@ def served(
     aside = folder.with_name(f".{folder.name}.new")
     files.remove(aside)
     aside.mkdir(parents=True)
-    told = write_log(workspace.registry / "served", aside)
+    told = write_log(_folder(workspace), aside)
     if not any(one["rows"] for one in told.values()):
         files.remove(aside)
         raise BadInput(f"nothing was served of profile {profile}: run `tessera serve` first")
@@ -148,7 +269,7 @@ def _replay(workspace: Workspace) -> None:
         checked(workspace, bundle)
         return Engine.open(bundle, params)
 
-    found = replay(records(workspace.registry / "served"), opened)
+    found = replay(records(_folder(workspace)), opened)
     if found.faults:
         first, more = found.faults[0], len(found.faults)
         raise TesseraError(
@@ -168,8 +289,12 @@ def serve_params(workspace: Workspace) -> ServeParams:
     return cast("ServeParams", load_params(workspace)["serve"])
 
 
+def _folder(workspace: Workspace) -> Path:
+    return _folder(workspace)
+
+
 def _keys(workspace: Workspace) -> Path:
-    return workspace.registry / "served" / "keys.json"
+    return _folder(workspace) / "keys.json"
 
 
 def _ahead(workspace: Workspace) -> int:
@@ -184,7 +309,7 @@ def _ahead(workspace: Workspace) -> int:
 
     if source_of(workspace) != _SIMULATED:
         return 0
-    path = workspace.registry / "served" / "clock.json"
+    path = _folder(workspace) / "clock.json"
     if not path.exists():
         cut = load_split(current_bundle(workspace) / "split.json").cut
         files.write_json({"ahead_us": int(cut.timestamp() * 1e6) - time.time_ns() // 1000}, path)

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def start(
         )
 
 
-def stop(servers: Sequence[subprocess.Popen[bytes]]) -> None:
+def stop(servers: Sequence[subprocess.Popen[Any]]) -> None:
     """Ask servers and all their descendants to end, and end by force what does not in time."""
     family = list(_family(servers))
     for process in family:
@@ -73,6 +73,11 @@ def stopped_like_ctrl_c() -> AbstractContextManager[None]:
     return _signals_handled(signal.default_int_handler)
 
 
+def told_by_signal(stop: Callable[[], None]) -> AbstractContextManager[None]:
+    """Let Ctrl-C, a plain kill or a closed terminal call `stop`, and the block end by itself."""
+    return _signals_handled(lambda *_: stop())
+
+
 def undisturbed() -> AbstractContextManager[None]:
     """Let no second Ctrl-C break the block, which is short."""
     return _signals_handled(signal.SIG_IGN)
@@ -89,7 +94,7 @@ def _signals_handled(handler: Any) -> Iterator[None]:
             signal.signal(number, former)
 
 
-def _family(servers: Sequence[subprocess.Popen[bytes]]) -> Iterator[psutil.Process]:
+def _family(servers: Sequence[subprocess.Popen[Any]]) -> Iterator[psutil.Process]:
     for server in servers:
         with _gone_is_fine():
             process = psutil.Process(server.pid)

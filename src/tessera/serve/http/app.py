@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tessera.serve.clock import Clock
 from tessera.serve.context import Deadline
+from tessera.serve.events import Event
 from tessera.serve.http.bodies import (
     MOST_ITEMS,
     Answer,
@@ -30,7 +31,7 @@ from tessera.serve.http.problems import Refused, documented, handle_problems
 from tessera.serve.http.shown import shown
 from tessera.serve.measures import exposition
 from tessera.serve.params import ServeParams
-from tessera.serve.service import Event, Service
+from tessera.serve.service import Service
 from tessera.serve.slate import Slate, at
 
 _AHEAD_US = 60_000_000
@@ -42,15 +43,21 @@ def make_app(
     clock: Clock,
     keys: Keys,
     params: ServeParams | None = None,
+    *,
     secure: bool = False,
+    session_secret: str | None = None,
 ) -> FastAPI:
-    """Return the application that serves one profile; `secure` says that it stands behind TLS."""
+    """Return the application that serves one profile.
+
+    `secure` says that it stands behind TLS; processes that share a secret know each other's
+    sessions.
+    """
     params = params or ServeParams()
     app = FastAPI(title="Tessera", version="1", docs_url=None, redoc_url=None)
     handle_problems(app)
     _recommendations(app, service, clock, params.deadline_ms / 1000)
     _about(app, service, params.open_metrics)
-    add_console(app, service, clock, keys, secure)
+    add_console(app, service, clock, keys, secure=secure, session_secret=session_secret)
     app.add_middleware(Bounded, door=Door.of(keys, params), secure=secure)  # outermost
     return app
 
@@ -69,7 +76,7 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
 
     @app.post("/v1/events", responses=documented(401, 403, 413, 422, 503), dependencies=tells)
     async def happened(body: Happenings) -> Taken:
-        events = [_event(one, clock, n) for n, one in enumerate(body.events)]
+        events = [event_from(one, clock, f"events.{n}.") for n, one in enumerate(body.events)]
         try:
             new = await run_in_threadpool(service.happened, events)
         except (OSError, TimeoutError) as error:
@@ -96,6 +103,7 @@ def _about(app: FastAPI, service: Service, open_metrics: bool) -> None:
 
     @app.get("/v1/version", responses=documented(401, 403, 422), dependencies=views)
     async def version() -> Version:
+        await run_in_threadpool(service.catch_up)
         engine = service.engine
         return Version(
             version=engine.version,
@@ -137,13 +145,20 @@ def _moment(time: datetime | None, clock: Clock, field: str) -> int:
     return moment
 
 
-def _event(one: Happening, clock: Clock, number: int) -> Event:
+def event_from(one: Happening, clock: Clock, within: str = "") -> Event:
+    """Read an event that was told at a moment of the clock; `within` names where it stood.
+
+    Raises
+    ------
+    Refused
+        If its time is still to come.
+    """
     return Event(
         one.event_id,
         one.investor_id,
         one.item_id,
         one.action,
-        _moment(one.time, clock, f"events.{number}.time"),
+        _moment(one.time, clock, f"{within}time"),
         one.request_id,
         one.value,
         one.channel,

@@ -1,6 +1,6 @@
 """The console: pages of plain HTML and forms, for people with a key of role viewer or operator.
 
-A session is a signed cookie of this process (HttpOnly, SameSite=strict); every form carries the
+A session is a signed cookie of this service (HttpOnly, SameSite=strict); every form carries the
 token of its session.  Nothing is loaded from elsewhere and no script runs.
 """
 
@@ -21,11 +21,12 @@ from starlette.middleware.sessions import SessionMiddleware
 from tessera.contracts.pages import templates
 from tessera.contracts.tables import ACTIONS
 from tessera.serve.clock import Clock
+from tessera.serve.events import Event
 from tessera.serve.http.bodies import Id
 from tessera.serve.http.keys import ROLES, Key, Keys
 from tessera.serve.http.problems import Refused
 from tessera.serve.http.shown import shown
-from tessera.serve.service import Event, Service
+from tessera.serve.service import Service
 from tessera.serve.slate import at
 
 _HISTORY = 20
@@ -73,6 +74,7 @@ class Console:
 
     def investor(self, request: Request, user_id: str) -> Response:
         """Show what is known of an investor and what would be shown now."""
+        self.service.catch_up()
         engine = self.service.engine
         moment = self.clock.now()
         now = engine.scorer.now(user_id, moment)
@@ -109,9 +111,18 @@ class Console:
 
 
 def add_console(
-    app: FastAPI, service: Service, clock: Clock, keys: Keys, secure: bool = False
+    app: FastAPI,
+    service: Service,
+    clock: Clock,
+    keys: Keys,
+    *,
+    secure: bool = False,
+    session_secret: str | None = None,
 ) -> None:
-    """Add the pages to an application; `secure` keeps cookies to TLS."""
+    """Add the pages to an application; `secure` keeps cookies to TLS.
+
+    Processes that share a secret know each other's sessions.
+    """
     console = Console(service, clock, keys, templates("tessera.serve.http"))
     router = APIRouter(prefix="/console", include_in_schema=False)
     _entrance(router, console)
@@ -119,7 +130,7 @@ def add_console(
     app.include_router(router)
     app.add_middleware(
         SessionMiddleware,
-        secret_key=secrets.token_hex(32),
+        secret_key=session_secret or secrets.token_hex(32),
         session_cookie="tessera_console",
         max_age=_SESSION_S,
         same_site="strict",

@@ -25,6 +25,11 @@ class KeptHistories:
         )
         self._lock = threading.Lock()
 
+    def clear(self) -> None:
+        """Keep nothing of anybody."""
+        with self._lock:
+            self._found.clear()
+
     def of(self, user_id: str) -> Settled | None:
         """Return what is kept of an investor."""
         with self._lock:

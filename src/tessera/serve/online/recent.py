@@ -53,6 +53,10 @@ class Recent:
         self._count = 0
         self._sorted = self._facts(0)
 
+    def emptied(self) -> Recent:
+        """Return one with none."""
+        return Recent(self._base)
+
     def add(self, item: int, action: int, moment: int) -> None:
         """Take in one event: row of the item, index into `ACTIONS`, microseconds since 1970."""
         if self._count == len(self._event_N3):

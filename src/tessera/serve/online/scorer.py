@@ -5,6 +5,7 @@ Shapes: C candidates, D width of a vector.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -63,6 +64,11 @@ class Scorer:
         recent = Recent(ranker.facts)
         state = OnlineState(ranker.row, recent, tied_sets=ranker.model.shape.tied_sets)
         return cls(ranker, state, Reader.of(ranker.model), KeptHistories(kept_mb))
+
+    def begin_again(self, events: Iterable[tuple[str, str, str, str, int]]) -> None:
+        """Know these events instead of all before, and nothing that was read of those."""
+        self.state.begin_again(events)
+        self.kept.clear()
 
     def now(self, user_id: str, moment: int) -> Now:
         """Gather what is known of an investor strictly before a moment."""

@@ -1,12 +1,13 @@
 """What investors did since the bundle's cut, kept in memory and known at once.
 
 It is rebuilt from the served log: whatever was acknowledged is in the log, and the same log and
-bundle give the same state.
+bundle give the same state.  Each process has one of its own, which follows the feed.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,17 +59,28 @@ class OnlineState:
 
     def add(self, event_id: str, user_id: str, item_id: str, action: str, moment: int) -> bool:
         """Take in an event; tell whether it was new.  An unknown item changes nothing."""
+        with self._lock:
+            return self._add(event_id, user_id, item_id, action, moment)
+
+    def begin_again(self, events: Iterable[tuple[str, str, str, str, int]]) -> None:
+        """Forget all, and take in these instead; see `add`.  Nobody sees it half done."""
+        with self._lock:
+            self._recent, self._events, self._seen = self._recent.emptied(), {}, set()
+            self.version = 0
+            for one in events:
+                self._add(*one)
+
+    def _add(self, event_id: str, user_id: str, item_id: str, action: str, moment: int) -> bool:
+        if event_id in self._seen:
+            return False
+        self._seen.add(event_id)
+        self.version += 1
+        if item_id not in self._rows:
+            return True
         tie = tie_order(user_id, item_id) if self._tied_sets else 0
         happened = Happened(moment, tie, item_id, action, event_id)
-        with self._lock:
-            if event_id in self._seen:
-                return False
-            self._seen.add(event_id)
-            self.version += 1
-            if item_id not in self._rows:
-                return True
-            self._events[user_id] = sorted([*self._events.get(user_id, ()), happened])
-            self._recent.add(self._rows[item_id], ACTIONS.index(action), moment)
+        self._events[user_id] = sorted([*self._events.get(user_id, ()), happened])
+        self._recent.add(self._rows[item_id], ACTIONS.index(action), moment)
         return True
 
     def known(self, user_id: str) -> Known:

@@ -1,0 +1,133 @@
+"""What investors did, as it is logged, and what all of it comes to.
+
+What is known is a join: an event counts once, of two that bear one id the earlier, and what was
+forgotten never again.  So the same records give the same events in whatever order, how late and how
+often they come, and whatever lost some of them is mended by giving it all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+SLATE, EVENT, FORGET = "slate", "event", "forget"
+"""Kinds of records in the served log; all but slates tell of events."""
+_BIAS = 1 << 63
+"""Makes moments before 1970 sort as text too."""
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What an investor did."""
+
+    event_id: str
+    user_id: str
+    item_id: str
+    action: str
+    moment: int
+    """Microseconds since 1970."""
+    request_id: str | None = None
+    """Slate that led to it."""
+    value: float = 0.0
+    """EUR; 0 for a click."""
+    channel: str | None = None
+
+    def record(self) -> Record:
+        """Lay it out for the log."""
+        return {"kind": EVENT, **{name: getattr(self, name) for name in self.__slots__}}
+
+    @property
+    def text(self) -> str:
+        """Lay it out for a feed."""
+        values = [getattr(self, name) for name in self.__slots__]
+        return json.dumps(values, separators=(",", ":"))
+
+    @property
+    def rank(self) -> str:
+        """Text by which one of two that bear the same id is chosen: the earlier, else either."""
+        digest = hashlib.blake2b(self.text.encode(), digest_size=16).hexdigest()
+        return f"{self.moment + _BIAS:020d}{digest}"
+
+
+def event_of(record: Record) -> Event:
+    """Read what `Event.record` laid out."""
+    return Event(**{name: record[name] for name in Event.__slots__})
+
+
+def event_of_text(text: str | bytes) -> Event:
+    """Read what `Event.text` laid out."""
+    return Event(*json.loads(text))
+
+
+def forget_record(event_ids: Iterable[str]) -> Record:
+    """Lay out for the log that events are forgotten; it names no investor."""
+    return {"kind": FORGET, "event_ids": sorted(event_ids)}
+
+
+@dataclass(slots=True)
+class Learnt:
+    """What became known."""
+
+    new: list[Event] = field(default_factory=list)
+    again: bool = False
+    """An event that was known before is another one now, or is forgotten."""
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """Events that count, by id, and ids that never will again."""
+
+    events: dict[str, Event] = field(default_factory=dict)
+    forgotten: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Self:
+        """Gather what a served log tells of events."""
+        found = cls()
+        for one in records:
+            found.read(one)
+        return found
+
+    def read(self, record: Record) -> Learnt:
+        """Take in one record of the served log."""
+        if record["kind"] == EVENT:
+            return self.learn([event_of(record)])
+        if record["kind"] == FORGET:
+            return self.forget(record["event_ids"])
+        return Learnt()
+
+    def learn(self, events: Iterable[Event]) -> Learnt:
+        """Take in events."""
+        learnt = Learnt()
+        for one in events:
+            if one.event_id in self.forgotten:
+                continue
+            known = self.events.get(one.event_id)
+            if known is None:
+                learnt.new.append(one)
+            elif known == one or known.rank <= one.rank:
+                continue
+            else:
+                learnt.again = True
+            self.events[one.event_id] = one
+        return learnt
+
+    def forget(self, event_ids: Iterable[str]) -> Learnt:
+        """Let events count no more."""
+        ids = set(event_ids)
+        self.forgotten |= ids
+        known = [one for one in ids if self.events.pop(one, None)]
+        return Learnt(again=bool(known))
+
+    def fresh(self, events: Iterable[Event]) -> list[Event]:
+        """Return the first of each id that is not known and not forgotten."""
+        first: dict[str, Event] = {}
+        for one in events:
+            if one.event_id not in self.events and one.event_id not in self.forgotten:
+                first.setdefault(one.event_id, one)
+        return list(first.values())

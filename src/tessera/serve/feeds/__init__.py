@@ -1,0 +1,1 @@
+"""Ways to keep the feed, found by name: each module opens a `feed.Feed`."""

@@ -1,0 +1,129 @@
+"""Events are taken in: logged first, then known, here and by whoever shares the feed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+from tessera.serve.events import Event, Knowledge, Learnt, Record, forget_record
+from tessera.serve.following import Following
+from tessera.serve.log import ServedLog
+
+COMMIT_S = 5.0
+"""A disk that takes longer is as good as none."""
+_AGAIN_S = 0.25
+"""How often a feed that is lost is looked for."""
+
+
+class Intake:
+    """One process that takes events in."""
+
+    def __init__(
+        self,
+        open_log: Callable[[], ServedLog],
+        following: Following,
+        learn: Callable[[Learnt], None] = lambda _: None,
+    ) -> None:
+        """Begin a segment; one thread at a time tells `learn` what became known."""
+        self._open_log = open_log
+        self._log = open_log()
+        self._log_lock = threading.Lock()
+        self._following = following
+        self._learn = learn
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._seeker: threading.Thread | None = None
+
+    @property
+    def log(self) -> ServedLog:
+        """The open segment."""
+        return self._log
+
+    def append(self, *records: Record) -> Future[None]:
+        """Write records; see `ServedLog.append`."""
+        with self._log_lock:  # nothing may reach a segment that is being closed
+            return self._log.append(*records)
+
+    def roll(self) -> None:
+        """Begin another segment; what waits is written into the one before."""
+        with self._log_lock:
+            before, self._log = self._log, self._open_log()
+        before.close()
+
+    def restore(self, records: Iterable[Record]) -> int:
+        """Take in what the log of before holds; return how many events that were."""
+        found = Knowledge.of(records)
+        with self.following() as following:
+            following.forget(sorted(found.forgotten))
+            return following.add(list(found.events.values()))
+
+    def catch_up(self) -> bool:
+        """Know what all processes know; tell whether that is sure."""
+        with self.following() as following:
+            following.catch_up()
+            return not following.lost
+
+    def happened(self, events: Iterable[Event]) -> int:
+        """Log events, then know them; return how many were new.
+
+        Raises
+        ------
+        OSError
+            If they cannot be written: then none of them is known.
+        """
+        events = tuple(events)
+        if not events:
+            return 0
+        with self.following() as following:
+            following.catch_up()
+            fresh = following.known.fresh(events)
+        if not fresh:
+            return 0
+        self.append(*(one.record() for one in fresh)).result(COMMIT_S)
+        with self.following() as following:
+            return following.add(fresh)
+
+    def forget(self, user_id: str) -> int:
+        """Forget what an investor did until now, for good; return how many events that were.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written: then nothing is forgotten.
+        """
+        with self.following() as following:
+            following.catch_up()
+            events = following.known.events.values()
+            ids = [one.event_id for one in events if one.user_id == user_id]
+        if ids:
+            self.append(forget_record(ids)).result(COMMIT_S)
+            with self.following() as following:
+                following.forget(ids)
+        return len(ids)
+
+    @contextmanager
+    def following(self) -> Iterator[Following]:
+        """Let one thread follow the feed; what it learns is told at the end."""
+        with self._lock:
+            yield self._following
+            self._learn(self._following.take())
+            if self._following.lost and self._seeker is None:
+                self._seeker = threading.Thread(target=self._seek, name="feed", daemon=True)
+                self._seeker.start()
+
+    def close(self) -> None:
+        """Write what waits."""
+        self._closed.set()
+        self._log.close()
+        self._following.close()
+
+    def _seek(self) -> None:
+        while not self._closed.wait(_AGAIN_S):
+            if self._following.probe():
+                with self.following() as following:
+                    following.regain()
+                    if not following.lost:
+                        self._seeker = None
+                        return

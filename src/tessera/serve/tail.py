@@ -1,0 +1,56 @@
+"""What others append to the served log, read on from where one was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tessera.serve.events import Record
+from tessera.serve.log import OPEN, locked, record_in
+
+_SLATE = b'{"kind":"slate",'
+"""How the long lines begin, which tell of no events."""
+
+
+class Tail:
+    """Reads each record of the log that tells of events once."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start before all of it."""
+        self._folder = folder
+        self._read: dict[Path, int] = {}
+
+    def skip(self) -> None:
+        """Go on behind what lies there now."""
+        self._read = {path: path.stat().st_size for path in self._folder.glob(f"*{OPEN}")}
+
+    def news(self, *, ended: bool = False) -> Iterator[Record]:
+        """Read what was appended since; if asked, only to segments that nobody writes any more."""
+        for path in sorted(self._folder.glob(f"*{OPEN}")):
+            if not ended or _is_ended(path):
+                yield from self._news(path)
+
+    def _news(self, path: Path) -> Iterator[Record]:
+        for line in self._whole_lines(path):
+            if not line.startswith(_SLATE):
+                record = record_in(line[:-1])
+                if record is None:
+                    return
+                yield record
+            self._read[path] += len(line)
+
+    def _whole_lines(self, path: Path) -> Iterator[bytes]:
+        start = self._read.setdefault(path, 0)
+        with path.open("rb") as file:
+            if start:  # a line may have been half written when it was skipped
+                file.seek(start - 1)
+                self._read[path] += len(file.readline()) - 1
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                yield line
+
+
+def _is_ended(path: Path) -> bool:
+    with locked(path) as file:
+        return file is not None

@@ -24,6 +24,7 @@ from tessera.model.sequences.reading import read_histories, tie_order
 from tessera.model.sequences.requests import Requests
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.serve.engine import Engine
+from tessera.serve.events import Event, forget_record
 from tessera.serve.hours import records, write_log
 from tessera.serve.log import ServedLog, line
 from tessera.serve.online.recent import Recent
@@ -31,7 +32,7 @@ from tessera.serve.online.scorer import Scorer
 from tessera.serve.params import ServeParams
 from tessera.serve.ranker import open_ranker
 from tessera.serve.replay import replay
-from tessera.serve.service import Event, Service, record_of
+from tessera.serve.service import Service, record_of
 from tessera.shared.features.facts import NOBODY, Queries
 from tessera.shared.policies.serving import ServingPolicy, write_policy
 from tessera.shared.policies.slate import SlatePolicy, slate_propensities
@@ -643,6 +644,17 @@ def test_slates_that_nobody_drew_are_not_drawn_again(bundle, day):
     next(one for one in rows if one["kind"] == "slate")["policy_id"] += UNEXPLORED
     found = replay(rows, lambda _: Engine.open(bundle, PARAMS))
     assert (found.slates, found.unexplored, found.faults) == (199, 1, [])
+
+
+def test_after_events_were_forgotten_propensities_alone_are_compared(bundle, day):
+    rows = list(records(day))
+    last = next(one["event_id"] for one in reversed(rows) if one["kind"] == "event")
+    rows[100:100] = [forget_record([last])]
+    later = sum(one["kind"] == "slate" for one in rows[100:])
+    next(one for one in reversed(rows) if one["kind"] == "slate")["scores"][0] += 1e-3
+    found = replay(rows, lambda _: Engine.open(bundle, PARAMS))
+    assert (found.slates, found.unscored) == (200, later - 1)
+    assert "propensities that its policy does not give" in found.faults[0].says
 
 
 def off(rows, name):

@@ -192,7 +192,7 @@ from tessera.serve.intake import Intake
 from tessera.serve.following import Following
 from tessera.serve.log import ServedLog
 folder = Path(sys.argv[1])
-into = Intake(ServedLog(folder / sys.argv[2]), Following(open_feed(sys.argv[3], folder)))
+into = Intake(lambda: ServedLog(folder / sys.argv[2]), Following(open_feed(sys.argv[3], folder)))
 print("begun", flush=True)
 consume(open_stream("redis", "tessera-events", "1"), into, Clock(), threading.Event(), Counter())
 """

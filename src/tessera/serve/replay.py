@@ -22,8 +22,6 @@ from tessera.shared.policies.slate import slate_propensities
 
 EXACT, ROUNDED = 1e-9, 1e-5
 """How far a propensity may lie from the logged one, and a score from its own."""
-
-
 _WHOLE = "whole"
 """Marks a slate before which nothing was forgotten."""
 
@@ -108,6 +106,10 @@ def _fault(found: Replayed, engine: Engine, slate: Record) -> str | None:
     found.propensity = max(found.propensity, propensity)
     if not propensity <= EXACT:
         return f"has propensities that its policy does not give: off by {propensity:.3g}"
+    return _other_scores(found, engine, slate)
+
+
+def _other_scores(found: Replayed, engine: Engine, slate: Record) -> str | None:
     if not slate[_WHOLE]:
         found.unscored += 1
         return None

@@ -290,7 +290,7 @@ def serve_params(workspace: Workspace) -> ServeParams:
 
 
 def _folder(workspace: Workspace) -> Path:
-    return _folder(workspace)
+    return workspace.registry / "served"
 
 
 def _keys(workspace: Workspace) -> Path:

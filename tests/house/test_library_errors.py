@@ -51,7 +51,8 @@ def _raises(error):
 
 def _stage(workspace, error, monkeypatch):
     """Run a stage whose library fails."""
-    workspace.artifact("source").mkdir(parents=True)
+    for pinned in ("source", "served"):
+        workspace.artifact(pinned).mkdir(parents=True)
     files.write_json({"cut": None}, workspace.artifact("request"))
     read = params.load_params(workspace)
     real = runner.importlib.import_module

@@ -245,6 +245,6 @@ def test_a_stream_that_is_lost_is_looked_for_and_said_once(
 
 def test_a_feed_that_a_service_does_not_hear_is_refused():
     for state in ("auto", "memory"):
-        with pytest.raises(BadParams, match=f"serve.state is {state}, by which a service does not"):
+        with pytest.raises(BadParams, match=f"serve.feed is {state}, by which a service does not"):
             shared_kind(state)
     assert [shared_kind(state) for state in ("sqlite", "redis")] == ["sqlite", "redis"]

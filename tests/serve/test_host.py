@@ -9,10 +9,10 @@ import pytest
 
 from tessera.contracts.errors import BrokenBundle
 from tessera.serve import host
+from tessera.serve.events import Event
 from tessera.serve.host import Follower
 from tessera.serve.log import line
 from tessera.serve.params import ServeParams
-from tessera.serve.service import Event
 
 NOW = 1_700_000_000_000_000
 

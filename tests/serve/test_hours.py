@@ -17,6 +17,7 @@ from tessera.contracts.arrow import schema
 from tessera.contracts.hashes import sha256
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES
 from tessera.serve import hours
+from tessera.serve.events import Event
 from tessera.serve.hours import (
     began,
     open_segments,
@@ -27,7 +28,7 @@ from tessera.serve.hours import (
 )
 from tessera.serve.log import BrokenLog, ServedLog, line
 from tessera.serve.sealer import Sealer
-from tessera.serve.service import Event, Service, record_of
+from tessera.serve.service import Service, record_of
 
 HOUR_NS = 3600 * 10**9
 NOW_NS = 1_700_000_000 * 10**9

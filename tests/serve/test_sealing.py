@@ -11,9 +11,9 @@ import pytest
 from tessera.contracts.arrow import schema
 from tessera.contracts.hashes import sha256
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES
+from tessera.serve.events import Event
 from tessera.serve.log import read_segment
 from tessera.serve.sealing import seal, tables
-from tessera.serve.service import Event
 from tessera.stages.ope.exposures import requests
 
 NOW = 1_700_000_000_000_000

@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tessera.serve.events import Event
 from tessera.serve.log import ServedLog, read_segment
 from tessera.serve.sealing import exposures
-from tessera.serve.service import Event, Service, record_of, unexplored
+from tessera.serve.service import Service, record_of, unexplored
 from tessera.shared.policies.slate import SlatePolicy, slate_propensities
 
 NOW = 1_700_000_000_000_000

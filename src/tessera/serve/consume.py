@@ -97,7 +97,7 @@ def shared_kind(state: str) -> str:
     """
     if state in (AUTO, MEMORY):
         raise BadParams(
-            f"serve.state is {state}, by which a service does not hear what is consumed: set it to "
+            f"serve.feed is {state}, by which a service does not hear what is consumed: set it to "
             f"{SQLITE} or redis, for `tessera serve` too"
         )
     return state

@@ -89,7 +89,7 @@ def kind_for(state: str, workers: int) -> str:
         return MEMORY if workers == 1 else SQLITE
     if state == MEMORY and workers > 1:
         raise BadParams(
-            f"serve.state is {MEMORY}, which {workers} workers cannot share: set it to {AUTO}, "
+            f"serve.feed is {MEMORY}, which {workers} workers cannot share: set it to {AUTO}, "
             f"{SQLITE} or redis"
         )
     return state

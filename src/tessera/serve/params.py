@@ -40,6 +40,6 @@ class ServeParams(BaseModel):
     """Least share of the positions that goes to items new on sale, given by exploration alone."""
     new_days: int = Field(28, ge=1, le=365)
     """How long an item is new on sale."""
-    state: Literal["auto", "memory", "sqlite", "redis"] = "auto"
+    feed: Literal["auto", "memory", "sqlite", "redis"] = "auto"
     """How processes tell each other of events: `auto` is memory for one and sqlite for several; the
     address for redis stands in the environment, `TESSERA_REDIS`."""

@@ -51,7 +51,6 @@ class Service:
     ) -> None:
         """Serve a bundle; `open_log` begins a segment, `following` is what others know too."""
         self._engine = engine
-        self._engine = engine
         self._following = following or Following(MemoryFeed())
         self._intake = Intake(open_log, self._following, self._learn)
         self._turn = 0
@@ -93,8 +92,6 @@ class Service:
 
     def happened(self, events: Iterable[Event]) -> int:
         """Log events, then know them; return how many were new.  See `Intake.happened`."""
-        return self._intake.happened(events)
-
         events = tuple(events)
         new = self._intake.happened(events)
         measures.count_events(new, len(events) - new)

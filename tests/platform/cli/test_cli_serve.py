@@ -97,17 +97,17 @@ def turned(monkeypatch, **params):
 
 
 def test_workers_need_a_state_that_they_can_share(here, monkeypatch):
-    turned(monkeypatch, state="memory")
-    with pytest.raises(BadParams, match="serve.state is memory, which 2 workers cannot share"):
+    turned(monkeypatch, feed="memory")
+    with pytest.raises(BadParams, match="serve.feed is memory, which 2 workers cannot share"):
         call("serve", "--workers", "2")
 
 
 def test_what_is_consumed_must_reach_the_service(here, monkeypatch):
-    turned(monkeypatch, state="auto")
-    with pytest.raises(BadParams, match="serve.state is auto, by which a service does not hear"):
+    turned(monkeypatch, feed="auto")
+    with pytest.raises(BadParams, match="serve.feed is auto, by which a service does not hear"):
         call("consume")
     monkeypatch.delenv("TESSERA_REDIS", raising=False)
-    turned(monkeypatch, state="sqlite")
+    turned(monkeypatch, feed="sqlite")
     with pytest.raises(BadParams, match="no address of redis: set TESSERA_REDIS to it"):
         call("consume")
 
@@ -132,7 +132,7 @@ def team(monkeypatch):
 def test_workers_share_socket_feed_keys_clock_and_secret_and_end_with_ctrl_c(
     here, team, monkeypatch, state
 ):
-    turned(monkeypatch, state=state)
+    turned(monkeypatch, feed=state)
     log(here, Event("e1", "u1", "i1", "buy", 5).record())
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 import tessera
 from tessera.contracts.errors import BadInput, BadParams
@@ -18,9 +19,9 @@ from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import PINS
 from tessera.platform.workspace.params import source_of
 from tessera.platform.workspace.paths import open_workspace
+from tessera.serve.events import Event
 from tessera.serve.hours import seal_closed
 from tessera.serve.log import line
-from tessera.serve.service import Event
 from tessera.shared.policies.serving import read_policy
 
 
@@ -121,6 +122,21 @@ def test_code_moves_the_pins_only_if_a_verdict_is_about_it(
     assert not snapshot(workspace)
     with (package / edited).open("a") as file:
         file.write("# other words\n")
+    assert snapshot(workspace) is moves
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "moves"),
+    [("serve", "burst", 9, False), ("monitor", "sample_rows", 200, False),
+     ("gate", "approval", True, False), ("ope", "epsilon", 0.3, True)],
+)  # fmt: skip
+def test_params_move_the_pins_only_if_a_verdict_is_about_them(
+    workspace, section, name, value, moves
+):
+    assert snapshot(workspace)
+    said = yaml.safe_load(workspace.overrides.read_text()) or {}
+    said.setdefault(section, {})[name] = value
+    workspace.overrides.write_text(yaml.safe_dump(said))
     assert snapshot(workspace) is moves
 
 

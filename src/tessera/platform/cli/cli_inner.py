@@ -14,7 +14,7 @@ from tessera.platform.workspace.paths import DEFAULT_PROFILE, open_workspace
 
 
 def snapshot(profile: Profile = DEFAULT_PROFILE) -> None:
-    """Copy the state that a run starts from: champion, ledger of codes, request."""
+    """Copy the state that a run starts from: champion, ledger of codes, served log, request."""
     from tessera.platform.pipeline.snapshot import snapshot as pin
     from tessera.platform.workspace.params import load_params
 

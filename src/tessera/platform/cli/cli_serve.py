@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # torch takes seconds
     from tessera.serve.service import Service
 
 _SIMULATED = "market"
-"""Source whose days are not ours: its clock goes on where the bundle's log ends."""
+"""Source whose days are not ours: its clock starts at the cut of the first bundle served."""
 
 
 def serve(
@@ -56,7 +56,7 @@ def serve(
     address = Address(host, port, certificate, private_key).checked(without_tls)
     workspace = open_workspace(profile)
     params = serve_params(workspace)
-    kind = kind_for(params.state, workers)
+    kind = kind_for(params.feed, workers)
     if workers > 1 and not check:
         _listen_together(workspace, address, workers, kind)
         return
@@ -190,7 +190,7 @@ def consume(
     from tessera.serve.host import intake
 
     workspace = open_workspace(profile)
-    kind = shared_kind(serve_params(workspace).state)
+    kind = shared_kind(serve_params(workspace).feed)
     folder, source = _folder(workspace), open_stream("redis", stream, consumer)
     feed, counts, stopped = open_feed(kind, folder), Counter[str](), threading.Event()
     with filled(feed, folder) as before, processes.told_by_signal(stopped.set):

@@ -123,7 +123,8 @@ def _link_source(workspace: Workspace, folder: Path | None) -> None:
 
 def _fingerprint(workspace: Workspace, cut: str | None, log: Any) -> str:
     seen: dict[str, Any] = {"cut": cut, "params": read_yaml(workspace), "code": _code_hash()}
-    seen["params"].pop("gate", None)
+    for section in ("gate", "serve", *aside(ALL_STAGES)):  # no verdict depends on them
+        seen["params"].pop(section, None)
     if log:
         seen["served"] = log
     if listed := _listing(workspace.artifact("source")):

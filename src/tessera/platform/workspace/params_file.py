@@ -19,7 +19,8 @@ from tessera.platform.workspace.paths import Workspace
 
 HEADER = """\
 # Every value a person may turn: the root of all seeds, what is true of the data for all stages
-# (`data`), and one section per stage.  A profile under profiles/ overrides some.
+# (`data`), one section per stage, and two of no stage (`gate`, `serve`).  A profile under
+# profiles/ overrides some.
 # Comments are rendered from the code by `make render`; values stay as you set them.
 """
 

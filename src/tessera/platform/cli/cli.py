@@ -23,20 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _PANELS = {
-    "Work with it": (
-        stages,
-        run,
-        infer,
-        ui,
-        recommend,
-        serve,
-        consume,
-        key,
-        served,
-        mix,
-        ablate,
-        doctor,
-    ),
+    "Work with it": (stages, run, infer, ui, recommend, ablate, doctor),
+    "Serve it": (serve, consume, key, served, mix),
     "Called by DVC, Airflow and make": (snapshot, dvc, render, task),
     "Decide what is published": (publish, verdict, promote, hold, rollback, history, floors),
 }

@@ -25,7 +25,6 @@ from tessera.serve.investors import Investor, investor
 from tessera.serve.online.scorer import Now, Scorer
 from tessera.serve.online.standing import standing
 from tessera.serve.params import ServeParams
-from tessera.serve.ranker import open_ranker
 from tessera.serve.recommend import Recommender
 from tessera.serve.slate import Drawn, Slate, best, greedy
 from tessera.shared.policies.serving import read_policy
@@ -64,7 +63,8 @@ class Engine:
         BrokenBundle
             If a file is damaged, or it carries no model.
         """
-        recommender, ranker = Recommender.open(bundle), open_ranker(bundle)
+        recommender = Recommender.open(bundle)
+        ranker = recommender.ranker
         if ranker is None:
             raise BrokenBundle(
                 f"{bundle.name} carries no ranking head and cannot be served: run the pipeline and "

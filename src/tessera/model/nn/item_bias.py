@@ -10,6 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+EVERY = slice(None)
+"""Which items a part is told of: all of them."""
+
 
 class ItemBias(nn.Module):
     """What each item is worth to anybody."""
@@ -25,9 +28,9 @@ class ItemBias(nn.Module):
         self.worth_V.copy_(torch.from_numpy(worth_V))
         self.worth_V[0] = 0.0
 
-    def investor(self, had_BV: Tensor) -> Tensor:
+    def investor(self, had_BN: Tensor, _: Tensor | slice = EVERY) -> Tensor:
         """Return 1: the same for all."""
-        return had_BV.new_ones(len(had_BV), 1)
+        return had_BN.new_ones(len(had_BN), 1)
 
     def item(self) -> Tensor:
         """Return what each item is worth."""

@@ -150,11 +150,12 @@ def _trials(trials: Table, vocabulary: list[str], people: list[str]) -> Trials:
 def _edges(edges: Table, vocabulary: list[str]) -> dict[str, csr_matrix]:
     rows = edges.select("source_id", "target_id", "kind", "weight").to_pyarrow()
     source, target = (rows_of(rows[name], vocabulary) + 1 for name in ("source_id", "target_id"))
-    kind, weight = np.asarray(rows["kind"].to_pylist()), rows["weight"].to_numpy()
+    weight = rows["weight"].to_numpy()
     shape = (len(vocabulary) + 1, len(vocabulary) + 1)
     found = {}
     for wanted in EDGE_KINDS:
-        is_wanted = (kind == wanted) & (source > 0) & (target > 0)
+        is_kind = pc.fill_null(pc.equal(rows["kind"], wanted), False).to_numpy()
+        is_wanted = is_kind & (source > 0) & (target > 0)
         entries = (weight[is_wanted], (source[is_wanted], target[is_wanted]))
         found[wanted] = csr_matrix(entries, shape=shape)
     return found

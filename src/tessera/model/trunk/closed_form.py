@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from tessera.contracts.arrays import Ints
 from tessera.contracts.tables import ACTIONS
+from tessera.model.nn.item_bias import EVERY
 from tessera.model.trunk.demand import Demand, Trend
 from tessera.model.trunk.item_weights import ItemWeights
 from tessera.model.trunk.profit import Profit
@@ -76,11 +77,29 @@ class ClosedForm(nn.Module):
 
     def investor(self, unit_BD: Tensor, item_BL: Tensor, action_BL: Tensor) -> Tensor:
         """Return the trunk's unit states with what the items of the history say behind them."""
-        counted = self._counted()
-        if not counted:
+        if not self._counted():
             return unit_BD
-        had_BV = self.had(item_BL, action_BL)
-        said = [mix * part.investor(had_BV) for mix, part in counted]
+        return self._behind(unit_BD, self.had(item_BL, action_BL), EVERY)
+
+    def one_investor(self, unit_1D: Tensor, item_1L: Tensor, action_1L: Tensor) -> Tensor:
+        """Do as `investor` for one, up to rounding, without a table of all items.
+
+        >>> import numpy as np
+        >>> form = ClosedForm(5, 0, 2, profits=False)
+        >>> form.let(demand=1.0)
+        >>> form.like(np.array([2]))
+        >>> told = torch.ones(1, 1), torch.tensor([[3, 4, 3]]), torch.tensor([[2, 0, 2]])
+        >>> bool((form.one_investor(*told) == form.investor(*told)).all())
+        True
+        """
+        if not self._counted():
+            return unit_1D
+        had_N = torch.unique(item_1L[self.liked_A[action_1L]])
+        had_N = had_N[had_N > 0]
+        return self._behind(unit_1D, unit_1D.new_ones(1, len(had_N)), had_N)
+
+    def _behind(self, unit_BD: Tensor, had_BN: Tensor, item_N: Tensor | slice) -> Tensor:
+        said = [mix * part.investor(had_BN, item_N) for mix, part in self._counted()]
         return functional.normalize(functional.pad(torch.cat([unit_BD, *said], 1), (0, 1)), dim=1)
 
     def had(self, item_BL: Tensor, action_BL: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tessera.contracts.arrays import Float64s
-from tessera.model.nn.item_bias import ItemBias
+from tessera.model.nn.item_bias import EVERY, ItemBias
 from tessera.shared.features.demand import HABIT, RARE, Acquired, Sale
 
 
@@ -44,9 +44,9 @@ class Demand(nn.Module):
         self.gain_V[0] = 0.0  # padding
         self.share_C.copy_(torch.from_numpy(share_C))
 
-    def investor(self, had_BV: Tensor) -> Tensor:
+    def investor(self, had_BN: Tensor, item_N: Tensor | slice = EVERY) -> Tensor:
         """Return how much more than others an investor leans towards each class, as a root."""
-        had_BC = had_BV @ self._classes()
+        had_BC = had_BN @ self._classes(item_N)
         own_BC = had_BC + HABIT * self.share_C
         own_BC = own_BC / (had_BC.sum(1, keepdim=True) + HABIT)
         leaning_BC: Tensor = (own_BC / self.share_C.clamp(min=RARE)).sqrt()
@@ -63,8 +63,8 @@ class Demand(nn.Module):
         mean_CD = (known_VC.T @ unit_VD) / known_VC.sum(0).clamp(min=1.0)[:, None]
         return torch.where(placed_V[:, None], unit_VD, class_VC @ mean_CD)
 
-    def _classes(self) -> Tensor:
-        return functional.one_hot(self.class_V, len(self.share_C)).to(self.gain_V.dtype)
+    def _classes(self, item_N: Tensor | slice = EVERY) -> Tensor:
+        return functional.one_hot(self.class_V[item_N], len(self.share_C)).to(self.gain_V.dtype)
 
 
 class Trend(ItemBias):

@@ -150,10 +150,11 @@ def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) ->
 def served(model: SequenceModel, ranked: Ranked, item_RM: Ints) -> Float32s:
     """Return the scores of the head that the model serves with; the unknown get the least."""
     if model.rank is None or model.shape.score == "recall":
-        score_RM, least, is_known_V = ranked.cosine_RM, UNKNOWN_SCORE, placed(model)
+        score_RM, least, is_known_RM = ranked.cosine_RM, UNKNOWN_SCORE, placed(model)[item_RM]
     else:
         with torch.inference_mode():
             logit_RMT = torch.from_numpy(ranked.logit_RMT).to(device_of(model))
             score_RM = model.rank.score(logit_RMT).cpu().numpy()
-        least, is_known_V = -CAP, model.placed_V().cpu().numpy()
-    return np.where(is_known_V[item_RM], score_RM, np.float32(least))
+            item_NM = torch.from_numpy(item_RM).to(device_of(model))
+            least, is_known_RM = -CAP, model.is_placed(item_NM).cpu().numpy()
+    return np.where(is_known_RM, score_RM, np.float32(least))

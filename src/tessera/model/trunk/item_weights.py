@@ -15,6 +15,7 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
+from tessera.model.nn.item_bias import EVERY
 from tessera.shared.features.conditional import conditional_weights
 from tessera.shared.features.demand import Acquired
 
@@ -53,9 +54,9 @@ class ItemWeights(nn.Module):
             table_VR.zero_()
             table_VR[rows, :width] = (factor_IR * size_R.sqrt()).to(table_VR.device)
 
-    def investor(self, had_BV: Tensor) -> Tensor:
+    def investor(self, had_BN: Tensor, item_N: Tensor | slice = EVERY) -> Tensor:
         """Return what the items an investor had say, in the space of the factors."""
-        return had_BV @ self.from_VR
+        return had_BN @ self.from_VR[item_N]
 
     def item(self) -> Tensor:
         """Return the factors of the items that are said something about."""

@@ -164,6 +164,10 @@ class SequenceModel(nn.Module):
         """Return which items have a place in the space: seen while training, or with a code."""
         return self.warm_V | self.codes_VC.bool().any(1)
 
+    def is_placed(self, item_N: Tensor) -> Tensor:
+        """Return of some items whether they have a place; see `placed_V`."""
+        return self.warm_V[item_N] | self.codes_VC[item_N].bool().any(-1)
+
     def forward(self, batch: Batch, item_VD: Tensor) -> Tensor:
         """Return state_BLD: row g is the state after the g-th distinct time of the sequence."""
         return self.encode(batch, item_VD).state_BLD

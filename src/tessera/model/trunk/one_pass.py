@@ -23,7 +23,7 @@ from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.requests import windows_before
 from tessera.model.sequences.slates import Slates, lay
 from tessera.model.sequences.windows import Batcher, Windows
-from tessera.model.trunk.inference import Ranked, asking_vectors, published, served
+from tessera.model.trunk.inference import Ranked, published, served
 from tessera.model.trunk.model import SequenceModel, states_at
 from tessera.model.trunk.settled import Settled, can_settle, read_on
 
@@ -113,7 +113,8 @@ class Pass:
         return states_at(self.reader.model, self.seen.state_BLD, row_B, last_B)
 
     def _asking(self, state_BD: Tensor) -> Tensor:
-        return asking_vectors(self.reader.model, functional.normalize(state_BD, dim=-1), self.batch)
+        form, unit_BD = self.reader.model.closed_form, functional.normalize(state_BD, dim=-1)
+        return form.one_investor(unit_BD, self.batch.item_BL, self.batch.action_BL)
 
     def _slates(self, moment: int, item_M: Ints, feature_MF: Float32s) -> Slates:
         none_1MT = np.zeros((1, len(item_M), len(TASKS)), np.float32)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy import sparse
 
@@ -62,8 +64,9 @@ def open_retriever(bundle: Path, shelf: Shelf) -> Walk | None:
         order = [(one, "ascending") for one in columns]
         edges = pq.read_table(path, columns=columns).sort_by(order)
         nowhere = len(shelf.ids)
+        ids = pa.array(shelf.ids, pa.string())
         source_E, target_E = (
-            np.array([shelf.row.get(item, nowhere) for item in edges[name].to_pylist()], np.int64)
+            pc.fill_null(pc.index_in(edges[name], ids), nowhere).to_numpy().astype(np.int64)
             for name in columns[:2]
         )
         weight_E = edges["weight"].to_numpy().astype(np.float64)

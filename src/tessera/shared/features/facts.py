@@ -112,9 +112,12 @@ class Facts:
     def prefixes(self) -> list[Ints]:
         """Return a number for each item's code up to each level."""
         found: list[Ints] = []
-        for level in range(1, self.code_IL.shape[1] + 1):
-            _, number_I = np.unique(self.code_IL[:, :level], axis=0, return_inverse=True)
-            found.append(number_I.reshape(-1))
+        number_I = np.zeros(len(self.code_IL), np.int64)
+        for code_I in self.code_IL.T:
+            # A prefix is the one before and one code more; numbers keep the order of the codes.
+            key_I = number_I * (int(code_I.max(initial=0)) + 1) + code_I
+            _, number_I = np.unique(key_I, return_inverse=True)
+            found.append(number_I)
         return found
 
     @cached_property

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
@@ -52,10 +51,15 @@ class PriceHistory:
         """
         log_P, first = np.log(self.close_P), np.flatnonzero(np.diff(self.item_P, prepend=-1))
         total_P, square_P = np.zeros_like(log_P), np.zeros_like(log_P)
-        for start, stop in pairwise([*first, len(log_P)]):
-            step = np.diff(log_P[start:stop])
-            np.cumsum(step, out=total_P[start + 1 : stop])
-            np.cumsum(step**2, out=square_P[start + 1 : stop])
+        length = np.diff(first, append=len(log_P))
+        longest = np.argsort(-length, kind="stable")
+        shorter = -length[longest]
+        # The n-th close of all items at once, so that many items cost no more than many closes.
+        for n in range(1, int(length.max(initial=0))):
+            at = first[longest[: np.searchsorted(shorter, -n)]] + n
+            step = log_P[at] - log_P[at - 1]
+            total_P[at] = total_P[at - 1] + step
+            square_P[at] = square_P[at - 1] + step**2
         return total_P, square_P
 
 

@@ -102,6 +102,11 @@ class LiveFacts(Facts):
         return self.base.prefixes
 
     @cached_property
+    def label_counts(self) -> dict[str, int]:
+        """Those of the catalogue."""
+        return self.base.label_counts
+
+    @cached_property
     def effects(self) -> tuple[Float64s, Float64s]:
         """Those that uplift learnt before the cut."""
         return self.base.effects

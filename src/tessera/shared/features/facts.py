@@ -90,6 +90,17 @@ class Facts:
     def _rows(self) -> dict[tuple[int, ...], Ints]:
         return {}
 
+    @cached_property
+    def label_counts(self) -> dict[str, int]:
+        """Numbers that labels of a name take, found once: items are many."""
+        return {}
+
+    def labels(self, name: str, label_I: Ints) -> int:
+        """Return how many numbers the labels of this name take, NOBODY included."""
+        if name not in self.label_counts:
+            self.label_counts[name] = int(label_I.max(initial=0)) + 2
+        return self.label_counts[name]
+
     def index(self, name: str, group: Callable[[Ints], Ints], actions: tuple[int, ...]) -> Index:
         """Index the events of these actions by a group; built once under its name."""
         name = f"{name} {actions}"

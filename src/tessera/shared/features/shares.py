@@ -34,7 +34,7 @@ def share(
     facts: Facts, asked: Queries, name: str, label_I: Ints, actions: tuple[int, ...]
 ) -> tuple[Float64s, Ints]:
     """Return share and number of the investor's events whose item has the candidate's label."""
-    labels = int(label_I.max(initial=0)) + 2
+    labels = facts.labels(name, label_I)
     label_Q, now_R = label_I[asked.item_Q], facts.clock.rank(asked.moment_R)
     known_Q = (asked.user_Q != NOBODY) & (label_Q != NOBODY) & (asked.item_Q > 0)
     group_Q = np.where(known_Q, asked.user_Q * labels + label_Q + 1, NOBODY)

@@ -1,0 +1,322 @@
+"""What uniform candidates cost today, and what they let a later model show: `serve.uniform`.
+
+Usage: python -m benchmarks.serve_exploration [--requests 3000] [--seed 0]     after `make run`
+
+Visits of the embedded market after the published cut, whose true answers are known, are served with
+several numbers of uniform candidates.  A later model is judged on the log of each, by the paired
+score of the gate.  Investors stay as they were at the cut.  Nothing here is timed.
+
+Shapes: N requests, I items of the bundle, C candidates, L positions.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+from matplotlib import rc_context, rcParamsDefault
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from benchmarks.common import ROOT, write_result
+from benchmarks.serve_truth import Asked, Visitors, visitors
+from tessera.contracts.arrays import Bools, Float64s, Ints
+from tessera.offpolicy.estimators import effective_size
+from tessera.offpolicy.paired import paired_scores
+from tessera.offpolicy.replay import logging_policy, scored_replay
+from tessera.offpolicy.requests import NOBODY, Requests
+from tessera.offpolicy.sequences import Wager, stakes
+from tessera.platform.release.pointer import current_bundle
+from tessera.platform.workspace.params import load_params
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, open_workspace
+from tessera.serve.candidates import Candidates
+from tessera.serve.context import Context
+from tessera.serve.engine import Engine
+from tessera.serve.params import ServeParams
+from tessera.shared.policies.slate import SlatePolicy, sample_slates
+from tessera.stages.ope.params import OpeParams
+
+_PICTURE = ROOT / "docs" / "pictures" / "exploration.png"
+_UNIFORM = (0, 3, 5, 10, 20, 40, 80)
+_LATER = ("outside", "truth")
+"""Later models: one whose favourites are never retrieved today, one that knows the planted truth."""
+_FAVOURITES, _SHOWN_WORTH = 3, 1.3
+_WORTHS = (1.1, 1.2, 1.3, 1.5, 2.0, 3.0)
+"""What each favourite of the first is worth, as a share of what today's model likes best."""
+_ALPHA = 0.05
+_LOGS = 20
+"""Logs that are drawn of the visits: rare draws weigh much."""
+_A_MONTH, _MONTHS = 15_000, 12
+_YEAR = _A_MONTH * _MONTHS
+"""Requests of the embedded market, and how long a later model waits to be found and then earns."""
+_DRAWS = 20
+"""Slates that are drawn of each request where a mean is estimated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """Candidate sets of all requests, padded."""
+
+    row_NC: Ints
+    """Row I of each candidate, 0 where padded."""
+    is_there_NC: Bools
+    found_N: Ints
+    """How many were retrieved: those stand first."""
+
+    def of(self, value_NI: Float64s) -> Float64s:
+        """Take a value of each candidate."""
+        return np.take_along_axis(value_NI, self.row_NC, axis=1)
+
+
+def candidate_sets(engine: Engine, asked: list[Asked], uniform: int) -> Sets:
+    """Ask the service's own code for the candidates of each request."""
+    params = engine.params.model_copy(update={"uniform": uniform})
+    bundle = current_bundle(open_workspace(DEFAULT_PROFILE, ROOT))
+    candidates = Candidates.of(bundle, engine.recommender, params, engine.slate)
+    found = [
+        candidates.of_request(Context.of(f"{n}", one.user_id, one.moment, 1), one.who)
+        for n, one in enumerate(asked)
+    ]
+    most = max(len(row_C) for row_C, _ in found)
+    row_NC, is_there_NC = np.zeros((len(found), most), np.int64), np.zeros((len(found), most), bool)
+    for n, (row_C, _) in enumerate(found):
+        row_NC[n, : len(row_C)], is_there_NC[n, : len(row_C)] = row_C, True
+    drawn = {"new", "uniform"}
+    return Sets(row_NC, is_there_NC, np.array([sum(s not in drawn for s in by) for _, by in found]))
+
+
+def earned(
+    score_NI: Float64s, reward_NLI: Float64s, sets: Sets, policy: SlatePolicy, seed: int
+) -> Float64s:
+    """Return the expected reward of each request, given what stands above each position."""
+    rng, length = np.random.default_rng(seed), reward_NLI.shape[1]
+    reward_NLC = np.stack([sets.of(reward_NLI[:, k]) for k in range(length)], axis=1)
+    total_N = np.zeros(len(score_NI))
+    for _ in range(_DRAWS):
+        chance_NLC = sample_slates(
+            sets.of(score_NI), sets.is_there_NC, policy, length, rng
+        )[2]  # fmt: skip
+        total_N += (chance_NLC * reward_NLC).sum(axis=(1, 2))
+    return total_N / _DRAWS
+
+
+def served(
+    score_NI: Float64s, reward_NLI: Float64s, sets: Sets, policy: SlatePolicy, seed: int
+) -> Requests:
+    """Draw a log of slates and of what came of them."""
+    rng, length = np.random.default_rng(seed), reward_NLI.shape[1]
+    chosen_NL, propensity_NL, chance_NLC = sample_slates(
+        sets.of(score_NI), sets.is_there_NC, policy, length, rng
+    )
+    shown_NL = np.take_along_axis(sets.row_NC, np.maximum(chosen_NL, 0), axis=1)
+    chance_NL = np.take_along_axis(reward_NLI, shown_NL[:, :, None], axis=2)[:, :, 0]
+    clicked_NL = (rng.random(chance_NL.shape) < chance_NL) & (chosen_NL != NOBODY)
+    none_N = np.zeros(len(chosen_NL), np.int64)
+    return Requests(
+        pa.nulls(len(chosen_NL)), np.arange(len(chosen_NL)), none_N, pa.array(["u"]), none_N,
+        none_N, sets.row_NC, chosen_NL, chance_NLC, propensity_NL, clicked_NL.astype(np.float64),
+        np.zeros(chosen_NL.shape),
+    )  # fmt: skip
+
+
+def judged(
+    log: Requests, later_NI: Float64s, sets: Sets, policy: SlatePolicy, cap: float
+) -> tuple[Wager, Float64s]:
+    """Return the paired score of a later model on a log, and the weights of its slates."""
+    later = scored_replay(log, sets.of(later_NI), sets.is_there_NC, policy)
+    guess_L = log.reward_NL.mean(axis=0)  # a reward model that knows the positions alone
+    guess_NLC = np.broadcast_to(guess_L[None, :, None], log.served_NLC.shape)
+    policies = later, logging_policy(log)
+    found = paired_scores(log, policies, sets.is_there_NC, guess_NLC, cap, cap)
+    return Wager(found.score_N, found.floor), later.weight_NL[:, -1]
+
+
+def retrieved(sets: Sets, items: int) -> Bools:
+    """Mark what was retrieved for each request, among all items."""
+    among_NC = sets.is_there_NC & (np.arange(sets.row_NC.shape[1]) < sets.found_N[:, None])
+    n_R, c_R = np.nonzero(among_NC)
+    found_NI = np.zeros((len(sets.row_NC), items), bool)
+    found_NI[n_R, sets.row_NC[n_R, c_R]] = True
+    return found_NI
+
+
+def favourites(seen: Visitors, found_NI: Bools, seed: int) -> Bools:
+    """Draw what the first later model likes best, from what suits and is not retrieved."""
+    left_NI = np.random.default_rng(seed).random(found_NI.shape)
+    left_NI[found_NI | ~seen.open_NI] = 2.0
+    chosen_NF = np.argsort(left_NI, axis=1)[:, :_FAVOURITES]
+    likes_NI = np.zeros(found_NI.shape, bool)
+    np.put_along_axis(likes_NI, chosen_NF, np.take_along_axis(left_NI, chosen_NF, axis=1) < 1, 1)
+    return likes_NI
+
+
+def hidden(seen: Visitors, likes_NI: Bools, worth: float) -> tuple[Float64s, Float64s]:
+    """Return the scores of a model that knows some items to be worth more, and what is true then."""
+    best_N = np.argmax(np.where(seen.open_NI, seen.score_NI, -np.inf), axis=1)
+    worth_NL1 = np.take_along_axis(seen.reward_NLI, best_N[:, None, None], axis=2)
+    worth_NLI = np.minimum(worth * worth_NL1, 0.99)
+    above_N1 = 1.0 + np.where(seen.open_NI, seen.score_NI, -np.inf).max(axis=1, keepdims=True)
+    return (
+        np.where(likes_NI, above_N1, seen.score_NI),
+        np.where(likes_NI[:, None], worth_NLI, seen.reward_NLI),
+    )
+
+
+def planted(seen: Visitors) -> tuple[Float64s, Float64s]:
+    """Return the planted log odds in the spread of today's scores, and what is true."""
+    logit_NI = np.log(seen.reward_NLI[:, 0] / (1 - seen.reward_NLI[:, 0]))
+    of_open = logit_NI[seen.open_NI]
+    spread = float(seen.score_NI[seen.open_NI].std() / of_open.std())
+    return (logit_NI - of_open.mean()) * spread, seen.reward_NLI
+
+
+def own_sets(later_NI: Float64s, open_NI: Bools, sets: Sets) -> Sets:
+    """Return what a later model would be served with: its own best, and what was drawn evenly."""
+    most = int(sets.found_N.max())
+    order_NC = np.argsort(np.where(open_NI, -later_NI, np.inf), axis=1, kind="stable")[:, :most]
+    is_best_NC = np.take_along_axis(open_NI, order_NC, axis=1)
+    is_best_NI = np.zeros(open_NI.shape, bool)
+    np.put_along_axis(is_best_NI, order_NC, is_best_NC, axis=1)
+    drawn_NC = sets.is_there_NC & (np.arange(sets.row_NC.shape[1]) >= sets.found_N[:, None])
+    drawn_NC &= ~np.take_along_axis(is_best_NI, sets.row_NC, axis=1)
+    row_NC = np.concatenate([order_NC, sets.row_NC], axis=1)
+    there_NC = np.concatenate([is_best_NC, drawn_NC], axis=1)
+    return Sets(row_NC, there_NC, is_best_NC.sum(axis=1))
+
+
+def mean_of(value_N: Float64s) -> dict[str, float]:
+    """Return a mean and its standard error."""
+    return {"mean": round(float(value_N.mean()), 6),
+            "error": round(float(value_N.std() / len(value_N) ** 0.5), 6)}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One bundle with its visits."""
+
+    engine: Engine
+    seen: Visitors
+    seed: int
+    cap: float
+
+    def at(self, uniform: int) -> tuple[dict[str, Any], Float64s]:
+        """Tell of one number of uniform candidates; with it what today's model earns a request."""
+        sets, seen = candidate_sets(self.engine, self.seen.asked, uniform), self.seen
+        likes_NI = favourites(seen, retrieved(sets, seen.score_NI.shape[1]), self.seed)
+        told: dict[str, Any] = {"candidates": round(float(sets.is_there_NC.sum(axis=1).mean()), 1)}
+        told["truth"] = self._later(*planted(seen), sets)
+        by_worth = [self._later(*hidden(seen, likes_NI, worth), sets) for worth in _WORTHS]
+        told["outside"] = by_worth[_WORTHS.index(_SHOWN_WORTH)]
+        told["detectable"] = detectable(by_worth)
+        return told, self._earned(seen.score_NI, seen.reward_NLI, sets)
+
+    def _later(self, later_NI: Float64s, reward_NLI: Float64s, sets: Sets) -> dict[str, Any]:
+        """Tell what a later model earns, on the logged candidates and on its own, and when."""
+        now_N = self._earned(self.seen.score_NI, reward_NLI, sets)
+        own_N = self._earned(later_NI, reward_NLI, own_sets(later_NI, self.seen.open_NI, sets))
+        seen_N = self._earned(later_NI, reward_NLI, sets) - now_N
+        best_N = np.argmax(np.where(self.seen.open_NI, later_NI, -np.inf), axis=1)
+        there_N = (sets.is_there_NC & (sets.row_NC == best_N[:, None])).any(axis=1)
+        now, own = float(now_N.mean()), float((own_N - now_N).mean())
+        found = self._found(later_NI, reward_NLI, sets) if seen_N.any() else {}
+        waits = min(found.get("requests") or _YEAR, _YEAR)
+        return {
+            "favourite_there": round(float(there_N.mean()), 4),
+            "shown_lift": mean_of(seen_N), "own_lift": mean_of(own_N - now_N),
+            "own_share": round(own / now, 4), **found,
+            "year": round(_YEAR * now + (_YEAR - waits) * own),
+        }  # fmt: skip
+
+    def _earned(self, score_NI: Float64s, reward_NLI: Float64s, sets: Sets) -> Float64s:
+        return earned(score_NI, reward_NLI, sets, self.engine.slate, self.seed)
+
+    def _found(self, later_NI: Float64s, reward_NLI: Float64s, sets: Sets) -> dict[str, Any]:
+        """Let the bettor of the gate look for the lift on many logs."""
+        grown_J, weights = np.zeros(0), []
+        for number in range(_LOGS):
+            seed, policy = self.seed + 1 + number, self.engine.slate
+            log = served(self.seen.score_NI, reward_NLI, sets, policy, seed)
+            wager, weight_N = judged(log, later_NI, sets, policy, self.cap)
+            stake_J = stakes(wager.floor, float(reward_NLI.shape[1]))
+            one_J = np.log1p(np.outer(wager.score_N, stake_J)).mean(axis=0)
+            grown_J = one_J / _LOGS + (grown_J if len(grown_J) else 0.0)
+            weights.append(weight_N)
+        all_W, growth = np.concatenate(weights), float(grown_J.max())
+        wealth = np.log(len(grown_J) / _ALPHA)
+        return {
+            "weighs": round(effective_size(all_W) / len(all_W), 4),
+            "requests": round(wealth / growth) if growth > 0 else None,
+        }
+
+
+def detectable(by_worth: list[dict[str, Any]]) -> float | None:
+    """Return the least lift of a later model that is found in a month, between what was tried."""
+    known = [(one["requests"], one["own_share"]) for one in by_worth if one.get("requests")]
+    known = sorted(pair for pair in known if pair[1] > 0)
+    if not known or known[0][0] > _A_MONTH:
+        return None
+    logs = np.log(np.array(known))
+    return round(float(np.exp(np.interp(np.log(_A_MONTH), logs[:, 0], logs[:, 1]))), 4)
+
+
+def measure(requests: int, seed: int) -> dict[str, Any]:
+    """Measure every number of uniform candidates on the same visits."""
+    workspace = open_workspace(DEFAULT_PROFILE, ROOT)
+    params = load_params(workspace)
+    engine = Engine.open(current_bundle(workspace), cast(ServeParams, params["serve"]))
+    study = Study(engine, visitors(engine, workspace, requests, seed), seed,
+                  cast(OpeParams, params["ope"]).cap)  # fmt: skip
+    told: dict[str, Any] = {}
+    first_N: Float64s | None = None
+    for uniform in _UNIFORM:
+        one, now_N = study.at(uniform)
+        first_N = now_N if first_N is None else first_N
+        one["earned"], one["cost"] = mean_of(now_N), mean_of(first_N - now_N)
+        one["cost_share"] = round(one["cost"]["mean"] / float(first_N.mean()), 5)
+        told[str(uniform)] = one
+        print(uniform, one, flush=True)
+    return {"requests": requests, "seed": seed, "retrieved": engine.params.retrieved,
+            "alpha": _ALPHA, "served": engine.params.uniform,
+            "a_month": _A_MONTH, "months": _MONTHS, "worth": _SHOWN_WORTH, "favourites": _FAVOURITES,
+            "policy": engine.told(), "uniform": told}  # fmt: skip
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """Draw what each number costs beside what it lets a later model show."""
+    by = {int(name): one for name, one in found["uniform"].items()}
+    with rc_context(rcParamsDefault):
+        figure = Figure(figsize=(11, 4.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2)
+        told = {n: one for n, one in by.items() if one["detectable"] is not None}
+        points = [(100 * one["cost_share"], 100 * one["detectable"]) for one in told.values()]
+        left.plot(*zip(*points, strict=True), "o-")
+        for n, point in zip(told, points, strict=True):
+            left.annotate(f"{n}", point, (5, 5), textcoords="offset points")
+        left.set(title="uniform candidates", xlabel="reward they cost, % of what is earned",
+                 ylabel="least lift found in a month, %", ylim=(0, None))  # fmt: skip
+        right.plot(list(by), [one["outside"]["year"] / 1000 for one in by.values()], "o-")
+        right.set(
+            title=f"favourites outside, each worth {found['worth']:g} of today's best",
+            xlabel="uniform candidates", ylabel="earned in a year, thousands",
+        )  # fmt: skip
+        figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Measure, write results/serve_exploration.json and draw docs/pictures/exploration.png."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    found = measure(given.requests, given.seed)
+    write_result("serve_exploration", found)
+    draw(found, _PICTURE)
+
+
+if __name__ == "__main__":
+    main()

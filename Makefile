@@ -11,7 +11,7 @@ export DO_NOT_TRACK := 1
 
 LINT := lint-types lint-style lint-imports lint-rendered
 
-.PHONY: run test check fuzz fuzz-serve audit lint $(LINT) format install ui dvc render bench bench-quality bench-rolling bench-ope lock clean help
+.PHONY: run test check fuzz fuzz-serve audit lint $(LINT) format install ui dvc render bench bench-quality bench-rolling bench-ope bench-serve lock clean help
 
 help: ## show what there is
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -69,6 +69,12 @@ bench-ope: $(STAMP) ## coverage of the off-policy bounds on planted truth, false
 	@$(BIN)/python -m benchmarks.ope_volume
 	@set -e; for part in ope ope_drift ope_seeds ope_power ope_trials ope_published; do \
 	  $(BIN)/python -m benchmarks.$$part $(if $(PROCESSES),--processes $(PROCESSES)); done
+	@$(BIN)/python -m benchmarks.render
+
+bench-serve: export OMP_NUM_THREADS := 1
+bench-serve: $(STAMP) ## the service after `make run`, on two cores that do nothing else: speed, kills, swaps, what it shows and explores, overload, an hour of it (MINUTES=60)
+	@set -e; for part in serve serve_kills serve_swaps serve_quality serve_exploration overload; do $(BIN)/python -m benchmarks.$$part; done
+	@$(BIN)/python -m benchmarks.serve_soak $(if $(MINUTES),--minutes $(MINUTES))
 	@$(BIN)/python -m benchmarks.render
 
 bench-rolling: $(STAMP) ## FAR-Trans on sale at every cut that the data allow, beside every baseline; resumes

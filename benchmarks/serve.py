@@ -39,10 +39,13 @@ _MOST_RATE = 3000.0
 
 
 @contextmanager
-def served(bundle: str, folder: Path, port: int) -> Iterator[tuple[Client, subprocess.Popen[str]]]:
+def served(
+    bundle: str, folder: Path, port: int, *more: str
+) -> Iterator[tuple[Client, subprocess.Popen[str]]]:
     """Start a server on core 0 and end it; what it saw lies in `folder/seen.json` then."""
     folder.mkdir(parents=True, exist_ok=True)
-    words = [bundle, str(folder), str(port), "--core", "0", "--params", json.dumps(_PARAMS)]
+    words = [bundle, str(folder), str(port), "--core", "0", "--params", json.dumps(_PARAMS),
+             *more]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.serve_host", *words],
         cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -43,7 +43,7 @@ from tessera.stages.ope.params import OpeParams
 _PICTURE = ROOT / "docs" / "pictures" / "exploration.png"
 _UNIFORM = (0, 3, 5, 10, 20, 40, 80)
 _LATER = ("outside", "truth")
-"""Later models: one whose favourites are never retrieved today, one that knows the planted truth."""
+"""Later models: one whose favourites are never retrieved today, one that knows the truth."""
 _FAVOURITES, _SHOWN_WORTH = 3, 1.3
 _WORTHS = (1.1, 1.2, 1.3, 1.5, 2.0, 3.0)
 """What each favourite of the first is worth, as a share of what today's model likes best."""
@@ -53,7 +53,7 @@ _LOGS = 20
 _A_MONTH, _MONTHS = 15_000, 12
 _YEAR = _A_MONTH * _MONTHS
 """Requests of the embedded market, and how long a later model waits to be found and then earns."""
-_DRAWS = 20
+_DRAWS = 10
 """Slates that are drawn of each request where a mean is estimated."""
 
 
@@ -155,7 +155,7 @@ def favourites(seen: Visitors, found_NI: Bools, seed: int) -> Bools:
 
 
 def hidden(seen: Visitors, likes_NI: Bools, worth: float) -> tuple[Float64s, Float64s]:
-    """Return the scores of a model that knows some items to be worth more, and what is true then."""
+    """Score as a model that knows some items to be worth more; return with it what is true then."""
     best_N = np.argmax(np.where(seen.open_NI, seen.score_NI, -np.inf), axis=1)
     worth_NL1 = np.take_along_axis(seen.reward_NLI, best_N[:, None, None], axis=2)
     worth_NLI = np.minimum(worth * worth_NL1, 0.99)
@@ -222,7 +222,7 @@ class Study:
         best_N = np.argmax(np.where(self.seen.open_NI, later_NI, -np.inf), axis=1)
         there_N = (sets.is_there_NC & (sets.row_NC == best_N[:, None])).any(axis=1)
         now, own = float(now_N.mean()), float((own_N - now_N).mean())
-        found = self._found(later_NI, reward_NLI, sets) if seen_N.any() else {}
+        found = self._found(later_NI, reward_NLI, sets, float(seen_N.mean()))
         waits = min(found.get("requests") or _YEAR, _YEAR)
         return {
             "favourite_there": round(float(there_N.mean()), 4),
@@ -234,22 +234,27 @@ class Study:
     def _earned(self, score_NI: Float64s, reward_NLI: Float64s, sets: Sets) -> Float64s:
         return earned(score_NI, reward_NLI, sets, self.engine.slate, self.seed)
 
-    def _found(self, later_NI: Float64s, reward_NLI: Float64s, sets: Sets) -> dict[str, Any]:
-        """Let the bettor of the gate look for the lift on many logs."""
-        grown_J, weights = np.zeros(0), []
+    def _found(
+        self, later_NI: Float64s, reward_NLI: Float64s, sets: Sets, lift: float
+    ) -> dict[str, Any]:
+        """Let the bettor of the gate look for a lift on many logs.
+
+        The mean of the score is that lift, which is known without the noise of the draws: they
+        only tell what the wealth loses by the spread of the score.
+        """
+        lost_J, weights, policy = np.zeros(0), [], self.engine.slate
         for number in range(_LOGS):
-            seed, policy = self.seed + 1 + number, self.engine.slate
-            log = served(self.seen.score_NI, reward_NLI, sets, policy, seed)
+            log = served(self.seen.score_NI, reward_NLI, sets, policy, self.seed + 1 + number)
             wager, weight_N = judged(log, later_NI, sets, policy, self.cap)
             stake_J = stakes(wager.floor, float(reward_NLI.shape[1]))
-            one_J = np.log1p(np.outer(wager.score_N, stake_J)).mean(axis=0)
-            grown_J = one_J / _LOGS + (grown_J if len(grown_J) else 0.0)
+            won_NJ = np.outer(wager.score_N, stake_J)
+            one_J = (won_NJ - np.log1p(won_NJ)).mean(axis=0)
+            lost_J = one_J / _LOGS + (lost_J if len(lost_J) else 0.0)
             weights.append(weight_N)
-        all_W, growth = np.concatenate(weights), float(grown_J.max())
-        wealth = np.log(len(grown_J) / _ALPHA)
+        all_W, growth = np.concatenate(weights), float((stake_J * lift - lost_J).max())
         return {
             "weighs": round(effective_size(all_W) / len(all_W), 4),
-            "requests": round(wealth / growth) if growth > 0 else None,
+            "requests": round(np.log(len(stake_J) / _ALPHA) / growth) if growth > 0 else None,
         }
 
 
@@ -281,7 +286,7 @@ def measure(requests: int, seed: int) -> dict[str, Any]:
         print(uniform, one, flush=True)
     return {"requests": requests, "seed": seed, "retrieved": engine.params.retrieved,
             "alpha": _ALPHA, "served": engine.params.uniform,
-            "a_month": _A_MONTH, "months": _MONTHS, "worth": _SHOWN_WORTH, "favourites": _FAVOURITES,
+            "a_month": _A_MONTH, "months": _MONTHS, "worth": _SHOWN_WORTH,
             "policy": engine.told(), "uniform": told}  # fmt: skip
 
 

@@ -22,7 +22,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 
 from tessera.serve.clock import Clock
-from tessera.serve.host import start
+from tessera.serve.host import Follower, start
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys, add_key
 from tessera.serve.params import ServeParams
@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--params", type=json.loads, default={})
+    parser.add_argument("--follow", type=Path, help="file that names the bundle, and may change")
     given = parser.parse_args()
     os.sched_setaffinity(0, {given.core})
     begun, service = time.perf_counter(), None
@@ -93,6 +94,8 @@ def main() -> None:
         print(add_key(keys, f"bench-{time.time_ns()}", "operator"), flush=True)
         ahead = service.engine.scorer.ranker.moment - time.time_ns() // 1000
         app = make_app(service, Clock(ahead), Keys(keys), params)
+        if given.follow:
+            Follower(service, lambda: Path(given.follow.read_text()), params).start()
     started_s = time.perf_counter() - begun
     # uvicorn raises the signal again after its own end; the default would end us before ours.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

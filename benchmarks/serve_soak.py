@@ -1,0 +1,116 @@
+"""Whether the memory of a service grows over an hour of answers.
+
+Usage: python -m benchmarks.serve_soak [--minutes 60] [--rate 20]
+
+The server runs on core 0, slates and events come from core 1.  Resident memory is read from outside
+every few seconds.  Behind the warm-up (a tenth) it is averaged over blocks, and a line through the
+blocks gives the slope with its interval: neighbouring readings are no independent ones.
+
+Shapes: B blocks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import time
+from typing import Any
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+from scipy import stats
+
+from benchmarks.common import KEPT, write_result
+from benchmarks.serve import served
+from benchmarks.serve_load import Answered, Client, fire, poisson
+from benchmarks.serve_world import build, item_name, user_name
+from tessera.contracts.arrays import Float64s
+
+_PORT, _ITEMS, _USERS = 8769, 10_000, 20_000
+_EVENTS, _BLOCKS, _LEVEL = 0.3, 10, 0.95
+"""Share of the requests that are events; blocks behind the warm-up; of the interval."""
+_WARM_UP, _EVERY_S = 0.1, 5.0
+
+
+def slope(at_h_B: Float64s, mb_B: Float64s) -> dict[str, float]:
+    """Return MB an hour with an interval, from blocks that count as independent.
+
+    >>> slope(np.arange(4.0), np.array([1.0, 3.0, 5.0, 7.0]))["mean"]
+    2.0
+    """
+    line = stats.linregress(at_h_B, mb_B)
+    wide = float(stats.t.ppf((1 + _LEVEL) / 2, len(mb_B) - 2) * line.stderr)
+    mean = float(line.slope)
+    return {"mean": round(mean, 3), "low": round(mean - wide, 3), "high": round(mean + wide, 3)}
+
+
+async def _watch(process: psutil.Process, seconds: float) -> list[tuple[float, float]]:
+    """Read resident memory as hours since the start and MB."""
+    begun, found = time.perf_counter(), []
+    while (gone := time.perf_counter() - begun) < seconds:
+        found.append((gone / 3600, process.memory_info().rss / 2**20))
+        await asyncio.sleep(_EVERY_S)
+    return found
+
+
+async def _hour(
+    client: Client, process: psutil.Process, rate: float, seconds: float, seed: int
+) -> tuple[list[Answered], list[tuple[float, float]]]:
+    rng = np.random.default_rng(seed)
+    due_N = poisson(rate, seconds, rng)
+    is_event_N, user_N = rng.random(len(due_N)) < _EVENTS, rng.integers(_USERS, size=len(due_N))
+
+    async def send(n: int) -> tuple[int, bytes]:
+        user = user_name(int(user_N[n]))
+        if not is_event_N[n]:
+            body: dict[str, Any] = {"investor_id": user, "k": 10}
+            return (await client.ask("/v1/recommendations", body))[0], b""
+        event = {"event_id": f"e{seed}-{n}", "investor_id": user, "action": "click",
+                 "item_id": item_name(n % _ITEMS)}  # fmt: skip
+        return (await client.ask("/v1/events", {"events": [event]}))[0], b""
+
+    found, seen = await asyncio.gather(fire(send, due_N), _watch(process, seconds))
+    client.close()
+    return found, seen
+
+
+def measure(minutes: float, rate: float, seed: int) -> dict[str, Any]:
+    """Serve for so long and fit the line."""
+    bundle, folder = KEPT / "serve" / f"v{_ITEMS}s", KEPT / "serve" / "soak"
+    if not (bundle / "manifest.json").exists():
+        shutil.rmtree(bundle, ignore_errors=True)
+        build(bundle, _ITEMS, _USERS, seed)
+    shutil.rmtree(folder, ignore_errors=True)
+    with served(str(bundle), folder, _PORT) as (client, started):
+        process = psutil.Process(started.pid)
+        found, seen = asyncio.run(_hour(client, process, rate, 60 * minutes, seed))
+    told = np.array(seen)
+    late = told[told[:, 0] >= _WARM_UP * minutes / 60]
+    blocks = np.array([block.mean(axis=0) for block in np.array_split(late, _BLOCKS)])
+    mb = {"first": told[0, 1], "warm": late[0, 1], "last": told[-1, 1], "most": told[:, 1].max()}
+    return {
+        "minutes": minutes, "rate": rate, "warm_up_minutes": round(_WARM_UP * minutes, 2),
+        "asked": len(found), "failed": sum(one.status != 200 for one in found),
+        "mb": {name: round(float(one), 1) for name, one in mb.items()},
+        "mb_per_hour": slope(blocks[:, 0], blocks[:, 1]),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure, and write results/serve_soak.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--rate", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    if given.minutes * 60 < 4 * _BLOCKS * _EVERY_S:
+        parser.error(f"at least {4 * _BLOCKS * _EVERY_S / 60:g} minutes, for a slope")
+    os.sched_setaffinity(0, {1})
+    write_result("serve_soak", {"seed": given.seed,
+                                **measure(given.minutes, given.rate, given.seed)})  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -65,16 +65,25 @@ def echo() -> FastAPI:
     return app
 
 
-def _service(bundle: Path, folder: Path, params: ServeParams) -> Service:
+def _service(bundle: Path, folder: Path, params: ServeParams, *, watched: bool) -> Service:
     service = start(bundle, folder / "log", params).service
-    service.__class__ = Watched
-    service.took = []  # type: ignore[attr-defined]
+    if watched:
+        service.__class__ = Watched
+        service.took = []  # type: ignore[attr-defined]
     service.engine.warm_up()
     return service
 
 
-def main() -> None:
-    """Listen until SIGTERM."""
+def _app(service: Service, given: argparse.Namespace, params: ServeParams) -> FastAPI:
+    keys = given.folder / "keys.json"
+    print(add_key(keys, f"bench-{time.time_ns()}", "operator"), flush=True)
+    if given.follow:
+        Follower(service, lambda: Path(given.follow.read_text()), params).start()
+    ahead = service.engine.scorer.ranker.moment - time.time_ns() // 1000
+    return make_app(service, Clock(ahead), Keys(keys), params)
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle")
     parser.add_argument("folder", type=Path)
@@ -82,20 +91,22 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--params", type=json.loads, default={})
     parser.add_argument("--follow", type=Path, help="file that names the bundle, and may change")
-    given = parser.parse_args()
+    parser.add_argument("--unwatched", action="store_true", help="keep no seconds of any step")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Listen until SIGTERM."""
+    given = _arguments()
     os.sched_setaffinity(0, {given.core})
     begun, service = time.perf_counter(), None
     params = ServeParams(**{**UNBOUNDED, **given.params})
     if given.bundle == "echo":
         app = echo()
     else:
-        service = _service(Path(given.bundle), given.folder, params)
-        keys = given.folder / "keys.json"
-        print(add_key(keys, f"bench-{time.time_ns()}", "operator"), flush=True)
-        ahead = service.engine.scorer.ranker.moment - time.time_ns() // 1000
-        app = make_app(service, Clock(ahead), Keys(keys), params)
-        if given.follow:
-            Follower(service, lambda: Path(given.follow.read_text()), params).start()
+        bundle = Path(given.bundle)
+        service = _service(bundle, given.folder, params, watched=not given.unwatched)
+        app = _app(service, given, params)
     started_s = time.perf_counter() - begun
     # uvicorn raises the signal again after its own end; the default would end us before ours.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -105,7 +116,7 @@ def main() -> None:
         told: dict[str, Any] = {"start_s": started_s, "memory_mb": memory_mb()}
         if service:
             service.close()
-            told["took_s"] = service.took  # type: ignore[attr-defined]
+            told["took_s"] = getattr(service, "took", [])
         (given.folder / "seen.json").write_text(json.dumps(told))
 
 

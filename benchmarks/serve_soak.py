@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import shutil
 import time
@@ -32,6 +33,10 @@ _PORT, _ITEMS, _USERS = 8769, 10_000, 20_000
 _EVENTS, _BLOCKS, _LEVEL = 0.3, 10, 0.95
 """Share of the requests that are events; blocks behind the warm-up; of the interval."""
 _WARM_UP, _EVERY_S = 0.1, 5.0
+_KEPT_MB = 32.0
+"""Of histories that were read: full within the warm-up, else its filling is what is seen."""
+_HOW = ("--unwatched", "--params",
+        json.dumps({"retrieved": 190, "uniform": 10, "kept_mb": _KEPT_MB}))  # fmt: skip
 
 
 def slope(at_h_B: Float64s, mb_B: Float64s) -> dict[str, float]:
@@ -83,7 +88,7 @@ def measure(minutes: float, rate: float, seed: int) -> dict[str, Any]:
         shutil.rmtree(bundle, ignore_errors=True)
         build(bundle, _ITEMS, _USERS, seed)
     shutil.rmtree(folder, ignore_errors=True)
-    with served(str(bundle), folder, _PORT) as (client, started):
+    with served(str(bundle), folder, _PORT, *_HOW) as (client, started):
         process = psutil.Process(started.pid)
         found, seen = asyncio.run(_hour(client, process, rate, 60 * minutes, seed))
     told = np.array(seen)
@@ -92,6 +97,7 @@ def measure(minutes: float, rate: float, seed: int) -> dict[str, Any]:
     mb = {"first": told[0, 1], "warm": late[0, 1], "last": told[-1, 1], "most": told[:, 1].max()}
     return {
         "minutes": minutes, "rate": rate, "warm_up_minutes": round(_WARM_UP * minutes, 2),
+        "events": _EVENTS, "kept_mb": _KEPT_MB,
         "asked": len(found), "failed": sum(one.status != 200 for one in found),
         "mb": {name: round(float(one), 1) for name, one in mb.items()},
         "mb_per_hour": slope(blocks[:, 0], blocks[:, 1]),

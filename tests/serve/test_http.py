@@ -39,6 +39,20 @@ def test_a_slate_says_of_each_item_what_the_log_says(client, service):
         assert one["reason"] == f"{one['item_id']} suits"
 
 
+@pytest.mark.parametrize("after", [True, False])
+def test_a_swap_meanwhile_leaves_the_slate_of_one_bundle(client, service, monkeypatch, after):
+    recommend, other = service.recommend, type(service.engine)("v2")
+
+    def swapped(*asked):
+        slate = recommend(*asked) if after else None
+        service.swap(other)
+        return slate or recommend(*asked)
+
+    monkeypatch.setattr(service, "recommend", swapped)
+    answer = ask(client).json()
+    assert answer["version"] == answer["policy_id"] == ("v1" if after else "v2")
+
+
 def test_as_many_positions_as_were_judged_by_default(client):
     assert len(ask(client).json()["items"]) == 3
 

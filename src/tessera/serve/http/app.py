@@ -9,8 +9,10 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
+from tessera.contracts.tables import UNEXPLORED
 from tessera.serve.clock import Clock
 from tessera.serve.context import Deadline
+from tessera.serve.engine import Engine
 from tessera.serve.events import Event
 from tessera.serve.http.bodies import (
     MOST_ITEMS,
@@ -68,11 +70,12 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
     @app.post("/v1/recommendations", responses=documented(401, 403, 413, 422), dependencies=asks)
     async def recommend(ask: Ask, request: Request) -> Answer:
         moment = _moment(ask.context.time, clock, "context.time")
-        k = ask.k or service.engine.slate_size
+        engine = service.engine
+        k = ask.k or engine.slate_size
         identity, who = request.state.request_id, ask.investor_id
         deadline = Deadline(request.state.begun, span_s)
         slate = await run_in_threadpool(service.recommend, identity, who, moment, k, deadline)
-        return _answer(slate, service)
+        return _answer(slate, engine if drew(engine, slate) else service.engine)
 
     @app.post("/v1/events", responses=documented(401, 403, 413, 422, 503), dependencies=tells)
     async def happened(body: Happenings) -> Taken:
@@ -165,8 +168,12 @@ def event_from(one: Happening, clock: Clock, within: str = "") -> Event:
     )
 
 
-def _answer(slate: Slate, service: Service) -> Answer:
-    engine = service.engine
+def drew(engine: Engine, slate: Slate) -> bool:
+    """Tell whether a slate is of this bundle: another one may have become current meanwhile."""
+    return slate.policy_id.removesuffix(UNEXPLORED) == engine.version
+
+
+def _answer(slate: Slate, engine: Engine) -> Answer:
     return Answer(
         request_id=slate.request_id,
         investor_id=slate.user_id,

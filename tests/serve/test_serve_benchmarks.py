@@ -1,0 +1,106 @@
+"""What the benchmarks of the service count, on logs and answers that are known to be wrong."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.report.served import SECTIONS
+from benchmarks.serve_exploration import detectable
+from benchmarks.serve_kills import Told, count
+from benchmarks.serve_quality import ndcg
+from benchmarks.serve_soak import slope
+from benchmarks.serve_swaps import Seen
+from tessera.serve.log import line
+
+CHECKS = {section.record: section.checks for section in SECTIONS}
+
+
+def write(folder, *records, torn=b""):
+    folder.mkdir(exist_ok=True)
+    text = b"".join(map(line, records)) + torn
+    (folder / f"{1:020d}-1.log").write_bytes(text)
+
+
+def slate(name):
+    return {"kind": "slate", "request_id": name, "user_id": "u1"}
+
+
+def test_what_was_acknowledged_and_is_not_there_is_lost(tmp_path):
+    write(tmp_path, slate("r1"))
+    told = Told(slates={"r1", "r2"})
+    count(told, tmp_path)
+    assert (told.lost, told.repeated, told.torn) == ({"r2"}, set(), 0)
+
+
+def test_what_is_there_twice_is_repeated_and_half_a_line_is_torn(tmp_path):
+    write(tmp_path, slate("r1"), slate("r1"), torn=b'{"kind')
+    told = Told(slates={"r1"})
+    count(told, tmp_path)
+    assert (told.lost, told.repeated, told.torn) == (set(), {"r1"}, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "mixed"),
+    [({}, 0), ({"policy_id": "two"}, 1), ({"context_version": "bb+3"}, 1), ({"version": "two"}, 1)],
+)
+def test_an_answer_of_two_bundles_is_mixed(change, mixed):
+    seen = Seen({"one": "aa", "two": "bb"})
+    answer = {"version": "one", "policy_id": "one", "context_version": "aa+3"} | change
+    seen.take(200, json.dumps(answer).encode())
+    seen.take(503, b"")
+    assert (seen.mixed, seen.failed) == (mixed, 1)
+
+
+def test_a_line_through_what_grows_says_so_and_through_noise_does_not():
+    at_h, noise = np.arange(10) / 10, np.tile([1.0, -1.0], 5)
+    grows, flat = slope(at_h, 100 + 50 * at_h + noise), slope(at_h, 100 + noise)
+    assert grows["low"] > 0
+    assert flat["low"] < 0 < flat["high"]
+
+
+def test_the_gain_of_a_list_counts_places():
+    assert ndcg(np.array([1, 2, 3]), {1, 2}) == pytest.approx(1.0)
+    assert ndcg(np.array([3, 1]), {1}) == pytest.approx(1 / np.log2(3))
+    assert ndcg(np.arange(20), {15}) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("rows", "least"),
+    [
+        ([(60_000, 0.1), (3750, 0.4)], 0.2),
+        ([(60_000, 0.1), (30_000, 0.4)], None),
+        ([(None, 0.1)], None),
+    ],
+)
+def test_the_least_lift_lies_between_those_that_were_tried(rows, least):
+    found = detectable([{"requests": n, "own_share": lift} for n, lift in rows])
+    assert found == (least and pytest.approx(least, abs=1e-4))
+
+
+def test_few_kills_and_swaps_show_nothing():
+    good = {"lost": 0, "repeated": 0, "torn": 0}
+    assert CHECKS["serve_kills"]["kills"]({"kills": 100, **good}) == [True] * 3
+    assert CHECKS["serve_kills"]["kills"]({"kills": 10, **good}) == [False] * 3
+    assert CHECKS["serve_kills"]["kills"]({"kills": 100, **good, "lost": 1}) == [False, True, True]
+    swaps = {"publishes": 50, "rollbacks": 50, "failed": 0, "mixed": 1}
+    assert CHECKS["serve_swaps"]["swaps"](swaps) == [True, False]
+
+
+def test_memory_is_flat_over_an_hour_or_not_at_all():
+    flat = {"low": -1.0, "high": 30.0}
+    assert CHECKS["serve_soak"]["flat"]({"minutes": 60, "mb_per_hour": flat}) == [True, True]
+    grows = {"low": 5.0, "high": 30.0}
+    assert CHECKS["serve_soak"]["flat"]({"minutes": 5, "mb_per_hour": grows}) == [False, False]
+
+
+@pytest.mark.parametrize(("p99", "holds"), [(24.0, True), (26.0, False)])
+def test_the_figures_of_serving_are_asked_of_their_size(p99, holds):
+    one = {"at_20_a_second": {"p99": p99}, "steps_ms": {"retrieve": {"p99": 1.0}},
+           "feedback_to_effect_ms": {"p99": 1.0}}  # fmt: skip
+    found = {"10000": one, "users": 1, "echo": {}}
+    assert CHECKS["serve"]["whole"](found) == [holds, False]
+    assert CHECKS["serve"]["retrieve"](found) == [False]
+    assert CHECKS["serve"]["effect"](found) == [True]

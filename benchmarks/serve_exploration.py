@@ -25,11 +25,10 @@ from matplotlib.figure import Figure
 from benchmarks.common import ROOT, write_result
 from benchmarks.serve_truth import Asked, Visitors, visitors
 from tessera.contracts.arrays import Bools, Float64s, Ints
-from tessera.offpolicy.estimators import effective_size
 from tessera.offpolicy.paired import paired_scores
-from tessera.offpolicy.replay import logging_policy, scored_replay
-from tessera.offpolicy.requests import NOBODY, Requests
-from tessera.offpolicy.sequences import Wager, stakes
+from tessera.offpolicy.replay import logging_policy, ratio, replay
+from tessera.offpolicy.requests import Requests
+from tessera.offpolicy.sequences import stakes
 from tessera.platform.release.pointer import current_bundle
 from tessera.platform.workspace.params import load_params
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, open_workspace
@@ -37,7 +36,7 @@ from tessera.serve.candidates import Candidates
 from tessera.serve.context import Context
 from tessera.serve.engine import Engine
 from tessera.serve.params import ServeParams
-from tessera.shared.policies.slate import SlatePolicy, sample_slates
+from tessera.shared.policies.slate import SlatePolicy, sample_slates, step_probabilities
 from tessera.stages.ope.params import OpeParams
 
 _PICTURE = ROOT / "docs" / "pictures" / "exploration.png"
@@ -48,8 +47,6 @@ _FAVOURITES, _SHOWN_WORTH = 3, 1.3
 _WORTHS = (1.1, 1.2, 1.3, 1.5, 2.0, 3.0)
 """What each favourite of the first is worth, as a share of what today's model likes best."""
 _ALPHA = 0.05
-_LOGS = 20
-"""Logs that are drawn of the visits: rare draws weigh much."""
 _A_MONTH, _MONTHS = 15_000, 12
 _YEAR = _A_MONTH * _MONTHS
 """Requests of the embedded market, and how long a later model waits to be found and then earns."""
@@ -104,35 +101,46 @@ def earned(
     return total_N / _DRAWS
 
 
-def served(
-    score_NI: Float64s, reward_NLI: Float64s, sets: Sets, policy: SlatePolicy, seed: int
-) -> Requests:
-    """Draw a log of slates and of what came of them."""
-    rng, length = np.random.default_rng(seed), reward_NLI.shape[1]
-    chosen_NL, propensity_NL, chance_NLC = sample_slates(
-        sets.of(score_NI), sets.is_there_NC, policy, length, rng
-    )
-    shown_NL = np.take_along_axis(sets.row_NC, np.maximum(chosen_NL, 0), axis=1)
-    chance_NL = np.take_along_axis(reward_NLI, shown_NL[:, :, None], axis=2)[:, :, 0]
-    clicked_NL = (rng.random(chance_NL.shape) < chance_NL) & (chosen_NL != NOBODY)
-    none_N = np.zeros(len(chosen_NL), np.int64)
-    return Requests(
-        pa.nulls(len(chosen_NL)), np.arange(len(chosen_NL)), none_N, pa.array(["u"]), none_N,
-        none_N, sets.row_NC, chosen_NL, chance_NLC, propensity_NL, clicked_NL.astype(np.float64),
-        np.zeros(chosen_NL.shape),
-    )  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The paired score of the top position, for every candidate that it could show."""
+
+    chance_NC: Float64s
+    """That the log shows it."""
+    missed_NC: Float64s
+    """Score where it earned nothing."""
+    hit_NC: Float64s
+    """Score where it earned one."""
+    weight_NC: Float64s
+    floor: float
 
 
 def judged(
-    log: Requests, later_NI: Float64s, sets: Sets, policy: SlatePolicy, cap: float
-) -> tuple[Wager, Float64s]:
-    """Return the paired score of a later model on a log, and the weights of its slates."""
-    later = scored_replay(log, sets.of(later_NI), sets.is_there_NC, policy)
-    guess_L = log.reward_NL.mean(axis=0)  # a reward model that knows the positions alone
-    guess_NLC = np.broadcast_to(guess_L[None, :, None], log.served_NLC.shape)
-    policies = later, logging_policy(log)
-    found = paired_scores(log, policies, sets.is_there_NC, guess_NLC, cap, cap)
-    return Wager(found.score_N, found.floor), later.weight_NL[:, -1]
+    now_NI: Float64s,
+    later_NI: Float64s,
+    sets: Sets,
+    policy: SlatePolicy,
+    params: tuple[float, float],
+) -> Scored:
+    """Score each candidate by the gate's own code; `params` are its cap and the mean reward."""
+    every_NC, (cap, guess) = sets.is_there_NC, params
+    chance_NC = step_probabilities(sets.of(now_NI), every_NC, policy)
+    wanted_NLC = step_probabilities(sets.of(later_NI), every_NC, policy)[:, None]
+    count, none_N = len(chance_NC), np.zeros(len(chance_NC), np.int64)
+    guess_NLC = np.full(wanted_NLC.shape, guess)
+    found = []
+    for column in range(chance_NC.shape[1]):
+        log = Requests(
+            pa.nulls(count), np.arange(count), none_N, pa.array(["u"]), none_N, none_N,
+            sets.row_NC, np.full((count, 1), column), chance_NC[:, None],
+            chance_NC[:, column : column + 1], np.zeros((count, 1)), np.zeros((count, 1)),
+        )  # fmt: skip
+        policies = replay(log, wanted_NLC), logging_policy(log)
+        found.append(paired_scores(log, policies, every_NC, guess_NLC, cap, cap))
+    missed_NC = np.stack([one.score_N for one in found], axis=1)
+    hit_NC = missed_NC + np.concatenate([one.slope_NL for one in found], axis=1)
+    weight_NC = ratio(wanted_NLC[:, 0], chance_NC)
+    return Scored(chance_NC, missed_NC, hit_NC, weight_NC, found[0].floor)
 
 
 def retrieved(sets: Sets, items: int) -> Bools:
@@ -222,7 +230,7 @@ class Study:
         best_N = np.argmax(np.where(self.seen.open_NI, later_NI, -np.inf), axis=1)
         there_N = (sets.is_there_NC & (sets.row_NC == best_N[:, None])).any(axis=1)
         now, own = float(now_N.mean()), float((own_N - now_N).mean())
-        found = self._found(later_NI, reward_NLI, sets, float(seen_N.mean()))
+        found = self._found(later_NI, reward_NLI, sets)
         waits = min(found.get("requests") or _YEAR, _YEAR)
         return {
             "favourite_there": round(float(there_N.mean()), 4),
@@ -234,27 +242,22 @@ class Study:
     def _earned(self, score_NI: Float64s, reward_NLI: Float64s, sets: Sets) -> Float64s:
         return earned(score_NI, reward_NLI, sets, self.engine.slate, self.seed)
 
-    def _found(
-        self, later_NI: Float64s, reward_NLI: Float64s, sets: Sets, lift: float
-    ) -> dict[str, Any]:
-        """Let the bettor of the gate look for a lift on many logs.
-
-        The mean of the score is that lift, which is known without the noise of the draws: they
-        only tell what the wealth loses by the spread of the score.
-        """
-        lost_J, weights, policy = np.zeros(0), [], self.engine.slate
-        for number in range(_LOGS):
-            log = served(self.seen.score_NI, reward_NLI, sets, policy, self.seed + 1 + number)
-            wager, weight_N = judged(log, later_NI, sets, policy, self.cap)
-            stake_J = stakes(wager.floor, float(reward_NLI.shape[1]))
-            won_NJ = np.outer(wager.score_N, stake_J)
-            one_J = (won_NJ - np.log1p(won_NJ)).mean(axis=0)
-            lost_J = one_J / _LOGS + (lost_J if len(lost_J) else 0.0)
-            weights.append(weight_N)
-        all_W, growth = np.concatenate(weights), float((stake_J * lift - lost_J).max())
+    def _found(self, later_NI: Float64s, reward_NLI: Float64s, sets: Sets) -> dict[str, Any]:
+        """Let the bettor of the gate look for the lift at the top, over all that may come of it."""
+        now_NI, policy = self.seen.score_NI, self.engine.slate
+        reward_NC = sets.of(reward_NLI[:, 0])
+        chance_NC = step_probabilities(sets.of(now_NI), sets.is_there_NC, policy)
+        guess = float((chance_NC * reward_NC).sum(axis=1).mean())
+        one = judged(now_NI, later_NI, sets, policy, (self.cap, guess))
+        grows = [
+            float((one.chance_NC * (reward_NC * np.log1p(stake * one.hit_NC) +
+                   (1 - reward_NC) * np.log1p(stake * one.missed_NC))).sum(axis=1).mean())
+            for stake in stakes(one.floor, 1.0).tolist()
+        ]  # fmt: skip
+        growth = max(grows)
         return {
-            "weighs": round(effective_size(all_W) / len(all_W), 4),
-            "requests": round(np.log(len(stake_J) / _ALPHA) / growth) if growth > 0 else None,
+            "weighs": round(1 / float((one.chance_NC * one.weight_NC**2).sum(axis=1).mean()), 4),
+            "requests": round(np.log(len(grows) / _ALPHA) / growth) if growth > 1e-9 else None,
         }
 
 

@@ -71,14 +71,10 @@ class Scored:
 
 
 def judged(
-    now_NI: Float64s,
-    later_NI: Float64s,
-    sets: Sets,
-    policy: SlatePolicy,
-    params: tuple[float, float],
+    now_NI: Float64s, later_NI: Float64s, sets: Sets, policy: SlatePolicy, cap: float, guess: float
 ) -> Scored:
-    """Score each candidate by the gate's own code; `params` are its cap and the mean reward."""
-    every_NC, (cap, guess) = sets.is_there_NC, params
+    """Score each candidate by the gate's own code; `guess` is all that its reward model knows."""
+    every_NC = sets.is_there_NC
     chance_NC = step_probabilities(sets.of(now_NI), every_NC, policy)
     wanted_NLC = step_probabilities(sets.of(later_NI), every_NC, policy)[:, None]
     count, none_N = len(chance_NC), np.zeros(len(chance_NC), np.int64)

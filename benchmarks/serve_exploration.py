@@ -1,6 +1,6 @@
 """What uniform candidates cost today, and what they let a later model show: `serve.uniform`.
 
-Usage: python -m benchmarks.serve_exploration [--requests 3000] [--seed 0]     after `make run`
+Usage: python -m benchmarks.serve_exploration [--requests 2000] [--seed 0]     after `make run`
 
 Visits of the embedded market after the published cut, whose true answers are known, are served with
 several numbers of uniform candidates.  A later model is judged on the log of each, by the paired
@@ -164,7 +164,11 @@ class Study:
         return earned(score_NI, reward_NLI, sets, self.engine.slate, self.seed)
 
     def _found(self, later_NI: Float64s, reward_NLI: Float64s, sets: Sets) -> dict[str, Any]:
-        """Let the bettor of the gate look for the lift at the top, over all that may come of it."""
+        """Let the bettor of the gate look for the lift at the top, over all that may come of it.
+
+        Its stakes are those of a whole slate.
+        """
+        length = reward_NLI.shape[1]
         now_NI, policy = self.seen.score_NI, self.engine.slate
         reward_NC = sets.of(reward_NLI[:, 0])
         chance_NC = step_probabilities(sets.of(now_NI), sets.is_there_NC, policy)
@@ -173,7 +177,7 @@ class Study:
         grows = [
             float((one.chance_NC * (reward_NC * np.log1p(stake * one.hit_NC) +
                    (1 - reward_NC) * np.log1p(stake * one.missed_NC))).sum(axis=1).mean())
-            for stake in stakes(one.floor, 1.0).tolist()
+            for stake in stakes(length * one.floor, float(length)).tolist()
         ]  # fmt: skip
         growth = max(grows)
         return {
@@ -239,7 +243,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
 def main() -> None:
     """Measure, write results/serve_exploration.json and draw docs/pictures/exploration.png."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=3000)
+    parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     found = measure(given.requests, given.seed)

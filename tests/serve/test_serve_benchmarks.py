@@ -11,9 +11,11 @@ from benchmarks.report.served import SECTIONS
 from benchmarks.serve_exploration import detectable
 from benchmarks.serve_kills import Told, count
 from benchmarks.serve_quality import ndcg
+from benchmarks.serve_sets import Sets, judged
 from benchmarks.serve_soak import slope
 from benchmarks.serve_swaps import Seen
 from tessera.serve.log import line
+from tessera.shared.policies.slate import SlatePolicy, step_probabilities
 
 CHECKS = {section.record: section.checks for section in SECTIONS}
 
@@ -104,3 +106,20 @@ def test_the_figures_of_serving_are_asked_of_their_size(p99, holds):
     assert CHECKS["serve"]["whole"](found) == [holds, False]
     assert CHECKS["serve"]["retrieve"](found) == [False]
     assert CHECKS["serve"]["effect"](found) == [True]
+
+
+def test_over_all_that_the_top_can_show_the_score_is_the_lift():
+    rng, policy = np.random.default_rng(0), SlatePolicy(0.5, 0.2, 3)
+    now_NI, later_NI, reward_NI = rng.random((3, 50, 8))
+    there_NC = np.ones((50, 5), bool)
+    there_NC[::2, 4] = False  # padded
+    sets = Sets(np.argsort(rng.random((50, 8)), axis=1)[:, :5], there_NC, np.full(50, 4))
+    one = judged(now_NI, later_NI, sets, policy, cap=2.0, guess=0.4)
+    reward_NC = sets.of(reward_NI)
+    score_NC = reward_NC * one.hit_NC + (1 - reward_NC) * one.missed_NC
+    now_NC, later_NC = (
+        step_probabilities(sets.of(of_NI), there_NC, policy) for of_NI in (now_NI, later_NI)
+    )
+    lift_N = ((later_NC - now_NC) * reward_NC).sum(axis=1)
+    np.testing.assert_allclose((one.chance_NC * score_NC).sum(axis=1), lift_N, atol=1e-12)
+    assert min(one.missed_NC.min(), one.hit_NC.min()) >= -one.floor

@@ -225,13 +225,15 @@ def draw(found: dict[str, Any], path: Path) -> None:
         figure = Figure(figsize=(11, 4.2), layout="constrained")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2)
-        told = {n: one for n, one in by.items() if one["detectable"] is not None}
-        points = [(100 * one["cost_share"], 100 * one["detectable"]) for one in told.values()]
+        told = {n: one for n, one in by.items() if one["outside"]["requests"]}
+        points = [(100 * one["cost_share"], one["outside"]["requests"] / 1000)
+                  for one in told.values()]  # fmt: skip
         left.plot(*zip(*points, strict=True), "o-")
         for n, point in zip(told, points, strict=True):
             left.annotate(f"{n}", point, (5, 5), textcoords="offset points")
-        left.set(title="uniform candidates", xlabel="reward they cost, % of what is earned",
-                 ylabel="least lift found in a month, %", ylim=(0, None))  # fmt: skip
+        left.set(title="by uniform candidates", xlabel="reward they cost, % of what is earned",
+                 ylabel="requests until the later model is found, thousands",
+                 ylim=(0, 1.1 * max(found for _, found in points)))  # fmt: skip
         right.plot(list(by), [one["outside"]["year"] / 1000 for one in by.values()], "o-")
         right.set(
             title=f"favourites outside, each worth {found['worth']:g} of today's best",

@@ -345,7 +345,7 @@ def test_params_say_how_many_are_retrieved_and_how_many_drawn_evenly(
     engine = Engine.open(bundle, ServeParams(retrieved=retrieved, uniform=uniform))
     slate = engine.answer("r1", "u003", at_noon(split), 2)
     assert slate.drawn.source_C == ("dense",) * retrieved + ("uniform",) * uniform
-    assert list(slate.took_s) == ["hydrate", "retrieve", "score", "draw", "explain"]
+    assert list(slate.took_s) == ["hydrate", "retrieve", "score", "choose", "draw", "explain"]
 
 
 def test_a_param_says_how_much_of_histories_is_kept(bundle):

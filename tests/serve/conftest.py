@@ -24,6 +24,7 @@ from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys, add_key
 from tessera.serve.http.listen import Address
 from tessera.serve.log import ServedLog
+from tessera.serve.online.shown import Exposures
 from tessera.serve.online.state import OnlineState
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
@@ -47,6 +48,7 @@ class Engine:
         ranker = SimpleNamespace(histories=SimpleNamespace(user_id_U=["u1"]), item_ids=ITEMS)
         state = OnlineState(rows, nobody_counts, tied_sets=True)
         self.scorer = SimpleNamespace(state=state, ranker=ranker, begin_again=state.begin_again)
+        self.exposures = Exposures(None, 1)
 
     def answer(self, request_id, user_id, moment, k, deadline=None):
         done = [
@@ -63,6 +65,10 @@ class Engine:
         drawn = Drawn(ITEMS, ("dense",) * 5, score_C, chosen[0], propensity[0], probability[0])
         reasons = {item: f"{item} suits" for item in ITEMS}
         return Slate(request_id, user_id, moment, self.version, "c", drawn, reasons, ())
+
+    def showed(self, slate):
+        shown = [slate.drawn.candidate_ids[one] for one in slate.drawn.shown()]
+        self.exposures.add(slate.user_id, shown, slate.moment)
 
     def facts(self, item_id):
         return {"name": f"Fund {item_id}", "category": "fund"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tessera.serve.candidates import Candidates, new_among
@@ -12,6 +13,7 @@ from tessera.serve.context import Context
 from tessera.serve.investors import Investor
 from tessera.serve.params import ServeParams
 from tessera.serve.retrieval import Found
+from tessera.serve.shelf import Shelf
 from tessera.shared.policies.slate import SlatePolicy, position_marginals
 
 DAY = 86_400_000_000
@@ -34,11 +36,16 @@ def candidates(params, epsilon=0.2, items=60, new=range(30, 50), unsuitable=rang
     to_I = np.full(items, END)
     to_I[[0, 55]] = NOW
     suits_I = ~np.isin(np.arange(items), list(unsuitable))
-    recommender = SimpleNamespace(retrievers={"dense": First()}, open_I=lambda _: suits_I.copy())
+    recommender = SimpleNamespace(
+        retrievers={"dense": First()},
+        suits_I=lambda _: suits_I.copy(),
+        shelf=Shelf.of(pa.table({"item_id": [f"i{n:02d}" for n in range(items)]})),
+    )
     wanted = new_among(params.new_share, params.retrieved + params.uniform, epsilon)
     return Candidates(
-        recommender, from_I, to_I, params, {"dense": 1.0}, min(wanted, params.uniform)
-    )
+        recommender, from_I, to_I, params, {"dense": 1.0}, min(wanted, params.uniform),
+        np.full(items, np.nan),
+    )  # fmt: skip
 
 
 def asked(n, later=0):

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 import pyarrow.parquet as pq
 
-from tessera.contracts.arrays import Bools, Ints
+from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
 from tessera.model.sequences.catalogue import microseconds
@@ -25,10 +25,13 @@ from tessera.serve.investors import Investor
 from tessera.serve.params import ServeParams
 from tessera.serve.recommend import Recommender
 from tessera.serve.retrieval import Retrievers, mixed
+from tessera.serve.rules.closing import Closing, Opened, off_sale, opened_for
 from tessera.shared.policies.slate import SlatePolicy
+from tessera.shared.policies.suitability import affordable
 
 NEW, UNIFORM = "new", "uniform"
 """Sources of the candidates that were drawn: from what is new on sale, and from all that suits."""
+DRAWN = (NEW, UNIFORM)
 _END = np.iinfo(np.int64).max
 _DAY_US = 86_400_000_000
 
@@ -47,20 +50,31 @@ class Candidates:
     """Of the places of retrieval, by retriever."""
     new: int
     """Candidates that are new on sale, as long as there are so many."""
+    unit_I: Float64s
+    """What one unit costs in EUR as of the cut; NaN where nobody knows."""
 
     @classmethod
     def of(
-        cls, bundle: Path, recommender: Recommender, params: ServeParams, policy: SlatePolicy
+        cls,
+        bundle: Path,
+        recommender: Recommender,
+        params: ServeParams,
+        policy: SlatePolicy,
+        unit_I: Float64s,
     ) -> Self:
         """Read when the items of a bundle can be bought."""
         from_I, to_I = _lifetimes(bundle, recommender.shelf.ids)
         shares = {str(name): share for name, share in params.shares.items()}
         new = new_among(params.new_share, params.retrieved + params.uniform, policy.epsilon)
-        return cls(recommender, from_I, to_I, params, shares, min(new, params.uniform))
+        return cls(recommender, from_I, to_I, params, shares, min(new, params.uniform), unit_I)
 
     def of_request(self, asked: Context, who: Investor) -> tuple[Ints, list[str]]:
         """Return rows of the candidates and what found each."""
-        eligible_I = self.eligible_I(who, asked.moment)
+        found = self._opened(who, asked.moment, asked.k)
+        asked.took_away(found.removed, is_filled=found.is_filled)
+        return self._among(asked, who, found.open_I)
+
+    def _among(self, asked: Context, who: Investor, eligible_I: Bools) -> tuple[Ints, list[str]]:
         params, retrievers = self.params, self._in_time(asked)
         found = mixed(retrievers, who, eligible_I, params.retrieved, self.shares)
         eligible_I[found.row_F] = False
@@ -81,9 +95,20 @@ class Candidates:
         return {name: one for name, one in every.items() if name not in dear}
 
     def eligible_I(self, who: Investor, moment: int) -> Bools:
-        """Return what suits, is on sale at a moment and is neither held nor dismissed."""
-        on_sale_I = (self.from_I <= moment) & (self.to_I > moment)
-        return np.asarray(self.recommender.open_I(who) & on_sale_I, np.bool_)
+        """Return what may be shown at a moment."""
+        return self._opened(who, moment, 0).open_I
+
+    def _opened(self, who: Investor, moment: int, positions: int) -> Opened:
+        suits_I, rows = self.recommender.suits_I(who), self.recommender.shelf.rows
+        affordable_I = affordable(who.capacity_class, self.unit_I, self.params.capacity_eur)
+        firm = (
+            off_sale(self.from_I, self.to_I, moment),
+            Closing("risk", ~suits_I),
+            Closing("capacity", ~affordable_I),
+            Closing("held", rows(who.held)),
+            Closing("dismissed", rows(who.dismissed)),
+        )
+        return opened_for(positions, len(suits_I), firm, rows(who.capped))
 
     def is_new_I(self, moment: int) -> Bools:
         """Tell what came on sale in the last days before a moment."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -16,6 +16,8 @@ GIVEN_UP = {"explain": 0.6, "retrieve": 0.6, "score": 0.8}
 explanations go first, then dear retrievers, and the ranking head only where little is left."""
 DEGRADED = "degraded"
 """Flag of an answer that something was left out of."""
+FILLED = "filled"
+"""Flag of an answer for which a rule gave way, because it left too few items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Context:
     deadline: Deadline | None = None
     """None waits for every part."""
     flags: list[str] = field(default_factory=list)
+    removed: dict[str, int] = field(default_factory=dict)
+    """What rules took away, by reason."""
     took_s: dict[str, float] = field(default_factory=dict)
     """Seconds of each step."""
 
@@ -70,6 +74,12 @@ class Context:
         if DEGRADED not in self.flags:
             self.flags.append(DEGRADED)
         return True
+
+    def took_away(self, removed: Mapping[str, int], *, is_filled: bool) -> None:
+        """Note what rules removed, and whether one of them gave way."""
+        self.removed.update(removed)
+        if is_filled and FILLED not in self.flags:
+            self.flags.append(FILLED)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""From a request to a slate: hydrate, retrieve, score, draw, explain.
+"""From a request to a slate: hydrate, retrieve, score, choose, draw, explain.
 
 The slate is drawn by the policy that was judged, from candidates that suit the investor as of now,
 so that what is logged of it is what another policy can be judged by.
@@ -19,14 +19,19 @@ from tessera.bundles.vectors import Search
 from tessera.contracts.arrays import Float32s, Ints
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import ACTIONS
-from tessera.serve.candidates import Candidates
+from tessera.serve.candidates import DRAWN, Candidates
 from tessera.serve.context import Context, Deadline
+from tessera.serve.figures import DAY_US, behind, prices
 from tessera.serve.investors import Investor, investor
 from tessera.serve.online.scorer import Now, Scorer
-from tessera.serve.online.standing import standing
+from tessera.serve.online.shown import Exposures
+from tessera.serve.online.standing import lasting, standing
 from tessera.serve.params import ServeParams
 from tessera.serve.recommend import Recommender
-from tessera.serve.slate import Drawn, Slate, best, greedy
+from tessera.serve.rules.choosing import Listed, Rule, choose
+from tessera.serve.rules.opening import open_rules
+from tessera.serve.slate import Drawn, Figure, Slate, at, best, greedy
+from tessera.shared.features.prices import close_before
 from tessera.shared.policies.serving import read_policy
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 
@@ -53,6 +58,10 @@ class Engine:
     search: Search
     """Vectors of the items."""
     params: ServeParams
+    rules: tuple[Rule, ...]
+    """What chooses the candidates that a slate is drawn from."""
+    exposures: Exposures
+    """What was shown; it outlives the bundle."""
 
     @classmethod
     def open(cls, bundle: Path, params: ServeParams) -> Self:
@@ -71,6 +80,9 @@ class Engine:
                 "publish a model that has one"
             )
         policy = read_policy(bundle)
+        row_I = np.array([ranker.row.get(item, 0) for item in recommender.shelf.ids], np.int64)
+        day_I = np.full(len(row_I), ranker.moment // DAY_US)
+        unit_I = close_before(ranker.facts.closes, row_I, day_I)
         return cls(
             bundle.name,
             str(read_manifest(bundle)["identity"]),
@@ -78,10 +90,12 @@ class Engine:
             Scorer.fresh(ranker, params.kept_mb),
             policy.slate,
             policy.slate_size or _POSITIONS,
-            Candidates.of(bundle, recommender, params, policy.slate),
-            np.array([ranker.row.get(item, 0) for item in recommender.shelf.ids], np.int64),
+            Candidates.of(bundle, recommender, params, policy.slate, unit_I),
+            row_I,
             Search.open(bundle),
             params,
+            open_rules(recommender.items, params, policy.slate),
+            Exposures(params.cap_shown, params.cap_days),
         )
 
     @property
@@ -97,6 +111,9 @@ class Engine:
         """Return what is known of an investor as of now."""
         known = investor(self.recommender.users, user_id, self.recommender.unknown)
         held, dismissed = standing(known.held, known.dismissed, now.since.events, now.moment)
+        ids, days = self.scorer.ranker.item_ids, self.params.dismiss_days
+        if days is not None:
+            dismissed = lasting(dismissed, now.past, ids, now.moment - round(days * DAY_US))
         seen = known.is_known or bool(len(now.past))
         return replace(
             known,
@@ -105,6 +122,7 @@ class Engine:
             vector_D=self.scorer.vector(now),
             is_known=seen,
             recent=self._recent(now),
+            capped=self.exposures.capped(user_id, now.past, ids, now.moment),
         )
 
     def _recent(self, now: Now) -> tuple[str, ...]:
@@ -141,12 +159,14 @@ class Engine:
         with asked.step("score"):
             unscored = asked.skips("score")
             score_C = _in_order(row_C) if unscored else self._scores(now, row_C)
+        with asked.step("choose"):
+            row_C, sources, score_C = self._chosen(asked, row_C, sources, score_C)
         with asked.step("draw"):
             drawn = self._draw(asked, row_C, sources, score_C)
             drawn = best(drawn, k) if unscored else drawn
         with asked.step("explain"):
             shown = [drawn.candidate_ids[one] for one in drawn.shown()]
-            reasons = self._reasons(asked, who, shown)
+            reasons, figures = self._explained(asked, who, shown)
         context = f"{self.identity[:12]}+{now.since.version}"
         return Slate(
             request_id,
@@ -157,6 +177,8 @@ class Engine:
             drawn,
             reasons,
             tuple(asked.flags),
+            asked.removed,
+            figures,
             asked.took_s,
         )
 
@@ -187,10 +209,37 @@ class Engine:
             f"suitable candidates, {self.candidates.new} of them new on sale"
         )
 
-    def _reasons(self, asked: Context, who: Investor, shown: list[str]) -> dict[str, str]:
+    def showed(self, slate: Slate) -> None:
+        """Know that a slate was shown, once it is logged."""
+        shown = (slate.drawn.candidate_ids[one] for one in slate.drawn.shown())
+        self.exposures.add(slate.user_id, shown, slate.moment)
+
+    def _explained(
+        self, asked: Context, who: Investor, shown: list[str]
+    ) -> tuple[dict[str, str], dict[str, tuple[Figure, ...]]]:
         if asked.skips("explain"):
-            return dict.fromkeys(shown, f"suitable for {who.level} investors")
-        return self.recommender.reasons(who, shown)
+            return dict.fromkeys(shown, f"suitable for {who.level} investors"), {}
+        told, ranker = self.recommender, self.scorer.ranker
+        edges, cut = told.edges(who, shown), at(ranker.moment - 1)
+        read = prices(ranker.facts.closes, self.model_row_I[told.shelf.rows(shown)], asked.moment)
+        figures = {
+            item: (*behind(edges[item], told.shelf.ids[edges[item].source], cut), *found)
+            if item in edges
+            else found
+            for item, found in zip(shown, read, strict=True)
+        }
+        return told.reasons(who, shown), figures
+
+    def _chosen(
+        self, asked: Context, row_C: Ints, sources: list[str], score_C: Float32s
+    ) -> tuple[Ints, list[str], Float32s]:
+        """Choose the candidates that the slate is drawn from."""
+        explores_C = self.candidates.is_new_I(asked.moment)[row_C]
+        explores_C |= np.array([source in DRAWN for source in sources], np.bool_)
+        listed = Listed(row_C, score_C.astype(np.float64), explores_C)
+        kept_C, removed, is_filled = choose(self.rules, listed, asked.k)
+        asked.took_away(removed, is_filled=is_filled)
+        return row_C[kept_C], [sources[one] for one in np.flatnonzero(kept_C)], score_C[kept_C]
 
     def _scores(self, now: Now, row_C: Ints) -> Float32s:
         if not len(row_C):

@@ -16,7 +16,7 @@ from tessera.serve.engine import Engine
 from tessera.serve.feed import MEMORY, Feed, open_feed
 from tessera.serve.filled import filled
 from tessera.serve.following import Following
-from tessera.serve.hours import read_before
+from tessera.serve.hours import read_before, records
 from tessera.serve.intake import Intake
 from tessera.serve.log import OPEN, ServedLog
 from tessera.serve.params import ServeParams
@@ -48,7 +48,7 @@ def start(bundle: Path, folder: Path, params: ServeParams) -> Started:
         If the bundle cannot be served, or the log was changed.
     """
     before = read_before(folder)
-    service = Service(Engine.open(bundle, params), lambda: ServedLog(_fresh(folder)))
+    service = Service(_opened(bundle, folder, params), lambda: ServedLog(_fresh(folder)))
     return Started(service, service.restore(before.records), before.torn)
 
 
@@ -61,9 +61,17 @@ def join(bundle: Path, folder: Path, params: ServeParams, feed: Feed) -> Service
         If the bundle cannot be served.
     """
     following = _following(folder, feed)
-    service = Service(Engine.open(bundle, params), lambda: ServedLog(_fresh(folder)), following)
+    service = Service(_opened(bundle, folder, params), lambda: ServedLog(_fresh(folder)), following)
     service.catch_up()
     return service
+
+
+def _opened(bundle: Path, folder: Path, params: ServeParams) -> Engine:
+    """Open a bundle that knows what was shown; each process knows of others what the log held."""
+    engine = Engine.open(bundle, params)
+    if engine.exposures.most is not None:
+        engine.exposures.restore(records(folder))
+    return engine
 
 
 def intake(folder: Path, feed: Feed) -> Intake:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tessera.contracts.tables import RISK_CLASSES
-from tessera.shared.policies.suitability import PRUDENT, Unknown
+from tessera.shared.policies.suitability import PRUDENT, UNKNOWN, Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,9 @@ class Investor:
     is_known: bool = True
     recent: tuple[str, ...] = ()
     """Items last met, the newest last; none is told from a bundle alone."""
+    capacity_class: int = UNKNOWN
+    capped: tuple[str, ...] = ()
+    """Items shown too often of late."""
 
     @property
     def level(self) -> str:
@@ -45,4 +48,5 @@ def investor(users: pa.Table, user_id: str, unknown: Unknown = PRUDENT) -> Inves
         tuple(row["held"] or ()),
         tuple(row["dismissed"] or ()),
         None if vector is None else np.array(vector, dtype=np.float32),
+        capacity_class=row.get("capacity_class") or UNKNOWN,
     )

@@ -52,6 +52,9 @@ FLAGS = Counter("tessera_flags", "Slates with a flag.", ["flag"], registry=REGIS
 POSITIONS = Counter(
     "tessera_positions", "Positions shown, by what found the item.", ["source"], registry=REGISTRY
 )
+REMOVED = Counter(
+    "tessera_removed", "Items that a rule kept from a slate, by rule.", ["rule"], registry=REGISTRY
+)
 EXPLORED = Counter(
     "tessera_explored_positions", "Positions whose item is not among the best of its slate.",
     registry=REGISTRY,
@@ -76,6 +79,8 @@ def count_slate(slate: Slate) -> None:
     SLATES.inc()
     for flag in slate.flags:
         FLAGS.labels(flag).inc()
+    for rule, count in slate.removed.items():
+        REMOVED.labels(rule).inc(count)
     shown = slate.drawn.shown()
     for one in shown:
         POSITIONS.labels(slate.drawn.source_C[one]).inc()

@@ -43,3 +43,19 @@ class ServeParams(BaseModel):
     feed: Literal["auto", "memory", "sqlite", "redis"] = "auto"
     """How processes tell each other of events: `auto` is memory for one and sqlite for several; the
     address for redis stands in the environment, `TESSERA_REDIS`."""
+    capacity_eur: list[Annotated[float, Field(gt=0)]] = Field(
+        [30_000.0, 80_000.0, 300_000.0], max_length=4
+    )
+    """What investors of capacity class 1, 2, ... can invest at most: nobody is shown an item of
+    which one unit costs more.  A class without a number can buy everything."""
+    dismiss_days: float | None = Field(None, gt=0)
+    """How long a dismissal closes an item; null is for ever."""
+    cap_shown: int | None = Field(None, ge=1)
+    """After how often an item is not shown again to whoever does nothing with it; null never."""
+    cap_days: float = Field(7.0, gt=0, le=365)
+    """In how many days it was shown that often."""
+    per_issuer: int | None = Field(None, ge=1)
+    """Most candidates of one issuer, and so most on a slate; null has no limit."""
+    diversity: float = Field(0.0, ge=0, le=100)
+    """What a candidate loses that is like a better one in category, sector and issuer, in
+    temperatures of the slate policy, when it is chosen what is drawn from; 0 chooses nothing."""

@@ -18,7 +18,8 @@ from tessera.bundles.manifest import read_manifest
 from tessera.contracts.arrays import Bools
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
-from tessera.contracts.tables import MOST_FALSE_SIGNS, RISK_CLASSES
+from tessera.contracts.tables import RISK_CLASSES
+from tessera.serve.evidence import WORDS, Edge, Evidence
 from tessera.serve.investors import Investor, investor
 from tessera.serve.retrieval import NOTHING, Found, Retrievers, first_heard, open_retrievers
 from tessera.serve.shelf import Shelf
@@ -31,14 +32,6 @@ if TYPE_CHECKING:  # torch takes seconds, and the policy that wrote the log need
 
 _BY_RECALL = ("dense", "popular")
 """Who finds the items of a list; the first that answers is heard."""
-_CAUSAL = "causal"
-_EVIDENCE = (
-    (_CAUSAL, "holding {held} is estimated to raise the chance of buying it"),
-    ("transition", "often bought right after {held}, which you hold"),
-    ("co_acquired", "held by investors who also hold {held}"),
-    ("unproven", "bought later by investors who held {held}, as you do"),
-)
-"""Kinds of edges, the most telling first, and what may be said of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +76,7 @@ class Recommender:
     """Whether an item was on sale at the cut."""
     suits_KI: Bools
     """Whether an item suits the investors of each risk class."""
-    neighbours: pa.Table | None
+    evidence: Evidence
     retrievers: Retrievers
     ranker: Ranker | None
     """None orders by recall."""
@@ -114,7 +107,7 @@ class Recommender:
             shelf,
             items["alive"].to_numpy().astype(np.bool_),
             _suits(items, unknown),
-            neighbours,
+            Evidence.of(neighbours, shelf),
             open_retrievers(bundle, shelf),
             _open_ranker(bundle),
             unknown,
@@ -148,16 +141,32 @@ class Recommender:
 
     def reasons(self, who: Investor, chosen: list[str]) -> dict[str, str]:
         """Say of each item why: by the strongest evidence, or by how it was found."""
-        fact, told = self._facts(chosen), self._evidence(who, chosen)
-        return {item: told.get(item) or self._without_evidence(fact[item], who) for item in chosen}
+        edges = self.edges(who, chosen)
+        fact = self._facts([item for item in chosen if item not in edges])
+        return {
+            item: self._told(edges[item])
+            if item in edges
+            else self._without_evidence(fact[item], who)
+            for item in chosen
+        }
 
-    def _suits_I(self, who: Investor) -> Bools:
+    def edges(self, who: Investor, chosen: list[str]) -> dict[str, Edge]:
+        """Return the most telling edge from what is held to each item that one leads to."""
+        rows = self.shelf.rows
+        found = self.evidence.strongest(rows(who.held), rows(chosen))
+        return {self.shelf.ids[row]: edge for row, edge in found.items()}
+
+    def _told(self, edge: Edge) -> str:
+        return WORDS[edge.words].format(held=self.items["name"][edge.source].as_py())
+
+    def suits_I(self, who: Investor) -> Bools:
+        """Return which items are not too risky for an investor."""
         risk = who.risk_class if who.risk_class > UNKNOWN else self.unknown.user
         return np.asarray(self.suits_KI[risk - 1], np.bool_)
 
     def open_I(self, who: Investor) -> Bools:
         """Return which items suit an investor and are neither held nor dismissed."""
-        open_I = self._suits_I(who).copy()
+        open_I = self.suits_I(who).copy()
         open_I[self.shelf.rows((*who.held, *who.dismissed))] = False
         return open_I
 
@@ -180,7 +189,7 @@ class Recommender:
         who = investor(self.users, user_id, self.unknown)
         if not self.alive_I.any():
             return "nothing is listed: no item was on sale at the cut"
-        if (self._suits_I(who) & self.alive_I).any():
+        if (self.suits_I(who) & self.alive_I).any():
             return "nothing is listed: all that suits is held or was dismissed"
         lowest = int(self.items["risk_class"].to_numpy()[self.alive_I].min())
         whom = f"an investor of risk class {who.risk_class} ({who.level})"
@@ -220,28 +229,6 @@ class Recommender:
             return f"best ranked for a new investor, suitable for {level} investors"
         return f"fits your recent activity, suitable for {level} investors"
 
-    def _evidence(self, who: Investor, chosen: list[str]) -> dict[str, str]:
-        """Strongest edge from a held item to each chosen one, causal evidence first.
-
-        A causal edge whose sign may well be wrong is told last, by what was seen and no more.
-        """
-        if not who.held or not chosen or self.neighbours is None:
-            return {}
-        wanted = pc.is_in(self.neighbours["source_id"], pa.array(who.held))
-        wanted = pc.and_(wanted, pc.is_in(self.neighbours["target_id"], pa.array(chosen)))
-        rows = self.neighbours.filter(wanted).to_pylist()
-        held = self.items.take(self.shelf.rows(who.held))
-        names = dict(zip(held["item_id"].to_pylist(), held["name"].to_pylist(), strict=True))
-        found: dict[str, str] = {}
-        for kind, text in _EVIDENCE:
-            edges = sorted(
-                (row for row in rows if _evidence_of(row) == kind),
-                key=lambda row: (-row["weight"], row["source_id"]),
-            )
-            for row in edges:
-                found.setdefault(row["target_id"], text.format(held=names[row["source_id"]]))
-        return found
-
 
 def _suits(items: pa.Table, unknown: Unknown) -> Bools:
     risk_I = items["risk_class"].to_numpy()
@@ -255,13 +242,6 @@ def _open_ranker(bundle: Path) -> Ranker | None:
     from tessera.serve.ranker import open_ranker
 
     return open_ranker(bundle)
-
-
-def _evidence_of(edge: dict[str, Any]) -> str:
-    """Return the kind of evidence that an edge is; bundles of old do not say how sure they are."""
-    rate = edge.get("false_sign_rate")
-    sure = rate is not None and rate <= MOST_FALSE_SIGNS
-    return edge["kind"] if edge["kind"] != _CAUSAL or sure else "unproven"
 
 
 def recommend(bundle: Path, user_id: str, k: int) -> list[Recommendation]:

@@ -86,6 +86,8 @@ class Service:
             self._intake.append(record_of(slate)).result(COMMIT_S)
         except (OSError, TimeoutError):
             slate = unexplored(slate, k)
+        else:
+            self._engine.showed(slate)
         slate.took_s["log"] = time.perf_counter() - begun
         measures.count_slate(slate)
         return slate
@@ -103,6 +105,7 @@ class Service:
 
     def swap(self, engine: Engine) -> None:
         """Answer from another bundle from now on; requests under way end on the old one."""
+        engine.exposures.adopt(self._engine.exposures)
         with self._intake.following() as following:
             known, turn = list(following.known.events.values()), self._turn
         _feed(engine, known)

@@ -41,6 +41,17 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that was read from a table of the bundle."""
+
+    name: str
+    value: float
+    as_of: datetime
+    source: str
+    """The table."""
+
+
+@dataclass(frozen=True, slots=True)
 class Slate:
     """One answer."""
 
@@ -53,6 +64,10 @@ class Slate:
     drawn: Drawn
     reasons: dict[str, str]
     flags: tuple[str, ...]
+    removed: dict[str, int] = field(default_factory=dict)
+    """Items of the catalogue and candidates that rules took away, by reason."""
+    figures: dict[str, tuple[Figure, ...]] = field(default_factory=dict)
+    """What was read of each item for people."""
     took_s: dict[str, float] = field(default_factory=dict, compare=False)
     """Seconds of each step; two slates of the same items are the same, however long they took."""
 

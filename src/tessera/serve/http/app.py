@@ -182,5 +182,6 @@ def _answer(slate: Slate, engine: Engine) -> Answer:
         version=engine.version,
         context_version=slate.context_version,
         flags=list(slate.flags),
+        removed=slate.removed,
         items=shown(slate, engine),
     )

@@ -39,6 +39,15 @@ class Ask(Body):
     context: Context = Context()
 
 
+class Fact(BaseModel):
+    """A number that was read from a table when the slate was drawn."""
+
+    name: str
+    value: float
+    as_of: datetime
+    source: str = Field(description="Table of the bundle, and of an edge from where it leads.")
+
+
 class Shown(BaseModel):
     """One position of a slate."""
 
@@ -50,6 +59,7 @@ class Shown(BaseModel):
     propensity: float = Field(description="Probability of this item given those above it.")
     source: str = Field(description="What found it: a retriever, or a uniform draw.")
     reason: str
+    facts: list[Fact] = Field(description="What is known of it now, and what the reason rests on.")
 
 
 class Answer(BaseModel):
@@ -63,7 +73,13 @@ class Answer(BaseModel):
     context_version: str
     flags: list[str] = Field(
         description="cold: nothing is known of the investor; degraded: something was left out; "
+        "filled: a rule gave way, because it left too few items; "
         "unlogged: the log cannot be written, so that the best are shown and nothing was drawn."
+    )
+    removed: dict[str, int] = Field(
+        description="What rules took away, by rule: items of the catalogue before the search "
+        "(off_sale, risk, capacity, held, dismissed, capped), candidates behind it (issuer, "
+        "diversity)."
     )
     items: list[Shown]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from tessera.serve.engine import Engine
-from tessera.serve.http.bodies import Shown
+from tessera.serve.http.bodies import Fact, Shown
 from tessera.serve.slate import Slate
 
 
@@ -18,6 +20,9 @@ def shown(slate: Slate, engine: Engine) -> list[Shown]:
             propensity=float(drawn.propensity_L[position]),
             source=drawn.source_C[one],
             reason=slate.reasons.get(drawn.candidate_ids[one], ""),
+            facts=[
+                Fact(**asdict(figure)) for figure in slate.figures.get(drawn.candidate_ids[one], ())
+            ],
             **engine.facts(drawn.candidate_ids[one]),
         )
         for position, one in enumerate(drawn.shown())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tessera.contracts.tables import ACTIONS
+from tessera.serve.online.investor import Past
 from tessera.serve.online.state import Happened
 from tessera.shared.features.facts import BOUGHT
 
@@ -35,3 +36,19 @@ def standing(
         elif one.action == "dismiss":
             refuses.add(one.item_id)
     return tuple(sorted(holds)), tuple(sorted(refuses))
+
+
+def lasting(
+    dismissed: tuple[str, ...], past: Past, item_ids: Sequence[str], since: int
+) -> tuple[str, ...]:
+    """Leave out what was last dismissed before a moment; one whose time is not known lasts.
+
+    >>> import numpy as np
+    >>> past = Past(np.array([1, 2, 1]), np.full(3, ACTIONS.index("dismiss")), np.array([3, 4, 8]))
+    >>> lasting(("a", "b", "c"), past, ["a", "b"], 5)
+    ('a', 'c')
+    """
+    is_told_N = past.action_N == ACTIONS.index("dismiss")
+    rows, moments = past.item_N[is_told_N].tolist(), past.moment_N[is_told_N].tolist()
+    last = {item_ids[row - 1]: moment for row, moment in zip(rows, moments, strict=True)}
+    return tuple(item for item in dismissed if last.get(item, since) >= since)

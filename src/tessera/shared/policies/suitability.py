@@ -1,8 +1,9 @@
-"""Nobody is shown what is riskier than they may hold: one rule for all stages."""
+"""Nobody is shown what is riskier or dearer than they may hold: one rule for all stages."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,35 @@ def suitable(
 def _known_or(risk: npt.ArrayLike, unknown: int) -> npt.NDArray[np.float64]:
     values: npt.NDArray[Any] = np.asarray(risk, dtype=np.float64)  # None becomes NaN
     return np.where(values > UNKNOWN, values, unknown)
+
+
+def affordable(
+    capacity: int, unit_eur: npt.ArrayLike, most_eur: Sequence[float]
+) -> npt.NDArray[np.bool_]:
+    """Tell of which items an investor can buy one unit.
+
+    No source says what an item asks of whoever holds it; what is known is what one unit costs, and
+    that nobody can buy one that costs more than all they can invest.
+
+    Parameters
+    ----------
+    capacity : int
+        Capacity class from 1; `UNKNOWN` counts as 1.
+    unit_eur : array_like
+        Price of a unit; NaN, where there is none, asks nothing.
+    most_eur : sequence of float
+        Where the classes end, from the lowest; one without an end can buy everything.
+
+    >>> affordable(1, [10.0, 40_000.0, np.nan], [30_000, 80_000]).tolist()
+    [True, False, True]
+    >>> affordable(3, [90_000.0], [30_000, 80_000]).tolist()
+    [True]
+    """
+    price = np.asarray(unit_eur, dtype=np.float64)
+    place = max(capacity, 1) - 1
+    if place >= len(most_eur):
+        return np.ones(price.shape, dtype=np.bool_)
+    return ~(price > most_eur[place])
 
 
 def write_unknown(unknown: Unknown, facts: dict[str, Any], path: Path) -> None:

@@ -40,11 +40,11 @@ def item_facts(
 def user_facts(
     users: Table, past: Table, vectors: Table, cut: datetime, unknown: Unknown, params: IndexParams
 ) -> Table:
-    """One row an investor with a state: risk class as known, items held and dismissed, vector."""
-    risk = _risk(users, cut)
+    """One row an investor with a state: classes as known, items held and dismissed, vector."""
+    classes = _classes(users, cut)
     held = _standing(past, params.acquired, "sell", "held")
     dismissed = _standing(past, ("dismiss",), None, "dismissed")
-    joined = vectors.left_join(risk, "user_id").drop("user_id_right")
+    joined = vectors.left_join(classes, "user_id").drop("user_id_right")
     joined = joined.left_join(held, "user_id").drop("user_id_right")
     joined = joined.left_join(dismissed, "user_id").drop("user_id_right")
     return joined.mutate(risk_class=joined.risk_class.fill_null(unknown.user)).order_by("user_id")
@@ -57,19 +57,21 @@ def segments(
     late = past.filter(
         past.action.isin(params.acquired) & (past.event_ts > cut - timedelta(days=_LATE_DAYS))
     )
-    known = late.left_join(_risk(users, cut), "user_id").drop("user_id_right")
+    risk = _classes(users, cut).select("user_id", "risk_class")
+    known = late.left_join(risk, "user_id").drop("user_id_right")
     known = known.mutate(risk_class=known.risk_class.fill_null(unknown.user))
     counts = known.group_by(["risk_class", "item_id"]).agg(investors=known.user_id.nunique())
     return counts.order_by(["risk_class", "item_id"])
 
 
-def _risk(users: Table, cut: datetime) -> Table:
-    """Return the risk class of each investor as known at the cut."""
+def _classes(users: Table, cut: datetime) -> Table:
+    """Return risk and capacity class of each investor as known at the cut."""
     seen = users.filter(users.valid_from <= cut)
     newest = ibis.row_number().over(
         ibis.window(group_by=seen.user_id, order_by=seen.valid_from.desc())
     )
-    return seen.mutate(_newest=newest).filter(ibis._._newest == 0).select("user_id", "risk_class")
+    known = seen.mutate(_newest=newest).filter(ibis._._newest == 0)
+    return known.select("user_id", "risk_class", "capacity_class")
 
 
 def _standing(past: Table, actions: tuple[str, ...], undo: str | None, name: str) -> Table:

@@ -1,0 +1,54 @@
+"""Figures that stand beside an item, each with where and when it was read.
+
+Prices are read at the moment of the request, as ranking features are: a close counts from the day
+after it was made, and for thirty days.
+
+Shapes: Q items asked for.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from tessera.contracts.arrays import Ints
+from tessera.serve.evidence import Edge
+from tessera.serve.slate import Figure, at
+from tessera.shared.features.prices import NAMES, PriceHistory, close_before, price_features
+
+DAY_US = 86_400_000_000
+_RETURN, _AGE = NAMES.index("return_30d"), NAMES.index("price_age_days")
+
+
+def prices(closes: PriceHistory, item_Q: Ints, moment: int) -> list[tuple[Figure, ...]]:
+    """Return last close and return over 30 days of items by their number in the model.
+
+    What is not known is left out.
+    """
+    day_Q = np.full(len(item_Q), moment // DAY_US)
+    close_Q = close_before(closes, item_Q, day_Q)
+    found: list[tuple[Figure, ...]] = []
+    for close, features in zip(close_Q, price_features(closes, item_Q, day_Q), strict=True):
+        if np.isnan(close):
+            found.append(())
+            continue
+        midnight = at(moment // DAY_US * DAY_US) - timedelta(days=int(features[_AGE]))
+        told = {"close_eur": float(close), "return_30d": float(np.expm1(features[_RETURN]))}
+        found.append(
+            tuple(
+                Figure(name, value, midnight, "prices")
+                for name, value in told.items()
+                if not np.isnan(value)
+            )
+        )
+    return found
+
+
+def behind(edge: Edge, held: str, cut: datetime) -> tuple[Figure, ...]:
+    """Return what an edge rests on."""
+    source = f"neighbours: {edge.kind} from {held}"
+    support = Figure("investors", float(edge.support), cut, source)
+    if np.isnan(edge.false_sign_rate):
+        return (support,)
+    return support, Figure("false_sign_rate", edge.false_sign_rate, cut, source)

@@ -228,7 +228,7 @@ class Engine:
             else found
             for item, found in zip(shown, read, strict=True)
         }
-        return told.reasons(who, shown), figures
+        return told.reasons(who, shown, edges), figures
 
     def _chosen(
         self, asked: Context, row_C: Ints, sources: list[str], score_C: Float32s

@@ -5,6 +5,7 @@ Every reason is read off the evidence that the bundle carries, never invented.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,7 +132,7 @@ class Recommender:
         who = investor(self.users, user_id, self.unknown)
         best = self._best(who, k)
         chosen = [self.shelf.ids[row] for row in best.row_F.tolist()]
-        fact, told = self._facts(chosen), self.reasons(who, chosen)
+        fact, told = self._facts(chosen), self.reasons(who, chosen, self.edges(who, chosen))
         return [
             Recommendation(
                 item, fact[item]["name"], fact[item]["category"] or "", score, told[item]
@@ -139,9 +140,10 @@ class Recommender:
             for item, score in zip(chosen, best.score_F.tolist(), strict=True)
         ]
 
-    def reasons(self, who: Investor, chosen: list[str]) -> dict[str, str]:
+    def reasons(
+        self, who: Investor, chosen: list[str], edges: Mapping[str, Edge]
+    ) -> dict[str, str]:
         """Say of each item why: by the strongest evidence, or by how it was found."""
-        edges = self.edges(who, chosen)
         fact = self._facts([item for item in chosen if item not in edges])
         return {
             item: self._told(edges[item])

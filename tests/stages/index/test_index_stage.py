@@ -56,8 +56,8 @@ def _pack(tmp_path, policy, edges=(), params=None, events=()):
     (tmp_path / "seal.json").write_text("{}")
     items = [{"item_id": f"i{n}", "name": f"Fund {n}", "risk_class": risk}
              for n, risk in enumerate([1, None, 4])]  # fmt: skip
-    users = [{"user_id": f"u{risk or 0}", "valid_from": DAY, "risk_class": risk}
-             for risk in (None, 3, 4)]  # fmt: skip
+    users = [{"user_id": f"u{risk or 0}", "valid_from": DAY, "risk_class": risk,
+              "capacity_class": risk and risk - 1} for risk in (None, 3, 4)]  # fmt: skip
     codes = [{"item_id": f"i{n}", "code": [n, 0], "sid": f"{n}-0"} for n in range(3)]
     vectors = [{"item_id": f"i{n}", "vector": [1.0, 0.0]} for n in range(3)]
     states = [{"user_id": user["user_id"], "vector": [1.0, 0.0]} for user in users]
@@ -107,6 +107,13 @@ def test_segments_count_who_acquired_an_item_in_the_last_weeks_before_the_cut(pa
         {"risk_class": risk, "item_id": "i0", "investors": count}
         for risk, count in ((1, 2), (3, 1), (4, 1))
     ]
+
+
+def test_the_capacity_of_investors_is_packed_as_known(bundle):
+    users = pq.read_table(bundle / "users.parquet")
+    known = dict(zip(*(users[name].to_pylist() for name in ("user_id", "capacity_class")),
+                     strict=True))  # fmt: skip
+    assert known == {"u0": None, "u3": 2, "u4": 3}
 
 
 def test_a_bundle_carries_the_policy_that_the_verdict_was_reached_under(bundle):

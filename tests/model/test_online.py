@@ -25,6 +25,7 @@ from tessera.model.sequences.requests import Requests
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.serve.engine import Engine
 from tessera.serve.events import Event, forget_record
+from tessera.serve.host import start
 from tessera.serve.hours import records, write_log
 from tessera.serve.log import ServedLog, line
 from tessera.serve.online.recent import Recent
@@ -551,8 +552,8 @@ def test_what_was_shown_so_often_is_left_out_for_days_and_comes_back_where_too_f
             counts[item] = counts.get(item, 0) + 1
     assert {*slate.removed} & {"capped"}
     service.close()
-    again = Engine.open(bundle, params)
-    again.exposures.restore(records(tmp_path))
+    started = start(bundle, tmp_path, params).service
+    again = started.engine
     now = again.scorer.now("u003", at_noon(split, 9))
     live = service.engine.who("u003", service.engine.scorer.now("u003", at_noon(split, 9)))
     assert again.who("u003", now).capped == live.capped != ()
@@ -561,6 +562,7 @@ def test_what_was_shown_so_often_is_left_out_for_days_and_comes_back_where_too_f
     assert set(live.capped) <= set(many.drawn.candidate_ids)
     later = at_noon(split, 86_400_000_009)
     assert again.who("u003", again.scorer.now("u003", later)).capped == ()
+    started.close()
 
 
 @pytest.mark.parametrize(("dismiss_days", "closed"), [(None, True), (2.0, False)])

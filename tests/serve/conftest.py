@@ -28,7 +28,7 @@ from tessera.serve.online.shown import Exposures
 from tessera.serve.online.state import OnlineState
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
-from tessera.serve.slate import Drawn, Slate
+from tessera.serve.slate import Drawn, Figure, Slate, at
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 
 ITEMS = ("i0", "i1", "i2", "i3", "i4")
@@ -64,7 +64,11 @@ class Engine:
         )
         drawn = Drawn(ITEMS, ("dense",) * 5, score_C, chosen[0], propensity[0], probability[0])
         reasons = {item: f"{item} suits" for item in ITEMS}
-        return Slate(request_id, user_id, moment, self.version, "c", drawn, reasons, ())
+        close = Figure("close_eur", 5.5, at(CUT), "prices")
+        return Slate(
+            request_id, user_id, moment, self.version, "c", drawn, reasons, (), {"held": 2},
+            dict.fromkeys(ITEMS, (close,)),
+        )  # fmt: skip
 
     def showed(self, slate):
         shown = [slate.drawn.candidate_ids[one] for one in slate.drawn.shown()]

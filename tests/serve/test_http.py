@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import socket
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -37,6 +38,12 @@ def test_a_slate_says_of_each_item_what_the_log_says(client, service):
         assert one["item_id"] == logged["candidate_ids"][chosen]
         assert one["propensity"] == propensity
         assert one["reason"] == f"{one['item_id']} suits"
+        (fact,) = one["facts"]
+        assert (fact["name"], fact["value"], fact["source"]) == ("close_eur", 5.5, "prices")
+        assert datetime.fromisoformat(fact["as_of"]) == datetime(
+            2023, 11, 14, 22, 13, 20, tzinfo=UTC
+        )
+    assert told["removed"] == {"held": 2}
 
 
 @pytest.mark.parametrize("after", [True, False])

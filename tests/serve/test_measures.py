@@ -107,6 +107,12 @@ def test_exploration_is_what_is_not_among_the_best(client, more):
     assert grown[of("tessera_explored_positions_total")] == explored > 0
 
 
+def test_what_rules_took_away_is_counted_by_rule(client, more):
+    ask(client)
+    ask(client)
+    assert more()[of("tessera_removed_total", "held")] == 4
+
+
 def test_flags_and_events_are_counted(client, service, more, monkeypatch):
     happened(client, "a", "b")
     happened(client, "b", "c", "c")

@@ -23,9 +23,9 @@ from tessera.model.sequences.fact_tables import FactTables, open_facts, people_o
 from tessera.model.sequences.reading import read_histories, tie_order
 from tessera.model.sequences.requests import Requests
 from tessera.model.trunk.log_scores import Known, score_log
+from tessera.serve import host
 from tessera.serve.engine import Engine
 from tessera.serve.events import Event, forget_record
-from tessera.serve.host import start
 from tessera.serve.hours import records, write_log
 from tessera.serve.log import ServedLog, line
 from tessera.serve.online.recent import Recent
@@ -552,7 +552,7 @@ def test_what_was_shown_so_often_is_left_out_for_days_and_comes_back_where_too_f
             counts[item] = counts.get(item, 0) + 1
     assert {*slate.removed} & {"capped"}
     service.close()
-    started = start(bundle, tmp_path, params).service
+    started = host.start(bundle, tmp_path, params).service
     again = started.engine
     now = again.scorer.now("u003", at_noon(split, 9))
     live = service.engine.who("u003", service.engine.scorer.now("u003", at_noon(split, 9)))

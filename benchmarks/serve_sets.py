@@ -43,7 +43,9 @@ def candidate_sets(engine: Engine, asked: list[Asked], uniform: int) -> Sets:
     """Ask the service's own code for the candidates of each request."""
     params = engine.params.model_copy(update={"uniform": uniform})
     bundle = current_bundle(open_workspace(DEFAULT_PROFILE, ROOT))
-    candidates = Candidates.of(bundle, engine.recommender, params, engine.slate)
+    candidates = Candidates.of(
+        bundle, engine.recommender, params, engine.slate, engine.candidates.unit_I
+    )
     found = [
         candidates.of_request(Context.of(f"{n}", one.user_id, one.moment, 1), one.who)
         for n, one in enumerate(asked)

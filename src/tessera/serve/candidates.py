@@ -9,7 +9,7 @@ Shapes: I items of the bundle in the order of its table, C candidates.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -25,7 +25,14 @@ from tessera.serve.investors import Investor
 from tessera.serve.params import ServeParams
 from tessera.serve.recommend import Recommender
 from tessera.serve.retrieval import Retrievers, mixed
-from tessera.serve.rules.closing import Closing, Opened, off_sale, opened_for
+from tessera.serve.rules.closing import (
+    Closing,
+    Opened,
+    nothing_closed,
+    off_sale,
+    opened,
+    opened_for,
+)
 from tessera.shared.policies.slate import SlatePolicy
 from tessera.shared.policies.suitability import affordable
 
@@ -33,6 +40,8 @@ NEW, UNIFORM = "new", "uniform"
 """Sources of the candidates that were drawn: from what is new on sale, and from all that suits."""
 DRAWN = (NEW, UNIFORM)
 _END = np.iinfo(np.int64).max
+_KEPT = 64
+"""Classes and times of which it is kept what is open to them."""
 _DAY_US = 86_400_000_000
 
 
@@ -52,6 +61,15 @@ class Candidates:
     """Candidates that are new on sale, as long as there are so many."""
     unit_I: Float64s
     """What one unit costs in EUR as of the cut; NaN where nobody knows."""
+    change_N: Ints
+    """When some item comes on sale or leaves it, oldest first."""
+    by_age_I: Ints
+    """Rows of the items by when they came on sale, the first one first."""
+    came_I: Ints
+    """When they did, in this order."""
+    kept: dict[tuple[int, int, int], Opened] = field(default_factory=dict)
+    """What is open to a class of investors between two changes: of a million items it takes long
+    to work out, and is the same for all of the class."""
 
     @classmethod
     def of(
@@ -66,7 +84,18 @@ class Candidates:
         from_I, to_I = _lifetimes(bundle, recommender.shelf.ids)
         shares = {str(name): share for name, share in params.shares.items()}
         new = new_among(params.new_share, params.retrieved + params.uniform, policy.epsilon)
-        return cls(recommender, from_I, to_I, params, shares, min(new, params.uniform), unit_I)
+        return cls(
+            recommender,
+            from_I,
+            to_I,
+            params,
+            shares,
+            min(new, params.uniform),
+            unit_I,
+            np.unique(np.concatenate([from_I, to_I])),
+            np.argsort(from_I, kind="stable"),
+            np.sort(from_I),
+        )
 
     def of_request(self, asked: Context, who: Investor) -> tuple[Ints, list[str]]:
         """Return rows of the candidates and what found each."""
@@ -78,11 +107,11 @@ class Candidates:
         params, retrievers = self.params, self._in_time(asked)
         found = mixed(retrievers, who, eligible_I, params.retrieved, self.shares)
         eligible_I[found.row_F] = False
-        is_new_I = self.is_new_I(asked.moment)
-        lacking = max(self.new - int(is_new_I[found.row_F].sum()), 0)
-        new_C = _drawn(asked.rng, eligible_I & is_new_I, lacking)
+        new_N = self.new_rows(asked.moment)
+        lacking = max(self.new - int(np.isin(found.row_F, new_N).sum()), 0)
+        new_C = _drawn(asked.rng, new_N[eligible_I[new_N]], lacking)
         eligible_I[new_C] = False
-        rest_C = _drawn(asked.rng, eligible_I, params.uniform - len(new_C))
+        rest_C = _drawn(asked.rng, np.flatnonzero(eligible_I), params.uniform - len(new_C))
         sources = [*found.source_F, *[NEW] * len(new_C), *[UNIFORM] * len(rest_C)]
         return np.concatenate([found.row_F, new_C, rest_C]), sources
 
@@ -99,21 +128,34 @@ class Candidates:
         return self._opened(who, moment, 0).open_I
 
     def _opened(self, who: Investor, moment: int, positions: int) -> Opened:
-        suits_I, rows = self.recommender.suits_I(who), self.recommender.shelf.rows
-        affordable_I = affordable(who.capacity_class, self.unit_I, self.params.capacity_eur)
-        firm = (
-            off_sale(self.from_I, self.to_I, moment),
-            Closing("risk", ~suits_I),
-            Closing("capacity", ~affordable_I),
-            Closing("held", rows(who.held)),
-            Closing("dismissed", rows(who.dismissed)),
-        )
-        return opened_for(positions, len(suits_I), firm, rows(who.capped))
+        rows = self.recommender.shelf.rows
+        firm = Closing("held", rows(who.held)), Closing("dismissed", rows(who.dismissed))
+        return opened_for(positions, self._open_to_class(who, moment), firm, rows(who.capped))
 
-    def is_new_I(self, moment: int) -> Bools:
-        """Tell what came on sale in the last days before a moment."""
+    def _open_to_class(self, who: Investor, moment: int) -> Opened:
+        between = int(np.searchsorted(self.change_N, moment, side="right"))
+        key = who.risk_class, who.capacity_class, between
+        if key not in self.kept:
+            affordable_I = affordable(who.capacity_class, self.unit_I, self.params.capacity_eur)
+            found = opened(
+                nothing_closed(len(self.from_I)),
+                (
+                    off_sale(self.from_I, self.to_I, moment),
+                    Closing("risk", ~self.recommender.suits_I(who)),
+                    Closing("capacity", ~affordable_I),
+                ),
+            )
+            if len(self.kept) >= _KEPT:
+                self.kept.clear()
+            self.kept[key] = found
+            return found
+        return self.kept[key]
+
+    def new_rows(self, moment: int) -> Ints:
+        """Return what came on sale in the last days before a moment, in the order of the rows."""
         since = moment - self.params.new_days * _DAY_US
-        return np.asarray((self.from_I > since) & (self.from_I <= moment), np.bool_)
+        first, stop = np.searchsorted(self.came_I, [since, moment], side="right")
+        return np.sort(self.by_age_I[first:stop])
 
 
 def new_among(share: float, candidates: int, epsilon: float) -> int:
@@ -130,8 +172,7 @@ def new_among(share: float, candidates: int, epsilon: float) -> int:
     return min(int(np.ceil(share * candidates / epsilon - 1e-9)), candidates)
 
 
-def _drawn(rng: np.random.Generator, among_I: Bools, most: int) -> Ints:
-    row_N = np.flatnonzero(among_I)
+def _drawn(rng: np.random.Generator, row_N: Ints, most: int) -> Ints:
     most = min(most, len(row_N))
     return rng.choice(row_N, most, replace=False) if most > 0 else row_N[:0]
 

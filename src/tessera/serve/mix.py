@@ -53,7 +53,7 @@ def requests(engine: Engine, acquired: Iterable[Acquired]) -> Iterator[Request]:
         who = engine.who(one.user_id, engine.scorer.now(one.user_id, one.moment))
         eligible_I = engine.candidates.eligible_I(who, one.moment)
         if row is not None and eligible_I[row]:
-            yield Request(who, eligible_I, row, bool(engine.candidates.is_new_I(one.moment)[row]))
+            yield Request(who, eligible_I, row, row in engine.candidates.new_rows(one.moment))
 
 
 def places_of(engine: Engine, asked: Request, most: int) -> list[int]:

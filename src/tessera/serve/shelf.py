@@ -33,6 +33,7 @@ class Shelf:
         >>> Shelf.of(pa.table({"item_id": ["b", "c", "a"]})).rank_I
         array([1, 2, 0])
         """
+        table = table.combine_chunks()  # or each look at a few rows would lay all of them together
         ids = table["item_id"].to_pylist()
         rank_I = np.empty(len(ids), np.int64)
         rank_I[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))

@@ -41,33 +41,37 @@ def off_sale(from_I: Ints, to_I: Ints, moment: int) -> Closing:
     return Closing("off_sale", np.asarray((from_I > moment) | (to_I <= moment), np.bool_))
 
 
-def opened(items: int, closings: Iterable[Closing]) -> Opened:
-    """Apply rules one after the other.
+def nothing_closed(items: int) -> Opened:
+    """Begin with all of so many items."""
+    return Opened(np.ones(items, np.bool_), {})
+
+
+def opened(before: Opened, closings: Iterable[Closing]) -> Opened:
+    """Apply further rules one after the other.
 
     >>> rules = [Closing("risk", np.array([True, False, False])), Closing("held", np.array([0, 2]))]
-    >>> opened(3, rules)
+    >>> opened(nothing_closed(3), rules)
     Opened(open_I=array([False,  True, False]), removed={'risk': 1, 'held': 1}, is_filled=False)
     """
-    open_I, removed = np.ones(items, np.bool_), dict[str, int]()
-    left = items
+    open_I, removed = before.open_I.copy(), dict(before.removed)
+    left = int(np.count_nonzero(open_I))
     for reason, closed in closings:
         open_I[closed] = False
-        before, left = left, int(np.count_nonzero(open_I))
-        if left < before:
-            removed[reason] = before - left
+        were, left = left, int(np.count_nonzero(open_I))
+        if left < were:
+            removed[reason] = were - left
     return Opened(open_I, removed)
 
 
-def opened_for(positions: int, items: int, firm: Iterable[Closing], capped_N: Ints) -> Opened:
+def opened_for(positions: int, before: Opened, firm: Iterable[Closing], capped_N: Ints) -> Opened:
     """Apply rules that never give way, and close what was shown too often unless too few are left.
 
     It gives way as a whole: of what was capped nothing is better than the rest of it.
     """
-    every = opened(items, firm)
+    every = opened(before, firm)
     if not len(capped_N):
         return every
-    fewer = opened(items, [Closing("", ~every.open_I), Closing(CAPPED, capped_N)])
-    left, capped = int(np.count_nonzero(fewer.open_I)), fewer.removed.get(CAPPED, 0)
-    if capped and left < positions:
+    fewer = opened(every, [Closing(CAPPED, capped_N)])
+    if CAPPED in fewer.removed and int(np.count_nonzero(fewer.open_I)) < positions:
         return every._replace(is_filled=True)
-    return Opened(fewer.open_I, every.removed | ({CAPPED: capped} if capped else {}))
+    return fewer

@@ -8,7 +8,14 @@ import pytest
 
 from tessera.serve.params import ServeParams
 from tessera.serve.rules.choosing import Listed, choose
-from tessera.serve.rules.closing import CAPPED, Closing, off_sale, opened, opened_for
+from tessera.serve.rules.closing import (
+    CAPPED,
+    Closing,
+    nothing_closed,
+    off_sale,
+    opened,
+    opened_for,
+)
 from tessera.serve.rules.opening import open_rules
 from tessera.shared.policies.slate import SlatePolicy
 
@@ -82,7 +89,10 @@ def test_closed_is_closed_and_each_item_counts_once(rng, positions):
         Closing("held", rng.permutation(ITEMS)[:7]),
     ]
     capped_N = rng.permutation(ITEMS)[:20]
-    every, found = opened(ITEMS, firm), opened_for(positions, ITEMS, firm, capped_N)
+    every, found = (
+        opened(nothing_closed(ITEMS), firm),
+        opened_for(positions, nothing_closed(ITEMS), firm, capped_N),
+    )
     assert not every.open_I[(from_I > 5) | (to_I <= 5)].any()
     assert not every.open_I[firm[1].closed].any()
     assert not every.open_I[firm[2].closed].any()

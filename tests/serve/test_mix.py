@@ -127,7 +127,7 @@ class Engine:
         self.candidates = SimpleNamespace(
             shares=shares,
             eligible_I=lambda who, moment: np.arange(10) < 9,
-            is_new_I=lambda moment: np.arange(10) == 7,
+            new_rows=lambda moment: np.array([7]),
         )
 
     def who(self, user, now):

@@ -8,7 +8,7 @@ import pytest
 
 from tessera.serve.params import ServeParams
 from tessera.serve.rules.choosing import Listed, choose
-from tessera.serve.rules.closing import Closing, opened_for
+from tessera.serve.rules.closing import Closing, nothing_closed, opened_for
 from tessera.serve.rules.diversity import marginal
 from tessera.serve.rules.opening import open_rules
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
@@ -112,10 +112,10 @@ def test_what_was_capped_gives_way_as_a_whole_and_nothing_else_does():
     firm = [Closing("risk", np.array([True, True, False, False, False])),
             Closing("dismissed", np.array([2]))]  # fmt: skip
     capped = np.array([3, 0])
-    closed = opened_for(1, 5, firm, capped)
+    closed = opened_for(1, nothing_closed(5), firm, capped)
     assert closed.open_I.tolist() == [False, False, False, False, True]
     assert closed.removed == {"risk": 2, "dismissed": 1, "capped": 1}
-    filled = opened_for(2, 5, firm, capped)
+    filled = opened_for(2, nothing_closed(5), firm, capped)
     assert (filled.open_I.tolist(), filled.is_filled) == ([False] * 3 + [True] * 2, True)
-    few = opened_for(9, 5, firm, np.array([0, 2]))
+    few = opened_for(9, nothing_closed(5), firm, np.array([0, 2]))
     assert not few.is_filled, "nothing that suits was capped, so nothing gave way"

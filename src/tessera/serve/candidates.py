@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -45,7 +46,7 @@ _KEPT = 64
 _DAY_US = 86_400_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidates:
     """A bundle, asked for candidates."""
 
@@ -61,15 +62,24 @@ class Candidates:
     """Candidates that are new on sale, as long as there are so many."""
     unit_I: Float64s
     """What one unit costs in EUR as of the cut; NaN where nobody knows."""
-    change_N: Ints
-    """When some item comes on sale or leaves it, oldest first."""
-    by_age_I: Ints
-    """Rows of the items by when they came on sale, the first one first."""
-    came_I: Ints
-    """When they did, in this order."""
     kept: dict[tuple[int, int, int], Opened] = field(default_factory=dict)
     """What is open to a class of investors between two changes: of a million items it takes long
     to work out, and is the same for all of the class."""
+
+    @cached_property
+    def change_N(self) -> Ints:
+        """When some item comes on sale or leaves it, oldest first."""
+        return np.unique(np.concatenate([self.from_I, self.to_I]))
+
+    @cached_property
+    def by_age_I(self) -> Ints:
+        """Rows of the items by when they came on sale, the first one first."""
+        return np.argsort(self.from_I, kind="stable")
+
+    @cached_property
+    def came_I(self) -> Ints:
+        """When they came on sale, in this order."""
+        return self.from_I[self.by_age_I]
 
     @classmethod
     def of(
@@ -92,9 +102,6 @@ class Candidates:
             shares,
             min(new, params.uniform),
             unit_I,
-            np.unique(np.concatenate([from_I, to_I])),
-            np.argsort(from_I, kind="stable"),
-            np.sort(from_I),
         )
 
     def of_request(self, asked: Context, who: Investor) -> tuple[Ints, list[str]]:

@@ -24,6 +24,7 @@ from tessera.model.sequences.reading import read_histories, tie_order
 from tessera.model.sequences.requests import Requests
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.serve.engine import Engine
+from tessera.serve.erased import Erased
 from tessera.serve.events import Event, forget_record
 from tessera.serve.hours import records, write_log
 from tessera.serve.log import ServedLog, line
@@ -336,6 +337,31 @@ def test_a_slate_is_drawn_from_what_suits_is_on_sale_and_is_neither_held_nor_dis
         assert slate.flags == (() if who.is_known else ("cold",))
         seen |= set(ids)
     assert len(seen) > 6
+
+
+def test_who_was_erased_after_the_cut_is_served_as_a_stranger_until_the_next_bundle(bundle, split):
+    Erased.beside(bundle).add("u003", at_noon(split))
+    Erased.beside(bundle).add("u004", microsecond(split.cut) - 1)
+    engine, moment = Engine.open(bundle, PARAMS), at_noon(split, 9)
+    now = {user: engine.scorer.now(user, moment) for user in ("u003", "u004", "nobody")}
+    assert [len(one.past) > 0 for one in now.values()] == [False, True, False]
+    who = {user: engine.who(user, one) for user, one in now.items()}
+    assert who["u003"] == replace(who["nobody"], user_id="u003")
+    assert who["u004"].is_known, "this bundle was made without what was erased"
+    items = np.arange(1, 13)
+    erased, stranger = (engine.scorer.scores(now[user], items) for user in ("u003", "nobody"))
+    np.testing.assert_array_equal(erased, stranger)
+    assert engine.answer("r1", "u003", moment, 3).flags == ("cold",)
+    engine.scorer.state.add("e1", "u003", "i03", "click", moment)
+    assert len(engine.scorer.now("u003", moment + 1).past) == 1, "whoever comes back is met anew"
+
+
+def test_a_running_engine_keeps_nothing_of_whoever_is_erased(bundle, split):
+    engine, moment = Engine.open(bundle, PARAMS), at_noon(split, 9)
+    engine.answer("r1", "u003", moment, 3)
+    Erased.beside(bundle).add("u003", moment)
+    assert engine.answer("r2", "u003", moment, 3).flags == ("cold",)
+    assert engine.scorer.kept.of("u003") is None
 
 
 @pytest.mark.parametrize(("retrieved", "uniform"), [(2, 0), (2, 1)])

@@ -23,7 +23,10 @@ from tessera.serve.feeds.redis import ADDRESS
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys, add_key
 from tessera.serve.http.listen import Address
+from tessera.serve.investors import Investor
 from tessera.serve.log import ServedLog
+from tessera.serve.online.investor import until
+from tessera.serve.online.standing import standing
 from tessera.serve.online.state import OnlineState
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
@@ -46,7 +49,20 @@ class Engine:
         nobody_counts.emptied = lambda: nobody_counts
         ranker = SimpleNamespace(histories=SimpleNamespace(user_id_U=["u1"]), item_ids=ITEMS)
         state = OnlineState(rows, nobody_counts, tied_sets=True)
-        self.scorer = SimpleNamespace(state=state, ranker=ranker, begin_again=state.begin_again)
+        self.scorer = SimpleNamespace(
+            state=state, ranker=ranker, now=self.now, begin_again=state.begin_again
+        )
+        self.item_row = {item: row for row, item in enumerate(ITEMS)}
+
+    def now(self, user_id, moment):
+        since = self.scorer.state.known(user_id)
+        past = until(self.scorer.state.past(since.events), moment)
+        return SimpleNamespace(since=since, past=past, moment=moment)
+
+    def who(self, user_id, now):
+        held, dismissed = standing((), (), now.since.events, now.moment)
+        is_known = bool(len(now.past))
+        return Investor(user_id, 2, held, dismissed, None, is_known=is_known)
 
     def answer(self, request_id, user_id, moment, k, deadline=None):
         done = [

@@ -21,7 +21,8 @@ from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import ACTIONS
 from tessera.serve.candidates import Candidates
 from tessera.serve.context import Context, Deadline
-from tessera.serve.investors import Investor, investor
+from tessera.serve.erased import Erased
+from tessera.serve.investors import Investor, investor, stranger
 from tessera.serve.online.scorer import Now, Scorer
 from tessera.serve.online.standing import standing
 from tessera.serve.params import ServeParams
@@ -75,7 +76,7 @@ class Engine:
             bundle.name,
             str(read_manifest(bundle)["identity"]),
             recommender,
-            Scorer.fresh(ranker, params.kept_mb),
+            Scorer.fresh(ranker, params.kept_mb, Erased.beside(bundle)),
             policy.slate,
             policy.slate_size or _POSITIONS,
             Candidates.of(bundle, recommender, params, policy.slate),
@@ -95,7 +96,12 @@ class Engine:
 
     def who(self, user_id: str, now: Now) -> Investor:
         """Return what is known of an investor as of now."""
-        known = investor(self.recommender.users, user_id, self.recommender.unknown)
+        unknown = self.recommender.unknown
+        known = (
+            stranger(user_id, unknown)
+            if self.scorer.is_gone(user_id)
+            else investor(self.recommender.users, user_id, unknown)
+        )
         held, dismissed = standing(known.held, known.dismissed, now.since.events, now.moment)
         seen = known.is_known or bool(len(now.past))
         return replace(

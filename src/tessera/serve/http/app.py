@@ -28,6 +28,7 @@ from tessera.serve.http.bounded import Bounded
 from tessera.serve.http.console import add_console
 from tessera.serve.http.door import Door
 from tessera.serve.http.guard import may
+from tessera.serve.http.investors import add_investors
 from tessera.serve.http.keys import Keys
 from tessera.serve.http.problems import Refused, documented, handle_problems
 from tessera.serve.http.shown import shown
@@ -58,6 +59,7 @@ def make_app(
     app = FastAPI(title="Tessera", version="1", docs_url=None, redoc_url=None)
     handle_problems(app)
     _recommendations(app, service, clock, params.deadline_ms / 1000)
+    add_investors(app, service, clock)
     _about(app, service, params.open_metrics)
     add_console(app, service, clock, keys, secure=secure, session_secret=session_secret)
     app.add_middleware(Bounded, door=Door.of(keys, params), secure=secure)  # outermost

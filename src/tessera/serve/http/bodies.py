@@ -103,6 +103,34 @@ class Similar(BaseModel):
     score: float
 
 
+class Done(BaseModel):
+    """Something that an investor did."""
+
+    item_id: str
+    action: str
+    time: datetime
+
+
+class InvestorKnown(BaseModel):
+    """All that is known of an investor."""
+
+    investor_id: str
+    risk_class: int
+    level: str = Field(description="Risk class in words.")
+    held: list[str]
+    dismissed: list[str]
+    events: int
+    counts: dict[str, int] = Field(description="Events by action.")
+    last: list[Done] = Field(description="The last of them, newest first.")
+
+
+class Erasure(BaseModel):
+    """An investor was erased."""
+
+    investor_id: str
+    forgotten: int = Field(description="Events since the bundle's cut that are forgotten.")
+
+
 class Version(BaseModel):
     """What is served."""
 

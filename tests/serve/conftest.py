@@ -29,6 +29,7 @@ from tessera.serve.online.investor import until
 from tessera.serve.online.standing import standing
 from tessera.serve.online.state import OnlineState
 from tessera.serve.params import ServeParams
+from tessera.serve.recommend import Edge
 from tessera.serve.service import Service
 from tessera.serve.slate import Drawn, Slate
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
@@ -41,6 +42,7 @@ class Engine:
     """Scores by the item's number, and by one for each event of the investor on it."""
 
     version, identity, slate_size = "v1", "a" * 64, 3
+    params = ServeParams()
 
     def __init__(self, version="v1"):
         self.version = version
@@ -63,6 +65,11 @@ class Engine:
         held, dismissed = standing((), (), now.since.events, now.moment)
         is_known = bool(len(now.past))
         return Investor(user_id, 2, held, dismissed, None, is_known=is_known)
+
+    def evidence(self, who, slate):
+        """One edge from each item held to each item shown."""
+        edges = [Edge("causal", f"Fund {item}", 0.25, 0.031, 24) for item in who.held]
+        return {slate.drawn.candidate_ids[one]: edges for one in slate.drawn.shown()}
 
     def answer(self, request_id, user_id, moment, k, deadline=None):
         done = [

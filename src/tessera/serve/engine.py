@@ -26,7 +26,7 @@ from tessera.serve.investors import Investor, investor, stranger
 from tessera.serve.online.scorer import Now, Scorer
 from tessera.serve.online.standing import standing
 from tessera.serve.params import ServeParams
-from tessera.serve.recommend import Recommender
+from tessera.serve.recommend import Edge, Recommender
 from tessera.serve.slate import Drawn, Slate, best, greedy
 from tessera.shared.policies.serving import read_policy
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
@@ -173,6 +173,11 @@ class Engine:
             "name": items["name"][row].as_py(),
             "category": items["category"][row].as_py() or "",
         }
+
+    def evidence(self, who: Investor, slate: Slate) -> dict[str, list[Edge]]:
+        """Return what leads to each item of a slate from what the investor holds."""
+        shown = [slate.drawn.candidate_ids[one] for one in slate.drawn.shown()]
+        return self.recommender.evidence(who, shown)
 
     def similar(self, item_id: str, k: int) -> list[dict[str, object]] | None:
         """Return the nearest items by their vectors; None if there is no such item.

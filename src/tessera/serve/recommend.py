@@ -42,6 +42,20 @@ _EVIDENCE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Edge:
+    """What leads from something held to an item."""
+
+    kind: str
+    held: str
+    """Name of what is held."""
+    weight: float
+    false_sign_rate: float | None
+    """How often the sign of such an effect is wrong; None where nothing is claimed of it."""
+    support: int | None
+    """How many rows it was seen in."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
     """One line of a list."""
 
@@ -151,6 +165,36 @@ class Recommender:
         fact, told = self._facts(chosen), self._evidence(who, chosen)
         return {item: told.get(item) or self._without_evidence(fact[item], who) for item in chosen}
 
+    def evidence(self, who: Investor, chosen: list[str]) -> dict[str, list[Edge]]:
+        """Return all that leads from what is held to each item, the most telling first."""
+        rows, names = self._edges(who, chosen)
+        found: dict[str, list[Edge]] = {item: [] for item in chosen}
+        order = [kind for kind, _ in _EVIDENCE]
+        known = [row for row in rows if _evidence_of(row) in order]
+        for row in sorted(known, key=lambda row: (order.index(_evidence_of(row)), -row["weight"])):
+            found[row["target_id"]].append(
+                Edge(
+                    _evidence_of(row),
+                    names[row["source_id"]],
+                    row["weight"],
+                    row.get("false_sign_rate"),
+                    row.get("support"),
+                )
+            )
+        return found
+
+    def _edges(
+        self, who: Investor, chosen: list[str]
+    ) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """Return the edges from what is held to items, and the names of what is held."""
+        if not who.held or not chosen or self.neighbours is None:
+            return [], {}
+        wanted = pc.is_in(self.neighbours["source_id"], pa.array(who.held))
+        wanted = pc.and_(wanted, pc.is_in(self.neighbours["target_id"], pa.array(chosen)))
+        rows = self.neighbours.filter(wanted).to_pylist()
+        held = self.items.take(self.shelf.rows(who.held))
+        return rows, dict(zip(held["item_id"].to_pylist(), held["name"].to_pylist(), strict=True))
+
     def _suits_I(self, who: Investor) -> Bools:
         risk = who.risk_class if who.risk_class > UNKNOWN else self.unknown.user
         return np.asarray(self.suits_KI[risk - 1], np.bool_)
@@ -225,13 +269,7 @@ class Recommender:
 
         A causal edge whose sign may well be wrong is told last, by what was seen and no more.
         """
-        if not who.held or not chosen or self.neighbours is None:
-            return {}
-        wanted = pc.is_in(self.neighbours["source_id"], pa.array(who.held))
-        wanted = pc.and_(wanted, pc.is_in(self.neighbours["target_id"], pa.array(chosen)))
-        rows = self.neighbours.filter(wanted).to_pylist()
-        held = self.items.take(self.shelf.rows(who.held))
-        names = dict(zip(held["item_id"].to_pylist(), held["name"].to_pylist(), strict=True))
+        rows, names = self._edges(who, chosen)
         found: dict[str, str] = {}
         for kind, text in _EVIDENCE:
             edges = sorted(

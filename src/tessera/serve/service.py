@@ -114,6 +114,12 @@ class Service:
                 engine.scorer.begin_again(map(_row, events))
             self._engine = engine
 
+    def inform(self, engine: Engine) -> None:
+        """Let an engine that answers nobody know all that happened."""
+        with self._intake.following() as following:
+            following.catch_up()
+            engine.scorer.begin_again(map(_row, following.known.events.values()))
+
     def roll(self) -> None:
         """Begin another segment; what waits is written into the one before."""
         self._intake.roll()

@@ -14,6 +14,8 @@ from tessera.serve.http.figures import Counted, Recently
 from tessera.serve.http.keys import add_key
 from tessera.serve.log import read_segment
 
+MODEL = '{"kind": "model"}'
+
 
 def words(page, tag):
     """Text of every element of one kind."""
@@ -102,9 +104,10 @@ def registry(tmp_path, engine, monkeypatch):
         opened.append(bundle.name)
         return engine(bundle.name)
 
-    for name in ("v1", "v2", "v10"):
+    for name in ("v0", "v1", "v2", "v10"):
         (tmp_path / "bundles" / name).mkdir(parents=True)
-        (tmp_path / "bundles" / name / "manifest.json").write_text("{}")
+        (tmp_path / "bundles" / name / "manifest.json").write_text(MODEL)
+    (tmp_path / "bundles" / "v0" / "manifest.json").write_text('{"kind": "logging"}')
     monkeypatch.setattr(beside, "check", lambda _bundle: {})
     monkeypatch.setattr(beside.Engine, "open", opener)
     return opened
@@ -128,7 +131,7 @@ def test_two_versions_stand_side_by_side_and_know_the_same(people, client, regis
     assert registry == ["v2", "v10", "v2"], "one at a time, and only when it is asked for"
 
 
-@pytest.mark.parametrize("name", ["v1", "v3", "..", "../served"])
+@pytest.mark.parametrize("name", ["v0", "v1", "v3", "..", "../served"])
 def test_what_is_no_other_version_is_said_on_the_page(people, registry, name):
     answer = people("viewer").get("/console/compare", params={"id": "u1", "beside": name})
     assert answer.status_code == 404
@@ -138,7 +141,9 @@ def test_what_is_no_other_version_is_said_on_the_page(people, registry, name):
 
 def test_a_bundle_that_cannot_be_opened_is_said_on_the_page(people, tmp_path):
     (tmp_path / "bundles" / "v2").mkdir(parents=True)
-    (tmp_path / "bundles" / "v2" / "manifest.json").write_text('{"files": {"a": "0"}}')
+    (tmp_path / "bundles" / "v2" / "manifest.json").write_text(
+        '{"kind": "model", "files": {"a": "0"}}'
+    )
     page = people("viewer").get("/console/compare", params={"id": "u1", "beside": "v2"}).text
     assert "v2: a does not match the manifest" in page
 

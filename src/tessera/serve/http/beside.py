@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from tessera.bundles.manifest import check
+from tessera.bundles.manifest import MANIFEST, check, read_manifest
 from tessera.contracts.errors import TesseraError
 from tessera.serve.engine import Engine
 from tessera.serve.http.problems import Refused
 from tessera.serve.service import Service
+
+_MODEL = "model"
+"""Kind of bundle that is no policy of old, which only its log knows."""
 
 
 class Beside:
@@ -27,7 +30,8 @@ class Beside:
 
     def versions(self) -> list[str]:
         """List those that are not served now, the newest first."""
-        names = {path.parent.name for path in self._folder.glob("[!.]*/manifest.json")}
+        found = [path.parent for path in self._folder.glob(f"[!.]*/{MANIFEST}")]
+        names = {one.name for one in found if read_manifest(one).get("kind") == _MODEL}
         names.discard(self._service.engine.version)
         return sorted(names, key=lambda name: (len(name), name), reverse=True)
 

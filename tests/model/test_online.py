@@ -356,6 +356,23 @@ def test_who_was_erased_after_the_cut_is_served_as_a_stranger_until_the_next_bun
     assert len(engine.scorer.now("u003", moment + 1).past) == 1, "whoever comes back is met anew"
 
 
+def test_a_history_sent_along_is_scored_as_if_it_had_been_logged(bundle, split):
+    engine, other = (Engine.open(bundle, PARAMS) for _ in range(2))
+    moment = at_noon(split)
+    done = [(f"i{n:02d}", "buy", moment + n) for n in (3, 9, 5)] + [("nowhere", "buy", moment)]
+    for n, (item, action, when) in enumerate(done):
+        other.scorer.state.add(f"e{n}", "fresh", item, action, when)
+    told = engine.for_stranger(done).answer("r1", "", moment + 99, 3)
+    known = other.answer("r1", "fresh", moment + 99, 3)
+    assert told.drawn.candidate_ids == known.drawn.candidate_ids
+    np.testing.assert_allclose(told.drawn.score_C, known.drawn.score_C, atol=1e-3)
+    assert told.drawn.chosen_L.tolist() == np.argsort(-told.drawn.score_C)[:3].tolist()
+    assert told.policy_id == f"{engine.version}{UNEXPLORED}"
+    assert set(told.reasons) == {told.drawn.candidate_ids[one] for one in told.drawn.shown()}
+    assert engine.scorer.state.version == 0
+    assert engine.answer("r2", "", moment + 99, 3).flags == ("cold",)
+
+
 def test_a_running_engine_keeps_nothing_of_whoever_is_erased(bundle, split):
     engine, moment = Engine.open(bundle, PARAMS), at_noon(split, 9)
     engine.answer("r1", "u003", moment, 3)

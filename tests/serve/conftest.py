@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import httpx
@@ -31,7 +32,7 @@ from tessera.serve.online.state import OnlineState
 from tessera.serve.params import ServeParams
 from tessera.serve.recommend import Edge
 from tessera.serve.service import Service
-from tessera.serve.slate import Drawn, Slate
+from tessera.serve.slate import Drawn, Slate, best, greedy
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 
 ITEMS = ("i0", "i1", "i2", "i3", "i4")
@@ -65,6 +66,22 @@ class Engine:
         held, dismissed = standing((), (), now.since.events, now.moment)
         is_known = bool(len(now.past))
         return Investor(user_id, 2, held, dismissed, None, is_known=is_known)
+
+    def for_stranger(self, done):
+        """Another engine, which knows this alone and draws nothing."""
+        other = type(self)(self.version)
+        for number, (item, action, moment) in enumerate(done):
+            other.scorer.state.add(str(number), "", item, action, moment)
+        answer = other.answer
+
+        def best_of(*asked):
+            slate = answer(*asked)
+            return replace(
+                slate, drawn=best(slate.drawn, asked[3]), policy_id=greedy(slate.policy_id)
+            )
+
+        other.answer = best_of
+        return other
 
     def evidence(self, who, slate):
         """One edge from each item held to each item shown."""

@@ -8,6 +8,7 @@ Shapes: I items of the bundle in the order of its table, C candidates.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -54,6 +55,8 @@ class Engine:
     search: Search
     """Vectors of the items."""
     params: ServeParams
+    draws: bool = True
+    """Else the best are shown, because nothing of it will be logged."""
 
     @classmethod
     def open(cls, bundle: Path, params: ServeParams) -> Self:
@@ -149,7 +152,8 @@ class Engine:
             score_C = _in_order(row_C) if unscored else self._scores(now, row_C)
         with asked.step("draw"):
             drawn = self._draw(asked, row_C, sources, score_C)
-            drawn = best(drawn, k) if unscored else drawn
+            is_drawn = self.draws and not unscored
+            drawn = drawn if is_drawn else best(drawn, k)
         with asked.step("explain"):
             shown = [drawn.candidate_ids[one] for one in drawn.shown()]
             reasons = self._reasons(asked, who, shown)
@@ -158,13 +162,17 @@ class Engine:
             request_id,
             user_id,
             moment,
-            greedy(self.version) if unscored else self.version,
+            self.version if is_drawn else greedy(self.version),
             context,
             drawn,
             reasons,
             tuple(asked.flags),
             asked.took_s,
         )
+
+    def for_stranger(self, done: Iterable[tuple[str, str, int]]) -> Engine:
+        """Return an engine that shows the best to a stranger who did this: item, action, moment."""
+        return replace(self, scorer=self.scorer.for_stranger(done), draws=False)
 
     def facts(self, item_id: str) -> dict[str, str]:
         """Return name and category of an item, for people."""

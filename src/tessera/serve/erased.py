@@ -42,8 +42,9 @@ class Erased:
 
     @classmethod
     def beside(cls, bundle: Path) -> Self:
-        """Read the list that lies beside the log of what a bundle serves."""
-        return cls(bundle.parent.parent / "served")
+        """Read the list that lies beside the log of what a bundle of a registry serves."""
+        registry = bundle.parent.parent if bundle.parent.name == "bundles" else bundle
+        return cls(registry / "served")
 
     def until(self, user_id: str) -> int:
         """Return until when nothing of an investor is known; before all time if never asked for."""

@@ -90,6 +90,24 @@ class Service:
         measures.count_slate(slate)
         return slate
 
+    def recommend_inline(
+        self,
+        request_id: str,
+        done: Iterable[tuple[str, str, int]],
+        moment: int,
+        k: int,
+        deadline: Deadline | None = None,
+    ) -> Slate:
+        """Show the best to a stranger who did this (item, action, moment); nothing is kept of it.
+
+        What is not logged may not be drawn, and a history that is not kept cannot be judged by.
+        """
+        self.catch_up()
+        slate = self._engine.for_stranger(done).answer(request_id, "", moment, k, deadline)
+        slate = replace(slate, flags=_with(slate.flags, "inline"))
+        measures.count_slate(slate)
+        return slate
+
     def happened(self, events: Iterable[Event]) -> int:
         """Log events, then know them; return how many were new.  See `Intake.happened`."""
         events = tuple(events)

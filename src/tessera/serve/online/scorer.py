@@ -6,7 +6,7 @@ Shapes: C candidates, D width of a vector.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -90,6 +90,10 @@ class Scorer:
             read = self.reader.read(history, user, moment, self.kept.of(user_id))
         self.kept.keep(user_id, read.settled)
         return Now(moment, since, past, facts, user, read)
+
+    def for_stranger(self, done: Iterable[tuple[str, str, int]]) -> Scorer:
+        """Return one that knows a stranger alone, who did this; see `OnlineState.only`."""
+        return replace(self, state=self.state.only(done), kept=KeptHistories(0))
 
     def is_gone(self, user_id: str) -> bool:
         """Tell whether the investor was erased after the bundle's cut."""

@@ -11,13 +11,16 @@ export DO_NOT_TRACK := 1
 
 LINT := lint-types lint-style lint-imports lint-rendered
 
-.PHONY: run test check fuzz fuzz-serve audit lint $(LINT) format install ui dvc render bench bench-quality bench-rolling bench-ope bench-serve lock clean help
+.PHONY: run serve test check fuzz fuzz-serve audit lint $(LINT) format install ui dvc render bench bench-quality bench-rolling bench-ope bench-serve lock clean help
 
 help: ## show what there is
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 run: $(STAMP) ## run the pipeline of PROFILE and publish what the gate lets through
 	@tessera run --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(CUT),--cut $(CUT)) $(if $(OVERRIDE),--override-reason "$(OVERRIDE)")
+
+serve: $(STAMP) ## serve what PROFILE published until Ctrl-C; PORT=8000
+	@tessera serve --profile $(PROFILE) $(if $(PORT),--port $(PORT))
 
 test: $(STAMP) ## run all tests; on three processes for two cores, as some wait, the longest files first
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)

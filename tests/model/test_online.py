@@ -25,6 +25,7 @@ from tessera.model.sequences.requests import Requests
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.serve import host
 from tessera.serve.engine import Engine
+from tessera.serve.erased import Erased
 from tessera.serve.events import Event, forget_record
 from tessera.serve.hours import records, write_log
 from tessera.serve.log import ServedLog, line
@@ -337,6 +338,48 @@ def test_a_slate_is_drawn_from_what_suits_is_on_sale_and_is_neither_held_nor_dis
         assert slate.flags == (() if who.is_known else ("cold",))
         seen |= set(ids)
     assert len(seen) > 6
+
+
+def test_who_was_erased_after_the_cut_is_served_as_a_stranger_until_the_next_bundle(bundle, split):
+    Erased.beside(bundle).add("u003", at_noon(split))
+    Erased.beside(bundle).add("u004", microsecond(split.cut) - 1)
+    engine, moment = Engine.open(bundle, PARAMS), at_noon(split, 9)
+    now = {user: engine.scorer.now(user, moment) for user in ("u003", "u004", "nobody")}
+    assert [len(one.past) > 0 for one in now.values()] == [False, True, False]
+    who = {user: engine.who(user, one) for user, one in now.items()}
+    assert who["u003"] == replace(who["nobody"], user_id="u003")
+    assert who["u004"].is_known, "this bundle was made without what was erased"
+    items = np.arange(1, 13)
+    erased, stranger = (engine.scorer.scores(now[user], items) for user in ("u003", "nobody"))
+    np.testing.assert_array_equal(erased, stranger)
+    assert engine.answer("r1", "u003", moment, 3).flags == ("cold",)
+    engine.scorer.state.add("e1", "u003", "i03", "click", moment)
+    assert len(engine.scorer.now("u003", moment + 1).past) == 1, "whoever comes back is met anew"
+
+
+def test_a_history_sent_along_is_scored_as_if_it_had_been_logged(bundle, split):
+    engine, other = (Engine.open(bundle, PARAMS) for _ in range(2))
+    moment = at_noon(split)
+    done = [(f"i{n:02d}", "buy", moment + n) for n in (3, 9, 5)] + [("nowhere", "buy", moment)]
+    for n, (item, action, when) in enumerate(done):
+        other.scorer.state.add(f"e{n}", "fresh", item, action, when)
+    told = engine.for_stranger(done).answer("r1", "", moment + 99, 3)
+    known = other.answer("r1", "fresh", moment + 99, 3)
+    assert told.drawn.candidate_ids == known.drawn.candidate_ids
+    np.testing.assert_allclose(told.drawn.score_C, known.drawn.score_C, atol=1e-3)
+    assert told.drawn.chosen_L.tolist() == np.argsort(-told.drawn.score_C)[:3].tolist()
+    assert told.policy_id == f"{engine.version}{UNEXPLORED}"
+    assert set(told.reasons) == {told.drawn.candidate_ids[one] for one in told.drawn.shown()}
+    assert engine.scorer.state.version == 0
+    assert engine.answer("r2", "", moment + 99, 3).flags == ("cold",)
+
+
+def test_a_running_engine_keeps_nothing_of_whoever_is_erased(bundle, split):
+    engine, moment = Engine.open(bundle, PARAMS), at_noon(split, 9)
+    engine.answer("r1", "u003", moment, 3)
+    Erased.beside(bundle).add("u003", moment)
+    assert engine.answer("r2", "u003", moment, 3).flags == ("cold",)
+    assert engine.scorer.kept.of("u003") is None
 
 
 @pytest.mark.parametrize(("retrieved", "uniform"), [(2, 0), (2, 1)])

@@ -11,8 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tessera.contracts.pages import templates
 from tessera.contracts.split import Split
 from tessera.platform.validation.validation_page import render_page
+from tessera.serve.http.bodies import Shown
+from tessera.serve.http.figures import Figures
+from tessera.serve.investors import Investor
+from tessera.serve.recommend import Edge
 from tessera.stages.monitor import page as watch_page
 from tessera.stages.monitor.bias import figures
 from tessera.stages.monitor.drift import Drifted
@@ -168,3 +173,80 @@ def test_a_report_of_distributions_says_what_it_compares(browse, rng, tmp_path):
     drawn_by_scripts = re.sub(r"<script.*?</script>", "", dom, flags=re.DOTALL)
     assert re.findall(r"Drift in column '(\w+)'", drawn_by_scripts) == ["action", "log_amount"]
     assert 'class="main-svg"' in drawn_by_scripts
+
+
+MEASURED = """<script>
+  addEventListener("load", () => setTimeout(() => {
+    const reach = [...document.querySelectorAll("a, button, input, select, summary")]
+      .filter(one => one.type !== "hidden");
+    reach.forEach(one => one.focus());
+    parent.postMessage({
+      wide: document.documentElement.scrollWidth,
+      keys: reach.every(one => (one.focus(), document.activeElement === one)),
+      unlabelled: reach.filter(one => !(one.textContent.trim() || one.labels?.length)).length,
+      positive: document.querySelectorAll("[tabindex]").length,
+    }, "*");
+  }, 200));
+</script>"""
+
+
+@pytest.fixture
+def narrow(chromium, tmp_path):
+    """Show a page 390 pixels wide; return how wide it is and whether keys reach all of it."""
+
+    def look(page):
+        (tmp_path / "inner.html").write_text(page.replace("<head>", f"<head>{MEASURED}", 1))
+        outer = tmp_path / "outer.html"
+        outer.write_text(
+            '<iframe src="inner.html" width="390" height="800" style="border:0"></iframe>'
+            "<script>addEventListener('message', event => "
+            "document.body.dataset.seen = JSON.stringify(event.data))</script>"
+        )
+        done = chromium("--dump-dom", outer.as_uri())
+        seen = re.search(r'data-seen="([^"]*)"', done.stdout)
+        assert seen, done.stderr
+        return json.loads(unescape(seen.group(1)))
+
+    return look
+
+
+def console_pages():
+    """Render the pages of the console with more than they usually hold."""
+    pages = templates("tessera.serve.http")
+    shared = {"csrf": "x", "role": "operator", "version": "v12", "policy": "softmax, " * 20}
+    items = [
+        Shown(position=n, item_id=f"i{n:05d}", name="Birch covered bond of a long name " * 2,
+              category="bond", score=-12.3456, propensity=0.0123, source="uniform",
+              reason="holding something is estimated to raise the chance of buying it " * 2)
+        for n in range(1, 4)
+    ]  # fmt: skip
+    edges = {one.item_id: [Edge("causal", "Alder credit card 019", 0.1, 0.05, 24)] for one in items}
+    happened = {"time": datetime(2024, 5, 1, tzinfo=UTC), "action": "dismiss",
+                "item_id": "i00001", "name": "Birch"}  # fmt: skip
+    told = {
+        "login.html": {"role": None, "wrong": True},
+        "home.html": {"some": ["u000001"] * 8, "identity": "f" * 64, "events": 7},
+        "investor.html": {
+            "who": Investor("u" * 128, 2, (), (), None), "held": ["Birch small cap"] * 30,
+            "dismissed": [], "slate": items, "evidence": edges, "history": [happened] * 3,
+            "events": 3, "may_act": True, "versions": ["v11"],
+        },
+        "compare.html": {
+            "investor": "u1", "wrong": None, "both": {"i00001"},
+            "sides": [{"version": name, "policy": "softmax", "slate": items}
+                      for name in ("v12", "v11")],
+        },
+        "live.html": {"figures": Figures(300.0, 12345.678, 10**6, 12.5, 999.9, 0.2)},
+    }  # fmt: skip
+    return {name: pages.get_template(name).render(shared | more) for name, more in told.items()}
+
+
+@pytest.mark.parametrize("name", ["login", "home", "investor", "compare", "live"])
+def test_the_console_fits_a_telephone_and_needs_no_mouse(browse, narrow, tmp_path, name):
+    page = console_pages()[f"{name}.html"].replace('http-equiv="refresh"', "")
+    (tmp_path / "console.html").write_text(page)
+    assert browse(tmp_path / "console.html")[1] == NOTHING
+    seen = narrow(page)
+    assert seen["wide"] <= 390
+    assert seen["keys"], "each control takes the focus"
+    assert (seen["unlabelled"], seen["positive"]) == (0, 0)

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import httpx
@@ -23,12 +24,16 @@ from tessera.serve.feeds.redis import ADDRESS
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys, add_key
 from tessera.serve.http.listen import Address
+from tessera.serve.investors import Investor
 from tessera.serve.log import ServedLog
+from tessera.serve.online.investor import until
 from tessera.serve.online.shown import Exposures
+from tessera.serve.online.standing import standing
 from tessera.serve.online.state import OnlineState
 from tessera.serve.params import ServeParams
+from tessera.serve.recommend import Lead
 from tessera.serve.service import Service
-from tessera.serve.slate import Drawn, Figure, Slate, at
+from tessera.serve.slate import Drawn, Figure, Slate, at, best, greedy
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 
 ITEMS = ("i0", "i1", "i2", "i3", "i4")
@@ -39,6 +44,7 @@ class Engine:
     """Scores by the item's number, and by one for each event of the investor on it."""
 
     version, identity, slate_size = "v1", "a" * 64, 3
+    params = ServeParams()
 
     def __init__(self, version="v1"):
         self.version = version
@@ -47,8 +53,42 @@ class Engine:
         nobody_counts.emptied = lambda: nobody_counts
         ranker = SimpleNamespace(histories=SimpleNamespace(user_id_U=["u1"]), item_ids=ITEMS)
         state = OnlineState(rows, nobody_counts, tied_sets=True)
-        self.scorer = SimpleNamespace(state=state, ranker=ranker, begin_again=state.begin_again)
+        self.scorer = SimpleNamespace(
+            state=state, ranker=ranker, now=self.now, begin_again=state.begin_again
+        )
         self.exposures = Exposures(None, 1)
+        self.item_row = {item: row for row, item in enumerate(ITEMS)}
+
+    def now(self, user_id, moment):
+        since = self.scorer.state.known(user_id)
+        past = until(self.scorer.state.past(since.events), moment)
+        return SimpleNamespace(since=since, past=past, moment=moment)
+
+    def who(self, user_id, now):
+        held, dismissed = standing((), (), now.since.events, now.moment)
+        is_known = bool(len(now.past))
+        return Investor(user_id, 2, held, dismissed, None, is_known=is_known)
+
+    def for_stranger(self, done):
+        """Another engine, which knows this alone and draws nothing."""
+        other = type(self)(self.version)
+        for number, (item, action, moment) in enumerate(done):
+            other.scorer.state.add(str(number), "", item, action, moment)
+        answer = other.answer
+
+        def best_of(*asked):
+            slate = answer(*asked)
+            return replace(
+                slate, drawn=best(slate.drawn, asked[3]), policy_id=greedy(slate.policy_id)
+            )
+
+        other.answer = best_of
+        return other
+
+    def evidence(self, who, slate):
+        """One edge from each item held to each item shown."""
+        edges = [Lead("causal", f"Fund {item}", 0.25, 0.031, 24) for item in who.held]
+        return {slate.drawn.candidate_ids[one]: edges for one in slate.drawn.shown()}
 
     def answer(self, request_id, user_id, moment, k, deadline=None):
         done = [

@@ -35,12 +35,13 @@ CHECKS = [
 ]
 OPERATIONS = [
     "POST /v1/recommendations", "POST /v1/events", "GET /v1/items/{item_id}/similar",
+    "GET /v1/investors/{investor_id}", "DELETE /v1/investors/{investor_id}",
     "GET /v1/version", "GET /metrics", "GET /healthz", "GET /readyz",
 ]  # fmt: skip
 ROUTES = ("/v1/recommendations", "/v1/events", "/v1/items/i1/similar", "/console/login", "/v1/none")
 MODES = [(label, GenerationMode.POSITIVE) for label in OPERATIONS] + [
     (label, GenerationMode.NEGATIVE)
-    for label in OPERATIONS[:3]  # others are sent nothing
+    for label in OPERATIONS[:5]  # others are sent nothing
 ]
 KINDS = ("application/json", "application/x-www-form-urlencoded",
          "multipart/form-data; boundary=x", "text/plain", "", "é")  # fmt: skip

@@ -186,7 +186,7 @@ hours.seal_closed(folder, int(sys.argv[4]))
 
 @pytest.mark.parametrize(
     ("where", "after"),
-    [("write_tables", 0), ("_write_lines", 0), ("_sync", 3), ("sync_folder", 0), ("Path.unlink", 0),
+    [("write_tables", 0), ("write_lines", 0), ("_sync", 3), ("sync_folder", 0), ("Path.unlink", 0),
      ("Path.unlink", 1)],
 )  # fmt: skip
 def test_a_crash_at_any_point_of_sealing_loses_nothing_and_doubles_nothing(
@@ -210,8 +210,8 @@ def test_a_crash_at_any_point_of_sealing_loses_nothing_and_doubles_nothing(
 
 def test_segments_stay_until_what_was_sealed_of_them_was_read_back(engine, folder, monkeypatch):
     path = segment(folder, 1, slate(engine, "r1"), event("e1"))
-    real = hours._write_lines
-    monkeypatch.setattr(hours, "_write_lines", lambda found, to: real(found[:1], to))
+    real = hours.write_lines
+    monkeypatch.setattr(hours, "write_lines", lambda found, to: real(found[:1], to))
     with pytest.raises(BrokenLog, match="lacks lines of its segments"):
         seal_closed(folder, NOW_NS)
     assert path.exists()

@@ -90,6 +90,58 @@ BAD = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "investor_id"),
+        ({"investor_id": "u1", "session_id": "s1"}, "session_id"),
+        ({"session_id": "s1", "history": []}, "history"),
+        ({"investor_id": "session:s1"}, "investor_id"),
+        ({"history": [{"item_id": "i1", "action": "eat"}]}, "history.0.action"),
+        ({"history": [{"item_id": "i1", "action": "buy", "time": "2023-11-14T22:15:00Z"}]},
+         "history.0.time"),
+    ],
+)  # fmt: skip
+def test_a_slate_is_for_exactly_one(client, service, body, field):
+    answer = client.post("/v1/recommendations", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == field
+    assert read_segment(service.log.path).records == []
+
+
+def test_a_history_sent_along_shapes_the_slate_and_nothing_of_it_is_kept(client, service):
+    asked = {"history": [{"item_id": "i0", "action": "buy"}] * 2, "k": 2}
+    told = client.post("/v1/recommendations", json=asked).json()
+    assert [one["item_id"] for one in told["items"]] == ["i0", "i4"], "the best, none drawn"
+    assert told["items"][0]["score"] == 20.0
+    assert told["policy_id"] == "v1/greedy"
+    assert told["flags"] == ["inline"]
+    assert told["investor_id"] is told["session_id"] is None
+    assert read_segment(service.log.path).records == []
+    assert service.engine.scorer.state.version == 0
+
+
+def test_a_session_is_somebody_whose_events_are_known(client, service):
+    time = "2023-11-14T22:13:19Z"
+    event = {"event_id": "e1", "session_id": "s1", "item_id": "i0", "action": "click", "time": time}
+    assert client.post("/v1/events", json={"events": [event]}).json()["new"] == 1
+    told = {
+        name: client.post("/v1/recommendations", json={"session_id": name, "k": 5}).json()
+        for name in ("s1", "s2")
+    }
+    score = {
+        name: next(item["score"] for item in one["items"] if item["item_id"] == "i0")
+        for name, one in told.items()
+    }
+    assert score == {"s1": 10.0, "s2": 0.0}
+    assert (told["s1"]["investor_id"], told["s1"]["session_id"]) == (None, "s1")
+    users = {one["user_id"] for one in read_segment(service.log.path).records}
+    assert users == {"session:s1", "session:s2"}
+    both = event | {"investor_id": "u1"}
+    wrong = client.post("/v1/events", json={"events": [event, both]})
+    assert wrong.json()["errors"][0]["field"] == "events.1.session_id"
+
+
 @pytest.mark.parametrize(("body", "field"), BAD)
 def test_a_wrong_field_is_named(client, service, body, field):
     answer = ask(client, **body)

@@ -8,6 +8,7 @@ Shapes: I items of the bundle in the order of its table, C candidates.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -21,13 +22,14 @@ from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import ACTIONS
 from tessera.serve.candidates import DRAWN, Candidates
 from tessera.serve.context import Context, Deadline
+from tessera.serve.erased import Erased
 from tessera.serve.figures import DAY_US, behind, prices
-from tessera.serve.investors import Investor, investor
+from tessera.serve.investors import Investor, investor, stranger
 from tessera.serve.online.scorer import Now, Scorer
 from tessera.serve.online.shown import Exposures
 from tessera.serve.online.standing import lasting, standing
 from tessera.serve.params import ServeParams
-from tessera.serve.recommend import Recommender
+from tessera.serve.recommend import Lead, Recommender
 from tessera.serve.rules.choosing import Listed, Rule, choose
 from tessera.serve.rules.opening import open_rules
 from tessera.serve.slate import Drawn, Figure, Slate, at, best, greedy
@@ -62,6 +64,8 @@ class Engine:
     """What chooses the candidates that a slate is drawn from."""
     exposures: Exposures
     """What was shown; it outlives the bundle."""
+    draws: bool = True
+    """Else the best are shown, because nothing of it will be logged."""
 
     @classmethod
     def open(cls, bundle: Path, params: ServeParams) -> Self:
@@ -87,7 +91,7 @@ class Engine:
             bundle.name,
             str(read_manifest(bundle)["identity"]),
             recommender,
-            Scorer.fresh(ranker, params.kept_mb),
+            Scorer.fresh(ranker, params.kept_mb, Erased.beside(bundle)),
             policy.slate,
             policy.slate_size or _POSITIONS,
             Candidates.of(bundle, recommender, params, policy.slate, unit_I),
@@ -109,7 +113,12 @@ class Engine:
 
     def who(self, user_id: str, now: Now) -> Investor:
         """Return what is known of an investor as of now."""
-        known = investor(self.recommender.users, user_id, self.recommender.unknown)
+        unknown = self.recommender.unknown
+        known = (
+            stranger(user_id, unknown)
+            if self.scorer.is_gone(user_id)
+            else investor(self.recommender.users, user_id, unknown)
+        )
         held, dismissed = standing(known.held, known.dismissed, now.since.events, now.moment)
         ids, days = self.scorer.ranker.item_ids, self.params.dismiss_days
         if days is not None:
@@ -163,7 +172,8 @@ class Engine:
             row_C, sources, score_C = self._chosen(asked, row_C, sources, score_C)
         with asked.step("draw"):
             drawn = self._draw(asked, row_C, sources, score_C)
-            drawn = best(drawn, k) if unscored else drawn
+            is_drawn = self.draws and not unscored
+            drawn = drawn if is_drawn else best(drawn, k)
         with asked.step("explain"):
             shown = [drawn.candidate_ids[one] for one in drawn.shown()]
             reasons, figures = self._explained(asked, who, shown)
@@ -172,7 +182,7 @@ class Engine:
             request_id,
             user_id,
             moment,
-            greedy(self.version) if unscored else self.version,
+            self.version if is_drawn else greedy(self.version),
             context,
             drawn,
             reasons,
@@ -182,6 +192,10 @@ class Engine:
             asked.took_s,
         )
 
+    def for_stranger(self, done: Iterable[tuple[str, str, int]]) -> Engine:
+        """Return an engine that shows the best to a stranger who did this: item, action, moment."""
+        return replace(self, scorer=self.scorer.for_stranger(done), draws=False)
+
     def facts(self, item_id: str) -> dict[str, str]:
         """Return name and category of an item, for people."""
         row, items = self.item_row[item_id], self.recommender.items
@@ -189,6 +203,11 @@ class Engine:
             "name": items["name"][row].as_py(),
             "category": items["category"][row].as_py() or "",
         }
+
+    def evidence(self, who: Investor, slate: Slate) -> dict[str, list[Lead]]:
+        """Return what leads to each item of a slate from what the investor holds."""
+        shown = [slate.drawn.candidate_ids[one] for one in slate.drawn.shown()]
+        return self.recommender.leads(who, shown)
 
     def similar(self, item_id: str, k: int) -> list[dict[str, object]] | None:
         """Return the nearest items by their vectors; None if there is no such item.

@@ -8,11 +8,13 @@ Shapes: I items of a bundle in the order of its table, E edges, M edges from wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.tables import MOST_FALSE_SIGNS
@@ -26,7 +28,8 @@ WORDS = (
     "bought later by investors who held {held}, as you do",
 )
 """What may be said of an edge, the most telling first."""
-_CAUSE, _ASSOCIATION = 0, {"transition": 1, "co_acquired": 2, CAUSAL: 3}
+_CAUSE, _KINDS = 0, ("transition", "co_acquired", CAUSAL)
+"""Place of a cause in `WORDS`, and kinds of edges in the order of the words behind it."""
 MOST_FALSE_DISCOVERIES = 0.10
 """Share of wrong ones among what is found of an item, on average."""
 
@@ -41,6 +44,7 @@ class Edge:
     words: int
     """Which of `WORDS` hold."""
     kind: str
+    weight: float
     false_sign_rate: float
     """NaN where it is no causal edge."""
     support: int
@@ -57,7 +61,9 @@ class Evidence:
     place_E: Ints
     """Place of each edge in the order of what is told rather."""
     words_E: Ints
-    kind_E: list[str]
+    kind_E: Ints
+    """Index into `_KINDS`."""
+    weight_E: Float64s
     rate_E: Float64s
     support_E: Ints
 
@@ -66,14 +72,15 @@ class Evidence:
         """Lay out the edges between items of a bundle; None has none."""
         if edges is None:
             edges = pa.table({name: [] for name in ("source_id", "target_id", "kind", "weight")})
-        source_E, target_E = (_rows(edges[name], shelf) for name in ("source_id", "target_id"))
-        kind_E = np.array(edges["kind"].to_pylist(), object)
+        source_E, target_E = (_found(edges[name], shelf.ids) for name in ("source_id", "target_id"))
+        kind_E = _found(edges["kind"], _KINDS)
         weight_E = edges["weight"].to_numpy().astype(np.float64)
         is_told_E = (source_E >= 0) & (target_E >= 0) & (weight_E > 0)
-        is_told_E &= np.isin(kind_E, list(_ASSOCIATION))
+        is_told_E &= kind_E >= 0
         rate_E = _column(edges, "false_sign_rate", np.nan)
-        words_E = np.array([_ASSOCIATION.get(kind, 0) for kind in kind_E], np.int64)
-        words_E[is_told_E & _causes(kind_E == CAUSAL, target_E, rate_E)] = _CAUSE
+        words_E = kind_E + 1
+        is_causal_E = kind_E == _KINDS.index(CAUSAL)
+        words_E[is_told_E & _causes(is_causal_E, target_E, rate_E)] = _CAUSE
         best_E = np.lexsort((shelf.rank_I[source_E], -weight_E, words_E))
         place_E = np.empty(len(best_E), np.int64)
         place_E[best_E] = np.arange(len(best_E))
@@ -84,24 +91,28 @@ class Evidence:
             target_E[order_E],
             place_E[order_E],
             words_E[order_E],
-            kind_E[order_E].tolist(),
+            kind_E[order_E],
+            weight_E[order_E],
             rate_E[order_E],
             _column(edges, "support", 0.0)[order_E].astype(np.int64),
         )
 
     def strongest(self, held: Ints, shown: Ints) -> dict[int, Edge]:
         """Return the most telling edge from any of the rows held to each of those shown."""
+        return {target: edges[0] for target, edges in self.every(held, shown).items()}
+
+    def every(self, held: Ints, shown: Ints) -> dict[int, list[Edge]]:
+        """Return all edges from rows held to each of those shown, the most telling first."""
         starts, stops = self.first_I1[held], self.first_I1[held + 1]
         edge_M = np.concatenate(
             [np.arange(*ends) for ends in zip(starts, stops, strict=True)] or [np.zeros(0, int)]
         )
         source_M = np.repeat(held, stops - starts)
         hits = np.flatnonzero(np.isin(self.target_E[edge_M], shown))
-        found: dict[int, Edge] = {}
+        found: dict[int, list[Edge]] = {}
         for one in hits[np.argsort(self.place_E[edge_M[hits]])].tolist():
-            target = int(self.target_E[edge_M[one]])
-            if target not in found:
-                found[target] = self._edge(int(edge_M[one]), int(source_M[one]))
+            edge = self._edge(int(edge_M[one]), int(source_M[one]))
+            found.setdefault(edge.target, []).append(edge)
         return found
 
     def _edge(self, edge: int, source: int) -> Edge:
@@ -109,7 +120,8 @@ class Evidence:
             source,
             int(self.target_E[edge]),
             int(self.words_E[edge]),
-            self.kind_E[edge],
+            _KINDS[self.kind_E[edge]],
+            float(self.weight_E[edge]),
             float(self.rate_E[edge]),
             int(self.support_E[edge]),
         )
@@ -144,8 +156,10 @@ def _causes(is_causal_E: Bools, target_E: Ints, rate_E: Float64s) -> Bools:
     return told_E
 
 
-def _rows(column: pa.ChunkedArray, shelf: Shelf) -> Ints:
-    return np.array([shelf.row.get(item, -1) for item in column.to_pylist()], np.int64)
+def _found(column: pa.ChunkedArray, among: Sequence[str]) -> Ints:
+    """Return the place of each among some, -1 of others."""
+    place_E = pc.fill_null(pc.index_in(column.cast(pa.string()), pa.array(among, pa.string())), -1)
+    return np.asarray(place_E.to_numpy(), np.int64)
 
 
 def _column(edges: pa.Table, name: str, missing: float) -> Float64s:

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.hashes import sha256
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, TABLES
+from tessera.serve.erased import Erased, copy_list, masked_rows, without_erased
 from tessera.serve.events import FORGET, SLATE, Record
 from tessera.serve.log import (
     OPEN,
@@ -42,9 +43,11 @@ from tessera.serve.sealing import outcomes, seal, tables, write_tables
 
 SEALED = "sealed"
 """Folder of the sealed hours beside the segments."""
-_RECORDS = "records"
+RECORDS = "records"
+"""Name of the table of the records themselves."""
 _FACTS = "hour.json"
-_MAKING = ".making"
+MAKING = ".making"
+"""How the name of a folder begins that is being written."""
 _LINE = "line"
 _SLATE_LINE, _FORGET_LINE = (f'{{"kind":"{kind}"' for kind in (SLATE, FORGET))
 """How their lines begin; slates need not be parsed to know the events."""
@@ -60,10 +63,22 @@ class Hour:
     """SHA-256 of each segment that it holds."""
     files: dict[str, dict[str, Any]]
     """Rows and SHA-256 of each table, the records among them."""
+    erased: str = ""
+    """Mark of the list of the erased under which it was written."""
+    instead: str = ""
+    """Name of the hour that it was rewritten from, which counts no more."""
 
     def rows(self, name: str, columns: list[str] | None = None, **more: Any) -> pa.Table:
         """Read one of the tables."""
         return pq.read_table(self.path / f"{name}.parquet", columns=columns, **more)
+
+    def tell(self) -> None:
+        """Write down what it holds, beside its tables."""
+        facts = {name: told for name, told in asdict(self).items() if name != "path"}
+        aside = self.path / f".{_FACTS}"
+        aside.write_text(json.dumps(facts, indent=2) + "\n")
+        _sync(aside)
+        aside.replace(self.path / _FACTS)
 
     def check(self) -> None:
         """Compare each file with what was sealed.
@@ -80,7 +95,7 @@ class Hour:
 
     def records(self, *, events_only: bool = False, beginning: str = "") -> Iterator[Record]:
         """Read the records, or those whose lines begin so, in the order in which they came."""
-        column = self.rows(_RECORDS)[_LINE]
+        column = self.rows(RECORDS)[_LINE]
         if beginning:
             column = column.filter(pc.starts_with(column, beginning))
         if events_only:
@@ -91,11 +106,12 @@ class Hour:
 
 def sealed_hours(folder: Path) -> list[Hour]:
     """List the sealed hours of a log, oldest first."""
-    return [
-        Hour(path.parent, told["segments"], told["files"])
+    found = [
+        Hour(path.parent, **json.loads(path.read_text()))
         for path in sorted((folder / SEALED).glob(f"[!.]*/{_FACTS}"))
-        for told in [json.loads(path.read_text())]
     ]
+    gone = {hour.instead for hour in found}
+    return [hour for hour in found if hour.path.name not in gone]
 
 
 def open_segments(folder: Path) -> list[Segment]:
@@ -133,12 +149,14 @@ def records(folder: Path, *, events_only: bool = False) -> Iterator[Record]:
 
     Of `events_only` come the records that tell of events: slates are most of a log.
     """
+    masked = Erased(folder).masked
     with _still(folder):
         for hour in sealed_hours(folder):
             hour.check()
-            yield from hour.records(events_only=events_only)
+            yield from map(masked, hour.records(events_only=events_only))
         for segment in open_segments(folder):
-            yield from (one for one in segment.records if not events_only or one["kind"] != SLATE)
+            found = (one for one in segment.records if not events_only or one["kind"] != SLATE)
+            yield from map(masked, found)
 
 
 def write_log(folder: Path, target: Path) -> dict[str, Any]:
@@ -155,6 +173,8 @@ def write_log(folder: Path, target: Path) -> dict[str, Any]:
         )
         gone = pa.array(sorted(_forgotten(hours, waiting)), pa.string())
         happened = happened.filter(pc.invert(pc.is_in(happened["event_id"], gone)))
+    erased = Erased(folder)
+    shown, happened = (without_erased(masked_rows(rows, erased)) for rows in (shown, happened))
     # Of an hour alone they lack what came before its slate did, and may repeat a former hour's.
     answered = outcomes(shown, happened)
     found = {EXPOSURES.name: shown, OUTCOMES.name: answered, EVENTS.name: happened}
@@ -162,6 +182,7 @@ def write_log(folder: Path, target: Path) -> dict[str, Any]:
         name: rows.sort_by([(column, "ascending") for column in TABLES[name].key])
         for name, rows in found.items()
     }  # equal rows give equal bytes, sealed or not
+    copy_list(folder, target)
     return seal(by_key, target)
 
 
@@ -191,7 +212,7 @@ def seal_closed(folder: Path, now_ns: int | None = None) -> list[Path]:
         return []
     this = _hour_ns(time.time_ns() if now_ns is None else now_ns)
     try:
-        with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with alone(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
             _clear(folder)
             over = [path for path in _paths(folder) if began(path) < this and not is_open(path)]
             for path in over:
@@ -212,12 +233,13 @@ def _still(folder: Path) -> Iterator[None]:
     if not folder.is_dir():
         yield
         return
-    with _locked(folder, fcntl.LOCK_SH):
+    with alone(folder, fcntl.LOCK_SH):
         yield
 
 
 @contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
+def alone(folder: Path, how: int) -> Iterator[None]:
+    """Hold the lock of the sealed hours."""
     (folder / SEALED).mkdir(exist_ok=True)
     with (folder / SEALED / ".lock").open("w") as lock:
         fcntl.flock(lock, how)
@@ -225,24 +247,30 @@ def _locked(folder: Path, how: int) -> Iterator[None]:
 
 
 def _seal_hour(folder: Path, hour_ns: int, paths: list[Path]) -> Path:
-    made = folder / SEALED / f"{_MAKING}-{hour_ns}"
+    made = folder / SEALED / f"{MAKING}-{hour_ns}"
     final = _free_name(folder / SEALED, hour_ns)
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
     segments = [read_segment(path) for path in paths]
     for segment in segments:
         mend(segment)
-    found = [one for segment in segments for one in segment.records]
+    erased = Erased(folder)
+    mark = erased.mark
+    found = [erased.masked(one) for segment in segments for one in segment.records]
     told = write_tables(tables(found, _Before(sealed_hours(folder))), made)
-    told[_RECORDS] = _write_lines(found, made / f"{_RECORDS}.parquet")
-    facts = {"segments": {path.name: sha256(path) for path in paths}, "files": told}
-    (made / _FACTS).write_text(json.dumps(facts, indent=2) + "\n")
-    for path in (*made.iterdir(), made):
-        _sync(path)
-    made.rename(final)
-    sync_folder(folder / SEALED)
+    told[RECORDS] = write_lines(found, made / f"{RECORDS}.parquet")
+    settle(Hour(made, {path.name: sha256(path) for path in paths}, told, mark), final)
     _clear(folder)
     return final
+
+
+def settle(made: Hour, final: Path) -> None:
+    """Give an hour that was written aside its name, when all of it is on the disk."""
+    made.tell()
+    for path in (*made.path.iterdir(), made.path):
+        _sync(path)
+    made.path.rename(final)
+    sync_folder(final.parent)
 
 
 def _clear(folder: Path) -> None:
@@ -257,19 +285,20 @@ def _clear(folder: Path) -> None:
                 raise BrokenLog(
                     f"{path} is not what {hour.path.name} was sealed from: move one of them away"
                 )
-        if len(left) == len(hour.segments) and not _holds(hour, left):
+        if len(left) == len(hour.segments) and not _holds(hour, left, Erased(folder)):
             raise BrokenLog(f"{hour.path} lacks lines of its segments: move it away, start again")
         for path in left:
             path.unlink()
         sync_folder(folder)
 
 
-def _holds(hour: Hour, paths: list[Path]) -> bool:
+def _holds(hour: Hour, paths: list[Path], erased: Erased) -> bool:
     there = (one for path in paths for one in read_segment(path).records)
-    return list(hour.records()) == list(there)
+    return [*map(erased.masked, hour.records())] == [*map(erased.masked, there)]
 
 
-def _write_lines(found: Sequence[Record], path: Path) -> dict[str, Any]:
+def write_lines(found: Sequence[Record], path: Path) -> dict[str, Any]:
+    """Write records as they stood in the log; return their count and the SHA-256 of the file."""
     text = [line(one).rpartition(b"\t")[0].decode() for one in found]
     pq.write_table(pa.table({_LINE: pa.array(text, pa.string())}), path, compression="zstd")
     return {"rows": len(text), "sha256": sha256(path)}

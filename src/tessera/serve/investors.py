@@ -35,11 +35,16 @@ class Investor:
         return RISK_CLASSES[self.risk_class - 1]
 
 
+def stranger(user_id: str, unknown: Unknown = PRUDENT) -> Investor:
+    """Return an investor of whom nothing is known."""
+    return Investor(user_id, unknown.user, (), (), None, is_known=False)
+
+
 def investor(users: pa.Table, user_id: str, unknown: Unknown = PRUDENT) -> Investor:
     """Look up one investor; an unknown one counts as new, and of the class of the unknown."""
     place = pc.index(users["user_id"], user_id).as_py()
     if place < 0:
-        return Investor(user_id, unknown.user, (), (), None, is_known=False)
+        return stranger(user_id, unknown)
     (row,) = users.slice(place, 1).to_pylist()
     vector = row.get("vector")
     return Investor(

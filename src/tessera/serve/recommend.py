@@ -36,6 +36,20 @@ _BY_RECALL = ("dense", "popular")
 
 
 @dataclass(frozen=True, slots=True)
+class Lead:
+    """What leads from something held to an item."""
+
+    kind: str
+    held: str
+    """Name of what is held."""
+    weight: float
+    false_sign_rate: float | None
+    """How often the sign of such an effect is wrong; None where nothing is claimed of it."""
+    support: int
+    """Investors behind it; 0 where the bundle does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
     """One line of a list."""
 
@@ -157,6 +171,20 @@ class Recommender:
         rows = self.shelf.rows
         found = self.evidence.strongest(rows(who.held), rows(chosen))
         return {self.shelf.ids[row]: edge for row, edge in found.items()}
+
+    def leads(self, who: Investor, chosen: list[str]) -> dict[str, list[Lead]]:
+        """Return all that leads from what is held to each item, the most telling first."""
+        rows = self.shelf.rows
+        every = self.evidence.every(rows(who.held), rows(chosen))
+        return {
+            item: [self._lead(one) for one in every.get(self.shelf.row[item], ())]
+            for item in chosen
+        }
+
+    def _lead(self, edge: Edge) -> Lead:
+        rate = None if np.isnan(edge.false_sign_rate) else edge.false_sign_rate
+        held = self.items["name"][edge.source].as_py()
+        return Lead(edge.kind, held, edge.weight, rate, edge.support)
 
     def _told(self, edge: Edge) -> str:
         return WORDS[edge.words].format(held=self.items["name"][edge.source].as_py())

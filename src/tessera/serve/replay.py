@@ -17,6 +17,7 @@ import numpy as np
 
 from tessera.contracts.tables import UNEXPLORED
 from tessera.serve.engine import Engine
+from tessera.serve.erased import PSEUDONYM
 from tessera.serve.events import EVENT, FORGET, SLATE, Record
 from tessera.shared.policies.slate import slate_propensities
 
@@ -110,7 +111,7 @@ def _fault(found: Replayed, engine: Engine, slate: Record) -> str | None:
 
 
 def _other_scores(found: Replayed, engine: Engine, slate: Record) -> str | None:
-    if not slate[_WHOLE]:
+    if not slate[_WHOLE] or slate["user_id"].startswith(PSEUDONYM):
         found.unscored += 1
         return None
     score = _score_gap(engine, slate)

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+from tessera.serve.erasing import mask_sealed
 from tessera.serve.hours import began, same_hour, seal_closed
 from tessera.serve.service import Service
 
@@ -38,7 +39,9 @@ class Sealer:
         now_ns = time.time_ns() if now_ns is None else now_ns
         if not same_hour(began(self._service.log.path), now_ns):
             self._service.roll()
-        return seal_closed(self._folder, now_ns)
+        made = seal_closed(self._folder, now_ns)
+        mask_sealed(self._folder)
+        return made
 
     def _work(self) -> None:
         while True:

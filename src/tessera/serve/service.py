@@ -92,6 +92,24 @@ class Service:
         measures.count_slate(slate)
         return slate
 
+    def recommend_inline(
+        self,
+        request_id: str,
+        done: Iterable[tuple[str, str, int]],
+        moment: int,
+        k: int,
+        deadline: Deadline | None = None,
+    ) -> Slate:
+        """Show the best to a stranger who did this (item, action, moment); nothing is kept of it.
+
+        What is not logged may not be drawn, and a history that is not kept cannot be judged by.
+        """
+        self.catch_up()
+        slate = self._engine.for_stranger(done).answer(request_id, "", moment, k, deadline)
+        slate = replace(slate, flags=_with(slate.flags, "inline"))
+        measures.count_slate(slate)
+        return slate
+
     def happened(self, events: Iterable[Event]) -> int:
         """Log events, then know them; return how many were new.  See `Intake.happened`."""
         events = tuple(events)
@@ -116,6 +134,12 @@ class Service:
             else:
                 engine.scorer.begin_again(map(_row, events))
             self._engine = engine
+
+    def inform(self, engine: Engine) -> None:
+        """Let an engine that answers nobody know all that happened."""
+        with self._intake.following() as following:
+            following.catch_up()
+            engine.scorer.begin_again(map(_row, following.known.events.values()))
 
     def roll(self) -> None:
         """Begin another segment; what waits is written into the one before."""

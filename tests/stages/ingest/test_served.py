@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from tessera.contracts.arrow import schema
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, TABLES
+from tessera.shared.erased import ERASED, hashed
 from tessera.stages.ingest.params import IngestParams
 from tessera.stages.ingest.stage import ORDER, run
 
@@ -78,7 +79,7 @@ def log(**tables):
 def ingested(tmp_path):
     """Ingest a source, with or without a log, and return its tables."""
 
-    def go(base=BASE, served=None, asked=None, **params):
+    def go(base=BASE, served=None, asked=None, erased=None, **params):
         folder = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
         out = folder / "out"
         out.mkdir(parents=True)
@@ -89,6 +90,8 @@ def ingested(tmp_path):
         write(folder / "served", served or {})
         if served is None:
             (folder / "served" / "empty.json").write_text("{}")
+        if erased is not None:
+            (folder / "served" / ERASED).write_text(json.dumps(erased))
         (folder / "request.json").write_text(json.dumps({"cut": None, **(asked or {})}))
         found = {"source": "served", "min_coverage": 0.0, "max_quarantined": 0.5, **params}
         metrics = run(
@@ -234,3 +237,20 @@ def test_a_run_learns_from_half_of_what_was_served_and_judges_what_its_champion_
 def test_a_cut_that_was_asked_for_wins(ingested):
     asked = span(19, 28.5, 26) | {"cut": "2024-01-15"}
     assert ingested(served=log(events=MANY), asked=asked)[2]["cut"].startswith("2024-01-15")
+
+
+def test_rows_of_whoever_was_erased_are_left_out_of_the_source_too(ingested, tmp_path):
+    key, until = b"k", int((START + 10 * DAY).timestamp() * 1e6)
+    told = {"key": key.hex(), "until": {hashed(key, "u0"): until}}
+    served = log(events=[event("n1", 30, "u1", "i1")])
+    before, _, _ = ingested(served=served)
+    after, _, _ = ingested(served=served, erased=told)
+    left = [row["event_id"] for row in after["events"].to_pylist()]
+    gone = {f"e{n}" for n in range(0, 11, 2)}
+    assert set(left) == {row["event_id"] for row in before["events"].to_pylist()} - gone
+    assert after["users"].num_rows == 0
+    assert before["users"].num_rows == 1
+    assert after["exposures"].num_rows == after["outcomes"].num_rows == 0
+    assert len(shown(before)) == 2
+    again, _, _ = ingested(erased=told)
+    assert gone.isdisjoint(row["event_id"] for row in again["events"].to_pylist()), "no log yet"

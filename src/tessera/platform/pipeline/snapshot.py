@@ -177,8 +177,17 @@ def _staged_log(workspace: Workspace) -> dict[str, Any]:
         files.remove(aside)
         aside.mkdir()
         (aside / "empty.json").write_text("{}\n")
+        _copy_erased(workspace, aside)
         return {}
     return told
+
+
+def _copy_erased(workspace: Workspace, aside: Path) -> None:
+    """Whoever was erased may not come back from the source's files."""
+    if reads_served(workspace):
+        from tessera.serve.erased import copy_list
+
+        copy_list(workspace.registry / "served", aside)
 
 
 def _span(workspace: Workspace, log: dict[str, Any], learnt_until: str | None) -> dict[str, Any]:

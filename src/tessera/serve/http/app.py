@@ -28,9 +28,11 @@ from tessera.serve.http.bounded import Bounded
 from tessera.serve.http.console import add_console
 from tessera.serve.http.door import Door
 from tessera.serve.http.guard import may
+from tessera.serve.http.investors import add_investors
 from tessera.serve.http.keys import Keys
 from tessera.serve.http.problems import Refused, documented, handle_problems
 from tessera.serve.http.shown import shown
+from tessera.serve.http.whom import named, user_of
 from tessera.serve.measures import exposition
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
@@ -58,6 +60,7 @@ def make_app(
     app = FastAPI(title="Tessera", version="1", docs_url=None, redoc_url=None)
     handle_problems(app)
     _recommendations(app, service, clock, params.deadline_ms / 1000)
+    add_investors(app, service, clock)
     _about(app, service, params.open_metrics)
     add_console(app, service, clock, keys, secure=secure, session_secret=session_secret)
     app.add_middleware(Bounded, door=Door.of(keys, params), secure=secure)  # outermost
@@ -72,10 +75,16 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
         moment = _moment(ask.context.time, clock, "context.time")
         engine = service.engine
         k = ask.k or engine.slate_size
-        identity, who = request.state.request_id, ask.investor_id
-        deadline = Deadline(request.state.begun, span_s)
-        slate = await run_in_threadpool(service.recommend, identity, who, moment, k, deadline)
-        return _answer(slate, engine if drew(engine, slate) else service.engine)
+        identity, deadline = request.state.request_id, Deadline(request.state.begun, span_s)
+        if named(ask) == "history":
+            done = _history(ask, clock, moment)
+            slate = await run_in_threadpool(
+                service.recommend_inline, identity, done, moment, k, deadline
+            )
+        else:
+            who = user_of(ask)
+            slate = await run_in_threadpool(service.recommend, identity, who, moment, k, deadline)
+        return _answer(slate, engine if drew(engine, slate) else service.engine, ask)
 
     @app.post("/v1/events", responses=documented(401, 403, 413, 422, 503), dependencies=tells)
     async def happened(body: Happenings) -> Taken:
@@ -154,11 +163,11 @@ def event_from(one: Happening, clock: Clock, within: str = "") -> Event:
     Raises
     ------
     Refused
-        If its time is still to come.
+        If its time is still to come, or it is not of one investor or session.
     """
     return Event(
         one.event_id,
-        one.investor_id,
+        user_of(one, within),
         one.item_id,
         one.action,
         _moment(one.time, clock, f"{within}time"),
@@ -173,10 +182,20 @@ def drew(engine: Engine, slate: Slate) -> bool:
     return slate.policy_id.removesuffix(UNEXPLORED) == engine.version
 
 
-def _answer(slate: Slate, engine: Engine) -> Answer:
+def _history(ask: Ask, clock: Clock, moment: int) -> list[tuple[str, str, int]]:
+    return [
+        (one.item_id, one.action, _moment(one.time, clock, f"history.{n}.time"))
+        if one.time
+        else (one.item_id, one.action, moment - 1)
+        for n, one in enumerate(ask.history or ())
+    ]
+
+
+def _answer(slate: Slate, engine: Engine, ask: Ask) -> Answer:
     return Answer(
         request_id=slate.request_id,
-        investor_id=slate.user_id,
+        investor_id=ask.investor_id,
+        session_id=ask.session_id,
         time=at(slate.moment),
         policy_id=slate.policy_id,
         version=engine.version,

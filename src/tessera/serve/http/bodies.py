@@ -29,10 +29,27 @@ class Context(Body):
     )
 
 
-class Ask(Body):
-    """A request for recommendations."""
+class Told(Body):
+    """Something that whoever asks says was done."""
 
-    investor_id: Id
+    item_id: Id
+    action: Literal["view", "click", "buy", "sell", "dismiss", "rate"]
+    time: AwareDatetime | None = Field(None, description="When; now by default.")
+
+
+class Ask(Body):
+    """A request for recommendations, for exactly one of investor_id, session_id and history."""
+
+    investor_id: Id | None = None
+    session_id: Id | None = Field(
+        None, description="A session of somebody unknown, whose events were sent under it."
+    )
+    history: list[Told] | None = Field(
+        None,
+        max_length=MOST_EVENTS,
+        description="What somebody unknown did. Nothing of it is kept: the best are shown, "
+        "nothing is drawn, nothing is logged.",
+    )
     k: int | None = Field(
         None, ge=1, le=MOST_ITEMS, description="Positions; as many as were judged by default."
     )
@@ -66,7 +83,8 @@ class Answer(BaseModel):
     """A slate."""
 
     request_id: str
-    investor_id: str
+    investor_id: str | None = None
+    session_id: str | None = None
     time: datetime
     policy_id: str
     version: str
@@ -74,7 +92,8 @@ class Answer(BaseModel):
     flags: list[str] = Field(
         description="cold: nothing is known of the investor; degraded: something was left out; "
         "filled: a rule gave way, because it left too few items; "
-        "unlogged: the log cannot be written, so that the best are shown and nothing was drawn."
+        "unlogged: the log cannot be written, so that the best are shown and nothing was drawn; "
+        "inline: for a history that was sent along, of which nothing is kept."
     )
     removed: dict[str, int] = Field(
         description="What rules took away, by rule: items of the catalogue before the search "
@@ -88,7 +107,8 @@ class Happening(Body):
     """Something an investor did."""
 
     event_id: Id = Field(description="The same id again changes nothing.")
-    investor_id: Id
+    investor_id: Id | None = Field(None, description="Either this or session_id.")
+    session_id: Id | None = None
     item_id: Id
     action: Literal["view", "click", "buy", "sell", "dismiss", "rate"]
     time: AwareDatetime | None = Field(None, description="When; now by default.")
@@ -117,6 +137,34 @@ class Similar(BaseModel):
     name: str
     category: str
     score: float
+
+
+class Done(BaseModel):
+    """Something that an investor did."""
+
+    item_id: str
+    action: str
+    time: datetime
+
+
+class InvestorKnown(BaseModel):
+    """All that is known of an investor."""
+
+    investor_id: str
+    risk_class: int
+    level: str = Field(description="Risk class in words.")
+    held: list[str]
+    dismissed: list[str]
+    events: int
+    counts: dict[str, int] = Field(description="Events by action.")
+    last: list[Done] = Field(description="The last of them, newest first.")
+
+
+class Erasure(BaseModel):
+    """An investor was erased."""
+
+    investor_id: str
+    forgotten: int = Field(description="Events since the bundle's cut that are forgotten.")
 
 
 class Version(BaseModel):

@@ -19,15 +19,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.sessions import SessionMiddleware
 
 from tessera.contracts.pages import templates
-from tessera.contracts.tables import ACTIONS
 from tessera.serve.clock import Clock
+from tessera.serve.engine import Engine
 from tessera.serve.events import Event
+from tessera.serve.http.beside import Beside
 from tessera.serve.http.bodies import Id
+from tessera.serve.http.figures import Recently
+from tessera.serve.http.investors import last
 from tessera.serve.http.keys import ROLES, Key, Keys
 from tessera.serve.http.problems import Refused
 from tessera.serve.http.shown import shown
 from tessera.serve.service import Service
-from tessera.serve.slate import at
+from tessera.serve.slate import Slate
 
 _HISTORY = 20
 _SESSION_S = 8 * 3600
@@ -47,6 +50,8 @@ class Console:
     clock: Clock
     keys: Keys
     pages: Environment
+    beside: Beside
+    recently: Recently
 
     def key(self, request: Request) -> Key | None:
         """Return the key that a session was begun with; it ends with its key."""
@@ -75,39 +80,62 @@ class Console:
     def investor(self, request: Request, user_id: str) -> Response:
         """Show what is known of an investor and what would be shown now."""
         self.service.catch_up()
-        engine = self.service.engine
-        moment = self.clock.now()
+        engine, moment = self.service.engine, self.clock.now()
         now = engine.scorer.now(user_id, moment)
         who = engine.who(user_id, now)
-        slate = engine.answer(secrets.token_hex(8), user_id, moment, engine.slate_size)
-        ids = engine.scorer.ranker.item_ids
+        slate = self._slate(engine, user_id, moment)
         history = [
-            {
-                "when": at(int(moment)).strftime("%Y-%m-%d %H:%M:%S"),
-                "action": ACTIONS[action],
-                "item_id": ids[row - 1],
-                "name": engine.facts(ids[row - 1])["name"],
-            }
-            for row, action, moment in zip(
-                now.past.item_N[: -_HISTORY - 1 : -1],
-                now.past.action_N[: -_HISTORY - 1 : -1],
-                now.past.moment_N[: -_HISTORY - 1 : -1],
-                strict=True,
-            )
+            {**one.model_dump(), **engine.facts(one.item_id)}
+            for one in last(engine, now.past, _HISTORY)
         ]
         return self.page(
             request,
             "investor.html",
             who=who,
-            held=[engine.facts(item)["name"] for item in who.held if item in engine.item_row],
-            dismissed=[
-                engine.facts(item)["name"] for item in who.dismissed if item in engine.item_row
-            ],
+            held=_named(engine, who.held),
+            dismissed=_named(engine, who.dismissed),
             slate=shown(slate, engine),
+            evidence=engine.evidence(who, slate),
             history=history,
             events=len(now.past),
             may_act=self.may(request, "operate"),
+            versions=self.beside.versions(),
         )
+
+    def compared(self, request: Request, user_id: str, version: str) -> Response:
+        """Show what two versions would show an investor now, drawn with the same seed."""
+        engine, moment = self.service.engine, self.clock.now()
+        try:
+            engines, wrong = [engine, self.beside.engine(version)], None
+        except Refused as refused:
+            engines, wrong = [engine], str(refused)
+        seed = secrets.token_hex(8)
+        slates = [
+            shown(one.answer(seed, user_id, moment, engine.slate_size), one) for one in engines
+        ]
+        return self.page(
+            request,
+            "compare.html",
+            404 if wrong else 200,
+            investor=user_id,
+            sides=[
+                {"version": one.version, "policy": one.told(), "slate": slate}
+                for one, slate in zip(engines, slates, strict=True)
+            ],
+            wrong=wrong,
+            both=set.intersection(*({one.item_id for one in slate} for slate in slates)),
+        )
+
+    def live(self, request: Request) -> Response:
+        """Show what the last minutes were like."""
+        return self.page(request, "live.html", figures=self.recently.look())
+
+    def _slate(self, engine: Engine, user_id: str, moment: int) -> Slate:
+        return engine.answer(secrets.token_hex(8), user_id, moment, engine.slate_size)
+
+
+def _named(engine: Engine, items: tuple[str, ...]) -> list[str]:
+    return [engine.facts(item)["name"] for item in items if item in engine.item_row]
 
 
 def add_console(
@@ -123,10 +151,14 @@ def add_console(
 
     Processes that share a secret know each other's sessions.
     """
-    console = Console(service, clock, keys, templates("tessera.serve.http"))
+    console = Console(
+        service, clock, keys, templates("tessera.serve.http"), Beside(service), Recently()
+    )
     router = APIRouter(prefix="/console", include_in_schema=False)
     _entrance(router, console)
     _pages(router, console)
+    _looks(router, console)
+    _acts(router, console)
     app.include_router(router)
     app.add_middleware(
         SessionMiddleware,
@@ -176,6 +208,24 @@ def _pages(router: APIRouter, console: Console) -> None:
             return RedirectResponse("/console", 303)
         return await run_in_threadpool(console.investor, request, id)
 
+
+def _looks(router: APIRouter, console: Console) -> None:
+    @router.get("/compare")
+    async def compare(
+        request: Request, id: Annotated[Id, Query()], beside: Annotated[Id, Query()]
+    ) -> Response:
+        if not console.may(request, "view"):
+            return RedirectResponse("/console", 303)
+        return await run_in_threadpool(console.compared, request, id, beside)
+
+    @router.get("/live")
+    async def live(request: Request) -> Response:
+        if not console.may(request, "view"):
+            return RedirectResponse("/console", 303)
+        return console.live(request)
+
+
+def _acts(router: APIRouter, console: Console) -> None:
     @router.post("/events")
     async def act(
         request: Request,

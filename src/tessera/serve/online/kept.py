@@ -36,7 +36,10 @@ class KeptHistories:
             return self._found.get(user_id)
 
     def keep(self, user_id: str, settled: Settled | None) -> None:
-        """Keep what was read of an investor instead of what was kept; None has nothing to keep."""
-        if settled is not None and settled.bytes <= self.most_bytes:
+        """Keep what was read of an investor instead of what was kept; None keeps nothing of it."""
+        if settled is None:
+            with self._lock:
+                self._found.pop(user_id, None)
+        elif settled.bytes <= self.most_bytes:
             with self._lock:
                 self._found[user_id] = settled

@@ -6,7 +6,7 @@ Shapes: C candidates, D width of a vector.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -15,6 +15,7 @@ from tessera.contracts.arrays import Float32s, Ints
 from tessera.model.nn.device import threads
 from tessera.model.trunk.log_scores import aligned
 from tessera.model.trunk.one_pass import Pass, Reader
+from tessera.serve.erased import Erased
 from tessera.serve.online.investor import (
     ME,
     NOTHING,
@@ -57,13 +58,17 @@ class Scorer:
     state: OnlineState
     reader: Reader
     kept: KeptHistories
+    erased: Erased | None = None
 
     @classmethod
-    def fresh(cls, ranker: Ranker, kept_mb: float = 256.0) -> Self:
-        """Start with what the bundle knows; keep read histories up to so many megabytes."""
+    def fresh(cls, ranker: Ranker, kept_mb: float = 256.0, erased: Erased | None = None) -> Self:
+        """Start with what the bundle knows; keep read histories up to so many megabytes.
+
+        Of whom was `erased` after the bundle's cut, what it holds is not read.
+        """
         recent = Recent(ranker.facts)
         state = OnlineState(ranker.row, recent, tied_sets=ranker.model.shape.tied_sets)
-        return cls(ranker, state, Reader.of(ranker.model), KeptHistories(kept_mb))
+        return cls(ranker, state, Reader.of(ranker.model), KeptHistories(kept_mb), erased)
 
     def begin_again(self, events: Iterable[tuple[str, str, str, str, int]]) -> None:
         """Know these events instead of all before, and nothing that was read of those."""
@@ -73,12 +78,11 @@ class Scorer:
     def now(self, user_id: str, moment: int) -> Now:
         """Gather what is known of an investor strictly before a moment."""
         ranker = self.ranker
-        known = (
-            past_of(ranker.histories, ranker.person[user_id]) if self.is_old(user_id) else NOTHING
-        )
+        person = NOBODY if self.is_gone(user_id) else ranker.person.get(user_id, NOBODY)
+        known = past_of(ranker.histories, person) if self.is_old(user_id) else NOTHING
         since = self.state.known(user_id)
         past = until(known.followed_by(self.state.past(since.events)), moment)
-        facts = facts_of(past, ranker.person.get(user_id, NOBODY), ranker.facts, since.all)
+        facts = facts_of(past, person, ranker.facts, since.all)
         user, history = NOBODY, ranker.histories
         if len(past):
             user, history = ME, history_of(past, tied_sets=self._tied_sets)
@@ -87,9 +91,17 @@ class Scorer:
         self.kept.keep(user_id, read.settled)
         return Now(moment, since, past, facts, user, read)
 
+    def for_stranger(self, done: Iterable[tuple[str, str, int]]) -> Scorer:
+        """Return one that knows a stranger alone, who did this; see `OnlineState.only`."""
+        return replace(self, state=self.state.only(done), kept=KeptHistories(0))
+
+    def is_gone(self, user_id: str) -> bool:
+        """Tell whether the investor was erased after the bundle's cut."""
+        return self.erased is not None and self.erased.covers(user_id, self.ranker.moment - 1)
+
     def is_old(self, user_id: str) -> bool:
-        """Tell whether the bundle holds a history of the investor."""
-        return self.ranker.has_acted(user_id)
+        """Tell whether the bundle holds a history of the investor that may be read."""
+        return self.ranker.has_acted(user_id) and not self.is_gone(user_id)
 
     def vector(self, now: Now) -> Float32s | None:
         """Return the unit vector D that asks for items; None for whoever never did anything."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -77,8 +77,7 @@ class OnlineState:
         self.version += 1
         if item_id not in self._rows:
             return True
-        tie = tie_order(user_id, item_id) if self._tied_sets else 0
-        happened = Happened(moment, tie, item_id, action, event_id)
+        happened = Happened(moment, self._tie(user_id, item_id), item_id, action, event_id)
         self._events[user_id] = sorted([*self._events.get(user_id, ()), happened])
         self._recent.add(self._rows[item_id], ACTIONS.index(action), moment)
         return True
@@ -89,6 +88,21 @@ class OnlineState:
             events = tuple(self._events.get(user_id, ()))
             return Known(self.version, events, self._recent.seen())
 
+    def only(self, done: Iterable[tuple[str, str, int]]) -> OnlineState:
+        """Return a state of one stranger who did this: item, action, microseconds since 1970.
+
+        What all did is that of now; an unknown item changes nothing.
+        """
+        events = sorted(
+            Happened(moment, self._tie("", item), item, action, str(number))
+            for number, (item, action, moment) in enumerate(done)
+            if item in self._rows
+        )
+        return _Told(self, tuple(events))
+
+    def _tie(self, user_id: str, item_id: str) -> int:
+        return tie_order(user_id, item_id) if self._tied_sets else 0
+
     def past(self, events: tuple[Happened, ...]) -> Past:
         """Lay events out as arrays."""
         if not events:
@@ -98,3 +112,18 @@ class OnlineState:
             np.array([ACTIONS.index(one.action) for one in events], np.int64),
             np.array([one.moment for one in events], np.int64),
         )
+
+
+class _Told(OnlineState):
+    """What is known now, of a stranger whose events were told and are kept nowhere."""
+
+    def __init__(self, state: OnlineState, events: tuple[Happened, ...]) -> None:
+        known = state.known("")
+        super().__init__(state._rows, state._recent, tied_sets=state._tied_sets)
+        self.version = known.version
+        self._known = replace(known, events=events)
+
+    def known(self, user_id: str) -> Known:
+        """Return what was told, whoever asks."""
+        del user_id
+        return self._known

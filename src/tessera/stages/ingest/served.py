@@ -14,9 +14,11 @@ import ibis
 import ibis.expr.types as ir
 
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, Table
+from tessera.shared.erased import ErasedList
 from tessera.stages.ingest.counts import Counts
 from tessera.stages.ingest.draft import Draft, Drafts
 from tessera.stages.ingest.engine import FILE, Engine, check_parquet
+from tessera.stages.ingest.erased import without_erased
 from tessera.stages.ingest.params import IngestParams
 from tessera.stages.ingest.raw import require_columns
 from tessera.stages.ingest.row_checks import in_contract
@@ -39,6 +41,7 @@ class _Log:
 def drafts(folder: Path, engine: Engine, params: IngestParams) -> Drafts:
     """Put the log behind what its source has."""
     base = cast(Drafts, find_source(params.base).drafts(folder / BASE, engine, params))
+    base = without_erased(base, ErasedList.read(folder / SERVED), engine)
     if (folder / SERVED / _NOTHING).exists():
         return base
     log = {table.name: _read(table, folder, engine) for table in (EXPOSURES, OUTCOMES, EVENTS)}

@@ -1,0 +1,45 @@
+"""Whom a request or an event is of: an investor, a session of somebody unknown, or a history."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from tessera.serve.http.problems import Refused
+
+SESSION = "session:"
+"""How the name begins under which the log and the state keep a session; no investor has such."""
+_WAYS = ("investor_id", "session_id", "history")
+
+
+def named(body: BaseModel, within: str = "") -> str:
+    """Return the one field that says whom a body is of; `within` names where the body stood.
+
+    Raises
+    ------
+    Refused
+        If there are none or several.
+    """
+    ways = [name for name in _WAYS if name in type(body).model_fields]
+    given = [name for name in ways if getattr(body, name) is not None]
+    if len(given) == 1:
+        return given[0]
+    field = within + (given[1] if given else ways[0])
+    raise Refused(422, "Invalid request", f"send exactly one of {', '.join(ways)}", field)
+
+
+def user_of(body: BaseModel, within: str = "") -> str:
+    """Return the name under which log and state know whom a body is of.
+
+    Raises
+    ------
+    Refused
+        If there are none or several, or an investor is named like a session.
+    """
+    field = named(body, within)
+    name = str(getattr(body, field))
+    if field == "session_id":
+        return SESSION + name
+    if name.startswith(SESSION):
+        detail = f"{SESSION} begins the name of a session: send session_id"
+        raise Refused(422, "Invalid request", detail, within + field)
+    return name

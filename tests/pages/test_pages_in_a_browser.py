@@ -215,7 +215,7 @@ def console_pages():
     pages = templates("tessera.serve.http")
     shared = {"csrf": "x", "role": "operator", "version": "v12", "policy": "softmax, " * 20}
     items = [
-        Shown(position=n, item_id=f"i{n:05d}", name="Birch covered bond of a long name " * 2,
+        Shown(position=n, facts=[], item_id=f"i{n:05d}", name="Birch covered bond of a long name " * 2,
               category="bond", score=-12.3456, propensity=0.0123, source="uniform",
               reason="holding something is estimated to raise the chance of buying it " * 2)
         for n in range(1, 4)

@@ -74,7 +74,7 @@ def test_each_item_shows_what_found_it_why_and_the_evidence(people, client):
              "time": "2023-11-14T22:13:19Z"}  # fmt: skip
     client.post("/v1/events", json={"events": [event]})
     page = investor(people("viewer"))
-    edge = "causal from Fund i4: weight 0.250, seen 24 times, sign wrong in 3.1 % of such"
+    edge = "causal from Fund i4: weight 0.250, 24 investors behind it, sign wrong in 3.1 % of such"
     assert words(page, "li") == [edge] * 3
     first = next(row for row in words(page, "tr") if "dense" in row)
     item = re.search(r"i\d", first).group()

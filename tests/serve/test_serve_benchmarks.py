@@ -27,7 +27,7 @@ def write(folder, *records, torn=b""):
 
 
 def slate(name):
-    return {"kind": "slate", "request_id": name, "user_id": "u1"}
+    return {"kind": "slate", "request_id": name, "user_id": "u1", "moment": 1}
 
 
 def test_what_was_acknowledged_and_is_not_there_is_lost(tmp_path):

@@ -64,6 +64,21 @@ class Engine:
         reasons = {item: f"{item} suits" for item in ITEMS}
         return Slate(request_id, user_id, moment, self.version, "c", drawn, reasons, ())
 
+    item_row = {item: row for row, item in enumerate(ITEMS)}
+    slate = SlatePolicy(1.0, 0.2, 3)
+
+    def numbers(self):
+        return iter([("weights", np.ones(3))])
+
+    def acted(self):
+        return set(ITEMS[:2])
+
+    def warm_up(self):
+        self.answer("warm-up", "", 0, 1)
+
+    def scores_of(self, user_id, moment, item_ids):
+        return np.array([ITEMS.index(item) for item in item_ids], np.float32)
+
     def facts(self, item_id):
         return {"name": f"Fund {item_id}", "category": "fund"}
 

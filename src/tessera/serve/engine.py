@@ -8,6 +8,7 @@ Shapes: I items of the bundle in the order of its table, C candidates.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -32,12 +33,14 @@ from tessera.shared.policies.slate import SlatePolicy, sample_slates
 
 _POSITIONS = 10
 """Of a slate where no log showed how many are usual."""
+_PART = 4096
+"""Vectors that are looked at together."""
 _RECENT = 50
 """Events that count as what an investor did lately."""
 _AGAINST = [ACTIONS.index(action) for action in ("dismiss", "sell")]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Engine:
     """One published bundle, and what came after its cut."""
 
@@ -55,8 +58,8 @@ class Engine:
     params: ServeParams
 
     @classmethod
-    def open(cls, bundle: Path, params: ServeParams) -> Self:
-        """Read a published bundle whose manifest was checked.
+    def open(cls, bundle: Path, params: ServeParams, version: str | None = None) -> Self:
+        """Read a bundle whose manifest was checked; it is called by its folder, or as said.
 
         Raises
         ------
@@ -72,7 +75,7 @@ class Engine:
             )
         policy = read_policy(bundle)
         return cls(
-            bundle.name,
+            version or bundle.name,
             str(read_manifest(bundle)["identity"]),
             recommender,
             Scorer.fresh(ranker, params.kept_mb),
@@ -90,8 +93,31 @@ class Engine:
         return self.recommender.shelf.row
 
     def warm_up(self) -> None:
-        """Answer once, so that nobody waits for what is built at the first request."""
-        self.answer("warm-up", "", self.scorer.ranker.moment, self.slate_size)
+        """Answer a stranger and an investor, so that nobody waits for what is built at first.
+
+        Raises
+        ------
+        BrokenBundle
+            If a score is not finite.
+        """
+        for user_id in ("", *self.scorer.ranker.histories.user_id_U[-1:]):
+            slate = self.answer("warm-up", user_id, self.scorer.ranker.moment, self.slate_size)
+            if not np.isfinite(slate.drawn.score_C).all():
+                raise BrokenBundle(f"{self.version}: its scores are not finite: train it again")
+
+    def numbers(self) -> Iterator[tuple[str, Float32s]]:
+        """Name and give, a part at a time, whatever slates are computed from."""
+        for tensor in self.scorer.ranker.model.state_dict().values():
+            if tensor.is_floating_point():
+                yield "weights", tensor.float().numpy()
+        for first in range(0, self.search.index.ntotal, _PART):
+            count = min(_PART, self.search.index.ntotal - first)
+            yield "vectors", self.search.index.reconstruct_n(first, count)
+
+    def acted(self) -> set[str]:
+        """Return the items that somebody acted on until the cut of the bundle."""
+        ranker = self.scorer.ranker
+        return {ranker.item_ids[row - 1] for row in np.unique(ranker.histories.item_E).tolist()}
 
     def who(self, user_id: str, now: Now) -> Investor:
         """Return what is known of an investor as of now."""
@@ -159,6 +185,13 @@ class Engine:
             tuple(asked.flags),
             asked.took_s,
         )
+
+    def scores_of(self, user_id: str, moment: int, item_ids: Sequence[str]) -> Float32s:
+        """Return the scores of some items, in their order; those not listed have the least."""
+        row_C = [self.scorer.ranker.row.get(item, 0) for item in item_ids]
+        if not row_C:
+            return np.zeros(0, np.float32)
+        return self.scorer.scores(self.scorer.now(user_id, moment), np.array(row_C, np.int64))
 
     def facts(self, item_id: str) -> dict[str, str]:
         """Return name and category of an item, for people."""

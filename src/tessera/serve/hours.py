@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.hashes import sha256
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, TABLES
-from tessera.serve.events import FORGET, SLATE, Record
+from tessera.serve.events import FORGET, OF_SLATES, Record
 from tessera.serve.log import (
     OPEN,
     BrokenLog,
@@ -46,7 +46,7 @@ _RECORDS = "records"
 _FACTS = "hour.json"
 _MAKING = ".making"
 _LINE = "line"
-_SLATE_LINE, _FORGET_LINE = (f'{{"kind":"{kind}"' for kind in (SLATE, FORGET))
+_FORGET_LINE, *_OF_SLATES = (f'{{"kind":"{kind}"' for kind in (FORGET, *OF_SLATES))
 """How their lines begin; slates need not be parsed to know the events."""
 _SECOND_NS = 1_000_000_000
 
@@ -83,8 +83,8 @@ class Hour:
         column = self.rows(_RECORDS)[_LINE]
         if beginning:
             column = column.filter(pc.starts_with(column, beginning))
-        if events_only:
-            column = column.filter(pc.invert(pc.starts_with(column, _SLATE_LINE)))
+        for of_slates in _OF_SLATES if events_only else ():
+            column = column.filter(pc.invert(pc.starts_with(column, of_slates)))
         for one in column.to_pylist():
             yield json.loads(one)
 
@@ -138,7 +138,7 @@ def records(folder: Path, *, events_only: bool = False) -> Iterator[Record]:
             hour.check()
             yield from hour.records(events_only=events_only)
         for segment in open_segments(folder):
-            yield from (one for one in segment.records if not events_only or one["kind"] != SLATE)
+            yield from (one for one in segment.records if not (events_only and one["kind"] in OF_SLATES))
 
 
 def write_log(folder: Path, target: Path) -> dict[str, Any]:

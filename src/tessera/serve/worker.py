@@ -14,7 +14,8 @@ from fastapi import FastAPI
 
 from tessera.serve.clock import Clock
 from tessera.serve.feed import open_feed
-from tessera.serve.host import Follower, join
+from tessera.serve.follower import Follower
+from tessera.serve.host import join
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys
 from tessera.serve.http.lines import write_lines

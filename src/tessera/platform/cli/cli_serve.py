@@ -49,7 +49,8 @@ def serve(
     """Serve the published model on this machine: draw slates by the judged policy, and log them."""
     from tessera.platform.release.pointer import current_bundle
     from tessera.serve.feed import kind_for
-    from tessera.serve.host import Follower, hosted
+    from tessera.serve.follower import Follower
+    from tessera.serve.host import hosted
     from tessera.serve.http.listen import Address
     from tessera.serve.sealer import Sealer
 

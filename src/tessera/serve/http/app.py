@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
-from tessera.contracts.tables import UNEXPLORED
 from tessera.serve.clock import Clock
 from tessera.serve.context import Deadline
-from tessera.serve.engine import Engine
 from tessera.serve.events import Event
 from tessera.serve.http.bodies import (
     MOST_ITEMS,
@@ -20,6 +20,7 @@ from tessera.serve.http.bodies import (
     Ask,
     Happening,
     Happenings,
+    Refusal,
     Similar,
     Taken,
     Version,
@@ -70,12 +71,11 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
     @app.post("/v1/recommendations", responses=documented(401, 403, 413, 422), dependencies=asks)
     async def recommend(ask: Ask, request: Request) -> Answer:
         moment = _moment(ask.context.time, clock, "context.time")
-        engine = service.engine
-        k = ask.k or engine.slate_size
+        k = ask.k or service.engine.slate_size
         identity, who = request.state.request_id, ask.investor_id
         deadline = Deadline(request.state.begun, span_s)
         slate = await run_in_threadpool(service.recommend, identity, who, moment, k, deadline)
-        return _answer(slate, engine if drew(engine, slate) else service.engine)
+        return _answer(slate)
 
     @app.post("/v1/events", responses=documented(401, 403, 413, 422, 503), dependencies=tells)
     async def happened(body: Happenings) -> Taken:
@@ -113,6 +113,8 @@ def _about(app: FastAPI, service: Service, open_metrics: bool) -> None:
             identity=engine.identity,
             policy=engine.told(),
             events=engine.scorer.state.version,
+            refused=service.refused and Refusal(**asdict(service.refused)),
+            **service.challengers(),
         )
 
     @app.get(
@@ -130,12 +132,13 @@ def _about(app: FastAPI, service: Service, open_metrics: bool) -> None:
         return {"status": "ok"}
 
     @app.get("/readyz", responses=documented(503))
-    async def ready() -> dict[str, str]:
+    async def ready() -> dict[str, Any]:
         if service.log.failed:
             raise Refused(
                 503, "Not ready", "the served log cannot be written: see the server's log"
             )
-        return {"status": "ok", "version": service.engine.version}
+        told: dict[str, Any] = {"status": "ok", "version": service.engine.version}
+        return told | ({"refused": asdict(service.refused)} if service.refused else {})
 
 
 def _moment(time: datetime | None, clock: Clock, field: str) -> int:
@@ -168,19 +171,14 @@ def event_from(one: Happening, clock: Clock, within: str = "") -> Event:
     )
 
 
-def drew(engine: Engine, slate: Slate) -> bool:
-    """Tell whether a slate is of this bundle: another one may have become current meanwhile."""
-    return slate.policy_id.removesuffix(UNEXPLORED) == engine.version
-
-
-def _answer(slate: Slate, engine: Engine) -> Answer:
+def _answer(slate: Slate) -> Answer:
     return Answer(
         request_id=slate.request_id,
         investor_id=slate.user_id,
         time=at(slate.moment),
         policy_id=slate.policy_id,
-        version=engine.version,
+        version=slate.version,
         context_version=slate.context_version,
         flags=list(slate.flags),
-        items=shown(slate, engine),
+        items=shown(slate),
     )

@@ -38,9 +38,11 @@ class Engine:
     """Scores by the item's number, and by one for each event of the investor on it."""
 
     version, identity, slate_size = "v1", "a" * 64, 3
+    slate = SlatePolicy(1.0, 0.2, 3)
 
     def __init__(self, version="v1"):
         self.version = version
+        self.item_row = {item: row for row, item in enumerate(ITEMS)}
         rows = {item: row for row, item in enumerate(ITEMS, start=1)}
         nobody_counts = SimpleNamespace(add=lambda *_: None, seen=lambda: None)
         nobody_counts.emptied = lambda: nobody_counts
@@ -56,16 +58,13 @@ class Engine:
             [n + 10.0 * done.count(item) for n, item in enumerate(ITEMS)], np.float32
         )
         rng = np.random.default_rng(len(request_id))
-        every, policy = np.ones((1, len(ITEMS)), bool), SlatePolicy(1.0, 0.2, 3)
+        every, policy = np.ones((1, len(ITEMS)), bool), self.slate
         chosen, propensity, probability = sample_slates(
             score_C[None].astype(float), every, policy, k, rng
         )
         drawn = Drawn(ITEMS, ("dense",) * 5, score_C, chosen[0], propensity[0], probability[0])
         reasons = {item: f"{item} suits" for item in ITEMS}
         return Slate(request_id, user_id, moment, self.version, "c", drawn, reasons, ())
-
-    item_row = {item: row for row, item in enumerate(ITEMS)}
-    slate = SlatePolicy(1.0, 0.2, 3)
 
     def numbers(self):
         return iter([("weights", np.ones(3))])

@@ -20,6 +20,7 @@ from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
 from tessera.serve.tail import Tail
 
+
 @dataclass(frozen=True, slots=True)
 class Started:
     """What a start found."""

@@ -138,7 +138,9 @@ def records(folder: Path, *, events_only: bool = False) -> Iterator[Record]:
             hour.check()
             yield from hour.records(events_only=events_only)
         for segment in open_segments(folder):
-            yield from (one for one in segment.records if not (events_only and one["kind"] in OF_SLATES))
+            yield from (
+                one for one in segment.records if not (events_only and one["kind"] in OF_SLATES)
+            )
 
 
 def write_log(folder: Path, target: Path) -> dict[str, Any]:

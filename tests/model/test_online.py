@@ -754,9 +754,10 @@ def test_both_arms_are_replayed_by_their_bundles_and_the_shadow_scores_as_it_wou
     service = Service(Engine.open(bundle, PARAMS, "v1"), lambda: ServedLog(tmp_path / "1.log"))
     service.try_out(Engine.open(bundle, PARAMS, "candidate-1"), 0.5)
     service.overshadow(Engine.open(bundle, PARAMS, "v1s"))
-    for n, row in enumerate(happenings(split, USERS)[:40]):
+    rows = sorted(happenings(split, USERS), key=lambda row: row["moment"])[:40]
+    for n, row in enumerate(rows):  # in time, so that what comes later changes no score
+        service.recommend(f"r{n}", row["user_id"], row["moment"], 3)
         service.happened([Event(**row)])
-        service.recommend(f"r{n}", row["user_id"], row["moment"] + 1, 3)
     service.close()
     told = list(records(tmp_path))
     slates = {one["request_id"]: one for one in told if one["kind"] == "slate"}

@@ -76,7 +76,7 @@ class Engine:
         self.answer("warm-up", "", 0, 1)
 
     def scores_of(self, user_id, moment, item_ids):
-        return np.array([ITEMS.index(item) for item in item_ids], np.float32)
+        return np.array([ITEMS.index(item) for item in item_ids], np.float32), "c"
 
     def facts(self, item_id):
         return {"name": f"Fund {item_id}", "category": "fund"}

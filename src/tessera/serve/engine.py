@@ -166,32 +166,37 @@ class Engine:
             row_C, sources = self.candidates.of_request(asked, who)
         with asked.step("score"):
             unscored = asked.skips("score")
-            score_C = _in_order(row_C) if unscored else self._scores(now, row_C)
+            model_row_C = self.model_row_I[row_C]
+            score_C = _in_order(row_C) if unscored else self._scores(now, model_row_C)
         with asked.step("draw"):
             drawn = self._draw(asked, row_C, sources, score_C)
             drawn = best(drawn, k) if unscored else drawn
         with asked.step("explain"):
             shown = [drawn.candidate_ids[one] for one in drawn.shown()]
             reasons = self._reasons(asked, who, shown)
-        context = f"{self.identity[:12]}+{now.since.version}"
         return Slate(
             request_id,
             user_id,
             moment,
             greedy(self.version) if unscored else self.version,
-            context,
+            self._context(now),
             drawn,
             reasons,
             tuple(asked.flags),
             asked.took_s,
         )
 
-    def scores_of(self, user_id: str, moment: int, item_ids: Sequence[str]) -> Float32s:
-        """Return the scores of some items, in their order; those not listed have the least."""
-        row_C = [self.scorer.ranker.row.get(item, 0) for item in item_ids]
-        if not row_C:
-            return np.zeros(0, np.float32)
-        return self.scorer.scores(self.scorer.now(user_id, moment), np.array(row_C, np.int64))
+    def scores_of(self, user_id: str, moment: int, item_ids: Sequence[str]) -> tuple[Float32s, str]:
+        """Return the scores of some items, in their order, and what they were computed from.
+
+        Items that are not listed have the least.
+        """
+        now = self.scorer.now(user_id, moment)
+        row_C = np.array([self.scorer.ranker.row.get(item, 0) for item in item_ids], np.int64)
+        return self._scores(now, row_C), self._context(now)
+
+    def _context(self, now: Now) -> str:
+        return f"{self.identity[:12]}+{now.since.version}"
 
     def facts(self, item_id: str) -> dict[str, str]:
         """Return name and category of an item, for people."""
@@ -225,10 +230,10 @@ class Engine:
             return dict.fromkeys(shown, f"suitable for {who.level} investors")
         return self.recommender.reasons(who, shown)
 
-    def _scores(self, now: Now, row_C: Ints) -> Float32s:
-        if not len(row_C):
+    def _scores(self, now: Now, model_row_C: Ints) -> Float32s:
+        if not len(model_row_C):
             return np.zeros(0, np.float32)
-        return self.scorer.scores(now, self.model_row_I[row_C])
+        return self.scorer.scores(now, model_row_C)
 
     def _draw(self, asked: Context, row_C: Ints, sources: list[str], score_C: Float32s) -> Drawn:
         ids = tuple(self.recommender.shelf.ids[row] for row in row_C.tolist())

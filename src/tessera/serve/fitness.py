@@ -14,8 +14,9 @@ import psutil  # type: ignore[import-untyped]
 from tessera.contracts.errors import BrokenBundle, TesseraError
 from tessera.serve.engine import Engine
 
-_GROWN = 5
-"""Memory of an opened bundle by its size on the disk, rounded up from what was measured."""
+_GROWN = 8
+"""Memory of an opened bundle by its size on the disk: 60 to 75 MiB of 10 on the market, rounded
+up."""
 _NAMED = 3
 """Items that a refusal names."""
 

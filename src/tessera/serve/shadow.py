@@ -65,9 +65,10 @@ def shadow_record(engine: Engine, slate: Slate) -> Record:
 
     The scores are of the candidates in the order of the slate's record, the propensities of its
     positions: how likely the challenger's policy shows the same there.  An item that it does not
-    list has the least score.
+    list has the least score.  What arrived late, after the slate was drawn, is known too.
     """
-    score_C = engine.scores_of(slate.user_id, slate.moment, slate.drawn.candidate_ids)
+    ids = slate.drawn.candidate_ids
+    score_C, context = engine.scores_of(slate.user_id, slate.moment, ids)
     score_1C = score_C[None].astype(np.float64)
     propensity, _ = slate_propensities(
         score_1C, np.ones_like(score_1C, bool), engine.slate, slate.drawn.chosen_L[None]
@@ -78,6 +79,7 @@ def shadow_record(engine: Engine, slate: Slate) -> Record:
         "user_id": slate.user_id,
         "moment": slate.moment,
         "policy_id": engine.version,
+        "context_version": context,
         "scores": score_C.astype(float).tolist(),
         "propensities": propensity[0].tolist(),
     }

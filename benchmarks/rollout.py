@@ -48,6 +48,8 @@ _FREE: dict[str, Any] = {
     "deadline_ms": 60_000.0,
     "in_flight": 1000,
 }
+_PAUSE_S = 0.25
+"""Between two requests of a reader."""
 
 
 def renamed(bundle: Path, target: Path) -> Path:

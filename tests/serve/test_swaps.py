@@ -108,14 +108,18 @@ def test_a_fault_keeps_the_old_bundle_with_one_line_and_an_alarm_until_all_is_we
     assert 'tessera_refused{role="current"} 0.0' in client.get("/metrics").text
 
 
+@pytest.mark.parametrize(
+    ("share", "listed", "since", "told"), [(0.5, 2, 5, "2 of 5"), (0.8, 3, 4, "3 of 4")]
+)
 def test_a_catalogue_may_lack_as_much_as_is_said_and_what_was_acted_on_since_counts(
-    pointer, service
+    pointer, service, share, listed, since, told
 ):
-    pointer.change = lambda one: setattr(one, "item_row", {"i0": 0, "i1": 1})
+    pointer.change = lambda one: setattr(one, "item_row", {f"i{n}": n for n in range(listed)})
+    pointer.follower = Follower(service, pointer.read, ServeParams(acted_share=share))
     assert pointer.look("v2")
-    service.happened([Event(f"e{n}", "u1", f"i{n}", "click", NOW) for n in (2, 3)])
+    service.happened([Event(f"e{n}", "u1", f"i{n}", "click", NOW) for n in range(since)])
     assert not pointer.look("v3")
-    assert "lists 2 of 4 items" in service.refused.reason
+    assert f"lists {told} items" in service.refused.reason
 
 
 def test_a_bundle_needs_room_by_its_size_and_is_tried_again_when_there_is(

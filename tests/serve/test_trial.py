@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -80,6 +82,17 @@ def test_scores_are_on_average_the_difference_of_the_arms_and_bounds_hold_it():
     assert found.lower < 0.15 < found.upper
     assert found.lower > 0.1
     assert (found.champion, found.canary) == pytest.approx((0.1, 0.25), abs=0.02)
+
+
+def test_over_all_ways_to_draw_the_arms_the_mean_score_is_the_difference():
+    champion_N, canary_N, share = np.array([0.1, 0.9, 0.4]), np.array([0.8, 0.2, 1.0]), 0.3
+    mean = 0.0
+    for arms in product([False, True], repeat=3):
+        arm_N = np.array(arms)
+        units = Units(arm_N, np.full(3, share), np.where(arm_N, canary_N, champion_N))
+        chance = np.where(arm_N, share, 1 - share).prod()
+        mean += chance * units.wager().score_N.mean()
+    assert mean == pytest.approx((canary_N - champion_N).mean())
 
 
 def test_of_200_canaries_like_the_champion_no_more_than_alpha_end_at_any_look():

@@ -22,7 +22,8 @@ import uvicorn
 from fastapi import FastAPI, Request
 
 from tessera.serve.clock import Clock
-from tessera.serve.host import Follower, start
+from tessera.serve.follower import Follower
+from tessera.serve.host import start
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys, add_key
 from tessera.serve.params import ServeParams

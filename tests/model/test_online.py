@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -27,8 +29,10 @@ from tessera.serve import host
 from tessera.serve.engine import Engine
 from tessera.serve.erased import Erased
 from tessera.serve.events import Event, forget_record
+from tessera.serve.fitness import require_fit
 from tessera.serve.hours import records, write_log
 from tessera.serve.log import ServedLog, line
+from tessera.serve.online.investor import ME
 from tessera.serve.online.recent import Recent
 from tessera.serve.online.scorer import Scorer
 from tessera.serve.params import ServeParams
@@ -913,3 +917,84 @@ def test_a_planted_difference_is_found_when_the_log_is_played_again(bundle, day,
     found = replay(rows, lambda _: Engine.open(bundle, PARAMS))
     assert found.slates == 200
     assert says in found.faults[0].says
+
+
+def plant(name, engine):
+    """Spoil one number of a bundle that is open."""
+    if name == "weights":
+        next(engine.scorer.ranker.model.parameters()).data[-1, 0] = float("nan")
+        return engine
+    if name == "vectors":
+        vector_ND = engine.search.index.reconstruct_n(0, engine.search.index.ntotal)
+        vector_ND[-1, 0] = np.inf
+        engine.search.index.reset()
+        engine.search.index.add(vector_ND)
+        return engine
+    scores = engine.scorer.scores
+    spoilt = SimpleNamespace(
+        **{
+            each: getattr(engine.scorer, each)
+            for each in ("ranker", "state", "vector", "now", "is_gone")
+        },
+        scores=lambda now, item_C: scores(now, item_C) * (np.nan if now.user == ME else 1),
+    )
+    return replace(engine, scorer=spoilt)
+
+
+@pytest.mark.parametrize("name", ["weights", "vectors", "scores"])
+def test_a_bundle_with_a_number_that_is_none_is_refused(bundle, engine, name):
+    require_fit(engine, engine.acted(), 1.0)
+    with pytest.raises(BrokenBundle, match=f"its {name} are not finite: train it again"):
+        require_fit(plant(name, Engine.open(bundle, PARAMS)), set(), 1.0)
+
+
+def test_what_was_acted_on_are_the_items_of_the_histories(engine, told, split):
+    before = told.events.filter(told.events.event_ts <= split.cut).item_id.to_pyarrow()
+    assert engine.acted() == set(before.to_pylist()) & engine.item_row.keys()
+
+
+def test_an_engine_that_is_swapped_out_leaves_nothing_behind(bundle, split, tmp_path):
+    service = Service(Engine.open(bundle, PARAMS), lambda: ServedLog(tmp_path / "1.log"))
+    service.overshadow(Engine.open(bundle, PARAMS, "shadow"))
+    service.try_out(Engine.open(bundle, PARAMS, "canary"), 0.5)
+    for n in range(6):
+        service.recommend(f"r{n}", f"u{n:03d}", at_noon(split), 3)
+    arms = service.arms
+    seen = [weakref.ref(one) for one in arms.engines()]
+    models = [weakref.ref(one.scorer.ranker.model) for one in arms.engines()]
+    del arms
+    service.swap(Engine.open(bundle, PARAMS, "next"))
+    service.overshadow(None)
+    service.try_out(None)
+    gc.collect()
+    assert [one() for one in (*seen, *models)] == [None] * 6
+    service.close()
+
+
+def test_both_arms_are_replayed_by_their_bundles_and_the_shadow_scores_as_it_would_serve(
+    bundle, split, tmp_path
+):
+    service = Service(Engine.open(bundle, PARAMS, "v1"), lambda: ServedLog(tmp_path / "1.log"))
+    service.try_out(Engine.open(bundle, PARAMS, "candidate-1"), 0.5)
+    service.overshadow(Engine.open(bundle, PARAMS, "v1s"))
+    rows = sorted(happenings(split, USERS), key=lambda row: row["moment"])[:40]
+    for n, row in enumerate(rows):  # in time, so that what comes later changes no score
+        service.recommend(f"r{n}", row["user_id"], row["moment"], 3)
+        service.happened([Event(**row)])
+    service.close()
+    told = list(records(tmp_path))
+    slates = {one["request_id"]: one for one in told if one["kind"] == "slate"}
+    assert {one["policy_id"] for one in slates.values()} == {"v1", "candidate-1"}
+    opened = []
+    found = replay(
+        told, lambda version: opened.append(version) or Engine.open(bundle, PARAMS, version)
+    )
+    assert not found.faults
+    assert found.propensity < 1e-12
+    assert sorted(opened) == ["candidate-1", "v1"]
+    shadows = [one for one in told if one["kind"] == "shadow"]
+    assert len(shadows) == 40
+    for one in shadows:
+        shown = slates[one["request_id"]]
+        np.testing.assert_allclose(one["scores"], shown["scores"], atol=1e-5)
+        np.testing.assert_allclose(one["propensities"], shown["propensities"], atol=1e-5)

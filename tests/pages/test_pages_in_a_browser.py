@@ -17,7 +17,7 @@ from tessera.platform.validation.validation_page import render_page
 from tessera.serve.http.bodies import Shown
 from tessera.serve.http.figures import Figures
 from tessera.serve.investors import Investor
-from tessera.serve.recommend import Edge
+from tessera.serve.recommend import Lead
 from tessera.stages.monitor import page as watch_page
 from tessera.stages.monitor.bias import figures
 from tessera.stages.monitor.drift import Drifted
@@ -215,12 +215,13 @@ def console_pages():
     pages = templates("tessera.serve.http")
     shared = {"csrf": "x", "role": "operator", "version": "v12", "policy": "softmax, " * 20}
     items = [
-        Shown(position=n, facts=[], item_id=f"i{n:05d}", name="Birch covered bond of a long name " * 2,
+        Shown(position=n, facts=[], item_id=f"i{n:05d}",
+              name="Birch covered bond of a long name " * 2,
               category="bond", score=-12.3456, propensity=0.0123, source="uniform",
               reason="holding something is estimated to raise the chance of buying it " * 2)
         for n in range(1, 4)
     ]  # fmt: skip
-    edges = {one.item_id: [Edge("causal", "Alder credit card 019", 0.1, 0.05, 24)] for one in items}
+    edges = {one.item_id: [Lead("causal", "Alder credit card 019", 0.1, 0.05, 24)] for one in items}
     happened = {"time": datetime(2024, 5, 1, tzinfo=UTC), "action": "dismiss",
                 "item_id": "i00001", "name": "Birch"}  # fmt: skip
     told = {

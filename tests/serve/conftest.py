@@ -45,16 +45,22 @@ class Engine:
 
     version, identity, slate_size = "v1", "a" * 64, 3
     params = ServeParams()
+    slate = SlatePolicy(1.0, 0.2, 3)
 
     def __init__(self, version="v1"):
         self.version = version
+        self.item_row = {item: row for row, item in enumerate(ITEMS)}
         rows = {item: row for row, item in enumerate(ITEMS, start=1)}
         nobody_counts = SimpleNamespace(add=lambda *_: None, seen=lambda: None)
         nobody_counts.emptied = lambda: nobody_counts
         ranker = SimpleNamespace(histories=SimpleNamespace(user_id_U=["u1"]), item_ids=ITEMS)
         state = OnlineState(rows, nobody_counts, tied_sets=True)
         self.scorer = SimpleNamespace(
-            state=state, ranker=ranker, now=self.now, begin_again=state.begin_again
+            state=state,
+            ranker=ranker,
+            now=self.now,
+            begin_again=state.begin_again,
+            erased=None,
         )
         self.exposures = Exposures(None, 1)
         self.item_row = {item: row for row, item in enumerate(ITEMS)}
@@ -98,7 +104,7 @@ class Engine:
             [n + 10.0 * done.count(item) for n, item in enumerate(ITEMS)], np.float32
         )
         rng = np.random.default_rng(len(request_id))
-        every, policy = np.ones((1, len(ITEMS)), bool), SlatePolicy(1.0, 0.2, 3)
+        every, policy = np.ones((1, len(ITEMS)), bool), self.slate
         chosen, propensity, probability = sample_slates(
             score_C[None].astype(float), every, policy, k, rng
         )
@@ -113,6 +119,18 @@ class Engine:
     def showed(self, slate):
         shown = [slate.drawn.candidate_ids[one] for one in slate.drawn.shown()]
         self.exposures.add(slate.user_id, shown, slate.moment)
+
+    def numbers(self):
+        return iter([("weights", np.ones(3))])
+
+    def acted(self):
+        return set(ITEMS[:2])
+
+    def warm_up(self):
+        self.answer("warm-up", "", 0, 1)
+
+    def scores_of(self, user_id, moment, item_ids):
+        return np.array([ITEMS.index(item) for item in item_ids], np.float32), "c"
 
     def facts(self, item_id):
         return {"name": f"Fund {item_id}", "category": "fund"}

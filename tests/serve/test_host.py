@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tessera.contracts.errors import BrokenBundle
-from tessera.serve import host
+from tessera.serve import follower, host
 from tessera.serve.events import Event
-from tessera.serve.host import Follower
+from tessera.serve.follower import Follower
 from tessera.serve.log import line
 from tessera.serve.params import ServeParams
 
@@ -24,7 +24,7 @@ def world(service, engine, monkeypatch):
     class World:
         current, broken, opened = "v1", (), []
 
-        def open(self, bundle, _params):
+        def open(self, bundle, _params, version=None):
             self.opened.append(bundle.name)
             if bundle.name in self.broken:
                 raise BrokenBundle(f"{bundle.name} is broken: publish it again")
@@ -73,7 +73,7 @@ def test_whatever_goes_wrong_the_follower_goes_on(world, service, monkeypatch, c
         done.append(1)
         world.follower._stopped.set()
 
-    monkeypatch.setattr(host, "_LOOK_S", 0.001)
+    monkeypatch.setattr(follower, "_LOOK_S", 0.001)
     monkeypatch.setattr(world.follower, "look", look)
     world.follower._follow()
     assert done == [1]

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tessera.serve.erased import Erased
 from tessera.serve.events import Event
 from tessera.serve.log import ServedLog, read_segment
 from tessera.serve.sealing import exposures
@@ -139,3 +140,14 @@ def test_a_record_of_an_event_reads_back(service):
     one = replace(event(), request_id="r1", value=2.5, channel="app")
     service.happened([one])
     assert Event(**{k: v for k, v in records(service)[0].items() if k != "kind"}) == one
+
+
+def test_a_candidate_from_elsewhere_knows_who_was_erased(service, engine, tmp_path):
+    listed, elsewhere = (Erased(tmp_path / name) for name in ("served", "elsewhere"))
+    listed.add("u1", 5)
+    service.engine.scorer.erased, other = listed, engine("v2")
+    other.scorer.erased = elsewhere
+    assert not elsewhere.covers("u1", 4)
+    service.try_out(other, 0.5)
+    assert elsewhere.covers("u1", 4)
+    assert not elsewhere.covers("u1", 6)

@@ -35,7 +35,7 @@ from tessera.serve.params import ServeParams
 spec = importlib.util.spec_from_file_location("planted", sys.argv[1])
 planted = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(planted)
-def opened(bundle, params):
+def opened(bundle, params, version=None):
     found = planted.Engine(bundle.name)
     found.scorer.ranker = planted.SimpleNamespace(
         histories=planted.SimpleNamespace(user_id_U=["u1"]))

@@ -8,7 +8,7 @@ Shapes: I items of the bundle in the order of its table, C candidates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -39,12 +39,14 @@ from tessera.shared.policies.slate import SlatePolicy, sample_slates
 
 _POSITIONS = 10
 """Of a slate where no log showed how many are usual."""
+_PART = 4096
+"""Vectors that are looked at together."""
 _RECENT = 50
 """Events that count as what an investor did lately."""
 _AGAINST = [ACTIONS.index(action) for action in ("dismiss", "sell")]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Engine:
     """One published bundle, and what came after its cut."""
 
@@ -68,8 +70,8 @@ class Engine:
     """Else the best are shown, because nothing of it will be logged."""
 
     @classmethod
-    def open(cls, bundle: Path, params: ServeParams) -> Self:
-        """Read a published bundle whose manifest was checked.
+    def open(cls, bundle: Path, params: ServeParams, version: str | None = None) -> Self:
+        """Read a bundle whose manifest was checked; it is called by its folder, or as said.
 
         Raises
         ------
@@ -88,7 +90,7 @@ class Engine:
         day_I = np.full(len(row_I), ranker.moment // DAY_US)
         unit_I = close_before(ranker.facts.closes, row_I, day_I)
         return cls(
-            bundle.name,
+            version or bundle.name,
             str(read_manifest(bundle)["identity"]),
             recommender,
             Scorer.fresh(ranker, params.kept_mb, Erased.beside(bundle)),
@@ -108,8 +110,31 @@ class Engine:
         return self.recommender.shelf.row
 
     def warm_up(self) -> None:
-        """Answer once, so that nobody waits for what is built at the first request."""
-        self.answer("warm-up", "", self.scorer.ranker.moment, self.slate_size)
+        """Answer a stranger and an investor, so that nobody waits for what is built at first.
+
+        Raises
+        ------
+        BrokenBundle
+            If a score is not finite.
+        """
+        for user_id in ("", *self.scorer.ranker.histories.user_id_U[-1:]):
+            slate = self.answer("warm-up", user_id, self.scorer.ranker.moment, self.slate_size)
+            if not np.isfinite(slate.drawn.score_C).all():
+                raise BrokenBundle(f"{self.version}: its scores are not finite: train it again")
+
+    def numbers(self) -> Iterator[tuple[str, Float32s]]:
+        """Name and give, a part at a time, whatever slates are computed from."""
+        for tensor in self.scorer.ranker.model.state_dict().values():
+            if tensor.is_floating_point():
+                yield "weights", tensor.float().numpy()
+        for first in range(0, self.search.index.ntotal, _PART):
+            count = min(_PART, self.search.index.ntotal - first)
+            yield "vectors", self.search.index.reconstruct_n(first, count)
+
+    def acted(self) -> set[str]:
+        """Return the items that somebody acted on until the cut of the bundle."""
+        ranker = self.scorer.ranker
+        return {ranker.item_ids[row - 1] for row in np.unique(ranker.histories.item_E).tolist()}
 
     def who(self, user_id: str, now: Now) -> Investor:
         """Return what is known of an investor as of now."""
@@ -167,7 +192,8 @@ class Engine:
             row_C, sources = self.candidates.of_request(asked, who)
         with asked.step("score"):
             unscored = asked.skips("score")
-            score_C = _in_order(row_C) if unscored else self._scores(now, row_C)
+            model_row_C = self.model_row_I[row_C]
+            score_C = _in_order(row_C) if unscored else self._scores(now, model_row_C)
         with asked.step("choose"):
             row_C, sources, score_C = self._chosen(asked, row_C, sources, score_C)
         with asked.step("draw"):
@@ -177,13 +203,12 @@ class Engine:
         with asked.step("explain"):
             shown = [drawn.candidate_ids[one] for one in drawn.shown()]
             reasons, figures = self._explained(asked, who, shown)
-        context = f"{self.identity[:12]}+{now.since.version}"
         return Slate(
             request_id,
             user_id,
             moment,
             self.version if is_drawn else greedy(self.version),
-            context,
+            self._context(now),
             drawn,
             reasons,
             tuple(asked.flags),
@@ -195,6 +220,18 @@ class Engine:
     def for_stranger(self, done: Iterable[tuple[str, str, int]]) -> Engine:
         """Return an engine that shows the best to a stranger who did this: item, action, moment."""
         return replace(self, scorer=self.scorer.for_stranger(done), draws=False)
+
+    def scores_of(self, user_id: str, moment: int, item_ids: Sequence[str]) -> tuple[Float32s, str]:
+        """Return the scores of some items, in their order, and what they were computed from.
+
+        Items that are not listed have the least.
+        """
+        now = self.scorer.now(user_id, moment)
+        row_C = np.array([self.scorer.ranker.row.get(item, 0) for item in item_ids], np.int64)
+        return self._scores(now, row_C), self._context(now)
+
+    def _context(self, now: Now) -> str:
+        return f"{self.identity[:12]}+{now.since.version}"
 
     def facts(self, item_id: str) -> dict[str, str]:
         """Return name and category of an item, for people."""
@@ -260,10 +297,10 @@ class Engine:
         asked.took_away(removed, is_filled=is_filled)
         return row_C[kept_C], [sources[one] for one in np.flatnonzero(kept_C)], score_C[kept_C]
 
-    def _scores(self, now: Now, row_C: Ints) -> Float32s:
-        if not len(row_C):
+    def _scores(self, now: Now, model_row_C: Ints) -> Float32s:
+        if not len(model_row_C):
             return np.zeros(0, np.float32)
-        return self.scorer.scores(now, self.model_row_I[row_C])
+        return self.scorer.scores(now, model_row_C)
 
     def _draw(self, asked: Context, row_C: Ints, sources: list[str], score_C: Float32s) -> Drawn:
         ids = tuple(self.recommender.shelf.ids[row] for row in row_C.tolist())

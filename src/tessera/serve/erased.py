@@ -46,6 +46,10 @@ class Erased:
         registry = bundle.parent.parent if bundle.parent.name == "bundles" else bundle
         return cls(registry / "served")
 
+    def adopt(self, other: Erased) -> None:
+        """Read the list that another one reads: a candidate lies in no registry yet."""
+        self._folder, self._stamp = other._folder, None
+
     def until(self, user_id: str) -> int:
         """Return until when nothing of an investor is known; before all time if never asked for."""
         self._refresh()

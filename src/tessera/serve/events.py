@@ -13,8 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-SLATE, EVENT, FORGET = "slate", "event", "forget"
-"""Kinds of records in the served log; all but slates tell of events."""
+SLATE, EVENT, FORGET, SHADOW = "slate", "event", "forget", "shadow"
+"""Kinds of records in the served log."""
+OF_SLATES = (SLATE, SHADOW)
+"""Those that tell of no events."""
 _BIAS = 1 << 63
 """Makes moments before 1970 sort as text too."""
 

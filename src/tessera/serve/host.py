@@ -1,17 +1,14 @@
-"""One serving process: the log of before is known again, the bundle follows the pointer."""
+"""One serving process: the log of before is known again."""
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tessera.contracts.errors import TesseraError
 from tessera.serve.engine import Engine
 from tessera.serve.feed import MEMORY, Feed, open_feed
 from tessera.serve.filled import filled
@@ -22,10 +19,6 @@ from tessera.serve.log import OPEN, ServedLog
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
 from tessera.serve.tail import Tail
-
-_LOG = logging.getLogger("tessera.serve")
-_LOOK_S = 1.0
-"""How often the pointer is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,52 +104,3 @@ def hosted(bundle: Path, folder: Path, params: ServeParams, kind: str) -> Iterat
 def _fresh(folder: Path) -> Path:
     """Name a segment so that names sort by time."""
     return folder / f"{time.time_ns():020d}-{os.getpid()}{OPEN}"
-
-
-class Follower:
-    """Swaps the bundle when another one is published; one that cannot be served is refused."""
-
-    def __init__(self, service: Service, current: Callable[[], Path], params: ServeParams) -> None:
-        """Follow what `current` names, after checking it."""
-        self._service, self._current, self._params = service, current, params
-        self._refused: str | None = None
-        """Version that cannot be served: opening it again would cost seconds and change nothing."""
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it."""
-        self._stopped.set()
-        self._thread.join()
-
-    def look(self) -> bool:
-        """Swap if something else is current; tell whether it was done."""
-        try:
-            bundle = self._current()
-            if bundle.name in (self._service.engine.version, self._refused):
-                return False
-            engine = self._opened(bundle)
-        except TesseraError as error:
-            _LOG.error("%s stays: %s", self._service.engine.version, error)
-            return False
-        self._service.swap(engine)
-        self._refused = None
-        _LOG.info("%s is served", engine.version)
-        return True
-
-    def _opened(self, bundle: Path) -> Engine:
-        self._refused = bundle.name
-        engine = Engine.open(bundle, self._params)
-        engine.warm_up()
-        return engine
-
-    def _follow(self) -> None:
-        while not self._stopped.wait(_LOOK_S):
-            try:
-                self.look()
-            except Exception:  # whatever it is, the old bundle goes on answering
-                _LOG.exception("%s stays", self._service.engine.version)

@@ -28,7 +28,7 @@ from tessera.contracts.disk import sync_folder
 from tessera.contracts.hashes import sha256
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, TABLES
 from tessera.serve.erased import Erased, copy_list, masked_rows, without_erased
-from tessera.serve.events import FORGET, SLATE, Record
+from tessera.serve.events import FORGET, OF_SLATES, Record
 from tessera.serve.log import (
     OPEN,
     BrokenLog,
@@ -49,7 +49,7 @@ _FACTS = "hour.json"
 MAKING = ".making"
 """How the name of a folder begins that is being written."""
 _LINE = "line"
-_SLATE_LINE, _FORGET_LINE = (f'{{"kind":"{kind}"' for kind in (SLATE, FORGET))
+_FORGET_LINE, *_OF_SLATES = (f'{{"kind":"{kind}"' for kind in (FORGET, *OF_SLATES))
 """How their lines begin; slates need not be parsed to know the events."""
 _SECOND_NS = 1_000_000_000
 
@@ -98,8 +98,8 @@ class Hour:
         column = self.rows(RECORDS)[_LINE]
         if beginning:
             column = column.filter(pc.starts_with(column, beginning))
-        if events_only:
-            column = column.filter(pc.invert(pc.starts_with(column, _SLATE_LINE)))
+        for of_slates in _OF_SLATES if events_only else ():
+            column = column.filter(pc.invert(pc.starts_with(column, of_slates)))
         for one in column.to_pylist():
             yield json.loads(one)
 
@@ -155,7 +155,9 @@ def records(folder: Path, *, events_only: bool = False) -> Iterator[Record]:
             hour.check()
             yield from map(masked, hour.records(events_only=events_only))
         for segment in open_segments(folder):
-            found = (one for one in segment.records if not events_only or one["kind"] != SLATE)
+            found = (
+                one for one in segment.records if not (events_only and one["kind"] in OF_SLATES)
+            )
             yield from map(masked, found)
 
 

@@ -66,6 +66,14 @@ VERSION = Gauge(
     "tessera_version", "1 for the version that is served.", ["version"],
     registry=REGISTRY, multiprocess_mode="livemax",
 )  # fmt: skip
+REFUSED = Gauge(
+    "tessera_refused", "1 while a process refuses what is wanted as current, canary or shadow.",
+    ["role"], registry=REGISTRY, multiprocess_mode="livemax",
+)  # fmt: skip
+SHADOW = Counter(
+    "tessera_shadow", "Slates that the shadow was asked for: scored, missed, failed.", ["kind"],
+    registry=REGISTRY,
+)  # fmt: skip
 MEMORY = Gauge(
     "tessera_resident_bytes", "Memory of a process.", registry=REGISTRY, multiprocess_mode="liveall"
 )

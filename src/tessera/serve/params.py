@@ -59,3 +59,17 @@ class ServeParams(BaseModel):
     diversity: float = Field(0.0, ge=0, le=100)
     """What a candidate loses that is like a better one in category, sector and issuer, in
     temperatures of the slate policy, when it is chosen what is drawn from; 0 chooses nothing."""
+    acted_share: float = Field(0.5, ge=0, le=1)
+    """Least share of the items that investors acted on which a bundle must list to take over."""
+    shadow: str | None = None
+    """Published version, or `candidate`, that scores what is asked and is logged, not shown."""
+    canary: str | None = None
+    """Published version, or `candidate`, that answers a share of the investors."""
+    canary_share: float = Field(0.05, gt=0, le=0.5)
+    """Share of the investors that the canary answers."""
+    canary_days: float = Field(1.0, gt=0, le=90)
+    """An investor counts once, by what comes of the slates of so many days from the first on."""
+    canary_margin: float = Field(0.01, ge=0, le=1)
+    """Share of what is shown that the canary's investors may dismiss more than the champion's."""
+    canary_alpha: float = Field(0.05, gt=0, le=0.2)
+    """Chance at most that a canary ends which does not exceed the margin."""

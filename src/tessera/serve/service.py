@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tessera.serve import measures
+from tessera.serve.arms import Arms, Canary
+from tessera.serve.beside import ROLES, Role
 from tessera.serve.context import DEGRADED, Deadline
 from tessera.serve.engine import Engine
 from tessera.serve.events import SLATE, Event, Learnt, Record
@@ -20,6 +23,7 @@ from tessera.serve.feeds.memory import MemoryFeed
 from tessera.serve.following import Following
 from tessera.serve.intake import COMMIT_S, Intake
 from tessera.serve.log import ServedLog
+from tessera.serve.shadow import Shadow
 from tessera.serve.slate import Slate, best, greedy
 
 
@@ -43,6 +47,14 @@ def record_of(slate: Slate) -> Record:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A bundle that is current and does not answer."""
+
+    version: str
+    reason: str
+
+
 class Service:
     """One process that serves one profile, alone or as one of several."""
 
@@ -50,7 +62,9 @@ class Service:
         self, engine: Engine, open_log: Callable[[], ServedLog], following: Following | None = None
     ) -> None:
         """Serve a bundle; `open_log` begins a segment, `following` is what others know too."""
-        self._engine = engine
+        self._arms = Arms(engine)
+        self.refusals: dict[Role, Refusal] = {}
+        """What cannot be served, by what it would be."""
         self._following = following or Following(MemoryFeed())
         self._intake = Intake(open_log, self._following, self._learn)
         self._turn = 0
@@ -58,8 +72,35 @@ class Service:
 
     @property
     def engine(self) -> Engine:
-        """The bundle that answers now."""
-        return self._engine
+        """The published bundle that answers now."""
+        return self._arms.champion
+
+    @property
+    def arms(self) -> Arms:
+        """All bundles that are asked now."""
+        return self._arms
+
+    @property
+    def refused(self) -> Refusal | None:
+        """Alarm: what is current cannot be served, or else what stands beside it."""
+        return next(iter([self.refusals[role] for role in ROLES if role in self.refusals]), None)
+
+    def refuse(self, role: Role, refusal: Refusal | None) -> None:
+        """Raise the alarm, or end it."""
+        others = {one: told for one, told in self.refusals.items() if one != role}
+        self.refusals = others if refusal is None else {**others, role: refusal}
+        measures.REFUSED.labels(role).set(refusal is not None)
+
+    def challengers(self) -> dict[str, Any]:
+        """Say which versions stand beside the published one."""
+        shadow = self._arms.shadow
+        return self._arms.told() | ({"shadow": shadow.engine.version} if shadow else {})
+
+    def acted(self) -> set[str]:
+        """Return the items that investors acted on, until the cut and since."""
+        with self._intake.following() as following:
+            since = {one.item_id for one in following.known.events.values()}
+        return since | self.engine.acted()
 
     @property
     def log(self) -> ServedLog:
@@ -79,18 +120,22 @@ class Service:
     ) -> Slate:
         """Draw a slate and log it; see `Engine.answer`."""
         is_sure = self.catch_up()
-        slate = self._engine.answer(request_id, user_id, moment, k, deadline)
+        arms = self._arms
+        engine = arms.of(user_id)
+        slate = engine.answer(request_id, user_id, moment, k, deadline)
         slate = slate if is_sure else replace(slate, flags=_with(slate.flags, DEGRADED))
         begun = time.perf_counter()
         try:
-            self._intake.append(record_of(slate)).result(COMMIT_S)
+            self._intake.append(record_of(slate) | arms.told()).result(COMMIT_S)
         except (OSError, TimeoutError):
             slate = unexplored(slate, k)
         else:
-            self._engine.showed(slate)
+            engine.showed(slate)
+            if arms.shadow is not None:
+                arms.shadow.offer(slate)
         slate.took_s["log"] = time.perf_counter() - begun
         measures.count_slate(slate)
-        return slate
+        return _named(slate, engine)
 
     def recommend_inline(
         self,
@@ -105,10 +150,11 @@ class Service:
         What is not logged may not be drawn, and a history that is not kept cannot be judged by.
         """
         self.catch_up()
-        slate = self._engine.for_stranger(done).answer(request_id, "", moment, k, deadline)
+        engine = self.engine.for_stranger(done)
+        slate = engine.answer(request_id, "", moment, k, deadline)
         slate = replace(slate, flags=_with(slate.flags, "inline"))
         measures.count_slate(slate)
-        return slate
+        return _named(slate, engine)
 
     def happened(self, events: Iterable[Event]) -> int:
         """Log events, then know them; return how many were new.  See `Intake.happened`."""
@@ -123,7 +169,30 @@ class Service:
 
     def swap(self, engine: Engine) -> None:
         """Answer from another bundle from now on; requests under way end on the old one."""
-        engine.exposures.adopt(self._engine.exposures)
+        self._take_up(engine, lambda arms: replace(arms, champion=engine))
+
+    def try_out(self, engine: Engine | None, share: float = 0.0) -> None:
+        """Let a canary answer a share of the investors from now on, or none."""
+        canary = None if engine is None else Canary(engine, share)
+        self._take_up(engine, lambda arms: replace(arms, canary=canary))
+
+    def overshadow(self, engine: Engine | None) -> None:
+        """Let a challenger score what is asked from now on, or none."""
+        before = self._arms.shadow
+        shadow = None if engine is None else Shadow(engine, self._intake.append)
+        self._take_up(engine, lambda arms: replace(arms, shadow=shadow))
+        if before is not None:
+            before.close()
+
+    def _take_up(self, engine: Engine | None, change: Callable[[Arms], Arms]) -> None:
+        """Change who answers; a new bundle is first told all that happened."""
+        if engine is None:
+            with self._intake.following():
+                self._arms = change(self._arms)
+            return
+        engine.exposures.adopt(self.engine.exposures)
+        if engine.scorer.erased is not None and self.engine.scorer.erased is not None:
+            engine.scorer.erased.adopt(self.engine.scorer.erased)
         with self._intake.following() as following:
             known, turn = list(following.known.events.values()), self._turn
         _feed(engine, known)
@@ -133,7 +202,7 @@ class Service:
                 _feed(engine, events[len(known) :])
             else:
                 engine.scorer.begin_again(map(_row, events))
-            self._engine = engine
+            self._arms = change(self._arms)
 
     def inform(self, engine: Engine) -> None:
         """Let an engine that answers nobody know all that happened."""
@@ -147,15 +216,24 @@ class Service:
 
     def close(self) -> None:
         """Write what waits."""
+        if self._arms.shadow is not None:
+            self._arms.shadow.close()
         self._intake.close()
 
     def _learn(self, learnt: Learnt) -> None:
         if learnt.again:
             self._turn += 1
             events = self._following.known.events.values()
-            self._engine.scorer.begin_again(map(_row, events))
+            for engine in self._arms.engines():
+                engine.scorer.begin_again(map(_row, events))
         else:
-            _feed(self._engine, learnt.new)
+            for engine in self._arms.engines():
+                _feed(engine, learnt.new)
+
+
+def _named(slate: Slate, engine: Engine) -> Slate:
+    shown = [slate.drawn.candidate_ids[one] for one in slate.drawn.shown()]
+    return replace(slate, facts={item: engine.facts(item) for item in shown})
 
 
 def unexplored(slate: Slate, k: int) -> Slate:

@@ -70,6 +70,13 @@ class Slate:
     """What was read of each item for people."""
     took_s: dict[str, float] = field(default_factory=dict, compare=False)
     """Seconds of each step; two slates of the same items are the same, however long they took."""
+    facts: dict[str, dict[str, str]] = field(default_factory=dict, compare=False)
+    """Name and category of each item shown, for people."""
+
+    @property
+    def version(self) -> str:
+        """Bundle that answered."""
+        return self.policy_id.partition("/")[0]
 
 
 def best(drawn: Drawn, k: int) -> Drawn:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tessera.serve.events import Record
+from tessera.serve.events import OF_SLATES, Record
 from tessera.serve.log import OPEN, locked, record_in
 
-_SLATE = b'{"kind":"slate",'
+_LONG = tuple(f'{{"kind":"{kind}",'.encode() for kind in OF_SLATES)
 """How the long lines begin, which tell of no events."""
 
 
 class Tail:
-    """Reads each record of the log that tells of events once."""
+    """Reads each record of the log that tells of events once; of `every` also the others."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, every: bool = False) -> None:
         """Start before all of it."""
-        self._folder = folder
+        self._folder, self._every = folder, every
         self._read: dict[Path, int] = {}
 
     def skip(self) -> None:
@@ -32,7 +32,7 @@ class Tail:
 
     def _news(self, path: Path) -> Iterator[Record]:
         for line in self._whole_lines(path):
-            if not line.startswith(_SLATE):
+            if self._every or not line.startswith(_LONG):
                 record = record_in(line[:-1])
                 if record is None:
                     return

@@ -12,9 +12,11 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from tessera.serve.beside import Registry
 from tessera.serve.clock import Clock
 from tessera.serve.feed import open_feed
-from tessera.serve.host import Follower, join
+from tessera.serve.follower import Follower
+from tessera.serve.host import join
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys
 from tessera.serve.http.lines import write_lines
@@ -27,7 +29,13 @@ _GRACE_S = 5
 """How long answers under way may take at the end."""
 
 
-def work(order: Order, params: ServeParams, current: Callable[[], Path], parent: int) -> None:
+def work(
+    order: Order,
+    params: ServeParams,
+    current: Callable[[], Path],
+    parent: int,
+    registry: Registry | None = None,
+) -> None:
     """Serve until told to stop, or until the pipe `parent` ends; a line says when it begins.
 
     Raises
@@ -39,7 +47,7 @@ def work(order: Order, params: ServeParams, current: Callable[[], Path], parent:
     service = join(current(), Path(order.folder), params, feed)
     try:
         service.engine.warm_up()
-        follower = Follower(service, current, params)
+        follower = Follower(service, current, params, registry)
         follower.start()
         sealer = Sealer(service, Path(order.folder))
         sealer.start()

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tessera.contracts.errors import BadInput, BadParams, TesseraError
-from tessera.platform.cli import cli_serve
+from tessera.platform.cli import cli_canary, cli_serve
 from tessera.platform.cli.cli import app
 from tessera.platform.cli.team import Team
 from tessera.serve.events import Event
@@ -157,3 +157,31 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(here, team, monkeyp
         with pytest.raises(BadInput, match=f"port {port} is taken: choose another"):
             call("serve", "--workers", "2", "--port", str(port))
     assert team == []
+
+
+def canary_log(count=200):
+    """Half of the investors get the canary, which is dismissed by all of them."""
+    for n in range(count):
+        slate = {"kind": "slate", "request_id": f"r{n}", "user_id": f"u{n}", "moment": n,
+                 "policy_id": ("v1", "v2")[n % 2], "candidate_ids": ["i0"], "chosen": [0],
+                 "canary": "v2", "share": 0.5}  # fmt: skip
+        yield slate
+        action = ("click", "dismiss")[n % 2]
+        yield Event(f"e{n}", f"u{n}", "i0", action, n + 1, f"r{n}").record()
+    yield Event("late", "u", "i0", "click", 10**12).record()
+
+
+def test_a_canary_is_shown_with_its_bounds_as_they_grew(here, monkeypatch):
+    params = ServeParams(canary_days=0.5, canary_margin=0.1, canary_alpha=0.1)
+    monkeypatch.setattr(cli_serve, "serve_params", lambda workspace: params)
+    monkeypatch.setattr(cli_canary, "open_workspace", lambda profile: here)
+    with pytest.raises(BadInput, match="the log tells of no canary: name one in serve.canary"):
+        call("canary")
+    log(here, *canary_log())
+    told = call("canary").splitlines()
+    assert told[0] == "canary v2: each investor once, by 0.5 days of slates"
+    assert told[10].split()[:4] == ["200", "100.00%", "0.00%", "-100.00%,"]
+    assert told[20].split()[:4] == ["200", "0.00%", "100.00%", "+100.00%,"]
+    assert told[-1].endswith("by more than 10.00%: yes, the canary ends")
+    with pytest.raises(BadInput, match="since the first slate beside v9 is over: ask again later"):
+        call("canary", "--version", "v9")

@@ -10,6 +10,7 @@ import typer
 from tessera.contracts.errors import TesseraError
 from tessera.contracts.library_errors import first_line, library
 from tessera.platform.cli.cli_acts import floors, history, hold, promote, publish, rollback, verdict
+from tessera.platform.cli.cli_canary import canary
 from tessera.platform.cli.cli_inner import dvc, render, snapshot, task
 from tessera.platform.cli.cli_mix import mix
 from tessera.platform.cli.cli_serve import consume, key, serve, served
@@ -24,7 +25,7 @@ app = typer.Typer(
 )
 _PANELS = {
     "Work with it": (stages, run, infer, ui, recommend, ablate, doctor),
-    "Serve it": (serve, consume, key, served, mix),
+    "Serve it": (serve, consume, key, served, mix, canary),
     "Called by DVC, Airflow and make": (snapshot, dvc, render, task),
     "Decide what is published": (publish, verdict, promote, hold, rollback, history, floors),
 }

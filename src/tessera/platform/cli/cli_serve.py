@@ -19,6 +19,7 @@ from tessera.platform.cli.cli_acts import Profile
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
 if TYPE_CHECKING:  # torch takes seconds
+    from tessera.serve.follower import Follower
     from tessera.serve.http.listen import Address
     from tessera.serve.order import Order
     from tessera.serve.params import ServeParams
@@ -49,7 +50,7 @@ def serve(
     """Serve the published model on this machine: draw slates by the judged policy, and log them."""
     from tessera.platform.release.pointer import current_bundle
     from tessera.serve.feed import kind_for
-    from tessera.serve.host import Follower, hosted
+    from tessera.serve.host import hosted
     from tessera.serve.http.listen import Address
     from tessera.serve.sealer import Sealer
 
@@ -67,7 +68,7 @@ def serve(
         typer.echo(f"{engine.version}: {engine.told()}; {started.events} events known again")
         if check:
             return
-        follower = Follower(service, lambda: current_bundle(workspace), params)
+        follower = _follower(service, workspace, params)
         sealer = Sealer(service, _folder(workspace))
         follower.start()
         sealer.start()
@@ -76,6 +77,14 @@ def serve(
         finally:
             sealer.stop()
             follower.stop()
+
+
+def _follower(service: Service, workspace: Workspace, params: ServeParams) -> Follower:
+    from tessera.platform.release.pointer import current_bundle
+    from tessera.platform.release.trials import Trials
+    from tessera.serve.follower import Follower
+
+    return Follower(service, lambda: current_bundle(workspace), params, Trials(workspace, params))
 
 
 def _listen(service: Service, workspace: Workspace, params: ServeParams, address: Address) -> None:
@@ -257,7 +266,7 @@ def served(
 def _replay(workspace: Workspace) -> None:
     """Play the log again with the bundles of the time; the first slate that differs is said."""
     from tessera.contracts.errors import TesseraError
-    from tessera.platform.release.bundles import checked
+    from tessera.platform.release.trials import CANDIDATE, challenger
     from tessera.serve.engine import Engine
     from tessera.serve.hours import records
     from tessera.serve.replay import replay
@@ -265,9 +274,9 @@ def _replay(workspace: Workspace) -> None:
     params = serve_params(workspace)
 
     def opened(version: str) -> Engine:
-        bundle = workspace.registry / "bundles" / version
-        checked(workspace, bundle)
-        return Engine.open(bundle, params)
+        found = challenger(workspace, CANDIDATE if version.startswith(CANDIDATE) else version)
+        found.check()
+        return Engine.open(found.path, params, found.version)
 
     found = replay(records(_folder(workspace)), opened)
     if found.faults:

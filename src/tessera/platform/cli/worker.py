@@ -10,6 +10,7 @@ import typer
 from tessera.contracts.errors import TesseraError
 from tessera.platform.cli.cli_serve import serve_params
 from tessera.platform.release.pointer import current_bundle
+from tessera.platform.release.trials import Trials
 from tessera.platform.workspace.paths import open_workspace
 from tessera.serve.order import Order
 from tessera.serve.worker import work
@@ -21,7 +22,9 @@ def main() -> None:
         order = Order.read(sys.stdin)
         workspace = open_workspace(order.profile)
         params = serve_params(workspace)
-        work(order, params, lambda: current_bundle(workspace), sys.stdin.fileno())
+        registry = Trials(workspace, params)
+        parent = sys.stdin.fileno()
+        work(order, params, lambda: current_bundle(workspace), parent, registry)
     except TesseraError as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise SystemExit(2) from None

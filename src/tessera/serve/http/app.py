@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
-from tessera.contracts.tables import UNEXPLORED
 from tessera.serve.clock import Clock
 from tessera.serve.context import Deadline
-from tessera.serve.engine import Engine
 from tessera.serve.events import Event
 from tessera.serve.http.bodies import (
     MOST_ITEMS,
@@ -20,6 +20,7 @@ from tessera.serve.http.bodies import (
     Ask,
     Happening,
     Happenings,
+    Refusal,
     Similar,
     Taken,
     Version,
@@ -73,8 +74,7 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
     @app.post("/v1/recommendations", responses=documented(401, 403, 413, 422), dependencies=asks)
     async def recommend(ask: Ask, request: Request) -> Answer:
         moment = _moment(ask.context.time, clock, "context.time")
-        engine = service.engine
-        k = ask.k or engine.slate_size
+        k = ask.k or service.engine.slate_size
         identity, deadline = request.state.request_id, Deadline(request.state.begun, span_s)
         if named(ask) == "history":
             done = _history(ask, clock, moment)
@@ -84,7 +84,7 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
         else:
             who = user_of(ask)
             slate = await run_in_threadpool(service.recommend, identity, who, moment, k, deadline)
-        return _answer(slate, engine if drew(engine, slate) else service.engine, ask)
+        return _answer(slate, ask)
 
     @app.post("/v1/events", responses=documented(401, 403, 413, 422, 503), dependencies=tells)
     async def happened(body: Happenings) -> Taken:
@@ -122,6 +122,8 @@ def _about(app: FastAPI, service: Service, open_metrics: bool) -> None:
             identity=engine.identity,
             policy=engine.told(),
             events=engine.scorer.state.version,
+            refused=service.refused and Refusal(**asdict(service.refused)),
+            **service.challengers(),
         )
 
     @app.get(
@@ -139,12 +141,13 @@ def _about(app: FastAPI, service: Service, open_metrics: bool) -> None:
         return {"status": "ok"}
 
     @app.get("/readyz", responses=documented(503))
-    async def ready() -> dict[str, str]:
+    async def ready() -> dict[str, Any]:
         if service.log.failed:
             raise Refused(
                 503, "Not ready", "the served log cannot be written: see the server's log"
             )
-        return {"status": "ok", "version": service.engine.version}
+        told: dict[str, Any] = {"status": "ok", "version": service.engine.version}
+        return told | ({"refused": asdict(service.refused)} if service.refused else {})
 
 
 def _moment(time: datetime | None, clock: Clock, field: str) -> int:
@@ -177,11 +180,6 @@ def event_from(one: Happening, clock: Clock, within: str = "") -> Event:
     )
 
 
-def drew(engine: Engine, slate: Slate) -> bool:
-    """Tell whether a slate is of this bundle: another one may have become current meanwhile."""
-    return slate.policy_id.removesuffix(UNEXPLORED) == engine.version
-
-
 def _history(ask: Ask, clock: Clock, moment: int) -> list[tuple[str, str, int]]:
     return [
         (one.item_id, one.action, _moment(one.time, clock, f"history.{n}.time"))
@@ -191,16 +189,16 @@ def _history(ask: Ask, clock: Clock, moment: int) -> list[tuple[str, str, int]]:
     ]
 
 
-def _answer(slate: Slate, engine: Engine, ask: Ask) -> Answer:
+def _answer(slate: Slate, ask: Ask) -> Answer:
     return Answer(
         request_id=slate.request_id,
         investor_id=ask.investor_id,
         session_id=ask.session_id,
         time=at(slate.moment),
         policy_id=slate.policy_id,
-        version=engine.version,
+        version=slate.version,
         context_version=slate.context_version,
         flags=list(slate.flags),
         removed=slate.removed,
-        items=shown(slate, engine),
+        items=shown(slate),
     )

@@ -167,6 +167,13 @@ class Erasure(BaseModel):
     forgotten: int = Field(description="Events since the bundle's cut that are forgotten.")
 
 
+class Refusal(BaseModel):
+    """A bundle that is current and does not answer."""
+
+    version: str
+    reason: str
+
+
 class Version(BaseModel):
     """What is served."""
 
@@ -174,6 +181,10 @@ class Version(BaseModel):
     identity: str
     policy: str
     events: int = Field(description="Events taken in since the bundle's cut.")
+    refused: Refusal | None = Field(None, description="Alarm: what is current cannot be served.")
+    canary: str | None = Field(None, description="Version that answers a share of investors.")
+    share: float | None = Field(None, description="Share of investors that the canary answers.")
+    shadow: str | None = Field(None, description="Version that scores and is not shown.")
 
 
 class Problem(BaseModel):

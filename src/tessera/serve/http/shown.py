@@ -9,9 +9,14 @@ from tessera.serve.http.bodies import Fact, Shown
 from tessera.serve.slate import Slate
 
 
-def shown(slate: Slate, engine: Engine) -> list[Shown]:
-    """Return the positions from the top, each with what chose it."""
+def shown(slate: Slate, engine: Engine | None = None) -> list[Shown]:
+    """Return the positions from the top, each with what chose it.
+
+    What the service answered says itself what its items are; of what was only drawn the bundle says
+    it that drew.
+    """
     drawn = slate.drawn
+    facts = engine.facts if engine else slate.facts.__getitem__
     return [
         Shown(
             position=position + 1,
@@ -23,7 +28,7 @@ def shown(slate: Slate, engine: Engine) -> list[Shown]:
             facts=[
                 Fact(**asdict(figure)) for figure in slate.figures.get(drawn.candidate_ids[one], ())
             ],
-            **engine.facts(drawn.candidate_ids[one]),
+            **facts(drawn.candidate_ids[one]),
         )
         for position, one in enumerate(drawn.shown())
     ]

@@ -1,0 +1,123 @@
+"""What is tried beside the published bundle: canary and shadow, each beginning and end an act.
+
+The params say what is wanted; the history says which canary has ended, and such a bundle is not
+tried again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tessera.bundles.manifest import read_manifest
+from tessera.contracts.errors import BadParams, BrokenBundle
+from tessera.platform.release import bundles
+from tessera.platform.release.history import history, moves
+from tessera.platform.release.journal import commit, one_act
+from tessera.platform.release.pointer import current_version
+from tessera.platform.workspace.paths import Workspace
+
+if TYPE_CHECKING:  # torch takes seconds
+    from tessera.serve.beside import Beside, Challenger, Role
+    from tessera.serve.params import ServeParams
+
+CANDIDATE = "candidate"
+_SHORT = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """The registry of a profile as a service follows it; see `tessera.serve.beside.Registry`."""
+
+    workspace: Workspace
+    params: ServeParams
+
+    def beside(self) -> Beside:
+        """Return what the params want, but for a canary that ended.
+
+        Raises
+        ------
+        BadParams, BrokenBundle
+            If there is no such version, or no candidate.
+        """
+        from tessera.serve.beside import Beside
+
+        canary = self._challenger(self.params.canary)
+        if canary is not None and has_ended(self.workspace, canary.version):
+            canary = None
+        return Beside(canary, self.params.canary_share, self._challenger(self.params.shadow))
+
+    def began(self, role: Role, version: str) -> None:
+        """Record that a bundle begins to be tried, unless that was the last act of it."""
+        share = {"share": self.params.canary_share} if role == "canary" else {}
+        told = {"act": f"{role}-begin", "tried": version, **share}
+        with one_act(self.workspace):
+            acts = [one for one in history(self.workspace) if one.get("tried") == version]
+            of_role = [one for one in acts if str(one["act"]).startswith(role)]
+            if not of_role or any(of_role[-1].get(name) != value for name, value in told.items()):
+                _record(self.workspace, {**told, "reason": f"serve.{role} names it"})
+
+    def ended(self, version: str, reason: str) -> None:
+        """Record that a guardrail ended a canary; it is not tried again."""
+        end_canary(self.workspace, version, reason)
+
+    def _challenger(self, name: str | None) -> Challenger | None:
+        return None if name is None else challenger(self.workspace, name)
+
+
+def challenger(workspace: Workspace, name: str) -> Challenger:
+    """Find a published version, or the candidate under a name that follows from its identity.
+
+    Raises
+    ------
+    BadParams
+        If no such version was ever published.
+    BrokenBundle
+        If it has no manifest; whether its files match, `Challenger.check` says.
+    """
+    from tessera.serve.beside import Challenger
+
+    if name == CANDIDATE:
+        path = workspace.artifact("bundle")
+        identity = str(read_manifest(path)["identity"])
+        version = f"{CANDIDATE}-{identity[:_SHORT]}"
+    else:
+        known = {str(entry["to"]): entry["identity"] for entry in moves(history(workspace))}
+        if name not in known:
+            raise BadParams(
+                f"no version {name!r} was ever published: choose one of {', '.join(known)}, or "
+                f"{CANDIDATE}"
+            )
+        path, identity, version = workspace.registry / "bundles" / name, str(known[name]), name
+
+    def check() -> None:
+        if bundles.checked(workspace, path)["identity"] != identity:
+            raise BrokenBundle(f"{version} is not what it was: publish again, or name another")
+
+    return Challenger(path, version, check)
+
+
+def end_canary(workspace: Workspace, version: str, reason: str) -> bool:
+    """End a canary for good; tell whether it had not ended already.
+
+    Raises
+    ------
+    BrokenHistory
+        If the history is not what the acts wrote.
+    """
+    with one_act(workspace):
+        if has_ended(workspace, version):
+            return False
+        _record(workspace, {"act": "canary-end", "tried": version, "reason": reason})
+        return True
+
+
+def has_ended(workspace: Workspace, version: str) -> bool:
+    """Tell whether a canary was ended."""
+    acts = history(workspace)
+    return any(one.get("act") == "canary-end" and one.get("tried") == version for one in acts)
+
+
+def _record(workspace: Workspace, facts: dict[str, Any]) -> None:
+    stays = current_version(workspace)
+    commit(workspace, {**facts, "from": stays, "to": stays})

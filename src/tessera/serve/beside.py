@@ -1,0 +1,48 @@
+"""What stands beside the published bundle, as whoever keeps the registry says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+Role = Literal["current", "canary", "shadow"]
+ROLES: tuple[Role, ...] = ("current", "canary", "shadow")
+
+
+@dataclass(frozen=True, slots=True)
+class Challenger:
+    """A bundle that is not published, or no longer."""
+
+    path: Path
+    version: str
+    """Goes into the policy ids of its slates."""
+    check: Callable[[], None]
+    """Raises BrokenBundle unless its files are what was sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Which bundles stand beside the published one now."""
+
+    canary: Challenger | None = None
+    share: float = 0.0
+    """Of the investors, whom the canary answers."""
+    shadow: Challenger | None = None
+
+
+class Registry(Protocol):
+    """Keeps what is published and tried; each change of it is an act in its history."""
+
+    def beside(self) -> Beside:
+        """Return what stands beside the published bundle."""
+        ...
+
+    def began(self, role: Role, version: str) -> None:
+        """Record that a bundle begins to be tried; once, whoever says it how often."""
+        ...
+
+    def ended(self, version: str, reason: str) -> None:
+        """End a canary for good; once, whoever says it how often."""
+        ...

@@ -1,0 +1,164 @@
+"""The service follows the registry; what cannot be served is refused, with an alarm."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from tessera.contracts.errors import TesseraError
+from tessera.serve.beside import Beside, Challenger, Registry, Role
+from tessera.serve.engine import Engine
+from tessera.serve.fitness import require_fit, require_room
+from tessera.serve.guard import Guard
+from tessera.serve.params import ServeParams
+from tessera.serve.service import Refusal, Service
+
+_LOG = logging.getLogger("tessera.serve")
+_LOOK_S = 1.0
+"""How often the registry is read."""
+_UNREAD = "current"
+"""Stands for a version that cannot even be read."""
+
+
+class Follower:
+    """Swaps bundles when others are wanted; one that cannot be served is refused."""
+
+    def __init__(
+        self,
+        service: Service,
+        current: Callable[[], Path],
+        params: ServeParams,
+        registry: Registry | None = None,
+    ) -> None:
+        """Follow what `current` names, after checking it, and what the registry wants beside."""
+        self._service, self._current, self._params = service, current, params
+        self._registry, self._guard = registry, Guard(service, params)
+        self._broken: dict[Role, str] = {}
+        """Version that cannot be served: opening it again would cost seconds and change nothing."""
+        self._ended: set[str] = set()
+        """Canaries that the guardrail ended, whether or not that could be recorded."""
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._stopped.set()
+        self._thread.join()
+
+    def look(self) -> bool:
+        """Do what is wanted now; tell whether another bundle was published and is served."""
+        name = _UNREAD
+        swapped = False
+        try:
+            bundle = self._current()
+            name = bundle.name
+            swapped = self._follow_pointer(bundle)
+        except Exception as error:  # whatever it is, the old bundle goes on answering
+            self._refuse("current", name, error)
+        if self._registry is not None:
+            self._follow_beside(self._registry)
+        return swapped
+
+    def _follow_pointer(self, bundle: Path) -> bool:
+        if bundle.name == self._service.engine.version:
+            self._accept("current")
+            return False
+        if bundle.name == self._broken.get("current"):
+            return False
+        self._service.swap(self._opened("current", bundle, bundle.name))
+        self._accept("current")
+        _LOG.info("%s is served", bundle.name)
+        return True
+
+    def _follow_beside(self, registry: Registry) -> None:
+        try:
+            wanted = registry.beside()
+        except Exception as error:
+            self._refuse("canary", _UNREAD, error)
+            return
+        self._follow_canary(registry, wanted)
+        self._follow_shadow(registry, wanted.shadow)
+
+    def _follow_canary(self, registry: Registry, wanted: Beside) -> None:
+        canary, now = wanted.canary, self._service.arms.canary
+        if canary is None or canary.version in (self._service.engine.version, *self._ended):
+            self._accept("canary")
+            if now is not None:
+                self._service.try_out(None)
+        elif now is None or (now.engine.version, now.share) != (canary.version, wanted.share):
+            engine = self._challenger(registry, "canary", canary)
+            if engine is not None:
+                self._service.try_out(engine, wanted.share)
+        else:
+            self._watch(registry, canary)
+
+    def _watch(self, registry: Registry, canary: Challenger) -> None:
+        reason = self._guard.look(canary.version)
+        if reason is None:
+            return
+        self._ended.add(canary.version)
+        self._service.try_out(None)
+        _LOG.error("canary %s ends: %s", canary.version, reason)
+        try:
+            registry.ended(canary.version, reason)
+        except TesseraError as error:
+            _LOG.error("that canary %s ended is not in the history: %s", canary.version, error)
+
+    def _follow_shadow(self, registry: Registry, shadow: Challenger | None) -> None:
+        now = self._service.arms.shadow
+        if shadow is None:
+            self._accept("shadow")
+            if now is not None:
+                self._service.overshadow(None)
+        elif now is None or now.engine.version != shadow.version:
+            engine = self._challenger(registry, "shadow", shadow)
+            if engine is not None:
+                self._service.overshadow(engine)
+
+    def _challenger(self, registry: Registry, role: Role, wanted: Challenger) -> Engine | None:
+        if wanted.version == self._broken.get(role):
+            return None
+        try:
+            wanted.check()
+            engine = self._opened(role, wanted.path, wanted.version)
+            registry.began(role, wanted.version)
+        except Exception as error:
+            self._refuse(role, wanted.version, error)
+            return None
+        self._accept(role)
+        _LOG.info("%s is %s", engine.version, role)
+        return engine
+
+    def _opened(self, role: Role, bundle: Path, version: str) -> Engine:
+        require_room(bundle)
+        self._broken[role] = version
+        engine = Engine.open(bundle, self._params, version)
+        require_fit(engine, self._service.acted(), self._params.acted_share)
+        return engine
+
+    def _accept(self, role: Role) -> None:
+        self._broken.pop(role, None)
+        self._service.refuse(role, None)
+
+    def _refuse(self, role: Role, version: str, error: Exception) -> None:
+        """Raise the alarm, once."""
+        told = " ".join(str(error).split())
+        reason = told if isinstance(error, TesseraError) else f"{type(error).__name__}: {told}"
+        before = self._service.refusals.get(role)
+        self._service.refuse(role, Refusal(version, reason))
+        if before is None or before.version != version:
+            stays = f"{self._service.engine.version} stays" if role == "current" else f"no {role}"
+            _LOG.error("%s: %s", stays, reason)
+
+    def _follow(self) -> None:
+        while not self._stopped.wait(_LOOK_S):
+            try:
+                self.look()
+            except Exception:  # whatever it is, the old bundle goes on answering
+                _LOG.exception("%s stays", self._service.engine.version)

@@ -1,0 +1,46 @@
+"""Watches a canary by the log, and says when it has to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tessera.serve.hours import sealed_hours
+from tessera.serve.params import ServeParams
+from tessera.serve.service import Service
+from tessera.serve.tail import Tail
+from tessera.serve.trial import Trial, difference, exceeds
+
+
+class Guard:
+    """The guardrail of one process: it reads what all processes log, each record once."""
+
+    def __init__(self, service: Service, params: ServeParams) -> None:
+        """Watch by the log of a service."""
+        self._service, self._params = service, params
+        self._trial: Trial | None = None
+        self._tail = Tail(Path(), every=True)
+        self._sealed: set[Path] = set()
+
+    def look(self, version: str) -> str | None:
+        """Read on; say why the canary has to end, None as long as it need not."""
+        folder = self._service.log.path.parent
+        if self._trial is None or self._trial.version != version:
+            self._trial = Trial(version, self._params.canary_days)
+            self._tail, self._sealed = Tail(folder, every=True), set()
+        self._trial.read(self._tail.news())
+        for hour in sealed_hours(folder):  # their segments may have gone before they were read
+            if hour.path not in self._sealed:
+                self._trial.read(hour.records())
+                self._sealed.add(hour.path)
+        return self._fault(self._trial)
+
+    def _fault(self, trial: Trial) -> str | None:
+        params, units = self._params, trial.dismissals()
+        if not exceeds(units, params.canary_margin, params.canary_alpha):
+            return None
+        found = difference(units, params.canary_alpha)
+        return (
+            f"of {found.units} investors, {found.canary:.2%} of what the canary shows is dismissed "
+            f"and {found.champion:.2%} of the champion's: surely above it by more than "
+            f"{params.canary_margin:.2%}"
+        )

@@ -1,0 +1,85 @@
+"""A challenger that scores what the others were asked, and shows nothing.
+
+Nobody waits for it: a thread of its own takes slates from a bounded queue, and what finds it full
+is missed and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import numpy as np
+
+from tessera.serve import measures
+from tessera.serve.engine import Engine
+from tessera.serve.events import SHADOW, Record
+from tessera.serve.slate import Slate
+from tessera.shared.policies.slate import slate_propensities
+
+_LOG = logging.getLogger("tessera.serve")
+_MOST = 64
+"""Slates that wait."""
+_END = None
+
+
+class Shadow:
+    """One challenger beside the service."""
+
+    def __init__(
+        self, engine: Engine, append: Callable[[Record], Future[None]], most: int = _MOST
+    ) -> None:
+        """Score by a bundle; `append` writes into the log."""
+        self.engine, self._append = engine, append
+        self._waiting: queue.Queue[Slate | None] = queue.Queue(most)
+        self._thread = threading.Thread(target=self._follow, name="shadow", daemon=True)
+        self._thread.start()
+
+    def offer(self, slate: Slate) -> None:
+        """Score a slate when there is time; never wait."""
+        try:
+            self._waiting.put_nowait(slate)
+        except queue.Full:
+            measures.SHADOW.labels("missed").inc()
+
+    def close(self) -> None:
+        """End when what waits is scored."""
+        self._waiting.put(_END)
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while (slate := self._waiting.get()) is not _END:
+            try:
+                self._append(shadow_record(self.engine, slate))
+                measures.SHADOW.labels("scored").inc()
+            except Exception:  # whatever it is, it is not what anybody asked for
+                measures.SHADOW.labels("failed").inc()
+                _LOG.error("shadow %s cannot score a slate", self.engine.version)
+
+
+def shadow_record(engine: Engine, slate: Slate) -> Record:
+    """Lay out for the log what a challenger makes of a slate that was shown.
+
+    The scores are of the candidates in the order of the slate's record, the propensities of its
+    positions: how likely the challenger's policy shows the same there.  An item that it does not
+    list has the least score.  What arrived late, after the slate was drawn, is known too.
+    """
+    ids = slate.drawn.candidate_ids
+    score_C, context = engine.scores_of(slate.user_id, slate.moment, ids)
+    score_1C = score_C[None].astype(np.float64)
+    propensity, _ = slate_propensities(
+        score_1C, np.ones_like(score_1C, bool), engine.slate, slate.drawn.chosen_L[None]
+    )
+    return {
+        "kind": SHADOW,
+        "request_id": slate.request_id,
+        "user_id": slate.user_id,
+        "moment": slate.moment,
+        "policy_id": engine.version,
+        "context_version": context,
+        "scores": score_C.astype(float).tolist(),
+        "propensities": propensity[0].tolist(),
+    }

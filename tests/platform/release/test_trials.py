@@ -1,0 +1,71 @@
+"""Canary and shadow begin and end by acts of the history; an ended canary stays ended."""
+
+from __future__ import annotations
+
+import pytest
+
+from tessera.contracts.errors import BadParams, BrokenBundle
+from tessera.platform.release import acts
+from tessera.platform.release.history import history
+from tessera.platform.release.journal import state_fault
+from tessera.platform.release.pointer import current_version
+from tessera.platform.release.trials import Trials
+from tessera.serve.params import ServeParams
+
+
+@pytest.fixture
+def two(workspace, make_candidate):
+    """v1 is current, and another candidate waits."""
+    make_candidate(workspace)
+    acts.promote(workspace)
+    make_candidate(workspace, judged_against="v1", weight=2.0)
+    return workspace
+
+
+def trials(workspace, **params):
+    return Trials(workspace, ServeParams(**params))
+
+
+def tried(workspace):
+    return [(one["act"], one["tried"]) for one in history(workspace) if "tried" in one]
+
+
+def test_a_version_and_the_candidate_are_found_and_checked_when_they_are_opened(two):
+    found = trials(two, canary="candidate", canary_share=0.1, shadow="v1").beside()
+    assert found.share == 0.1
+    assert (found.shadow.version, found.shadow.path.name) == ("v1", "v1")
+    found.shadow.check()
+    found.canary.check()
+    identity = acts.proposal(two)["identity"]
+    assert found.canary.version == f"candidate-{identity[:12]}"
+    (found.canary.path / "policy.json").write_text("{}")
+    with pytest.raises(BrokenBundle, match=r"policy.json does not match the manifest"):
+        found.canary.check()
+    assert trials(two).beside().canary is None
+    with pytest.raises(BadParams, match="no version 'v7' was ever published: choose one of v0"):
+        trials(two, shadow="v7").beside()
+
+
+def test_each_beginning_is_recorded_once_and_again_with_another_share(two):
+    one, other = trials(two, canary_share=0.1), trials(two, canary_share=0.2)
+    for _ in range(2):
+        one.began("canary", "v2")
+        one.began("shadow", "v2")
+    other.began("canary", "v2")
+    assert tried(two) == [("canary-begin", "v2"), ("shadow-begin", "v2"), ("canary-begin", "v2")]
+    assert [e["share"] for e in history(two) if e["act"] == "canary-begin"] == [0.1, 0.2]
+    assert state_fault(two) is None
+    assert current_version(two) == "v1"
+
+
+def test_a_canary_ends_once_for_good_and_the_candidate_is_judged_as_before(two):
+    found = trials(two, canary="candidate")
+    version = found.beside().canary.version
+    found.began("canary", version)
+    for _ in range(2):
+        found.ended(version, "it is dismissed too often")
+    assert found.beside().canary is None
+    assert tried(two)[1:] == [("canary-end", version)]
+    assert history(two)[-1]["reason"] == "it is dismissed too often"
+    assert state_fault(two) is None
+    assert acts.promote(two).version == "v2"

@@ -1,0 +1,228 @@
+"""A canary answers its share, a shadow is never waited for, and both know what happened."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tessera.contracts.errors import BrokenBundle, BrokenHistory
+from tessera.serve import follower, measures
+from tessera.serve.arms import in_share
+from tessera.serve.beside import Beside, Challenger
+from tessera.serve.follower import Follower
+from tessera.serve.hours import records, seal_closed, write_log
+from tessera.serve.log import ServedLog
+from tessera.serve.params import ServeParams
+from tessera.serve.service import Event
+from tessera.serve.shadow import Shadow
+from tessera.shared.policies.slate import SlatePolicy, slate_propensities
+
+NOW = 1_700_000_000_000_000
+DAY = 86_400_000_000
+MANY = [f"u{n}" for n in range(4000)]
+
+
+def kinds(service, kind):
+    return [one for one in records(service.log.path.parent) if one["kind"] == kind]
+
+
+def test_who_is_in_a_share_follows_from_id_and_key_alone():
+    found = {user for user in MANY if in_share(user, "a" * 64, 0.05)}
+    assert 150 < len(found) < 250
+    assert found < {user for user in MANY if in_share(user, "a" * 64, 0.1)}
+    other = {user for user in MANY if in_share(user, "b" * 64, 0.05)}
+    assert len(found & other) < 30
+    assert [in_share("u17", "a" * 64, share) for share in (0.5, 0.9)] == [True, True]
+    assert not in_share("u1", "a" * 64, 0.0)
+
+
+def test_a_canary_answers_its_share_and_the_log_tells_which_arm_and_how_likely(service, engine):
+    service.try_out(engine("v2"), 0.3)
+    for n, user in enumerate(MANY[:200]):
+        slate = service.recommend(f"r{n}", user, NOW + n, 3)
+        assert slate.version == ("v2" if in_share(user, "a" * 64, 0.3) else "v1")
+    logged = kinds(service, "slate")
+    assert {one["policy_id"] for one in logged} == {"v1", "v2"}
+    assert {(one["canary"], one["share"]) for one in logged} == {("v2", 0.3)}
+    for one in logged[:20]:
+        score_1C = np.array([one["scores"]])
+        propensity, _ = slate_propensities(
+            score_1C, np.ones_like(score_1C, bool), SlatePolicy(1.0, 0.2, 3),
+            np.array([one["chosen"]]),
+        )  # fmt: skip
+        np.testing.assert_allclose(propensity[0], one["propensities"], atol=1e-12)
+    service.try_out(None)
+    service.recommend("last", "u1", NOW + 999, 3)
+    assert "canary" not in kinds(service, "slate")[-1]
+
+
+def test_all_that_is_asked_knows_what_happened_before_and_since(service, engine):
+    service.happened([Event("e1", "u1", "i0", "click", NOW)])
+    canary, shadow = engine("v2"), engine("v3")
+    service.try_out(canary, 0.5)
+    service.overshadow(shadow)
+    service.happened([Event("e2", "u1", "i1", "click", NOW + 1)])
+    for one in (service.engine, canary, shadow):
+        assert len(one.scorer.state.known("u1").events) == 2
+    service.forget("u1")
+    for one in (service.engine, canary, shadow):
+        assert not one.scorer.state.known("u1").events
+
+
+def test_a_shadow_scores_what_was_shown_and_shows_nothing(service, engine, tmp_path):
+    service.overshadow(engine("v2"))
+    slate = service.recommend("r1", "u1", NOW, 3)
+    service.overshadow(None)
+    (one,) = kinds(service, "shadow")
+    assert (one["request_id"], one["policy_id"], slate.version) == ("r1", "v2", "v1")
+    assert one["scores"] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    score_1C = np.array([one["scores"]])
+    want, _ = slate_propensities(
+        score_1C, np.ones_like(score_1C, bool), SlatePolicy(1.0, 0.2, 3),
+        slate.drawn.chosen_L[None],
+    )  # fmt: skip
+    np.testing.assert_array_equal(one["propensities"], want[0])
+    folder = service.log.path.parent
+    (tmp_path / "out").mkdir()
+    assert write_log(folder, tmp_path / "out")["exposures"]["rows"] == 3
+    assert not list(records(folder, events_only=True))
+
+
+def test_a_slow_shadow_is_never_waited_for_and_misses_what_finds_no_place(service, engine):
+    go_on, slow = threading.Event(), engine("v2")
+    scores = slow.scores_of
+    slow.scores_of = lambda *asked: (go_on.wait(10), scores(*asked))[1]
+    before = measures.SHADOW.labels("missed")._value.get()
+    shadow = Shadow(slow, service._intake.append, most=2)
+    slate = service.recommend("r1", "u1", NOW, 3)
+    for _ in range(10):
+        shadow.offer(slate)
+    assert measures.SHADOW.labels("missed")._value.get() - before in (7, 8)
+    go_on.set()
+    shadow.close()
+    assert len(kinds(service, "shadow")) in (2, 3)
+
+
+def test_a_shadow_that_fails_is_counted_and_goes_on(service, engine):
+    odd = engine("v2")
+    odd.scores_of = lambda *asked: 1 / 0
+    before = measures.SHADOW.labels("failed")._value.get()
+    service.overshadow(odd)
+    for n in range(2):
+        service.recommend(f"r{n}", "u1", NOW, 3)
+    service.overshadow(None)
+    assert measures.SHADOW.labels("failed")._value.get() - before == 2
+
+
+class Registry:
+    """Says what is wanted, and keeps the acts."""
+
+    def __init__(self):
+        self.wanted, self.acts, self.broken = Beside(), [], False
+
+    def beside(self):
+        return self.wanted
+
+    def began(self, role, version):
+        self.acts.append((f"{role}-begin", version))
+
+    def ended(self, version, reason):
+        if self.broken:
+            raise BrokenHistory("the history is broken")
+        self.acts.append(("canary-end", version))
+        self.reason = reason
+
+
+@pytest.fixture
+def trial(service, engine, monkeypatch):
+    """A follower whose registry wants what a test says."""
+    monkeypatch.setattr(
+        follower.Engine, "open", lambda bundle, _params, version=None: engine(version)
+    )
+    registry = Registry()
+    params = ServeParams(canary_days=0.5, canary_margin=0.02, canary_alpha=0.05)
+    found = Follower(service, lambda: Path("v1"), params, registry)
+    found.registry = registry
+    return found
+
+
+def challenger(version, fault=None):
+    def check():
+        if fault:
+            raise BrokenBundle(fault)
+
+    return Challenger(Path(version), version, check)
+
+
+def test_what_the_registry_wants_stands_beside_and_goes_again(trial, service, client):
+    trial.registry.wanted = Beside(challenger("v2"), 0.25, challenger("v3"))
+    for _ in range(3):
+        assert not trial.look()
+    told = client.get("/v1/version").json()
+    assert (told["canary"], told["share"], told["shadow"]) == ("v2", 0.25, "v3")
+    assert trial.registry.acts == [("canary-begin", "v2"), ("shadow-begin", "v3")]
+    trial.registry.wanted = Beside()
+    trial.look()
+    assert service.challengers() == {}
+
+
+def test_a_challenger_that_is_broken_is_refused_and_the_published_one_answers(
+    trial, service, caplog
+):
+    trial.registry.wanted = Beside(challenger("v2", "v2 is not what it was"), 0.25)
+    trial.look()
+    trial.look()
+    assert service.arms.canary is None
+    assert not trial.registry.acts
+    assert service.refused.version == "v2"
+    assert caplog.text.count("no canary: v2 is not what it was") == 1
+    assert service.recommend("r", "u1", NOW, 3).version == "v1"
+
+
+def ask(service, bad, days=2, users=1500):
+    """Let investors come; those of the canary dismiss as often as it is bad, the others seldom."""
+    rng = np.random.default_rng(3)
+    happened = []
+    for n, user in enumerate(MANY[:users]):
+        moment = NOW + n * days * DAY // users
+        slate = service.recommend(f"{user}-a", user, moment, 3)
+        rate = bad if slate.version == "v2" else 0.05
+        happened += [
+            Event(f"{user}-{one}", user, slate.drawn.candidate_ids[one], "dismiss", moment + 5,
+                  slate.request_id)
+            for one in slate.drawn.shown() if rng.random() < rate
+        ]  # fmt: skip
+    service.happened(happened)
+
+
+@pytest.mark.parametrize("how", ["open", "sealed", "broken history"])
+def test_a_bad_canary_ends_by_itself_for_good(trial, service, caplog, monkeypatch, how):
+    trial.registry.wanted = Beside(challenger("v2"), 0.3)
+    trial.registry.broken = how == "broken history"
+    trial.look()
+    ask(service, bad=0.5)
+    if how == "sealed":
+        later = service.log.path.with_name("2.log")
+        monkeypatch.setattr(service._intake, "_open_log", lambda: ServedLog(later))
+        service.roll()
+        assert seal_closed(service.log.path.parent, time.time_ns() + 2 * 3_600_000_000_000)
+    trial.look()
+    assert service.arms.canary is None
+    assert "canary v2 ends: of " in caplog.text
+    assert trial.registry.broken != (("canary-end", "v2") in trial.registry.acts)
+    trial.look()
+    assert service.arms.canary is None
+    assert service.recommend("r", MANY[0], NOW, 3).version == "v1"
+
+
+def test_a_canary_like_the_champion_stays(trial, service):
+    trial.registry.wanted = Beside(challenger("v2"), 0.3)
+    trial.look()
+    ask(service, bad=0.05)
+    trial.look()
+    assert service.arms.canary is not None
+    assert trial.registry.acts == [("canary-begin", "v2")]

@@ -204,7 +204,7 @@ def test_a_run_begun_elsewhere_is_finished_here(ranked, away, tmp_path, monkeypa
     real, done = loop.Trainer._step, []
 
     def counted(self, *args):
-        done.append(self.device)
+        done.append(next(self.run.model.parameters()).device)
         return real(self, *args)
 
     monkeypatch.setattr(loop.Trainer, "_step", counted)
@@ -213,7 +213,7 @@ def test_a_run_begun_elsewhere_is_finished_here(ranked, away, tmp_path, monkeypa
     done.clear()
 
     def step(self, *args):
-        done.append(self.device)
+        done.append(next(self.run.model.parameters()).device)
         if len(done) == 12:
             raise KeyboardInterrupt
         return real(self, *args)

@@ -103,8 +103,10 @@ def _read_params(stage: Stage, params: Sections) -> dict[str, Any]:
     """Return what the stage reads: of another's section, that part alone."""
     if not stage.section:
         return {}
-    read = set(params_type(stage.name).model_fields)
-    return params[stage.section].model_dump(mode="json", include=read)
+    section = params[stage.section]
+    if stage.section == stage.name:
+        return section.model_dump(mode="json")
+    return section.model_dump(mode="json", include=set(params_type(stage.name).model_fields))
 
 
 def _tell_ingested(stage: Stage, workspace: Workspace, metrics: dict[str, float]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.traffic import arrivals, settled
 from tessera.contracts.arrays import Bools, Float64s
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import load_split
 from tessera.model.sequences.catalogue import microsecond
@@ -27,7 +28,6 @@ from tessera.stages.synth.params import SynthParams
 
 _FIRST_US = int(np.datetime64(START, "us").astype(np.int64))
 _DAYS = 28.0
-_DAY_US = 86_400_000_000
 _AT_ONCE = 500
 
 
@@ -65,7 +65,7 @@ def visitors(engine: Engine, workspace: Workspace, count: int, seed: int) -> Vis
     reward_NLI = np.zeros((count, length, len(ids)))
     for first in range(0, count, _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
-        seen = visits(town.market, user_N[part], at_us_N[part] / _DAY_US, town.boost_UI, town.day)
+        seen = visits(town.market, user_N[part], at_us_N[part] / DAY_US, town.boost_UI, town.day)
         every_NI = np.broadcast_to(number_I, (len(seen.user_N), len(ids)))
         true = responses(town.market, seen, organic_intensity(town.market, seen), every_NI)
         for k in range(length):

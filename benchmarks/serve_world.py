@@ -26,6 +26,7 @@ from scipy.sparse import csr_matrix
 from tessera.bundles import manifest
 from tessera.bundles.vectors import write_vectors
 from tessera.contracts.arrays import Ints
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import ACTIONS
 from tessera.model.trunk.inference import published
@@ -50,7 +51,6 @@ _NEIGHBOURS = 3
 """Edges of each kind that leave an item."""
 _CLOSES = 5
 """Closes of an item, a week apart."""
-_DAY_US = 86_400_000_000
 
 
 def user_name(number: int) -> str:
@@ -106,7 +106,7 @@ def _acts(items: int, users: int, rng: np.random.Generator) -> tuple[Ints, ...]:
     item_E = (items * rng.random(len(user_E)) ** 2).astype(np.int64)
     action_E = rng.choice(len(ACTIONS), len(user_E), p=[0.45, 0.3, 0.12, 0.03, 0.06, 0.04])
     end = int(CUT.timestamp()) * 1_000_000
-    moment_E = end - rng.integers(1, 365 * _DAY_US, len(user_E))
+    moment_E = end - rng.integers(1, 365 * DAY_US, len(user_E))
     order = np.lexsort((moment_E, user_E))
     return user_E[order], item_E[order], action_E, moment_E[order]
 

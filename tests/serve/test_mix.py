@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tessera.serve.investors import Investor
-from tessera.serve.mix import NOWHERE, Acquired, learn, learnt
+from tessera.serve.mix import NOWHERE, Acquisition, learn, learnt
 from tessera.serve.retrieval import Found, mixed, places
 
 SOMEBODY = Investor("u", 4, (), (), None)
@@ -137,7 +137,7 @@ class Engine:
 def acquired(count):
     wanted = {"a": ("i0", "i1"), "b": ("i7", "i8"), "cold": ("i7", "i7"), "c": ("i9", "gone")}
     return [
-        Acquired(user, items[moment % 2], moment)
+        Acquisition(user, items[moment % 2], moment)
         for moment in range(count)
         for user, items in wanted.items()
     ]

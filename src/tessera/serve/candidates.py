@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tessera.contracts.arrays import Bools, Float64s, Ints
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
 from tessera.model.sequences.catalogue import microseconds
@@ -43,7 +44,6 @@ DRAWN = (NEW, UNIFORM)
 _END = np.iinfo(np.int64).max
 _KEPT = 64
 """Classes and times of which it is kept what is open to them."""
-_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Candidates:
 
     def new_rows(self, moment: int) -> Ints:
         """Return what came on sale in the last days before a moment, in the order of the rows."""
-        since = moment - self.params.new_days * _DAY_US
+        since = moment - self.params.new_days * DAY_US
         first, stop = np.searchsorted(self.came_I, [since, moment], side="right")
         return np.sort(self.by_age_I[first:stop])
 

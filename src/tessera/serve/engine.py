@@ -18,12 +18,13 @@ import numpy as np
 from tessera.bundles.manifest import read_manifest
 from tessera.bundles.vectors import Search
 from tessera.contracts.arrays import Float32s, Ints
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import ACTIONS
 from tessera.serve.candidates import DRAWN, Candidates
 from tessera.serve.context import Context, Deadline
 from tessera.serve.erased import Erased
-from tessera.serve.figures import DAY_US, behind, prices
+from tessera.serve.figures import behind, prices
 from tessera.serve.investors import Investor, investor, stranger
 from tessera.serve.online.scorer import Now, Scorer
 from tessera.serve.online.shown import Exposures

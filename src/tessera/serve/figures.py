@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from tessera.contracts.arrays import Ints
+from tessera.contracts.arrow import DAY_US
 from tessera.serve.evidence import Edge
 from tessera.serve.slate import Figure, at
 from tessera.shared.features.prices import NAMES, PriceHistory, close_before, price_features
 
-DAY_US = 86_400_000_000
 _RETURN, _AGE = NAMES.index("return_30d"), NAMES.index("price_age_days")
 
 

@@ -25,7 +25,7 @@ NOWHERE = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
-class Acquired:
+class Acquisition:
     """An investor acquired an item."""
 
     user_id: str
@@ -46,7 +46,7 @@ class Request:
     """Whether the item was new on sale."""
 
 
-def requests(engine: Engine, acquired: Iterable[Acquired]) -> Iterator[Request]:
+def requests(engine: Engine, acquired: Iterable[Acquisition]) -> Iterator[Request]:
     """Ask as of each acquisition; one that no list may hold (unsuitable, held) is left out."""
     for one in acquired:
         row = engine.item_row.get(one.item_id)
@@ -126,7 +126,7 @@ class Learnt:
         return float(more_Q.mean()), float(more_Q.std() / max(len(more_Q), 1) ** 0.5)
 
 
-def learnt(engine: Engine, acquired: list[Acquired], step: int) -> Learnt:
+def learnt(engine: Engine, acquired: list[Acquisition], step: int) -> Learnt:
     """Learn shares from the earlier half of the acquisitions, by time, and try them on the later.
 
     The engine must know what happened until then.

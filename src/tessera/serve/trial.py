@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from tessera.contracts.arrays import Bools, Float64s
+from tessera.contracts.arrow import DAY_US
 from tessera.offpolicy.sequences import Wager, betting_lower, log_wealth
 from tessera.serve.events import EVENT, SLATE, Record
 from tessera.shared.policies.slate import EMPTY
 
-_DAY_US = 86_400_000_000
 _REWARDED = frozenset({"click", "buy"})
 _MOST = 1.0
 """Values lie in [0, 1], so no difference lies beyond."""
@@ -139,7 +139,7 @@ class Trial:
         found = []
         for slates in self._by_investor():
             _, first = slates[0]
-            until = first.moment + int(self.days * _DAY_US)
+            until = first.moment + int(self.days * DAY_US)
             if until > self._now:
                 continue
             values = [

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch takes seconds
     import pyarrow as pa
 
     from tessera.serve.engine import Engine
-    from tessera.serve.mix import Acquired, Learnt
+    from tessera.serve.mix import Acquisition, Learnt
     from tessera.serve.params import ServeParams
     from tessera.stages.index.params import IndexParams
 
@@ -87,20 +87,20 @@ def _later(path: Path, bundle: Path) -> pa.Table:
 
 def _acquisitions(
     events: pa.Table, actions: tuple[str, ...], most: int, seed: int
-) -> list[Acquired]:
+) -> list[Acquisition]:
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from tessera.model.sequences.catalogue import microseconds
-    from tessera.serve.mix import Acquired
+    from tessera.serve.mix import Acquisition
 
     rows = events.filter(pc.is_in(events["action"], pa.array(actions)))
     count = min(most, len(rows))
     rows = rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:count]))
     columns = (rows["user_id"].to_pylist(), rows["item_id"].to_pylist())
     return [
-        Acquired(*one)
+        Acquisition(*one)
         for one in zip(*columns, microseconds(rows["event_ts"]).tolist(), strict=True)
     ]
 

@@ -9,11 +9,10 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from tessera.contracts.arrow import DAY_US
 from tessera.serve.events import SLATE, Record
 from tessera.serve.online.investor import Past
 from tessera.shared.policies.slate import EMPTY
-
-_DAY_US = 86_400_000_000
 
 
 class Exposures:
@@ -22,7 +21,7 @@ class Exposures:
     def __init__(self, most: int | None, days: float) -> None:
         """Cap an item that was shown `most` times in so many days; None keeps nothing."""
         self.most = most
-        self._span = round(days * _DAY_US)
+        self._span = round(days * DAY_US)
         self._lock = threading.Lock()
         self._shown: dict[str, dict[str, list[int]]] = {}
         self._order: deque[tuple[int, str, str]] = deque()

@@ -182,6 +182,7 @@ def main() -> None:
     os.sched_setaffinity(0, {1})
     busy = os.getloadavg()[0]
     told: dict[str, Any] = {"load_average_before": round(busy, 2), "users": given.users,
+                            "command": " ".join(["python -m benchmarks.serve", *sys.argv[1:]]),
                             "candidates": sum(_PARAMS.values()), "seed": given.seed}  # fmt: skip
     told["echo"] = measure_echo(given.seconds, given.seed)
     for items in given.items:

@@ -196,7 +196,7 @@ def begin(workspace: Workspace, folder: Path) -> int:
     """Return where the service stands: behind all it has logged, else at the cut it serves from."""
     from tessera.serve.hours import records
 
-    moments = [int(one["moment"]) for one in records(folder)]
+    moments = [int(one["moment"]) for one in records(folder) if "moment" in one]
     cut = microsecond(load_split(current_bundle(workspace) / "split.json").cut)
     return max([cut, *moments]) + 1_000_000 - _FIRST_US
 

@@ -30,7 +30,7 @@ from tessera.serve.engine import Engine
 from tessera.serve.erased import Erased
 from tessera.serve.events import Event, forget_record
 from tessera.serve.fitness import require_fit
-from tessera.serve.hours import records, write_log
+from tessera.serve.hours import records
 from tessera.serve.log import ServedLog, line
 from tessera.serve.online.investor import ME
 from tessera.serve.online.recent import Recent
@@ -39,6 +39,7 @@ from tessera.serve.params import ServeParams
 from tessera.serve.ranker import open_ranker
 from tessera.serve.replay import replay
 from tessera.serve.service import Service, record_of
+from tessera.serve.whole_log import write_log
 from tessera.shared.features.facts import NOBODY, Queries
 from tessera.shared.policies.serving import ServingPolicy, write_policy
 from tessera.shared.policies.slate import SlatePolicy, slate_propensities
@@ -934,7 +935,7 @@ def plant(name, engine):
     spoilt = SimpleNamespace(
         **{
             each: getattr(engine.scorer, each)
-            for each in ("ranker", "state", "vector", "now", "is_gone")
+            for each in ("ranker", "state", "vector", "now", "is_gone", "erased_until")
         },
         scores=lambda now, item_C: scores(now, item_C) * (np.nan if now.user == ME else 1),
     )

@@ -230,7 +230,7 @@ def console_pages():
         "investor.html": {
             "who": Investor("u" * 128, 2, (), (), None), "held": ["Birch small cap"] * 30,
             "dismissed": [], "slate": items, "evidence": edges, "history": [happened] * 3,
-            "events": 3, "may_act": True, "versions": ["v11"],
+            "events": 3, "may_act": True, "versions": ["v11"], "answers": "v12",
         },
         "compare.html": {
             "investor": "u1", "wrong": None, "both": {"i00001"},

@@ -49,7 +49,6 @@ class Engine:
 
     def __init__(self, version="v1"):
         self.version = version
-        self.item_row = {item: row for row, item in enumerate(ITEMS)}
         rows = {item: row for row, item in enumerate(ITEMS, start=1)}
         nobody_counts = SimpleNamespace(add=lambda *_: None, seen=lambda: None)
         nobody_counts.emptied = lambda: nobody_counts
@@ -249,9 +248,11 @@ def redis_server(tmp_path, monkeypatch):
     folder.mkdir()
     server = RedisServer(folder)
     monkeypatch.setenv(ADDRESS, server.address)
-    server.start()
-    yield server
-    server.kill()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])

@@ -13,12 +13,14 @@ from tessera.contracts.errors import BrokenBundle, BrokenHistory
 from tessera.serve import follower, measures
 from tessera.serve.arms import in_share
 from tessera.serve.beside import Beside, Challenger
+from tessera.serve.closed import seal_closed
 from tessera.serve.follower import Follower
-from tessera.serve.hours import records, seal_closed, write_log
+from tessera.serve.hours import records
 from tessera.serve.log import ServedLog
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Event
 from tessera.serve.shadow import Shadow
+from tessera.serve.whole_log import write_log
 from tessera.shared.policies.slate import SlatePolicy, slate_propensities
 
 NOW = 1_700_000_000_000_000

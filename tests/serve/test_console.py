@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tessera.serve.events import Event
-from tessera.serve.http import beside
+from tessera.serve.http import versions
 from tessera.serve.http.figures import Counted, Recently
 from tessera.serve.http.keys import add_key
 from tessera.serve.log import read_segment
@@ -108,8 +108,8 @@ def registry(tmp_path, engine, monkeypatch):
         (tmp_path / "bundles" / name).mkdir(parents=True)
         (tmp_path / "bundles" / name / "manifest.json").write_text(MODEL)
     (tmp_path / "bundles" / "v0" / "manifest.json").write_text('{"kind": "logging"}')
-    monkeypatch.setattr(beside, "check", lambda _bundle: {})
-    monkeypatch.setattr(beside.Engine, "open", opener)
+    monkeypatch.setattr(versions, "check", lambda _bundle: {})
+    monkeypatch.setattr(versions.Engine, "open", opener)
     return opened
 
 

@@ -53,13 +53,13 @@ class Consumer:
 
     def __init__(self, folder, ahead_us=0, kind="sqlite"):
         self.counts, self._stopped = Counter(), threading.Event()
-        self.intake, self.stream = intake(folder, open_feed(kind, folder)), None
+        self.intake = intake(folder, open_feed(kind, folder))
+        self.stream = open_stream("redis", NAME, "1")
         self.failed = None
         self._thread = threading.Thread(target=self._run, args=(Clock(ahead_us),))
         self._thread.start()
 
     def _run(self, clock):
-        self.stream = open_stream("redis", NAME, "1")
         try:
             consume(self.stream, self.intake, clock, self._stopped, self.counts)
         except OSError as error:
@@ -199,27 +199,28 @@ consume(open_stream("redis", "tessera-events", "1"), into, Clock(), threading.Ev
 
 
 def test_kills_of_consumer_and_redis_lose_nothing_and_double_nothing(
-    sender, redis_server, folder, rng
+    sender, redis_server, folder, consumer, rng
 ):
     sent = 0
     for kill in range(4):
         words = [sys.executable, "-c", CONSUMER, str(folder), f"{kill}.log", "redis"]
         with subprocess.Popen(words, stdout=subprocess.PIPE, env=os.environ) as process:
-            assert process.stdout.readline() == b"begun\n"
-            for _ in range(300):
-                send(sender, body(sent))
-                sent += 1
-                if sent == 500:
-                    redis_server.kill()
-                    redis_server.start()
-            time.sleep(rng.random() / 20)
-            process.kill()
-    last = Consumer(folder, kind="redis")
+            try:
+                assert process.stdout.readline() == b"begun\n"
+                for _ in range(300):
+                    send(sender, body(sent))
+                    sent += 1
+                    if sent == 500:
+                        redis_server.kill()
+                        redis_server.start()
+                time.sleep(rng.random() / 20)
+            finally:
+                process.kill()
+    consumer(kind="redis")
     end = time.monotonic() + 60
     while len(logged(folder).events) < sent:
         assert time.monotonic() < end
         time.sleep(0.05)
-    last.stop()
     assert set(logged(folder).events) == {f"e{n}" for n in range(sent)}
     feed = open_feed("redis", folder)
     found = feed.since(START)

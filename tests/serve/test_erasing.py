@@ -11,12 +11,14 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
+from tessera.serve.closed import seal_closed
 from tessera.serve.erased import PSEUDONYM, Erased
 from tessera.serve.erasing import mask_sealed
 from tessera.serve.events import Event
-from tessera.serve.hours import records, seal_closed, sealed_hours, write_log
-from tessera.serve.log import line
-from tessera.serve.service import record_of
+from tessera.serve.hours import records, sealed_hours
+from tessera.serve.log import ServedLog, line
+from tessera.serve.service import Service, record_of
+from tessera.serve.whole_log import write_log
 from tessera.shared.erased import ERASED
 
 HOUR_NS = 3600 * 10**9
@@ -177,7 +179,7 @@ def test_what_is_known_of_an_investor(client):
     assert lacking.json()["errors"][0]["field"] == "investor_id"
 
 
-def test_who_is_erased_is_unknown_at_once_and_after_a_start(client, service, tmp_path):
+def test_who_is_erased_is_unknown_at_once_and_after_a_start(client, engine, tmp_path):
     for user in ("u1", "u2"):
         happened(client, user, f"e-{user}")
     client.post("/v1/recommendations", json={"investor_id": "u1"})
@@ -188,6 +190,21 @@ def test_who_is_erased_is_unknown_at_once_and_after_a_start(client, service, tmp
     users = [one.get("user_id", "") for one in records(tmp_path / "served")]
     assert "u1" not in users
     assert "u2" in users
+    again = Service(engine(), lambda: ServedLog(tmp_path / "again" / "2.log"))
+    again.restore(records(tmp_path / "served", events_only=True))
+    known = [again.engine.scorer.state.known(user).events for user in ("u1", "u2")]
+    again.close()
+    assert [len(one) for one in known] == [0, 1]
+
+
+def test_what_comes_late_of_whoever_was_erased_is_not_taken_in(service, tmp_path):
+    service.engine.scorer.erased = Erased(tmp_path / "served")
+    service.engine.scorer.erased.add("u1", 50)
+    late = [Event(f"e{at}", user, "i1", "click", at) for user, at in (("u1", 49), ("u2", 49),
+                                                                     ("u1", 51))]  # fmt: skip
+    assert service.happened(late) == 2
+    known = service.engine.scorer.state.known("u1").events
+    assert [one.event_id for one in known] == ["e51"]
 
 
 def test_an_erasure_that_cannot_be_written_is_a_problem(client, monkeypatch):

@@ -16,19 +16,14 @@ import pytest
 from tessera.contracts.arrow import schema
 from tessera.contracts.hashes import sha256
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES
-from tessera.serve import hours
+from tessera.serve import closed
+from tessera.serve.closed import seal_closed
 from tessera.serve.events import Event
-from tessera.serve.hours import (
-    began,
-    open_segments,
-    records,
-    seal_closed,
-    sealed_hours,
-    write_log,
-)
+from tessera.serve.hours import began, open_segments, records, sealed_hours
 from tessera.serve.log import BrokenLog, ServedLog, line
 from tessera.serve.sealer import Sealer
 from tessera.serve.service import Service, record_of
+from tessera.serve.whole_log import write_log
 
 HOUR_NS = 3600 * 10**9
 NOW_NS = 1_700_000_000 * 10**9
@@ -164,14 +159,14 @@ def test_nothing_is_sealed_while_somebody_reads_or_seals(engine, folder):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tessera.serve import hours
+from tessera.serve import closed
 
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 where, folder = sys.argv[1], Path(sys.argv[2])
 module, _, name = where.rpartition(".")
-target = hours if not module else getattr(hours, module)
+target = closed if not module else getattr(closed, module)
 real, left = getattr(target, name), int(sys.argv[3])
 def counted(*words, **more):
     global left
@@ -180,14 +175,14 @@ def counted(*words, **more):
         kill()
     return real(*words, **more)
 setattr(target, name, counted)
-hours.seal_closed(folder, int(sys.argv[4]))
+closed.seal_closed(folder, int(sys.argv[4]))
 """
 
 
 @pytest.mark.parametrize(
     ("where", "after"),
-    [("write_tables", 0), ("write_lines", 0), ("_sync", 3), ("sync_folder", 0), ("Path.unlink", 0),
-     ("Path.unlink", 1)],
+    [("write_tables", 0), ("write_lines", 0), ("sync_folder", 3), ("sync_folder", 6),
+     ("Path.unlink", 0), ("Path.unlink", 1)],
 )  # fmt: skip
 def test_a_crash_at_any_point_of_sealing_loses_nothing_and_doubles_nothing(
     engine, folder, tmp_path, where, after
@@ -210,8 +205,8 @@ def test_a_crash_at_any_point_of_sealing_loses_nothing_and_doubles_nothing(
 
 def test_segments_stay_until_what_was_sealed_of_them_was_read_back(engine, folder, monkeypatch):
     path = segment(folder, 1, slate(engine, "r1"), event("e1"))
-    real = hours.write_lines
-    monkeypatch.setattr(hours, "write_lines", lambda found, to: real(found[:1], to))
+    real = closed.write_lines
+    monkeypatch.setattr(closed, "write_lines", lambda found, to: real(found[:1], to))
     with pytest.raises(BrokenLog, match="lacks lines of its segments"):
         seal_closed(folder, NOW_NS)
     assert path.exists()

@@ -129,8 +129,10 @@ def test_a_kill_loses_nothing_that_was_acknowledged_and_doubles_nothing(tmp_path
         with subprocess.Popen(
             [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
         ) as writer:
-            acknowledged = [int(writer.stdout.readline()) for _ in range(rng.integers(1, 40))]
-            writer.kill()
+            try:
+                acknowledged = [int(writer.stdout.readline()) for _ in range(rng.integers(1, 40))]
+            finally:
+                writer.kill()
             acknowledged += [int(one) for one in writer.stdout.read().split("\n")[:-1]]
         mend(read_segment(path))
         found = [row["n"] for row in read_segment(path).records]

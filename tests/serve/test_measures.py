@@ -20,7 +20,7 @@ from tessera.serve.params import ServeParams
 from tessera.serve.service import unexplored
 
 WHO = "investor-4711"
-STEPS = ("hydrate", "retrieve", "score", "draw", "explain")
+STEPS = ("hydrate", "retrieve", "score", "choose", "draw", "explain")
 
 
 def ask(client, **body):

@@ -23,6 +23,12 @@ def capped(found, day, past=NOTHING, user="u"):
     return found.capped(user, past, IDS, int(day * DAY))
 
 
+def test_what_was_shown_before_somebody_was_erased_counts_no_more():
+    found = exposures((10, "ab"), (11, "ac"))
+    assert found.capped("u", NOTHING, IDS, 12 * DAY, erased=10 * DAY) == ()
+    assert found.capped("u", NOTHING, IDS, 12 * DAY, erased=10 * DAY - 1) == ("a",)
+
+
 def did(item, day):
     return Past(np.array([IDS.index(item) + 1]), np.array([1]), np.array([int(day * DAY)]))
 

@@ -187,6 +187,7 @@ def test_readers_during_publishes_and_rollbacks_read_one_version_whole(pointer, 
     for one in threads:
         one.join()
     assert not failed
+    assert slates
     assert {one.version for one in slates} <= {"v2", "v3"}
     for slate in slates:
         assert all(item.name.startswith(slate.version) for item in shown(slate))

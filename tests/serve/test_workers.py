@@ -165,14 +165,16 @@ def test_a_kill_under_load_loses_nothing_acknowledged_and_another_one_takes_its_
     threads = [threading.Thread(target=load, args=(name,)) for name in ("a", "b", "c")]
     for one in threads:
         one.start()
-    until(lambda: len(acknowledged) > 30)
-    dead = served.team.workers[0].process.pid
-    os.kill(dead, 9)
-    until(lambda: dead not in pids(served))
-    until(lambda: all(one.said for one in served.team.workers))
-    stop.set()
-    for one in threads:
-        one.join()
+    try:
+        until(lambda: len(acknowledged) > 30)
+        dead = served.team.workers[0].process.pid
+        os.kill(dead, 9)
+        until(lambda: dead not in pids(served))
+        until(lambda: all(one.said for one in served.team.workers))
+    finally:
+        stop.set()
+        for one in threads:
+            one.join()
     assert f"worker 1 (process {dead}) ended by SIGKILL: another one is started" in (
         capfd.readouterr().err
     )

@@ -142,7 +142,8 @@ class Candidates:
     def _open_to_class(self, who: Investor, moment: int) -> Opened:
         between = int(np.searchsorted(self.change_N, moment, side="right"))
         key = who.risk_class, who.capacity_class, between
-        if key not in self.kept:
+        known = self.kept.get(key)  # another thread may let go of it at any time
+        if known is None:
             affordable_I = affordable(who.capacity_class, self.unit_I, self.params.capacity_eur)
             found = opened(
                 nothing_closed(len(self.from_I)),
@@ -154,9 +155,8 @@ class Candidates:
             )
             if len(self.kept) >= _KEPT:
                 self.kept.clear()
-            self.kept[key] = found
-            return found
-        return self.kept[key]
+            self.kept[key] = known = found
+        return known
 
     def new_rows(self, moment: int) -> Ints:
         """Return what came on sale in the last days before a moment, in the order of the rows."""

@@ -157,7 +157,9 @@ class Engine:
             vector_D=self.scorer.vector(now),
             is_known=seen,
             recent=self._recent(now),
-            capped=self.exposures.capped(user_id, now.past, ids, now.moment),
+            capped=self.exposures.capped(
+                user_id, now.past, ids, now.moment, self.scorer.erased_until(user_id)
+            ),
         )
 
     def _recent(self, now: Now) -> tuple[str, ...]:

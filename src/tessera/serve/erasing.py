@@ -12,17 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES
+from tessera.serve.closed import settle, write_lines
 from tessera.serve.erased import Erased, masked_rows
-from tessera.serve.hours import (
-    MAKING,
-    RECORDS,
-    SEALED,
-    Hour,
-    alone,
-    sealed_hours,
-    settle,
-    write_lines,
-)
+from tessera.serve.hours import MAKING, RECORDS, SEALED, Hour, alone, sealed_hours
 from tessera.serve.sealing import write_tables
 from tessera.serve.service import Service
 

@@ -11,7 +11,7 @@ from tessera.contracts.errors import TesseraError
 from tessera.serve.beside import Beside, Challenger, Registry, Role
 from tessera.serve.engine import Engine
 from tessera.serve.fitness import require_fit, require_room
-from tessera.serve.guard import Guard
+from tessera.serve.guardrail import Guard
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Refusal, Service
 
@@ -96,6 +96,7 @@ class Follower:
             if engine is not None:
                 self._service.try_out(engine, wanted.share)
         else:
+            self._accept("canary")
             self._watch(registry, canary)
 
     def _watch(self, registry: Registry, canary: Challenger) -> None:
@@ -120,6 +121,8 @@ class Follower:
             engine = self._challenger(registry, "shadow", shadow)
             if engine is not None:
                 self._service.overshadow(engine)
+        else:
+            self._accept("shadow")
 
     def _challenger(self, registry: Registry, role: Role, wanted: Challenger) -> Engine | None:
         if wanted.version == self._broken.get(role):

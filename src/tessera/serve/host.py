@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tessera.serve.engine import Engine
+from tessera.serve.erased import Erased
 from tessera.serve.feed import MEMORY, Feed, open_feed
 from tessera.serve.filled import filled
 from tessera.serve.following import Following
@@ -69,7 +70,12 @@ def _opened(bundle: Path, folder: Path, params: ServeParams) -> Engine:
 
 def intake(folder: Path, feed: Feed) -> Intake:
     """Begin a segment of a log whose events are in the feed, for a process that only takes in."""
-    return Intake(lambda: ServedLog(_fresh(folder)), _following(folder, feed))
+    erased = Erased(folder)
+    return Intake(
+        lambda: ServedLog(_fresh(folder)),
+        _following(folder, feed),
+        is_erased=lambda one: erased.covers(one.user_id, one.moment),
+    )
 
 
 def _following(folder: Path, feed: Feed) -> Following:

@@ -1,4 +1,4 @@
-"""Hours of the served log that are over: sealed as tables, and read beside what is still open.
+"""The served log as it lies on the disk: hours that were sealed, and segments still open.
 
 A sealed hour holds what was shown, what came of it and what happened in the columns of the
 contracts, each row once, and the records themselves, from which state and replay come.  Segments go
@@ -9,14 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +21,16 @@ import pyarrow.parquet as pq
 
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.hashes import sha256
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, TABLES
-from tessera.serve.erased import Erased, copy_list, masked_rows, without_erased
+from tessera.serve.erased import Erased
 from tessera.serve.events import FORGET, OF_SLATES, Record
 from tessera.serve.log import (
     OPEN,
     BrokenLog,
     Segment,
     drop_empty,
-    is_open,
-    line,
     mend,
     read_segment,
 )
-from tessera.serve.sealing import outcomes, seal, tables, write_tables
 
 SEALED = "sealed"
 """Folder of the sealed hours beside the segments."""
@@ -48,10 +39,10 @@ RECORDS = "records"
 _FACTS = "hour.json"
 MAKING = ".making"
 """How the name of a folder begins that is being written."""
-_LINE = "line"
-_FORGET_LINE, *_OF_SLATES = (f'{{"kind":"{kind}"' for kind in (FORGET, *OF_SLATES))
+LINE = "line"
+"""Its one column."""
+FORGET_LINE, *_OF_SLATES = (f'{{"kind":"{kind}"' for kind in (FORGET, *OF_SLATES))
 """How their lines begin; slates need not be parsed to know the events."""
-_SECOND_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +68,7 @@ class Hour:
         facts = {name: told for name, told in asdict(self).items() if name != "path"}
         aside = self.path / f".{_FACTS}"
         aside.write_text(json.dumps(facts, indent=2) + "\n")
-        _sync(aside)
+        sync_folder(aside)
         aside.replace(self.path / _FACTS)
 
     def check(self) -> None:
@@ -95,7 +86,7 @@ class Hour:
 
     def records(self, *, events_only: bool = False, beginning: str = "") -> Iterator[Record]:
         """Read the records, or those whose lines begin so, in the order in which they came."""
-        column = self.rows(RECORDS)[_LINE]
+        column = self.rows(RECORDS)[LINE]
         if beginning:
             column = column.filter(pc.starts_with(column, beginning))
         for of_slates in _OF_SLATES if events_only else ():
@@ -117,7 +108,7 @@ def sealed_hours(folder: Path) -> list[Hour]:
 def open_segments(folder: Path) -> list[Segment]:
     """Read the segments that no sealed hour holds, oldest first."""
     held = {name for hour in sealed_hours(folder) for name in hour.segments}
-    return [read_segment(path) for path in _paths(folder) if path.name not in held]
+    return [read_segment(path) for path in paths(folder) if path.name not in held]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +141,7 @@ def records(folder: Path, *, events_only: bool = False) -> Iterator[Record]:
     Of `events_only` come the records that tell of events: slates are most of a log.
     """
     masked = Erased(folder).masked
-    with _still(folder):
+    with still(folder):
         for hour in sealed_hours(folder):
             hour.check()
             yield from map(masked, hour.records(events_only=events_only))
@@ -161,76 +152,8 @@ def records(folder: Path, *, events_only: bool = False) -> Iterator[Record]:
             yield from map(masked, found)
 
 
-def write_log(folder: Path, target: Path) -> dict[str, Any]:
-    """Write all of a log as tables into a folder that is there, each row once; see `seal`."""
-    with _still(folder):
-        hours = sealed_hours(folder)
-        for hour in hours:
-            hour.check()
-        waiting = [one for segment in open_segments(folder) for one in segment.records]
-        late = tables(waiting, _Before(hours))
-        shown, happened = (
-            pa.concat_tables([*(hour.rows(name) for hour in hours), late[name]])
-            for name in (EXPOSURES.name, EVENTS.name)
-        )
-        gone = pa.array(sorted(_forgotten(hours, waiting)), pa.string())
-        happened = happened.filter(pc.invert(pc.is_in(happened["event_id"], gone)))
-    erased = Erased(folder)
-    shown, happened = (without_erased(masked_rows(rows, erased)) for rows in (shown, happened))
-    # Of an hour alone they lack what came before its slate did, and may repeat a former hour's.
-    answered = outcomes(shown, happened)
-    found = {EXPOSURES.name: shown, OUTCOMES.name: answered, EVENTS.name: happened}
-    by_key = {
-        name: rows.sort_by([(column, "ascending") for column in TABLES[name].key])
-        for name, rows in found.items()
-    }  # equal rows give equal bytes, sealed or not
-    copy_list(folder, target)
-    return seal(by_key, target)
-
-
-def _forgotten(hours: Sequence[Hour], waiting: Sequence[Record]) -> set[str]:
-    """Return the ids of all events that count no more, whenever they were sealed."""
-    told = [one for hour in hours for one in hour.records(beginning=_FORGET_LINE)]
-    told += [one for one in waiting if one["kind"] == FORGET]
-    return {name for one in told for name in one["event_ids"]}
-
-
-def span(folder: Path) -> tuple[datetime, datetime]:
-    """Return the first and the last moment of what `write_log` wrote, which is not nothing."""
-    ends = [
-        pc.min_max(pq.read_table(folder / f"{name}.parquet")["event_ts"]).as_py()
-        for name in (EXPOSURES.name, EVENTS.name)
-    ]
-    known = [end for end in ends if end["min"] is not None]
-    return min(end["min"] for end in known), max(end["max"] for end in known)
-
-
-def seal_closed(folder: Path, now_ns: int | None = None) -> list[Path]:
-    """Seal the segments of former hours that nobody writes any more; return the new folders.
-
-    Another process that is at it is left alone.
-    """
-    if not folder.is_dir():
-        return []
-    this = _hour_ns(time.time_ns() if now_ns is None else now_ns)
-    try:
-        with alone(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            _clear(folder)
-            over = [path for path in _paths(folder) if began(path) < this and not is_open(path)]
-            for path in over:
-                if not path.stat().st_size:
-                    path.unlink()
-            full = (path for path in over if path.exists())
-            return [
-                _seal_hour(folder, hour, list(paths))
-                for hour, paths in groupby(full, lambda path: _hour_ns(began(path)))
-            ]
-    except BlockingIOError:
-        return []
-
-
 @contextmanager
-def _still(folder: Path) -> Iterator[None]:
+def still(folder: Path) -> Iterator[None]:
     """Keep others from sealing: what is read sealed must not be read open too, nor missed."""
     if not folder.is_dir():
         yield
@@ -248,114 +171,11 @@ def alone(folder: Path, how: int) -> Iterator[None]:
         yield
 
 
-def _seal_hour(folder: Path, hour_ns: int, paths: list[Path]) -> Path:
-    made = folder / SEALED / f"{MAKING}-{hour_ns}"
-    final = _free_name(folder / SEALED, hour_ns)
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir()
-    segments = [read_segment(path) for path in paths]
-    for segment in segments:
-        mend(segment)
-    erased = Erased(folder)
-    mark = erased.mark
-    found = [erased.masked(one) for segment in segments for one in segment.records]
-    told = write_tables(tables(found, _Before(sealed_hours(folder))), made)
-    told[RECORDS] = write_lines(found, made / f"{RECORDS}.parquet")
-    settle(Hour(made, {path.name: sha256(path) for path in paths}, told, mark), final)
-    _clear(folder)
-    return final
-
-
-def settle(made: Hour, final: Path) -> None:
-    """Give an hour that was written aside its name, when all of it is on the disk."""
-    made.tell()
-    for path in (*made.path.iterdir(), made.path):
-        _sync(path)
-    made.path.rename(final)
-    sync_folder(final.parent)
-
-
-def _clear(folder: Path) -> None:
-    """Remove the segments that a sealed hour holds, after reading it back."""
-    for hour in sealed_hours(folder):
-        left = [folder / name for name in hour.segments if (folder / name).exists()]
-        if not left:
-            continue
-        hour.check()
-        for path in left:
-            if sha256(path) != hour.segments[path.name]:
-                raise BrokenLog(
-                    f"{path} is not what {hour.path.name} was sealed from: move one of them away"
-                )
-        if len(left) == len(hour.segments) and not _holds(hour, left, Erased(folder)):
-            raise BrokenLog(f"{hour.path} lacks lines of its segments: move it away, start again")
-        for path in left:
-            path.unlink()
-        sync_folder(folder)
-
-
-def _holds(hour: Hour, paths: list[Path], erased: Erased) -> bool:
-    there = (one for path in paths for one in read_segment(path).records)
-    return [*map(erased.masked, hour.records())] == [*map(erased.masked, there)]
-
-
-def write_lines(found: Sequence[Record], path: Path) -> dict[str, Any]:
-    """Write records as they stood in the log; return their count and the SHA-256 of the file."""
-    text = [line(one).rpartition(b"\t")[0].decode() for one in found]
-    pq.write_table(pa.table({_LINE: pa.array(text, pa.string())}), path, compression="zstd")
-    return {"rows": len(text), "sha256": sha256(path)}
-
-
-def _paths(folder: Path) -> list[Path]:
+def paths(folder: Path) -> list[Path]:
+    """List the segments of a log, oldest first."""
     return sorted(folder.glob(f"*{OPEN}"))
 
 
 def began(path: Path) -> int:
     """Return when a segment was begun, in nanoseconds since 1970, by its name."""
     return int(path.name.removesuffix(OPEN).partition("-")[0])
-
-
-def _hour_ns(moment_ns: int) -> int:
-    return moment_ns - moment_ns % (3600 * _SECOND_NS)
-
-
-def same_hour(one_ns: int, other_ns: int) -> bool:
-    """Tell whether two moments lie in one hour of the clock."""
-    return _hour_ns(one_ns) == _hour_ns(other_ns)
-
-
-def _free_name(folder: Path, hour_ns: int) -> Path:
-    """Name a part of an hour: a worker that ended late is sealed into one of its own."""
-    hour = datetime.fromtimestamp(hour_ns // _SECOND_NS, UTC).strftime("%Y-%m-%dT%H")
-    number = sum(1 for _ in folder.glob(f"{hour}-*"))
-    return folder / f"{hour}-{number:04d}"
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """What was sealed before, looked up for the ids of some rows alone."""
-
-    hours: Sequence[Hour]
-
-    def requests(self, shown: pa.Table) -> pa.Array:
-        return self._known(EXPOSURES.name, "request_id", shown["request_id"])["request_id"]
-
-    def ids(self, happened: pa.Table) -> pa.Array:
-        return self._known(EVENTS.name, "event_id", happened["event_id"])["event_id"]
-
-    def shown(self, happened: pa.Table) -> pa.Table:
-        named = pc.drop_null(happened["request_id"])
-        return self._known(EXPOSURES.name, "request_id", named)
-
-    def _known(self, table: str, column: str, ids: pa.ChunkedArray) -> pa.Table:
-        among = pc.field(column).isin(ids.unique())
-        found = [hour.rows(table, filters=among) for hour in self.hours]
-        return pa.concat_tables([tables(())[table], *found])

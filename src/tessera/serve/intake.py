@@ -25,13 +25,18 @@ class Intake:
         open_log: Callable[[], ServedLog],
         following: Following,
         learn: Callable[[Learnt], None] = lambda _: None,
+        is_erased: Callable[[Event], bool] = lambda _: False,
     ) -> None:
-        """Begin a segment; one thread at a time tells `learn` what became known."""
+        """Begin a segment; one thread at a time tells `learn` what became known.
+
+        What comes late of whoever was erased is not taken in.
+        """
         self._open_log = open_log
         self._log = open_log()
         self._log_lock = threading.Lock()
         self._following = following
         self._learn = learn
+        self._is_erased = is_erased
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._seeker: threading.Thread | None = None
@@ -73,7 +78,7 @@ class Intake:
         OSError
             If they cannot be written: then none of them is known.
         """
-        events = tuple(events)
+        events = tuple(one for one in events if not self._is_erased(one))
         if not events:
             return 0
         with self.following() as following:

@@ -40,6 +40,8 @@ class Replayed:
     """What playing a log again found."""
 
     slates: int = 0
+    unplayed: int = 0
+    """Slates of a bundle that is gone."""
     unexplored: int = 0
     """Slates that nobody drew, so that there is nothing to draw again."""
     unscored: int = 0
@@ -51,7 +53,7 @@ class Replayed:
     faults: list[Fault] = field(default_factory=list)
 
 
-def replay(records: Iterable[Record], open_engine: Callable[[str], Engine]) -> Replayed:
+def replay(records: Iterable[Record], open_engine: Callable[[str], Engine | None]) -> Replayed:
     """Play a log again.
 
     Parameters
@@ -59,7 +61,8 @@ def replay(records: Iterable[Record], open_engine: Callable[[str], Engine]) -> R
     records : iterable
         In the order in which they were logged.
     open_engine : function
-        Opens the bundle of a version, as it was before anything was served.
+        Opens the bundle of a version, as it was before anything was served; None if there is none
+        any more, as of a candidate that was trained again.
     """
     events: dict[str, Record] = {}
     slates: dict[str, list[Record]] = {}
@@ -74,7 +77,11 @@ def replay(records: Iterable[Record], open_engine: Callable[[str], Engine]) -> R
         elif one["kind"] == SLATE:
             slates.setdefault(_version(one), []).append({**one, _WHOLE: is_whole})
     for version, shown in slates.items():
-        _replay_one(found, open_engine(version), shown, list(events.values()))
+        engine = open_engine(version)
+        if engine is None:
+            found.unplayed += len(shown)
+        else:
+            _replay_one(found, engine, shown, list(events.values()))
     return found
 
 

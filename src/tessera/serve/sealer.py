@@ -7,8 +7,9 @@ import threading
 import time
 from pathlib import Path
 
+from tessera.serve.closed import same_hour, seal_closed
 from tessera.serve.erasing import mask_sealed
-from tessera.serve.hours import began, same_hour, seal_closed
+from tessera.serve.hours import began
 from tessera.serve.service import Service
 
 _LOG = logging.getLogger("tessera.serve")

@@ -66,7 +66,7 @@ class Service:
         self.refusals: dict[Role, Refusal] = {}
         """What cannot be served, by what it would be."""
         self._following = following or Following(MemoryFeed())
-        self._intake = Intake(open_log, self._following, self._learn)
+        self._intake = Intake(open_log, self._following, self._learn, self._is_erased)
         self._turn = 0
         """How often what was known before no longer held."""
 
@@ -116,12 +116,21 @@ class Service:
         return self._intake.catch_up()
 
     def recommend(
-        self, request_id: str, user_id: str, moment: int, k: int, deadline: Deadline | None = None
+        self,
+        request_id: str,
+        user_id: str,
+        moment: int,
+        k: int | None,
+        deadline: Deadline | None = None,
     ) -> Slate:
-        """Draw a slate and log it; see `Engine.answer`."""
+        """Draw a slate of k positions, or as many as were judged, and log it.
+
+        See `Engine.answer`.
+        """
         is_sure = self.catch_up()
         arms = self._arms
         engine = arms.of(user_id)
+        k = k or engine.slate_size
         slate = engine.answer(request_id, user_id, moment, k, deadline)
         slate = slate if is_sure else replace(slate, flags=_with(slate.flags, DEGRADED))
         begun = time.perf_counter()
@@ -142,7 +151,7 @@ class Service:
         request_id: str,
         done: Iterable[tuple[str, str, int]],
         moment: int,
-        k: int,
+        k: int | None,
         deadline: Deadline | None = None,
     ) -> Slate:
         """Show the best to a stranger who did this (item, action, moment); nothing is kept of it.
@@ -151,7 +160,7 @@ class Service:
         """
         self.catch_up()
         engine = self.engine.for_stranger(done)
-        slate = engine.answer(request_id, "", moment, k, deadline)
+        slate = engine.answer(request_id, "", moment, k or engine.slate_size, deadline)
         slate = replace(slate, flags=_with(slate.flags, "inline"))
         measures.count_slate(slate)
         return _named(slate, engine)
@@ -190,9 +199,7 @@ class Service:
             with self._intake.following():
                 self._arms = change(self._arms)
             return
-        engine.exposures.adopt(self.engine.exposures)
-        if engine.scorer.erased is not None and self.engine.scorer.erased is not None:
-            engine.scorer.erased.adopt(self.engine.scorer.erased)
+        self._share(engine)
         with self._intake.following() as following:
             known, turn = list(following.known.events.values()), self._turn
         _feed(engine, known)
@@ -204,8 +211,19 @@ class Service:
                 engine.scorer.begin_again(map(_row, events))
             self._arms = change(self._arms)
 
+    def _is_erased(self, event: Event) -> bool:
+        erased = self.engine.scorer.erased
+        return erased is not None and erased.covers(event.user_id, event.moment)
+
+    def _share(self, engine: Engine) -> None:
+        """Let an engine know what was shown and who was erased, as the one that answers does."""
+        engine.exposures.adopt(self.engine.exposures)
+        if engine.scorer.erased is not None and self.engine.scorer.erased is not None:
+            engine.scorer.erased.adopt(self.engine.scorer.erased)
+
     def inform(self, engine: Engine) -> None:
         """Let an engine that answers nobody know all that happened."""
+        self._share(engine)
         with self._intake.following() as following:
             following.catch_up()
             engine.scorer.begin_again(map(_row, following.known.events.values()))

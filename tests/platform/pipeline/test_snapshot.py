@@ -19,8 +19,8 @@ from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import PINS
 from tessera.platform.workspace.params import source_of
 from tessera.platform.workspace.paths import open_workspace
+from tessera.serve.closed import seal_closed
 from tessera.serve.events import Event
-from tessera.serve.hours import seal_closed
 from tessera.serve.log import line
 from tessera.shared.policies.serving import read_policy
 

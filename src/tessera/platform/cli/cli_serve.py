@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import socket
 import sys
@@ -161,9 +162,11 @@ def _listener(address: Address) -> socket.socket:
     try:
         return socket.create_server((address.host, address.port), family=family, backlog=2048)
     except OSError as error:
-        raise BadInput(
-            f"port {address.port} is taken: choose another, `tessera serve --port ...`"
-        ) from error
+        if error.errno == errno.EADDRINUSE:
+            why = f"port {address.port} is taken"
+        else:
+            why = f"{address.host}:{address.port} cannot be listened on ({error.strerror})"
+        raise BadInput(f"{why}: choose another, `tessera serve --port ...`") from error
 
 
 def _say_where(workspace: Workspace, address: Address) -> None:
@@ -241,7 +244,7 @@ def served(
 ) -> None:
     """Write what was served as tables: exposures, outcomes and events; or play it again."""
     from tessera.platform.workspace import files
-    from tessera.serve.hours import write_log
+    from tessera.serve.whole_log import write_log
 
     workspace = open_workspace(profile)
     if replay:
@@ -265,18 +268,26 @@ def served(
 
 def _replay(workspace: Workspace) -> None:
     """Play the log again with the bundles of the time; the first slate that differs is said."""
-    from tessera.contracts.errors import TesseraError
     from tessera.platform.release.trials import CANDIDATE, challenger
     from tessera.serve.engine import Engine
+    from tessera.serve.erased import Erased
     from tessera.serve.hours import records
     from tessera.serve.replay import replay
 
     params = serve_params(workspace)
 
-    def opened(version: str) -> Engine:
-        found = challenger(workspace, CANDIDATE if version.startswith(CANDIDATE) else version)
+    def opened(version: str) -> Engine | None:
+        try:
+            found = challenger(workspace, version)
+        except TesseraError:
+            if version.startswith(CANDIDATE):  # it was trained again, and never published
+                return None
+            raise
         found.check()
-        return Engine.open(found.path, params, found.version)
+        engine = Engine.open(found.path, params, found.version)
+        if engine.scorer.erased is not None:
+            engine.scorer.erased.adopt(Erased(_folder(workspace)))
+        return engine
 
     found = replay(records(_folder(workspace)), opened)
     if found.faults:
@@ -289,6 +300,14 @@ def _replay(workspace: Workspace) -> None:
         f"{found.slates} slates drawn again: propensities within {found.propensity:.1g}, "
         f"scores within {found.score:.1g}"
     )
+    left = {
+        "nobody drew them": found.unexplored,
+        "their bundle is gone": found.unplayed,
+        "only their propensities, as events were forgotten before them": found.unscored,
+    }
+    for why, count in left.items():
+        if count:
+            typer.echo(f"{count} not compared: {why}")
 
 
 def serve_params(workspace: Workspace) -> ServeParams:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import typer
+from prometheus_client.multiprocess import mark_process_dead
 
 from tessera.contracts.errors import TesseraError
 from tessera.platform.workspace import processes
@@ -92,6 +93,8 @@ class Team:
         )
         if not one.said:
             time.sleep(_PAUSE_S)
+        if counted := self.environment.get("PROMETHEUS_MULTIPROC_DIR"):
+            mark_process_dead(one.process.pid, counted)  # type: ignore[no-untyped-call]
         try:
             self.rescue()
         except TesseraError as error:

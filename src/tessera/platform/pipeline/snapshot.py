@@ -127,6 +127,10 @@ def _fingerprint(workspace: Workspace, cut: str | None, log: Any) -> str:
         seen["params"].pop(section, None)
     if log:
         seen["served"] = log
+    if reads_served(workspace):  # who was erased since may not be learnt from again
+        from tessera.serve.erased import Erased
+
+        seen["erased"] = Erased(workspace.registry / "served").mark
     if listed := _listing(workspace.artifact("source")):
         seen["source"] = listed
     text = json.dumps(seen, sort_keys=True, default=str)
@@ -170,7 +174,7 @@ def _staged_log(workspace: Workspace) -> dict[str, Any]:
     aside.mkdir(parents=True)
     told: dict[str, Any] = {}
     if reads_served(workspace):
-        from tessera.serve.hours import write_log
+        from tessera.serve.whole_log import write_log
 
         told = write_log(workspace.registry / "served", aside)
     if not any(one["rows"] for one in told.values()):
@@ -194,7 +198,7 @@ def _span(workspace: Workspace, log: dict[str, Any], learnt_until: str | None) -
     """Tell when what was served began and ended, and what the published model has learnt from."""
     if not log:
         return {}
-    from tessera.serve.hours import span
+    from tessera.serve.whole_log import span
 
     begun, ended = span(_staging(workspace, "served"))
     told = {"from": begun.isoformat(), "until": ended.isoformat(), "learnt_until": learnt_until}

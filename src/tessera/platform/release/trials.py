@@ -1,4 +1,4 @@
-"""What is tried beside the published bundle: canary and shadow, each beginning and end an act.
+"""What is tried beside the published bundle: that one begins is an act, and that harm ends one.
 
 The params say what is wanted; the history says which canary has ended, and such a bundle is not
 tried again.
@@ -77,24 +77,33 @@ def challenger(workspace: Workspace, name: str) -> Challenger:
     """
     from tessera.serve.beside import Challenger
 
-    if name == CANDIDATE:
+    known = {str(entry["to"]): str(entry["identity"]) for entry in moves(history(workspace))}
+    was = [to for to, identity in known.items() if name == _called(identity)]
+    if was:  # a candidate that was published since
+        path, identity, version = workspace.registry / "bundles" / was[-1], known[was[-1]], name
+    elif name.startswith(CANDIDATE):
         path = workspace.artifact("bundle")
         identity = str(read_manifest(path)["identity"])
-        version = f"{CANDIDATE}-{identity[:_SHORT]}"
+        version = _called(identity)
+        if name not in (CANDIDATE, version):
+            raise BadParams(f"{name} is no candidate any more: it was trained again")
     else:
-        known = {str(entry["to"]): entry["identity"] for entry in moves(history(workspace))}
         if name not in known:
             raise BadParams(
                 f"no version {name!r} was ever published: choose one of {', '.join(known)}, or "
                 f"{CANDIDATE}"
             )
-        path, identity, version = workspace.registry / "bundles" / name, str(known[name]), name
+        path, identity, version = workspace.registry / "bundles" / name, known[name], name
 
     def check() -> None:
         if bundles.checked(workspace, path)["identity"] != identity:
             raise BrokenBundle(f"{version} is not what it was: publish again, or name another")
 
     return Challenger(path, version, check)
+
+
+def _called(identity: str) -> str:
+    return f"{CANDIDATE}-{identity[:_SHORT]}"
 
 
 def end_canary(workspace: Workspace, version: str, reason: str) -> bool:

@@ -74,16 +74,17 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
     @app.post("/v1/recommendations", responses=documented(401, 403, 413, 422), dependencies=asks)
     async def recommend(ask: Ask, request: Request) -> Answer:
         moment = _moment(ask.context.time, clock, "context.time")
-        k = ask.k or service.engine.slate_size
         identity, deadline = request.state.request_id, Deadline(request.state.begun, span_s)
         if named(ask) == "history":
             done = _history(ask, clock, moment)
             slate = await run_in_threadpool(
-                service.recommend_inline, identity, done, moment, k, deadline
+                service.recommend_inline, identity, done, moment, ask.k, deadline
             )
         else:
             who = user_of(ask)
-            slate = await run_in_threadpool(service.recommend, identity, who, moment, k, deadline)
+            slate = await run_in_threadpool(
+                service.recommend, identity, who, moment, ask.k, deadline
+            )
         return _answer(slate, ask)
 
     @app.post("/v1/events", responses=documented(401, 403, 413, 422, 503), dependencies=tells)

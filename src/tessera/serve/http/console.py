@@ -22,13 +22,13 @@ from tessera.contracts.pages import templates
 from tessera.serve.clock import Clock
 from tessera.serve.engine import Engine
 from tessera.serve.events import Event
-from tessera.serve.http.beside import Beside
 from tessera.serve.http.bodies import Id
 from tessera.serve.http.figures import Recently
 from tessera.serve.http.investors import last
 from tessera.serve.http.keys import ROLES, Key, Keys
 from tessera.serve.http.problems import Refused
 from tessera.serve.http.shown import shown
+from tessera.serve.http.versions import Versions
 from tessera.serve.service import Service
 from tessera.serve.slate import Slate
 
@@ -50,7 +50,7 @@ class Console:
     clock: Clock
     keys: Keys
     pages: Environment
-    beside: Beside
+    others: Versions
     recently: Recently
 
     def key(self, request: Request) -> Key | None:
@@ -80,7 +80,7 @@ class Console:
     def investor(self, request: Request, user_id: str) -> Response:
         """Show what is known of an investor and what would be shown now."""
         self.service.catch_up()
-        engine, moment = self.service.engine, self.clock.now()
+        engine, moment = self.service.arms.of(user_id), self.clock.now()
         now = engine.scorer.now(user_id, moment)
         who = engine.who(user_id, now)
         slate = self._slate(engine, user_id, moment)
@@ -99,31 +99,34 @@ class Console:
             history=history,
             events=len(now.past),
             may_act=self.may(request, "operate"),
-            versions=self.beside.versions(),
+            versions=self.others.versions(),
+            answers=engine.version,
         )
 
     def compared(self, request: Request, user_id: str, version: str) -> Response:
         """Show what two versions would show an investor now, drawn with the same seed."""
-        engine, moment = self.service.engine, self.clock.now()
-        try:
-            engines, wrong = [engine, self.beside.engine(version)], None
-        except Refused as refused:
-            engines, wrong = [engine], str(refused)
+        engine, moment = self.service.arms.of(user_id), self.clock.now()
         seed = secrets.token_hex(8)
-        slates = [
-            shown(one.answer(seed, user_id, moment, engine.slate_size), one) for one in engines
-        ]
+
+        def side(one: Engine) -> dict[str, Any]:
+            slate = one.answer(seed, user_id, moment, engine.slate_size)
+            return {"version": one.version, "policy": one.told(), "slate": shown(slate, one)}
+
+        sides, wrong = [side(engine)], None
+        try:
+            with self.others.opened(version) as other:
+                sides.append(side(other))
+        except Refused as refused:
+            wrong = str(refused)
+        items = ({one.item_id for one in each["slate"]} for each in sides)
         return self.page(
             request,
             "compare.html",
             404 if wrong else 200,
             investor=user_id,
-            sides=[
-                {"version": one.version, "policy": one.told(), "slate": slate}
-                for one, slate in zip(engines, slates, strict=True)
-            ],
+            sides=sides,
             wrong=wrong,
-            both=set.intersection(*({one.item_id for one in slate} for slate in slates)),
+            both=set.intersection(*items),
         )
 
     def live(self, request: Request) -> Response:
@@ -152,7 +155,7 @@ def add_console(
     Processes that share a secret know each other's sessions.
     """
     console = Console(
-        service, clock, keys, templates("tessera.serve.http"), Beside(service), Recently()
+        service, clock, keys, templates("tessera.serve.http"), Versions(service), Recently()
     )
     router = APIRouter(prefix="/console", include_in_schema=False)
     _entrance(router, console)

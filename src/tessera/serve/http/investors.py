@@ -53,7 +53,7 @@ def add_investors(app: FastAPI, service: Service, clock: Clock) -> None:
 
 def _known(service: Service, user_id: str, moment: int) -> InvestorKnown | None:
     service.catch_up()
-    return known_of(service.engine, user_id, moment + 1)
+    return known_of(service.arms.of(user_id), user_id, moment + 1)
 
 
 def known_of(engine: Engine, user_id: str, moment: int) -> InvestorKnown | None:

@@ -94,9 +94,16 @@ class Keys:
             self._stamp = stamp
             try:
                 rows = json.loads(self._path.read_text())
-                self._keys = [Key(name, row["role"], row["sha256"]) for name, row in rows.items()]
-            except (ValueError, KeyError, AttributeError):
+                self._keys = [_key(name, row) for name, row in rows.items()]
+            except (ValueError, KeyError, AttributeError, TypeError):
                 _LOG.error("%s is no list of keys: those of before stay", self._path)
+
+
+def _key(name: str, row: dict[str, str]) -> Key:
+    role = row["role"]
+    if role not in ROLES:
+        raise ValueError(f"unknown role {role!r}")
+    return Key(name, role, str(row["sha256"]))
 
 
 def add_key(path: Path, name: str, role: str) -> str:

@@ -30,6 +30,7 @@ from tessera.serve.online.kept import KeptHistories
 from tessera.serve.online.recent import Recent
 from tessera.serve.online.state import Known, OnlineState
 from tessera.serve.ranker import Ranker
+from tessera.shared.erased import NEVER
 from tessera.shared.features.facts import NOBODY
 from tessera.shared.features.ranking import slate_features
 
@@ -94,6 +95,10 @@ class Scorer:
     def for_stranger(self, done: Iterable[tuple[str, str, int]]) -> Scorer:
         """Return one that knows a stranger alone, who did this; see `OnlineState.only`."""
         return replace(self, state=self.state.only(done), kept=KeptHistories(0))
+
+    def erased_until(self, user_id: str) -> int:
+        """Return until when nothing of an investor counts any more."""
+        return NEVER if self.erased is None else self.erased.until(user_id)
 
     def is_gone(self, user_id: str) -> bool:
         """Tell whether the investor was erased after the bundle's cut."""

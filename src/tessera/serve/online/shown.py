@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from tessera.contracts.arrow import DAY_US
 from tessera.serve.events import SLATE, Record
 from tessera.serve.online.investor import Past
+from tessera.shared.erased import NEVER
 from tessera.shared.policies.slate import EMPTY
 
 
@@ -48,7 +49,7 @@ class Exposures:
             self.add(user_id, item_ids, moment)
 
     def capped(
-        self, user_id: str, past: Past, item_ids: Sequence[str], moment: int
+        self, user_id: str, past: Past, item_ids: Sequence[str], moment: int, erased: int = NEVER
     ) -> tuple[str, ...]:
         """Return what was shown too often just before a moment, sorted.
 
@@ -64,6 +65,8 @@ class Exposures:
             Item of each row of `past`, from row 1 on.
         moment : int
             Microseconds since 1970.
+        erased : int
+            Until when nothing of the investor counts any more.
         """
         if self.most is None:
             return ()
@@ -73,7 +76,7 @@ class Exposures:
             return ()
         rows, moments = past.item_N.tolist(), past.moment_N.tolist()
         acted = {item_ids[row - 1]: at for row, at in zip(rows, moments, strict=True)}
-        since = moment - self._span
+        since = max(moment - self._span, erased)
         counts = {
             item: sum(max(acted.get(item, since), since) < one < moment for one in at)
             for item, at in shown.items()

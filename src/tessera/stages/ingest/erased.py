@@ -27,8 +27,9 @@ def without_erased(base: Drafts, erased: ErasedList, engine: Engine) -> Drafts:
         if table.name in base:
             kept[table.name] = _without(table, base[table.name], erased, engine)
     if EXPOSURES.name in base and OUTCOMES.name in base:
-        answers, shown = base[OUTCOMES.name], kept[EXPOSURES.name]
-        rows = in_contract(OUTCOMES, answers).semi_join(shown.rows, "request_id")
+        answers, shown = base[OUTCOMES.name], in_contract(EXPOSURES, base[EXPOSURES.name])
+        gone = shown.anti_join(kept[EXPOSURES.name].rows, "request_id")
+        rows = in_contract(OUTCOMES, answers).anti_join(gone, "request_id")
         kept[OUTCOMES.name] = _counted(OUTCOMES, answers, rows, engine)
     return kept
 

@@ -40,15 +40,20 @@ ITEMS = ("i0", "i1", "i2", "i3", "i4")
 CUT = 1_700_000_000_000_000
 
 
+def identity_of(name):
+    """What a planted bundle is known by, whatever it is called."""
+    return name.ljust(64, "0")
+
+
 class Engine:
     """Scores by the item's number, and by one for each event of the investor on it."""
 
-    version, identity, slate_size = "v1", "a" * 64, 3
+    slate_size = 3
     params = ServeParams()
     slate = SlatePolicy(1.0, 0.2, 3)
 
-    def __init__(self, version="v1"):
-        self.version = version
+    def __init__(self, version="v1", identity=None):
+        self.version, self.identity = version, identity or identity_of(version)
         rows = {item: row for row, item in enumerate(ITEMS, start=1)}
         nobody_counts = SimpleNamespace(add=lambda *_: None, seen=lambda: None)
         nobody_counts.emptied = lambda: nobody_counts
@@ -63,6 +68,10 @@ class Engine:
         )
         self.exposures = Exposures(None, 1)
         self.item_row = {item: row for row, item in enumerate(ITEMS)}
+
+    @property
+    def context(self):
+        return f"{self.identity[:12]}+{self.scorer.state.version}"
 
     def now(self, user_id, moment):
         since = self.scorer.state.known(user_id)
@@ -111,8 +120,8 @@ class Engine:
         reasons = {item: f"{item} suits" for item in ITEMS}
         close = Figure("close_eur", 5.5, at(CUT), "prices")
         return Slate(
-            request_id, user_id, moment, self.version, "c", drawn, reasons, (), {"held": 2},
-            dict.fromkeys(ITEMS, (close,)),
+            request_id, user_id, moment, self.version, self.context, drawn, reasons, (),
+            {"held": 2}, dict.fromkeys(ITEMS, (close,)),
         )  # fmt: skip
 
     def showed(self, slate):
@@ -129,7 +138,7 @@ class Engine:
         self.answer("warm-up", "", 0, 1)
 
     def scores_of(self, user_id, moment, item_ids):
-        return np.array([ITEMS.index(item) for item in item_ids], np.float32), "c"
+        return np.array([ITEMS.index(item) for item in item_ids], np.float32), self.context
 
     def facts(self, item_id):
         return {"name": f"Fund {item_id}", "category": "fund"}

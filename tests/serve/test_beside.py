@@ -14,6 +14,7 @@ from tessera.serve import follower, measures
 from tessera.serve.arms import in_share
 from tessera.serve.beside import Beside, Challenger
 from tessera.serve.closed import seal_closed
+from tessera.serve.erased import Erased
 from tessera.serve.follower import Follower
 from tessera.serve.hours import records
 from tessera.serve.log import ServedLog
@@ -26,6 +27,11 @@ from tessera.shared.policies.slate import SlatePolicy, slate_propensities
 NOW = 1_700_000_000_000_000
 DAY = 86_400_000_000
 MANY = [f"u{n}" for n in range(4000)]
+
+
+def identity_of(name):
+    """What a planted bundle is known by."""
+    return name.ljust(64, "0")
 
 
 def kinds(service, kind):
@@ -46,10 +52,11 @@ def test_a_canary_answers_its_share_and_the_log_tells_which_arm_and_how_likely(s
     service.try_out(engine("v2"), 0.3)
     for n, user in enumerate(MANY[:200]):
         slate = service.recommend(f"r{n}", user, NOW + n, 3)
-        assert slate.version == ("v2" if in_share(user, "a" * 64, 0.3) else "v1")
+        assert slate.version == ("v2" if in_share(user, identity_of("v2"), 0.3) else "v1")
     logged = kinds(service, "slate")
     assert {one["policy_id"] for one in logged} == {"v1", "v2"}
-    assert {(one["canary"], one["share"]) for one in logged} == {("v2", 0.3)}
+    told = {(one["canary"], one["canary_identity"], one["share"]) for one in logged}
+    assert told == {("v2", identity_of("v2"), 0.3)}
     for one in logged[:20]:
         score_1C = np.array([one["scores"]])
         propensity, _ = slate_propensities(
@@ -129,13 +136,13 @@ class Registry:
     def beside(self):
         return self.wanted
 
-    def began(self, role, version):
-        self.acts.append((f"{role}-begin", version))
+    def began(self, role, challenger):
+        self.acts.append((f"{role}-begin", challenger.version))
 
-    def ended(self, version, reason):
+    def ended(self, canary, reason):
         if self.broken:
             raise BrokenHistory("the history is broken")
-        self.acts.append(("canary-end", version))
+        self.acts.append(("canary-end", canary.version))
         self.reason = reason
 
 
@@ -143,7 +150,9 @@ class Registry:
 def trial(service, engine, monkeypatch):
     """A follower whose registry wants what a test says."""
     monkeypatch.setattr(
-        follower.Engine, "open", lambda bundle, _params, version=None: engine(version)
+        follower.Engine,
+        "open",
+        lambda bundle, _params, version=None: engine(version, identity_of(bundle.name)),
     )
     registry = Registry()
     params = ServeParams(canary_days=0.5, canary_margin=0.02, canary_alpha=0.05)
@@ -152,12 +161,13 @@ def trial(service, engine, monkeypatch):
     return found
 
 
-def challenger(version, fault=None):
+def challenger(version, fault=None, bundle=None):
     def check():
         if fault:
             raise BrokenBundle(fault)
 
-    return Challenger(Path(version), version, check)
+    bundle = bundle or version
+    return Challenger(Path(bundle), version, identity_of(bundle), check)
 
 
 def test_what_the_registry_wants_stands_beside_and_goes_again(trial, service, client):
@@ -185,20 +195,27 @@ def test_a_challenger_that_is_broken_is_refused_and_the_published_one_answers(
     assert service.recommend("r", "u1", NOW, 3).version == "v1"
 
 
-def ask(service, bad, days=2, users=1500):
-    """Let investors come; those of the canary dismiss as often as it is bad, the others seldom."""
+def come(service, days=2, users=1500):
+    """Let investors come."""
+    return [
+        service.recommend(f"{user}-a", user, NOW + n * days * DAY // users, 3)
+        for n, user in enumerate(MANY[:users])
+    ]
+
+
+def dismiss(service, slates, bad):
+    """Those of the canary dismiss as often as it is bad, the others seldom."""
     rng = np.random.default_rng(3)
-    happened = []
-    for n, user in enumerate(MANY[:users]):
-        moment = NOW + n * days * DAY // users
-        slate = service.recommend(f"{user}-a", user, moment, 3)
-        rate = bad if slate.version == "v2" else 0.05
-        happened += [
-            Event(f"{user}-{one}", user, slate.drawn.candidate_ids[one], "dismiss", moment + 5,
-                  slate.request_id)
-            for one in slate.drawn.shown() if rng.random() < rate
-        ]  # fmt: skip
-    service.happened(happened)
+    service.happened(
+        Event(f"{slate.user_id}-{one}", slate.user_id, slate.drawn.candidate_ids[one], "dismiss",
+              slate.moment + 5, slate.request_id)
+        for slate in slates for one in slate.drawn.shown()
+        if rng.random() < (bad if slate.version == "v2" else 0.05)
+    )  # fmt: skip
+
+
+def ask(service, bad):
+    dismiss(service, come(service), bad)
 
 
 @pytest.mark.parametrize("how", ["open", "sealed", "broken history"])
@@ -219,6 +236,84 @@ def test_a_bad_canary_ends_by_itself_for_good(trial, service, caplog, monkeypatc
     trial.look()
     assert service.arms.canary is None
     assert service.recommend("r", MANY[0], NOW, 3).version == "v1"
+
+
+def ended(trial, service):
+    """A bad canary v2 that the guardrail ended."""
+    trial.registry.wanted = Beside(challenger("v2"), 0.3)
+    trial.look()
+    ask(service, bad=0.5)
+    trial.look()
+    assert service.arms.canary is None
+
+
+def test_a_canary_that_ended_is_known_under_another_name_and_another_bundle_is_not_it(
+    trial, service
+):
+    ended(trial, service)
+    trial.registry.wanted = Beside(challenger("candidate-1", bundle="v2"), 0.3)
+    trial.look()
+    assert service.arms.canary is None
+    trial.registry.wanted = Beside(challenger("v2", bundle="another"), 0.3)
+    trial.look()
+    assert service.arms.canary.engine.identity == identity_of("another")
+    trial.look()  # what the other one was dismissed for is not held against it
+    assert service.arms.canary is not None
+
+
+def test_another_bundle_of_the_same_name_takes_the_place_of_a_canary_and_of_a_shadow(
+    trial, service
+):
+    for bundle in ("v2", "another"):
+        wanted = challenger("v2", bundle=bundle)
+        trial.registry.wanted = Beside(wanted, 0.3, wanted)
+        trial.look()
+        arms = service.arms
+        assert arms.canary.engine.identity == identity_of(bundle)
+        assert arms.shadow.engine.identity == identity_of(bundle)
+
+
+def test_a_broken_challenger_does_not_stand_for_another_of_its_name(
+    trial, service, engine, monkeypatch
+):
+    def opened(bundle, _params, version=None):
+        if bundle.name == "v2":
+            raise BrokenBundle("v2 is damaged")
+        return engine(version, identity_of(bundle.name))
+
+    monkeypatch.setattr(follower.Engine, "open", opened)
+    trial.registry.wanted = Beside(challenger("v2"), 0.3)
+    trial.look()
+    assert service.arms.canary is None
+    trial.registry.wanted = Beside(challenger("v2", bundle="mended"), 0.3)
+    trial.look()
+    assert service.arms.canary.engine.identity == identity_of("mended")
+
+
+def test_a_canary_that_is_published_meanwhile_stands_beside_itself_no_more(trial, service):
+    trial.registry.wanted = Beside(challenger("candidate-1", bundle="v2"), 0.3)
+    trial.look()
+    assert service.arms.canary is not None
+    trial._current = lambda: Path("v2")
+    assert trial.look()
+    assert (service.engine.version, service.arms.canary) == ("v2", None)
+
+
+@pytest.mark.parametrize("erased", ["nobody", "before the guardrail read", "after it read"])
+def test_who_is_erased_does_not_end_a_canary(trial, service, erased):
+    trial.registry.wanted = Beside(challenger("v2"), 0.3)
+    trial.look()
+    slates = come(service, users=600)
+    if erased == "after it read":
+        trial.look()
+        assert len(trial._guard._trial.dismissals().value_N) > 400
+    gone = [one.user_id for one in slates if one.version == "v2"] if erased != "nobody" else ()
+    for user in gone:
+        Erased(service.log.path.parent).add(user, NOW + 9 * DAY)
+    dismiss(service, slates, bad=0.6)
+    trial.look()
+    assert (service.arms.canary is None) == (erased == "nobody")
+    assert trial._guard._trial.dismissals().canary_N.any() == (erased == "nobody")
 
 
 def test_a_canary_like_the_champion_stays(trial, service):

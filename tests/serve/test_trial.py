@@ -7,22 +7,27 @@ from itertools import product
 import numpy as np
 import pytest
 
+from tessera.serve.events import Event, forget_record
 from tessera.serve.trial import Trial, Units, difference, exceeds, newest
 
 NOW = 1_700_000_000_000_000
 HOUR = 3_600_000_000
 
 
-def slate(name, user, moment, arm="v1", *, share=0.2, canary="v2"):
-    told = {"canary": canary, "share": share} if canary else {}
+def identity(name):
+    return name.ljust(64, "0")
+
+
+def slate(name, user, moment, arm="v1", *, share=0.2, canary="v2", tried=None):
+    told = {"canary": canary, "canary_identity": identity(tried or canary or ""), "share": share}
     return {"kind": "slate", "request_id": name, "user_id": user, "moment": moment,
-            "policy_id": arm, "candidate_ids": ["x", "i0", "i1"], "chosen": [1, 2, -1],
-            **told}  # fmt: skip
+            "policy_id": arm, "context_version": f"{identity(arm.partition('/')[0])[:12]}+7",
+            "candidate_ids": ["x", "i0", "i1"], "chosen": [1, 2, -1],
+            **(told if canary else {})}  # fmt: skip
 
 
 def act(name, request, action, moment, item="i0"):
-    return {"kind": "event", "event_id": name, "request_id": request, "item_id": item,
-            "action": action, "moment": moment, "user_id": "?"}  # fmt: skip
+    return Event(name, "?", item, action, moment, request).record()
 
 
 END = slate("end", "z", NOW + 100 * HOUR, canary=None)
@@ -48,7 +53,7 @@ def test_an_investor_counts_once_by_the_window_from_the_first_slate_on():
         act("e7", "r3", "dismiss", NOW + 25 * HOUR),
         act("e8", "r5", "click", NOW + 3 * HOUR),
     ]
-    found = Trial("v2", 1.0)
+    found = Trial(identity("v2"), 1.0)
     rng = np.random.default_rng(0)
     for _ in range(2):  # late, twice, in any order
         found.read(told[n] for n in rng.permutation(len(told)))
@@ -56,12 +61,60 @@ def test_an_investor_counts_once_by_the_window_from_the_first_slate_on():
         assert units.canary_N.tolist() == [True, False]
         assert units.share_N.tolist() == [0.2, 0.2]
         assert units.value_N.tolist() == value
-    assert newest(told) in ("v2", "v9")
-    assert newest([END]) is None
+    assert newest(told) == ("v2", identity("v2"))
+    assert newest(told, "v9") == ("v9", identity("v9"))
+    assert newest([END]) is newest(told, "v5") is None
+
+
+def test_a_canary_is_known_by_its_bundle_whatever_it_is_called():
+    told = [
+        slate("r1", "a", NOW, "new", canary="v2", tried="new"),
+        slate("r2", "b", NOW, "v1", canary="candidate-1", tried="new"),
+        slate("r3", "c", NOW, "v2", canary="v2", tried="v2"),  # another bundle of that name
+        slate("r4", "d", NOW, "v1", canary="v2", tried="v2"),
+        END,
+    ]
+    for tried in ("new", "v2"):
+        found = Trial(identity(tried), 1.0)
+        found.read(told)
+        assert found.rewards().canary_N.tolist() == [True, False]
+
+
+def counted(trial):
+    return dict(zip(["shown", "dismissed"], [len(trial.dismissals().value_N),
+                    float(trial.dismissals().value_N.sum())], strict=True))  # fmt: skip
+
+
+def test_whoever_was_erased_is_no_unit_and_what_is_forgotten_does_not_count():
+    told = [
+        slate("r1", "a", NOW, "v2"),
+        slate("r2", "b", NOW + 1),
+        slate("r3", "erased-0", NOW + 2, "v2"),  # under the pseudonym already
+        END,
+        act("e1", "r1", "dismiss", NOW + 1),
+        act("e2", "r2", "dismiss", NOW + 2),
+        act("e3", "r3", "dismiss", NOW + 3),
+    ]
+    found = Trial(identity("v2"), 1.0)
+    found.read(told)
+    assert counted(found) == {"shown": 2, "dismissed": 1.0}
+    found.read([forget_record(["e2"]), act("e2", "r2", "dismiss", NOW + 2)])
+    assert counted(found) == {"shown": 2, "dismissed": 0.5}
+    found.leave_out(lambda user, moment: user == "b" and moment == NOW + 1)
+    assert counted(found) == {"shown": 1, "dismissed": 0.5}
+    found.read([slate("r1", "erased-1", NOW, "v2")])  # read again from the sealed hour
+    assert counted(found) == {"shown": 0, "dismissed": 0.0}
+
+
+def test_of_two_events_of_one_id_the_earlier_counts():
+    found = Trial(identity("v2"), 1.0)
+    found.read([slate("r1", "a", NOW, "v2"), END])
+    found.read([act("e1", "r1", "dismiss", NOW + 2, "i1"), act("e1", "r1", "click", NOW + 1)])
+    assert counted(found)["dismissed"] == 0.0
 
 
 def test_a_degraded_answer_counts_for_its_arm():
-    found = Trial("v2", 1.0)
+    found = Trial(identity("v2"), 1.0)
     found.read([slate("r1", "a", NOW, "v2/greedy"), slate("r2", "b", NOW, "v1/greedy"), END])
     assert found.rewards().canary_N.tolist() == [True, False]
 

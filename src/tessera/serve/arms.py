@@ -56,4 +56,5 @@ class Arms:
         """Lay out for the log which canary there was, whichever arm an investor is in."""
         if self.canary is None:
             return {}
-        return {"canary": self.canary.engine.version, "share": self.canary.share}
+        engine = self.canary.engine
+        return {"canary": engine.version, "canary_identity": engine.identity, "share": self.canary.share}

@@ -18,6 +18,8 @@ class Challenger:
     path: Path
     version: str
     """Goes into the policy ids of its slates."""
+    identity: str
+    """Of its manifest: another bundle may bear the same name one day, and this one another."""
     check: Callable[[], None]
     """Raises BrokenBundle unless its files are what was sealed."""
 
@@ -39,10 +41,10 @@ class Registry(Protocol):
         """Return what stands beside the published bundle."""
         ...
 
-    def began(self, role: Role, version: str) -> None:
+    def began(self, role: Role, challenger: Challenger) -> None:
         """Record that a bundle begins to be tried; once, whoever says it how often."""
         ...
 
-    def ended(self, version: str, reason: str) -> None:
+    def ended(self, canary: Challenger, reason: str) -> None:
         """End a canary for good; once, whoever says it how often."""
         ...

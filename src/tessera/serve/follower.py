@@ -36,9 +36,10 @@ class Follower:
         self._service, self._current, self._params = service, current, params
         self._registry, self._guard = registry, Guard(service, params)
         self._broken: dict[Role, str] = {}
-        """Version that cannot be served: opening it again would cost seconds and change nothing."""
+        """What cannot be served (the published one by its version, others by their identity):
+        opening it again would cost seconds and change nothing."""
         self._ended: set[str] = set()
-        """Canaries that the guardrail ended, whether or not that could be recorded."""
+        """Identities that the guardrail ended, whether or not that could be recorded."""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
 
@@ -71,7 +72,7 @@ class Follower:
             return False
         if bundle.name == self._broken.get("current"):
             return False
-        self._service.swap(self._opened("current", bundle, bundle.name))
+        self._service.swap(self._opened("current", bundle, bundle.name, bundle.name))
         self._accept("current")
         _LOG.info("%s is served", bundle.name)
         return True
@@ -87,11 +88,11 @@ class Follower:
 
     def _follow_canary(self, registry: Registry, wanted: Beside) -> None:
         canary, now = wanted.canary, self._service.arms.canary
-        if canary is None or canary.version in (self._service.engine.version, *self._ended):
+        if canary is None or canary.identity in (self._service.engine.identity, *self._ended):
             self._accept("canary")
             if now is not None:
                 self._service.try_out(None)
-        elif now is None or (now.engine.version, now.share) != (canary.version, wanted.share):
+        elif now is None or (now.engine.identity, now.share) != (canary.identity, wanted.share):
             engine = self._challenger(registry, "canary", canary)
             if engine is not None:
                 self._service.try_out(engine, wanted.share)
@@ -100,14 +101,14 @@ class Follower:
             self._watch(registry, canary)
 
     def _watch(self, registry: Registry, canary: Challenger) -> None:
-        reason = self._guard.look(canary.version)
+        reason = self._guard.look(canary.identity)
         if reason is None:
             return
-        self._ended.add(canary.version)
+        self._ended.add(canary.identity)
         self._service.try_out(None)
         _LOG.error("canary %s ends: %s", canary.version, reason)
         try:
-            registry.ended(canary.version, reason)
+            registry.ended(canary, reason)
         except TesseraError as error:
             _LOG.error("that canary %s ended is not in the history: %s", canary.version, error)
 
@@ -117,7 +118,7 @@ class Follower:
             self._accept("shadow")
             if now is not None:
                 self._service.overshadow(None)
-        elif now is None or now.engine.version != shadow.version:
+        elif now is None or now.engine.identity != shadow.identity:
             engine = self._challenger(registry, "shadow", shadow)
             if engine is not None:
                 self._service.overshadow(engine)
@@ -125,12 +126,12 @@ class Follower:
             self._accept("shadow")
 
     def _challenger(self, registry: Registry, role: Role, wanted: Challenger) -> Engine | None:
-        if wanted.version == self._broken.get(role):
+        if wanted.identity == self._broken.get(role):
             return None
         try:
             wanted.check()
-            engine = self._opened(role, wanted.path, wanted.version)
-            registry.began(role, wanted.version)
+            engine = self._opened(role, wanted.path, wanted.version, wanted.identity)
+            registry.began(role, wanted)
         except Exception as error:
             self._refuse(role, wanted.version, error)
             return None
@@ -138,9 +139,9 @@ class Follower:
         _LOG.info("%s is %s", engine.version, role)
         return engine
 
-    def _opened(self, role: Role, bundle: Path, version: str) -> Engine:
+    def _opened(self, role: Role, bundle: Path, version: str, mark: str) -> Engine:
         require_room(bundle)
-        self._broken[role] = version
+        self._broken[role] = mark
         engine = Engine.open(bundle, self._params, version)
         require_fit(engine, self._service.acted(), self._params.acted_share)
         return engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tessera.serve.erased import Erased
 from tessera.serve.hours import sealed_hours
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
@@ -20,19 +21,28 @@ class Guard:
         self._trial: Trial | None = None
         self._tail = Tail(Path(), every=True)
         self._sealed: set[Path] = set()
+        self._erased, self._mark = Erased(Path()), ""
 
-    def look(self, version: str) -> str | None:
+    def look(self, identity: str) -> str | None:
         """Read on; say why the canary has to end, None as long as it need not."""
         folder = self._service.log.path.parent
-        if self._trial is None or self._trial.version != version:
-            self._trial = Trial(version, self._params.canary_days)
+        if self._trial is None or self._trial.identity != identity:
+            self._trial = Trial(identity, self._params.canary_days)
             self._tail, self._sealed = Tail(folder, every=True), set()
-        self._trial.read(self._tail.news())
+            self._erased, self._mark = Erased(folder), ""
+        self._read(self._trial, folder)
+        return self._fault(self._trial)
+
+    def _read(self, trial: Trial, folder: Path) -> None:
+        mark = self._erased.mark
+        trial.read(map(self._erased.masked, self._tail.news()))
         for hour in sealed_hours(folder):  # their segments may have gone before they were read
             if hour.path not in self._sealed:
-                self._trial.read(hour.records())
+                trial.read(map(self._erased.masked, hour.records()))
                 self._sealed.add(hour.path)
-        return self._fault(self._trial)
+        if mark != self._mark:  # what was read before knew nothing of it
+            trial.leave_out(self._erased.covers)
+            self._mark = mark
 
     def _fault(self, trial: Trial) -> str | None:
         params, units = self._params, trial.dismissals()

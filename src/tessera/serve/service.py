@@ -93,8 +93,9 @@ class Service:
 
     def challengers(self) -> dict[str, Any]:
         """Say which versions stand beside the published one."""
-        shadow = self._arms.shadow
-        return self._arms.told() | ({"shadow": shadow.engine.version} if shadow else {})
+        canary, shadow = self._arms.canary, self._arms.shadow
+        told = {"canary": canary.engine.version, "share": canary.share} if canary else {}
+        return told | ({"shadow": shadow.engine.version} if shadow else {})
 
     def acted(self) -> set[str]:
         """Return the items that investors acted on, until the cut and since."""

@@ -10,13 +10,17 @@ units before,
 is on average the difference of the arms, whatever came before, and |x| <= max(1 / p, 1 / (1 - p)).
 So the mean of x has the bounds of `sequences`, which hold at every look at once.
 
+Whoever was erased is no unit: what they did is forgotten, and slates without what came of them
+would count as ones that nobody minded.  An event counts as in the sealed hours: once, of two with
+one id the earlier, and none that is forgotten.
+
 Shapes: N units in the order of their first slate, T looks.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +29,8 @@ import numpy as np
 from tessera.contracts.arrays import Bools, Float64s
 from tessera.contracts.arrow import DAY_US
 from tessera.offpolicy.sequences import Wager, betting_lower, log_wealth
-from tessera.serve.events import EVENT, SLATE, Record
+from tessera.serve.erased import PSEUDONYM
+from tessera.serve.events import EVENT, SLATE, Event, Knowledge, Record
 from tessera.shared.policies.slate import EMPTY
 
 _REWARDED = frozenset({"click", "buy"})
@@ -105,27 +110,32 @@ def exceeds(units: Units, margin: float, alpha: float) -> bool:
 class Trial:
     """What the log tells of one canary; records may come in any order, late or twice."""
 
-    version: str
+    identity: str
+    """Of the canary's bundle."""
     days: float
     """Window of an investor, from the first slate on."""
     _shown: dict[str, _Shown] = field(default_factory=dict)
-    _events: dict[str, set[tuple[str, str, int]]] = field(default_factory=dict)
-    """Item, action and moment by request."""
+    _known: Knowledge = field(default_factory=Knowledge)
     _now: int = 0
     """Newest moment of the log."""
 
     def read(self, records: Iterable[Record]) -> None:
-        """Take in what was logged."""
+        """Take in what was logged, under pseudonyms where somebody was erased."""
         for one in records:
-            if one["kind"] == SLATE:
+            if one["kind"] in (SLATE, EVENT):
                 self._now = max(self._now, one["moment"])
-                if one.get("canary") == self.version:
-                    self._shown[one["request_id"]] = _shown(one, self.version)
-            elif one["kind"] == EVENT:
-                self._now = max(self._now, one["moment"])
-                if one["request_id"]:
-                    told = (one["item_id"], one["action"], one["moment"])
-                    self._events.setdefault(one["request_id"], set()).add(told)
+            if one["kind"] != SLATE:
+                self._known.read(one)
+            elif one["user_id"].startswith(PSEUDONYM):
+                self._shown.pop(one["request_id"], None)
+            elif one.get("canary_identity") == self.identity:
+                self._shown[one["request_id"]] = _shown(one, self.identity)
+
+    def leave_out(self, is_erased: Callable[[str, int], bool]) -> None:
+        """Leave out the slates of whoever was erased since they were read."""
+        for name, one in list(self._shown.items()):
+            if is_erased(one.user_id, one.moment):
+                del self._shown[name]
 
     def rewards(self) -> Units:
         """Return the share of an investor's slates that led to a click or a purchase."""
@@ -136,14 +146,14 @@ class Trial:
         return self._units(lambda acts, shown: len(acts.get("dismiss", ())) / max(shown, 1))
 
     def _units(self, value_of: Any) -> Units:
-        found = []
+        found, events = [], self._events()
         for slates in self._by_investor():
             _, first = slates[0]
             until = first.moment + int(self.days * DAY_US)
             if until > self._now:
                 continue
             values = [
-                value_of(self._acts(name, one, until), len(one.items))
+                value_of(_acts(one, events.get(name, ()), until), len(one.items))
                 for name, one in slates
                 if one.moment < until and one.share == first.share and one.canary == first.canary
             ]
@@ -160,23 +170,36 @@ class Trial:
             by.setdefault(one.user_id, []).append((name, one))
         return list(by.values())
 
-    def _acts(self, request_id: str, one: _Shown, until: int) -> Mapping[str, set[str]]:
-        """Return the items shown on which each action was done in time."""
-        found: dict[str, set[str]] = {}
-        for item, action, moment in self._events.get(request_id, ()):
-            if item in one.items and one.moment <= moment < until:
-                found.setdefault(action, set()).add(item)
-        return found
+    def _events(self) -> dict[str, list[Event]]:
+        """Return what was done with each slate."""
+        by: dict[str, list[Event]] = {}
+        for one in self._known.events.values():
+            if one.request_id in self._shown:
+                by.setdefault(one.request_id, []).append(one)
+        return by
 
 
-def newest(records: Iterable[Record]) -> str | None:
-    """Return the version of the last canary that a log tells of."""
-    tried = [(one["moment"], one["canary"]) for one in records if one.get("canary")]
-    return max(tried)[1] if tried else None
+def newest(records: Iterable[Record], version: str | None = None) -> tuple[str, str] | None:
+    """Return version and identity of the last canary that a log tells of, or of that name."""
+    tried = [
+        (one["moment"], one["canary"], one["canary_identity"])
+        for one in records
+        if one.get("canary") and version in (None, one["canary"])
+    ]
+    return max(tried)[1:] if tried else None
 
 
-def _shown(slate: Record, version: str) -> _Shown:
+def _acts(shown: _Shown, events: Iterable[Event], until: int) -> Mapping[str, set[str]]:
+    """Return the items shown on which each action was done in time."""
+    found: dict[str, set[str]] = {}
+    for one in events:
+        if one.item_id in shown.items and shown.moment <= one.moment < until:
+            found.setdefault(one.action, set()).add(one.item_id)
+    return found
+
+
+def _shown(slate: Record, identity: str) -> _Shown:
     ids = slate["candidate_ids"]
     items = frozenset(ids[one] for one in slate["chosen"] if one != EMPTY)
-    is_canary = slate["policy_id"].partition("/")[0] == version
+    is_canary = identity.startswith(slate["context_version"].partition("+")[0])
     return _Shown(slate["user_id"], slate["moment"], slate["share"], is_canary, items)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tessera.contracts.errors import BadParams, BrokenBundle
@@ -10,6 +12,7 @@ from tessera.platform.release.history import history
 from tessera.platform.release.journal import state_fault
 from tessera.platform.release.pointer import current_version
 from tessera.platform.release.trials import Trials
+from tessera.serve.beside import Challenger
 from tessera.serve.params import ServeParams
 
 
@@ -30,6 +33,10 @@ def tried(workspace):
     return [(one["act"], one["tried"]) for one in history(workspace) if "tried" in one]
 
 
+def challenger(name, identity):
+    return Challenger(Path(name), name, identity, lambda: None)
+
+
 def test_a_version_and_the_candidate_are_found_and_checked_when_they_are_opened(two):
     found = trials(two, canary="candidate", canary_share=0.1, shadow="v1").beside()
     assert found.share == 0.1
@@ -48,24 +55,36 @@ def test_a_version_and_the_candidate_are_found_and_checked_when_they_are_opened(
 
 def test_each_beginning_is_recorded_once_and_again_with_another_share(two):
     one, other = trials(two, canary_share=0.1), trials(two, canary_share=0.2)
+    v2 = challenger("v2", "b" * 64)
     for _ in range(2):
-        one.began("canary", "v2")
-        one.began("shadow", "v2")
-    other.began("canary", "v2")
-    assert tried(two) == [("canary-begin", "v2"), ("shadow-begin", "v2"), ("canary-begin", "v2")]
-    assert [e["share"] for e in history(two) if e["act"] == "canary-begin"] == [0.1, 0.2]
+        one.began("canary", v2)
+        one.began("shadow", v2)
+    other.began("canary", v2)
+    other.began("canary", challenger("v2", "c" * 64))  # another bundle of that name
+    acts = [("canary-begin", "v2"), ("shadow-begin", "v2"), *[("canary-begin", "v2")] * 2]
+    assert tried(two) == acts
+    begun = [one for one in history(two) if one["act"] == "canary-begin"]
+    assert [one["share"] for one in begun] == [0.1, 0.2, 0.2]
+    assert [one["tried_identity"][0] for one in begun] == ["b", "b", "c"]
     assert state_fault(two) is None
     assert current_version(two) == "v1"
 
 
 def test_a_canary_ends_once_for_good_and_the_candidate_is_judged_as_before(two):
     found = trials(two, canary="candidate")
-    version = found.beside().canary.version
-    found.began("canary", version)
+    canary = found.beside().canary
+    found.began("canary", canary)
     for _ in range(2):
-        found.ended(version, "it is dismissed too often")
+        found.ended(canary, "it is dismissed too often")
     assert found.beside().canary is None
-    assert tried(two)[1:] == [("canary-end", version)]
+    assert tried(two)[1:] == [("canary-end", canary.version)]
     assert history(two)[-1]["reason"] == "it is dismissed too often"
     assert state_fault(two) is None
     assert acts.promote(two).version == "v2"
+    assert trials(two, canary="v2").beside().canary is None  # the same bundle by another name
+
+
+def test_an_end_is_of_a_bundle_and_not_of_its_name(two):
+    found = trials(two, canary="v1")
+    found.ended(challenger("v1", "b" * 64), "it was another one")
+    assert found.beside().canary.version == "v1"

@@ -31,10 +31,12 @@ def canary(
     workspace = open_workspace(profile)
     params = serve_params(workspace)
     logged = list(records(workspace.registry / "served"))
-    tried = version or newest(logged)
-    if tried is None:
-        raise BadInput("the log tells of no canary: name one in serve.canary and serve")
-    trial = Trial(tried, params.canary_days)
+    found = newest(logged, version)
+    if found is None:
+        named = f"canary {version}" if version else "canary"
+        raise BadInput(f"the log tells of no {named}: name one in serve.canary and serve")
+    tried, identity = found
+    trial = Trial(identity, params.canary_days)
     trial.read(logged)
     rewards, dismissals = trial.rewards(), trial.dismissals()
     if not len(rewards.value_N):

@@ -6,6 +6,7 @@ tried again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,23 +44,27 @@ class Trials:
         from tessera.serve.beside import Beside
 
         canary = self._challenger(self.params.canary)
-        if canary is not None and has_ended(self.workspace, canary.version):
+        if canary is not None and has_ended(self.workspace, canary.identity):
             canary = None
         return Beside(canary, self.params.canary_share, self._challenger(self.params.shadow))
 
-    def began(self, role: Role, version: str) -> None:
+    def began(self, role: Role, challenger: Challenger) -> None:
         """Record that a bundle begins to be tried, unless that was the last act of it."""
         share = {"share": self.params.canary_share} if role == "canary" else {}
-        told = {"act": f"{role}-begin", "tried": version, **share}
+        told = {"act": f"{role}-begin", **_tried(challenger), **share}
         with one_act(self.workspace):
-            acts = [one for one in history(self.workspace) if one.get("tried") == version]
+            acts = [one for one in history(self.workspace) if _tells_of(one, challenger.identity)]
             of_role = [one for one in acts if str(one["act"]).startswith(role)]
             if not of_role or any(of_role[-1].get(name) != value for name, value in told.items()):
                 _record(self.workspace, {**told, "reason": f"serve.{role} names it"})
 
-    def ended(self, version: str, reason: str) -> None:
-        """Record that a guardrail ended a canary; it is not tried again."""
-        end_canary(self.workspace, version, reason)
+    def ended(self, canary: Challenger, reason: str) -> None:
+        """Record that a guardrail ended a canary; it is not tried again, under whatever name."""
+        with one_act(self.workspace):
+            if not has_ended(self.workspace, canary.identity):
+                _record(
+                    self.workspace, {"act": "canary-end", **_tried(canary), "reason": reason}
+                )
 
     def _challenger(self, name: str | None) -> Challenger | None:
         return None if name is None else challenger(self.workspace, name)
@@ -99,32 +104,26 @@ def challenger(workspace: Workspace, name: str) -> Challenger:
         if bundles.checked(workspace, path)["identity"] != identity:
             raise BrokenBundle(f"{version} is not what it was: publish again, or name another")
 
-    return Challenger(path, version, check)
+    return Challenger(path, version, identity, check)
 
 
 def _called(identity: str) -> str:
     return f"{CANDIDATE}-{identity[:_SHORT]}"
 
 
-def end_canary(workspace: Workspace, version: str, reason: str) -> bool:
-    """End a canary for good; tell whether it had not ended already.
-
-    Raises
-    ------
-    BrokenHistory
-        If the history is not what the acts wrote.
-    """
-    with one_act(workspace):
-        if has_ended(workspace, version):
-            return False
-        _record(workspace, {"act": "canary-end", "tried": version, "reason": reason})
-        return True
-
-
-def has_ended(workspace: Workspace, version: str) -> bool:
-    """Tell whether a canary was ended."""
+def has_ended(workspace: Workspace, identity: str) -> bool:
+    """Tell whether a canary was ended, whatever it was called then."""
     acts = history(workspace)
-    return any(one.get("act") == "canary-end" and one.get("tried") == version for one in acts)
+    return any(one["act"] == "canary-end" and _tells_of(one, identity) for one in acts)
+
+
+def _tried(challenger: Challenger) -> dict[str, str]:
+    """Name a bundle in an act; `identity` would be a word on the candidate."""
+    return {"tried": challenger.version, "tried_identity": challenger.identity}
+
+
+def _tells_of(act: Mapping[str, Any], identity: str) -> bool:
+    return act.get("tried_identity") == identity
 
 
 def _record(workspace: Workspace, facts: dict[str, Any]) -> None:

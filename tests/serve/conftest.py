@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -26,7 +28,7 @@ from tessera.serve.http.keys import Keys, add_key
 from tessera.serve.http.listen import Address
 from tessera.serve.investors import Investor
 from tessera.serve.log import ServedLog
-from tessera.serve.online.investor import until
+from tessera.serve.online import investor
 from tessera.serve.online.shown import Exposures
 from tessera.serve.online.standing import standing
 from tessera.serve.online.state import OnlineState
@@ -75,7 +77,7 @@ class Engine:
 
     def now(self, user_id, moment):
         since = self.scorer.state.known(user_id)
-        past = until(self.scorer.state.past(since.events), moment)
+        past = investor.until(self.scorer.state.past(since.events), moment)
         return SimpleNamespace(since=since, past=past, moment=moment)
 
     def who(self, user_id, now):
@@ -214,6 +216,68 @@ def listen():
     return listening
 
 
+@pytest.fixture
+def until():
+    """Wait until something is so."""
+
+    def wait(true, seconds=90):
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture
+def csrf():
+    """The token in the forms of a page."""
+    return lambda page: re.search(r'name="csrf" value="([^"]+)"', page)[1]
+
+
+@pytest.fixture
+def log_in(csrf):
+    """Log a browser in to the console with a key, and return the answer."""
+
+    def enter(browser, secret):
+        form = {"key": secret, "csrf": csrf(browser.get("/console").text)}
+        return browser.post("/console/login", data=form)
+
+    return enter
+
+
+_DYING = """
+import functools, importlib, os, signal, sys
+from pathlib import Path
+module, names, left, call, folder, *numbers = sys.argv[1:]
+module, left = importlib.import_module(module), int(left)
+def dying(real):
+    def counted(*words, **more):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*words, **more)
+    return counted
+for name in names.split(","):
+    *within, name = name.split(".")
+    target = functools.reduce(getattr, within, module)
+    setattr(target, name, dying(getattr(target, name)))
+getattr(module, call)(Path(folder), *map(int, numbers))
+"""
+
+
+@pytest.fixture
+def dying():
+    """Call a function of a module on a folder; the process is killed at the n-th call of names."""
+
+    def run(module, names, left, call, folder, *numbers):
+        words = [sys.executable, "-c", _DYING, module, names, left, call, folder, *numbers]
+        return subprocess.run(list(map(str, words)), check=False, env=dict(os.environ)).returncode
+
+    return run
+
+
 class RedisServer:
     """A server on loopback with a data folder of its own."""
 
@@ -267,6 +331,14 @@ def redis_server(tmp_path, monkeypatch):
 @pytest.fixture(params=["memory", "sqlite", "redis"])
 def kind(request):
     """Every way to keep a feed; where it needs a server, one runs."""
+    if request.param == "redis":
+        request.getfixturevalue("redis_server")
+    return request.param
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def shared(request):
+    """Every way to keep a feed that several processes share."""
     if request.param == "redis":
         request.getfixturevalue("redis_server")
     return request.param

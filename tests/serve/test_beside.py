@@ -127,6 +127,20 @@ def test_a_shadow_that_fails_is_counted_and_goes_on(service, engine):
     assert measures.SHADOW.labels("failed")._value.get() - before == 2
 
 
+def test_that_a_shadow_cannot_be_logged_is_counted_and_said_once(service, engine, caplog, until):
+    kinds = ("unlogged", "scored")
+    before = [measures.SHADOW.labels(kind)._value.get() for kind in kinds]
+    service.overshadow(engine("v2"))
+    slate = service.recommend("r1", "u1", NOW, 3)
+    until(lambda: measures.SHADOW.labels("scored")._value.get() == before[1] + 1)
+    service.log._failed = OSError(28, "no space left on device")
+    for _ in range(3):
+        service.arms.shadow.offer(slate)
+    until(lambda: measures.SHADOW.labels("unlogged")._value.get() == before[0] + 3)
+    assert caplog.text.count("what shadow v2 scores is not logged: [Errno 28]") == 1
+    assert measures.SHADOW.labels("scored")._value.get() == before[1] + 1
+
+
 class Registry:
     """Says what is wanted, and keeps the acts."""
 
@@ -276,7 +290,10 @@ def test_another_bundle_of_the_same_name_takes_the_place_of_a_canary_and_of_a_sh
 def test_a_broken_challenger_does_not_stand_for_another_of_its_name(
     trial, service, engine, monkeypatch
 ):
+    opens = []
+
     def opened(bundle, _params, version=None):
+        opens.append(bundle.name)
         if bundle.name == "v2":
             raise BrokenBundle("v2 is damaged")
         return engine(version, identity_of(bundle.name))
@@ -284,9 +301,11 @@ def test_a_broken_challenger_does_not_stand_for_another_of_its_name(
     monkeypatch.setattr(follower.Engine, "open", opened)
     trial.registry.wanted = Beside(challenger("v2"), 0.3)
     trial.look()
+    trial.look()
     assert service.arms.canary is None
     trial.registry.wanted = Beside(challenger("v2", bundle="mended"), 0.3)
     trial.look()
+    assert opens == ["v2", "mended"]
     assert service.arms.canary.engine.identity == identity_of("mended")
 
 
@@ -314,6 +333,10 @@ def test_who_is_erased_does_not_end_a_canary(trial, service, erased):
     trial.look()
     assert (service.arms.canary is None) == (erased == "nobody")
     assert trial._guard._trial.dismissals().canary_N.any() == (erased == "nobody")
+    for user in gone[:1]:  # what another process logs of them late
+        service.recommend("late", user, NOW + DAY // 9, 3)
+        trial.look()
+    assert "late" not in trial._guard._trial._shown
 
 
 def test_a_canary_like_the_champion_stays(trial, service):

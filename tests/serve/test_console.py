@@ -23,25 +23,19 @@ def words(page, tag):
     return [" ".join(unescape(re.sub(r"<[^>]+>", " ", text)).split()) for text in found]
 
 
-def token(page):
-    return re.search(r'name="csrf" value="([^"]+)"', page).group(1)
-
-
 @pytest.fixture
-def people(client, keys):
+def people(client, keys, log_in):
     """A browser that is logged in, by role."""
     opened = []
 
-    def log_in(role):
+    def enter(role):
         browser = httpx.Client(base_url=client.base_url, trust_env=False, timeout=60)
         opened.append(browser)
         secret = add_key(keys, f"a-{role}", role)
-        csrf = token(browser.get("/console").text)
-        answer = browser.post("/console/login", data={"key": secret, "csrf": csrf})
-        assert answer.status_code == 303
+        assert log_in(browser, secret).status_code == 303
         return browser
 
-    yield log_in
+    yield enter
     for one in opened:
         one.close()
 
@@ -51,7 +45,12 @@ def investor(browser):
 
 
 def act(browser, page, action, item="i0"):
-    data = {"csrf": token(page), "investor": "u1", "item": item, "action": action}
+    data = {
+        "csrf": re.search(r'name="csrf" value="([^"]+)"', page)[1],
+        "investor": "u1",
+        "item": item,
+        "action": action,
+    }
     return browser.post("/console/events", data=data)
 
 
@@ -86,6 +85,19 @@ def test_a_viewer_may_not_act(people, service):
     browser = people("viewer")
     assert act(browser, investor(browser), "buy").status_code == 403
     assert read_segment(service.log.path).records == []
+
+
+def test_a_canary_answers_its_investors_in_the_console_too(people, service, engine):
+    service.try_out(engine("v2"), 0.5)
+    by_arm = {service.arms.of(f"u{n}").version: f"u{n}" for n in range(20)}
+    browser = people("viewer")
+    for version, user in by_arm.items():
+        page = browser.get("/console/investor", params={"id": user}).text
+        assert ("The canary v2 answers this investor" in page) == (version == "v2")
+        asked = {"id": user, "beside": "v9"}
+        (side,) = words(browser.get("/console/compare", params=asked).text, "h2")
+        assert side == f"{version} served now"
+    assert set(by_arm) == {"v1", "v2"}
 
 
 @pytest.mark.parametrize("path", ["/console/live", "/console/compare?id=u1&beside=v2",

@@ -65,11 +65,9 @@ class Consumer:
         except OSError as error:
             self.failed = error
 
-    def until(self, count):
-        end = time.monotonic() + 60
-        while sum(self.counts.values()) < count and not self.failed:
-            assert time.monotonic() < end, self.counts
-            time.sleep(0.02)
+    def took(self, count):
+        """Whether so many messages were taken from the stream, or none will be any more."""
+        return self.failed or sum(self.counts.values()) >= count
 
     def stop(self):
         self._stopped.set()
@@ -99,12 +97,12 @@ def test_every_kind_of_stream_is_here():
     assert names("tessera.serve.streams") == ["redis"]
 
 
-def test_events_of_a_stream_are_logged_and_reach_the_feed(consumer, sender, folder):
+def test_events_of_a_stream_are_logged_and_reach_the_feed(consumer, sender, folder, until):
     send(sender, *(body(n, value=n + 0.5, channel="é") for n in range(5)))
     one = consumer()
-    one.until(5)
+    until(lambda: one.took(5))
     send(sender, body(3, value=9.0), body(5))
-    one.until(7)
+    until(lambda: one.took(7))
     assert one.counts == {"new": 6, "known": 1}
     feed = open_feed("sqlite", folder)
     found = feed.since(START).events
@@ -128,12 +126,12 @@ BAD = [
 ]
 
 
-def test_what_is_no_event_goes_aside_with_its_reason_and_holds_up_nothing(consumer, sender):
+def test_what_is_no_event_goes_aside_with_its_reason_and_holds_up_nothing(consumer, sender, until):
     places = send(sender, *(one for one, _ in BAD))
     places.append(sender.xadd(NAME, {"something": "else"}))
     send(sender, body(7))
     one = consumer()
-    one.until(len(places) + 1)
+    until(lambda: one.took(len(places) + 1))
     assert one.counts == {"new": 1, "known": 0, "aside": len(places)}
     rows = [fields for _, fields in sender.xrange(f"{NAME}:aside")]
     assert [row[b"id"] for row in rows] == places
@@ -143,41 +141,44 @@ def test_what_is_no_event_goes_aside_with_its_reason_and_holds_up_nothing(consum
     assert sender.xpending(NAME, "tessera")["pending"] == 0
 
 
-def test_an_event_without_a_time_is_of_when_it_came_at_every_delivery(consumer, sender, folder):
+def test_an_event_without_a_time_is_of_when_it_came_at_every_delivery(
+    consumer, sender, folder, until
+):
     (place,) = send(sender, body(1))
-    consumer(ahead_us=-5_000_000).until(1)
+    one = consumer(ahead_us=-5_000_000)
+    until(lambda: one.took(1))
     came = int(place.split(b"-")[0]) * 1000
     assert logged(folder).events["e1"].moment == came - 5_000_000
 
 
-def test_messages_that_a_consumer_left_are_delivered_again(consumer, sender):
+def test_messages_that_a_consumer_left_are_delivered_again(consumer, sender, until):
     send(sender, body(1), body(2))
     sender.xgroup_create(NAME, "tessera", id="0")
     sender.xreadgroup("tessera", "1", {NAME: ">"})  # and then it died
     one = consumer()
-    one.until(2)
+    until(lambda: one.took(2))
     assert one.counts["new"] == 2
 
 
-def test_messages_that_another_consumer_left_are_taken_over(consumer, sender, monkeypatch):
+def test_messages_that_another_consumer_left_are_taken_over(consumer, sender, monkeypatch, until):
     monkeypatch.setattr("tessera.serve.streams.redis._LEFT_MS", 50)
     send(sender, body(1), body(2))
     sender.xgroup_create(NAME, "tessera", id="0")
     sender.xreadgroup("tessera", "gone", {NAME: ">"})
     one = consumer()
-    one.until(2)
+    until(lambda: one.took(2))
     assert sender.xpending(NAME, "tessera")["pending"] == 0
 
 
-def test_what_cannot_be_logged_is_not_done(consumer, sender, monkeypatch, folder):
+def test_what_cannot_be_logged_is_not_done(consumer, sender, monkeypatch, folder, until):
     one = consumer()
     monkeypatch.setattr(one.intake.log, "_failed", OSError(errno.ENOSPC, "full"))
     send(sender, body(1))
-    one.until(1)
+    until(lambda: one.took(1))
     assert "full" in str(one.failed)
     assert sender.xpending(NAME, "tessera")["pending"] == 1
     two = consumer()
-    two.until(1)
+    until(lambda: two.took(1))
     assert set(logged(folder).events) == {"e1"}
 
 
@@ -199,7 +200,7 @@ consume(open_stream("redis", "tessera-events", "1"), into, Clock(), threading.Ev
 
 
 def test_kills_of_consumer_and_redis_lose_nothing_and_double_nothing(
-    sender, redis_server, folder, consumer, rng
+    sender, redis_server, folder, consumer, rng, until
 ):
     sent = 0
     for kill in range(4):
@@ -217,10 +218,7 @@ def test_kills_of_consumer_and_redis_lose_nothing_and_double_nothing(
             finally:
                 process.kill()
     consumer(kind="redis")
-    end = time.monotonic() + 60
-    while len(logged(folder).events) < sent:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: len(logged(folder).events) >= sent)
     assert set(logged(folder).events) == {f"e{n}" for n in range(sent)}
     feed = open_feed("redis", folder)
     found = feed.since(START)
@@ -229,17 +227,17 @@ def test_kills_of_consumer_and_redis_lose_nothing_and_double_nothing(
 
 
 def test_a_stream_that_is_lost_is_looked_for_and_said_once(
-    consumer, sender, redis_server, monkeypatch, caplog
+    consumer, sender, redis_server, monkeypatch, caplog, until
 ):
     monkeypatch.setattr("tessera.serve.consume._PATIENCE_S", 0.05)
     send(sender, body(1))
     one = consumer()
-    one.until(1)
+    until(lambda: one.took(1))
     redis_server.kill()
     time.sleep(0.5)
     redis_server.start()
     send(sender, body(2))
-    one.until(2)
+    until(lambda: one.took(2))
     assert one.counts["new"] == 2
     assert caplog.text.count("the stream is lost") == 1
 

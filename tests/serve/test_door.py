@@ -165,15 +165,9 @@ def test_a_name_that_would_forge_lines_of_the_log_is_refused(tmp_path, name):
         add_key(tmp_path / "keys.json", name, "viewer")
 
 
-def entered(client, secret):
-    """Log in to the console."""
-    token = client.get("/console").text.partition('name="csrf" value="')[2].partition('"')[0]
-    return client.post("/console/login", data={"key": secret, "csrf": token})
-
-
-def test_a_session_ends_with_its_key(client, keys):
+def test_a_session_ends_with_its_key(client, keys, log_in):
     with httpx.Client(base_url=client.base_url, trust_env=False) as browser:
-        assert entered(browser, add_key(keys, "ann", "viewer")).status_code == 303
+        assert log_in(browser, add_key(keys, "ann", "viewer")).status_code == 303
         assert "Log out" in browser.get("/console").text
         add_key(keys, "bob", "viewer")
         assert "Log out" in browser.get("/console").text
@@ -181,9 +175,9 @@ def test_a_session_ends_with_its_key(client, keys):
         assert "Log out" not in browser.get("/console").text
 
 
-def test_a_cookie_is_for_the_server_and_this_site_alone(client, keys):
+def test_a_cookie_is_for_the_server_and_this_site_alone(client, keys, log_in):
     with httpx.Client(base_url=client.base_url, trust_env=False) as browser:
-        answer = entered(browser, add_key(keys, "ann", "viewer"))
+        answer = log_in(browser, add_key(keys, "ann", "viewer"))
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
@@ -218,14 +212,16 @@ def pair(tmp_path):
     return paths
 
 
-def test_behind_tls_cookies_are_secure_and_nothing_goes_in_the_clear(service, keys, pair, listen):
+def test_behind_tls_cookies_are_secure_and_nothing_goes_in_the_clear(
+    service, keys, pair, listen, log_in
+):
     address = Address("127.0.0.1", 8000, *pair).checked()
     app = make_app(service, Clock(), Keys(keys), secure=address.secure)
     with listen(app, address) as port:
         trusted = ssl.create_default_context(cafile=pair[0])
         base = f"https://127.0.0.1:{port}"
         with httpx.Client(base_url=base, verify=trusted, trust_env=False) as browser:
-            answer = entered(browser, add_key(keys, "ann", "viewer"))
+            answer = log_in(browser, add_key(keys, "ann", "viewer"))
             assert browser.get("/v1/version").status_code == 401
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False)

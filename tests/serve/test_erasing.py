@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -125,32 +122,12 @@ def test_the_list_and_the_log_name_nobody(folder):
         assert (folder / name).stat().st_mode & 0o777 == 0o600
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tessera.serve import erasing
-left = int(sys.argv[2])
-def dying(of):
-    def do(*words, **more):
-        global left
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-        return of(*words, **more)
-    return do
-erasing.settle = dying(erasing.settle)
-erasing.write_lines = dying(erasing.write_lines)
-erasing.shutil.rmtree = dying(erasing.shutil.rmtree)
-erasing.mask_sealed(Path(sys.argv[1]))
-"""
-
-
-def test_a_crash_at_any_step_loses_and_doubles_nothing(folder, tmp_path):
+def test_a_crash_at_any_step_loses_and_doubles_nothing(folder, tmp_path, dying):
     Erased(folder).add("u1", NOW)
     wanted, steps, code = written(folder, tmp_path, "wanted"), 0, -signal.SIGKILL
     while code == -signal.SIGKILL:
-        words = [sys.executable, "-c", KILLED, str(folder), str(steps)]
-        code = subprocess.run(words, check=False, env=dict(os.environ)).returncode
+        names = "settle,write_lines,shutil.rmtree"
+        code = dying("tessera.serve.erasing", names, steps, "mask_sealed", folder)
         assert written(folder, tmp_path, f"after{steps}") == wanted
         steps += 1
     assert code == 0

@@ -15,7 +15,6 @@ from tessera.serve.events import Event, Knowledge
 from tessera.serve.feed import START, kind_for, open_feed
 
 NOW = 1_700_000_000_000_000
-SHARED = ("sqlite", "redis")
 
 
 def event(n, moment=NOW, user="u1", **more):
@@ -135,10 +134,7 @@ def test_threads_that_add_the_same_add_each_once(feed):
     assert len(all_of(feed)) == 60
 
 
-@pytest.mark.parametrize("shared", SHARED)
-def test_two_that_share_a_feed_read_the_same_in_the_same_order(shared, opened, request):
-    if shared == "redis":
-        request.getfixturevalue("redis_server")
+def test_two_that_share_a_feed_read_the_same_in_the_same_order(shared, opened):
     one, other = opened(shared), opened(shared)
     one.add([event(1)])
     other.add([event(2), event(1)])
@@ -149,10 +145,7 @@ def test_two_that_share_a_feed_read_the_same_in_the_same_order(shared, opened, r
     assert all_of(one) == all_of(other) == [event(2), event(3)]
 
 
-@pytest.mark.parametrize("shared", SHARED)
-def test_feeds_of_two_folders_know_nothing_of_each_other(shared, opened, request, tmp_path):
-    if shared == "redis":
-        request.getfixturevalue("redis_server")
+def test_feeds_of_two_folders_know_nothing_of_each_other(shared, opened, tmp_path):
     (tmp_path / "other").mkdir()
     one, other = opened(shared), opened(shared, tmp_path / "other")
     one.add([event(1)])

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tessera.contracts.errors import BrokenBundle
-from tessera.serve import follower, host
+from tessera.serve import follower, host, hours
 from tessera.serve.events import Event
 from tessera.serve.follower import Follower
 from tessera.serve.log import line
+from tessera.serve.online.shown import Exposures
 from tessera.serve.params import ServeParams
+from tessera.serve.service import record_of
 
 NOW = 1_700_000_000_000_000
 
@@ -78,6 +80,36 @@ def test_whatever_goes_wrong_the_follower_goes_on(world, service, monkeypatch, c
     world.follower._follow()
     assert done == [1]
     assert "v1 stays" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_start_reads_the_log_once_for_events_and_for_what_was_shown(
+    world, engine, tmp_path, monkeypatch, kind
+):
+    folder = tmp_path / "log"
+    folder.mkdir()
+    slate = record_of(engine().answer("r1", "u1", NOW, 3))
+    event = Event("e1", "u1", "i0", "click", NOW).record()
+    (folder / "1.log").write_bytes(line(slate) + line(event))
+    reads, real = [], hours.records
+
+    def counted(*words, **more):
+        reads.append(more)
+        return real(*words, **more)
+
+    def opened(bundle, params, version=None):
+        found = world.open(bundle, params)
+        found.exposures = Exposures(params.cap_shown, params.cap_days)
+        return found
+
+    monkeypatch.setattr(hours, "records", counted)
+    monkeypatch.setattr(host, "records", counted)
+    monkeypatch.setattr(host.Engine, "open", opened)
+    for most, shown in ((2, 3), (None, 0)):
+        with host.hosted(Path("v1"), folder, ServeParams(cap_shown=most), kind) as started:
+            assert started.events == 1
+            assert len(started.service.engine.exposures) == shown
+    assert reads == [{"events_only": False}, {"events_only": True}]
 
 
 def test_a_start_knows_the_log_of_before_and_cuts_off_what_was_torn(world, tmp_path, monkeypatch):

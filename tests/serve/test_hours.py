@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import pyarrow.parquet as pq
@@ -156,43 +153,19 @@ def test_nothing_is_sealed_while_somebody_reads_or_seals(engine, folder):
     assert len(seal_closed(folder, NOW_NS)) == 1
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tessera.serve import closed
-
-def kill(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-where, folder = sys.argv[1], Path(sys.argv[2])
-module, _, name = where.rpartition(".")
-target = closed if not module else getattr(closed, module)
-real, left = getattr(target, name), int(sys.argv[3])
-def counted(*words, **more):
-    global left
-    left -= 1
-    if left < 0:
-        kill()
-    return real(*words, **more)
-setattr(target, name, counted)
-closed.seal_closed(folder, int(sys.argv[4]))
-"""
-
-
 @pytest.mark.parametrize(
     ("where", "after"),
     [("write_tables", 0), ("write_lines", 0), ("sync_folder", 3), ("sync_folder", 6),
      ("Path.unlink", 0), ("Path.unlink", 1)],
 )  # fmt: skip
 def test_a_crash_at_any_point_of_sealing_loses_nothing_and_doubles_nothing(
-    engine, folder, tmp_path, where, after
+    engine, folder, tmp_path, where, after, dying
 ):
     for worker in (1, 2):
         segment(folder, 1, slate(engine, f"r{worker}"), event(f"e{worker}"), worker=worker)
     before, wanted = list(records(folder)), written(folder, tmp_path)
-    words = [sys.executable, "-c", KILLED, where, str(folder), str(after), str(NOW_NS)]
-    done = subprocess.run(words, env=os.environ, check=False)
-    assert done.returncode == -signal.SIGKILL
+    code = dying("tessera.serve.closed", where, after, "seal_closed", folder, NOW_NS)
+    assert code == -signal.SIGKILL
     for _ in range(2):
         assert list(records(folder)) == before
         found = written(folder, tmp_path)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import socket
 
 import httpx
 import pytest
 
+from tessera.contracts.errors import BadParams
 from tessera.serve.http import bounded
 from tessera.serve.http.bounded import MOST_BYTES
 from tessera.serve.http.keys import add_key
@@ -292,11 +294,35 @@ def test_a_key_is_rotated_without_a_restart(client, keys):
     assert keys.stat().st_mode & 0o777 == 0o600
 
 
+def key_file(role="operator", digest="0" * 64):
+    return json.dumps({"a": {"role": role, "sha256": digest}})
+
+
+DAMAGED = [
+    ("{", "cannot be read as a list of keys"),
+    ("[]", "is no list of keys: it must name each"),
+    ('{"a": 5}', "key 'a' has role None, not one of recommend, feedback, viewer, operator"),
+    (key_file("boss"), "key 'a' has role 'boss', not one of recommend"),
+    (key_file(["operator"]), "key 'a' has role ['operator'], not one of"),
+    ('{"a": {"role": "operator"}}', "key 'a' has no SHA-256 of 64 hex digits"),
+    (key_file(digest="é" * 64), "key 'a' has no SHA-256"),
+    (key_file(digest=7), "key 'a' has no SHA-256"),
+]
+
+
 def test_keys_that_were_damaged_open_as_before_and_it_is_said(client, keys, caplog):
     assert client.get("/v1/version").status_code == 200
-    for damaged in ("{", "[]", '{"a": {"role": "operator"}}'):
+    for damaged, says in DAMAGED:
+        caplog.clear()
         keys.write_text(damaged)
-        assert client.get("/v1/version").status_code == 200
-    assert caplog.text.count("is no list of keys: those of before stay") == 3
+        for _ in range(2):
+            assert client.get("/v1/version").status_code == 200
+        (told,) = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+        assert told.startswith(str(keys))
+        assert says in told
+        assert told.endswith("; the keys of before stay")
+        with pytest.raises(BadParams, match=re.escape(says)):
+            add_key(keys, "shop", "recommend")
+        assert keys.read_text() == damaged
     keys.unlink()
     assert client.get("/v1/version").status_code == 401

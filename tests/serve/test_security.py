@@ -89,15 +89,15 @@ def test_the_service_connects_to_nobody(repository):
     assert outward.search("    import urllib.request\n")
 
 
-def entered(browser, secret):
+@pytest.fixture
+def entered(log_in, csrf):
     """Log in to the console; return the token of the session."""
-    token = token_of(browser.get("/console").text)
-    assert browser.post("/console/login", data={"key": secret, "csrf": token}).status_code == 303
-    return token_of(browser.get("/console").text)
 
+    def enter(browser, secret):
+        assert log_in(browser, secret).status_code == 303
+        return csrf(browser.get("/console").text)
 
-def token_of(text):
-    return text.partition('name="csrf" value="')[2].partition('"')[0]
+    return enter
 
 
 @pytest.fixture
@@ -109,29 +109,28 @@ def browser(client):
 ACT = {"investor": "u1", "item": "i0", "action": "buy"}
 
 
-def test_a_form_of_another_session_does_nothing(browser, keys, service):
+def test_a_form_of_another_session_does_nothing(browser, keys, service, entered, csrf):
     entered(browser, add_key(keys, "ann", "operator"))
     for token in (
         "",
         "x",
-        token_of(httpx.get(f"{browser.base_url}/console", trust_env=False).text),
+        csrf(httpx.get(f"{browser.base_url}/console", trust_env=False).text),
     ):
         assert browser.post("/console/events", data=ACT | {"csrf": token}).status_code == 403
     assert service.engine.scorer.state.version == 0
 
 
-@pytest.mark.parametrize(("role", "status", "events"), [("viewer", 403, 0), ("operator", 303, 1)])
-def test_a_viewer_may_look_and_not_act(browser, keys, service, role, status, events):
+@pytest.mark.parametrize(("role", "events"), [("viewer", 0), ("operator", 1)])
+def test_a_viewer_may_look_and_not_act(browser, keys, service, entered, role, events):
     token = entered(browser, add_key(keys, "ann", role))
-    assert browser.post("/console/events", data=ACT | {"csrf": token}).status_code == status
+    answer = browser.post("/console/events", data=ACT | {"csrf": token})
+    assert answer.status_code == (303 if events else 403)
     assert service.engine.scorer.state.version == events
 
 
 @pytest.mark.parametrize("role", ["recommend", "feedback"])
-def test_a_key_of_a_program_does_not_open_the_console(browser, keys, role):
-    token = token_of(browser.get("/console").text)
-    form = {"key": add_key(keys, "shop", role), "csrf": token}
-    assert browser.post("/console/login", data=form).status_code == 403
+def test_a_key_of_a_program_does_not_open_the_console(browser, keys, role, log_in):
+    assert log_in(browser, add_key(keys, "shop", role)).status_code == 403
 
 
 def test_a_page_loads_nothing_and_is_framed_by_nobody(browser):

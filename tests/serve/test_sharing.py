@@ -6,7 +6,6 @@ import errno
 import itertools
 import signal
 import sqlite3
-import time
 
 import numpy as np
 import pytest
@@ -48,13 +47,6 @@ def worker(tmp_path, engine, opened):
         one.close()
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def shared(request):
-    if request.param == "redis":
-        request.getfixturevalue("redis_server")
-    return request.param
-
-
 def known(service, user="u1"):
     """What a request would know now."""
     service.catch_up()
@@ -68,13 +60,6 @@ def state_of(service):
 
 def logged(folder):
     return [record for one in open_segments(folder) for record in one.records]
-
-
-def until(true, seconds=20):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_the_very_next_request_of_any_worker_knows_an_event(worker, shared):
@@ -161,7 +146,7 @@ def test_what_cannot_be_logged_is_not_forgotten(worker, shared, monkeypatch):
 
 
 def test_a_killed_redis_degrades_answers_loses_nothing_and_all_recover_by_themselves(
-    worker, redis_server, caplog
+    worker, redis_server, caplog, until
 ):
     one, other = worker("redis"), worker("redis")
     one.happened([event(1)])
@@ -214,7 +199,7 @@ def test_a_redis_that_lost_only_the_end_is_found_out(worker, redis_server, opene
         assert known(each) == {"e0", "e1", "e2", "e3", "e8"}
 
 
-def test_a_redis_that_hangs_holds_up_one_request_and_no_more(worker, redis_server):
+def test_a_redis_that_hangs_holds_up_one_request_and_no_more(worker, redis_server, until):
     one = worker("redis")
     redis_server.process.send_signal(signal.SIGSTOP)
     try:
@@ -232,7 +217,7 @@ def test_a_redis_that_hangs_holds_up_one_request_and_no_more(worker, redis_serve
     assert known(worker("redis")) == {"e1"}
 
 
-def test_a_feed_file_that_is_removed_or_damaged_is_made_again(worker, tmp_path):
+def test_a_feed_file_that_is_removed_or_damaged_is_made_again(worker, tmp_path, until):
     one, other = worker("sqlite"), worker("sqlite")
     one.happened([event(1)])
     for path in tmp_path.glob("feed.sqlite*"):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tessera.serve.erased import Erased
+from tessera.serve.erasing import erase
 from tessera.serve.online.investor import NOTHING, Past
-from tessera.serve.online.shown import Exposures
+from tessera.serve.online.shown import Exposures, logged_slate
+from tessera.serve.sealer import Sealer
 
 DAY = 86_400_000_000
 IDS = ["a", "b", "c"]
@@ -73,9 +76,37 @@ def slate(user, day, chosen):
 
 def test_slates_of_a_log_count_as_if_they_had_just_been_shown():
     found = Exposures(2, 3.0)
-    found.restore([{"kind": "event"}, slate("u", 11, [0, 2, -1]), slate("u", 10, [0, 1])])
+    found.restore(map(logged_slate, [slate("u", 11, [0, 2, -1]), slate("u", 10, [0, 1])]))
     assert len(found) == 4
     assert capped(found, 12) == capped(exposures((10, "ab"), (11, "ac")), 12) == ("a",)
+
+
+def test_what_was_shown_to_whoever_was_erased_is_let_go_wherever_it_is_known():
+    old, new = exposures((10, "ab"), (11, "a")), exposures()
+    new.adopt(old)
+    old.add("v", ["a"], 11 * DAY)
+    new.drop(lambda user, moment: user == "u" and moment <= 10 * DAY)
+    assert (len(old), len(new)) == (2, 2)
+    assert old._shown == new._shown == {"u": {"a": [11 * DAY]}, "v": {"a": [11 * DAY]}}
+    new.add("w", ["b"], 15 * DAY)
+    assert len(old) == 1
+
+
+@pytest.mark.parametrize("erased_by", ["this process", "another one"])
+def test_an_erasure_drops_what_was_shown(service, erased_by):
+    folder = service.log.path.parent
+    service.engine.scorer.erased = Erased(folder)
+    service.engine.exposures = Exposures(1, 1.0)
+    sealer = Sealer(service, folder)
+    sealer.look(1)
+    for n, user in enumerate(("u1", "u2")):
+        service.recommend(f"r{n}", user, 5, 3)
+    if erased_by == "this process":
+        assert erase(service, "u1", 9) == 0
+    else:
+        Erased(folder).add("u1", 9)
+        sealer.look(1)
+    assert set(service.engine.exposures._shown) == {"u2"}
 
 
 def test_another_bundle_knows_what_was_shown_before_and_what_the_old_one_still_shows():

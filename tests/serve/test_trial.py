@@ -18,8 +18,8 @@ def identity(name):
     return name.ljust(64, "0")
 
 
-def slate(name, user, moment, arm="v1", *, share=0.2, canary="v2", tried=None):
-    told = {"canary": canary, "canary_identity": identity(tried or canary or ""), "share": share}
+def slate(name, user, moment, arm="v1", *, share=0.2, canary="v2"):
+    told = {"canary": canary, "canary_identity": identity(canary or ""), "share": share}
     return {"kind": "slate", "request_id": name, "user_id": user, "moment": moment,
             "policy_id": arm, "context_version": f"{identity(arm.partition('/')[0])[:12]}+7",
             "candidate_ids": ["x", "i0", "i1"], "chosen": [1, 2, -1],
@@ -67,11 +67,12 @@ def test_an_investor_counts_once_by_the_window_from_the_first_slate_on():
 
 
 def test_a_canary_is_known_by_its_bundle_whatever_it_is_called():
+    new = {"canary_identity": identity("new")}
     told = [
-        slate("r1", "a", NOW, "new", canary="v2", tried="new"),
-        slate("r2", "b", NOW, "v1", canary="candidate-1", tried="new"),
-        slate("r3", "c", NOW, "v2", canary="v2", tried="v2"),  # another bundle of that name
-        slate("r4", "d", NOW, "v1", canary="v2", tried="v2"),
+        slate("r1", "a", NOW, "new") | new,
+        slate("r2", "b", NOW) | new | {"canary": "candidate-1"},
+        slate("r3", "c", NOW, "v2"),  # another bundle of that name
+        slate("r4", "d", NOW),
         END,
     ]
     for tried in ("new", "v2"):

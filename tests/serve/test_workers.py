@@ -9,7 +9,6 @@ import re
 import socket
 import sys
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,13 +48,6 @@ os._exit(0)
 """
 
 
-def until(true, seconds=90):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Two workers that are watched; all files lie in one folder."""
@@ -68,7 +60,9 @@ def served(tmp_path_factory):
         order = Order("market", str(folder), str(folder / "keys.json"), "sqlite",
                       listener.fileno(), 0, "one secret for all")  # fmt: skip
         words = [sys.executable, "-c", WORKER, str(Path(__file__).parent / "conftest.py"), pointer]
-        team = Team(words, order.line(), listener.fileno(), Rescue(feed, folder).bring)
+        (home / "metrics").mkdir()
+        team = Team(words, order.line(), listener.fileno(), Rescue(feed, folder).bring,
+                    {"PROMETHEUS_MULTIPROC_DIR": str(home / "metrics")})  # fmt: skip
         try:
             said = team.start(2)
             watching = threading.Thread(target=team.watch)
@@ -114,6 +108,13 @@ def events_of(slate):
     return round(next(one["score"] for one in slate["items"] if one["item_id"] == "i0") / 10)
 
 
+def gauge(served, name):
+    """Value of a gauge by its label, as whichever worker answers tells it."""
+    with served.client() as one:
+        found = re.findall(rf'^{name}{{\w+="(\w+)"}} (.+)$', one.get("/metrics").text, re.M)
+    return {label: float(value) for label, value in found}
+
+
 def writers(served):
     return {int(re.search(r"-(\d+)\.log", one.path.name)[1])
             for one in open_segments(served.folder) if one.records}  # fmt: skip
@@ -131,10 +132,9 @@ def test_an_event_is_known_to_the_next_request_whichever_worker_answers(served):
     assert writers(served) == pids(served), "both of them answered"
 
 
-def test_who_logs_in_at_one_worker_is_known_to_all(served):
+def test_who_logs_in_at_one_worker_is_known_to_all(served, log_in):
     with served.client() as one:
-        token = re.search(r'name="csrf" value="([^"]+)"', one.get("/console").text)[1]
-        one.post("/console/login", data={"key": served.key, "csrf": token})
+        assert log_in(one, served.key).status_code == 303
         cookies = dict(one.cookies)
     for _ in range(12):
         with served.client() as one:
@@ -142,14 +142,24 @@ def test_who_logs_in_at_one_worker_is_known_to_all(served):
             assert "Log out" in one.get("/console").text
 
 
-def test_each_worker_follows_the_pointer(served):
+def test_each_worker_follows_the_pointer(served, until):
     served.pointer.write_text("v2")
     until(lambda: [ask(served)["version"] for _ in range(12)] == ["v2"] * 12)
     assert tell(served, "after the swap").json()["new"] == 1
 
 
+def test_whichever_worker_is_asked_for_figures_tells_of_all(served, until):
+    """None of them was asked before the swap, so that what it tells it was not asked for."""
+    until(lambda: gauge(served, "tessera_version").get("v1") == 0.0)
+    for _ in range(12):
+        assert gauge(served, "tessera_version") == {"v1": 0.0, "v2": 1.0}
+        memory = gauge(served, "tessera_resident_bytes")
+        assert set(memory) == {str(one) for one in pids(served)}
+        assert min(memory.values()) > 1e7
+
+
 def test_a_kill_under_load_loses_nothing_acknowledged_and_another_one_takes_its_place(
-    served, capfd
+    served, capfd, until
 ):
     before, known = pids(served), count_known(served)
     acknowledged, stop = [], threading.Event()
@@ -179,6 +189,8 @@ def test_a_kill_under_load_loses_nothing_acknowledged_and_another_one_takes_its_
         capfd.readouterr().err
     )
     assert len(pids(served) & before) == 1
+    told = gauge(served, "tessera_resident_bytes")  # nobody counts the dead one any more
+    assert set(told) == {str(one) for one in pids(served)}
     logged = Knowledge.of(record for one in open_segments(served.folder) for record in one.records)
     assert set(acknowledged) <= set(logged.events)
     for _ in range(12):
@@ -205,7 +217,9 @@ def test_a_worker_that_cannot_begin_ends_the_start():
     team.stop()
 
 
-def test_a_worker_that_ends_before_it_serves_is_tried_again_after_a_pause(monkeypatch, capfd):
+def test_a_worker_that_ends_before_it_serves_is_tried_again_after_a_pause(
+    monkeypatch, capfd, until
+):
     rescued, pauses = [], []
 
     def rescue():

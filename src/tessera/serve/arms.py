@@ -57,4 +57,8 @@ class Arms:
         if self.canary is None:
             return {}
         engine = self.canary.engine
-        return {"canary": engine.version, "canary_identity": engine.identity, "share": self.canary.share}
+        return {
+            "canary": engine.version,
+            "canary_identity": engine.identity,
+            "share": self.canary.share,
+        }

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tessera.contracts.errors import TesseraError
+from tessera.serve import measures
 from tessera.serve.beside import Beside, Challenger, Registry, Role
 from tessera.serve.engine import Engine
 from tessera.serve.fitness import require_fit, require_room
@@ -45,6 +46,7 @@ class Follower:
 
     def start(self) -> None:
         """Begin to look."""
+        measures.note_process(self._service.engine.version)
         self._thread.start()
 
     def stop(self) -> None:
@@ -64,6 +66,7 @@ class Follower:
             self._refuse("current", name, error)
         if self._registry is not None:
             self._follow_beside(self._registry)
+        measures.note_process(self._service.engine.version)
         return swapped
 
     def _follow_pointer(self, bundle: Path) -> bool:

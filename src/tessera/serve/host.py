@@ -8,15 +8,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tessera.serve.engine import Engine
 from tessera.serve.erased import Erased
+from tessera.serve.events import SLATE, Record
 from tessera.serve.feed import MEMORY, Feed, open_feed
 from tessera.serve.filled import filled
 from tessera.serve.following import Following
 from tessera.serve.hours import read_before, records
 from tessera.serve.intake import Intake
 from tessera.serve.log import OPEN, ServedLog
+from tessera.serve.online.shown import LoggedSlate, logged_slate
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
 from tessera.serve.tail import Tail
@@ -41,30 +44,58 @@ def start(bundle: Path, folder: Path, params: ServeParams) -> Started:
     BrokenBundle, BrokenLog
         If the bundle cannot be served, or the log was changed.
     """
-    before = read_before(folder)
-    service = Service(_opened(bundle, folder, params), lambda: ServedLog(_fresh(folder)))
+    shown = Shown(params)
+    before = read_before(folder, shown.see)
+    service = Service(_opened(bundle, params, shown), lambda: ServedLog(_fresh(folder)))
     return Started(service, service.restore(before.records), before.torn)
 
 
-def join(bundle: Path, folder: Path, params: ServeParams, feed: Feed) -> Service:
+def join(
+    bundle: Path, folder: Path, params: ServeParams, feed: Feed, shown: Shown | None = None
+) -> Service:
     """Open a bundle and a segment of a log whose events are in the feed.
+
+    What was shown is read from the log, if nobody in this process has read it.
 
     Raises
     ------
     BrokenBundle
         If the bundle cannot be served.
     """
+    shown = shown or Shown.read(params, folder)
     following = _following(folder, feed)
-    service = Service(_opened(bundle, folder, params), lambda: ServedLog(_fresh(folder)), following)
+    service = Service(_opened(bundle, params, shown), lambda: ServedLog(_fresh(folder)), following)
     service.catch_up()
     return service
 
 
-def _opened(bundle: Path, folder: Path, params: ServeParams) -> Engine:
-    """Open a bundle that knows what was shown; each process knows of others what the log held."""
+class Shown:
+    """What a log tells was shown, if a param caps it; of others a process knows that alone."""
+
+    def __init__(self, params: ServeParams) -> None:
+        """Know nothing yet."""
+        self.slates: list[LoggedSlate] = []
+        self.see = self._see if params.cap_shown is not None else None
+        """Takes in a slate of the log; None where nothing is capped."""
+
+    @classmethod
+    def read(cls, params: ServeParams, folder: Path) -> Self:
+        """Read a log for this alone."""
+        found = cls(params)
+        if found.see is not None:
+            for one in records(folder):
+                if one["kind"] == SLATE:
+                    found.see(one)
+        return found
+
+    def _see(self, slate: Record) -> None:
+        self.slates.append(logged_slate(slate))
+
+
+def _opened(bundle: Path, params: ServeParams, shown: Shown) -> Engine:
+    """Open a bundle that knows what was shown."""
     engine = Engine.open(bundle, params)
-    if engine.exposures.most is not None:
-        engine.exposures.restore(records(folder))
+    engine.exposures.restore(shown.slates)
     return engine
 
 
@@ -99,9 +130,9 @@ def hosted(bundle: Path, folder: Path, params: ServeParams, kind: str) -> Iterat
         if kind == MEMORY:
             started = start(bundle, folder, params)
         else:
-            feed = open_feed(kind, folder)
-            before = stack.enter_context(filled(feed, folder))
-            service = join(bundle, folder, params, feed)
+            feed, shown = open_feed(kind, folder), Shown(params)
+            before = stack.enter_context(filled(feed, folder, shown.see))
+            service = join(bundle, folder, params, feed, shown)
             started = Started(service, service.engine.scorer.state.version, before.torn)
         stack.callback(started.service.close)
         yield started

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.hashes import sha256
 from tessera.serve.erased import Erased
-from tessera.serve.events import FORGET, OF_SLATES, Record
+from tessera.serve.events import FORGET, OF_SLATES, SLATE, Record
 from tessera.serve.log import (
     OPEN,
     BrokenLog,
@@ -120,8 +120,10 @@ class Before:
     """Bytes that a crash tore off it."""
 
 
-def read_before(folder: Path) -> Before:
+def read_before(folder: Path, see: Callable[[Record], None] | None = None) -> Before:
     """Read the log that is there, cut off what was torn, and remove what is empty.
+
+    Each slate is told to `see`, if there is one, since they are too many to keep.
 
     Raises
     ------
@@ -132,7 +134,13 @@ def read_before(folder: Path) -> Before:
     torn = sum(mend(one) for one in waiting)
     for one in waiting:
         drop_empty(one)
-    return Before(list(records(folder, events_only=True)), torn)
+    kept = []
+    for one in records(folder, events_only=see is None):
+        if one["kind"] not in OF_SLATES:
+            kept.append(one)
+        elif see is not None and one["kind"] == SLATE:
+            see(one)
+    return Before(kept, torn)
 
 
 def records(folder: Path, *, events_only: bool = False) -> Iterator[Record]:

@@ -71,8 +71,8 @@ REFUSED = Gauge(
     ["role"], registry=REGISTRY, multiprocess_mode="livemax",
 )  # fmt: skip
 SHADOW = Counter(
-    "tessera_shadow", "Slates that the shadow was asked for: scored, missed, failed.", ["kind"],
-    registry=REGISTRY,
+    "tessera_shadow", "Slates that the shadow was asked for: scored, missed, failed, unlogged.",
+    ["kind"], registry=REGISTRY,
 )  # fmt: skip
 MEMORY = Gauge(
     "tessera_resident_bytes", "Memory of a process.", registry=REGISTRY, multiprocess_mode="liveall"
@@ -102,13 +102,18 @@ def count_events(new: int, known: int) -> None:
     EVENTS.labels("known").inc(known)
 
 
-def exposition(version: str) -> bytes:
-    """Return all figures in the text format of Prometheus."""
+def note_process(version: str) -> None:
+    """Say what this process serves and takes now: whichever of several is asked tells of all."""
     for one in _SERVED - {version}:
         VERSION.labels(one).set(0)
     _SERVED.add(version)
     VERSION.labels(version).set(1)
     MEMORY.set(psutil.Process().memory_info().rss)
+
+
+def exposition(version: str) -> bytes:
+    """Return all figures in the text format of Prometheus."""
+    note_process(version)
     registry = REGISTRY
     if _TOGETHER in os.environ:
         registry = CollectorRegistry()

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from tessera.serve.closed import same_hour, seal_closed
+from tessera.serve.erased import Erased
 from tessera.serve.erasing import mask_sealed
 from tessera.serve.hours import began
 from tessera.serve.service import Service
@@ -23,6 +24,7 @@ class Sealer:
     def __init__(self, service: Service, folder: Path) -> None:
         """Seal what the service logs into a folder."""
         self._service, self._folder = service, folder
+        self._erased, self._mark = Erased(folder), ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="sealer", daemon=True)
 
@@ -42,6 +44,10 @@ class Sealer:
             self._service.roll()
         made = seal_closed(self._folder, now_ns)
         mask_sealed(self._folder)
+        mark = self._erased.mark
+        if mark != self._mark:
+            self._service.drop_erased()
+            self._mark = mark
         return made
 
     def _work(self) -> None:

@@ -175,7 +175,15 @@ class Service:
 
     def forget(self, user_id: str) -> int:
         """Forget what an investor did until now, for good.  See `Intake.forget`."""
-        return self._intake.forget(user_id)
+        forgotten = self._intake.forget(user_id)
+        self.drop_erased()
+        return forgotten
+
+    def drop_erased(self) -> None:
+        """Let go of what was shown to whoever was erased, by whichever process."""
+        erased = self.engine.scorer.erased
+        if erased is not None:
+            self.engine.exposures.drop(erased.covers)
 
     def swap(self, engine: Engine) -> None:
         """Answer from another bundle from now on; requests under way end on the old one."""

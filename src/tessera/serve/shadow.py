@@ -10,13 +10,14 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 
 import numpy as np
 
 from tessera.serve import measures
 from tessera.serve.engine import Engine
 from tessera.serve.events import SHADOW, Record
+from tessera.serve.intake import COMMIT_S
 from tessera.serve.slate import Slate
 from tessera.shared.policies.slate import slate_propensities
 
@@ -34,6 +35,8 @@ class Shadow:
     ) -> None:
         """Score by a bundle; `append` writes into the log."""
         self.engine, self._append = engine, append
+        self._is_logged = True
+        self._last: Future[None] | None = None
         self._waiting: queue.Queue[Slate | None] = queue.Queue(most)
         self._thread = threading.Thread(target=self._follow, name="shadow", daemon=True)
         self._thread.start()
@@ -46,18 +49,28 @@ class Shadow:
             measures.SHADOW.labels("missed").inc()
 
     def close(self) -> None:
-        """End when what waits is scored."""
+        """End when what waits is scored, and on the disk."""
         self._waiting.put(_END)
         self._thread.join()
+        if self._last is not None:
+            wait([self._last], COMMIT_S)
 
     def _follow(self) -> None:
         while (slate := self._waiting.get()) is not _END:
             try:
-                self._append(shadow_record(self.engine, slate))
-                measures.SHADOW.labels("scored").inc()
+                self._last = self._append(shadow_record(self.engine, slate))
+                self._last.add_done_callback(self._told)
             except Exception:  # whatever it is, it is not what anybody asked for
                 measures.SHADOW.labels("failed").inc()
                 _LOG.error("shadow %s cannot score a slate", self.engine.version)
+
+    def _told(self, written: Future[None]) -> None:
+        """Count what is on the disk; that nothing can be written any more is said once."""
+        error = written.exception()
+        measures.SHADOW.labels("unlogged" if error else "scored").inc()
+        if error and self._is_logged:
+            _LOG.error("what shadow %s scores is not logged: %s", self.engine.version, error)
+        self._is_logged = not error
 
 
 def shadow_record(engine: Engine, slate: Slate) -> Record:

@@ -184,7 +184,7 @@ def newest(records: Iterable[Record], version: str | None = None) -> tuple[str, 
     tried = [
         (one["moment"], one["canary"], one["canary_identity"])
         for one in records
-        if one.get("canary") and version in (None, one["canary"])
+        if one.get("canary_identity") and version in (None, one["canary"])
     ]
     return max(tried)[1:] if tried else None
 

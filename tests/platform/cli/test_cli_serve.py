@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,8 @@ from tessera.contracts.errors import BadInput, BadParams, TesseraError
 from tessera.platform.cli import cli_canary, cli_serve
 from tessera.platform.cli.cli import app
 from tessera.platform.cli.team import Team
+from tessera.platform.release import acts
+from tessera.serve.erased import Erased
 from tessera.serve.events import Event
 from tessera.serve.feed import START, open_feed
 from tessera.serve.http.keys import Keys
@@ -68,11 +71,11 @@ def test_no_folder_is_overwritten_and_an_empty_log_is_said(here, tmp_path):
 def test_a_key_opens_with_its_role_and_an_unknown_role_is_refused(here):
     secret = call("key", "shop", "--role", "feedback").strip()
     path = here.registry / "served" / "keys.json"
-    assert Keys(path).role(secret) == "feedback"
+    assert Keys(path).find(secret).role == "feedback"
     assert secret not in path.read_text()
     with pytest.raises(BadParams, match="unknown role 'boss'; known: recommend, feedback"):
         call("key", "shop", "--role", "boss")
-    assert Keys(path).role(secret) == "feedback"
+    assert Keys(path).find(secret).role == "feedback"
 
 
 def test_a_log_that_was_not_drawn_as_judged_is_said_with_its_first_slate(here, monkeypatch):
@@ -84,6 +87,52 @@ def test_a_log_that_was_not_drawn_as_judged_is_said_with_its_first_slate(here, m
     bad = Replayed(slates=7, faults=[Fault("r1", "has other scores"), Fault("r2", "too")])
     monkeypatch.setattr("tessera.serve.replay.replay", lambda *_: bad)
     with pytest.raises(TesseraError, match="2 of 7 slates are not .* slate r1 has other scores"):
+        call("served", "--replay")
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Bundles that were opened to be played again, each of which gives what was logged."""
+    found = []
+
+    def open_one(bundle, _params, version):
+        found.append((bundle.name, version))
+        return SimpleNamespace(version=version, scorer=SimpleNamespace(erased=None))
+
+    def again(told, _engine, slates, _events):
+        told.slates += len(slates)
+
+    monkeypatch.setattr("tessera.serve.engine.Engine.open", open_one)
+    monkeypatch.setattr("tessera.serve.replay._replay_one", again)
+    turned(monkeypatch)
+    return found
+
+
+def slates(*versions):
+    return [{"kind": "slate", "request_id": f"r{n}", "user_id": "u1", "moment": n,
+             "policy_id": version} for n, version in enumerate(versions)]  # fmt: skip
+
+
+def test_slates_of_a_candidate_are_played_from_where_it_was_published_since_or_said_to_be_gone(
+    here, make_candidate, opened
+):
+    make_candidate(here)
+    acts.promote(here)
+    make_candidate(here, judged_against="v1", weight=2.0)
+    waiting = f"candidate-{acts.proposal(here)['identity'][:12]}"
+    acts.promote(here)
+    make_candidate(here, judged_against="v2", weight=3.0)
+    now = f"candidate-{acts.proposal(here)['identity'][:12]}"
+    gone = "candidate-0123456789ab"
+    log(here, *slates("v1", waiting, waiting, now, gone, gone, f"{waiting}/greedy"))
+    assert call("served", "--replay") == (
+        "4 slates drawn again: propensities within 0, scores within 0\n"
+        "1 not compared: nobody drew them\n"
+        "2 not compared: their bundle is gone\n"
+    )
+    assert opened == [("v1", "v1"), ("v2", waiting), ("bundle", now)]
+    log(here, *slates("v9"))
+    with pytest.raises(BadParams, match="no version 'v9' was ever published"):
         call("served", "--replay")
 
 
@@ -144,7 +193,7 @@ def test_workers_share_socket_feed_keys_clock_and_secret_and_end_with_ctrl_c(
     order = json.loads(order)
     assert (order["kind"], order["ahead_us"], len(order["session_secret"])) == ("sqlite", -7, 64)
     key = told.split("Key")[1].split()[0]
-    assert Keys(Path(order["keys"])).role(key) == "operator"
+    assert Keys(Path(order["keys"])).find(key).role == "operator"
     feed = open_feed("sqlite", Path(order["folder"]))
     assert [one.event_id for one in feed.since(START).events] == ["e1"]
     feed.close()
@@ -163,8 +212,9 @@ def canary_log(count=200):
     """Half of the investors get the canary, which is dismissed by all of them."""
     for n in range(count):
         slate = {"kind": "slate", "request_id": f"r{n}", "user_id": f"u{n}", "moment": n,
-                 "policy_id": ("v1", "v2")[n % 2], "candidate_ids": ["i0"], "chosen": [0],
-                 "canary": "v2", "share": 0.5}  # fmt: skip
+                 "policy_id": ("v1", "v2")[n % 2], "context_version": f"{'ab'[n % 2] * 12}+{n}",
+                 "candidate_ids": ["i0"], "chosen": [0],
+                 "canary": "v2", "canary_identity": "b" * 64, "share": 0.5}  # fmt: skip
         yield slate
         action = ("click", "dismiss")[n % 2]
         yield Event(f"e{n}", f"u{n}", "i0", action, n + 1, f"r{n}").record()
@@ -183,5 +233,11 @@ def test_a_canary_is_shown_with_its_bounds_as_they_grew(here, monkeypatch):
     assert told[10].split()[:4] == ["200", "100.00%", "0.00%", "-100.00%,"]
     assert told[20].split()[:4] == ["200", "0.00%", "100.00%", "+100.00%,"]
     assert told[-1].endswith("by more than 10.00%: yes, the canary ends")
-    with pytest.raises(BadInput, match="since the first slate beside v9 is over: ask again later"):
+    with pytest.raises(BadInput, match="the log tells of no canary v9: name one in serve.canary"):
         call("canary", "--version", "v9")
+    log(here, *list(canary_log())[:3])
+    with pytest.raises(BadInput, match="since the first slate beside v2 is over: ask again later"):
+        call("canary")
+    log(here, *canary_log())
+    Erased(here.registry / "served").add("u7", 1 << 60)
+    assert call("canary", "--version", "v2").splitlines()[10].split()[0] == "199"

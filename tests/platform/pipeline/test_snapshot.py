@@ -20,8 +20,10 @@ from tessera.platform.workspace.catalogue import PINS
 from tessera.platform.workspace.params import source_of
 from tessera.platform.workspace.paths import open_workspace
 from tessera.serve.closed import seal_closed
+from tessera.serve.erased import Erased
 from tessera.serve.events import Event
 from tessera.serve.log import line
+from tessera.shared.erased import ERASED
 from tessera.shared.policies.serving import read_policy
 
 
@@ -169,6 +171,25 @@ def test_what_was_served_is_pinned_where_the_profile_reads_it(workspace):
         "cut": None, "served": {"from": moment, "until": moment, "learnt_until": None}
     }  # fmt: skip
     assert not snapshot(workspace)
+
+
+def test_an_erasure_after_the_pins_moves_them_and_what_is_pinned_lacks_the_investor(workspace):
+    workspace.overrides.write_text("ingest:\n  source: served\n  of: market\n")
+    served_line(workspace, "e1", 3, 1_700_000_000_000_000)
+    snapshot(workspace)
+    assert not (workspace.artifact("served") / ERASED).exists()
+    log = Erased(workspace.registry / "served")
+    log.add("u1", 1_700_000_000_000_001)
+    assert snapshot(workspace)
+    assert not (workspace.artifact("served") / "events.parquet").exists(), "nothing else is left"
+    assert (workspace.artifact("served") / ERASED).exists()
+    assert not snapshot(workspace)
+    log.add("somebody whom this log never met", 1)  # the source may know them
+    assert snapshot(workspace)
+    workspace.overrides.write_text("")
+    snapshot(workspace)
+    log.add("u2", 1)
+    assert not snapshot(workspace), "this profile reads no log"
 
 
 def test_sealing_moves_no_pin_and_what_was_served_since_does(workspace):

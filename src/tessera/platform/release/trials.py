@@ -62,9 +62,7 @@ class Trials:
         """Record that a guardrail ended a canary; it is not tried again, under whatever name."""
         with one_act(self.workspace):
             if not has_ended(self.workspace, canary.identity):
-                _record(
-                    self.workspace, {"act": "canary-end", **_tried(canary), "reason": reason}
-                )
+                _record(self.workspace, {"act": "canary-end", **_tried(canary), "reason": reason})
 
     def _challenger(self, name: str | None) -> Challenger | None:
         return None if name is None else challenger(self.workspace, name)

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.errors import BadParams
@@ -31,6 +31,7 @@ ROLES: dict[Role, frozenset[str]] = {
 """What each role may do."""
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 """It stands in the server's log."""
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def hashed(secret: str) -> str:
@@ -70,11 +71,6 @@ class Keys:
         """Return the key that a session was begun with, None if it ended."""
         return self._match(lambda key: hmac.compare_digest(key.mark.encode(), mark.encode()))
 
-    def role(self, secret: str) -> Role | None:
-        """Return the role of a key, None for one that is unknown."""
-        key = self.find(secret)
-        return key.role if key else None
-
     def _match(self, is_it: Callable[[Key], bool]) -> Key | None:
         self._refresh()
         found = None
@@ -93,17 +89,36 @@ class Keys:
         if stamp != self._stamp:
             self._stamp = stamp
             try:
-                rows = json.loads(self._path.read_text())
-                self._keys = [_key(name, row) for name, row in rows.items()]
-            except (ValueError, KeyError, AttributeError, TypeError):
-                _LOG.error("%s is no list of keys: those of before stay", self._path)
+                self._keys = _read(self._path)
+            except BadParams as error:
+                _LOG.error("%s; the keys of before stay", error)
 
 
-def _key(name: str, row: dict[str, str]) -> Key:
-    role = row["role"]
-    if role not in ROLES:
-        raise ValueError(f"unknown role {role!r}")
-    return Key(name, role, str(row["sha256"]))
+def _read(path: Path) -> list[Key]:
+    """Read a file of keys.
+
+    Raises
+    ------
+    BadParams
+        If it is none; one line that says where.
+    """
+    try:
+        rows = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise BadParams(f"{path} cannot be read as a list of keys ({error})") from error
+    if not isinstance(rows, dict):
+        raise BadParams(f"{path} is no list of keys: it must name each")
+    return [_key(path, name, row) for name, row in rows.items()]
+
+
+def _key(path: Path, name: str, row: Any) -> Key:
+    told = row if isinstance(row, dict) else {}
+    role, digest = told.get("role"), told.get("sha256")
+    if not isinstance(role, str) or role not in ROLES:
+        raise BadParams(f"{path}: key {name!r} has role {role!r}, not one of {', '.join(ROLES)}")
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise BadParams(f"{path}: key {name!r} has no SHA-256 of 64 hex digits")
+    return Key(name, cast("Role", role), digest)
 
 
 def add_key(path: Path, name: str, role: str) -> str:
@@ -116,7 +131,8 @@ def add_key(path: Path, name: str, role: str) -> str:
     if role not in ROLES:
         raise BadParams(f"unknown role {role!r}; known: {', '.join(ROLES)}")
     secret = secrets.token_urlsafe(32)
-    rows = json.loads(path.read_text()) if path.exists() else {}
+    known = _read(path) if path.exists() else []
+    rows = {one.name: {"role": one.role, "sha256": one.sha256} for one in known}
     rows[name] = {"role": role, "sha256": hashed(secret)}
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

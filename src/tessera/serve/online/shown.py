@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tessera.contracts.arrow import DAY_US
-from tessera.serve.events import SLATE, Record
+from tessera.serve.events import Record
 from tessera.serve.online.investor import Past
 from tessera.shared.erased import NEVER
 from tessera.shared.policies.slate import EMPTY
+
+LoggedSlate = tuple[int, str, list[str]]
+"""Moment, investor and items of a slate."""
 
 
 class Exposures:
@@ -37,16 +40,24 @@ class Exposures:
             return
         with self._lock:
             for item in item_ids:
-                self._shown.setdefault(user_id, {}).setdefault(item, []).append(moment)
-                self._order.append((moment, user_id, item))
+                self._keep(moment, user_id, item)
             while self._order and self._order[0][0] <= moment - self._span:
                 self._let_go(*self._order.popleft())
 
-    def restore(self, records: Iterable[Record]) -> None:
+    def restore(self, slates: Iterable[LoggedSlate]) -> None:
         """Take in the slates of a log."""
-        slates = [_shown(one) for one in records if one["kind"] == SLATE]
         for moment, user_id, item_ids in sorted(slates):
             self.add(user_id, item_ids, moment)
+
+    def drop(self, is_erased: Callable[[str, int], bool]) -> None:
+        """Let go of what was shown to whoever was erased since, by investor and moment."""
+        with self._lock:
+            kept = [one for one in self._order if not is_erased(one[1], one[0])]
+            if len(kept) < len(self._order):
+                self._order.clear()
+                self._shown.clear()
+                for one in kept:
+                    self._keep(*one)
 
     def capped(
         self, user_id: str, past: Past, item_ids: Sequence[str], moment: int, erased: int = NEVER
@@ -87,6 +98,10 @@ class Exposures:
         """Know what another one knows from now on, both of them."""
         self._lock, self._shown, self._order = other._lock, other._shown, other._order
 
+    def _keep(self, moment: int, user_id: str, item: str) -> None:
+        self._shown.setdefault(user_id, {}).setdefault(item, []).append(moment)
+        self._order.append((moment, user_id, item))
+
     def _let_go(self, moment: int, user_id: str, item: str) -> None:
         mine = self._shown[user_id]
         mine[item].remove(moment)
@@ -96,6 +111,7 @@ class Exposures:
             del self._shown[user_id]
 
 
-def _shown(slate: Record) -> tuple[int, str, list[str]]:
+def logged_slate(slate: Record) -> LoggedSlate:
+    """Keep of a slate of the log what counts here."""
     ids = slate["candidate_ids"]
     return slate["moment"], slate["user_id"], [ids[n] for n in slate["chosen"] if n != EMPTY]

@@ -30,8 +30,8 @@ import psutil  # type: ignore[import-untyped]
 
 from benchmarks.common import write_result
 from benchmarks.serve_load import Answered, Client, fire, percentiles_ms
-from tessera.platform.cli.cli_serve import serve_params
 from tessera.platform.release.pointer import current_bundle
+from tessera.platform.workspace.params import serve_params
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, open_workspace
 from tessera.serve.clock import Clock
 from tessera.serve.http.app import make_app

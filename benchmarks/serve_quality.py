@@ -26,12 +26,11 @@ from tessera.contracts.arrays import Float64s, Ints
 from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import load_split
 from tessera.platform.release.pointer import current_bundle
-from tessera.platform.workspace.params import load_params
+from tessera.platform.workspace.params import load_params, serve_params
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 from tessera.serve.candidates import Candidates
 from tessera.serve.context import Context
 from tessera.serve.engine import Engine
-from tessera.serve.params import ServeParams
 from tessera.shared.policies.slate import sample_slates
 from tessera.stages.evaluate.params import EvaluateParams
 
@@ -87,7 +86,7 @@ def listed(workspace: Workspace, engine: Engine) -> dict[str, Ints]:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Compared:
     """A service with and without candidates that are drawn, and the batch."""
 
     engine: Engine
@@ -145,16 +144,16 @@ def best(row_C: Ints, score_C: Any) -> Ints:
 def measure(investors: int, days: int, seed: int) -> dict[str, Any]:
     """Measure every row on the same investors."""
     workspace = open_workspace(DEFAULT_PROFILE, ROOT)
-    bundle, params = current_bundle(workspace), cast(ServeParams, load_params(workspace)["serve"])
+    bundle, params = current_bundle(workspace), serve_params(workspace)
     engine = Engine.open(bundle, params)
     alone = replace(engine.candidates, params=params.model_copy(update={"uniform": 0}), new=0)
-    beside = Beside(engine, alone, listed(workspace, engine))
+    compared = Compared(engine, alone, listed(workspace, engine))
     wanted = relevant(workspace, days)
     users = np.random.default_rng(seed).permutation(sorted(wanted))[:investors].tolist()
     found = []
     with progress_bar("investors", len(users)) as bar:
         for user in users:
-            if (one := beside.of(user, wanted[user])) is not None:
+            if (one := compared.of(user, wanted[user])) is not None:
                 found.append(one)
             bar.advance(1)
     by_N = {name: np.array([one[name] for one in found]) for name in _ROWS}

@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     workspace = open_workspace(asked.profile)
-    params, folder = load_params(workspace), workspace.registry / "served"
+    params, folder = load_params(workspace), workspace.served
     begun_us = begin(workspace, folder)
     rng = np.random.default_rng((asked.seed, begun_us))
     town = settled(workspace, cast(SynthParams, params["synth"]), begun_us)

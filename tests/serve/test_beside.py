@@ -12,7 +12,7 @@ import pytest
 from tessera.contracts.errors import BrokenBundle, BrokenHistory
 from tessera.serve import follower, measures
 from tessera.serve.arms import in_share
-from tessera.serve.beside import Beside, Challenger
+from tessera.serve.challengers import Challenger, Challengers
 from tessera.serve.closed import seal_closed
 from tessera.serve.erased import Erased
 from tessera.serve.follower import Follower
@@ -145,9 +145,9 @@ class Registry:
     """Says what is wanted, and keeps the acts."""
 
     def __init__(self):
-        self.wanted, self.acts, self.broken = Beside(), [], False
+        self.wanted, self.acts, self.broken = Challengers(), [], False
 
-    def beside(self):
+    def challengers(self):
         return self.wanted
 
     def began(self, role, challenger):
@@ -185,13 +185,13 @@ def challenger(version, fault=None, bundle=None):
 
 
 def test_what_the_registry_wants_stands_beside_and_goes_again(trial, service, client):
-    trial.registry.wanted = Beside(challenger("v2"), 0.25, challenger("v3"))
+    trial.registry.wanted = Challengers(challenger("v2"), 0.25, challenger("v3"))
     for _ in range(3):
         assert not trial.look()
     told = client.get("/v1/version").json()
     assert (told["canary"], told["share"], told["shadow"]) == ("v2", 0.25, "v3")
     assert trial.registry.acts == [("canary-begin", "v2"), ("shadow-begin", "v3")]
-    trial.registry.wanted = Beside()
+    trial.registry.wanted = Challengers()
     trial.look()
     assert service.challengers() == {}
 
@@ -199,7 +199,7 @@ def test_what_the_registry_wants_stands_beside_and_goes_again(trial, service, cl
 def test_a_challenger_that_is_broken_is_refused_and_the_published_one_answers(
     trial, service, caplog
 ):
-    trial.registry.wanted = Beside(challenger("v2", "v2 is not what it was"), 0.25)
+    trial.registry.wanted = Challengers(challenger("v2", "v2 is not what it was"), 0.25)
     trial.look()
     trial.look()
     assert service.arms.canary is None
@@ -234,7 +234,7 @@ def ask(service, bad):
 
 @pytest.mark.parametrize("how", ["open", "sealed", "broken history"])
 def test_a_bad_canary_ends_by_itself_for_good(trial, service, caplog, monkeypatch, how):
-    trial.registry.wanted = Beside(challenger("v2"), 0.3)
+    trial.registry.wanted = Challengers(challenger("v2"), 0.3)
     trial.registry.broken = how == "broken history"
     trial.look()
     ask(service, bad=0.5)
@@ -254,7 +254,7 @@ def test_a_bad_canary_ends_by_itself_for_good(trial, service, caplog, monkeypatc
 
 def ended(trial, service):
     """A bad canary v2 that the guardrail ended."""
-    trial.registry.wanted = Beside(challenger("v2"), 0.3)
+    trial.registry.wanted = Challengers(challenger("v2"), 0.3)
     trial.look()
     ask(service, bad=0.5)
     trial.look()
@@ -265,10 +265,10 @@ def test_a_canary_that_ended_is_known_under_another_name_and_another_bundle_is_n
     trial, service
 ):
     ended(trial, service)
-    trial.registry.wanted = Beside(challenger("candidate-1", bundle="v2"), 0.3)
+    trial.registry.wanted = Challengers(challenger("candidate-1", bundle="v2"), 0.3)
     trial.look()
     assert service.arms.canary is None
-    trial.registry.wanted = Beside(challenger("v2", bundle="another"), 0.3)
+    trial.registry.wanted = Challengers(challenger("v2", bundle="another"), 0.3)
     trial.look()
     assert service.arms.canary.engine.identity == identity_of("another")
     trial.look()  # what the other one was dismissed for is not held against it
@@ -280,7 +280,7 @@ def test_another_bundle_of_the_same_name_takes_the_place_of_a_canary_and_of_a_sh
 ):
     for bundle in ("v2", "another"):
         wanted = challenger("v2", bundle=bundle)
-        trial.registry.wanted = Beside(wanted, 0.3, wanted)
+        trial.registry.wanted = Challengers(wanted, 0.3, wanted)
         trial.look()
         arms = service.arms
         assert arms.canary.engine.identity == identity_of(bundle)
@@ -299,18 +299,18 @@ def test_a_broken_challenger_does_not_stand_for_another_of_its_name(
         return engine(version, identity_of(bundle.name))
 
     monkeypatch.setattr(follower.Engine, "open", opened)
-    trial.registry.wanted = Beside(challenger("v2"), 0.3)
+    trial.registry.wanted = Challengers(challenger("v2"), 0.3)
     trial.look()
     trial.look()
     assert service.arms.canary is None
-    trial.registry.wanted = Beside(challenger("v2", bundle="mended"), 0.3)
+    trial.registry.wanted = Challengers(challenger("v2", bundle="mended"), 0.3)
     trial.look()
     assert opens == ["v2", "mended"]
     assert service.arms.canary.engine.identity == identity_of("mended")
 
 
 def test_a_canary_that_is_published_meanwhile_stands_beside_itself_no_more(trial, service):
-    trial.registry.wanted = Beside(challenger("candidate-1", bundle="v2"), 0.3)
+    trial.registry.wanted = Challengers(challenger("candidate-1", bundle="v2"), 0.3)
     trial.look()
     assert service.arms.canary is not None
     trial._current = lambda: Path("v2")
@@ -320,7 +320,7 @@ def test_a_canary_that_is_published_meanwhile_stands_beside_itself_no_more(trial
 
 @pytest.mark.parametrize("erased", ["nobody", "before the guardrail read", "after it read"])
 def test_who_is_erased_does_not_end_a_canary(trial, service, erased):
-    trial.registry.wanted = Beside(challenger("v2"), 0.3)
+    trial.registry.wanted = Challengers(challenger("v2"), 0.3)
     trial.look()
     slates = come(service, users=600)
     if erased == "after it read":
@@ -340,7 +340,7 @@ def test_who_is_erased_does_not_end_a_canary(trial, service, erased):
 
 
 def test_a_canary_like_the_champion_stays(trial, service):
-    trial.registry.wanted = Beside(challenger("v2"), 0.3)
+    trial.registry.wanted = Challengers(challenger("v2"), 0.3)
     trial.look()
     ask(service, bad=0.05)
     trial.look()

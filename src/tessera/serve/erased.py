@@ -21,6 +21,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tessera.bundles.places import log_beside
 from tessera.contracts.disk import sync_folder
 from tessera.shared.erased import ERASED, NEVER, ErasedList, hashed
 
@@ -43,8 +44,7 @@ class Erased:
     @classmethod
     def beside(cls, bundle: Path) -> Self:
         """Read the list that lies beside the log of what a bundle of a registry serves."""
-        registry = bundle.parent.parent if bundle.parent.name == "bundles" else bundle
-        return cls(registry / "served")
+        return cls(log_beside(bundle))
 
     def adopt(self, other: Erased) -> None:
         """Read the list that another one reads: a candidate lies in no registry yet."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tessera.contracts.errors import TesseraError
 from tessera.serve import measures
-from tessera.serve.beside import Beside, Challenger, Registry, Role
+from tessera.serve.challengers import Challenger, Challengers, Registry, Role
 from tessera.serve.engine import Engine
 from tessera.serve.fitness import require_fit, require_room
 from tessera.serve.guardrail import Guard
@@ -65,7 +65,7 @@ class Follower:
         except Exception as error:  # whatever it is, the old bundle goes on answering
             self._refuse("current", name, error)
         if self._registry is not None:
-            self._follow_beside(self._registry)
+            self._follow_challengers(self._registry)
         measures.note_process(self._service.engine.version)
         return swapped
 
@@ -80,16 +80,16 @@ class Follower:
         _LOG.info("%s is served", bundle.name)
         return True
 
-    def _follow_beside(self, registry: Registry) -> None:
+    def _follow_challengers(self, registry: Registry) -> None:
         try:
-            wanted = registry.beside()
+            wanted = registry.challengers()
         except Exception as error:
             self._refuse("canary", _UNREAD, error)
             return
         self._follow_canary(registry, wanted)
         self._follow_shadow(registry, wanted.shadow)
 
-    def _follow_canary(self, registry: Registry, wanted: Beside) -> None:
+    def _follow_canary(self, registry: Registry, wanted: Challengers) -> None:
         canary, now = wanted.canary, self._service.arms.canary
         if canary is None or canary.identity in (self._service.engine.identity, *self._ended):
             self._accept("canary")

@@ -15,7 +15,7 @@ from typing import Any
 
 from tessera.serve import measures
 from tessera.serve.arms import Arms, Canary
-from tessera.serve.beside import ROLES, Role
+from tessera.serve.challengers import ROLES, Role
 from tessera.serve.context import DEGRADED, Deadline
 from tessera.serve.engine import Engine
 from tessera.serve.events import SLATE, Event, Learnt, Record

@@ -20,7 +20,10 @@ from tessera.serve.sealing import outcomes, seal, tables
 
 
 def write_log(folder: Path, target: Path) -> dict[str, Any]:
-    """Write all of a log as tables into a folder that is there, each row once; see `seal`."""
+    """Write all of a log as tables into a folder that is there, each row once; see `seal`.
+
+    Of a log without rows there is the list of the erased alone, and nothing is returned.
+    """
     with still(folder):
         hours = sealed_hours(folder)
         for hour in hours:
@@ -35,6 +38,9 @@ def write_log(folder: Path, target: Path) -> dict[str, Any]:
         happened = happened.filter(pc.invert(pc.is_in(happened["event_id"], gone)))
     erased = Erased(folder)
     shown, happened = (without_erased(masked_rows(rows, erased)) for rows in (shown, happened))
+    copy_list(folder, target)
+    if not len(shown) and not len(happened):
+        return {}
     # Of an hour alone they lack what came before its slate did, and may repeat a former hour's.
     answered = outcomes(shown, happened)
     found = {EXPOSURES.name: shown, OUTCOMES.name: answered, EVENTS.name: happened}
@@ -42,7 +48,6 @@ def write_log(folder: Path, target: Path) -> dict[str, Any]:
         name: rows.sort_by([(column, "ascending") for column in TABLES[name].key])
         for name, rows in found.items()
     }  # equal rows give equal bytes, sealed or not
-    copy_list(folder, target)
     return seal(by_key, target)
 
 

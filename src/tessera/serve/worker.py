@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from tessera.serve.beside import Registry
+from tessera.serve.challengers import Registry
 from tessera.serve.clock import Clock
 from tessera.serve.feed import open_feed
 from tessera.serve.follower import Follower

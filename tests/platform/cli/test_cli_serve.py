@@ -12,10 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from tessera.contracts.errors import BadInput, BadParams, TesseraError
-from tessera.platform.cli import cli_canary, cli_serve
+from tessera.platform.cli import cli_canary, cli_serve, cli_served
 from tessera.platform.cli.cli import app
 from tessera.platform.cli.team import Team
 from tessera.platform.release import acts
+from tessera.platform.workspace import params as params_file
 from tessera.serve.erased import Erased
 from tessera.serve.events import Event
 from tessera.serve.feed import START, open_feed
@@ -29,7 +30,8 @@ RUN = CliRunner()
 
 @pytest.fixture
 def here(workspace, monkeypatch):
-    monkeypatch.setattr(cli_serve, "open_workspace", lambda profile: workspace)
+    for one in (cli_serve, cli_served, cli_canary):
+        monkeypatch.setattr(one, "open_workspace", lambda profile: workspace)
     return workspace
 
 
@@ -79,7 +81,7 @@ def test_a_key_opens_with_its_role_and_an_unknown_role_is_refused(here):
 
 
 def test_a_log_that_was_not_drawn_as_judged_is_said_with_its_first_slate(here, monkeypatch):
-    monkeypatch.setattr(cli_serve, "serve_params", lambda _: None)
+    monkeypatch.setattr(params_file, "serve_params", lambda _: None)
     log(here, Event("e1", "u1", "i1", "buy", 1).record())
     assert call("served", "--replay") == (
         "0 slates drawn again: propensities within 0, scores within 0\n"
@@ -142,7 +144,7 @@ def test_tables_want_a_folder(here):
 
 
 def turned(monkeypatch, **params):
-    monkeypatch.setattr(cli_serve, "serve_params", lambda _: ServeParams(**params))
+    monkeypatch.setattr(params_file, "serve_params", lambda _: ServeParams(**params))
 
 
 def test_workers_need_a_state_that_they_can_share(here, monkeypatch):
@@ -223,8 +225,7 @@ def canary_log(count=200):
 
 def test_a_canary_is_shown_with_its_bounds_as_they_grew(here, monkeypatch):
     params = ServeParams(canary_days=0.5, canary_margin=0.1, canary_alpha=0.1)
-    monkeypatch.setattr(cli_serve, "serve_params", lambda workspace: params)
-    monkeypatch.setattr(cli_canary, "open_workspace", lambda profile: here)
+    monkeypatch.setattr(params_file, "serve_params", lambda workspace: params)
     with pytest.raises(BadInput, match="the log tells of no canary: name one in serve.canary"):
         call("canary")
     log(here, *canary_log())

@@ -152,7 +152,7 @@ def test_who_was_judged_is_no_pin(workspace):
 def served_line(workspace, name, hours_ago, moment):
     """Log one event in a segment that was begun so many hours ago."""
     began = time.time_ns() - hours_ago * 3600 * 10**9
-    path = workspace.registry / "served" / f"{began:020d}-1.log"
+    path = workspace.served / f"{began:020d}-1.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(line(Event(name, "u1", "i1", "buy", moment).record()))
 
@@ -178,7 +178,7 @@ def test_an_erasure_after_the_pins_moves_them_and_what_is_pinned_lacks_the_inves
     served_line(workspace, "e1", 3, 1_700_000_000_000_000)
     snapshot(workspace)
     assert not (workspace.artifact("served") / ERASED).exists()
-    log = Erased(workspace.registry / "served")
+    log = Erased(workspace.served)
     log.add("u1", 1_700_000_000_000_001)
     assert snapshot(workspace)
     assert not (workspace.artifact("served") / "events.parquet").exists(), "nothing else is left"
@@ -198,7 +198,7 @@ def test_sealing_moves_no_pin_and_what_was_served_since_does(workspace):
         served_line(workspace, f"e{number}", 5 - number, 1_700_000_000_000_000 - number)
     snapshot(workspace)
     before = (workspace.artifact("served") / "events.parquet").read_bytes()
-    assert len(seal_closed(workspace.registry / "served")) == 3
+    assert len(seal_closed(workspace.served)) == 3
     assert not snapshot(workspace)
     served_line(workspace, "e3", 0, 1_700_000_000_000_003)
     assert snapshot(workspace)

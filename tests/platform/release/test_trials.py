@@ -12,7 +12,7 @@ from tessera.platform.release.history import history
 from tessera.platform.release.journal import state_fault
 from tessera.platform.release.pointer import current_version
 from tessera.platform.release.trials import Trials
-from tessera.serve.beside import Challenger
+from tessera.serve.challengers import Challenger
 from tessera.serve.params import ServeParams
 
 
@@ -38,7 +38,7 @@ def challenger(name, identity):
 
 
 def test_a_version_and_the_candidate_are_found_and_checked_when_they_are_opened(two):
-    found = trials(two, canary="candidate", canary_share=0.1, shadow="v1").beside()
+    found = trials(two, canary="candidate", canary_share=0.1, shadow="v1").challengers()
     assert found.share == 0.1
     assert (found.shadow.version, found.shadow.path.name) == ("v1", "v1")
     found.shadow.check()
@@ -48,9 +48,9 @@ def test_a_version_and_the_candidate_are_found_and_checked_when_they_are_opened(
     (found.canary.path / "policy.json").write_text("{}")
     with pytest.raises(BrokenBundle, match=r"policy.json does not match the manifest"):
         found.canary.check()
-    assert trials(two).beside().canary is None
+    assert trials(two).challengers().canary is None
     with pytest.raises(BadParams, match="no version 'v7' was ever published: choose one of v0"):
-        trials(two, shadow="v7").beside()
+        trials(two, shadow="v7").challengers()
 
 
 def test_each_beginning_is_recorded_once_and_again_with_another_share(two):
@@ -72,19 +72,19 @@ def test_each_beginning_is_recorded_once_and_again_with_another_share(two):
 
 def test_a_canary_ends_once_for_good_and_the_candidate_is_judged_as_before(two):
     found = trials(two, canary="candidate")
-    canary = found.beside().canary
+    canary = found.challengers().canary
     found.began("canary", canary)
     for _ in range(2):
         found.ended(canary, "it is dismissed too often")
-    assert found.beside().canary is None
+    assert found.challengers().canary is None
     assert tried(two)[1:] == [("canary-end", canary.version)]
     assert history(two)[-1]["reason"] == "it is dismissed too often"
     assert state_fault(two) is None
     assert acts.promote(two).version == "v2"
-    assert trials(two, canary="v2").beside().canary is None  # the same bundle by another name
+    assert trials(two, canary="v2").challengers().canary is None  # the same bundle by another name
 
 
 def test_an_end_is_of_a_bundle_and_not_of_its_name(two):
     found = trials(two, canary="v1")
     found.ended(challenger("v1", "b" * 64), "it was another one")
-    assert found.beside().canary.version == "v1"
+    assert found.challengers().canary.version == "v1"

@@ -13,7 +13,8 @@ from tessera.platform.cli.cli_acts import floors, history, hold, promote, publis
 from tessera.platform.cli.cli_canary import canary
 from tessera.platform.cli.cli_inner import dvc, render, snapshot, task
 from tessera.platform.cli.cli_mix import mix
-from tessera.platform.cli.cli_serve import consume, key, serve, served
+from tessera.platform.cli.cli_serve import consume, key, serve
+from tessera.platform.cli.cli_served import served
 from tessera.platform.cli.cli_work import ablate, doctor, infer, recommend, run, stages, ui
 
 app = typer.Typer(

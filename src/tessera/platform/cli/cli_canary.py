@@ -24,13 +24,13 @@ def canary(
     profile: Profile = DEFAULT_PROFILE,
 ) -> None:
     """Show canary minus champion with bounds that hold at every look, from the served log."""
-    from tessera.platform.cli.cli_serve import serve_params
+    from tessera.platform.workspace.params import serve_params
     from tessera.serve.hours import records
     from tessera.serve.trial import Trial, newest
 
     workspace = open_workspace(profile)
     params = serve_params(workspace)
-    logged = list(records(workspace.registry / "served"))
+    logged = list(records(workspace.served))
     found = newest(logged, version)
     if found is None:
         named = f"canary {version}" if version else "canary"

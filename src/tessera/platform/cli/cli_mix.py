@@ -52,9 +52,8 @@ def learnt_of(workspace: Workspace, most: int, seed: int) -> tuple[Learnt, Serve
     BadInput
         If nothing was acquired since, of what may be listed.
     """
-    from tessera.platform.cli.cli_serve import serve_params
     from tessera.platform.release.pointer import current_bundle
-    from tessera.platform.workspace.params import load_params
+    from tessera.platform.workspace.params import load_params, serve_params
     from tessera.serve.engine import Engine
     from tessera.serve.mix import learnt
 

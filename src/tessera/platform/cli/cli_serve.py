@@ -1,4 +1,4 @@
-"""`tessera serve`: the published bundle behind HTTP, with a log of what was shown."""
+"""`tessera serve`: the published bundle behind HTTP, with keys and a stream of events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -50,6 +50,7 @@ def serve(
 ) -> None:
     """Serve the published model on this machine: draw slates by the judged policy, and log them."""
     from tessera.platform.release.pointer import current_bundle
+    from tessera.platform.workspace.params import serve_params
     from tessera.serve.feed import kind_for
     from tessera.serve.host import hosted
     from tessera.serve.http.listen import Address
@@ -62,7 +63,7 @@ def serve(
     if workers > 1 and not check:
         _listen_together(workspace, address, workers, kind)
         return
-    with hosted(current_bundle(workspace), _folder(workspace), params, kind) as started:
+    with hosted(current_bundle(workspace), workspace.served, params, kind) as started:
         service, engine = started.service, started.service.engine
         engine.warm_up()
         _say_torn(started.torn)
@@ -70,7 +71,7 @@ def serve(
         if check:
             return
         follower = _follower(service, workspace, params)
-        sealer = Sealer(service, _folder(workspace))
+        sealer = Sealer(service, workspace.served)
         follower.start()
         sealer.start()
         try:
@@ -109,7 +110,7 @@ def _listen_together(workspace: Workspace, address: Address, count: int, kind: s
     from tessera.serve.feed import open_feed
     from tessera.serve.filled import Rescue, filled
 
-    folder = _folder(workspace)
+    folder = workspace.served
     feed = open_feed(kind, folder)
     with _listener(address) as listener, filled(feed, folder) as before:
         _say_torn(before.torn)
@@ -146,7 +147,7 @@ def _order(workspace: Workspace, kind: str, address: Address, handle: int) -> Or
 
     return Order(
         profile=workspace.profile,
-        folder=str(_folder(workspace)),
+        folder=str(workspace.served),
         keys=str(_keys(workspace)),
         kind=kind,
         handle=handle,
@@ -194,6 +195,7 @@ def consume(
 ) -> None:
     """Take in events from a stream of Redis, as `POST /v1/events` does, until Ctrl-C."""
     from tessera.platform.workspace import processes
+    from tessera.platform.workspace.params import serve_params
     from tessera.serve.clock import Clock
     from tessera.serve.consume import consume as consume_until
     from tessera.serve.consume import open_stream, shared_kind
@@ -203,7 +205,7 @@ def consume(
 
     workspace = open_workspace(profile)
     kind = shared_kind(serve_params(workspace).feed)
-    folder, source = _folder(workspace), open_stream("redis", stream, consumer)
+    folder, source = workspace.served, open_stream("redis", stream, consumer)
     feed, counts, stopped = open_feed(kind, folder), Counter[str](), threading.Event()
     with filled(feed, folder) as before, processes.told_by_signal(stopped.set):
         _say_torn(before.torn)
@@ -233,96 +235,8 @@ def key(
     typer.echo(add_key(_keys(open_workspace(profile)), name, role))
 
 
-def served(
-    folder: Annotated[
-        Path | None, typer.Argument(help="New folder to write the tables into.")
-    ] = None,
-    replay: Annotated[
-        bool, typer.Option("--replay", help="Draw every slate again from its bundle and compare.")
-    ] = False,
-    profile: Profile = DEFAULT_PROFILE,
-) -> None:
-    """Write what was served as tables: exposures, outcomes and events; or play it again."""
-    from tessera.platform.workspace import files
-    from tessera.serve.whole_log import write_log
-
-    workspace = open_workspace(profile)
-    if replay:
-        _replay(workspace)
-    if folder is None:
-        if not replay:
-            raise BadInput("name a new folder for the tables, or say --replay")
-        return
-    if folder.exists():
-        raise BadInput(f"{folder} is there already: name a new folder")
-    aside = folder.with_name(f".{folder.name}.new")
-    files.remove(aside)
-    aside.mkdir(parents=True)
-    told = write_log(_folder(workspace), aside)
-    if not any(one["rows"] for one in told.values()):
-        files.remove(aside)
-        raise BadInput(f"nothing was served of profile {profile}: run `tessera serve` first")
-    files.move_into_place(aside, folder)
-    typer.echo(", ".join(f"{one['rows']} {name}" for name, one in told.items()))
-
-
-def _replay(workspace: Workspace) -> None:
-    """Play the log again with the bundles of the time; the first slate that differs is said."""
-    from tessera.platform.release.trials import CANDIDATE, challenger
-    from tessera.serve.engine import Engine
-    from tessera.serve.erased import Erased
-    from tessera.serve.hours import records
-    from tessera.serve.replay import replay
-
-    params = serve_params(workspace)
-
-    def opened(version: str) -> Engine | None:
-        try:
-            found = challenger(workspace, version)
-        except TesseraError:
-            if version.startswith(CANDIDATE):  # it was trained again, and never published
-                return None
-            raise
-        found.check()
-        engine = Engine.open(found.path, params, found.version)
-        if engine.scorer.erased is not None:
-            engine.scorer.erased.adopt(Erased(_folder(workspace)))
-        return engine
-
-    found = replay(records(_folder(workspace)), opened)
-    if found.faults:
-        first, more = found.faults[0], len(found.faults)
-        raise TesseraError(
-            f"{more} of {found.slates} slates are not what was judged; slate {first.request_id} "
-            f"{first.says}: the gate may not read this log, look who wrote it"
-        )
-    typer.echo(
-        f"{found.slates} slates drawn again: propensities within {found.propensity:.1g}, "
-        f"scores within {found.score:.1g}"
-    )
-    left = {
-        "nobody drew them": found.unexplored,
-        "their bundle is gone": found.unplayed,
-        "only their propensities, as events were forgotten before them": found.unscored,
-    }
-    for why, count in left.items():
-        if count:
-            typer.echo(f"{count} not compared: {why}")
-
-
-def serve_params(workspace: Workspace) -> ServeParams:
-    """Return the section `serve` of a profile, checked with all the others."""
-    from tessera.platform.workspace.params import load_params
-
-    return cast("ServeParams", load_params(workspace)["serve"])
-
-
-def _folder(workspace: Workspace) -> Path:
-    return workspace.registry / "served"
-
-
 def _keys(workspace: Workspace) -> Path:
-    return _folder(workspace) / "keys.json"
+    return workspace.served / "keys.json"
 
 
 def _ahead(workspace: Workspace) -> int:
@@ -337,7 +251,7 @@ def _ahead(workspace: Workspace) -> int:
 
     if source_of(workspace) != _SIMULATED:
         return 0
-    path = _folder(workspace) / "clock.json"
+    path = workspace.served / "clock.json"
     if not path.exists():
         cut = load_split(current_bundle(workspace) / "split.json").cut
         files.write_json({"ahead_us": int(cut.timestamp() * 1e6) - time.time_ns() // 1000}, path)

@@ -146,7 +146,7 @@ def _waits(workspace: Workspace) -> bool:
 def _verdict(workspace: Workspace, version: str | None) -> Path:
     path = workspace.artifact("verdict")
     if version:
-        path = workspace.registry / "bundles" / version / "verdict.json"
+        path = workspace.bundles / version / "verdict.json"
     if not path.exists():
         whose = f" on {version}" if version else ""
         raise BadInput(f"no verdict{whose} yet: run `tessera run --profile {workspace.profile}`")

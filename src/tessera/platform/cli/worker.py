@@ -8,9 +8,9 @@ import sys
 import typer
 
 from tessera.contracts.errors import TesseraError
-from tessera.platform.cli.cli_serve import serve_params
 from tessera.platform.release.pointer import current_bundle
 from tessera.platform.release.trials import Trials
+from tessera.platform.workspace.params import serve_params
 from tessera.platform.workspace.paths import open_workspace
 from tessera.serve.order import Order
 from tessera.serve.worker import work

@@ -130,7 +130,7 @@ def _fingerprint(workspace: Workspace, cut: str | None, log: Any) -> str:
     if reads_served(workspace):  # who was erased since may not be learnt from again
         from tessera.serve.erased import Erased
 
-        seen["erased"] = Erased(workspace.registry / "served").mark
+        seen["erased"] = Erased(workspace.served).mark
     if listed := _listing(workspace.artifact("source")):
         seen["source"] = listed
     text = json.dumps(seen, sort_keys=True, default=str)
@@ -176,22 +176,10 @@ def _staged_log(workspace: Workspace) -> dict[str, Any]:
     if reads_served(workspace):
         from tessera.serve.whole_log import write_log
 
-        told = write_log(workspace.registry / "served", aside)
-    if not any(one["rows"] for one in told.values()):
-        files.remove(aside)
-        aside.mkdir()
+        told = write_log(workspace.served, aside)
+    if not told:
         (aside / "empty.json").write_text("{}\n")
-        _copy_erased(workspace, aside)
-        return {}
     return told
-
-
-def _copy_erased(workspace: Workspace, aside: Path) -> None:
-    """Whoever was erased may not come back from the source's files."""
-    if reads_served(workspace):
-        from tessera.serve.erased import copy_list
-
-        copy_list(workspace.registry / "served", aside)
 
 
 def _span(workspace: Workspace, log: dict[str, Any], learnt_until: str | None) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def proposal(workspace: Workspace, version: str | None = None) -> dict[str, Any]
         bundle, identity, verdict = candidate.bundle, candidate.identity, candidate.verdict
         page = bundles.candidate_page(workspace, candidate.verdict_sha256)
     else:
-        bundle = workspace.registry / "bundles" / version
+        bundle = workspace.bundles / version
         identity = str(_sealed(workspace, _known(workspace, version))["identity"])
         verdict = _verdict(bundle)
         page = bundles.checked_page(workspace, bundle / "verdict.json")
@@ -266,7 +266,7 @@ def _known(workspace: Workspace, version: str) -> str:
 
 def _sealed(workspace: Workspace, version: str) -> dict[str, Any]:
     """Return the manifest of a published bundle that is whole and the one that was published."""
-    sealed = bundles.checked(workspace, workspace.registry / "bundles" / version)
+    sealed = bundles.checked(workspace, workspace.bundles / version)
     known = [e["identity"] for e in moves(history(workspace)) if e["to"] == version]
     if sealed["identity"] != known[0]:
         raise BrokenBundle(f"{version} is not what was published: restore it from a backup")

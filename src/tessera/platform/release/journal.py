@@ -149,7 +149,7 @@ def alias_fault(workspace: Workspace) -> str | None:
     wanted = None
     if _has_pointer(workspace):
         named = read_state(workspace.registry / POINTER)
-        sealed = manifest.read_manifest(workspace.registry / "bundles" / named["version"])
+        sealed = manifest.read_manifest(workspace.bundles / named["version"])
         wanted = named["identity"] if sealed["kind"] == "model" else None
     found = tracking.champion_identity(workspace.profile, workspace.tracking)
     if found == wanted:
@@ -205,8 +205,8 @@ def _require_bundle(workspace: Workspace, pointer: Mapping[str, Any]) -> None:
     if _has_pointer(workspace) and read_state(workspace.registry / POINTER) == pointer:
         return
     version = str(pointer["version"])
-    aside = workspace.registry / "bundles" / f".{version}.making"
-    bundle = aside if aside.exists() else workspace.registry / "bundles" / version
+    aside = workspace.bundles / f".{version}.making"
+    bundle = aside if aside.exists() else workspace.bundles / version
     try:
         if bundles.checked(workspace, bundle)["identity"] != pointer["identity"]:
             raise BrokenBundle(f"{version} is not what was published: restore it from a backup")
@@ -218,17 +218,15 @@ def _require_bundle(workspace: Workspace, pointer: Mapping[str, Any]) -> None:
 
 
 def _name_bundle(workspace: Workspace, version: str) -> None:
-    aside = workspace.registry / "bundles" / f".{version}.making"
+    aside = workspace.bundles / f".{version}.making"
     if aside.exists():
-        files.move_into_place(aside, workspace.registry / "bundles" / version)
+        files.move_into_place(aside, workspace.bundles / version)
 
 
 def _tell_mlflow(workspace: Workspace) -> None:
     bundle = None
     if _has_pointer(workspace):
-        bundle = (
-            workspace.registry / "bundles" / read_state(workspace.registry / POINTER)["version"]
-        )
+        bundle = workspace.bundles / read_state(workspace.registry / POINTER)["version"]
     try:
         tracking.follow(workspace.profile, bundle, workspace.tracking)
     except Exception as error:

@@ -40,7 +40,7 @@ def current_bundle(workspace: Workspace) -> Path:
                 f"no act of profile {workspace.profile} made {named['version']} current: "
                 f"bring registry/{workspace.profile}/current.json back from a backup"
             )
-    bundle = workspace.registry / "bundles" / str(named["version"])
+    bundle = workspace.bundles / str(named["version"])
     if bundles.checked(workspace, bundle)["identity"] != named["identity"]:
         raise BrokenBundle(f"{bundle.name} is not what was published: publish again or roll back")
     return bundle

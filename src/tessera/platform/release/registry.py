@@ -49,9 +49,7 @@ class Published:
 
 def newest_bundle(workspace: Workspace) -> Path | None:
     """Return the newest bundle that holds a model, current or not: its ledger is the longest."""
-    found = [
-        path for path in (workspace.registry / "bundles").glob("v*") if (path / "ledger").is_dir()
-    ]
+    found = [path for path in workspace.bundles.glob("v*") if (path / "ledger").is_dir()]
     return max(found, key=lambda path: int(path.name[1:]), default=None)
 
 
@@ -225,7 +223,7 @@ def _facts(
 @contextmanager
 def _new_bundle(workspace: Workspace, version: str) -> Iterator[Path]:
     """Give a folder to fill; it is on the disk afterwards, and gets its name by the act."""
-    aside = workspace.registry / "bundles" / f".{version}.making"
+    aside = workspace.bundles / f".{version}.making"
     files.remove(aside)
     aside.parent.mkdir(parents=True, exist_ok=True)
     yield aside
@@ -233,7 +231,7 @@ def _new_bundle(workspace: Workspace, version: str) -> Iterator[Path]:
 
 
 def _next_version(workspace: Workspace) -> str:
-    names = [path.name for path in (workspace.registry / "bundles").glob("v*")]
+    names = [path.name for path in workspace.bundles.glob("v*")]
     taken = [int(name[1:]) for name in names if re.fullmatch(r"v\d+", name)]
     return f"v{max(taken, default=0) + 1}"
 

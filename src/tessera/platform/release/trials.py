@@ -19,7 +19,7 @@ from tessera.platform.release.pointer import current_version
 from tessera.platform.workspace.paths import Workspace
 
 if TYPE_CHECKING:  # torch takes seconds
-    from tessera.serve.beside import Beside, Challenger, Role
+    from tessera.serve.challengers import Challenger, Challengers, Role
     from tessera.serve.params import ServeParams
 
 CANDIDATE = "candidate"
@@ -28,12 +28,12 @@ _SHORT = 12
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """The registry of a profile as a service follows it; see `tessera.serve.beside.Registry`."""
+    """The registry of a profile as a service follows it: a `tessera.serve` Registry."""
 
     workspace: Workspace
     params: ServeParams
 
-    def beside(self) -> Beside:
+    def challengers(self) -> Challengers:
         """Return what the params want, but for a canary that ended.
 
         Raises
@@ -41,12 +41,12 @@ class Trials:
         BadParams, BrokenBundle
             If there is no such version, or no candidate.
         """
-        from tessera.serve.beside import Beside
+        from tessera.serve.challengers import Challengers
 
         canary = self._challenger(self.params.canary)
         if canary is not None and has_ended(self.workspace, canary.identity):
             canary = None
-        return Beside(canary, self.params.canary_share, self._challenger(self.params.shadow))
+        return Challengers(canary, self.params.canary_share, self._challenger(self.params.shadow))
 
     def began(self, role: Role, challenger: Challenger) -> None:
         """Record that a bundle begins to be tried, unless that was the last act of it."""
@@ -78,12 +78,12 @@ def challenger(workspace: Workspace, name: str) -> Challenger:
     BrokenBundle
         If it has no manifest; whether its files match, `Challenger.check` says.
     """
-    from tessera.serve.beside import Challenger
+    from tessera.serve.challengers import Challenger
 
     known = {str(entry["to"]): str(entry["identity"]) for entry in moves(history(workspace))}
     was = [to for to, identity in known.items() if name == _called(identity)]
     if was:  # a candidate that was published since
-        path, identity, version = workspace.registry / "bundles" / was[-1], known[was[-1]], name
+        path, identity, version = workspace.bundles / was[-1], known[was[-1]], name
     elif name.startswith(CANDIDATE):
         path = workspace.artifact("bundle")
         identity = str(read_manifest(path)["identity"])
@@ -96,7 +96,7 @@ def challenger(workspace: Workspace, name: str) -> Challenger:
                 f"no version {name!r} was ever published: choose one of {', '.join(known)}, or "
                 f"{CANDIDATE}"
             )
-        path, identity, version = workspace.registry / "bundles" / name, known[name], name
+        path, identity, version = workspace.bundles / name, known[name], name
 
     def check() -> None:
         if bundles.checked(workspace, path)["identity"] != identity:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Collection, Mapping
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -103,6 +103,11 @@ def load_params(workspace: Workspace) -> Sections:
         name: _check(kind, {**raw.get(name, {}), **given(kind, data, root.seed)}, name)
         for name, kind in types.items()
     }
+
+
+def serve_params(workspace: Workspace) -> ServeParams:
+    """Return the section of the service, checked with all the others."""
+    return cast("ServeParams", load_params(workspace)["serve"])
 
 
 def source_of(workspace: Workspace) -> str:

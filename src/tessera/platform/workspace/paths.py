@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tessera.bundles.places import bundles_of, log_of
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.errors import BadParams
 from tessera.platform.workspace.catalogue import MARKET
@@ -56,6 +57,16 @@ class Workspace:
     def registry(self) -> Path:
         """State that only acts change."""
         return self.state / self.profile
+
+    @property
+    def bundles(self) -> Path:
+        """Published bundles, by version."""
+        return bundles_of(self.registry)
+
+    @property
+    def served(self) -> Path:
+        """What the service logged and knows, keys and clock among it."""
+        return log_of(self.registry)
 
     @property
     def state(self) -> Path:

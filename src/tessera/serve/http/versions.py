@@ -1,4 +1,4 @@
-"""Another version beside the one that is served: opened when somebody looks, one at a time."""
+"""Other versions of the registry for people to look at, opened one at a time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tessera.bundles.manifest import MANIFEST, check, read_manifest
+from tessera.bundles.places import bundles_beside
 from tessera.contracts.errors import TesseraError
 from tessera.serve.engine import Engine
 from tessera.serve.fitness import require_room
@@ -29,7 +30,7 @@ class Versions:
 
     @property
     def _folder(self) -> Path:
-        return self._service.log.path.parent.parent / "bundles"
+        return bundles_beside(self._service.log.path.parent)
 
     def versions(self) -> list[str]:
         """List those that are not served now, the newest first."""

@@ -1,4 +1,4 @@
-"""What stands beside the published bundle, as whoever keeps the registry says."""
+"""Who is to stand beside the published bundle, as whoever keeps the registry says."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Challenger:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """Which bundles stand beside the published one now."""
+class Challengers:
+    """Which bundles are to stand beside the published one now."""
 
     canary: Challenger | None = None
     share: float = 0.0
@@ -37,8 +37,8 @@ class Beside:
 class Registry(Protocol):
     """Keeps what is published and tried; each change of it is an act in its history."""
 
-    def beside(self) -> Beside:
-        """Return what stands beside the published bundle."""
+    def challengers(self) -> Challengers:
+        """Return what is to stand beside the published bundle."""
         ...
 
     def began(self, role: Role, challenger: Challenger) -> None:

@@ -6,6 +6,8 @@ import json
 import re
 from datetime import UTC, datetime
 from html import unescape
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,12 @@ import pytest
 from tessera.contracts.pages import templates
 from tessera.contracts.split import Split
 from tessera.platform.validation.validation_page import render_page
+from tessera.serve.clock import Clock
+from tessera.serve.http.app import make_app
 from tessera.serve.http.bodies import Shown
 from tessera.serve.http.figures import Figures
+from tessera.serve.http.keys import Keys
+from tessera.serve.http.reference import rendered
 from tessera.serve.investors import Investor
 from tessera.serve.recommend import Lead
 from tessera.stages.monitor import page as watch_page
@@ -239,10 +245,12 @@ def console_pages():
         },
         "live.html": {"figures": Figures(300.0, 12345.678, 10**6, 12.5, 999.9, 0.2)},
     }  # fmt: skip
-    return {name: pages.get_template(name).render(shared | more) for name, more in told.items()}
+    made = {name: pages.get_template(name).render(shared | more) for name, more in told.items()}
+    app = make_app(SimpleNamespace(), Clock(), Keys(Path("keys.json")))
+    return made | {"reference.html": rendered(app)}
 
 
-@pytest.mark.parametrize("name", ["login", "home", "investor", "compare", "live"])
+@pytest.mark.parametrize("name", ["login", "home", "investor", "compare", "live", "reference"])
 def test_the_console_fits_a_telephone_and_needs_no_mouse(browse, narrow, tmp_path, name):
     page = console_pages()[f"{name}.html"].replace('http-equiv="refresh"', "")
     (tmp_path / "console.html").write_text(page)

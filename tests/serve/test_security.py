@@ -50,6 +50,9 @@ def test_a_slate_says_no_more_than_openapi(client):
     assert {name for one in answer["items"] for name in one} == set(Shown.model_fields)
 
 
+PAGES = ("/docs", "/openapi.json")
+
+
 def shape(path):
     return re.sub(r"\{\w+\}", "{}", path)
 
@@ -59,8 +62,8 @@ def test_every_route_is_told_of(app, repository):
     api = app.openapi()["paths"]
     assert {"/console/login", "/v1/events"} <= routed(app)
     for path in routed(app):
-        assert path in api or path.startswith("/console") or path == "/openapi.json", path
-    for path in (*api, "/console", "/openapi.json"):
+        assert path in api or path.startswith("/console") or path in PAGES, path
+    for path in (*api, "/console", *PAGES):
         assert f"{shape(path)}`" in documented, f"docs/serving.md says nothing of {path}"
         assert path.startswith("/v1/") or path.count("/") == 1
 

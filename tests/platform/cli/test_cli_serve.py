@@ -147,6 +147,13 @@ def turned(monkeypatch, **params):
     monkeypatch.setattr(params_file, "serve_params", lambda _: ServeParams(**params))
 
 
+def test_figures_are_not_open_to_all_behind_a_proxy(here, monkeypatch):
+    turned(monkeypatch, open_metrics=True)
+    for words in (["--host", "0.0.0.0"], ["--workers", "2"]):
+        with pytest.raises(BadParams, match="serve.open_metrics opens /metrics to this machine, "):
+            call("serve", "--without-tls", *words)
+
+
 def test_workers_need_a_state_that_they_can_share(here, monkeypatch):
     turned(monkeypatch, feed="memory")
     with pytest.raises(BadParams, match="serve.feed is memory, which 2 workers cannot share"):
@@ -190,6 +197,7 @@ def test_workers_share_socket_feed_keys_clock_and_secret_and_end_with_ctrl_c(
     told = call("serve", "--workers", "3", "--port", str(port))
     assert "v1: odd; 3 workers, events shared by sqlite" in told
     assert f"http://127.0.0.1:{port}/console" in told
+    assert f"OpenAPI          http://127.0.0.1:{port}/docs\n" in told
     (count, order), *rest = team
     assert (count, rest) == (3, ["watched", "stopped"])
     order = json.loads(order)

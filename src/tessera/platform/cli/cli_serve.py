@@ -56,9 +56,10 @@ def serve(
     from tessera.serve.http.listen import Address
     from tessera.serve.sealer import Sealer
 
-    address = Address(host, port, certificate, private_key).checked(without_tls)
     workspace = open_workspace(profile)
     params = serve_params(workspace)
+    address = Address(host, port, certificate, private_key)
+    address.checked(without_tls, params.open_metrics)
     kind = kind_for(params.feed, workers)
     if workers > 1 and not check:
         _listen_together(workspace, address, workers, kind)
@@ -175,7 +176,7 @@ def _say_where(workspace: Workspace, address: Address) -> None:
 
     url = address.url
     typer.echo(f"Console          {url}/console\nRecommendations  {url}/v1/recommendations")
-    typer.echo(f"OpenAPI          {url}/openapi.json\nMetrics          {url}/metrics")
+    typer.echo(f"OpenAPI          {url}/docs\nMetrics          {url}/metrics")
     if not _keys(workspace).exists():
         secret = add_key(_keys(workspace), "first", "operator")
         typer.echo(f"Key              {secret} (operator; shown this once)")

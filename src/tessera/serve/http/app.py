@@ -32,6 +32,7 @@ from tessera.serve.http.guard import may
 from tessera.serve.http.investors import add_investors
 from tessera.serve.http.keys import Keys
 from tessera.serve.http.problems import Refused, documented, handle_problems
+from tessera.serve.http.reference import add_reference
 from tessera.serve.http.shown import shown
 from tessera.serve.http.whom import named, user_of
 from tessera.serve.measures import exposition
@@ -64,6 +65,7 @@ def make_app(
     add_investors(app, service, clock)
     _about(app, service, params.open_metrics)
     add_console(app, service, clock, keys, secure=secure, session_secret=session_secret)
+    add_reference(app)
     app.add_middleware(Bounded, door=Door.of(keys, params), secure=secure)  # outermost
     return app
 
@@ -71,7 +73,12 @@ def make_app(
 def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float) -> None:
     asks, tells = ([Depends(may(what))] for what in ("recommend", "feedback"))
 
-    @app.post("/v1/recommendations", responses=documented(401, 403, 413, 422), dependencies=asks)
+    @app.post(
+        "/v1/recommendations",
+        summary="Draw a slate for an investor, a session, or somebody with a history",
+        responses=documented(401, 403, 413, 422),
+        dependencies=asks,
+    )
     async def recommend(ask: Ask, request: Request) -> Answer:
         moment = _moment(ask.context.time, clock, "context.time")
         identity, deadline = request.state.request_id, Deadline(request.state.begun, span_s)
@@ -87,7 +94,12 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
             )
         return _answer(slate, ask)
 
-    @app.post("/v1/events", responses=documented(401, 403, 413, 422, 503), dependencies=tells)
+    @app.post(
+        "/v1/events",
+        summary="Take in what investors did; the very next slate knows it",
+        responses=documented(401, 403, 413, 422, 503),
+        dependencies=tells,
+    )
     async def happened(body: Happenings) -> Taken:
         events = [event_from(one, clock, f"events.{n}.") for n, one in enumerate(body.events)]
         try:
@@ -99,7 +111,10 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
         return Taken(new=new, known=len(events) - new)
 
     @app.get(
-        "/v1/items/{item_id}/similar", responses=documented(401, 403, 404, 422), dependencies=asks
+        "/v1/items/{item_id}/similar",
+        summary="Name the nearest items by their vectors",
+        responses=documented(401, 403, 404, 422),
+        dependencies=asks,
     )
     async def similar(item_id: str, k: int = 10) -> list[Similar]:
         if not 1 <= k <= MOST_ITEMS:
@@ -114,7 +129,12 @@ def _about(app: FastAPI, service: Service, open_metrics: bool) -> None:
     views = [Depends(may("view"))]
     watches = [Depends(may("view", open_near=open_metrics))]
 
-    @app.get("/v1/version", responses=documented(401, 403, 422), dependencies=views)
+    @app.get(
+        "/v1/version",
+        summary="Say what is served, and by which policy",
+        responses=documented(401, 403, 422),
+        dependencies=views,
+    )
     async def version() -> Version:
         await run_in_threadpool(service.catch_up)
         engine = service.engine
@@ -129,6 +149,7 @@ def _about(app: FastAPI, service: Service, open_metrics: bool) -> None:
 
     @app.get(
         "/metrics",
+        summary="Give the figures for Prometheus",
         responses=documented(401, 403),
         dependencies=watches,
         response_class=PlainTextResponse,
@@ -137,11 +158,11 @@ def _about(app: FastAPI, service: Service, open_metrics: bool) -> None:
         figures = await run_in_threadpool(exposition, service.engine.version)
         return Response(figures, media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/healthz")
+    @app.get("/healthz", summary="Say that the process is alive")
     async def alive() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", responses=documented(503))
+    @app.get("/readyz", summary="Say that slates can be logged", responses=documented(503))
     async def ready() -> dict[str, Any]:
         if service.log.failed:
             raise Refused(

@@ -6,10 +6,28 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 MOST_EVENTS = 1000
 MOST_ITEMS = 100
+_EXAMPLES: dict[str, JsonDict] = {
+    "Ask": {"examples": [{"investor_id": "u000001", "k": 3}]},
+    "Happenings": {
+        "examples": [
+            {
+                "events": [
+                    {
+                        "event_id": "a-1",
+                        "investor_id": "u000001",
+                        "item_id": "i00363",
+                        "action": "buy",
+                    }
+                ]
+            }
+        ]
+    },
+}
 
 
 class Body(BaseModel):
@@ -39,6 +57,8 @@ class Told(Body):
 
 class Ask(Body):
     """A request for recommendations, for exactly one of investor_id, session_id and history."""
+
+    model_config = ConfigDict(json_schema_extra=_EXAMPLES["Ask"])
 
     investor_id: Id | None = None
     session_id: Id | None = Field(
@@ -119,6 +139,8 @@ class Happening(Body):
 
 class Happenings(Body):
     """A batch of them; all are taken in, or none."""
+
+    model_config = ConfigDict(json_schema_extra=_EXAMPLES["Happenings"])
 
     events: list[Happening] = Field(min_length=1, max_length=MOST_EVENTS)
 

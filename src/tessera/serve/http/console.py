@@ -26,6 +26,7 @@ from tessera.serve.http.bodies import Id
 from tessera.serve.http.figures import Recently
 from tessera.serve.http.investors import last
 from tessera.serve.http.keys import ROLES, Key, Keys
+from tessera.serve.http.pages import as_page
 from tessera.serve.http.problems import Refused
 from tessera.serve.http.shown import shown
 from tessera.serve.http.versions import Versions
@@ -35,10 +36,6 @@ from tessera.serve.slate import Slate
 _HISTORY = 20
 _SESSION_S = 8 * 3600
 _SOME = 8
-_SAFE = (
-    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
-)
 Written = Annotated[str, Form(max_length=256)]
 
 
@@ -64,7 +61,7 @@ class Console:
         return key is not None and what in ROLES[key.role]
 
     def page(self, request: Request, name: str, status: int = 200, **told: Any) -> HTMLResponse:
-        """Render a page, which may load nothing and be framed by nobody."""
+        """Render a page."""
         session, engine = request.session, self.service.engine
         token = session.setdefault("csrf", secrets.token_urlsafe(16))
         key = self.key(request)
@@ -73,9 +70,7 @@ class Console:
         text = self.pages.get_template(name).render(
             **{"csrf": token, "role": role, "version": None, **known, **told}
         )
-        headers = {"Content-Security-Policy": _SAFE, "Cache-Control": "no-store",
-                   "Referrer-Policy": "no-referrer"}  # fmt: skip
-        return HTMLResponse(text, status, headers)
+        return as_page(text, status)
 
     def investor(self, request: Request, user_id: str) -> Response:
         """Show what is known of an investor and what would be shown now."""

@@ -19,6 +19,8 @@ _ALWAYS = frozenset({"/healthz", "/readyz"})
 """Answered however busy it is: who asks would else end a process that only has much to do."""
 _APART = frozenset({"/metrics"})
 """Not counted among the requests whose time is foretold."""
+_FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"})
+"""Say that a proxy sends for somebody else."""
 _TOO_LONG = Refused(
     431, "Header too large", f"path and headers may have {MOST_HEADER_BYTES} bytes at most"
 )
@@ -33,7 +35,7 @@ class Sender:
     has_key: bool
     """Whether a key was sent, whatever it opens."""
     is_near: bool
-    """Whether the request came from this machine."""
+    """Whether the request came from this machine, and for nobody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +63,18 @@ class Door:
         Refused
             If its headers are too large.
         """
-        given, size = b"", len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        given, near = b"", _is_near(scope)
+        size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
         for name, value in scope["headers"]:
             size += len(name) + len(value)
             if name == b"authorization" and not given:
                 given = value
+            near = near and name not in _FORWARDED
         if size > MOST_HEADER_BYTES:
             raise _TOO_LONG
         has_key = given.lower().startswith(_SCHEME)
         secret = given[len(_SCHEME) :].strip().decode("latin-1") if has_key else ""
-        return Sender(self.keys.find(secret) if has_key else None, has_key, _is_near(scope))
+        return Sender(self.keys.find(secret) if has_key else None, has_key, near)
 
     def is_watched(self, scope: Scope) -> bool:
         """Tell whether a request counts among those that may be too many."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
+from weakref import WeakKeyDictionary
 
 from fastapi import Request, Security
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from tessera.serve.http.door import Sender
-from tessera.serve.http.keys import ROLES
+from tessera.serve.http.keys import ROLES, Role
 from tessera.serve.http.problems import Refused
 
 _BEARER = HTTPBearer(auto_error=False, scheme_name="key", description="`tessera key` makes one.")
 """For OpenAPI; the key itself was read at the door."""
+_ASKED: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
+"""What each of the dependencies lets do."""
 Documented = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 
@@ -35,4 +39,11 @@ def may(what: str, open_near: bool = False) -> Callable[[Request, Documented], N
         if what not in ROLES[role]:
             raise Refused(403, "Not allowed", f"a key of role {role} may not {what}")
 
+    _ASKED[require] = what
     return require
+
+
+def roles_of(route: APIRoute) -> list[Role] | None:
+    """Return the roles that a route is for; None if it asks for no key."""
+    asked = [_ASKED[one.call] for one in route.dependant.dependencies if one.call in _ASKED]
+    return [role for role, may in ROLES.items() if set(asked) <= may] if asked else None

@@ -27,6 +27,7 @@ def add_investors(app: FastAPI, service: Service, clock: Clock) -> None:
 
     @app.get(
         "/v1/investors/{investor_id}",
+        summary="Tell all that is known of an investor",
         responses=documented(401, 403, 404, 422),
         dependencies=views,
     )
@@ -38,6 +39,7 @@ def add_investors(app: FastAPI, service: Service, clock: Clock) -> None:
 
     @app.delete(
         "/v1/investors/{investor_id}",
+        summary="Erase an investor: from what is known, and from the log but for a pseudonym",
         responses=documented(401, 403, 422, 503),
         dependencies=operates,
     )

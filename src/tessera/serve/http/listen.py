@@ -32,19 +32,27 @@ class Address:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
 
-    def checked(self, without_tls: bool = False) -> Address:
+    def checked(self, without_tls: bool = False, open_metrics: bool = False) -> Address:
         """Return it if it may be listened on.
 
         Parameters
         ----------
         without_tls : bool
             Keys and slates may be read by whoever is on the way.
+        open_metrics : bool
+            Figures are for whoever asks from this machine.
 
         Raises
         ------
         BadParams
             If others could read along, or certificate and key do not fit.
         """
+        if without_tls and open_metrics:
+            raise BadParams(
+                "serve.open_metrics opens /metrics to this machine, and behind a proxy everybody "
+                "seems to be on it: set it to false and give Prometheus a key of role viewer, or "
+                "leave out --without-tls"
+            )
         if (self.certificate is None) != (self.private_key is None):
             raise BadParams("TLS needs both --certificate and --private-key")
         if self.certificate is not None and self.private_key is not None:

@@ -37,6 +37,7 @@ from tessera.serve.online.recent import Recent
 from tessera.serve.online.scorer import Scorer
 from tessera.serve.params import ServeParams
 from tessera.serve.ranker import open_ranker
+from tessera.serve.recommend import Recommender
 from tessera.serve.replay import replay
 from tessera.serve.service import Service, record_of
 from tessera.serve.whole_log import write_log
@@ -360,6 +361,31 @@ def test_who_was_erased_after_the_cut_is_served_as_a_stranger_until_the_next_bun
     assert engine.answer("r1", "u003", moment, 3).flags == ("cold",)
     engine.scorer.state.add("e1", "u003", "i03", "click", moment)
     assert len(engine.scorer.now("u003", moment + 1).past) == 1, "whoever comes back is met anew"
+
+
+def test_a_list_knows_who_was_erased_and_who_can_pay_as_the_service_does(bundle):
+    listed = Recommender.open(bundle, PARAMS)
+    assert listed.who("u003").is_known
+    before = {line.item_id for line in listed.recommend("u003", 12)}
+    Erased.beside(bundle).add("u003", listed.ranker.moment)
+    Erased.beside(bundle).add("u004", listed.ranker.moment - 2)
+    assert listed.who("u003") == replace(listed.who("nobody"), user_id="u003")
+    assert listed.who("u004").is_known, "this bundle was made without what was erased"
+    assert "is unknown: no such investor" in listed.unknown_note("u003")
+    lists = [[line.item_id for line in listed.recommend(who, 12)] for who in ("u003", "nobody")]
+    assert lists[0] == lists[1]
+    assert set(lists[0]) != before
+    poor = Recommender.open(bundle, PARAMS.model_copy(update={"capacity_eur": [102.0]}))
+    rich = Recommender.open(bundle, PARAMS.model_copy(update={"capacity_eur": [1e9]}))
+    found = [{line.item_id for line in one.recommend("nobody", 12)} for one in (poor, rich)]
+    dear = {"i03", "i04", "i05"}
+    assert dear & found[1], "its last closes were 103 to 105"
+    assert found[0] == found[1] - dear
+    none = replace(poor, unit_I=np.full(12, 103.0))
+    assert none.recommend("nobody", 12) == []
+    assert none.why_empty("nobody").endswith("or costs more a unit than they can invest")
+    engine = Engine.open(bundle, PARAMS)
+    np.testing.assert_array_equal(engine.candidates.unit_I, poor.unit_I)
 
 
 def test_a_history_sent_along_is_scored_as_if_it_had_been_logged(bundle, split):

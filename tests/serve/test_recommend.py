@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tessera.contracts.errors import GateClosed
+from tessera.platform.cli.listed import judged_as
 from tessera.platform.release import pointer, registry
-from tessera.serve.recommend import judged_as, recommend
+from tessera.serve.recommend import recommend
 
 
 def test_a_known_investor_gets_suitable_items_with_evidence(workspace, make_candidate):

@@ -34,7 +34,6 @@ from tessera.serve.recommend import Lead, Recommender
 from tessera.serve.rules.choosing import Listed, Rule, choose
 from tessera.serve.rules.opening import open_rules
 from tessera.serve.slate import Drawn, Figure, Slate, at, best, greedy
-from tessera.shared.features.prices import close_before
 from tessera.shared.policies.serving import read_policy
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 
@@ -88,8 +87,7 @@ class Engine:
             )
         policy = read_policy(bundle)
         row_I = np.array([ranker.row.get(item, 0) for item in recommender.shelf.ids], np.int64)
-        day_I = np.full(len(row_I), ranker.moment // DAY_US)
-        unit_I = close_before(ranker.facts.closes, row_I, day_I)
+        unit_I = ranker.unit_eur(recommender.shelf.ids)
         return cls(
             version or bundle.name,
             str(read_manifest(bundle)["identity"]),

@@ -135,11 +135,11 @@ def read_before(folder: Path, see: Callable[[Record], None] | None = None) -> Be
     for one in waiting:
         drop_empty(one)
     kept = []
-    for one in records(folder, events_only=see is None):
-        if one["kind"] not in OF_SLATES:
-            kept.append(one)
-        elif see is not None and one["kind"] == SLATE:
-            see(one)
+    for record in records(folder, events_only=see is None):
+        if record["kind"] not in OF_SLATES:
+            kept.append(record)
+        elif see is not None and record["kind"] == SLATE:
+            see(record)
     return Before(kept, torn)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from duckdb import Error as DuckDBError
 from ibis import Table
 
-from tessera.contracts.arrays import Float32s
+from tessera.contracts.arrays import Float32s, Float64s
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.split import load_split
 from tessera.model.nn.device import threads
@@ -33,6 +34,7 @@ from tessera.model.trunk.log_scores import Known, score_log
 from tessera.model.trunk.model import SequenceModel
 from tessera.model.trunk.saved import load_model
 from tessera.shared.features.facts import NOBODY, Facts
+from tessera.shared.features.prices import close_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,12 @@ class Ranker:
     def has_acted(self, user_id: str) -> bool:
         """Tell whether the investor has a history."""
         return NOBODY < self.person.get(user_id, NOBODY) < len(self.histories.user_id_U)
+
+    def unit_eur(self, item_ids: list[str]) -> Float64s:
+        """Return what one unit of each item costs as of the cut; NaN where nobody knows."""
+        row_I = np.array([self.row.get(item, 0) for item in item_ids], np.int64)
+        day_I = np.full(len(row_I), self.moment // DAY_US)
+        return close_before(self.facts.closes, row_I, day_I)
 
     def scores(self, user_id: str, item_ids: list[str], moment: int | None = None) -> Float32s:
         """Return what the model serves with, one for each item, best largest.

@@ -5,7 +5,7 @@ Every reason is read off the evidence that the bundle carries, never invented.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,18 +15,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tessera.bundles.manifest import read_manifest
-from tessera.contracts.arrays import Bools
+from tessera.contracts.arrays import Bools, Float64s
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.tables import RISK_CLASSES
+from tessera.serve.erased import Erased
 from tessera.serve.evidence import WORDS, Edge, Evidence
-from tessera.serve.investors import Investor, investor
+from tessera.serve.investors import Investor, investor, stranger
+from tessera.serve.params import ServeParams
 from tessera.serve.retrieval import NOTHING, Found, Retrievers, first_heard, open_retrievers
 from tessera.serve.shelf import Shelf
+from tessera.shared.erased import NEVER
 from tessera.shared.policies import serving
 from tessera.shared.policies.serving import read_policy
-from tessera.shared.policies.suitability import PRUDENT, UNKNOWN, Unknown, suitable
+from tessera.shared.policies.suitability import (
+    PRUDENT,
+    UNKNOWN,
+    Unknown,
+    affordable,
+    suitable,
+)
 
 if TYPE_CHECKING:  # torch takes seconds, and the policy that wrote the log needs none
     from tessera.serve.ranker import Ranker
@@ -60,27 +68,6 @@ class Recommendation:
     reason: str
 
 
-def judged_as(bundle: Path) -> str:
-    """Say in one line under which slate policy the bundle was judged, and what a list shows of it.
-
-    Parameters
-    ----------
-    bundle : Path
-        A published bundle whose manifest was checked.
-    """
-    sealed = read_manifest(bundle)
-    if sealed["kind"] == "logging":
-        return "never judged: the policy that wrote the log; shown here by popularity"
-    from tessera.model.sequences.fact_tables import has_facts
-    from tessera.model.trunk.saved import CANDIDATES
-
-    judged = "not judged, meant as" if sealed.get("decision") == "INVALID" else "judged as"
-    ranks = has_facts(bundle / "facts")
-    shown = f"the {CANDIDATES} nearest, best ranked first" if ranks else "its recall"
-    policy = read_policy(bundle).told()
-    return f"{judged}: {policy}; shown here: {shown}, without exploration"
-
-
 @dataclass(frozen=True, slots=True)
 class Recommender:
     """A bundle that is read once and answers many, one after the other."""
@@ -97,10 +84,15 @@ class Recommender:
     """None orders by recall."""
     unknown: Unknown = PRUDENT
     """Which risk class stands for an unknown one."""
+    unit_I: Float64s | None = None
+    """What one unit costs in EUR as of the cut; None where the bundle knows no prices."""
+    capacity_eur: Sequence[float] = ()
+    """See `ServeParams`."""
+    erased: Erased | None = None
 
     @classmethod
-    def open(cls, bundle: Path) -> Recommender:
-        """Read a published bundle whose manifest was checked.
+    def open(cls, bundle: Path, params: ServeParams | None = None) -> Recommender:
+        """Read a published bundle whose manifest was checked; `params` say who can buy what.
 
         Raises
         ------
@@ -116,7 +108,7 @@ class Recommender:
             neighbours = pq.read_table(edges) if edges.exists() else None
         # The policy that wrote the log is published without one.
         unknown = read_policy(bundle).unknown if (bundle / serving.FILE).exists() else PRUDENT
-        shelf = Shelf.of(items)
+        shelf, ranker = Shelf.of(items), _open_ranker(bundle)
         return cls(
             users,
             shelf,
@@ -124,8 +116,11 @@ class Recommender:
             _suits(items, unknown),
             Evidence.of(neighbours, shelf),
             open_retrievers(bundle, shelf),
-            _open_ranker(bundle),
+            ranker,
             unknown,
+            ranker.unit_eur(shelf.ids) if ranker else None,
+            (params or ServeParams()).capacity_eur,
+            Erased.beside(bundle),
         )
 
     @property
@@ -136,6 +131,8 @@ class Recommender:
     def recommend(self, user_id: str, k: int) -> list[Recommendation]:
         """Return the k best suitable items that the investor neither holds nor dismissed.
 
+        Whoever was erased since the cut is a stranger.  What was shown before does not count.
+
         Parameters
         ----------
         user_id : str
@@ -143,7 +140,7 @@ class Recommender:
         k : int
             Length of the list; shorter if fewer items are suitable, or ranked.
         """
-        who = investor(self.users, user_id, self.unknown)
+        who = self.who(user_id)
         best = self._best(who, k)
         chosen = [self.shelf.ids[row] for row in best.row_F.tolist()]
         fact, told = self._facts(chosen), self.reasons(who, chosen, self.edges(who, chosen))
@@ -153,6 +150,13 @@ class Recommender:
             )
             for item, score in zip(chosen, best.score_F.tolist(), strict=True)
         ]
+
+    def who(self, user_id: str) -> Investor:
+        """Return what the bundle may say of an investor."""
+        until = NEVER if self.erased is None else self.erased.until(user_id)
+        if until == NEVER or (self.ranker and until < self.ranker.moment - 1):
+            return investor(self.users, user_id, self.unknown)
+        return stranger(user_id, self.unknown)
 
     def reasons(
         self, who: Investor, chosen: list[str], edges: Mapping[str, Edge]
@@ -194,9 +198,15 @@ class Recommender:
         risk = who.risk_class if who.risk_class > UNKNOWN else self.unknown.user
         return np.asarray(self.suits_KI[risk - 1], np.bool_)
 
+    def affordable_I(self, who: Investor) -> Bools:
+        """Return of which items an investor can buy one unit."""
+        if self.unit_I is None:
+            return np.ones(len(self.shelf.ids), np.bool_)
+        return affordable(who.capacity_class, self.unit_I, self.capacity_eur)
+
     def open_I(self, who: Investor) -> Bools:
-        """Return which items suit an investor and are neither held nor dismissed."""
-        open_I = self.suits_I(who).copy()
+        """Return which items suit an investor, can be paid and are neither held nor dismissed."""
+        open_I = self.suits_I(who) & self.affordable_I(who)
         open_I[self.shelf.rows((*who.held, *who.dismissed))] = False
         return open_I
 
@@ -206,7 +216,7 @@ class Recommender:
 
     def unknown_note(self, user_id: str) -> str | None:
         """Say in one line that an investor is unknown, and as what they are served; else None."""
-        who = investor(self.users, user_id, self.unknown)
+        who = self.who(user_id)
         if who.is_known:
             return None
         return (
@@ -216,11 +226,13 @@ class Recommender:
 
     def why_empty(self, user_id: str) -> str:
         """Say in one line why nothing can be listed for an investor."""
-        who = investor(self.users, user_id, self.unknown)
+        who = self.who(user_id)
         if not self.alive_I.any():
             return "nothing is listed: no item was on sale at the cut"
-        if (self.suits_I(who) & self.alive_I).any():
-            return "nothing is listed: all that suits is held or was dismissed"
+        if (suits_I := self.suits_I(who) & self.alive_I).any():
+            dear = not self.affordable_I(who)[suits_I].all()
+            why = ", was dismissed or costs more a unit than they can invest" if dear else None
+            return f"nothing is listed: all that suits is held{why or ' or was dismissed'}"
         lowest = int(self.items["risk_class"].to_numpy()[self.alive_I].min())
         whom = f"an investor of risk class {who.risk_class} ({who.level})"
         if lowest > pc.max(self.users["risk_class"]).as_py():

@@ -135,12 +135,19 @@ def recommend(
     profile: Profile = DEFAULT_PROFILE,
     k: Annotated[int, typer.Option(min=1, max=1000, help="Length of the list.")] = 10,
 ) -> None:
-    """Print what the published model recommends to one investor, and why."""
-    from tessera.platform.release.pointer import current_bundle
-    from tessera.serve.recommend import Recommender, judged_as
+    """Print what the published model recommends to one investor, and why.
 
-    bundle = current_bundle(open_workspace(profile))
-    recommender = Recommender.open(bundle)
+    As of the cut: what happened since, and what the service has shown (serve.cap_shown), does not
+    count. Whoever was erased is a stranger here too.
+    """
+    from tessera.platform.cli.listed import judged_as
+    from tessera.platform.release.pointer import current_bundle
+    from tessera.platform.workspace.params import serve_params
+    from tessera.serve.recommend import Recommender
+
+    workspace = open_workspace(profile)
+    bundle = current_bundle(workspace)
+    recommender = Recommender.open(bundle, serve_params(workspace))
     if told := recommender.unknown_note(user):
         typer.echo(told)
     lines = recommender.recommend(user, k)

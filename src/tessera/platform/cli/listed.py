@@ -1,4 +1,4 @@
-"""How much of what `tessera recommend` lists was ever among the candidates that were judged."""
+"""What `tessera recommend` lists, beside what was judged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tessera.bundles.manifest import read_manifest
 from tessera.serve.recommend import Recommender
+from tessera.shared.policies.serving import read_policy
 
 _INVESTORS = 200
 """Asked, evenly spread over those who have judged requests: a list takes milliseconds."""
@@ -48,3 +50,24 @@ def judged_share(recommender: Recommender, candidates: dict[str, set[str]], k: i
         for line in recommender.recommend(user, k)
     ]
     return sum(among) / len(among) if among else None
+
+
+def judged_as(bundle: Path) -> str:
+    """Say in one line under which slate policy the bundle was judged, and what a list shows of it.
+
+    Parameters
+    ----------
+    bundle : Path
+        A published bundle whose manifest was checked.
+    """
+    sealed = read_manifest(bundle)
+    if sealed["kind"] == "logging":
+        return "never judged: the policy that wrote the log; shown here by popularity"
+    from tessera.model.sequences.fact_tables import has_facts
+    from tessera.model.trunk.saved import CANDIDATES
+
+    judged = "not judged, meant as" if sealed.get("decision") == "INVALID" else "judged as"
+    ranks = has_facts(bundle / "facts")
+    shown = f"the {CANDIDATES} nearest, best ranked first" if ranks else "its recall"
+    policy = read_policy(bundle).told()
+    return f"{judged}: {policy}; shown here: {shown}, without exploration"

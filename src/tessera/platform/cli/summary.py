@@ -277,6 +277,7 @@ def _lists(workspace: Workspace, out: Console) -> None:
 
     from tessera.contracts.split import load_split
     from tessera.platform.cli.listed import judged_candidates, judged_share
+    from tessera.platform.workspace.params import serve_params
     from tessera.serve.recommend import Recommender
 
     bundle = pointer.current_bundle(workspace)
@@ -284,7 +285,7 @@ def _lists(workspace: Workspace, out: Console) -> None:
     rows = [row for row in users.to_pylist() if row["held"]]
     step = max(1, len(rows) // _INVESTORS)
     table = Table("investor", "risk", "recommended", "why", width=_WIDTH)
-    recommender = Recommender.open(bundle)
+    recommender = Recommender.open(bundle, serve_params(workspace))
     for row in rows[::step][:_INVESTORS]:
         lines = recommender.recommend(row["user_id"], _ITEMS)
         if not lines:

@@ -45,5 +45,6 @@ def may(what: str, open_near: bool = False) -> Callable[[Request, Documented], N
 
 def roles_of(route: APIRoute) -> list[Role] | None:
     """Return the roles that a route is for; None if it asks for no key."""
-    asked = [_ASKED[one.call] for one in route.dependant.dependencies if one.call in _ASKED]
+    calls = (one.call for one in route.dependant.dependencies)
+    asked = [_ASKED[call] for call in calls if call is not None and call in _ASKED]
     return [role for role, may in ROLES.items() if set(asked) <= may] if asked else None

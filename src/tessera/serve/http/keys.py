@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.errors import BadParams
@@ -118,7 +118,7 @@ def _key(path: Path, name: str, row: Any) -> Key:
         raise BadParams(f"{path}: key {name!r} has role {role!r}, not one of {', '.join(ROLES)}")
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         raise BadParams(f"{path}: key {name!r} has no SHA-256 of 64 hex digits")
-    return Key(name, cast("Role", role), digest)
+    return Key(name, role, digest)
 
 
 def add_key(path: Path, name: str, role: str) -> str:

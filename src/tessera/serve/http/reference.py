@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
 
 from tessera.contracts.pages import templates
 from tessera.serve.http.bodies import Problem
@@ -48,9 +49,8 @@ def rendered(app: FastAPI) -> str:
 
 
 def _operations(app: FastAPI) -> Iterator[dict[str, Any]]:
-    roles = {(route.path, method.lower()): roles_of(route)
-             for route in app.routes if hasattr(route, "dependant")
-             for method in route.methods}  # fmt: skip
+    routes = [route for route in app.routes if isinstance(route, APIRoute)]
+    roles = {(one.path, method.lower()): roles_of(one) for one in routes for method in one.methods}
     for path, methods in app.openapi()["paths"].items():
         for method, told in methods.items():
             yield {

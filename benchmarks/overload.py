@@ -2,9 +2,9 @@
 
 Usage: python -m benchmarks.overload [--profile market] [--seconds 10]   after `make run`
 
-A server process answers on loopback with a log in a folder of its own, with the params of the
-profile but for the rate of a key.  Load is open (`serve_load`).  How long the server itself took to
-turn a request away is read from its log.
+A server process answers on core 0 with a log in a folder of its own, with the params of the
+profile but for the rate of a key; it is asked from core 1.  Load is open (`serve_load`).  How long
+the server itself took to turn a request away is read from its log.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,15 +27,11 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 
 from benchmarks.common import write_result
+from benchmarks.serve import served
 from benchmarks.serve_load import Answered, Client, fire, percentiles_ms
 from tessera.platform.release.pointer import current_bundle
 from tessera.platform.workspace.params import serve_params
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, open_workspace
-from tessera.serve.clock import Clock
-from tessera.serve.http.app import make_app
-from tessera.serve.http.keys import Keys, add_key
-from tessera.serve.http.lines import write_lines
-from tessera.serve.http.listen import Address
 
 _RATES = (0.5, 1.0, 2.0, 4.0)
 """Of the closed-loop capacity."""
@@ -47,23 +41,8 @@ _INVESTORS = 500
 _FREE = 1e9
 """Requests a second that the only key may send: what is measured is admission, not its rate."""
 _MALFORMED = 10_000
+_PORT = 8767
 _SHED = re.compile(r"POST \S+ 429 ([\d.]+) ms")
-
-
-def serve(profile: str, folder: Path, port: int) -> None:
-    """Serve the published bundle of a profile; logs go to a folder."""
-    import uvicorn
-
-    from tessera.serve.host import start
-
-    workspace = open_workspace(profile)
-    params = serve_params(workspace).model_copy(update={"rate_per_s": _FREE, "burst": int(_FREE)})
-    service = start(current_bundle(workspace), folder / "log", params).service
-    service.engine.warm_up()
-    write_lines((folder / "server.log").open("w"))
-    ahead = service.engine.scorer.ranker.moment + 1 - time.time_ns() // 1000
-    app = make_app(service, Clock(ahead), Keys(folder / "keys.json"), params)
-    uvicorn.run(app, **Address(port=port).options())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,41 +50,28 @@ class Server:
     """A server process that was started for this."""
 
     port: int
-    secret: str
+    headers: dict[str, str]
+    """Hold its key."""
     process: psutil.Process
     log: Path
 
     def client(self) -> Client:
         """Open connections with its key."""
-        return Client(self.port, {"Authorization": f"Bearer {self.secret}"})
+        return Client(self.port, self.headers)
 
 
 @contextmanager
 def started(profile: str) -> Iterator[Server]:
-    """Start a server, wait until it answers, end it."""
+    """Serve the published bundle of a profile with its params, but for the rate of a key."""
+    workspace = open_workspace(profile)
+    free = {"rate_per_s": _FREE, "burst": int(_FREE)}
+    params = serve_params(workspace).model_copy(update=free).model_dump_json()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        secret = add_key(folder / "keys.json", "bench", "operator")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        words = ["--profile", profile, "--folder", name, "--port", str(port)]
-        process = subprocess.Popen([sys.executable, "-m", "benchmarks.overload", *words])
-        try:
-            _wait(process, port)
-            yield Server(port, secret, psutil.Process(process.pid), folder / "server.log")
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], port: int) -> None:
-    while process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("the server ended before it answered")
+        lines = Path(name) / "server.log"
+        words = ["--params", params, "--unwatched", "--lines", str(lines)]
+        bundle = str(current_bundle(workspace))
+        with served(bundle, Path(name), _PORT, *words) as (client, process):
+            yield Server(_PORT, client.headers, psutil.Process(process.pid), lines)
 
 
 async def _ask(client: Client, n: int) -> tuple[int, bytes]:
@@ -202,12 +168,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default=DEFAULT_PROFILE)
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.folder:
-        serve(given.profile, given.folder, given.port)
-        return
+    os.sched_setaffinity(0, {1})
     with started(given.profile) as server:
         asyncio.run(capacity(server, 2.0))  # warm
         most = asyncio.run(capacity(server, given.seconds))

@@ -26,6 +26,8 @@ from tessera.serve.follower import Follower
 from tessera.serve.host import start
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys, add_key
+from tessera.serve.http.lines import write_lines
+from tessera.serve.http.listen import Address
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
 from tessera.serve.slate import Slate
@@ -84,6 +86,19 @@ def _app(service: Service, given: argparse.Namespace, params: ServeParams) -> Fa
     return make_app(service, Clock(ahead), Keys(keys), params)
 
 
+def _listens(given: argparse.Namespace) -> dict[str, Any]:
+    """With a log of its own it listens as `tessera serve` does, slow clients and all."""
+    if not given.lines:
+        return {
+            "host": "127.0.0.1",
+            "port": given.port,
+            "log_level": "warning",
+            "access_log": False,
+        }
+    write_lines(given.lines.open("w"))
+    return Address(port=given.port).options()
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle")
@@ -93,6 +108,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--params", type=json.loads, default={})
     parser.add_argument("--follow", type=Path, help="file that names the bundle, and may change")
     parser.add_argument("--unwatched", action="store_true", help="keep no seconds of any step")
+    parser.add_argument("--lines", type=Path, help="file for the server's log, a line a request")
     return parser.parse_args()
 
 
@@ -112,7 +128,7 @@ def main() -> None:
     # uvicorn raises the signal again after its own end; the default would end us before ours.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning", access_log=False)
+        uvicorn.run(app, **_listens(given))
     finally:
         told: dict[str, Any] = {"start_s": started_s, "memory_mb": memory_mb()}
         if service:

@@ -35,7 +35,7 @@ class Shadow:
     ) -> None:
         """Score by a bundle; `append` writes into the log."""
         self.engine, self._append = engine, append
-        self._is_logged = True
+        self._written = _Written(engine.version)
         self._last: Future[None] | None = None
         self._waiting: queue.Queue[Slate | None] = queue.Queue(most)
         self._thread = threading.Thread(target=self._follow, name="shadow", daemon=True)
@@ -59,17 +59,24 @@ class Shadow:
         while (slate := self._waiting.get()) is not _END:
             try:
                 self._last = self._append(shadow_record(self.engine, slate))
-                self._last.add_done_callback(self._told)
+                self._last.add_done_callback(self._written.count)
             except Exception:  # whatever it is, it is not what anybody asked for
                 measures.SHADOW.labels("failed").inc()
                 _LOG.error("shadow %s cannot score a slate", self.engine.version)
 
-    def _told(self, written: Future[None]) -> None:
-        """Count what is on the disk; that nothing can be written any more is said once."""
-        error = written.exception()
+
+class _Written:
+    """Counts what is on the disk; it outlives the shadow, and so holds none of its bundle."""
+
+    def __init__(self, version: str) -> None:
+        self._version, self._is_logged = version, True
+
+    def count(self, done: Future[None]) -> None:
+        """Count one; that nothing can be written any more is said once."""
+        error = done.exception()
         measures.SHADOW.labels("unlogged" if error else "scored").inc()
         if error and self._is_logged:
-            _LOG.error("what shadow %s scores is not logged: %s", self.engine.version, error)
+            _LOG.error("what shadow %s scores is not logged: %s", self._version, error)
         self._is_logged = not error
 
 

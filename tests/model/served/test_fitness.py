@@ -1,0 +1,70 @@
+"""What a bundle must be to take over, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tessera.contracts.errors import BrokenBundle
+from tessera.serve.engine import Engine
+from tessera.serve.fitness import require_fit
+from tessera.serve.log import ServedLog
+from tessera.serve.online.investor import ME
+from tessera.serve.service import Service
+
+
+def plant(name, engine):
+    """Spoil one number of a bundle that is open."""
+    if name == "weights":
+        next(engine.scorer.ranker.model.parameters()).data[-1, 0] = float("nan")
+        return engine
+    if name == "vectors":
+        vector_ND = engine.search.index.reconstruct_n(0, engine.search.index.ntotal)
+        vector_ND[-1, 0] = np.inf
+        engine.search.index.reset()
+        engine.search.index.add(vector_ND)
+        return engine
+    scores = engine.scorer.scores
+    spoilt = SimpleNamespace(
+        **{
+            each: getattr(engine.scorer, each)
+            for each in ("ranker", "state", "vector", "now", "is_gone", "erased_until")
+        },
+        scores=lambda now, item_C: scores(now, item_C) * (np.nan if now.user == ME else 1),
+    )
+    return replace(engine, scorer=spoilt)
+
+
+@pytest.mark.parametrize("name", ["weights", "vectors", "scores"])
+def test_a_bundle_with_a_number_that_is_none_is_refused(bundle, engine, name, few):
+    require_fit(engine, engine.acted(), 1.0)
+    with pytest.raises(BrokenBundle, match=f"its {name} are not finite: train it again"):
+        require_fit(plant(name, Engine.open(bundle, few)), set(), 1.0)
+
+
+def test_what_was_acted_on_are_the_items_of_the_histories(engine, told, split):
+    before = told.events.filter(told.events.event_ts <= split.cut).item_id.to_pyarrow()
+    assert engine.acted() == set(before.to_pylist()) & engine.item_row.keys()
+
+
+def test_an_engine_that_is_swapped_out_leaves_nothing_behind(bundle, tmp_path, few, at_noon):
+    service = Service(Engine.open(bundle, few), lambda: ServedLog(tmp_path / "1.log"))
+    service.overshadow(Engine.open(bundle, few, "shadow"))
+    service.try_out(Engine.open(bundle, few, "canary"), 0.5)
+    for n in range(6):
+        service.recommend(f"r{n}", f"u{n:03d}", at_noon(), 3)
+    arms = service.arms
+    seen = [weakref.ref(one) for one in arms.engines()]
+    models = [weakref.ref(one.scorer.ranker.model) for one in arms.engines()]
+    del arms
+    service.swap(Engine.open(bundle, few, "next"))
+    service.overshadow(None)
+    service.try_out(None)
+    gc.collect()
+    assert [one() for one in (*seen, *models)] == [None] * 6
+    service.close()

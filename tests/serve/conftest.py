@@ -101,6 +101,10 @@ class Engine:
         other.answer = best_of
         return other
 
+    @property
+    def people(self):
+        return self
+
     def evidence(self, who, slate):
         """One edge from each item held to each item shown."""
         edges = [Lead("causal", f"Fund {item}", 0.25, 0.031, 24) for item in who.held]

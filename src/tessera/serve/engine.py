@@ -30,7 +30,8 @@ from tessera.serve.online.scorer import Now, Scorer
 from tessera.serve.online.shown import Exposures
 from tessera.serve.online.standing import lasting, standing
 from tessera.serve.params import ServeParams
-from tessera.serve.recommend import Lead, Recommender
+from tessera.serve.people import ForPeople
+from tessera.serve.recommend import Recommender
 from tessera.serve.rules.choosing import Listed, Rule, choose
 from tessera.serve.rules.opening import open_rules
 from tessera.serve.slate import Drawn, Figure, Slate, at, best, greedy
@@ -107,6 +108,11 @@ class Engine:
     def item_row(self) -> dict[str, int]:
         """Row I of each item."""
         return self.recommender.shelf.row
+
+    @property
+    def people(self) -> ForPeople:
+        """What is said of its items for people to read."""
+        return ForPeople(self.recommender, self.search)
 
     def warm_up(self) -> None:
         """Answer a stranger and an investor, so that nobody waits for what is built at first.
@@ -233,29 +239,6 @@ class Engine:
 
     def _context(self, now: Now) -> str:
         return f"{self.identity[:12]}+{now.since.version}"
-
-    def facts(self, item_id: str) -> dict[str, str]:
-        """Return name and category of an item, for people."""
-        row, items = self.item_row[item_id], self.recommender.items
-        return {
-            "name": items["name"][row].as_py(),
-            "category": items["category"][row].as_py() or "",
-        }
-
-    def evidence(self, who: Investor, slate: Slate) -> dict[str, list[Lead]]:
-        """Return what leads to each item of a slate from what the investor holds."""
-        shown = [slate.drawn.candidate_ids[one] for one in slate.drawn.shown()]
-        return self.recommender.leads(who, shown)
-
-    def similar(self, item_id: str, k: int) -> list[dict[str, object]] | None:
-        """Return the nearest items by their vectors; None if there is no such item.
-
-        One without a vector has none.
-        """
-        if item_id not in self.item_row:
-            return None
-        found = self.search.like(item_id, k)
-        return [{"item_id": item, "score": score, **self.facts(item)} for item, score in found]
 
     def told(self) -> str:
         """Say in one line by which policy slates are drawn."""

@@ -260,7 +260,7 @@ class Service:
 
 def _named(slate: Slate, engine: Engine) -> Slate:
     shown = [slate.drawn.candidate_ids[one] for one in slate.drawn.shown()]
-    return replace(slate, facts={item: engine.facts(item) for item in shown})
+    return replace(slate, facts={item: engine.people.facts(item) for item in shown})
 
 
 def unexplored(slate: Slate, k: int) -> Slate:

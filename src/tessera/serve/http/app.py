@@ -119,7 +119,7 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
     async def similar(item_id: str, k: int = 10) -> list[Similar]:
         if not 1 <= k <= MOST_ITEMS:
             raise Refused(422, "Invalid request", f"k must lie in 1 to {MOST_ITEMS}", "k")
-        found = await run_in_threadpool(service.engine.similar, item_id, k)
+        found = await run_in_threadpool(service.engine.people.similar, item_id, k)
         if found is None:
             raise Refused(404, "Unknown item", "no such item in the catalogue", "item_id")
         return [Similar(**one) for one in found]

@@ -80,7 +80,7 @@ class Console:
         who = engine.who(user_id, now)
         slate = self._slate(engine, user_id, moment)
         history = [
-            {**one.model_dump(), **engine.facts(one.item_id)}
+            {**one.model_dump(), **engine.people.facts(one.item_id)}
             for one in last(engine, now.past, _HISTORY)
         ]
         return self.page(
@@ -90,7 +90,7 @@ class Console:
             held=_named(engine, who.held),
             dismissed=_named(engine, who.dismissed),
             slate=shown(slate, engine),
-            evidence=engine.evidence(who, slate),
+            evidence=engine.people.evidence(who, slate),
             history=history,
             events=len(now.past),
             may_act=self.may(request, "operate"),
@@ -133,7 +133,7 @@ class Console:
 
 
 def _named(engine: Engine, items: tuple[str, ...]) -> list[str]:
-    return [engine.facts(item)["name"] for item in items if item in engine.item_row]
+    return [engine.people.facts(item)["name"] for item in items if item in engine.item_row]
 
 
 def add_console(

@@ -16,7 +16,7 @@ def shown(slate: Slate, engine: Engine | None = None) -> list[Shown]:
     it that drew.
     """
     drawn = slate.drawn
-    facts = engine.facts if engine else slate.facts.__getitem__
+    facts = engine.people.facts if engine else slate.facts.__getitem__
     return [
         Shown(
             position=position + 1,

@@ -21,7 +21,7 @@ from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.tables import RISK_CLASSES
 from tessera.serve.evidence import WORDS, Edge, Evidence
-from tessera.serve.investors import Investor, investor
+from tessera.serve.investors import Investor, Investors
 from tessera.serve.retrieval import NOTHING, Found, Retrievers, first_heard, open_retrievers
 from tessera.serve.shelf import Shelf
 from tessera.shared.policies import serving
@@ -85,7 +85,7 @@ def judged_as(bundle: Path) -> str:
 class Recommender:
     """A bundle that is read once and answers many, one after the other."""
 
-    users: pa.Table
+    investors: Investors
     shelf: Shelf
     alive_I: Bools
     """Whether an item was on sale at the cut."""
@@ -118,7 +118,7 @@ class Recommender:
         unknown = read_policy(bundle).unknown if (bundle / serving.FILE).exists() else PRUDENT
         shelf = Shelf.of(items)
         return cls(
-            users,
+            Investors.of(users, unknown),
             shelf,
             items["alive"].to_numpy().astype(np.bool_),
             _suits(items, unknown),
@@ -143,7 +143,7 @@ class Recommender:
         k : int
             Length of the list; shorter if fewer items are suitable, or ranked.
         """
-        who = investor(self.users, user_id, self.unknown)
+        who = self.investors.known(user_id)
         best = self._best(who, k)
         chosen = [self.shelf.ids[row] for row in best.row_F.tolist()]
         fact, told = self._facts(chosen), self.reasons(who, chosen, self.edges(who, chosen))
@@ -206,7 +206,7 @@ class Recommender:
 
     def unknown_note(self, user_id: str) -> str | None:
         """Say in one line that an investor is unknown, and as what they are served; else None."""
-        who = investor(self.users, user_id, self.unknown)
+        who = self.investors.known(user_id)
         if who.is_known:
             return None
         return (
@@ -216,14 +216,14 @@ class Recommender:
 
     def why_empty(self, user_id: str) -> str:
         """Say in one line why nothing can be listed for an investor."""
-        who = investor(self.users, user_id, self.unknown)
+        who = self.investors.known(user_id)
         if not self.alive_I.any():
             return "nothing is listed: no item was on sale at the cut"
         if (self.suits_I(who) & self.alive_I).any():
             return "nothing is listed: all that suits is held or was dismissed"
         lowest = int(self.items["risk_class"].to_numpy()[self.alive_I].min())
         whom = f"an investor of risk class {who.risk_class} ({who.level})"
-        if lowest > pc.max(self.users["risk_class"]).as_py():
+        if lowest > pc.max(self.investors.table["risk_class"]).as_py():
             whom = "anybody"
         return (
             f"nothing suits {whom}: no item on sale is below class {lowest} "

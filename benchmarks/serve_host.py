@@ -23,6 +23,7 @@ from fastapi import FastAPI, Request
 
 from tessera.serve.clock import Clock
 from tessera.serve.follower import Follower
+from tessera.serve.garbage import settle
 from tessera.serve.host import start
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys, add_key
@@ -72,6 +73,7 @@ def _service(bundle: Path, folder: Path, params: ServeParams, *, watched: bool) 
         service.__class__ = Watched
         service.took = []  # type: ignore[attr-defined]
     service.engine.warm_up()
+    settle()
     return service
 
 

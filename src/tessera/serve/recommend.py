@@ -158,11 +158,8 @@ class Recommender:
         self, who: Investor, chosen: list[str], edges: Mapping[str, Edge]
     ) -> dict[str, str]:
         """Say of each item why: by the strongest evidence, or by how it was found."""
-        fact = self._facts([item for item in chosen if item not in edges])
         return {
-            item: self._told(edges[item])
-            if item in edges
-            else self._without_evidence(fact[item], who)
+            item: self._told(edges[item]) if item in edges else self._without_evidence(item, who)
             for item in chosen
         }
 
@@ -250,11 +247,12 @@ class Recommender:
         score_C = np.asarray(self.ranker.scores(who.user_id, items), np.float64)
         return Found.best(row_C, score_C, self.shelf.rank_I, k)
 
-    def _without_evidence(self, fact: dict[str, Any], who: Investor) -> str:
+    def _without_evidence(self, item: str, who: Investor) -> str:
         """Give the reason of an item that no edge leads to."""
         level = who.level
         if who.vector_D is None:  # found by popularity
-            return f"bought by {fact['popularity']} investors, suitable for {level} investors"
+            count = self.items["popularity"][self.shelf.row[item]].as_py()
+            return f"bought by {count} investors, suitable for {level} investors"
         if self.ranker and not self.ranker.has_acted(who.user_id):
             return f"best ranked for a new investor, suitable for {level} investors"
         return f"fits your recent activity, suitable for {level} investors"

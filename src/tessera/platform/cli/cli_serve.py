@@ -51,6 +51,7 @@ def serve(
     """Serve the published model on this machine: draw slates by the judged policy, and log them."""
     from tessera.platform.release.pointer import current_bundle
     from tessera.serve.feed import kind_for
+    from tessera.serve.garbage import settle
     from tessera.serve.host import hosted
     from tessera.serve.http.listen import Address
     from tessera.serve.sealer import Sealer
@@ -69,6 +70,7 @@ def serve(
         typer.echo(f"{engine.version}: {engine.told()}; {started.events} events known again")
         if check:
             return
+        settle()
         follower = _follower(service, workspace, params)
         sealer = Sealer(service, _folder(workspace))
         follower.start()

@@ -47,12 +47,18 @@ class Watched(Service):
     """A service that keeps the seconds of each step."""
 
     took: list[dict[str, float]]
+    found: list[int]
+    """Requests under way when each came."""
+    inside: int
 
     def recommend(self, *asked: Any) -> Slate:
         """Answer, and keep how long it took."""
-        begun = time.perf_counter()
+        begun, self.inside = time.perf_counter(), self.inside + 1
+        found = self.inside - 1
         slate = super().recommend(*asked)
+        self.inside -= 1
         self.took.append({**slate.took_s, "whole": time.perf_counter() - begun})
+        self.found.append(found)
         return slate
 
 
@@ -71,7 +77,7 @@ def _service(bundle: Path, folder: Path, params: ServeParams, *, watched: bool) 
     service = start(bundle, folder / "log", params).service
     if watched:
         service.__class__ = Watched
-        service.took = []  # type: ignore[attr-defined]
+        service.took, service.found, service.inside = [], [], 0  # type: ignore[attr-defined]
     service.engine.warm_up()
     settle()
     return service
@@ -120,6 +126,7 @@ def main() -> None:
         if service:
             service.close()
             told["took_s"] = getattr(service, "took", [])
+            told["found"] = getattr(service, "found", [])
         (given.folder / "seen.json").write_text(json.dumps(told))
 
 

@@ -135,8 +135,9 @@ class Service:
         is_sure = self.catch_up()
         arms = self._arms
         engine = arms.of(user_id)
-        k = k or engine.slate_size
+        k, came = k or engine.slate_size, time.perf_counter()
         with self._one_at_a_time:
+            waited_s = time.perf_counter() - came
             slate = engine.answer(request_id, user_id, moment, k, deadline)
             slate = slate if is_sure else replace(slate, flags=_with(slate.flags, DEGRADED))
             begun = time.perf_counter()
@@ -149,7 +150,7 @@ class Service:
             engine.showed(slate)
             if arms.shadow is not None:
                 arms.shadow.offer(slate)
-        slate.took_s["log"] = time.perf_counter() - begun
+        slate.took_s.update(turn=waited_s, log=time.perf_counter() - begun)
         measures.count_slate(slate)
         return _named(slate, engine)
 

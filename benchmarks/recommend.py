@@ -27,7 +27,6 @@ from tessera.contracts.split import load_split
 from tessera.model.sequences.catalogue import microseconds
 from tessera.model.trunk.saved import CANDIDATES
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
-from tessera.serve.investors import investor
 from tessera.serve.ranker import Ranker
 from tessera.serve.recommend import Recommender
 
@@ -111,7 +110,7 @@ def main() -> None:
     if shop.ranker is None:
         raise BadInput(f"{bundle} carries no ranking head: `make run`")
     search, ranker = Search.open(bundle), shop.ranker
-    found = [investor(shop.users, user).vector_D for user in users]
+    found = [shop.investors.known(user).vector_D for user in users]
     query_CD = [query_D for query_D in found if query_D is not None]
     items = search.ids[:CANDIDATES]
     figures = {

@@ -152,12 +152,15 @@ def measure(items: int, users: int, seconds: float, seed: int) -> dict[str, Any]
         effect = asyncio.run(_effect(client, users, 50))
         highest = highest_rate(client, users, min(seconds, 10), rng)
     seen = json.loads((folder / "seen.json").read_text())
-    took = seen["took_s"][: int(_RATE * 5) + at_rate["asked"]][int(_RATE * 5) :]
+    part = slice(int(_RATE * 5), int(_RATE * 5) + at_rate["asked"])
+    took, found_N = seen["took_s"][part], np.array(seen["found"][part])
     steps = {name: percentiles_ms([one[name] for one in took]) for name in took[0]}
     return {
         "at_20_a_second": at_rate, "steps_ms": steps, "feedback_to_effect_ms":
         percentiles_ms(effect), "highest_rate": highest, "start_s": round(seen["start_s"], 2),
         "memory_mb": seen["memory_mb"],
+        "found_one_under_way": round(float((found_N > 0).mean()), 3),
+        "found_another_waiting": round(float((found_N > 1).mean()), 3),
     }  # fmt: skip
 
 

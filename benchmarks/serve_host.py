@@ -23,6 +23,7 @@ from fastapi import FastAPI, Request
 
 from tessera.serve.clock import Clock
 from tessera.serve.follower import Follower
+from tessera.serve.garbage import settle
 from tessera.serve.host import start
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys, add_key
@@ -48,12 +49,18 @@ class Watched(Service):
     """A service that keeps the seconds of each step."""
 
     took: list[dict[str, float]]
+    found: list[int]
+    """Requests under way when each came."""
+    inside: int
 
     def recommend(self, *asked: Any) -> Slate:
         """Answer, and keep how long it took."""
-        begun = time.perf_counter()
+        begun, self.inside = time.perf_counter(), self.inside + 1
+        found = self.inside - 1
         slate = super().recommend(*asked)
+        self.inside -= 1
         self.took.append({**slate.took_s, "whole": time.perf_counter() - begun})
+        self.found.append(found)
         return slate
 
 
@@ -72,8 +79,9 @@ def _service(bundle: Path, folder: Path, params: ServeParams, *, watched: bool) 
     service = start(bundle, folder / "log", params).service
     if watched:
         service.__class__ = Watched
-        service.took = []  # type: ignore[attr-defined]
+        service.took, service.found, service.inside = [], [], 0  # type: ignore[attr-defined]
     service.engine.warm_up()
+    settle()
     return service
 
 
@@ -134,6 +142,7 @@ def main() -> None:
         if service:
             service.close()
             told["took_s"] = getattr(service, "took", [])
+            told["found"] = getattr(service, "found", [])
         (given.folder / "seen.json").write_text(json.dumps(told))
 
 

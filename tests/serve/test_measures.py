@@ -91,7 +91,7 @@ def test_requests_are_counted_by_route_and_status(client, more):
 def test_every_step_of_a_slate_has_a_histogram(client, steps, more):
     ask(client)
     grown = more()
-    for step in (*STEPS, "log"):
+    for step in (*STEPS, "turn", "log"):
         assert grown[of("tessera_step_seconds_count", step)] == 1, step
     assert grown[of("tessera_step_seconds_sum", "score")] == pytest.approx(0.003)
     assert grown[of("tessera_log_sync_seconds_count")] == 1

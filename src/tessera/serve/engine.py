@@ -25,7 +25,7 @@ from tessera.serve.candidates import DRAWN, Candidates
 from tessera.serve.context import Context, Deadline
 from tessera.serve.erased import Erased
 from tessera.serve.figures import behind, prices
-from tessera.serve.investors import Investor, investor, stranger
+from tessera.serve.investors import Investor, stranger
 from tessera.serve.online.scorer import Now, Scorer
 from tessera.serve.online.shown import Exposures
 from tessera.serve.online.standing import lasting, standing
@@ -147,7 +147,7 @@ class Engine:
         known = (
             stranger(user_id, unknown)
             if self.scorer.is_gone(user_id)
-            else investor(self.recommender.users, user_id, unknown)
+            else self.recommender.investors.known(user_id)
         )
         held, dismissed = standing(known.held, known.dismissed, now.since.events, now.moment)
         ids, days = self.scorer.ranker.item_ids, self.params.dismiss_days

@@ -12,6 +12,7 @@ from tessera.serve import measures
 from tessera.serve.challengers import Challenger, Challengers, Registry, Role
 from tessera.serve.engine import Engine
 from tessera.serve.fitness import require_fit, require_room
+from tessera.serve.garbage import settle
 from tessera.serve.guardrail import Guard
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Refusal, Service
@@ -166,6 +167,7 @@ class Follower:
     def _follow(self) -> None:
         while not self._stopped.wait(_LOOK_S):
             try:
-                self.look()
+                if self.look():
+                    settle()
             except Exception:  # whatever it is, the old bundle goes on answering
                 _LOG.exception("%s stays", self._service.engine.version)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -92,7 +93,7 @@ class Hour:
         for of_slates in _OF_SLATES if events_only else ():
             column = column.filter(pc.invert(pc.starts_with(column, of_slates)))
         for one in column.to_pylist():
-            yield json.loads(one)
+            yield orjson.loads(one)
 
 
 def sealed_hours(folder: Path) -> list[Hour]:

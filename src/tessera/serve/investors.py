@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tessera.contracts.tables import RISK_CLASSES
 from tessera.shared.policies.suitability import PRUDENT, UNKNOWN, Unknown
@@ -40,18 +39,33 @@ def stranger(user_id: str, unknown: Unknown = PRUDENT) -> Investor:
     return Investor(user_id, unknown.user, (), (), None, is_known=False)
 
 
-def investor(users: pa.Table, user_id: str, unknown: Unknown = PRUDENT) -> Investor:
-    """Look up one investor; an unknown one counts as new, and of the class of the unknown."""
-    place = pc.index(users["user_id"], user_id).as_py()
-    if place < 0:
-        return stranger(user_id, unknown)
-    (row,) = users.slice(place, 1).to_pylist()
-    vector = row.get("vector")
-    return Investor(
-        user_id,
-        int(row["risk_class"]),
-        tuple(row["held"] or ()),
-        tuple(row["dismissed"] or ()),
-        None if vector is None else np.array(vector, dtype=np.float32),
-        capacity_class=row.get("capacity_class") or UNKNOWN,
-    )
+@dataclass(frozen=True, slots=True)
+class Investors:
+    """All investors that a bundle knows."""
+
+    table: pa.Table
+    row: dict[str, int]
+    unknown: Unknown
+
+    @classmethod
+    def of(cls, table: pa.Table, unknown: Unknown = PRUDENT) -> Self:
+        """Take the investors of a bundle."""
+        table = table.combine_chunks()  # or each look at a row would search for its chunk
+        ids = table["user_id"].to_pylist()
+        return cls(table, {user: row for row, user in enumerate(ids)}, unknown)
+
+    def known(self, user_id: str) -> Investor:
+        """Look up one investor; an unknown one counts as new, and of the class of the unknown."""
+        row = self.row.get(user_id)
+        if row is None:
+            return stranger(user_id, self.unknown)
+        (told,) = self.table.slice(row, 1).to_pylist()
+        vector = told.get("vector")
+        return Investor(
+            user_id,
+            int(told["risk_class"]),
+            tuple(told["held"] or ()),
+            tuple(told["dismissed"] or ()),
+            None if vector is None else np.array(vector, dtype=np.float32),
+            capacity_class=told.get("capacity_class") or UNKNOWN,
+        )

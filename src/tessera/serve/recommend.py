@@ -21,7 +21,7 @@ from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.tables import RISK_CLASSES
 from tessera.serve.erased import Erased
 from tessera.serve.evidence import WORDS, Edge, Evidence
-from tessera.serve.investors import Investor, investor, stranger
+from tessera.serve.investors import Investor, Investors, stranger
 from tessera.serve.params import ServeParams
 from tessera.serve.retrieval import NOTHING, Found, Retrievers, first_heard, open_retrievers
 from tessera.serve.shelf import Shelf
@@ -72,7 +72,7 @@ class Recommendation:
 class Recommender:
     """A bundle that is read once and answers many, one after the other."""
 
-    users: pa.Table
+    investors: Investors
     shelf: Shelf
     alive_I: Bools
     """Whether an item was on sale at the cut."""
@@ -110,7 +110,7 @@ class Recommender:
         unknown = read_policy(bundle).unknown if (bundle / serving.FILE).exists() else PRUDENT
         shelf, ranker = Shelf.of(items), _open_ranker(bundle)
         return cls(
-            users,
+            Investors.of(users, unknown),
             shelf,
             items["alive"].to_numpy().astype(np.bool_),
             _suits(items, unknown),
@@ -155,18 +155,15 @@ class Recommender:
         """Return what the bundle may say of an investor."""
         until = NEVER if self.erased is None else self.erased.until(user_id)
         if until == NEVER or (self.ranker and until < self.ranker.moment - 1):
-            return investor(self.users, user_id, self.unknown)
+            return self.investors.known(user_id)
         return stranger(user_id, self.unknown)
 
     def reasons(
         self, who: Investor, chosen: list[str], edges: Mapping[str, Edge]
     ) -> dict[str, str]:
         """Say of each item why: by the strongest evidence, or by how it was found."""
-        fact = self._facts([item for item in chosen if item not in edges])
         return {
-            item: self._told(edges[item])
-            if item in edges
-            else self._without_evidence(fact[item], who)
+            item: self._told(edges[item]) if item in edges else self._without_evidence(item, who)
             for item in chosen
         }
 
@@ -235,7 +232,7 @@ class Recommender:
             return f"nothing is listed: all that suits is held{why or ' or was dismissed'}"
         lowest = int(self.items["risk_class"].to_numpy()[self.alive_I].min())
         whom = f"an investor of risk class {who.risk_class} ({who.level})"
-        if lowest > pc.max(self.users["risk_class"]).as_py():
+        if lowest > pc.max(self.investors.table["risk_class"]).as_py():
             whom = "anybody"
         return (
             f"nothing suits {whom}: no item on sale is below class {lowest} "
@@ -262,11 +259,12 @@ class Recommender:
         score_C = np.asarray(self.ranker.scores(who.user_id, items), np.float64)
         return Found.best(row_C, score_C, self.shelf.rank_I, k)
 
-    def _without_evidence(self, fact: dict[str, Any], who: Investor) -> str:
+    def _without_evidence(self, item: str, who: Investor) -> str:
         """Give the reason of an item that no edge leads to."""
         level = who.level
         if who.vector_D is None:  # found by popularity
-            return f"bought by {fact['popularity']} investors, suitable for {level} investors"
+            count = self.items["popularity"][self.shelf.row[item]].as_py()
+            return f"bought by {count} investors, suitable for {level} investors"
         if self.ranker and not self.ranker.has_acted(who.user_id):
             return f"best ranked for a new investor, suitable for {level} investors"
         return f"fits your recent activity, suitable for {level} investors"

@@ -4,10 +4,14 @@ An answer leaves when its slate is on the disk.  Where nothing can be written no
 best are shown, marked as unexplored, because a draw that is not logged can never be judged.
 Where the feed is lost, answers go on from what is known, marked as degraded, and events go on into
 the log.
+
+Slates are worked out one after the other: two that share one interpreter end when the second does,
+so that the first one only waits.  What waits for the disk holds up nobody.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -67,6 +71,7 @@ class Service:
         """What cannot be served, by what it would be."""
         self._following = following or Following(MemoryFeed())
         self._intake = Intake(open_log, self._following, self._learn, self._is_erased)
+        self._one_at_a_time = threading.Lock()
         self._turn = 0
         """How often what was known before no longer held."""
 
@@ -131,19 +136,22 @@ class Service:
         is_sure = self.catch_up()
         arms = self._arms
         engine = arms.of(user_id)
-        k = k or engine.slate_size
-        slate = engine.answer(request_id, user_id, moment, k, deadline)
-        slate = slate if is_sure else replace(slate, flags=_with(slate.flags, DEGRADED))
-        begun = time.perf_counter()
+        k, came = k or engine.slate_size, time.perf_counter()
+        with self._one_at_a_time:
+            waited_s = time.perf_counter() - came
+            slate = engine.answer(request_id, user_id, moment, k, deadline)
+            slate = slate if is_sure else replace(slate, flags=_with(slate.flags, DEGRADED))
+            begun = time.perf_counter()
+            written = self._intake.append(record_of(slate) | arms.told())
         try:
-            self._intake.append(record_of(slate) | arms.told()).result(COMMIT_S)
+            written.result(COMMIT_S)
         except (OSError, TimeoutError):
             slate = unexplored(slate, k)
         else:
             engine.showed(slate)
             if arms.shadow is not None:
                 arms.shadow.offer(slate)
-        slate.took_s["log"] = time.perf_counter() - begun
+        slate.took_s.update(turn=waited_s, log=time.perf_counter() - begun)
         measures.count_slate(slate)
         return _named(slate, engine)
 
@@ -161,7 +169,8 @@ class Service:
         """
         self.catch_up()
         engine = self.engine.for_stranger(done)
-        slate = engine.answer(request_id, "", moment, k or engine.slate_size, deadline)
+        with self._one_at_a_time:
+            slate = engine.answer(request_id, "", moment, k or engine.slate_size, deadline)
         slate = replace(slate, flags=_with(slate.flags, "inline"))
         measures.count_slate(slate)
         return _named(slate, engine)

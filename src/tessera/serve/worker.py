@@ -16,6 +16,7 @@ from tessera.serve.challengers import Registry
 from tessera.serve.clock import Clock
 from tessera.serve.feed import open_feed
 from tessera.serve.follower import Follower
+from tessera.serve.garbage import settle
 from tessera.serve.host import join
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys
@@ -47,6 +48,7 @@ def work(
     service = join(current(), Path(order.folder), params, feed)
     try:
         service.engine.warm_up()
+        settle()
         follower = Follower(service, current, params, registry)
         follower.start()
         sealer = Sealer(service, Path(order.folder))

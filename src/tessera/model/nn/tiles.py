@@ -22,8 +22,8 @@ _GPU_TILE_CELLS = 1 << 24
 
 def time_bucket(gap_s: Tensor) -> Tensor:
     """Bucket of a gap in whole seconds: floor(ln(max(1, |gap|)) / 0.301), at most 128."""
-    log_gap = gap_s.abs().clamp_(min=1).float().log_()
-    return log_gap.div_(_BUCKET_WIDTH).long().clamp_(max=TIME_BUCKETS - 1)
+    log_gap = gap_s.float().abs_().clamp_(min=1).log_()
+    return log_gap.div_(_BUCKET_WIDTH).clamp_(max=TIME_BUCKETS - 1).long()
 
 
 def seen_cells(length: int, window: int | None = None) -> int:

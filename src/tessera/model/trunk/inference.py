@@ -21,7 +21,7 @@ from tessera.contracts.arrays import Bools, Float32s, Ints
 from tessera.contracts.progress import progress_bar
 from tessera.model.nn.batch import PADDING, Batch
 from tessera.model.nn.device import device_of, moved
-from tessera.model.nn.ranking import CAP, TASKS
+from tessera.model.nn.ranking import CAP, TASKS, RankingHead
 from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.requests import Requests, windows_before
 from tessera.model.sequences.slates import Slates, lay
@@ -147,14 +147,20 @@ def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) ->
     return Ranked(cosine_RM, logit_RMT)
 
 
+def serving_head(model: SequenceModel) -> RankingHead | None:
+    """Return the ranking head if the model serves with it; None serves with the cosine."""
+    return None if model.shape.score == "recall" else model.rank
+
+
 def served(model: SequenceModel, ranked: Ranked, item_RM: Ints) -> Float32s:
     """Return the scores of the head that the model serves with; the unknown get the least."""
-    if model.rank is None or model.shape.score == "recall":
+    head = serving_head(model)
+    if head is None:
         score_RM, least, is_known_RM = ranked.cosine_RM, UNKNOWN_SCORE, placed(model)[item_RM]
     else:
         with torch.inference_mode():
             logit_RMT = torch.from_numpy(ranked.logit_RMT).to(device_of(model))
-            score_RM = model.rank.score(logit_RMT).cpu().numpy()
+            score_RM = head.score(logit_RMT).cpu().numpy()
             item_NM = torch.from_numpy(item_RM).to(device_of(model))
             least, is_known_RM = -CAP, model.is_placed(item_NM).cpu().numpy()
     return np.where(is_known_RM, score_RM, np.float32(least))

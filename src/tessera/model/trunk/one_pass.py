@@ -16,14 +16,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from tessera.contracts.arrays import Float32s, Ints
-from tessera.model.nn.batch import Batch, Encoded
+from tessera.model.nn.batch import PADDING, Batch, Encoded
 from tessera.model.nn.device import moved
-from tessera.model.nn.ranking import TASKS
+from tessera.model.nn.ranking import TASKS, RankingBatch
 from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.requests import windows_before
 from tessera.model.sequences.slates import Slates, lay
 from tessera.model.sequences.windows import Batcher, Windows
-from tessera.model.trunk.inference import Ranked, published, served
+from tessera.model.trunk.inference import Ranked, published, served, serving_head
 from tessera.model.trunk.model import SequenceModel, states_at
 from tessera.model.trunk.settled import Settled, can_settle, read_on
 
@@ -60,7 +60,8 @@ class Reader:
                 seen, settled = read_on(self.model, batch, self.item_VD, before)
             else:
                 seen, settled = self.model.encode(batch, self.item_VD), None
-        return Pass(self, histories, user, windows, batch, seen, settled)
+            asking_BD = _asking(self.model, batch, seen)
+        return Pass(self, histories, user, windows, batch, seen, asking_BD, settled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,14 @@ class Pass:
     windows: Windows
     batch: Batch
     seen: Encoded
+    asking_BD: Tensor
+    """The unit vector that asks for items."""
     settled: Settled | None
     """What need not be read again; None if the whole history does."""
 
     def vector(self) -> Float32s:
         """Return the unit vector D that asks for items."""
-        with torch.inference_mode():
-            return np.asarray(self._asking(self._last_state())[0].cpu().numpy())
+        return np.asarray(self.asking_BD[0].cpu().numpy())
 
     def scores(self, moment: int, item_M: Ints, feature_MF: Float32s) -> Float32s:
         """Return what the model serves with for each candidate, best largest.
@@ -97,24 +99,20 @@ class Pass:
         slates = self._slates(moment, item_M, feature_MF)
         start_B = np.minimum(self.windows.start_W, self.windows.stop_W)
         asked = lay(slates, np.zeros((1, 1), np.int64), start_B, self.histories)[0]
+        asked = moved(asked, self.reader.item_VD.device)
         with torch.inference_mode():
-            asked = moved(asked, self.reader.item_VD.device)
-            logit_NMT = model.logits(self.batch, asked, self.seen, self.reader.item_VD)
-            state_ND = states_at(model, self.seen.state_BLD, asked.sequence_N, asked.state_N)
-            unit_ND = self._asking(state_ND)
-            cosine_NM = torch.einsum("bd,bmd->bm", unit_ND, self.reader.unit_VD[asked.item_NM])
-        ranked = Ranked(cosine_NM.cpu().numpy(), logit_NMT.cpu().numpy())
+            ranked = self._by_cosine(asked) if serving_head(model) is None else self._by_rank(asked)
         return np.asarray(served(model, ranked, item_M[None])[0])
 
-    def _last_state(self) -> Tensor:
-        real_BL = self.batch.item_BL != 0
-        last_B = self.batch.group_BL.masked_fill(~real_BL, -1).amax(1)
-        row_B = torch.zeros(1, dtype=torch.int64, device=last_B.device)
-        return states_at(self.reader.model, self.seen.state_BLD, row_B, last_B)
+    def _by_rank(self, asked: RankingBatch) -> Ranked:
+        reader = self.reader
+        logit_NMT = reader.model.logits(self.batch, asked, self.seen, reader.item_VD).cpu().numpy()
+        return Ranked(np.zeros(logit_NMT.shape[:2], np.float32), logit_NMT)
 
-    def _asking(self, state_BD: Tensor) -> Tensor:
-        form, unit_BD = self.reader.model.closed_form, functional.normalize(state_BD, dim=-1)
-        return form.one_investor(unit_BD, self.batch.item_BL, self.batch.action_BL)
+    def _by_cosine(self, asked: RankingBatch) -> Ranked:
+        unit_NMD = functional.embedding(asked.item_NM, self.reader.unit_VD)
+        cosine_NM = torch.einsum("bd,bmd->bm", self.asking_BD, unit_NMD).cpu().numpy()
+        return Ranked(cosine_NM, np.zeros((*cosine_NM.shape, len(TASKS)), np.float32))
 
     def _slates(self, moment: int, item_M: Ints, feature_MF: Float32s) -> Slates:
         none_1MT = np.zeros((1, len(item_M), len(TASKS)), np.float32)
@@ -128,3 +126,11 @@ class Pass:
             label_RMT=none_1MT,
             weight_RMT=none_1MT,
         )
+
+
+def _asking(model: SequenceModel, batch: Batch, seen: Encoded) -> Tensor:
+    """Return the unit vector of the state after the last event, with what closed forms say."""
+    last_B = batch.group_BL.masked_fill(batch.item_BL == PADDING, -1).amax(1)
+    state_BD = states_at(model, seen.state_BLD, torch.zeros_like(last_B), last_B)
+    unit_BD = functional.normalize(state_BD, dim=-1)
+    return model.closed_form.one_investor(unit_BD, batch.item_BL, batch.action_BL)

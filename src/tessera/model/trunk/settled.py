@@ -102,8 +102,10 @@ def read_on(
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    steps_TL: Tensor
-    bucket_TL: Tensor
+    steps_N: Tensor
+    """Row in the table of the position's bias, of each cell T x L."""
+    bucket_N: Tensor
+    """Row in the table of the time's bias."""
     hidden_TL: Tensor
 
 
@@ -114,7 +116,8 @@ def _sight(model: SequenceModel, batch: Batch, start: int) -> _Sight:
     if model.shape.window is not None:
         hidden_TL = hidden_TL | (steps_TL >= model.shape.window)
     gap_TL = batch.request_BL[0, start:, None] - batch.second_BL[0]
-    return _Sight(steps_TL.clamp(min=0), time_bucket(gap_TL), hidden_TL)
+    steps_N = steps_TL.clamp(min=0).view(-1) + (model.shape.length - 1)
+    return _Sight(steps_N, time_bucket(gap_TL).view(-1), hidden_TL)
 
 
 def _inputs(model: SequenceModel, batch: Batch, item_VD: Tensor, start: int) -> Tensor:
@@ -132,10 +135,9 @@ def _pass(
     memory = _joined(before, KVCache(*new)) if before else KVCache(*new)
     score_BHTL = query_BHTE @ memory.key_BHLE.transpose(-1, -2)
     bias = layer.bias()
-    if bias.position is not None:
-        score_BHTL = score_BHTL + bias.position[sight.steps_TL + layer.bias.length - 1]
-    if bias.time is not None:
-        score_BHTL = score_BHTL + bias.time[sight.bucket_TL]
+    for table, row_N in ((bias.position, sight.steps_N), (bias.time, sight.bucket_N)):
+        if table is not None:
+            score_BHTL += table.index_select(0, row_N).view_as(sight.hidden_TL)
     weight_BHTL = functional.silu(score_BHTL).masked_fill(sight.hidden_TL, 0.0)
     return layer.gated(x_BTD, u_BTD, weight_BHTL @ memory.value_BHLE), memory
 

@@ -52,6 +52,7 @@ def serve(
     from tessera.platform.release.pointer import current_bundle
     from tessera.platform.workspace.params import serve_params
     from tessera.serve.feed import kind_for
+    from tessera.serve.garbage import settle
     from tessera.serve.host import hosted
     from tessera.serve.http.listen import Address
     from tessera.serve.sealer import Sealer
@@ -71,6 +72,7 @@ def serve(
         typer.echo(f"{engine.version}: {engine.told()}; {started.events} events known again")
         if check:
             return
+        settle()
         follower = _follower(service, workspace, params)
         sealer = Sealer(service, workspace.served)
         follower.start()

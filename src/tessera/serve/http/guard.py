@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
@@ -21,13 +21,14 @@ _ASKED: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
 Documented = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 
-def may(what: str, open_near: bool = False) -> Callable[[Request, Documented], None]:
+def may(what: str, open_near: bool = False) -> Callable[[Request, Documented], Awaitable[None]]:
     """Return a dependency that lets only keys pass whose role may do this.
 
     `open_near` lets requests of this machine pass without any.
     """
 
-    def require(request: Request, _key: Documented) -> None:
+    # One that does not wait would cost each request a thread of its own.
+    async def require(request: Request, _key: Documented) -> None:
         sender: Sender = request.state.sender
         if open_near and sender.is_near and not sender.has_key:
             return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from tessera.serve.engine import Engine
 from tessera.serve.http.bodies import Fact, Shown
 from tessera.serve.slate import Slate
@@ -26,7 +24,8 @@ def shown(slate: Slate, engine: Engine | None = None) -> list[Shown]:
             source=drawn.source_C[one],
             reason=slate.reasons.get(drawn.candidate_ids[one], ""),
             facts=[
-                Fact(**asdict(figure)) for figure in slate.figures.get(drawn.candidate_ids[one], ())
+                Fact(name=told.name, value=told.value, as_of=told.as_of, source=told.source)
+                for told in slate.figures.get(drawn.candidate_ids[one], ())
             ],
             **facts(drawn.candidate_ids[one]),
         )

@@ -15,6 +15,7 @@ import numpy as np
 
 from tessera.contracts.arrays import Float64s, Ints
 from tessera.model.sequences.histories import Histories
+from tessera.serve.online.counts import ItemCounts
 from tessera.serve.online.recent import Seen
 from tessera.shared.features.facts import Facts, Queries
 
@@ -88,12 +89,14 @@ class LiveFacts(Facts):
 
     base: Facts = field(kw_only=True)
     """Events of all until the cut."""
+    counts: ItemCounts = field(kw_only=True)
+    """Of them."""
     recent: Seen = field(kw_only=True)
     """Events of all after it."""
 
     def item_counts(self, actions: tuple[int, ...], asked: Queries, ago_us: int = 0) -> Ints:
         """Count what anybody did, until the cut and after it."""
-        before_Q = self.base.item_counts(actions, asked, ago_us)
+        before_Q = self.counts.of_request(actions, asked, ago_us)
         return before_Q + self.recent.item_counts(actions, asked, ago_us)
 
     @cached_property
@@ -112,9 +115,9 @@ class LiveFacts(Facts):
         return self.base.effects
 
 
-def facts_of(past: Past, person: int, base: Facts, recent: Seen) -> LiveFacts:
+def facts_of(past: Past, person: int, base: Facts, counts: ItemCounts, recent: Seen) -> LiveFacts:
     """Lay the events out beside the versions of one investor, `person` in the facts of all."""
-    mine = np.flatnonzero(base.user_U == person)
+    mine = base.versions.of(person)
     return LiveFacts(
         user_E=np.full(len(past), ME),
         item_E=past.item_N,
@@ -131,6 +134,7 @@ def facts_of(past: Past, person: int, base: Facts, recent: Seen) -> LiveFacts:
         edges=base.edges,
         trials=base.trials,
         base=base,
+        counts=counts,
         recent=recent,
     )
 

@@ -16,6 +16,7 @@ from tessera.model.nn.device import threads
 from tessera.model.trunk.log_scores import aligned
 from tessera.model.trunk.one_pass import Pass, Reader
 from tessera.serve.erased import Erased
+from tessera.serve.online.counts import ItemCounts
 from tessera.serve.online.investor import (
     ME,
     NOTHING,
@@ -59,6 +60,7 @@ class Scorer:
     state: OnlineState
     reader: Reader
     kept: KeptHistories
+    counts: ItemCounts
     erased: Erased | None = None
 
     @classmethod
@@ -69,7 +71,8 @@ class Scorer:
         """
         recent = Recent(ranker.facts)
         state = OnlineState(ranker.row, recent, tied_sets=ranker.model.shape.tied_sets)
-        return cls(ranker, state, Reader.of(ranker.model), KeptHistories(kept_mb), erased)
+        kept, counts = KeptHistories(kept_mb), ItemCounts(ranker.facts)
+        return cls(ranker, state, Reader.of(ranker.model), kept, counts, erased)
 
     def begin_again(self, events: Iterable[tuple[str, str, str, str, int]]) -> None:
         """Know these events instead of all before, and nothing that was read of those."""
@@ -83,7 +86,7 @@ class Scorer:
         known = past_of(ranker.histories, person) if self.is_old(user_id) else NOTHING
         since = self.state.known(user_id)
         past = until(known.followed_by(self.state.past(since.events)), moment)
-        facts = facts_of(past, person, ranker.facts, since.all)
+        facts = facts_of(past, person, ranker.facts, self.counts, since.all)
         user, history = NOBODY, ranker.histories
         if len(past):
             user, history = ME, history_of(past, tied_sets=self._tied_sets)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 
 import numpy as np
@@ -176,7 +176,9 @@ class Facts:
     def rows(self, *actions: int) -> Ints:
         """Return the events of these actions."""
         if actions not in self._rows:
-            rows = np.flatnonzero(np.isin(self.action_E, actions))
+            # A few comparisons are several times faster than `isin` where events are few.
+            is_one_E = reduce(np.logical_or, [self.action_E == action for action in actions])
+            rows = np.flatnonzero(is_one_E)
             self._rows[actions] = mapped.stored(rows, self.folder)
         return self._rows[actions]
 

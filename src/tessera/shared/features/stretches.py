@@ -65,3 +65,8 @@ class Versions:
         known_R = stop_R > first_R
         row_R[known_R] = self._index.order_E[stop_R[known_R] - 1]
         return row_R
+
+    def of(self, user: int) -> Ints:
+        """Return the rows of one user, oldest first."""
+        first, stop = self._index.stretch(np.array([user]), np.array([self._clock.span]))
+        return self._index.order_E[first[0] : stop[0]]

@@ -258,7 +258,7 @@ def _best(scores_NC: Float64s, open_NC: Bools, top_k: int) -> Bools:
         return open_NC
     order_NC = np.argsort(np.where(open_NC, -scores_NC, np.inf), axis=1, kind="stable")
     best_NC = np.zeros_like(open_NC)
-    np.put_along_axis(best_NC, order_NC[:, :top_k], values=True, axis=1)
+    best_NC[np.arange(len(order_NC))[:, None], order_NC[:, :top_k]] = True
     return best_NC & open_NC
 
 

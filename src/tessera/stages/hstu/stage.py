@@ -20,6 +20,7 @@ from tessera.model.trainer.parallel import together
 from tessera.model.training.curves import write_training
 from tessera.model.training.fit import fit
 from tessera.model.training.slate_figures import slate_figures
+from tessera.model.trunk.inference import serving_head
 from tessera.model.trunk.lists import rank_users, write_lists
 from tessera.model.trunk.saved import save_model
 from tessera.stages.hstu.outputs import Later, write_item_vectors, write_scores, write_user_vectors
@@ -65,7 +66,7 @@ def run(
             parts.append(rank_users(own, strangers, params, STRANGERS))
         write_training(trained.state, "hstu", training)
         save_model(own, dataset.catalogue.vocabulary, model)
-        ranks = own.rank is not None and own.shape.score != "recall"
+        ranks = serving_head(own) is not None
         save_facts(events, sources.facts() if ranks else None, dataset.split, facts)
         write_item_vectors(own, dataset.catalogue.vocabulary, item_vectors)
         write_user_vectors(own, dataset, users, user_vectors)

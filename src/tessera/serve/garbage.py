@@ -1,0 +1,16 @@
+"""What lives as long as a bundle is looked through once, not while somebody waits.
+
+The collector of cycles stops everything: with a bundle and a hundred thousand investors in memory
+it took .4 s whenever it went through all of it, about once in 700 slates.
+"""
+
+from __future__ import annotations
+
+import gc
+
+
+def settle() -> None:
+    """Free what is gone, and leave what is there out of all later collections."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

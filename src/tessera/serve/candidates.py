@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
+from tessera.contracts.lookup import distinct_of
 from tessera.model.sequences.catalogue import microseconds
 from tessera.serve.context import Context
 from tessera.serve.investors import Investor
@@ -69,7 +71,7 @@ class Candidates:
     @cached_property
     def change_N(self) -> Ints:
         """When some item comes on sale or leaves it, oldest first."""
-        return np.unique(np.concatenate([self.from_I, self.to_I]))
+        return distinct_of(np.concatenate([self.from_I, self.to_I]))
 
     @cached_property
     def by_age_I(self) -> Ints:
@@ -91,7 +93,7 @@ class Candidates:
         unit_I: Float64s,
     ) -> Self:
         """Read when the items of a bundle can be bought."""
-        from_I, to_I = _lifetimes(bundle, recommender.shelf.ids)
+        from_I, to_I = _lifetimes(bundle, recommender.shelf.id_I)
         shares = {str(name): share for name, share in params.shares.items()}
         new = new_among(params.new_share, params.retrieved + params.uniform, policy.epsilon)
         return cls(
@@ -184,12 +186,14 @@ def _drawn(rng: np.random.Generator, row_N: Ints, most: int) -> Ints:
     return rng.choice(row_N, most, replace=False) if most > 0 else row_N[:0]
 
 
-def _lifetimes(bundle: Path, ids: list[str]) -> tuple[Ints, Ints]:
+def _lifetimes(bundle: Path, id_I: pa.Array) -> tuple[Ints, Ints]:
     with translate_errors(
         BrokenBundle, f"{bundle.name}: its facts cannot be read", "publish it again"
     ):
-        rows = pq.read_table(bundle / "facts" / "items.parquet").sort_by("item_id")
-        if rows["item_id"].to_pylist() != ids:
+        columns = ["item_id", "valid_from", "valid_to"]
+        rows = pq.read_table(bundle / "facts" / "items.parquet", columns=columns)
+        rows = rows.sort_by("item_id")
+        if not rows["item_id"].combine_chunks().equals(id_I):
             raise BrokenBundle(f"{bundle.name}: items and facts know other items; publish it again")
         from_I = microseconds(rows["valid_from"].fill_null(0))
         missing = rows["valid_to"].is_null().to_numpy()

@@ -20,6 +20,7 @@ from tessera.bundles.vectors import Search
 from tessera.contracts.arrays import Float32s, Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.lookup import rows_of
 from tessera.contracts.tables import ACTIONS
 from tessera.serve.candidates import DRAWN, Candidates
 from tessera.serve.context import Context, Deadline
@@ -31,6 +32,7 @@ from tessera.serve.online.shown import Exposures
 from tessera.serve.online.standing import lasting, standing
 from tessera.serve.params import ServeParams
 from tessera.serve.recommend import Lead, Recommender
+from tessera.serve.retrievers.dense import Dense
 from tessera.serve.rules.choosing import Listed, Rule, choose
 from tessera.serve.rules.opening import open_rules
 from tessera.serve.slate import Drawn, Figure, Slate, at, best, greedy
@@ -87,7 +89,7 @@ class Engine:
                 "publish a model that has one"
             )
         policy = read_policy(bundle)
-        row_I = np.array([ranker.row.get(item, 0) for item in recommender.shelf.ids], np.int64)
+        row_I = rows_of(recommender.shelf.id_I, ranker.item_ids) + 1
         day_I = np.full(len(row_I), ranker.moment // DAY_US)
         unit_I = close_before(ranker.facts.closes, row_I, day_I)
         return cls(
@@ -99,7 +101,7 @@ class Engine:
             policy.slate_size or _POSITIONS,
             Candidates.of(bundle, recommender, params, policy.slate, unit_I),
             row_I,
-            Search.open(bundle),
+            _search(bundle, recommender),
             params,
             open_rules(recommender.items, params, policy.slate),
             Exposures(params.cap_shown, params.cap_days),
@@ -312,6 +314,12 @@ class Engine:
             score_1C, every_1C, self.slate, asked.k, asked.rng
         )
         return Drawn(ids, tuple(sources), score_C, chosen[0], propensity[0], probability[0])
+
+
+def _search(bundle: Path, recommender: Recommender) -> Search:
+    """Return the vectors, which are opened once."""
+    dense = recommender.retrievers.get("dense")
+    return dense.search if isinstance(dense, Dense) else Search.open(bundle)
 
 
 def _in_order(row_C: Ints) -> Float32s:

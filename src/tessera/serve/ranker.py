@@ -104,7 +104,7 @@ def open_ranker(bundle: Path) -> Ranker | None:
 
 def _read(bundle: Path, events: Table, tables: FactTables) -> Ranker:
     split, catalogue = load_split(bundle / "split.json"), read_catalogue(tables.items)
-    model, vocabulary = load_model(bundle / "model")
+    model, vocabulary = load_model(bundle / "model", mapped=True)
     if vocabulary != catalogue.vocabulary:
         raise BrokenBundle(f"{bundle}: model and facts know other items; publish it again")
     tied_sets = model.shape.tied_sets
@@ -114,7 +114,7 @@ def _read(bundle: Path, events: Table, tables: FactTables) -> Ranker:
         model,
         histories,
         read_facts(tables, histories, catalogue, model.codes_VC.numpy(), people),
-        {item: row for row, item in enumerate(vocabulary, start=1)},
+        dict(zip(vocabulary, range(1, len(vocabulary) + 1), strict=True)),
         {user: number for number, user in enumerate(people)},
         vocabulary,
         microsecond(split.cut) + 1,

@@ -107,13 +107,11 @@ class Recommender:
         BrokenBundle
             If model or facts are damaged or do not belong together.
         """
-        edges = bundle / "neighbours.parquet"
         with translate_errors(
             BrokenBundle, f"{bundle.name}: its tables cannot be read", "publish it again"
         ):
             users = pq.read_table(bundle / "users.parquet")
             items = pq.read_table(bundle / "items.parquet")
-            neighbours = pq.read_table(edges) if edges.exists() else None
         # The policy that wrote the log is published without one.
         unknown = read_policy(bundle).unknown if (bundle / serving.FILE).exists() else PRUDENT
         shelf = Shelf.of(items)
@@ -122,7 +120,7 @@ class Recommender:
             shelf,
             items["alive"].to_numpy().astype(np.bool_),
             _suits(items, unknown),
-            Evidence.of(neighbours, shelf),
+            Evidence.of(shelf.edges(bundle), shelf),
             open_retrievers(bundle, shelf),
             _open_ranker(bundle),
             unknown,

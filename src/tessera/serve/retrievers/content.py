@@ -55,7 +55,7 @@ def open_retriever(bundle: Path, shelf: Shelf) -> Content | None:
         BrokenBundle, f"{bundle.name}: its codes cannot be read", "publish it again"
     ):
         ids, code_NL = read_codes(bundle)
-    row_N = np.array([shelf.row.get(item, -1) for item in ids], np.int64)
+    row_N = shelf.rows_of(ids)
     begin_IP = _beginnings(row_N[row_N >= 0], code_NL[row_N >= 0], len(shelf.ids))
     return Content(shelf, begin_IP, begin_IP.T.tocsr())
 

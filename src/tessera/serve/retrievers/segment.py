@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
+from tessera.contracts.lookup import rows_of
 from tessera.serve.investors import Investor
 from tessera.serve.retrieval import Found
 from tessera.serve.shelf import Shelf
@@ -42,7 +43,7 @@ def open_retriever(bundle: Path, shelf: Shelf) -> Segment | None:
     ):
         rows = pq.read_table(path)
         risk_S = rows["risk_class"].to_numpy()
-        row_S = np.array([shelf.row.get(one, -1) for one in rows["item_id"].to_pylist()], np.int64)
+        row_S = rows_of(rows["item_id"], shelf.id_I)
         count_S = rows["investors"].to_numpy().astype(np.float64)
     found = {}
     for risk in np.unique(risk_S).tolist():

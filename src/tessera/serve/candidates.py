@@ -25,6 +25,7 @@ from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.lookup import distinct_of
 from tessera.model.sequences.catalogue import microseconds
 from tessera.serve.context import Context
+from tessera.serve.evenly import evenly
 from tessera.serve.investors import Investor
 from tessera.serve.params import ServeParams
 from tessera.serve.recommend import Recommender
@@ -74,6 +75,11 @@ class Candidates:
         return distinct_of(np.concatenate([self.from_I, self.to_I]))
 
     @cached_property
+    def every_I(self) -> Ints:
+        """Rows of all items."""
+        return np.arange(len(self.from_I))
+
+    @cached_property
     def by_age_I(self) -> Ints:
         """Rows of the items by when they came on sale, the first one first."""
         return np.argsort(self.from_I, kind="stable")
@@ -116,11 +122,10 @@ class Candidates:
         params, retrievers = self.params, self._in_time(asked)
         found = mixed(retrievers, who, eligible_I, params.retrieved, self.shares)
         eligible_I[found.row_F] = False
-        new_N = self.new_rows(asked.moment)
-        lacking = max(self.new - int(np.isin(found.row_F, new_N).sum()), 0)
-        new_C = _drawn(asked.rng, new_N[eligible_I[new_N]], lacking)
+        lacking = self.new - int(self.is_new_N(found.row_F, asked.moment).sum())
+        new_C = evenly(asked.rng, self.new_rows(asked.moment), eligible_I, lacking)
         eligible_I[new_C] = False
-        rest_C = _drawn(asked.rng, np.flatnonzero(eligible_I), params.uniform - len(new_C))
+        rest_C = evenly(asked.rng, self.every_I, eligible_I, params.uniform - len(new_C))
         sources = [*found.source_F, *[NEW] * len(new_C), *[UNIFORM] * len(rest_C)]
         return np.concatenate([found.row_F, new_C, rest_C]), sources
 
@@ -161,10 +166,17 @@ class Candidates:
         return known
 
     def new_rows(self, moment: int) -> Ints:
-        """Return what came on sale in the last days before a moment, in the order of the rows."""
-        since = moment - self.params.new_days * DAY_US
-        first, stop = np.searchsorted(self.came_I, [since, moment], side="right")
-        return np.sort(self.by_age_I[first:stop])
+        """Return what came on sale in the last days before a moment, the first one first."""
+        first, stop = np.searchsorted(self.came_I, self._new(moment), side="right")
+        return np.asarray(self.by_age_I[first:stop])
+
+    def is_new_N(self, row_N: Ints, moment: int) -> Bools:
+        """Tell which of some rows are among them."""
+        since, until = self._new(moment)
+        return np.asarray((self.from_I[row_N] > since) & (self.from_I[row_N] <= until))
+
+    def _new(self, moment: int) -> tuple[int, int]:
+        return moment - self.params.new_days * DAY_US, moment
 
 
 def new_among(share: float, candidates: int, epsilon: float) -> int:
@@ -179,11 +191,6 @@ def new_among(share: float, candidates: int, epsilon: float) -> int:
     if not share or not epsilon:
         return 0
     return min(int(np.ceil(share * candidates / epsilon - 1e-9)), candidates)
-
-
-def _drawn(rng: np.random.Generator, row_N: Ints, most: int) -> Ints:
-    most = min(most, len(row_N))
-    return rng.choice(row_N, most, replace=False) if most > 0 else row_N[:0]
 
 
 def _lifetimes(bundle: Path, id_I: pa.Array) -> tuple[Ints, Ints]:

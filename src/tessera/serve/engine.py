@@ -295,7 +295,7 @@ class Engine:
         self, asked: Context, row_C: Ints, sources: list[str], score_C: Float32s
     ) -> tuple[Ints, list[str], Float32s]:
         """Choose the candidates that the slate is drawn from."""
-        explores_C = np.isin(row_C, self.candidates.new_rows(asked.moment))
+        explores_C = self.candidates.is_new_N(row_C, asked.moment)
         explores_C |= np.array([source in DRAWN for source in sources], np.bool_)
         listed = Listed(row_C, score_C.astype(np.float64), explores_C)
         kept_C, removed, is_filled = choose(self.rules, listed, asked.k)

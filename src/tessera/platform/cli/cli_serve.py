@@ -20,6 +20,7 @@ from tessera.platform.cli.cli_acts import Profile
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
 if TYPE_CHECKING:  # torch takes seconds
+    from tessera.platform.release.pointer import Watched
     from tessera.serve.follower import Follower
     from tessera.serve.http.listen import Address
     from tessera.serve.order import Order
@@ -49,7 +50,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the published model on this machine: draw slates by the judged policy, and log them."""
-    from tessera.platform.release.pointer import current_bundle
+    from tessera.platform.release.pointer import Watched
     from tessera.serve.feed import kind_for
     from tessera.serve.host import hosted
     from tessera.serve.http.listen import Address
@@ -62,14 +63,15 @@ def serve(
     if workers > 1 and not check:
         _listen_together(workspace, address, workers, kind)
         return
-    with hosted(current_bundle(workspace), _folder(workspace), params, kind) as started:
+    current = Watched(workspace)
+    with hosted(current(), _folder(workspace), params, kind) as started:
         service, engine = started.service, started.service.engine
         engine.warm_up()
         _say_torn(started.torn)
         typer.echo(f"{engine.version}: {engine.told()}; {started.events} events known again")
         if check:
             return
-        follower = _follower(service, workspace, params)
+        follower = _follower(service, current, workspace, params)
         sealer = Sealer(service, _folder(workspace))
         follower.start()
         sealer.start()
@@ -80,12 +82,13 @@ def serve(
             follower.stop()
 
 
-def _follower(service: Service, workspace: Workspace, params: ServeParams) -> Follower:
-    from tessera.platform.release.pointer import current_bundle
+def _follower(
+    service: Service, current: Watched, workspace: Workspace, params: ServeParams
+) -> Follower:
     from tessera.platform.release.trials import Trials
     from tessera.serve.follower import Follower
 
-    return Follower(service, lambda: current_bundle(workspace), params, Trials(workspace, params))
+    return Follower(service, current, params, Trials(workspace, params))
 
 
 def _listen(service: Service, workspace: Workspace, params: ServeParams, address: Address) -> None:

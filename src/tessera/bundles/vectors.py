@@ -18,7 +18,7 @@ from ibis import Table
 from tessera.contracts.arrays import Bools, Float32s, Ints
 from tessera.contracts.errors import BadInput, BrokenBundle
 from tessera.contracts.library_errors import translate_errors
-from tessera.shared.codes.trie import build_trie, load_trie, save_trie
+from tessera.shared.codes.trie import Trie, build_trie, load_trie, save_trie
 
 EXACT_BELOW = 50_000
 """So many vectors are all looked at; `make bench-retrieval` says what it costs beyond."""
@@ -180,7 +180,7 @@ def write_trie(codes: Table, bundle: Path) -> None:
     (bundle / "trie.json").write_text(json.dumps(rows["item_id"].to_pylist()) + "\n")
 
 
-def read_codes(bundle: Path) -> tuple[list[str], Ints]:
-    """Return the items of a trie and their codes NL."""
+def read_trie(bundle: Path) -> tuple[list[str], Trie]:
+    """Return the items of a trie, by row, and the trie."""
     ids = json.loads((bundle / "trie.json").read_text())
-    return ids, load_trie(bundle / "trie.safetensors").codes()
+    return ids, load_trie(bundle / "trie.safetensors")

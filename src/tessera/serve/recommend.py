@@ -122,7 +122,7 @@ class Recommender:
             _suits(items, unknown),
             Evidence.of(shelf.edges(bundle), shelf),
             open_retrievers(bundle, shelf),
-            _open_ranker(bundle),
+            _open_ranker(bundle, shelf),
             unknown,
         )
 
@@ -264,12 +264,12 @@ def _suits(items: pa.Table, unknown: Unknown) -> Bools:
     return np.stack([suitable(risk, risk_I, unknown) for risk in every_K])
 
 
-def _open_ranker(bundle: Path) -> Ranker | None:
+def _open_ranker(bundle: Path, shelf: Shelf) -> Ranker | None:
     if not (bundle / "facts").is_dir():
         return None
     from tessera.serve.ranker import open_ranker
 
-    return open_ranker(bundle)
+    return open_ranker(bundle, shelf)
 
 
 def recommend(bundle: Path, user_id: str, k: int) -> list[Recommendation]:

@@ -58,9 +58,7 @@ class Content:
             return None
         below_K, wanted = np.cumsum(nodes.stop_K - nodes.first_K), _LOOKED * max(most, 1)
         while True:
-            stop = min(int(np.searchsorted(below_K, wanted)), len(below_K) - 1)
-            # Whatever ties with the last one is looked at too.
-            stop = int(np.searchsorted(-nodes.score_K, -nodes.score_K[stop], side="right"))
+            stop = min(int(np.searchsorted(below_K, wanted)) + 1, len(below_K))
             row_C, score_C = self._below(nodes, stop)
             is_open_C = np.append(eligible_I, np.False_)[row_C]
             if is_open_C.sum() >= most or stop == len(below_K):

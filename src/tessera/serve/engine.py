@@ -27,6 +27,7 @@ from tessera.serve.context import Context, Deadline
 from tessera.serve.erased import Erased
 from tessera.serve.figures import behind, prices
 from tessera.serve.investors import Investor, investor, stranger
+from tessera.serve.memory import give_back_memory
 from tessera.serve.online.scorer import Now, Scorer
 from tessera.serve.online.shown import Exposures
 from tessera.serve.online.standing import lasting, standing
@@ -124,6 +125,7 @@ class Engine:
             slate = self.answer("warm-up", user_id, self.scorer.ranker.moment, self.slate_size)
             if not np.isfinite(slate.drawn.score_C).all():
                 raise BrokenBundle(f"{self.version}: its scores are not finite: train it again")
+        give_back_memory()
 
     def numbers(self) -> Iterator[tuple[str, Float32s]]:
         """Name and give, a part at a time, whatever slates are computed from."""

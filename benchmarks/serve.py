@@ -141,7 +141,8 @@ async def _effect(client: Client, users: int, rounds: int) -> list[float]:
 def measure(items: int, users: int, seconds: float, seed: int) -> dict[str, Any]:
     """Measure one size."""
     rng, bundle = np.random.default_rng(seed), KEPT / "serve" / f"v{items}"
-    if not (bundle / "manifest.json").exists():
+    wanted = ("manifest.json", "segments.parquet")  # one of before has no segments
+    if not all((bundle / name).exists() for name in wanted):
         shutil.rmtree(bundle, ignore_errors=True)
         build(bundle, items, users, seed)
     folder = KEPT / "serve" / f"run{items}"

@@ -24,7 +24,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from tessera.bundles import manifest
-from tessera.bundles.vectors import write_vectors
+from tessera.bundles.vectors import write_trie, write_vectors
 from tessera.contracts.arrays import Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split, save_split
@@ -192,8 +192,33 @@ def _users(users: int, rng: np.random.Generator) -> pa.Table:
             "valid_from": pa.array([CUT - timedelta(days=400)] * users,
                                    pa.timestamp("us", tz="UTC")),
             "risk_class": rng.integers(2, 5, users),
+            "capacity_class": rng.integers(2, 5, users),
         }
     )  # fmt: skip
+
+
+def _segments(events: pa.Table, people: pa.Table) -> pa.Table:
+    """Count who bought what in the four weeks before the cut, by risk class, as the stage does."""
+    late = pa.compute.greater(events["event_ts"], pa.scalar(CUT - timedelta(days=28)))
+    bought = events.filter(pa.compute.and_(pa.compute.equal(events["action"], "buy"), late))
+    risk = people["risk_class"].take(pa.compute.index_in(bought["user_id"], people["user_id"]))
+    told = pa.table({"risk_class": risk, "item_id": bought["item_id"], "user": bought["user_id"]})
+    counts = told.group_by(["risk_class", "item_id"]).aggregate([("user", "count_distinct")])
+    counts = counts.rename_columns(["risk_class", "item_id", "investors"])
+    return counts.sort_by([("risk_class", "ascending"), ("item_id", "ascending")])
+
+
+def _codes(model: SequenceModel) -> pa.Table:
+    """Return the codes that the model knows, each with a last one that tells it from others."""
+    code_IL = model.codes_VC[1:].numpy()
+    _, group_I = np.unique(code_IL, axis=0, return_inverse=True)
+    order_I = np.argsort(group_I.ravel(), kind="stable")
+    sorted_I = group_I.ravel()[order_I]
+    last_I = np.empty(len(order_I), np.int64)
+    last_I[order_I] = np.arange(len(order_I)) - np.searchsorted(sorted_I, sorted_I)
+    whole_IL = np.column_stack([code_IL, last_I])
+    codes = pa.FixedSizeListArray.from_arrays(pa.array(whole_IL.ravel()), whole_IL.shape[1])
+    return pa.table({"item_id": _names(item_name, len(code_IL)), "code": codes})
 
 
 def build(folder: Path, items: int, users: int, seed: int = 0) -> None:
@@ -218,7 +243,7 @@ def build(folder: Path, items: int, users: int, seed: int = 0) -> None:
     born = pa.array([CUT - timedelta(days=900)] * items, pa.timestamp("us", tz="UTC"))
     never = pa.nulls(items, pa.timestamp("us", tz="UTC"))
     told = {
-        "events": events, "users": people,
+        "events": events, "users": people.drop_columns("capacity_class"),
         "items": facts.append_column("valid_from", born).append_column("valid_to", never),
         "prices": _closes(items, rng),
         "edges": edges.select(["source_id", "target_id", "kind", "weight"]),
@@ -231,6 +256,7 @@ def build(folder: Path, items: int, users: int, seed: int = 0) -> None:
     pq.write_table(edges, folder / "neighbours.parquet", compression="zstd")
     nothing = pa.array([[]] * users, pa.list_(pa.string()))
     shown = people.drop_columns("valid_from").append_column("held", nothing)
+    pq.write_table(_segments(events, people), folder / "segments.parquet", compression="zstd")
     shown = shown.append_column("dismissed", nothing)
     pq.write_table(shown, folder / "users.parquet", compression="zstd")
     with torch.inference_mode():
@@ -238,6 +264,7 @@ def build(folder: Path, items: int, users: int, seed: int = 0) -> None:
     width = unit_ID.shape[1]
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(unit_ID.ravel()), width)
     write_vectors(ibis.memtable(pa.table({"item_id": table["item_id"], "vector": vectors})), folder)
+    write_trie(ibis.memtable(_codes(model)), folder)
     save_split(Split(CUT - timedelta(days=28), CUT, CUT + timedelta(days=30)),
                folder / "split.json")  # fmt: skip
     write_policy(ServingPolicy(SlatePolicy(0.5, 0.2, 10), 10), folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faiss
 import ibis
 import numpy as np
 import pyarrow as pa
@@ -128,3 +129,21 @@ def test_a_tie_that_straddles_the_end_is_cut_by_id_among_what_is_listed(alike):
     listed_N = np.arange(60) % 3 > 0
     row_K, _ = alike.among(np.array([1.0, 0.5], np.float32), listed_N, 5)
     assert row_K.tolist() == [n for n in range(1, 60, 2) if n % 3][:5]
+
+
+def test_lists_are_mapped_and_found_as_if_they_were_read(tmp_path, vector_ND, rng):
+    search = indexed(tmp_path / "b", vector_ND, 10)
+    lists = faiss.downcast_InvertedLists(search.index.invlists)
+    assert isinstance(lists, faiss.OnDiskInvertedLists)
+    assert lists.prefetch_nthread == 0
+    read = Search(faiss.read_index(str(tmp_path / "b" / "vectors.faiss")), search.ids)
+    for query_D in rng.normal(size=(5, WIDTH)).astype(np.float32):
+        assert search.nearest(query_D, 20) == read.nearest(query_D, 20)
+    np.testing.assert_array_equal(search.index.reconstruct_n(0, ITEMS), vector_ND)
+
+
+def test_ids_that_are_known_are_kept_once(tmp_path, vector_ND):
+    ids = indexed(tmp_path / "b", vector_ND, ITEMS + 1).ids
+    known = [*ids]
+    assert Search.open(tmp_path / "b", known).ids is known
+    assert Search.open(tmp_path / "b", known[1:]).ids == ids

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import ibis
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file
 
 from tessera.contracts.arrow import schema
 from tessera.contracts.errors import BrokenBundle
@@ -20,9 +22,11 @@ from tessera.model.sequences.catalogue import microsecond
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.sequences.fact_tables import save_facts
 from tessera.model.sequences.requests import Requests
+from tessera.model.trunk import saved
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.model.trunk.saved import load_model
 from tessera.serve.ranker import open_ranker
+from tessera.serve.shelf import Shelf
 from tessera.shared.features.facts import NOBODY
 
 DAY = timedelta(days=1)
@@ -188,3 +192,25 @@ def test_only_what_features_read_is_packed(bundle):
     assert columns["users"] == ["user_id", "valid_from", "risk_class"]
     assert not {"name", "text"} & set(columns["items"])
     assert columns["edges"] == ["source_id", "target_id", "kind", "weight"]
+
+
+def test_weights_that_stay_in_the_file_score_the_same_and_ids_are_kept_once(bundle, monkeypatch):
+    plain = open_ranker(bundle)
+    monkeypatch.setattr(saved, "_LARGE", 0)
+    shelf = Shelf.of(pa.table({"item_id": plain.item_ids}))
+    mapped = open_ranker(bundle, shelf)
+    np.testing.assert_array_equal(
+        mapped.scores("u001", plain.item_ids), plain.scores("u001", plain.item_ids)
+    )
+    path = bundle / "model" / "model.safetensors"
+    assert str(path) in Path("/proc/self/maps").read_text()
+    weights = load_file(path)
+    model, _ = load_model(bundle / "model", mapped=True)
+    assert {name: one.tolist() for name, one in model.state_dict().items()} == {
+        name: one.tolist() for name, one in weights.items()
+    }
+    assert mapped.item_ids is shelf.ids
+    assert dict(mapped.row) == plain.row
+    assert (mapped.row.get("i00"), mapped.row.get("none", 0)) == (plain.row["i00"], 0)
+    other = open_ranker(bundle, Shelf.of(pa.table({"item_id": plain.item_ids[::-1]})))
+    assert dict(other.row) == plain.row

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tessera.contracts.errors import BrokenBundle, BrokenHistory
-from tessera.serve import follower, measures
+from tessera.serve import follower, guardrail, measures
 from tessera.serve.arms import in_share
 from tessera.serve.challengers import Challenger, Challengers
 from tessera.serve.closed import seal_closed
@@ -346,3 +346,35 @@ def test_a_canary_like_the_champion_stays(trial, service):
     trial.look()
     assert service.arms.canary is not None
     assert trial.registry.acts == [("canary-begin", "v2")]
+
+
+def test_a_sealed_hour_is_read_once_and_a_trial_that_takes_long_is_looked_at_less_often(
+    trial, service, monkeypatch
+):
+    trial.registry.wanted = Challengers(challenger("v2"), 0.3)
+    trial.look()
+    ask(service, bad=0.05, users=200)
+    later = service.log.path.with_name("2.log")
+    monkeypatch.setattr(service._intake, "_open_log", lambda: ServedLog(later))
+    service.roll()
+    hours = seal_closed(service.log.path.parent, time.time_ns() + 2 * 3_600_000_000_000)
+    looks, now = [], [0.0]
+    monkeypatch.setattr(guardrail.time, "perf_counter", lambda: now[0])
+
+    def exceeds(units, *_):
+        looks.append(len(units.value_N))
+        now[0] += 0.1
+        return False
+
+    monkeypatch.setattr(guardrail, "exceeds", exceeds)
+    trial.look()
+    for hour in hours:
+        (hour / "hour.json").write_text("gone")
+        (hour / "records.parquet").unlink()
+    trial.look()
+    assert looks == [looks[0]], "it took a tenth of a second, so that it rests for three"
+    now[0] = 3.1
+    trial.look()
+    assert looks == [looks[0]] * 2
+    assert looks[0] > 100
+    assert "canary" not in service.refusals

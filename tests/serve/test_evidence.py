@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tessera.serve.edges import Edges
 from tessera.serve.evidence import Evidence, discoveries
 from tessera.serve.shelf import Shelf
 
@@ -20,7 +21,7 @@ def edge(source, target, kind="causal", weight=0.5, rate=None, support=9):
 
 
 def strongest(edges, held, shown):
-    evidence = Evidence.of(pa.Table.from_pylist(edges), SHELF)
+    evidence = Evidence.of(Edges.of(pa.Table.from_pylist(edges), SHELF), SHELF)
     found = evidence.strongest(SHELF.rows(held), SHELF.rows(shown))
     return {SHELF.ids[row]: one for row, one in found.items()}
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from benchmarks import serve_world
 from benchmarks.report.served import SECTIONS
 from benchmarks.serve_exploration import detectable
 from benchmarks.serve_kills import Told, count
@@ -14,7 +17,11 @@ from benchmarks.serve_quality import ndcg
 from benchmarks.serve_sets import Sets, judged
 from benchmarks.serve_soak import slope
 from benchmarks.serve_swaps import Seen
+from tessera.bundles import manifest
+from tessera.serve.engine import Engine
 from tessera.serve.log import line
+from tessera.serve.params import ServeParams
+from tessera.serve.retrieval import RETRIEVERS
 from tessera.shared.policies.slate import SlatePolicy, step_probabilities
 
 CHECKS = {section.record: section.checks for section in SECTIONS}
@@ -123,3 +130,20 @@ def test_over_all_that_the_top_can_show_the_score_is_the_lift():
     lift_N = ((later_NC - now_NC) * reward_NC).sum(axis=1)
     np.testing.assert_allclose((one.chance_NC * score_NC).sum(axis=1), lift_N, atol=1e-12)
     assert min(one.missed_NC.min(), one.hit_NC.min()) >= -one.floor
+
+
+def test_the_synthetic_bundle_has_what_a_published_one_has(tmp_path):
+    bundle = tmp_path / "v1"
+    serve_world.build(bundle, items=60, users=60)
+    assert manifest.check(bundle)["kind"] == "model"
+    shares = dict.fromkeys(RETRIEVERS, 0.2)
+    engine = Engine.open(bundle, ServeParams(retrieved=20, uniform=4, shares=shares))
+    assert list(engine.recommender.retrievers) == list(RETRIEVERS)
+    user, moment = serve_world.user_name(0), engine.scorer.ranker.moment
+    assert engine.who(user, engine.scorer.now(user, moment)).capacity_class in (2, 3, 4)
+    found = Counter(engine.answer("r1", user, moment, 10).drawn.source_C)
+    assert {"dense", "walk", "content", "popular"} <= set(found)
+    assert found["new"] + found["uniform"] == 4
+    segments = pq.read_table(bundle / "segments.parquet").to_pylist()
+    assert {one["risk_class"] for one in segments} <= {2, 3, 4}
+    assert min(one["investors"] for one in segments) >= 1

@@ -18,7 +18,7 @@ from ibis import Table
 from tessera.contracts.arrays import Bools, Float32s, Ints
 from tessera.contracts.errors import BadInput, BrokenBundle
 from tessera.contracts.library_errors import translate_errors
-from tessera.shared.codes.trie import build_trie, load_trie, save_trie
+from tessera.shared.codes.trie import Trie, build_trie, load_trie, save_trie
 
 EXACT_BELOW = 50_000
 """So many vectors are all looked at; `make bench-retrieval` says what it costs beyond."""
@@ -65,8 +65,10 @@ class Search:
     """Item of each row."""
 
     @classmethod
-    def open(cls, bundle: Path) -> Search:
-        """Read what `write_vectors` wrote.
+    def open(cls, bundle: Path, known: list[str] | None = None) -> Search:
+        """Open what `write_vectors` wrote; lists of vectors are mapped, not read.
+
+        Where the ids are those `known` already they are kept once.
 
         Raises
         ------
@@ -77,10 +79,11 @@ class Search:
             BrokenBundle, f"{bundle.name}: its vectors cannot be read", "publish it again"
         ):
             ids = json.loads((bundle / "vectors.json").read_text())
-            index = faiss.read_index(str(bundle / "vectors.faiss"))
+            index = faiss.read_index(str(bundle / "vectors.faiss"), faiss.IO_FLAG_MMAP)
             if isinstance(index, faiss.IndexIVF):
                 index.make_direct_map()  # else no vector can be read again
-            return cls(index, ids)
+                _read_when_asked(index)
+            return cls(index, known if known is not None and known == ids else ids)
 
     @property
     def lists(self) -> int:
@@ -114,7 +117,7 @@ class Search:
                 "finite numbers; train and publish again"
             )
         faiss.omp_set_num_threads(1)
-        most = min(most, int(listed_N.sum()))
+        most = min(most, int(np.count_nonzero(listed_N)))
         if most == 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
         find = self._few_lists if self.lists > 1 else self._exact
@@ -124,7 +127,7 @@ class Search:
 
     def _exact(self, query_1D: Float32s, listed_N: Bools, most: int) -> tuple[Ints, Float32s]:
         """Ask for more than wanted until nothing that ties with the last place is cut off."""
-        how, listed = faiss.SearchParameters(), int(listed_N.sum())
+        how, listed = faiss.SearchParameters(), int(np.count_nonzero(listed_N))
         asked = min(most + 1, listed)
         while True:
             row_K, score_K = self._search(query_1D, asked, listed_N, how)
@@ -135,7 +138,8 @@ class Search:
     def _few_lists(self, query_1D: Float32s, listed_N: Bools, most: int) -> tuple[Ints, Float32s]:
         """Read so many lists that the same number of listed rows is looked at, however few are."""
         how = faiss.SearchParametersIVF()
-        how.nprobe = min(-(-_READ * len(listed_N) // int(listed_N.sum())), self.lists)
+        listed = int(np.count_nonzero(listed_N))
+        how.nprobe = min(-(-_READ * len(listed_N) // listed), self.lists)
         while True:
             row_K, score_K = self._search(query_1D, most, listed_N, how)
             if len(row_K) == most or how.nprobe == self.lists:
@@ -161,6 +165,13 @@ class Search:
         return [pair for pair in near if pair[0] != item_id][:most]
 
 
+def _read_when_asked(index: faiss.IndexIVF) -> None:
+    """Let no thread read ahead: to start some costs each search more than the lists do."""
+    lists = index.invlists and faiss.downcast_InvertedLists(index.invlists)
+    if isinstance(lists, faiss.OnDiskInvertedLists):
+        lists.prefetch_nthread = 0
+
+
 def write_trie(codes: Table, bundle: Path) -> None:
     """Write the trie over the codes and the item of each of its leaves."""
     rows = codes.order_by("item_id").to_pyarrow()
@@ -169,7 +180,7 @@ def write_trie(codes: Table, bundle: Path) -> None:
     (bundle / "trie.json").write_text(json.dumps(rows["item_id"].to_pylist()) + "\n")
 
 
-def read_codes(bundle: Path) -> tuple[list[str], Ints]:
-    """Return the items of a trie and their codes NL."""
+def read_trie(bundle: Path) -> tuple[list[str], Trie]:
+    """Return the items of a trie, by row, and the trie."""
     ids = json.loads((bundle / "trie.json").read_text())
-    return ids, load_trie(bundle / "trie.safetensors").codes()
+    return ids, load_trie(bundle / "trie.safetensors")

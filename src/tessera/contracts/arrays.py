@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Float64s = NDArray[np.float64]
 Float32s = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Int32s = NDArray[np.int32]
+Int8s = NDArray[np.int8]
 Bools = NDArray[np.bool_]
 
 _LETTERS = re.compile(r"_([A-Z0-9]+)$")

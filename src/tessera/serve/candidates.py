@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
+from tessera.contracts.lookup import distinct_of
 from tessera.model.sequences.catalogue import microseconds
 from tessera.serve.context import Context
+from tessera.serve.evenly import evenly
 from tessera.serve.investors import Investor
 from tessera.serve.params import ServeParams
 from tessera.serve.recommend import Recommender
@@ -69,7 +72,12 @@ class Candidates:
     @cached_property
     def change_N(self) -> Ints:
         """When some item comes on sale or leaves it, oldest first."""
-        return np.unique(np.concatenate([self.from_I, self.to_I]))
+        return distinct_of(np.concatenate([self.from_I, self.to_I]))
+
+    @cached_property
+    def every_I(self) -> Ints:
+        """Rows of all items."""
+        return np.arange(len(self.from_I))
 
     @cached_property
     def by_age_I(self) -> Ints:
@@ -91,7 +99,7 @@ class Candidates:
         unit_I: Float64s,
     ) -> Self:
         """Read when the items of a bundle can be bought."""
-        from_I, to_I = _lifetimes(bundle, recommender.shelf.ids)
+        from_I, to_I = _lifetimes(bundle, recommender.shelf.id_I)
         shares = {str(name): share for name, share in params.shares.items()}
         new = new_among(params.new_share, params.retrieved + params.uniform, policy.epsilon)
         return cls(
@@ -114,11 +122,10 @@ class Candidates:
         params, retrievers = self.params, self._in_time(asked)
         found = mixed(retrievers, who, eligible_I, params.retrieved, self.shares)
         eligible_I[found.row_F] = False
-        new_N = self.new_rows(asked.moment)
-        lacking = max(self.new - int(np.isin(found.row_F, new_N).sum()), 0)
-        new_C = _drawn(asked.rng, new_N[eligible_I[new_N]], lacking)
+        lacking = self.new - int(self.is_new_N(found.row_F, asked.moment).sum())
+        new_C = evenly(asked.rng, self.new_rows(asked.moment), eligible_I, lacking)
         eligible_I[new_C] = False
-        rest_C = _drawn(asked.rng, np.flatnonzero(eligible_I), params.uniform - len(new_C))
+        rest_C = evenly(asked.rng, self.every_I, eligible_I, params.uniform - len(new_C))
         sources = [*found.source_F, *[NEW] * len(new_C), *[UNIFORM] * len(rest_C)]
         return np.concatenate([found.row_F, new_C, rest_C]), sources
 
@@ -159,10 +166,17 @@ class Candidates:
         return known
 
     def new_rows(self, moment: int) -> Ints:
-        """Return what came on sale in the last days before a moment, in the order of the rows."""
-        since = moment - self.params.new_days * DAY_US
-        first, stop = np.searchsorted(self.came_I, [since, moment], side="right")
-        return np.sort(self.by_age_I[first:stop])
+        """Return what came on sale in the last days before a moment, the first one first."""
+        first, stop = np.searchsorted(self.came_I, self._new(moment), side="right")
+        return np.asarray(self.by_age_I[first:stop])
+
+    def is_new_N(self, row_N: Ints, moment: int) -> Bools:
+        """Tell which of some rows are among them."""
+        since, until = self._new(moment)
+        return np.asarray((self.from_I[row_N] > since) & (self.from_I[row_N] <= until))
+
+    def _new(self, moment: int) -> tuple[int, int]:
+        return moment - self.params.new_days * DAY_US, moment
 
 
 def new_among(share: float, candidates: int, epsilon: float) -> int:
@@ -179,17 +193,14 @@ def new_among(share: float, candidates: int, epsilon: float) -> int:
     return min(int(np.ceil(share * candidates / epsilon - 1e-9)), candidates)
 
 
-def _drawn(rng: np.random.Generator, row_N: Ints, most: int) -> Ints:
-    most = min(most, len(row_N))
-    return rng.choice(row_N, most, replace=False) if most > 0 else row_N[:0]
-
-
-def _lifetimes(bundle: Path, ids: list[str]) -> tuple[Ints, Ints]:
+def _lifetimes(bundle: Path, id_I: pa.Array) -> tuple[Ints, Ints]:
     with translate_errors(
         BrokenBundle, f"{bundle.name}: its facts cannot be read", "publish it again"
     ):
-        rows = pq.read_table(bundle / "facts" / "items.parquet").sort_by("item_id")
-        if rows["item_id"].to_pylist() != ids:
+        columns = ["item_id", "valid_from", "valid_to"]
+        rows = pq.read_table(bundle / "facts" / "items.parquet", columns=columns)
+        rows = rows.sort_by("item_id")
+        if not rows["item_id"].combine_chunks().equals(id_I):
             raise BrokenBundle(f"{bundle.name}: items and facts know other items; publish it again")
         from_I = microseconds(rows["valid_from"].fill_null(0))
         missing = rows["valid_to"].is_null().to_numpy()

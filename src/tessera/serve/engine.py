@@ -20,18 +20,21 @@ from tessera.bundles.vectors import Search
 from tessera.contracts.arrays import Float32s, Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.lookup import rows_of
 from tessera.contracts.tables import ACTIONS
 from tessera.serve.candidates import DRAWN, Candidates
 from tessera.serve.context import Context, Deadline
 from tessera.serve.erased import Erased
 from tessera.serve.figures import behind, prices
 from tessera.serve.investors import Investor, stranger
+from tessera.serve.memory import give_back_memory
 from tessera.serve.online.scorer import Now, Scorer
 from tessera.serve.online.shown import Exposures
 from tessera.serve.online.standing import lasting, standing
 from tessera.serve.params import ServeParams
 from tessera.serve.people import ForPeople
 from tessera.serve.recommend import Recommender
+from tessera.serve.retrievers.dense import Dense
 from tessera.serve.rules.choosing import Listed, Rule, choose
 from tessera.serve.rules.opening import open_rules
 from tessera.serve.slate import Drawn, Figure, Slate, at, best, greedy
@@ -87,8 +90,8 @@ class Engine:
                 "publish a model that has one"
             )
         policy = read_policy(bundle)
-        row_I = np.array([ranker.row.get(item, 0) for item in recommender.shelf.ids], np.int64)
-        unit_I = ranker.unit_eur(recommender.shelf.ids)
+        row_I = rows_of(recommender.shelf.id_I, ranker.item_ids) + 1
+        unit_I = ranker.unit_eur(recommender.shelf.id_I)
         return cls(
             version or bundle.name,
             str(read_manifest(bundle)["identity"]),
@@ -98,7 +101,7 @@ class Engine:
             policy.slate_size or _POSITIONS,
             Candidates.of(bundle, recommender, params, policy.slate, unit_I),
             row_I,
-            Search.open(bundle),
+            _search(bundle, recommender),
             params,
             open_rules(recommender.items, params, policy.slate),
             Exposures(params.cap_shown, params.cap_days),
@@ -126,6 +129,7 @@ class Engine:
             slate = self.answer("warm-up", user_id, self.scorer.ranker.moment, self.slate_size)
             if not np.isfinite(slate.drawn.score_C).all():
                 raise BrokenBundle(f"{self.version}: its scores are not finite: train it again")
+        give_back_memory()
 
     def numbers(self) -> Iterator[tuple[str, Float32s]]:
         """Name and give, a part at a time, whatever slates are computed from."""
@@ -274,7 +278,7 @@ class Engine:
         self, asked: Context, row_C: Ints, sources: list[str], score_C: Float32s
     ) -> tuple[Ints, list[str], Float32s]:
         """Choose the candidates that the slate is drawn from."""
-        explores_C = np.isin(row_C, self.candidates.new_rows(asked.moment))
+        explores_C = self.candidates.is_new_N(row_C, asked.moment)
         explores_C |= np.array([source in DRAWN for source in sources], np.bool_)
         listed = Listed(row_C, score_C.astype(np.float64), explores_C)
         kept_C, removed, is_filled = choose(self.rules, listed, asked.k)
@@ -293,6 +297,12 @@ class Engine:
             score_1C, every_1C, self.slate, asked.k, asked.rng
         )
         return Drawn(ids, tuple(sources), score_C, chosen[0], propensity[0], probability[0])
+
+
+def _search(bundle: Path, recommender: Recommender) -> Search:
+    """Return the vectors, which are opened once."""
+    dense = recommender.retrievers.get("dense")
+    return dense.search if isinstance(dense, Dense) else Search.open(bundle)
 
 
 def _in_order(row_C: Ints) -> Float32s:

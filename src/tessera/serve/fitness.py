@@ -14,9 +14,9 @@ import psutil  # type: ignore[import-untyped]
 from tessera.contracts.errors import BrokenBundle, TesseraError
 from tessera.serve.engine import Engine
 
-_GROWN = 8
-"""Memory of an opened bundle by its size on the disk: 60 to 75 MiB of 10 on the market, rounded
-up."""
+_GROWN, _LEAST = 3, 64 << 20
+"""Memory of an opened bundle by its size on the disk, and of the smallest: 60 to 75 MiB of 10 on
+the market, 3.8 GiB at most of 1.5 with a million items; rounded up."""
 _NAMED = 3
 """Items that a refusal names."""
 
@@ -34,10 +34,10 @@ def require_room(bundle: Path) -> None:
         If it would take more than is available.
     """
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
-    free = psutil.virtual_memory().available
-    if size * _GROWN > free:
+    taken, free = _LEAST + size * _GROWN, psutil.virtual_memory().available
+    if taken > free:
         raise TooLittleMemory(
-            f"{bundle.name} takes about {_mb(size * _GROWN)} of memory and {_mb(free)} are free: "
+            f"{bundle.name} takes about {_mb(taken)} of memory and {_mb(free)} are free: "
             "free some, or serve by fewer workers"
         )
 

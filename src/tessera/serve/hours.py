@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,11 +96,12 @@ class Hour:
             yield orjson.loads(one)
 
 
-def sealed_hours(folder: Path) -> list[Hour]:
-    """List the sealed hours of a log, oldest first."""
+def sealed_hours(folder: Path, known: Container[Path] = ()) -> list[Hour]:
+    """List the sealed hours of a log, oldest first, but for those that are known: none changes."""
     found = [
         Hour(path.parent, **json.loads(path.read_text()))
         for path in sorted((folder / SEALED).glob(f"[!.]*/{_FACTS}"))
+        if path.parent not in known
     ]
     gone = {hour.instead for hour in found}
     return [hour for hour in found if hour.path.name not in gone]

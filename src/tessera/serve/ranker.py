@@ -6,17 +6,20 @@ functions over the same tables, only that nothing after the cut is there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ibis
 import numpy as np
+import pyarrow as pa
 from duckdb import Error as DuckDBError
 from ibis import Table
 
 from tessera.contracts.arrays import Float32s, Float64s
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.lookup import rows_of
 from tessera.contracts.split import load_split
 from tessera.model.nn.device import threads
 from tessera.model.sequences.catalogue import microsecond, read_catalogue
@@ -33,8 +36,25 @@ from tessera.model.sequences.requests import Requests
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.model.trunk.model import SequenceModel
 from tessera.model.trunk.saved import load_model
+from tessera.serve.shelf import Shelf
 from tessera.shared.features.facts import NOBODY, Facts
 from tessera.shared.features.prices import close_before
+
+
+@dataclass(frozen=True, slots=True)
+class _BehindPadding(Mapping[str, int]):
+    """Rows of a model by those of a table, which has no padding."""
+
+    row: Mapping[str, int]
+
+    def __getitem__(self, item_id: str) -> int:
+        return self.row[item_id] + 1
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.row)
+
+    def __len__(self) -> int:
+        return len(self.row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +64,7 @@ class Ranker:
     model: SequenceModel
     histories: Histories
     facts: Facts
-    row: dict[str, int]
+    row: Mapping[str, int]
     """Row of each item in the model; 0 is no item."""
     person: dict[str, int]
     """Number of each investor."""
@@ -57,9 +77,9 @@ class Ranker:
         """Tell whether the investor has a history."""
         return NOBODY < self.person.get(user_id, NOBODY) < len(self.histories.user_id_U)
 
-    def unit_eur(self, item_ids: list[str]) -> Float64s:
+    def unit_eur(self, id_I: pa.Array) -> Float64s:
         """Return what one unit of each item costs as of the cut; NaN where nobody knows."""
-        row_I = np.array([self.row.get(item, 0) for item in item_ids], np.int64)
+        row_I = rows_of(id_I, self.item_ids) + 1
         day_I = np.full(len(row_I), self.moment // DAY_US)
         return close_before(self.facts.closes, row_I, day_I)
 
@@ -89,8 +109,10 @@ class Ranker:
             return score_log(self.model, self.facts, self.histories, asked, known).served_C
 
 
-def open_ranker(bundle: Path) -> Ranker | None:
+def open_ranker(bundle: Path, shelf: Shelf | None = None) -> Ranker | None:
     """Read the ranking head of a bundle; None if its model ranks nothing.
+
+    A million ids are kept once, where they are those of the `shelf`.
 
     Raises
     ------
@@ -101,7 +123,7 @@ def open_ranker(bundle: Path) -> Ranker | None:
     engine = ibis.duckdb.connect()
     try:
         engine.raw_sql("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
-        return _read(bundle, *open_facts(folder, engine)) if has_facts(folder) else None
+        return _read(bundle, shelf, *open_facts(folder, engine)) if has_facts(folder) else None
     except (OSError, KeyError, TypeError, ValueError, DuckDBError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         told = f"{bundle.name}: its ranking head cannot be read ({reason}); publish it again"
@@ -110,11 +132,17 @@ def open_ranker(bundle: Path) -> Ranker | None:
         engine.disconnect()
 
 
-def _read(bundle: Path, events: Table, tables: FactTables) -> Ranker:
+def _read(bundle: Path, shelf: Shelf | None, events: Table, tables: FactTables) -> Ranker:
     split, catalogue = load_split(bundle / "split.json"), read_catalogue(tables.items)
-    model, vocabulary = load_model(bundle / "model")
+    model, vocabulary = load_model(bundle / "model", mapped=True)
     if vocabulary != catalogue.vocabulary:
         raise BrokenBundle(f"{bundle}: model and facts know other items; publish it again")
+    row: Mapping[str, int]
+    if shelf is not None and vocabulary == shelf.ids:
+        vocabulary, row = shelf.ids, _BehindPadding(shelf.row)
+    else:
+        row = dict(zip(vocabulary, range(1, len(vocabulary) + 1), strict=True))
+    catalogue = replace(catalogue, vocabulary=vocabulary)
     tied_sets = model.shape.tied_sets
     histories = read_histories(events, split, vocabulary, tied_sets=tied_sets)
     people = people_of(histories.user_id_U, tables.users)
@@ -122,7 +150,7 @@ def _read(bundle: Path, events: Table, tables: FactTables) -> Ranker:
         model,
         histories,
         read_facts(tables, histories, catalogue, model.codes_VC.numpy(), people),
-        {item: row for row, item in enumerate(vocabulary, start=1)},
+        row,
         {user: number for number, user in enumerate(people)},
         vocabulary,
         microsecond(split.cut) + 1,

@@ -99,26 +99,25 @@ class Recommender:
         BrokenBundle
             If model or facts are damaged or do not belong together.
         """
-        edges = bundle / "neighbours.parquet"
         with translate_errors(
             BrokenBundle, f"{bundle.name}: its tables cannot be read", "publish it again"
         ):
             users = pq.read_table(bundle / "users.parquet")
             items = pq.read_table(bundle / "items.parquet")
-            neighbours = pq.read_table(edges) if edges.exists() else None
         # The policy that wrote the log is published without one.
         unknown = read_policy(bundle).unknown if (bundle / serving.FILE).exists() else PRUDENT
-        shelf, ranker = Shelf.of(items), _open_ranker(bundle)
+        shelf = Shelf.of(items)
+        ranker = _open_ranker(bundle, shelf)
         return cls(
             Investors.of(users, unknown),
             shelf,
             items["alive"].to_numpy().astype(np.bool_),
             _suits(items, unknown),
-            Evidence.of(neighbours, shelf),
+            Evidence.of(shelf.edges(bundle), shelf),
             open_retrievers(bundle, shelf),
             ranker,
             unknown,
-            ranker.unit_eur(shelf.ids) if ranker else None,
+            ranker.unit_eur(shelf.id_I) if ranker else None,
             (params or ServeParams()).capacity_eur,
             Erased.beside(bundle),
         )
@@ -276,12 +275,12 @@ def _suits(items: pa.Table, unknown: Unknown) -> Bools:
     return np.stack([suitable(risk, risk_I, unknown) for risk in every_K])
 
 
-def _open_ranker(bundle: Path) -> Ranker | None:
+def _open_ranker(bundle: Path, shelf: Shelf) -> Ranker | None:
     if not (bundle / "facts").is_dir():
         return None
     from tessera.serve.ranker import open_ranker
 
-    return open_ranker(bundle)
+    return open_ranker(bundle, shelf)
 
 
 def recommend(bundle: Path, user_id: str, k: int) -> list[Recommendation]:

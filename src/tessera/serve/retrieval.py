@@ -6,6 +6,7 @@ Legend: I items of a bundle in the order of its table, F found items, C items wi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self, cast, get_args
 
@@ -19,6 +20,8 @@ from tessera.serve.shelf import Shelf
 
 RETRIEVERS: tuple[str, ...] = get_args(Source)
 """All there are; places that are left go to them in this order."""
+_LOOKED = 4
+"""Items that are looked at for each that is wanted."""
 
 
 class Found(NamedTuple):
@@ -42,6 +45,32 @@ class Found(NamedTuple):
             row_C, score_C = row_C[score_C >= least], score_C[score_C >= least]
         order_F = np.lexsort((rank_I[row_C], -score_C))[:most]
         return cls(row_C[order_F], score_C[order_F])
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Items with scores that nobody's request changes, so that they are sorted once."""
+
+    best: Found
+
+    @classmethod
+    def of(cls, score_I: Float64s, rank_I: Ints) -> Self:
+        """Sort all; an item whose score is NaN is none."""
+        return cls(Found.best(np.arange(len(score_I)), score_I, rank_I, len(score_I)))
+
+    def first(self, eligible_I: Bools, most: int) -> Found:
+        """Return the best among the eligible: look at ever more until there are enough.
+
+        >>> every = Ordered.of(np.array([1.0, 3.0, 2.0]), np.arange(3))
+        >>> every.first(np.array([True, False, True]), 1)
+        Found(row_F=array([2]), score_F=array([2.]))
+        """
+        looked, items = max(_LOOKED * most, 1), len(self.best.row_F)
+        while True:
+            at_F = np.flatnonzero(eligible_I[self.best.row_F[:looked]])[:most]
+            if len(at_F) == most or looked >= items:
+                return Found(self.best.row_F[at_F], self.best.score_F[at_F])
+            looked *= _LOOKED
 
 
 class Retriever(Protocol):

@@ -6,13 +6,17 @@ Shapes: I items in the order of the bundle's table, N of them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tessera.contracts.arrays import Ints
+from tessera.contracts.lookup import rows_of
+from tessera.serve.edges import Edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +25,14 @@ class Shelf:
 
     table: pa.Table
     ids: list[str]
+    id_I: pa.Array
+    """The same as Arrow has them."""
     row: dict[str, int]
     """Row I of each item."""
     rank_I: Ints
     """Place of each item in the order of the ids."""
+    read: dict[Path, Edges | None] = field(default_factory=dict)
+    """Edges that were read."""
 
     @classmethod
     def of(cls, table: pa.Table) -> Self:
@@ -34,11 +42,23 @@ class Shelf:
         array([1, 2, 0])
         """
         table = table.combine_chunks()  # or each look at a few rows would lay all of them together
-        ids = table["item_id"].to_pylist()
-        rank_I = np.empty(len(ids), np.int64)
-        rank_I[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
-        return cls(table, ids, {item: row for row, item in enumerate(ids)}, rank_I)
+        id_I = table["item_id"].combine_chunks()
+        ids, rank_I = id_I.to_pylist(), np.empty(len(id_I), np.int64)
+        rank_I[pc.sort_indices(id_I).to_numpy()] = np.arange(len(ids))
+        return cls(table, ids, id_I, dict(zip(ids, range(len(ids)), strict=True)), rank_I)
 
     def rows(self, items: Iterable[str]) -> Ints:
         """Return the row of each item that there is, in the order asked."""
         return np.array([self.row[item] for item in items if item in self.row], np.int64)
+
+    def rows_of(self, items: list[str]) -> Ints:
+        """Return the row of each of many items, -1 of what is none."""
+        if items == self.ids:
+            return np.arange(len(items))
+        return rows_of(pa.array(items, pa.string()), self.id_I)
+
+    def edges(self, bundle: Path) -> Edges | None:
+        """Read the edges of the bundle, once; None if it has none."""
+        if bundle not in self.read:
+            self.read[bundle] = Edges.read(bundle, self)
+        return self.read[bundle]

@@ -169,3 +169,32 @@ def test_readers_see_the_old_or_the_new_bundle_whole(workspace, make_candidate):
     assert not failures
     assert seen
     assert pointer.current_version(workspace) == "v12"
+
+
+def test_who_asks_each_second_hashes_a_bundle_again_only_when_a_file_was_written(
+    workspace, make_candidate, monkeypatch
+):
+    make_candidate(workspace)
+    registry.publish(workspace, None, None)
+    checked, check_all = [], pointer.current_bundle
+    monkeypatch.setattr(
+        pointer, "current_bundle", lambda one: checked.append(one) or check_all(one)
+    )
+    current = pointer.Watched(workspace)
+    assert [current().name for _ in range(3)] == ["v1"] * 3
+    assert len(checked) == 1
+    damaged = workspace.registry / "bundles" / "v1" / "items.parquet"
+    whole = damaged.read_bytes()
+    told = damaged.stat()
+    damaged.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    os.utime(damaged, ns=(told.st_atime_ns, told.st_mtime_ns))  # as long and as old as it was
+    for _ in range(3):
+        with pytest.raises(BrokenBundle, match=r"items.parquet does not match"):
+            current()
+    assert len(checked) == 2
+    damaged.write_bytes(whole)
+    assert current().name == "v1"
+    make_candidate(workspace, judged_against="v1", weight=2.0)
+    registry.publish(workspace, None, None)
+    assert [current().name for _ in range(2)] == ["v2"] * 2
+    assert len(checked) == 4

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tessera.contracts.arrays import Bools, Ints
 from tessera.contracts.arrow import DAY_US
+from tessera.contracts.lookup import rows_of as rows_of
 from tessera.contracts.split import Split
 from tessera.model.nn.batch import PADDING
 from tessera.shared.features.demand import CLASS_COLUMNS, item_classes
@@ -94,7 +95,8 @@ def read_closes(prices: Table, vocabulary: list[str]) -> PriceHistory:
     rows = prices.select("item_id", "price_ts", "close_eur").to_pyarrow()
     item_P = rows_of(rows["item_id"], vocabulary) + 1
     day_P = microseconds(rows["price_ts"]) // DAY_US
-    order = np.lexsort((day_P, item_P))
+    is_sorted = _ascends(item_P, day_P)  # as the bundle has them
+    order = np.arange(len(item_P)) if is_sorted else np.lexsort((day_P, item_P))
     order = order[item_P[order] > 0]
     same = (np.diff(item_P[order]) == 0) & (np.diff(day_P[order]) == 0)
     order = order[np.append(~same, True)[: len(order)]]
@@ -107,9 +109,6 @@ def microseconds(column: pa.ChunkedArray) -> Ints:
     return moment
 
 
-def rows_of(column: pa.ChunkedArray | pa.Array, values: list[str] | pa.Array) -> Ints:
-    """Return the index of each id among the values, -1 if it is unknown."""
-    known = values if isinstance(values, pa.Array) else pa.array(values, pa.string())
-    found = pc.fill_null(pc.index_in(column, known), -1)
-    rows: Ints = np.asarray(found).astype(np.int64)
-    return rows
+def _ascends(item_P: Ints, day_P: Ints) -> bool:
+    item, day = np.diff(item_P), np.diff(day_P)
+    return bool(((item > 0) | ((item == 0) & (day >= 0))).all())

@@ -18,6 +18,7 @@ from ibis import Table
 
 from tessera.contracts import mapped
 from tessera.contracts.arrays import Ints
+from tessera.contracts.lookup import rows_of
 from tessera.contracts.split import Split, phased
 from tessera.contracts.tables import ACTIONS
 from tessera.model.sequences.histories import Histories
@@ -38,10 +39,12 @@ def read_histories(
     It is drawn by hash: a window that cuts a tied set must not keep the last ids of the alphabet.
     """
     events = events.select("event_id", "user_id", "item_id", "action", "event_ts")
-    items = ibis.memtable(_numbered("item", vocabulary, first=1))
+    seen = np.sort(rows_of(events.select("item_id").distinct().to_pyarrow()["item_id"], vocabulary))
+    row_S = seen[seen >= 0]  # hashing what nobody met would take long, and is asked by nobody
+    items = ibis.memtable(_numbered("item", [vocabulary[row] for row in row_S], row_S + 1))
     found = events.semi_join(items, "item_id").select("user_id").distinct().order_by("user_id")
     user_ids = found.to_pyarrow()["user_id"].to_pylist()
-    users = ibis.memtable(_numbered("user", user_ids, first=0))
+    users = ibis.memtable(_numbered("user", user_ids, np.arange(len(user_ids))))
     rows = phased(events, split).inner_join(items, "item_id").inner_join(users, "user_id")
     rows = rows.mutate(draw=_draw(rows.user_hash, rows.item_hash))
     order = ["draw", "item_id", "action", "event_id"] if tied_sets else ["event_id"]
@@ -63,13 +66,13 @@ def read_histories(
     return histories.regrouped(histories.moment_E.__getitem__ if tied_sets else np.copy)
 
 
-def _numbered(name: str, ids: list[str], *, first: int) -> pa.Table:
+def _numbered(name: str, ids: list[str], number_N: Ints) -> pa.Table:
     """Return ids with their numbers and hashes."""
     hashes = b"".join(_hash(one) for one in ids)
     return pa.table(
         {
             f"{name}_id": pa.array(ids, pa.string()),
-            name: np.arange(first, first + len(ids)),
+            name: number_N,
             f"{name}_hash": np.frombuffer(hashes, "<u8"),
         }
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import first_line
@@ -18,6 +19,9 @@ from tessera.model.trunk.model import SequenceModel, Shape
 
 CANDIDATES = 200
 """What a request ranks: when served, in cost.json, and where its time is measured."""
+
+_LARGE = 1 << 20
+"""Bytes from which on it pays to leave weights where they are."""
 
 
 def save_model(model: SequenceModel, vocabulary: list[str], folder: Path) -> None:
@@ -35,8 +39,15 @@ def save_model(model: SequenceModel, vocabulary: list[str], folder: Path) -> Non
     (folder / "cost.json").write_text(json.dumps(cost) + "\n")
 
 
-def load_model(folder: Path) -> tuple[SequenceModel, list[str]]:
+def load_model(folder: Path, *, mapped: bool = False) -> tuple[SequenceModel, list[str]]:
     """Read what `save_model` wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    mapped : bool
+        Weights stay in the file, which all processes share; for whoever never trains them.
 
     Raises
     ------
@@ -52,7 +63,7 @@ def load_model(folder: Path) -> tuple[SequenceModel, list[str]]:
         shape = Shape(**{**raw, **lists, **chosen, "feature_groups": _groups(raw)})
         buffers = [weights[name].clone() for name in ("codes_VC", "warm_V", *_edges(shape))]
         model = SequenceModel(shape, *buffers)
-        model.load_state_dict(weights)
+        model.load_state_dict(_laid(weights) if mapped else weights, assign=mapped)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise BrokenBundle(
             f"{folder} is no sequence model ({first_line(error)}); publish it again"
@@ -78,6 +89,11 @@ def _groups(raw: dict[str, Any]) -> tuple[str, ...]:
 
 def _edges(shape: Shape) -> tuple[str, ...]:
     return ("edge_VV",) if shape.edge_bias else ()
+
+
+def _laid(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy what is small: how a sum of it rounds depends on where it begins in memory."""
+    return {name: one if one.nbytes >= _LARGE else one.clone() for name, one in weights.items()}
 
 
 def load_champion(bundle: Path) -> tuple[SequenceModel, list[str]] | None:

@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,7 @@ from tessera.platform.cli.cli_acts import Profile
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
 if TYPE_CHECKING:  # torch takes seconds
-    from tessera.serve.follower import Follower
+    from tessera.platform.release.pointer import Watched
     from tessera.serve.http.listen import Address
     from tessera.serve.order import Order
     from tessera.serve.params import ServeParams
@@ -49,13 +50,11 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the published model on this machine: draw slates by the judged policy, and log them."""
-    from tessera.platform.release.pointer import current_bundle
+    from tessera.platform.release.pointer import Watched
     from tessera.platform.workspace.params import serve_params
     from tessera.serve.feed import kind_for
-    from tessera.serve.garbage import settle
     from tessera.serve.host import hosted
     from tessera.serve.http.listen import Address
-    from tessera.serve.sealer import Sealer
 
     workspace = open_workspace(profile)
     params = serve_params(workspace)
@@ -65,43 +64,50 @@ def serve(
     if workers > 1 and not check:
         _listen_together(workspace, address, workers, kind)
         return
-    with hosted(current_bundle(workspace), workspace.served, params, kind) as started:
+    current = Watched(workspace)
+    with hosted(current(), workspace.served, params, kind) as started:
         service, engine = started.service, started.service.engine
         engine.warm_up()
         _say_torn(started.torn)
         typer.echo(f"{engine.version}: {engine.told()}; {started.events} events known again")
         if check:
             return
-        settle()
-        follower = _follower(service, workspace, params)
-        sealer = Sealer(service, workspace.served)
-        follower.start()
-        sealer.start()
-        try:
+        with _kept_up(service, current, workspace, params):
             _listen(service, workspace, params, address)
-        finally:
-            sealer.stop()
-            follower.stop()
 
 
-def _follower(service: Service, workspace: Workspace, params: ServeParams) -> Follower:
-    from tessera.platform.release.pointer import current_bundle
+@contextmanager
+def _kept_up(
+    service: Service, current: Watched, workspace: Workspace, params: ServeParams
+) -> Iterator[None]:
+    """Follow the registry and seal the hours of the log inside the block."""
     from tessera.platform.release.trials import Trials
     from tessera.serve.follower import Follower
+    from tessera.serve.sealer import Sealer
 
-    return Follower(service, lambda: current_bundle(workspace), params, Trials(workspace, params))
+    follower = Follower(service, current, params, Trials(workspace, params))
+    sealer = Sealer(service, workspace.served)
+    follower.start()
+    sealer.start()
+    try:
+        yield
+    finally:
+        sealer.stop()
+        follower.stop()
 
 
 def _listen(service: Service, workspace: Workspace, params: ServeParams, address: Address) -> None:
     import uvicorn
 
     from tessera.serve.clock import Clock
+    from tessera.serve.garbage import settle
     from tessera.serve.http.app import make_app
     from tessera.serve.http.keys import Keys
     from tessera.serve.http.lines import write_lines
 
     _say_where(workspace, address)
     write_lines()
+    settle()
     clock = Clock(_ahead(workspace))
     app = make_app(service, clock, Keys(_keys(workspace)), params, secure=address.secure)
     uvicorn.run(app, **address.options())

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from tessera.contracts.errors import TesseraError
-from tessera.platform.release.pointer import current_bundle
+from tessera.platform.release.pointer import Watched
 from tessera.platform.release.trials import Trials
 from tessera.platform.workspace.params import serve_params
 from tessera.platform.workspace.paths import open_workspace
@@ -24,7 +24,7 @@ def main() -> None:
         params = serve_params(workspace)
         registry = Trials(workspace, params)
         parent = sys.stdin.fileno()
-        work(order, params, lambda: current_bundle(workspace), parent, registry)
+        work(order, params, Watched(workspace), parent, registry)
     except TesseraError as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise SystemExit(2) from None

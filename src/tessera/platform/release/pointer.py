@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tessera.contracts.errors import BrokenBundle, BrokenHistory, GateClosed
+from tessera.contracts.errors import BrokenBundle, BrokenHistory, GateClosed, TesseraError
 from tessera.platform.release import bundles
 from tessera.platform.release.journal import made_current
 from tessera.platform.workspace import files
@@ -44,6 +44,52 @@ def current_bundle(workspace: Workspace) -> Path:
     if bundles.checked(workspace, bundle)["identity"] != named["identity"]:
         raise BrokenBundle(f"{bundle.name} is not what was published: publish again or roll back")
     return bundle
+
+
+class Watched:
+    """The current bundle for whoever asks each second: what did not change is not checked again."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        """Know nothing yet."""
+        self._workspace = workspace
+        self._marks: object = None
+        self._found: Path | TesseraError = Path()
+
+    def __call__(self) -> Path:
+        """Do as `current_bundle`; hashing a large bundle takes a second or more.
+
+        Raises
+        ------
+        GateClosed, BrokenBundle, BrokenHistory
+            As that does, and the same again until a file changes.
+        """
+        marks = self._look()  # before the check: what changes meanwhile is checked next time
+        if marks is None or marks != self._marks:
+            self._found, self._marks = self._checked(), marks
+        if isinstance(self._found, TesseraError):
+            raise self._found.with_traceback(None)
+        return self._found
+
+    def _checked(self) -> Path | TesseraError:
+        try:
+            return current_bundle(self._workspace)
+        except TesseraError as error:
+            return error
+
+    def _look(self) -> list[tuple[str, int, int, int]] | None:
+        """Return what tells of each file whether it was written since; None if that is moving."""
+        registry = self._workspace.registry
+        try:
+            bundle = registry / "bundles" / str(current_version(self._workspace))
+            paths = [one for one in registry.iterdir() if one.is_file()]
+            return [_mark(path) for path in sorted([*paths, *bundle.rglob("*")])]
+        except OSError:  # an act is being done
+            return None
+
+
+def _mark(path: Path) -> tuple[str, int, int, int]:
+    told = path.lstat()
+    return str(path), told.st_ino, told.st_size, told.st_ctime_ns
 
 
 def _nothing_published(workspace: Workspace) -> str:

@@ -7,7 +7,7 @@ bundle give the same state.  Each process has one of its own, which follows the 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -46,7 +46,7 @@ class Known:
 class OnlineState:
     """Events after the cut of one bundle, by investor."""
 
-    def __init__(self, rows: dict[str, int], recent: Recent, *, tied_sets: bool) -> None:
+    def __init__(self, rows: Mapping[str, int], recent: Recent, *, tied_sets: bool) -> None:
         """Start with none; `rows` has the row of each item that the model knows."""
         self._rows = rows
         self._recent = recent

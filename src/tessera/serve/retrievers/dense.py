@@ -24,12 +24,14 @@ class Dense:
     search: Search
     row_N: Ints
     """Row I of each vector, that of no item behind the last one."""
+    is_alike: bool
+    """Whether vectors and items stand in one order, as the stage writes them."""
 
     def retrieve(self, who: Investor, eligible_I: Bools, most: int) -> Found | None:
         """Return the nearest; an investor without a vector is left to others."""
         if who.vector_D is None:
             return None
-        listed_N = np.append(eligible_I, np.False_)[self.row_N]
+        listed_N = eligible_I if self.is_alike else np.append(eligible_I, np.False_)[self.row_N]
         near_F, score_F = self.search.among(who.vector_D, listed_N, most)
         return Found(self.row_N[near_F], score_F.astype(np.float64))
 
@@ -40,5 +42,6 @@ def open_retriever(bundle: Path, shelf: Shelf) -> Dense | None:
         return None
     from tessera.bundles.vectors import Search
 
-    search, nowhere = Search.open(bundle), len(shelf.ids)
-    return Dense(search, np.array([shelf.row.get(item, nowhere) for item in search.ids], np.int64))
+    search = Search.open(bundle, shelf.ids)
+    row_N = shelf.rows_of(search.ids)
+    return Dense(search, np.where(row_N < 0, len(shelf.ids), row_N), search.ids is shelf.ids)

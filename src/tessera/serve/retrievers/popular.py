@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tessera.contracts.arrays import Bools, Float64s, Ints
+from tessera.contracts.arrays import Bools
 from tessera.serve.investors import Investor
-from tessera.serve.retrieval import Found
+from tessera.serve.retrieval import Found, Ordered
 from tessera.serve.shelf import Shelf
 
 
@@ -17,15 +17,14 @@ from tessera.serve.shelf import Shelf
 class Popular:
     """How many investors bought each item."""
 
-    rank_I: Ints
-    popularity_I: Float64s
+    bought: Ordered
 
     def retrieve(self, who: Investor, eligible_I: Bools, most: int) -> Found:  # noqa: ARG002
         """Return the most bought, whoever asks; an item of which nothing is known is none."""
-        row_C = np.flatnonzero(eligible_I)
-        return Found.best(row_C, self.popularity_I[row_C], self.rank_I, most)
+        return self.bought.first(eligible_I, most)
 
 
 def open_retriever(_bundle: Path, shelf: Shelf) -> Popular:
     """Take what the items of the bundle say."""
-    return Popular(shelf.rank_I, shelf.table["popularity"].to_numpy().astype(np.float64))
+    popularity_I = shelf.table["popularity"].to_numpy().astype(np.float64)
+    return Popular(Ordered.of(popularity_I, shelf.rank_I))

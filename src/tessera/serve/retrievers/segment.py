@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from tessera.contracts.arrays import Bools, Float64s, Ints
+from tessera.contracts.arrays import Bools
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
+from tessera.contracts.lookup import rows_of
 from tessera.serve.investors import Investor
-from tessera.serve.retrieval import Found
+from tessera.serve.retrieval import Found, Ordered
 from tessera.serve.shelf import Shelf
 
 
@@ -20,16 +21,13 @@ from tessera.serve.shelf import Shelf
 class Segment:
     """How many investors of each risk class acquired each item just before the cut."""
 
-    rank_I: Ints
-    acquired_I: dict[int, Float64s]
-    """By risk class; NaN where nobody did."""
+    acquired: dict[int, Ordered]
+    """By risk class; of what nobody acquired there is nothing."""
 
     def retrieve(self, who: Investor, eligible_I: Bools, most: int) -> Found | None:
         """Return what most acquired; None where nobody of the class acquired anything."""
-        if who.risk_class not in self.acquired_I:
-            return None
-        row_C = np.flatnonzero(eligible_I)
-        return Found.best(row_C, self.acquired_I[who.risk_class][row_C], self.rank_I, most)
+        acquired = self.acquired.get(who.risk_class)
+        return None if acquired is None else acquired.first(eligible_I, most)
 
 
 def open_retriever(bundle: Path, shelf: Shelf) -> Segment | None:
@@ -42,11 +40,12 @@ def open_retriever(bundle: Path, shelf: Shelf) -> Segment | None:
     ):
         rows = pq.read_table(path)
         risk_S = rows["risk_class"].to_numpy()
-        row_S = np.array([shelf.row.get(one, -1) for one in rows["item_id"].to_pylist()], np.int64)
+        row_S = rows_of(rows["item_id"], shelf.id_I)
         count_S = rows["investors"].to_numpy().astype(np.float64)
     found = {}
     for risk in np.unique(risk_S).tolist():
         mine_S = (risk_S == risk) & (row_S >= 0)
-        found[risk] = np.full(len(shelf.ids), np.nan)
-        found[risk][row_S[mine_S]] = count_S[mine_S]
-    return Segment(shelf.rank_I, found)
+        acquired_I = np.full(len(shelf.ids), np.nan)
+        acquired_I[row_S[mine_S]] = count_S[mine_S]
+        found[risk] = Ordered.of(acquired_I, shelf.rank_I)
+    return Segment(found)

@@ -70,21 +70,6 @@ class Trie:
         mask_BV[beam_C, self.codeword[depth][first[inside_B[beam_C]] + offset_C]] = True
         return mask_BV
 
-    def codes(self) -> Ints:
-        """Code of each item, by its row.
-
-        >>> build_trie(np.array([[1, 0], [0, 2], [1, 1]])).codes()
-        array([[1, 0],
-               [0, 2],
-               [1, 1]])
-        """
-        node_N = np.arange(len(self.item_N))
-        code_NL = np.zeros((len(node_N), self.length), np.int64)
-        for level in reversed(range(self.length)):
-            code_NL[self.item_N, level] = self.codeword[level][node_N]
-            node_N = np.searchsorted(self.first_child[level], node_N, side="right") - 1
-        return code_NL
-
     def items(self, node_B: Ints) -> Ints:
         """Row of the item at each leaf node; NOWHERE stays NOWHERE."""
         return np.where(node_B >= 0, self.item_N[np.maximum(node_B, 0)], NOWHERE)

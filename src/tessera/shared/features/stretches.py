@@ -11,13 +11,14 @@ import numpy as np
 
 from tessera.contracts import mapped
 from tessera.contracts.arrays import Ints
+from tessera.contracts.lookup import distinct_of
 
 
 class Clock:
     """Distinct moments in order; a rank stands for a moment in the keys of an index."""
 
     def __init__(self, moment_E: Ints) -> None:
-        self._moments = np.unique(moment_E)
+        self._moments = distinct_of(moment_E)
 
     @property
     def span(self) -> int:

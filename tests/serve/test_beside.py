@@ -228,8 +228,8 @@ def dismiss(service, slates, bad):
     )  # fmt: skip
 
 
-def ask(service, bad):
-    dismiss(service, come(service), bad)
+def ask(service, bad, users=1500):
+    dismiss(service, come(service, users=users), bad)
 
 
 @pytest.mark.parametrize("how", ["open", "sealed", "broken history"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -19,14 +19,23 @@ from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.lookup import rows_of
 
-if TYPE_CHECKING:
-    from tessera.serve.shelf import Shelf
-
 CAUSAL = "causal"
 KINDS = ("transition", "co_acquired", CAUSAL)
 """Kinds of which something is told, in the order of the words for them."""
 FILE = "neighbours.parquet"
 _EVERY = ("source_id", "target_id", "kind", "weight", "false_sign_rate", "support")
+
+
+class Ids(Protocol):
+    """Items of a bundle."""
+
+    @property
+    def id_I(self) -> pa.Array:
+        """Id of each."""
+
+    @property
+    def rank_I(self) -> Ints:
+        """Place of each in the order of the ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +57,10 @@ class Edges:
     """Investors behind it."""
 
     @classmethod
-    def of(cls, table: pa.Table, shelf: Shelf) -> Self:
+    def of(cls, table: pa.Table, shelf: Ids) -> Self:
         """Lay out a table of edges; old ones lack some columns."""
         table = table.combine_chunks()
-        items = len(shelf.ids)
+        items = len(shelf.id_I)
         source_E, target_E = (rows_of(table[name], shelf.id_I) for name in _EVERY[:2])
         kind_E = _kinds(table)
         weight_E = table["weight"].to_numpy().astype(np.float64, copy=False)
@@ -74,7 +83,7 @@ class Edges:
         )
 
     @classmethod
-    def read(cls, bundle: Path, shelf: Shelf) -> Self | None:
+    def read(cls, bundle: Path, shelf: Ids) -> Self | None:
         """Read the edges of a bundle; None if it has none.
 
         Raises

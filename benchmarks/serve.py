@@ -131,7 +131,7 @@ async def _effect(client: Client, users: int, rounds: int) -> list[float]:
         await client.ask("/v1/events", {"events": [event]})
         told = await client.ask("/v1/recommendations", {"investor_id": user, "k": _K})
         waited.append(time.perf_counter() - begun)
-        known = int(json.loads(told[1])["context_version"].rpartition("+")[2])
+        known = int(json.loads(told[1])["context_version"].split("+")[1])
         if known != before + 1:
             raise SystemExit("the slate did not know the event before it")
     client.close()

@@ -29,6 +29,7 @@ from tessera.serve.http.listen import Address
 from tessera.serve.investors import Investor
 from tessera.serve.log import ServedLog
 from tessera.serve.online import investor
+from tessera.serve.online.prices import Prices
 from tessera.serve.online.shown import Exposures
 from tessera.serve.online.standing import standing
 from tessera.serve.online.state import OnlineState
@@ -36,6 +37,7 @@ from tessera.serve.params import ServeParams
 from tessera.serve.recommend import Lead
 from tessera.serve.service import Service
 from tessera.serve.slate import Drawn, Figure, Slate, at, best, greedy
+from tessera.shared.features.prices import PriceHistory
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 
 ITEMS = ("i0", "i1", "i2", "i3", "i4")
@@ -60,7 +62,9 @@ class Engine:
         nobody_counts = SimpleNamespace(add=lambda *_: None, seen=lambda: None)
         nobody_counts.emptied = lambda: nobody_counts
         ranker = SimpleNamespace(histories=SimpleNamespace(user_id_U=["u1"]), item_ids=ITEMS)
-        state = OnlineState(rows, nobody_counts, tied_sets=True)
+        none = PriceHistory(np.zeros(0, int), np.zeros(0, int), np.zeros(0))
+        prices = Prices(none, rows, CUT + 1)
+        state = OnlineState(rows, nobody_counts, tied_sets=True, prices=prices)
         self.scorer = SimpleNamespace(
             state=state,
             ranker=ranker,
@@ -153,6 +157,10 @@ class Engine:
         if item_id not in ITEMS:
             return None
         return [{"item_id": one, "score": 0.5, **self.facts(one)} for one in ITEMS[:k]]
+
+    def freshness(self):
+        newest = self.scorer.state.prices.now().newest
+        return CUT, None if newest is None else newest * 86_400_000_000
 
     def told(self):
         return "a planted policy"

@@ -252,9 +252,9 @@ def test_a_client_that_goes_away_leaves_nothing_behind(client, service):
 
 ASKS = [("POST", "/v1/recommendations", "recommend"), ("POST", "/v1/events", "feedback"),
         ("GET", "/v1/items/i1/similar", "recommend"), ("GET", "/v1/version", "view"),
-        ("GET", "/metrics", "view")]  # fmt: skip
+        ("GET", "/metrics", "view"), ("POST", "/v1/closes", "price")]  # fmt: skip
 MAY = {"recommend": {"recommend"}, "feedback": {"feedback"}, "viewer": {"view"},
-       "operator": {"recommend", "feedback", "view"}}  # fmt: skip
+       "prices": {"price"}, "operator": {"recommend", "feedback", "view", "price"}}  # fmt: skip
 
 
 @pytest.mark.parametrize("role", MAY)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +49,15 @@ _KEPT = 64
 """Classes and times of which it is kept what is open to them."""
 
 
+class Costs(NamedTuple):
+    """What one unit of each item costs, where that is not as of the cut."""
+
+    mark: tuple[int, int]
+    """Tells it from what it was before, or on another day."""
+    unit_I: Float64s
+    """EUR; NaN where nobody knows."""
+
+
 @dataclass(frozen=True)
 class Candidates:
     """A bundle, asked for candidates."""
@@ -65,7 +74,7 @@ class Candidates:
     """Candidates that are new on sale, as long as there are so many."""
     unit_I: Float64s
     """What one unit costs in EUR as of the cut; NaN where nobody knows."""
-    kept: dict[tuple[int, int, int], Opened] = field(default_factory=dict)
+    kept: dict[tuple[int, ...], Opened] = field(default_factory=dict)
     """What is open to a class of investors between two changes: of a million items it takes long
     to work out, and is the same for all of the class."""
 
@@ -112,9 +121,11 @@ class Candidates:
             unit_I,
         )
 
-    def of_request(self, asked: Context, who: Investor) -> tuple[Ints, list[str]]:
-        """Return rows of the candidates and what found each."""
-        found = self._opened(who, asked.moment, asked.k)
+    def of_request(
+        self, asked: Context, who: Investor, costs: Costs | None = None
+    ) -> tuple[Ints, list[str]]:
+        """Return rows of the candidates and what found each; without `costs`, as of the cut."""
+        found = self._opened(who, asked.moment, asked.k, costs)
         asked.took_away(found.removed, is_filled=found.is_filled)
         return self._among(asked, who, found.open_I)
 
@@ -139,19 +150,21 @@ class Candidates:
 
     def eligible_I(self, who: Investor, moment: int) -> Bools:
         """Return what may be shown at a moment."""
-        return self._opened(who, moment, 0).open_I
+        return self._opened(who, moment, 0, None).open_I
 
-    def _opened(self, who: Investor, moment: int, positions: int) -> Opened:
+    def _opened(self, who: Investor, moment: int, positions: int, costs: Costs | None) -> Opened:
         rows = self.recommender.shelf.rows
         firm = Closing("held", rows(who.held)), Closing("dismissed", rows(who.dismissed))
-        return opened_for(positions, self._open_to_class(who, moment), firm, rows(who.capped))
+        known = self._open_to_class(who, moment, costs)
+        return opened_for(positions, known, firm, rows(who.capped))
 
-    def _open_to_class(self, who: Investor, moment: int) -> Opened:
+    def _open_to_class(self, who: Investor, moment: int, costs: Costs | None) -> Opened:
         between = int(np.searchsorted(self.change_N, moment, side="right"))
-        key = who.risk_class, who.capacity_class, between
+        costs = costs or Costs((0, 0), self.unit_I)
+        key = who.risk_class, who.capacity_class, between, *costs.mark
         known = self.kept.get(key)  # another thread may let go of it at any time
         if known is None:
-            affordable_I = affordable(who.capacity_class, self.unit_I, self.params.capacity_eur)
+            affordable_I = affordable(who.capacity_class, costs.unit_I, self.params.capacity_eur)
             found = opened(
                 nothing_closed(len(self.from_I)),
                 (

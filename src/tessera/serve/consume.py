@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from pydantic import ValidationError
 
-from tessera.contracts.components import component
+from tessera.contracts.components import component, names
 from tessera.contracts.errors import BadParams, TesseraError
 from tessera.serve.clock import Clock
 from tessera.serve.events import Event
@@ -30,6 +30,8 @@ MOST = 500
 """Messages that are taken in at once."""
 MOST_BYTES = 1 << 16
 """Of one message."""
+_KIND = "redis"
+"""Of a stream whose name says no other."""
 _PATIENCE_S = 1.0
 """How long one waits for messages, and before a stream that is lost is looked for again."""
 
@@ -51,9 +53,12 @@ class Message:
 
 
 class Stream(Protocol):
-    """Delivers messages until they are done.
+    """Delivers messages until they are done, to one of the consumers of a group.
 
-    All methods raise StreamLost where it cannot be reached.
+    A stream with offsets commits, when some messages are done, that before which all are.  When
+    partitions go to another consumer, what is not done goes along, and to say of it that it is done
+    changes nothing any more.  All methods raise StreamLost where it cannot be reached; afterwards
+    what was delivered and is not done is delivered again.
     """
 
     def read(self, most: int, patience_s: float) -> Sequence[Message]:
@@ -76,15 +81,18 @@ class Kind(Protocol):
         """Open a stream by its name, as one of its consumers."""
 
 
-def open_stream(kind: str, name: str, consumer: str) -> Stream:
-    """Open a stream of a kind.
+def open_stream(name: str, consumer: str) -> Stream:
+    """Open a stream; its kind may stand before its name, as in `file:/folder`, else it is redis.
 
     Raises
     ------
     BadParams
-        If there is no such kind, or its address is missing.
+        If its address is missing.
     """
-    return cast(Kind, component("tessera.serve.streams", kind)).open_stream(name, consumer)
+    kind, _, rest = name.partition(":")
+    if not rest or kind not in names("tessera.serve.streams"):
+        kind, rest = _KIND, name
+    return cast(Kind, component("tessera.serve.streams", kind)).open_stream(rest, consumer)
 
 
 def shared_kind(state: str) -> str:
@@ -140,8 +148,7 @@ def _taken(stream: Stream, intake: Intake, clock: Clock) -> Counter[str]:
             counts["aside"] += 1
     counts["new"] = intake.happened(events)
     counts["known"] = len(events) - counts["new"]
-    if messages:
-        stream.done(messages)
+    stream.done(messages)
     return counts
 
 

@@ -22,7 +22,7 @@ from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.lookup import rows_of
 from tessera.contracts.tables import ACTIONS
-from tessera.serve.candidates import DRAWN, Candidates
+from tessera.serve.candidates import DRAWN, Candidates, Costs
 from tessera.serve.context import Context, Deadline
 from tessera.serve.erased import Erased
 from tessera.serve.figures import behind, prices
@@ -200,7 +200,7 @@ class Engine:
             who = self.who(user_id, now)
             asked.flags.extend(() if who.is_known else ("cold",))
         with asked.step("retrieve"):
-            row_C, sources = self.candidates.of_request(asked, who)
+            row_C, sources = self.candidates.of_request(asked, who, self._costs(now))
         with asked.step("score"):
             unscored = asked.skips("score")
             model_row_C = self.model_row_I[row_C]
@@ -213,7 +213,7 @@ class Engine:
             drawn = drawn if is_drawn else best(drawn, k)
         with asked.step("explain"):
             shown = [drawn.candidate_ids[one] for one in drawn.shown()]
-            reasons, figures = self._explained(asked, who, shown)
+            reasons, figures = self._explained(asked, who, now, shown)
         return Slate(
             request_id,
             user_id,
@@ -242,7 +242,23 @@ class Engine:
         return self._scores(now, row_C), self._context(now)
 
     def _context(self, now: Now) -> str:
-        return f"{self.identity[:12]}+{now.since.version}"
+        """Name the bundle, how many events are known, and when the last close was told, if any."""
+        until = now.since.priced.until if now.since.priced else 0
+        closes = f"+{until}" if until else ""
+        return f"{self.identity[:12]}+{now.since.version}{closes}"
+
+    def _costs(self, now: Now) -> Costs | None:
+        priced = now.since.priced
+        if priced is None or not priced.until:
+            return None
+        unit_I = priced.unit_I(self.model_row_I, now.moment)
+        return Costs((priced.until, now.moment // DAY_US), unit_I)
+
+    def freshness(self) -> tuple[int, int | None]:
+        """Return the cut, and the day of the newest close; both in microseconds since 1970."""
+        known = self.scorer.state.prices
+        day = known.now().newest if known else None
+        return self.scorer.ranker.moment - 1, None if day is None else day * DAY_US
 
     def told(self) -> str:
         """Say in one line by which policy slates are drawn."""
@@ -259,13 +275,13 @@ class Engine:
         self.exposures.add(slate.user_id, shown, slate.moment)
 
     def _explained(
-        self, asked: Context, who: Investor, shown: list[str]
+        self, asked: Context, who: Investor, now: Now, shown: list[str]
     ) -> tuple[dict[str, str], dict[str, tuple[Figure, ...]]]:
         if asked.skips("explain"):
             return dict.fromkeys(shown, f"suitable for {who.level} investors"), {}
         told, ranker = self.recommender, self.scorer.ranker
         edges, cut = told.edges(who, shown), at(ranker.moment - 1)
-        read = prices(ranker.facts.closes, self.model_row_I[told.shelf.rows(shown)], asked.moment)
+        read = prices(now.facts.closes, self.model_row_I[told.shelf.rows(shown)], asked.moment)
         figures = {
             item: (*behind(edges[item], told.shelf.ids[edges[item].source], cut), *found)
             if item in edges

@@ -1,4 +1,4 @@
-"""What investors did, as it is logged, and what all of it comes to.
+"""What investors did and what was told of prices, as it is logged, and what all of it comes to.
 
 What is known is a join: an event counts once, of two that bear one id the earlier, and what was
 forgotten never again.  So the same records give the same events in whatever order, how late and how
@@ -12,6 +12,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
+
+from tessera.serve.closes import CLOSE, Close, Closes, close_of
 
 SLATE, EVENT, FORGET, SHADOW = "slate", "event", "forget", "shadow"
 """Kinds of records in the served log."""
@@ -61,9 +63,14 @@ def event_of(record: Record) -> Event:
     return Event(**{name: record[name] for name in Event.__slots__})
 
 
-def event_of_text(text: str | bytes) -> Event:
-    """Read what `Event.text` laid out."""
-    return Event(*json.loads(text))
+Told = Event | Close
+"""What processes tell each other of."""
+
+
+def told_of_text(text: str | bytes) -> Told:
+    """Read what `text` laid out."""
+    found = json.loads(text)
+    return close_of(found) if isinstance(found, dict) else Event(*found)
 
 
 def forget_record(event_ids: Iterable[str]) -> Record:
@@ -78,14 +85,17 @@ class Learnt:
     new: list[Event] = field(default_factory=list)
     again: bool = False
     """An event that was known before is another one now, or is forgotten."""
+    closes: list[Close] = field(default_factory=list)
+    """Those that change what counts."""
 
 
 @dataclass(slots=True)
 class Knowledge:
-    """Events that count, by id, and ids that never will again."""
+    """Events that count, by id, ids that never will again, and closes."""
 
     events: dict[str, Event] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
+    closes: Closes = field(default_factory=Closes)
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Self:
@@ -99,14 +109,23 @@ class Knowledge:
         """Take in one record of the served log."""
         if record["kind"] == EVENT:
             return self.learn([event_of(record)])
+        if record["kind"] == CLOSE:
+            return self.learn([close_of(record)])
         if record["kind"] == FORGET:
             return self.forget(record["event_ids"])
         return Learnt()
 
-    def learn(self, events: Iterable[Event]) -> Learnt:
-        """Take in events."""
+    def told(self) -> list[Told]:
+        """Return all that counts."""
+        return [*self.events.values(), *self.closes]
+
+    def learn(self, told: Iterable[Told]) -> Learnt:
+        """Take in events and closes."""
         learnt = Learnt()
-        for one in events:
+        for one in told:
+            if isinstance(one, Close):
+                learnt.closes += [one] if self.closes.learn(one) else []
+                continue
             if one.event_id in self.forgotten:
                 continue
             known = self.events.get(one.event_id)
@@ -126,10 +145,10 @@ class Knowledge:
         known = [one for one in ids if self.events.pop(one, None)]
         return Learnt(again=bool(known))
 
-    def fresh(self, events: Iterable[Event]) -> list[Event]:
+    def fresh(self, told: Iterable[Told]) -> list[Told]:
         """Return the first of each id that is not known and not forgotten."""
-        first: dict[str, Event] = {}
-        for one in events:
+        first: dict[str, Told] = {}
+        for one in told:
             if one.event_id not in self.events and one.event_id not in self.forgotten:
                 first.setdefault(one.event_id, one)
         return list(first.values())

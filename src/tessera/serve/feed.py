@@ -1,4 +1,4 @@
-"""The feed: events in one order for all processes that serve a profile.
+"""The feed: events and closes in one order for all processes that serve a profile.
 
 The served log is the truth; a feed is how processes learn of it without reading it.  One that lost
 something is filled again from the log.
@@ -13,7 +13,7 @@ from typing import Protocol, cast
 
 from tessera.contracts.components import component
 from tessera.contracts.errors import BadParams, TesseraError
-from tessera.serve.events import Event
+from tessera.serve.events import Told
 
 AUTO, MEMORY, SQLITE = "auto", "memory", "sqlite"
 """Ways to keep the feed that a process chooses itself: see `kind_for`."""
@@ -43,19 +43,19 @@ class News:
 
     mark: Mark
     """To go on from."""
-    events: tuple[Event, ...]
+    events: tuple[Told, ...]
     more: bool = False
     """There is more behind it."""
 
 
 class Feed(Protocol):
-    """Events by id, each once, and of two that bear one id the one of lower rank.
+    """Events and closes by id, each once, and of two that bear one id the one of lower rank.
 
     All methods raise FeedLost where the feed cannot be reached or read.
     """
 
-    def add(self, events: Sequence[Event]) -> frozenset[str]:
-        """Take in events; return the ids that were neither known nor forgotten."""
+    def add(self, events: Sequence[Told]) -> frozenset[str]:
+        """Take in some; return the ids that were neither known nor forgotten."""
 
     def since(self, mark: Mark, most: int = MOST) -> News:
         """Return what was added behind a mark, in the same order for all."""

@@ -36,7 +36,7 @@ def filled(
 def give(feed: Feed, known: Knowledge) -> None:
     """Tell a feed of what is known."""
     feed.forget(known.forgotten)
-    feed.add(list(known.events.values()))
+    feed.add(known.told())
 
 
 class Rescue:

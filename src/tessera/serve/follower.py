@@ -169,5 +169,6 @@ class Follower:
             try:
                 if self.look():
                     settle()
+                self._service.hear()
             except Exception:  # whatever it is, the old bundle goes on answering
                 _LOG.exception("%s stays", self._service.engine.version)

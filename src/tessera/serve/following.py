@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from tessera.serve.events import Event, Knowledge, Learnt
+from tessera.serve.events import Knowledge, Learnt, Told
 from tessera.serve.feed import START, Feed, FeedLost
 from tessera.serve.tail import Tail
 
@@ -44,8 +44,8 @@ class Following:
             self._lose(error)
             self._read_log()
 
-    def add(self, events: Sequence[Event]) -> int:
-        """Tell the feed of events that are logged, and learn them; return how many were new."""
+    def add(self, events: Sequence[Told]) -> int:
+        """Tell the feed of what is logged, and learn it; return how many were new."""
         new, unknown = self._tell(events), len(self.known.fresh(events))
         self.catch_up()
         if self.lost:
@@ -82,7 +82,7 @@ class Following:
         """Let go of the feed."""
         self._feed.close()
 
-    def _tell(self, events: Sequence[Event]) -> int | None:
+    def _tell(self, events: Sequence[Told]) -> int | None:
         try:
             return None if self.lost else len(self._feed.add(events))
         except FeedLost as error:
@@ -103,7 +103,7 @@ class Following:
         """Give the feed all that is known here or logged, then know what is in it and no more."""
         self._read_log()
         self._feed.forget(self.known.forgotten)
-        self._feed.add(list(self.known.events.values()))
+        self._feed.add(self.known.told())
         found, mark, more = Knowledge(forgotten=self.known.forgotten), START, True
         while more:
             news = self._feed.since(mark)
@@ -112,7 +112,7 @@ class Following:
         before, self.known, self._mark = self.known.events, found, mark
         new = [one for name, one in found.events.items() if name not in before]
         again = any(found.events.get(name) != one for name, one in before.items())
-        self._note(Learnt(new, again))
+        self._note(Learnt(new, again, list(found.closes)))
 
     def _read_log(self) -> None:
         for record in self._tail.news() if self._tail else ():
@@ -121,6 +121,7 @@ class Following:
     def _note(self, learnt: Learnt) -> None:
         self._learnt.new += learnt.new
         self._learnt.again |= learnt.again
+        self._learnt.closes += learnt.closes
 
     def _lose(self, error: FeedLost) -> None:
         if not self.lost:

@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from tessera.serve.engine import Engine
 from tessera.serve.erased import Erased
-from tessera.serve.events import SLATE, Record
+from tessera.serve.events import Record
 from tessera.serve.feed import MEMORY, Feed, open_feed
 from tessera.serve.filled import filled
 from tessera.serve.following import Following
-from tessera.serve.hours import read_before, records
+from tessera.serve.hours import read_before
 from tessera.serve.intake import Intake
 from tessera.serve.log import OPEN, ServedLog
 from tessera.serve.online.shown import LoggedSlate, logged_slate
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
+from tessera.serve.showing import Showing
 from tessera.serve.tail import Tail
 
 
@@ -50,21 +50,19 @@ def start(bundle: Path, folder: Path, params: ServeParams) -> Started:
     return Started(service, service.restore(before.records), before.torn)
 
 
-def join(
-    bundle: Path, folder: Path, params: ServeParams, feed: Feed, shown: Shown | None = None
-) -> Service:
+def join(bundle: Path, folder: Path, params: ServeParams, feed: Feed) -> Service:
     """Open a bundle and a segment of a log whose events are in the feed.
-
-    What was shown is read from the log, if nobody in this process has read it.
 
     Raises
     ------
     BrokenBundle
         If the bundle cannot be served.
     """
-    shown = shown or Shown.read(params, folder)
-    following = _following(folder, feed)
-    service = Service(_opened(bundle, params, shown), lambda: ServedLog(_fresh(folder)), following)
+    following, engine = _following(folder, feed), Engine.open(bundle, params)
+    if params.cap_shown is None:
+        service = Service(engine, lambda: ServedLog(_fresh(folder)), following)
+    else:
+        service = _beside_others(engine, folder, following)
     service.catch_up()
     return service
 
@@ -78,18 +76,21 @@ class Shown:
         self.see = self._see if params.cap_shown is not None else None
         """Takes in a slate of the log; None where nothing is capped."""
 
-    @classmethod
-    def read(cls, params: ServeParams, folder: Path) -> Self:
-        """Read a log for this alone."""
-        found = cls(params)
-        if found.see is not None:
-            for one in records(folder):
-                if one["kind"] == SLATE:
-                    found.see(one)
-        return found
-
     def _see(self, slate: Record) -> None:
         self.slates.append(logged_slate(slate))
+
+
+def _beside_others(engine: Engine, folder: Path, following: Following) -> Service:
+    """Serve a bundle that knows what all processes show."""
+    showing = Showing(folder)
+    showing.begin(engine.exposures)
+
+    def open_log() -> ServedLog:
+        path = _fresh(folder)
+        showing.leave(path)
+        return ServedLog(path)
+
+    return Service(engine, open_log, following, showing)
 
 
 def _opened(bundle: Path, params: ServeParams, shown: Shown) -> Engine:
@@ -130,9 +131,9 @@ def hosted(bundle: Path, folder: Path, params: ServeParams, kind: str) -> Iterat
         if kind == MEMORY:
             started = start(bundle, folder, params)
         else:
-            feed, shown = open_feed(kind, folder), Shown(params)
-            before = stack.enter_context(filled(feed, folder, shown.see))
-            service = join(bundle, folder, params, feed, shown)
+            feed = open_feed(kind, folder)
+            before = stack.enter_context(filled(feed, folder))
+            service = join(bundle, folder, params, feed)
             started = Started(service, service.engine.scorer.state.version, before.torn)
         stack.callback(started.service.close)
         yield started

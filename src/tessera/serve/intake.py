@@ -6,7 +6,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 
+from tessera.serve.closes import Close, telling
 from tessera.serve.events import Event, Knowledge, Learnt, Record, forget_record
 from tessera.serve.following import Following
 from tessera.serve.log import ServedLog
@@ -62,6 +64,7 @@ class Intake:
         found = Knowledge.of(records)
         with self.following() as following:
             following.forget(sorted(found.forgotten))
+            following.add(list(found.closes))
             return following.add(list(found.events.values()))
 
     def catch_up(self) -> bool:
@@ -89,6 +92,29 @@ class Intake:
         self.append(*(one.record() for one in fresh)).result(COMMIT_S)
         with self.following() as following:
             return following.add(fresh)
+
+    def priced(self, closes: Iterable[Close]) -> int:
+        """Log closes, then know them; return how many said something new.
+
+        Each is told just now, or just behind the last one that anybody told.
+
+        Raises
+        ------
+        OSError
+            If they cannot be written: then none of them is known.
+        """
+        with telling(self._log.path.parent):
+            with self.following() as following:
+                following.catch_up()
+                known = following.known.closes
+                fresh = [
+                    replace(one, told=max(one.told, known.until + 1)) for one in known.fresh(closes)
+                ]
+            if not fresh:
+                return 0
+            self.append(*(one.record() for one in fresh)).result(COMMIT_S)
+            with self.following() as following:
+                return following.add(fresh)
 
     def forget(self, user_id: str) -> int:
         """Forget what an investor did until now, for good; return how many events that were.

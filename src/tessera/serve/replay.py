@@ -2,8 +2,9 @@
 
 Given what was logged of a slate, the judged policy gives every propensity again.  Scores are
 computed again from bundle and log: events arrive in the order of the log until as many are known as
-the slate says were known when it was drawn.  Where several processes logged, that order is not
-known to the event, so a score may differ and no propensity may.
+the slate says were known when it was drawn, and closes until the last telling that it knew.  Where
+several processes logged, the order of events is not known to the event, so a score may differ and
+no propensity may.
 
 Shapes: C candidates, L positions.
 """
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tessera.contracts.tables import UNEXPLORED
+from tessera.serve.closes import CLOSE, Close, close_of
 from tessera.serve.engine import Engine
 from tessera.serve.erased import PSEUDONYM
 from tessera.serve.events import EVENT, FORGET, SLATE, Record
@@ -66,7 +68,8 @@ def replay(records: Iterable[Record], open_engine: Callable[[str], Engine | None
     """
     events: dict[str, Record] = {}
     slates: dict[str, list[Record]] = {}
-    found, is_whole = Replayed(), True
+    found, is_whole, records = Replayed(), True, list(records)
+    closes = [close_of(one) for one in records if one["kind"] == CLOSE]
     for one in records:
         if one["kind"] == EVENT:
             events.setdefault(one["event_id"], one)
@@ -81,7 +84,7 @@ def replay(records: Iterable[Record], open_engine: Callable[[str], Engine | None
         if engine is None:
             found.unplayed += len(shown)
         else:
-            _replay_one(found, engine, shown, list(events.values()))
+            _replay_one(found, engine, shown, list(events.values()), closes)
     return found
 
 
@@ -90,12 +93,20 @@ def _version(slate: Record) -> str:
 
 
 def _replay_one(
-    found: Replayed, engine: Engine, slates: Sequence[Record], events: Sequence[Record]
+    found: Replayed,
+    engine: Engine,
+    slates: Sequence[Record],
+    events: Sequence[Record],
+    closes: Sequence[Close],
 ) -> None:
-    state = engine.scorer.state
+    state, until = engine.scorer.state, 0
     for slate in sorted(slates, key=_known):
         for one in events[state.version : _known(slate)]:
             state.add(one["event_id"], one["user_id"], one["item_id"], one["action"], one["moment"])
+        if state.prices is not None and _until(slate) != until:
+            until = _until(slate)
+            state.prices = state.prices.emptied()
+            state.prices.learn(one for one in closes if one.told <= until)
         found.slates += 1
         said = _fault(found, engine, slate)
         if said is not None:
@@ -103,7 +114,12 @@ def _replay_one(
 
 
 def _known(slate: Record) -> int:
-    return int(str(slate["context_version"]).rpartition("+")[2])
+    return int(str(slate["context_version"]).split("+")[1])
+
+
+def _until(slate: Record) -> int:
+    """Return when the last close was told that the slate knew; 0 if it knew none."""
+    return int([*str(slate["context_version"]).split("+"), "0"][2])
 
 
 def _fault(found: Replayed, engine: Engine, slate: Record) -> str | None:

@@ -20,6 +20,7 @@ from typing import Any
 from tessera.serve import measures
 from tessera.serve.arms import Arms, Canary
 from tessera.serve.challengers import ROLES, Role
+from tessera.serve.closes import Close
 from tessera.serve.context import DEGRADED, Deadline
 from tessera.serve.engine import Engine
 from tessera.serve.events import SLATE, Event, Learnt, Record
@@ -28,6 +29,7 @@ from tessera.serve.following import Following
 from tessera.serve.intake import COMMIT_S, Intake
 from tessera.serve.log import ServedLog
 from tessera.serve.shadow import Shadow
+from tessera.serve.showing import Showing
 from tessera.serve.slate import Slate, best, greedy
 
 
@@ -63,9 +65,17 @@ class Service:
     """One process that serves one profile, alone or as one of several."""
 
     def __init__(
-        self, engine: Engine, open_log: Callable[[], ServedLog], following: Following | None = None
+        self,
+        engine: Engine,
+        open_log: Callable[[], ServedLog],
+        following: Following | None = None,
+        showing: Showing | None = None,
     ) -> None:
-        """Serve a bundle; `open_log` begins a segment, `following` is what others know too."""
+        """Serve a bundle; `open_log` begins a segment, `following` is what others know too.
+
+        `showing` is what others show, where that is counted.
+        """
+        self._showing = showing
         self._arms = Arms(engine)
         self.refusals: dict[Role, Refusal] = {}
         """What cannot be served, by what it would be."""
@@ -121,6 +131,11 @@ class Service:
         """Know what all processes know; tell whether that is sure."""
         return self._intake.catch_up()
 
+    def hear(self) -> None:
+        """Know what other processes showed."""
+        if self._showing is not None:
+            self._showing.tell(self.engine.exposures)
+
     def recommend(
         self,
         request_id: str,
@@ -134,6 +149,7 @@ class Service:
         See `Engine.answer`.
         """
         is_sure = self.catch_up()
+        self.hear()
         arms = self._arms
         engine = arms.of(user_id)
         k, came = k or engine.slate_size, time.perf_counter()
@@ -182,6 +198,10 @@ class Service:
         measures.count_events(new, len(events) - new)
         return new
 
+    def priced(self, closes: Iterable[Close]) -> int:
+        """Log closes, then know them; return how many said something new.  See `Intake.priced`."""
+        return self._intake.priced(closes)
+
     def forget(self, user_id: str) -> int:
         """Forget what an investor did until now, for good.  See `Intake.forget`."""
         forgotten = self._intake.forget(user_id)
@@ -223,6 +243,7 @@ class Service:
         _feed(engine, known)
         with self._intake.following() as following:
             events = list(following.known.events.values())
+            _price(engine, following.known.closes)
             if turn == self._turn:
                 _feed(engine, events[len(known) :])
             else:
@@ -245,6 +266,7 @@ class Service:
         with self._intake.following() as following:
             following.catch_up()
             engine.scorer.begin_again(map(_row, following.known.events.values()))
+            _price(engine, following.known.closes)
 
     def roll(self) -> None:
         """Begin another segment; what waits is written into the one before."""
@@ -255,8 +277,12 @@ class Service:
         if self._arms.shadow is not None:
             self._arms.shadow.close()
         self._intake.close()
+        if self._showing is not None:
+            self._showing.close()
 
     def _learn(self, learnt: Learnt) -> None:
+        for engine in self._arms.engines():
+            _price(engine, learnt.closes)
         if learnt.again:
             self._turn += 1
             events = self._following.known.events.values()
@@ -289,6 +315,11 @@ def _with(flags: tuple[str, ...], *more: str) -> tuple[str, ...]:
 
 def _row(event: Event) -> tuple[str, str, str, str, int]:
     return event.event_id, event.user_id, event.item_id, event.action, event.moment
+
+
+def _price(engine: Engine, closes: Iterable[Close]) -> None:
+    if engine.scorer.state.prices is not None:
+        engine.scorer.state.prices.learn(closes)
 
 
 def _feed(engine: Engine, events: Iterable[Event]) -> None:

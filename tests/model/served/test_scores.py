@@ -11,16 +11,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tessera.contracts.tables import ACTIONS
+from tessera.contracts.arrow import schema
+from tessera.contracts.tables import ACTIONS, PRICES
 from tessera.model.sequences.catalogue import microsecond, read_catalogue
 from tessera.model.sequences.fact_tables import FactTables, open_facts, people_of, read_facts
 from tessera.model.sequences.reading import read_histories, tie_order
 from tessera.model.sequences.requests import Requests
 from tessera.model.trunk.log_scores import Known, score_log
+from tessera.serve.closes import Close
+from tessera.serve.online.investor import ME
 from tessera.serve.online.recent import Recent
 from tessera.serve.online.scorer import Scorer
 from tessera.serve.ranker import open_ranker
 from tessera.shared.features.facts import NOBODY, Queries
+from tessera.shared.features.ranking import slate_features
 
 DAY = timedelta(days=1)
 
@@ -30,8 +34,11 @@ def feed(scorer, rows):
         scorer.state.add(**row)
 
 
-def batch(folder, split, rows, asked):
-    """Score requests as the batch does, from one table of all events."""
+def batch(folder, split, rows, asked, closes=()):
+    """Score requests as the batch does, from one table of all events and one of all closes.
+
+    Return the features of each request too.
+    """
     engine = ibis.duckdb.connect()
     engine.raw_sql("SET TimeZone = 'UTC'")
     events, tables = open_facts(folder / "facts", engine)
@@ -52,8 +59,14 @@ def batch(folder, split, rows, asked):
     )  # fmt: skip
     people = people_of(histories.user_id_U, tables.users)
     codes = ranker.model.codes_VC.numpy()
-    facts = read_facts(FactTables(*(getattr(tables, name) for name in FactTables.__annotations__)),
-                       histories, catalogue, codes, people)  # fmt: skip
+    named = {name: getattr(tables, name) for name in FactTables.__annotations__}
+    told = [{"item_id": one.item_id, "price_ts": one.moment, "close_eur": one.close_eur}
+            for one in closes]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(told, schema(PRICES)), folder / "told.parquet")
+    named["prices"] = named["prices"].select(*PRICES.names).union(
+        engine.read_parquet(folder / "told.parquet", table_name="told")
+    )  # fmt: skip
+    facts = read_facts(FactTables(**named), histories, catalogue, codes, people)
     number = {user: n for n, user in enumerate(people)}
     person = np.array([number.get(user, NOBODY) for user, _ in asked])
     items = np.arange(1, len(catalogue.vocabulary) + 1)
@@ -65,7 +78,11 @@ def batch(folder, split, rows, asked):
     )
     known = Known(person, requests.item_C, None)
     found = score_log(ranker.model, facts, histories, requests, known)
-    return found.served_C.reshape(len(asked), -1)
+    _, feature_RMF = slate_features(
+        facts, person, requests.moment_R, np.tile(items, (len(asked), 1)),
+        ranker.model.shape.feature_groups,
+    )  # fmt: skip
+    return found.served_C.reshape(len(asked), -1), feature_RMF
 
 
 @pytest.fixture
@@ -86,14 +103,82 @@ def served(scorer, users, happenings):
 def test_scores_as_of_now_are_those_of_the_batch(folder, split, served):
     rows, asked, scores = served
     assert np.ptp(scores, axis=1).min() > 1e-3
-    np.testing.assert_allclose(scores, batch(folder, split, rows, asked), atol=1e-5)
+    np.testing.assert_allclose(scores, batch(folder, split, rows, asked)[0], atol=1e-5)
 
 
 def test_an_event_that_is_moved_by_a_microsecond_is_seen(folder, split, served):
     rows, asked, scores = served
     at = {moment for _, moment in asked}
     moved = [row | {"moment": row["moment"] - (row["moment"] in at)} for row in rows]
-    assert np.abs(scores - batch(folder, split, moved, asked)).max() > 1e-4
+    assert np.abs(scores - batch(folder, split, moved, asked)[0]).max() > 1e-4
+
+
+DAY_US = 86_400_000_000
+
+
+def ends_of_days(split, days=40, seed=3):
+    """Draw closes of the days after the cut, told before the day is over, if at its last second."""
+    rng = np.random.default_rng(seed)
+    first = microsecond(split.cut) // DAY_US * DAY_US
+    return [
+        Close(f"i{item:02d}", first + (day + 1) * DAY_US - 1_000_000 * int(rng.integers(1, 3)),
+              float(100 * np.exp(rng.normal(0, 0.3))), 0)
+        for day in range(days) for item in range(0, 12, 2) if rng.random() < 0.7
+    ]  # fmt: skip
+
+
+def features_of(scorer, now, items):
+    groups = scorer.ranker.model.shape.feature_groups
+    found = slate_features(now.facts, np.array([ME]), np.array([now.moment]), items[None], groups)
+    return found[1][0]
+
+
+@pytest.fixture
+def priced(scorer, split, users, happenings):
+    """Ask just before and after midnight, while events and closes arrive, each in its time."""
+    rows = sorted(happenings(), key=lambda row: row["moment"])[:200]
+    closes = ends_of_days(split)
+    midnights = sorted({one.moment // DAY_US + 1 for one in closes})
+    asked = [
+        (users[(7 * n + k) % len(users)], day * DAY_US + seconds * 1_000_000)
+        for n, day in enumerate(midnights)
+        for k, seconds in enumerate((-1, 0, 1, 40_000))
+    ]
+    scores, features, items = [], [], np.arange(1, 13)
+    for user, moment in asked:
+        feed(scorer, (one for one in rows if one["moment"] < moment))
+        scorer.state.prices.learn(
+            replace(one, told=one.moment) for one in closes if one.moment <= moment
+        )
+        now = scorer.now(user, moment)
+        scores.append(scorer.scores(now, items))
+        features.append(features_of(scorer, now, items))
+    return rows, closes, asked, np.array(scores), np.array(features)
+
+
+def skew(one, other):
+    """Return the largest difference; what is unknown on one side alone is a large one."""
+    gap = np.abs(one - other)
+    return float(np.where(np.isnan(one) & np.isnan(other), 0.0, np.nan_to_num(gap, nan=9.0)).max())
+
+
+def test_features_read_closes_that_came_while_serving_as_the_batch_does(folder, split, priced):
+    rows, closes, asked, scores, features = priced
+    batch_scores, batch_features = batch(folder, split, rows, asked, closes)
+    assert skew(features, batch_features) < 1e-6
+    np.testing.assert_allclose(scores, batch_scores, atol=1e-5)
+    assert skew(features, batch(folder, split, rows, asked)[1]) > 0.01, "they are read at all"
+
+
+@pytest.mark.parametrize("plant", ["one price", "one second"])
+def test_one_price_or_one_second_is_seen_between_service_and_batch(folder, split, priced, plant):
+    rows, closes, asked, _, features = priced
+    n = next(n for n, one in enumerate(closes) if one.moment % DAY_US == DAY_US - 1_000_000)
+    if plant == "one price":
+        closes[n] = replace(closes[n], close_eur=closes[n].close_eur + 0.01)
+    else:
+        closes[n] = replace(closes[n], moment=closes[n].moment + 1_000_000)
+    assert skew(features, batch(folder, split, rows, asked, closes)[1]) > 1e-5
 
 
 def test_what_comes_at_the_moment_of_a_request_or_later_is_not_read(scorer, split):

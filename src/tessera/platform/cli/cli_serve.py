@@ -197,12 +197,14 @@ def _say_torn(torn: int) -> None:
 
 def consume(
     profile: Profile = DEFAULT_PROFILE,
-    stream: Annotated[str, typer.Option(help="Name of the stream.")] = "tessera-events",
+    stream: Annotated[
+        str, typer.Option(help="Name of the stream in Redis, or file: and a folder.")
+    ] = "tessera-events",
     consumer: Annotated[
         str, typer.Option(help="Which one this is, where several consume together.")
     ] = "1",
 ) -> None:
-    """Take in events from a stream of Redis, as `POST /v1/events` does, until Ctrl-C."""
+    """Take in events from a stream, as `POST /v1/events` does, until Ctrl-C."""
     from tessera.platform.workspace import processes
     from tessera.platform.workspace.params import serve_params
     from tessera.serve.clock import Clock
@@ -214,7 +216,7 @@ def consume(
 
     workspace = open_workspace(profile)
     kind = shared_kind(serve_params(workspace).feed)
-    folder, source = workspace.served, open_stream("redis", stream, consumer)
+    folder, source = workspace.served, open_stream(stream, consumer)
     feed, counts, stopped = open_feed(kind, folder), Counter[str](), threading.Event()
     with filled(feed, folder) as before, processes.told_by_signal(stopped.set):
         _say_torn(before.torn)
@@ -234,7 +236,7 @@ def consume(
 def key(
     name: Annotated[str, typer.Argument(help="Whose key it is; another one of that name ends.")],
     role: Annotated[
-        str, typer.Option(help="recommend, feedback, viewer or operator.")
+        str, typer.Option(help="recommend, feedback, prices, viewer or operator.")
     ] = "recommend",
     profile: Profile = DEFAULT_PROFILE,
 ) -> None:

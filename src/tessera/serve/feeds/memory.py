@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tessera.serve.events import Event, Knowledge
+from tessera.serve.events import Knowledge, Told
 from tessera.serve.feed import MOST, Feed, Mark, News
 
 
@@ -20,28 +20,29 @@ class MemoryFeed:
 
     def __init__(self) -> None:
         self._known = Knowledge()
-        self._events: list[Event] = []
+        self._told: list[Told] = []
         """Those known, in the order of their coming; in another epoch in another one."""
         self._epoch = 1
         self._lock = threading.Lock()
 
-    def add(self, events: Sequence[Event]) -> frozenset[str]:
+    def add(self, events: Sequence[Told]) -> frozenset[str]:
         """See `Feed`."""
         with self._lock:
             learnt = self._known.learn(events)
-            self._events += learnt.new
+            new: list[Told] = [*learnt.new, *learnt.closes]
+            self._told += new
             if learnt.again:
                 self._begin_epoch()
-            return frozenset(one.event_id for one in learnt.new)
+            return frozenset(one.event_id for one in new)
 
     def since(self, mark: Mark, most: int = MOST) -> News:
         """See `Feed`."""
         with self._lock:
             epoch = str(self._epoch)
             start = mark.place if mark.epoch == epoch else 0
-            stop = min(start + most, len(self._events))
-            found = tuple(self._events[start:stop])
-            return News(Mark(epoch, stop), found, stop < len(self._events))
+            stop = min(start + most, len(self._told))
+            found = tuple(self._told[start:stop])
+            return News(Mark(epoch, stop), found, stop < len(self._told))
 
     def forget(self, event_ids: Iterable[str]) -> None:
         """See `Feed`."""
@@ -59,5 +60,5 @@ class MemoryFeed:
         """See `Feed`."""
 
     def _begin_epoch(self) -> None:
-        self._events = list(self._known.events.values())
+        self._told = self._known.told()
         self._epoch += 1

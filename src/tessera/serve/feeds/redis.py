@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from tessera.contracts.errors import BadParams
-from tessera.serve.events import Event, event_of_text
+from tessera.serve.events import Told, told_of_text
 from tessera.serve.feed import MOST, Feed, FeedLost, Mark, News
 
 ADDRESS = "TESSERA_REDIS"
@@ -121,7 +121,7 @@ class RedisFeed:
         told = self._redis.connection_pool.connection_kwargs
         self._where = f"redis at {told.get('host', told.get('path'))}"
 
-    def add(self, events: Sequence[Event]) -> frozenset[str]:
+    def add(self, events: Sequence[Told]) -> frozenset[str]:
         """See `Feed`."""
         new: list[bytes] = []
         for some in _some(events):
@@ -132,7 +132,7 @@ class RedisFeed:
     def since(self, mark: Mark, most: int = MOST) -> News:
         """See `Feed`."""
         epoch, place, length, found = self._run(_SINCE, mark.epoch, mark.place, most)
-        events = tuple(event_of_text(text[_RANK:]) for text in found if text)
+        events = tuple(told_of_text(text[_RANK:]) for text in found if text)
         return News(Mark(epoch.decode(), place), events, place < length)
 
     def forget(self, event_ids: Iterable[str]) -> None:

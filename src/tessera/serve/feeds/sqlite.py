@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from tessera.serve.events import Event, event_of_text
+from tessera.serve.events import Told, told_of_text
 from tessera.serve.feed import MOST, Feed, FeedLost, Mark, News
 
 _NAME = "feed.sqlite"
@@ -51,7 +51,7 @@ class SqliteFeed:
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
 
-    def add(self, events: Sequence[Event]) -> frozenset[str]:
+    def add(self, events: Sequence[Told]) -> frozenset[str]:
         """See `Feed`."""
         rows = [
             {"event_id": one.event_id, "rank": one.rank, "text": one.text} for one in events
@@ -75,7 +75,7 @@ class SqliteFeed:
             start = mark.place if mark.epoch == epoch else 0
             rows = connection.execute(_SINCE, (start, most + 1)).fetchall()
         more, rows = len(rows) > most, rows[:most]
-        events = tuple(event_of_text(text) for _, text in rows)
+        events = tuple(told_of_text(text) for _, text in rows)
         return News(Mark(epoch, rows[-1][0] if rows else start), events, more)
 
     def forget(self, event_ids: Iterable[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -31,17 +30,15 @@ from tessera.serve.http.door import Door
 from tessera.serve.http.guard import may
 from tessera.serve.http.investors import add_investors
 from tessera.serve.http.keys import Keys
+from tessera.serve.http.prices import add_prices
 from tessera.serve.http.problems import Refused, documented, handle_problems
 from tessera.serve.http.reference import add_reference
 from tessera.serve.http.shown import shown
-from tessera.serve.http.whom import named, user_of
+from tessera.serve.http.whom import moment_of, named, user_of
 from tessera.serve.measures import exposition
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
 from tessera.serve.slate import Slate, at
-
-_AHEAD_US = 60_000_000
-"""Clocks may differ by a minute; what comes later than that is to come."""
 
 
 def make_app(
@@ -63,7 +60,8 @@ def make_app(
     handle_problems(app)
     _recommendations(app, service, clock, params.deadline_ms / 1000)
     add_investors(app, service, clock)
-    _about(app, service, params.open_metrics)
+    add_prices(app, service, clock)
+    _about(app, service, clock, params.open_metrics)
     add_console(app, service, clock, keys, secure=secure, session_secret=session_secret)
     add_reference(app)
     app.add_middleware(Bounded, door=Door.of(keys, params), secure=secure)  # outermost
@@ -80,7 +78,7 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
         dependencies=asks,
     )
     async def recommend(ask: Ask, request: Request) -> Answer:
-        moment = _moment(ask.context.time, clock, "context.time")
+        moment = moment_of(ask.context.time, clock, "context.time")
         identity, deadline = request.state.request_id, Deadline(request.state.begun, span_s)
         if named(ask) == "history":
             done = _history(ask, clock, moment)
@@ -125,7 +123,7 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
         return [Similar(**one) for one in found]
 
 
-def _about(app: FastAPI, service: Service, open_metrics: bool) -> None:
+def _about(app: FastAPI, service: Service, clock: Clock, open_metrics: bool) -> None:
     views = [Depends(may("view"))]
     watches = [Depends(may("view", open_near=open_metrics))]
 
@@ -137,12 +135,17 @@ def _about(app: FastAPI, service: Service, open_metrics: bool) -> None:
     )
     async def version() -> Version:
         await run_in_threadpool(service.catch_up)
-        engine = service.engine
+        engine, now = service.engine, clock.now()
+        cut, close = engine.freshness()
         return Version(
             version=engine.version,
             identity=engine.identity,
             policy=engine.told(),
             events=engine.scorer.state.version,
+            cut=at(cut),
+            cut_age_s=(now - cut) / 1e6,
+            newest_close=None if close is None else at(close),
+            close_age_s=None if close is None else (now - close) / 1e6,
             refused=service.refused and Refusal(**asdict(service.refused)),
             **service.challengers(),
         )
@@ -172,16 +175,6 @@ def _about(app: FastAPI, service: Service, open_metrics: bool) -> None:
         return told | ({"refused": asdict(service.refused)} if service.refused else {})
 
 
-def _moment(time: datetime | None, clock: Clock, field: str) -> int:
-    now = clock.now()
-    if time is None:
-        return now
-    moment = int(time.timestamp()) * 1_000_000 + time.microsecond
-    if moment > now + _AHEAD_US:
-        raise Refused(422, "Invalid request", f"{field} is still to come", field)
-    return moment
-
-
 def event_from(one: Happening, clock: Clock, within: str = "") -> Event:
     """Read an event that was told at a moment of the clock; `within` names where it stood.
 
@@ -195,7 +188,7 @@ def event_from(one: Happening, clock: Clock, within: str = "") -> Event:
         user_of(one, within),
         one.item_id,
         one.action,
-        _moment(one.time, clock, f"{within}time"),
+        moment_of(one.time, clock, f"{within}time"),
         one.request_id,
         one.value,
         one.channel,
@@ -204,7 +197,7 @@ def event_from(one: Happening, clock: Clock, within: str = "") -> Event:
 
 def _history(ask: Ask, clock: Clock, moment: int) -> list[tuple[str, str, int]]:
     return [
-        (one.item_id, one.action, _moment(one.time, clock, f"history.{n}.time"))
+        (one.item_id, one.action, moment_of(one.time, clock, f"history.{n}.time"))
         if one.time
         else (one.item_id, one.action, moment - 1)
         for n, one in enumerate(ask.history or ())

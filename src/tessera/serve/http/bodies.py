@@ -152,6 +152,30 @@ class Taken(BaseModel):
     known: int = Field(description="Events whose id was known before.")
 
 
+class Price(Body):
+    """A close of an item."""
+
+    item_id: Id
+    price_ts: AwareDatetime = Field(
+        description="Day of the close, behind the bundle's cut; it counts from the next day on."
+    )
+    close_eur: float = Field(gt=0, le=1e12)
+    currency: Literal["EUR"] = "EUR"
+
+
+class PriceList(Body):
+    """A batch of closes; all are taken in, or none."""
+
+    closes: list[Price] = Field(min_length=1, max_length=MOST_EVENTS)
+
+
+class Priced(BaseModel):
+    """How many closes were taken in."""
+
+    new: int = Field(description="New ones, and corrections of former ones.")
+    known: int = Field(description="Closes that say what was known before.")
+
+
 class Similar(BaseModel):
     """An item like another."""
 
@@ -203,6 +227,10 @@ class Version(BaseModel):
     identity: str
     policy: str
     events: int = Field(description="Events taken in since the bundle's cut.")
+    cut: datetime = Field(description="Until when the bundle knows.")
+    cut_age_s: float
+    newest_close: datetime | None = Field(description="Day of the newest close that is known.")
+    close_age_s: float | None
     refused: Refusal | None = Field(None, description="Alarm: what is current cannot be served.")
     canary: str | None = Field(None, description="Version that answers a share of investors.")
     share: float | None = Field(None, description="Share of investors that the canary answers.")

@@ -21,12 +21,13 @@ from tessera.contracts.disk import sync_folder
 from tessera.contracts.errors import BadParams
 
 _LOG = logging.getLogger("tessera.serve")
-Role = Literal["recommend", "feedback", "viewer", "operator"]
+Role = Literal["recommend", "feedback", "prices", "viewer", "operator"]
 ROLES: dict[Role, frozenset[str]] = {
     "recommend": frozenset({"recommend"}),
     "feedback": frozenset({"feedback"}),
+    "prices": frozenset({"price"}),
     "viewer": frozenset({"view"}),
-    "operator": frozenset({"recommend", "feedback", "view", "operate"}),
+    "operator": frozenset({"recommend", "feedback", "price", "view", "operate"}),
 }
 """What each role may do."""
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)

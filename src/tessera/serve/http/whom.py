@@ -1,13 +1,21 @@
-"""Whom a request or an event is of: an investor, a session of somebody unknown, or a history."""
+"""Whom a request or an event is of: an investor, a session of somebody unknown, or a history.
+
+And when it was.
+"""
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import BaseModel
 
+from tessera.serve.clock import Clock
 from tessera.serve.http.problems import Refused
 
 SESSION = "session:"
 """How the name begins under which the log and the state keep a session; no investor has such."""
+_AHEAD_US = 60_000_000
+"""Clocks may differ by a minute; what comes later than that is to come."""
 _WAYS = ("investor_id", "session_id", "history")
 
 
@@ -43,3 +51,20 @@ def user_of(body: BaseModel, within: str = "") -> str:
         detail = f"{SESSION} begins the name of a session: send session_id"
         raise Refused(422, "Invalid request", detail, within + field)
     return name
+
+
+def moment_of(time: datetime | None, clock: Clock, field: str) -> int:
+    """Return a moment in microseconds since 1970; now, if none is said.
+
+    Raises
+    ------
+    Refused
+        If it is still to come.
+    """
+    now = clock.now()
+    if time is None:
+        return now
+    moment = int(time.timestamp()) * 1_000_000 + time.microsecond
+    if moment > now + _AHEAD_US:
+        raise Refused(422, "Invalid request", f"{field} is still to come", field)
+    return moment

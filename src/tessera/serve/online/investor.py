@@ -18,6 +18,7 @@ from tessera.model.sequences.histories import Histories
 from tessera.serve.online.counts import ItemCounts
 from tessera.serve.online.recent import Seen
 from tessera.shared.features.facts import Facts, Queries
+from tessera.shared.features.prices import PriceHistory
 
 ME = 0
 """Number of the investor in arrays of this one alone."""
@@ -115,8 +116,18 @@ class LiveFacts(Facts):
         return self.base.effects
 
 
-def facts_of(past: Past, person: int, base: Facts, counts: ItemCounts, recent: Seen) -> LiveFacts:
-    """Lay the events out beside the versions of one investor, `person` in the facts of all."""
+def facts_of(
+    past: Past,
+    person: int,
+    base: Facts,
+    counts: ItemCounts,
+    recent: Seen,
+    closes: PriceHistory | None = None,
+) -> LiveFacts:
+    """Lay the events out beside the versions of one investor, `person` in the facts of all.
+
+    `closes` are read instead of those of the facts.
+    """
     mine = base.versions.of(person)
     return LiveFacts(
         user_E=np.full(len(past), ME),
@@ -130,7 +141,7 @@ def facts_of(past: Past, person: int, base: Facts, counts: ItemCounts, recent: S
         category_I=base.category_I,
         born_I=base.born_I,
         code_IL=base.code_IL,
-        closes=base.closes,
+        closes=base.closes if closes is None else closes,
         edges=base.edges,
         trials=base.trials,
         base=base,

@@ -28,6 +28,7 @@ from tessera.serve.online.investor import (
     until,
 )
 from tessera.serve.online.kept import KeptHistories
+from tessera.serve.online.prices import Prices
 from tessera.serve.online.recent import Recent
 from tessera.serve.online.state import Known, OnlineState
 from tessera.serve.ranker import Ranker
@@ -70,7 +71,10 @@ class Scorer:
         Of whom was `erased` after the bundle's cut, what it holds is not read.
         """
         recent = Recent(ranker.facts)
-        state = OnlineState(ranker.row, recent, tied_sets=ranker.model.shape.tied_sets)
+        prices = Prices(ranker.facts.closes, ranker.row, ranker.moment)
+        state = OnlineState(
+            ranker.row, recent, tied_sets=ranker.model.shape.tied_sets, prices=prices
+        )
         kept, counts = KeptHistories(kept_mb), ItemCounts(ranker.facts)
         return cls(ranker, state, Reader.of(ranker.model), kept, counts, erased)
 
@@ -86,7 +90,8 @@ class Scorer:
         known = past_of(ranker.histories, person) if self.is_old(user_id) else NOTHING
         since = self.state.known(user_id)
         past = until(known.followed_by(self.state.past(since.events)), moment)
-        facts = facts_of(past, person, ranker.facts, self.counts, since.all)
+        closes = since.priced.closes if since.priced else None
+        facts = facts_of(past, person, ranker.facts, self.counts, since.all, closes)
         user, history = NOBODY, ranker.histories
         if len(past):
             user, history = ME, history_of(past, tied_sets=self._tied_sets)

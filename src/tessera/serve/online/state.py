@@ -15,6 +15,7 @@ import numpy as np
 from tessera.contracts.tables import ACTIONS
 from tessera.model.sequences.reading import tie_order
 from tessera.serve.online.investor import NOTHING, Past
+from tessera.serve.online.prices import Priced, Prices
 from tessera.serve.online.recent import Recent, Seen
 
 
@@ -41,13 +42,23 @@ class Known:
     """Those of the investor, oldest first."""
     all: Seen
     """Those of all investors."""
+    priced: Priced | None = None
+    """Closes; None where none are read."""
 
 
 class OnlineState:
     """Events after the cut of one bundle, by investor."""
 
-    def __init__(self, rows: Mapping[str, int], recent: Recent, *, tied_sets: bool) -> None:
+    def __init__(
+        self,
+        rows: Mapping[str, int],
+        recent: Recent,
+        *,
+        tied_sets: bool,
+        prices: Prices | None = None,
+    ) -> None:
         """Start with none; `rows` has the row of each item that the model knows."""
+        self.prices = prices
         self._rows = rows
         self._recent = recent
         self._tied_sets = tied_sets
@@ -86,7 +97,8 @@ class OnlineState:
         """Return what is known now; whatever arrives meanwhile changes nothing of it."""
         with self._lock:
             events = tuple(self._events.get(user_id, ()))
-            return Known(self.version, events, self._recent.seen())
+            priced = self.prices.now() if self.prices else None
+            return Known(self.version, events, self._recent.seen(), priced)
 
     def only(self, done: Iterable[tuple[str, str, int]]) -> OnlineState:
         """Return a state of one stranger who did this: item, action, microseconds since 1970.

@@ -47,12 +47,13 @@ class RedisStream:
             left = self._redis.xautoclaim(
                 self._name, _GROUP, self._consumer, _LEFT_MS, start_id="0", count=most
             )
-            return _messages(left[1]) or self._new(">", most, int(patience_s * 1000))
+            return _messages(left[1]) or self._new(">", most, int(patience_s * 1000) or None)
 
     def done(self, messages: Sequence[Message]) -> None:
         """See `Stream`."""
-        with self._reached():
-            self._redis.xack(self._name, _GROUP, *(one.place for one in messages))
+        if messages:
+            with self._reached():
+                self._redis.xack(self._name, _GROUP, *(one.place for one in messages))
 
     def aside(self, message: Message, reason: str) -> None:
         """See `Stream`."""

@@ -83,7 +83,7 @@ def test_whatever_goes_wrong_the_follower_goes_on(world, service, monkeypatch, c
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_a_start_reads_the_log_once_for_events_and_for_what_was_shown(
+def test_a_start_knows_events_and_what_was_shown_and_reads_slates_once(
     world, engine, tmp_path, monkeypatch, kind
 ):
     folder = tmp_path / "log"
@@ -103,13 +103,13 @@ def test_a_start_reads_the_log_once_for_events_and_for_what_was_shown(
         return found
 
     monkeypatch.setattr(hours, "records", counted)
-    monkeypatch.setattr(host, "records", counted)
     monkeypatch.setattr(host.Engine, "open", opened)
     for most, shown in ((2, 3), (None, 0)):
         with host.hosted(Path("v1"), folder, ServeParams(cap_shown=most), kind) as started:
             assert started.events == 1
             assert len(started.service.engine.exposures) == shown
-    assert reads == [{"events_only": False}, {"events_only": True}]
+    # Who shares a feed reads slates apart, where it goes on to hear them of others.
+    assert reads == [{"events_only": kind == "sqlite"}, {"events_only": True}]
 
 
 def test_a_start_knows_the_log_of_before_and_cuts_off_what_was_torn(world, tmp_path, monkeypatch):

@@ -301,7 +301,7 @@ def key_file(role="operator", digest="0" * 64):
 DAMAGED = [
     ("{", "cannot be read as a list of keys"),
     ("[]", "is no list of keys: it must name each"),
-    ('{"a": 5}', "key 'a' has role None, not one of recommend, feedback, viewer, operator"),
+    ('{"a": 5}', "key 'a' has role None, not one of recommend, feedback, prices, viewer, operator"),
     (key_file("boss"), "key 'a' has role 'boss', not one of recommend"),
     (key_file(["operator"]), "key 'a' has role ['operator'], not one of"),
     ('{"a": {"role": "operator"}}', "key 'a' has no SHA-256 of 64 hex digits"),

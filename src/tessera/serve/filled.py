@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from tessera.serve.events import Knowledge, Record
+from tessera.serve.events import Knowledge
 from tessera.serve.feed import Feed
 from tessera.serve.hours import Before, read_before
 from tessera.serve.tail import Tail
 
 
 @contextmanager
-def filled(
-    feed: Feed, folder: Path, see: Callable[[Record], None] | None = None
-) -> Iterator[Before]:
+def filled(feed: Feed, folder: Path) -> Iterator[Before]:
     """Fill a feed from the log, and keep others from emptying it until the end of the block.
 
     What only the feed holds is dropped, since the log is the truth; but not while another service
-    works with it.  Slates are told to `see`, as `read_before` does.
+    works with it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "feed.lock").open("a") as lock:
         if _is_alone(lock):
             feed.clear()
-        before = read_before(folder, see)
+        before = read_before(folder)
         give(feed, Knowledge.of(before.records))
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield before

@@ -39,7 +39,7 @@ from tessera.serve.rules.choosing import Listed, Rule, choose
 from tessera.serve.rules.opening import open_rules
 from tessera.serve.slate import Drawn, Figure, Slate, at, best, greedy
 from tessera.shared.policies.serving import read_policy
-from tessera.shared.policies.slate import SlatePolicy, sample_slates
+from tessera.shared.policies.slate import SlatePolicy, sample_slate
 
 _POSITIONS = 10
 """Of a slate where no log showed how many are usual."""
@@ -308,11 +308,8 @@ class Engine:
 
     def _draw(self, asked: Context, row_C: Ints, sources: list[str], score_C: Float32s) -> Drawn:
         ids = tuple(self.recommender.shelf.ids[row] for row in row_C.tolist())
-        score_1C, every_1C = score_C[None].astype(np.float64), np.ones((1, len(ids)), bool)
-        chosen, propensity, probability = sample_slates(
-            score_1C, every_1C, self.slate, asked.k, asked.rng
-        )
-        return Drawn(ids, tuple(sources), score_C, chosen[0], propensity[0], probability[0])
+        drawn = sample_slate(score_C.astype(np.float64), self.slate, asked.k, asked.rng)
+        return Drawn(ids, tuple(sources), score_C, *drawn)
 
 
 def _search(bundle: Path, recommender: Recommender) -> Search:

@@ -6,7 +6,9 @@ from tessera.contracts.errors import BadParams
 from tessera.shared.policies.slate import (
     EMPTY,
     SlatePolicy,
+    epsilon_greedy,
     position_marginals,
+    sample_slate,
     sample_slates,
     slate_propensities,
     step_probabilities,
@@ -116,3 +118,19 @@ def test_without_any_candidate_every_position_stays_empty():
     assert (propensity == 1.0).all()
     assert every.shape == (2, 3, 0)
     assert chosen.shape == (2, 3)
+
+
+@pytest.mark.parametrize("candidates", [0, 1, 3, 40])
+@pytest.mark.parametrize("policy", [
+    SlatePolicy(0.5, 0.2, 10), SlatePolicy(1.0, 0.0, 1), SlatePolicy(2.0, 1.0, 3),
+    epsilon_greedy(0.3),
+])  # fmt: skip
+def test_one_slate_is_drawn_as_one_of_many(rng, candidates, policy):
+    for seed in range(30):
+        scores = rng.normal(size=candidates).round(1)  # some are equal
+        many = sample_slates(
+            scores[None], np.ones((1, candidates), bool), policy, 10, np.random.default_rng(seed)
+        )
+        one = sample_slate(scores, policy, 10, np.random.default_rng(seed))
+        for mine, wanted in zip(one, many, strict=True):
+            np.testing.assert_array_equal(mine, wanted[0])

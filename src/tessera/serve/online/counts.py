@@ -30,6 +30,8 @@ class _Running:
     """What is before it is counted."""
 
     def move_to(self, rank: int) -> None:
+        if rank == self.rank:
+            return
         first, stop = np.searchsorted(self.rank_E, [self.rank, rank])
         if stop - first < len(self.count_I):
             np.add.at(self.count_I, self.item_E[first:stop], 1)

@@ -29,6 +29,8 @@ class Seen:
 
     def item_counts(self, actions: tuple[int, ...], asked: Queries, ago_us: int) -> Ints:
         """Do as `Facts.item_counts` for the events after the cut."""
+        if not len(self.sorted.item_E) and not len(self.tail_T3):
+            return np.zeros(len(asked.item_Q), np.int64)
         count_Q = self.sorted.item_counts(actions, asked, ago_us)
         item_T, action_T, moment_T = self.tail_T3.T
         counted_T = np.isin(action_T, actions)

@@ -66,11 +66,21 @@ class PriceHistory:
 def _last_before(history: PriceHistory, item_Q: Ints, day_Q: Ints) -> tuple[Ints, Ints]:
     """Return position and age in days of the last close before each day; age -1 if none."""
     key_P = history.key_P
-    position_Q = np.searchsorted(key_P, (item_Q << _DAY_BITS) + day_Q, side="left") - 1
+    position_Q = key_P.searchsorted((item_Q << _DAY_BITS) + day_Q) - 1
     if len(key_P) == 0:
         return position_Q, np.full(len(item_Q), -1)
     found_Q = (position_Q >= 0) & (history.item_P[position_Q] == item_Q)
     return position_Q, np.where(found_Q, day_Q - history.day_P[position_Q], -1)
+
+
+def _close(
+    history: PriceHistory, last: tuple[Ints, Ints], max_age_days: int = MAX_AGE_DAYS
+) -> Float64s:
+    position_Q, age_Q = last
+    fresh_Q = (age_Q >= 0) & (age_Q <= max_age_days)
+    close_Q = np.full(len(age_Q), np.nan)
+    close_Q[fresh_Q] = history.close_P[position_Q[fresh_Q]]
+    return close_Q
 
 
 def close_before(
@@ -82,11 +92,7 @@ def close_before(
     >>> close_before(history, np.array([0, 0, 0, 1]), np.array([20, 21, 99, 21]))
     array([ 5.,  6., nan, nan])
     """
-    position_Q, age_Q = _last_before(history, item_Q, day_Q)
-    fresh_Q = (age_Q >= 0) & (age_Q <= max_age_days)
-    close_Q = np.full(len(item_Q), np.nan)
-    close_Q[fresh_Q] = history.close_P[position_Q[fresh_Q]]
-    return close_Q
+    return _close(history, _last_before(history, item_Q, day_Q), max_age_days)
 
 
 def price_features(history: PriceHistory, item_Q: Ints, day_Q: Ints) -> Float64s:
@@ -105,12 +111,13 @@ def price_features(history: PriceHistory, item_Q: Ints, day_Q: Ints) -> Float64s
         QF: log returns (NaN if either close is missing), age of the last close in days (NaN if
         none is young enough), and 1 where that close is missing.
     """
-    now_Q = close_before(history, item_Q, day_Q)
+    last = _last_before(history, item_Q, day_Q)
+    now_Q = _close(history, last)
     columns = [
         np.log(now_Q / close_before(history, item_Q, day_Q - days)) for days in LOOKBACK_DAYS
     ]
     missing_Q = np.isnan(now_Q)
-    age_Q = np.where(missing_Q, np.nan, _last_before(history, item_Q, day_Q)[1])
+    age_Q = np.where(missing_Q, np.nan, last[1])
     return np.column_stack([*columns, age_Q, missing_Q.astype(np.float64)])
 
 
@@ -127,7 +134,7 @@ def volatility(
     """
     total_P, square_P = history.sums_P
     last_Q, age_Q = _last_before(history, item_Q, day_Q)
-    first_Q = np.searchsorted(history.key_P, (item_Q << _DAY_BITS) + np.maximum(day_Q - days, 0))
+    first_Q = history.key_P.searchsorted((item_Q << _DAY_BITS) + np.maximum(day_Q - days, 0))
     steps_Q = last_Q - first_Q
     known_Q = (age_Q >= 0) & (age_Q <= MAX_AGE_DAYS) & (steps_Q >= 2)
     found_Q = np.full(len(item_Q), np.nan)

@@ -27,7 +27,7 @@ class Clock:
 
     def rank(self, moment_Q: Ints) -> Ints:
         """Return how many distinct moments are strictly before each."""
-        return np.searchsorted(self._moments, moment_Q)
+        return self._moments.searchsorted(moment_Q)
 
 
 class Index:
@@ -44,7 +44,8 @@ class Index:
     def stretch(self, group_Q: Ints, rank_Q: Ints) -> tuple[Ints, Ints]:
         """Return first and stop, in sorted order, of the group's rows strictly before."""
         base_Q = group_Q * self._span
-        return np.searchsorted(self._key_E, base_Q), np.searchsorted(self._key_E, base_Q + rank_Q)
+        key_E = self._key_E
+        return key_E.searchsorted(base_Q), key_E.searchsorted(base_Q + rank_Q)
 
     def count(self, group_Q: Ints, rank_Q: Ints) -> Ints:
         """Count the group's rows strictly before the moment; groups below 0 have none."""

@@ -141,6 +141,39 @@ def sample_slates(
     return draw_slates(scored_step(scores_NC, policy), allowed_NC, length, rng)
 
 
+def sample_slate(
+    scores_C: Float64s, policy: SlatePolicy, length: int, rng: np.random.Generator
+) -> tuple[Ints, Float64s, Float64s]:
+    """Do as `sample_slates` for one request whose candidates are all allowed, several times faster.
+
+    Each position is drawn from the few best and the even share alone; what it says of the
+    probabilities comes from `step_probabilities`, all positions at once.
+
+    >>> rng, score_C = np.random.default_rng(0), np.array([0.0, 2.0, 1.0])
+    >>> sample_slate(score_C, SlatePolicy(1.0, 0.0, 1), 4, rng)[:2]
+    (array([ 1,  2,  0, -1]), array([1., 1., 1., 1.]))
+    """
+    order = np.argsort(-scores_C, kind="stable").tolist()
+    chosen_L = np.full(length, EMPTY, dtype=np.int64)
+    open_LC = np.ones((length, len(scores_C)), bool)
+    for position in range(min(length, len(scores_C))):
+        probability_C = open_LC[position] * (policy.epsilon / len(order))
+        best_K = order[: policy.top_k]
+        mass_K = np.exp((scores_C[best_K] - scores_C[best_K[0]]) / policy.temperature)
+        probability_C[best_K] += (1.0 - policy.epsilon) * mass_K / mass_K.sum()
+        cumulative_C = probability_C.cumsum()
+        at = int(cumulative_C.searchsorted(rng.random() * cumulative_C[-1], side="right"))
+        chosen_L[position] = at
+        open_LC[position + 1 :, at] = False
+        order.remove(at)
+    if not len(scores_C):
+        return chosen_L, np.ones(length), np.zeros(open_LC.shape)
+    filled_L = chosen_L != EMPTY
+    probability_LC = step_probabilities(np.tile(scores_C, (length, 1)), open_LC, policy)
+    propensity_L = np.where(filled_L, probability_LC[np.arange(length), chosen_L], 1.0)
+    return chosen_L, propensity_L, probability_LC
+
+
 def draw_slates(
     step: Step, allowed_NC: Bools, length: int, rng: np.random.Generator
 ) -> tuple[Ints, Float64s, Float64s]:

@@ -126,9 +126,7 @@ class Engine:
             If a score is not finite.
         """
         for user_id in ("", *self.scorer.ranker.histories.user_id_U[-1:]):
-            slate = self.answer("warm-up", user_id, self.scorer.ranker.moment, self.slate_size)
-            if not np.isfinite(slate.drawn.score_C).all():
-                raise BrokenBundle(f"{self.version}: its scores are not finite: train it again")
+            self.answer("warm-up", user_id, self.scorer.ranker.moment, self.slate_size)
         give_back_memory()
 
     def numbers(self) -> Iterator[tuple[str, Float32s]]:
@@ -304,7 +302,10 @@ class Engine:
     def _scores(self, now: Now, model_row_C: Ints) -> Float32s:
         if not len(model_row_C):
             return np.zeros(0, np.float32)
-        return self.scorer.scores(now, model_row_C)
+        score_C = self.scorer.scores(now, model_row_C)
+        if not np.isfinite(score_C).all():  # nothing may be drawn by what is no number
+            raise BrokenBundle(f"{self.version}: its scores are not finite: train it again")
+        return score_C
 
     def _draw(self, asked: Context, row_C: Ints, sources: list[str], score_C: Float32s) -> Drawn:
         ids = tuple(self.recommender.shelf.ids[row] for row in row_C.tolist())

@@ -12,12 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_FEW = 256
+"""Rows, as of one history, of which oneDNN takes longer to prepare than to multiply."""
 _HAS_ONEDNN = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def product(left_NK: Tensor, right_KM: Tensor) -> Tensor:
     """Return left @ right of two matrices."""
-    plain = left_NK.dtype != torch.float32 or left_NK.device.type != "cpu" or not left_NK.numel()
+    plain = left_NK.dtype != torch.float32 or left_NK.device.type != "cpu"
+    plain |= len(left_NK) <= _FEW and torch.is_inference_mode_enabled()
     # A compiler chooses the product itself.
     if plain or not _HAS_ONEDNN or torch.compiler.is_compiling():
         return left_NK @ right_KM

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tessera.contracts.arrays import Float32s, Ints
+from tessera.contracts.arrays import Bools, Float32s, Ints
 from tessera.model.nn.batch import PADDING, Batch, Encoded
 from tessera.model.nn.device import moved
-from tessera.model.nn.ranking import TASKS, RankingBatch
+from tessera.model.nn.ranking import CAP, TASKS, RankingHead
 from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.requests import windows_before
 from tessera.model.sequences.slates import Slates, lay
 from tessera.model.sequences.windows import Batcher, Windows
-from tessera.model.trunk.inference import Ranked, published, served, serving_head
+from tessera.model.trunk.inference import UNKNOWN_SCORE, placed, published, serving_head
 from tessera.model.trunk.model import SequenceModel, states_at
 from tessera.model.trunk.settled import Settled, can_settle, read_on
 
@@ -37,13 +37,18 @@ class Reader:
     """As the trunk reads them."""
     unit_VD: Tensor
     """As they are published."""
+    head: RankingHead | None
+    """What the model serves with; None serves with the cosine."""
+    is_placed_V: Bools
+    """Whether an item has a place; the others get the least score."""
 
     @classmethod
     def of(cls, model: SequenceModel) -> Self:
         """Compute the vectors of all items."""
         with torch.inference_mode():
-            item_VD = model.items()
-            return cls(model, item_VD, published(model, item_VD))
+            item_VD, head = model.items(), serving_head(model)
+            is_placed_V = placed(model) if head is None else model.placed_V().cpu().numpy()
+            return cls(model, item_VD, published(model, item_VD), head, is_placed_V)
 
     def read(
         self, histories: Histories, user: int, moment: int, before: Settled | None = None
@@ -95,24 +100,21 @@ class Pass:
         feature_MF
             In the order of `Shape.features`.
         """
-        model = self.reader.model
+        reader = self.reader
         slates = self._slates(moment, item_M, feature_MF)
         start_B = np.minimum(self.windows.start_W, self.windows.stop_W)
         asked = lay(slates, np.zeros((1, 1), np.int64), start_B, self.histories)[0]
-        asked = moved(asked, self.reader.item_VD.device)
+        asked = moved(asked, reader.item_VD.device)
         with torch.inference_mode():
-            ranked = self._by_cosine(asked) if serving_head(model) is None else self._by_rank(asked)
-        return np.asarray(served(model, ranked, item_M[None])[0])
-
-    def _by_rank(self, asked: RankingBatch) -> Ranked:
-        reader = self.reader
-        logit_NMT = reader.model.logits(self.batch, asked, self.seen, reader.item_VD).cpu().numpy()
-        return Ranked(np.zeros(logit_NMT.shape[:2], np.float32), logit_NMT)
-
-    def _by_cosine(self, asked: RankingBatch) -> Ranked:
-        unit_NMD = functional.embedding(asked.item_NM, self.reader.unit_VD)
-        cosine_NM = torch.einsum("bd,bmd->bm", self.asking_BD, unit_NMD).cpu().numpy()
-        return Ranked(cosine_NM, np.zeros((*cosine_NM.shape, len(TASKS)), np.float32))
+            if reader.head is not None:
+                logit_NMT = reader.model.logits(self.batch, asked, self.seen, reader.item_VD)
+                score_NM, least = reader.head.score(logit_NMT), -CAP
+            else:
+                unit_NMD = functional.embedding(asked.item_NM, reader.unit_VD)
+                score_NM = torch.einsum("bd,bmd->bm", self.asking_BD, unit_NMD)
+                least = UNKNOWN_SCORE
+        is_placed_M = reader.is_placed_V[item_M]
+        return np.where(is_placed_M, score_NM[0].cpu().numpy(), np.float32(least))
 
     def _slates(self, moment: int, item_M: Ints, feature_MF: Float32s) -> Slates:
         none_1MT = np.zeros((1, len(item_M), len(TASKS)), np.float32)

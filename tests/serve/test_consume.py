@@ -307,6 +307,7 @@ BAD = [
     (body(1, mood="good"), "mood: Extra inputs"),
     (body(1, value=-1), "value: Input should be greater"),
     (body(1, time="2999-01-01T00:00:00Z"), "time is still to come"),
+    (body(1, time="0001-01-01T00:00:00+14:00"), "time lies before 1970"),
     (body(1, channel="x" * MOST_BYTES), "bytes, 65536 at most"),
 ]
 
@@ -443,6 +444,32 @@ def test_a_line_that_is_being_written_is_no_message_yet(files):
         file.write(b"and half\n")
     assert [(one.body, one.moment) for one in read_all(stream)] == [(b"half and half", 17)]
     stream.close()
+
+
+@pytest.mark.parametrize(
+    ("came", "reason"),
+    [
+        (b"9" * 5000, "Invalid JSON"),
+        (b"9" * 19, "Invalid JSON"),
+        (b"9" * 18, "the time at which it came to the stream is still to come"),
+    ],
+)
+def test_a_moment_that_is_none_holds_up_nothing(files, folder, came, reason):
+    with (files.folder / "a.log").open("ab") as file:
+        file.write(came + b"\t" + body(1).encode() + b"\n")
+    files.send(body(2))
+    stream, feed = open_stream(files.name, "1"), open_feed("sqlite", folder)
+    taker, counts, stopped = intake(folder, feed), Counter(), threading.Event()
+    timer = threading.Timer(30, stopped.set)
+    timer.start()
+    monkey = stream.done
+    stream.done = lambda messages: (monkey(messages), stopped.set())
+    consume(stream, taker, Clock(), stopped, counts)
+    timer.cancel()
+    stream.close()
+    taker.close()
+    assert counts == {"new": 1, "known": 0, "aside": 1}
+    assert reason in files.asides()[0][2]
 
 
 def test_a_partition_that_was_cut_and_a_consumer_of_the_same_name_are_said(files):

@@ -9,8 +9,18 @@ from html import unescape
 import httpx
 import pytest
 
+from tessera.serve.clock import Clock
 from tessera.serve.events import Event
-from tessera.serve.http.keys import ROLES, add_key
+from tessera.serve.http.app import make_app
+from tessera.serve.http.keys import ROLES, Keys, add_key
+
+MARCH_2 = 1_709_337_600_000_000
+"""A day after the close of the example."""
+
+
+@pytest.fixture
+def app(service, keys, params):
+    return make_app(service, Clock(source=lambda: MARCH_2), Keys(keys), params)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from tessera.serve.feed import AUTO, MEMORY, SQLITE
 from tessera.serve.http.app import event_from
 from tessera.serve.http.bodies import Happening
 from tessera.serve.http.problems import Refused
+from tessera.serve.http.whom import AHEAD_US
 from tessera.serve.intake import Intake
 
 _LOG = logging.getLogger("tessera.serve")
@@ -159,6 +160,8 @@ class _Bad(Exception):
 def _event(message: Message, clock: Clock) -> Event:
     if len(message.body) > MOST_BYTES:
         raise _Bad(f"it has {len(message.body)} bytes, {MOST_BYTES} at most")
+    if message.moment > clock.source() + AHEAD_US:
+        raise _Bad("the time at which it came to the stream is still to come")
     # As of when it came, so that another delivery of it is the same event.
     came = Clock(clock.ahead_us, lambda: message.moment)
     try:

@@ -27,6 +27,15 @@ _EXAMPLES: dict[str, JsonDict] = {
             }
         ]
     },
+    "PriceList": {
+        "examples": [
+            {
+                "closes": [
+                    {"item_id": "i00363", "price_ts": "2024-03-01T00:00:00Z", "close_eur": 12.5}
+                ]
+            }
+        ]
+    },
 }
 
 
@@ -43,7 +52,7 @@ class Context(Body):
     page: str | None = Field(None, max_length=64)
     device: str | None = Field(None, max_length=64)
     time: AwareDatetime | None = Field(
-        None, description="When; now by default. A time to come is refused."
+        None, description="When; now by default. From 1970 on; a minute to come counts as now, more is refused."
     )
 
 
@@ -165,6 +174,8 @@ class Price(Body):
 
 class PriceList(Body):
     """A batch of closes; all are taken in, or none."""
+
+    model_config = ConfigDict(json_schema_extra=_EXAMPLES["PriceList"])
 
     closes: list[Price] = Field(min_length=1, max_length=MOST_EVENTS)
 

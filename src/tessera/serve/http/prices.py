@@ -21,6 +21,7 @@ def add_prices(app: FastAPI, service: Service, clock: Clock) -> None:
 
     @app.post(
         "/v1/closes",
+        summary="Take in closes that came since the bundle's cut",
         responses=documented(401, 403, 413, 422, 503),
         dependencies=[Depends(may("price"))],
     )

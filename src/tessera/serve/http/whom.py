@@ -5,17 +5,24 @@ And when it was.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
 
 from tessera.serve.clock import Clock
+from tessera.serve.erased import PSEUDONYM
 from tessera.serve.http.problems import Refused
 
 SESSION = "session:"
 """How the name begins under which the log and the state keep a session; no investor has such."""
-_AHEAD_US = 60_000_000
+AHEAD_US = 60_000_000
 """Clocks may differ by a minute; what comes later than that is to come."""
+_EPOCH, _US = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_TAKEN = {
+    SESSION: f"{SESSION} begins the name of a session: send session_id",
+    PSEUDONYM: f"{PSEUDONYM} begins the name of somebody erased: nobody else may bear such a name",
+}
+"""How no investor may be called."""
 _WAYS = ("investor_id", "session_id", "history")
 
 
@@ -41,30 +48,32 @@ def user_of(body: BaseModel, within: str = "") -> str:
     Raises
     ------
     Refused
-        If there are none or several, or an investor is named like a session.
+        If there are none or several, or an investor is named like a session or somebody erased.
     """
     field = named(body, within)
     name = str(getattr(body, field))
     if field == "session_id":
         return SESSION + name
-    if name.startswith(SESSION):
-        detail = f"{SESSION} begins the name of a session: send session_id"
-        raise Refused(422, "Invalid request", detail, within + field)
+    for beginning, detail in _TAKEN.items():
+        if name.startswith(beginning):
+            raise Refused(422, "Invalid request", detail, within + field)
     return name
 
 
 def moment_of(time: datetime | None, clock: Clock, field: str) -> int:
-    """Return a moment in microseconds since 1970; now, if none is said.
+    """Return a moment in microseconds since 1970; now, if none is said or a clock runs ahead.
+
+    What is done is known to the next slate, whoever's clock says when.
 
     Raises
     ------
     Refused
-        If it is still to come.
+        If it is still to come, or lies before 1970: no file of tables could hold it.
     """
     now = clock.now()
-    if time is None:
-        return now
-    moment = int(time.timestamp()) * 1_000_000 + time.microsecond
-    if moment > now + _AHEAD_US:
+    moment = now if time is None else (time - _EPOCH) // _US
+    if moment > now + AHEAD_US:
         raise Refused(422, "Invalid request", f"{field} is still to come", field)
-    return moment
+    if moment < 0:
+        raise Refused(422, "Invalid request", f"{field} lies before 1970", field)
+    return min(moment, now)

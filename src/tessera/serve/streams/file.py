@@ -24,6 +24,8 @@ from tessera.serve.consume import Message, Stream, StreamLost
 
 ENDING = ".log"
 _GROUP = "tessera"
+_DIGITS = 18
+"""Of a moment; Python refuses to read numbers of some thousand."""
 _LOOK_S = 0.05
 """How often files are looked at for more."""
 
@@ -185,7 +187,7 @@ class FileStream:
 
 def _message(place: str, line: bytes) -> Message:
     came, tab, body = line.partition(b"\t")
-    if not tab or not came.isdigit():
+    if not tab or not came.isdigit() or len(came) > _DIGITS:
         return Message(place, b"no microseconds and tab before: " + line, 0)
     return Message(place, body, int(came))
 

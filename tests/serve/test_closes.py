@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +17,14 @@ from tessera.serve.closes import KEPT_DAYS, Close, Closes, close_of
 from tessera.serve.events import Event, Knowledge, told_of_text
 from tessera.serve.feed import START
 from tessera.serve.filled import Rescue, filled
+from tessera.serve.follower import Follower
 from tessera.serve.following import Following
 from tessera.serve.hours import records
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys, add_key
 from tessera.serve.log import ServedLog, read_segment
 from tessera.serve.online.prices import Prices
+from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
 from tessera.serve.tail import Tail
 from tessera.serve.whole_log import write_log
@@ -37,8 +40,8 @@ def close(item=1, day=1.0, value=10.0, told=0):
 
 
 def prices_of(service):
-    """What a request would know now: close by item and days since the cut."""
-    service.catch_up()
+    """What a request knows once its process has looked: close by item and days since the cut."""
+    service.lay_out()
     return planted_of(service.engine)
 
 
@@ -177,7 +180,7 @@ def shared(request):
     return request.param
 
 
-def test_the_very_next_request_of_any_worker_knows_a_close_and_its_correction(worker, shared):
+def test_every_worker_knows_a_close_and_its_correction(worker, shared):
     one, other = worker(shared), worker(shared)
     assert one.priced([close(1, 1, 10.0), close(2, 1, 20.0)]) == 2
     assert prices_of(other) == {(1, 1): 10.0, (2, 1): 20.0}
@@ -196,6 +199,72 @@ def test_tellings_have_one_order_whoever_tells_and_whatever_the_clock_says(worke
     for one in services:
         assert prices_of(one) == {(1, 1): 18.0}
         assert one.engine.scorer.state.prices.now().until == max(told)
+
+
+def test_no_request_lays_closes_out_and_each_reads_all_of_a_time(worker, until):
+    one, other = worker("sqlite"), worker("sqlite")
+    one.priced([close(1, 1, 10.0), close(2, 1, 20.0)])
+    prices = other.engine.scorer.state.prices
+    before = prices.now()
+    other.recommend("r1", "u1", CUT, 3)
+    assert prices.now() is before
+    follower = Follower(other, lambda: Path(other.engine.version), ServeParams())
+    follower.start()
+    until(lambda: prices.now() is not before)
+    follower.stop()
+    assert planted_of(other.engine) == {(1, 1): 10.0, (2, 1): 20.0}
+
+
+def test_what_is_told_while_closes_are_laid_out_comes_next(monkeypatch):
+    prices, real = Prices(NONE, {"i1": 1, "i2": 2}, CUT), Prices._beside
+    before = prices.now()
+
+    def slow(self, since):
+        assert prices.now() is before
+        if len(since) == 1:
+            prices.note([close(2, 1, 20.0, told=1)])
+        return real(self, since)
+
+    monkeypatch.setattr(Prices, "_beside", slow)
+    prices.learn([close(1, 1, 10.0)])
+    before = prices.now()
+    assert (of(before.closes), before.until) == ({(1, 1): 10.0}, CUT + 2 * DAY)
+    prices.lay_out()
+    after = prices.now()
+    assert (of(after.closes), after.until) == ({(1, 1): 10.0, (2, 1): 20.0}, CUT + 2 * DAY + 1)
+    prices.lay_out()
+    assert prices.now() is after, "there is nothing to do"
+
+
+def test_closes_that_could_not_be_laid_out_are_laid_out_later(monkeypatch):
+    prices, real = Prices(NONE, {"i1": 1}, CUT), Prices._beside
+
+    def short_of_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Prices, "_beside", short_of_memory)
+    with pytest.raises(MemoryError):
+        prices.learn([close()])
+    assert of(prices.now().closes) == {}
+    monkeypatch.setattr(Prices, "_beside", real)
+    prices.lay_out()
+    assert of(prices.now().closes) == {(1, 1): 10.0}
+
+
+def test_a_bundle_that_is_brought_up_hears_of_what_is_told_meanwhile(service, engine, monkeypatch):
+    service.priced([close(1)])
+    coming, real = engine("v2"), Prices.lay_out
+
+    def slow(self):
+        if self is coming.scorer.state.prices and service.engine is not coming:
+            monkeypatch.setattr(Prices, "lay_out", real)
+            service.priced([close(2)])
+        real(self)
+
+    monkeypatch.setattr(Prices, "lay_out", slow)
+    service.swap(coming)
+    assert service.engine is coming
+    assert planted_of(coming) == {(1, 1): 10.0, (2, 1): 10.0}
 
 
 def test_what_a_worker_told_before_it_died_is_brought_to_the_others(worker, opened, tmp_path):

@@ -170,5 +170,6 @@ class Follower:
                 if self.look():
                     settle()
                 self._service.hear()
+                self._service.lay_out()
             except Exception:  # whatever it is, the old bundle goes on answering
                 _LOG.exception("%s stays", self._service.engine.version)

@@ -63,7 +63,7 @@ def join(bundle: Path, folder: Path, params: ServeParams, feed: Feed) -> Service
         service = Service(engine, lambda: ServedLog(_fresh(folder)), following)
     else:
         service = _beside_others(engine, folder, following)
-    service.catch_up()
+    service.lay_out()
     return service
 
 

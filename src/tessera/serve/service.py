@@ -84,6 +84,8 @@ class Service:
         self._one_at_a_time = threading.Lock()
         self._turn = 0
         """How often what was known before no longer held."""
+        self._joining: Engine | None = None
+        """One that is about to answer, which hears of closes as those do that answer."""
 
     @property
     def engine(self) -> Engine:
@@ -125,11 +127,22 @@ class Service:
 
     def restore(self, records: Iterable[Record]) -> int:
         """Take in what the log of before holds; return how many events that were."""
-        return self._intake.restore(records)
+        found = self._intake.restore(records)
+        self.lay_out()
+        return found
 
     def catch_up(self) -> bool:
         """Know what all processes know; tell whether that is sure."""
         return self._intake.catch_up()
+
+    def lay_out(self) -> None:
+        """Know what all processes know, and let answers from now on read all closes of it.
+
+        It takes a while where closes came, so whoever answers does not wait for it.
+        """
+        self.catch_up()
+        for engine in self._arms.engines():
+            _lay_out(engine)
 
     def hear(self) -> None:
         """Know what other processes showed."""
@@ -200,7 +213,9 @@ class Service:
 
     def priced(self, closes: Iterable[Close]) -> int:
         """Log closes, then know them; return how many said something new.  See `Intake.priced`."""
-        return self._intake.priced(closes)
+        new = self._intake.priced(closes)
+        self.lay_out()
+        return new
 
     def forget(self, user_id: str) -> int:
         """Forget what an investor did until now, for good.  See `Intake.forget`."""
@@ -238,12 +253,23 @@ class Service:
                 self._arms = change(self._arms)
             return
         self._share(engine)
+        try:
+            self._bring_up(engine, change)
+        finally:
+            self._joining = None
+        _lay_out(engine)
+
+    def _bring_up(self, engine: Engine, change: Callable[[Arms], Arms]) -> None:
+        """Tell a bundle all that happened, most of it while nobody waits, and let it answer."""
         with self._intake.following() as following:
+            self._joining = engine
             known, turn = list(following.known.events.values()), self._turn
+            closes = list(following.known.closes)
+        _price(engine, closes)
+        _lay_out(engine)
         _feed(engine, known)
         with self._intake.following() as following:
             events = list(following.known.events.values())
-            _price(engine, following.known.closes)
             if turn == self._turn:
                 _feed(engine, events[len(known) :])
             else:
@@ -266,7 +292,9 @@ class Service:
         with self._intake.following() as following:
             following.catch_up()
             engine.scorer.begin_again(map(_row, following.known.events.values()))
-            _price(engine, following.known.closes)
+            closes = list(following.known.closes)
+        _price(engine, closes)
+        _lay_out(engine)
 
     def roll(self) -> None:
         """Begin another segment; what waits is written into the one before."""
@@ -281,7 +309,8 @@ class Service:
             self._showing.close()
 
     def _learn(self, learnt: Learnt) -> None:
-        for engine in self._arms.engines():
+        joining = [self._joining] if self._joining is not None else []
+        for engine in (*self._arms.engines(), *joining):
             _price(engine, learnt.closes)
         if learnt.again:
             self._turn += 1
@@ -319,7 +348,12 @@ def _row(event: Event) -> tuple[str, str, str, str, int]:
 
 def _price(engine: Engine, closes: Iterable[Close]) -> None:
     if engine.scorer.state.prices is not None:
-        engine.scorer.state.prices.learn(closes)
+        engine.scorer.state.prices.note(closes)
+
+
+def _lay_out(engine: Engine) -> None:
+    if engine.scorer.state.prices is not None:
+        engine.scorer.state.prices.lay_out()
 
 
 def _feed(engine: Engine, events: Iterable[Event]) -> None:

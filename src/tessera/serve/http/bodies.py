@@ -52,7 +52,9 @@ class Context(Body):
     page: str | None = Field(None, max_length=64)
     device: str | None = Field(None, max_length=64)
     time: AwareDatetime | None = Field(
-        None, description="When; now by default. From 1970 on; a minute to come counts as now, more is refused."
+        None,
+        description="When, from 1970 on; now by default. What lies up to a minute ahead counts as "
+        "now, more is refused.",
     )
 
 

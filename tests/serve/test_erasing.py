@@ -10,8 +10,9 @@ import pytest
 
 from tessera.serve.closed import seal_closed
 from tessera.serve.erased import PSEUDONYM, Erased
-from tessera.serve.erasing import mask_sealed
-from tessera.serve.events import Event
+from tessera.serve.erasing import erase, mask_sealed
+from tessera.serve.events import Event, Knowledge
+from tessera.serve.following import Following
 from tessera.serve.hours import records, sealed_hours
 from tessera.serve.log import ServedLog, line
 from tessera.serve.service import Service, record_of
@@ -182,6 +183,37 @@ def test_what_comes_late_of_whoever_was_erased_is_not_taken_in(service, tmp_path
     assert service.happened(late) == 2
     known = service.engine.scorer.state.known("u1").events
     assert [one.event_id for one in known] == ["e51"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_who_is_erased_while_their_event_is_written_is_unknown(
+    tmp_path, engine, monkeypatch, kind, opened
+):
+    folder, feed = tmp_path / "served", opened(kind)
+    one, other = (
+        Service(engine(), lambda n=n: ServedLog(folder / f"{n}.log"), Following(feed))
+        for n in range(2)
+    )
+    for service in (one, other):
+        service.engine.scorer.erased = Erased(folder)
+    real = ServedLog.append
+
+    def slow(log, *rows):
+        done = real(log, *rows)
+        if rows[0]["kind"] == "event":
+            done.result()
+            monkeypatch.setattr(ServedLog, "append", real)
+            assert erase(other, "u1", NOW + 5) == 0
+        return done
+
+    monkeypatch.setattr(ServedLog, "append", slow)
+    one.happened([Event("e1", "u1", "i1", "buy", NOW), Event("e2", "u2", "i1", "buy", NOW)])
+    for service in (one, other):
+        service.catch_up()
+        assert not service.engine.scorer.state.known("u1").events
+        assert service.engine.scorer.state.known("u2").events
+        service.close()
+    assert "e1" in Knowledge.of(records(folder)).forgotten
 
 
 def test_an_erasure_that_cannot_be_written_is_a_problem(client, monkeypatch):

@@ -91,7 +91,10 @@ class Intake:
             return 0
         self.append(*(one.record() for one in fresh)).result(COMMIT_S)
         with self.following() as following:
-            return following.add(fresh)
+            new = following.add(fresh)
+        # Whoever erased them meanwhile may have looked before these were known.
+        self._forget([one.event_id for one in fresh if self._is_erased(one)])
+        return new
 
     def priced(self, closes: Iterable[Close]) -> int:
         """Log closes, then know them; return how many said something new.
@@ -128,11 +131,14 @@ class Intake:
             following.catch_up()
             events = following.known.events.values()
             ids = [one.event_id for one in events if one.user_id == user_id]
-        if ids:
-            self.append(forget_record(ids)).result(COMMIT_S)
-            with self.following() as following:
-                following.forget(ids)
+        self._forget(ids)
         return len(ids)
+
+    def _forget(self, event_ids: list[str]) -> None:
+        if event_ids:
+            self.append(forget_record(event_ids)).result(COMMIT_S)
+            with self.following() as following:
+                following.forget(event_ids)
 
     @contextmanager
     def following(self) -> Iterator[Following]:

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
 
 import pytest
 
 from tessera.serve import log as served_log
 from tessera.serve.hours import open_segments
-from tessera.serve.log import BrokenLog, ServedLog, line, mend, read_segment
+from tessera.serve.log import VOID, BrokenLog, ServedLog, line, mend, on_disk, read_segment
 
 ROWS = [{"n": n, "text": "é\n\t"} for n in range(5)]
 
@@ -96,7 +97,55 @@ def test_nothing_is_written_behind_a_failure(log, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         log.append(ROWS[2]).result(5)
     assert log.failed is not None
-    assert read_segment(log.path).records in (ROWS[:1], ROWS[:2])
+    assert read_segment(log.path).records == ROWS[:1], "nobody is told no of what is there"
+
+
+def test_a_full_disk_leaves_no_part_of_what_was_refused(log, monkeypatch):
+    log.append(ROWS[0]).result(5)
+    real = log._file
+
+    class Full:
+        def write(self, lines):
+            if len(lines) < 20:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real.write(lines[:20])
+
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+    monkeypatch.setattr(log, "_file", Full())
+    with pytest.raises(OSError, match="No space"):
+        log.append(*ROWS).result(5)
+    assert log.path.read_bytes() == line(ROWS[0])
+
+
+def test_what_was_given_up_is_not_in_the_log(log, monkeypatch, until):
+    may, real = threading.Event(), os.fsync
+    monkeypatch.setattr(served_log.os, "fsync", lambda handle: (may.wait(5), real(handle)))
+    monkeypatch.setattr(served_log, "COMMIT_S", 0.05)
+    slow = log.append(*ROWS[:2])
+    until(lambda: log.path.stat().st_size)
+    never, later = log.append(ROWS[2]), log.append(ROWS[3])
+    for given_up in (slow, never):
+        with pytest.raises(TimeoutError):
+            on_disk(given_up)
+    may.set()
+    later.result(5)
+    log.append(ROWS[4]).result(5)
+    assert log.failed is None
+    void = {"kind": VOID}
+    assert read_segment(log.path).records == [void, void, ROWS[3], ROWS[4]]
+
+
+def test_what_is_told_at_the_last_moment_counts(monkeypatch):
+    class Told(Future):
+        def result(self, timeout=None):
+            if not self.done():
+                self.set_result(None)
+                raise TimeoutError
+            return super().result(timeout)
+
+    on_disk(Told())
 
 
 def test_two_processes_never_share_a_segment(log):

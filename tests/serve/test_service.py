@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tessera.serve import log as served_log
 from tessera.serve.erased import Erased
 from tessera.serve.events import Event
 from tessera.serve.log import ServedLog, read_segment
@@ -74,6 +76,28 @@ def test_without_a_disk_the_best_are_shown_and_nothing_is_drawn(service, monkeyp
     assert slate.flags == ("degraded", "unlogged")
     assert slate.drawn.propensity_L.tolist() == [1.0, 1.0, 1.0]
     assert records(service) == []
+
+
+def test_what_a_slow_disk_took_after_all_was_neither_shown_nor_done(
+    service, engine, tmp_path, monkeypatch
+):
+    may, real = threading.Event(), os.fsync
+    monkeypatch.setattr(served_log, "COMMIT_S", 0.05)
+    monkeypatch.setattr(served_log.os, "fsync", lambda handle: (may.wait(5), real(handle)))
+    slate = service.recommend("r1", "u1", 10, 3)
+    assert "unlogged" in slate.flags
+    assert slate.policy_id.endswith("/greedy")
+    with pytest.raises(TimeoutError):
+        service.happened([Event("e1", "u1", "i1", "buy", 11)])
+    may.set()
+    monkeypatch.setattr(served_log, "COMMIT_S", 5)
+    assert "unlogged" not in service.recommend("r2", "u1", 12, 3).flags
+    service.close()
+    again = Service(engine(), lambda: ServedLog(tmp_path / "served" / "2.log"))
+    assert again.restore(records(service)) == 0
+    shown = [one["request_id"] for one in records(service) if one["kind"] == "slate"]
+    assert shown == ["r2"]
+    again.close()
 
 
 def test_an_event_that_cannot_be_written_is_not_known(service, monkeypatch):

@@ -11,10 +11,8 @@ from dataclasses import replace
 from tessera.serve.closes import Close, telling
 from tessera.serve.events import Event, Knowledge, Learnt, Record, forget_record
 from tessera.serve.following import Following
-from tessera.serve.log import ServedLog
+from tessera.serve.log import ServedLog, on_disk
 
-COMMIT_S = 5.0
-"""A disk that takes longer is as good as none."""
 _AGAIN_S = 0.25
 """How often a feed that is lost is looked for."""
 
@@ -89,7 +87,7 @@ class Intake:
             fresh = following.known.fresh(events)
         if not fresh:
             return 0
-        self.append(*(one.record() for one in fresh)).result(COMMIT_S)
+        on_disk(self.append(*(one.record() for one in fresh)))
         with self.following() as following:
             new = following.add(fresh)
         # Whoever erased them meanwhile may have looked before these were known.
@@ -115,7 +113,7 @@ class Intake:
                 ]
             if not fresh:
                 return 0
-            self.append(*(one.record() for one in fresh)).result(COMMIT_S)
+            on_disk(self.append(*(one.record() for one in fresh)))
             with self.following() as following:
                 return following.add(fresh)
 
@@ -136,7 +134,7 @@ class Intake:
 
     def _forget(self, event_ids: list[str]) -> None:
         if event_ids:
-            self.append(forget_record(event_ids)).result(COMMIT_S)
+            on_disk(self.append(forget_record(event_ids)))
             with self.following() as following:
                 following.forget(event_ids)
 

@@ -4,6 +4,9 @@ A segment is a file of lines, each a record as JSON with its checksum.  Whoever 
 thread writes all that wait in one go and syncs once (group commit).  A line that a crash tore off
 at the end was never acknowledged: it is cut off at the next start, and said.  Whoever writes a
 segment holds a lock on it, which ends with the process: what is locked is left alone by others.
+
+What was told not to be logged must not be in the log: what a failure left behind the last sync is
+cut off, and what somebody gave up waiting for becomes a line as long that tells of nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ import threading
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +33,10 @@ from tessera.serve.events import Record
 
 OPEN = ".log"
 """Ending of a segment that is not sealed."""
+VOID = "void"
+"""Kind of a record that was given up before it was on the disk."""
+COMMIT_S = 5.0
+"""A disk that takes longer is as good as none."""
 _STOP = None
 
 
@@ -55,6 +63,29 @@ def line(record: Record) -> bytes:
     """Write a record as one line with its checksum."""
     body = orjson.dumps(record)  # two thousand probabilities a slate: json takes milliseconds
     return body + b"\t%08x\n" % zlib.crc32(body)
+
+
+def _void(line_: bytes) -> bytes:
+    """Return a line that takes the place of another one and tells of nothing."""
+    body = b'{"kind":"%s"' % VOID.encode()
+    body = body.ljust(len(line_) - len(b"\t00000000\n") - 1) + b"}"
+    return body + b"\t%08x\n" % zlib.crc32(body)
+
+
+def on_disk(written: Future[None]) -> None:
+    """Wait until records are on the disk.
+
+    Raises
+    ------
+    OSError, TimeoutError
+        If they cannot be written, or not in time: then they are not in the log, now or later.
+    """
+    try:
+        written.result(COMMIT_S)
+    except TimeoutError:
+        if written.cancel():
+            raise
+        written.result()  # it was just being told
 
 
 def read_segment(path: Path) -> Segment:
@@ -138,6 +169,10 @@ def drop_empty(segment: Segment) -> None:
             segment.path.unlink()
 
 
+Waiting = tuple[bytes, Future[None]]
+"""Lines that are to be written, and who waits for them."""
+
+
 class ServedLog:
     """The open segment of one process."""
 
@@ -152,7 +187,9 @@ class ServedLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._file = _begin(path)
-        self._waiting: queue.SimpleQueue[tuple[bytes, Future[None]] | None] = queue.SimpleQueue()
+        self._size = 0
+        """Bytes that are on the disk."""
+        self._waiting: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._failed: OSError | None = None
         self._thread = threading.Thread(target=self._write, name="served-log", daemon=True)
         self._thread.start()
@@ -163,7 +200,7 @@ class ServedLog:
         return self._failed
 
     def append(self, *records: Record) -> Future[None]:
-        """Write records; the future is done when all of them are on the disk.
+        """Write records; the future is done when all of them are on the disk; see `on_disk`.
 
         It raises OSError if they cannot be written; nothing is written behind a failure.
         """
@@ -185,34 +222,59 @@ class ServedLog:
             if batch:
                 self._commit(batch)
 
-    def _gather(self) -> tuple[list[tuple[bytes, Future[None]]], bool]:
+    def _gather(self) -> tuple[list[Waiting], bool]:
         batch = [self._waiting.get()]
         while not self._waiting.empty():
             batch.append(self._waiting.get())
         return [one for one in batch if one is not None], _STOP in batch
 
-    def _commit(self, batch: list[tuple[bytes, Future[None]]]) -> None:
+    def _commit(self, batch: list[Waiting]) -> None:
+        batch, start = [one for one in batch if not one[1].cancelled()], self._size
         try:
             if self._failed:
                 raise self._failed
-            self._file.write(b"".join(lines for lines, _ in batch))
-            self._file.flush()
-            with measures.SYNC_S.time():
-                os.fsync(self._file.fileno())
+            self._write_out(b"".join(lines for lines, _ in batch))
         except OSError as error:
-            # Half of it may lie there: whatever came behind it could not be told apart from it.
-            self._failed = error
-            for _, done in batch:
-                done.set_exception(error)
+            self._fail(error, batch)
             return
+        for lines, done in batch:
+            if done.set_running_or_notify_cancel():
+                done.set_result(None)
+            else:
+                self._take_back(lines, start)
+            start += len(lines)
+
+    def _write_out(self, lines: bytes) -> None:
+        left = memoryview(lines)
+        while left:
+            left = left[self._file.write(left) :]
+        with measures.SYNC_S.time():
+            os.fsync(self._file.fileno())
+        self._size += len(lines)
+
+    def _fail(self, error: OSError, batch: list[Waiting]) -> None:
+        """Write nothing any more: half of a batch could not be told apart from what came behind."""
+        self._failed = error
+        with suppress(OSError):
+            os.ftruncate(self._file.fileno(), self._size)
         for _, done in batch:
-            done.set_result(None)
+            if done.set_running_or_notify_cancel():
+                done.set_exception(error)
+
+    def _take_back(self, lines: bytes, start: int) -> None:
+        """Make lines that somebody gave up tell of nothing, where they stand."""
+        void = b"".join(map(_void, lines.splitlines(keepends=True)))
+        try:
+            os.pwrite(self._file.fileno(), void, start)
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._failed = error
 
 
-def _begin(path: Path) -> IO[bytes]:
+def _begin(path: Path) -> FileIO:
     """Open a new file that nobody sees before it is locked."""
     aside = path.with_name(f".{path.name}.new")
-    file = aside.open("wb")
+    file = aside.open("wb", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.link(aside, path)

@@ -26,8 +26,8 @@ from tessera.serve.engine import Engine
 from tessera.serve.events import SLATE, Event, Learnt, Record
 from tessera.serve.feeds.memory import MemoryFeed
 from tessera.serve.following import Following
-from tessera.serve.intake import COMMIT_S, Intake
-from tessera.serve.log import ServedLog
+from tessera.serve.intake import Intake
+from tessera.serve.log import ServedLog, on_disk
 from tessera.serve.shadow import Shadow
 from tessera.serve.showing import Showing
 from tessera.serve.slate import Slate, best, greedy
@@ -173,7 +173,7 @@ class Service:
             begun = time.perf_counter()
             written = self._intake.append(record_of(slate) | arms.told())
         try:
-            written.result(COMMIT_S)
+            on_disk(written)
         except (OSError, TimeoutError):
             slate = unexplored(slate, k)
         else:

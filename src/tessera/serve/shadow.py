@@ -17,7 +17,7 @@ import numpy as np
 from tessera.serve import measures
 from tessera.serve.engine import Engine
 from tessera.serve.events import SHADOW, Record
-from tessera.serve.intake import COMMIT_S
+from tessera.serve.log import COMMIT_S
 from tessera.serve.slate import Slate
 from tessera.shared.policies.slate import slate_propensities
 

@@ -6,6 +6,7 @@ import errno
 import itertools
 import signal
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -353,3 +354,18 @@ def test_slates_are_logged_while_the_feed_is_lost(worker, redis_server):
     assert slate.policy_id == "v1", "a slate that is logged may be drawn"
     (record,) = read_segment(one.log.path).records
     assert record["request_id"] == "r1"
+
+
+def test_a_segment_that_goes_while_the_log_is_read_ends_nothing(tmp_path, monkeypatch):
+    for n in range(1, 4):
+        (tmp_path / f"{n}.log").write_bytes(line(event(n).record()))
+    tail = Tail(tmp_path)
+    news = tail.news()
+    found = [next(news)["event_id"]]
+    (tmp_path / "2.log").unlink()
+    assert [*found, *(one["event_id"] for one in news)] == ["e1", "e3"]
+    gone = [tmp_path / "1.log", tmp_path / "2.log"]
+    monkeypatch.setattr(Path, "glob", lambda *_: gone)
+    late = Tail(tmp_path)
+    late.skip()
+    assert not list(late.news())

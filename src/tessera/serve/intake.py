@@ -91,7 +91,8 @@ class Intake:
         with self.following() as following:
             new = following.add(fresh)
         # Whoever erased them meanwhile may have looked before these were known.
-        self._forget([one.event_id for one in fresh if self._is_erased(one)])
+        late = (one for one in fresh if isinstance(one, Event) and self._is_erased(one))
+        self._forget([one.event_id for one in late])
         return new
 
     def priced(self, closes: Iterable[Close]) -> int:

@@ -134,10 +134,12 @@ def is_open(path: Path) -> bool:
 @contextmanager
 def locked(path: Path) -> Iterator[IO[bytes] | None]:
     """Keep everybody from a segment; None if somebody writes it, or it is gone."""
-    if not path.exists():
+    try:
+        file = path.open("r+b")
+    except FileNotFoundError:
         yield None
         return
-    with path.open("r+b") as file:
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

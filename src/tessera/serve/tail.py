@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from tessera.serve.events import OF_SLATES, Record
@@ -22,7 +23,10 @@ class Tail:
 
     def skip(self) -> None:
         """Go on behind what lies there now."""
-        self._read = {path: path.stat().st_size for path in self._folder.glob(f"*{OPEN}")}
+        self._read = {}
+        for path in self._folder.glob(f"*{OPEN}"):
+            with suppress(FileNotFoundError):  # it was sealed since it was listed
+                self._read[path] = path.stat().st_size
 
     def news(self, *, ended: bool = False) -> Iterator[Record]:
         """Read what was appended since; if asked, only to segments that nobody writes any more."""
@@ -41,7 +45,11 @@ class Tail:
 
     def _whole_lines(self, path: Path) -> Iterator[bytes]:
         start = self._read.setdefault(path, 0)
-        with path.open("rb") as file:
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:  # it was sealed, or empty, since it was listed
+            return
+        with file:
             if start:  # a line may have been half written when it was skipped
                 file.seek(start - 1)
                 self._read[path] += len(file.readline()) - 1

@@ -3,8 +3,8 @@
 Given what was logged of a slate, the judged policy gives every propensity again.  Scores are
 computed again from bundle and log: events arrive in the order of the log until as many are known as
 the slate says were known when it was drawn, and closes until the last telling that it knew.  Where
-several processes logged, the order of events is not known to the event, so a score may differ and
-no propensity may.
+several processes logged, the order of events is not known to the event: scores may differ, and are
+counted; no propensity may.
 
 Shapes: C candidates, L positions.
 """
@@ -48,6 +48,11 @@ class Replayed:
     """Slates that nobody drew, so that there is nothing to draw again."""
     unscored: int = 0
     """Slates that came after events were forgotten: what they were scored from is gone."""
+    unordered: int = 0
+    """Slates whose scores do not come out of a log whose events stand in another order than the one
+    in which they became known, because several processes wrote it."""
+    is_shared: bool = False
+    """Several processes wrote the log: some slate knew events that stand behind it."""
     propensity: float = 0.0
     """Largest difference of a propensity."""
     score: float = 0.0
@@ -78,6 +83,7 @@ def replay(records: Iterable[Record], open_engine: Callable[[str], Engine | None
         elif one["kind"] == SLATE and one["policy_id"].endswith(UNEXPLORED):
             found.unexplored += 1
         elif one["kind"] == SLATE:
+            found.is_shared |= is_whole and _known(one) > len(events)
             slates.setdefault(_version(one), []).append({**one, _WHOLE: is_whole})
     for version, shown in slates.items():
         engine = open_engine(version)
@@ -138,6 +144,9 @@ def _other_scores(found: Replayed, engine: Engine, slate: Record) -> str | None:
         found.unscored += 1
         return None
     score = _score_gap(engine, slate)
+    if found.is_shared and not score <= ROUNDED:
+        found.unordered += 1
+        return None
     found.score = max(found.score, score)
     if not score <= ROUNDED:
         return f"has scores that its bundle does not give: off by {score:.3g}"

@@ -140,6 +140,21 @@ def test_after_events_were_forgotten_propensities_alone_are_compared(bundle, day
     assert "propensities that its policy does not give" in found.faults[0].says
 
 
+def test_what_several_processes_logged_is_compared_as_far_as_its_order_is_known(bundle, day, few):
+    rows, here = list(records(day)), {}
+    for one in rows:
+        here[one["kind"]] = not here.get(one["kind"], False)
+        one["other"] = one["kind"] == "event" and here["event"]
+    rows.sort(key=lambda one: one.pop("other"))  # the segment of another process comes later
+    found = replay(rows, lambda _: Engine.open(bundle, few))
+    assert (found.slates, found.faults, found.is_shared) == (200, [], True)
+    assert 0 < found.unordered < 200
+    assert max(found.score, found.propensity) <= 1e-5
+    off(rows, "probability")
+    found = replay(rows, lambda _: Engine.open(bundle, few))
+    assert ["propensities" in one.says for one in found.faults] == [True]
+
+
 def off(rows, name):
     """Plant a fault in the tenth slate, or before it."""
     slates = [one for one in rows if one["kind"] == "slate"]

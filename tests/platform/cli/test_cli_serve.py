@@ -101,7 +101,7 @@ def opened(monkeypatch):
         found.append((bundle.name, version))
         return SimpleNamespace(version=version, scorer=SimpleNamespace(erased=None))
 
-    def again(told, _engine, slates, _events):
+    def again(told, _engine, slates, *_):
         told.slates += len(slates)
 
     monkeypatch.setattr("tessera.serve.engine.Engine.open", open_one)
@@ -112,7 +112,7 @@ def opened(monkeypatch):
 
 def slates(*versions):
     return [{"kind": "slate", "request_id": f"r{n}", "user_id": "u1", "moment": n,
-             "policy_id": version} for n, version in enumerate(versions)]  # fmt: skip
+             "policy_id": version, "context_version": "0+0"} for n, version in enumerate(versions)]  # fmt: skip
 
 
 def test_slates_of_a_candidate_are_played_from_where_it_was_published_since_or_said_to_be_gone(

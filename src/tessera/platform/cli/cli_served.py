@@ -92,6 +92,7 @@ def _say(found: Replayed) -> None:
         "nobody drew them": found.unexplored,
         "their bundle is gone": found.unplayed,
         "only their propensities, as events were forgotten before them": found.unscored,
+        "only their propensities, as several processes wrote the log": found.unordered,
     }
     for why, count in left.items():
         if count:

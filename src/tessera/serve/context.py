@@ -71,9 +71,13 @@ class Context:
         hurried = part == "explain" and DEGRADED in self.flags
         if not hurried and self.deadline.used() <= GIVEN_UP[part]:
             return False
+        self.degrade()
+        return True
+
+    def degrade(self) -> None:
+        """Mark the answer: something was left out."""
         if DEGRADED not in self.flags:
             self.flags.append(DEGRADED)
-        return True
 
     def took_away(self, removed: Mapping[str, int], *, is_filled: bool) -> None:
         """Note what rules removed, and whether one of them gave way."""

@@ -23,7 +23,7 @@ from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.lookup import rows_of
 from tessera.contracts.tables import ACTIONS
 from tessera.serve.candidates import DRAWN, Candidates, Costs
-from tessera.serve.context import Context, Deadline
+from tessera.serve.context import DEGRADED, Context, Deadline
 from tessera.serve.erased import Erased
 from tessera.serve.figures import behind, prices
 from tessera.serve.investors import Investor, stranger
@@ -126,7 +126,9 @@ class Engine:
             If a score is not finite.
         """
         for user_id in ("", *self.scorer.ranker.histories.user_id_U[-1:]):
-            self.answer("warm-up", user_id, self.scorer.ranker.moment, self.slate_size)
+            slate = self.answer("warm-up", user_id, self.scorer.ranker.moment, self.slate_size)
+            if DEGRADED in slate.flags:
+                raise BrokenBundle(_not_finite(self.version))
         give_back_memory()
 
     def numbers(self) -> Iterator[tuple[str, Float32s]]:
@@ -190,7 +192,8 @@ class Engine:
             Positions.
         deadline : Deadline, optional
             Parts are left out as it comes near, and the answer says `degraded`.  Where the ranking
-            head is left out, the best found are shown under a policy that the gate leaves out.
+            head is left out, or its scores are no numbers, the best found are shown under a policy
+            that the gate leaves out.
         """
         asked = Context.of(request_id, user_id, moment, k, deadline)
         with asked.step("hydrate"):
@@ -200,14 +203,12 @@ class Engine:
         with asked.step("retrieve"):
             row_C, sources = self.candidates.of_request(asked, who, self._costs(now))
         with asked.step("score"):
-            unscored = asked.skips("score")
-            model_row_C = self.model_row_I[row_C]
-            score_C = _in_order(row_C) if unscored else self._scores(now, model_row_C)
+            score_C, is_scored = self._scored(asked, now, row_C)
         with asked.step("choose"):
             row_C, sources, score_C = self._chosen(asked, row_C, sources, score_C)
         with asked.step("draw"):
             drawn = self._draw(asked, row_C, sources, score_C)
-            is_drawn = self.draws and not unscored
+            is_drawn = self.draws and is_scored
             drawn = drawn if is_drawn else best(drawn, k)
         with asked.step("explain"):
             shown = [drawn.candidate_ids[one] for one in drawn.shown()]
@@ -304,8 +305,18 @@ class Engine:
             return np.zeros(0, np.float32)
         score_C = self.scorer.scores(now, model_row_C)
         if not np.isfinite(score_C).all():  # nothing may be drawn by what is no number
-            raise BrokenBundle(f"{self.version}: its scores are not finite: train it again")
+            raise BrokenBundle(_not_finite(self.version))
         return score_C
+
+    def _scored(self, asked: Context, now: Now, row_C: Ints) -> tuple[Float32s, bool]:
+        """Return scores, and whether the ranking head gave them."""
+        if asked.skips("score"):
+            return _in_order(row_C), False
+        try:
+            return self._scores(now, self.model_row_I[row_C]), True
+        except BrokenBundle:  # nobody else is to go without an answer for it
+            asked.degrade()
+            return _in_order(row_C), False
 
     def _draw(self, asked: Context, row_C: Ints, sources: list[str], score_C: Float32s) -> Drawn:
         ids = tuple(self.recommender.shelf.ids[row] for row in row_C.tolist())
@@ -317,6 +328,10 @@ def _search(bundle: Path, recommender: Recommender) -> Search:
     """Return the vectors, which are opened once."""
     dense = recommender.retrievers.get("dense")
     return dense.search if isinstance(dense, Dense) else Search.open(bundle)
+
+
+def _not_finite(version: str) -> str:
+    return f"{version}: its scores are not finite: train it again"
 
 
 def _in_order(row_C: Ints) -> Float32s:

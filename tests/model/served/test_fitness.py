@@ -16,6 +16,7 @@ from tessera.serve.fitness import require_fit
 from tessera.serve.log import ServedLog
 from tessera.serve.online.investor import ME
 from tessera.serve.service import Service
+from tessera.serve.slate import greedy
 
 
 def plant(name, engine):
@@ -45,6 +46,16 @@ def test_a_bundle_with_a_number_that_is_none_is_refused(bundle, engine, name, fe
     require_fit(engine, engine.acted(), 1.0)
     with pytest.raises(BrokenBundle, match=f"its {name} are not finite: train it again"):
         require_fit(plant(name, Engine.open(bundle, few)), set(), 1.0)
+
+
+def test_scores_that_are_no_numbers_draw_nothing(engine, at_noon, users):
+    spoilt = plant("scores", engine)
+    old, new = (spoilt.answer("r1", user, at_noon(), 3) for user in ("u003", "new"))
+    assert old.flags == ("degraded",)
+    assert old.policy_id == greedy(new.policy_id)
+    assert old.drawn.chosen_L.tolist() == [0, 1, 2]
+    assert np.isfinite(old.drawn.score_C).all()
+    assert np.isfinite(old.drawn.probability_LC).all()
 
 
 def test_what_was_acted_on_are_the_items_of_the_histories(engine, told, split):

@@ -112,7 +112,8 @@ def opened(monkeypatch):
 
 def slates(*versions):
     return [{"kind": "slate", "request_id": f"r{n}", "user_id": "u1", "moment": n,
-             "policy_id": version, "context_version": "0+0"} for n, version in enumerate(versions)]  # fmt: skip
+             "policy_id": version, "context_version": "0+0"}
+            for n, version in enumerate(versions)]  # fmt: skip
 
 
 def test_slates_of_a_candidate_are_played_from_where_it_was_published_since_or_said_to_be_gone(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -443,6 +444,25 @@ def test_a_line_that_is_being_written_is_no_message_yet(files):
         assert read_all(stream) == []
         file.write(b"and half\n")
     assert [(one.body, one.moment) for one in read_all(stream)] == [(b"half and half", 17)]
+    stream.close()
+
+
+def test_of_a_line_without_an_end_only_the_beginning_is_kept_in_memory(files):
+    stream, path, most = open_stream(files.name, "1"), files.folder / "a.log", []
+    with path.open("ab", buffering=0) as file:
+        file.write(b"17\t" + b"x" * 50 * MOST_BYTES)
+        tracemalloc.start()
+        assert read_all(stream) == []
+        most.append(tracemalloc.get_traced_memory()[1])
+        file.write(b"\n18\tnext\n")
+        long, following = read_all(stream)
+        most.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert MOST_BYTES < len(long.body) < 3 * MOST_BYTES
+    assert (following.body, following.moment) == (b"next", 18)
+    assert max(most) < 10 * MOST_BYTES
+    stream.done([long, following])
+    assert files.undone() == 0
     stream.close()
 
 

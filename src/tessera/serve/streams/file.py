@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import IO
 
 from tessera.contracts.disk import sync_folder
-from tessera.serve.consume import Message, Stream, StreamLost
+from tessera.serve.consume import MOST_BYTES, Message, Stream, StreamLost
 
 ENDING = ".log"
 _GROUP = "tessera"
 _DIGITS = 18
 """Of a moment; Python refuses to read numbers of some thousand."""
+_LONGEST = 2 * MOST_BYTES
+"""Bytes of a line that are kept in memory."""
 _LOOK_S = 0.05
 """How often files are looked at for more."""
 
@@ -150,13 +152,13 @@ class FileStream:
                 raise ValueError(f"{file.name} was cut below what is done: bring it back")
             file.seek(owned.place)
             for _ in range(most):
-                line = file.readline()
-                if not line.endswith(b"\n"):  # it is being written
+                line, size = _line(file)
+                if not size:
                     return
                 place = f"{name}@{owned.place}"
                 owned.waiting[place] = owned.place
-                owned.place += len(line)
-                yield _message(place, line[:-1])
+                owned.place += size
+                yield _message(place, line.removesuffix(b"\n"))
 
     def _committed(self, name: str) -> int:
         try:
@@ -183,6 +185,19 @@ class FileStream:
         except (OSError, ValueError) as error:
             self.close()  # what was delivered and is not done comes again
             raise StreamLost(f"stream {self._folder}: {error}") from error
+
+
+def _line(file: IO[bytes]) -> tuple[bytes, int]:
+    """Read a line, of one that is too long to be taken in the beginning; return its length too.
+
+    The length of one that is still being written is 0.
+    """
+    line = part = file.readline(_LONGEST)
+    size = len(line)
+    while part and not part.endswith(b"\n"):
+        part = file.readline(_LONGEST)
+        size += len(part)
+    return line, size if part else 0
 
 
 def _message(place: str, line: bytes) -> Message:

@@ -27,6 +27,19 @@ _EXAMPLES: dict[str, JsonDict] = {
             }
         ]
     },
+    "PriceList": {
+        "examples": [
+            {
+                "closes": [
+                    {
+                        "item_id": "i00363",
+                        "price_ts": "2024-12-23T00:00:01Z",
+                        "close_eur": 12.5,
+                    }
+                ]
+            }
+        ]
+    },
 }
 
 
@@ -165,6 +178,8 @@ class Price(Body):
 
 class PriceList(Body):
     """A batch of closes; all are taken in, or none."""
+
+    model_config = ConfigDict(json_schema_extra=_EXAMPLES["PriceList"])
 
     closes: list[Price] = Field(min_length=1, max_length=MOST_EVENTS)
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from tessera.serve.clock import Clock
 from tessera.serve.http.problems import Refused
+from tessera.serve.slate import at
 
 SESSION = "session:"
 """How the name begins under which the log and the state keep a session; no investor has such."""
@@ -66,5 +67,6 @@ def moment_of(time: datetime | None, clock: Clock, field: str) -> int:
         return now
     moment = int(time.timestamp()) * 1_000_000 + time.microsecond
     if moment > now + _AHEAD_US:
-        raise Refused(422, "Invalid request", f"{field} is still to come", field)
+        said = f"{field} is still to come: here it is {at(now):%Y-%m-%d %H:%M:%S} UTC"
+        raise Refused(422, "Invalid request", said, field)
     return moment

@@ -44,6 +44,7 @@ def test_every_route_of_openapi_is_on_the_page_and_no_other(page, app):
     assert set(sections(page)) == set(api)
     for name, text in sections(page).items():
         assert f"<p>{api[name]['summary']}.</p>" in text
+        assert " " in api[name]["summary"], "else it is made of a function's name"
         for status in api[name]["responses"]:
             assert re.search(rf"\b{status}\b", text), (name, status)
         for one in api[name].get("parameters", ()):

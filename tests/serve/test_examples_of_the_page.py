@@ -55,6 +55,15 @@ def test_the_lines_of_curl(asked, service):
     ]
 
 
+def test_the_line_that_sends_a_close(asked, service):
+    (line,) = re.findall(r"^curl .*/v1/closes .*\n.*'$", PAGE, re.MULTILINE)
+    line = line.replace("i00363", "i1").replace("2024-12-23T00:00:01Z", "2023-11-14T22:13:21Z")
+    done = subprocess.run(
+        ["bash", "-euc", line], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, '{"new":1,"known":0}'), done.stderr
+
+
 def told(text):
     """Read bodies that were printed one behind the other."""
     found, start = [], 0

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from tessera.serve.garbage import settle
+from tessera.serve.garbage import release, settle
 
 
 class Node:
@@ -33,3 +33,10 @@ def test_a_cycle_that_was_left_out_goes_at_the_next_swap():
     assert gone() is not None, "collections do not look at it"
     settle()
     assert gone() is None
+
+
+def test_at_the_end_nothing_is_left_out():
+    settle()
+    assert gc.get_freeze_count() > 0
+    release()
+    assert gc.get_freeze_count() == 0

@@ -157,6 +157,19 @@ def test_a_wrong_field_is_named(client, service, body, field):
 
 
 @pytest.mark.parametrize(
+    ("body", "kind", "says"),
+    [("{'k': 1}", "application/json", "body: no JSON, Expecting property name"),
+     ('{"investor_id": "u1"}', "text/plain", "body: send a JSON object, with the header"),
+     ("[]", "application/json", "body: send a JSON object, with the header")],
+)  # fmt: skip
+def test_what_is_no_json_object_is_said_to_be_none(client, body, kind, says):
+    answer = client.post("/v1/recommendations", content=body, headers={"Content-Type": kind})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(says)
+    assert [one["field"] for one in answer.json()["errors"]] == [""]
+
+
+@pytest.mark.parametrize(
     "change",
     [{"action": "eat"}, {"value": -1}, {"event_id": None}, {"time": "2030-01-01T00:00:00Z"},
      {"value": 1e300}, {"extra": 1}],
@@ -204,6 +217,7 @@ def test_unknown_routes_and_items_are_problems_too(client):
     for answer in (client.get("/nope"), client.get("/v1/items/nowhere/similar")):
         assert answer.status_code == 404
         assert answer.json()["request_id"]
+    assert client.get("/nope").json()["detail"] == "no such route: /docs tells of all"
     assert client.get("/v1/items/i1/similar?k=0").status_code == 422
     assert [one["item_id"] for one in client.get("/v1/items/i1/similar?k=2").json()] == ["i0", "i1"]
 
@@ -263,6 +277,12 @@ def test_a_key_opens_what_its_role_may(client, keys, role, method, path, what):
     secret = add_key(keys, "other", role)
     answer = client.request(method, path, headers={"authorization": f"Bearer {secret}"})
     assert (answer.status_code != 403) is (what in MAY[role])
+    if answer.status_code == 403:
+        (_, needed) = answer.json()["detail"].split("this needs a key of role ")
+        needed, own = needed.split(", yours is of role ")
+        assert (set(needed.split(" or ")), own) == (
+            {one for one, may in MAY.items() if what in may}, role,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("given", ["", "Bearer", "Bearer x", "Basic eDp5", "Bearer é"])

@@ -14,3 +14,8 @@ def settle() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+def release() -> None:
+    """Let what `settle` left out be collected again, else libraries tell at the end of leaks."""
+    gc.unfreeze()

@@ -32,3 +32,10 @@ def test_every_command_stands_in_one_panel_of_the_help(say, monkeypatch):
             "publish", "verdict", "promote", "hold", "rollback", "history", "floors",
         ],
     }  # fmt: skip
+
+
+def test_a_wrong_option_is_one_line_whose_sentences_end(say):
+    code, _, err = say("serve", "--port", "99999")
+    assert code == 2
+    assert err.startswith("error: Invalid value for '--port': ")
+    assert err.endswith(" to 65535. See `tessera --help`.\n")

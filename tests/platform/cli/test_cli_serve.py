@@ -21,6 +21,7 @@ from tessera.serve.erased import Erased
 from tessera.serve.events import Event
 from tessera.serve.feed import START, open_feed
 from tessera.serve.http.keys import Keys
+from tessera.serve.http.listen import Address
 from tessera.serve.log import line
 from tessera.serve.params import ServeParams
 from tessera.serve.replay import Fault, Replayed
@@ -89,6 +90,19 @@ def test_a_log_that_was_not_drawn_as_judged_is_said_with_its_first_slate(here, m
     bad = Replayed(slates=7, faults=[Fault("r1", "has other scores"), Fault("r2", "too")])
     monkeypatch.setattr("tessera.serve.replay.replay", lambda *_: bad)
     with pytest.raises(TesseraError, match="2 of 7 slates are not .* slate r1 has other scores"):
+        call("served", "--replay")
+
+
+@pytest.mark.parametrize(
+    ("rest", "says"),
+    [([], "slate r1 off: every propensity is right; if several processes"),
+     ([Fault("r2", "drawn otherwise")], "slate r2 drawn otherwise: the gate may not read")],
+)  # fmt: skip
+def test_other_scores_alone_may_be_the_order_of_several_processes(here, monkeypatch, rest, says):
+    monkeypatch.setattr(params_file, "serve_params", lambda _: None)
+    bad = Replayed(slates=7, faults=[Fault("r1", "off", is_of_score=True), *rest])
+    monkeypatch.setattr("tessera.serve.replay.replay", lambda *_: bad)
+    with pytest.raises(TesseraError, match=says):
         call("served", "--replay")
 
 
@@ -217,6 +231,15 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(here, team, monkeyp
         with pytest.raises(BadInput, match=f"port {port} is taken: choose another"):
             call("serve", "--workers", "2", "--port", str(port))
     assert team == []
+
+
+def test_one_process_says_of_a_taken_port_so_and_shows_no_key(here, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BadInput, match=f"port {port} is taken: choose another"):
+            cli_serve._listen(None, here, ServeParams(), Address(port=port))
+    assert capsys.readouterr().out == ""
+    assert not (here.served / "keys.json").exists()
 
 
 def canary_log(count=200):

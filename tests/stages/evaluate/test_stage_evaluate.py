@@ -1,6 +1,7 @@
 import csv
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -201,6 +202,17 @@ def test_a_fold_equals_a_run_at_its_cut(two_tastes, tasted, evaluate):
     assert fold["users"] == alone["users"]
     for name, metrics in fold["models"].items():
         assert metrics["ndcg_10"] == alone["models"][name]["ndcg_10"]
+
+
+def test_a_fold_before_which_nobody_can_be_tested_is_left_out_and_said(
+    two_tastes, tasted, evaluate, caplog
+):
+    _, table, _ = tasted
+    begun = two_tastes.split.cut - timedelta(days=3000)
+    split = replace(two_tastes.split, folds=(begun, *two_tastes.split.folds))
+    _, again, _ = evaluate(replace(two_tastes, split=split), "begun")
+    assert [fold["cut"] for fold in again["folds"]] == [fold["cut"] for fold in table["folds"]]
+    assert f"further cut {begun} left out" in caplog.text
 
 
 def test_equal_rows_in_any_order_give_equal_bytes(two_tastes, tasted, evaluate, rng):

@@ -70,7 +70,7 @@ def main() -> None:
             raise
         told = getattr(error, "format_message", None)
         if told:  # a wrong option or argument
-            _say(f"{told()} See `tessera --help`.")
+            _say(f"{told().rstrip('.')}. See `tessera --help`.")
         else:
             what = f"{library(error)} says {type(error).__name__} {first_line(error)!r}"
             _say(f"{what}: this was not expected here, run again with --debug to see where")

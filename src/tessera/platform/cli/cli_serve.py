@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,20 +97,22 @@ def _kept_up(
 
 
 def _listen(service: Service, workspace: Workspace, params: ServeParams, address: Address) -> None:
-    import uvicorn
+    from uvicorn import Config, Server
 
     from tessera.serve.clock import Clock
-    from tessera.serve.garbage import settle
+    from tessera.serve.garbage import release, settle
     from tessera.serve.http.app import make_app
     from tessera.serve.http.keys import Keys
     from tessera.serve.http.lines import write_lines
 
-    _say_where(workspace, address)
-    write_lines()
-    settle()
-    clock = Clock(_ahead(workspace))
-    app = make_app(service, clock, Keys(_keys(workspace)), params, secure=address.secure)
-    uvicorn.run(app, **address.options())
+    with _listener(address) as listener, suppress(KeyboardInterrupt):
+        _say_where(workspace, address)
+        write_lines()
+        settle()
+        clock = Clock(_ahead(workspace))
+        app = make_app(service, clock, Keys(_keys(workspace)), params, secure=address.secure)
+        Server(Config(app, **address.options())).run(sockets=[listener])
+    release()
 
 
 def _listen_together(workspace: Workspace, address: Address, count: int, kind: str) -> None:

@@ -31,7 +31,11 @@ _EXAMPLES: dict[str, JsonDict] = {
         "examples": [
             {
                 "closes": [
-                    {"item_id": "i00363", "price_ts": "2024-03-01T00:00:00Z", "close_eur": 12.5}
+                    {
+                        "item_id": "i00363",
+                        "price_ts": "2024-12-23T00:00:01Z",
+                        "close_eur": 12.5,
+                    }
                 ]
             }
         ]

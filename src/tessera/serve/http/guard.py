@@ -38,7 +38,10 @@ def may(what: str, open_near: bool = False) -> Callable[[Request, Documented], A
             raise Refused(401, "Unknown key", "this key opens nothing here")
         role = sender.key.role
         if what not in ROLES[role]:
-            raise Refused(403, "Not allowed", f"a key of role {role} may not {what}")
+            needed = " or ".join(one for one, may in ROLES.items() if what in may)
+            raise Refused(
+                403, "Not allowed", f"this needs a key of role {needed}, yours is of role {role}"
+            )
 
     _ASKED[require] = what
     return require

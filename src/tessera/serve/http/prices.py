@@ -21,7 +21,7 @@ def add_prices(app: FastAPI, service: Service, clock: Clock) -> None:
 
     @app.post(
         "/v1/closes",
-        summary="Take in closes that came since the bundle's cut",
+        summary="Take in closes behind the bundle's cut; each counts from the next day on",
         responses=documented(401, 403, 413, 422, 503),
         dependencies=[Depends(may("price"))],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,6 +17,8 @@ _LATER_S = 1
 """After which what is refused for now may be answered, if nothing better is known."""
 _MOST_ERRORS, _MOST_NAME = 20, 128
 """Faults that are told of one request, and length of a name in them: both are chosen by others."""
+_NO_ROUTE = "no such route: /docs tells of all"
+_NO_OBJECT = "send a JSON object, with the header `Content-Type: application/json`"
 _ANY = (400, 408, 413, 422, 429, 431, 500)
 
 
@@ -76,17 +79,26 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [
-            {"field": _text(".".join(map(str, one["loc"][1:]))), "problem": _text(one["msg"])}
-            for one in error.errors()[:_MOST_ERRORS]
-        ]
+        errors = [_named(one) for one in error.errors()[:_MOST_ERRORS]]
         detail = "; ".join(f"{one['field'] or 'body'}: {one['problem']}" for one in errors[:5])
         return problem(request.state.request_id, Refused(422, "Invalid request", detail), errors)
 
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> JSONResponse:
-        told = Refused(error.status_code, str(error.detail), str(error.detail))
+        detail = _NO_ROUTE if error.status_code == 404 else str(error.detail)
+        told = Refused(error.status_code, str(error.detail), detail)
         return problem(request.state.request_id, told)
+
+
+def _named(fault: Mapping[str, Any]) -> dict[str, str]:
+    """Name the field of a fault, and say what is wrong with it."""
+    where = fault["loc"][1:]
+    if fault["type"] == "json_invalid":  # it names the character as if it were a field
+        why = f"no JSON, {fault['ctx']['error']} at character {where[0]}"
+        return {"field": "", "problem": _text(why)}
+    if not where and fault["type"] == "model_attributes_type":
+        return {"field": "", "problem": _NO_OBJECT}
+    return {"field": _text(".".join(map(str, where))), "problem": _text(fault["msg"])}
 
 
 def _text(given: str) -> str:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from tessera.serve.clock import Clock
 from tessera.serve.erased import PSEUDONYM
 from tessera.serve.http.problems import Refused
+from tessera.serve.slate import at
 
 SESSION = "session:"
 """How the name begins under which the log and the state keep a session; no investor has such."""
@@ -73,7 +74,8 @@ def moment_of(time: datetime | None, clock: Clock, field: str) -> int:
     now = clock.now()
     moment = now if time is None else (time - _EPOCH) // _US
     if moment > now + AHEAD_US:
-        raise Refused(422, "Invalid request", f"{field} is still to come", field)
+        said = f"{field} is still to come: here it is {at(now):%Y-%m-%d %H:%M:%S} UTC"
+        raise Refused(422, "Invalid request", said, field)
     if moment < 0:
         raise Refused(422, "Invalid request", f"{field} lies before 1970", field)
     return min(moment, now)

@@ -36,6 +36,10 @@ from tessera.stages.evaluate.params import EvaluateParams
 _TICK = timedelta(microseconds=1)
 
 
+class NobodyToTest(BadInput):
+    """Nobody known at a cut acquires anything new later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dated:
     """What is known of times at a cut that is the same for everybody."""
@@ -150,7 +154,7 @@ def build_holdout(
 
     Raises
     ------
-    BadInput
+    NobodyToTest
         If nobody known at the cut acquires anything new later.
     """
     holdout = _at_cut(events, items, split, params)
@@ -223,7 +227,7 @@ def _at_cut(events: ibis.Table, items: ibis.Table, split: Split, params: Evaluat
     tested_N, relevant_user_R = np.unique(user_R[good_R], return_inverse=True)
     if len(tested_N) == 0:
         message = "nobody known at the cut acquires anything new later; choose an earlier cut"
-        raise BadInput(message)
+        raise NobodyToTest(message)
     users = active.take(tested_N)
     acquired_UI = matrix_of(acquired, active, ids)
     holders_I = np.bincount(acquired_UI.indices, minlength=len(ids))

@@ -81,11 +81,12 @@ def run(
         lists_of = trained_lists(lists, holdout, returns)
         lists_of |= trained_lists(baseline_lists, holdout, returns)
         lists_of |= fitted_lists(names, holdout, returns, params, bar)
+        tables_of_folds = [fold_table(events, items, fold, params, bar) for fold in further]
         table = {
             "protocol": protocol(holdout, when, params),
             **tabulate(lists_of, holdout, returns, parts, params),
             "suited": suited_table(lists_of, holdout, risks),
-            "folds": [fold_table(events, items, fold, params, bar) for fold in further],
+            "folds": [one for one in tables_of_folds if one is not None],
         }
     table = rounded(table)
     ranking.write_text(json.dumps(table, indent=2) + "\n")

@@ -5,6 +5,7 @@ Shapes: N test investors, K positions, I items.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from tessera.contracts.progress import Bar
 from tessera.contracts.split import Split
 from tessera.stages.evaluate import report
 from tessera.stages.evaluate.baselines import CLOSED_FORM, fit, sensible
-from tessera.stages.evaluate.holdout import Holdout, build_holdout, read_lists
+from tessera.stages.evaluate.holdout import Holdout, NobodyToTest, build_holdout, read_lists
 from tessera.stages.evaluate.intervals import (
     CANDIDATE,
     ndcg_intervals,
@@ -27,6 +28,7 @@ from tessera.stages.evaluate.params import EvaluateParams
 from tessera.stages.evaluate.report import DEPTH, K, Lists, Slice, model_metrics
 from tessera.stages.evaluate.returns import Returns
 
+_LOG = logging.getLogger(__name__)
 _DIGITS = 6
 _COLD = {"cold": "cold_items", "born_after_cut": "born_after_cut"}
 """Slices of items whose recall is tracked, by the word for them in the metric."""
@@ -96,9 +98,13 @@ def _born_before(tops: Mapping[str, Ints], holdout: Holdout) -> dict[str, Any]:
 
 def fold_table(
     events: ibis.Table, items: ibis.Table, split: Split, params: EvaluateParams, bar: Bar
-) -> dict[str, Any]:
-    """Measure the closed-form baselines at a further cut."""
-    holdout = build_holdout(events, items, split, params)
+) -> dict[str, Any] | None:
+    """Measure the closed-form baselines at a further cut; None where nobody can be tested."""
+    try:
+        holdout = build_holdout(events, items, split, params)
+    except NobodyToTest:  # a few wrong dates can lay a cut before all others
+        _LOG.warning("further cut %s left out: nobody known by then acquires more", split.cut)
+        return None
     lists = fitted_lists(sensible(CLOSED_FORM, split), holdout, None, params, bar)
     return {
         "cut": split.cut.isoformat(),

@@ -35,8 +35,6 @@ class Fault:
 
     request_id: str
     says: str
-    is_of_score: bool = False
-    """Whether all its propensities are right, and a score alone is another one."""
 
 
 @dataclass(slots=True)
@@ -116,9 +114,9 @@ def _replay_one(
             state.prices = state.prices.emptied()
             state.prices.learn(one for one in closes if one.told <= until)
         found.slates += 1
-        fault = _fault(found, engine, slate)
-        if fault is not None:
-            found.faults.append(fault)
+        said = _fault(found, engine, slate)
+        if said is not None:
+            found.faults.append(Fault(str(slate["request_id"]), said))
 
 
 def _known(slate: Record) -> int:
@@ -130,15 +128,7 @@ def _until(slate: Record) -> int:
     return int([*str(slate["context_version"]).split("+"), "0"][2])
 
 
-def _fault(found: Replayed, engine: Engine, slate: Record) -> Fault | None:
-    name = str(slate["request_id"])
-    said = _other_propensities(found, engine, slate)
-    if said is None and (said := _other_scores(found, engine, slate)) is not None:
-        return Fault(name, said, is_of_score=True)
-    return None if said is None else Fault(name, said)
-
-
-def _other_propensities(found: Replayed, engine: Engine, slate: Record) -> str | None:
+def _fault(found: Replayed, engine: Engine, slate: Record) -> str | None:
     identity = str(slate["context_version"]).partition("+")[0]
     if not engine.identity.startswith(identity):
         return f"was drawn by another {engine.version}, whose identity begins with {identity}"
@@ -146,7 +136,7 @@ def _other_propensities(found: Replayed, engine: Engine, slate: Record) -> str |
     found.propensity = max(found.propensity, propensity)
     if not propensity <= EXACT:
         return f"has propensities that its policy does not give: off by {propensity:.3g}"
-    return None
+    return _other_scores(found, engine, slate)
 
 
 def _other_scores(found: Replayed, engine: Engine, slate: Record) -> str | None:

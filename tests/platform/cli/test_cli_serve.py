@@ -93,19 +93,6 @@ def test_a_log_that_was_not_drawn_as_judged_is_said_with_its_first_slate(here, m
         call("served", "--replay")
 
 
-@pytest.mark.parametrize(
-    ("rest", "says"),
-    [([], "slate r1 off: every propensity is right; if several processes"),
-     ([Fault("r2", "drawn otherwise")], "slate r2 drawn otherwise: the gate may not read")],
-)  # fmt: skip
-def test_other_scores_alone_may_be_the_order_of_several_processes(here, monkeypatch, rest, says):
-    monkeypatch.setattr(params_file, "serve_params", lambda _: None)
-    bad = Replayed(slates=7, faults=[Fault("r1", "off", is_of_score=True), *rest])
-    monkeypatch.setattr("tessera.serve.replay.replay", lambda *_: bad)
-    with pytest.raises(TesseraError, match=says):
-        call("served", "--replay")
-
-
 @pytest.fixture
 def opened(monkeypatch):
     """Bundles that were opened to be played again, each of which gives what was logged."""

@@ -15,12 +15,6 @@ if TYPE_CHECKING:  # torch takes seconds
     from tessera.serve.engine import Engine
     from tessera.serve.replay import Replayed
 
-_DRAWS = "the gate may not read this log, look who wrote it"
-_SCORES = (
-    "every propensity is right; if several processes logged at once, the order of their events is "
-    "not known and scores may differ, else look who wrote it"
-)
-
 
 def served(
     folder: Annotated[
@@ -85,10 +79,10 @@ def _replay(workspace: Workspace) -> None:
 
 def _say(found: Replayed) -> None:
     if found.faults:
-        first = min(found.faults, key=lambda one: one.is_of_score)
+        first, more = found.faults[0], len(found.faults)
         raise TesseraError(
-            f"{len(found.faults)} of {found.slates} slates are not what was judged; slate "
-            f"{first.request_id} {first.says}: {_SCORES if first.is_of_score else _DRAWS}"
+            f"{more} of {found.slates} slates are not what was judged; slate {first.request_id} "
+            f"{first.says}: the gate may not read this log, look who wrote it"
         )
     typer.echo(
         f"{found.slates} slates drawn again: propensities within {found.propensity:.1g}, "

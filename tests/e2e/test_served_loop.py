@@ -125,6 +125,11 @@ def offered(served, investor, times=12):
 
 def test_a_new_user_serves_clicks_kills_serves_again_and_runs_on_what_was_served(copy):
     workspace, investor = copy.open_workspace(), "u000001"
+    profile = copy.root / "profiles" / "market.yaml"
+    said = yaml.safe_load(profile.read_text())
+    # On a machine that does much else nothing may be left out of a slate.
+    said["serve"] = {**said.get("serve", {}), "deadline_ms": 60_000}
+    profile.write_text(yaml.safe_dump(said))
     with serving(copy) as served:
         known = act(served)
         served.page("/console")
@@ -139,8 +144,6 @@ def test_a_new_user_serves_clicks_kills_serves_again_and_runs_on_what_was_served
         assert f"{known + 1} events known again" in again.printed
         assert item not in offered(again, investor)
     assert "slates drawn again" in copy.must("tessera", "served", "--replay")
-    profile = copy.root / "profiles" / "market.yaml"
-    said = yaml.safe_load(profile.read_text())
     profile.write_text(yaml.safe_dump({**said, "ingest": {"source": "served", "of": "market"}}))
     printed = copy.must("tessera", "run")
     assert "Running stage 'synth'" not in printed

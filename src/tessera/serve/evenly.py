@@ -22,7 +22,7 @@ def evenly(rng: np.random.Generator, row_N: Ints, open_I: Bools, most: int) -> I
     before, are left out: what is kept is an even draw.  What lacks then is drawn from the rest.
 
     >>> evenly(np.random.default_rng(0), np.arange(4), np.array([True, False, True, False]), 9)
-    array([2, 0])
+    array([0, 2])
     """
     if most <= 0 or not len(row_N):
         return row_N[:0]

@@ -15,6 +15,7 @@ from tessera.bundles import manifest
 from tessera.contracts import arrow
 from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import CODES, EDGES, EVENTS, ITEM_VECTORS, ITEMS, USER_VECTORS, USERS
+from tessera.serve.investors import Investors
 from tessera.serve.recommend import Recommender, recommend
 from tessera.shared.policies.serving import ServingPolicy, read_policy
 from tessera.shared.policies.slate import SlatePolicy
@@ -164,18 +165,18 @@ def test_an_empty_list_has_a_reason(bundle):
     assert served.why_empty("u3").startswith(
         "nothing suits an investor of risk class 3 (balanced): no item on sale is below class 4 "
     )
-    nobody = replace(served, users=served.users.filter(pc.equal(served.users["user_id"], "u0")))
+    table = served.investors.table
+    only = Investors.of(table.filter(pc.equal(table["user_id"], "u0")))
+    nobody = replace(served, investors=only)
     assert nobody.why_empty("u0").startswith("nothing suits anybody: no item on sale is below")
     assert "ingest.unknown_item_risk" in nobody.why_empty("u0")
     gone = without(bundle, "i0", "i1", "i2")
     assert gone.why_empty("u3") == "nothing is listed: no item was on sale at the cut"
-    held = [
-        ["i0"] if user == "u3" else []
-        for user in Recommender.open(bundle).users["user_id"].to_pylist()
-    ]
     served = Recommender.open(bundle)
-    at = served.users.schema.get_field_index("held")
-    served = replace(served, users=served.users.set_column(at, "held", pa.array(held)))
+    table = served.investors.table
+    held = [["i0"] if user == "u3" else [] for user in table["user_id"].to_pylist()]
+    table = table.set_column(table.schema.get_field_index("held"), "held", pa.array(held))
+    served = replace(served, investors=Investors.of(table))
     assert served.recommend("u3", 10) == []
     assert served.why_empty("u3") == "nothing is listed: all that suits is held or was dismissed"
 

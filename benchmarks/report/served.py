@@ -46,7 +46,8 @@ def _killed(found: Found) -> list[bool]:
 
 def _flat(found: Found) -> list[bool]:
     slope = found["mb_per_hour"]
-    return [found["minutes"] >= 60, slope["low"] <= 0 or slope["high"] < _MB_PER_HOUR]
+    is_flat = slope["low"] <= 0 or slope["high"] < _MB_PER_HOUR
+    return [found["minutes"] >= 60 and is_flat]
 
 
 def _equal(found: Found) -> list[bool]:

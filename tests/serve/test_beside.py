@@ -15,11 +15,11 @@ from tessera.serve.arms import in_share
 from tessera.serve.challengers import Challenger, Challengers
 from tessera.serve.closed import seal_closed
 from tessera.serve.erased import Erased
+from tessera.serve.events import Event
 from tessera.serve.follower import Follower
 from tessera.serve.hours import records
 from tessera.serve.log import ServedLog
 from tessera.serve.params import ServeParams
-from tessera.serve.service import Event
 from tessera.serve.shadow import Shadow
 from tessera.serve.whole_log import write_log
 from tessera.shared.policies.slate import SlatePolicy, slate_propensities

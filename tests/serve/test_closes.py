@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from tessera.serve.events import Event, Knowledge, told_of_text
 from tessera.serve.feed import START
 from tessera.serve.filled import Rescue, filled
 from tessera.serve.follower import Follower
-from tessera.serve.following import Following
 from tessera.serve.hours import records
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys, add_key
@@ -26,7 +24,6 @@ from tessera.serve.log import ServedLog, read_segment
 from tessera.serve.online.prices import Prices
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
-from tessera.serve.tail import Tail
 from tessera.serve.whole_log import write_log
 from tessera.shared.features.prices import PriceHistory
 
@@ -153,24 +150,6 @@ def test_every_feed_tells_of_closes_between_events_once(kind, opened):
     assert feed.add([again]) == {again.event_id}
     assert feed.since(mark).events == (again,), "nobody has to read all again"
     assert feed.since(START).events == (first, event, again)
-
-
-@pytest.fixture
-def worker(tmp_path, engine, opened):
-    """Start workers over one log and one feed."""
-    numbers, started = itertools.count(1), []
-
-    def start(kind):
-        tail = Tail(tmp_path / "served")
-        tail.skip()
-        path = tmp_path / "served" / f"{next(numbers)}.log"
-        started.append(Service(engine(), lambda: ServedLog(path), Following(opened(kind), tail)))
-        started[-1].catch_up()
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()
 
 
 @pytest.fixture(params=["sqlite", "redis"])

@@ -15,7 +15,8 @@ from tessera.serve.events import Event, Knowledge
 from tessera.serve.following import Following
 from tessera.serve.hours import records, sealed_hours
 from tessera.serve.log import ServedLog, line
-from tessera.serve.service import Service, record_of
+from tessera.serve.logged import record_of
+from tessera.serve.service import Service
 from tessera.serve.whole_log import write_log
 from tessera.shared.erased import ERASED
 

@@ -12,9 +12,9 @@ from tessera.serve import follower, host, hours
 from tessera.serve.events import Event
 from tessera.serve.follower import Follower
 from tessera.serve.log import line
+from tessera.serve.logged import record_of
 from tessera.serve.online.shown import Exposures
 from tessera.serve.params import ServeParams
-from tessera.serve.service import record_of
 
 NOW = 1_700_000_000_000_000
 

@@ -18,8 +18,9 @@ from tessera.serve.closed import seal_closed
 from tessera.serve.events import Event
 from tessera.serve.hours import began, open_segments, records, sealed_hours
 from tessera.serve.log import BrokenLog, ServedLog, line
+from tessera.serve.logged import record_of
 from tessera.serve.sealer import Sealer
-from tessera.serve.service import Service, record_of
+from tessera.serve.service import Service
 from tessera.serve.whole_log import write_log
 
 HOUR_NS = 3600 * 10**9

@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tessera.serve.http.keys import add_key
 from tessera.serve.http.lines import write_lines
+from tessera.serve.logged import unexplored
 from tessera.serve.params import ServeParams
-from tessera.serve.service import unexplored
 
 WHO = "investor-4711"
 STEPS = ("hydrate", "retrieve", "score", "choose", "draw", "explain")

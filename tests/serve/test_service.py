@@ -14,8 +14,9 @@ from tessera.serve import log as served_log
 from tessera.serve.erased import Erased
 from tessera.serve.events import Event
 from tessera.serve.log import ServedLog, read_segment
+from tessera.serve.logged import record_of, unexplored
 from tessera.serve.sealing import exposures
-from tessera.serve.service import Service, record_of, unexplored
+from tessera.serve.service import Service
 from tessera.shared.policies.slate import SlatePolicy, slate_propensities
 
 NOW = 1_700_000_000_000_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import signal
 import sqlite3
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 from tessera.serve.events import Event, Knowledge
 from tessera.serve.feed import START
 from tessera.serve.filled import Rescue, filled, give
-from tessera.serve.following import Following
 from tessera.serve.host import intake
 from tessera.serve.hours import open_segments, read_before
 from tessera.serve.log import ServedLog, line, read_segment
@@ -27,25 +25,6 @@ NOW = 1_700_000_000_000_000
 def event(n=1, item=None, user="u1", **more):
     return Event(**{"event_id": f"e{n}", "user_id": user, "item_id": item or f"i{n % 5}",
                     "action": "click", "moment": NOW + n % 3, **more})  # fmt: skip
-
-
-@pytest.fixture
-def worker(tmp_path, engine, opened):
-    """Start workers over one log and one feed."""
-    numbers, started = itertools.count(1), []
-
-    def start(kind):
-        tail = Tail(tmp_path / "served")
-        tail.skip()
-        path = tmp_path / "served" / f"{next(numbers)}.log"
-        following = Following(opened(kind), tail)
-        started.append(Service(engine(), lambda: ServedLog(path), following))
-        started[-1].catch_up()
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()
 
 
 def known(service, user="u1"):

@@ -13,11 +13,11 @@ import pytest
 
 from tessera.contracts.errors import BrokenBundle
 from tessera.serve import fitness, follower
+from tessera.serve.events import Event
 from tessera.serve.fitness import require_room
 from tessera.serve.follower import Follower
 from tessera.serve.http.shown import shown
 from tessera.serve.params import ServeParams
-from tessera.serve.service import Event
 
 NOW = 1_700_000_000_000_000
 

@@ -1,7 +1,7 @@
 """What lives as long as a bundle is looked through once, not while somebody waits.
 
-The collector of cycles stops everything: with a bundle and a hundred thousand investors in memory
-it took .4 s whenever it went through all of it, about once in 700 slates.
+The collector of cycles stops everything, and with a bundle and a hundred thousand investors in
+memory it takes some tenths of a second whenever it goes through all of it.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def record_in(text: bytes) -> Record | None:
 
 
 def is_open(path: Path) -> bool:
-    """Tell whether some process writes a segment."""
+    """Tell whether some process holds a file, as whoever writes a segment does."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -23,34 +23,16 @@ from tessera.serve.challengers import ROLES, Role
 from tessera.serve.closes import Close
 from tessera.serve.context import DEGRADED, Deadline
 from tessera.serve.engine import Engine
-from tessera.serve.events import SLATE, Event, Learnt, Record
+from tessera.serve.events import Event, Learnt, Record
 from tessera.serve.feeds.memory import MemoryFeed
 from tessera.serve.following import Following
 from tessera.serve.intake import Intake
 from tessera.serve.log import ServedLog, on_disk
+from tessera.serve.logged import flagged, record_of, unexplored
 from tessera.serve.shadow import Shadow
 from tessera.serve.showing import Showing
-from tessera.serve.slate import Slate, best, greedy
-
-
-def record_of(slate: Slate) -> Record:
-    """Lay a slate out for the log: enough to draw it again and to write its exposures."""
-    drawn = slate.drawn
-    return {
-        "kind": SLATE,
-        "request_id": slate.request_id,
-        "user_id": slate.user_id,
-        "moment": slate.moment,
-        "policy_id": slate.policy_id,
-        "context_version": slate.context_version,
-        "flags": list(slate.flags),
-        "candidate_ids": list(drawn.candidate_ids),
-        "sources": list(drawn.source_C),
-        "scores": drawn.score_C.astype(float).tolist(),
-        "chosen": drawn.chosen_L.tolist(),
-        "propensities": drawn.propensity_L.tolist(),
-        "probabilities": drawn.probability_LC.tolist(),
-    }
+from tessera.serve.slate import Slate
+from tessera.serve.telling import begin_again, feed, lay_out, price
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +124,7 @@ class Service:
         """
         self.catch_up()
         for engine in self._arms.engines():
-            _lay_out(engine)
+            lay_out(engine)
 
     def hear(self) -> None:
         """Know what other processes showed."""
@@ -169,7 +151,7 @@ class Service:
         with self._one_at_a_time:
             waited_s = time.perf_counter() - came
             slate = engine.answer(request_id, user_id, moment, k, deadline)
-            slate = slate if is_sure else replace(slate, flags=_with(slate.flags, DEGRADED))
+            slate = slate if is_sure else replace(slate, flags=flagged(slate.flags, DEGRADED))
             begun = time.perf_counter()
             written = self._intake.append(record_of(slate) | arms.told())
         try:
@@ -200,7 +182,7 @@ class Service:
         engine = self.engine.for_stranger(done)
         with self._one_at_a_time:
             slate = engine.answer(request_id, "", moment, k or engine.slate_size, deadline)
-        slate = replace(slate, flags=_with(slate.flags, "inline"))
+        slate = replace(slate, flags=flagged(slate.flags, "inline"))
         measures.count_slate(slate)
         return _named(slate, engine)
 
@@ -257,7 +239,7 @@ class Service:
             self._bring_up(engine, change)
         finally:
             self._joining = None
-        _lay_out(engine)
+        lay_out(engine)
 
     def _bring_up(self, engine: Engine, change: Callable[[Arms], Arms]) -> None:
         """Tell a bundle all that happened, most of it while nobody waits, and let it answer."""
@@ -265,15 +247,15 @@ class Service:
             self._joining = engine
             known, turn = list(following.known.events.values()), self._turn
             closes = list(following.known.closes)
-        _price(engine, closes)
-        _lay_out(engine)
-        _feed(engine, known)
+        price(engine, closes)
+        lay_out(engine)
+        feed(engine, known)
         with self._intake.following() as following:
             events = list(following.known.events.values())
             if turn == self._turn:
-                _feed(engine, events[len(known) :])
+                feed(engine, events[len(known) :])
             else:
-                engine.scorer.begin_again(map(_row, events))
+                begin_again(engine, events)
             self._arms = change(self._arms)
 
     def _is_erased(self, event: Event) -> bool:
@@ -291,10 +273,10 @@ class Service:
         self._share(engine)
         with self._intake.following() as following:
             following.catch_up()
-            engine.scorer.begin_again(map(_row, following.known.events.values()))
+            begin_again(engine, following.known.events.values())
             closes = list(following.known.closes)
-        _price(engine, closes)
-        _lay_out(engine)
+        price(engine, closes)
+        lay_out(engine)
 
     def roll(self) -> None:
         """Begin another segment; what waits is written into the one before."""
@@ -311,51 +293,17 @@ class Service:
     def _learn(self, learnt: Learnt) -> None:
         joining = [self._joining] if self._joining is not None else []
         for engine in (*self._arms.engines(), *joining):
-            _price(engine, learnt.closes)
+            price(engine, learnt.closes)
         if learnt.again:
             self._turn += 1
             events = self._following.known.events.values()
             for engine in self._arms.engines():
-                engine.scorer.begin_again(map(_row, events))
+                begin_again(engine, events)
         else:
             for engine in self._arms.engines():
-                _feed(engine, learnt.new)
+                feed(engine, learnt.new)
 
 
 def _named(slate: Slate, engine: Engine) -> Slate:
     shown = [slate.drawn.candidate_ids[one] for one in slate.drawn.shown()]
     return replace(slate, facts={item: engine.people.facts(item) for item in shown})
-
-
-def unexplored(slate: Slate, k: int) -> Slate:
-    """Return the best candidates instead of the draw, marked so that nobody judges by them."""
-    return replace(
-        slate,
-        drawn=best(slate.drawn, k),
-        policy_id=greedy(slate.policy_id),
-        reasons={},
-        flags=_with(slate.flags, DEGRADED, "unlogged"),
-    )
-
-
-def _with(flags: tuple[str, ...], *more: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*flags, *more)))
-
-
-def _row(event: Event) -> tuple[str, str, str, str, int]:
-    return event.event_id, event.user_id, event.item_id, event.action, event.moment
-
-
-def _price(engine: Engine, closes: Iterable[Close]) -> None:
-    if engine.scorer.state.prices is not None:
-        engine.scorer.state.prices.note(closes)
-
-
-def _lay_out(engine: Engine) -> None:
-    if engine.scorer.state.prices is not None:
-        engine.scorer.state.prices.lay_out()
-
-
-def _feed(engine: Engine, events: Iterable[Event]) -> None:
-    for one in events:
-        engine.scorer.state.add(*_row(one))

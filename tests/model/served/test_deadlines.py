@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tessera.contracts.tables import UNEXPLORED
+from tessera.serve.logged import record_of
 from tessera.serve.online.scorer import Scorer
-from tessera.serve.service import record_of
 
 
 class Gone:

@@ -21,6 +21,7 @@ from typing import IO
 
 from tessera.contracts.disk import sync_folder
 from tessera.serve.consume import MOST_BYTES, Message, Stream, StreamLost
+from tessera.serve.log import is_open
 
 ENDING = ".log"
 _GROUP = "tessera"
@@ -143,7 +144,7 @@ class FileStream:
             self._member = _locked(folder / self._consumer)
             if self._member is None:
                 raise OSError(f"another consumer {self._consumer} lives: give each a name")
-        found = {one.name for one in folder.iterdir() if not _is_free(one)}
+        found = {one.name for one in folder.iterdir() if is_open(one)}
         return sorted(found | {self._consumer})
 
     def _new(self, name: str, owned: _Owned, most: int) -> Iterator[Message]:
@@ -226,12 +227,3 @@ def _locked(path: Path) -> IO[bytes] | None:
         file.close()
         return None
     return file
-
-
-def _is_free(path: Path) -> bool:
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True

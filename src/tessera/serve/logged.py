@@ -1,0 +1,45 @@
+"""How a slate stands in the log, and what is shown where it cannot stand there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tessera.serve.context import DEGRADED
+from tessera.serve.events import SLATE, Record
+from tessera.serve.slate import Slate, best, greedy
+
+
+def record_of(slate: Slate) -> Record:
+    """Lay a slate out for the log: enough to draw it again and to write its exposures."""
+    drawn = slate.drawn
+    return {
+        "kind": SLATE,
+        "request_id": slate.request_id,
+        "user_id": slate.user_id,
+        "moment": slate.moment,
+        "policy_id": slate.policy_id,
+        "context_version": slate.context_version,
+        "flags": list(slate.flags),
+        "candidate_ids": list(drawn.candidate_ids),
+        "sources": list(drawn.source_C),
+        "scores": drawn.score_C.astype(float).tolist(),
+        "chosen": drawn.chosen_L.tolist(),
+        "propensities": drawn.propensity_L.tolist(),
+        "probabilities": drawn.probability_LC.tolist(),
+    }
+
+
+def unexplored(slate: Slate, k: int) -> Slate:
+    """Return the best candidates instead of the draw, marked so that nobody judges by them."""
+    return replace(
+        slate,
+        drawn=best(slate.drawn, k),
+        policy_id=greedy(slate.policy_id),
+        reasons={},
+        flags=flagged(slate.flags, DEGRADED, "unlogged"),
+    )
+
+
+def flagged(flags: tuple[str, ...], *more: str) -> tuple[str, ...]:
+    """Add flags that are not there yet."""
+    return tuple(dict.fromkeys((*flags, *more)))

@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import KEPT, ROOT, write_result
-from benchmarks.serve_load import Answered, Client, fire, percentiles_ms, poisson
+from benchmarks.serve_load import Answered, Client, even, fire, percentiles_ms, poisson
 from benchmarks.serve_world import LONG, build, user_name
+from tessera.contracts.arrays import Float64s
 
 _PORT = 8765
 _RATE = 20.0
@@ -79,7 +80,17 @@ def load(
     client: Client, users: int, rate: float, seconds: float, rng: np.random.Generator
 ) -> list[Answered]:
     """Ask for slates of investors with long histories at a rate, by chance as people come."""
-    due_N = poisson(rate, seconds, rng)
+    return _ask(client, users, poisson(rate, seconds, rng), rng)
+
+
+def load_evenly(
+    client: Client, users: int, rate: float, seconds: float, rng: np.random.Generator
+) -> list[Answered]:
+    """Ask at a rate with a fixed distance, as wrk2 and locust do."""
+    return _ask(client, users, even(rate, seconds), rng)
+
+
+def _ask(client: Client, users: int, due_N: Float64s, rng: np.random.Generator) -> list[Answered]:
     asked = LONG * 10 * rng.integers(users // (LONG * 10), size=len(due_N))
 
     async def send(number: int) -> tuple[int, bytes]:
@@ -150,6 +161,7 @@ def measure(items: int, users: int, seconds: float, seed: int) -> dict[str, Any]
     with served(str(bundle), folder, _PORT) as (client, _):
         load(client, users, _RATE, 5, rng)
         at_rate = figures(load(client, users, _RATE, seconds, rng))
+        evenly = figures(load_evenly(client, users, _RATE, seconds, rng))
         effect = asyncio.run(_effect(client, users, 50))
         highest = highest_rate(client, users, min(seconds, 10), rng)
     seen = json.loads((folder / "seen.json").read_text())
@@ -157,7 +169,7 @@ def measure(items: int, users: int, seconds: float, seed: int) -> dict[str, Any]
     took, found_N = seen["took_s"][part], np.array(seen["found"][part])
     steps = {name: percentiles_ms([one[name] for one in took]) for name in took[0]}
     return {
-        "at_20_a_second": at_rate, "steps_ms": steps, "feedback_to_effect_ms":
+        "at_20_a_second": at_rate, "evenly": evenly, "steps_ms": steps, "feedback_to_effect_ms":
         percentiles_ms(effect), "highest_rate": highest, "start_s": round(seen["start_s"], 2),
         "memory_mb": seen["memory_mb"],
         "found_one_under_way": round(float((found_N > 0).mean()), 3),
@@ -172,6 +184,7 @@ def measure_echo(seconds: float, seed: int) -> dict[str, Any]:
         load(client, 10_000, _RATE, 2, rng)
         at_rate = figures(load(client, 10_000, _RATE, seconds, rng))
         return {"at_20_a_second": at_rate,
+                "evenly": figures(load_evenly(client, 10_000, _RATE, seconds, rng)),
                 "highest_rate": highest_rate(client, 10_000, min(seconds, 10), rng)}  # fmt: skip
 
 

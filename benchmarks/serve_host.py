@@ -30,6 +30,7 @@ from tessera.serve.http.keys import Keys, add_key
 from tessera.serve.http.lines import write_lines
 from tessera.serve.http.listen import Address
 from tessera.serve.params import ServeParams
+from tessera.serve.sealer import Sealer
 from tessera.serve.service import Service
 from tessera.serve.slate import Slate
 
@@ -82,6 +83,7 @@ def _service(bundle: Path, folder: Path, params: ServeParams, *, watched: bool) 
         service.took, service.found, service.inside = [], [], 0  # type: ignore[attr-defined]
     service.engine.warm_up()
     settle()
+    Sealer(service, folder / "log").start()
     return service
 
 

@@ -116,6 +116,15 @@ def poisson(rate: float, seconds: float, rng: np.random.Generator) -> Float64s:
     return np.sort(rng.random(count) * seconds)
 
 
+def even(rate: float, seconds: float) -> Float64s:
+    """Return arrival times of so many requests a second, one after the other at a fixed distance.
+
+    >>> even(20.0, 0.2)
+    array([0.  , 0.05, 0.1 , 0.15])
+    """
+    return np.arange(int(rate * seconds)) / rate
+
+
 def percentiles_ms(waited_s: Sequence[float]) -> dict[str, float]:
     """Return p50, p95 and p99 in milliseconds."""
     found = np.percentile(np.asarray(waited_s) * 1000, [50, 95, 99])

@@ -4,7 +4,8 @@ Usage: python -m benchmarks.serve_soak [--minutes 60] [--rate 20]
 
 The server runs on core 0, slates and events come from core 1.  Resident memory is read from outside
 every few seconds.  Behind the warm-up (a tenth) it is averaged over blocks, and a line through the
-blocks gives the slope with its interval: neighbouring readings are no independent ones.
+blocks gives the slope with its interval: neighbouring readings are no independent ones.  Events are
+known until their bundle is left, so they must grow: what one takes is counted beforehand.
 
 Shapes: B blocks.
 """
@@ -16,7 +17,10 @@ import asyncio
 import json
 import os
 import shutil
+import tempfile
 import time
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +32,12 @@ from benchmarks.serve import served
 from benchmarks.serve_load import Answered, Client, fire, poisson
 from benchmarks.serve_world import build, item_name, user_name
 from tessera.contracts.arrays import Float64s
+from tessera.serve.clock import Clock
+from tessera.serve.host import start
+from tessera.serve.http.app import event_from
+from tessera.serve.http.bodies import Happenings
+from tessera.serve.params import ServeParams
+from tessera.serve.service import Service
 
 _PORT, _ITEMS, _USERS = 8769, 10_000, 20_000
 _EVENTS, _BLOCKS, _LEVEL = 0.3, 10, 0.95
@@ -51,6 +61,34 @@ def slope(at_h_B: Float64s, mb_B: Float64s) -> dict[str, float]:
     return {"mean": round(mean, 3), "low": round(mean - wide, 3), "high": round(mean + wide, 3)}
 
 
+def event_bytes(bundle: Path, count: int = 20_000) -> float:
+    """Return what an event that is known takes, as the allocator of Python counts it."""
+    with tempfile.TemporaryDirectory() as folder:
+        service = start(bundle, Path(folder), ServeParams()).service
+        clock = Clock(service.engine.scorer.ranker.moment - time.time_ns() // 1000)
+        tracemalloc.start()
+        _take_in(service, clock, 0, 100)
+        before = tracemalloc.get_traced_memory()[0]
+        _take_in(service, clock, 100, count)
+        took = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+        service.close()
+    return took / count
+
+
+def _take_in(service: Service, clock: Clock, first: int, count: int) -> None:
+    """Take events in as they come over the wire, a hundred at once."""
+    for start_ in range(first, first + count, 100):
+        told = json.dumps({"events": [_event(f"b{n}", n) for n in range(start_, start_ + 100)]})
+        events = Happenings.model_validate_json(told).events
+        service.happened([event_from(one, clock) for one in events])
+
+
+def _event(name: str, n: int) -> dict[str, str]:
+    return {"event_id": name, "investor_id": user_name(n * 7919 % _USERS), "action": "click",
+            "item_id": item_name(n % _ITEMS)}  # fmt: skip
+
+
 async def _watch(process: psutil.Process, seconds: float) -> list[tuple[float, float]]:
     """Read resident memory as hours since the start and MB."""
     begun, found = time.perf_counter(), []
@@ -72,8 +110,7 @@ async def _hour(
         if not is_event_N[n]:
             body: dict[str, Any] = {"investor_id": user, "k": 10}
             return (await client.ask("/v1/recommendations", body))[0], b""
-        event = {"event_id": f"e{seed}-{n}", "investor_id": user, "action": "click",
-                 "item_id": item_name(n % _ITEMS)}  # fmt: skip
+        event = {**_event(f"e{seed}-{n}", n), "investor_id": user}
         return (await client.ask("/v1/events", {"events": [event]}))[0], b""
 
     found, seen = await asyncio.gather(fire(send, due_N), _watch(process, seconds))
@@ -88,6 +125,7 @@ def measure(minutes: float, rate: float, seed: int) -> dict[str, Any]:
         shutil.rmtree(bundle, ignore_errors=True)
         build(bundle, _ITEMS, _USERS, seed)
     shutil.rmtree(folder, ignore_errors=True)
+    each = event_bytes(bundle)
     with served(str(bundle), folder, _PORT, *_HOW) as (client, started):
         process = psutil.Process(started.pid)
         found, seen = asyncio.run(_hour(client, process, rate, 60 * minutes, seed))
@@ -100,7 +138,8 @@ def measure(minutes: float, rate: float, seed: int) -> dict[str, Any]:
         "events": _EVENTS, "kept_mb": _KEPT_MB,
         "asked": len(found), "failed": sum(one.status != 200 for one in found),
         "mb": {name: round(float(one), 1) for name, one in mb.items()},
-        "mb_per_hour": slope(blocks[:, 0], blocks[:, 1]),
+        "event_bytes": round(each), "mb_per_hour": slope(blocks[:, 0], blocks[:, 1]),
+        "mb_per_hour_of_events": round(rate * _EVENTS * 3600 * each / 2**20, 2),
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Begins a segment each hour, and seals the hours that are over."""
+"""Begins a segment each hour, seals the hours that are over, and gives free memory back."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tessera.serve.closed import same_hour, seal_closed
 from tessera.serve.erased import Erased
 from tessera.serve.erasing import mask_sealed
 from tessera.serve.hours import began
+from tessera.serve.memory import give_back_memory
 from tessera.serve.service import Service
 
 _LOG = logging.getLogger("tessera.serve")
@@ -57,5 +58,6 @@ class Sealer:
                     _LOG.info("%s is sealed", path.name)
             except Exception:  # the log itself goes on
                 _LOG.exception("the log is not sealed")
+            give_back_memory()
             if self._stopped.wait(_LOOK_S):
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from sys import intern
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -81,18 +82,9 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
     async def recommend(ask: Ask, request: Request) -> Response:
         moment = moment_of(ask.context.time, clock, "context.time")
         identity, deadline = request.state.request_id, Deadline(request.state.begun, span_s)
-        if named(ask) == "history":
-            done = _history(ask, clock, moment)
-            slate = await run_in_threadpool(
-                service.recommend_inline, identity, done, moment, ask.k, deadline
-            )
-        else:
-            who = user_of(ask)
-            slate = await run_in_threadpool(
-                service.recommend, identity, who, moment, ask.k, deadline
-            )
+        text = await run_in_threadpool(_told, service, ask, identity, moment, deadline, clock)
         # As it stands: it was checked when it was made, and to check it again takes a while.
-        return Response(_answer(slate, ask).model_dump_json(), media_type="application/json")
+        return Response(text, media_type="application/json")
 
     @app.post(
         "/v1/events",
@@ -187,14 +179,26 @@ def event_from(one: Happening, clock: Clock, within: str = "") -> Event:
     """
     return Event(
         one.event_id,
-        user_of(one, within),
-        one.item_id,
-        one.action,
+        intern(user_of(one, within)),  # events are kept for as long as their bundle
+        intern(one.item_id),
+        intern(one.action),
         moment_of(one.time, clock, f"{within}time"),
         one.request_id,
         one.value,
         one.channel,
     )
+
+
+def _told(
+    service: Service, ask: Ask, identity: str, moment: int, deadline: Deadline, clock: Clock
+) -> str:
+    """Answer as text: whoever still had to write it on the loop would wait for the next slate."""
+    if named(ask) == "history":
+        done = _history(ask, clock, moment)
+        slate = service.recommend_inline(identity, done, moment, ask.k, deadline)
+    else:
+        slate = service.recommend(identity, user_of(ask), moment, ask.k, deadline)
+    return _answer(slate, ask).model_dump_json()
 
 
 def _history(ask: Ask, clock: Clock, moment: int) -> list[tuple[str, str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -99,6 +100,37 @@ def test_what_a_slow_disk_took_after_all_was_neither_shown_nor_done(
     shown = [one["request_id"] for one in records(service) if one["kind"] == "slate"]
     assert shown == ["r2"]
     again.close()
+
+
+@pytest.mark.parametrize(("patience_s", "order"), [(5.0, [1, 0, 2, 0]), (0.0, [1, 2, 0, 0])])
+def test_a_quick_disk_ends_a_slate_within_its_turn_and_a_slow_one_holds_up_nobody(
+    service, monkeypatch, patience_s, order
+):
+    """0 is a sync, 1 and 2 are slates that are worked out."""
+    seen, both = [], threading.Event()
+    real_sync, real_answer = os.fsync, type(service.engine).answer
+
+    def sync(handle):
+        both.wait(0.2 if patience_s else 5)
+        real_sync(handle)
+        seen.append(0)
+
+    def answer(self, request_id, *more):
+        seen.append(int(request_id))
+        if len([one for one in seen if one]) == 2:
+            both.set()
+        return real_answer(self, request_id, *more)
+
+    monkeypatch.setattr("tessera.serve.service._SOON_S", patience_s)
+    monkeypatch.setattr(type(service.engine), "answer", answer)
+    monkeypatch.setattr(served_log.os, "fsync", sync)
+    first = threading.Thread(target=service.recommend, args=("1", "u1", NOW, 3))
+    first.start()
+    while not seen:
+        time.sleep(0.001)
+    service.recommend("2", "u1", NOW, 3)
+    first.join()
+    assert seen == order
 
 
 def test_an_event_that_cannot_be_written_is_not_known(service, monkeypatch):

@@ -21,7 +21,7 @@ def _steps(found: Found) -> list[str]:
 
 
 def _whole(found: Found) -> list[bool]:
-    return [size in _sizes(found) and _sizes(found)[size]["evenly"]["p99"] < most
+    return [size in _sizes(found) and _sizes(found)[size]["at_20_a_second"]["p99"] < most
             for size, most in _MOST_MS.items()]  # fmt: skip
 
 
@@ -45,8 +45,8 @@ def _killed(found: Found) -> list[bool]:
 
 
 def _flat(found: Found) -> list[bool]:
-    slope, known = found["mb_per_hour"], found["mb_per_hour_of_events"]
-    is_flat = slope["low"] <= known or slope["high"] < known + _MB_PER_HOUR
+    slope = found["mb_per_hour"]
+    is_flat = slope["low"] <= 0 or slope["high"] < _MB_PER_HOUR
     return [found["minutes"] >= 60 and is_flat]
 
 

@@ -31,6 +31,7 @@ def test_every_command_stands_in_one_panel_of_the_help(say, monkeypatch):
         "Decide what is published": [
             "publish", "verdict", "promote", "hold", "rollback", "history", "floors",
         ],
+        "Watch it": ["report"],
     }  # fmt: skip
 
 

@@ -1,0 +1,153 @@
+"""The document for auditors tells every act of its period, and what does not match."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from html import unescape
+
+import pytest
+from typer.testing import CliRunner
+
+from tessera.contracts.errors import BadInput, BrokenHistory
+from tessera.contracts.verdict import FORMAT
+from tessera.platform.cli.cli import app
+from tessera.platform.dossier.gather import gather
+from tessera.platform.dossier.page import render
+from tessera.platform.dossier.parts import PARTS
+from tessera.platform.dossier.period import Period
+from tessera.platform.release import acts
+from tessera.platform.release.chain import digest
+from tessera.platform.release.history import chain, history
+from tessera.platform.release.overrides import Override
+
+TODAY = datetime.now(UTC).date()
+NOW = Period(TODAY - timedelta(days=1), TODAY + timedelta(days=1))
+EVIDENCE = {
+    "version": FORMAT,
+    "primary": {"metric": "clicks per request", "lift": 0.01, "lower": -0.02, "upper": 0.04},
+    "n_users": 4321,
+    "n_requests": 98765,
+    "guardrails": [
+        {"name": "gini_rise", "value": 0.3, "threshold": 0.2, "says": "it narrows", "ok": False},
+        {"name": "roi_lower", "value": None, "threshold": 0.0, "says": "it loses", "ok": None},
+    ],
+}
+WHY, BACK = "the committee wants it for the pilot", "complaints about loans came in"
+
+
+@pytest.fixture
+def acted(workspace, make_candidate):
+    """Publish by a verdict, publish against one, and go back."""
+    make_candidate(workspace)
+    acts.promote(workspace)
+    make_candidate(workspace, "HOLD", judged_against="v1", weight=2.0, evidence=EVIDENCE)
+    acts.promote(workspace, override=Override(WHY, "Ada Lovelace"))
+    acts.rollback(workspace, None, BACK, "Grace Hopper")
+    return workspace
+
+
+def test_every_act_is_told_with_its_hash_and_who_answers(acted):
+    page = render(gather(acted, NOW))
+    for line in chain(acted).lines():
+        assert digest(line) in page
+    for text in (WHY, BACK, "Ada Lovelace", "Grace Hopper", "(override)"):
+        assert text in page
+    assert page == render(gather(acted, NOW))
+
+
+def test_the_verdict_is_told_with_what_failed_and_what_was_not_measured(acted):
+    page = render(gather(acted, NOW))
+    for text in ("clicks per request", "98,765", "4,321", "-0.02", "gini rise failed: it narrows",
+                 "roi lower was not measured", "<strong>fails</strong>: it narrows"):  # fmt: skip
+        assert text in page
+
+
+def test_versions_stand_in_the_order_in_which_they_were_in_force(acted):
+    told = gather(acted, NOW)
+    assert [stay.version for stay in told.stays] == ["v0", "v1", "v2", "v1"]
+    assert [stay.until is None for stay in told.stays] == [False, False, False, True]
+    assert [one.name for one in told.versions] == ["v0", "v1", "v2"]
+    assert told.faults == []
+    assert told.head["entries"] == len(history(acted))
+
+
+def test_what_lies_outside_the_period_is_not_told(acted):
+    before = gather(acted, Period(date(2020, 1, 1), date(2020, 12, 31)))
+    assert (before.acts, before.stays, before.versions) == ([], [], [])
+    page = render(before)
+    assert "No version was in force in this period" in page
+    assert WHY not in page
+    after = gather(acted, Period(TODAY + timedelta(days=2), TODAY + timedelta(days=3)))
+    assert [stay.version for stay in after.stays] == ["v1"]
+    assert after.acts == []
+
+
+def test_what_is_missing_is_said_in_its_part(acted):
+    page = render(gather(acted, NOW))
+    for part in PARTS:
+        section = re.search(rf'<section id="{part.key}">.*?</section>', page, re.DOTALL)
+        assert section is not None
+        for one in part.missing:
+            assert one in unescape(section[0])
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda w: _change(chain(w).file, WHY, "nothing was wrong"), "the history is broken"),
+        (lambda w: _change(w.bundles / "v2" / "verdict.json", "HOLD", "PROMOTE"), "v2"),
+        (lambda w: (w.bundles / "v1" / "manifest.json").unlink(), "v1"),
+    ],
+)
+def test_what_was_changed_is_said_first_and_ends_with_an_error(
+    acted, tmp_path, monkeypatch, harm, said
+):
+    harm(acted)
+    monkeypatch.chdir(acted.root)
+    page = tmp_path / "report.html"
+    words = ["report", "--period", str(TODAY), "--page", str(page), "--profile", acted.profile]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, BrokenHistory)
+    assert said in str(done.exception)
+    banner = page.read_text().partition("<section")[0]
+    assert "Not to be relied on" in banner
+    assert said in banner
+
+
+def test_a_whole_document_ends_well(acted, tmp_path, monkeypatch):
+    monkeypatch.chdir(acted.root)
+    page = tmp_path / "report.html"
+    words = ["report", "--period", str(TODAY), "--page", str(page), "--profile", acted.profile]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert "was checked when this was made" in page.read_text()
+
+
+def test_a_profile_in_which_nothing_was_done_is_refused(workspace):
+    with pytest.raises(BadInput, match="nothing was ever published"):
+        gather(workspace, NOW)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "May",
+        "2025-13",
+        "2025-02-30",
+        "2025-05..",
+        "..2025",
+        "2025-1",
+        "2025-05..2025-04",
+        "1..2..3",
+    ],
+)
+def test_what_is_no_period_is_refused(text):
+    with pytest.raises(BadInput, match="period"):
+        Period.parse(text)
+
+
+def _change(path, before, after):
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))

@@ -13,10 +13,11 @@ import pytest
 from tessera.contracts.arrow import schema
 from tessera.contracts.hashes import sha256
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES
-from tessera.serve import closed
+from tessera.serve import apart, closed
+from tessera.serve.apart import Apart
 from tessera.serve.closed import seal_closed
 from tessera.serve.events import Event
-from tessera.serve.hours import began, open_segments, records, sealed_hours
+from tessera.serve.hours import alone, began, open_segments, records, sealed_hours
 from tessera.serve.log import BrokenLog, ServedLog, line
 from tessera.serve.logged import record_of
 from tessera.serve.sealer import Sealer
@@ -227,9 +228,70 @@ def test_each_hour_begins_a_segment_and_nothing_is_lost_meanwhile(rolling, folde
     assert [one["kind"] for one in records(folder)] == ["slate", "event"]
 
 
+def test_a_long_segment_is_followed_by_another_one_of_its_hour(rolling, folder, monkeypatch):
+    sealer, first = Sealer(rolling, folder), rolling.log.path
+    rolling.recommend("r1", "u1", NOW, 3)
+    monkeypatch.setattr("tessera.serve.sealer._SEGMENT_BYTES", first.stat().st_size + 1)
+    assert sealer.look(began(first) + 1) == []
+    assert rolling.log.path == first
+    monkeypatch.setattr("tessera.serve.sealer._SEGMENT_BYTES", first.stat().st_size)
+    assert sealer.look(began(first) + 1) == []
+    assert rolling.log.path != first
+    assert [one["request_id"] for one in records(folder)] == ["r1"]
+
+
+def test_no_more_is_sealed_at_once_than_memory_has_room_for(engine, folder, monkeypatch):
+    """Three segments of one hour, two of which are a part; the last repeats a row of the first."""
+    for worker, names in enumerate(["ab", "cd", "ae"]):
+        segment(folder, 1, *(slate(engine, name) for name in names), worker=worker)
+    size = max(one.stat().st_size for one in folder.glob("*.log"))
+    monkeypatch.setattr(closed, "PART_BYTES", 2 * size + 2)
+    made = seal_closed(folder, NOW_NS)
+    assert [sum(one.segments != {} for one in sealed_hours(folder)), len(made)] == [2, 2]
+    assert [len(one.segments) for one in sealed_hours(folder)] == [2, 1]
+    assert [one.files["exposures"]["rows"] for one in sealed_hours(folder)] == [12, 3]
+
+
+def test_hours_are_sealed_by_a_process_of_their_own_and_only_where_some_are_over(
+    engine, folder, monkeypatch
+):
+    started, real = [], apart.subprocess.Popen
+    monkeypatch.setattr(
+        apart.subprocess,
+        "Popen",
+        lambda *how, **more: started.append(real(*how, **more)) or started[-1],
+    )
+    segment(folder, 0, slate(engine, "r2"))
+    assert Apart(folder).seal(NOW_NS) == []
+    assert started == []
+    segment(folder, 1, slate(engine, "r1"))
+    (made,) = Apart(folder).seal(NOW_NS)
+    assert made.parent == folder / "sealed"
+    assert [process.returncode for process in started] == [0]
+    assert [one["request_id"] for one in records(folder)] == ["r1", "r2"]
+
+
+def test_what_goes_wrong_while_it_is_sealed_is_said_and_the_segments_stay(engine, folder, caplog):
+    path = segment(folder, 1, slate(engine, "r1"), slate(engine, "r2"))
+    path.write_bytes(path.read_bytes().replace(b"r1", b"rX"))
+    assert Apart(folder).seal(NOW_NS) == []
+    assert "the log is not sealed: " in caplog.text
+    assert "is damaged in line 1" in caplog.text
+    assert path.exists()
+
+
+def test_a_sealing_that_is_stopped_leaves_the_segments_and_starts_no_other(engine, folder, caplog):
+    path, one = segment(folder, 1, slate(engine, "r1")), Apart(folder)
+    with alone(folder, fcntl.LOCK_SH):  # whoever seals has to wait or to leave it
+        one.stop()
+        assert one.seal(NOW_NS) == []
+    assert path.exists()
+    assert caplog.text == ""
+
+
 def test_a_segment_is_its_writers_until_its_process_ends(folder):
     log = ServedLog(folder / "1.log")
     with log.path.open("rb") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
     log.close()
-    assert len(open_segments(folder)) == 1
+    assert len(list(open_segments(folder))) == 1

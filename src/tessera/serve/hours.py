@@ -107,10 +107,12 @@ def sealed_hours(folder: Path, known: Container[Path] = ()) -> list[Hour]:
     return [hour for hour in found if hour.path.name not in gone]
 
 
-def open_segments(folder: Path) -> list[Segment]:
-    """Read the segments that no sealed hour holds, oldest first."""
+def open_segments(folder: Path) -> Iterator[Segment]:
+    """Read the segments that no sealed hour holds, oldest first, one after the other."""
     held = {name for hour in sealed_hours(folder) for name in hour.segments}
-    return [read_segment(path) for path in paths(folder) if path.name not in held]
+    for path in paths(folder):
+        if path.name not in held:
+            yield read_segment(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +134,10 @@ def read_before(folder: Path, see: Callable[[Record], None] | None = None) -> Be
     BrokenLog
         If the log was changed.
     """
-    waiting = open_segments(folder)
-    torn = sum(mend(one) for one in waiting)
-    for one in waiting:
+    torn, kept = 0, []
+    for one in open_segments(folder):
+        torn += mend(one)
         drop_empty(one)
-    kept = []
     for record in records(folder, events_only=see is None):
         if record["kind"] not in OF_SLATES:
             kept.append(record)

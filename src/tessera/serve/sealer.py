@@ -7,9 +7,9 @@ import threading
 import time
 from pathlib import Path
 
-from tessera.serve.closed import same_hour, seal_closed
+from tessera.serve.apart import Apart
+from tessera.serve.closed import same_hour
 from tessera.serve.erased import Erased
-from tessera.serve.erasing import mask_sealed
 from tessera.serve.hours import began
 from tessera.serve.memory import give_back_memory
 from tessera.serve.service import Service
@@ -17,6 +17,8 @@ from tessera.serve.service import Service
 _LOG = logging.getLogger("tessera.serve")
 _LOOK_S = 20.0
 """How often the clock is looked at."""
+_SEGMENT_BYTES = 32 * 2**20
+"""A segment that is as long is followed by another one: each is read at once."""
 
 
 class Sealer:
@@ -26,6 +28,7 @@ class Sealer:
         """Seal what the service logs into a folder."""
         self._service, self._folder = service, folder
         self._erased, self._mark = Erased(folder), ""
+        self._apart = Apart(folder)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="sealer", daemon=True)
 
@@ -36,15 +39,19 @@ class Sealer:
     def stop(self) -> None:
         """End it."""
         self._stopped.set()
+        self._apart.stop()
         self._thread.join()
 
     def look(self, now_ns: int | None = None) -> list[Path]:
-        """Roll if the hour is over, and seal what is; return the new folders."""
+        """Roll if the hour is over or the segment long, and seal what is over; return what is new.
+
+        It is done in a process of its own: see `Apart`.
+        """
         now_ns = time.time_ns() if now_ns is None else now_ns
-        if not same_hour(began(self._service.log.path), now_ns):
+        path = self._service.log.path
+        if not same_hour(began(path), now_ns) or path.stat().st_size >= _SEGMENT_BYTES:
             self._service.roll()
-        made = seal_closed(self._folder, now_ns)
-        mask_sealed(self._folder)
+        made = self._apart.seal(now_ns)
         mark = self._erased.mark
         if mark != self._mark:
             self._service.drop_erased()

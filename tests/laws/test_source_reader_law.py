@@ -80,6 +80,7 @@ def _served():
         "served/outcomes.parquet": [{"request_id": "s1", "item_id": "i1", "action": "click",
                                      "value": 0.0, "event_ts": at}],
         "served/events.parquet": [done | {"event_id": "e-1", "action": "click"}],
+        "served/prices.parquet": [{"item_id": "i1", "price_ts": at, "close_eur": 2.0}],
     }  # fmt: skip
 
 
@@ -166,7 +167,7 @@ SOURCES = {
     "amazon": World(_AMAZON, {"events": 7, "items": 3}, ("events", "Toys.txt", 3)),
     "served": World(
         _served(),
-        {"events": 11, "items": 2, "users": 1, "prices": 1, "exposures": 2, "outcomes": 2},
+        {"events": 11, "items": 2, "users": 1, "prices": 2, "exposures": 2, "outcomes": 2},
         ("events", "events.parquet", 4),
         {"of": "market"},
     ),

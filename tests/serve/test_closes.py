@@ -6,12 +6,14 @@ import errno
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera.serve.clock import Clock
+from tessera.serve.closed import seal_closed
 from tessera.serve.closes import KEPT_DAYS, Close, Closes, close_of
 from tessera.serve.events import Event, Knowledge, told_of_text
 from tessera.serve.feed import START
@@ -24,7 +26,8 @@ from tessera.serve.log import ServedLog, read_segment
 from tessera.serve.online.prices import Prices
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
-from tessera.serve.whole_log import write_log
+from tessera.serve.slate import at
+from tessera.serve.whole_log import middle, write_log
 from tessera.shared.features.prices import PriceHistory
 
 DAY = 86_400_000_000
@@ -316,16 +319,27 @@ def test_another_bundle_and_whoever_looks_beside_know_the_closes(service, engine
     assert prices_of(service) == {(1, 1): 10.0, (2, 1): 10.0}
 
 
-def test_closes_are_rows_of_no_table_of_what_was_served(service, tmp_path):
-    service.priced([close()])
-    service.happened([Event("e1", "u1", "i1", "buy", CUT)])
+@pytest.mark.parametrize("sealed", [False, True])
+def test_the_next_run_reads_the_last_telling_of_every_close(service, tmp_path, sealed):
+    folder, out = tmp_path / "served", tmp_path / "out"
+    old = close(item=2, day=-400 * KEPT_DAYS / 121)
+    service.priced([old, close(value=1.0), close(item=3, day=2)])
+    service.priced([close(value=2.0), close(day=1.5, value=4.0)])
     service.close()
-    out = tmp_path / "out"
+    if sealed:
+        seal_closed(folder, 10 * CUT * 1000)
+        assert not list(folder.glob("*.log"))
     out.mkdir()
-    told = write_log(tmp_path / "served", out)
+    told = write_log(folder, out)
     assert {name: one["rows"] for name, one in told.items()} == {
-        "exposures": 0, "outcomes": 0, "events": 1
+        "exposures": 0, "outcomes": 0, "events": 0, "prices": 4
     }  # fmt: skip
+    assert middle(out) is None
+    rows = pq.read_table(out / "prices.parquet").to_pylist()
+    assert [(row["item_id"], row["close_eur"]) for row in rows] == [
+        ("i1", 2.0), ("i1", 4.0), ("i2", 10.0), ("i3", 10.0)
+    ]  # fmt: skip
+    assert rows[0]["price_ts"] == at(CUT + DAY)
 
 
 @pytest.fixture

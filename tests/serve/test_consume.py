@@ -478,18 +478,31 @@ def test_a_moment_that_is_none_holds_up_nothing(files, folder, came, reason):
     with (files.folder / "a.log").open("ab") as file:
         file.write(came + b"\t" + body(1).encode() + b"\n")
     files.send(body(2))
+    counts = consumed_once(files, folder)
+    assert counts == {"new": 1, "known": 0, "aside": 1}
+    assert reason in files.asides()[0][2]
+
+
+def test_what_was_done_long_before_it_came_goes_aside(files, folder):
+    files.send(body(1, time="2020-01-01T00:00:00Z"), body(2))
+    counts = consumed_once(files, folder, late_days=30)
+    assert counts == {"new": 1, "known": 0, "aside": 1}
+    assert files.asides()[0][2] == "time lies more than 30 days back (serve.late_days)"
+
+
+def consumed_once(files, folder, **more):
+    """Take in what a folder of partitions holds, and count it."""
     stream, feed = open_stream(files.name, "1"), open_feed("sqlite", folder)
     taker, counts, stopped = intake(folder, feed), Counter(), threading.Event()
     timer = threading.Timer(30, stopped.set)
     timer.start()
     monkey = stream.done
     stream.done = lambda messages: (monkey(messages), stopped.set())
-    consume(stream, taker, Clock(), stopped, counts)
+    consume(stream, taker, Clock(), stopped, counts, **more)
     timer.cancel()
     stream.close()
     taker.close()
-    assert counts == {"new": 1, "known": 0, "aside": 1}
-    assert reason in files.asides()[0][2]
+    return counts
 
 
 def test_a_partition_that_was_cut_and_a_consumer_of_the_same_name_are_said(files):

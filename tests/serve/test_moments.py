@@ -6,11 +6,14 @@ import itertools
 
 import pytest
 
+from tessera.contracts.arrow import DAY_US
 from tessera.serve.clock import Clock
 from tessera.serve.closed import seal_closed
+from tessera.serve.events import Event
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys
 from tessera.serve.log import read_segment
+from tessera.serve.params import ServeParams
 from tessera.serve.slate import at
 
 CUT = 1_700_000_000_000_000
@@ -47,15 +50,31 @@ def test_what_lies_before_1970_is_refused_and_nothing_is_logged(client, service,
     assert not read_segment(service.log.path).records
 
 
-def test_the_first_moment_that_is_taken_in_can_be_sealed(client, service, tmp_path):
-    first = "1970-01-01T00:00:00Z"
-    body = {"events": [event("e1", time=first)]}
-    assert client.post("/v1/events", json=body).json() == {"new": 1, "known": 0}
-    asked = {"investor_id": "u1", "context": {"time": first}}
-    assert client.post("/v1/recommendations", json=asked).status_code == 200
+def test_the_first_moment_of_all_can_be_sealed(service, tmp_path):
+    service.happened([Event("e1", "u1", "i0", "buy", 0)])
+    service.recommend("r1", "u1", 0, None)
     service.close()
     (made,) = seal_closed(tmp_path / "served", 10 * HOUR_NS)
     assert made.is_dir()
+
+
+@pytest.mark.parametrize("params", [ServeParams(late_days=2)])
+def test_what_lies_too_far_back_is_refused_and_would_move_nothing_of_the_next_run(client, service):
+    late, in_time = (str(at(CUT - round(days * DAY_US))) for days in (2.001, 1.999))
+    asked = {"investor_id": "u1", "context": {"time": late}}
+    for path, body, field in (
+        ("/v1/recommendations", asked, "context.time"),
+        ("/v1/events", {"events": [event("e1"), event("e2", time=late)]}, "events.1.time"),
+    ):
+        answer = client.post(path, json=body)
+        assert answer.status_code == 422
+        assert answer.json()["detail"] == f"{field} lies more than 2 days back (serve.late_days)"
+        assert answer.json()["errors"][0]["field"] == field
+    assert not read_segment(service.log.path).records
+    asked["context"]["time"] = in_time
+    assert client.post("/v1/recommendations", json=asked).status_code == 200
+    body = {"events": [event("e1"), event("e2", time=in_time)]}
+    assert client.post("/v1/events", json=body).json()["new"] == 2
 
 
 def test_the_next_slate_knows_what_was_told_by_a_clock_that_runs_ahead(client, service):

@@ -118,8 +118,11 @@ def consume(
     clock: Clock,
     stopped: threading.Event,
     counts: Counter[str],
+    late_days: float | None = None,
 ) -> None:
     """Take in messages until stopped; count how many were new, known, or put aside.
+
+    What was done more than so many days before it came to the stream is put aside.
 
     Raises
     ------
@@ -129,7 +132,7 @@ def consume(
     lost = False
     while not stopped.is_set():
         try:
-            counts.update(_taken(stream, intake, clock))
+            counts.update(_taken(stream, intake, clock, late_days))
             lost = False
         except StreamLost as error:
             if not lost:
@@ -138,12 +141,12 @@ def consume(
             stopped.wait(_PATIENCE_S)
 
 
-def _taken(stream: Stream, intake: Intake, clock: Clock) -> Counter[str]:
+def _taken(stream: Stream, intake: Intake, clock: Clock, late_days: float | None) -> Counter[str]:
     messages = stream.read(MOST, _PATIENCE_S)
     events, counts = [], Counter[str]()
     for one in messages:
         try:
-            events.append(_event(one, clock))
+            events.append(_event(one, clock, late_days))
         except _Bad as bad:
             stream.aside(one, str(bad))
             counts["aside"] += 1
@@ -157,7 +160,7 @@ class _Bad(Exception):
     """Why a message is no event."""
 
 
-def _event(message: Message, clock: Clock) -> Event:
+def _event(message: Message, clock: Clock, late_days: float | None) -> Event:
     if len(message.body) > MOST_BYTES:
         raise _Bad(f"it has {len(message.body)} bytes, {MOST_BYTES} at most")
     if message.moment > clock.source() + AHEAD_US:
@@ -165,7 +168,8 @@ def _event(message: Message, clock: Clock) -> Event:
     # As of when it came, so that another delivery of it is the same event.
     came = Clock(clock.ahead_us, lambda: message.moment)
     try:
-        return event_from(Happening.model_validate_json(message.body), came)
+        body = Happening.model_validate_json(message.body)
+        return event_from(body, came, late_days=late_days)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False, include_input=False)
         told = (f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in wrong[:5])

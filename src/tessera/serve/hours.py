@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.hashes import sha256
+from tessera.serve.closes import CLOSE
 from tessera.serve.erased import Erased
 from tessera.serve.events import FORGET, OF_SLATES, SLATE, Record
 from tessera.serve.log import (
@@ -42,7 +43,9 @@ MAKING = ".making"
 """How the name of a folder begins that is being written."""
 LINE = "line"
 """Its one column."""
-FORGET_LINE, *_OF_SLATES = (f'{{"kind":"{kind}"' for kind in (FORGET, *OF_SLATES))
+FORGET_LINE, CLOSE_LINE, *_OF_SLATES = (
+    f'{{"kind":"{kind}"' for kind in (FORGET, CLOSE, *OF_SLATES)
+)
 """How their lines begin; slates need not be parsed to know the events."""
 
 

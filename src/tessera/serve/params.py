@@ -61,6 +61,9 @@ class ServeParams(BaseModel):
     temperatures of the slate policy, when it is chosen what is drawn from; 0 chooses nothing."""
     acted_share: float = Field(0.5, ge=0, le=1)
     """Least share of the items that investors acted on which a bundle must list to take over."""
+    late_days: float = Field(30.0, gt=0, le=3650)
+    """How many days an event, or a slate that is asked for as of then, may lie back; what is older
+    is refused: it belongs into the files of the source."""
     shadow: str | None = None
     """Published version, or `candidate`, that scores what is asked and is logged, not shown."""
     canary: str | None = None

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.hashes import sha256
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, TABLES, Table
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, TABLES, Table
+from tessera.serve.closes import CLOSE, Close, close_of
 from tessera.serve.events import SLATE, Knowledge, Record
 from tessera.serve.slate import at
 from tessera.shared.policies.slate import EMPTY
@@ -91,6 +92,20 @@ def outcomes(shown: pa.Table, happened: pa.Table) -> pa.Table:
     )
     columns = {name: first[name if name in key else f"{name}_first"] for name in OUTCOMES.names}
     return pa.table(columns).sort_by([(name, "ascending") for name in key])
+
+
+def prices(records: Iterable[Record]) -> pa.Table:
+    """Return the closes that were told: of one item and time the telling that came last."""
+    last: dict[tuple[str, int], Close] = {}
+    for one in (close_of(record) for record in records if record["kind"] == CLOSE):
+        before = last.get((one.item_id, one.moment))
+        if before is None or (before.told, before.rank) < (one.told, one.rank):
+            last[one.item_id, one.moment] = one
+    rows = [
+        {"item_id": one.item_id, "price_ts": at(one.moment), "close_eur": one.close_eur}
+        for one in last.values()
+    ]
+    return _typed(rows, PRICES)
 
 
 def tables(records: Iterable[Record], earlier: Earlier | None = None) -> dict[str, pa.Table]:

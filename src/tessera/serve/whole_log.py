@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, TABLES
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, TABLES
 from tessera.serve.closed import SealedBefore
 from tessera.serve.erased import Erased, copy_list, masked_rows, without_erased
 from tessera.serve.events import FORGET, Record
-from tessera.serve.hours import FORGET_LINE, Hour, open_segments, sealed_hours, still
-from tessera.serve.sealing import outcomes, seal, tables
+from tessera.serve.hours import CLOSE_LINE, FORGET_LINE, Hour, open_segments, sealed_hours, still
+from tessera.serve.sealing import outcomes, prices, seal, tables
+from tessera.serve.slate import at
+
+_US = pa.timestamp("us", tz="UTC")
 
 
 def write_log(folder: Path, target: Path) -> dict[str, Any]:
@@ -34,16 +39,22 @@ def write_log(folder: Path, target: Path) -> dict[str, Any]:
             pa.concat_tables([*(hour.rows(name) for hour in hours), late[name]])
             for name in (EXPOSURES.name, EVENTS.name)
         )
+        told = prices(chain(_of_hours(hours, CLOSE_LINE), waiting))
         gone = pa.array(sorted(_forgotten(hours, waiting)), pa.string())
         happened = happened.filter(pc.invert(pc.is_in(happened["event_id"], gone)))
     erased = Erased(folder)
     shown, happened = (without_erased(masked_rows(rows, erased)) for rows in (shown, happened))
     copy_list(folder, target)
-    if not len(shown) and not len(happened):
+    if not (len(shown) or len(happened) or len(told)):
         return {}
     # Of an hour alone they lack what came before its slate did, and may repeat a former hour's.
     answered = outcomes(shown, happened)
-    found = {EXPOSURES.name: shown, OUTCOMES.name: answered, EVENTS.name: happened}
+    found = {
+        EXPOSURES.name: shown,
+        OUTCOMES.name: answered,
+        EVENTS.name: happened,
+        PRICES.name: told,
+    }
     by_key = {
         name: rows.sort_by([(column, "ascending") for column in TABLES[name].key])
         for name, rows in found.items()
@@ -53,16 +64,24 @@ def write_log(folder: Path, target: Path) -> dict[str, Any]:
 
 def _forgotten(hours: Sequence[Hour], waiting: Sequence[Record]) -> set[str]:
     """Return the ids of all events that count no more, whenever they were sealed."""
-    told = [one for hour in hours for one in hour.records(beginning=FORGET_LINE)]
-    told += [one for one in waiting if one["kind"] == FORGET]
-    return {name for one in told for name in one["event_ids"]}
+    told = (one for one in waiting if one["kind"] == FORGET)
+    every = chain(_of_hours(hours, FORGET_LINE), told)
+    return {name for one in every for name in one["event_ids"]}
 
 
-def span(folder: Path) -> tuple[datetime, datetime]:
-    """Return the first and the last moment of what `write_log` wrote, which is not nothing."""
-    ends = [
-        pc.min_max(pq.read_table(folder / f"{name}.parquet")["event_ts"]).as_py()
-        for name in (EXPOSURES.name, EVENTS.name)
-    ]
-    known = [end for end in ends if end["min"] is not None]
-    return min(end["min"] for end in known), max(end["max"] for end in known)
+def _of_hours(hours: Sequence[Hour], beginning: str) -> Iterator[Record]:
+    """Read the records of sealed hours whose lines begin so."""
+    return chain.from_iterable(hour.records(beginning=beginning) for hour in hours)
+
+
+def middle(folder: Path) -> datetime | None:
+    """Return the moment before which half of the slates and events lie that `write_log` wrote.
+
+    Some wrong dates can move the ends of a log by decades, but not this.  None if there are none.
+    """
+    top = pc.field("position") == 1
+    shown = pq.read_table(folder / f"{EXPOSURES.name}.parquet", columns=["event_ts"], filters=top)
+    happened = pq.read_table(folder / f"{EVENTS.name}.parquet", columns=["event_ts"])
+    rows = [pc.cast(pc.cast(one["event_ts"], _US), pa.int64()) for one in (shown, happened)]
+    moment_N = np.concatenate([one.to_numpy() for one in rows])
+    return at(int(np.median(moment_N))) if len(moment_N) else None

@@ -168,7 +168,7 @@ def test_what_was_served_is_pinned_where_the_profile_reads_it(workspace):
     assert pq.read_table(pinned)["event_id"].to_pylist() == ["e1"]
     moment = "2023-11-14T22:13:20+00:00"
     assert files.read_json(workspace.artifact("request")) == {
-        "cut": None, "served": {"from": moment, "until": moment, "learnt_until": None}
+        "cut": None, "served": {"middle": moment, "learnt_until": None}
     }  # fmt: skip
     assert not snapshot(workspace)
 

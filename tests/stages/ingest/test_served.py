@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
+import ibis
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from tessera.contracts.arrow import schema
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, TABLES
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, TABLES
+from tessera.model.sequences.catalogue import read_closes
+from tessera.serve.closes import Close
+from tessera.serve.log import ServedLog
+from tessera.serve.whole_log import write_log
 from tessera.shared.erased import ERASED, hashed
+from tessera.shared.features.prices import close_before
 from tessera.stages.ingest.params import IngestParams
 from tessera.stages.ingest.stage import ORDER, run
 
@@ -72,7 +79,7 @@ def write(folder, tables):
 
 
 def log(**tables):
-    return {one.name: tables.get(one.name, []) for one in (EXPOSURES, OUTCOMES, EVENTS)}
+    return {one.name: tables.get(one.name, []) for one in (EXPOSURES, OUTCOMES, EVENTS, PRICES)}
 
 
 @pytest.fixture
@@ -203,16 +210,64 @@ def test_a_log_goes_on_from_files_of_text_too_and_a_bad_row_is_still_named(inges
     assert tables["events"]["event_id"].to_pylist().count("e5") == 1
 
 
+def price(item, day, value):
+    return {"item_id": item, "price_ts": START + day * DAY, "close_eur": value}
+
+
+def closes_of(tables):
+    return {
+        (row["item_id"], (row["price_ts"].replace(tzinfo=UTC) - START) / DAY): row["close_eur"]
+        for row in tables["prices"].to_pylist()
+    }
+
+
+def test_closes_that_were_told_stand_behind_those_of_the_source_which_wins_its_own_days(ingested):
+    base = BASE | {"prices": [price("i0", 18, 1.0), price("i0", 19.25, 2.0), price("i1", 18, 5.0)]}
+    told = [price("i0", 19.75, 9.0), price("i0", 20.75, 3.0), price("i1", 19.75, 6.0)]
+    tables, metrics, _ = ingested(base, log(events=[event("x0", 21)], prices=told))
+    assert closes_of(tables) == {
+        ("i0", 18): 1.0, ("i0", 19.25): 2.0, ("i1", 18): 5.0,
+        ("i0", 20.75): 3.0, ("i1", 19.75): 6.0,
+    }  # fmt: skip
+    assert (metrics["prices_in"], metrics["prices_left_out"]) == (5, 1)
+    assert metrics["rows_quarantined"] == 0
+
+
+def test_closes_are_read_from_a_log_that_holds_nothing_else_and_of_a_source_without_any(ingested):
+    told = [price("i0", 20.75, 3.0)]
+    assert closes_of(ingested(served=log(prices=told))[0]) == {("i0", 20.75): 3.0}
+    tables = ingested(orders, log(prices=told), of="table", mapping=MAPPING)[0]
+    assert closes_of(tables) == {("i0", 20.75): 3.0}
+
+
+def test_a_close_that_was_told_counts_in_the_next_run_from_the_day_after_it_on(ingested, tmp_path):
+    at_us = round((START + 20.75 * DAY).timestamp() * 1e6)
+    logged = ServedLog(tmp_path / "log" / "1.log")
+    logged.append(Close("i0", at_us, 4.0, at_us + 1).record(),
+                  Close("i0", at_us, 3.0, at_us + 9).record()).result()  # fmt: skip
+    logged.close()
+    pinned = tmp_path / "pinned"
+    pinned.mkdir()
+    assert write_log(tmp_path / "log", pinned)
+    found = pq.read_table(pinned / "prices.parquet").to_pylist()
+    base = BASE | {"prices": [price("i0", 18, 1.0)]}
+    tables = ingested(base, log(prices=found))[0]
+    closes = read_closes(ibis.memtable(tables["prices"]), ["i0"])
+    of_day = at_us // 86_400_000_000
+    days = np.array([of_day - 1, of_day, of_day + 1])
+    np.testing.assert_array_equal(close_before(closes, np.ones(3, int), days), [1.0, 1.0, 3.0])
+
+
 @pytest.mark.parametrize("of", ["amazon", "served"])
 def test_a_log_cannot_go_on_from_what_has_no_times_or_from_itself(of):
     with pytest.raises(ValidationError, match=f"a served log cannot go on from {of}"):
         IngestParams(source="served", of=of)
 
 
-def span(first, last, learnt=None):
-    ends = ((START + day * DAY).isoformat() for day in (first, last))
-    told = dict(zip(("from", "until"), ends, strict=True))
-    return {"served": told | {"learnt_until": learnt and (START + learnt * DAY).isoformat()}}
+def half(day, learnt=None):
+    """What a request says of a log, half of which came before a day."""
+    middle, until = (n and (START + n * DAY).isoformat() for n in (day, learnt))
+    return {"served": {"middle": middle, "learnt_until": until}}
 
 
 MANY = [event(f"x{n}", 19 + n / 2) for n in range(20)]
@@ -221,10 +276,10 @@ MANY = [event(f"x{n}", 19 + n / 2) for n in range(20)]
 @pytest.mark.parametrize(
     ("asked", "cut"),
     [
-        (span(19, 28.5), "2024-01-24T18:00:00"),  # half of what was served is learnt from
-        (span(28, 28.5), "2024-01-20T00:00:00"),  # hardly anything would be left: the usual one
-        (span(19, 28.5, 26), "2024-01-27T00:00:00"),  # the published model has learnt until there
-        (span(19, 28.5, 28.4), "2024-01-24T18:00:00"),  # behind it is nothing to be tested on
+        (half(23.75), "2024-01-24T18:00:00"),  # half of what was served is learnt from
+        (half(28.25), "2024-01-14T00:00:00"),  # hardly anything would be left: the usual one
+        (half(23.75, 26), "2024-01-27T00:00:00"),  # the published model has learnt until there
+        (half(23.75, 28.4), "2024-01-24T18:00:00"),  # behind it is nothing to be tested on
     ],
 )
 def test_a_run_learns_from_half_of_what_was_served_and_judges_what_its_champion_has_not_seen(
@@ -234,8 +289,23 @@ def test_a_run_learns_from_half_of_what_was_served_and_judges_what_its_champion_
     assert split["cut"].startswith(cut)
 
 
+@pytest.mark.parametrize("day", [-19_000, 5_000])
+def test_one_odd_row_of_the_log_moves_no_end_of_any_period(ingested, day):
+    asked = half(28.25)  # so that the usual cut counts
+    odd = ingested(served=log(events=[*MANY, event("odd", day)]), asked=asked)[2]
+    split = ingested(served=log(events=MANY), asked=asked)[2]
+    assert (odd["cut"], odd["validation_from"]) == (split["cut"], split["validation_from"])
+    assert odd["folds"] == split["folds"]
+
+
+def test_what_the_log_tells_of_alone_does_not_move_the_usual_cut(ingested):
+    alone = ingested(source="market")[2]
+    later = log(events=[event(f"x{n}", 100 + n) for n in range(3)])
+    assert ingested(served=later, asked=half(101))[2]["cut"] == alone["cut"]
+
+
 def test_a_cut_that_was_asked_for_wins(ingested):
-    asked = span(19, 28.5, 26) | {"cut": "2024-01-15"}
+    asked = half(23.75, 26) | {"cut": "2024-01-15"}
     assert ingested(served=log(events=MANY), asked=asked)[2]["cut"].startswith("2024-01-15")
 
 

@@ -217,7 +217,8 @@ def consume(
     from tessera.serve.host import intake
 
     workspace = open_workspace(profile)
-    kind = shared_kind(serve_params(workspace).feed)
+    params = serve_params(workspace)
+    kind = shared_kind(params.feed)
     folder, source = workspace.served, open_stream(stream, consumer)
     feed, counts, stopped = open_feed(kind, folder), Counter[str](), threading.Event()
     with filled(feed, folder) as before, processes.told_by_signal(stopped.set):
@@ -225,7 +226,8 @@ def consume(
         typer.echo(f"events of stream {stream} are taken in")
         with closing(intake(folder, feed)) as into, closing(source):
             try:
-                consume_until(source, into, Clock(_ahead(workspace)), stopped, counts)
+                clock = Clock(_ahead(workspace))
+                consume_until(source, into, clock, stopped, counts, params.late_days)
             except (OSError, TimeoutError) as error:
                 raise TesseraError(
                     f"the log cannot be written ({error}): free the disk and start again, what was "

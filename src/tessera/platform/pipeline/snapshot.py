@@ -58,8 +58,8 @@ def snapshot(workspace: Workspace, cut: str | None = None, source: Path | None =
     if known and not _was_withdrawn(workspace):
         return False
     request, listed = workspace.artifact("request"), _listing(workspace.artifact("source"))
-    span = _span(workspace, log, _pin_champion(workspace))
-    files.write_json(_request(asked, listed, before, request) | span, request)
+    half = _half(workspace, log, _pin_champion(workspace))
+    files.write_json(_request(asked, listed, before, request) | half, request)
     files.move_into_place(_staging(workspace, "served"), workspace.artifact("served"))
     _pin_ledger(workspace)
     files.write_json({"fingerprint": fingerprint, "source": listed}, marker)
@@ -182,15 +182,14 @@ def _staged_log(workspace: Workspace) -> dict[str, Any]:
     return told
 
 
-def _span(workspace: Workspace, log: dict[str, Any], learnt_until: str | None) -> dict[str, Any]:
-    """Tell when what was served began and ended, and what the published model has learnt from."""
+def _half(workspace: Workspace, log: dict[str, Any], learnt_until: str | None) -> dict[str, Any]:
+    """Tell when half of what was served had come, and what the published model has learnt from."""
     if not log:
         return {}
-    from tessera.serve.whole_log import span
+    from tessera.serve.whole_log import middle
 
-    begun, ended = span(_staging(workspace, "served"))
-    told = {"from": begun.isoformat(), "until": ended.isoformat(), "learnt_until": learnt_until}
-    return {"served": told}
+    half = middle(_staging(workspace, "served"))
+    return {"served": {"middle": half and half.isoformat(), "learnt_until": learnt_until}}
 
 
 def _pin_champion(workspace: Workspace) -> str | None:

@@ -59,7 +59,7 @@ def make_app(
     params = params or ServeParams()
     app = FastAPI(title="Tessera", version="1", docs_url=None, redoc_url=None)
     handle_problems(app)
-    _recommendations(app, service, clock, params.deadline_ms / 1000)
+    _recommendations(app, service, clock, params)
     add_investors(app, service, clock)
     add_prices(app, service, clock)
     _about(app, service, clock, params.open_metrics)
@@ -69,7 +69,8 @@ def make_app(
     return app
 
 
-def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float) -> None:
+def _recommendations(app: FastAPI, service: Service, clock: Clock, params: ServeParams) -> None:
+    span_s, late_days = params.deadline_ms / 1000, params.late_days
     asks, tells = ([Depends(may(what))] for what in ("recommend", "feedback"))
 
     @app.post(
@@ -80,7 +81,7 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
         dependencies=asks,
     )
     async def recommend(ask: Ask, request: Request) -> Response:
-        moment = moment_of(ask.context.time, clock, "context.time")
+        moment = moment_of(ask.context.time, clock, "context.time", late_days)
         identity, deadline = request.state.request_id, Deadline(request.state.begun, span_s)
         text = await run_in_threadpool(_told, service, ask, identity, moment, deadline, clock)
         # As it stands: it was checked when it was made, and to check it again takes a while.
@@ -93,7 +94,9 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, span_s: float
         dependencies=tells,
     )
     async def happened(body: Happenings) -> Taken:
-        events = [event_from(one, clock, f"events.{n}.") for n, one in enumerate(body.events)]
+        events = [
+            event_from(one, clock, f"events.{n}.", late_days) for n, one in enumerate(body.events)
+        ]
         try:
             new = await run_in_threadpool(service.happened, events)
         except (OSError, TimeoutError) as error:
@@ -169,20 +172,22 @@ def _about(app: FastAPI, service: Service, clock: Clock, open_metrics: bool) -> 
         return told | ({"refused": asdict(service.refused)} if service.refused else {})
 
 
-def event_from(one: Happening, clock: Clock, within: str = "") -> Event:
+def event_from(
+    one: Happening, clock: Clock, within: str = "", late_days: float | None = None
+) -> Event:
     """Read an event that was told at a moment of the clock; `within` names where it stood.
 
     Raises
     ------
     Refused
-        If its time is still to come, or it is not of one investor or session.
+        If its time is still to come or too long past, or it is not of one investor or session.
     """
     return Event(
         one.event_id,
         intern(user_of(one, within)),  # events are kept for as long as their bundle
         intern(one.item_id),
         intern(one.action),
-        moment_of(one.time, clock, f"{within}time"),
+        moment_of(one.time, clock, f"{within}time", late_days),
         one.request_id,
         one.value,
         one.channel,

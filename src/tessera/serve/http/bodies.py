@@ -58,7 +58,7 @@ class Context(Body):
     time: AwareDatetime | None = Field(
         None,
         description="When, from 1970 on; now by default. What lies up to a minute ahead counts as "
-        "now, more is refused.",
+        "now, more is refused, and so is what lies more than `serve.late_days` back.",
     )
 
 
@@ -146,7 +146,9 @@ class Happening(Body):
     session_id: Id | None = None
     item_id: Id
     action: Literal["view", "click", "buy", "sell", "dismiss", "rate"]
-    time: AwareDatetime | None = Field(None, description="When; now by default.")
+    time: AwareDatetime | None = Field(
+        None, description="When, at most `serve.late_days` back; now by default."
+    )
     request_id: Id | None = Field(None, description="Slate that led to it.")
     value: float = Field(0.0, ge=0, le=1e12, description="EUR; 0 for a click.")
     channel: str | None = Field(None, max_length=64)

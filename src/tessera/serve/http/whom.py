@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
 
+from tessera.contracts.arrow import DAY_US
 from tessera.serve.clock import Clock
 from tessera.serve.erased import PSEUDONYM
 from tessera.serve.http.problems import Refused
@@ -61,7 +62,9 @@ def user_of(body: BaseModel, within: str = "") -> str:
     return name
 
 
-def moment_of(time: datetime | None, clock: Clock, field: str) -> int:
+def moment_of(
+    time: datetime | None, clock: Clock, field: str, late_days: float | None = None
+) -> int:
     """Return a moment in microseconds since 1970; now, if none is said or a clock runs ahead.
 
     What is done is known to the next slate, whoever's clock says when.
@@ -69,7 +72,8 @@ def moment_of(time: datetime | None, clock: Clock, field: str) -> int:
     Raises
     ------
     Refused
-        If it is still to come, or lies before 1970: no file of tables could hold it.
+        If it is still to come, lies before 1970 (no file of tables could hold it), or further back
+        than so many days.
     """
     now = clock.now()
     moment = now if time is None else (time - _EPOCH) // _US
@@ -78,4 +82,7 @@ def moment_of(time: datetime | None, clock: Clock, field: str) -> int:
         raise Refused(422, "Invalid request", said, field)
     if moment < 0:
         raise Refused(422, "Invalid request", f"{field} lies before 1970", field)
+    if late_days is not None and moment < now - late_days * DAY_US:
+        said = f"{field} lies more than {late_days:g} days back (serve.late_days)"
+        raise Refused(422, "Invalid request", said, field)
     return min(moment, now)

@@ -28,8 +28,8 @@ class Asked:
     cut: Cut | None = None
     today: datetime | None = None
     """Day on which it was asked; None where nobody looked at a clock."""
-    served: tuple[datetime, datetime] | None = None
-    """First and last moment of what the service logged; None where nothing of it is read."""
+    middle: datetime | None = None
+    """When half of what the service logged had come; None where nothing of it is read."""
     learnt_until: datetime | None = None
     """Cut of the published model, which may be judged on nothing before it; of a served log."""
 
@@ -46,12 +46,11 @@ def read_asked(request: Path) -> Asked:
         raw = json.loads(request.read_text())
         cut, today = raw.get("cut"), raw.get("today")
         log = raw.get("served") or {}
-        span = tuple(parse_cut(log[end]).moment for end in ("from", "until") if log.get(end))
-        learnt = log.get("learnt_until")
+        middle, learnt = log.get("middle"), log.get("learnt_until")
         return Asked(
             parse_cut(cut) if cut else None,
             parse_cut(today).moment if today else None,
-            (span[0], span[1]) if span else None,
+            parse_cut(middle).moment if middle else None,
             parse_cut(learnt).moment if learnt else None,
         )
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -60,7 +59,9 @@ def read_asked(request: Path) -> Asked:
         ) from error
 
 
-def plan(events: ir.Table, params: IngestParams, request: Asked) -> Split:
+def plan(
+    events: ir.Table, params: IngestParams, request: Asked, own: ir.Table | None = None
+) -> Split:
     """Place the periods.
 
     Parameters
@@ -72,17 +73,22 @@ def plan(events: ir.Table, params: IngestParams, request: Asked) -> Split:
     request : Asked
         Its cut, if there is one, wins over the params; `... or earlier` gives way to them where the
         log ends before it.
+    own : ir.Table, optional
+        Those that the source tells of itself, where a served log stands behind it: the usual cut
+        follows from their days alone, and the past begins with them, so that no row of the log
+        moves either.
 
     Raises
     ------
     BadParams
         If the cut leaves no event on one side, or none to test on.
     """
-    first, last = _span(events)
+    own = events if own is None or not _some(own) else own
+    first, last = _span(own)[0], _span(events)[1]
     source = conventions(params.base)
     if params.protocol == "leave_last_out" or not source.timed:
         return Split(last, last, last, "leave_last_out", ordinal=not source.timed)
-    cut = _cut(events, params, request, first, last)
+    cut = _cut(events, own, params, request, last)
     if not first <= cut < last:
         raise BadParams(
             f"cut {cut.isoformat()} leaves one side empty: choose one from {first.isoformat()} "
@@ -108,7 +114,7 @@ def plan(events: ir.Table, params: IngestParams, request: Asked) -> Split:
 
 
 def _cut(
-    events: ir.Table, params: IngestParams, request: Asked, first: datetime, last: datetime
+    events: ir.Table, own: ir.Table, params: IngestParams, request: Asked, last: datetime
 ) -> datetime:
     asked = request.cut
     ended = asked is not None and asked.or_earlier and asked.moment >= last
@@ -116,10 +122,10 @@ def _cut(
         cut = asked.moment
     else:
         usual = conventions(params.base).cut or _seventy_percent
-        cut = params.cut or later_cut(events, usual(events, first, last), request)
+        cut = params.cut or later_cut(events, usual(own, *_span(own)), request)
     if ended:
         _LOG.warning("the log ends at %s, before the cut asked for; cut at %s", last, cut)
-    return cut.replace(tzinfo=UTC) if cut.tzinfo is None else cut.astimezone(UTC)
+    return _utc(cut)
 
 
 def later_cut(events: ir.Table, usual: datetime, request: Asked) -> datetime:
@@ -129,11 +135,9 @@ def later_cut(events: ir.Table, usual: datetime, request: Asked) -> datetime:
     has learnt from, if the log goes on there.
     """
     cut = usual
-    if request.served is not None:
-        begun, ended = request.served
-        middle = begun + (ended - begun) / 2
-        if _share_until(events, middle) <= _MOST_LEARNT:
-            cut = max(cut, middle)
+    middle = request.middle
+    if middle is not None and _share_until(events, middle) <= _MOST_LEARNT:
+        cut = max(cut, middle)
     learnt = request.learnt_until
     if learnt is None or learnt <= cut or _up_to_two(events.filter(events.event_ts > learnt)) < 2:
         return cut

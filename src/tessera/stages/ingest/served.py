@@ -1,7 +1,7 @@
 """The served log beside the source that it goes on from: one table of each kind, each row once.
 
-The log is what `tessera.serve` sealed: exposures, outcomes and events in the columns of the
-contracts.  Items, investors and prices are the source's own.
+The log is what `tessera.serve` sealed: exposures, outcomes, events and the closes that were told,
+in the columns of the contracts.  Items and investors are the source's own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import cast
 import ibis
 import ibis.expr.types as ir
 
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, Table
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, Table
 from tessera.shared.erased import ErasedList
 from tessera.stages.ingest.counts import Counts
 from tessera.stages.ingest.draft import Draft, Drafts
@@ -24,7 +24,14 @@ from tessera.stages.ingest.raw import require_columns
 from tessera.stages.ingest.row_checks import in_contract
 from tessera.stages.ingest.source import BASE, SERVED, find_source
 
-_SAME = {EVENTS.name: "event_id", EXPOSURES.name: "request_id", OUTCOMES.name: "request_id"}
+_TABLES = (EXPOSURES, OUTCOMES, EVENTS, PRICES)
+_DAY_S = 86_400
+_SAME = {
+    EVENTS.name: ["event_id"],
+    EXPOSURES.name: ["request_id"],
+    OUTCOMES.name: ["request_id"],
+    PRICES.name: [*PRICES.key],
+}
 """By which a row that the source exported too is known again: the log's own is kept."""
 _NOTHING = "empty.json"
 """Lies in a log that holds nothing yet."""
@@ -44,20 +51,29 @@ def drafts(folder: Path, engine: Engine, params: IngestParams) -> Drafts:
     base = without_erased(base, ErasedList.read(folder / SERVED), engine)
     if (folder / SERVED / _NOTHING).exists():
         return base
-    log = {table.name: _read(table, folder, engine) for table in (EXPOSURES, OUTCOMES, EVENTS)}
+    log = {table.name: _read(table, folder, engine) for table in _TABLES}
     shown = _of_one_length(log[EXPOSURES.name], base.get(EXPOSURES.name), engine)
     kept = log | {
         EXPOSURES.name: shown,
         OUTCOMES.name: log[OUTCOMES.name].semi_join(shown, "request_id"),
+        PRICES.name: _of_other_days(log[PRICES.name], base.get(PRICES.name)),
     }
     mixed = {
         table.name: _together(
             table, base.get(table.name), _Log(kept[table.name], _rows(log[table.name])), engine
         )
-        for table in (EXPOSURES, OUTCOMES, EVENTS)
+        for table in _TABLES
         if table.name in base or _rows(kept[table.name])  # nobody has to have clicked yet
     }
     return base | mixed
+
+
+def of_source(events: ir.Table, log: Path | None, engine: Engine) -> ir.Table:
+    """Leave out the events that a log tells of; without one all of them are the source's."""
+    if log is None or (log / _NOTHING).exists():
+        return events
+    told = engine.read(log / f"{EVENTS.name}.parquet", "told_by_the_log")
+    return events.anti_join(told, _SAME[EVENTS.name])
 
 
 def _read(table: Table, folder: Path, engine: Engine) -> ir.Table:
@@ -80,6 +96,23 @@ def _of_one_length(shown: ir.Table, base: Draft | None, engine: Engine) -> ir.Ta
     whole = sizes.filter((sizes["size"] >= length) | (sizes["size"] >= sizes["open"]))
     kept = shown.filter(shown.position <= length).semi_join(whole, "request_id")
     return engine.view("log_of_one_length", kept)
+
+
+def _of_other_days(closes: ir.Table, base: Draft | None) -> ir.Table:
+    """Leave closes of days of which the source has none for the item.
+
+    The source is where a price is looked up and put right; the log knew what was told that day.
+    """
+    if base is None:
+        return closes
+    theirs = in_contract(PRICES, base)
+    days = theirs.select("item_id", day=_day(theirs)).distinct()
+    return closes.mutate(day=_day(closes)).anti_join(days, ["item_id", "day"]).drop("day")
+
+
+def _day(closes: ir.Table) -> ir.Value:
+    """Return the day since 1970, UTC, whatever zone the engine is in."""
+    return (closes.price_ts.epoch_seconds() / _DAY_S).floor()
 
 
 def _longest(base: Draft | None) -> int:

@@ -15,6 +15,7 @@ from tessera.stages.ingest.past import read_past
 from tessera.stages.ingest.periods import plan, read_asked
 from tessera.stages.ingest.reach import reach
 from tessera.stages.ingest.reader import drafts
+from tessera.stages.ingest.served import of_source
 from tessera.stages.ingest.source import BASE, SERVED, conventions
 from tessera.stages.ingest.write import Quarantine, write_good
 
@@ -64,7 +65,9 @@ def run(
             write_good(name, found.get(name), path, bad, past)
             bad.require(name, params)
             if name == "events":  # before what is larger: a cut that cannot be is told at once
-                when = plan(engine.read(events, "events"), params, asked)
+                all_of_them = engine.read(events, "events")
+                own = of_source(all_of_them, _log_of(served, params), engine)
+                when = plan(all_of_them, params, asked, own)
                 save_split(when, split)
                 found_out = reach(targets, engine, when, params.unknown)
                 write_unknown(params.unknown, found_out, suitability)
@@ -75,12 +78,18 @@ def run(
     return bad.metrics()
 
 
+def _log_of(served: Path | None, params: IngestParams) -> Path | None:
+    """Return the log, if it is read."""
+    return served if conventions(params.source).goes_on else None
+
+
 def _beside(source: Path, served: Path | None, spill: Path, params: IngestParams) -> Path:
     """Lay source and served log out as the source `served` reads them."""
-    if served is None or not conventions(params.source).goes_on:
+    log = _log_of(served, params)
+    if log is None:
         return source
     folder = spill / "mixed"
     folder.mkdir()
     (folder / BASE).symlink_to(source.resolve(), target_is_directory=True)
-    (folder / SERVED).symlink_to(served.resolve(), target_is_directory=True)
+    (folder / SERVED).symlink_to(log.resolve(), target_is_directory=True)
     return folder

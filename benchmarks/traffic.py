@@ -174,7 +174,7 @@ def _happen(service: Service, coming: list[tuple[int, str, Event]], until_us: in
     done = []
     while coming and coming[0][0] < until_us:
         done.append(heapq.heappop(coming)[2])
-    return service.happened(done) if done else 0
+    return service.happened(done).count("new") if done else 0
 
 
 def _events(slate: Slate, done: Interactions) -> Iterator[Event]:

@@ -110,8 +110,8 @@ def act(served):
             "request_id": slate["request_id"],
             "item_id": slate["items"][0]["item_id"],
         }
-        for taken in ({"new": 1, "known": 0}, {"new": 0, "known": 1}):
-            assert served.ask("/v1/events", {"events": [event]}) == taken
+        for status in ("new", "known"):
+            assert served.ask("/v1/events", {"events": [event]})["status"] == [status]
     return len(INVESTORS)
 
 

@@ -289,7 +289,7 @@ def test_events_of_a_stream_are_logged_and_reach_the_feed(consumer, source, fold
     one.until(5)
     source.send(body(3, value=9.0), body(5))
     one.until(7)
-    assert one.counts == {"new": 6, "known": 1}
+    assert one.counts == {"new": 6, "known": 0, "conflict": 1}
     feed = open_feed("sqlite", folder)
     found = sorted(feed.since(START).events, key=lambda e: e.event_id)
     assert [(e.event_id, e.value) for e in found] == [
@@ -319,7 +319,7 @@ def test_what_is_no_event_goes_aside_with_its_reason_and_holds_up_nothing(consum
     source.send(body(7))
     one = consumer()
     one.until(len(places) + 1)
-    assert one.counts == {"new": 1, "known": 0, "aside": len(places)}
+    assert one.counts == {"new": 1, "known": 0, "conflict": 0, "aside": len(places)}
     rows = {place: told for place, *told in source.asides()}
     assert sorted(rows) == sorted(places)
     for place, (sent, reason) in zip(places, BAD, strict=False):
@@ -479,14 +479,14 @@ def test_a_moment_that_is_none_holds_up_nothing(files, folder, came, reason):
         file.write(came + b"\t" + body(1).encode() + b"\n")
     files.send(body(2))
     counts = consumed_once(files, folder)
-    assert counts == {"new": 1, "known": 0, "aside": 1}
+    assert counts == {"new": 1, "known": 0, "conflict": 0, "aside": 1}
     assert reason in files.asides()[0][2]
 
 
 def test_what_was_done_long_before_it_came_goes_aside(files, folder):
     files.send(body(1, time="2020-01-01T00:00:00Z"), body(2))
     counts = consumed_once(files, folder, late_days=30)
-    assert counts == {"new": 1, "known": 0, "aside": 1}
+    assert counts == {"new": 1, "known": 0, "conflict": 0, "aside": 1}
     assert files.asides()[0][2] == "time lies more than 30 days back (serve.late_days)"
 
 

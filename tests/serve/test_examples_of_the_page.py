@@ -46,7 +46,7 @@ def test_the_lines_of_curl(asked, service):
     assert done.returncode == 0, done.stdout + done.stderr
     slate, taken, known = told(done.stdout)
     assert len(slate["items"]) == 3
-    assert taken == {"new": 1, "known": 0}
+    assert taken == {"new": 1, "known": 0, "conflict": 0, "status": ["new"]}
     assert known["investor_id"] == "u000001"
     assert [one["kind"] for one in read_segment(service.log.path).records] == [
         "event",

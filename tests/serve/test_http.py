@@ -65,10 +65,39 @@ def test_as_many_positions_as_were_judged_by_default(client):
 
 def test_feedback_changes_the_very_next_slate(client, service):
     before = {one["item_id"]: one["score"] for one in ask(client, k=5).json()["items"]}
-    assert happened(client, time="2023-11-14T22:13:19Z").json() == {"new": 1, "known": 0}
-    assert happened(client, time="2023-11-14T22:13:19Z").json() == {"new": 0, "known": 1}
+    assert happened(client, time="2023-11-14T22:13:19Z").json()["status"] == ["new"]
+    assert happened(client, time="2023-11-14T22:13:19Z").json()["status"] == ["known"]
     after = {one["item_id"]: one["score"] for one in ask(client, k=5).json()["items"]}
     assert after["i0"] == before["i0"] + 10
+
+
+def test_an_id_that_stands_for_something_else_is_a_conflict_and_the_first_stays(client, service):
+    time = "2023-11-14T22:13:19Z"
+    happened(client, time=time)
+    event = {"event_id": "e1", "investor_id": "u1", "item_id": "i0", "action": "buy", "time": time}
+    others = [
+        {"item_id": "i2"},
+        {"action": "sell"},
+        {"investor_id": "u2"},
+        {"value": 7.0},
+        {"request_id": "r9"},
+        {"channel": "shop"},
+        {"time": "2023-11-14T21:13:19Z"},
+    ]
+    body = {"events": [event, *(event | other for other in others), event | {"time": None}]}
+    told = client.post("/v1/events", json=body).json()
+    assert told["status"] == ["known", *["conflict"] * len(others), "known"]
+    assert (told["new"], told["known"], told["conflict"]) == (0, 2, len(others))
+    (kept,) = read_segment(service.log.path).records
+    assert (kept["item_id"], kept["action"], kept["user_id"]) == ("i0", "buy", "u1")
+    metrics = client.get("/metrics").text
+    assert f'tessera_events_total{{kind="conflict"}} {len(others)}.0' in metrics
+
+
+def test_of_two_of_one_batch_the_first_stays(client):
+    event = {"event_id": "e1", "investor_id": "u1", "item_id": "i0", "action": "buy"}
+    body = {"events": [event, event, event | {"item_id": "i1"}]}
+    assert client.post("/v1/events", json=body).json()["status"] == ["new", "known", "conflict"]
 
 
 def test_every_answer_has_an_id_of_its_own(client):

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from tessera.contracts.components import component, names
 from tessera.contracts.errors import BadParams, TesseraError
 from tessera.serve.clock import Clock
-from tessera.serve.events import Event
+from tessera.serve.events import STATUSES, Event
 from tessera.serve.feed import AUTO, MEMORY, SQLITE
 from tessera.serve.http.app import event_from
 from tessera.serve.http.bodies import Happening
@@ -143,15 +143,17 @@ def consume(
 
 def _taken(stream: Stream, intake: Intake, clock: Clock, late_days: float | None) -> Counter[str]:
     messages = stream.read(MOST, _PATIENCE_S)
-    events, counts = [], Counter[str]()
+    events, untimed, counts = list[Event](), set[int](), Counter[str]()
     for one in messages:
         try:
-            events.append(_event(one, clock, late_days))
+            body = _body(one, clock)
+            events.append(_event(body, one, clock, late_days))
+            untimed.update(() if body.time else (len(events) - 1,))
         except _Bad as bad:
             stream.aside(one, str(bad))
             counts["aside"] += 1
-    counts["new"] = intake.happened(events)
-    counts["known"] = len(events) - counts["new"]
+    found = intake.happened(events, untimed)
+    counts.update({status: found.count(status) for status in STATUSES})
     stream.done(messages)
     return counts
 
@@ -160,19 +162,23 @@ class _Bad(Exception):
     """Why a message is no event."""
 
 
-def _event(message: Message, clock: Clock, late_days: float | None) -> Event:
+def _body(message: Message, clock: Clock) -> Happening:
     if len(message.body) > MOST_BYTES:
         raise _Bad(f"it has {len(message.body)} bytes, {MOST_BYTES} at most")
     if message.moment > clock.source() + AHEAD_US:
         raise _Bad("the time at which it came to the stream is still to come")
-    # As of when it came, so that another delivery of it is the same event.
-    came = Clock(clock.ahead_us, lambda: message.moment)
     try:
-        body = Happening.model_validate_json(message.body)
-        return event_from(body, came, late_days=late_days)
+        return Happening.model_validate_json(message.body)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False, include_input=False)
         told = (f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in wrong[:5])
         raise _Bad("; ".join(told)) from error
+
+
+def _event(body: Happening, message: Message, clock: Clock, late_days: float | None) -> Event:
+    # As of when it came, so that another delivery of it is the same event.
+    came = Clock(clock.ahead_us, lambda: message.moment)
+    try:
+        return event_from(body, came, late_days=late_days)
     except Refused as error:
         raise _Bad(str(error)) from error

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Self
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self, get_args
 
 from tessera.serve.closes import CLOSE, Close, Closes, close_of
 
@@ -22,7 +22,14 @@ OF_SLATES = (SLATE, SHADOW)
 _BIAS = 1 << 63
 """Makes moments before 1970 sort as text too."""
 
+_SAME_US = 60_000_000
+"""Times of two tellings may differ so much: a clock that runs ahead is put right by its arrival."""
+
 Record = dict[str, Any]
+Status = Literal["new", "known", "conflict"]
+"""What became of an event that was sent: a conflict says something else than what its id stands
+for already, and changes nothing."""
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,15 @@ class Event:
     def record(self) -> Record:
         """Lay it out for the log."""
         return {"kind": EVENT, **{name: getattr(self, name) for name in self.__slots__}}
+
+    def contradicts(self, other: Event, *, timed: bool = True) -> bool:
+        """Tell whether another telling of the same id says something else.
+
+        Where nobody said when (not `timed`), the times, which are those of the arrival, say nothing.
+        """
+        if replace(self, moment=other.moment) != other:
+            return True
+        return timed and abs(self.moment - other.moment) > _SAME_US
 
     @property
     def text(self) -> str:
@@ -152,3 +168,19 @@ class Knowledge:
             if one.event_id not in self.events and one.event_id not in self.forgotten:
                 first.setdefault(one.event_id, one)
         return list(first.values())
+
+
+def statuses(
+    events: Iterable[Event], new: Iterable[str], known: Knowledge, untimed: Container[int]
+) -> Iterator[Status]:
+    """Say what became of events that were told, by the ids that were new and what is known now."""
+    left = set(new)
+    for place, one in enumerate(events):
+        kept = known.events.get(one.event_id)
+        if kept is not None and kept.contradicts(one, timed=place not in untimed):
+            yield "conflict"
+        elif one.event_id in left:
+            left.remove(one.event_id)
+            yield "new"
+        else:
+            yield "known"

@@ -44,9 +44,10 @@ class Following:
             self._lose(error)
             self._read_log()
 
-    def add(self, events: Sequence[Told]) -> int:
-        """Tell the feed of what is logged, and learn it; return how many were new."""
-        new, unknown = self._tell(events), len(self.known.fresh(events))
+    def add(self, events: Sequence[Told]) -> frozenset[str]:
+        """Tell the feed of what is logged, and learn it; return the ids of those that were new."""
+        new = self._tell(events)
+        unknown = frozenset(one.event_id for one in self.known.fresh(events))
         self.catch_up()
         if self.lost:
             self._note(self.known.learn(events))
@@ -82,9 +83,9 @@ class Following:
         """Let go of the feed."""
         self._feed.close()
 
-    def _tell(self, events: Sequence[Told]) -> int | None:
+    def _tell(self, events: Sequence[Told]) -> frozenset[str] | None:
         try:
-            return None if self.lost else len(self._feed.add(events))
+            return None if self.lost else self._feed.add(events)
         except FeedLost as error:
             self._lose(error)
             return None

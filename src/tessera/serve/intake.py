@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 
 from tessera.serve.closes import Close, telling
-from tessera.serve.events import Event, Knowledge, Learnt, Record, forget_record
+from tessera.serve.events import Event, Knowledge, Learnt, Record, Status, forget_record, statuses
 from tessera.serve.following import Following
 from tessera.serve.log import ServedLog, on_disk
 
@@ -63,7 +63,7 @@ class Intake:
         with self.following() as following:
             following.forget(sorted(found.forgotten))
             following.add(list(found.closes))
-            return following.add(list(found.events.values()))
+            return len(following.add(list(found.events.values())))
 
     def catch_up(self) -> bool:
         """Know what all processes know; tell whether that is sure."""
@@ -71,29 +71,37 @@ class Intake:
             following.catch_up()
             return not following.lost
 
-    def happened(self, events: Iterable[Event]) -> int:
-        """Log events, then know them; return how many were new.
+    def happened(
+        self, events: Iterable[Event], untimed: Container[int] = frozenset()
+    ) -> list[Status]:
+        """Log events, then know them; return what became of each.
+
+        Parameters
+        ----------
+        events : iterable of Event
+            The first of each id counts.
+        untimed : container of int
+            Places of those of which nobody said when: another time makes no conflict.
 
         Raises
         ------
         OSError
             If they cannot be written: then none of them is known.
         """
-        events = tuple(one for one in events if not self._is_erased(one))
-        if not events:
-            return 0
+        events = tuple(events)
         with self.following() as following:
             following.catch_up()
-            fresh = following.known.fresh(events)
-        if not fresh:
-            return 0
-        on_disk(self.append(*(one.record() for one in fresh)))
-        with self.following() as following:
-            new = following.add(fresh)
+            fresh = following.known.fresh(one for one in events if not self._is_erased(one))
+            new = frozenset[str]()
+        if fresh:
+            on_disk(self.append(*(one.record() for one in fresh)))
+            with self.following() as following:
+                new = following.add(fresh)
+        found = list(statuses(events, new, following.known, untimed))
         # Whoever erased them meanwhile may have looked before these were known.
         late = (one for one in fresh if isinstance(one, Event) and self._is_erased(one))
         self._forget([one.event_id for one in late])
-        return new
+        return found
 
     def priced(self, closes: Iterable[Close]) -> int:
         """Log closes, then know them; return how many said something new.
@@ -116,7 +124,7 @@ class Intake:
                 return 0
             on_disk(self.append(*(one.record() for one in fresh)))
             with self.following() as following:
-                return following.add(fresh)
+                return len(following.add(fresh))
 
     def forget(self, user_id: str) -> int:
         """Forget what an investor did until now, for good; return how many events that were.

@@ -7,6 +7,7 @@ is imported.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
@@ -19,6 +20,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from tessera.serve.events import STATUSES, Status
 from tessera.serve.slate import Slate
 
 _MS = (0.5, 1, 2, 5, 10, 15, 20, 25, 35, 50, 75, 100, 250, 500, 1000, 5000)
@@ -60,7 +62,10 @@ EXPLORED = Counter(
     registry=REGISTRY,
 )  # fmt: skip
 EVENTS = Counter(
-    "tessera_events", "Events sent: new, or known before.", ["kind"], registry=REGISTRY
+    "tessera_events",
+    "Events sent: new, known before, or in conflict with what their id stands for.",
+    ["kind"],
+    registry=REGISTRY,
 )
 VERSION = Gauge(
     "tessera_version", "1 for the version that is served.", ["version"],
@@ -96,10 +101,10 @@ def count_slate(slate: Slate) -> None:
     EXPLORED.inc(len(set(shown) - set(best.tolist())))
 
 
-def count_events(new: int, known: int) -> None:
-    """Count events that were sent."""
-    EVENTS.labels("new").inc(new)
-    EVENTS.labels("known").inc(known)
+def count_events(statuses: Sequence[Status]) -> None:
+    """Count events that were sent, by what became of them."""
+    for one in STATUSES:
+        EVENTS.labels(one).inc(statuses.count(one))
 
 
 def note_process(version: str) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +25,7 @@ from tessera.serve.challengers import ROLES, Role
 from tessera.serve.closes import Close
 from tessera.serve.context import DEGRADED, Deadline
 from tessera.serve.engine import Engine
-from tessera.serve.events import Event, Learnt, Record
+from tessera.serve.events import Event, Learnt, Record, Status
 from tessera.serve.feeds.memory import MemoryFeed
 from tessera.serve.following import Following
 from tessera.serve.intake import Intake
@@ -192,12 +192,13 @@ class Service:
         measures.count_slate(slate)
         return _named(slate, engine)
 
-    def happened(self, events: Iterable[Event]) -> int:
-        """Log events, then know them; return how many were new.  See `Intake.happened`."""
-        events = tuple(events)
-        new = self._intake.happened(events)
-        measures.count_events(new, len(events) - new)
-        return new
+    def happened(
+        self, events: Iterable[Event], untimed: Container[int] = frozenset()
+    ) -> list[Status]:
+        """Log events, then know them; return what became of each.  See `Intake.happened`."""
+        found = self._intake.happened(events, untimed)
+        measures.count_events(found)
+        return found
 
     def priced(self, closes: Iterable[Close]) -> int:
         """Log closes, then know them; return how many said something new.  See `Intake.priced`."""

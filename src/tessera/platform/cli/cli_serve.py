@@ -234,7 +234,8 @@ def consume(
                     "not logged is delivered again"
                 ) from error
             finally:
-                typer.echo(f"{counts['new']} new, {counts['known']} known, {counts['aside']} aside")
+                said = ("new", "known", "conflict", "aside")
+                typer.echo(", ".join(f"{counts[one]} {one}" for one in said))
 
 
 def key(

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tessera.serve.clock import Clock
 from tessera.serve.context import Deadline
-from tessera.serve.events import Event
+from tessera.serve.events import STATUSES, Event
 from tessera.serve.http.bodies import (
     MOST_ITEMS,
     Answer,
@@ -97,13 +97,14 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, params: Serve
         events = [
             event_from(one, clock, f"events.{n}.", late_days) for n, one in enumerate(body.events)
         ]
+        untimed = frozenset(n for n, one in enumerate(body.events) if one.time is None)
         try:
-            new = await run_in_threadpool(service.happened, events)
+            found = await run_in_threadpool(service.happened, events, untimed)
         except (OSError, TimeoutError) as error:
             raise Refused(
                 503, "Log cannot be written", "nothing was taken in: send it again later"
             ) from error
-        return Taken(new=new, known=len(events) - new)
+        return Taken(**{one: found.count(one) for one in STATUSES}, status=found)
 
     @app.get(
         "/v1/items/{item_id}/similar",

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from tessera.serve.events import Status
+
 Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 MOST_EVENTS = 1000
 MOST_ITEMS = 100
@@ -163,10 +165,14 @@ class Happenings(Body):
 
 
 class Taken(BaseModel):
-    """How many events were taken in."""
+    """What became of the events."""
 
     new: int
-    known: int = Field(description="Events whose id was known before.")
+    known: int = Field(description="Events that were known before.")
+    conflict: int = Field(
+        description="Events whose id stands for something else already, which stays."
+    )
+    status: list[Status] = Field(description="Of each event, in their order.")
 
 
 class Price(Body):

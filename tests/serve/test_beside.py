@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tessera.contracts.errors import BrokenBundle, BrokenHistory
+from tessera.contracts.errors import BadParams, BrokenBundle, BrokenHistory
 from tessera.serve import follower, guardrail, measures
 from tessera.serve.arms import in_share
-from tessera.serve.challengers import Challenger, Challengers
+from tessera.serve.challengers import Challenger, Challengers, Unfound
 from tessera.serve.closed import seal_closed
 from tessera.serve.erased import Erased
 from tessera.serve.events import Event
@@ -204,9 +204,51 @@ def test_a_challenger_that_is_broken_is_refused_and_the_published_one_answers(
     trial.look()
     assert service.arms.canary is None
     assert not trial.registry.acts
-    assert service.refused.version == "v2"
+    assert (service.refused.version, service.refused.role) == ("v2", "canary")
     assert caplog.text.count("no canary: v2 is not what it was") == 1
     assert service.recommend("r", "u1", NOW, 3).version == "v1"
+
+
+def test_what_is_wanted_and_not_there_is_refused_by_its_name(trial, service, client, caplog):
+    unfound = {"canary": Unfound("candidate", BadParams("there is no candidate"))}
+    trial.registry.wanted = Challengers(None, 0.25, challenger("v3"), unfound)
+    for _ in range(2):
+        trial.look()
+    assert service.challengers() == {"shadow": "v3"}
+    told = {"version": "candidate", "reason": "there is no candidate", "role": "canary"}
+    assert client.get("/v1/version").json()["refused"] == told
+    assert client.get("/readyz").json()["refused"] == told
+    assert caplog.text.count("no canary: there is no candidate") == 1
+    trial.registry.wanted = Challengers(challenger("v2"), 0.25, challenger("v3"))
+    trial.look()
+    assert service.refused is None
+    trial.registry.wanted = Challengers(None, 0.25, None, unfound)
+    trial.look()
+    assert service.challengers()["canary"] == "v2"
+    assert "canary v2 stays: there is no candidate" in caplog.text
+
+
+def test_what_was_found_damaged_is_hashed_again_only_when_a_file_changes(trial, tmp_path, service):
+    checked = []
+
+    def check():
+        checked.append(1)
+        if (bundle / "weights").read_text() == "damaged":
+            raise BrokenBundle("v2 is not what was sealed")
+
+    bundle = tmp_path / "v2"
+    bundle.mkdir()
+    (bundle / "weights").write_text("damaged")
+    wanted = Challenger(bundle, "v2", identity_of("v2"), check)
+    trial.registry.wanted = Challengers(wanted, 0.25, wanted)
+    for _ in range(5):
+        trial.look()
+    assert len(checked) == 2, "once for each role"
+    assert service.refused.reason == "v2 is not what was sealed"
+    (bundle / "weights").write_text("mended")
+    trial.look()
+    assert service.challengers() == {"canary": "v2", "share": 0.25, "shadow": "v2"}
+    assert service.refused is None
 
 
 def come(service, days=2, users=1500):

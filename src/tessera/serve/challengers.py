@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
+
+from tessera.contracts.errors import TesseraError
 
 Role = Literal["current", "canary", "shadow"]
 ROLES: tuple[Role, ...] = ("current", "canary", "shadow")
@@ -25,6 +27,14 @@ class Challenger:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfound:
+    """A bundle that is wanted by its name and is not there."""
+
+    name: str
+    error: TesseraError
+
+
+@dataclass(frozen=True, slots=True)
 class Challengers:
     """Which bundles are to stand beside the published one now."""
 
@@ -32,6 +42,8 @@ class Challengers:
     share: float = 0.0
     """Of the investors, whom the canary answers."""
     shadow: Challenger | None = None
+    unfound: Mapping[Role, Unfound] = field(default_factory=dict)
+    """What is wanted and cannot be found: what stands there now stays."""
 
 
 class Registry(Protocol):

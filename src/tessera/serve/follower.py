@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from tessera.contracts.disk import marks
 from tessera.contracts.errors import TesseraError
 from tessera.serve import measures
 from tessera.serve.challengers import Challenger, Challengers, Registry, Role
@@ -40,6 +41,8 @@ class Follower:
         self._broken: dict[Role, str] = {}
         """What cannot be served (the published one by its version, others by their identity):
         opening it again would cost seconds and change nothing."""
+        self._damaged: dict[Role, object] = {}
+        """Whose files are not what was sealed: they are hashed again when one is written."""
         self._ended: set[str] = set()
         """Identities that the guardrail ended, whether or not that could be recorded."""
         self._stopped = threading.Event()
@@ -85,10 +88,19 @@ class Follower:
         try:
             wanted = registry.challengers()
         except Exception as error:
-            self._refuse("canary", _UNREAD, error)
+            named: dict[Role, str | None] = {
+                "canary": self._params.canary, "shadow": self._params.shadow
+            }  # fmt: skip
+            for role, name in named.items():
+                if name is not None:
+                    self._refuse(role, name, error)
             return
-        self._follow_canary(registry, wanted)
-        self._follow_shadow(registry, wanted.shadow)
+        for role, unfound in wanted.unfound.items():
+            self._refuse(role, unfound.name, unfound.error)
+        if "canary" not in wanted.unfound:
+            self._follow_canary(registry, wanted)
+        if "shadow" not in wanted.unfound:
+            self._follow_shadow(registry, wanted.shadow)
 
     def _follow_canary(self, registry: Registry, wanted: Challengers) -> None:
         canary, now = wanted.canary, self._service.arms.canary
@@ -132,8 +144,13 @@ class Follower:
     def _challenger(self, registry: Registry, role: Role, wanted: Challenger) -> Engine | None:
         if wanted.identity == self._broken.get(role):
             return None
+        mark = _mark(wanted)
+        if mark is not None and mark == self._damaged.get(role):
+            return None
         try:
+            self._damaged[role] = mark
             wanted.check()
+            del self._damaged[role]
             engine = self._opened(role, wanted.path, wanted.version, wanted.identity)
             registry.began(role, wanted)
         except Exception as error:
@@ -152,6 +169,7 @@ class Follower:
 
     def _accept(self, role: Role) -> None:
         self._broken.pop(role, None)
+        self._damaged.pop(role, None)
         self._service.refuse(role, None)
 
     def _refuse(self, role: Role, version: str, error: Exception) -> None:
@@ -159,10 +177,16 @@ class Follower:
         told = " ".join(str(error).split())
         reason = told if isinstance(error, TesseraError) else f"{type(error).__name__}: {told}"
         before = self._service.refusals.get(role)
-        self._service.refuse(role, Refusal(version, reason))
+        self._service.refuse(role, Refusal(version, reason, role))
         if before is None or before.version != version:
-            stays = f"{self._service.engine.version} stays" if role == "current" else f"no {role}"
-            _LOG.error("%s: %s", stays, reason)
+            _LOG.error("%s: %s", self._standing(role), reason)
+
+    def _standing(self, role: Role) -> str:
+        """Say what stands there now instead."""
+        if role == "current":
+            return f"{self._service.engine.version} stays"
+        version = self._service.challengers().get(role)
+        return f"{role} {version} stays" if version else f"no {role}"
 
     def _follow(self) -> None:
         while not self._stopped.wait(_LOOK_S):
@@ -173,3 +197,11 @@ class Follower:
                 self._service.lay_out()
             except Exception:  # whatever it is, the old bundle goes on answering
                 _LOG.exception("%s stays", self._service.engine.version)
+
+
+def _mark(wanted: Challenger) -> object:
+    """Return what changes when a file of a bundle is written; None while they move."""
+    try:
+        return wanted.identity, marks(wanted.path.rglob("*"))
+    except OSError:
+        return None

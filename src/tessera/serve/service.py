@@ -42,10 +42,12 @@ _SOON_S = 0.003
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A bundle that is current and does not answer."""
+    """A bundle that is wanted and cannot be served."""
 
     version: str
     reason: str
+    role: Role = "current"
+    """What it would be."""
 
 
 class Service:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,22 @@ def test_a_version_and_the_candidate_are_found_and_checked_when_they_are_opened(
     with pytest.raises(BrokenBundle, match=r"policy.json does not match the manifest"):
         found.canary.check()
     assert trials(two).challengers().canary is None
-    with pytest.raises(BadParams, match="no version 'v7' was ever published: choose one of v0"):
-        trials(two, shadow="v7").challengers()
+    found = trials(two, canary="v1", shadow="v7").challengers()
+    assert found.canary.version == "v1"
+    assert (found.unfound["shadow"].name, found.shadow) == ("v7", None)
+    assert "no version 'v7' was ever published: choose one of v0" in str(
+        found.unfound["shadow"].error
+    )
+
+
+def test_that_there_is_no_candidate_is_one_line_that_says_what_to_do(two):
+    shutil.rmtree(two.artifact("bundle"))
+    found = trials(two, canary="candidate").challengers()
+    assert (found.canary, found.unfound["canary"].name) == (None, "candidate")
+    assert str(found.unfound["canary"].error) == (
+        "profile market has no candidate now: run `tessera run --profile market`, or name a "
+        "published version"
+    )
 
 
 def test_each_beginning_is_recorded_once_and_again_with_another_share(two):

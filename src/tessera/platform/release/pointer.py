@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tessera.contracts.disk import Mark, marks
 from tessera.contracts.errors import BrokenBundle, BrokenHistory, GateClosed, TesseraError
 from tessera.platform.release import bundles
 from tessera.platform.release.journal import made_current
@@ -76,20 +77,15 @@ class Watched:
         except TesseraError as error:
             return error
 
-    def _look(self) -> list[tuple[str, int, int, int]] | None:
+    def _look(self) -> list[Mark] | None:
         """Return what tells of each file whether it was written since; None if that is moving."""
         registry = self._workspace.registry
         try:
             bundle = registry / "bundles" / str(current_version(self._workspace))
             paths = [one for one in registry.iterdir() if one.is_file()]
-            return [_mark(path) for path in sorted([*paths, *bundle.rglob("*")])]
+            return marks([*paths, *bundle.rglob("*")])
         except OSError:  # an act is being done
             return None
-
-
-def _mark(path: Path) -> tuple[str, int, int, int]:
-    told = path.lstat()
-    return str(path), told.st_ino, told.st_size, told.st_ctime_ns
 
 
 def _nothing_published(workspace: Workspace) -> str:

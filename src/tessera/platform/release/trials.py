@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tessera.bundles.manifest import read_manifest
+from tessera.bundles.manifest import MANIFEST, read_manifest
 from tessera.contracts.errors import BadParams, BrokenBundle
 from tessera.platform.release import bundles
 from tessera.platform.release.history import history, moves
@@ -34,19 +34,22 @@ class Trials:
     params: ServeParams
 
     def challengers(self) -> Challengers:
-        """Return what the params want, but for a canary that ended.
+        """Return what the params want, but for a canary that ended."""
+        from tessera.serve.challengers import Challengers, Unfound
 
-        Raises
-        ------
-        BadParams, BrokenBundle
-            If there is no such version, or no candidate.
-        """
-        from tessera.serve.challengers import Challengers
-
-        canary = self._challenger(self.params.canary)
+        found: dict[Role, Challenger] = {}
+        unfound: dict[Role, Unfound] = {}
+        named: dict[Role, str | None] = {"canary": self.params.canary, "shadow": self.params.shadow}
+        for role, name in named.items():
+            try:
+                if name is not None:
+                    found[role] = challenger(self.workspace, name)
+            except (BadParams, BrokenBundle) as error:
+                unfound[role] = Unfound(name or "", error)
+        canary = found.get("canary")
         if canary is not None and has_ended(self.workspace, canary.identity):
             canary = None
-        return Challengers(canary, self.params.canary_share, self._challenger(self.params.shadow))
+        return Challengers(canary, self.params.canary_share, found.get("shadow"), unfound)
 
     def began(self, role: Role, challenger: Challenger) -> None:
         """Record that a bundle begins to be tried, unless that was the last act of it."""
@@ -64,9 +67,6 @@ class Trials:
             if not has_ended(self.workspace, canary.identity):
                 _record(self.workspace, {"act": "canary-end", **_tried(canary), "reason": reason})
 
-    def _challenger(self, name: str | None) -> Challenger | None:
-        return None if name is None else challenger(self.workspace, name)
-
 
 def challenger(workspace: Workspace, name: str) -> Challenger:
     """Find a published version, or the candidate under a name that follows from its identity.
@@ -74,9 +74,9 @@ def challenger(workspace: Workspace, name: str) -> Challenger:
     Raises
     ------
     BadParams
-        If no such version was ever published.
+        If no such version was ever published, or there is no candidate.
     BrokenBundle
-        If it has no manifest; whether its files match, `Challenger.check` says.
+        If it has no manifest that can be read; whether its files match, `Challenger.check` says.
     """
     from tessera.serve.challengers import Challenger
 
@@ -86,6 +86,11 @@ def challenger(workspace: Workspace, name: str) -> Challenger:
         path, identity, version = workspace.bundles / was[-1], known[was[-1]], name
     elif name.startswith(CANDIDATE):
         path = workspace.artifact("bundle")
+        if not (path / MANIFEST).exists():
+            raise BadParams(
+                f"profile {workspace.profile} has no {CANDIDATE} now: run `tessera run --profile "
+                f"{workspace.profile}`, or name a published version"
+            )
         identity = str(read_manifest(path)["identity"])
         version = _called(identity)
         if name not in (CANDIDATE, version):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from tessera.serve.challengers import Role
 from tessera.serve.events import Status
 
 Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -239,10 +240,11 @@ class Erasure(BaseModel):
 
 
 class Refusal(BaseModel):
-    """A bundle that is current and does not answer."""
+    """A bundle that is wanted and cannot be served."""
 
     version: str
     reason: str
+    role: Role = Field(description="What it would be.")
 
 
 class Version(BaseModel):

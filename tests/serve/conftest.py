@@ -31,6 +31,7 @@ from tessera.serve.http.listen import Address
 from tessera.serve.investors import Investor
 from tessera.serve.log import ServedLog
 from tessera.serve.online import investor
+from tessera.serve.online.kept import KeptHistories
 from tessera.serve.online.prices import Prices
 from tessera.serve.online.shown import Exposures
 from tessera.serve.online.standing import standing
@@ -74,6 +75,7 @@ class Engine:
             now=self.now,
             begin_again=state.begin_again,
             erased=None,
+            kept=KeptHistories(1),
         )
         self.exposures = Exposures(None, 1)
         self.item_row = {item: row for row, item in enumerate(ITEMS)}

@@ -217,6 +217,41 @@ def test_who_is_erased_while_their_event_is_written_is_unknown(
     assert "e1" in Knowledge.of(records(folder)).forgotten
 
 
+class Read:
+    """A history that a model has read."""
+
+    bytes = 1
+
+
+def test_who_is_erased_while_a_slate_is_worked_out_is_kept_in_no_memory(
+    service, engine, tmp_path, monkeypatch
+):
+    service.engine.scorer.erased = erased = Erased(tmp_path / "served")
+    service.try_out(engine("v2"), 1e-9)
+    service.overshadow(engine("v3"))
+    canary, shadow = service.arms.canary.engine, service.arms.shadow.engine
+    for one in (canary, shadow):
+        one.scorer.erased = erased
+    answer, is_asked = service.engine.answer, []
+
+    def slow(*asked):
+        slate = answer(*asked)
+        if not is_asked:
+            is_asked.append(erase(service, "u1", NOW + 5))
+        service.engine.scorer.kept.keep(asked[1], Read())  # begun before, ended behind it
+        return slate
+
+    monkeypatch.setattr(service.engine, "answer", slow)
+    for one in service.arms.engines():
+        one.scorer.kept.keep("u1", Read())
+    for user in ("u1", "u2"):
+        service.recommend(f"r-{user}", user, NOW, 3)
+    assert service.engine.scorer.kept.of("u2"), "nobody else is let go"
+    assert not any(one.scorer.kept.of("u1") for one in service.arms.engines())
+    service.recommend("r-back", "u1", NOW + 9, 3)
+    assert service.engine.scorer.kept.of("u1"), "who comes back is somebody new"
+
+
 def test_an_erasure_that_cannot_be_written_is_a_problem(client, monkeypatch):
     happened(client, "u1", "e1")
 

@@ -55,7 +55,7 @@ class Event:
     def contradicts(self, other: Event, *, timed: bool = True) -> bool:
         """Tell whether another telling of the same id says something else.
 
-        Where nobody said when (not `timed`), the times, which are those of the arrival, say nothing.
+        Where nobody said when (not `timed`), the time is that of its arrival and says nothing.
         """
         if replace(self, moment=other.moment) != other:
             return True

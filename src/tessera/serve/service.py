@@ -34,7 +34,7 @@ from tessera.serve.logged import flagged, record_of, unexplored
 from tessera.serve.shadow import Shadow
 from tessera.serve.showing import Showing
 from tessera.serve.slate import Slate
-from tessera.serve.telling import begin_again, feed, lay_out, price
+from tessera.serve.telling import begin_again, drop_erased, feed, lay_out, let_go, price
 
 _SOON_S = 0.003
 """A slate whose sync takes longer than this lets the next one begin."""
@@ -158,6 +158,7 @@ class Service:
         with self._one_at_a_time:
             waited_s = time.perf_counter() - came
             slate = engine.answer(request_id, user_id, moment, k, deadline)
+            let_go(engine, user_id, moment)
             slate = slate if is_sure else replace(slate, flags=flagged(slate.flags, DEGRADED))
             begun = time.perf_counter()
             written = self._intake.append(record_of(slate) | arms.told())
@@ -215,10 +216,9 @@ class Service:
         return forgotten
 
     def drop_erased(self) -> None:
-        """Let go of what was shown to whoever was erased, by whichever process."""
-        erased = self.engine.scorer.erased
-        if erased is not None:
-            self.engine.exposures.drop(erased.covers)
+        """Let go of what was read of and shown to whoever was erased, by whichever process."""
+        for engine in self._arms.engines():
+            drop_erased(engine)
 
     def swap(self, engine: Engine) -> None:
         """Answer from another bundle from now on; requests under way end on the old one."""

@@ -19,6 +19,7 @@ from tessera.serve.engine import Engine
 from tessera.serve.events import SHADOW, Record
 from tessera.serve.log import COMMIT_S
 from tessera.serve.slate import Slate
+from tessera.serve.telling import let_go
 from tessera.shared.policies.slate import slate_propensities
 
 _LOG = logging.getLogger("tessera.serve")
@@ -89,6 +90,7 @@ def shadow_record(engine: Engine, slate: Slate) -> Record:
     """
     ids = slate.drawn.candidate_ids
     score_C, context = engine.scores_of(slate.user_id, slate.moment, ids)
+    let_go(engine, slate.user_id, slate.moment)
     score_1C = score_C[None].astype(np.float64)
     propensity, _ = slate_propensities(
         score_1C, np.ones_like(score_1C, bool), engine.slate, slate.drawn.chosen_L[None]

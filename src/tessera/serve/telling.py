@@ -1,4 +1,4 @@
-"""What a bundle is told of that came after its cut: events and closes."""
+"""What a bundle is told of that came after its cut: events, closes, and who was erased."""
 
 from __future__ import annotations
 
@@ -30,6 +30,21 @@ def lay_out(engine: Engine) -> None:
     """Let answers from now on read all closes that were told."""
     if engine.scorer.state.prices is not None:
         engine.scorer.state.prices.lay_out()
+
+
+def drop_erased(engine: Engine) -> None:
+    """Let go of what was read of investors, and shown to them, before somebody was erased."""
+    erased = engine.scorer.erased
+    if erased is not None:
+        engine.exposures.drop(erased.covers)
+        engine.scorer.kept.clear()  # nothing but speed, and it tells not whose a history is
+
+
+def let_go(engine: Engine, user_id: str, moment: int) -> None:
+    """Keep no history of whoever was erased while it was read, for something asked at a moment."""
+    erased = engine.scorer.erased
+    if erased is not None and erased.covers(user_id, moment):
+        engine.scorer.kept.keep(user_id, None)
 
 
 def _row(event: Event) -> tuple[str, str, str, str, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tessera.contracts.errors import BadParams, BrokenBundle
+from tessera.contracts.errors import BrokenBundle
 from tessera.platform.release import acts
 from tessera.platform.release.history import history
 from tessera.platform.release.journal import state_fault

@@ -32,6 +32,7 @@ from tessera.serve.http.shown import shown
 from tessera.serve.http.versions import Versions
 from tessera.serve.service import Service
 from tessera.serve.slate import Slate
+from tessera.serve.telling import let_go
 
 _HISTORY = 20
 _SESSION_S = 8 * 3600
@@ -79,6 +80,7 @@ class Console:
         now = engine.scorer.now(user_id, moment)
         who = engine.who(user_id, now)
         slate = self._slate(engine, user_id, moment)
+        let_go(engine, user_id, moment)
         history = [
             {**one.model_dump(), **engine.people.facts(one.item_id)}
             for one in last(engine, now.past, _HISTORY)
@@ -105,6 +107,7 @@ class Console:
 
         def side(one: Engine) -> dict[str, Any]:
             slate = one.answer(seed, user_id, moment, engine.slate_size)
+            let_go(one, user_id, moment)
             return {"version": one.version, "policy": one.told(), "slate": shown(slate, one)}
 
         sides, wrong = [side(engine)], None

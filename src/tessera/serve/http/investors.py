@@ -17,6 +17,7 @@ from tessera.serve.http.problems import Refused, documented
 from tessera.serve.online.investor import Past
 from tessera.serve.service import Service
 from tessera.serve.slate import at
+from tessera.serve.telling import let_go
 
 _LAST = 20
 
@@ -62,6 +63,7 @@ def known_of(engine: Engine, user_id: str, moment: int) -> InvestorKnown | None:
     """Return what is known of an investor strictly before a moment; None if nothing is."""
     now = engine.scorer.now(user_id, moment)
     who = engine.who(user_id, now)
+    let_go(engine, user_id, moment - 1)
     if not who.is_known:
         return None
     counts = Counter(ACTIONS[action] for action in now.past.action_N.tolist())

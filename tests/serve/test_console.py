@@ -54,6 +54,11 @@ def act(browser, page, action, item="i0"):
     return browser.post("/console/events", data=data)
 
 
+def test_the_address_itself_leads_to_the_console(client):
+    answer = httpx.get(f"{client.base_url}", trust_env=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console")
+
+
 def test_what_a_person_does_changes_the_next_slate_and_is_logged(people, service):
     browser = people("operator")
     before = investor(browser)

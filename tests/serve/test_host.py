@@ -107,7 +107,9 @@ def test_a_start_knows_events_and_what_was_shown_and_reads_slates_once(
     for most, shown in ((2, 3), (None, 0)):
         with host.hosted(Path("v1"), folder, ServeParams(cap_shown=most), kind) as started:
             assert started.events == 1
+            assert started.service.begins(1) == "v1: a planted policy; 1 events known again"
             assert len(started.service.engine.exposures) == shown
+        assert [path.name for path in folder.glob("*.log")] == ["1.log"], "a check leaves nothing"
     # Who shares a feed reads slates apart, where it goes on to hear them of others.
     assert reads == [{"events_only": kind == "sqlite"}, {"events_only": True}]
 

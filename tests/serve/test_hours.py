@@ -293,5 +293,6 @@ def test_a_segment_is_its_writers_until_its_process_ends(folder):
     log = ServedLog(folder / "1.log")
     with log.path.open("rb") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    log.append(event("e1")).result()
     log.close()
     assert len(list(open_segments(folder))) == 1

@@ -50,7 +50,7 @@ def test_a_slate_says_no_more_than_openapi(client):
     assert {name for one in answer["items"] for name in one} == set(Shown.model_fields)
 
 
-PAGES = ("/docs", "/openapi.json")
+PAGES = ("/", "/docs", "/openapi.json")
 
 
 def shape(path):

@@ -120,7 +120,7 @@ def writers(served):
 
 
 def test_an_event_is_known_to_the_next_request_whichever_worker_answers(served):
-    assert served.said == "v1: a planted policy"
+    assert served.said == "v1: a planted policy; 0 events known again"
     before = events_of(ask(served))
     for n in range(60):
         assert tell(served, f"many-{n}").json()["status"] == ["new"]

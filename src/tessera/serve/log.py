@@ -211,10 +211,12 @@ class ServedLog:
         return done
 
     def close(self) -> None:
-        """Write what waits, and end the segment."""
+        """Write what waits, and end the segment; one that nothing was written into goes."""
         if self._thread.is_alive():
             self._waiting.put(_STOP)
             self._thread.join()
+        if not self._file.closed and not self._size:
+            self.path.unlink(missing_ok=True)
         self._file.close()
 
     def _write(self) -> None:

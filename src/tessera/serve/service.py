@@ -103,6 +103,11 @@ class Service:
         told = {"canary": canary.engine.version, "share": canary.share} if canary else {}
         return told | ({"shadow": shadow.engine.version} if shadow else {})
 
+    def begins(self, known: int) -> str:
+        """Say in one line what is served, by which policy, and how many events are known."""
+        engine = self.engine
+        return f"{engine.version}: {engine.told()}; {known} events known again"
+
     def acted(self) -> set[str]:
         """Return the items that investors acted on, until the cut and since."""
         with self._intake.following() as following:

@@ -62,7 +62,7 @@ def work(
             secure=bool(order.certificate),
             session_secret=order.session_secret,
         )
-        print(f"{service.engine.version}: {service.engine.told()}", flush=True)  # noqa: T201
+        print(service.begins(service.engine.scorer.state.version), flush=True)  # noqa: T201
         _listen(app, order, parent)
         sealer.stop()
         follower.stop()

@@ -66,14 +66,13 @@ def serve(
         return
     current = Watched(workspace)
     with hosted(current(), workspace.served, params, kind) as started:
-        service, engine = started.service, started.service.engine
-        engine.warm_up()
+        started.service.engine.warm_up()
         _say_torn(started.torn)
-        typer.echo(f"{engine.version}: {engine.told()}; {started.events} events known again")
+        typer.echo(started.service.begins(started.events))
         if check:
             return
-        with _kept_up(service, current, workspace, params):
-            _listen(service, workspace, params, address)
+        with _kept_up(started.service, current, workspace, params):
+            _listen(started.service, workspace, params, address)
 
 
 @contextmanager

@@ -161,6 +161,11 @@ def add_console(
     _looks(router, console)
     _acts(router, console)
     app.include_router(router)
+
+    @app.get("/", include_in_schema=False)
+    async def door() -> Response:
+        return RedirectResponse("/console", 303)
+
     app.add_middleware(
         SessionMiddleware,
         secret_key=session_secret or secrets.token_hex(32),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -135,6 +136,57 @@ def test_what_was_given_up_is_not_in_the_log(log, monkeypatch, until):
     assert log.failed is None
     void = {"kind": VOID}
     assert read_segment(log.path).records == [void, void, ROWS[3], ROWS[4]]
+
+
+_DIES = """
+import os, signal, sys, time
+from pathlib import Path
+from tessera.serve import log as served_log
+log = served_log.ServedLog(Path(sys.argv[1]))
+log.append({"n": 0}).result(5)
+served_log.COMMIT_S = 0.05
+served_log.os.fsync = lambda _: time.sleep(60)
+row = {"text": "long enough"}
+slow = log.append(row, row)
+while log.path.stat().st_size < 60:
+    time.sleep(0.01)
+try:
+    served_log.on_disk(slow)
+except TimeoutError:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_that_is_killed_while_a_sync_hangs_leaves_nothing_that_was_given_up(tmp_path):
+    path = tmp_path / "1.log"
+    done = subprocess.run([sys.executable, "-c", _DIES, path], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    found = read_segment(path)
+    assert (found.records, found.torn) == ([{"n": 0}, {"kind": VOID}, {"kind": VOID}], 0)
+
+
+def test_what_is_given_up_while_it_is_written_is_taken_back_before_the_sync(log, monkeypatch):
+    may, seen, real = threading.Event(), [], log._file
+
+    class Slow:
+        def write(self, lines):
+            may.wait(5)
+            return real.write(lines)
+
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+    monkeypatch.setattr(log, "_file", Slow())
+    sync = os.fsync
+    monkeypatch.setattr(served_log.os, "fsync",
+                        lambda handle: (seen.append(log.path.read_bytes()), sync(handle)))  # fmt: skip
+    monkeypatch.setattr(served_log, "COMMIT_S", 0.05)
+    with pytest.raises(TimeoutError):
+        on_disk(log.append(ROWS[0]))
+    may.set()
+    log.append(ROWS[1]).result(5)
+    assert b'"void"' in seen[0], "a crash before the sync leaves none of it"
+    assert [one.get("kind") for one in read_segment(log.path).records] in ([VOID, None], [None])
 
 
 def test_what_is_told_at_the_last_moment_counts(monkeypatch):

@@ -21,8 +21,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
+from itertools import accumulate
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import orjson
 
@@ -37,6 +38,7 @@ VOID = "void"
 """Kind of a record that was given up before it was on the disk."""
 COMMIT_S = 5.0
 """A disk that takes longer is as good as none."""
+_MOMENT_S = 0.2
 _STOP = None
 
 
@@ -70,6 +72,10 @@ def _void(line_: bytes) -> bytes:
     body = b'{"kind":"%s"' % VOID.encode()
     body = body.ljust(len(line_) - len(b"\t00000000\n") - 1) + b"}"
     return body + b"\t%08x\n" % zlib.crc32(body)
+
+
+def _voids(lines: bytes) -> bytes:
+    return b"".join(map(_void, lines.splitlines(keepends=True)))
 
 
 def on_disk(written: Future[None]) -> None:
@@ -171,8 +177,14 @@ def drop_empty(segment: Segment) -> None:
             segment.path.unlink()
 
 
-Waiting = tuple[bytes, Future[None]]
-"""Lines that are to be written, and who waits for them."""
+@dataclass(slots=True)
+class Waiting:
+    """Lines that are to be written, and who waits for them."""
+
+    lines: bytes
+    done: Future[None]
+    start: int | None = None
+    """Where they stand, while they are written and not known to be on the disk."""
 
 
 class ServedLog:
@@ -193,6 +205,8 @@ class ServedLog:
         """Bytes that are on the disk."""
         self._waiting: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._failed: OSError | None = None
+        self._hand = threading.Lock()
+        """Of who writes over what was written."""
         self._thread = threading.Thread(target=self._write, name="served-log", daemon=True)
         self._thread.start()
 
@@ -206,9 +220,10 @@ class ServedLog:
 
         It raises OSError if they cannot be written; nothing is written behind a failure.
         """
-        done: Future[None] = Future()
-        self._waiting.put((b"".join(map(line, records)), done))
-        return done
+        one = Waiting(b"".join(map(line, records)), Future())
+        one.done.add_done_callback(lambda _: self._given_up(one))
+        self._waiting.put(one)
+        return one.done
 
     def close(self) -> None:
         """Write what waits, and end the segment; one that nothing was written into goes."""
@@ -233,25 +248,30 @@ class ServedLog:
         return [one for one in batch if one is not None], _STOP in batch
 
     def _commit(self, batch: list[Waiting]) -> None:
-        batch, start = [one for one in batch if not one[1].cancelled()], self._size
+        batch = [one for one in batch if not one.done.cancelled()]
         try:
             if self._failed:
                 raise self._failed
-            self._write_out(b"".join(lines for lines, _ in batch))
+            self._write_out(batch)
         except OSError as error:
             self._fail(error, batch)
             return
-        for lines, done in batch:
-            if done.set_running_or_notify_cancel():
-                done.set_result(None)
+        for one in batch:
+            if one.done.set_running_or_notify_cancel():
+                one.done.set_result(None)
             else:
-                self._take_back(lines, start)
-            start += len(lines)
+                self._take_back(one)
 
-    def _write_out(self, lines: bytes) -> None:
+    def _write_out(self, batch: list[Waiting]) -> None:
+        lines = b"".join(one.lines for one in batch)
         left = memoryview(lines)
         while left:
             left = left[self._file.write(left) :]
+        with self._hand:
+            for one, behind in zip(batch, accumulate(len(one.lines) for one in batch), strict=True):
+                one.start = self._size + behind - len(one.lines)
+        for one in batch:
+            self._given_up(one)  # while they were written
         with measures.SYNC_S.time():
             os.fsync(self._file.fileno())
         self._size += len(lines)
@@ -259,17 +279,33 @@ class ServedLog:
     def _fail(self, error: OSError, batch: list[Waiting]) -> None:
         """Write nothing any more: half of a batch could not be told apart from what came behind."""
         self._failed = error
-        with suppress(OSError):
+        with self._hand, suppress(OSError):
+            for one in batch:
+                one.start = None
             os.ftruncate(self._file.fileno(), self._size)
-        for _, done in batch:
-            if done.set_running_or_notify_cancel():
-                done.set_exception(error)
+        for one in batch:
+            if one.done.set_running_or_notify_cancel():
+                one.done.set_exception(error)
 
-    def _take_back(self, lines: bytes, start: int) -> None:
-        """Make lines that somebody gave up tell of nothing, where they stand."""
-        void = b"".join(map(_void, lines.splitlines(keepends=True)))
+    def _given_up(self, one: Waiting) -> None:
+        """Take back what somebody gave up while the sync goes on, which may be long.
+
+        So a process that is killed meanwhile leaves none of it.  Whoever gives up waits no longer
+        for that than a moment; it is done again, and synced, behind the sync.
+        """
+        if not one.done.cancelled() or not self._hand.acquire(timeout=_MOMENT_S):
+            return
         try:
-            os.pwrite(self._file.fileno(), void, start)
+            if one.start is not None:
+                with suppress(OSError):
+                    os.pwrite(self._file.fileno(), _voids(one.lines), one.start)
+        finally:
+            self._hand.release()
+
+    def _take_back(self, one: Waiting) -> None:
+        """Make lines that somebody gave up tell of nothing, where they stand."""
+        try:
+            os.pwrite(self._file.fileno(), _voids(one.lines), cast(int, one.start))
             os.fsync(self._file.fileno())
         except OSError as error:
             self._failed = error

@@ -24,11 +24,13 @@ import torch
 from scipy.sparse import csr_matrix
 
 from tessera.bundles import manifest
+from tessera.bundles.edges import lay_out_edges
 from tessera.bundles.vectors import write_trie, write_vectors
 from tessera.contracts.arrays import Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import ACTIONS
+from tessera.model.sequences.laid_out import lay_out
 from tessera.model.trunk.inference import published
 from tessera.model.trunk.model import SequenceModel, Shape
 from tessera.model.trunk.saved import save_model
@@ -265,10 +267,17 @@ def build(folder: Path, items: int, users: int, seed: int = 0) -> None:
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(unit_ID.ravel()), width)
     write_vectors(ibis.memtable(pa.table({"item_id": table["item_id"], "vector": vectors})), folder)
     write_trie(ibis.memtable(_codes(model)), folder)
-    save_split(Split(CUT - timedelta(days=28), CUT, CUT + timedelta(days=30)),
-               folder / "split.json")  # fmt: skip
     write_policy(ServingPolicy(SlatePolicy(0.5, 0.2, 10), 10), folder)
+    _lay_out(folder, model)
     manifest.seal(folder, {"kind": "model", "judged_against": "v0"})
+
+
+def _lay_out(folder: Path, model: SequenceModel) -> None:
+    """Say where the cut lies, and lay out what a start maps, as the stage that packs does."""
+    split = Split(CUT - timedelta(days=28), CUT, CUT + timedelta(days=30))
+    save_split(split, folder / "split.json")
+    lay_out_edges(folder)
+    lay_out(folder / "facts", split, tied_sets=model.shape.tied_sets)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tessera.serve.edges import Edges
+from tessera.bundles.edges import Edges
 from tessera.serve.evidence import Evidence, discoveries
 from tessera.serve.shelf import Shelf
 

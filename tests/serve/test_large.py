@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tessera.bundles.edges import KINDS, Edges
 from tessera.bundles.vectors import write_trie
 from tessera.contracts.arrow import schema
 from tessera.contracts.components import component
 from tessera.contracts.tables import CODES
 from tessera.serve import evenly as evenly_module
-from tessera.serve.edges import KINDS, Edges
 from tessera.serve.evenly import evenly
 from tessera.serve.investors import Investor
 from tessera.serve.retrieval import Found, Ordered

@@ -178,8 +178,8 @@ def test_what_is_given_up_while_it_is_written_is_taken_back_before_the_sync(log,
 
     monkeypatch.setattr(log, "_file", Slow())
     sync = os.fsync
-    monkeypatch.setattr(served_log.os, "fsync",
-                        lambda handle: (seen.append(log.path.read_bytes()), sync(handle)))  # fmt: skip
+    synced = lambda handle: (seen.append(log.path.read_bytes()), sync(handle))  # noqa: E731
+    monkeypatch.setattr(served_log.os, "fsync", synced)
     monkeypatch.setattr(served_log, "COMMIT_S", 0.05)
     with pytest.raises(TimeoutError):
         on_disk(log.append(ROWS[0]))

@@ -5,9 +5,10 @@ The files have no names: they go with the last array that looks at them, also wh
 
 from __future__ import annotations
 
+import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -19,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 PART = 1 << 18
 """Rows that are held in memory at a time."""
+_FORM = "form.json"
 
 
 def blank(shape: tuple[int, ...], dtype: DTypeLike, folder: Path | None) -> NDArray[Any]:
@@ -87,3 +89,30 @@ def parts(rows: int, most: int | None = None) -> Iterator[slice]:
     step = most or PART
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
+
+
+def lay_out(arrays: Mapping[str, NDArray[Any]], folder: Path, form: int) -> None:
+    """Write arrays under names into a folder that is new, as files to be mapped.
+
+    `form` says what they mean: who reads another one reads none of them.
+    """
+    folder.mkdir(parents=True)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
+    (folder / _FORM).write_text(json.dumps({"form": form, "arrays": sorted(arrays)}) + "\n")
+
+
+def laid_out(folder: Path, form: int) -> dict[str, NDArray[Any]] | None:
+    """Map what `lay_out` wrote, to be read alone; None if there is none of this form."""
+    if not (folder / _FORM).exists():
+        return None
+    told = json.loads((folder / _FORM).read_text())
+    if told["form"] != form:
+        return None
+    paths = {name: folder / f"{name}.npy" for name in told["arrays"]}
+    return {name: _mapped(path) for name, path in paths.items()}
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.asarray(found) if found.size else np.load(path, allow_pickle=False)

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
+from tessera.bundles.edges import CAUSAL, KINDS, Edges
 from tessera.contracts.arrays import Bools, Float64s, Int8s, Int32s, Ints
 from tessera.contracts.tables import MOST_FALSE_SIGNS
-from tessera.serve.edges import CAUSAL, KINDS, Edges
 from tessera.serve.shelf import Shelf
 
 WORDS = (

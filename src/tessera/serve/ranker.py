@@ -31,6 +31,7 @@ from tessera.model.sequences.fact_tables import (
     read_facts,
 )
 from tessera.model.sequences.histories import Histories
+from tessera.model.sequences.laid_out import open_laid_out
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.requests import Requests
 from tessera.model.trunk.log_scores import Known, score_log
@@ -144,12 +145,15 @@ def _read(bundle: Path, shelf: Shelf | None, events: Table, tables: FactTables) 
         row = dict(zip(vocabulary, range(1, len(vocabulary) + 1), strict=True))
     catalogue = replace(catalogue, vocabulary=vocabulary)
     tied_sets = model.shape.tied_sets
-    histories = read_histories(events, split, vocabulary, tied_sets=tied_sets)
+    laid = open_laid_out(bundle / "facts", len(vocabulary), tied_sets=tied_sets)
+    histories, relations = (laid.histories, laid.relations) if laid else (None, None)
+    if histories is None:
+        histories = read_histories(events, split, vocabulary, tied_sets=tied_sets)
     people = people_of(histories.user_id_U, tables.users)
     return Ranker(
         model,
         histories,
-        read_facts(tables, histories, catalogue, model.codes_VC.numpy(), people),
+        read_facts(tables, histories, catalogue, model.codes_VC.numpy(), people, relations),
         row,
         {user: number for number, user in enumerate(people)},
         vocabulary,

@@ -12,11 +12,10 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from tessera.bundles.edges import Edges, ranks
 from tessera.contracts.arrays import Ints
 from tessera.contracts.lookup import rows_of
-from tessera.serve.edges import Edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,8 @@ class Shelf:
         """
         table = table.combine_chunks()  # or each look at a few rows would lay all of them together
         id_I = table["item_id"].combine_chunks()
-        ids, rank_I = id_I.to_pylist(), np.empty(len(id_I), np.int64)
-        rank_I[pc.sort_indices(id_I).to_numpy()] = np.arange(len(ids))
-        return cls(table, ids, id_I, dict(zip(ids, range(len(ids)), strict=True)), rank_I)
+        ids = id_I.to_pylist()
+        return cls(table, ids, id_I, dict(zip(ids, range(len(ids)), strict=True)), ranks(id_I))
 
     def rows(self, items: Iterable[str]) -> Ints:
         """Return the row of each item that there is, in the order asked."""
@@ -60,5 +58,5 @@ class Shelf:
     def edges(self, bundle: Path) -> Edges | None:
         """Read the edges of the bundle, once; None if it has none."""
         if bundle not in self.read:
-            self.read[bundle] = Edges.read(bundle, self)
+            self.read[bundle] = Edges.open(bundle, self)
         return self.read[bundle]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 
 import numpy as np
@@ -177,6 +178,7 @@ def test_a_return_is_that_of_thirty_days_before_the_request(bundle, users, at_no
              for row in rows]  # fmt: skip
     rows.sort(key=lambda row: (row["item_id"], row["price_ts"]))
     pq.write_table(pa.Table.from_pylist(rows, closes.schema), path)
+    shutil.rmtree(bundle / "facts" / "laid_out")
     engine, _ = asked_of()
     found = [one for n in range(20)
              for figures in engine.answer(f"r{n}", users[n], at_noon(), 3).figures.values()
@@ -193,6 +195,7 @@ def test_the_figures_behind_a_sentence_come_and_go_with_its_edge(bundle, few, at
     rows = [{"source_id": source, "target_id": item, "kind": "causal", "weight": 1.0,
              "false_sign_rate": 0.01, "support": 42}]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows), bundle / "neighbours.parquet")
+    shutil.rmtree(bundle / "edges")
     told = Engine.open(bundle, few).answer("r1", user, at_noon(), 3)
     assert "estimated to raise" in told.reasons[item]
     behind = {one.name: one for one in told.figures[item] if one.source != "prices"}

@@ -21,6 +21,7 @@ from tessera.model.sequences.catalogue import Catalogue, microseconds, read_clos
 from tessera.model.sequences.histories import Histories
 from tessera.shared.features.facts import NOBODY, Facts, Trials
 from tessera.shared.features.links import EDGE_KINDS
+from tessera.shared.features.prices import PriceHistory
 
 _LIST = "tables.json"
 _EVENT = ("event_id", "user_id", "item_id", "action", "event_ts")
@@ -37,6 +38,15 @@ class FactTables:
     edges: Table
     trials: Table
     """Investor, time, item and estimated effect of candidates of past requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relations:
+    """The largest of the facts, by the rows of the item table."""
+
+    closes: PriceHistory
+    edges: dict[str, csr_matrix]
+    """See `Facts`."""
 
 
 def read_trials(cate: Table, exposures: Table) -> Table:
@@ -107,8 +117,15 @@ def read_facts(
     catalogue: Catalogue,
     code_IL: Ints,
     people: list[str],
+    laid: Relations | None = None,
 ) -> Facts:
-    """Lay the tables out as arrays; `code_IL` holds the semantic IDs, 0 where an item has none."""
+    """Lay the tables out as arrays; `code_IL` holds the semantic IDs, 0 where an item has none.
+
+    What was laid out before is not read again.
+    """
+    if laid is None:
+        closes = read_closes(tables.prices, catalogue.vocabulary)
+        laid = Relations(closes, read_edges(tables.edges, catalogue.vocabulary))
     versions = tables.users.select("user_id", "valid_from", "risk_class").to_pyarrow()
     items = tables.items.select("item_id", "risk_class", "category").to_pyarrow()
     items = items.sort_by("item_id")
@@ -130,8 +147,8 @@ def read_facts(
             future | (catalogue.from_V == catalogue.from_V[0]), NOBODY, catalogue.from_V
         ),
         code_IL=code_IL,
-        closes=read_closes(tables.prices, catalogue.vocabulary),
-        edges=_edges(tables.edges, catalogue.vocabulary),
+        closes=laid.closes,
+        edges=laid.edges,
         trials=_trials(tables.trials, catalogue.vocabulary, people),
         folder=histories.folder,
     )
@@ -147,7 +164,8 @@ def _trials(trials: Table, vocabulary: list[str], people: list[str]) -> Trials:
     )
 
 
-def _edges(edges: Table, vocabulary: list[str]) -> dict[str, csr_matrix]:
+def read_edges(edges: Table, vocabulary: list[str]) -> dict[str, csr_matrix]:
+    """Read the weights from item to item, by kind."""
     rows = edges.select("source_id", "target_id", "kind", "weight").to_pyarrow()
     source, target = (rows_of(rows[name], vocabulary) + 1 for name in ("source_id", "target_id"))
     weight = rows["weight"].to_numpy()

@@ -8,8 +8,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from tessera.bundles.edges import Edges
 from tessera.contracts.arrays import Bools, Float64s, Ints
-from tessera.serve.edges import Edges
 from tessera.serve.investors import Investor
 from tessera.serve.retrieval import Found
 from tessera.serve.shelf import Shelf

@@ -5,7 +5,7 @@ Shapes: I items of a bundle in the order of its table, E edges.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tessera.contracts import mapped
 from tessera.contracts.arrays import Float64s, Int8s, Int32s, Ints
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
@@ -23,6 +24,8 @@ CAUSAL = "causal"
 KINDS = ("transition", "co_acquired", CAUSAL)
 """Kinds of which something is told, in the order of the words for them."""
 FILE = "neighbours.parquet"
+_FOLDER, _FORM = "edges", 1
+"""Where they lie laid out, and what the arrays there mean."""
 _EVERY = ("source_id", "target_id", "kind", "weight", "false_sign_rate", "support")
 
 
@@ -83,8 +86,24 @@ class Edges:
         )
 
     @classmethod
+    def open(cls, bundle: Path, shelf: Ids) -> Self | None:
+        """Map the edges of a bundle where they were laid out, else read them; None has none.
+
+        Raises
+        ------
+        BrokenBundle
+            If they cannot be read.
+        """
+        with translate_errors(
+            BrokenBundle, f"{bundle.name}: its edges cannot be read", "publish it again"
+        ):
+            laid = mapped.laid_out(bundle / _FOLDER, _FORM)
+            found = None if laid is None else cls(**laid)
+        return found or cls.read(bundle, shelf)
+
+    @classmethod
     def read(cls, bundle: Path, shelf: Ids) -> Self | None:
-        """Read the edges of a bundle; None if it has none.
+        """Read the edges of a bundle out of its table; None if it has none.
 
         Raises
         ------
@@ -99,6 +118,30 @@ class Edges:
         ):
             columns = [one for one in _EVERY if one in pq.read_schema(path).names]
             return cls.of(pq.read_table(path, columns=columns, read_dictionary=["kind"]), shelf)
+
+
+@dataclass(frozen=True, slots=True)
+class _Items:
+    """See `Ids`."""
+
+    id_I: pa.Array
+    rank_I: Ints
+
+
+def ranks(id_I: pa.Array) -> Ints:
+    """Return the place of each id in their order."""
+    rank_I = np.empty(len(id_I), np.int64)
+    rank_I[pc.sort_indices(id_I).to_numpy()] = np.arange(len(id_I))
+    return rank_I
+
+
+def lay_out_edges(bundle: Path) -> None:
+    """Lay the edges of a bundle out beside their table, so that a start maps what it would make."""
+    id_I = pq.read_table(bundle / "items.parquet", columns=["item_id"])["item_id"].combine_chunks()
+    edges = Edges.read(bundle, _Items(id_I, ranks(id_I)))
+    if edges is not None:
+        arrays = {field.name: getattr(edges, field.name) for field in fields(edges)}
+        mapped.lay_out(arrays, bundle / _FOLDER, _FORM)
 
 
 def _kinds(table: pa.Table) -> Int8s:

@@ -34,6 +34,8 @@ from tessera.platform.workspace.params import load_params
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 from tessera.serve.events import Event
 from tessera.serve.host import start
+from tessera.serve.hours import paths
+from tessera.serve.log import is_open
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
 from tessera.serve.slate import Slate
@@ -192,6 +194,11 @@ def _number(name: str) -> int:
     return int(name[1:])
 
 
+def is_served(folder: Path) -> bool:
+    """Tell whether some process writes a log."""
+    return any(is_open(path) for path in paths(folder))
+
+
 def begin(workspace: Workspace, folder: Path) -> int:
     """Return where the service stands: behind all it has logged, else at the cut it serves from."""
     from tessera.serve.hours import records
@@ -211,6 +218,8 @@ def main() -> None:
     asked = parser.parse_args()
     workspace = open_workspace(asked.profile)
     params, folder = load_params(workspace), workspace.served
+    if is_served(folder):
+        raise SystemExit(f"a service writes the log in {folder}: stop it, then run this again")
     begun_us = begin(workspace, folder)
     rng = np.random.default_rng((asked.seed, begun_us))
     town = settled(workspace, cast(SynthParams, params["synth"]), begun_us)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import serve_world
+from benchmarks import serve_world, traffic
 from benchmarks.report.served import SECTIONS
 from benchmarks.serve_exploration import detectable
 from benchmarks.serve_kills import Told, count
@@ -19,7 +19,7 @@ from benchmarks.serve_soak import slope
 from benchmarks.serve_swaps import Seen
 from tessera.bundles import manifest
 from tessera.serve.engine import Engine
-from tessera.serve.log import line
+from tessera.serve.log import ServedLog, line
 from tessera.serve.params import ServeParams
 from tessera.serve.retrieval import RETRIEVERS
 from tessera.shared.policies.slate import SlatePolicy, step_probabilities
@@ -35,6 +35,19 @@ def write(folder, *records, torn=b""):
 
 def slate(name):
     return {"kind": "slate", "request_id": name, "user_id": "u1", "moment": 1}
+
+
+def test_no_traffic_is_played_into_a_log_that_a_service_writes(workspace, monkeypatch):
+    monkeypatch.setattr(traffic, "open_workspace", lambda _: workspace)
+    monkeypatch.setattr(traffic, "begin", lambda *_: pytest.fail("it begins"))
+    monkeypatch.setattr("sys.argv", ["traffic"])
+    log = ServedLog(workspace.served / f"{1:020d}-1.log")
+    with pytest.raises(SystemExit, match="a service writes the log in .*: stop it") as refused:
+        traffic.main()
+    assert "\n" not in str(refused.value)
+    log.append(slate("r1")).result()
+    log.close()
+    assert not traffic.is_served(workspace.served)
 
 
 def test_what_was_acknowledged_and_is_not_there_is_lost(tmp_path):

@@ -122,6 +122,14 @@ def test_a_bundle_carries_the_policy_that_the_verdict_was_reached_under(bundle):
     assert {"policy.json", "verdict.json"} <= manifest.check(bundle)["files"].keys()
 
 
+def test_what_a_start_would_make_of_the_edges_is_laid_out_and_hashed(pack):
+    edge = {"source_id": "i0", "kind": "co_acquired", "support": 5, "weight": 0.5}
+    bundle = pack(POLICY, edges=[edge | {"target_id": "i2"}])
+    assert "edges/target_E.npy" in manifest.check(bundle)["files"]
+    assert np.load(bundle / "edges" / "target_E.npy").tolist() == [2]
+    assert not (bundle / "facts" / "laid_out").exists(), "it carries no facts"
+
+
 def test_the_seal_lies_in_the_bundle_and_is_no_part_of_its_identity(bundle):
     before = manifest.check(bundle)
     assert "seal.json" not in before["files"]

@@ -52,6 +52,13 @@ def test_the_next_request_knows_an_event(service):
     assert service.recommend("r3", "u2", NOW + 1, 3).drawn.score_C[0] == before
 
 
+def test_an_event_that_a_crash_left_in_the_log_though_it_was_refused_counts_once(service):
+    """Only a loss of power can leave it there; whoever was told 503 sends it again."""
+    assert service.restore([event().record()]) == 1
+    assert service.happened([event()]) == ["known"]
+    assert len(service.engine.scorer.state.known("u1").events) == 1
+
+
 def test_an_event_that_is_sent_again_counts_once(service):
     assert service.happened([event(), event(2, "i1"), event()]).count("new") == 2
     assert service.happened([event()]).count("new") == 0

@@ -72,7 +72,7 @@ def test_feedback_changes_the_very_next_slate(client, service):
 
 
 def test_an_id_that_stands_for_something_else_is_a_conflict_and_the_first_stays(client, service):
-    time = "2023-11-14T22:13:19Z"
+    time = "2023-11-14T20:13:19Z"
     happened(client, time=time)
     event = {"event_id": "e1", "investor_id": "u1", "item_id": "i0", "action": "buy", "time": time}
     others = [

@@ -17,7 +17,6 @@ from tessera.bundles.vectors import write_vectors
 from tessera.contracts.arrow import schema
 from tessera.contracts.tables import ACTIONS, CATE, PRICES
 from tessera.model.sequences.catalogue import microsecond
-from tessera.model.sequences.laid_out import lay_out
 from tessera.serve.engine import Engine
 from tessera.serve.online.scorer import Scorer
 from tessera.serve.params import ServeParams
@@ -122,7 +121,6 @@ def bundle(folder, told, split):
     write_vectors(engine.read_parquet(folder / "item_vectors.parquet"), folder)
     write_policy(ServingPolicy(SlatePolicy(0.5, 0.2, 4), 3), folder)
     lay_out_edges(folder)
-    lay_out(folder / "facts", split, tied_sets=True)
     manifest.seal(folder, {"kind": "model", "judged_against": "v0"})
     return folder
 

@@ -1,4 +1,4 @@
-"""Histories and facts of a bundle as arrays in files, made when it is packed.
+"""Histories and facts of a bundle as arrays in files, made beside the tables they come from.
 
 What a start would make of the tables is the same in every start, so it is made once, by the same
 functions, and mapped.  The tables stay: they are the contract, and what an older bundle has alone.
@@ -76,9 +76,10 @@ def open_laid_out(facts: Path, items: int, *, tied_sets: bool) -> LaidOut | None
     if found is None or (int(found["items"][0]), bool(found["sets"][0])) != (items, tied_sets):
         return None
     users = pq.read_table(facts / _FOLDER / _USERS)["user_id"].to_pylist()
+    first, user, item, action, moment, phase, group = (found[name] for name in _HISTORIES)
     shape = (items + 1, items + 1)
     return LaidOut(
-        Histories(users, *(found[name] for name in _HISTORIES)),
+        Histories(users, first, user, item, action, moment, phase, group),
         Relations(
             PriceHistory(*(found[name] for name in _CLOSES)),
             {

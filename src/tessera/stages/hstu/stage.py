@@ -15,6 +15,7 @@ from tessera.model.sequences.dataset import read_dataset
 from tessera.model.sequences.effects import NO_EFFECTS, read_effects
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.sequences.fact_tables import save_facts
+from tessera.model.sequences.laid_out import lay_out
 from tessera.model.sequences.questions import action_codes
 from tessera.model.trainer.parallel import together
 from tessera.model.training.curves import write_training
@@ -68,6 +69,8 @@ def run(
         save_model(own, dataset.catalogue.vocabulary, model)
         ranks = serving_head(own) is not None
         save_facts(events, sources.facts() if ranks else None, dataset.split, facts)
+        if ranks:
+            lay_out(facts, dataset.split, tied_sets=own.shape.tied_sets)
         write_item_vectors(own, dataset.catalogue.vocabulary, item_vectors)
         write_user_vectors(own, dataset, users, user_vectors)
         write_lists(parts, LISTS, lists)

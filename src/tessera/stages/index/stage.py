@@ -11,9 +11,7 @@ from ibis import Table
 from tessera.bundles import manifest
 from tessera.bundles.edges import lay_out_edges
 from tessera.bundles.vectors import write_trie, write_vectors
-from tessera.contracts.split import Split, known, load_split
-from tessera.model.sequences.fact_tables import has_facts
-from tessera.model.sequences.laid_out import lay_out
+from tessera.contracts.split import known, load_split
 from tessera.shared.policies.serving import from_facts, write_policy
 from tessera.stages.index.facts import item_facts, neighbours, segments, user_facts, write_facts
 from tessera.stages.index.params import IndexParams
@@ -59,18 +57,10 @@ def run(
         ("ledger", ledger_out),
     ):
         shutil.copytree(folder, bundle / name)
-    _lay_out(bundle, cut)
+    lay_out_edges(bundle)
     for file in (verdict, seal, ranking, split):
         shutil.copyfile(file, bundle / file.name)
     write_policy(policy, bundle)
     judged_against = json.loads((champion / "champion.json").read_text())["version"]
     manifest.seal(bundle, {"kind": "model", "judged_against": judged_against})
     return {"items": float(indexed), "files": float(sum(p.is_file() for p in bundle.rglob("*")))}
-
-
-def _lay_out(bundle: Path, split: Split) -> None:
-    """Lay out beside the tables what every start would make of them."""
-    lay_out_edges(bundle)
-    if has_facts(bundle / "facts"):
-        shape = json.loads((bundle / "model" / "config.json").read_text())
-        lay_out(bundle / "facts", split, tied_sets=shape["tied_sets"])

@@ -22,7 +22,8 @@ from tessera.serve.log import BrokenLog, ServedLog, line
 from tessera.serve.logged import record_of
 from tessera.serve.sealer import Sealer
 from tessera.serve.service import Service
-from tessera.serve.whole_log import write_log
+from tessera.serve.slate import at
+from tessera.serve.whole_log import middle, write_log
 
 HOUR_NS = 3600 * 10**9
 NOW_NS = 1_700_000_000 * 10**9
@@ -287,6 +288,15 @@ def test_a_sealing_that_is_stopped_leaves_the_segments_and_starts_no_other(engin
         assert one.seal(NOW_NS) == []
     assert path.exists()
     assert caplog.text == ""
+
+
+def test_one_odd_row_does_not_move_when_half_of_what_was_served_had_come(engine, folder, tmp_path):
+    rows = [slate(engine, f"r{n}", moment=NOW + n * MINUTE) for n in range(4)]
+    segment(folder, 0, *rows, event("odd", moment=0))
+    out = tmp_path / "out"
+    out.mkdir()
+    write_log(folder, out)
+    assert middle(out) == at(NOW + MINUTE)
 
 
 def test_a_segment_is_its_writers_until_its_process_ends(folder):

@@ -89,6 +89,8 @@ class Intake:
             If they cannot be written: then none of them is known.
         """
         events = tuple(events)
+        if not events:
+            return []
         with self.following() as following:
             following.catch_up()
             fresh = following.known.fresh(one for one in events if not self._is_erased(one))

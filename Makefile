@@ -8,6 +8,8 @@ FIND_LINKS := $(foreach folder,$(PIP_FIND_LINKS),--find-links $(folder))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
+# Where it is set, every process compiles our modules and tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 LINT := lint-types lint-style lint-imports lint-rendered
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -38,6 +39,8 @@ CALM = (
 )
 
 
+gc.disable()  # until all is collected: what is imported stays
+
 LONGEST = (
     "e2e/test_default_market.py",
     "e2e/test_airflow.py",
@@ -58,6 +61,9 @@ def pytest_collection_modifyitems(items):
         return next((i for i, one in enumerate(LONGEST) if name.startswith(one)), len(LONGEST))
 
     items.sort(key=rank)
+    # Libraries and items live as long as the process: no search for garbage looks at them again.
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

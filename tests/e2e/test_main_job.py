@@ -20,12 +20,11 @@ from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import ALL_STAGES
 
 FORKS = """
-import importlib, json, os, sys
+import json, os, sys
 from tessera.platform.cli.cli import main
+from tessera.platform.pipeline.forkserver import _open
 from tessera.platform.validation import validation
-for names in json.loads(sys.stdin.readline()).values():
-    for name in names:
-        importlib.import_module(name)
+_open(json.loads(sys.stdin.readline()), until=100)
 for line in sys.stdin:
     sys.stdout.flush()
     if (child := os.fork()) == 0:

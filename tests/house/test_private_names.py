@@ -43,6 +43,7 @@ PRIVATE = (
         "torch._inductor.cpp_builder.get_cpp_compiler",
         "torch._inductor.exc.InvalidCxxCompiler",
     ),
+    *_of("platform/pipeline/forkserver.py", "torch._dynamo"),
     *_of(
         "stages/monitor/report.py",
         "evidently.legacy.renderers.html_widgets.CounterData",

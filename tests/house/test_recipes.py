@@ -18,11 +18,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 FORKS = """
-import importlib, json, os, sys
+import gc, importlib, json, os, sys
 import pytest
 from tessera.platform.workspace.catalogue import ALL_STAGES
 for stage in ALL_STAGES:
     importlib.import_module(stage.entry_point)
+gc.freeze()
 for line in sys.stdin:
     sys.stdout.flush()
     if (child := os.fork()) == 0:

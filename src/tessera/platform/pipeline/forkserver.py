@@ -13,6 +13,7 @@ command that asked for it, so that a killed command leaves nothing behind.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -38,6 +39,8 @@ WORD = "fork-server"
 """What `python -m tessera` is told to become that process; an address follows."""
 _ROOMS = "rooms.json"
 """Modules of each stage, beside the socket: finding them starts threads, which may not fork."""
+_LATE = {"tessera.model.trainer.loop": "torch._dynamo"}
+"""What a module imports when it is first used: the first optimizer, for two seconds a fork."""
 _TAKEN = b"+"
 _PATIENCE_S = 5.0
 """A command that stops in the middle of its words must not hold up the others."""
@@ -154,6 +157,9 @@ def _rooms() -> dict[str, list[str]]:
 def _open(rooms: dict[str, list[str]], until: int) -> None:
     for name in chain(*list(rooms.values())[: until + 1]):
         importlib.import_module(name)
+        if name in _LATE:
+            importlib.import_module(_LATE[name])
+    gc.freeze()  # a fork that looked through all of it for garbage would copy it, too
 
 
 def _number(rooms: dict[str, list[str]], order: dict[str, Any]) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import itertools
 import os
 import re
+import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -263,36 +265,77 @@ def log_in(csrf):
     return enter
 
 
-_DYING = """
-import functools, importlib, os, signal, sys
-from pathlib import Path
-module, names, left, call, folder, *numbers = sys.argv[1:]
-module, left = importlib.import_module(module), int(left)
-def dying(real):
+def _mortal(real, left):
+    """Kill this process at the call after so many."""
+
     def counted(*words, **more):
-        global left
-        left -= 1
-        if left < 0:
+        if next(left) == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return real(*words, **more)
+
     return counted
-for name in names.split(","):
-    *within, name = name.split(".")
-    target = functools.reduce(getattr, within, module)
-    setattr(target, name, dying(getattr(target, name)))
-getattr(module, call)(Path(folder), *map(int, numbers))
-"""
+
+
+def _die(module, names, left, call, given):
+    left = itertools.chain(range(left, 0, -1), itertools.repeat(0))
+    for name in names.split(","):
+        *within, name = name.split(".")
+        target = functools.reduce(getattr, within, module)
+        setattr(target, name, _mortal(getattr(target, name), left))
+    getattr(module, call)(*given)
 
 
 @pytest.fixture
 def dying():
-    """Call a function of a module on a folder; the process is killed at the n-th call of names."""
+    """Call a function of a module in a fork, which is killed at the n-th call of names."""
 
-    def run(module, names, left, call, folder, *numbers):
-        words = [sys.executable, "-c", _DYING, module, names, left, call, folder, *numbers]
-        return subprocess.run(list(map(str, words)), check=False, env=dict(os.environ)).returncode
+    def run(module, names, left, call, *given):
+        module = importlib.import_module(module)
+        if (child := os.fork()) == 0:
+            code = 1
+            try:
+                _die(module, names, left, call, given)
+                code = 0
+            finally:
+                os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     return run
+
+
+class Fork:
+    """A function that works in a fork and writes lines to the first thing it is given."""
+
+    def __init__(self, work, *given):
+        read, write = os.pipe()
+        if (child := os.fork()) == 0:
+            try:
+                os.close(read)
+                with os.fdopen(write, "w", buffering=1) as told:
+                    work(told, *given)
+            finally:
+                os._exit(1)
+        os.close(write)
+        self.pid, self.told = child, os.fdopen(read)
+
+    def __enter__(self):
+        return self
+
+    def kill(self):
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self.pid = None
+
+    def __exit__(self, *error):
+        self.kill()
+        self.told.close()
+
+
+@pytest.fixture
+def forked():
+    """Start a fork, which imports nothing; it is killed at the end of its block."""
+    return Fork
 
 
 class RedisServer:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 import tracemalloc
@@ -21,8 +19,11 @@ from tessera.serve.clock import Clock
 from tessera.serve.consume import MOST_BYTES, StreamLost, consume, open_stream, shared_kind
 from tessera.serve.events import Knowledge
 from tessera.serve.feed import START, open_feed
+from tessera.serve.following import Following
 from tessera.serve.host import intake
 from tessera.serve.hours import open_segments
+from tessera.serve.intake import Intake
+from tessera.serve.log import ServedLog
 from tessera.serve.streams.file import send
 
 NAME = "tessera-events"
@@ -348,41 +349,26 @@ def test_what_cannot_be_logged_is_not_done(consumer, source, monkeypatch, folder
     assert set(logged(folder).events) == {"e1"}
 
 
-CONSUMER = """
-import sys, threading
-from collections import Counter
-from pathlib import Path
-from tessera.serve.clock import Clock
-from tessera.serve.consume import consume, open_stream
-from tessera.serve.feed import open_feed
-from tessera.serve.intake import Intake
-from tessera.serve.following import Following
-from tessera.serve.log import ServedLog
-folder = Path(sys.argv[1])
-into = Intake(lambda: ServedLog(folder / sys.argv[2]), Following(open_feed(sys.argv[3], folder)))
-print("begun", flush=True)
-consume(open_stream(sys.argv[4], "1"), into, Clock(), threading.Event(), Counter())
-"""
+def _consume(told, folder, log, feed, stream):
+    into = Intake(lambda: ServedLog(folder / log), Following(open_feed(feed, folder)))
+    print("begun", file=told)
+    consume(open_stream(stream, "1"), into, Clock(), threading.Event(), Counter())
 
 
 def test_kills_of_consumer_and_server_lose_nothing_and_double_nothing(
-    source, folder, consumer, rng
+    source, folder, consumer, rng, forked
 ):
     sent, feed = 0, "redis" if isinstance(source, RedisSource) else "sqlite"
     for kill in range(4):
-        words = [sys.executable, "-c", CONSUMER, str(folder), f"{kill}.log", feed, source.name]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, env=os.environ) as process:
-            try:
-                assert process.stdout.readline() == b"begun\n"
-                for _ in range(300):
-                    source.send(body(sent))
-                    sent += 1
-                    if sent == 500:
-                        source.lose()
-                        source.bring_back()
-                time.sleep(rng.random() / 20)
-            finally:
-                process.kill()
+        with forked(_consume, folder, f"{kill}.log", feed, source.name) as process:
+            assert process.told.readline() == "begun\n"
+            for _ in range(300):
+                source.send(body(sent))
+                sent += 1
+                if sent == 500:
+                    source.lose()
+                    source.bring_back()
+            time.sleep(rng.random() / 20)
     consumer(kind=feed)
     end = time.monotonic() + 60
     while len(logged(folder).events) < sent:

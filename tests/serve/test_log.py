@@ -213,28 +213,20 @@ def test_closing_writes_what_waits(tmp_path):
     assert len(read_segment(log.path).records) == 50
 
 
-WRITER = """
-import sys
-from pathlib import Path
-from tessera.serve.log import ServedLog
-log = ServedLog(Path(sys.argv[1]))
-for n in range(1_000_000):
-    log.append({"n": n, "pad": "x" * (n % 3000)}).result(5)
-    print(n, flush=True)
-"""
+def _write(told, path):
+    log = ServedLog(path)
+    for n in range(1_000_000):
+        log.append({"n": n, "pad": "x" * (n % 3000)}).result(5)
+        print(n, file=told)
 
 
-def test_a_kill_loses_nothing_that_was_acknowledged_and_doubles_nothing(tmp_path, rng):
+def test_a_kill_loses_nothing_that_was_acknowledged_and_doubles_nothing(tmp_path, rng, forked):
     for kill in range(12):
         path = tmp_path / f"{kill}.log"
-        with subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
-        ) as writer:
-            try:
-                acknowledged = [int(writer.stdout.readline()) for _ in range(rng.integers(1, 40))]
-            finally:
-                writer.kill()
-            acknowledged += [int(one) for one in writer.stdout.read().split("\n")[:-1]]
+        with forked(_write, path) as writer:
+            acknowledged = [int(writer.told.readline()) for _ in range(rng.integers(1, 40))]
+            writer.kill()
+            acknowledged += [int(one) for one in writer.told.read().split("\n")[:-1]]
         mend(read_segment(path))
         found = [row["n"] for row in read_segment(path).records]
         assert found == list(range(len(found)))

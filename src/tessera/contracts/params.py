@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -81,6 +82,7 @@ def from_root(base: int) -> Any:
     return field
 
 
+@cache
 def read_of_data(kind: type[BaseModel]) -> tuple[str, ...]:
     """Keys of section `data` that the stages of a section read."""
     return tuple(
@@ -90,6 +92,7 @@ def read_of_data(kind: type[BaseModel]) -> tuple[str, ...]:
     )
 
 
+@cache
 def seeds_of(kind: type[BaseModel]) -> dict[str, int]:
     """Seeds of a section, each with what the root is added to."""
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar, cast, get_args
 
 import yaml
@@ -126,13 +127,20 @@ def reads_served(workspace: Workspace) -> bool:
 
 def _read_mapping(workspace: Workspace, name: str) -> dict[str, Any]:
     try:
-        found = files.parse_yaml((workspace.root / name).read_text()) or {}
-    except yaml.YAMLError as error:
-        raise BadParams(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+        return _sections(name, (workspace.root / name).read_text())
     except UnicodeDecodeError as error:
         raise BadParams(f"{name} is not UTF-8 ({error}): save it as UTF-8") from error
     except OSError as error:
         raise BadParams(f"{name} cannot be read: {error.strerror}") from error
+
+
+@lru_cache(maxsize=8)
+def _sections(name: str, text: str) -> dict[str, Any]:
+    """Read the text of a file, which a command asks for again and again; nobody changes it."""
+    try:
+        found = files.parse_yaml(text) or {}
+    except yaml.YAMLError as error:
+        raise BadParams(f"{name} is not YAML: {' '.join(str(error).split())}") from error
     if isinstance(found, dict):
         found = {key: said if key == ROOT else said or {} for key, said in found.items()}
         if all(isinstance(said, dict) for key, said in found.items() if key != ROOT):

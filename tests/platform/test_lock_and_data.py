@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
+import warnings
+from types import SimpleNamespace
 
+import dvc.repo.reproduce  # noqa: F401
 import pytest
+from dvc.cli import main as dvc_main
 
 from tessera.platform.pipeline import dvc
 
@@ -24,6 +26,28 @@ stages:
 """
 
 
+def _forked(words, cwd, env, check):
+    """Run `dvc` in a fork, which need not import it."""
+    if (child := os.fork()) == 0:
+        code = 1
+        try:
+            warnings.simplefilter("ignore")
+            os.chdir(cwd)
+            os.environ.clear()
+            os.environ.update(env)
+            code = dvc_main(words[1:])
+        finally:
+            os._exit(code)
+    return SimpleNamespace(returncode=os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _dvc_is_imported_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dvc, "subprocess", SimpleNamespace(run=_forked))
+        yield
+
+
 @pytest.fixture(scope="module")
 def repository_that_ran(tmp_path_factory, repository):
     """Two runs of two stages that only copy; what the first left is kept beside it."""
@@ -31,9 +55,8 @@ def repository_that_ran(tmp_path_factory, repository):
     (root / "data" / "market").mkdir(parents=True)
     shutil.copytree(repository / "profiles", root / "profiles")
     (root / "dvc.yaml").write_text(PIPELINE)
-    command = Path(sys.executable).parent / "dvc"
-    subprocess.run([command, "init", "-q", "--no-scm"], cwd=root, check=True)
     workspace = dvc.Workspace(root, "market")
+    assert dvc.dvc(workspace, "init", "-q", "--no-scm") == 0
     for source in ("first", "second"):
         (root / "source.txt").write_text(source)
         assert dvc.dvc(workspace, "repro", "-q") == 0

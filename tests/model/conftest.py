@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from types import SimpleNamespace
 
 import ibis
@@ -34,7 +36,9 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 ITEMS = [f"i{item:02d}" for item in range(12)]
 
 
+@cache
 def draw_events(users, length, seed):
+    """Draw events; nobody changes them."""
     rng = np.random.default_rng(seed)
     rows = []
     for user in range(users):
@@ -92,7 +96,7 @@ def one_thread():
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def split():
     day = timedelta(days=1)
     return Split(START + 12 * day, START + 15 * day, START + 20 * day)
@@ -100,11 +104,17 @@ def split():
 
 @pytest.fixture
 def rows():
-    return draw_events(60, 14, seed=0)
+    return [dict(row) for row in draw_events(60, 14, seed=0)]
 
 
 @pytest.fixture
-def tables(rows, split):
+def tables(quiet):
+    """Return the tables of the stage, which a test may exchange."""
+    return copy(quiet)
+
+
+@pytest.fixture(scope="session")
+def quiet(split):
     """Return the tables of the stage; one request of each user after the cut."""
     items = [
         {"item_id": item, "valid_from": None, "valid_to": None, "risk_class": 1 + k % 4,
@@ -129,7 +139,7 @@ def tables(rows, split):
     codes = [{"item_id": item, "code": [k // 6, k % 3, k], "sid": item}
              for k, item in enumerate(ITEMS)]  # fmt: skip
     return SimpleNamespace(
-        events=as_table(rows),
+        events=as_table(draw_events(60, 14, seed=0)),
         items=as_table(items, item_types),
         users=as_table(
             [
@@ -160,38 +170,55 @@ def tables(rows, split):
     )
 
 
-@pytest.fixture
-def world(tables, split):
-    """Return a world without logged slates."""
-    catalogue = read_catalogue(tables.items)
-    histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
-    return Dataset(split, catalogue, read_codes(tables.codes, catalogue.vocabulary), histories)
+@pytest.fixture(scope="session")
+def _read(split):
+    """Read tables into a world, once for equal params; a test may change what it is given."""
+    known = {}
 
-
-@pytest.fixture
-def logged_world(split):
-    """Read tables into a world with their logged slates."""
-
-    def read(tables, params):
-        catalogue = read_catalogue(tables.items)
-        histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
-        codes = read_codes(tables.codes, catalogue.vocabulary)
-        names = Sources.__annotations__
-        sources = Sources(*(getattr(tables, name) for name in names))
-        log = read_log(sources, histories, catalogue, codes.numpy(), split, params)
-        return Dataset(split, catalogue, codes, histories, log)
+    def read(tables, params=None):
+        name = (*map(id, vars(tables).values()), params and params.model_dump_json())
+        if name not in known:
+            catalogue = read_catalogue(tables.items)
+            histories = read_histories(tables.events, split, catalogue.vocabulary, tied_sets=True)
+            codes = read_codes(tables.codes, catalogue.vocabulary)
+            log = None
+            if params:
+                names = Sources.__annotations__
+                sources = Sources(*(getattr(tables, name) for name in names))
+                log = read_log(sources, histories, catalogue, codes.numpy(), split, params)
+            world = Dataset(split, catalogue, codes, histories, log)
+            known[name] = world, copy(tables)  # which keeps the tables, and so their ids
+        return deepcopy(known[name][0])
 
     return read
 
 
 @pytest.fixture
-def slated(tables):
+def world(tables, _read):
+    """Return a world without logged slates."""
+    return _read(tables)
+
+
+@pytest.fixture
+def logged_world(_read):
+    """Read tables into a world with their logged slates."""
+    return _read
+
+
+@pytest.fixture
+def slated(lively):
+    """Return the tables of a market that lives on, which a test may exchange."""
+    return copy(lively)
+
+
+@pytest.fixture(scope="session")
+def lively(quiet):
     """Return the tables of a market that lives on after the cut, with a slate in every gap."""
     rows = draw_events(60, 20, seed=0)
     shown, answers = draw_slates(rows)
     changes = {"events": as_table(rows), "exposures": as_table(shown, schema(EXPOSURES)),
                "outcomes": as_table(answers, schema(OUTCOMES))}  # fmt: skip
-    return SimpleNamespace(**{**vars(tables), **changes})
+    return SimpleNamespace(**{**vars(quiet), **changes})
 
 
 @pytest.fixture

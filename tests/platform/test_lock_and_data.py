@@ -7,7 +7,7 @@ import shutil
 import warnings
 from types import SimpleNamespace
 
-import dvc.repo.reproduce  # noqa: F401
+import dvc.repo.reproduce
 import pytest
 from dvc.cli import main as dvc_main
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from copy import copy
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -31,8 +32,15 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def told(slated, split):
+def told(dealt):
+    """Return the market with purchases, prices and effects, which a test may exchange."""
+    return copy(dealt)
+
+
+@pytest.fixture(scope="session")
+def dealt(lively, split):
     """Return the market with purchases, and prices and effects before the cut."""
+    slated = lively
     events = slated.events.to_pyarrow().to_pylist()
     for row in events[::3]:
         row["action"] = "buy"
@@ -53,7 +61,7 @@ def told(slated, split):
 
 
 TRAINED = {}
-"""Folder of the one training that every test copies."""
+"""Folders of the one training, and of the bundle packed from it, that every test copies."""
 
 
 @pytest.fixture
@@ -101,8 +109,15 @@ def happenings(split, users):
 
 
 @pytest.fixture
-def bundle(folder, told, split):
+def bundle(folder, told, split, tmp_path_factory):
     """Return a whole bundle, as the stage that packs it would leave it."""
+    if "bundle" not in TRAINED:
+        _pack(folder, told, split)
+        TRAINED["bundle"] = shutil.copytree(folder, tmp_path_factory.mktemp("packed") / "bundle")
+    return shutil.copytree(TRAINED["bundle"], folder, dirs_exist_ok=True)
+
+
+def _pack(folder, told, split):
     items = told.items.mutate(
         name=told.items.item_id.upper(), sector=ibis.literal(None, "string"),
         issuer=ibis.literal(None, "string"),
@@ -122,7 +137,6 @@ def bundle(folder, told, split):
     write_policy(ServingPolicy(SlatePolicy(0.5, 0.2, 4), 3), folder)
     lay_out_edges(folder)
     manifest.seal(folder, {"kind": "model", "judged_against": "v0"})
-    return folder
 
 
 @pytest.fixture

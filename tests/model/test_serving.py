@@ -36,9 +36,10 @@ def rows_as(table, rows):
     return ibis.memtable(pa.Table.from_pylist(rows, schema(table)))
 
 
-@pytest.fixture
-def told(slated, split):
+@pytest.fixture(scope="module")
+def told(lively, split):
     """Return the market with purchases, prices on both sides of the cut and effects before it."""
+    slated = lively
     events = slated.events.to_pyarrow().to_pylist()
     for row in events[::3]:
         row["action"] = "buy"
@@ -76,9 +77,16 @@ def bundle_of(run_trunk, stage_files):
     return packed
 
 
+TRAINED = {}
+"""Folder of the one bundle that every test copies."""
+
+
 @pytest.fixture
-def bundle(bundle_of, told, params):
-    return bundle_of(told, params)
+def bundle(bundle_of, told, params, stage_files, tmp_path_factory):
+    if not TRAINED:
+        made = bundle_of(told, params)
+        TRAINED["bundle"] = shutil.copytree(made, tmp_path_factory.mktemp("trained") / "bundle")
+    return shutil.copytree(TRAINED["bundle"], stage_files / "bundle")
 
 
 def test_a_bundle_scores_what_the_batch_scores_though_the_batch_knows_what_came_later(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 
@@ -38,7 +39,7 @@ told = {"losses": state.losses, **state.measures, "weight": weight.tolist()}
 
 
 @pytest.fixture
-def told(slated, small, stage_files):
+def told(slated, small, stage_files, monkeypatch):
     """Return what a training run of so many processes says, by number of the process."""
     names = ("events", "items", "codes", "users", "prices", "exposures", "outcomes", "edges",
              "cate")  # fmt: skip
@@ -50,11 +51,14 @@ def told(slated, small, stage_files):
     (stage_files / "runner.py").write_text(RUNNER)
 
     def go(processes, name):
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         words = [str(stage_files / "runner.py"), str(stage_files), name]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, *(launch if processes > 1 else ()), *words]
-        subprocess.run(command, env=environment, check=True, timeout=300)
+        if processes == 1:
+            monkeypatch.setattr(sys, "argv", words)
+            runpy.run_path(words[0])
+        else:
+            launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+            command, environment = [sys.executable, "-m", *launch, *words], {"OMP_NUM_THREADS": "1"}
+            subprocess.run(command, env={**os.environ, **environment}, check=True, timeout=300)
         found = [stage_files / f"{name}_{number}.json" for number in range(processes)]
         return [json.loads(path.read_text()) for path in found]
 

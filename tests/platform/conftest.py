@@ -165,6 +165,28 @@ class Gate:
         return {}
 
 
+_MADE = {}
+
+
+@pytest.fixture
+def made_once(workspace, alias, tmp_path_factory):
+    """Make something of a repository once a process; later tests find a copy of all it left."""
+
+    def ready(make):
+        name = make.__module__, make.__qualname__
+        if name not in _MADE:
+            make()
+            folder = tmp_path_factory.mktemp("made") / "repository"
+            _MADE[name] = shutil.copytree(workspace.root, folder, symlinks=True), dict(alias)
+            return
+        folder, named = _MADE[name]
+        shutil.rmtree(workspace.root)
+        shutil.copytree(folder, workspace.root, symlinks=True)
+        alias.update(named)
+
+    return ready
+
+
 @pytest.fixture
 def gate(workspace, monkeypatch):
     """A log, a trained candidate, and a gate that lets it through."""

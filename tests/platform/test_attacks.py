@@ -48,16 +48,16 @@ GIVEN = overrides.Override("nobody will look here", "somebody")
 
 
 @pytest.fixture
-def promoted(workspace, gate):
+def promoted(workspace, gate, made_once):
     """A candidate that the gate lets through, packed and not published yet."""
-    gate.pack(workspace)
+    made_once(lambda: gate.pack(workspace))
     return workspace
 
 
 @pytest.fixture
-def published(promoted):
+def published(promoted, made_once):
     """The same, published as v1."""
-    registry.publish(promoted, None, None)
+    made_once(lambda: registry.publish(promoted, None, None))
     return promoted
 
 

@@ -22,14 +22,18 @@ BECAUSE = Override(WHY, "Ada Lovelace")
 
 
 @pytest.fixture
-def two(workspace, gate, make_candidate):
+def two(workspace, gate, make_candidate, made_once):
     """Two looks, each before an act, so that v1 and then v2 are published; then a third look."""
-    for number in (1, 2):
+
+    def make():
+        for number in (1, 2):
+            gate.judge(workspace)
+            make_candidate(workspace, judged_against=f"v{number - 1}", weight=float(number))
+            registry.publish(workspace, None, None)
+            gate.write_run(workspace, seed=number)
         gate.judge(workspace)
-        make_candidate(workspace, judged_against=f"v{number - 1}", weight=float(number))
-        registry.publish(workspace, None, None)
-        gate.write_run(workspace, seed=number)
-    gate.judge(workspace)
+
+    made_once(make)
     return workspace
 
 

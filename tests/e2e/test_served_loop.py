@@ -27,7 +27,7 @@ INVESTORS = [f"u{number:06d}" for number in range(8)]
 
 
 @pytest.fixture
-def copy(ran, warm, tmp_path):
+def copy(ran, tmp_path):
     """Copy the checkout that ran, with a published model that can be served."""
     shutil.copytree(ran[0].root, tmp_path / "copy", symlinks=True)
     found = type(ran[0])(tmp_path / "copy")

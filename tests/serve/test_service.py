@@ -118,7 +118,7 @@ def test_a_quick_disk_ends_a_slate_within_its_turn_and_a_slow_one_holds_up_nobod
     real_sync, real_answer = os.fsync, type(service.engine).answer
 
     def sync(handle):
-        both.wait(0.2 if patience_s else 5)
+        both.wait(0.2 if patience_s else 60)
         real_sync(handle)
         seen.append(0)
 
@@ -129,6 +129,7 @@ def test_a_quick_disk_ends_a_slate_within_its_turn_and_a_slow_one_holds_up_nobod
         return real_answer(self, request_id, *more)
 
     monkeypatch.setattr("tessera.serve.service._SOON_S", patience_s)
+    monkeypatch.setattr(served_log, "COMMIT_S", 60)
     monkeypatch.setattr(type(service.engine), "answer", answer)
     monkeypatch.setattr(served_log.os, "fsync", sync)
     first = threading.Thread(target=service.recommend, args=("1", "u1", NOW, 3))

@@ -142,7 +142,9 @@ def write_lines(found: Sequence[Record], path: Path) -> dict[str, Any]:
     """Write records as they stood in the log; return their count and the SHA-256 of the file."""
     text = [line(one).rpartition(b"\t")[0].decode() for one in found]
     pq.write_table(pa.table({LINE: pa.array(text, pa.string())}), path, compression="zstd")
-    return {"rows": len(text), "sha256": sha256(path)}
+    moments = [one["moment"] for one in found if "moment" in one]
+    span = {"first": min(moments), "last": max(moments)} if moments else {}
+    return {"rows": len(text), "sha256": sha256(path), **span}
 
 
 def _hour_ns(moment_ns: int) -> int:

@@ -20,6 +20,7 @@ def record_of(slate: Slate) -> Record:
         "policy_id": slate.policy_id,
         "context_version": slate.context_version,
         "flags": list(slate.flags),
+        "took_ms": {step: round(1000 * took, 3) for step, took in slate.took_s.items()},
         "candidate_ids": list(drawn.candidate_ids),
         "sources": list(drawn.source_C),
         "scores": drawn.score_C.astype(float).tolist(),

@@ -13,6 +13,7 @@ from tessera.platform.cli.cli_acts import floors, history, hold, promote, publis
 from tessera.platform.cli.cli_canary import canary
 from tessera.platform.cli.cli_inner import dvc, render, snapshot, task
 from tessera.platform.cli.cli_mix import mix
+from tessera.platform.cli.cli_monitor import monitor
 from tessera.platform.cli.cli_report import report
 from tessera.platform.cli.cli_serve import consume, key, serve
 from tessera.platform.cli.cli_served import served
@@ -30,7 +31,7 @@ _PANELS = {
     "Serve it": (serve, consume, key, served, mix, canary),
     "Called by DVC, Airflow and make": (snapshot, dvc, render, task),
     "Decide what is published": (publish, verdict, promote, hold, rollback, history, floors),
-    "Watch it": (report,),
+    "Watch it": (monitor, report),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:

@@ -69,6 +69,11 @@ class Workspace:
         return log_of(self.registry)
 
     @property
+    def watched(self) -> Path:
+        """What was measured of each day that was served."""
+        return self.registry / "watched"
+
+    @property
     def state(self) -> Path:
         """Registries of all profiles, with what they share: key, looks, MLflow.
 

@@ -1,0 +1,49 @@
+"""`tessera monitor`: measure the days that were served."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tessera.contracts.errors import BadInput
+from tessera.platform.cli.cli_acts import Profile
+from tessera.platform.workspace.paths import DEFAULT_PROFILE, open_workspace
+
+if TYPE_CHECKING:
+    from tessera.contracts.series import Day
+
+_MOST = 400
+"""Days that are measured at once: more is a slip of the year."""
+
+
+def monitor(
+    day: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="Day to measure, in UTC.")
+    ],
+    until: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Last day, to measure all from --day on."),
+    ] = None,
+    profile: Profile = DEFAULT_PROFILE,
+) -> None:
+    """Measure what was served on a day, beside the days before it, and say what alarms."""
+    from tessera.platform.watching.day import span, watch_day
+
+    workspace = open_workspace(profile)
+    first, last = day.date(), (until or day).date()
+    if not first <= last or (last - first).days >= _MOST:
+        raise BadInput(f"--until {last} is not within {_MOST} days from --day {first}: mend it")
+    for one in span(first, last):
+        _say(watch_day(workspace, one))
+
+
+def _say(found: Day) -> None:
+    alarms = [one for one in found.points() if one.alarm]
+    told = "nothing was served" if found.status == "empty" else f"{len(alarms)} alarms"
+    typer.echo(f"{found.day}: {told}")
+    for one in alarms:
+        typer.echo(f"  {one.series} of {one.slice}: {one.value:.4g}, {one.side} {one.threshold:.4g}")
+    for line in found.remarks:
+        typer.echo(f"  {line}")

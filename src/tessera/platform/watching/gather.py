@@ -1,0 +1,473 @@
+"""Records of one day become the columns that are measured.
+
+Shapes: S slates of a batch, L positions, C candidates, N slates, R positions, U investors.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tessera.contracts.arrays import Float64s, Ints
+from tessera.contracts.arrow import DAY_US
+from tessera.contracts.tables import UNEXPLORED
+from tessera.platform.watching.facts import Facts, days_since
+from tessera.serve.events import Record
+from tessera.shared.policies.slate import EMPTY, slate_propensities
+from tessera.shared.policies.suitability import suitable
+from tessera.stages.daily.frames import (
+    EVENT_COLUMNS,
+    POSITION_COLUMNS,
+    SLATE_COLUMNS,
+    TOOK,
+    Frames,
+    table,
+)
+
+_BATCH = 2_000
+"""Slates whose probabilities are laid out at a time."""
+_EDGES = np.logspace(-4, 0, 13)[1:-1]
+"""Of the bins of propensities."""
+_HOUR_US = 3_600_000_000
+_UNIFORM = ("uniform", "new")
+Open = Callable[[str], Facts | None]
+"""Finds what a version says of items and investors."""
+
+
+@dataclass(slots=True)
+class Gathered:
+    """One day, record by record."""
+
+    open_facts: Open
+    batches: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+    bins_B4: Float64s = field(default_factory=lambda: np.zeros((len(_EDGES) + 1, 4)))
+    users: list[str] = field(default_factory=list)
+    """Investor of each slate."""
+    requests: list[str] = field(default_factory=list)
+    moments: list[int] = field(default_factory=list)
+    versions: Counter[str] = field(default_factory=Counter)
+    items: list[str] = field(default_factory=list)
+    """Item of each position."""
+    events: list[Record] = field(default_factory=list)
+    closes: list[Record] = field(default_factory=list)
+    _waiting: list[Record] = field(default_factory=list)
+
+    def slate(self, record: Record) -> None:
+        """Take in a slate."""
+        self._waiting.append(record)
+        if len(self._waiting) >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Lay out the slates that wait, those of each version together."""
+        waiting, self._waiting = self._waiting, []
+        by: dict[str, list[Record]] = {}
+        for one in waiting:
+            by.setdefault(_version(one), []).append(one)
+        for version, slates in sorted(by.items()):
+            self._lay_out(version, slates)
+
+    def _lay_out(self, version: str, slates: list[Record]) -> None:
+        facts = self.open_facts(version)
+        self.versions[version] += len(slates)
+        batch = _Batch.of(slates)
+        first = len(self.users)
+        self.users += [str(one["user_id"]) for one in slates]
+        self.requests += [str(one["request_id"]) for one in slates]
+        self.moments += [int(one["moment"]) for one in slates]
+        of_S = batch.slates(version, facts)
+        rows = batch.positions(facts)
+        rows["slate"] = rows["slate"] + first
+        self.items += rows.pop("item_id")
+        self.batches.append((of_S, rows))
+        self.bins_B4 += batch.bins()
+
+
+def _version(slate: Record) -> str:
+    return str(slate["policy_id"]).partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Some slates of one version, padded to the same length and number of candidates."""
+
+    records: list[Record]
+    count_S: Ints
+    """Candidates of each."""
+    chosen_SL: Ints
+    propensity_SL: Float64s
+    probability_SLC: Float64s
+    score_SC: Float64s
+    """Not a number where an older version logged none."""
+    greedy_S: np.typing.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, slates: list[Record]) -> _Batch:
+        count_S = np.array([len(one["candidate_ids"]) for one in slates], np.int64)
+        places = max(len(one["chosen"]) for one in slates)
+        size = len(slates)
+        chosen_SL = np.full((size, places), EMPTY, np.int64)
+        propensity_SL = np.ones((size, places))
+        probability_SLC = np.zeros((size, places, int(count_S.max(initial=0))))
+        score_SC = np.full((size, int(count_S.max(initial=0))), np.nan)
+        for row, one in enumerate(slates):
+            length, count = len(one["chosen"]), len(one["candidate_ids"])
+            chosen_SL[row, :length] = one["chosen"]
+            propensity_SL[row, :length] = one["propensities"]
+            if count:
+                probability_SLC[row, :length, :count] = one["probabilities"]
+                score_SC[row, :count] = one.get("scores", np.nan)
+        greedy_S = np.array([str(one["policy_id"]).endswith(UNEXPLORED) for one in slates])
+        return cls(
+            slates, count_S, chosen_SL, propensity_SL, probability_SLC, score_SC, greedy_S
+        )
+
+    @property
+    def allowed_SC(self) -> np.typing.NDArray[np.bool_]:
+        """Which columns are candidates."""
+        return np.asarray(np.arange(self.score_SC.shape[1]) < self.count_S[:, None])
+
+    def slates(self, version: str, facts: Facts | None) -> dict[str, Any]:
+        """Return the columns of the slates that need no other slate."""
+        flags = [set(one.get("flags", ())) for one in self.records]
+        moments = np.array([one["moment"] for one in self.records], np.int64)
+        found: dict[str, Any] = {
+            "policy": [version] * len(flags),
+            "arm": [_arm(one) for one in self.records],
+            "greedy": self.greedy_S,
+            "candidates": self.count_S,
+            "places": [len(one["chosen"]) for one in self.records],
+            "hour": moments % DAY_US // _HOUR_US,
+            "known": ["cold" not in one for one in flags],
+            "weight": self._replayed(facts),
+            **self._scores(),
+            **_ages(self.records, facts),
+            **{TOOK + step: took for step, took in _took(self.records).items()},
+        }
+        for flag in ("cold", "filled", "degraded", "unlogged"):
+            found[flag] = [flag in one for one in flags]
+        return found
+
+    def _scores(self) -> dict[str, Any]:
+        score_SC = np.ma.masked_invalid(self.score_SC)
+        return {
+            "score_mean": score_SC.mean(axis=1).filled(np.nan),
+            "score_spread": score_SC.std(axis=1).filled(np.nan),
+            "score_top": score_SC.max(axis=1).filled(np.nan),
+        }
+
+    def _replayed(self, facts: Facts | None) -> Float64s:
+        """Return the weight of each slate if it were drawn again by the policy that drew it."""
+        size = len(self.records)
+        if facts is None or facts.slate is None or not self.score_SC.shape[1]:
+            return np.full(size, np.nan)
+        scored_S = np.isfinite(np.where(self.allowed_SC, self.score_SC, 0.0)).all(axis=1)
+        told_S = scored_S & ~self.greedy_S & (self.count_S > 0)
+        again_SL, _ = slate_propensities(
+            np.nan_to_num(self.score_SC), self.allowed_SC, facts.slate, self.chosen_SL
+        )
+        weight_S = np.prod(again_SL / np.maximum(self.propensity_SL, 1e-300), axis=1)
+        return np.where(told_S, weight_S, np.nan)
+
+    def positions(self, facts: Facts | None) -> dict[str, Any]:
+        """Return the columns of the positions that were filled."""
+        row_R, place_R = np.nonzero(self.chosen_SL != EMPTY)
+        chosen_R = self.chosen_SL[row_R, place_R]
+        score_R = self.score_SC[row_R, chosen_R]
+        higher_RC = self.score_SC[row_R] > score_R[:, None]
+        ties_RC = (self.score_SC[row_R] == score_R[:, None]) & (
+            np.arange(self.score_SC.shape[1]) < chosen_R[:, None]
+        )
+        ids = [
+            self.records[row]["candidate_ids"][one]
+            for row, one in zip(row_R.tolist(), chosen_R.tolist(), strict=True)
+        ]
+        source_R = [
+            self.records[row]["sources"][one] if "sources" in self.records[row] else ""
+            for row, one in zip(row_R.tolist(), chosen_R.tolist(), strict=True)
+        ]
+        return {
+            "slate": row_R,
+            "place": place_R,
+            "item_id": ids,
+            "propensity": self.propensity_SL[row_R, place_R],
+            "even": 1.0 / np.maximum(self.count_S[row_R] - place_R, 1),
+            "rank": (higher_RC | ties_RC).sum(axis=1),
+            "score": score_R,
+            "uniform": np.isin(source_R, _UNIFORM),
+            **_of_items(ids, facts),
+        }
+
+    def bins(self) -> Float64s:
+        """Count the propensities of all candidates that were open, and which were drawn."""
+        drawn_SLC = (self.probability_SLC > 0) & ~self.greedy_S[:, None, None]
+        chance_M = self.probability_SLC[drawn_SLC]
+        hit_SLC = np.zeros_like(drawn_SLC)
+        row_R, place_R = np.nonzero(self.chosen_SL != EMPTY)
+        hit_SLC[row_R, place_R, self.chosen_SL[row_R, place_R]] = True
+        bin_M, bins = np.digitize(chance_M, _EDGES), len(_EDGES) + 1
+        weights = (None, chance_M, chance_M * (1 - chance_M), hit_SLC[drawn_SLC])
+        return np.stack([np.bincount(bin_M, one, bins) for one in weights], axis=1)
+
+
+def _arm(slate: Record) -> str:
+    """Name the arm; where no canary stood beside it, all is the champion's."""
+    identity = slate.get("canary_identity")
+    mine = str(slate["context_version"]).partition("+")[0]
+    return "canary" if identity and str(identity).startswith(mine) else "champion"
+
+
+def _ages(slates: list[Record], facts: Facts | None) -> dict[str, Any]:
+    if facts is None:
+        return {name: np.full(len(slates), np.nan) for name in ("model_age", "price_age")}
+    told = [int([*str(one["context_version"]).split("+"), "0", "0"][2]) for one in slates]
+    newest = [max(one, facts.close_us or 0) or None for one in told]
+    return {
+        "model_age": [days_since(one["moment"], facts.cut_us) for one in slates],
+        "price_age": [
+            days_since(one["moment"], close) for one, close in zip(slates, newest, strict=True)
+        ],
+    }
+
+
+def _took(slates: list[Record]) -> dict[str, list[float]]:
+    steps = sorted({step for one in slates for step in one.get("took_ms", ())})
+    return {step: [one.get("took_ms", {}).get(step, np.nan) for one in slates] for step in steps}
+
+
+def _of_items(ids: list[str], facts: Facts | None) -> dict[str, Any]:
+    """Return what a bundle says of some items; names stay until all versions are known."""
+    if facts is None:
+        return {"row": np.full(len(ids), -1), "holders": np.full(len(ids), np.nan)}
+    row_R = np.array([facts.row.get(item, -1) for item in ids], np.int64)
+    told_R = row_R >= 0
+    return {
+        "row": row_R,
+        "category_name": [facts.category_I[row] if row >= 0 else "" for row in row_R.tolist()],
+        "issuer_name": [facts.issuer_I[row] if row >= 0 else "" for row in row_R.tolist()],
+        "risk": np.where(told_R, facts.risk_I[row_R], 0),
+        "holders": np.where(told_R, facts.share_I[row_R], np.nan),
+        "percentile": np.where(told_R, facts.percentile_I[row_R], np.nan),
+        "tail": told_R & facts.tail_I[row_R],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What belongs to a day beside its own records."""
+
+    outcomes: Iterable[Record]
+    """Events that name a slate, until they count no more."""
+    closes: Iterable[Record]
+    """Of the day and of the days before it that a change of price may span."""
+    window_us: int
+    segments: Callable[[list[str]], dict[str, str]]
+    orphans: int = 0
+
+
+def frames(day: int, found: Gathered, around: Around, acquired: tuple[str, ...]) -> Frames:
+    """Lay a day out: rows in the order of their moments, so that nothing hangs on the log's.
+
+    Parameters
+    ----------
+    day : int
+        Days since 1970.
+    found : Gathered
+        The day.
+    around : Around
+        What else is known.
+    acquired : tuple of str
+        Actions after which an item counts as had.
+    """
+    found.flush()
+    main = _main(found)
+    user_ids = sorted({*found.users, *(str(one["user_id"]) for one in found.events)})
+    number = {user: at for at, user in enumerate(user_ids)}
+    items = sorted({*found.items, *(str(one["item_id"]) for one in found.events)})
+    item_number = {item: at for at, item in enumerate(items)}
+    slates, positions, order = _columns(found, number, item_number)
+    risk, held = _people(found, main, user_ids)
+    segment = around.segments(user_ids)
+    slates["segment"] = [segment.get(user_ids[at], "") for at in slates["user"].tolist()]
+    slates["risk_class"] = [risk.get(user_ids[at], 0) for at in slates["user"].tolist()]
+    _judge_risk(slates, positions, main)
+    categories, issuers = _named(positions, main)
+    _mark_outcomes(positions, found, order, item_number, around)
+    events = _events(found, number, item_number, main, categories)
+    return Frames(
+        slates, positions[list(POSITION_COLUMNS)], events, user_ids, items, categories, issuers,
+        _tastes(held, user_ids, main, categories), _merits(main, issuers), found.bins_B4,
+        _moves(day, around), main.listed if main else 0, around.orphans,
+    )  # fmt: skip
+
+
+def _main(found: Gathered) -> Facts | None:
+    """Return what the version says that answered most."""
+    for version, _ in sorted(found.versions.items(), key=lambda one: (-one[1], one[0])):
+        facts = found.open_facts(version)
+        if facts is not None:
+            return facts
+    return None
+
+
+def _columns(
+    found: Gathered, number: dict[str, int], item_number: dict[str, int]
+) -> tuple[pd.DataFrame, pd.DataFrame, Ints]:
+    count = len(found.users)
+    order = np.array(
+        sorted(range(count), key=lambda at: (found.moments[at], found.requests[at])), np.int64
+    )
+    named = sorted({name for of_S, _ in found.batches for name in of_S if name.startswith(TOOK)})
+    parts: dict[str, Any] = {}
+    for name in (*SLATE_COLUMNS, *named):
+        pieces = [
+            np.asarray(of_S.get(name, np.full(len(of_S["policy"]), np.nan)), SLATE_COLUMNS.get(name))
+            for of_S, _ in found.batches
+            if name in of_S or name.startswith(TOOK)
+        ]
+        if pieces:
+            parts[name] = np.concatenate(pieces)
+    parts["user"] = np.array([number[user] for user in found.users], np.int64)
+    slates = table(SLATE_COLUMNS, parts, count)
+    slates = slates.assign(**{name: parts[name] for name in named})
+    slates = slates.iloc[order].reset_index(drop=True)
+    rows = [pd.DataFrame(of_R) for _, of_R in found.batches]
+    positions = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"slate": []})
+    positions["item"] = np.array([item_number[one] for one in found.items], np.int64)
+    back = np.empty(count, np.int64)
+    back[order] = np.arange(count)
+    positions["slate"] = back[positions["slate"].to_numpy(np.int64)]
+    for name in ("category_name", "issuer_name"):
+        positions[name] = positions.get(name, pd.Series("", positions.index)).fillna("")
+    positions = positions.sort_values(["slate", "place"] if len(positions) else ["slate"])
+    positions = positions.reset_index(drop=True)
+    more = table(POSITION_COLUMNS, {n: positions[n] for n in POSITION_COLUMNS if n in positions},
+                 len(positions))  # fmt: skip
+    return slates, positions.drop(columns=list(POSITION_COLUMNS), errors="ignore").join(more), order
+
+
+def _people(
+    found: Gathered, main: Facts | None, user_ids: list[str]
+) -> tuple[dict[str, int], dict[str, list[str]]]:
+    return main.known(user_ids) if main else ({}, {})
+
+
+def _judge_risk(slates: pd.DataFrame, positions: pd.DataFrame, main: Facts | None) -> None:
+    if main is None or "risk" not in positions:
+        return
+    risk_R = slates["risk_class"].to_numpy()[positions["slate"].to_numpy()]
+    told_R = positions["row"].to_numpy() >= 0
+    fits_R = suitable(risk_R, positions["risk"].to_numpy(), main.unknown)
+    positions["unsuitable"] = told_R & ~fits_R
+
+
+def _named(positions: pd.DataFrame, main: Facts | None) -> tuple[list[str], list[str]]:
+    """Number categories and issuers by their names over all versions."""
+    told: list[list[str]] = []
+    for column, of_I in (
+        ("category", main.category_I if main else []), ("issuer", main.issuer_I if main else [])
+    ):  # fmt: skip
+        name_R = positions[f"{column}_name"]
+        names = sorted({*name_R.unique(), *of_I} - {""})
+        positions[column] = pd.Index(names).get_indexer(name_R) if names else -1
+        told.append(names)
+    return told[0], told[1]
+
+
+def _mark_outcomes(
+    positions: pd.DataFrame, found: Gathered, order: Ints, item_number: dict[str, int],
+    around: Around,
+) -> None:  # fmt: skip
+    """Mark what came of a position in time."""
+    back = np.empty(len(order), np.int64)
+    back[order] = np.arange(len(order))
+    slate_of = {request: int(back[at]) for at, request in enumerate(found.requests)}
+    moment_of = {request: found.moments[at] for at, request in enumerate(found.requests)}
+    pairs = zip(positions["slate"].tolist(), positions["item"].tolist(), strict=True)
+    row_of = {pair: row for row, pair in enumerate(pairs)}
+    done = {name: np.zeros(len(positions), np.bool_) for name in _DONE.values()}
+    for event in around.outcomes:
+        request, column = str(event["request_id"]), _DONE.get(str(event["action"]))
+        if request not in slate_of or column is None:
+            continue
+        item = item_number.get(str(event["item_id"]), -1)
+        row = row_of.get((slate_of[request], item))
+        if row is not None and 0 <= event["moment"] - moment_of[request] < around.window_us:
+            done[column][row] = True
+    for column, of_R in done.items():
+        positions[column] = of_R
+
+
+_DONE = {"click": "clicked", "buy": "bought", "dismiss": "dismissed"}
+
+
+def _events(
+    found: Gathered, number: dict[str, int], item_number: dict[str, int], main: Facts | None,
+    categories: list[str],
+) -> pd.DataFrame:  # fmt: skip
+    done = sorted(found.events, key=lambda one: (one["moment"], str(one["event_id"])))
+    ids = [str(one["item_id"]) for one in done]
+    row_E = np.array([main.row.get(item, -1) if main else -1 for item in ids], np.int64)
+    told_E, at = row_E >= 0, {name: place for place, name in enumerate(categories)}
+    kind_E = [at.get(main.category_I[row], -1) if main and row >= 0 else -1
+              for row in row_E.tolist()]  # fmt: skip
+    return table(
+        EVENT_COLUMNS,
+        {
+            "user": [number[str(one["user_id"])] for one in done],
+            "item": [item_number[item] for item in ids],
+            "action": [str(one["action"]) for one in done],
+            "channel": [str(one.get("channel") or "") for one in done],
+            "category": kind_E,
+            "holders": np.where(told_E, main.share_I[row_E], np.nan) if main else
+            np.full(len(done), np.nan),
+            "value": [float(one.get("value") or 0.0) for one in done],
+            "asked": [bool(one.get("request_id")) for one in done],
+        },
+        len(done),
+    )  # fmt: skip
+
+
+def _tastes(
+    held: dict[str, list[str]], user_ids: list[str], main: Facts | None, categories: list[str]
+) -> Float64s:
+    """Return the share of each category in what an investor holds."""
+    taste_UK = np.full((len(user_ids), len(categories)), np.nan)
+    at = {name: place for place, name in enumerate(categories)}
+    for user, id_ in enumerate(user_ids):
+        rows = [main.row[item] for item in held.get(id_) or () if main and item in main.row]
+        kinds = [at[main.category_I[row]] for row in rows if main and main.category_I[row] in at]
+        if kinds:
+            taste_UK[user] = np.bincount(kinds, minlength=len(categories)) / len(kinds)
+    return taste_UK
+
+
+def _merits(main: Facts | None, issuers: list[str]) -> Float64s:
+    """Return the share of each issuer in what all investors hold."""
+    merit_J = np.zeros(len(issuers))
+    at = {name: place for place, name in enumerate(issuers)}
+    for issuer, holders in zip(main.issuer_I, main.holders_I, strict=True) if main else ():
+        if issuer in at:
+            merit_J[at[issuer]] += holders
+    return np.asarray(merit_J / max(float(merit_J.sum()), 1.0))
+
+
+def _moves(day: int, around: Around) -> Float64s:
+    """Return how far prices moved to the closes of the day from those before; each item once."""
+    by: dict[str, dict[int, tuple[int, float]]] = {}
+    for one in around.closes:
+        told = by.setdefault(str(one["item_id"]), {})
+        told[one["moment"]] = max(told.get(one["moment"], (0, 0.0)), (one["told"], one["close_eur"]))
+    moved = []
+    for item in sorted(by):
+        days = sorted(by[item])
+        for before, now in itertools.pairwise(days):
+            if now // DAY_US == day:
+                moved.append(abs(np.log(by[item][now][1] / by[item][before][1])))
+    return np.array(moved, np.float64)

@@ -1,0 +1,152 @@
+"""The served log, sealed and open, read for some days: each record once, by its own moment."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+
+from tessera.contracts.arrow import DAY_US
+from tessera.serve.closes import CLOSE
+from tessera.serve.erased import PSEUDONYM, Erased
+from tessera.serve.events import EVENT, SLATE, Record
+from tessera.serve.hours import LINE, RECORDS, Hour, paths, sealed_hours, still
+from tessera.serve.log import is_open, read_segment
+
+_MOMENT = re.compile(rb'"moment":(-?\d+)')
+_KIND = re.compile(rb'^\{"kind":"(\w+)"')
+_ROWS = 4_000
+"""Lines that are laid out at a time."""
+_BACK_US = 2 * 3_600_000_000
+"""A slate that lies so long before one that was logged earlier was drawn by another clock: segments
+of several processes overlap by an hour at most."""
+KINDS = (SLATE, EVENT, CLOSE)
+
+
+@dataclass(slots=True)
+class Heard:
+    """What was odd about the log, and what was read of it."""
+
+    torn: int = 0
+    """Bytes of lines that a crash tore."""
+    again: int = 0
+    """Records that lie in the log twice."""
+    back_us: int = 0
+    """How far the clock went back."""
+    older: int = 0
+    """Slates of an older version, which say less."""
+    digest: dict[tuple[int, str], int] = field(default_factory=dict)
+    """By day and kind: a sum of the hashes of its records, whatever their order."""
+    rows: dict[tuple[int, str], int] = field(default_factory=dict)
+
+
+def day_of(moment: int) -> int:
+    """Return the UTC day of a moment, counted from 1970."""
+    return moment // DAY_US
+
+
+def records(folder: Path, kinds_of_day: dict[int, tuple[str, ...]], heard: Heard) -> Iterator[Record]:
+    """Read the records of some days, nobody's who was erased, each once.
+
+    Parameters
+    ----------
+    folder : Path
+        The served log.
+    kinds_of_day : dict
+        Which kinds of records are wanted of each day.
+    heard : Heard
+        Is told what was odd.
+    """
+    seen: set[bytes] = set()
+    masked, newest = Erased(folder).masked, 0
+    for line in _lines(folder, kinds_of_day, heard):
+        kind, moment = _kind(line), _moment(line)
+        if kind == SLATE.encode():
+            heard.back_us = max(heard.back_us, newest - moment)
+            newest = max(newest, moment)
+        if kind.decode() not in kinds_of_day.get(day_of(moment), ()):
+            continue
+        record: Record = masked(orjson.loads(line))
+        if str(record.get("user_id", "")).startswith(PSEUDONYM):
+            continue
+        mark = _mark(record)
+        if mark in seen:
+            heard.again += 1
+            continue
+        seen.add(mark)
+        _count(heard, record, line)
+        yield record
+    if heard.back_us < _BACK_US:
+        heard.back_us = 0
+
+
+def _mark(record: Record) -> bytes:
+    """Return what tells one record from all others."""
+    name = record.get("request_id") if record["kind"] == SLATE else record.get("event_id")
+    if name is None:
+        name = f"{record.get('item_id')}#{record['moment']}#{record.get('told')}"
+    return hashlib.blake2b(f"{record['kind']}#{name}".encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+def _count(heard: Heard, record: Record, line: bytes) -> None:
+    key = day_of(record["moment"]), str(record["kind"])
+    told = int.from_bytes(hashlib.blake2b(line, digest_size=32).digest(), "big")
+    heard.digest[key] = (heard.digest.get(key, 0) + told) % (1 << 256)
+    heard.rows[key] = heard.rows.get(key, 0) + 1
+    if record["kind"] == SLATE and not {"sources", "scores", "flags"} <= record.keys():
+        heard.older += 1
+
+
+def _lines(folder: Path, wanted: dict[int, tuple[str, ...]], heard: Heard) -> Iterator[bytes]:
+    """Read the lines of all hours that may hold a day, and of the segments that are open."""
+    if not folder.is_dir():
+        return
+    with still(folder):
+        hours = sealed_hours(folder)
+        for hour in hours:
+            if _may_hold(hour, wanted):
+                hour.check()
+                yield from _of_hour(hour)
+        held = {name for hour in hours for name in hour.segments}
+        for path in paths(folder):
+            if path.name not in held:
+                yield from _of_segment(path, heard)
+
+
+def _may_hold(hour: Hour, wanted: dict[int, tuple[str, ...]]) -> bool:
+    """Tell by its first and last moment whether an hour holds a day; where it says none, it may."""
+    told = hour.files[RECORDS]
+    first, last = told.get("first"), told.get("last")
+    if first is None or last is None:
+        return True
+    return any(day_of(first) <= day <= day_of(last) for day in wanted)
+
+
+def _of_hour(hour: Hour) -> Iterator[bytes]:
+    with pq.ParquetFile(hour.path / f"{RECORDS}.parquet") as file:
+        for batch in file.iter_batches(_ROWS, columns=[LINE]):
+            for line in batch.column(0):
+                yield line.as_buffer().to_pybytes()
+
+
+def _of_segment(path: Path, heard: Heard) -> Iterator[bytes]:
+    segment = read_segment(path)
+    if segment.torn and not is_open(path):
+        heard.torn += segment.torn
+    for record in segment.records:
+        yield orjson.dumps(record)
+
+
+def _kind(line: bytes) -> bytes:
+    found = _KIND.match(line)
+    return found[1] if found else b""
+
+
+def _moment(line: bytes) -> int:
+    found = _MOMENT.search(line)
+    return int(found[1]) if found else -1

@@ -1,0 +1,120 @@
+"""Measure one day beside the days before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tessera.contracts.series import ALL, FEWEST, Mover, Point
+from tessera.stages.daily import samples
+from tessera.stages.daily.drift import psi, wasserstein
+from tessera.stages.daily.frames import Frames
+from tessera.stages.daily.levels import Levels, answered, calibrated, happened, shown
+from tessera.stages.daily.spec import Served
+from tessera.stages.daily.told_apart import auc
+from tessera.stages.daily.units import Level
+from tessera.stages.daily.verdicts import points
+
+_MOVERS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What later days need of a day."""
+
+    shown: Levels
+    """What was shown and what happened on it."""
+    answered: Levels
+    """What came of its slates, as far as that is known."""
+    sample: Frames
+    """Some of its investors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is written of a day."""
+
+    points: list[Point]
+    movers: list[Mover]
+
+
+def summarize(day: Frames, spec: Served) -> Summary:
+    """Measure a day by itself."""
+    found = shown(day) | happened(day, spec.acquired) | calibrated(day)
+    if len(day.moves):
+        investors = int(day.slates["user"].nunique())
+        found["price.move", ALL] = Level(float(day.moves.mean()), None, len(day.moves), investors)
+    return Summary(found, answered(day), samples.drawn(day, spec.sample_investors))
+
+
+def measure(
+    now: Summary, before: Sequence[Summary], spec: Served, more: Levels | None = None
+) -> Measured:
+    """Judge a day.
+
+    Parameters
+    ----------
+    now : Summary
+        The day.
+    before : sequence of Summary
+        The days before it in time, the day before the last; those on which nothing was shown too.
+    spec : Served
+        Windows and rules.
+    more : Levels, optional
+        What somebody else measured of the day.
+    """
+    told = before[-spec.outcome_days] if len(before) >= spec.outcome_days else None
+    past = [one for one in before if len(one.sample.slates)]
+    of_before = [one.shown for one in past]
+    found = points(now.shown | drift(now, past, spec) | (more or {}) | _answers(told),
+                   _joined(of_before, before, spec), spec)  # fmt: skip
+    return Measured(found, _movers(now.sample, [one.sample for one in past]))
+
+
+def _answers(told: Summary | None) -> Levels:
+    return told.answered if told is not None else {}
+
+
+def _joined(shown_D: Sequence[Levels], before: Sequence[Summary], spec: Served) -> list[Levels]:
+    """Return reference days for what was shown, and for what came of slates shown earlier."""
+    earlier = [one.answered for one in before[: -spec.outcome_days] if len(one.sample.slates)]
+    return [*shown_D, *earlier]
+
+
+def drift(now: Summary, before: Sequence[Summary], spec: Served) -> Levels:
+    """Compare the distributions of a day with those of the days before."""
+    if len(before) < spec.least_days or not len(now.sample.slates):
+        return {}
+    found: dict[str, Level | None] = {}
+    past = [samples.categories(one.sample) for one in before]
+    for series, column in samples.categories(now.sample).items():
+        found[series] = psi(column, [one[series] for one in past])
+    counted = [samples.numbers(one.sample) for one in before]
+    for series, column in samples.numbers(now.sample).items():
+        found[series] = wasserstein(column, [one[series] for one in counted])
+    of_before = [samples.investors(one.sample) for one in before]
+    found["c2st.auc"] = auc(samples.investors(now.sample), of_before)
+    return {(series, ALL): level for series, level in found.items() if level is not None}
+
+
+def _movers(now: Frames, before: Sequence[Frames]) -> list[Mover]:
+    """Return the items whose share of what was shown moved most; none of too few investors."""
+    if not before or now.slates["user"].nunique() < FEWEST:
+        return []
+    share, past = _shares(now), [_shares(one) for one in before]
+    every = sorted(share.keys() | {item for one in past for item in one})
+    moved = [
+        Mover(item, float(np.mean([one.get(item, 0.0) for one in past])), share.get(item, 0.0))
+        for item in every
+    ]
+    return sorted(moved, key=lambda one: (-abs(one.now - one.before), one.item_id))[:_MOVERS]
+
+
+def _shares(day: Frames) -> dict[str, float]:
+    item_R = day.positions["item"].to_numpy()
+    number, count = np.unique(item_R, return_counts=True)
+    total = max(len(item_R), 1)
+    return {day.item_ids[one]: many / total for one, many in zip(number.tolist(), count.tolist(),
+                                                                strict=True)}  # fmt: skip

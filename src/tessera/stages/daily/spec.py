@@ -1,0 +1,87 @@
+"""monitoring/served.yaml as a typed value: windows, and from which effect on a series alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from tessera.contracts.errors import BadParams
+from tessera.contracts.params import STRICT
+
+Kind = Literal["exact", "bound", "relative", "absolute"]
+
+
+class Rule(BaseModel):
+    """When a series alarms."""
+
+    model_config = STRICT
+
+    kind: Kind
+    """`exact` is a limit that nothing may pass, `bound` one that nothing may surely pass; `relative` and `absolute` limit how far it lies from
+    the mean of the reference days."""
+    limit: float
+    """Value, share of the mean, or distance from it."""
+    side: Literal["above", "below", "both"] = "both"
+    """Where it is bad."""
+    slices: Literal["all", "every"] = "all"
+    """Whether slices are judged too; all of them are measured."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Rule:
+        if self.kind in ("exact", "bound") and self.side == "both":
+            raise ValueError("a bound says side: above or below")
+        if self.kind in ("relative", "absolute") and self.limit < 0:
+            raise ValueError("a distance is not negative")
+        return self
+
+
+class Served(BaseModel):
+    """All that monitoring/served.yaml says."""
+
+    model_config = STRICT
+
+    reference_days: int = Field(ge=2, le=365)
+    """Days before the day that it is compared with."""
+    least_days: int = Field(ge=2, le=365)
+    """Days with slates among them without which nothing is compared."""
+    outcome_days: int = Field(ge=1, le=90)
+    """How long after a slate something counts as its outcome; a day tells of the slates shown so
+    many days before."""
+    false_discoveries: float = Field(gt=0, le=0.2)
+    """Share of false alarms among all alarms of a day, and chance of any on a day without fault."""
+    sample_investors: int = Field(ge=100, le=1_000_000)
+    """Investors of a day of whom distributions are compared."""
+    skew_slates: int = Field(ge=0, le=100_000)
+    """Slates of a day that are scored again from their bundle; 0 scores none."""
+    tail_head_share: float = Field(gt=0, lt=1)
+    """The long tail lies outside the smallest head with this share of acquisitions."""
+    acquired: tuple[str, ...] = Field(min_length=1)
+    """Actions after which an item counts as had."""
+    series: Mapping[str, Rule]
+    """Series that are judged; all others are only measured."""
+
+
+def load_spec(path: Path) -> Served:
+    """Read and check the specification.
+
+    Raises
+    ------
+    BadParams
+        If it is missing, no YAML, or holds something unknown or out of bounds; one line.
+    """
+    try:
+        return Served.model_validate(yaml.safe_load(path.read_text()))
+    except OSError as error:
+        raise BadParams(f"{path.name} is missing: restore monitoring/{path.name}") from error
+    except UnicodeDecodeError as error:
+        raise BadParams(f"{path.name} is not UTF-8 ({error}): save it as UTF-8") from error
+    except yaml.YAMLError as error:
+        raise BadParams(f"{path.name} is not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "all of it"
+        raise BadParams(f"{path.name}: {where}: {first['msg']}") from error

@@ -1,0 +1,140 @@
+"""From which effect on a series alarms, and how sure that has to be.
+
+What is tested is never "nothing changed", which is false of every day if only enough is shown, but
+"no more than the limit changed".  How sure one is follows from how the reference days differ among
+themselves, which no number of positions makes smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+from tessera.contracts.series import FEWEST, Point, Side
+from tessera.stages.daily.levels import Levels
+from tessera.stages.daily.spec import Rule, Served
+from tessera.stages.daily.units import Level
+
+EXACT = "exact"
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """What a value was held against."""
+
+    threshold: float
+    side: Side
+    p_value: float
+
+
+def points(now: Levels, before: Sequence[Levels], spec: Served) -> list[Point]:
+    """Judge each series of each slice that has a rule, and hide what is of too few.
+
+    Parameters
+    ----------
+    now : Levels
+        Of the day.
+    before : sequence of Levels
+        Of each reference day.
+    spec : Served
+        Rules, and the share of false alarms.
+    """
+    judged = [_point(key, level, before, spec) for key, level in sorted(now.items())]
+    return _alarmed(judged, spec)
+
+
+def _point(
+    key: tuple[str, str], level: Level, before: Sequence[Levels], spec: Served
+) -> Point:
+    series, of = key
+    bare = Point(series, of, None, rows=level.rows, investors=level.investors, hidden=True)
+    if level.investors < FEWEST:
+        return bare
+    shown = replace(bare, value=level.value, low=level.low, high=level.high, hidden=False)
+    rule = rule_of(series, spec.series)
+    if rule is None or (of != "all" and rule.slices == "all"):
+        return shown
+    past = [one[key] for one in before if key in one and one[key].investors >= FEWEST]
+    test = held_against(level, past, rule, spec.least_days)
+    if test is None:
+        return shown
+    return replace(shown, threshold=test.threshold, side=test.side, p_value=test.p_value)
+
+
+def rule_of(series: str, rules: Mapping[str, Rule]) -> Rule | None:
+    """Return the rule of a series, or of its family (`psi.*`)."""
+    family = f"{series.rpartition('.')[0]}.*" if "." in series else series
+    return rules.get(series) or rules.get(family) or rules.get(f"{series.partition('.')[0]}.*")
+
+
+def held_against(
+    level: Level, past: Sequence[Level], rule: Rule, least_days: int
+) -> Test | None:
+    """Hold a level against its rule; None if there is too little to compare it with."""
+    if rule.kind in ("bound", EXACT):
+        side: Side = "below" if rule.side == "below" else "above"
+        beyond = level.value - rule.limit if side == "above" else rule.limit - level.value
+        stderr = 0.0 if rule.kind == EXACT else level.stderr or 0.0
+        return Test(rule.limit, side, _chance(beyond, stderr, None))
+    if len(past) < least_days:
+        return None
+    value_D = np.array([one.value for one in past])
+    mean, apart = float(value_D.mean()), float(value_D.std(ddof=1))
+    allowed = rule.limit * abs(mean) if rule.kind == "relative" else rule.limit
+    gap = level.value - mean
+    side = rule.side if rule.side != "both" else ("above" if gap >= 0 else "below")
+    beyond = (gap if side == "above" else -gap) - allowed
+    stderr = max(apart, level.stderr or 0.0) * float(np.sqrt(1 + 1 / len(past)))
+    chance = _chance(beyond, stderr, len(past) - 1)
+    if rule.side == "both":
+        chance = min(2 * chance, 1.0)
+    return Test(mean + allowed if side == "above" else mean - allowed, side, chance)
+
+
+def _chance(beyond: float, stderr: float, freedom: int | None) -> float:
+    """Return how likely one lies so far beyond a limit by chance."""
+    if stderr <= 0:
+        return 0.0 if beyond > 0 else 1.0
+    far = beyond / stderr
+    return float(stats.norm.sf(far) if freedom is None else stats.t.sf(far, freedom))
+
+
+def _alarmed(judged: Sequence[Point], spec: Served) -> list[Point]:
+    """Let the tests of a day share the chance of a false alarm.
+
+    What has an exact limit is no test: it alarms by itself and takes nobody's share.
+    """
+    exact = {
+        place
+        for place, one in enumerate(judged)
+        if (rule := rule_of(one.series, spec.series)) is not None and rule.kind == EXACT
+    }
+    tested = [
+        place for place, one in enumerate(judged) if one.p_value is not None and place not in exact
+    ]
+    chance_T = np.array([judged[place].p_value for place in tested], np.float64)
+    surely = {place for place, is_found in zip(tested, found(chance_T, spec.false_discoveries),
+                                              strict=True) if is_found}  # fmt: skip
+    surely |= {place for place in exact if judged[place].p_value == 0.0}
+    return [
+        replace(one, alarm=True) if place in surely else one for place, one in enumerate(judged)
+    ]
+
+
+def found(chance_T: np.typing.NDArray[np.float64], share: float) -> list[bool]:
+    """Tell which of some tests are discoveries, as Benjamini and Hochberg have it.
+
+    >>> found(np.array([0.001, 0.5, 0.011, 0.9]), 0.05)
+    [True, False, True, False]
+    >>> found(np.array([0.03, 0.5]), 0.05)
+    [False, False]
+    """
+    count = len(chance_T)
+    order = np.argsort(chance_T, kind="stable")
+    passes = chance_T[order] <= share * np.arange(1, count + 1) / max(count, 1)
+    last = int(np.flatnonzero(passes).max(initial=-1))
+    held = set(order[: last + 1].tolist())
+    return [place in held for place in range(count)]

@@ -13,7 +13,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +21,14 @@ import pyarrow.parquet as pq
 from tessera.bundles import manifest
 from tessera.contracts.arrays import Float64s, Ints
 from tessera.contracts.arrow import DAY_US
+from tessera.platform.watching.facts import Facts, read_facts
+from tessera.platform.watching.gather import Around, Gathered, frames
 from tessera.serve.closes import CLOSE
 from tessera.serve.events import EVENT, SLATE, Record
 from tessera.shared.policies.serving import ServingPolicy, write_policy
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
+from tessera.stages.daily.day import Summary, summarize
+from tessera.stages.daily.spec import Served
 
 CATEGORIES = ("bond", "card", "fund", "loan", "stock")
 SEGMENTS = ("institutional", "private", "retail")
@@ -42,7 +45,8 @@ _DECAY = (1.0, 0.7, 0.5)
 """Of a click, by position."""
 _ORGANIC = 0.4
 """Purchases beside the slates, for each slate."""
-_BOT_BUYS = 60
+_FIRST_DAY = 20_000
+_BOT_BUYS = 100
 """Purchases of the bot in a day."""
 
 
@@ -63,7 +67,7 @@ class World:
     """What else the model believes of an investor and an item."""
 
     @classmethod
-    def of(cls, seed: int, users: int = 1500, items: int = 300) -> World:
+    def of(cls, seed: int, users: int = 3000, items: int = 300) -> World:
         """Draw one."""
         rng = np.random.default_rng((seed, 1))
         segment_U = rng.choice(3, users, p=(0.1, 0.3, 0.6))
@@ -135,7 +139,7 @@ def user_name(number: int) -> str:
 
 
 def happened(
-    world: World, seed: int, day: int, slates: int = 800, fault: str | None = None
+    world: World, seed: int, day: int, slates: int = 1500, fault: str | None = None
 ) -> Iterator[Record]:
     """Draw a day: slates, what came of them, purchases beside them, and closes.
 
@@ -168,7 +172,7 @@ def happened(
         yield {
             "kind": SLATE, "request_id": f"r{day}-{row:07d}", "user_id": user_name(user_N[row]),
             "moment": int(at_us_N[row]), "policy_id": "v1",
-            "context_version": f"{IDENTITY[:12]}+0", "flags": [], "took_ms": {"score": 2.0},
+            "context_version": f"{IDENTITY[:12]}+0", "flags": [] if user_N[row] % 10 else ["cold"], "took_ms": {"score": 2.0},
             "candidate_ids": [item_name(one) for one in item_NC[row].tolist()],
             "sources": sources, "scores": score_NC[row].tolist(),
             "chosen": chosen_NL[row].tolist(), "propensities": propensity_NL[row].tolist(),
@@ -268,11 +272,38 @@ def _closes(
         }  # fmt: skip
 
 
-def facts_of(world: World, folder: Path) -> Any:
-    """Write the bundle into a folder, if it is not there, and return what it says."""
-    from tessera.platform.watching.facts import read_facts
+@dataclass(frozen=True, slots=True)
+class Days:
+    """Days of a world as they are measured, without a log between."""
 
-    path = folder / "bundles" / "v1"
-    if not path.exists():
+    world: World
+    seed: int
+    facts: Facts
+    spec: Served
+    slates: int = 1500
+
+    @classmethod
+    def of(cls, seed: int, folder: Path, spec: Served) -> Days:
+        """Draw a world; its bundle lies in the folder."""
+        world = World.of(seed)
+        path = folder / f"bundle-{seed}"
         world.write_bundle(path)
-    return read_facts(path, 0.8)
+        return cls(world, seed, read_facts(path, spec.tail_head_share), spec)
+
+    def summary(self, number: int, fault: str | None = None) -> Summary:
+        """Draw a day and measure it by itself."""
+        day, window = _FIRST_DAY + number, self.spec.outcome_days * DAY_US
+        gathered = Gathered(lambda _: self.facts)
+        found = list(happened(self.world, self.seed, day, self.slates, fault))
+        closes = [one for one in found if one["kind"] == CLOSE]
+        closes += _closes(self.world, day - 1, np.random.default_rng((self.seed, 3, day)), None)
+        for one in found:
+            if one["kind"] == SLATE:
+                gathered.slate(one)
+        gathered.events = [one for one in found if one["kind"] == EVENT]
+        named = [one for one in gathered.events if one["request_id"]]
+        around = Around(named, closes, window, self._segments)
+        return summarize(frames(day, gathered, around, self.spec.acquired), self.spec)
+
+    def _segments(self, user_ids: list[str]) -> dict[str, str]:
+        return {user: SEGMENTS[self.world.segment_U[int(user[1:])]] for user in user_ids}

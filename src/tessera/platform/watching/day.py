@@ -61,7 +61,7 @@ def watch_day(workspace: Workspace, day: date) -> Day:
     facts = cache(partial(open_facts, workspace, head_share=spec.tail_head_share))
     log = _read(workspace.served, number, spec, facts)
     before = [
-        _summary(workspace, log, one, spec) for one in range(number - spec.reference_days, number)
+        _summary(workspace, log, one, spec) for one in range(number - spec.window_days, number)
     ]
     now = _summary(workspace, log, number, spec)
     found = measure(now, before, spec)
@@ -90,7 +90,7 @@ def _write(
 
 def _read(folder: Path, day: int, spec: Served, facts: Any) -> Log:
     """Read the day and its reference days in one go."""
-    wanted = range(day - spec.reference_days, day + 1)
+    wanted = range(day - spec.window_days, day + 1)
     kinds = {one: KINDS for one in wanted} | {
         wanted[0] - back: (CLOSE,) for back in range(1, spec.outcome_days + 1)
     }
@@ -179,7 +179,7 @@ def _remarks(
             f"The clock went back by up to {heard.back_us / 3_600_000_000:.1f} hours between "
             "slates: each counts on the day that it says."
         )
-    there = sum(1 for one in before if len(one.sample.slates))
+    there = sum(1 for one in before[: len(before) - spec.gap_days] if len(one.sample.slates))
     if today.users and there < spec.least_days:
         lines.append(
             f"{there} reference days have slates, and {spec.least_days} are needed: nothing is "

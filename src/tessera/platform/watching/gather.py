@@ -469,5 +469,5 @@ def _moves(day: int, around: Around) -> Float64s:
         days = sorted(by[item])
         for before, now in itertools.pairwise(days):
             if now // DAY_US == day:
-                moved.append(abs(np.log(by[item][now][1] / by[item][before][1])))
+                moved.append(np.log(by[item][now][1] / by[item][before][1]))
     return np.array(moved, np.float64)

@@ -11,7 +11,7 @@ from tessera.contracts.series import ALL, FEWEST, Mover, Point
 from tessera.stages.daily import samples
 from tessera.stages.daily.drift import psi, wasserstein
 from tessera.stages.daily.frames import Frames
-from tessera.stages.daily.levels import Levels, answered, calibrated, happened, shown
+from tessera.stages.daily.levels import Levels, answered, calibrated, happened, priced, shown
 from tessera.stages.daily.spec import Served
 from tessera.stages.daily.told_apart import auc
 from tessera.stages.daily.units import Level
@@ -42,10 +42,7 @@ class Measured:
 
 def summarize(day: Frames, spec: Served) -> Summary:
     """Measure a day by itself."""
-    found = shown(day) | happened(day, spec.acquired) | calibrated(day)
-    if len(day.moves):
-        investors = int(day.slates["user"].nunique())
-        found["price.move", ALL] = Level(float(day.moves.mean()), None, len(day.moves), investors)
+    found = shown(day) | happened(day, spec.acquired) | calibrated(day) | priced(day)
     return Summary(found, answered(day), samples.drawn(day, spec.sample_investors))
 
 
@@ -59,28 +56,23 @@ def measure(
     now : Summary
         The day.
     before : sequence of Summary
-        The days before it in time, the day before the last; those on which nothing was shown too.
+        The days before it, the day before the last; those on which nothing was shown too.
     spec : Served
         Windows and rules.
     more : Levels, optional
         What somebody else measured of the day.
     """
     told = before[-spec.outcome_days] if len(before) >= spec.outcome_days else None
-    past = [one for one in before if len(one.sample.slates)]
-    of_before = [one.shown for one in past]
-    found = points(now.shown | drift(now, past, spec) | (more or {}) | _answers(told),
-                   _joined(of_before, before, spec), spec)  # fmt: skip
+    past = _filled(before[: len(before) - spec.gap_days])
+    earlier = _filled(before[: max(len(before) - spec.gap_days - spec.outcome_days, 0)])
+    levels = now.shown | drift(now, past, spec) | (more or {}) | (told.answered if told else {})
+    reference = [*(one.shown for one in past), *(one.answered for one in earlier)]
+    found = points(levels, reference, spec)
     return Measured(found, _movers(now.sample, [one.sample for one in past]))
 
 
-def _answers(told: Summary | None) -> Levels:
-    return told.answered if told is not None else {}
-
-
-def _joined(shown_D: Sequence[Levels], before: Sequence[Summary], spec: Served) -> list[Levels]:
-    """Return reference days for what was shown, and for what came of slates shown earlier."""
-    earlier = [one.answered for one in before[: -spec.outcome_days] if len(one.sample.slates)]
-    return [*shown_D, *earlier]
+def _filled(days: Sequence[Summary]) -> list[Summary]:
+    return [one for one in days if len(one.sample.slates)]
 
 
 def drift(now: Summary, before: Sequence[Summary], spec: Served) -> Levels:

@@ -148,4 +148,4 @@ def _of_constant(now_M: Float64s, past_M: Float64s, now: Column) -> Level:
 
 def _level(value: float, error: float, found: Compared) -> Level:
     value = max(value, 0.0)
-    return Level(value, float(np.sqrt(max(error, 0.0))), found.now.rows, len(found.now.gap_UB))
+    return Level(value, float(np.sqrt(max(error, 0.0))), found.now.rows, len(found.now.gap_UB), True)

@@ -88,7 +88,7 @@ class Frames:
     """Of the logged propensities of all candidates: count, sum, sum of p (1 - p), and how many were
     drawn, by bin of the propensity."""
     moves: Float64s
-    """Absolute log returns of the closes told on the day."""
+    """Log returns to the closes of the day."""
     listed: int
     """Items on sale."""
     orphans: int = 0

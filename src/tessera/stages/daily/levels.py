@@ -21,6 +21,8 @@ Levels = dict[tuple[str, str], Level]
 _FLAGS = ("cold", "filled", "degraded", "unlogged", "greedy")
 _SMOOTH = 0.01
 """Steck's alpha: what is served has this much of what is wanted, so that no ratio is infinite."""
+_NORMAL_MAD = 1.4826
+"""Standard deviation of a normal in median absolute deviations."""
 _NEW = {True: "known", False: "new"}
 
 
@@ -36,7 +38,7 @@ def slices(slates: pd.DataFrame) -> Iterator[tuple[str, Bools]]:
     }
     for name, of_N in named.items():
         found = sorted({str(one) for one in of_N} - {"", "0"})
-        if name in ("arm", "policy") and len(found) < 2:
+        if len(found) < 2:  # it is everybody
             continue
         for one in found:
             yield f"{name}={one}", np.asarray(of_N == one, np.bool_)
@@ -270,6 +272,19 @@ def _amplification(day: Frames, had: pd.DataFrame) -> Levels:
     }
 
 
+def priced(day: Frames) -> Levels:
+    """Measure how far prices moved together, and apart from each other."""
+    size = len(day.moves), int(day.slates["user"].nunique())
+    if not size[0]:
+        return {}
+    together = float(np.median(day.moves))
+    apart = float(np.median(np.abs(day.moves - together))) * _NORMAL_MAD
+    return {
+        ("price.move", ALL): Level(abs(together), None, *size),
+        ("price.spread", ALL): Level(apart, None, *size),
+    }
+
+
 def calibrated(day: Frames) -> Levels:
     """Measure how far logged propensities lie from how often was drawn what they belong to.
 
@@ -283,5 +298,6 @@ def calibrated(day: Frames) -> Levels:
     excess_B = np.square(hits_B - sum_B) - spread_B
     error = np.sqrt(np.maximum(excess_B, 0.0)).sum() / max(sum_B.sum(), 1.0)
     stderr = np.sqrt(spread_B.sum()) / max(sum_B.sum(), 1.0)
-    level = Level(float(error), float(stderr), int(total), int(day.slates["user"].nunique()))
+    investors = int(day.slates["user"].nunique())
+    level = Level(float(error), float(stderr), int(total), investors, True)
     return {("propensity.calibration_error", ALL): level}

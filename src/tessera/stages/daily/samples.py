@@ -58,22 +58,21 @@ def categories(day: Frames) -> Mapping[str, Column]:
     slates, rows, events = day.slates, day.positions, day.events
     user_R = slates["user"].to_numpy()[rows["slate"].to_numpy()]
     user_E = events["user"].to_numpy()
-    once = slates.drop_duplicates("user")
-    user_V = once["user"].to_numpy()
+    user_N = slates["user"].to_numpy()
     names = np.array([*day.categories, ""], object)
     issuers = np.array([*day.issuers, ""], object)
     wanted = events["action"].isin(("click", "buy", "rate")).to_numpy()
     found = {
-        "psi.investors.segment": Column(once["segment"].to_numpy(object), user_V),
-        "psi.investors.risk_class": Column(_named(once["risk_class"]), user_V),
-        "psi.investors.known": Column(once["known"].astype(str).to_numpy(object), user_V),
+        "psi.investors.segment": Column(slates["segment"].to_numpy(object), user_N),
+        "psi.investors.risk_class": Column(_named(slates["risk_class"]), user_N),
+        "psi.investors.known": Column(slates["known"].astype(str).to_numpy(object), user_N),
         "psi.items.category": Column(names[rows["category"].to_numpy()], user_R),
         "psi.items.issuer": Column(issuers[rows["issuer"].to_numpy()], user_R),
         "psi.items.popularity": Column(
             _banded(rows["percentile"], (0.01, 0.05, 0.2, 0.5)), user_R
         ),
         "psi.context.hour": Column(
-            (slates["hour"] // _HOURS).astype(str).to_numpy(object), slates["user"].to_numpy()
+            (slates["hour"] // _HOURS).astype(str).to_numpy(object), user_N
         ),
         "psi.context.channel": Column(events["channel"].to_numpy(object), user_E),
         "psi.outcomes.action": Column(events["action"].to_numpy(object), user_E),

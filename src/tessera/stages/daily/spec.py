@@ -45,7 +45,9 @@ class Served(BaseModel):
     model_config = STRICT
 
     reference_days: int = Field(ge=2, le=365)
-    """Days before the day that it is compared with."""
+    """Days that a day is compared with."""
+    gap_days: int = Field(ge=0, le=90)
+    """Days between them and the day, so that a fault of yesterday does not hide itself."""
     least_days: int = Field(ge=2, le=365)
     """Days with slates among them without which nothing is compared."""
     outcome_days: int = Field(ge=1, le=90)
@@ -63,6 +65,11 @@ class Served(BaseModel):
     """Actions after which an item counts as had."""
     series: Mapping[str, Rule]
     """Series that are judged; all others are only measured."""
+
+    @property
+    def window_days(self) -> int:
+        """How many days before a day are read."""
+        return self.reference_days + self.gap_days
 
 
 def load_spec(path: Path) -> Served:

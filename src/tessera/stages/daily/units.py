@@ -24,11 +24,16 @@ class Level:
     """Of who came; None where nobody knows it."""
     rows: int = 0
     investors: int = 0
+    is_size: bool = False
+    """It is never below 0, as a distance or a share of what is counted."""
 
     @property
     def low(self) -> float | None:
         """Lower end of 95 %."""
-        return None if self.stderr is None else self.value - NORMAL * self.stderr
+        if self.stderr is None:
+            return None
+        low = self.value - NORMAL * self.stderr
+        return max(low, 0.0) if self.is_size else low
 
     @property
     def high(self) -> float | None:

@@ -66,8 +66,17 @@ def _point(
 
 def rule_of(series: str, rules: Mapping[str, Rule]) -> Rule | None:
     """Return the rule of a series, or of its family (`psi.*`)."""
-    family = f"{series.rpartition('.')[0]}.*" if "." in series else series
-    return rules.get(series) or rules.get(family) or rules.get(f"{series.partition('.')[0]}.*")
+    key = key_of(series, rules)
+    return rules[key] if key else None
+
+
+def key_of(series: str, rules: Mapping[str, Rule]) -> str | None:
+    """Return under which name the specification judges a series.
+
+    >>> key_of("psi.items.category", {"psi.*": Rule(kind="bound", limit=0.1, side="above")})
+    'psi.*'
+    """
+    return next((one for one in (series, f"{series.partition('.')[0]}.*") if one in rules), None)
 
 
 def held_against(

@@ -1,6 +1,6 @@
 """Which faults of a served log alarm, how soon, and how often a day without any does.
 
-Usage: python -m benchmarks.watch_drift [--seeds 20] [--clean 10]
+Usage: python -m benchmarks.watch_drift [--seeds 20] [--clean 5]
 
 Each seed is a world of 3,000 investors and 1,500 slates a day in which nothing changes but who
 comes.  A fault lies in it from its 17th day on (14 days of reference, 2 days of gap) and is looked
@@ -113,7 +113,7 @@ def main() -> None:
     """Count, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--clean", type=int, default=10)
+    parser.add_argument("--clean", type=int, default=5)
     asked = parser.parse_args()
     spec = (ROOT / SPEC).read_text()
     kept = Kept("watch_drift", {"clean": asked.clean, "spec": spec})

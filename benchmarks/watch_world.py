@@ -117,14 +117,20 @@ class World:
         told = json.loads((path / manifest.MANIFEST).read_text())
         (path / manifest.MANIFEST).write_text(json.dumps(told | {"identity": IDENTITY}))
 
-    def write_users(self, path: Path) -> None:
-        """Write the segment of each investor where the source's table of investors lies."""
+    def write_users(self, path: Path, alone: dict[str, str] | None = None) -> None:
+        """Write the segment of each investor where the source's table of investors lies.
+
+        `alone` names some who are in another one.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         users, never = len(self.segment_U), pa.array([0] * len(self.segment_U))
         pq.write_table(pa.table({
             "user_id": [user_name(one) for one in range(users)],
             "valid_from": never.cast(pa.timestamp("us", tz="UTC")),
-            "segment": [SEGMENTS[one] for one in self.segment_U],
+            "segment": [
+                (alone or {}).get(user_name(user), SEGMENTS[one])
+                for user, one in enumerate(self.segment_U)
+            ],
         }), path)  # fmt: skip
 
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from datetime import timedelta
+
 import pytest
 
+from tessera.contracts.errors import BadInput, BadParams
+from tessera.contracts.series import days
 from tessera.platform.watching.day import watch_day
+from tessera.platform.watching.kept import FOLDER
+from tessera.serve.erased import Erased
+from tessera.serve.log import BrokenLog
 
 
 def values(day):
     return {(one.series, one.slice): one for one in day.points()}
+
+
+def bytes_of(day):
+    names = ("series.parquet", "movers.parquet", "day.json")
+    return {one: hashlib.sha256((day.path / one).read_bytes()).hexdigest() for one in names}
 
 
 def test_a_day_has_what_was_shown_and_who_saw_it(served):
@@ -21,4 +35,227 @@ def test_a_day_has_what_was_shown_and_who_saw_it(served):
     assert 0 < found["gini", "all"].value < 1
     assert found["unsuitable_share", "all"].value == 0.0
     assert found["propensity.replay_weight", "all"].value == pytest.approx(1.0, abs=1e-9)
+    assert found["latency.score_ms", "all"].value == 2.0
+    assert found["novelty", "segment=retail"].investors >= 10
     day.check()
+
+
+def test_series_are_sorted_and_a_changed_file_is_found_out(served):
+    served.write(served.records(0))
+    day = watch_day(served.workspace, served.day(0))
+    keys = [(one.series, one.slice) for one in day.points()]
+    assert keys == sorted(keys)
+    (day.path / "series.parquet").write_bytes(b"other")
+    with pytest.raises(BadInput, match="is not what was measured"):
+        day.check()
+
+
+def test_what_came_of_slates_is_told_a_day_later(served):
+    served.write([*served.records(0), *served.records(1)])
+    assert ("click_rate", "all") not in values(watch_day(served.workspace, served.day(0)))
+    found = values(watch_day(served.workspace, served.day(1)))["click_rate", "all"]
+    clicked = {(one["request_id"], one["item_id"]) for one in served.records(0)
+               if one["kind"] == "event" and one["action"] == "click"}  # fmt: skip
+    assert found.value == pytest.approx(len(clicked) / 180)
+
+
+def test_a_day_measured_later_from_sealed_hours_comes_out_to_the_byte(served):
+    """Seven days as they came, each measured at its end; then all of them again."""
+    daily = {}
+    for number in range(7):
+        served.write(served.records(number))
+        daily[number] = bytes_of(watch_day(served.workspace, served.day(number)))
+        if number % 2:
+            served.seal()
+    backfill = {
+        number: bytes_of(watch_day(served.workspace, served.day(number))) for number in range(7)
+    }
+    assert backfill == daily
+    for path in (served.workspace.watched / FOLDER).glob("*"):
+        assert path.stat().st_mode & 0o077 == 0
+    # Without what is kept, and in another order.
+    import shutil
+
+    shutil.rmtree(served.workspace.watched)
+    again = {n: bytes_of(watch_day(served.workspace, served.day(n))) for n in reversed(range(7))}
+    assert again == daily
+
+
+def test_rows_of_a_later_day_change_nothing(served):
+    served.write(served.records(0))
+    before = bytes_of(watch_day(served.workspace, served.day(0)))
+    served.write(served.records(1))
+    assert bytes_of(watch_day(served.workspace, served.day(0))) == before
+
+
+def test_a_day_without_rows_is_empty_and_says_so(served):
+    served.write(served.records(0))
+    day = watch_day(served.workspace, served.day(3))
+    assert (day.status, day.points(), day.movers()) == ("empty", [], [])
+    assert "Nothing was shown on this day." in day.remarks
+    assert day.facts["inputs"]["slate"]["rows"] == 0
+    day.check()
+
+
+def test_without_any_log_a_day_is_empty(served):
+    assert watch_day(served.workspace, served.day(0)).status == "empty"
+
+
+def test_a_torn_line_is_left_out_and_said(served):
+    served.write(served.records(0), torn=b'{"kind":"slate","request_id":"half')
+    day = watch_day(served.workspace, served.day(0))
+    assert day.facts["inputs"]["slate"]["rows"] == 60
+    assert "34 bytes at the end of a segment were torn off and are left out." in day.remarks
+
+
+def test_a_changed_line_stops_the_day_and_leaves_nothing(served):
+    path = served.write(served.records(0))
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b'"moment":17', b'"moment":18', 1))
+    with pytest.raises(BrokenLog, match="is damaged in line 1"):
+        watch_day(served.workspace, served.day(0))
+    assert days(served.workspace.watched) == []
+
+
+def test_several_policies_in_an_hour_are_slices_and_are_said(served):
+    served.world.write_bundle(served.workspace.bundles / "v2")
+    records = served.records(0)
+    for one in records[::2]:
+        if one["kind"] == "slate":
+            one["policy_id"] = "v2"
+    served.write(records)
+    day = watch_day(served.workspace, served.day(0))
+    assert "Several policies answered: v1 (30 slates), v2 (30 slates)." in day.remarks
+    assert values(day)["positions", "policy=v2"].rows == 30
+
+
+def test_a_policy_nobody_knows_is_counted_and_said(served):
+    records = served.records(0)
+    for one in records:
+        if one["kind"] == "slate":
+            one["policy_id"] = "v9"
+    served.write(records)
+    day = watch_day(served.workspace, served.day(0))
+    (said,) = [one for one in day.remarks if "v9" in one]
+    assert said.startswith("Nobody here knows policy v9: of its 60 slates only what stands in")
+    assert values(day)["positions", "all"].rows == 60
+    assert ("average_popularity", "all") not in values(day)
+    assert ("propensity.replay_weight", "all") not in values(day)
+    assert day.facts["inputs"]["bundles"] == {"v9": None}
+
+
+def test_a_clock_that_jumps_is_said_and_each_slate_counts_on_its_day(served):
+    records = served.records(0)
+    slates = [one for one in records if one["kind"] == "slate"]
+    late = max(one["moment"] for one in slates)
+    slates[30]["moment"] = late + 1
+    served.write(records)
+    day = watch_day(served.workspace, served.day(0))
+    (said,) = [one for one in day.remarks if "clock" in one]
+    assert "went back by up to" in said
+    assert day.facts["inputs"]["slate"]["rows"] == 60
+
+
+def test_a_log_of_an_older_version_is_measured_as_far_as_it_says(served):
+    records = served.records(0)
+    for one in records:
+        for name in ("flags", "sources", "scores", "took_ms"):
+            one.pop(name, None)
+    served.write(records)
+    day = watch_day(served.workspace, served.day(0))
+    (said,) = [one for one in day.remarks if "older version" in one]
+    assert said.startswith("60 slates were logged by an older version")
+    found = values(day)
+    assert found["gini", "all"].value > 0
+    assert ("score.mean", "all") not in found
+    assert ("exploration_share", "all") not in found
+    assert not [one for one in found if one[0].startswith("latency.")]
+
+
+def test_outcomes_of_slates_that_nobody_was_shown_are_counted(served):
+    records = served.records(0)
+    strange = [one for one in records if one["kind"] == "event" and one["request_id"]][:4]
+    for one in strange:
+        one["request_id"] = "nobody"
+    served.write(records)
+    day = watch_day(served.workspace, served.day(0))
+    assert "4 events name a slate that the log lacks." in day.remarks
+    assert values(day)["events.orphan_share", "all"].value > 0
+
+
+def test_an_outcome_of_a_slate_of_long_ago_is_no_orphan(served):
+    served.write(served.records(0))
+    served.seal()
+    late = [one for one in served.records(0) if one["kind"] == "event" and one["request_id"]][0]
+    served.write([*served.records(6), late | {"event_id": "late", "moment": late["moment"] + 6 * 86_400_000_000}])  # noqa: E501
+    assert values(watch_day(served.workspace, served.day(6)))["events.orphan_share", "all"].value == 0
+
+
+def test_a_segment_of_one_person_is_hidden_and_never_alarms(served):
+    """A limit that any value breaks: the few are not shown, the many alarm."""
+    served.spec(sample_investors=500)
+    path = served.workspace.root / "monitoring" / "served.yaml"
+    text = path.read_text().replace("unsuitable_share: {kind: exact, limit: 0.0", "unsuitable_share: {kind: exact, limit: -1.0")  # noqa: E501
+    path.write_text(text)
+    records = served.records(0)
+    alone = next(one["user_id"] for one in records if one["kind"] == "slate")
+    served.world.write_users(served.workspace.artifact("users"), alone={alone: "family office"})
+    served.write(records)
+    found = values(watch_day(served.workspace, served.day(0)))
+    hidden = found["unsuitable_share", "segment=family office"]
+    assert (hidden.hidden, hidden.alarm, hidden.value, hidden.low, hidden.p_value) == (
+        True, False, None, None, None,
+    )  # fmt: skip
+    assert hidden.investors == 1
+    assert found["unsuitable_share", "segment=retail"].alarm
+
+
+def test_what_lies_twice_in_the_log_counts_once(served):
+    records = served.records(0)
+    served.write(records)
+    before = bytes_of(watch_day(served.workspace, served.day(0)))
+    served.write(records[:3])
+    day = watch_day(served.workspace, served.day(0))
+    assert "3 records lie in the log twice and count once." in day.remarks
+    assert bytes_of(day)["series.parquet"] == before["series.parquet"]
+
+
+def test_whoever_was_erased_is_in_no_day_any_more(served):
+    for number in range(5):
+        served.write(served.records(number))
+    watch_day(served.workspace, served.day(4))
+    user = next(one["user_id"] for one in served.records(4) if one["kind"] == "slate")
+    moment = max(one["moment"] for one in served.records(4))
+    before = values(watch_day(served.workspace, served.day(4)))["positions", "all"]
+    Erased(served.workspace.served).add(user, moment)
+    after = values(watch_day(served.workspace, served.day(4)))["positions", "all"]
+    assert after.investors == before.investors - 1
+    kept = served.workspace.watched / FOLDER
+    assert not [one for one in kept.rglob("*") if one.is_file() and user.encode() in one.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("reference_days: 0", "served.yaml: reference_days: Input should be greater"),
+     ("reference_dayz: 3", "served.yaml: reference_dayz: Extra inputs are not permitted"),
+     ("series: {gini: {kind: bound, limit: 1}}", "series.gini: Value error, a bound says side")],
+)  # fmt: skip
+def test_a_mistake_in_the_specification_is_one_line(line, said, served):
+    path = served.workspace.root / "monitoring" / "served.yaml"
+    name = line.partition(":")[0]
+    lines = path.read_text().splitlines()
+    kept = [one for one in lines if not one.startswith(name)]
+    if name == "series":
+        kept = [one for one in kept if not one.startswith("  ")]
+    path.write_text("\n".join([*kept, line]))
+    with pytest.raises(BadParams, match=said):
+        watch_day(served.workspace, served.day(0))
+
+
+def test_days_are_listed_from_the_oldest(served):
+    served.write(served.records(0))
+    for number in (1, 0):
+        watch_day(served.workspace, served.day(number))
+    found = days(served.workspace.watched)
+    assert [one.day for one in found] == [served.day(0), served.day(0) + timedelta(days=1)]
+    assert json.loads((found[0].path / "day.json").read_text())["day"] == str(served.day(0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache, partial
@@ -16,14 +16,15 @@ from tessera.contracts.hashes import sha256
 from tessera.contracts.series import EMPTY, MEASURED, Day, read_day, write_day
 from tessera.platform.watching.facts import open_facts, segments
 from tessera.platform.watching.gather import Around, Gathered, frames
-from tessera.platform.watching.reading import KINDS, Heard, day_of, records
+from tessera.platform.watching.kept import Kept
+from tessera.platform.watching.reading import BACK_US, KINDS, Heard, Kinds, day_of, records
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace
 from tessera.serve.closed import SealedBefore
 from tessera.serve.closes import CLOSE
 from tessera.serve.events import EVENT, SLATE, Record
 from tessera.serve.hours import open_segments, sealed_hours, still
-from tessera.stages.daily.day import Summary, measure, summarize
+from tessera.stages.daily.day import Measured, Summary, measure, summarize
 from tessera.stages.daily.spec import Served, load_spec
 
 SPEC = Path("monitoring") / "served.yaml"
@@ -56,57 +57,162 @@ def watch_day(workspace: Workspace, day: date) -> Day:
     BrokenLog
         If the log was changed.
     """
-    spec = load_spec(workspace.root / SPEC)
-    number = (day - _FIRST).days
-    facts = cache(partial(open_facts, workspace, head_share=spec.tail_head_share))
-    log = _read(workspace.served, number, spec, facts)
-    before = [
-        _summary(workspace, log, one, spec) for one in range(number - spec.window_days, number)
+    watch = Watch(workspace, load_spec(workspace.root / SPEC), (day - _FIRST).days)
+    found = watch.measured()
+    return _write(workspace, day, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is written of a day."""
+
+    measured: Measured
+    told: dict[str, Any]
+
+
+class Watch:
+    """One day, and the days that it is compared with."""
+
+    def __init__(self, workspace: Workspace, spec: Served, day: int) -> None:
+        """Read nothing yet."""
+        self._workspace, self._spec, self._day = workspace, spec, day
+        self._facts = cache(partial(open_facts, workspace, head_share=spec.tail_head_share))
+        self._kept = Kept(workspace, workspace.root / SPEC)
+        self._before = range(day - spec.window_days, day)
+
+    def measured(self) -> Found:
+        """Measure the day."""
+        keys = {one: self._kept.key(self._around(one)) for one in self._before}
+        kept = {one: self._kept.get(one, key) for one, key in keys.items()}
+        log = self._read([one for one in self._before if kept[one] is None])
+        before = [kept[one] or self._summary(log, one, keys[one]) for one in self._before]
+        self._kept.drop_before(self._before[0] - self._spec.gap_days)
+        now = self._summary(log, self._day)
+        today = log.days[self._day]
+        is_empty = not today.users and not today.events
+        found = Measured([], []) if is_empty else measure(now, before, self._spec)
+        told = {
+            "status": EMPTY if is_empty else MEASURED,
+            "remarks": self._remarks(log, before),
+            "inputs": self._inputs(log),
+        }
+        return Found(found, told)
+
+    def _around(self, day: int) -> list[int]:
+        """Return the days whose rows a day's summary hangs on."""
+        span = self._spec.outcome_days
+        return list(range(day - span, day + span + 1))
+
+    def _read(self, missing: Sequence[int]) -> Log:
+        """Read the day, and those before it that are not known, in one go."""
+        wanted: Kinds = {}
+        for one in (*missing, self._day):
+            for other in self._around(one):
+                kinds = {CLOSE} if other < one else {EVENT} if other > one else set(KINDS)
+                if other <= self._day:
+                    wanted[other] = wanted.get(other, set()) | kinds
+        days = {one: Gathered(self._facts) for one in (*missing, self._day)}
+        log = Log(days, [], [], Heard(self._day), {})
+        for record in records(self._workspace.served, wanted, log.heard):
+            of_day = log.days.get(day_of(record["moment"]))
+            if record["kind"] == CLOSE:
+                log.closes.append(record)
+            elif record["kind"] == EVENT:
+                if record.get("request_id"):
+                    log.events.append(record)
+                if of_day is not None:
+                    of_day.events.append(record)
+            elif of_day is not None:
+                of_day.slate(record)
+        log.orphans.update(_orphans(self._workspace.served, log))
+        return log
+
+    def _summary(self, log: Log, day: int, key: str | None = None) -> Summary:
+        window = self._spec.outcome_days * DAY_US
+        first, end = day * DAY_US, (day + 1) * DAY_US
+        around = Around(
+            [one for one in log.events if first <= one["moment"] < end + window],
+            [one for one in log.closes if first - window <= one["moment"] < end],
+            window,
+            lambda user_ids: segments(self._workspace, user_ids, end),
+            log.orphans.get(day, 0),
+        )
+        of_day = frames(day, log.days[day], around, self._spec.acquired)
+        found = summarize(of_day, self._spec)
+        if key is not None and day + self._spec.outcome_days < self._day:
+            self._kept.put(day, key, found)
+        return found
+
+    def _remarks(self, log: Log, before: Sequence[Summary]) -> list[str]:
+        """Say in plain sentences what was odd."""
+        today = log.days[self._day]
+        lines = [] if today.users else ["Nothing was shown on this day."]
+        lines += _of_policies(today, self._facts)
+        if log.orphans.get(self._day):
+            lines.append(f"{log.orphans[self._day]} events name a slate that the log lacks.")
+        lines += _of_records(log.heard)
+        past = before[: len(before) - self._spec.gap_days]
+        there = sum(1 for one in past if one.slates)
+        if today.users and there < self._spec.least_days:
+            lines.append(
+                f"{there} of the reference days have slates, and {self._spec.least_days} are "
+                "needed: nothing is compared with them."
+            )
+        return lines
+
+    def _inputs(self, log: Log) -> dict[str, Any]:
+        heard, versions = log.heard, sorted(log.days[self._day].versions)
+        found: dict[str, Any] = {
+            kind: {"rows": heard.rows.get(kind, 0), "sha256": f"{heard.digest.get(kind, 0):064x}"}
+            for kind in KINDS
+        }
+        told = {name: self._facts(name) for name in versions}
+        found["bundles"] = {name: one.identity if one else None for name, one in told.items()}
+        found["spec"] = sha256(self._workspace.root / SPEC)
+        return found
+
+
+def _of_policies(today: Gathered, facts: Any) -> list[str]:
+    lines = []
+    if len(today.versions) > 1:
+        told = ", ".join(f"{name} ({many} slates)" for name, many in sorted(today.versions.items()))
+        lines.append(f"Several policies answered: {told}.")
+    lines += [
+        f"Nobody here knows policy {name}: of its {many} slates only what stands in the log is "
+        "measured."
+        for name, many in sorted(today.versions.items())
+        if facts(name) is None
     ]
-    now = _summary(workspace, log, number, spec)
-    found = measure(now, before, spec)
-    is_empty = not log.days[number].users and not log.days[number].events
-    told = {
-        "status": EMPTY if is_empty else MEASURED,
-        "remarks": _remarks(log, number, facts, before, spec),
-        "inputs": _inputs(workspace, log, number, facts),
-    }
-    points = [] if is_empty else found.points
-    return _write(workspace, day, points, [] if is_empty else found.movers, told)
+    return lines
 
 
-def _write(
-    workspace: Workspace, day: date, points: Sequence[Any], movers: Sequence[Any],
-    told: Mapping[str, Any],
-) -> Day:  # fmt: skip
+def _of_records(heard: Heard) -> list[str]:
+    lines = []
+    if heard.older:
+        lines.append(
+            f"{heard.older} slates were logged by an older version, without scores, sources or "
+            "flags: what needs them leaves them out."
+        )
+    if heard.torn:
+        lines.append(f"{heard.torn} bytes at the end of a segment were torn off and are left out.")
+    if heard.again:
+        lines.append(f"{heard.again} records lie in the log twice and count once.")
+    if heard.back_us >= BACK_US:
+        lines.append(
+            f"The clock went back by up to {heard.back_us / 3_600_000_000:.1f} hours between "
+            "slates: each counts on the day that it says."
+        )
+    return lines
+
+
+def _write(workspace: Workspace, day: date, found: Found) -> Day:
     final = workspace.watched / day.isoformat()
     aside = workspace.watched / f".{day.isoformat()}.new"
     files.remove(aside)
     aside.mkdir(parents=True)
-    write_day(aside, day, points, movers, told)
+    write_day(aside, day, found.measured.points, found.measured.movers, found.told)
     files.move_into_place(aside, final)
     return read_day(final)
-
-
-def _read(folder: Path, day: int, spec: Served, facts: Any) -> Log:
-    """Read the day and its reference days in one go."""
-    wanted = range(day - spec.window_days, day + 1)
-    kinds = {one: KINDS for one in wanted} | {
-        wanted[0] - back: (CLOSE,) for back in range(1, spec.outcome_days + 1)
-    }
-    log = Log({one: Gathered(facts) for one in wanted}, [], [], Heard(), {})
-    for record in records(folder, kinds, log.heard):
-        of_day = log.days.get(day_of(record["moment"]))
-        if record["kind"] == CLOSE:
-            log.closes.append(record)
-        elif of_day is not None and record["kind"] == SLATE:
-            of_day.slate(record)
-        elif of_day is not None and record["kind"] == EVENT:
-            of_day.events.append(record)
-            if record.get("request_id"):
-                log.events.append(record)
-    log.orphans.update(_orphans(folder, log))
-    return log
 
 
 def _orphans(folder: Path, log: Log) -> dict[int, int]:
@@ -131,75 +237,6 @@ def _orphans(folder: Path, log: Log) -> dict[int, int]:
     for one in strange:
         counted[day_of(one["moment"])] += str(one["request_id"]) not in known
     return counted
-
-
-def _summary(workspace: Workspace, log: Log, day: int, spec: Served) -> Summary:
-    window = spec.outcome_days * DAY_US
-    first, end = day * DAY_US, (day + 1) * DAY_US
-    around = Around(
-        [one for one in log.events if first <= one["moment"] < end + window],
-        [one for one in log.closes if first - window <= one["moment"] < end],
-        window,
-        lambda user_ids: segments(workspace, user_ids, end),
-        log.orphans.get(day, 0),
-    )
-    return summarize(frames(day, log.days[day], around, spec.acquired), spec)
-
-
-def _remarks(
-    log: Log, day: int, facts: Any, before: Sequence[Summary], spec: Served
-) -> list[str]:
-    """Say in plain sentences what was odd."""
-    heard, today = log.heard, log.days[day]
-    lines = []
-    if not today.users:
-        lines.append("Nothing was shown on this day.")
-    if len(today.versions) > 1:
-        told = ", ".join(f"{name} ({many} slates)" for name, many in sorted(today.versions.items()))
-        lines.append(f"Several policies answered: {told}.")
-    for name, many in sorted(today.versions.items()):
-        if facts(name) is None:
-            lines.append(
-                f"Nobody here knows policy {name}: of its {many} slates only what stands in the log "
-                "is measured."
-            )
-    if log.orphans.get(day):
-        lines.append(f"{log.orphans[day]} events name a slate that the log does not hold.")
-    if heard.older:
-        lines.append(
-            f"{heard.older} slates were logged by an older version, without scores, sources or "
-            "flags: what needs them leaves them out."
-        )
-    if heard.torn:
-        lines.append(f"{heard.torn} bytes at the end of a segment were torn off and are left out.")
-    if heard.again:
-        lines.append(f"{heard.again} records lie in the log twice and count once.")
-    if heard.back_us:
-        lines.append(
-            f"The clock went back by up to {heard.back_us / 3_600_000_000:.1f} hours between "
-            "slates: each counts on the day that it says."
-        )
-    there = sum(1 for one in before[: len(before) - spec.gap_days] if len(one.sample.slates))
-    if today.users and there < spec.least_days:
-        lines.append(
-            f"{there} reference days have slates, and {spec.least_days} are needed: nothing is "
-            "compared with them."
-        )
-    return lines
-
-
-def _inputs(workspace: Workspace, log: Log, day: int, facts: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        kind: {
-            "rows": log.heard.rows.get((day, kind), 0),
-            "sha256": f"{log.heard.digest.get((day, kind), 0):064x}",
-        }
-        for kind in KINDS
-    }
-    told = {name: facts(name) for name in sorted(log.days[day].versions)}
-    found["bundles"] = {name: one.identity if one else None for name, one in told.items()}
-    found["spec"] = sha256(workspace.root / SPEC)
-    return found
 
 
 def span(first: date, last: date) -> list[date]:

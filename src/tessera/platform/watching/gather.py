@@ -5,6 +5,7 @@ Shapes: S slates of a batch, L positions, C candidates, N slates, R positions, U
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -141,6 +142,7 @@ class _Batch:
             "policy": [version] * len(flags),
             "arm": [_arm(one) for one in self.records],
             "greedy": self.greedy_S,
+            "sourced": ["sources" in one for one in self.records],
             "candidates": self.count_S,
             "places": [len(one["chosen"]) for one in self.records],
             "hour": moments % DAY_US // _HOUR_US,
@@ -198,7 +200,7 @@ class _Batch:
             "item_id": ids,
             "propensity": self.propensity_SL[row_R, place_R],
             "even": 1.0 / np.maximum(self.count_S[row_R] - place_R, 1),
-            "rank": (higher_RC | ties_RC).sum(axis=1),
+            "rank": np.where(np.isfinite(score_R), (higher_RC | ties_RC).sum(axis=1), -1),
             "score": score_R,
             "uniform": np.isin(source_R, _UNIFORM),
             **_of_items(ids, facts),
@@ -301,10 +303,16 @@ def frames(day: int, found: Gathered, around: Around, acquired: tuple[str, ...])
     _mark_outcomes(positions, found, order, item_number, around)
     events = _events(found, number, item_number, main, categories)
     return Frames(
-        slates, positions[list(POSITION_COLUMNS)], events, user_ids, items, categories, issuers,
+        slates, positions[list(POSITION_COLUMNS)], events, [*map(_hashed, user_ids)], items,
+        categories, issuers,
         _tastes(held, user_ids, main, categories), _merits(main, issuers), found.bins_B4,
         _moves(day, around), main.listed if main else 0, around.orphans,
     )  # fmt: skip
+
+
+def _hashed(user_id: str) -> str:
+    """Return a name that is the same on every day; what is kept of a day holds no id."""
+    return hashlib.blake2b(user_id.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def _main(found: Gathered) -> Facts | None:

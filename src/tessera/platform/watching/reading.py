@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,27 +22,47 @@ _MOMENT = re.compile(rb'"moment":(-?\d+)')
 _KIND = re.compile(rb'^\{"kind":"(\w+)"')
 _ROWS = 4_000
 """Lines that are laid out at a time."""
-_BACK_US = 2 * 3_600_000_000
+BACK_US = 2 * 3_600_000_000
 """A slate that lies so long before one that was logged earlier was drawn by another clock: segments
 of several processes overlap by an hour at most."""
 KINDS = (SLATE, EVENT, CLOSE)
+Kinds = dict[int, set[str]]
+"""Kinds of records that are wanted, by day."""
 
 
 @dataclass(slots=True)
 class Heard:
-    """What was odd about the log, and what was read of it."""
+    """What was odd about the records of one day, and what was read of it."""
 
+    day: int
     torn: int = 0
-    """Bytes of lines that a crash tore."""
+    """Bytes of lines that a crash tore, of whichever day."""
     again: int = 0
     """Records that lie in the log twice."""
     back_us: int = 0
-    """How far the clock went back."""
+    """How far the clock went back between slates of the day."""
+    newest: int = 0
     older: int = 0
     """Slates of an older version, which say less."""
-    digest: dict[tuple[int, str], int] = field(default_factory=dict)
-    """By day and kind: a sum of the hashes of its records, whatever their order."""
-    rows: dict[tuple[int, str], int] = field(default_factory=dict)
+    digest: dict[str, int] = field(default_factory=dict)
+    """By kind: a sum of the hashes of its records, whatever their order."""
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def hear(self, record: Record, line: bytes, *, is_again: bool) -> None:
+        """Take in a record of any day."""
+        if day_of(record["moment"]) != self.day:
+            return
+        if is_again:
+            self.again += 1
+            return
+        kind = str(record["kind"])
+        told = int.from_bytes(hashlib.blake2b(line, digest_size=32).digest(), "big")
+        self.digest[kind] = (self.digest.get(kind, 0) + told) % (1 << 256)
+        self.rows[kind] = self.rows.get(kind, 0) + 1
+        if kind == SLATE:
+            self.older += not {"sources", "scores", "flags"} <= record.keys()
+            self.back_us = max(self.back_us, self.newest - record["moment"])
+            self.newest = max(self.newest, record["moment"])
 
 
 def day_of(moment: int) -> int:
@@ -50,7 +70,7 @@ def day_of(moment: int) -> int:
     return moment // DAY_US
 
 
-def records(folder: Path, kinds_of_day: dict[int, tuple[str, ...]], heard: Heard) -> Iterator[Record]:
+def records(folder: Path, kinds_of_day: Kinds, heard: Heard) -> Iterator[Record]:
     """Read the records of some days, nobody's who was erased, each once.
 
     Parameters
@@ -60,29 +80,21 @@ def records(folder: Path, kinds_of_day: dict[int, tuple[str, ...]], heard: Heard
     kinds_of_day : dict
         Which kinds of records are wanted of each day.
     heard : Heard
-        Is told what was odd.
+        Is told of the records of its day.
     """
     seen: set[bytes] = set()
-    masked, newest = Erased(folder).masked, 0
+    masked = Erased(folder).masked
     for line in _lines(folder, kinds_of_day, heard):
-        kind, moment = _kind(line), _moment(line)
-        if kind == SLATE.encode():
-            heard.back_us = max(heard.back_us, newest - moment)
-            newest = max(newest, moment)
-        if kind.decode() not in kinds_of_day.get(day_of(moment), ()):
+        if _kind(line) not in kinds_of_day.get(day_of(_moment(line)), ()):
             continue
         record: Record = masked(orjson.loads(line))
         if str(record.get("user_id", "")).startswith(PSEUDONYM):
             continue
         mark = _mark(record)
-        if mark in seen:
-            heard.again += 1
-            continue
-        seen.add(mark)
-        _count(heard, record, line)
-        yield record
-    if heard.back_us < _BACK_US:
-        heard.back_us = 0
+        heard.hear(record, line, is_again=mark in seen)
+        if mark not in seen:
+            seen.add(mark)
+            yield record
 
 
 def _mark(record: Record) -> bytes:
@@ -90,26 +102,18 @@ def _mark(record: Record) -> bytes:
     name = record.get("request_id") if record["kind"] == SLATE else record.get("event_id")
     if name is None:
         name = f"{record.get('item_id')}#{record['moment']}#{record.get('told')}"
-    return hashlib.blake2b(f"{record['kind']}#{name}".encode(errors="surrogatepass"), digest_size=16).digest()
+    text = f"{record['kind']}#{name}".encode(errors="surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).digest()
 
 
-def _count(heard: Heard, record: Record, line: bytes) -> None:
-    key = day_of(record["moment"]), str(record["kind"])
-    told = int.from_bytes(hashlib.blake2b(line, digest_size=32).digest(), "big")
-    heard.digest[key] = (heard.digest.get(key, 0) + told) % (1 << 256)
-    heard.rows[key] = heard.rows.get(key, 0) + 1
-    if record["kind"] == SLATE and not {"sources", "scores", "flags"} <= record.keys():
-        heard.older += 1
-
-
-def _lines(folder: Path, wanted: dict[int, tuple[str, ...]], heard: Heard) -> Iterator[bytes]:
+def _lines(folder: Path, wanted: Kinds, heard: Heard) -> Iterator[bytes]:
     """Read the lines of all hours that may hold a day, and of the segments that are open."""
     if not folder.is_dir():
         return
     with still(folder):
         hours = sealed_hours(folder)
         for hour in hours:
-            if _may_hold(hour, wanted):
+            if may_hold(hour, wanted):
                 hour.check()
                 yield from _of_hour(hour)
         held = {name for hour in hours for name in hour.segments}
@@ -118,7 +122,7 @@ def _lines(folder: Path, wanted: dict[int, tuple[str, ...]], heard: Heard) -> It
                 yield from _of_segment(path, heard)
 
 
-def _may_hold(hour: Hour, wanted: dict[int, tuple[str, ...]]) -> bool:
+def may_hold(hour: Hour, wanted: Iterable[int]) -> bool:
     """Tell by its first and last moment whether an hour holds a day; where it says none, it may."""
     told = hour.files[RECORDS]
     first, last = told.get("first"), told.get("last")
@@ -142,9 +146,9 @@ def _of_segment(path: Path, heard: Heard) -> Iterator[bytes]:
         yield orjson.dumps(record)
 
 
-def _kind(line: bytes) -> bytes:
+def _kind(line: bytes) -> str:
     found = _KIND.match(line)
-    return found[1] if found else b""
+    return found[1].decode() if found else ""
 
 
 def _moment(line: bytes) -> int:

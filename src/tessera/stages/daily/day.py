@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tessera.contracts.arrays import Float64s
 from tessera.contracts.series import ALL, FEWEST, Mover, Point
 from tessera.stages.daily import samples
 from tessera.stages.daily.drift import psi, wasserstein
 from tessera.stages.daily.frames import Frames
 from tessera.stages.daily.levels import Levels, answered, calibrated, happened, priced, shown
+from tessera.stages.daily.samples import Column
 from tessera.stages.daily.spec import Served
 from tessera.stages.daily.told_apart import auc
 from tessera.stages.daily.units import Level
@@ -28,8 +30,15 @@ class Summary:
     """What was shown and what happened on it."""
     answered: Levels
     """What came of its slates, as far as that is known."""
-    sample: Frames
-    """Some of its investors."""
+    kinds: Mapping[str, Column]
+    numbers: Mapping[str, Column]
+    """Columns whose distributions are compared, of some of its investors."""
+    people: tuple[list[str], Float64s]
+    """Features of those investors."""
+    shares: dict[str, float]
+    """Of each item in what was shown."""
+    slates: int
+    investors: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,17 @@ class Measured:
 def summarize(day: Frames, spec: Served) -> Summary:
     """Measure a day by itself."""
     found = shown(day) | happened(day, spec.acquired) | calibrated(day) | priced(day)
-    return Summary(found, answered(day), samples.drawn(day, spec.sample_investors))
+    sample = samples.drawn(day, spec.sample_investors)
+    return Summary(
+        found,
+        answered(day),
+        samples.categories(sample),
+        samples.numbers(sample),
+        samples.investors(sample),
+        _shares(day),
+        len(day.slates),
+        int(day.slates["user"].nunique()),
+    )
 
 
 def measure(
@@ -68,34 +87,31 @@ def measure(
     levels = now.shown | drift(now, past, spec) | (more or {}) | (told.answered if told else {})
     reference = [*(one.shown for one in past), *(one.answered for one in earlier)]
     found = points(levels, reference, spec)
-    return Measured(found, _movers(now.sample, [one.sample for one in past]))
+    return Measured(found, _movers(now, past))
 
 
 def _filled(days: Sequence[Summary]) -> list[Summary]:
-    return [one for one in days if len(one.sample.slates)]
+    return [one for one in days if one.slates]
 
 
 def drift(now: Summary, before: Sequence[Summary], spec: Served) -> Levels:
     """Compare the distributions of a day with those of the days before."""
-    if len(before) < spec.least_days or not len(now.sample.slates):
+    if len(before) < spec.least_days or not now.slates:
         return {}
     found: dict[str, Level | None] = {}
-    past = [samples.categories(one.sample) for one in before]
-    for series, column in samples.categories(now.sample).items():
-        found[series] = psi(column, [one[series] for one in past])
-    counted = [samples.numbers(one.sample) for one in before]
-    for series, column in samples.numbers(now.sample).items():
-        found[series] = wasserstein(column, [one[series] for one in counted])
-    of_before = [samples.investors(one.sample) for one in before]
-    found["c2st.auc"] = auc(samples.investors(now.sample), of_before)
+    for series, column in now.kinds.items():
+        found[series] = psi(column, [one.kinds[series] for one in before])
+    for series, column in now.numbers.items():
+        found[series] = wasserstein(column, [one.numbers[series] for one in before])
+    found["c2st.auc"] = auc(now.people, [one.people for one in before])
     return {(series, ALL): level for series, level in found.items() if level is not None}
 
 
-def _movers(now: Frames, before: Sequence[Frames]) -> list[Mover]:
+def _movers(now: Summary, before: Sequence[Summary]) -> list[Mover]:
     """Return the items whose share of what was shown moved most; none of too few investors."""
-    if not before or now.slates["user"].nunique() < FEWEST:
+    if not before or now.investors < FEWEST:
         return []
-    share, past = _shares(now), [_shares(one) for one in before]
+    share, past = now.shares, [one.shares for one in before]
     every = sorted(share.keys() | {item for one in past for item in one})
     moved = [
         Mover(item, float(np.mean([one.get(item, 0.0) for one in past])), share.get(item, 0.0))

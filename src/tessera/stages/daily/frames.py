@@ -25,6 +25,7 @@ SLATE_COLUMNS = {
     "degraded": np.bool_,
     "unlogged": np.bool_,
     "greedy": np.bool_,  # nothing was drawn
+    "sourced": np.bool_,  # says what found each candidate
     "candidates": np.int64,
     "places": np.int64,  # positions asked for
     "hour": np.int64,  # of the day, in UTC
@@ -42,7 +43,7 @@ POSITION_COLUMNS = {
     "place": np.int64,  # 0 is the top
     "propensity": np.float64,
     "even": np.float64,  # probability if it had been drawn evenly
-    "rank": np.int64,  # by score among the candidates, 0 is the best
+    "rank": np.int64,  # by score among the candidates, 0 is the best; -1 if no score is known
     "score": np.float64,
     "uniform": np.bool_,  # drawn evenly into the candidates
     "category": np.int64,  # -1 if nobody says
@@ -77,6 +78,7 @@ class Frames:
     positions: pd.DataFrame
     events: pd.DataFrame
     user_ids: list[str]
+    """Names of the investors, the same on every day."""
     item_ids: list[str]
     categories: list[str]
     issuers: list[str]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.series import ALL
@@ -81,6 +82,9 @@ def _shown_sums(day: Frames) -> tuple[dict[str, tuple[Float64s, str]], dict[str,
         "told": per_slate(told_R),
         "drawn": per_slate(drawn_R),
         "replayed": np.isfinite(weight_N).astype(np.float64),
+        "scored": np.isfinite(slates["score_mean"].to_numpy()).astype(np.float64),
+        "ranked": per_slate(rows["rank"] >= 0),
+        "sourced": per_slate(slates["sourced"].to_numpy()[of_R]),
         "pairs": _pairs(per_slate(rows["category"].to_numpy() >= 0)),
     }
     sums = {
@@ -92,16 +96,16 @@ def _shown_sums(day: Frames) -> tuple[dict[str, tuple[Float64s, str]], dict[str,
         "tail_share": (per_slate(told_R & rows["tail"].to_numpy()), "told"),
         "novelty": (per_slate(news_R), "told"),
         "diversity": (_unlike(day), "pairs"),
-        "exploration_share": (per_slate(rows["uniform"]), "positions"),
-        "off_best_share": (per_slate(~best_R), "positions"),
+        "exploration_share": (per_slate(rows["uniform"]), "sourced"),
+        "off_best_share": (per_slate(~best_R), "ranked"),
         "unsuitable_share": (per_slate(rows["unsuitable"]), "positions"),
         "propensity.even_weight": (per_slate(even_R), "drawn"),
         "propensity.replay_weight": (np.nan_to_num(weight_N), "replayed"),
         "propensity.replay_gap": (np.nan_to_num(np.abs(weight_N - 1)), "replayed"),
-        "score.mean": (slates["score_mean"].to_numpy(), "slates"),
-        "score.spread": (slates["score_spread"].to_numpy(), "slates"),
-        "score.top": (slates["score_top"].to_numpy(), "slates"),
-        "rank.mean": (per_slate(rows["rank"]), "positions"),
+        "score.mean": (np.nan_to_num(slates["score_mean"].to_numpy()), "scored"),
+        "score.spread": (np.nan_to_num(slates["score_spread"].to_numpy()), "scored"),
+        "score.top": (np.nan_to_num(slates["score_top"].to_numpy()), "scored"),
+        "rank.mean": (per_slate(rows["rank"].clip(lower=0)), "ranked"),
         "candidates": (slates["candidates"].to_numpy(np.float64), "slates"),
     }
     sums |= {f"{name}_share": (slates[name].to_numpy(np.float64), "slates") for name in _FLAGS}
@@ -215,14 +219,49 @@ def answered(day: Frames) -> Levels:
             level = ratio(done_N[mask_N], places_N[mask_N], user_N[mask_N])
             if level is not None:
                 found[series, name] = level
-    clicked = rows[rows["clicked"] | rows["bought"]]
-    if len(rows):
-        for series, column in (("clicked_propensity", "propensity"), ("clicked_rank", "rank")):
-            value_R = clicked[column].to_numpy(np.float64)
-            level = ratio(value_R, np.ones(len(clicked)), user_N[clicked["slate"].to_numpy()])
-            if level is not None:
-                found[series, ALL] = level
+        level = _told_apart(day, mask_N)
+        if level is not None:
+            found["click_auc", name] = level
     return found
+
+
+def _told_apart(day: Frames, mask_N: Bools) -> Level | None:
+    """Return how often what was clicked has the higher score, of pairs of one policy.
+
+    It falls where investors want something else than the model believes, however many click.
+    """
+    rows = day.positions[mask_N[day.positions["slate"].to_numpy()]]
+    rows = rows[np.isfinite(rows["score"])]
+    of_R = rows["slate"].to_numpy()
+    policy_R = day.slates["policy"].to_numpy()[of_R]
+    user_R = day.slates["user"].to_numpy()[of_R]
+    clicked_R = (rows["clicked"] | rows["bought"]).to_numpy()
+    score_R = rows["score"].to_numpy()
+    value, clicks = 0.0, int(clicked_R.sum())
+    gap_U = np.zeros(len(day.user_ids))
+    for policy in np.unique(policy_R.astype(str)):
+        mine_R = policy_R == policy
+        hit_R = clicked_R[mine_R]
+        if not 0 < hit_R.sum() < len(hit_R):
+            return None
+        part = hit_R.sum() / clicks
+        above_R, auc = _placed(score_R[mine_R], hit_R)
+        value += part * auc
+        gap_U += part * np.bincount(user_R[mine_R], above_R, len(gap_U))
+    if not clicks:
+        return None
+    investors = len(np.unique(user_R))
+    return Level(value, float(np.sqrt(np.square(gap_U).sum())), len(rows), investors)
+
+
+def _placed(score_R: Float64s, hit_R: Bools) -> tuple[Float64s, float]:
+    """Return what each row adds to the error of the share of pairs in order, and that share."""
+    hits, misses = int(hit_R.sum()), int((~hit_R).sum())
+    rank_R, over_R = rankdata(score_R), np.empty(len(score_R))
+    over_R[hit_R] = (rank_R[hit_R] - rankdata(score_R[hit_R])) / misses
+    over_R[~hit_R] = 1 - (rank_R[~hit_R] - rankdata(score_R[~hit_R])) / hits
+    auc = float(over_R[hit_R].mean())
+    return (over_R - auc) / np.where(hit_R, hits, misses), auc
 
 
 _RATES = {"click_rate": "clicked", "buy_rate": "bought", "dismiss_rate": "dismissed"}

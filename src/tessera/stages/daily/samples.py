@@ -79,7 +79,7 @@ def categories(day: Frames) -> Mapping[str, Column]:
         "psi.outcomes.category": Column(
             names[events["category"].to_numpy()][wanted], user_E[wanted]
         ),
-        "psi.prediction.rank": Column(_banded(rows["rank"], (1, 2, 3, 5, 10, 20)), user_R),
+        "psi.prediction.rank": Column(_banded(rows["rank"].where(rows["rank"] >= 0), (1, 2, 3, 5, 10, 20)), user_R),
     }
     return {series: _told(column) for series, column in found.items()}
 

@@ -15,7 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.stages.daily.units import Level
 
-_FOLDS = 4
+_FOLDS = 2
 _LEAST = 40
 """Investors on each side below which nothing is told apart."""
 
@@ -55,7 +55,7 @@ def _once(before: Sequence[tuple[list[str], Float64s]]) -> dict[str, Float64s]:
 def _placed(value_VF: Float64s, is_now_V: Bools, is_held_V: Bools) -> tuple[Float64s, Float64s]:
     """Return of each held-out investor how many of the other side it lies above, or below."""
     forest = RandomForestClassifier(
-        50, max_depth=5, min_samples_leaf=10, class_weight="balanced", random_state=0, n_jobs=1
+        40, max_depth=5, min_samples_leaf=10, class_weight="balanced", random_state=0, n_jobs=1
     )
     forest.fit(value_VF[~is_held_V], is_now_V[~is_held_V])
     score_V, is_now_V = forest.predict_proba(value_VF[is_held_V])[:, 1], is_now_V[is_held_V]

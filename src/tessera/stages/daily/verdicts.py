@@ -19,6 +19,8 @@ from tessera.stages.daily.spec import Rule, Served
 from tessera.stages.daily.units import Level
 
 EXACT = "exact"
+_LEVEL = 0.95
+"""Of the test whether days differ more than chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +93,33 @@ def held_against(
     if len(past) < least_days:
         return None
     value_D = np.array([one.value for one in past])
-    mean, apart = float(value_D.mean()), float(value_D.std(ddof=1))
+    mean = float(value_D.mean())
     allowed = rule.limit * abs(mean) if rule.kind == "relative" else rule.limit
     gap = level.value - mean
     side = rule.side if rule.side != "both" else ("above" if gap >= 0 else "below")
     beyond = (gap if side == "above" else -gap) - allowed
+    apart, freedom = _apart(value_D, past)
     stderr = max(apart, level.stderr or 0.0) * float(np.sqrt(1 + 1 / len(past)))
-    chance = _chance(beyond, stderr, len(past) - 1)
+    chance = _chance(beyond, stderr, freedom)
     if rule.side == "both":
         chance = min(2 * chance, 1.0)
     return Test(mean + allowed if side == "above" else mean - allowed, side, chance)
+
+
+def _apart(
+    value_D: np.typing.NDArray[np.float64], past: Sequence[Level]
+) -> tuple[float, int | None]:
+    """Return how far days lie apart, and by how many degrees of freedom that is known.
+
+    Days that differ no more than those who came make them differ tell nothing beyond it: then it is
+    known from all investors, which None says.
+    """
+    apart, freedom = float(value_D.std(ddof=1)), len(value_D) - 1
+    if any(one.stderr is None for one in past):
+        return apart, freedom
+    by_chance = float(np.sqrt(np.mean([np.square(one.stderr or 0.0) for one in past])))
+    most = float(np.sqrt(stats.chi2.ppf(_LEVEL, freedom) / freedom))
+    return (max(apart, by_chance), None) if apart <= by_chance * most else (apart, freedom)
 
 
 def _chance(beyond: float, stderr: float, freedom: int | None) -> float:

@@ -1,0 +1,154 @@
+"""What later days need of a day, kept beside the days so that its log is read once.
+
+It only saves time: what is kept came from the same rows, and is measured again when any of them
+changed, when somebody was erased since, or when the specification is another one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256 as digest_of
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tessera.contracts.arrays import Float64s
+from tessera.contracts.hashes import sha256
+from tessera.platform.watching.reading import may_hold
+from tessera.platform.workspace import files
+from tessera.platform.workspace.paths import Workspace
+from tessera.serve.erased import Erased
+from tessera.serve.hours import RECORDS, paths, sealed_hours
+from tessera.stages.daily.day import Summary
+from tessera.stages.daily.levels import Levels
+from tessera.stages.daily.samples import Column
+from tessera.stages.daily.units import Level
+
+FOLDER = ".kept"
+"""Where it lies, in the folder of the days."""
+_FORMAT = 1
+_KINDS, _NUMBERS, _PEOPLE = "kinds.parquet", "numbers.parquet", "people.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The summaries of a profile's days."""
+
+    workspace: Workspace
+    spec: Path
+
+    def key(self, days: Sequence[int]) -> str:
+        """Return what a day's summary hangs on: the hours that may hold some days, and the rest."""
+        served = self.workspace.served
+        hours = sealed_hours(served)
+        users = self.workspace.artifact("users")
+        told = [
+            _FORMAT,
+            sha256(self.spec),
+            Erased(served).mark,
+            sha256(users) if users.is_file() else "",
+            sorted(
+                [hour.path.name, hour.files[RECORDS]["sha256"]]
+                for hour in hours
+                if may_hold(hour, days)
+            ),
+            sorted([one.name, one.stat().st_size] for one in paths(served)),
+        ]
+        return digest_of(json.dumps(told).encode()).hexdigest()
+
+    def get(self, day: int, key: str) -> Summary | None:
+        """Return what was kept of a day, if it still holds."""
+        folder = self._folder(day)
+        try:
+            facts = json.loads((folder / "facts.json").read_text())
+        except (OSError, ValueError):
+            return None
+        if facts["key"] != key:
+            return None
+        return Summary(
+            _levels(facts["shown"]),
+            _levels(facts["answered"]),
+            _columns(folder / _KINDS, facts["columns"][0]),
+            _columns(folder / _NUMBERS, facts["columns"][1]),
+            _people(folder / _PEOPLE),
+            facts["shares"],
+            facts["slates"],
+            facts["investors"],
+        )
+
+    def put(self, day: int, key: str, summary: Summary) -> None:
+        """Keep a day."""
+        final = self._folder(day)
+        aside = final.with_name(f".{final.name}.new")
+        files.remove(aside)
+        aside.mkdir(parents=True, mode=0o700)
+        _write_columns(summary.kinds, aside / _KINDS)
+        _write_columns(summary.numbers, aside / _NUMBERS)
+        _write_people(summary.people, aside / _PEOPLE)
+        facts = {
+            "key": key,
+            "columns": [list(summary.kinds), list(summary.numbers)],
+            "shown": _rows(summary.shown),
+            "answered": _rows(summary.answered),
+            "shares": summary.shares,
+            "slates": summary.slates,
+            "investors": summary.investors,
+        }
+        (aside / "facts.json").write_text(json.dumps(facts))
+        files.move_into_place(aside, final)
+
+    def drop_before(self, day: int) -> None:
+        """Let go of days that are no reference any more."""
+        for path in self._root.glob("[0-9]*"):
+            if int(path.name) < day:
+                shutil.rmtree(path)
+
+    @property
+    def _root(self) -> Path:
+        return self.workspace.watched / FOLDER
+
+    def _folder(self, day: int) -> Path:
+        return self._root / str(day)
+
+
+def _rows(levels: Levels) -> list[list[object]]:
+    return [[*key, asdict(level)] for key, level in levels.items()]
+
+
+def _levels(rows: list[list[object]]) -> Levels:
+    return {(str(series), str(of)): Level(**dict(told)) for series, of, told in rows}  # type: ignore[call-overload]
+
+
+def _write_columns(columns: Mapping[str, Column], path: Path) -> None:
+    """Write columns of equal type below each other."""
+    names = [np.repeat(at, len(one.user_M)) for at, one in enumerate(columns.values())]
+    rows = {
+        "column": np.concatenate(names),
+        "user": np.concatenate([one.user_M for one in columns.values()]),
+        "value": np.concatenate([one.value_M for one in columns.values()]),
+    }
+    pq.write_table(pa.table(rows), path, compression="zstd")
+
+
+def _columns(path: Path, names: Sequence[str]) -> dict[str, Column]:
+    rows = pq.read_table(path)
+    of_M, user_M = rows["column"].to_numpy(), rows["user"].to_numpy()
+    value_M = rows["value"].to_numpy()
+    return {name: Column(value_M[of_M == at], user_M[of_M == at]) for at, name in enumerate(names)}
+
+
+def _write_people(people: tuple[list[str], Float64s], path: Path) -> None:
+    names, value_VF = people
+    columns = {f"f{at}": value_VF[:, at] for at in range(value_VF.shape[1])}
+    pq.write_table(pa.table({"name": pa.array(names, pa.string()), **columns}), path)
+
+
+def _people(path: Path) -> tuple[list[str], Float64s]:
+    rows = pq.read_table(path)
+    columns = [rows[name].to_numpy() for name in rows.column_names if name != "name"]
+    return rows["name"].to_pylist(), np.stack(columns, axis=1)

@@ -22,7 +22,7 @@ from tessera.bundles import manifest
 from tessera.contracts.arrays import Float64s, Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.platform.watching.facts import Facts, read_facts
-from tessera.platform.watching.gather import Around, Gathered, frames
+from tessera.platform.watching.gather import Around, Gathered, frames, with_outcomes
 from tessera.serve.closes import CLOSE
 from tessera.serve.events import EVENT, SLATE, Record
 from tessera.shared.policies.serving import ServingPolicy, write_policy
@@ -298,7 +298,7 @@ class Days:
 
     def summary(self, number: int, fault: str | None = None) -> Summary:
         """Draw a day and measure it by itself."""
-        day, window = _FIRST_DAY + number, self.spec.outcome_days * DAY_US
+        day = _FIRST_DAY + number
         gathered = Gathered(lambda _: self.facts)
         found = list(happened(self.world, self.seed, day, self.slates, fault))
         closes = [one for one in found if one["kind"] == CLOSE]
@@ -308,8 +308,10 @@ class Days:
                 gathered.slate(one)
         gathered.events = [one for one in found if one["kind"] == EVENT]
         named = [one for one in gathered.events if one["request_id"]]
-        around = Around(named, closes, window, self._segments)
-        return summarize(frames(day, gathered, around, self.spec.acquired), self.spec)
+        around = Around(closes, self._segments)
+        rows = frames(day, gathered, around, self.spec.acquired)
+        rows = with_outcomes(rows, named, self.spec.outcome_days * DAY_US)
+        return summarize(rows, self.spec)
 
     def _segments(self, user_ids: list[str]) -> dict[str, str]:
         return {user: SEGMENTS[self.world.segment_U[int(user[1:])]] for user in user_ids}

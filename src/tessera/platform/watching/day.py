@@ -15,7 +15,7 @@ from tessera.contracts.arrow import DAY_US
 from tessera.contracts.hashes import sha256
 from tessera.contracts.series import EMPTY, MEASURED, Day, read_day, write_day
 from tessera.platform.watching.facts import open_facts, segments
-from tessera.platform.watching.gather import Around, Gathered, frames
+from tessera.platform.watching.gather import Around, Gathered, frames, with_outcomes
 from tessera.platform.watching.kept import Kept
 from tessera.platform.watching.reading import BACK_US, KINDS, Heard, Kinds, day_of, records
 from tessera.platform.workspace import files
@@ -25,6 +25,7 @@ from tessera.serve.closes import CLOSE
 from tessera.serve.events import EVENT, SLATE, Record
 from tessera.serve.hours import open_segments, sealed_hours, still
 from tessera.stages.daily.day import Measured, Summary, measure, summarize
+from tessera.stages.daily.frames import Frames
 from tessera.stages.daily.spec import Served, load_spec
 
 SPEC = Path("monitoring") / "served.yaml"
@@ -84,34 +85,51 @@ class Watch:
         """Measure the day."""
         keys = {one: self._kept.key(self._around(one)) for one in self._before}
         kept = {one: self._kept.get(one, key) for one, key in keys.items()}
-        log = self._read([one for one in self._before if kept[one] is None])
-        before = [kept[one] or self._summary(log, one, keys[one]) for one in self._before]
+        laid = {
+            one: frames
+            for one in self._before
+            if kept[one] is None and (frames := self._kept.frames(one, self._laid_key(one)))
+        }
+        missing = [one for one in self._before if kept[one] is None]
+        log = self._read([one for one in missing if one not in laid], missing)
+        before = [
+            kept[one] or self._summary(log, one, laid.get(one), keys[one]) for one in self._before
+        ]
+        today = self._frames(log, self._day)
+        self._kept.put_frames(self._day, self._laid_key(self._day), today)
         self._kept.drop_before(self._before[0] - self._spec.gap_days)
-        now = self._summary(log, self._day)
-        today = log.days[self._day]
-        is_empty = not today.users and not today.events
-        found = Measured([], []) if is_empty else measure(now, before, self._spec)
+        found = Measured([], [])
+        if not today.is_empty:
+            found = measure(summarize(today, self._spec), before, self._spec)
         told = {
-            "status": EMPTY if is_empty else MEASURED,
+            "status": EMPTY if today.is_empty else MEASURED,
             "remarks": self._remarks(log, before),
             "inputs": self._inputs(log),
         }
         return Found(found, told)
+
+    def _laid_key(self, day: int) -> str:
+        """Return what the rows of a day hang on, without what came of its slates later."""
+        return self._kept.key([one for one in self._around(day) if one <= day])
 
     def _around(self, day: int) -> list[int]:
         """Return the days whose rows a day's summary hangs on."""
         span = self._spec.outcome_days
         return list(range(day - span, day + span + 1))
 
-    def _read(self, missing: Sequence[int]) -> Log:
+    def _read(self, unknown: Sequence[int], unanswered: Sequence[int]) -> Log:
         """Read the day, and those before it that are not known, in one go."""
         wanted: Kinds = {}
-        for one in (*missing, self._day):
+        for one in (*unknown, self._day):
             for other in self._around(one):
-                kinds = {CLOSE} if other < one else {EVENT} if other > one else set(KINDS)
-                if other <= self._day:
+                if other <= one:
+                    kinds = set(KINDS) if other == one else {CLOSE}
                     wanted[other] = wanted.get(other, set()) | kinds
-        days = {one: Gathered(self._facts) for one in (*missing, self._day)}
+        for one in unanswered:
+            for other in self._around(one):
+                if one <= other <= self._day:
+                    wanted[other] = wanted.get(other, set()) | {EVENT}
+        days = {one: Gathered(self._facts) for one in (*unknown, self._day)}
         log = Log(days, [], [], Heard(self._day), {})
         for record in records(self._workspace.served, wanted, log.heard):
             of_day = log.days.get(day_of(record["moment"]))
@@ -127,21 +145,24 @@ class Watch:
         log.orphans.update(_orphans(self._workspace.served, log))
         return log
 
-    def _summary(self, log: Log, day: int, key: str | None = None) -> Summary:
-        window = self._spec.outcome_days * DAY_US
+    def _frames(self, log: Log, day: int) -> Frames:
         first, end = day * DAY_US, (day + 1) * DAY_US
+        window = self._spec.outcome_days * DAY_US
         around = Around(
-            [one for one in log.events if first <= one["moment"] < end + window],
             [one for one in log.closes if first - window <= one["moment"] < end],
-            window,
             lambda user_ids: segments(self._workspace, user_ids, end),
             log.orphans.get(day, 0),
         )
-        of_day = frames(day, log.days[day], around, self._spec.acquired)
-        found = summarize(of_day, self._spec)
-        if key is not None and day + self._spec.outcome_days < self._day:
-            self._kept.put(day, key, found)
-        return found
+        return frames(day, log.days[day], around, self._spec.acquired)
+
+    def _summary(self, log: Log, day: int, laid: Frames | None, key: str) -> Summary:
+        """Measure a day before by itself, with what came of its slates since."""
+        found = laid or self._frames(log, day)
+        found = with_outcomes(found, log.events, self._spec.outcome_days * DAY_US)
+        summary = summarize(found, self._spec)
+        if day + self._spec.outcome_days < self._day:
+            self._kept.put(day, key, summary)
+        return summary
 
     def _remarks(self, log: Log, before: Sequence[Summary]) -> list[str]:
         """Say in plain sentences what was odd."""
@@ -221,7 +242,8 @@ def _orphans(folder: Path, log: Log) -> dict[int, int]:
     for one in log.days.values():
         one.flush()
         known.update(one.requests)
-    strange = [one for one in log.events if str(one["request_id"]) not in known]
+    mine = (one for one in log.events if day_of(one["moment"]) in log.days)
+    strange = [one for one in mine if str(one["request_id"]) not in known]
     names = sorted({str(one["request_id"]) for one in strange})
     if names:
         with still(folder):

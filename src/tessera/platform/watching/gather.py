@@ -9,7 +9,7 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -264,11 +264,8 @@ def _of_items(ids: list[str], facts: Facts | None) -> dict[str, Any]:
 class Around:
     """What belongs to a day beside its own records."""
 
-    outcomes: Iterable[Record]
-    """Events that name a slate, until they count no more."""
     closes: Iterable[Record]
     """Of the day and of the days before it that a change of price may span."""
-    window_us: int
     segments: Callable[[list[str]], dict[str, str]]
     orphans: int = 0
 
@@ -293,14 +290,13 @@ def frames(day: int, found: Gathered, around: Around, acquired: tuple[str, ...])
     number = {user: at for at, user in enumerate(user_ids)}
     items = sorted({*found.items, *(str(one["item_id"]) for one in found.events)})
     item_number = {item: at for at, item in enumerate(items)}
-    slates, positions, order = _columns(found, number, item_number)
+    slates, positions = _columns(found, number, item_number)
     risk, held = _people(found, main, user_ids)
     segment = around.segments(user_ids)
     slates["segment"] = [segment.get(user_ids[at], "") for at in slates["user"].tolist()]
     slates["risk_class"] = [risk.get(user_ids[at], 0) for at in slates["user"].tolist()]
     _judge_risk(slates, positions, main)
     categories, issuers = _named(positions, main)
-    _mark_outcomes(positions, found, order, item_number, around)
     events = _events(found, number, item_number, main, categories)
     return Frames(
         slates, positions[list(POSITION_COLUMNS)], events, [*map(_hashed, user_ids)], items,
@@ -326,7 +322,7 @@ def _main(found: Gathered) -> Facts | None:
 
 def _columns(
     found: Gathered, number: dict[str, int], item_number: dict[str, int]
-) -> tuple[pd.DataFrame, pd.DataFrame, Ints]:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     count = len(found.users)
     order = np.array(
         sorted(range(count), key=lambda at: (found.moments[at], found.requests[at])), np.int64
@@ -342,6 +338,8 @@ def _columns(
         if pieces:
             parts[name] = np.concatenate(pieces)
     parts["user"] = np.array([number[user] for user in found.users], np.int64)
+    parts["request_id"] = np.array(found.requests, object)
+    parts["moment"] = np.array(found.moments, np.int64)
     slates = table(SLATE_COLUMNS, parts, count)
     slates = slates.assign(**{name: parts[name] for name in named})
     slates = slates.iloc[order].reset_index(drop=True)
@@ -357,7 +355,7 @@ def _columns(
     positions = positions.reset_index(drop=True)
     more = table(POSITION_COLUMNS, {n: positions[n] for n in POSITION_COLUMNS if n in positions},
                  len(positions))  # fmt: skip
-    return slates, positions.drop(columns=list(POSITION_COLUMNS), errors="ignore").join(more), order
+    return slates, positions.drop(columns=list(POSITION_COLUMNS), errors="ignore").join(more)
 
 
 def _people(
@@ -388,28 +386,25 @@ def _named(positions: pd.DataFrame, main: Facts | None) -> tuple[list[str], list
     return told[0], told[1]
 
 
-def _mark_outcomes(
-    positions: pd.DataFrame, found: Gathered, order: Ints, item_number: dict[str, int],
-    around: Around,
-) -> None:  # fmt: skip
-    """Mark what came of a position in time."""
-    back = np.empty(len(order), np.int64)
-    back[order] = np.arange(len(order))
-    slate_of = {request: int(back[at]) for at, request in enumerate(found.requests)}
-    moment_of = {request: found.moments[at] for at, request in enumerate(found.requests)}
-    pairs = zip(positions["slate"].tolist(), positions["item"].tolist(), strict=True)
-    row_of = {pair: row for row, pair in enumerate(pairs)}
-    done = {name: np.zeros(len(positions), np.bool_) for name in _DONE.values()}
-    for event in around.outcomes:
-        request, column = str(event["request_id"]), _DONE.get(str(event["action"]))
-        if request not in slate_of or column is None:
-            continue
-        item = item_number.get(str(event["item_id"]), -1)
-        row = row_of.get((slate_of[request], item))
-        if row is not None and 0 <= event["moment"] - moment_of[request] < around.window_us:
-            done[column][row] = True
-    for column, of_R in done.items():
-        positions[column] = of_R
+def with_outcomes(day: Frames, outcomes: Iterable[Record], window_us: int) -> Frames:
+    """Mark what came of a position in time; events are those that name a slate."""
+    slates, rows = day.slates, day.positions
+    moments = slates["moment"].tolist()
+    slate_of = {request: at for at, request in enumerate(slates["request_id"].tolist())}
+    item_of = {item: at for at, item in enumerate(day.item_ids)}
+    done = [
+        (slate, item_of.get(str(one["item_id"]), -1), _DONE[one["action"]])
+        for one in outcomes
+        if one["action"] in _DONE
+        and (slate := slate_of.get(str(one["request_id"]))) is not None
+        and 0 <= one["moment"] - moments[slate] < window_us
+    ]
+    key_R = rows["slate"].to_numpy() * (len(item_of) + 1) + rows["item"].to_numpy()
+    marked = {}
+    for column in _DONE.values():
+        hit = [slate * (len(item_of) + 1) + item for slate, item, of in done if of == column]
+        marked[column] = np.isin(key_R, np.array(hit, np.int64))
+    return replace(day, positions=rows.assign(**marked))
 
 
 _DONE = {"click": "clicked", "buy": "bought", "dismiss": "dismissed"}

@@ -19,12 +19,13 @@ import pyarrow.parquet as pq
 
 from tessera.contracts.arrays import Float64s
 from tessera.contracts.hashes import sha256
-from tessera.platform.watching.reading import may_hold
+from tessera.platform.watching.reading import may_hold, open_that_may_hold
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace
 from tessera.serve.erased import Erased
-from tessera.serve.hours import RECORDS, paths, sealed_hours
+from tessera.serve.hours import RECORDS, sealed_hours
 from tessera.stages.daily.day import Summary
+from tessera.stages.daily.frames import Frames
 from tessera.stages.daily.levels import Levels
 from tessera.stages.daily.samples import Column
 from tessera.stages.daily.units import Level
@@ -32,6 +33,12 @@ from tessera.stages.daily.units import Level
 FOLDER = ".kept"
 """Where it lies, in the folder of the days."""
 _FORMAT = 1
+_ROWS = "-rows"
+_DAYS_OF_ROWS = 90
+"""No outcome is waited for longer."""
+_TABLES = ("slates", "positions", "events")
+_ARRAYS = ("taste_UK", "merit_J", "bins_B4", "moves")
+_FACTS = ("user_ids", "item_ids", "categories", "issuers", "listed", "orphans")
 _KINDS, _NUMBERS, _PEOPLE = "kinds.parquet", "numbers.parquet", "people.parquet"
 
 
@@ -57,7 +64,7 @@ class Kept:
                 for hour in hours
                 if may_hold(hour, days)
             ),
-            sorted([one.name, one.stat().st_size] for one in paths(served)),
+            open_that_may_hold(served, days),
         ]
         return digest_of(json.dumps(told).encode()).hexdigest()
 
@@ -102,10 +109,41 @@ class Kept:
         (aside / "facts.json").write_text(json.dumps(facts))
         files.move_into_place(aside, final)
 
+    def frames(self, day: int, key: str) -> Frames | None:
+        """Return the rows of a day that was measured, if they still hold."""
+        folder = self._root / f"{day}{_ROWS}"
+        try:
+            facts = json.loads((folder / "facts.json").read_text())
+        except (OSError, ValueError):
+            return None
+        if facts.pop("key") != key:
+            return None
+        tables = {one: pq.read_table(folder / f"{one}.parquet").to_pandas() for one in _TABLES}
+        arrays = {one: np.array(facts.pop(one), np.float64) for one in _ARRAYS}
+        taste = arrays["taste_UK"].reshape(len(facts["user_ids"]), len(facts["categories"]))
+        return Frames(**tables, **{**arrays, "taste_UK": taste}, **facts)
+
+    def put_frames(self, day: int, key: str, rows: Frames) -> None:
+        """Keep the rows of a day: what comes of its slates is told later."""
+        for path in self._root.glob(f"[0-9]*{_ROWS}"):  # those of the days before are known by now
+            if int(path.name.removesuffix(_ROWS)) < day - _DAYS_OF_ROWS:
+                shutil.rmtree(path)
+        final = self._root / f"{day}{_ROWS}"
+        aside = final.with_name(f".{final.name}.new")
+        files.remove(aside)
+        aside.mkdir(parents=True, mode=0o700)
+        for name in _TABLES:
+            frame = pa.Table.from_pandas(getattr(rows, name), preserve_index=False)
+            pq.write_table(frame, aside / f"{name}.parquet", compression="zstd")
+        facts = {name: getattr(rows, name) for name in _FACTS}
+        facts |= {name: getattr(rows, name).tolist() for name in _ARRAYS}
+        (aside / "facts.json").write_text(json.dumps({"key": key, **facts}))
+        files.move_into_place(aside, final)
+
     def drop_before(self, day: int) -> None:
         """Let go of days that are no reference any more."""
         for path in self._root.glob("[0-9]*"):
-            if int(path.name) < day:
+            if int(path.name.removesuffix(_ROWS)) < day:
                 shutil.rmtree(path)
 
     @property

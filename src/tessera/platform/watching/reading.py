@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tessera.contracts.arrow import DAY_US
@@ -83,7 +86,8 @@ def records(folder: Path, kinds_of_day: Kinds, heard: Heard) -> Iterator[Record]
         Is told of the records of its day.
     """
     seen: set[bytes] = set()
-    masked = Erased(folder).masked
+    erased = Erased(folder)
+    masked = erased.masked if erased.mark else _as_it_is
     for line in _lines(folder, kinds_of_day, heard):
         if _kind(line) not in kinds_of_day.get(day_of(_moment(line)), ()):
             continue
@@ -95,6 +99,10 @@ def records(folder: Path, kinds_of_day: Kinds, heard: Heard) -> Iterator[Record]
         if mark not in seen:
             seen.add(mark)
             yield record
+
+
+def _as_it_is(record: Record) -> Record:
+    return record
 
 
 def _mark(record: Record) -> bytes:
@@ -125,7 +133,21 @@ def _lines(folder: Path, wanted: Kinds, heard: Heard) -> Iterator[bytes]:
 def may_hold(hour: Hour, wanted: Iterable[int]) -> bool:
     """Tell by its first and last moment whether an hour holds a day; where it says none, it may."""
     told = hour.files[RECORDS]
-    first, last = told.get("first"), told.get("last")
+    return _within(told.get("first"), told.get("last"), wanted)
+
+
+def open_that_may_hold(folder: Path, wanted: Iterable[int]) -> list[tuple[str, int]]:
+    """Return name and whole bytes of the open segments that hold a record of some days."""
+    found = []
+    for path in paths(folder):
+        segment = read_segment(path)
+        moments = [one["moment"] for one in segment.records if "moment" in one]
+        if moments and _within(min(moments), max(moments), wanted):
+            found.append((path.name, segment.whole))
+    return found
+
+
+def _within(first: int | None, last: int | None, wanted: Iterable[int]) -> bool:
     if first is None or last is None:
         return True
     return any(day_of(first) <= day <= day_of(last) for day in wanted)
@@ -134,8 +156,12 @@ def may_hold(hour: Hour, wanted: Iterable[int]) -> bool:
 def _of_hour(hour: Hour) -> Iterator[bytes]:
     with pq.ParquetFile(hour.path / f"{RECORDS}.parquet") as file:
         for batch in file.iter_batches(_ROWS, columns=[LINE]):
-            for line in batch.column(0):
-                yield line.as_buffer().to_pybytes()
+            lines = batch.column(0).cast(pa.large_binary())
+            _, offsets, data = lines.buffers()
+            end_R = np.frombuffer(offsets, np.int64)[lines.offset : lines.offset + len(lines) + 1]
+            text = memoryview(data)
+            for begin, end in itertools.pairwise(end_R.tolist()):
+                yield bytes(text[begin:end])
 
 
 def _of_segment(path: Path, heard: Heard) -> Iterator[bytes]:

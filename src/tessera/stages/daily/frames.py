@@ -14,6 +14,8 @@ import pandas as pd
 from tessera.contracts.arrays import Float64s
 
 SLATE_COLUMNS = {
+    "request_id": object,
+    "moment": np.int64,  # microseconds since 1970
     "user": np.int64,  # number of the investor, 0 to U - 1
     "policy": object,  # version that answered
     "arm": object,  # champion or canary

@@ -3,9 +3,10 @@
 Usage: python -m benchmarks.watch_day [--exposures 1000000] [--days 7] [--small 30000]
 
 The day, and as many days before it as it needs, lie sealed: slates of three positions drawn from 50
-candidates of 10,000 items for 100,000 investors.  What was written outlives a kill.  The days before are small, but for the last one,
-which is as large as the day: what came of it is told on the day, so it is read again.  The time is
-that of the process, with reading, measuring and writing; reference days were measured before.
+candidates of 10,000 items for 100,000 investors.  The days before are small, but for the last one,
+which is as large as the day, since what came of it is told on the day.  The time is that of the
+process, with reading, measuring and writing; the days before were measured before.  What was
+written of the log outlives a kill.
 """
 
 from __future__ import annotations

@@ -103,9 +103,7 @@ def summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "clean_days": len(quiet),
         "false_days": sum(bool(day) for day in quiet),
         "false_alarms": sum(len(lines) for day in quiet for lines in day.values()),
-        "false_by": {
-            name: sum(len(day.get(name, ())) for day in quiet) for name in DETECTORS
-        },
+        "false_by": {name: sum(len(day.get(name, ())) for day in quiet) for name in DETECTORS},
     }
 
 

@@ -1,8 +1,8 @@
 """Days of a service that nobody ran: slates, events and closes as they stand in the log.
 
 What is drawn is a world in which nothing changes from day to day but who comes, and faults that can
-be put into it from a day on.  Candidates are retrieved and slates drawn by the code of the service's
-policy, so that every propensity is right unless the fault is that it is not.
+be put into it from a day on.  Slates are drawn by the code of the service's policy, so that every
+propensity is right unless the fault is that it is not.
 
 Shapes: U investors, I items, K categories, N slates, C candidates, L positions.
 """
@@ -98,7 +98,7 @@ class World:
         rng = np.random.default_rng(0)
         items, users = len(self.fame_I), len(self.segment_U)
         held_U = [
-            [item_name(one) for one in np.flatnonzero(rng.random(items) < 0.03)]
+            [item_name(one) for one in np.flatnonzero(rng.random(items) < 0.03).tolist()]
             for _ in range(users)
         ]
         pq.write_table(pa.table({
@@ -178,7 +178,8 @@ def happened(
         yield {
             "kind": SLATE, "request_id": f"r{day}-{row:07d}", "user_id": user_name(user_N[row]),
             "moment": int(at_us_N[row]), "policy_id": "v1",
-            "context_version": f"{IDENTITY[:12]}+0", "flags": [] if user_N[row] % 10 else ["cold"], "took_ms": {"score": 2.0},
+            "context_version": f"{IDENTITY[:12]}+0", "flags": [] if user_N[row] % 10 else ["cold"],
+            "took_ms": {"score": 2.0},
             "candidate_ids": [item_name(one) for one in item_NC[row].tolist()],
             "sources": sources, "scores": score_NC[row].tolist(),
             "chosen": chosen_NL[row].tolist(), "propensities": propensity_NL[row].tolist(),
@@ -234,7 +235,7 @@ def _answers(
         for row, place in np.argwhere(done_NL).tolist():
             late = int(rng.integers(1_000_000, 3_000_000_000))
             yield _event(
-                f"e{day}-{number:07d}", int(user_N[row]), int(shown_NL[row, place]), action,
+                f"e{day}-{number:07d}", (int(user_N[row]), int(shown_NL[row, place])), action,
                 int(at_us_N[row]) + late, f"r{day}-{row:07d}", rng,
             )  # fmt: skip
             number += 1
@@ -244,18 +245,19 @@ def _answers(
         wish_I = taste_UK[user_N[row]][world.category_I] + 0.8 * world.fame_I
         item = int(np.argmax(wish_I + rng.gumbel(0, 1, len(wish_I))))
         at_us = int(at_us_N[row]) + int(rng.integers(0, 3_000_000_000))
-        yield _event(f"o{day}-{number:07d}", int(user_N[row]), item, "buy", at_us, None, rng)
+        yield _event(f"o{day}-{number:07d}", (int(user_N[row]), item), "buy", at_us, None, rng)
         number += 1
     for _ in range(_BOT_BUYS if fault == "bot" else 0):
         at_us = day * DAY_US + int(rng.integers(0, DAY_US))
-        yield _event(f"b{day}-{number:07d}", 0, 7, "buy", at_us, None, rng)
+        yield _event(f"b{day}-{number:07d}", (0, 7), "buy", at_us, None, rng)
         number += 1
 
 
 def _event(
-    name: str, user: int, item: int, action: str, moment: int, request: str | None,
+    name: str, who: tuple[int, int], action: str, moment: int, request: str | None,
     rng: np.random.Generator,
 ) -> Record:  # fmt: skip
+    user, item = who
     value = float(10 ** rng.normal(3, 0.4)) if action == "buy" else 0.0
     return {
         "kind": EVENT, "event_id": name, "user_id": user_name(user), "item_id": item_name(item),
@@ -304,12 +306,11 @@ class Days:
         closes = [one for one in found if one["kind"] == CLOSE]
         closes += _closes(self.world, day - 1, np.random.default_rng((self.seed, 3, day)), None)
         for one in found:
-            if one["kind"] == SLATE:
-                gathered.slate(one)
-        gathered.events = [one for one in found if one["kind"] == EVENT]
+            if one["kind"] != CLOSE:
+                gathered.take(one)
         named = [one for one in gathered.events if one["request_id"]]
         around = Around(closes, self._segments)
-        rows = frames(day, gathered, around, self.spec.acquired)
+        rows = frames(day, gathered, around)
         rows = with_outcomes(rows, named, self.spec.outcome_days * DAY_US)
         return summarize(rows, self.spec)
 

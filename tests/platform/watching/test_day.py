@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from datetime import timedelta
 
 import pytest
 
+from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BadInput, BadParams
 from tessera.contracts.series import days
 from tessera.platform.watching.day import watch_day
@@ -74,8 +76,6 @@ def test_a_day_measured_later_from_sealed_hours_comes_out_to_the_byte(served):
     for path in (served.workspace.watched / FOLDER).glob("*"):
         assert path.stat().st_mode & 0o077 == 0
     # Without what is kept, and in another order.
-    import shutil
-
     shutil.rmtree(served.workspace.watched)
     again = {n: bytes_of(watch_day(served.workspace, served.day(n))) for n in reversed(range(7))}
     assert again == daily
@@ -186,16 +186,21 @@ def test_outcomes_of_slates_that_nobody_was_shown_are_counted(served):
 def test_an_outcome_of_a_slate_of_long_ago_is_no_orphan(served):
     served.write(served.records(0))
     served.seal()
-    late = [one for one in served.records(0) if one["kind"] == "event" and one["request_id"]][0]
-    served.write([*served.records(6), late | {"event_id": "late", "moment": late["moment"] + 6 * 86_400_000_000}])  # noqa: E501
-    assert values(watch_day(served.workspace, served.day(6)))["events.orphan_share", "all"].value == 0
+    named = (one for one in served.records(0) if one["kind"] == "event" and one["request_id"])
+    first = next(named)
+    late = first | {"event_id": "late", "moment": first["moment"] + 6 * DAY_US}
+    served.write([*served.records(6), late])
+    found = values(watch_day(served.workspace, served.day(6)))
+    assert found["events.orphan_share", "all"].value == 0
 
 
 def test_a_segment_of_one_person_is_hidden_and_never_alarms(served):
     """A limit that any value breaks: the few are not shown, the many alarm."""
     served.spec(sample_investors=500)
     path = served.workspace.root / "monitoring" / "served.yaml"
-    text = path.read_text().replace("unsuitable_share: {kind: exact, limit: 0.0", "unsuitable_share: {kind: exact, limit: -1.0")  # noqa: E501
+    text = path.read_text().replace(
+        "unsuitable_share: {kind: exact, limit: 0.0", "unsuitable_share: {kind: exact, limit: -1.0"
+    )
     path.write_text(text)
     records = served.records(0)
     alone = next(one["user_id"] for one in records if one["kind"] == "slate")
@@ -231,7 +236,9 @@ def test_whoever_was_erased_is_in_no_day_any_more(served):
     after = values(watch_day(served.workspace, served.day(4)))["positions", "all"]
     assert after.investors == before.investors - 1
     kept = served.workspace.watched / FOLDER
-    assert not [one for one in kept.rglob("*") if one.is_file() and user.encode() in one.read_bytes()]
+    assert not [
+        one for one in kept.rglob("*") if one.is_file() and user.encode() in one.read_bytes()
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-_PANELS = {
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Work with it": (stages, run, infer, ui, recommend, ablate, doctor),
     "Serve it": (serve, consume, key, served, mix, canary),
     "Called by DVC, Airflow and make": (snapshot, dvc, render, task),

@@ -19,9 +19,7 @@ _MOST = 400
 
 
 def monitor(
-    day: Annotated[
-        datetime, typer.Option(formats=["%Y-%m-%d"], help="Day to measure, in UTC.")
-    ],
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Day to measure, in UTC.")],
     until: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="Last day, to measure all from --day on."),
@@ -44,6 +42,8 @@ def _say(found: Day) -> None:
     told = "nothing was served" if found.status == "empty" else f"{len(alarms)} alarms"
     typer.echo(f"{found.day}: {told}")
     for one in alarms:
-        typer.echo(f"  {one.series} of {one.slice}: {one.value:.4g}, {one.side} {one.threshold:.4g}")
+        typer.echo(
+            f"  {one.series} of {one.slice}: {one.value:.4g}, {one.side} {one.threshold:.4g}"
+        )
     for line in found.remarks:
         typer.echo(f"  {line}")

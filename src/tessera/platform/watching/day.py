@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -43,6 +44,17 @@ class Log:
     heard: Heard
     orphans: dict[int, int]
     """Events of each day that name a slate which nobody was shown."""
+
+    def take(self, record: Record) -> None:
+        """Take in a record, of whichever day."""
+        of_day = self.days.get(day_of(record["moment"]))
+        if record["kind"] == CLOSE:
+            self.closes.append(record)
+            return
+        if record["kind"] == EVENT and record.get("request_id"):
+            self.events.append(record)
+        if of_day is not None:
+            of_day.take(record)
 
 
 def watch_day(workspace: Workspace, day: date) -> Day:
@@ -119,31 +131,25 @@ class Watch:
 
     def _read(self, unknown: Sequence[int], unanswered: Sequence[int]) -> Log:
         """Read the day, and those before it that are not known, in one go."""
-        wanted: Kinds = {}
-        for one in (*unknown, self._day):
-            for other in self._around(one):
-                if other <= one:
-                    kinds = set(KINDS) if other == one else {CLOSE}
-                    wanted[other] = wanted.get(other, set()) | kinds
-        for one in unanswered:
-            for other in self._around(one):
-                if one <= other <= self._day:
-                    wanted[other] = wanted.get(other, set()) | {EVENT}
         days = {one: Gathered(self._facts) for one in (*unknown, self._day)}
         log = Log(days, [], [], Heard(self._day), {})
+        wanted = self._wanted([*unknown, self._day], unanswered)
         for record in records(self._workspace.served, wanted, log.heard):
-            of_day = log.days.get(day_of(record["moment"]))
-            if record["kind"] == CLOSE:
-                log.closes.append(record)
-            elif record["kind"] == EVENT:
-                if record.get("request_id"):
-                    log.events.append(record)
-                if of_day is not None:
-                    of_day.events.append(record)
-            elif of_day is not None:
-                of_day.slate(record)
+            log.take(record)
         log.orphans.update(_orphans(self._workspace.served, log))
         return log
+
+    def _wanted(self, unknown: Sequence[int], unanswered: Sequence[int]) -> Kinds:
+        """Return which records are read: days, closes before them, and events after them."""
+        wanted: Kinds = defaultdict(set)
+        for one in unknown:
+            wanted[one] |= set(KINDS)
+            for other in self._around(one):
+                wanted[other] |= {CLOSE} if other < one else set()
+        for one in unanswered:
+            for other in self._around(one):
+                wanted[other] |= {EVENT} if one <= other <= self._day else set()
+        return wanted
 
     def _frames(self, log: Log, day: int) -> Frames:
         first, end = day * DAY_US, (day + 1) * DAY_US
@@ -153,7 +159,7 @@ class Watch:
             lambda user_ids: segments(self._workspace, user_ids, end),
             log.orphans.get(day, 0),
         )
-        return frames(day, log.days[day], around, self._spec.acquired)
+        return frames(day, log.days[day], around)
 
     def _summary(self, log: Log, day: int, laid: Frames | None, key: str) -> Summary:
         """Measure a day before by itself, with what came of its slates since."""
@@ -239,9 +245,9 @@ def _write(workspace: Workspace, day: date, found: Found) -> Day:
 def _orphans(folder: Path, log: Log) -> dict[int, int]:
     """Count by day the events that name a slate which the log does not hold."""
     known: set[str] = set()
-    for one in log.days.values():
-        one.flush()
-        known.update(one.requests)
+    for of_day in log.days.values():
+        of_day.flush()
+        known.update(of_day.requests)
     mine = (one for one in log.events if day_of(one["moment"]) in log.days)
     strange = [one for one in mine if str(one["request_id"]) not in known]
     names = sorted({str(one["request_id"]) for one in strange})

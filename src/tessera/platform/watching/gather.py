@@ -1,6 +1,6 @@
 """Records of one day become the columns that are measured.
 
-Shapes: S slates of a batch, L positions, C candidates, N slates, R positions, U investors.
+Shapes: N slates, R positions, E events, U investors, K categories, J issuers.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tessera.contracts.arrays import Float64s, Ints
+from tessera.contracts.arrays import Float64s
 from tessera.contracts.arrow import DAY_US
-from tessera.contracts.tables import UNEXPLORED
-from tessera.platform.watching.facts import Facts, days_since
-from tessera.serve.events import Record
-from tessera.shared.policies.slate import EMPTY, slate_propensities
+from tessera.platform.watching.batches import BINS, Batch
+from tessera.platform.watching.facts import Facts
+from tessera.serve.events import EVENT, Record
 from tessera.shared.policies.suitability import suitable
 from tessera.stages.daily.frames import (
     EVENT_COLUMNS,
@@ -33,10 +32,6 @@ from tessera.stages.daily.frames import (
 
 _BATCH = 2_000
 """Slates whose probabilities are laid out at a time."""
-_EDGES = np.logspace(-4, 0, 13)[1:-1]
-"""Of the bins of propensities."""
-_HOUR_US = 3_600_000_000
-_UNIFORM = ("uniform", "new")
 Open = Callable[[str], Facts | None]
 """Finds what a version says of items and investors."""
 
@@ -47,7 +42,7 @@ class Gathered:
 
     open_facts: Open
     batches: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
-    bins_B4: Float64s = field(default_factory=lambda: np.zeros((len(_EDGES) + 1, 4)))
+    bins_B4: Float64s = field(default_factory=lambda: np.zeros((BINS, 4)))
     users: list[str] = field(default_factory=list)
     """Investor of each slate."""
     requests: list[str] = field(default_factory=list)
@@ -59,8 +54,11 @@ class Gathered:
     closes: list[Record] = field(default_factory=list)
     _waiting: list[Record] = field(default_factory=list)
 
-    def slate(self, record: Record) -> None:
-        """Take in a slate."""
+    def take(self, record: Record) -> None:
+        """Take in a slate or an event."""
+        if record["kind"] == EVENT:
+            self.events.append(record)
+            return
         self._waiting.append(record)
         if len(self._waiting) >= _BATCH:
             self.flush()
@@ -77,7 +75,7 @@ class Gathered:
     def _lay_out(self, version: str, slates: list[Record]) -> None:
         facts = self.open_facts(version)
         self.versions[version] += len(slates)
-        batch = _Batch.of(slates)
+        batch = Batch.of(slates)
         first = len(self.users)
         self.users += [str(one["user_id"]) for one in slates]
         self.requests += [str(one["request_id"]) for one in slates]
@@ -95,172 +93,6 @@ def _version(slate: Record) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
-    """Some slates of one version, padded to the same length and number of candidates."""
-
-    records: list[Record]
-    count_S: Ints
-    """Candidates of each."""
-    chosen_SL: Ints
-    propensity_SL: Float64s
-    probability_SLC: Float64s
-    score_SC: Float64s
-    """Not a number where an older version logged none."""
-    greedy_S: np.typing.NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, slates: list[Record]) -> _Batch:
-        count_S = np.array([len(one["candidate_ids"]) for one in slates], np.int64)
-        places = max(len(one["chosen"]) for one in slates)
-        size = len(slates)
-        chosen_SL = np.full((size, places), EMPTY, np.int64)
-        propensity_SL = np.ones((size, places))
-        probability_SLC = np.zeros((size, places, int(count_S.max(initial=0))))
-        score_SC = np.full((size, int(count_S.max(initial=0))), np.nan)
-        for row, one in enumerate(slates):
-            length, count = len(one["chosen"]), len(one["candidate_ids"])
-            chosen_SL[row, :length] = one["chosen"]
-            propensity_SL[row, :length] = one["propensities"]
-            if count:
-                probability_SLC[row, :length, :count] = one["probabilities"]
-                score_SC[row, :count] = one.get("scores", np.nan)
-        greedy_S = np.array([str(one["policy_id"]).endswith(UNEXPLORED) for one in slates])
-        return cls(
-            slates, count_S, chosen_SL, propensity_SL, probability_SLC, score_SC, greedy_S
-        )
-
-    @property
-    def allowed_SC(self) -> np.typing.NDArray[np.bool_]:
-        """Which columns are candidates."""
-        return np.asarray(np.arange(self.score_SC.shape[1]) < self.count_S[:, None])
-
-    def slates(self, version: str, facts: Facts | None) -> dict[str, Any]:
-        """Return the columns of the slates that need no other slate."""
-        flags = [set(one.get("flags", ())) for one in self.records]
-        moments = np.array([one["moment"] for one in self.records], np.int64)
-        found: dict[str, Any] = {
-            "policy": [version] * len(flags),
-            "arm": [_arm(one) for one in self.records],
-            "greedy": self.greedy_S,
-            "sourced": ["sources" in one for one in self.records],
-            "candidates": self.count_S,
-            "places": [len(one["chosen"]) for one in self.records],
-            "hour": moments % DAY_US // _HOUR_US,
-            "known": ["cold" not in one for one in flags],
-            "weight": self._replayed(facts),
-            **self._scores(),
-            **_ages(self.records, facts),
-            **{TOOK + step: took for step, took in _took(self.records).items()},
-        }
-        for flag in ("cold", "filled", "degraded", "unlogged"):
-            found[flag] = [flag in one for one in flags]
-        return found
-
-    def _scores(self) -> dict[str, Any]:
-        score_SC = np.ma.masked_invalid(self.score_SC)
-        return {
-            "score_mean": score_SC.mean(axis=1).filled(np.nan),
-            "score_spread": score_SC.std(axis=1).filled(np.nan),
-            "score_top": score_SC.max(axis=1).filled(np.nan),
-        }
-
-    def _replayed(self, facts: Facts | None) -> Float64s:
-        """Return the weight of each slate if it were drawn again by the policy that drew it."""
-        size = len(self.records)
-        if facts is None or facts.slate is None or not self.score_SC.shape[1]:
-            return np.full(size, np.nan)
-        scored_S = np.isfinite(np.where(self.allowed_SC, self.score_SC, 0.0)).all(axis=1)
-        told_S = scored_S & ~self.greedy_S & (self.count_S > 0)
-        again_SL, _ = slate_propensities(
-            np.nan_to_num(self.score_SC), self.allowed_SC, facts.slate, self.chosen_SL
-        )
-        weight_S = np.prod(again_SL / np.maximum(self.propensity_SL, 1e-300), axis=1)
-        return np.where(told_S, weight_S, np.nan)
-
-    def positions(self, facts: Facts | None) -> dict[str, Any]:
-        """Return the columns of the positions that were filled."""
-        row_R, place_R = np.nonzero(self.chosen_SL != EMPTY)
-        chosen_R = self.chosen_SL[row_R, place_R]
-        score_R = self.score_SC[row_R, chosen_R]
-        higher_RC = self.score_SC[row_R] > score_R[:, None]
-        ties_RC = (self.score_SC[row_R] == score_R[:, None]) & (
-            np.arange(self.score_SC.shape[1]) < chosen_R[:, None]
-        )
-        ids = [
-            self.records[row]["candidate_ids"][one]
-            for row, one in zip(row_R.tolist(), chosen_R.tolist(), strict=True)
-        ]
-        source_R = [
-            self.records[row]["sources"][one] if "sources" in self.records[row] else ""
-            for row, one in zip(row_R.tolist(), chosen_R.tolist(), strict=True)
-        ]
-        return {
-            "slate": row_R,
-            "place": place_R,
-            "item_id": ids,
-            "propensity": self.propensity_SL[row_R, place_R],
-            "even": 1.0 / np.maximum(self.count_S[row_R] - place_R, 1),
-            "rank": np.where(np.isfinite(score_R), (higher_RC | ties_RC).sum(axis=1), -1),
-            "score": score_R,
-            "uniform": np.isin(source_R, _UNIFORM),
-            **_of_items(ids, facts),
-        }
-
-    def bins(self) -> Float64s:
-        """Count the propensities of all candidates that were open, and which were drawn."""
-        drawn_SLC = (self.probability_SLC > 0) & ~self.greedy_S[:, None, None]
-        chance_M = self.probability_SLC[drawn_SLC]
-        hit_SLC = np.zeros_like(drawn_SLC)
-        row_R, place_R = np.nonzero(self.chosen_SL != EMPTY)
-        hit_SLC[row_R, place_R, self.chosen_SL[row_R, place_R]] = True
-        bin_M, bins = np.digitize(chance_M, _EDGES), len(_EDGES) + 1
-        weights = (None, chance_M, chance_M * (1 - chance_M), hit_SLC[drawn_SLC])
-        return np.stack([np.bincount(bin_M, one, bins) for one in weights], axis=1)
-
-
-def _arm(slate: Record) -> str:
-    """Name the arm; where no canary stood beside it, all is the champion's."""
-    identity = slate.get("canary_identity")
-    mine = str(slate["context_version"]).partition("+")[0]
-    return "canary" if identity and str(identity).startswith(mine) else "champion"
-
-
-def _ages(slates: list[Record], facts: Facts | None) -> dict[str, Any]:
-    if facts is None:
-        return {name: np.full(len(slates), np.nan) for name in ("model_age", "price_age")}
-    told = [int([*str(one["context_version"]).split("+"), "0", "0"][2]) for one in slates]
-    newest = [max(one, facts.close_us or 0) or None for one in told]
-    return {
-        "model_age": [days_since(one["moment"], facts.cut_us) for one in slates],
-        "price_age": [
-            days_since(one["moment"], close) for one, close in zip(slates, newest, strict=True)
-        ],
-    }
-
-
-def _took(slates: list[Record]) -> dict[str, list[float]]:
-    steps = sorted({step for one in slates for step in one.get("took_ms", ())})
-    return {step: [one.get("took_ms", {}).get(step, np.nan) for one in slates] for step in steps}
-
-
-def _of_items(ids: list[str], facts: Facts | None) -> dict[str, Any]:
-    """Return what a bundle says of some items; names stay until all versions are known."""
-    if facts is None:
-        return {"row": np.full(len(ids), -1), "holders": np.full(len(ids), np.nan)}
-    row_R = np.array([facts.row.get(item, -1) for item in ids], np.int64)
-    told_R = row_R >= 0
-    return {
-        "row": row_R,
-        "category_name": [facts.category_I[row] if row >= 0 else "" for row in row_R.tolist()],
-        "issuer_name": [facts.issuer_I[row] if row >= 0 else "" for row in row_R.tolist()],
-        "risk": np.where(told_R, facts.risk_I[row_R], 0),
-        "holders": np.where(told_R, facts.share_I[row_R], np.nan),
-        "percentile": np.where(told_R, facts.percentile_I[row_R], np.nan),
-        "tail": told_R & facts.tail_I[row_R],
-    }
-
-
-@dataclass(frozen=True, slots=True)
 class Around:
     """What belongs to a day beside its own records."""
 
@@ -270,7 +102,7 @@ class Around:
     orphans: int = 0
 
 
-def frames(day: int, found: Gathered, around: Around, acquired: tuple[str, ...]) -> Frames:
+def frames(day: int, found: Gathered, around: Around) -> Frames:
     """Lay a day out: rows in the order of their moments, so that nothing hangs on the log's.
 
     Parameters
@@ -281,8 +113,6 @@ def frames(day: int, found: Gathered, around: Around, acquired: tuple[str, ...])
         The day.
     around : Around
         What else is known.
-    acquired : tuple of str
-        Actions after which an item counts as had.
     """
     found.flush()
     main = _main(found)
@@ -291,7 +121,7 @@ def frames(day: int, found: Gathered, around: Around, acquired: tuple[str, ...])
     items = sorted({*found.items, *(str(one["item_id"]) for one in found.events)})
     item_number = {item: at for at, item in enumerate(items)}
     slates, positions = _columns(found, number, item_number)
-    risk, held = _people(found, main, user_ids)
+    risk, held = main.known(user_ids) if main else ({}, {})
     segment = around.segments(user_ids)
     slates["segment"] = [segment.get(user_ids[at], "") for at in slates["user"].tolist()]
     slates["risk_class"] = [risk.get(user_ids[at], 0) for at in slates["user"].tolist()]
@@ -329,9 +159,9 @@ def _columns(
     )
     named = sorted({name for of_S, _ in found.batches for name in of_S if name.startswith(TOOK)})
     parts: dict[str, Any] = {}
-    for name in (*SLATE_COLUMNS, *named):
-        pieces = [
-            np.asarray(of_S.get(name, np.full(len(of_S["policy"]), np.nan)), SLATE_COLUMNS.get(name))
+    for name, kind in {**SLATE_COLUMNS, **dict.fromkeys(named, np.float64)}.items():
+        pieces: list[Any] = [
+            np.asarray(of_S.get(name, np.full(len(of_S["policy"]), np.nan)), kind)
             for of_S, _ in found.batches
             if name in of_S or name.startswith(TOOK)
         ]
@@ -358,12 +188,6 @@ def _columns(
     return slates, positions.drop(columns=list(POSITION_COLUMNS), errors="ignore").join(more)
 
 
-def _people(
-    found: Gathered, main: Facts | None, user_ids: list[str]
-) -> tuple[dict[str, int], dict[str, list[str]]]:
-    return main.known(user_ids) if main else ({}, {})
-
-
 def _judge_risk(slates: pd.DataFrame, positions: pd.DataFrame, main: Facts | None) -> None:
     if main is None or "risk" not in positions:
         return
@@ -374,7 +198,7 @@ def _judge_risk(slates: pd.DataFrame, positions: pd.DataFrame, main: Facts | Non
 
 
 def _named(positions: pd.DataFrame, main: Facts | None) -> tuple[list[str], list[str]]:
-    """Number categories and issuers by their names over all versions."""
+    """Give categories and issuers numbers by their names over all versions."""
     told: list[list[str]] = []
     for column, of_I in (
         ("category", main.category_I if main else []), ("issuer", main.issuer_I if main else [])
@@ -466,7 +290,9 @@ def _moves(day: int, around: Around) -> Float64s:
     by: dict[str, dict[int, tuple[int, float]]] = {}
     for one in around.closes:
         told = by.setdefault(str(one["item_id"]), {})
-        told[one["moment"]] = max(told.get(one["moment"], (0, 0.0)), (one["told"], one["close_eur"]))
+        told[one["moment"]] = max(
+            told.get(one["moment"], (0, 0.0)), (one["told"], one["close_eur"])
+        )
     moved = []
     for item in sorted(by):
         days = sorted(by[item])

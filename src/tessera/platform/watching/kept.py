@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256 as digest_of
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -118,10 +119,14 @@ class Kept:
             return None
         if facts.pop("key") != key:
             return None
-        tables = {one: pq.read_table(folder / f"{one}.parquet").to_pandas() for one in _TABLES}
-        arrays = {one: np.array(facts.pop(one), np.float64) for one in _ARRAYS}
-        taste = arrays["taste_UK"].reshape(len(facts["user_ids"]), len(facts["categories"]))
-        return Frames(**tables, **{**arrays, "taste_UK": taste}, **facts)
+        found: dict[str, Any] = {
+            **facts,
+            **{one: pq.read_table(folder / f"{one}.parquet").to_pandas() for one in _TABLES},
+            **{one: np.array(facts[one], np.float64) for one in _ARRAYS},
+        }
+        shape = len(facts["user_ids"]), len(facts["categories"])
+        found["taste_UK"] = found["taste_UK"].reshape(shape)
+        return Frames(**found)
 
     def put_frames(self, day: int, key: str, rows: Frames) -> None:
         """Keep the rows of a day: what comes of its slates is told later."""

@@ -12,7 +12,8 @@ from tessera.contracts.series import ALL, FEWEST, Mover, Point
 from tessera.stages.daily import samples
 from tessera.stages.daily.drift import psi, wasserstein
 from tessera.stages.daily.frames import Frames
-from tessera.stages.daily.levels import Levels, answered, calibrated, happened, priced, shown
+from tessera.stages.daily.levels import Levels, calibrated, happened, priced, shown
+from tessera.stages.daily.outcomes import answered
 from tessera.stages.daily.samples import Column
 from tessera.stages.daily.spec import Served
 from tessera.stages.daily.told_apart import auc

@@ -61,7 +61,9 @@ class Compared:
     """Shares of each reference day."""
 
     @classmethod
-    def of(cls, now: tuple[Ints, Ints], before: Sequence[tuple[Ints, Ints]], kinds: int) -> Compared:
+    def of(
+        cls, now: tuple[Ints, Ints], before: Sequence[tuple[Ints, Ints]], kinds: int
+    ) -> Compared:
         """Count kinds of rows and their investors, on the day and on each day before."""
         apart = np.cumsum([0, *(int(user.max(initial=-1)) + 1 for _, user in before)])
         unit_M = np.concatenate([u + shift for (_, u), shift in zip(before, apart, strict=False)])
@@ -83,7 +85,7 @@ class Compared:
 
 
 def psi(now: Column, before: Sequence[Column]) -> Level | None:
-    """Population stability index without what sampling alone gives; None without rows on a side."""
+    """Return the population stability index without what sampling gives; None without rows."""
     before = [one for one in before if len(one.value_M)]
     if not len(now.value_M) or not before:
         return None
@@ -103,7 +105,7 @@ def psi(now: Column, before: Sequence[Column]) -> Level | None:
 
 
 def wasserstein(now: Column, before: Sequence[Column]) -> Level | None:
-    """Distance in standard deviations of the reference, without what sampling alone gives."""
+    """Return the distance in standard deviations of the reference; see `psi`."""
     before = [one for one in before if len(one.value_M)]
     if not len(now.value_M) or not before:
         return None
@@ -148,4 +150,6 @@ def _of_constant(now_M: Float64s, past_M: Float64s, now: Column) -> Level:
 
 def _level(value: float, error: float, found: Compared) -> Level:
     value = max(value, 0.0)
-    return Level(value, float(np.sqrt(max(error, 0.0))), found.now.rows, len(found.now.gap_UB), True)
+    return Level(
+        value, float(np.sqrt(max(error, 0.0))), found.now.rows, len(found.now.gap_UB), True
+    )

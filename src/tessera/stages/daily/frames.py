@@ -7,6 +7,7 @@ B bins of propensities.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,7 +86,7 @@ class Frames:
     categories: list[str]
     issuers: list[str]
     taste_UK: Float64s
-    """Share of each category in what an investor has acquired; not numbers where that is nothing."""
+    """Share of each category in what an investor holds; no numbers where that is nothing."""
     merit_J: Float64s
     """Share of each issuer in what everybody has acquired."""
     bins_B4: Float64s
@@ -106,7 +107,7 @@ class Frames:
 
 def table(columns: dict[str, type], found: dict[str, object], rows: int) -> pd.DataFrame:
     """Lay out columns with their types; what is not found is left at nothing."""
-    made = {
+    made: dict[str, Any] = {
         name: np.asarray(found[name], kind) if name in found else np.zeros(rows, kind)
         for name, kind in columns.items()
     }

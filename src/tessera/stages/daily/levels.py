@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.series import ALL
@@ -65,7 +64,7 @@ def _shown_sums(day: Frames) -> tuple[dict[str, tuple[Float64s, str]], dict[str,
     of_R, count = rows["slate"].to_numpy(), len(slates)
 
     def per_slate(value_R: Float64s | Bools) -> Float64s:
-        return np.bincount(of_R, np.asarray(value_R, np.float64), count)
+        return np.asarray(np.bincount(of_R, np.asarray(value_R, np.float64), count), np.float64)
 
     told_R = np.isfinite(rows["holders"].to_numpy())
     holders_R = np.where(told_R, rows["holders"].to_numpy(), 0.0)
@@ -118,7 +117,8 @@ def _shown_sums(day: Frames) -> tuple[dict[str, tuple[Float64s, str]], dict[str,
 
 
 def _pairs(count_N: Float64s) -> Float64s:
-    return count_N * (count_N - 1) / 2
+    """Return how many pairs so many make."""
+    return np.asarray(count_N * (count_N - 1) / 2, np.float64)
 
 
 def _unlike(day: Frames) -> Float64s:
@@ -126,8 +126,8 @@ def _unlike(day: Frames) -> Float64s:
     rows = day.positions[day.positions["category"] >= 0]
     of_R, kinds = rows["slate"].to_numpy(), max(len(day.categories), 1)
     key, count = np.unique(of_R * kinds + rows["category"].to_numpy(), return_counts=True)
-    alike_N = np.bincount(key // kinds, _pairs(count), len(day.slates))
-    return _pairs(np.bincount(of_R, minlength=len(day.slates)).astype(float)) - alike_N
+    alike_N = np.bincount(key // kinds, _pairs(count.astype(np.float64)), len(day.slates))
+    return _pairs(np.bincount(of_R, minlength=len(day.slates)).astype(np.float64)) - alike_N
 
 
 def _of_items(day: Frames, name: str, mask_N: Bools) -> Levels:
@@ -166,9 +166,7 @@ def _gini(shown_I: Ints, item_R: Ints, user_R: Ints) -> Level:
 
 
 def _most(shown_I: Ints, item_R: Ints, user_R: Ints) -> Level:
-    level = ratio(
-        (item_R == shown_I.argmax()).astype(np.float64), np.ones(len(item_R)), user_R
-    )
+    level = ratio((item_R == shown_I.argmax()).astype(np.float64), np.ones(len(item_R)), user_R)
     assert level is not None
     return level
 
@@ -202,69 +200,13 @@ def _miscalibration(day: Frames, rows: pd.DataFrame, user_R: Ints) -> Level | No
     taste_VK, served_VK = day.taste_UK[there_U], served_UK[there_U]
     served_VK = served_VK / served_VK.sum(axis=1, keepdims=True)
     near_VK = (1 - _SMOOTH) * served_VK + _SMOOTH * taste_VK
-    part_VK = np.where(taste_VK > 0, taste_VK * np.log(np.maximum(taste_VK, 1e-300) / np.maximum(near_VK, 1e-300)), 0.0)
+    part_VK = np.where(
+        taste_VK > 0,
+        taste_VK * np.log(np.maximum(taste_VK, 1e-300) / np.maximum(near_VK, 1e-300)),
+        0.0,
+    )
     gap_V = part_VK.sum(axis=1)
     return ratio(gap_V, np.ones(len(gap_V)), np.arange(len(gap_V)))
-
-
-def answered(day: Frames) -> Levels:
-    """Measure what came of the slates, whole and per slice: an outcome belongs to a position."""
-    rows, count = day.positions, len(day.slates)
-    of_R, user_N = rows["slate"].to_numpy(), day.slates["user"].to_numpy()
-    places_N = np.bincount(of_R, minlength=count).astype(np.float64)
-    found: Levels = {}
-    for name, mask_N in slices(day.slates):
-        for series, column in _RATES.items():
-            done_N = np.bincount(of_R, rows[column].to_numpy(np.float64), count)
-            level = ratio(done_N[mask_N], places_N[mask_N], user_N[mask_N])
-            if level is not None:
-                found[series, name] = level
-        level = _told_apart(day, mask_N)
-        if level is not None:
-            found["click_auc", name] = level
-    return found
-
-
-def _told_apart(day: Frames, mask_N: Bools) -> Level | None:
-    """Return how often what was clicked has the higher score, of pairs of one policy.
-
-    It falls where investors want something else than the model believes, however many click.
-    """
-    rows = day.positions[mask_N[day.positions["slate"].to_numpy()]]
-    rows = rows[np.isfinite(rows["score"])]
-    of_R = rows["slate"].to_numpy()
-    policy_R = day.slates["policy"].to_numpy()[of_R]
-    user_R = day.slates["user"].to_numpy()[of_R]
-    clicked_R = (rows["clicked"] | rows["bought"]).to_numpy()
-    score_R = rows["score"].to_numpy()
-    value, clicks = 0.0, int(clicked_R.sum())
-    gap_U = np.zeros(len(day.user_ids))
-    for policy in np.unique(policy_R.astype(str)):
-        mine_R = policy_R == policy
-        hit_R = clicked_R[mine_R]
-        if not 0 < hit_R.sum() < len(hit_R):
-            return None
-        part = hit_R.sum() / clicks
-        above_R, auc = _placed(score_R[mine_R], hit_R)
-        value += part * auc
-        gap_U += part * np.bincount(user_R[mine_R], above_R, len(gap_U))
-    if not clicks:
-        return None
-    investors = len(np.unique(user_R))
-    return Level(value, float(np.sqrt(np.square(gap_U).sum())), len(rows), investors)
-
-
-def _placed(score_R: Float64s, hit_R: Bools) -> tuple[Float64s, float]:
-    """Return what each row adds to the error of the share of pairs in order, and that share."""
-    hits, misses = int(hit_R.sum()), int((~hit_R).sum())
-    rank_R, over_R = rankdata(score_R), np.empty(len(score_R))
-    over_R[hit_R] = (rank_R[hit_R] - rankdata(score_R[hit_R])) / misses
-    over_R[~hit_R] = 1 - (rank_R[~hit_R] - rankdata(score_R[~hit_R])) / hits
-    auc = float(over_R[hit_R].mean())
-    return (over_R - auc) / np.where(hit_R, hits, misses), auc
-
-
-_RATES = {"click_rate": "clicked", "buy_rate": "bought", "dismiss_rate": "dismissed"}
 
 
 def happened(day: Frames, acquired: tuple[str, ...]) -> Levels:

@@ -68,18 +68,16 @@ def categories(day: Frames) -> Mapping[str, Column]:
         "psi.investors.known": Column(slates["known"].astype(str).to_numpy(object), user_N),
         "psi.items.category": Column(names[rows["category"].to_numpy()], user_R),
         "psi.items.issuer": Column(issuers[rows["issuer"].to_numpy()], user_R),
-        "psi.items.popularity": Column(
-            _banded(rows["percentile"], (0.01, 0.05, 0.2, 0.5)), user_R
-        ),
-        "psi.context.hour": Column(
-            (slates["hour"] // _HOURS).astype(str).to_numpy(object), user_N
-        ),
+        "psi.items.popularity": Column(_banded(rows["percentile"], (0.01, 0.05, 0.2, 0.5)), user_R),
+        "psi.context.hour": Column((slates["hour"] // _HOURS).astype(str).to_numpy(object), user_N),
         "psi.context.channel": Column(events["channel"].to_numpy(object), user_E),
         "psi.outcomes.action": Column(events["action"].to_numpy(object), user_E),
         "psi.outcomes.category": Column(
             names[events["category"].to_numpy()][wanted], user_E[wanted]
         ),
-        "psi.prediction.rank": Column(_banded(rows["rank"].where(rows["rank"] >= 0), (1, 2, 3, 5, 10, 20)), user_R),
+        "psi.prediction.rank": Column(
+            _banded(rows["rank"].where(rows["rank"] >= 0), (1, 2, 3, 5, 10, 20)), user_R
+        ),
     }
     return {series: _told(column) for series, column in found.items()}
 
@@ -113,9 +111,7 @@ def numbers(day: Frames) -> Mapping[str, Column]:
         "wasserstein.prediction.propensity": Column(
             np.log10(rows["propensity"].clip(lower=1e-12)).to_numpy(), user_R
         ),
-        "wasserstein.context.candidates": Column(
-            slates["candidates"].to_numpy(np.float64), user_N
-        ),
+        "wasserstein.context.candidates": Column(slates["candidates"].to_numpy(np.float64), user_N),
         "wasserstein.outcomes.log_amount": Column(
             np.log10(eur["value"].to_numpy()), eur["user"].to_numpy()
         ),

@@ -21,8 +21,8 @@ class Rule(BaseModel):
     model_config = STRICT
 
     kind: Kind
-    """`exact` is a limit that nothing may pass, `bound` one that nothing may surely pass; `relative` and `absolute` limit how far it lies from
-    the mean of the reference days."""
+    """`exact` is a limit that nothing may pass, `bound` one that nothing may surely pass;
+    `relative` and `absolute` limit how far a value lies from the mean of the reference days."""
     limit: float
     """Value, share of the mean, or distance from it."""
     side: Literal["above", "below", "both"] = "both"

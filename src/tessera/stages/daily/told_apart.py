@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.ensemble import RandomForestClassifier
 
-from tessera.contracts.arrays import Bools, Float64s, Ints
+from tessera.contracts.arrays import Bools, Float64s
 from tessera.stages.daily.units import Level
 
 _FOLDS = 2
@@ -75,5 +75,3 @@ def _fold(user: str) -> int:
 
 def _hash(text: str) -> bytes:
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
-
-

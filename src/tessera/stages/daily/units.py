@@ -42,7 +42,7 @@ class Level:
 
 
 def ratio(over_N: Float64s, under_N: Float64s, unit_N: Ints) -> Level | None:
-    """Return a sum over a sum, with a standard error that lets the rows of an investor hang together.
+    """Return a sum over a sum, with an error that lets the rows of an investor hang together.
 
     None where there is nothing to divide by.
 

@@ -48,9 +48,7 @@ def points(now: Levels, before: Sequence[Levels], spec: Served) -> list[Point]:
     return _alarmed(judged, spec)
 
 
-def _point(
-    key: tuple[str, str], level: Level, before: Sequence[Levels], spec: Served
-) -> Point:
+def _point(key: tuple[str, str], level: Level, before: Sequence[Levels], spec: Served) -> Point:
     series, of = key
     bare = Point(series, of, None, rows=level.rows, investors=level.investors, hidden=True)
     if level.investors < FEWEST:
@@ -81,9 +79,7 @@ def key_of(series: str, rules: Mapping[str, Rule]) -> str | None:
     return next((one for one in (series, f"{series.partition('.')[0]}.*") if one in rules), None)
 
 
-def held_against(
-    level: Level, past: Sequence[Level], rule: Rule, least_days: int
-) -> Test | None:
+def held_against(level: Level, past: Sequence[Level], rule: Rule, least_days: int) -> Test | None:
     """Hold a level against its rule; None if there is too little to compare it with."""
     if rule.kind in ("bound", EXACT):
         side: Side = "below" if rule.side == "below" else "above"

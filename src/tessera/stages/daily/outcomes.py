@@ -24,7 +24,7 @@ def answered(day: Frames) -> Levels:
     found: Levels = {}
     for name, mask_N in slices(day.slates):
         for series, column in _RATES.items():
-            done_N = np.bincount(of_R, rows[column].to_numpy(np.float64), count)
+            done_N = np.asarray(np.bincount(of_R, rows[column].to_numpy(np.float64), count), float)
             level = ratio(done_N[mask_N], places_N[mask_N], user_N[mask_N])
             if level is not None:
                 found[series, name] = level

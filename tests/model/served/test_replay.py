@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tessera.contracts.arrow import schema
+from tessera.contracts.arrow import DAY_US, schema
 from tessera.contracts.tables import SCORES, UNEXPLORED
+from tessera.platform.watching.skew import Sample, skew
 from tessera.serve.engine import Engine
 from tessera.serve.events import Event, forget_record
 from tessera.serve.hours import records
@@ -220,3 +221,36 @@ def test_both_arms_are_replayed_by_their_bundles_and_the_shadow_scores_as_it_wou
         shown = slates[one["request_id"]]
         np.testing.assert_allclose(one["scores"], shown["scores"], atol=1e-5)
         np.testing.assert_allclose(one["propensities"], shown["propensities"], atol=1e-5)
+
+
+NAMES = {f"r{n:04d}" for n in range(200)}
+
+
+def test_a_sample_of_a_served_day_has_no_skew(day, bundle, few, at_noon):
+    number = at_noon(0) // DAY_US
+    sample = Sample(20)
+    for name in sorted(NAMES):
+        sample.take(name)
+    assert len(sample.names) == 20
+    found = skew(day, number, sample.names, lambda _: Engine.open(bundle, few))
+    assert found["skew.score", "all"].rows == 20
+    assert found["skew.score", "all"].value <= 1e-5
+    assert found["skew.propensity", "all"].value <= 1e-9
+
+
+def test_a_score_that_the_bundle_does_not_give_is_skew(day, bundle, few, at_noon):
+    """One score is a tenth higher than it was, and what was drawn with it too."""
+    rows = list(records(day))
+    slate = next(one for one in rows if one["kind"] == "slate" and len(one["scores"]) > 3)
+    slate["scores"][0] += 0.1
+    for path in day.glob("*.log"):
+        path.unlink()
+    (day / "0.log").write_bytes(b"".join(map(line, rows)))
+    number = at_noon(0) // DAY_US
+    found = skew(day, number, {slate["request_id"]}, lambda _: Engine.open(bundle, few))
+    assert found["skew.propensity", "all"].value > 1e-4
+
+
+def test_nothing_is_told_of_a_bundle_that_is_gone(day, at_noon):
+    assert skew(day, at_noon(0) // DAY_US, NAMES, lambda _: None) == {}
+    assert skew(day, at_noon(0) // DAY_US, set(), lambda _: None) == {}

@@ -12,7 +12,6 @@ from tessera.platform.cli.cli_acts import Profile
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
 if TYPE_CHECKING:  # torch takes seconds
-    from tessera.serve.engine import Engine
     from tessera.serve.replay import Replayed
 
 
@@ -51,29 +50,11 @@ def served(
 
 def _replay(workspace: Workspace) -> None:
     """Play the log again with the bundles of the time; the first slate that differs is said."""
-    from tessera.platform.release.trials import CANDIDATE, challenger
-    from tessera.platform.workspace.params import serve_params
-    from tessera.serve.engine import Engine
-    from tessera.serve.erased import Erased
+    from tessera.platform.watching.skew import engines
     from tessera.serve.hours import records
     from tessera.serve.replay import replay
 
-    params = serve_params(workspace)
-
-    def opened(version: str) -> Engine | None:
-        try:
-            found = challenger(workspace, version)
-        except TesseraError:
-            if version.startswith(CANDIDATE):  # it was trained again, and never published
-                return None
-            raise
-        found.check()
-        engine = Engine.open(found.path, params, found.version)
-        if engine.scorer.erased is not None:
-            engine.scorer.erased.adopt(Erased(workspace.served))
-        return engine
-
-    found = replay(records(workspace.served), opened)
+    found = replay(records(workspace.served), engines(workspace))
     _say(found)
 
 

@@ -19,6 +19,7 @@ from tessera.platform.watching.facts import open_facts, segments
 from tessera.platform.watching.gather import Around, Gathered, frames, with_outcomes
 from tessera.platform.watching.kept import Kept
 from tessera.platform.watching.reading import BACK_US, KINDS, Heard, Kinds, day_of, records
+from tessera.platform.watching.skew import Sample, known_engines, skew
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace
 from tessera.serve.closed import SealedBefore
@@ -27,6 +28,7 @@ from tessera.serve.events import EVENT, SLATE, Record
 from tessera.serve.hours import open_segments, sealed_hours, still
 from tessera.stages.daily.day import Measured, Summary, measure, summarize
 from tessera.stages.daily.frames import Frames
+from tessera.stages.daily.levels import Levels
 from tessera.stages.daily.spec import Served, load_spec
 
 SPEC = Path("monitoring") / "served.yaml"
@@ -112,7 +114,8 @@ class Watch:
         self._kept.drop_before(self._before[0] - self._spec.gap_days)
         found = Measured([], [])
         if not today.is_empty:
-            found = measure(summarize(today, self._spec), before, self._spec)
+            more = self._skew(today)
+            found = measure(summarize(today, self._spec), before, self._spec, more)
         told = {
             "status": EMPTY if today.is_empty else MEASURED,
             "remarks": self._remarks(log, before),
@@ -169,6 +172,14 @@ class Watch:
         if day + self._spec.outcome_days < self._day:
             self._kept.put(day, key, summary)
         return summary
+
+    def _skew(self, today: Frames) -> Levels:
+        """Play some slates of the day again, if anybody asked for it."""
+        sample = Sample(self._spec.skew_slates)
+        for name in today.slates["request_id"].tolist() if self._spec.skew_slates else ():
+            sample.take(name)
+        opened = known_engines(self._workspace)
+        return skew(self._workspace.served, self._day, sample.names, opened)
 
     def _remarks(self, log: Log, before: Sequence[Summary]) -> list[str]:
         """Say in plain sentences what was odd."""

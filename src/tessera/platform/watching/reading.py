@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 from tessera.contracts.arrow import DAY_US
 from tessera.serve.closes import CLOSE
 from tessera.serve.erased import PSEUDONYM, Erased
-from tessera.serve.events import EVENT, SLATE, Record
+from tessera.serve.events import EVENT, FORGET, SLATE, Record
 from tessera.serve.hours import LINE, RECORDS, Hour, paths, sealed_hours, still
 from tessera.serve.log import is_open, read_segment
 
 _MOMENT = re.compile(rb'"moment":(-?\d+)')
+_REQUEST = re.compile(rb'"request_id":("(?:[^"\\]|\\.)*")')
 _KIND = re.compile(rb'^\{"kind":"(\w+)"')
 _ROWS = 4_000
 """Lines that are laid out at a time."""
@@ -29,6 +30,8 @@ BACK_US = 2 * 3_600_000_000
 """A slate that lies so long before one that was logged earlier was drawn by another clock: segments
 of several processes overlap by an hour at most."""
 KINDS = (SLATE, EVENT, CLOSE)
+_TOLD = (*KINDS, FORGET)
+"""What a replay needs."""
 Kinds = dict[int, set[str]]
 """Kinds of records that are wanted, by day."""
 
@@ -101,6 +104,24 @@ def records(folder: Path, kinds_of_day: Kinds, heard: Heard) -> Iterator[Record]
             yield record
 
 
+def replayable(folder: Path, slates: set[str], until_us: int) -> Iterator[Record]:
+    """Read all that a log tells before a moment, in its order, but of slates some alone."""
+    erased = Erased(folder)
+    masked = erased.masked if erased.mark else _as_it_is
+    for line in _lines(folder, None, Heard(0)):
+        kind = _kind(line)
+        if kind not in _TOLD or _moment(line) >= until_us:
+            continue
+        record: Record = orjson.loads(line) if kind != SLATE or _named(line) in slates else {}
+        if record:
+            yield masked(record)
+
+
+def _named(line: bytes) -> str:
+    found = _REQUEST.search(line)
+    return str(orjson.loads(found[1])) if found else ""
+
+
 def _as_it_is(record: Record) -> Record:
     return record
 
@@ -114,14 +135,17 @@ def _mark(record: Record) -> bytes:
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
-def _lines(folder: Path, wanted: Kinds, heard: Heard) -> Iterator[bytes]:
-    """Read the lines of all hours that may hold a day, and of the segments that are open."""
+def _lines(folder: Path, wanted: Kinds | None, heard: Heard) -> Iterator[bytes]:
+    """Read the lines of all hours that may hold a day, and of the segments that are open.
+
+    None wants every day.
+    """
     if not folder.is_dir():
         return
     with still(folder):
         hours = sealed_hours(folder)
         for hour in hours:
-            if may_hold(hour, wanted):
+            if wanted is None or may_hold(hour, wanted):
                 hour.check()
                 yield from _of_hour(hour)
         held = {name for hour in hours for name in hour.segments}

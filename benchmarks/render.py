@@ -20,6 +20,7 @@ from benchmarks.report import (
     serving,
     slates,
     uplift,
+    watching,
 )
 from benchmarks.report.page import ENVIRONMENT, WORDS, rows_of, text_of, tidy
 
@@ -31,6 +32,7 @@ SECTIONS = (
     *model.SECTIONS,
     *serving.SECTIONS,
     *served.SECTIONS,
+    *watching.SECTIONS,
     *sentences.SECTIONS,
     *uplift.SECTIONS,
     *bounds.SECTIONS,

@@ -34,7 +34,7 @@ SIZES = {
     "stuck": "the strongest feature says one value",
     "misjoined": "each slate is logged with the probabilities of the one before",
     "feedback": "popularity weighs 1.3 instead of 0.5 in the score",
-    "bot": "one investor buys one item 100 times a day, beside about 900 purchases",
+    "bot": "one investor buys one item 100 times a day, beside about 770 purchases",
 }
 """What each fault does."""
 DETECTORS = ("exact", "bound", "level", "psi", "wasserstein", "c2st")

@@ -115,7 +115,7 @@ def frames(day: int, found: Gathered, around: Around) -> Frames:
         What else is known.
     """
     found.flush()
-    main = _main(found)
+    main = main_facts(found)
     user_ids = sorted({*found.users, *(str(one["user_id"]) for one in found.events)})
     number = {user: at for at, user in enumerate(user_ids)}
     items = sorted({*found.items, *(str(one["item_id"]) for one in found.events)})
@@ -141,7 +141,7 @@ def _hashed(user_id: str) -> str:
     return hashlib.blake2b(user_id.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
-def _main(found: Gathered) -> Facts | None:
+def main_facts(found: Gathered) -> Facts | None:
     """Return what the version says that answered most."""
     for version, _ in sorted(found.versions.items(), key=lambda one: (-one[1], one[0])):
         facts = found.open_facts(version)

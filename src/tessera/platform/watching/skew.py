@@ -54,13 +54,18 @@ def known_engines(workspace: Workspace) -> Open:
     """Return the same, but None also for a version that nobody here published."""
 
     def opened(version: str) -> Engine | None:
-        try:
-            challenger(workspace, version)
-        except TesseraError:
-            return None
-        return _opened(workspace, version)
+        return _opened(workspace, version) if is_known(workspace, version) else None
 
     return opened
+
+
+def is_known(workspace: Workspace, version: str) -> bool:
+    """Tell whether a version was published here, or is the candidate."""
+    try:
+        challenger(workspace, version)
+    except TesseraError:
+        return False
+    return True
 
 
 class Sample:

@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -101,7 +102,11 @@ class Engine:
         other = type(self)(self.version)
         for number, (item, action, moment) in enumerate(done):
             other.scorer.state.add(str(number), "", item, action, moment)
-        answer = other.answer
+        return other.undrawn()
+
+    def undrawn(self):
+        """One like it that draws nothing."""
+        other, answer = copy(self), self.answer
 
         def best_of(*asked):
             slate = answer(*asked)

@@ -146,9 +146,15 @@ class Registry:
 
     def __init__(self):
         self.wanted, self.acts, self.broken = Challengers(), [], False
+        self.drawing, self.unread = True, False
 
     def challengers(self):
         return self.wanted
+
+    def explores(self):
+        if self.unread:
+            raise OSError("the history cannot be read")
+        return self.drawing
 
     def began(self, role, challenger):
         self.acts.append((f"{role}-begin", challenger.version))
@@ -420,3 +426,36 @@ def test_a_sealed_hour_is_read_once_and_a_trial_that_takes_long_is_looked_at_les
     assert looks == [looks[0]] * 2
     assert looks[0] > 100
     assert "canary" not in service.refusals
+
+
+def test_where_exploration_is_stopped_the_best_are_shown_and_marked(trial, service):
+    service.recommend("drawn", "u1", NOW, 3)
+    trial.registry.drawing = False
+    trial.look()
+    slate = service.recommend("best", "u1", NOW + 1, 3)
+    assert (slate.policy_id, slate.flags) == ("v1/greedy", ("undrawn",))
+    assert slate.drawn.shown() == [4, 3, 2]
+    assert slate.reasons
+    assert measures.EXPLORES._value.get() == 0
+    trial.registry.unread = True
+    trial.look()
+    assert service.recommend("still", "u1", NOW + 2, 3).policy_id == "v1/greedy"
+    trial.registry.unread, trial.registry.drawing = False, True
+    trial.look()
+    assert service.recommend("again", "u1", NOW + 3, 3).policy_id == "v1"
+    logged = [(one["policy_id"], "undrawn" in one["flags"]) for one in kinds(service, "slate")]
+    assert logged == [("v1", False), ("v1/greedy", True), ("v1/greedy", True), ("v1", False)]
+
+
+def test_a_canary_does_not_draw_either(trial, service, engine):
+    service.try_out(engine("v2"), 1.0)
+    service.explore(wanted=False)
+    assert service.recommend("r", "u1", NOW, 3).policy_id == "v2/greedy"
+
+
+def test_a_service_that_starts_while_exploration_is_stopped_draws_nothing_at_all(trial, service):
+    trial.registry.drawing = False
+    trial._stopped.set()
+    trial.start()
+    trial.stop()
+    assert not service.explores

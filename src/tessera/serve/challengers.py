@@ -53,6 +53,10 @@ class Registry(Protocol):
         """Return what is to stand beside the published bundle."""
         ...
 
+    def explores(self) -> bool:
+        """Return whether slates are to be drawn; else the best are shown."""
+        ...
+
     def began(self, role: Role, challenger: Challenger) -> None:
         """Record that a bundle begins to be tried; once, whoever says it how often."""
         ...

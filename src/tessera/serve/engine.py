@@ -71,7 +71,7 @@ class Engine:
     exposures: Exposures
     """What was shown; it outlives the bundle."""
     draws: bool = True
-    """Else the best are shown, because nothing of it will be logged."""
+    """Else the best are shown: nothing of it will be logged, or exploration is stopped."""
 
     @classmethod
     def open(cls, bundle: Path, params: ServeParams, version: str | None = None) -> Self:
@@ -226,6 +226,10 @@ class Engine:
             figures,
             asked.took_s,
         )
+
+    def undrawn(self) -> Engine:
+        """Return an engine that shows the best, marked so that nobody judges by them."""
+        return replace(self, draws=False)
 
     def for_stranger(self, done: Iterable[tuple[str, str, int]]) -> Engine:
         """Return an engine that shows the best to a stranger who did this: item, action, moment."""

@@ -51,6 +51,7 @@ class Follower:
     def start(self) -> None:
         """Begin to look."""
         measures.note_process(self._service.engine.version)
+        self._follow_exploration()
         self._thread.start()
 
     def stop(self) -> None:
@@ -68,6 +69,7 @@ class Follower:
             swapped = self._follow_pointer(bundle)
         except Exception as error:  # whatever it is, the old bundle goes on answering
             self._refuse("current", name, error)
+        self._follow_exploration()
         if self._registry is not None:
             self._follow_challengers(self._registry)
         measures.note_process(self._service.engine.version)
@@ -83,6 +85,19 @@ class Follower:
         self._accept("current")
         _LOG.info("%s is served", bundle.name)
         return True
+
+    def _follow_exploration(self) -> None:
+        """Draw or show the best; where the registry cannot be read it stays as it was."""
+        if self._registry is None:
+            return
+        try:
+            wanted = self._registry.explores()
+        except Exception as error:
+            _LOG.error("whether slates are drawn cannot be read, it stays: %s", error)
+            return
+        if wanted != self._service.explores:
+            self._service.explore(wanted=wanted)
+            _LOG.warning("exploration %s", "goes on" if wanted else "is stopped: the best are shown")
 
     def _follow_challengers(self, registry: Registry) -> None:
         try:

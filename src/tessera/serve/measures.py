@@ -75,6 +75,10 @@ REFUSED = Gauge(
     "tessera_refused", "1 while a process refuses what is wanted as current, canary or shadow.",
     ["role"], registry=REGISTRY, multiprocess_mode="livemax",
 )  # fmt: skip
+EXPLORES = Gauge(
+    "tessera_explores", "1 while slates are drawn, 0 while exploration is stopped.",
+    registry=REGISTRY, multiprocess_mode="livemin",
+)  # fmt: skip
 SHADOW = Counter(
     "tessera_shadow", "Slates that the shadow was asked for: scored, missed, failed, unlogged.",
     ["kind"], registry=REGISTRY,
@@ -82,6 +86,7 @@ SHADOW = Counter(
 MEMORY = Gauge(
     "tessera_resident_bytes", "Memory of a process.", registry=REGISTRY, multiprocess_mode="liveall"
 )
+EXPLORES.set(1)
 _SERVED: set[str] = set()
 
 

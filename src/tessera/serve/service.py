@@ -36,6 +36,8 @@ from tessera.serve.showing import Showing
 from tessera.serve.slate import Slate
 from tessera.serve.telling import begin_again, drop_erased, feed, lay_out, let_go, price
 
+UNDRAWN = "undrawn"
+"""Flag of a slate that shows the best because exploration is stopped."""
 _SOON_S = 0.003
 """A slate whose sync takes longer than this lets the next one begin."""
 
@@ -66,6 +68,8 @@ class Service:
         """
         self._showing = showing
         self._arms = Arms(engine)
+        self.explores = True
+        """Slates are drawn; else the best are shown and logged as such."""
         self.refusals: dict[Role, Refusal] = {}
         """What cannot be served, by what it would be."""
         self._following = following or Following(MemoryFeed())
@@ -96,6 +100,11 @@ class Service:
         others = {one: told for one, told in self.refusals.items() if one != role}
         self.refusals = others if refusal is None else {**others, role: refusal}
         measures.REFUSED.labels(role).set(refusal is not None)
+
+    def explore(self, *, wanted: bool) -> None:
+        """Draw slates from now on, or show the best."""
+        self.explores = wanted
+        measures.EXPLORES.set(wanted)
 
     def challengers(self) -> dict[str, Any]:
         """Say which versions stand beside the published one."""
@@ -162,9 +171,10 @@ class Service:
         k, came = k or engine.slate_size, time.perf_counter()
         with self._one_at_a_time:
             waited_s = time.perf_counter() - came
-            slate = engine.answer(request_id, user_id, moment, k, deadline)
+            asked, odd = self._drawing(engine, is_sure=is_sure)
+            slate = asked.answer(request_id, user_id, moment, k, deadline)
             let_go(engine, user_id, moment)
-            slate = slate if is_sure else replace(slate, flags=flagged(slate.flags, DEGRADED))
+            slate = replace(slate, flags=flagged(slate.flags, *odd))
             begun = time.perf_counter()
             written = self._intake.append(record_of(slate) | arms.told())
             wait([written], _SOON_S)
@@ -179,6 +189,11 @@ class Service:
         slate.took_s.update(turn=waited_s, log=time.perf_counter() - begun)
         measures.count_slate(slate)
         return _named(slate, engine)
+
+    def _drawing(self, engine: Engine, *, is_sure: bool) -> tuple[Engine, tuple[str, ...]]:
+        """Return what answers now, and the flags of what it answers."""
+        odd = () if is_sure else (DEGRADED,)
+        return (engine, odd) if self.explores else (engine.undrawn(), (*odd, UNDRAWN))
 
     def recommend_inline(
         self,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tessera.bundles.manifest import MANIFEST, read_manifest
 from tessera.contracts.errors import BadParams, BrokenBundle
-from tessera.platform.release import bundles
+from tessera.platform.release import bundles, exploration
 from tessera.platform.release.history import history, moves
 from tessera.platform.release.journal import commit, one_act
 from tessera.platform.release.pointer import current_version
@@ -50,6 +50,10 @@ class Trials:
         if canary is not None and has_ended(self.workspace, canary.identity):
             canary = None
         return Challengers(canary, self.params.canary_share, found.get("shadow"), unfound)
+
+    def explores(self) -> bool:
+        """Return whether slates are to be drawn, as the last act on it says."""
+        return exploration.explores(self.workspace)
 
     def began(self, role: Role, challenger: Challenger) -> None:
         """Record that a bundle begins to be tried, unless that was the last act of it."""

@@ -145,6 +145,7 @@ def _about(app: FastAPI, service: Service, clock: Clock, open_metrics: bool) -> 
             newest_close=None if close is None else at(close),
             close_age_s=None if close is None else (now - close) / 1e6,
             refused=service.refused and Refusal(**asdict(service.refused)),
+            explores=service.explores,
             **service.challengers(),
         )
 

@@ -131,6 +131,7 @@ class Answer(BaseModel):
         description="cold: nothing is known of the investor; degraded: something was left out; "
         "filled: a rule gave way, because it left too few items; "
         "unlogged: the log cannot be written, so that the best are shown and nothing was drawn; "
+        "undrawn: exploration is stopped, the best are shown; "
         "inline: for a history that was sent along, of which nothing is kept."
     )
     removed: dict[str, int] = Field(
@@ -259,6 +260,7 @@ class Version(BaseModel):
     newest_close: datetime | None = Field(description="Day of the newest close that is known.")
     close_age_s: float | None
     refused: Refusal | None = Field(None, description="Alarm: what is current cannot be served.")
+    explores: bool = Field(description="Slates are drawn; else the best are shown and marked.")
     canary: str | None = Field(None, description="Version that answers a share of investors.")
     share: float | None = Field(None, description="Share of investors that the canary answers.")
     shadow: str | None = Field(None, description="Version that scores and is not shown.")

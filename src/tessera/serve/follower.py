@@ -97,7 +97,9 @@ class Follower:
             return
         if wanted != self._service.explores:
             self._service.explore(wanted=wanted)
-            _LOG.warning("exploration %s", "goes on" if wanted else "is stopped: the best are shown")
+            _LOG.warning(
+                "exploration %s", "goes on" if wanted else "is stopped: the best are shown"
+            )
 
     def _follow_challengers(self, registry: Registry) -> None:
         try:

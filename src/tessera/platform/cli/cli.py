@@ -11,6 +11,7 @@ import typer
 from tessera.contracts.errors import TesseraError
 from tessera.contracts.library_errors import first_line, library
 from tessera.platform.cli.cli_acts import floors, history, hold, promote, publish, rollback, verdict
+from tessera.platform.cli.cli_alarms import alarms, exploration
 from tessera.platform.cli.cli_canary import canary
 from tessera.platform.cli.cli_inner import dvc, render, snapshot, task
 from tessera.platform.cli.cli_mix import mix
@@ -31,8 +32,17 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Work with it": (stages, run, infer, ui, recommend, ablate, doctor),
     "Serve it": (serve, consume, key, served, mix, canary),
     "Called by DVC, Airflow and make": (snapshot, dvc, render, task),
-    "Decide what is published": (publish, verdict, promote, hold, rollback, history, floors),
-    "Watch it": (monitor, report),
+    "Decide what is published": (
+        publish,
+        verdict,
+        promote,
+        hold,
+        rollback,
+        history,
+        floors,
+        exploration,
+    ),
+    "Watch it": (monitor, alarms, report),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:

@@ -1,0 +1,154 @@
+"""What an alarm does by its rule: each an act of the history, whose reason begins with the alarm.
+
+The history is the truth of what was done: whoever was killed between an act and the line of it in
+the record finds the act there and does it no second time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from tessera.bundles.manifest import read_manifest
+from tessera.contracts.errors import TesseraError
+from tessera.platform.release import acts, exploration, retraining
+from tessera.platform.release.history import history, versions_behind
+from tessera.platform.watching.alarms import Alarm
+from tessera.platform.watching.record import Entry
+from tessera.platform.watching.rules import Action
+from tessera.platform.workspace.paths import Workspace
+
+_NAMED = re.compile(r"alarm ((\d{4}-\d{2}-\d{2})-[0-9a-f]+): ")
+"""How the reason of an act begins that an alarm called for: alarm and its day."""
+_ACT: Mapping[Action, str] = {
+    "retrain": retraining.RETRAIN,
+    "stop_exploration": exploration.STOP,
+    "roll_back": "rollback",
+}
+"""What an action is called in the history."""
+_CANARY = "arm=canary"
+_MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of the action that an alarm calls for."""
+
+    action: Action
+    done: bool
+    says: str
+
+
+def act(
+    workspace: Workspace, alarm: Alarm, entries: Iterable[Entry], served: Iterable[str]
+) -> Done | None:
+    """Do what the rule of an alarm says, unless something holds it back; None if it only informs.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The profile.
+    alarm : Alarm
+        It was recorded, is not snoozed and not past.
+    entries : iterable
+        Lines of the record.
+    served : iterable of str
+        Identities of the bundles that answered on the day; empty where nobody knows.
+    """
+    if not alarm.rule.calls(alarm.slice):
+        return None
+    action = alarm.rule.action
+    if any(name == alarm.id for name, _ in _by_alarms(workspace, action)):
+        return Done(action, True, _SAYS[action])
+    held = _held_back(workspace, alarm, entries, set(served))
+    return Done(action, False, held) if held else _tried(workspace, alarm)
+
+
+def _tried(workspace: Workspace, alarm: Alarm) -> Done:
+    action = alarm.rule.action
+    try:
+        return _DO[action](workspace, f"alarm {alarm.id}: {alarm.says}")
+    except TesseraError as error:
+        return Done(action, False, " ".join(str(error).split()))
+
+
+def row_of_days(entries: Iterable[Entry], cause: str, day: date) -> int:
+    """Count on how many days in a row up to this one a cause alarmed.
+
+    >>> lines = [{"kind": "alarm", "cause": "a", "day": f"2025-01-0{n}"} for n in (1, 3, 4)]
+    >>> row_of_days(lines, "a", date(2025, 1, 4)), row_of_days(lines, "b", date(2025, 1, 4))
+    (2, 0)
+    """
+    days = {one["day"] for one in entries if one.get("kind") == "alarm" and one["cause"] == cause}
+    count = 0
+    while (day - timedelta(days=count)).isoformat() in days:
+        count += 1
+    return count
+
+
+def _held_back(
+    workspace: Workspace, alarm: Alarm, entries: Iterable[Entry], served: set[str]
+) -> str | None:
+    """Say why nothing is done, None if nothing holds it back."""
+    rule = alarm.rule
+    row = row_of_days(entries, alarm.cause, alarm.day)
+    if row < rule.days:
+        return f"it alarms on day {row} of the {rule.days} in a row that the rule asks for"
+    for name, day in reversed(_by_alarms(workspace, rule.action)):
+        until = day + timedelta(days=rule.cool_down_days)
+        if day <= alarm.day < until:
+            return f"alarm {name} did it: it cools down until {until}"
+    return _not_to_go_back(workspace, alarm, served) if rule.action == "roll_back" else None
+
+
+def _not_to_go_back(workspace: Workspace, alarm: Alarm, served: set[str]) -> str | None:
+    """Say why a rollback would not help."""
+    path = versions_behind(history(workspace))
+    if alarm.slice.startswith(_CANARY) or len(path) < 2:
+        canary = "it tells of a canary, which its own guardrail ends"
+        return canary if len(path) > 1 else "there is no version to go back to"
+    current, target = (read_manifest(workspace.bundles / one) for one in (path[-1], path[-2]))
+    if served and current["identity"] not in served:
+        return f"{path[-1]} did not answer on that day: it was published since"
+    if target.get("kind") != _MODEL:
+        return f"{path[-2]} is the policy that wrote the log, which no service can answer with"
+    return None
+
+
+def _by_alarms(workspace: Workspace, action: Action) -> list[tuple[str, date]]:
+    """Return which alarms did an action, with their days, in the order of the history."""
+    reasons = [
+        str(one.get("reason")) for one in history(workspace) if one.get("act") == _ACT[action]
+    ]
+    found = [_NAMED.match(reason) for reason in reasons]
+    return [(one[1], date.fromisoformat(one[2])) for one in found if one]
+
+
+def _retrain(workspace: Workspace, reason: str) -> Done:
+    retraining.ask(workspace, reason)
+    return Done("retrain", True, _SAYS["retrain"])
+
+
+def _stop(workspace: Workspace, reason: str) -> Done:
+    if exploration.stop(workspace, reason):
+        return Done("stop_exploration", True, _SAYS["stop_exploration"])
+    return Done("stop_exploration", False, "exploration is stopped already")
+
+
+def _roll_back(workspace: Workspace, reason: str) -> Done:
+    acts.rollback(workspace, None, reason)
+    return Done("roll_back", True, _SAYS["roll_back"])
+
+
+_SAYS: Mapping[Action, str] = {
+    "retrain": "a run of the pipeline is asked for",
+    "stop_exploration": "the service shows the best, marked, until a person lets it go on",
+    "roll_back": "the version before the current one is current again",
+}
+_DO: Mapping[Action, Callable[[Workspace, str], Done]] = {
+    "retrain": _retrain,
+    "stop_exploration": _stop,
+    "roll_back": _roll_back,
+}

@@ -1,0 +1,138 @@
+"""The page that people open: trends over weeks, what alarmed and why, what moved; no script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tessera.contracts.errors import BadInput
+from tessera.contracts.series import EMPTY, Day, days
+from tessera.platform.release.exploration import explores
+from tessera.platform.watching.incidents import said, story, template
+from tessera.platform.watching.record import entries
+from tessera.platform.watching.rules import Rules, load_rules
+from tessera.platform.watching.trends import Chart, Dated, by_series, chart
+from tessera.platform.workspace import files
+from tessera.platform.workspace.paths import Workspace
+
+WEEKS = 6
+"""So far back the page goes."""
+PAGE = "index.html"
+_SAYS: Mapping[str, tuple[str, str]] = {
+    "suitability": ("Suitability", "Nothing that does not suit may be shown, to anybody."),
+    "propensities": (
+        "Propensity health",
+        "What is logged must say how likely it was: else no verdict may rest on it.",
+    ),
+    "skew": ("Training and serving", "Scores as they were served, against what the bundle gives."),
+    "response": ("What investors did", "Of what was shown, so many days later."),
+    "events": ("Who makes what happens", "Shares of the busiest, and events that fit no slate."),
+    "drift": ("Drift", "How far a day lies from the days before it, as the size of an effect."),
+    "popularity": (
+        "Popularity bias and variety",
+        "Whether lists lean on what is popular already, and how much of the catalogue they show.",
+    ),
+    "freshness": ("Freshness", "How old model and prices were when slates were shown."),
+    "operations": ("Operations", "Time, errors and what had to be filled in."),
+    "other": ("Other series", "What no other family takes."),
+}
+"""Title and meaning of each family; one that is not here goes by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    title: str
+    says: str
+    charts: list[Chart]
+
+
+def write_page(workspace: Workspace) -> Path:
+    """Write the page of all days that were watched lately; return where it lies.
+
+    Raises
+    ------
+    BadInput
+        If no day was watched yet.
+    BadParams
+        If the rules are wrong.
+    """
+    found, rules = recent(days(workspace.watched)), load_rules(workspace)
+    if not found:
+        raise BadInput(f"no day of profile {workspace.profile} was watched: run `tessera monitor`")
+    lines = entries(workspace)
+    first, last = found[0].day, found[-1].day
+    measured = by_series(found)
+    movers = next((day for day in reversed(found) if day.movers()), None)
+    alarms = [one for one in lines if one.get("kind") == "alarm" and str(first) <= one["day"]]
+    text = template("watched.html").render(
+        profile=workspace.profile,
+        days=len(found),
+        empty=sum(day.status == EMPTY for day in found),
+        first=first,
+        last=last,
+        watched=len(measured),
+        remarks=found[-1].remarks,
+        stopped=not explores(workspace),
+        today=[one for one in alarms if one["day"] == str(last)],
+        causes=_causes(alarms, lines),
+        families=list(_families(measured, rules, found)),
+        movers=movers.movers() if movers else [],
+        moved_on=movers.day if movers else None,
+    )
+    path = workspace.watched / PAGE
+    files.write_bytes(text.encode(), path)
+    return path
+
+
+def recent(found: Sequence[Day]) -> list[Day]:
+    """Return the days of the last weeks before the newest."""
+    return [day for day in found if (found[-1].day - day.day).days < 7 * WEEKS]
+
+
+def _families(
+    measured: Mapping[str, Mapping[str, Dated]], rules: Rules, found: Sequence[Day]
+) -> Iterable[_Shown]:
+    first, last = found[0].day, found[-1].day
+    for family in rules.families:
+        mine = [name for name in sorted(measured) if rules.family_of(name) == family]
+        drawn = [chart(name, measured[name], first, last) for name in mine]
+        charts = [one for one in drawn if one is not None]
+        if charts:
+            yield _Shown(*_SAYS.get(family, (family, "")), charts)
+
+
+def _causes(
+    alarms: Iterable[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Lay out each cause once: since when, how often, the newest alarm, and what was done."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for one in sorted(alarms, key=lambda one: str(one["day"])):
+        found.setdefault(str(one["cause"]), []).append(one)
+    causes = [
+        {
+            "newest": mine[-1],
+            "since": mine[0]["day"],
+            "days": len(mine),
+            "then": _then(mine, lines),
+        }
+        for mine in found.values()
+    ]
+    return sorted(causes, key=lambda one: str(one["newest"]["day"]), reverse=True)
+
+
+def _then(mine: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say on which days something was done, and what became of the newest alarm."""
+    ids = {one["id"]: one["day"] for one in mine[:-1]}
+    acts = [
+        f"{ids[one['id']]}: {said(one)}"
+        for one in lines
+        if one.get("id") in ids and one["kind"] == "action" and one["done"]
+    ]
+    newest = [what for what in story(lines, str(mine[-1]["id"])) if what[1] not in _PLAIN]
+    return [*acts, *(what for _, what in newest)] or ["people informed"]
+
+
+_PLAIN = ("raised", "the webhook is told")
+"""What goes without saying where it is said that something alarmed."""

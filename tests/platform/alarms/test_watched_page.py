@@ -1,0 +1,133 @@
+"""The page shows what was measured: lines with gaps, thresholds, arms, slices, what was done."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from tessera.contracts.errors import BadInput
+from tessera.contracts.series import Point
+from tessera.platform.release import exploration
+from tessera.platform.watching.page import write_page
+from tessera.platform.watching.raising import raise_alarms
+from tessera.platform.watching.trends import chart
+
+FIRST, LAST = date(2025, 1, 1), date(2025, 1, 11)
+
+
+def drawn(values, **facts):
+    days = {FIRST + timedelta(days=n): Point("gini", "all", value, **facts)
+            for n, value in values.items()}  # fmt: skip
+    return chart("gini", {"all": days}, FIRST, LAST)
+
+
+def test_a_day_that_is_missing_leaves_a_gap_and_a_lone_day_is_a_dot():
+    (line,) = drawn({0: 0.0, 1: 0.5, 2: 1.0, 5: 0.5, 8: 0.2, 9: 0.3}).lines
+    assert line.path.count("M") == 2
+    assert re.findall(r"M([\d.]+) ", line.path) == ["0.0", "80.0"]
+    assert re.findall(r"M([\d.]+) ", line.dots) == ["50.0", "90.0"]
+
+
+def test_the_threshold_and_the_interval_lie_where_the_values_do():
+    found = drawn({0: 1.0, 10: 3.0}, low=1.0, high=3.0, threshold=2.0, side="above")
+    assert found.threshold == pytest.approx(20.0, abs=0.8), (
+        "half-way up, as the range is 1 to 3 and a little room"
+    )
+    assert found.bottom < 1.0 < 3.0 < found.top
+    assert found.band.endswith("Z")
+    assert drawn({0: 0.0, 1: 0.0}).bottom == 0.0
+
+
+def test_days_that_alarm_have_a_dot_and_hidden_ones_nothing():
+    shown = Point("gini", "all", 0.5)
+    days = {FIRST: shown, FIRST + timedelta(1): replace(shown, alarm=True),
+            FIRST + timedelta(2): replace(shown, value=None, hidden=True)}  # fmt: skip
+    found = chart("gini", {"all": days}, FIRST, LAST)
+    assert found.alarms.count("M") == 1
+    assert found.latest.hidden
+    assert chart("gini", {"all": {FIRST: days[LAST - timedelta(8)]}}, FIRST, LAST) is None
+
+
+def test_mondays_are_marked():
+    found = drawn({0: 1.0, 10: 2.0})
+    assert found.mondays == [pytest.approx(50.0)], "6 January 2025 was a Monday"
+
+
+@pytest.fixture
+def page(planted, mover):
+    """Two weeks with arms, slices and an alarm; the text of the page."""
+    point = planted.point
+    for number in range(14):
+        alarm = number >= 12
+        day = planted.day(
+            number,
+            point("gini", alarm=False),
+            *(point("gini", f"arm={arm}", alarm=False) for arm in ("champion", "canary", "shadow")),
+            point("psi.investors.segment", alarm=alarm),
+            point("psi.investors.segment", "segment=<i>", alarm=alarm),
+            point("psi.investors.segment", "risk_class=4", alarm=False, hidden=True, value=None,
+                  low=None, high=None, p_value=None, investors=6),
+            movers=[mover("i<1>", 0.02, 0.07)],
+            remarks=["2 slates of a policy that nobody knows"],
+        )  # fmt: skip
+        raise_alarms(planted.workspace, day, planted.after(day))
+    return write_page(planted.workspace).read_text()
+
+
+def test_the_page_says_what_alarmed_and_what_was_done(page):
+    assert "<title>Tessera watched: 2 alarms on 2025-01-14</title>" in page
+    assert "on 2 days" in page
+    assert "retrain: a run of the pipeline is asked for" in page
+    assert page.count('class="stack"') == 1
+    assert "2 slates of a policy that nobody knows" in page
+    assert "incidents/2025-01-14-" in page
+
+
+def test_the_page_draws_arms_slices_and_movers_and_hides_the_few(page):
+    for kind in ("champion", "canary", "challenger"):
+        assert f'class="l {kind}"' in page
+    assert "2 slices, 1 alarmed" in page
+    assert "too few" in page
+    assert "i&lt;1&gt;" in page
+    assert "+5.00 points" in page
+    assert "<i>" not in page.replace("<i>01 Jan</i><i>14 Jan</i>", "")
+
+
+def test_the_page_asks_for_nothing_and_has_no_script(page):
+    assert "<script" not in page
+    assert not re.search(r"(?:src|href)=\"(?!incidents/)", page)
+
+
+def test_a_profile_that_was_never_watched_says_so(workspace):
+    with pytest.raises(
+        BadInput, match="no day of profile market was watched: run `tessera monitor`"
+    ):
+        write_page(workspace)
+
+
+def test_an_empty_day_and_stopped_exploration_are_said(planted):
+    planted.day(0, planted.point(alarm=False))
+    planted.day(1, status="empty", remarks=["Nothing was shown on this day."])
+    exploration.stop(planted.workspace, "the committee looks into it")
+    text = write_page(planted.workspace).read_text()
+    assert "No alarm on 2025-01-02." in text
+    assert "of which 1 without a slate" in text
+    assert "Nothing was shown on this day." in text
+    assert "Exploration is stopped" in text
+
+
+def test_days_of_more_than_six_weeks_ago_are_left_out(planted):
+    for number in (0, 41, 42):
+        planted.day(number, planted.point(alarm=False))
+    assert (
+        "2 days in UTC, from 2025-02-11 to 2025-02-12" in write_page(planted.workspace).read_text()
+    )
+
+
+def test_the_same_days_give_the_same_bytes(planted):
+    planted.day(0, planted.point(alarm=False))
+    first = write_page(planted.workspace).read_bytes()
+    assert write_page(planted.workspace).read_bytes() == first

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from tessera.contracts.series import read_day
+from tessera.contracts.series import Day, read_day
 from tessera.platform.watching import incidents, record
 from tessera.platform.watching.page import write_page
 from tessera.platform.watching.raising import raise_alarms
@@ -50,15 +50,22 @@ def raise_again(workspace: Workspace, day: date) -> bool:
     """
     found = read_day(workspace.watched / day.isoformat())
     found.check()
-    raised = raise_alarms(workspace, found)
+    breached = follow_up(workspace, found)
     write_page(workspace)
+    return breached
+
+
+def follow_up(workspace: Workspace, found: Day) -> bool:
+    """Raise the alarms of a day and say what became of them; tell whether it is breached."""
+    raised = raise_alarms(workspace, found)
     for one in raised:
         silent = f" (silent: {one.snoozed})" if one.snoozed else ""
         typer.echo(f"{one.alarm.rule.severity}: {one.alarm.family}: {one.alarm.says}{silent}")
         if one.done is not None:
             typer.echo(f"  {one.done.action}: {'' if one.done.done else 'no, '}{one.done.says}")
     breached = sum(one.breach for one in raised)
-    typer.echo(f"{day}: {len(raised)} alarms, {breached} of them a breach")
+    if raised:
+        typer.echo(f"{found.day}: {len(raised)} alarms, {breached} of them a breach")
     return breached > 0
 
 

@@ -26,15 +26,20 @@ def monitor(
     ] = None,
     profile: Profile = DEFAULT_PROFILE,
 ) -> None:
-    """Measure what was served on a day, beside the days before it, and say what alarms."""
+    """Measure what was served on a day, raise its alarms, and write the page of all days."""
+    from tessera.platform.cli.alarms_table import follow_up
     from tessera.platform.watching.day import span, watch_day
+    from tessera.platform.watching.page import write_page
 
     workspace = open_workspace(profile)
     first, last = day.date(), (until or day).date()
     if not first <= last or (last - first).days >= _MOST:
         raise BadInput(f"--until {last} is not within {_MOST} days from --day {first}: mend it")
     for one in span(first, last):
-        _say(watch_day(workspace, one))
+        found = watch_day(workspace, one)
+        _say(found)
+        follow_up(workspace, found)
+    typer.echo(f"page: {write_page(workspace)}")
 
 
 def _say(found: Day) -> None:

@@ -48,3 +48,9 @@ def ask(airflow):
 def ask_acts(airflow):
     """Ask the DAGs of the acts, loaded in another process, to do what they do."""
     return _asker("acts_probe.py", airflow)
+
+
+@pytest.fixture(scope="session")
+def asker():
+    """Make what asks a probe."""
+    return _asker

@@ -60,6 +60,13 @@ def test_monitor_measures_raises_acts_and_writes_the_page(say, watched):
     assert (watched.watched / "alarms.jsonl").read_bytes() == before
 
 
+def test_which_alarm_asked_for_training_is_told_to_a_scheduler(say, watched):
+    say("monitor", "--day", "2025-01-01", "--until", "2025-01-03")
+    cause = record.entries(watched)[0]["cause"]
+    assert say("alarms", "--day", "2025-01-02", "--asked")[:2] == (0, f"2025-01-02-{cause}\n")
+    assert say("alarms", "--day", "2025-01-01", "--asked")[:2] == (99, "")
+
+
 def test_a_breached_day_ends_with_one_where_that_is_asked(say, watched):
     say("monitor", "--day", "2025-01-02")
     say("monitor", "--day", "2025-01-03")

@@ -10,11 +10,14 @@ import typer
 
 from tessera.contracts.series import Day, read_day
 from tessera.platform.watching import incidents, record
+from tessera.platform.watching.acting import asked_by
 from tessera.platform.watching.page import write_page
 from tessera.platform.watching.raising import raise_alarms
 from tessera.platform.watching.snooze import snooze
 from tessera.platform.workspace.paths import Workspace
 
+_NOTHING_TO_DO = 99
+"""Exit code by which Airflow skips a task."""
 _COLOURS = {"critical": "red", "warning": "yellow"}
 
 
@@ -67,6 +70,15 @@ def follow_up(workspace: Workspace, found: Day) -> bool:
     if raised:
         typer.echo(f"{found.day}: {len(raised)} alarms, {breached} of them a breach")
     return breached > 0
+
+
+def tell_asked(workspace: Workspace, day: date) -> int:
+    """Print which alarm of a day asked for training; return the exit code of a scheduler's task."""
+    found = asked_by(workspace, day)
+    if found is None:
+        return _NOTHING_TO_DO
+    typer.echo(found)
+    return 0
 
 
 def silence(workspace: Workspace, alarm: str, reason: str, until: date) -> None:

@@ -25,6 +25,12 @@ def alarms(
     check: Annotated[
         bool, typer.Option("--check", help="With --day: exit with 1 if it is breached.")
     ] = False,
+    asked: Annotated[
+        bool,
+        typer.Option(
+            "--asked", help="With --day: print which alarm asked to train; exit with 99 if none."
+        ),
+    ] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Check the chain of hashes; exit with 2 if broken.")
     ] = False,
@@ -44,6 +50,8 @@ def alarms(
         if until is None or not reason:
             raise BadParams("--snooze needs --until DAY and --reason TEXT, which are recorded")
         alarms_table.silence(workspace, snooze, reason, until.date())
+    elif day is not None and asked:
+        raise typer.Exit(alarms_table.tell_asked(workspace, day.date()))
     elif day is not None:
         raise typer.Exit(
             BREACHED if alarms_table.raise_again(workspace, day.date()) and check else 0

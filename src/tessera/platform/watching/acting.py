@@ -66,6 +66,11 @@ def act(
     return Done(action, False, held) if held else _tried(workspace, alarm)
 
 
+def asked_by(workspace: Workspace, day: date) -> str | None:
+    """Return the alarm of a day that asked for training, None if none did."""
+    return next((name for name, of in _by_alarms(workspace, "retrain") if of == day), None)
+
+
 def _tried(workspace: Workspace, alarm: Alarm) -> Done:
     action = alarm.rule.action
     try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_BUNDLES, _LOG = "bundles", "served"
+_BUNDLES, _LOG, _WATCHED = "bundles", "served", "watched"
+_FIGURES = "series.prom"
 
 
 def bundles_of(registry: Path) -> Path:
@@ -15,6 +16,16 @@ def bundles_of(registry: Path) -> Path:
 def log_of(registry: Path) -> Path:
     """Return the folder of what was served."""
     return registry / _LOG
+
+
+def watched_of(registry: Path) -> Path:
+    """Return the folder of what was measured of each day that was served."""
+    return registry / _WATCHED
+
+
+def figures_beside(log: Path) -> Path:
+    """Return the figures of the newest watched day, which lie beside a log, for Prometheus."""
+    return watched_of(log.parent) / _FIGURES
 
 
 def log_beside(bundle: Path) -> Path:

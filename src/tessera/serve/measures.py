@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
@@ -121,11 +122,21 @@ def note_process(version: str) -> None:
     MEMORY.set(psutil.Process().memory_info().rss)
 
 
-def exposition(version: str) -> bytes:
-    """Return all figures in the text format of Prometheus."""
+def exposition(version: str, beside: Path | None = None) -> bytes:
+    """Return all figures in the text format of Prometheus, and what a file holds, if it is there.
+
+    The file is of another writer, `tessera monitor`, and bears no name that is counted here.
+    """
     note_process(version)
     registry = REGISTRY
     if _TOGETHER in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return generate_latest(registry) + _held(beside)
+
+
+def _held(path: Path | None) -> bytes:
+    try:
+        return b"" if path is None else path.read_bytes()
+    except OSError:  # nobody watched yet
+        return b""

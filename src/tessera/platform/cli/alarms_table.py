@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from tessera.contracts.series import Day, read_day
+from tessera.contracts.series import days as watched_days
 from tessera.platform.watching import incidents, record
 from tessera.platform.watching.acting import asked_by
+from tessera.platform.watching.exposition import write_figures
 from tessera.platform.watching.page import write_page
 from tessera.platform.watching.raising import raise_alarms
 from tessera.platform.watching.snooze import snooze
@@ -54,8 +57,14 @@ def raise_again(workspace: Workspace, day: date) -> bool:
     found = read_day(workspace.watched / day.isoformat())
     found.check()
     breached = follow_up(workspace, found)
-    write_page(workspace)
+    leave(workspace)
     return breached
+
+
+def leave(workspace: Workspace) -> Path:
+    """Leave what people and Prometheus look at; return the page."""
+    write_figures(workspace, watched_days(workspace.watched)[-1])
+    return write_page(workspace)
 
 
 def follow_up(workspace: Workspace, found: Day) -> bool:
@@ -91,6 +100,7 @@ def silence(workspace: Workspace, alarm: str, reason: str, until: date) -> None:
     """
     told = snooze(workspace, alarm, reason, until)
     incidents.write(workspace, alarm)
+    leave(workspace)
     typer.echo(f"{told['family']} of {told['slice']} is silent until {until}: {told['reason']}")
 
 

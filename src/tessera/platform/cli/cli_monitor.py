@@ -27,9 +27,8 @@ def monitor(
     profile: Profile = DEFAULT_PROFILE,
 ) -> None:
     """Measure what was served on a day, raise its alarms, and write the page of all days."""
-    from tessera.platform.cli.alarms_table import follow_up
+    from tessera.platform.cli.alarms_table import follow_up, leave
     from tessera.platform.watching.day import span, watch_day
-    from tessera.platform.watching.page import write_page
 
     workspace = open_workspace(profile)
     first, last = day.date(), (until or day).date()
@@ -39,7 +38,7 @@ def monitor(
         found = watch_day(workspace, one)
         _say(found)
         follow_up(workspace, found)
-    typer.echo(f"page: {write_page(workspace)}")
+    typer.echo(f"page: {leave(workspace)}")
 
 
 def _say(found: Day) -> None:

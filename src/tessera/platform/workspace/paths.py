@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tessera.bundles.places import bundles_of, log_of
+from tessera.bundles.places import bundles_of, log_of, watched_of
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.errors import BadParams
 from tessera.platform.workspace.catalogue import MARKET
@@ -71,7 +71,7 @@ class Workspace:
     @property
     def watched(self) -> Path:
         """What was measured of each day that was served."""
-        return self.registry / "watched"
+        return watched_of(self.registry)
 
     @property
     def state(self) -> Path:

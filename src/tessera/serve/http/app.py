@@ -11,6 +11,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
+from tessera.bundles.places import figures_beside
 from tessera.serve.clock import Clock
 from tessera.serve.context import Deadline
 from tessera.serve.events import STATUSES, Event
@@ -157,7 +158,8 @@ def _about(app: FastAPI, service: Service, clock: Clock, open_metrics: bool) -> 
         response_class=PlainTextResponse,
     )
     async def metrics() -> Response:
-        figures = await run_in_threadpool(exposition, service.engine.version)
+        watched = figures_beside(service.log.path.parent)
+        figures = await run_in_threadpool(exposition, service.engine.version, watched)
         return Response(figures, media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/healthz", summary="Say that the process is alive")

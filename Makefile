@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 LINT := lint-types lint-style lint-imports lint-rendered
 
-.PHONY: run serve test check fuzz fuzz-serve audit lint $(LINT) format install ui dvc render bench bench-quality bench-rolling bench-ope bench-serve lock clean help
+.PHONY: run serve dashboards test check fuzz fuzz-serve audit lint $(LINT) format install ui dvc render bench bench-quality bench-rolling bench-ope bench-serve lock clean help
 
 help: ## show what there is
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -23,6 +23,9 @@ run: $(STAMP) ## run the pipeline of PROFILE and publish what the gate lets thro
 
 serve: $(STAMP) ## serve what PROFILE published until Ctrl-C; PORT=8000
 	@tessera serve --profile $(PROFILE) $(if $(PORT),--port $(PORT))
+
+dashboards: $(STAMP) ## Evidently's dashboards of the days that `tessera monitor` watched; PORT=8090
+	@tessera dashboards --profile $(PROFILE) $(if $(PORT),--port $(PORT))
 
 test: $(STAMP) ## run all tests; on three processes for two cores, as some wait, the longest files first
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -33,7 +33,7 @@ DOORS = {
     "torch": ("src/tessera/stages/sid/", "src/tessera/stages/hstu/", "src/tessera/model/"),
     "faiss": ("src/tessera/bundles/",),
     "causalml": ("src/tessera/stages/uplift/",),
-    "evidently": ("src/tessera/stages/monitor/",),
+    "evidently": ("src/tessera/stages/monitor/", "src/tessera/platform/watching/snapshots.py"),
     "implicit": ("src/tessera/stages/evaluate/",),
     "dvc": (),
 }

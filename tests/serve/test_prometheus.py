@@ -149,8 +149,9 @@ def prometheus(client, rules, tmp_path, watched):
     config.write_text(CONFIG.format(rules=rules, key=key, target=target))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    words = [f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'tsdb'}", "--log.level=warn",
-             f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
+    store = f"--storage.tsdb.path={tmp_path / 'tsdb'}"
+    listen = f"--web.listen-address=127.0.0.1:{port}"
+    words = [f"--config.file={config}", store, listen, "--log.level=warn"]
     with (
         subprocess.Popen([PROMETHEUS, *words], stdout=subprocess.DEVNULL) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", trust_env=False) as http,

@@ -27,13 +27,12 @@ def test_every_command_stands_in_one_panel_of_the_help(say, monkeypatch):
         "Options": [],
         "Work with it": ["stages", "run", "infer", "ui", "recommend", "ablate", "doctor"],
         "Serve it": ["serve", "consume", "key", "served", "mix", "canary"],
-        "Watch it": ["monitor", "alarms"],
         "Called by DVC, Airflow and make": ["snapshot", "dvc", "render", "task"],
         "Decide what is published": [
             "publish", "verdict", "promote", "hold", "rollback", "history", "floors",
             "exploration",
         ],
-        "Watch it": ["report"],
+        "Watch it": ["monitor", "alarms", "dashboards", "report"],
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import typer
 from tessera.contracts.errors import TesseraError
 from tessera.contracts.library_errors import first_line, library
 from tessera.platform.cli.cli_acts import floors, history, hold, promote, publish, rollback, verdict
-from tessera.platform.cli.cli_alarms import alarms, exploration
+from tessera.platform.cli.cli_alarms import alarms, dashboards, exploration
 from tessera.platform.cli.cli_canary import canary
 from tessera.platform.cli.cli_inner import dvc, render, snapshot, task
 from tessera.platform.cli.cli_mix import mix
@@ -42,7 +42,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         floors,
         exploration,
     ),
-    "Watch it": (monitor, alarms, report),
+    "Watch it": (monitor, alarms, dashboards, report),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:

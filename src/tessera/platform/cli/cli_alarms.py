@@ -1,4 +1,4 @@
-"""`tessera alarms` and `tessera exploration`: what alarmed, what was done about it."""
+"""`tessera alarms`, `dashboards`, `exploration`: what alarmed, what was done, what people see."""
 
 from __future__ import annotations
 
@@ -82,3 +82,20 @@ def exploration(
     drawn = acts.explores(workspace)
     told = "slates are drawn" if drawn else "stopped: the best are shown, marked as unexplored"
     typer.echo(f"exploration of profile {profile}: {told}")
+
+
+def dashboards(
+    profile: Profile = DEFAULT_PROFILE,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="To listen on.")] = 8090,
+    build: Annotated[
+        bool, typer.Option("--build", help="Bring the workspace up to date, and leave.")
+    ] = False,
+) -> None:
+    """Serve Evidently's dashboards of the watched days on this machine, behind a log-in."""
+    from tessera.platform.cli import dashboards as boards
+
+    workspace = open_workspace(profile)
+    if build:
+        boards.build(workspace)
+    else:
+        boards.serve(workspace, port)

@@ -20,7 +20,7 @@ from tessera.platform.workspace.paths import Workspace
 WEEKS = 6
 """So far back the page goes."""
 PAGE = "index.html"
-_SAYS: Mapping[str, tuple[str, str]] = {
+SAYS: Mapping[str, tuple[str, str]] = {
     "suitability": ("Suitability", "Nothing that does not suit may be shown, to anybody."),
     "propensities": (
         "Propensity health",
@@ -100,7 +100,7 @@ def _families(
         drawn = [chart(name, measured[name], first, last) for name in mine]
         charts = [one for one in drawn if one is not None]
         if charts:
-            yield _Shown(*_SAYS.get(family, (family, "")), charts)
+            yield _Shown(*SAYS.get(family, (family, "")), charts)
 
 
 def _causes(

@@ -112,7 +112,7 @@ def asked(guarded, **headers):
         sent.append(message)
 
     scope = {"type": headers.pop("kind", "http"),
-             "headers": [(name.encode(), value.encode()) for name, value in headers.items()]}  # fmt: skip
+             "headers": [(one.encode(), said.encode()) for one, said in headers.items()]}  # fmt: skip
     asyncio.run(guarded(scope, None, send))
     return sent[0].get("status")
 

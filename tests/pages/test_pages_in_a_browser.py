@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +14,11 @@ import pandas as pd
 import pytest
 
 from tessera.contracts.pages import templates
+from tessera.contracts.series import Mover, Point, read_day, write_day
 from tessera.contracts.split import Split
 from tessera.platform.validation.validation_page import render_page
+from tessera.platform.watching.page import write_page as write_watched
+from tessera.platform.watching.raising import raise_alarms
 from tessera.serve.clock import Clock
 from tessera.serve.http.app import make_app
 from tessera.serve.http.bodies import Shown
@@ -259,3 +262,38 @@ def test_the_console_fits_a_telephone_and_needs_no_mouse(browse, narrow, tmp_pat
     assert seen["wide"] <= 390
     assert seen["keys"], "each control takes the focus"
     assert (seen["unlabelled"], seen["positive"]) == (0, 0)
+
+
+def _watched(workspace, number):
+    """A day with an arm, a segment and, from the third on, an alarm."""
+    day = date(2025, 1, 6) + timedelta(number)
+    folder = workspace.watched / str(day)
+    folder.mkdir(parents=True)
+    told = (0.4, 0.3, 0.5, 4000, 900, 0.1, "above", 1e-5)
+    slices = ("all", "arm=canary", "segment=retail")
+    points = [Point("psi.items.issuer", one, *told, alarm=number > 1) for one in slices]
+    facts = {"status": "measured", "remarks": [], "inputs": {}}
+    write_day(folder, day, points, [Mover("i1", 0.02, 0.07)], facts)
+    raise_alarms(workspace, read_day(folder), datetime(2025, 1, 10, tzinfo=UTC))
+
+
+def test_the_page_of_watched_days(browse, workspace):
+    for number in range(4):
+        _watched(workspace, number)
+    dom, seen = browse(write_watched(workspace))
+    assert seen == NOTHING
+    assert _words(dom, "title") == ["Tessera watched: 3 alarms on 2025-01-09"]
+    assert _words(dom, "h2") == [
+        "What alarmed, and what was done", "Drift", "Items whose share moved most"
+    ]  # fmt: skip
+    assert _words(dom, "h3") == ["psi.items.issuer"]
+    assert _words(dom, "summary") == ["2 slices, 2 alarmed"]
+    first = _rows(dom)[1]
+    assert first.startswith("drift warning on 2 days, 2025-01-08 to 2025-01-09 psi.items.issuer is")
+    assert "2025-01-09: " not in first
+    assert first.endswith("docs/monitoring.md#drift")
+    assert "i1 2.00 % 7.00 % +5.00 points" in _rows(dom)
+    incident = next((workspace.watched / "incidents").glob("2025-01-09-*.html"))
+    dom, seen = browse(incident)
+    assert seen == NOTHING
+    assert "psi.items.issuer 0.4 0.3 to 0.5 above 0.1 1e-05 4,000 900" in _rows(dom)

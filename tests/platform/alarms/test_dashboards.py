@@ -111,8 +111,8 @@ def asked(guarded, **headers):
     async def send(message):
         sent.append(message)
 
-    scope = {"type": headers.pop("kind", "http"),
-             "headers": [(one.encode(), said.encode()) for one, said in headers.items()]}  # fmt: skip
+    kind = headers.pop("kind", "http")
+    scope = {"type": kind, "headers": [(a.encode(), b.encode()) for a, b in headers.items()]}
     asyncio.run(guarded(scope, None, send))
     return sent[0].get("status")
 

@@ -33,9 +33,10 @@ def test_a_day_that_is_missing_leaves_a_gap_and_a_lone_day_is_a_dot():
 
 def test_the_threshold_and_the_interval_lie_where_the_values_do():
     found = drawn({0: 1.0, 10: 3.0}, low=1.0, high=3.0, threshold=2.0, side="above")
-    assert found.threshold == pytest.approx(20.0, abs=0.8), (
-        "half-way up, as the range is 1 to 3 and a little room"
-    )
+    strokes = re.findall(r"M([\d.]+) ([\d.]+)H([\d.]+)", found.limits)
+    assert [(left, right) for left, _, right in strokes] == [("0.0", "5.0"), ("95.0", "100.0")]
+    for _, height, _ in strokes:
+        assert float(height) == pytest.approx(20.0, abs=0.8), "half-way between 1 and 3"
     assert found.bottom < 1.0 < 3.0 < found.top
     assert found.band.endswith("Z")
     assert drawn({0: 0.0, 1: 0.0}).bottom == 0.0

@@ -56,8 +56,8 @@ class Chart:
     on: date
     lines: list[Line]
     band: str
-    threshold: float | None
-    """Height of the threshold in the chart."""
+    limits: str
+    """A stroke for the threshold of each day, which may move with the days before it."""
     alarms: str
     """A dot for each day that alarmed."""
     mondays: list[float]
@@ -96,14 +96,13 @@ def chart(series: str, slices: Mapping[str, Dated], first: date, last: date) -> 
     if not lines or newest is None:
         return None
     latest = whole.get(newest) or next(one[newest] for one in slices.values() if newest in one)
-    limit = latest.threshold
     return Chart(
         series,
         latest,
         newest,
         lines,
         _band(whole, span),
-        None if limit is None else span.y(limit),
+        _limits(whole, span),
         "".join(
             _dot(span.x(day), span.y(one.value))
             for day, one in sorted(whole.items())
@@ -198,6 +197,16 @@ def _band(days: Dated, span: _Span) -> str:
         highs = [(day, told[day].high or 0.0) for day, _ in reversed(run)]
         pieces.append(_path(run, span) + _path(highs, span).replace("M", "L", 1) + "Z")
     return "".join(pieces)
+
+
+def _limits(days: Dated, span: _Span) -> str:
+    told = [(span.x(day), one.threshold) for day, one in sorted(days.items())]
+    half = span.x(span.first + timedelta(days=1)) / 2
+    return "".join(
+        f"M{max(x - half, 0):.1f} {span.y(limit):.1f}H{min(x + half, WIDTH):.1f}"
+        for x, limit in told
+        if limit is not None
+    )
 
 
 def _slice(name: str, days: Dated, span: _Span) -> Slice:

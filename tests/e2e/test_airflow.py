@@ -19,10 +19,11 @@ from tessera.platform.workspace.catalogue import ALL_STAGES
 
 DAG = "/api/v2/dags/tessera_pipeline"
 DAILY = "/api/v2/dags/tessera_daily"
+MONITOR = "/api/v2/dags/tessera_monitor"
 DONE = ("success", "failed")
 PATIENCE_S = 900
 AT_ONCE_S = 30
-"""What a busy machine takes to read three DAGs; without being told Airflow takes minutes."""
+"""What a busy machine takes to read the DAGs; without being told Airflow takes minutes."""
 
 
 def _free_ports():
@@ -98,6 +99,15 @@ def _run_both_to_the_end(operator):
     return states
 
 
+def _watch_a_day(operator):
+    """Let a day be watched on which nothing was served; return how to ask for what became of it."""
+    operator.patch(MONITOR, json={"is_paused": False}).raise_for_status()
+    asked = {"logical_date": None, "conf": {"day": "2024-12-23"}}
+    run = operator.post(f"{MONITOR}/dagRuns", json=asked).raise_for_status().json()["dag_run_id"]
+    tasks = _asks(operator, f"{MONITOR}/dagRuns/{run}/taskInstances")
+    return lambda: {one["task_id"]: one["state"] for one in tasks()["task_instances"]}
+
+
 def _asks(operator, address):
     return lambda: operator.get(address).json()
 
@@ -142,12 +152,18 @@ def test_a_run_triggered_over_rest_publishes_and_ctrl_c_leaves_nothing(warm, new
         ):
             _only_those_who_may(airflow, operator, viewer)
             _a_new_profile_is_in_the_form_at_once(operator, checkout)
+            watched = _watch_a_day(operator)
             both = _run_both_to_the_end(operator)
+            assert watched() == {
+                "watch": "success", "breach": "success", "asked": "skipped", "retrain": "skipped",
+            }  # fmt: skip
         names = ("run_lock", "snapshot", *(stage.name for stage in ALL_STAGES), "publish")
         for states in both:
             asked = [states.pop(name)[0] for name in ("waiting", "ask")]
             assert asked == ["skipped", "skipped"], "nobody is asked unless the form says so"
             assert states == dict.fromkeys(names, ("success", 1))
+        watched_day = checkout.open_workspace().watched / "2024-12-23" / "day.json"
+        assert json.loads(watched_day.read_text())["status"] == "empty"
         assert pointer.current_version(checkout.open_workspace()) == "v1"
         search = f"{mlflow}/api/2.0/mlflow/experiments/search"
         found = httpx.post(search, json={"max_results": 10}).json()["experiments"]

@@ -53,8 +53,8 @@ def test_series_of_one_family_and_slice_are_one_alarm_the_surest_first(planted):
     point = planted.point
     day = planted.day(
         0,
-        point("psi.items.issuer", p_value=1e-3),
-        point("c2st.auc", p_value=1e-9, value=0.8, low=0.7, high=0.9, threshold=0.65),
+        point("psi.items.issuer", p_value=1e-9),
+        point("c2st.auc", p_value=1e-3, value=0.8, low=0.7, high=0.9, threshold=0.65),
         point("psi.items.issuer", "segment=retail"),
         point("gini"),
         point("coverage", alarm=False),
@@ -63,8 +63,8 @@ def test_series_of_one_family_and_slice_are_one_alarm_the_surest_first(planted):
     found = [(one.alarm.family, one.alarm.slice) for one in raised(planted, day)]
     assert found == [("drift", "all"), ("drift", "segment=retail"), ("popularity", "all")]
     first = record.entries(planted.workspace)[0]
-    assert first["says"] == "c2st.auc is 0.8 (0.7 to 0.9), bad above 0.65, and 1 more series"
-    assert [one["series"] for one in first["evidence"]] == ["c2st.auc", "psi.items.issuer"]
+    assert first["says"] == "psi.items.issuer is 0.4 (0.3 to 0.5), bad above 0.1, and 1 more series"
+    assert [one["series"] for one in first["evidence"]] == ["psi.items.issuer", "c2st.auc"]
     assert (first["severity"], first["owner"]) == ("warning", "recommender team")
     assert first["runbook"] == "docs/monitoring.md#drift"
     assert first["series_sha256"] == day.facts["files"]["series.parquet"]

@@ -82,10 +82,13 @@ def test_alarms_are_listed_snoozed_and_verified(say, watched):
     assert say("alarms")[1] == "nothing alarmed yet in profile market\n"
     say("monitor", "--day", "2025-01-02")
     name = record.entries(watched)[0]["id"]
+    told = 'tessera_watched_alarms{family="drift",profile="market",severity="warning"}'
+    assert f"{told} 1.0" in (watched.watched / "series.prom").read_text()
     code, out, _ = say(
         "alarms", "--snooze", name, "--until", "2025-01-05", "--reason", "a campaign"
     )
     assert (code, out) == (0, "drift of all is silent until 2025-01-05: a campaign\n")
+    assert f"{told} 0.0" in (watched.watched / "series.prom").read_text()
     _, out, _ = say("alarms", "--verify")
     assert out.startswith(f"{name}  warning   drift of all: psi.items.issuer is 0.4")
     assert "    silent until 2025-01-05: a campaign\n" in out

@@ -35,6 +35,7 @@ SAYS: Mapping[str, tuple[str, str]] = {
         "Whether lists lean on what is popular already, and how much of the catalogue they show.",
     ),
     "freshness": ("Freshness", "How old model and prices were when slates were shown."),
+    "codes": ("Semantic IDs", "Of the bundle that answered most."),
     "operations": ("Operations", "Time, errors and what had to be filled in."),
     "other": ("Other series", "What no other family takes."),
 }

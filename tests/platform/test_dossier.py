@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tessera.contracts.errors import BadInput, BrokenHistory
+from tessera.contracts.series import Point, read_day, write_day
 from tessera.contracts.verdict import FORMAT
 from tessera.platform.cli.cli import app
 from tessera.platform.dossier.gather import gather
@@ -20,6 +21,7 @@ from tessera.platform.release import acts
 from tessera.platform.release.chain import digest
 from tessera.platform.release.history import chain, history
 from tessera.platform.release.overrides import Override
+from tessera.platform.watching.raising import raise_alarms
 
 TODAY = datetime.now(UTC).date()
 NOW = Period(TODAY - timedelta(days=1), TODAY + timedelta(days=1))
@@ -151,3 +153,54 @@ def _change(path, before, after):
     text = path.read_text()
     assert before in text
     path.write_text(text.replace(before, after))
+
+
+SEEN = Period(date(2025, 1, 1), date(2025, 1, 31))
+
+
+def _watch(workspace, number, value, *, alarm=False):
+    """A day with a series, as `tessera monitor` leaves it, and its alarm."""
+    day = date(2025, 1, 8) + timedelta(number)
+    folder = workspace.watched / str(day)
+    folder.mkdir(parents=True)
+    point = Point("gini", "all", value, None, None, 4000, 900, 0.8, "above", 1e-5, alarm)
+    part = Point("gini", "segment=a", 0.1, threshold=0.8, side="above")
+    free = Point("novelty", "all", 3.0)
+    facts = {"status": "measured", "remarks": [], "inputs": {}}
+    write_day(folder, day, [point, part, free], [], facts)
+    raise_alarms(workspace, read_day(folder), datetime(2025, 1, 11, tzinfo=UTC))
+
+
+def _rows(page):
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", page, re.DOTALL)
+    return [" ".join(unescape(re.sub(r"<[^>]+>", " ", row)).split()) for row in rows]
+
+
+def test_watched_days_and_their_alarms_are_told(acted):
+    for number, value in enumerate((0.6, 0.9, 0.7)):
+        _watch(acted, number, value, alarm=number == 1)
+    _watch(acted, 40, 0.99, alarm=True)
+    told = gather(acted, SEEN)
+    assert told.faults == []
+    page = render(told)
+    assert "3 days of this period were watched, from 2025-01-08 to 2025-01-10" in page
+    assert "gini 0.6 0.7 0.6 0.9 bad above 0.8 1" in _rows(page)
+    alarm = "2025-01-09 popularity, all warning gini is 0.9, bad above 0.8 raised recommender team"
+    assert alarm in _rows(page)
+    assert "novelty" not in page
+    assert "0.99" not in page
+    assert "no day of this period was watched" not in page
+    assert page == render(gather(acted, SEEN))
+
+
+def test_a_watched_day_or_an_alarm_that_was_changed_is_said(acted):
+    for number in range(2):
+        _watch(acted, number, 0.9, alarm=True)
+    _change(acted.watched / "alarms.jsonl", '"warning"', '"note"')
+    (acted.watched / "2025-01-09" / "movers.parquet").write_bytes(b"")
+    found = gather(acted, SEEN)
+    assert len(found.faults) == 2
+    assert "2025-01-09" in found.faults[0]
+    assert "is not what was measured" in found.faults[0]
+    assert found.faults[1].startswith("the record of alarms is broken at entry 1")
+    assert [day.day.day for day in found.watched.days] == [8]

@@ -12,6 +12,7 @@ from tessera.bundles import manifest
 from tessera.contracts.errors import BadInput, TesseraError
 from tessera.contracts.verdict import FORMAT
 from tessera.platform.dossier.period import Period
+from tessera.platform.dossier.watched import Watched, watched
 from tessera.platform.release import bundles
 from tessera.platform.release.chain import digest
 from tessera.platform.release.history import chain, history, looks_fault, moves
@@ -80,6 +81,7 @@ class Told:
     """Number and hash of the newest act of all."""
     faults: Sequence[str]
     """What does not match; empty if all that is told is as it was written."""
+    watched: Watched
 
 
 def gather(workspace: Workspace, period: Period) -> Told:
@@ -105,9 +107,11 @@ def gather(workspace: Workspace, period: Period) -> Told:
         versions = [_version(workspace, name) for name in names]
         head = chain(workspace).head()
     told += [f"{one.name}: {one.fault}" for one in versions if one.fault]
+    seen = watched(workspace, period)
+    told += seen.faults
     acts = [act for act in until if period.holds(act.day)]
     return Told(
-        workspace.profile, period, acts, stays, versions, _floors(until), head, told
+        workspace.profile, period, acts, stays, versions, _floors(until), head, told, seen
     )  # fmt: skip
 
 

@@ -1,0 +1,90 @@
+"""What the watched days of a period tell: how series went, what alarmed, and what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from tessera.contracts.errors import TesseraError
+from tessera.contracts.series import ALL, Day, Point, days
+from tessera.platform.dossier.period import Period
+from tessera.platform.watching.incidents import story
+from tessera.platform.watching.record import chain, entries
+from tessera.platform.workspace.paths import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """How one series of everybody went over a period."""
+
+    series: str
+    first: float
+    last: float
+    least: float
+    most: float
+    limit: str
+    """Of the last day, in words; empty if there is none."""
+    alarmed: int
+    """Days on which it alarmed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """All watched days of a period."""
+
+    days: Sequence[Day]
+    trends: Sequence[Trend]
+    alarms: Sequence[tuple[Mapping[str, Any], str]]
+    """Each alarm of these days, and what became of it."""
+    faults: Sequence[str]
+    """What is not as it was written."""
+
+
+def watched(workspace: Workspace, period: Period) -> Watched:
+    """Read and check the watched days of a period, and the record of alarms."""
+    found, faults = _whole(workspace, period)
+    record = chain(workspace)
+    wrong = record.fault() if record.file.exists() else None
+    if wrong:
+        faults.append(f"the record of alarms is {wrong}")
+    lines = entries(workspace)
+    alarms = [one for one in lines if one.get("kind") == "alarm" and _in(period, one["day"])]
+    told = [(one, "; ".join(what for _, what in story(lines, str(one["id"])))) for one in alarms]
+    return Watched(found, list(_trends(found)), told, faults)
+
+
+def _whole(workspace: Workspace, period: Period) -> tuple[list[Day], list[str]]:
+    """Return the days whose files are what was measured, and what is wrong with the others."""
+    found, faults = [], []
+    for day in days(workspace.watched):
+        if not period.holds(day.day):
+            continue
+        try:
+            day.check()
+        except TesseraError as error:
+            faults.append(str(error))
+        else:
+            found.append(day)
+    return found, faults
+
+
+def _in(period: Period, day: str) -> bool:
+    return period.holds(date.fromisoformat(day))
+
+
+def _trends(found: Sequence[Day]) -> Iterator[Trend]:
+    """Tell of each series of everybody that has a threshold on some day."""
+    by_name: dict[str, list[tuple[Point, float]]] = {}
+    for day in found:
+        for one in day.points():
+            if one.slice == ALL and one.value is not None:
+                by_name.setdefault(one.series, []).append((one, one.value))
+    for name in sorted(by_name):
+        points, values = zip(*by_name[name], strict=True)
+        if any(one.threshold is not None for one in points):
+            last = points[-1]
+            limit = "" if last.threshold is None else f"bad {last.side} {last.threshold:.4g}"
+            alarmed = sum(one.alarm for one in points)
+            yield Trend(name, values[0], values[-1], min(values), max(values), limit, alarmed)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from tessera.serve.events import EVENT, SLATE, Record
 from tessera.shared.policies.serving import ServingPolicy, write_policy
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 from tessera.stages.daily.day import Summary, summarize
+from tessera.stages.daily.outcomes import answered
 from tessera.stages.daily.spec import Served
 
 CATEGORIES = ("bond", "card", "fund", "loan", "stock")
@@ -312,7 +313,7 @@ class Days:
         around = Around(closes, self._segments)
         rows = frames(day, gathered, around)
         rows = with_outcomes(rows, named, self.spec.outcome_days * DAY_US)
-        return summarize(rows, self.spec)
+        return replace(summarize(rows, self.spec), answered=answered(rows))
 
     def _segments(self, user_ids: list[str]) -> dict[str, str]:
         return {user: SEGMENTS[self.world.segment_U[int(user[1:])]] for user in user_ids}

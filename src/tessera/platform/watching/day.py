@@ -6,7 +6,7 @@ import gc
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from tessera.contracts.series import EMPTY, MEASURED, Day, read_day, write_day
 from tessera.platform.watching.codes import codes
 from tessera.platform.watching.facts import open_facts, segments
 from tessera.platform.watching.gather import Around, Gathered, frames, main_facts, with_outcomes
-from tessera.platform.watching.kept import Kept
+from tessera.platform.watching.kept import ALONE, Kept
 from tessera.platform.watching.reading import BACK_US, KINDS, Heard, Kinds, day_of, records
 from tessera.platform.watching.skew import Sample, is_known, known_engines, skew
 from tessera.platform.workspace import files
@@ -32,6 +32,7 @@ from tessera.serve.hours import open_segments, sealed_hours, still
 from tessera.stages.daily.day import Measured, Summary, measure, summarize
 from tessera.stages.daily.frames import Frames
 from tessera.stages.daily.levels import Levels
+from tessera.stages.daily.outcomes import answered
 from tessera.stages.daily.spec import Served, load_spec
 
 SPEC = Path("monitoring") / "served.yaml"
@@ -102,23 +103,21 @@ class Watch:
         """Measure the day."""
         keys = {one: self._kept.key(self._around(one)) for one in self._before}
         kept = {one: self._kept.get(one, key) for one, key in keys.items()}
-        laid = {
-            one: frames
-            for one in self._before
-            if kept[one] is None and (frames := self._kept.frames(one, self._laid_key(one)))
-        }
-        missing = [one for one in self._before if kept[one] is None]
-        log = self._read([one for one in missing if one not in laid], missing)
+        laid = {one: self._kept.frames(one, self._laid_key(one)) for one in self._before
+                if kept[one] is None}  # fmt: skip
+        log = self._read([one for one, rows in laid.items() if rows is None], [*laid])
         before = [
-            kept[one] or self._summary(log, one, laid.get(one), keys[one]) for one in self._before
+            kept[one] or self._summary(log, one, laid[one], keys[one]) for one in self._before
         ]
         today = self._frames(log, self._day)
+        now = summarize(today, self._spec)
         self._kept.put_frames(self._day, self._laid_key(self._day), today)
-        self._kept.drop_before(self._before[0] - self._spec.gap_days)
+        self._kept.put(self._day, self._laid_key(self._day), now, ALONE)
+        self._kept.drop(self._before[0], self._day - self._spec.outcome_days)
         found = Measured([], [])
         if not today.is_empty:
             more = self._skew(today) | self._codes(log.days[self._day], today)
-            found = measure(summarize(today, self._spec), before, self._spec, more)
+            found = measure(now, before, self._spec, more)
         told = {
             "status": EMPTY if today.is_empty else MEASURED,
             "remarks": self._remarks(log, before),
@@ -170,10 +169,12 @@ class Watch:
 
     def _summary(self, log: Log, day: int, laid: Frames | None, key: str) -> Summary:
         """Measure a day before by itself, with what came of its slates since."""
-        found = laid or self._frames(log, day)
-        found = with_outcomes(found, log.events, self._spec.outcome_days * DAY_US)
-        summary = summarize(found, self._spec)
-        if day + self._spec.outcome_days < self._day:
+        rows = laid or self._frames(log, day)
+        summary = self._kept.get(day, self._laid_key(day), ALONE) if laid else None
+        summary = summary or summarize(rows, self._spec)
+        rows = with_outcomes(rows, log.events, self._spec.outcome_days * DAY_US)
+        summary = replace(summary, answered=answered(rows))
+        if day + self._spec.outcome_days <= self._day:  # nothing later counts
             self._kept.put(day, key, summary)
         return summary
 

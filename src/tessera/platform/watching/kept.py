@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import sha256 as digest_of
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from tessera.contracts.arrays import Float64s
 from tessera.contracts.hashes import sha256
-from tessera.platform.watching.reading import may_hold, open_that_may_hold
+from tessera.platform.watching.reading import may_hold, open_spans, within
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace
 from tessera.serve.erased import Erased
@@ -34,44 +34,45 @@ from tessera.stages.daily.units import Level
 FOLDER = ".kept"
 """Where it lies, in the folder of the days."""
 _FORMAT = 1
-_ROWS = "-rows"
-_DAYS_OF_ROWS = 90
-"""No outcome is waited for longer."""
+_ROWS, ALONE = "-rows", "-alone"
 _TABLES = ("slates", "positions", "events")
 _ARRAYS = ("taste_UK", "merit_J", "bins_B4", "moves")
 _FACTS = ("user_ids", "item_ids", "categories", "issuers", "listed", "orphans")
 _KINDS, _NUMBERS, _PEOPLE = "kinds.parquet", "numbers.parquet", "people.parquet"
 
 
-@dataclass(frozen=True, slots=True)
 class Kept:
-    """The summaries of a profile's days."""
+    """The summaries of a profile's days, as the log is now."""
 
-    workspace: Workspace
-    spec: Path
+    def __init__(self, workspace: Workspace, spec: Path) -> None:
+        """Look at the log once."""
+        served, users = workspace.served, workspace.artifact("users")
+        self._root = workspace.watched / FOLDER
+        self._hours = sealed_hours(served)
+        self._open = open_spans(served)
+        self._rest = [
+            _FORMAT,
+            sha256(spec),
+            Erased(served).mark,
+            sha256(users) if users.is_file() else "",
+        ]
 
     def key(self, days: Sequence[int]) -> str:
         """Return what a day's summary hangs on: the hours that may hold some days, and the rest."""
-        served = self.workspace.served
-        hours = sealed_hours(served)
-        users = self.workspace.artifact("users")
-        told = [
-            _FORMAT,
-            sha256(self.spec),
-            Erased(served).mark,
-            sha256(users) if users.is_file() else "",
-            sorted(
-                [hour.path.name, hour.files[RECORDS]["sha256"]]
-                for hour in hours
-                if may_hold(hour, days)
-            ),
-            open_that_may_hold(served, days),
+        hours = sorted(
+            [hour.path.name, hour.files[RECORDS]["sha256"]]
+            for hour in self._hours
+            if may_hold(hour, days)
+        )
+        still_open = [
+            [name, whole] for name, whole, ends in self._open if within(ends[0], ends[1], days)
         ]
-        return digest_of(json.dumps(told).encode()).hexdigest()
+        told = json.dumps([*self._rest, hours, still_open])
+        return digest_of(told.encode()).hexdigest()
 
-    def get(self, day: int, key: str) -> Summary | None:
-        """Return what was kept of a day, if it still holds."""
-        folder = self._folder(day)
+    def get(self, day: int, key: str, what: str = "") -> Summary | None:
+        """Return what was kept of a day, if it still holds; `ALONE` is without outcomes."""
+        folder = self._root / f"{day}{what}"
         try:
             facts = json.loads((folder / "facts.json").read_text())
         except (OSError, ValueError):
@@ -89,9 +90,9 @@ class Kept:
             facts["investors"],
         )
 
-    def put(self, day: int, key: str, summary: Summary) -> None:
+    def put(self, day: int, key: str, summary: Summary, what: str = "") -> None:
         """Keep a day."""
-        final = self._folder(day)
+        final = self._root / f"{day}{what}"
         aside = final.with_name(f".{final.name}.new")
         files.remove(aside)
         aside.mkdir(parents=True, mode=0o700)
@@ -130,9 +131,6 @@ class Kept:
 
     def put_frames(self, day: int, key: str, rows: Frames) -> None:
         """Keep the rows of a day: what comes of its slates is told later."""
-        for path in self._root.glob(f"[0-9]*{_ROWS}"):  # those of the days before are known by now
-            if int(path.name.removesuffix(_ROWS)) < day - _DAYS_OF_ROWS:
-                shutil.rmtree(path)
         final = self._root / f"{day}{_ROWS}"
         aside = final.with_name(f".{final.name}.new")
         files.remove(aside)
@@ -145,18 +143,12 @@ class Kept:
         (aside / "facts.json").write_text(json.dumps({"key": key, **facts}))
         files.move_into_place(aside, final)
 
-    def drop_before(self, day: int) -> None:
-        """Let go of days that are no reference any more."""
+    def drop(self, before: int, answered: int) -> None:
+        """Let go of days that are no reference any more, and of the rows of those answered."""
         for path in self._root.glob("[0-9]*"):
-            if int(path.name.removesuffix(_ROWS)) < day:
+            day, _, what = path.name.partition("-")
+            if int(day) < (answered if what else before):
                 shutil.rmtree(path)
-
-    @property
-    def _root(self) -> Path:
-        return self.workspace.watched / FOLDER
-
-    def _folder(self, day: int) -> Path:
-        return self._root / str(day)
 
 
 def _rows(levels: Levels) -> list[list[object]]:

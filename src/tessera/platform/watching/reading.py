@@ -157,21 +157,22 @@ def _lines(folder: Path, wanted: Kinds | None, heard: Heard) -> Iterator[bytes]:
 def may_hold(hour: Hour, wanted: Iterable[int]) -> bool:
     """Tell by its first and last moment whether an hour holds a day; where it says none, it may."""
     told = hour.files[RECORDS]
-    return _within(told.get("first"), told.get("last"), wanted)
+    return within(told.get("first"), told.get("last"), wanted)
 
 
-def open_that_may_hold(folder: Path, wanted: Iterable[int]) -> list[tuple[str, int]]:
-    """Return name and whole bytes of the open segments that hold a record of some days."""
+def open_spans(folder: Path) -> list[tuple[str, int, tuple[int, int]]]:
+    """Return name, whole bytes, first and last moment of each open segment that tells of any."""
     found = []
     for path in paths(folder):
         segment = read_segment(path)
         moments = [one["moment"] for one in segment.records if "moment" in one]
-        if moments and _within(min(moments), max(moments), wanted):
-            found.append((path.name, segment.whole))
+        if moments:
+            found.append((path.name, segment.whole, (min(moments), max(moments))))
     return found
 
 
-def _within(first: int | None, last: int | None, wanted: Iterable[int]) -> bool:
+def within(first: int | None, last: int | None, wanted: Iterable[int]) -> bool:
+    """Tell whether any of some days lies between two moments; where they are unknown it may."""
     if first is None or last is None:
         return True
     return any(day_of(first) <= day <= day_of(last) for day in wanted)

@@ -13,7 +13,6 @@ from tessera.stages.daily import samples
 from tessera.stages.daily.drift import psi, wasserstein
 from tessera.stages.daily.frames import Frames
 from tessera.stages.daily.levels import Levels, calibrated, happened, priced, shown
-from tessera.stages.daily.outcomes import answered
 from tessera.stages.daily.samples import Column
 from tessera.stages.daily.spec import Served
 from tessera.stages.daily.told_apart import auc
@@ -30,7 +29,7 @@ class Summary:
     shown: Levels
     """What was shown and what happened on it."""
     answered: Levels
-    """What came of its slates, as far as that is known."""
+    """What came of its slates; nothing as long as that is not known."""
     kinds: Mapping[str, Column]
     numbers: Mapping[str, Column]
     """Columns whose distributions are compared, of some of its investors."""
@@ -51,12 +50,12 @@ class Measured:
 
 
 def summarize(day: Frames, spec: Served) -> Summary:
-    """Measure a day by itself."""
+    """Measure a day by itself, without what came of its slates."""
     found = shown(day) | happened(day, spec.acquired) | calibrated(day) | priced(day)
     sample = samples.drawn(day, spec.sample_investors)
     return Summary(
         found,
-        answered(day),
+        {},
         samples.categories(sample),
         samples.numbers(sample),
         samples.investors(sample),

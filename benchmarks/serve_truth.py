@@ -10,7 +10,6 @@ from typing import cast
 
 import numpy as np
 
-from benchmarks.traffic import arrivals, settled
 from tessera.contracts.arrays import Bools, Float64s
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.progress import progress_bar
@@ -22,11 +21,10 @@ from tessera.platform.workspace.paths import Workspace
 from tessera.serve.engine import Engine
 from tessera.serve.investors import Investor
 from tessera.stages.synth.behaviour import organic_intensity, responses, visits
-from tessera.stages.synth.files import START
 from tessera.stages.synth.interactions import EXAMINATION
 from tessera.stages.synth.params import SynthParams
+from tessera.stages.synth.town import FIRST_US, arrivals, settled
 
-_FIRST_US = int(np.datetime64(START, "us").astype(np.int64))
 _DAYS = 28.0
 _AT_ONCE = 500
 
@@ -57,8 +55,9 @@ def visitors(engine: Engine, workspace: Workspace, count: int, seed: int) -> Vis
     """Draw who comes in the weeks after the cut; nothing that they do changes anything."""
     rng = np.random.default_rng(seed)
     cut = load_split(current_bundle(workspace) / "split.json").cut
-    begun_us = microsecond(cut) - _FIRST_US
-    town = settled(workspace, cast(SynthParams, load_params(workspace)["synth"]), begun_us)
+    begun_us = microsecond(cut) - FIRST_US
+    synth = cast(SynthParams, load_params(workspace)["synth"])
+    town = settled(workspace.artifact("events"), synth, begun_us)
     user_N, at_us_N = arrivals(town, begun_us, _DAYS, count, rng)
     ids = engine.recommender.shelf.ids
     number_I, length = np.array([int(one[1:]) for one in ids]), engine.slate_size
@@ -74,7 +73,7 @@ def visitors(engine: Engine, workspace: Workspace, count: int, seed: int) -> Vis
     asked, scores, opened = [], list[Float64s](), list[Bools]()
     with progress_bar("visits", count) as bar:
         for user, at_us in zip(user_N.tolist(), at_us_N.tolist(), strict=True):
-            user_id, moment = f"u{user:06d}", _FIRST_US + at_us
+            user_id, moment = f"u{user:06d}", FIRST_US + at_us
             now = engine.scorer.now(user_id, moment)
             who = engine.who(user_id, now)
             opened.append(engine.candidates.eligible_I(who, moment))

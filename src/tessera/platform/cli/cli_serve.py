@@ -22,6 +22,7 @@ from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_wo
 
 if TYPE_CHECKING:  # torch takes seconds
     from tessera.platform.release.pointer import Watched
+    from tessera.serve.clock import Clock
     from tessera.serve.http.listen import Address
     from tessera.serve.order import Order
     from tessera.serve.params import ServeParams
@@ -98,7 +99,6 @@ def _kept_up(
 def _listen(service: Service, workspace: Workspace, params: ServeParams, address: Address) -> None:
     from uvicorn import Config, Server
 
-    from tessera.serve.clock import Clock
     from tessera.serve.garbage import release, settle
     from tessera.serve.http.app import make_app
     from tessera.serve.http.keys import Keys
@@ -108,8 +108,9 @@ def _listen(service: Service, workspace: Workspace, params: ServeParams, address
         _say_where(workspace, address)
         write_lines()
         settle()
-        clock = Clock(_ahead(workspace))
-        app = make_app(service, clock, Keys(_keys(workspace)), params, secure=address.secure)
+        app = make_app(
+            service, _clock(workspace), Keys(_keys(workspace)), params, secure=address.secure
+        )
         Server(Config(app, **address.options())).run(sockets=[listener])
     release()
 
@@ -121,6 +122,8 @@ def _listen_together(workspace: Workspace, address: Address, count: int, kind: s
     from tessera.serve.filled import Rescue, filled
 
     folder = workspace.served
+    if _is_told(workspace):
+        raise BadInput("a simulation moves the clock of this service: serve with one worker")
     feed = open_feed(kind, folder)
     with _listener(address) as listener, filled(feed, folder) as before:
         _say_torn(before.torn)
@@ -208,7 +211,6 @@ def consume(
     """Take in events from a stream, as `POST /v1/events` does, until Ctrl-C."""
     from tessera.platform.workspace import processes
     from tessera.platform.workspace.params import serve_params
-    from tessera.serve.clock import Clock
     from tessera.serve.consume import consume as consume_until
     from tessera.serve.consume import open_stream, shared_kind
     from tessera.serve.feed import open_feed
@@ -225,7 +227,7 @@ def consume(
         typer.echo(f"events of stream {stream} are taken in")
         with closing(intake(folder, feed)) as into, closing(source):
             try:
-                clock = Clock(_ahead(workspace))
+                clock = _clock(workspace)
                 consume_until(source, into, clock, stopped, counts, params.late_days)
             except (OSError, TimeoutError) as error:
                 raise TesseraError(
@@ -252,6 +254,22 @@ def key(
 
 def _keys(workspace: Workspace) -> Path:
     return workspace.served / "keys.json"
+
+
+def _clock(workspace: Workspace) -> Clock:
+    """Return the clock of a profile: the wall's, a simulated market's own, or one that is told."""
+    from tessera.serve.clock import Clock, ToldClock
+
+    if _is_told(workspace):
+        return Clock(source=ToldClock(workspace.served))
+    return Clock(_ahead(workspace))
+
+
+def _is_told(workspace: Workspace) -> bool:
+    from tessera.platform.workspace.params import source_of
+    from tessera.serve.clock import is_told
+
+    return source_of(workspace) == _SIMULATED and is_told(workspace.served)
 
 
 def _ahead(workspace: Workspace) -> int:

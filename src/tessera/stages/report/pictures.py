@@ -150,6 +150,52 @@ def histogram(upper_edges: Sequence[float | None], counts: Sequence[int], says: 
         return _svg(figure, says)
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a trend."""
+
+    label: str
+    values: Sequence[float]
+
+
+_TONES = (BLUE, SOFT, ORANGE, INK)
+_STROKES = ("-", (0, (2, 2)), (0, (5, 2)), (0, (1, 1)))
+
+
+def trend(
+    days: Sequence[float],
+    lines: Sequence[Line],
+    says: str,
+    axis: str,
+    *,
+    marks: Mapping[float, str],
+    change: float | None,
+) -> str:
+    """Draw lines over days, each named at its end; marks stand where something was published.
+
+    `change` is when something happened; the days from then on are shaded.
+    """
+    with _style(says):
+        figure, axes = _canvas(2.9)
+        for line, tone, stroke in zip(lines, _TONES, _STROKES, strict=False):
+            axes.plot(days, line.values, color=tone, linestyle=stroke, linewidth=1.8,
+                      label=_plain(line.label))  # fmt: skip
+        for day, name in marks.items():
+            if days[0] <= day <= days[-1]:
+                axes.axvline(day, color=LINE, linewidth=1, zorder=0)
+                axes.annotate(name, (day, 1), (2, -2), xycoords=("data", "axes fraction"),
+                              textcoords="offset points", va="top", color=SOFT)  # fmt: skip
+        if change is not None:
+            axes.axvspan(change, days[-1], color=ORANGE, alpha=0.07, linewidth=0, zorder=0)
+        axes.set_xlabel("day")
+        axes.set_ylabel(axis)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.grid(axis="y", color=LINE, linewidth=0.6)
+        if len(lines) > 1:
+            figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+        return _svg(figure, says)
+
+
 def _share(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else "< 1 %"
 

@@ -65,6 +65,8 @@ _EDGE_STRENGTH = 1.2
 """Log-intensity that holding the cause adds to buying the effect; ours."""
 _EDGES_PER_ITEM = 2
 """Planted effects of each item that has any; ours."""
+_LAUNCH = 11
+"""Number of the stream of chance that says what is launched."""
 _FILLER = "with of exposure long term diversified strategy simple daily selected"
 
 
@@ -165,11 +167,21 @@ def _lives(
     # Even the most cautious investor must always find a full candidate set.
     evergreen_I = rank_I < params.candidates
     unknown_I = (rng.random(size) < 0.02) & ~evergreen_I
+    if params.launch_day is not None:
+        new_I = _launched(params) & ~evergreen_I
+        born_I = np.where(new_I, params.launch_day, born_I)
+        dead_I = np.where(new_I, 100 * days, dead_I)
     return (
         np.where(unknown_I, 0, risk_I),
         np.where(evergreen_I, 0, born_I),
         np.where(evergreen_I, 100 * days, dead_I),
     )
+
+
+def _launched(params: SynthParams) -> npt.NDArray[np.bool_]:
+    """Draw what is launched together, by a chance of its own: without it the market is the same."""
+    chance = np.random.default_rng((params.seed, _LAUNCH))
+    return chance.random(params.items) < params.launch_share
 
 
 def _effects(

@@ -8,7 +8,7 @@ Shapes: N visits, U users, I items, C candidates, M deeds.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from tessera.stages.synth.interactions import (
 )
 
 _CHUNK = 4_096
-_BLOCK_DAYS = 5
+BLOCK_DAYS = 5
 """How often tastes, popularity and holdings are brought up to date; ours."""
 EDGE_HALF_LIFE_DAYS = 120.0
 """When a planted effect of holding has faded by half; ours: several within a log of 500 days."""
@@ -61,7 +61,7 @@ class Chunk:
 def draw_visits(market: Market, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Draw who comes when, in order of time; microseconds since the first day."""
     params, investors = market.params, market.investors
-    stay_U = params.days - investors.joined_day_U
+    stay_U = np.maximum(params.logged_days - investors.joined_day_U, 0)
     weight_U = investors.activity_U * stay_U
     user_N = rng.choice(params.users, params.requests, p=weight_U / weight_U.sum())
     day_N = investors.joined_day_U[user_N] + rng.random(params.requests) * stay_U[user_N]
@@ -74,14 +74,14 @@ def simulate(market: Market, user_N: Ints, at_us_N: Ints, seed: tuple[int, ...])
     """Let time pass block by block; yield chunks in order of visits."""
     params = market.params
     boost_UI = np.zeros((params.users, params.items), dtype=np.float32)
-    fade = np.float32(0.5 ** (_BLOCK_DAYS / EDGE_HALF_LIFE_DAYS))
+    fade = np.float32(0.5 ** (BLOCK_DAYS / EDGE_HALF_LIFE_DAYS))
     waiting: list[tuple[Ints, Ints, Ints]] = []
     explorer = Explorer(market, user_N, at_us_N)
-    for block in range(0, params.days, _BLOCK_DAYS):
+    for block in range(0, params.logged_days, BLOCK_DAYS):
         boost_UI *= fade
         waiting = _settle(market, boost_UI, waiting, block * DAY)
         explorer.learn(block)
-        low, high = np.searchsorted(at_us_N, [block * DAY, (block + _BLOCK_DAYS) * DAY])
+        low, high = np.searchsorted(at_us_N, [block * DAY, (block + BLOCK_DAYS) * DAY])
         for first in range(low, high, _CHUNK):
             run = slice(first, min(first + _CHUNK, high))
             rng = np.random.default_rng((*seed, first))
@@ -89,7 +89,7 @@ def simulate(market: Market, user_N: Ints, at_us_N: Ints, seed: tuple[int, ...])
             chunk = _live(market, explorer, now, at_us_N[run], first, rng)
             explorer.remember(chunk.slates, chunk.interactions)
             waiting.append(_purchases(chunk))
-            yield chunk
+            yield chunk if params.log_days is None else _until(chunk, params.log_days * DAY)
 
 
 def _live(
@@ -100,7 +100,7 @@ def _live(
     first: int,
     rng: np.random.Generator,
 ) -> Chunk:
-    item_NC = _candidates(now, market.params.candidates, rng)
+    item_NC = draw_candidates(now, market.params.candidates, rng)
     intensity_NI = organic_intensity(market, now)
     answers = responses(market, now, intensity_NI, item_NC)
     grounds = explorer.grounds(now, item_NC, first)
@@ -110,7 +110,7 @@ def _live(
     return Chunk(first, slates, answers, grounds, interactions, amount_eur_M, units_M)
 
 
-def _candidates(now: Visits, size: int, rng: np.random.Generator) -> Ints:
+def draw_candidates(now: Visits, size: int, rng: np.random.Generator) -> Ints:
     """Draw suitable live items without replacement, the popular a little more often."""
     race_NI = rng.standard_exponential(now.open_NI.shape, dtype=np.float32)
     race_NI *= np.exp(-0.3 * now.popularity_I).astype(np.float32)
@@ -145,6 +145,17 @@ def _close(market: Market, interactions: Interactions) -> Float64s:
     day_M = np.minimum(interactions.at_us_M // DAY, market.params.days - 1)
     close_M: Float64s = market.close_DI[day_M, interactions.item_M]
     return close_M
+
+
+def _until(chunk: Chunk, end_us: int) -> Chunk:
+    """Leave out what was done behind the end of the log: nobody could have written it yet."""
+    kept_M = chunk.interactions.at_us_M < end_us
+    return replace(
+        chunk,
+        interactions=take(chunk.interactions, kept_M),
+        amount_eur_M=chunk.amount_eur_M[kept_M],
+        units_M=chunk.units_M[kept_M],
+    )
 
 
 def _purchases(chunk: Chunk) -> tuple[Ints, Ints, Ints]:

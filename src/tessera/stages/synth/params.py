@@ -28,7 +28,14 @@ class SynthParams(BaseModel):
     requests: int = Field(220_000, ge=100, le=5_000_000)
     """Visits; each shows one slate."""
     days: int = Field(500, ge=60, le=3_650)
-    """Length of the log."""
+    """Days that the market lives, and length of the log."""
+    log_days: int | None = Field(None, ge=30, le=3_650)
+    """The log ends after so many days, while the market goes on for whoever plays it on; null: it
+    ends with the market."""
+    launch_day: int | None = Field(None, ge=1, le=3_650)
+    """Day on which `launch_share` of the items come on sale together; null: none do."""
+    launch_share: float = Field(0.1, ge=0, le=0.5)
+    """Share of the items that come on sale on `launch_day`, beside those that come one by one."""
     candidates: int = Field(10, ge=2, le=50)
     """Suitable live items that could be shown at one visit."""
     slate_size: int | None = Field(None, ge=1, le=10)
@@ -71,8 +78,15 @@ class SynthParams(BaseModel):
             return self.slate_size
         return min(_POSITIONS, 1 + self.requests // _VISITS_A_POSITION, self.candidates)
 
+    @property
+    def logged_days(self) -> int:
+        """Length of the log."""
+        return self.days if self.log_days is None else self.log_days
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.logged_days > self.days:
+            raise BadParams(f"synth.log_days {self.log_days} is beyond synth.days {self.days}")
         if not self.positions <= self.candidates or self.items < 4 * self.candidates:
             message = "synth needs slate_size <= candidates and items >= 4 candidates"
             raise BadParams(message)

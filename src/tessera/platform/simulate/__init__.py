@@ -1,0 +1,1 @@
+"""The closed loop: investors of the embedded market answer the running service, day after day."""

@@ -1,0 +1,60 @@
+"""One page about a simulation: self-contained, offline, for paper and telephone too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tessera.contracts.pages import templates
+from tessera.platform.simulate import words
+from tessera.platform.simulate.plan import SAYS
+from tessera.platform.workspace import files
+from tessera.stages.report.pictures import Line, trend
+
+Row = Mapping[str, Any]
+PAGE = "simulation.html"
+
+
+def write_page(found: Row, folder: Path) -> Path:
+    """Write the page of a simulation into a folder, and return where."""
+    path = folder / PAGE
+    files.write_bytes(render(found).encode(), path)
+    return path
+
+
+def render(found: Row) -> str:
+    """Return the page; equal results give equal bytes."""
+    return (
+        templates("tessera.platform.simulate")
+        .get_template(PAGE)
+        .render(
+            plan=found["plan"],
+            happens=SAYS[found["plan"]["scenario"]],
+            change_day=found["change"]["day"] + 1 if found["change"] else None,
+            sentences=[one(found) for one in (words.total, words.promotions, words.change)],
+            pictures=list(_pictures(found)),
+            days=found["days"],
+            runs=found["runs"],
+            watched=found["watched"],
+        )
+    )
+
+
+def _pictures(found: Row) -> list[tuple[str, str]]:
+    days, day_D = found["days"], [day["day"] + 1 for day in found["days"]]
+    marks = {run["day"] + 1.5: run["published"] for run in found["runs"] if run["published"]}
+    change = found["change"]["day"] + 0.5 if found["change"] else None
+
+    def drawn(says: str, axis: str, **lines: str) -> tuple[str, str]:
+        told = [Line(label, [day[name] for day in days]) for name, label in lines.items()]
+        return trend(day_D, told, says, axis, marks=marks, change=change), says
+
+    return [
+        drawn("Expected responses a request, by the planted probabilities", "value",
+              value="served", house="policy of the log", best_fixed="best fixed",
+              oracle="one who knows"),
+        drawn("Which part of what can be gained over the policy of the log is attained",
+              "attained", attained="attained"),
+        drawn("How unevenly items are shown: Gini index of what was shown", "gini", gini="gini"),
+    ]  # fmt: skip

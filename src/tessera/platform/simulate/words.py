@@ -1,0 +1,51 @@
+"""Sentences about a simulation, for the terminal and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def total(found: Row) -> str:
+    """Say what was earned, beside what could have been."""
+    told, best = found["total"], found["best_fixed"]
+    return (
+        f"A request earned {told['value']:.4f} expected responses: the policy that wrote the log "
+        f"would have earned {told['house']:.4f}, {best} alone from its day on "
+        f"{told['best_fixed']:.4f}, one who knows {told['oracle']:.4f}; regret "
+        f"{told['regret']:,.0f} responses beside one who knows, "
+        f"{told['regret_beside_best_fixed']:+,.0f} beside {best} alone."
+    )
+
+
+def promotions(found: Row) -> str:
+    """Say what the gate let through, by what it truly was."""
+    told = found["promotions"]
+    if not told["judged"]:
+        return "No candidate was judged against a model that served."
+    return (
+        f"Of {told['judged']} candidates judged against a model that served {told['promoted']} were "
+        f"promoted: {told['truly_better']} truly better, {told['about_equal']} about equal, "
+        f"{told['wrong']} worse. {told['held']} were held, of which {told['held_though_better']} "
+        "were truly better."
+    )
+
+
+def change(found: Row) -> str:
+    """Say when what happened was noticed, and when all was as before; empty if nothing did."""
+    told = found["change"]
+    if told is None:
+        return ""
+    alarm = told["days_to_alarm"]
+    noticed = "no alarm came" if alarm is None else f"the first alarm came after {alarm} days"
+    if not found["watched"]:
+        noticed = "nothing watched"
+    back = told["days_to_recovery"]
+    recovered = "never was as before" if back is None else f"was as before after {back} days"
+    return (
+        f"It happened on day {told['day'] + 1}: {noticed}; of what can be attained "
+        f"{told['attained_before']:.0%} was before and {told['attained_after']:.0%} in the days "
+        f"after, and the service {recovered}."
+    )

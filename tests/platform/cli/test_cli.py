@@ -26,7 +26,7 @@ def test_every_command_stands_in_one_panel_of_the_help(say, monkeypatch):
     assert panels == {
         "Options": [],
         "Work with it": ["stages", "run", "infer", "ui", "recommend", "ablate", "doctor"],
-        "Serve it": ["serve", "consume", "key", "served", "mix", "canary"],
+        "Serve it": ["serve", "consume", "key", "served", "mix", "canary", "simulate"],
         "Called by DVC, Airflow and make": ["snapshot", "dvc", "render", "task"],
         "Decide what is published": [
             "publish", "verdict", "promote", "hold", "rollback", "history", "floors",

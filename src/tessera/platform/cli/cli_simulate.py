@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -33,11 +33,11 @@ def simulate(
     Killed, it goes on behind the last whole day when it is called again.
     """
     from tessera.platform.simulate.page import write_page
-    from tessera.platform.simulate.plan import Plan
+    from tessera.platform.simulate.plan import Plan, Scenario
     from tessera.platform.simulate.simulate import simulate as play
     from tessera.platform.simulate.told import show
 
-    plan = Plan(days, seed, scenario, users, visits or users, every)
+    plan = Plan(days, seed, cast(Scenario, scenario), users, visits or users, every)
     root = find_root()
     folder = into or root / "data" / "simulations" / f"{scenario}-{users}-{days}-{seed}"
     found = play(folder, plan, root, lambda line: typer.echo(line))

@@ -59,7 +59,7 @@ class Plan:
         return (day + 1) % self.every == 0 and day + 1 < self.days
 
     def overrides(self) -> dict[str, Any]:
-        """Return the profile: a small market, a small model, and a service that is never hurried."""
+        """Return the profile: a small market and model, and a service that is never hurried."""
         return {
             "seed": self.seed,
             "synth": self._market(),
@@ -85,7 +85,7 @@ class Plan:
         }
 
     def _market(self) -> dict[str, Any]:
-        said = {
+        said: dict[str, float] = {
             "users": self.users,
             "items": min(150, max(60, self.users // 4)),
             "requests": _VISITS_LOGGED * self.users,

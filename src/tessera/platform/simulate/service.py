@@ -111,7 +111,7 @@ class Service:
 
 @contextmanager
 def serving(place: Place, lock: IO[str], now_us: int) -> Iterator[Service]:
-    """Start `tessera serve` with a clock that stands where it is told, and end it with the block."""
+    """Start `tessera serve` with a clock that is told, and end it with the block."""
     served = place.workspace.served
     served.mkdir(parents=True, exist_ok=True)
     clock = ToldClock.begin(served, now_us)

@@ -1,4 +1,4 @@
-"""The loop: publish a first model, serve, let days happen, watch, retrain, and reckon at the end."""
+"""The loop: publish a first model, serve, let days happen, watch, retrain, reckon at the end."""
 
 from __future__ import annotations
 

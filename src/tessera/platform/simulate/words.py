@@ -26,8 +26,8 @@ def promotions(found: Row) -> str:
     if not told["judged"]:
         return "No candidate was judged against a model that served."
     return (
-        f"Of {told['judged']} candidates judged against a model that served {told['promoted']} were "
-        f"promoted: {told['truly_better']} truly better, {told['about_equal']} about equal, "
+        f"Of {told['judged']} candidates judged against a model that served {told['promoted']} "
+        f"were promoted: {told['truly_better']} truly better, {told['about_equal']} about equal, "
         f"{told['wrong']} worse. {told['held']} were held, of which {told['held_though_better']} "
         "were truly better."
     )

@@ -23,6 +23,9 @@ def simulate(
         int | None, typer.Option(min=20, help="Visits a day; as many as investors by default.")
     ] = None,
     every: Annotated[int, typer.Option(min=1, max=90, help="Days between two retrainings.")] = 5,
+    weighted: Annotated[
+        bool, typer.Option("--weighted", help="Train with hstu.inverse_propensity.")
+    ] = False,
     into: Annotated[
         Path | None,
         typer.Option(help="Folder of the simulation; data/simulations/... by default."),
@@ -37,9 +40,9 @@ def simulate(
     from tessera.platform.simulate.simulate import simulate as play
     from tessera.platform.simulate.told import show
 
-    plan = Plan(days, seed, cast(Scenario, scenario), users, visits or users, every)
+    plan = Plan(days, seed, cast(Scenario, scenario), users, visits or users, every, weighted)
     root = find_root()
-    folder = into or root / "data" / "simulations" / f"{scenario}-{users}-{days}-{seed}"
+    folder = into or root / "data" / "simulations" / plan.name
     found = play(folder, plan, root, lambda line: typer.echo(line))
     show(found)
     typer.echo(f"page: {write_page(found, folder / 'simulation')}")

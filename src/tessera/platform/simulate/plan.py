@@ -37,6 +37,8 @@ class Plan:
     """A day."""
     every: int = 5
     """Days between two retrainings; what the last ones brought is what a candidate is judged by."""
+    weighted: bool = False
+    """Training weighs what was served by one over its propensity (`hstu.inverse_propensity`)."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be played."""
@@ -53,6 +55,12 @@ class Plan:
     def log_days(self) -> int:
         """Days of the market before the service begins."""
         return _LOG_DAYS
+
+    @property
+    def name(self) -> str:
+        """Name of a folder for it."""
+        weighted = "-weighted" if self.weighted else ""
+        return f"{self.scenario}-{self.users}-{self.days}-{self.seed}{weighted}"
 
     def is_due(self, day: int) -> bool:
         """Tell whether a retraining follows a day."""
@@ -78,6 +86,7 @@ class Plan:
                 "epochs": 4,
                 "sasrec": False,
                 "two_tower": False,
+                "inverse_propensity": self.weighted,
             },
             "evaluate": {"draws": 20},
             "monitor": {"sample_rows": 1_000},

@@ -90,7 +90,16 @@ class Plan:
             },
             "evaluate": {"draws": 20},
             "monitor": {"sample_rows": 1_000},
-            "serve": {"deadline_ms": 60_000.0, "rate_per_s": 1e6, "burst": 1_000_000},
+            # Two models trained apart must be able to judge each other on some thousand slates:
+            # few candidates, all of them in the softmax, and that rather flat.
+            "ope": {"temperature": 1.2, "top_k": 20},
+            "serve": {
+                "retrieved": 15,
+                "uniform": 5,
+                "deadline_ms": 60_000.0,
+                "rate_per_s": 1e6,
+                "burst": 1_000_000,
+            },
         }
 
     def _market(self) -> dict[str, Any]:

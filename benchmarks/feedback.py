@@ -1,6 +1,6 @@
 """Feedback: what learns from what it showed itself, with and without a guard, in process.
 
-Usage: python -m benchmarks.feedback [--seeds 5] [--days 30] [--visits 1000]
+Usage: python -m benchmarks.feedback [--seeds 5] [--days 30] [--visits 1000] [--learners counts]
 
 Three plain learners are trained again each night on all that was shown so far, and choose the next
 day's slates (softmax with exploration over the best they retrieve and some drawn evenly).  Guards:
@@ -170,9 +170,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--visits", type=int, default=1_000)
+    parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=list(LEARNERS))
     asked = parser.parse_args()
     print("learner  guard     gini day 1  last day  change    value    last week  beside no guard")
-    for name, learner in LEARNERS.items():
+    for name in asked.learners:
+        learner = LEARNERS[name]
         plain: list[float] = []
         for guard in GUARDS:
             all_days = [

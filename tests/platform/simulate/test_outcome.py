@@ -97,6 +97,11 @@ def test_the_first_model_is_no_word_of_the_gate():
     )
 
 
+def test_what_a_person_put_through_is_no_promotion_of_the_gate():
+    runs = [RUNS[0], _run(1, "v1", "v2", override="because")]
+    assert outcome(PLAN, DAYS, runs, WORTH, None)["promotions"]["promoted"] == 0
+
+
 def test_regret_adds_up_over_requests():
     found = outcome(PLAN, DAYS, RUNS, WORTH, None)
     assert found["best_fixed"] == "v2"

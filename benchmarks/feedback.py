@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.sparse import csr_matrix, hstack
 from sklearn.linear_model import LogisticRegression
 
 from tessera.contracts.arrays import Float64s, Ints
@@ -91,7 +92,9 @@ def by_topics(market: Market, rows: Rows, weight_R: Float64s) -> Float64s:
         share_UK[user_R, sector_I[item_R]]
         - weight_R * (clicked_R - clicked_R.mean()) / (shown_UK[user_R, sector_I[item_R]])
     )  # without the row itself
-    feature_RF = np.hstack([np.eye(len(sector_I))[item_R], 4.0 * own_R[:, None]])
+    row_R = np.arange(len(item_R))
+    one_hot = csr_matrix((np.ones(len(item_R)), (row_R, item_R)), (len(item_R), len(sector_I)))
+    feature_RF = hstack([one_hot, 4.0 * own_R[:, None]], "csr")
     model = LogisticRegression(C=0.3, max_iter=200)
     model.fit(feature_RF, clicked_R, sample_weight=weight_R)
     item_I, taste = model.coef_[0, :-1], 4.0 * model.coef_[0, -1]

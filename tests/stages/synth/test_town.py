@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tessera.contracts.errors import BadParams
 from tessera.stages.synth.behaviour import logging_scores
 from tessera.stages.synth.interactions import BUY, DAY
 from tessera.stages.synth.log import draw_candidates
@@ -152,3 +153,8 @@ def test_tastes_move_round_among_those_whom_it_hits():
     assert 0.4 < changed.mean() < 0.6
     assert np.allclose(np.sort(before, axis=0), np.sort(after, axis=0)), "nobody's taste is lost"
     assert np.array_equal(market.investors.risk_U2, moved.investors.risk_U2)
+
+
+def test_a_log_cannot_outlive_its_market():
+    with pytest.raises(BadParams, match=r"synth\.log_days 300 is beyond synth\.days 200"):
+        SynthParams(users=100, items=60, requests=500, days=200, log_days=300)

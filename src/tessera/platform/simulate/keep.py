@@ -20,7 +20,7 @@ from tessera.contracts.arrays import Float32s, Ints
 from tessera.platform.simulate.place import Place
 from tessera.platform.simulate.visits import Day, Player, Sample, Waiting
 from tessera.platform.workspace import files
-from tessera.serve.hours import SEALED, paths
+from tessera.serve.hours import SEALED, paths, still
 from tessera.stages.synth.behaviour import Market
 from tessera.stages.synth.town import Town
 
@@ -40,7 +40,8 @@ def days_done(place: Place) -> int:
 
 def save(place: Place, player: Player, day: Day) -> None:
     """Keep a day that was played; the service has logged all of it, and is asked nothing now."""
-    log = copy_log(place.workspace.served, place.played / _COPY)
+    with still(place.workspace.served):  # nothing is sealed meanwhile
+        log = copy_log(place.workspace.served, place.played / _COPY)
     name = f"{day.figures['day']:03d}"
     aside = _days(place) / f".{name}"
     files.remove(aside)

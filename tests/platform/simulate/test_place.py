@@ -88,6 +88,20 @@ def test_who_was_started_holds_the_folder_until_it_ends(place, monkeypatch):
 
 GUARD = [sys.executable, "-m", guard.__name__]
 _TREE = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
+_STARTS = """
+import sys, time
+from pathlib import Path
+from tessera.platform.simulate import guarded
+from tessera.platform.simulate.place import Place, alone
+from tessera.platform.simulate.plan import Plan
+from tessera.platform.workspace.paths import open_workspace
+
+guarded._TESSERA = (sys.executable, "-c", {tree!r})
+place = Place(open_workspace("market", Path({root!r})), Plan())
+with alone(place) as lock:
+    command = guarded.Guarded(place, [], place.played / "log", lock)
+    time.sleep(60)
+"""
 
 
 def _wait_for(said, patience_s=30.0):
@@ -97,21 +111,20 @@ def _wait_for(said, patience_s=30.0):
         time.sleep(0.02)
 
 
-def test_a_guarded_command_ends_with_whoever_started_it():
-    middle = (
-        "import subprocess, sys, time;"
-        f"subprocess.Popen({[*GUARD, sys.executable, '-c', _TREE]!r}, stdin=subprocess.PIPE);"
-        "time.sleep(60)"
-    )
-    starter = subprocess.Popen([sys.executable, "-c", middle])
+@pytest.mark.parametrize("kill", [os.kill, os.killpg])
+def test_a_guarded_command_ends_with_whoever_started_it(place, kill):
+    text = _STARTS.format(tree=_TREE, root=str(place.workspace.root))
+    starter = subprocess.Popen([sys.executable, "-c", text], start_new_session=True)
     try:
         _wait_for(lambda: len(psutil.Process(starter.pid).children(recursive=True)) == 3)
         family = psutil.Process(starter.pid).children(recursive=True)
     finally:
-        os.kill(starter.pid, signal.SIGKILL)
+        kill(starter.pid, signal.SIGKILL)
         starter.wait()
     _, alive = psutil.wait_procs(family, timeout=30)
     assert alive == []
+    with alone(place):
+        pass
 
 
 def test_a_guarded_command_says_how_it_ended():

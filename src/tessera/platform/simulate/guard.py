@@ -16,7 +16,12 @@ from contextlib import suppress
 
 def main() -> int:
     """Run the words of the command line; return the code of the command."""
-    command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)
+    command = subprocess.Popen(
+        sys.argv[1:],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        close_fds=False,  # it holds the place of the simulation too
+    )
     threading.Thread(target=_end_with_parent, args=(command.pid,), daemon=True).start()
     return command.wait()
 

@@ -30,6 +30,7 @@ class Guarded:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 pass_fds=(handle,),
+                start_new_session=True,  # what kills our group would kill the guard first
             )
 
     @property

@@ -91,8 +91,8 @@ class Plan:
             "evaluate": {"draws": 20},
             "monitor": {"sample_rows": 1_000},
             # Two models trained apart must be able to judge each other on some thousand slates:
-            # few candidates, all of them in the softmax, and that rather flat.
-            "ope": {"temperature": 1.2, "top_k": 20},
+            # few candidates, and all of them in the softmax.
+            "ope": {"top_k": 20},
             "serve": {
                 "retrieved": 15,
                 "uniform": 5,

@@ -80,7 +80,8 @@ def by_rates(market: Market, rows: Rows, weight_R: Float64s) -> Float64s:
 
 def by_topics(market: Market, rows: Rows, weight_R: Float64s) -> Float64s:
     """Score by a logistic model of the item, and of which sectors an investor clicked before."""
-    user_R, item_R, clicked_R = map(np.concatenate, (rows.user, rows.item, rows.clicked))
+    user_R, item_R = np.concatenate(rows.user), np.concatenate(rows.item)
+    clicked_R = np.concatenate(rows.clicked)
     sector_I = market.assets.sector_I
     sectors = int(sector_I.max()) + 1
     liked_UK = np.zeros((market.params.users, sectors))

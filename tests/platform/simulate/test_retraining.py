@@ -37,10 +37,11 @@ def test_what_came_of_a_run_is_told_and_its_candidate_kept(place, ran):
     assert retraining.runs(place) == [told]
 
 
-def test_a_run_that_was_told_is_not_run_again(place, ran):
+def test_a_run_that_was_told_is_told_again_as_it_was(place, ran):
     first = retraining.retrain(place, -1, None)
+    retraining.retrain(place, 1, None)
     assert retraining.retrain(place, -1, None) == first
-    assert ran.days == [-1]
+    assert ran.days == [-1, 1]
 
 
 def test_a_run_that_ended_before_a_kill_is_told_and_not_run_again(place, ran):

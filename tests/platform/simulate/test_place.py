@@ -49,6 +49,13 @@ def test_the_same_simulation_is_opened_again_and_another_is_refused(source, tmp_
         open_place(tmp_path / "sim", Plan(days=5, users=60, visits=20), source)
 
 
+def test_a_place_that_was_half_made_is_made_whole(source, tmp_path):
+    folder = open_place(tmp_path / "sim", PLAN, source).workspace.root
+    (folder / "profiles" / "market.yaml").unlink()
+    (folder / "params.yaml").unlink()
+    assert load_params(open_place(folder, PLAN, source).workspace)["synth"].users == 60
+
+
 def test_a_folder_of_something_else_is_left_alone(source, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(BadInput, match="is not empty and holds no simulation"):

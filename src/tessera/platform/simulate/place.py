@@ -62,12 +62,16 @@ def open_place(folder: Path, plan: Plan, root: Path) -> Place:
     elif folder.exists() and any(folder.iterdir()):
         raise BadInput(f"{folder} is not empty and holds no simulation: name another with --into")
     else:
-        _make(folder, plan, root)
         files.write_json(plan.told(), told)
+    profile = folder / "profiles" / f"{MARKET}.yaml"
+    if not profile.exists():
+        _make(folder, root)
+        text = yaml.safe_dump(plan.overrides(), sort_keys=False)
+        files.write_bytes(text.encode(), profile)  # last: it says that all is there
     return Place(open_workspace(MARKET, folder.resolve()), plan)
 
 
-def _make(folder: Path, plan: Plan, root: Path) -> None:
+def _make(folder: Path, root: Path) -> None:
     for name in ("great_expectations", "monitoring"):
         shutil.copytree(root / name, folder / name, dirs_exist_ok=True)
     for name in ("params.yaml", ".dvcignore"):
@@ -77,8 +81,6 @@ def _make(folder: Path, plan: Plan, root: Path) -> None:
         link.symlink_to(Path(tessera.__file__).resolve().parents[1], target_is_directory=True)
     config = b"[core]\n    analytics = false\n    no_scm = true\n"
     files.write_bytes(config, folder / ".dvc" / "config")
-    text = yaml.safe_dump(plan.overrides(), sort_keys=False)
-    files.write_bytes(text.encode(), folder / "profiles" / f"{MARKET}.yaml")
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class Record:
         intent = seals.seal(self._workspace, _PURPOSE, {"line": line})
         files.write_json(intent, self._workspace.watched / _NEXT)
         _finish(self._workspace, line)
-        self.entries = self._chain.entries()
+        self.entries.append(parsed(line))
 
     def of(self, alarm: str, *kinds: str) -> list[dict[str, Any]]:
         """Return what was written of an alarm, of some kinds."""

@@ -85,6 +85,15 @@ def test_an_hour_that_is_over_is_tables_counted_and_hashed_and_its_segments_go(e
     assert seal_closed(folder, NOW_NS) == [], "once"
 
 
+def test_a_sealed_hour_says_its_first_and_last_moment(engine, folder):
+    late = event("e1", moment=NOW + 5 * MINUTE)
+    segment(folder, 1, slate(engine, "r1"), late, event("e0", moment=NOW - MINUTE))
+    seal_closed(folder, NOW_NS)
+    (hour,) = sealed_hours(folder)
+    told = hour.files["records"]
+    assert (told["rows"], told["first"], told["last"]) == (3, NOW - MINUTE, NOW + 5 * MINUTE)
+
+
 def test_sealed_or_open_the_tables_are_the_same(engine, folder, tmp_path):
     for ago in (3, 2, 1, 0):
         rows = [slate(engine, f"r{ago}{n}", f"u{n}") for n in range(4)]

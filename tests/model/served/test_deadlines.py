@@ -86,6 +86,10 @@ def test_a_slate_that_was_not_scored_is_the_best_found_and_nobody_judges_by_it(
     assert list(slate.reasons) == [slate.drawn.candidate_ids[one] for one in (0, 1, 2)]
     logged = record_of(slate)
     assert (logged["flags"], logged["policy_id"]) == (["degraded"], f"bundle{UNEXPLORED}")
+    assert list(logged["took_ms"]) == [
+        "hydrate", "retrieve", "score", "choose", "draw", "explain",
+    ]  # fmt: skip
+    assert min(logged["took_ms"].values()) >= 0
 
 
 def test_what_was_left_out_early_takes_the_explanations_along(engine, at_noon):

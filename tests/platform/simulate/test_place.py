@@ -35,6 +35,7 @@ def test_a_place_is_a_workspace_whose_params_hold(source, tmp_path, scenario):
     assert params["synth"].logged_days == plan.log_days
     assert params["synth"].days > plan.log_days + plan.days
     assert params["ingest"].source == "served"
+    assert params["serve"].late_days > plan.log_days, "all since the first cut can be told"
     assert place.workspace.root == (tmp_path / "sim").resolve()
     assert place.environment["TESSERA_ROOT"] == str(place.workspace.root)
     assert SAYS[scenario]

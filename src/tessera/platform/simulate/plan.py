@@ -96,6 +96,7 @@ class Plan:
             "serve": {
                 "retrieved": 15,
                 "uniform": 5,
+                "late_days": 365.0,  # before the first day all since the first cut is told
                 "deadline_ms": 60_000.0,
                 "rate_per_s": 1e6,
                 "burst": 1_000_000,

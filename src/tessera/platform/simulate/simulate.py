@@ -72,7 +72,8 @@ class _Loop:
         done, plan = keep.days_done(self.place), self.place.plan
         if done == 0:
             self._retrain(-1)
-        if done == plan.days and not self._is_owed(done - 1):
+        if done == plan.days:
+            watch(self.place, keep.figures(self.place)[-1]["date"])
             return
         params = cast(SynthParams, load_params(self.place.workspace)["synth"])
         market = draw_market(params)
@@ -81,8 +82,8 @@ class _Loop:
         with serving(self.place, self.lock, now_us) as service:
             if done == 0:
                 _tell_since_cut(self.place, service)
-            elif self._is_owed(done - 1):
-                self._retrain(done - 1, service)
+            else:
+                self._end_day(done - 1, service)
             for day in range(done, plan.days):
                 self._play_day(day, player, market, service)
 
@@ -91,11 +92,15 @@ class _Loop:
         played = player.play(day, service)
         keep.save(self.place, player, played)
         told = played.figures
-        watch(self.place, told["date"])
         self.say(
             f"day {day + 1}: {', '.join(told['versions'])} earned {told['value']:.4f} a request, "
             f"the house {told['house']:.4f}, one who knows {told['oracle']:.4f}"
         )
+        self._end_day(day, service)
+
+    def _end_day(self, day: int, service: Service) -> None:
+        """Do what follows a day that was kept; whoever was killed before does it now."""
+        watch(self.place, keep.figures(self.place)[day]["date"])
         if self._is_owed(day):
             self._retrain(day, service)
 

@@ -97,6 +97,7 @@ def _watch_not_utf8(workspace, monkeypatch):
 
 
 def _yaml(workspace, monkeypatch):
+    params._sections.cache_clear()  # read before by another test
     monkeypatch.setattr(params.files, "parse_yaml", _raises(yaml.YAMLError(PAGES)))
     params.load_params(workspace)
 

@@ -108,7 +108,15 @@ def test_what_was_changed_is_said_first_and_ends_with_an_error(
     harm(acted)
     monkeypatch.chdir(acted.root)
     page = tmp_path / "report.html"
-    words = ["report", "--period", str(TODAY), "--page", str(page), "--profile", acted.profile]
+    words = [
+        "report",
+        "--period",
+        f"{NOW.first}..{NOW.last}",
+        "--page",
+        str(page),
+        "--profile",
+        acted.profile,
+    ]
     done = CliRunner().invoke(app, words)
     assert isinstance(done.exception, BrokenHistory)
     assert said in str(done.exception)
@@ -120,7 +128,15 @@ def test_what_was_changed_is_said_first_and_ends_with_an_error(
 def test_a_whole_document_ends_well(acted, tmp_path, monkeypatch):
     monkeypatch.chdir(acted.root)
     page = tmp_path / "report.html"
-    words = ["report", "--period", str(TODAY), "--page", str(page), "--profile", acted.profile]
+    words = [
+        "report",
+        "--period",
+        f"{NOW.first}..{NOW.last}",
+        "--page",
+        str(page),
+        "--profile",
+        acted.profile,
+    ]
     assert CliRunner().invoke(app, words).exit_code == 0
     assert "was checked when this was made" in page.read_text()
 

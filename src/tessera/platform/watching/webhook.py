@@ -103,7 +103,7 @@ def signature(secret: bytes, moment_s: int, body: bytes) -> str:
     """Sign a body, with the moment so that an old message cannot be sent again unseen.
 
     >>> signature(b"0123456789abcdef", 0, b"{}")[:12]
-    't=0,v1=77d1e'
+    't=0,v1=67f76'
     """
     made = hmac.new(secret, f"{moment_s}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={moment_s},v1={made}"

@@ -61,6 +61,18 @@ def test_what_came_of_slates_is_told_a_day_later(served):
     assert found.value == pytest.approx(len(clicked) / 180)
 
 
+def test_what_comes_later_than_the_window_or_before_the_slate_is_no_outcome(served):
+    records = served.records(0)
+    clicks = [one for one in records if one["kind"] == "event" and one["action"] == "click"]
+    pairs = {(one["request_id"], one["item_id"]) for one in clicks}
+    early, late = clicks[0], clicks[1]
+    early["moment"] -= DAY_US // 24
+    late["moment"] += DAY_US
+    served.write([*records, *served.records(1)])
+    found = values(watch_day(served.workspace, served.day(1)))["click_rate", "all"]
+    assert found.value == pytest.approx((len(pairs) - 2) / 180)
+
+
 def test_a_day_measured_later_from_sealed_hours_comes_out_to_the_byte(served):
     """Seven days as they came, each measured at its end; then all of them again."""
     daily = {}

@@ -196,6 +196,7 @@ def test_outcomes_of_slates_that_nobody_was_shown_are_counted(served):
 
 
 def test_an_outcome_of_a_slate_of_long_ago_is_no_orphan(served):
+    served.spec(reference_days=2, gap_days=0, least_days=2)
     served.write(served.records(0))
     served.seal()
     named = (one for one in served.records(0) if one["kind"] == "event" and one["request_id"])

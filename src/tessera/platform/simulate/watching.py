@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections import defaultdict
 from datetime import date
 
 import pyarrow.parquet as pq
 
 from tessera.platform.simulate.place import Place
-
-_WATCHING = "tessera.platform.watching"
+from tessera.platform.watching.day import watch_day
 
 
 def watch(place: Place, day: str) -> None:
-    """Measure a day that is over, where that is there."""
-    if importlib.util.find_spec(_WATCHING) is not None:
-        importlib.import_module(_WATCHING).watch_day(place.workspace, date.fromisoformat(day))
+    """Measure a day that is over."""
+    watch_day(place.workspace, date.fromisoformat(day))
 
 
 def alarms(place: Place, dates: dict[str, int]) -> dict[int, list[str]] | None:

@@ -35,7 +35,8 @@ def test_the_client_of_a_few_lines(asked, service, capsys):
     slate, event = read_segment(service.log.path).records
     first = slate["candidate_ids"][slate["chosen"][0]]
     assert (event["request_id"], event["item_id"]) == (slate["request_id"], first)
-    assert capsys.readouterr().out == f"{first} {{'new': 1, 'known': 0}}\n"
+    taken = {"new": 1, "known": 0, "conflict": 0, "status": ["new"]}
+    assert capsys.readouterr().out == f"{first} {taken}\n"
 
 
 def test_the_lines_of_curl(asked, service):

@@ -250,23 +250,26 @@ def test_what_a_worker_logged_before_it_died_and_told_nobody_is_brought(
 
 def test_a_start_beside_a_service_that_runs_leaves_its_segment_alone(service, tmp_path):
     path = service.log.path
+    service.happened([event(1)])
+    whole = path.read_bytes()
     with path.open("ab") as file:
         file.write(b"half a line")
     before = read_before(path.parent)
-    assert (before.records, before.torn) == ([], 0)
-    assert path.read_bytes() == b"half a line"
+    assert ([one["event_id"] for one in before.records], before.torn) == (["e1"], 0)
+    assert path.read_bytes() == whole + b"half a line"
     service.close()
     assert read_before(path.parent).torn == 11
-    assert not path.exists()
+    assert path.read_bytes() == whole
 
 
 def test_no_segment_is_seen_before_it_is_locked(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("tessera.serve.log.fcntl.flock", lambda *_: seen.append(
         [path.name for path in tmp_path.glob("*.log")]))  # fmt: skip
-    ServedLog(tmp_path / "1.log").close()
+    log = ServedLog(tmp_path / "1.log")
     assert seen == [[]]
     assert [path.name for path in tmp_path.iterdir()] == ["1.log"]
+    log.close()
 
 
 def test_a_tail_reads_each_record_of_events_once_and_waits_for_the_end_of_a_line(tmp_path):

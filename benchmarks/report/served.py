@@ -21,7 +21,7 @@ def _steps(found: Found) -> list[str]:
 
 
 def _whole(found: Found) -> list[bool]:
-    return [size in _sizes(found) and _sizes(found)[size]["at_20_a_second"]["p99"] < most
+    return [size in _sizes(found) and _sizes(found)[size]["evenly"]["p99"] < most
             for size, most in _MOST_MS.items()]  # fmt: skip
 
 

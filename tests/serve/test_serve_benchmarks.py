@@ -121,7 +121,7 @@ def test_memory_is_flat_over_an_hour_or_not_at_all():
 
 @pytest.mark.parametrize(("p99", "holds"), [(24.0, True), (26.0, False)])
 def test_the_figures_of_serving_are_asked_of_their_size(p99, holds):
-    one = {"at_20_a_second": {"p99": p99}, "steps_ms": {"retrieve": {"p99": 1.0}},
+    one = {"evenly": {"p99": p99}, "steps_ms": {"retrieve": {"p99": 1.0}},
            "feedback_to_effect_ms": {"p99": 1.0}}  # fmt: skip
     found = {"10000": one, "users": 1, "echo": {}}
     assert CHECKS["serve"]["whole"](found) == [holds, False]

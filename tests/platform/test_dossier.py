@@ -108,16 +108,7 @@ def test_what_was_changed_is_said_first_and_ends_with_an_error(
     harm(acted)
     monkeypatch.chdir(acted.root)
     page = tmp_path / "report.html"
-    words = [
-        "report",
-        "--period",
-        f"{NOW.first}..{NOW.last}",
-        "--page",
-        str(page),
-        "--profile",
-        acted.profile,
-    ]
-    done = CliRunner().invoke(app, words)
+    done = _report(acted, page)
     assert isinstance(done.exception, BrokenHistory)
     assert said in str(done.exception)
     banner = page.read_text().partition("<section")[0]
@@ -128,16 +119,7 @@ def test_what_was_changed_is_said_first_and_ends_with_an_error(
 def test_a_whole_document_ends_well(acted, tmp_path, monkeypatch):
     monkeypatch.chdir(acted.root)
     page = tmp_path / "report.html"
-    words = [
-        "report",
-        "--period",
-        f"{NOW.first}..{NOW.last}",
-        "--page",
-        str(page),
-        "--profile",
-        acted.profile,
-    ]
-    assert CliRunner().invoke(app, words).exit_code == 0
+    assert _report(acted, page).exit_code == 0
     assert "was checked when this was made" in page.read_text()
 
 
@@ -163,6 +145,12 @@ def test_a_profile_in_which_nothing_was_done_is_refused(workspace):
 def test_what_is_no_period_is_refused(text):
     with pytest.raises(BadInput, match="period"):
         Period.parse(text)
+
+
+def _report(workspace, page):
+    span = f"{NOW.first}..{NOW.last}"
+    words = ["report", "--period", span, "--page", str(page), "--profile", workspace.profile]
+    return CliRunner().invoke(app, words)
 
 
 def _change(path, before, after):

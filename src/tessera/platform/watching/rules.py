@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Literal, Self
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from tessera.contracts.errors import BadParams
 from tessera.contracts.params import STRICT
 from tessera.contracts.series import ALL
-from tessera.platform.workspace import files
+from tessera.contracts.specs import read_spec
 from tessera.platform.workspace.paths import Workspace
 
 Action = Literal["inform", "retrain", "stop_exploration", "roll_back"]
@@ -81,19 +79,7 @@ def load_rules(workspace: Workspace) -> Rules:
     BadParams
         If the file is missing, no YAML, or holds something unknown or out of bounds; one line.
     """
-    path = workspace.root / "monitoring" / FILE
-    try:
-        return Rules.model_validate(files.parse_yaml(path.read_text()))
-    except OSError as error:
-        raise BadParams(f"{FILE} is missing: restore monitoring/{FILE}") from error
-    except UnicodeDecodeError as error:
-        raise BadParams(f"{FILE} is not UTF-8 ({error}): save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        raise BadParams(f"{FILE} is not YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadParams(f"{FILE}: {f'{where}: ' if where else ''}{first['msg']}") from error
+    return read_spec(workspace.root / "monitoring" / FILE, Rules)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from tessera.contracts.errors import BadParams
 from tessera.contracts.params import STRICT
+from tessera.contracts.specs import read_spec
 
 Kind = Literal["exact", "bound", "relative", "absolute"]
 
@@ -80,15 +79,4 @@ def load_spec(path: Path) -> Served:
     BadParams
         If it is missing, no YAML, or holds something unknown or out of bounds; one line.
     """
-    try:
-        return Served.model_validate(yaml.safe_load(path.read_text()))
-    except OSError as error:
-        raise BadParams(f"{path.name} is missing: restore monitoring/{path.name}") from error
-    except UnicodeDecodeError as error:
-        raise BadParams(f"{path.name} is not UTF-8 ({error}): save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        raise BadParams(f"{path.name} is not YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "all of it"
-        raise BadParams(f"{path.name}: {where}: {first['msg']}") from error
+    return read_spec(path, Served)

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, field_validator
 
-from tessera.contracts.errors import BadParams
 from tessera.contracts.params import STRICT
+from tessera.contracts.specs import read_spec
 from tessera.contracts.tables import ACTIONS
 
 EventColumn = Literal[
@@ -115,15 +114,4 @@ def load_watch(path: Path) -> Watch:
     BadParams
         If it is missing, no YAML, or holds something unknown or out of bounds; one line.
     """
-    try:
-        return Watch.model_validate(yaml.safe_load(path.read_text()))
-    except OSError as error:
-        raise BadParams(f"{path.name} is missing: restore monitoring/{path.name}") from error
-    except UnicodeDecodeError as error:
-        raise BadParams(f"{path.name} is not UTF-8 ({error}): save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        raise BadParams(f"{path.name} is not YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadParams(f"{path.name}: {where}: {first['msg']}") from error
+    return read_spec(path, Watch)

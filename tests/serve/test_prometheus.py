@@ -163,10 +163,12 @@ def prometheus(client, rules, tmp_path, watched):
 
 
 def _ask(http, path, asked):
+    """Nothing until it listens, and nothing while it reads its store (503, in words)."""
     try:
-        return http.get(path, params=asked).json().get("data")
+        answer = http.get(path, params=asked)
     except httpx.TransportError:
         return None
+    return None if answer.status_code == 503 else answer.json().get("data")
 
 
 def _until(client, true):

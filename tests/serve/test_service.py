@@ -109,11 +109,11 @@ def test_what_a_slow_disk_took_after_all_was_neither_shown_nor_done(
     again.close()
 
 
-@pytest.mark.parametrize(("patience_s", "order"), [(5.0, [1, 0, 2, 0]), (0.0, [1, 2, 0, 0])])
+@pytest.mark.parametrize(("patience_s", "order"), [(5.0, [1, 0, 2]), (0.0, [1, 2, 0])])
 def test_a_quick_disk_ends_a_slate_within_its_turn_and_a_slow_one_holds_up_nobody(
     service, monkeypatch, patience_s, order
 ):
-    """0 is a sync, 1 and 2 are slates that are worked out."""
+    """0 is a sync, 1 and 2 are slates that are worked out; one sync may hold both."""
     seen, both = [], threading.Event()
     real_sync, real_answer = os.fsync, type(service.engine).answer
 
@@ -138,7 +138,7 @@ def test_a_quick_disk_ends_a_slate_within_its_turn_and_a_slow_one_holds_up_nobod
         time.sleep(0.001)
     service.recommend("2", "u1", NOW, 3)
     first.join()
-    assert seen == order
+    assert seen[:3] == order
 
 
 def test_an_event_that_cannot_be_written_is_not_known(service, monkeypatch):

@@ -133,3 +133,10 @@ def test_it_tells_the_truth_of_days_and_runs(played):
     assert last == [pointer.current_version(played.workspace())]
     assert all(day["house"] < day["oracle"] for day in told["days"])
     assert "<svg" in (played.played / "simulation.html").read_text()
+
+
+def test_its_days_are_watched(played):
+    watched = played.workspace().watched
+    assert len(list(watched.glob("[0-9]*/day.json"))) == 3
+    assert (watched / "index.html").exists()
+    assert played.told["watched"]

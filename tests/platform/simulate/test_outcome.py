@@ -4,12 +4,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tessera.platform.simulate.outcome import days_to_recovery, fixed_policies, judge, outcome
+from tessera.platform.simulate.outcome import (
+    Watched,
+    days_to_recovery,
+    fixed_policies,
+    judge,
+    outcome,
+)
 from tessera.platform.simulate.page import render
 from tessera.platform.simulate.plan import Plan
 from tessera.platform.simulate.reckoning import asked_of, expected
 from tessera.platform.simulate.told import show
-from tessera.platform.simulate.words import change, promotions, total
+from tessera.platform.simulate.words import acts, change, promotions, total
 
 PLAN = Plan(days=4, scenario="drift", users=50, visits=10, every=2)
 
@@ -38,6 +44,10 @@ DAYS = [
     _day(2, 0.40, {"v2": 10}),
     _day(3, 0.40, {"v2": 10}),
 ]
+
+
+def _act(day, act, before="v1", to="v1"):
+    return {"day": day, "act": act, "from": before, "to": to, "reason": "alarm 1: planted"}
 
 
 def _spread(mean, width=0.01):
@@ -82,13 +92,13 @@ def test_a_candidate_that_was_held_is_judged_too():
     held = _run(1, "v1", None)
     worth = {"v1": WORTH["v1"], "candidate of day 2": {2: _spread(0.2), 3: _spread(0.2)}}
     assert judge(held, worth, PLAN)["truth"] == "worse"
-    found = outcome(PLAN, DAYS[:2], [RUNS[0], held], worth, None)
+    found = outcome(PLAN, DAYS[:2], [RUNS[0], held], worth, Watched())
     assert found["promotions"]["held"] == 1
     assert found["promotions"]["held_though_better"] == 0
 
 
 def test_the_first_model_is_no_word_of_the_gate():
-    found = outcome(PLAN, DAYS, RUNS, WORTH, None)["promotions"]
+    found = outcome(PLAN, DAYS, RUNS, WORTH, Watched())["promotions"]
     assert (found["judged"], found["promoted"], found["truly_better"], found["wrong"]) == (
         1,
         1,
@@ -99,11 +109,11 @@ def test_the_first_model_is_no_word_of_the_gate():
 
 def test_what_a_person_put_through_is_no_promotion_of_the_gate():
     runs = [RUNS[0], _run(1, "v1", "v2", override="because")]
-    assert outcome(PLAN, DAYS, runs, WORTH, None)["promotions"]["promoted"] == 0
+    assert outcome(PLAN, DAYS, runs, WORTH, Watched())["promotions"]["promoted"] == 0
 
 
 def test_regret_adds_up_over_requests():
-    found = outcome(PLAN, DAYS, RUNS, WORTH, None)
+    found = outcome(PLAN, DAYS, RUNS, WORTH, Watched())
     assert found["best_fixed"] == "v2"
     assert found["total"]["value"] == pytest.approx(0.35)
     assert found["total"]["regret"] == pytest.approx(10 * (0.3 + 0.3 + 0.2 + 0.2))
@@ -112,9 +122,24 @@ def test_regret_adds_up_over_requests():
 
 
 def test_alarm_and_recovery_are_counted_from_the_day_of_the_change():
-    found = outcome(PLAN, DAYS, RUNS, WORTH, {0: ["early"], 3: ["gini (all)"]})["change"]
-    assert (found["day"], found["days_to_alarm"]) == (2, 1)
-    assert outcome(PLAN, DAYS, RUNS, WORTH, {0: ["early"]})["change"]["days_to_alarm"] is None
+    watched = Watched({0: ["early"], 3: ["gini (all)"]}, [_act(0, "retrain"), _act(3, "retrain")])
+    found = outcome(PLAN, DAYS, RUNS, WORTH, watched)["change"]
+    assert (found["day"], found["days_to_alarm"], found["days_to_act"]) == (2, 1, 1)
+    assert (found["alarmed_before"], found["acted_before"]) == (1, 1)
+    early = Watched({0: ["early"]}, [_act(0, "retrain")])
+    found = outcome(PLAN, DAYS, RUNS, WORTH, early)["change"]
+    assert (found["days_to_alarm"], found["days_to_act"]) == (None, None)
+
+
+def test_a_rollback_is_judged_as_a_promotion_is():
+    back = _act(1, "rollback", before="v2", to="v1")
+    found = outcome(PLAN, DAYS, RUNS, WORTH, Watched({}, [back, _act(1, "retrain")]))
+    assert found["acts"][0]["truth"] == "worse"
+    assert found["acts"][0]["true_lift"] == pytest.approx(-0.1)
+    assert found["acts"][1]["truth"] == "not known"
+    said = acts(found)
+    assert "1 times a rollback, 1 times a run asked for was done" in said
+    assert "1 made it truly worse" in said
 
 
 def test_recovery_needs_three_days_as_before():
@@ -124,7 +149,7 @@ def test_recovery_needs_three_days_as_before():
 
 def test_calm_days_have_no_change():
     calm = Plan(days=4, users=50, visits=10, every=2)
-    found = outcome(calm, DAYS, RUNS, WORTH, None)
+    found = outcome(calm, DAYS, RUNS, WORTH, Watched())
     assert found["change"] is None
     assert change(found) == ""
 
@@ -144,19 +169,22 @@ def test_versions_are_asked_from_their_day_and_held_candidates_until_the_next_ru
 
 
 def test_page_and_terminal_say_what_was_found():
-    found = outcome(PLAN, DAYS, RUNS, WORTH, {3: ["gini (all)"]})
+    watched = Watched({3: ["gini (all)"]}, [_act(3, "rollback", before="v2", to="v1")])
+    found = outcome(PLAN, DAYS, RUNS, WORTH, watched)
     page, screen = render(found), Console(width=140, record=True)
     show(found, screen)
     text = screen.export_text()
-    for said in (total(found), promotions(found), change(found)):
+    for said in (total(found), promotions(found), change(found), acts(found)):
         assert said in page
         assert said[:60] in text
     assert page.count("<svg") == 3
     assert "gini (all)" in page
+    assert "v2 to v1" in page
     assert "http" not in page.replace('xmlns="http', "").replace('xlink="http', "")
 
 
 def test_what_nobody_watched_is_not_said_to_be_calm():
-    found = outcome(PLAN, DAYS, RUNS, WORTH, None)
+    found = outcome(PLAN, DAYS, RUNS, WORTH, Watched())
     assert "nothing watched" in change(found)
     assert "not watched" in render(found)
+    assert acts(found) == ""

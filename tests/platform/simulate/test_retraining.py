@@ -1,15 +1,12 @@
 """A run is done once: what a kill left half done is run again, what had ended is only told."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from tessera.platform.release import registry
 from tessera.platform.release.history import history
-from tessera.platform.simulate import retraining, watching
-from tessera.platform.simulate.watching import alarms
+from tessera.platform.simulate import retraining
 
 
 @pytest.fixture
@@ -77,23 +74,3 @@ def test_what_the_last_days_brought_is_judged_by(place):
     begun = datetime(2024, 10, 27, tzinfo=UTC)
     cuts = [(retraining.cut_behind(day, place) - begun).days for day in (1, 3, 5, 9)]
     assert cuts == [0, 2, 4, 8]  # a run every 2 days
-
-
-def test_a_day_that_is_over_is_measured_as_any_profile_s(place, monkeypatch):
-    asked = []
-    monkeypatch.setattr(watching, "watch_day", lambda *words: asked.append(words))
-    watching.watch(place, "2024-10-28")
-    assert asked == [(place.workspace, date(2024, 10, 28))]
-
-
-def test_alarms_are_read_by_day(place):
-    assert alarms(place, {"2024-10-28": 1}) is None
-    folder = place.workspace.registry / "watched" / "2024-10-28"
-    folder.mkdir(parents=True)
-    rows = [
-        {"series": "gini", "slice": "all", "alarm": True},
-        {"series": "click_rate", "slice": "segment=young", "alarm": False},
-    ]
-    pq.write_table(pa.Table.from_pylist(rows), folder / "series.parquet")
-    assert alarms(place, {"2024-10-28": 1}) == {1: ["gini (all)"]}
-    assert alarms(place, {"2024-10-29": 2}) == {}

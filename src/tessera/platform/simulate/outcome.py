@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,24 @@ Row = dict[str, Any]
 _Z = 1.96
 _RECOVERED = 0.9
 """Share of what was attained before, of all that could be."""
+_ROLLBACK = "rollback"
+_NOT_KNOWN: Row = {"true_lift": None, "give_or_take": None, "truth": "not known"}
 _MEMORY_DAYS = 3
 """Days that are looked at together when it is asked whether all is as before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What was noticed, and what was done about it."""
+
+    alarms: Mapping[int, Sequence[str]] | None = None
+    """By day; None where nothing watched."""
+    acts: Sequence[Row] = ()
+    """`day`, `act`, `from`, `to`, `reason`; oldest first."""
+
+
 def outcome(
-    plan: Plan,
-    days: Sequence[Row],
-    runs: Sequence[Row],
-    worth: Worth,
-    alarms: Mapping[int, Sequence[str]] | None,
+    plan: Plan, days: Sequence[Row], runs: Sequence[Row], worth: Worth, watched: Watched
 ) -> Row:
     """Put together all that is told of a simulation.
 
@@ -39,25 +48,26 @@ def outcome(
         What is known of each day, and of each run of the pipeline.
     worth : Worth
         What every version would have earned.
-    alarms : mapping or None
-        Alarms by day; None where nothing watched.
+    watched : Watched
+        Alarms, and acts that came of them.
     """
     fixed = fixed_policies(days, runs, worth)
     best = max(fixed, key=lambda name: float(np.mean(fixed[name])))
     told = [judge(run, worth, plan) for run in runs]
     course = [
-        _day(day, float(fixed[best][n]), (alarms or {}).get(day["day"], ()))
+        _day(day, float(fixed[best][n]), (watched.alarms or {}).get(day["day"], ()))
         for n, day in enumerate(days)
     ]
     return {
         "plan": plan.told(),
         "days": course,
         "runs": told,
+        "acts": [_judged_act(one, worth, plan) for one in watched.acts],
         "best_fixed": best,
         "total": _total(course),
         "promotions": _promotions(told),
-        "change": _change(plan, course, watched=alarms is not None),
-        "watched": alarms is not None,
+        "change": _change(plan, course, watched),
+        "watched": watched.alarms is not None,
     }
 
 
@@ -93,16 +103,27 @@ def judge(run: Row, worth: Worth, plan: Plan) -> Row:
     `truth` is better or worse where the interval of the mean of the paired differences says so.
     """
     name = run["published"] or held(run)
-    first = run["day"] + 1
-    days = [day for day in range(first, first + plan.every) if day in worth.get(name, {})]
-    champion = worth.get(run["champion"], {})
-    gaps = [worth[name][day] - champion[day] for day in days if day in champion]
+    return {**run, **_lift(name, run["champion"], run["day"], worth, plan)}
+
+
+def _judged_act(act: Row, worth: Worth, plan: Plan) -> Row:
+    """Say what a rollback truly changed; other acts change no model."""
+    if act["act"] != _ROLLBACK:
+        return {**act, **_NOT_KNOWN}
+    return {**act, **_lift(act["to"], act["from"], act["day"], worth, plan)}
+
+
+def _lift(to: str, before: str, behind: int, worth: Worth, plan: Plan) -> Row:
+    """Compare two versions at the visits of the days until the next run."""
+    course, other = worth.get(to, {}), worth.get(before, {})
+    days = range(behind + 1, behind + 1 + plan.every)
+    gaps = [course[day] - other[day] for day in days if day in course and day in other]
     if not gaps:
-        return {**run, "true_lift": None, "give_or_take": None, "truth": "not known"}
+        return _NOT_KNOWN
     gap_S = np.concatenate(gaps)
     mean, give = float(gap_S.mean()), float(_Z * gap_S.std() / math.sqrt(len(gap_S)))
     truth = "better" if mean > give else "worse" if mean < -give else "about equal"
-    return {**run, "true_lift": mean, "give_or_take": give, "truth": truth}
+    return {"true_lift": mean, "give_or_take": give, "truth": truth}
 
 
 def _day(day: Row, fixed: float, alarms: Sequence[str]) -> Row:
@@ -149,19 +170,27 @@ def _promotions(runs: Sequence[Row]) -> dict[str, int]:
     }
 
 
-def _change(plan: Plan, course: Sequence[Row], *, watched: bool) -> Row | None:
+def _change(plan: Plan, course: Sequence[Row], watched: Watched) -> Row | None:
     """Tell when what happened was noticed, and when all was as before."""
     if plan.scenario == "calm":
         return None
     day = plan.change_day
-    alarmed = [one["day"] for one in course if one["day"] >= day and one["alarms"]]
+    alarmed = [one["day"] for one in course if one["alarms"]]
+    acted = [one["day"] for one in watched.acts]
     return {
         "day": day,
-        "days_to_alarm": alarmed[0] - day if watched and alarmed else None,
+        "alarmed_before": sum(one < day for one in alarmed),
+        "days_to_alarm": _days_from(day, alarmed),
+        "acted_before": sum(one < day for one in acted),
+        "days_to_act": _days_from(day, acted),
         "attained_before": _mean([one["attained"] for one in course[:day][-5:]]),
         "attained_after": _mean([one["attained"] for one in course[day:][:5]]),
         "days_to_recovery": days_to_recovery([one["attained"] for one in course], day),
     }
+
+
+def _days_from(day: int, days: Sequence[int]) -> int | None:
+    return min((one - day for one in days if one >= day), default=None)
 
 
 def days_to_recovery(attained: Sequence[float], day: int) -> int | None:

@@ -32,10 +32,13 @@ def render(found: Row) -> str:
             plan=found["plan"],
             happens=SAYS[found["plan"]["scenario"]],
             change_day=found["change"]["day"] + 1 if found["change"] else None,
-            sentences=[one(found) for one in (words.total, words.promotions, words.change)],
+            sentences=[
+                one(found) for one in (words.total, words.promotions, words.change, words.acts)
+            ],
             pictures=list(_pictures(found)),
             days=found["days"],
             runs=found["runs"],
+            acts=found["acts"],
             watched=found["watched"],
         )
     )

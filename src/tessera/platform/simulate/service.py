@@ -53,12 +53,12 @@ class Service:
         """Say what is served."""
         return self._ask("/v1/version")
 
-    def wait_for(self, version: str) -> str | None:
-        """Wait until a version answers; return why it does not, if it was refused."""
+    def wait_for(self, version: str, *, explores: bool) -> str | None:
+        """Wait until a version answers, by draws or not; return why not, if it was refused."""
         end = time.monotonic() + _PATIENCE_S
         while True:
             told = self.version()
-            if told["version"] == version:
+            if told["version"] == version and told["explores"] == explores:
                 return None
             if told["refused"] and told["refused"]["version"] == version:
                 return str(told["refused"]["reason"])

@@ -11,17 +11,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tessera.contracts.split import load_split
+from tessera.platform.release.exploration import explores
 from tessera.platform.release.pointer import current_bundle, current_version
 from tessera.platform.simulate import keep
 from tessera.platform.simulate.happenings import market_on
-from tessera.platform.simulate.outcome import outcome
+from tessera.platform.simulate.outcome import Watched, outcome
 from tessera.platform.simulate.place import Place, alone, open_place
 from tessera.platform.simulate.plan import Plan
 from tessera.platform.simulate.reckoning import reckon
 from tessera.platform.simulate.retraining import retrain, runs
 from tessera.platform.simulate.service import Json, Service, serving
 from tessera.platform.simulate.visits import Player
-from tessera.platform.simulate.watching import alarms, watch
+from tessera.platform.simulate.watching import acts, alarms, leave, watch
 from tessera.platform.workspace import files
 from tessera.platform.workspace.params import load_params
 from tessera.serve.slate import at
@@ -56,8 +57,10 @@ def simulate(folder: Path, plan: Plan, root: Path, say: Say) -> dict[str, Any]:
         told = runs(place)
         say(f"{len(told)} models are asked what they would have earned ...")
         dates = {day["date"]: day["day"] for day in days}
-        found = outcome(plan, days, told, reckon(place, told), alarms(place, dates))
+        watched = Watched(alarms(place, dates), acts(place, dates))
+        found = outcome(plan, days, told, reckon(place, told), watched)
         files.write_json(found, place.played / RESULT)
+        leave(place.workspace)
     return found
 
 
@@ -100,21 +103,24 @@ class _Loop:
 
     def _end_day(self, day: int, service: Service) -> None:
         """Do what follows a day that was kept; whoever was killed before does it now."""
-        watch(self.place, keep.figures(self.place)[day]["date"])
-        if self._is_owed(day):
+        asks = watch(self.place, keep.figures(self.place)[day]["date"])
+        self._follow(service)
+        if self.place.plan.is_due(day) or (asks and day + 1 < self.place.plan.days):
             self._retrain(day, service)
 
-    def _is_owed(self, day: int) -> bool:
-        return self.place.plan.is_due(day)
+    def _follow(self, service: Service) -> None:
+        """Wait until the service does what acts ask of it."""
+        workspace = self.place.workspace
+        version = str(current_version(workspace))
+        if refused := service.wait_for(version, explores=explores(workspace)):
+            self.say(f"{version} is not served: {refused}")
 
     def _retrain(self, day: int, service: Service | None = None) -> None:
         found = retrain(self.place, day, self.lock)
         what = f"published as {found['published']}" if found["published"] else "not published"
         self.say(f"run behind day {day + 1}: {found['decision']}, {what} ({found['reason']})")
         if service is not None:
-            version = str(current_version(self.place.workspace))
-            if refused := service.wait_for(version):
-                self.say(f"{version} is not served: {refused}")
+            self._follow(service)
 
     def _resumed(self, market: Market) -> Player:
         town, coming = keep.load(self.place, market)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tessera.platform.simulate.words import change, promotions, total
+from tessera.platform.simulate.words import acts, change, promotions, total
 
 Row = Mapping[str, Any]
 
@@ -17,7 +17,7 @@ def show(found: Row, console: Console | None = None) -> None:
     """Print the days, the runs, and what is to be said of them."""
     screen = console or Console()
     screen.print(_days(found), _runs(found))
-    for line in (total(found), promotions(found), change(found)):
+    for line in (total(found), promotions(found), change(found), acts(found)):
         if line:
             screen.print(line, soft_wrap=True)
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 Row = Mapping[str, Any]
+_CALLED = {
+    "retrain": "a run asked for",
+    "rollback": "a rollback",
+    "explore-stop": "exploration stopped",
+    "explore-resume": "exploration resumed",
+}
 
 
 def total(found: Row) -> str:
@@ -38,8 +45,7 @@ def change(found: Row) -> str:
     told = found["change"]
     if told is None:
         return ""
-    alarm = told["days_to_alarm"]
-    noticed = "no alarm came" if alarm is None else f"the first alarm came after {alarm} days"
+    noticed = f"{_after('alarm', told)}, {_after('act', told)}"
     if not found["watched"]:
         noticed = "nothing watched"
     back = told["days_to_recovery"]
@@ -49,3 +55,25 @@ def change(found: Row) -> str:
         f"{told['attained_before']:.0%} was before and {told['attained_after']:.0%} in the days "
         f"after, and the service {recovered}."
     )
+
+
+def acts(found: Row) -> str:
+    """Say what was done because of alarms; empty where nothing watched."""
+    if not found["watched"]:
+        return ""
+    done = Counter(_CALLED[one["act"]] for one in found["acts"])
+    what = ", ".join(f"{count} times {act}" for act, count in done.items()) or "nothing"
+    truths = Counter(one["truth"] for one in found["acts"] if one["act"] == "rollback")
+    worse = f"; of the rollbacks {truths['worse']} made it truly worse" if truths else ""
+    before, days = found["change"], ""
+    if before:
+        days = (
+            f" Before it happened {before['alarmed_before']} days alarmed and "
+            f"{before['acted_before']} acts came of that."
+        )
+    return f"Because of alarms {what} was done{worse}.{days}"
+
+
+def _after(what: str, told: Row) -> str:
+    days = told[f"days_to_{what}"]
+    return f"no {what} came" if days is None else f"the first {what} came after {days} days"

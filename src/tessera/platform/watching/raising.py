@@ -44,7 +44,9 @@ class Raised:
         return self.snoozed is None and self.alarm.rule.severity in BREACHES
 
 
-def raise_alarms(workspace: Workspace, day: Day, now: datetime | None = None) -> list[Raised]:
+def raise_alarms(
+    workspace: Workspace, day: Day, now: datetime | None = None, *, tells: bool = True
+) -> list[Raised]:
     """Raise the alarms of a day that was watched.
 
     Parameters
@@ -55,6 +57,8 @@ def raise_alarms(workspace: Workspace, day: Day, now: datetime | None = None) ->
         What was measured.
     now : datetime or None
         By the clock of the log, which is that of the service; None asks it.
+    tells : bool
+        Whether the webhook of the environment is told; of what is only simulated it is not.
 
     Raises
     ------
@@ -63,7 +67,7 @@ def raise_alarms(workspace: Workspace, day: Day, now: datetime | None = None) ->
     BrokenHistory
         If the record of alarms is not what was written.
     """
-    rules, hook = load_rules(workspace), webhook()
+    rules, hook = load_rules(workspace), webhook() if tells else None
     moment = served_now(workspace) if now is None else now
     found = group(day.day, day.points(), rules)
     if not found:

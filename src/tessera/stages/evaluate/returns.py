@@ -47,7 +47,13 @@ def _day(when: datetime) -> int:
 
 
 def measure_returns(prices: ibis.Table, holdout: Holdout, split: Split) -> Returns | None:
-    """Read closes and compute returns; None if no candidate has a price at both ends."""
+    """Read closes and compute returns; None if no candidate has a price at both ends.
+
+    None, too, for a period within one day, over which closes tell no return.
+    """
+    start, end = _day(split.cut), _day(split.test_until)
+    if start == end:
+        return None
     rows = prices.order_by(["item_id", "price_ts"]).to_pyarrow()
     found = pc.index_in(rows["item_id"], value_set=holdout.item_ids).fill_null(-1)
     item_P = np.asarray(found, dtype=np.int64)
@@ -56,7 +62,7 @@ def measure_returns(prices: ibis.Table, holdout: Holdout, split: Split) -> Retur
     order_P = _last_of_a_day(order_P[item_P[order_P] >= 0], item_P, day_P)
     close_P = np.asarray(rows["close_eur"], dtype=np.float64)
     closes = Closes(item_P[order_P], day_P[order_P], close_P[order_P])
-    items, start, end = len(holdout.item_ids), _day(split.cut), _day(split.test_until)
+    items = len(holdout.item_ids)
     priced_I = priced_at_both_ends(closes, items, start, end) & holdout.candidate_I
     if not priced_I.any():
         return None

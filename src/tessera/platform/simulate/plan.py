@@ -20,7 +20,8 @@ MOVED, LAUNCHED, BOTS = 0.5, 0.2, 1 / 30
 """Shares of investors whose tastes move, of items that are launched, of investors who are bots."""
 _VISITS_LOGGED = 24
 """Visits of an investor in the log that the first model learns from."""
-_LOG_DAYS = 300
+_LOG_DAYS = 200
+"""Of the market before the first day; the first model is judged by the last three tenths."""
 _MARGIN_DAYS = 40
 """How long the market lives behind the last day, so that what is still to come has a place."""
 

@@ -70,6 +70,38 @@ def test_scores_for_other_candidates_count_as_missing(world):
     np.testing.assert_allclose(found.candidate_NC[-1], made.scores_NC[-1])
 
 
+def _lists(row):
+    return [name for name, value in row.items() if isinstance(value, list)]
+
+
+@pytest.mark.parametrize("wider", [True, False])
+def test_what_is_scored_beyond_the_log_may_have_other_slates(world, wider):
+    made = world(100)
+    log, seen, items = read(made)
+    scores = made.tables["scores"].to_pylist()
+    alone = {**scores[0], "request_id": "not yet judged"}
+    for name in _lists(alone):
+        alone[name] = alone[name] * 2 if wider else alone[name][:2]
+    before = aligned_scores(seen["scores"], log, items)
+    rows = [*scores, alone] if wider else [alone]
+    table = pa.Table.from_pylist(rows, made.tables["scores"].schema)
+    found = aligned_scores(ibis.memtable(table), log, items)
+    assert found.missing == (before.missing if wider else len(log))
+    if wider:
+        np.testing.assert_array_equal(found.candidate_NC, before.candidate_NC)
+
+
+def test_a_request_that_was_scored_with_more_candidates_is_not_scored(world):
+    made = world(100)
+    log, seen, items = read(made)
+    before = aligned_scores(seen["scores"], log, items)
+    scores = made.tables["scores"].to_pylist()
+    for name in _lists(scores[0]):
+        scores[0][name] = [*scores[0][name], scores[0][name][0]]
+    table = pa.Table.from_pylist(scores, made.tables["scores"].schema)
+    assert aligned_scores(ibis.memtable(table), log, items).missing == before.missing + 1
+
+
 def test_an_item_outside_the_candidates_is_counted(world):
     made = world(20)
     ids = made.tables["exposures"]["item_id"].to_pylist()

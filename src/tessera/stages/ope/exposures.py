@@ -144,16 +144,17 @@ def _could_go_on(rows: pa.Table, item_ids: pa.Array) -> Bools:
 def aligned_scores(scores: Table, log: Requests, item_ids: pa.Array) -> Scores:
     """Read the scores of the logged requests."""
     rows = scores.order_by("request_id").to_pyarrow().combine_chunks()
+    if len(rows) == 0:
+        return Scores(np.zeros(log.candidate_NC.shape), None, None, len(log))
     row_N = indices(log.request_ids, rows["request_id"])
     ids_RC = _padded(indices(_flat(rows, "candidate_ids"), item_ids), rows, NOBODY)
-    found_N = row_N != NOBODY
-    if len(rows) == 0 or ids_RC.shape[1] != log.candidate_NC.shape[1]:
-        return Scores(np.zeros(log.candidate_NC.shape), None, None, len(log))
-    found_N &= (ids_RC[row_N] == log.candidate_NC).all(axis=1)
+    width = log.candidate_NC.shape[1]
+    found_N = (row_N != NOBODY) & (ids_RC[row_N, width:] == NOBODY).all(axis=1)
+    found_N &= (_as_wide(ids_RC[row_N], width, NOBODY) == log.candidate_NC).all(axis=1)
 
     def laid(name: str) -> Float64s:
         score_RC = _padded(_flat(rows, name).to_numpy(zero_copy_only=False), rows, 0.0)
-        return np.where(found_N[:, None], score_RC[row_N], 0.0)
+        return np.where(found_N[:, None], _as_wide(score_RC[row_N], width, 0.0), 0.0)
 
     def wholly(name: str) -> Float64s | None:
         return None if rows[name].null_count else laid(name)
@@ -164,6 +165,16 @@ def aligned_scores(scores: Table, log: Requests, item_ids: pa.Array) -> Scores:
     missing = partly or int((~found_N).sum())
     champion_NC, chance_NC = wholly("champion_scores"), wholly("candidate_chances")
     return Scores(laid("candidate_scores"), champion_NC, chance_NC, missing)
+
+
+def _as_wide(value_NC: npt.NDArray[Any], width: int, fill: float) -> npt.NDArray[Any]:
+    """Cut rows to a width, or fill them up: what is not judged may have other slates.
+
+    >>> _as_wide(np.array([[1, 2]]), 3, -1), _as_wide(np.array([[1, 2]]), 1, -1)
+    (array([[ 1,  2, -1]]), array([[1]]))
+    """
+    more = max(0, width - value_NC.shape[1])
+    return np.pad(value_NC, ((0, 0), (0, more)), constant_values=fill)[:, :width]
 
 
 def _in_time_order(rows: pa.Table) -> tuple[Ints, Ints]:

@@ -1,15 +1,28 @@
 """What is said of several seeds of the closed loop."""
 
+import json
+
 import pytest
 
+from benchmarks import simulate as benchmark
+from benchmarks.render import SECTIONS, render
 from benchmarks.simulate import ended_above, told
+from tessera.platform.simulate.plan import Plan
+
+CHECKS = {section.record: section.checks for section in SECTIONS}
 
 
-def _seed(gaps, promoted=0, wrong=0):
+def _seed(gaps, promoted=0, wrong=0, seed=0, acts=()):
     days = [{"value": 0.3 + gap, "house": 0.3, "gini": 0.5} for gap in gaps]
     promotions = {"judged": 5, "promoted": promoted, "truly_better": promoted - wrong,
-                  "wrong": wrong, "held_though_better": 1}  # fmt: skip
-    return {"days": days, "promotions": promotions, "total": {"value": 0.3}}
+                  "about_equal": 0, "wrong": wrong, "held": 5 - promoted,
+                  "held_though_better": 1}  # fmt: skip
+    total = {"value": 0.3, "house": 0.2, "best_fixed": 0.3, "oracle": 0.6}
+    change = {"alarmed_before": 1, "days_to_alarm": 2, "acted_before": 0, "days_to_act": None,
+              "days_to_recovery": seed}  # fmt: skip
+    plan = Plan(days=len(gaps), seed=seed, scenario="drift").told()
+    known = {"plan": plan, "commit": f"c{seed}", "days": days, "promotions": promotions}
+    return {**known, "total": total, "acts": acts, "change": change, "seconds": {"visits": 60.0}}
 
 
 def test_the_last_three_days_say_where_a_seed_ended():
@@ -17,8 +30,57 @@ def test_the_last_three_days_say_where_a_seed_ended():
 
 
 def test_seeds_are_put_together():
-    found = told([_seed([0.1] * 3, promoted=3, wrong=1), _seed([-0.1] * 3, promoted=1)])
+    acts = [{"act": "rollback", "truth": "worse"}, {"act": "retrain", "truth": "not known"}]
+    seeds = [_seed([0.1] * 3, promoted=3, wrong=1, acts=acts), _seed([-0.1] * 3, 1, seed=4)]
+    found = told(seeds)
     assert found["ended_below"] == 1
     assert found["least_above"] == pytest.approx(-0.1)
     assert (found["promoted"], found["wrong"], found["wrong_share"]) == (4, 1, 0.25)
+    assert found["commits"] == ["c0", "c4"]
+    assert (found["acts"], found["rollbacks"]) == ({"rollback": 1, "retrain": 1}, {"worse": 1})
+    assert found["change"]["days_to_recovery"] == [0, 4]
+    assert found["change"]["days_to_act"] == [None, None]
     assert told([_seed([0.1] * 3)])["wrong_share"] == 0.0
+
+
+def test_what_was_played_to_its_end_is_only_read(tmp_path, monkeypatch):
+    plans = []
+
+    def play(folder, plan, root, say):
+        plans.append(plan)
+        return {"plan": plan.told()}
+
+    monkeypatch.setattr(benchmark, "simulate", play)
+    monkeypatch.setattr(benchmark, "write_page", lambda *_: None)
+    plan, other = Plan(days=3), Plan(days=4)
+    found = benchmark.played(tmp_path, plan, tmp_path)
+    assert benchmark.played(tmp_path, plan, tmp_path) == found
+    benchmark.played(tmp_path, other, tmp_path)
+    assert plans == [plan, other]
+
+
+def _record(found, **more):
+    return {**found, "days": 30, "users": 1000, "seeds": 20, **more}
+
+
+def test_few_seeds_and_short_months_show_nothing():
+    found = told([_seed([0.1] * 3, promoted=3)])
+    above, right, quick = (CHECKS["simulate"][one] for one in ("above", "right", "quick"))
+    assert above(_record(found)) == right(_record(found)) == quick(_record(found)) == [True]
+    assert above(_record(found, seeds=19)) == right(_record(found, seeds=19)) == [False]
+    assert above(_record(found, ended_below=1)) == [False]
+    assert right(_record(found, wrong_share=0.051)) == [False]
+    assert quick(_record(found, seconds={"visits": 1000.0, "runs": 801.0})) == [False]
+    assert quick(_record(found, days=10)) == [False]
+
+
+def test_its_page_tells_of_what_never_came(tmp_path):
+    found = told([_seed([0.1] * 3, promoted=3, acts=[{"act": "rollback", "truth": "worse"}])])
+    machine = {"processor": "p", "cores": 2, "memory_gb": 8, "python": "3.11"}
+    record = {"figures": found, "machine": machine, "commit": "c", "day": "2026-11-30"}
+    (tmp_path / "simulate.json").write_text(json.dumps(record))
+    render(tmp_path, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert "first act never" in page
+    assert "Rollbacks by what they truly changed: worse 1" in page
+    assert "| 0 | 0.300 | 0.200 | +0.100 | 3 | 0 |" in page

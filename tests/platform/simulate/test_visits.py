@@ -20,7 +20,7 @@ from tessera.stages.synth.params import SynthParams
 from tessera.stages.synth.stage import draw_market
 from tessera.stages.synth.town import FIRST_US, Town
 
-PLAN = Plan(days=4, users=80, visits=40, every=2)
+PLAN = Plan(days=4, users=80, visits=40, every=2, seed=2)
 
 
 class Clock:

@@ -21,6 +21,7 @@ from tessera.platform.simulate.plan import Plan
 from tessera.platform.simulate.reckoning import reckon
 from tessera.platform.simulate.retraining import retrain, runs
 from tessera.platform.simulate.service import Json, Service, serving
+from tessera.platform.simulate.took import timed, took
 from tessera.platform.simulate.visits import Player
 from tessera.platform.simulate.watching import acts, alarms, leave, watch
 from tessera.platform.workspace import files
@@ -58,7 +59,9 @@ def simulate(folder: Path, plan: Plan, root: Path, say: Say) -> dict[str, Any]:
         say(f"{len(told)} models are asked what they would have earned ...")
         dates = {day["date"]: day["day"] for day in days}
         watched = Watched(alarms(place, dates), acts(place, dates))
-        found = outcome(plan, days, told, reckon(place, told), watched)
+        with timed(place, "reckoning"):
+            worth = reckon(place, told)
+        found = {**outcome(plan, days, told, worth, watched), "seconds": took(place)}
         files.write_json(found, place.played / RESULT)
         leave(place.workspace)
     return found
@@ -92,8 +95,9 @@ class _Loop:
 
     def _play_day(self, day: int, player: Player, market: Market, service: Service) -> None:
         player.town.market = market_on(day, self.place.plan, market)
-        played = player.play(day, service)
-        keep.save(self.place, player, played)
+        with timed(self.place, "visits"):
+            played = player.play(day, service)
+            keep.save(self.place, player, played)
         told = played.figures
         self.say(
             f"day {day + 1}: {', '.join(told['versions'])} earned {told['value']:.4f} a request, "
@@ -103,7 +107,8 @@ class _Loop:
 
     def _end_day(self, day: int, service: Service) -> None:
         """Do what follows a day that was kept; whoever was killed before does it now."""
-        asks = watch(self.place, keep.figures(self.place)[day]["date"])
+        with timed(self.place, "watch"):
+            asks = watch(self.place, keep.figures(self.place)[day]["date"])
         self._follow(service)
         if self.place.plan.is_due(day) or (asks and day + 1 < self.place.plan.days):
             self._retrain(day, service)
@@ -116,7 +121,8 @@ class _Loop:
             self.say(f"{version} is not served: {refused}")
 
     def _retrain(self, day: int, service: Service | None = None) -> None:
-        found = retrain(self.place, day, self.lock)
+        with timed(self.place, "runs"):
+            found = retrain(self.place, day, self.lock)
         what = f"published as {found['published']}" if found["published"] else "not published"
         self.say(f"run behind day {day + 1}: {found['decision']}, {what} ({found['reason']})")
         if service is not None:

@@ -45,8 +45,8 @@ def _killed(found: Found) -> list[bool]:
 
 
 def _flat(found: Found) -> list[bool]:
-    slope = found["mb_per_hour"]
-    is_flat = slope["low"] <= 0 or slope["high"] < _MB_PER_HOUR
+    slope, known = found["mb_per_hour"], found["mb_per_hour_of_events"]
+    is_flat = slope["low"] <= known or slope["high"] < known + _MB_PER_HOUR
     return [found["minutes"] >= 60 and is_flat]
 
 

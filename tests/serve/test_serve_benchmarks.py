@@ -112,11 +112,12 @@ def test_few_kills_and_swaps_show_nothing():
 
 
 def test_memory_is_flat_over_an_hour_or_not_at_all():
-    flat = {"low": -1.0, "high": 30.0}
-    assert CHECKS["serve_soak"]["flat"]({"minutes": 60, "mb_per_hour": flat}) == [True]
-    assert CHECKS["serve_soak"]["flat"]({"minutes": 5, "mb_per_hour": flat}) == [False]
-    grows = {"low": 5.0, "high": 30.0}
-    assert CHECKS["serve_soak"]["flat"]({"minutes": 60, "mb_per_hour": grows}) == [False]
+    hour = {"minutes": 60, "mb_per_hour_of_events": 6.0, "mb_per_hour": {"low": 4, "high": 30}}
+    assert CHECKS["serve_soak"]["flat"](hour) == [True]
+    assert CHECKS["serve_soak"]["flat"](hour | {"minutes": 5}) == [False]
+    grows = {"low": 7.0, "high": 17.0}
+    assert CHECKS["serve_soak"]["flat"](hour | {"mb_per_hour": grows}) == [False]
+    assert CHECKS["serve_soak"]["flat"](hour | {"mb_per_hour": grows | {"high": 15.0}}) == [True]
 
 
 @pytest.mark.parametrize(("p99", "holds"), [(24.0, True), (26.0, False)])

@@ -11,12 +11,12 @@ Scenario = Literal["calm", "drift", "births", "attack"]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 SAYS: dict[Scenario, str] = {
     "calm": "nothing happens",
-    "drift": "half of the investors take the tastes of others",
+    "drift": "every investor takes the tastes of another",
     "births": "a fifth of the items come on sale together",
     "attack": "one investor in thirty becomes a bot that clicks and buys one item",
 }
 """What happens in the middle."""
-MOVED, LAUNCHED, BOTS = 0.5, 0.2, 1 / 30
+MOVED, LAUNCHED, BOTS = 1.0, 0.2, 1 / 30
 """Shares of investors whose tastes move, of items that are launched, of investors who are bots."""
 _VISITS_LOGGED = 24
 """Visits of an investor in the log that the first model learns from."""

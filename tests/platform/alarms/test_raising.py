@@ -8,7 +8,7 @@ import pytest
 
 from tessera.bundles.manifest import read_manifest
 from tessera.contracts.errors import BadParams, BrokenHistory
-from tessera.platform.release import acts, exploration, retraining
+from tessera.platform.release import acts, exploration, journal, retraining
 from tessera.platform.release.history import history
 from tessera.platform.release.journal import state_fault
 from tessera.platform.release.pointer import current_version
@@ -201,6 +201,44 @@ def test_an_alarm_of_a_canary_rolls_nothing_back(two, planted):
     day = planted.day(0, planted.point("unsuitable_share", "arm=canary"))
     (found,) = raised(planted, day)
     assert found.done.says == "it tells of a canary, which its own guardrail ends"
+
+
+def test_a_version_is_not_rolled_back_for_what_another_one_showed_on_the_day(two, planted):
+    """A canary, or the version before the swap at noon: both answered beside the current one."""
+    bundles = {"v2": identity(two, "v2"), "candidate-1": "another"}
+    others = ("all", "segment=retail", "policy=candidate-1", "arm=canary")
+    points = [planted.point("unsuitable_share", one) for one in others]
+    said = [one.done.says for one in raised(planted, planted.day(0, *points, bundles=bundles))]
+    assert current_version(two) == "v2"
+    assert said.count("several versions answered on that day, and v2 does not alarm by itself") == 3
+    points.append(planted.point("unsuitable_share", "policy=v2"))
+    raised(planted, planted.day(1, *points, bundles=bundles))
+    assert current_version(two) == "v1"
+
+
+def test_a_kill_in_the_middle_of_a_rollback_goes_back_once(two, planted, monkeypatch):
+    day = planted.day(0, planted.point("skew.score"))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "_finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            raised(planted, day)
+    (found,) = raised(planted, day)
+    assert found.done.done
+    assert current_version(two) == "v1"
+    assert [one["act"] for one in history(two)].count("rollback") == 1
+
+
+def test_a_day_that_is_measured_behind_a_later_one_cools_down_too(planted):
+    propensity = planted.point("propensity.replay_gap")
+    raised(planted, planted.day(2, propensity))
+    exploration.resume(planted.workspace, "the join was mended and checked", "A. Rossi")
+    (found,) = raised(planted, planted.day(1, propensity))
+    assert not found.done.done
+    assert exploration.explores(planted.workspace)
 
 
 def test_an_action_that_fails_is_said_and_tried_again_when_the_day_is_run_again(

@@ -115,6 +115,19 @@ def unfinished(workspace: Workspace) -> dict[str, Any] | None:
     return intent
 
 
+def complete(workspace: Workspace) -> None:
+    """Complete an act that was killed half-way, if there is one.
+
+    Raises
+    ------
+    BrokenHistory
+        If no act of this registry wrote it.
+    """
+    if unfinished(workspace):
+        with one_act(workspace):
+            pass
+
+
 def made_current(workspace: Workspace, named: Mapping[str, Any]) -> bool:
     """Whether an act, done or interrupted, made current what a pointer names.
 

@@ -7,7 +7,7 @@ the record finds the act there and does it no second time.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -15,6 +15,7 @@ from tessera.bundles.manifest import read_manifest
 from tessera.contracts.errors import TesseraError
 from tessera.platform.release import acts, exploration, retraining
 from tessera.platform.release.history import history, versions_behind
+from tessera.platform.release.journal import complete
 from tessera.platform.watching.alarms import Alarm
 from tessera.platform.watching.record import Entry
 from tessera.platform.watching.rules import Action
@@ -41,8 +42,20 @@ class Done:
     says: str
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Who answered on a day, and which slices of the family alarm."""
+
+    identities: set[str]
+    slices: Container[str]
+
+
 def act(
-    workspace: Workspace, alarm: Alarm, entries: Iterable[Entry], served: Iterable[str]
+    workspace: Workspace,
+    alarm: Alarm,
+    entries: Iterable[Entry],
+    served: Iterable[str],
+    slices: Container[str] = (),
 ) -> Done | None:
     """Do what the rule of an alarm says, unless something holds it back; None if it only informs.
 
@@ -56,27 +69,27 @@ def act(
         Lines of the record.
     served : iterable of str
         Identities of the bundles that answered on the day; empty where nobody knows.
+    slices : container of str
+        Those that alarm on the day in the same family.
     """
     if not alarm.rule.calls(alarm.slice):
         return None
     action = alarm.rule.action
-    if any(name == alarm.id for name, _ in _by_alarms(workspace, action)):
-        return Done(action, True, _SAYS[action])
-    held = _held_back(workspace, alarm, entries, set(served))
-    return Done(action, False, held) if held else _tried(workspace, alarm)
+    try:
+        complete(workspace)  # else the history lacks what was done, and it is done again
+        if any(name == alarm.id for name, _ in _by_alarms(workspace, action)):
+            return Done(action, True, _SAYS[action])
+        held = _held_back(workspace, alarm, entries, Answered(set(served), slices))
+        if held:
+            return Done(action, False, held)
+        return _DO[action](workspace, f"alarm {alarm.id}: {alarm.says}")
+    except TesseraError as error:
+        return Done(action, False, " ".join(str(error).split()))
 
 
 def asked_by(workspace: Workspace, day: date) -> str | None:
     """Return the alarm of a day that asked for training, None if none did."""
     return next((name for name, of in _by_alarms(workspace, "retrain") if of == day), None)
-
-
-def _tried(workspace: Workspace, alarm: Alarm) -> Done:
-    action = alarm.rule.action
-    try:
-        return _DO[action](workspace, f"alarm {alarm.id}: {alarm.says}")
-    except TesseraError as error:
-        return Done(action, False, " ".join(str(error).split()))
 
 
 def row_of_days(entries: Iterable[Entry], cause: str, day: date) -> int:
@@ -94,7 +107,7 @@ def row_of_days(entries: Iterable[Entry], cause: str, day: date) -> int:
 
 
 def _held_back(
-    workspace: Workspace, alarm: Alarm, entries: Iterable[Entry], served: set[str]
+    workspace: Workspace, alarm: Alarm, entries: Iterable[Entry], answered: Answered
 ) -> str | None:
     """Say why nothing is done, None if nothing holds it back."""
     rule = alarm.rule
@@ -102,21 +115,24 @@ def _held_back(
     if row < rule.days:
         return f"it alarms on day {row} of the {rule.days} in a row that the rule asks for"
     for name, day in reversed(_by_alarms(workspace, rule.action)):
-        until = day + timedelta(days=rule.cool_down_days)
-        if day <= alarm.day < until:
+        if abs(alarm.day - day) < timedelta(days=rule.cool_down_days):  # a later day may come first
+            until = day + timedelta(days=rule.cool_down_days)
             return f"alarm {name} did it: it cools down until {until}"
-    return _not_to_go_back(workspace, alarm, served) if rule.action == "roll_back" else None
+    return _not_to_go_back(workspace, alarm, answered) if rule.action == "roll_back" else None
 
 
-def _not_to_go_back(workspace: Workspace, alarm: Alarm, served: set[str]) -> str | None:
+def _not_to_go_back(workspace: Workspace, alarm: Alarm, answered: Answered) -> str | None:
     """Say why a rollback would not help."""
     path = versions_behind(history(workspace))
     if alarm.slice.startswith(_CANARY) or len(path) < 2:
         canary = "it tells of a canary, which its own guardrail ends"
         return canary if len(path) > 1 else "there is no version to go back to"
     current, target = (read_manifest(workspace.bundles / one) for one in (path[-1], path[-2]))
+    served = answered.identities
     if served and current["identity"] not in served:
         return f"{path[-1]} did not answer on that day: it was published since"
+    if len(served) > 1 and f"policy={path[-1]}" not in answered.slices:
+        return f"several versions answered on that day, and {path[-1]} does not alarm by itself"
     if target.get("kind") != _MODEL:
         return f"{path[-2]} is the policy that wrote the log, which no service can answer with"
     return None

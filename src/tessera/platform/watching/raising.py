@@ -73,7 +73,8 @@ def raise_alarms(
     if not found:
         return []
     with one_record(workspace) as record:
-        raiser = _Raiser(workspace, day, record, hook, _is_past(day, moment, rules))
+        past = _is_past(day, moment, rules)
+        raiser = _Raiser(workspace, day, record, hook, past, found)
         raised = [raiser.raised(alarm) for alarm in found]
     for one in raised:
         incidents.write(workspace, one.alarm.id)
@@ -101,6 +102,7 @@ class _Raiser:
     record: Record
     hook: Webhook | None
     past: bool
+    found: list[Alarm]
 
     def raised(self, alarm: Alarm) -> Raised:
         silent = snoozed(self.record.entries, alarm.cause, alarm.day)
@@ -115,7 +117,8 @@ class _Raiser:
         return Raised(alarm, None, False, done)
 
     def _done(self, alarm: Alarm) -> Done | None:
-        done = act(self.workspace, alarm, self.record.entries, served_on(self.day))
+        slices = {one.slice for one in self.found if one.family == alarm.family}
+        done = act(self.workspace, alarm, self.record.entries, served_on(self.day), slices)
         if done is not None:
             facts = {"kind": "action", "id": alarm.id, **asdict(done)}
             last = self.record.of(alarm.id, "action")[-1:]

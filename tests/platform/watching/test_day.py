@@ -261,6 +261,9 @@ def test_whoever_was_erased_is_in_no_day_any_more(served):
 @pytest.mark.parametrize(
     ("line", "said"),
     [("reference_days: 0", "served.yaml: reference_days: Input should be greater"),
+     ("least_days: 15", "served.yaml: all of it: .* nothing would be compared"),
+     ("outcome_days: 17", "served.yaml: all of it: .* no rate would be measured"),
+     ("series: {gini: {kind: bound, limit: .nan, side: above}}", "limit: Input should be a finite"),
      ("reference_dayz: 3", "served.yaml: reference_dayz: Extra inputs are not permitted"),
      ("series: {gini: {kind: bound, limit: 1}}", "series.gini: Value error, a bound says side")],
 )  # fmt: skip

@@ -92,6 +92,14 @@ def test_what_never_varied_and_moves_is_as_far_as_can_be():
     assert wasserstein(Column(np.full(50, 24.0), np.arange(50)), [constant] * 6).value == 100.0
 
 
+def test_one_investor_who_differs_from_what_never_varied_is_not_sure():
+    constant = Column(np.full(500, 25.0), np.arange(500))
+    other = Column(np.where(np.arange(500) == 7, 24.0, 25.0), np.arange(500))
+    found = wasserstein(other, [constant] * 6)
+    assert found.value == pytest.approx(0.2)
+    assert found.low == 0.0
+
+
 def test_without_rows_there_is_no_distance():
     none = Column(np.array([], object), np.array([], np.int64))
     some = Column(np.array(["a"], object), np.array([0]))

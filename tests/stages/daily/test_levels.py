@@ -120,6 +120,16 @@ def test_scores_of_two_policies_are_not_compared():
     assert of(answered(frames(slates, rows)), "click_auc") == 1.0
 
 
+def test_a_policy_of_which_nothing_was_clicked_hides_no_other():
+    slates = [{"user": 0, "policy": "v1"}, {"user": 1, "policy": "v2"}]
+    rows = [{"slate": 0, "item": 0, "score": 0.2, "clicked": True},
+            {"slate": 0, "item": 1, "score": 0.1},
+            {"slate": 1, "item": 0, "score": 90.0}]  # fmt: skip
+    found = answered(frames(slates, rows))
+    assert of(found, "click_auc") == 1.0
+    assert (found["click_auc", "all"].rows, found["click_auc", "all"].investors) == (2, 1)
+
+
 def test_propensities_that_say_what_was_drawn_have_no_error():
     right = np.array([[100.0, 20.0, 16.0, 20.0], [100.0, 80.0, 16.0, 80.0]])
     wrong = np.array([[100.0, 20.0, 16.0, 60.0], [100.0, 80.0, 16.0, 40.0]])

@@ -81,6 +81,21 @@ def test_what_is_of_too_few_is_hidden_and_no_reference(spec):
     assert other.p_value is None
 
 
+def test_what_is_left_of_everybody_beside_a_slice_is_of_enough_investors_too(spec):
+    """One of twenty-five is new: everybody less the known would tell of that one."""
+    sizes = {"all": 25, "known=known": 24, "known=new": 1,
+             "segment=a": 11, "segment=b": 12,  # and two of whom nobody says it
+             "policy=v1": 12, "policy=v2": 13}  # fmt: skip
+    now = {("positions", name): Level(3.0, 0.1, 10, size) for name, size in sizes.items()}
+    found = {one.slice for one in points(now, [], spec) if one.hidden}
+    assert found == {"known=known", "known=new", "segment=a"}
+
+
+def test_what_is_no_number_is_beyond_an_exact_limit(spec):
+    (one,) = points({("skew.score", "all"): Level(float("nan"), None, 10, 50)}, [], spec)
+    assert one.alarm
+
+
 def test_a_change_alarms_with_its_threshold(spec):
     (one,) = points({KEY: Level(0.3, 0.001, 100, 50)}, days(*QUIET, stderr=0.005), spec)
     assert (one.alarm, one.side) == (True, "above")

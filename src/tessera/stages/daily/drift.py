@@ -9,14 +9,14 @@ Shapes: M rows, U investors of a day, B kinds or bins, D days.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from tessera.contracts.arrays import Float64s, Ints
 from tessera.stages.daily.samples import Column
-from tessera.stages.daily.units import Level
+from tessera.stages.daily.units import Level, ratio
 
 _FLOOR = 1e-4
 """Least share of a kind, so that no logarithm is infinite."""
@@ -142,10 +142,11 @@ def _distance(found: Compared, width_B: Float64s) -> Level:
     return _level(value, error, found)
 
 
-def _of_constant(now_M: Float64s, past_M: Float64s, now: Column) -> Level:
+def _of_constant(now_M: Float64s, past_M: Float64s, now: Column) -> Level | None:
     """Compare with what never varied: any other value is infinitely far, and 100 says so."""
-    moved = float(np.mean(now_M != past_M[0])) * 100.0
-    return Level(moved, None, len(now_M), len(np.unique(now.user_M)))
+    _, unit_M = np.unique(now.user_M, return_inverse=True)
+    level = ratio((now_M != past_M[0]) * 100.0, np.ones(len(now_M)), unit_M)
+    return level and replace(level, is_size=True)
 
 
 def _level(value: float, error: float, found: Compared) -> Level:

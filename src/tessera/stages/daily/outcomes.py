@@ -37,7 +37,8 @@ def answered(day: Frames) -> Levels:
 def _told_apart(day: Frames, mask_N: Bools) -> Level | None:
     """Return how often what was clicked has the higher score, of pairs of one policy.
 
-    It falls where investors want something else than the model believes, however many click.
+    It falls where investors want something else than the model believes, however many click.  A
+    policy of which nothing was clicked has no pairs.
     """
     rows = day.positions[mask_N[day.positions["slate"].to_numpy()]]
     rows = rows[np.isfinite(rows["score"])]
@@ -46,21 +47,21 @@ def _told_apart(day: Frames, mask_N: Bools) -> Level | None:
     user_R = day.slates["user"].to_numpy()[of_R]
     clicked_R = (rows["clicked"] | rows["bought"]).to_numpy()
     score_R = rows["score"].to_numpy()
-    value, clicks = 0.0, int(clicked_R.sum())
+    of_policy = [policy_R == policy for policy in np.unique(policy_R.astype(str))]
+    told = [mine_R for mine_R in of_policy if 0 < clicked_R[mine_R].sum() < mine_R.sum()]
+    if not told:
+        return None
+    told_R = np.logical_or.reduce(told)
+    value, clicks = 0.0, int(clicked_R[told_R].sum())
     gap_U = np.zeros(len(day.user_ids))
-    for policy in np.unique(policy_R.astype(str)):
-        mine_R = policy_R == policy
+    for mine_R in told:
         hit_R = clicked_R[mine_R]
-        if not 0 < hit_R.sum() < len(hit_R):
-            return None
         part = hit_R.sum() / clicks
         above_R, auc = _placed(score_R[mine_R], hit_R)
         value += part * auc
         gap_U += part * np.bincount(user_R[mine_R], above_R, len(gap_U))
-    if not clicks:
-        return None
-    investors = len(np.unique(user_R))
-    return Level(value, float(np.sqrt(np.square(gap_U).sum())), len(rows), investors)
+    investors = len(np.unique(user_R[told_R]))
+    return Level(value, float(np.sqrt(np.square(gap_U).sum())), int(told_R.sum()), investors)
 
 
 def _placed(score_R: Float64s, hit_R: Bools) -> tuple[Float64s, float]:

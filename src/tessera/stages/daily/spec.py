@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, FiniteFloat, model_validator
 
 from tessera.contracts.params import STRICT
 from tessera.contracts.specs import read_spec
@@ -22,7 +22,7 @@ class Rule(BaseModel):
     kind: Kind
     """`exact` is a limit that nothing may pass, `bound` one that nothing may surely pass;
     `relative` and `absolute` limit how far a value lies from the mean of the reference days."""
-    limit: float
+    limit: FiniteFloat
     """Value, share of the mean, or distance from it."""
     side: Literal["above", "below", "both"] = "both"
     """Where it is bad."""
@@ -64,6 +64,15 @@ class Served(BaseModel):
     """Actions after which an item counts as had."""
     series: Mapping[str, Rule]
     """Series that are judged; all others are only measured."""
+
+    @model_validator(mode="after")
+    def _compares(self) -> Served:
+        if self.least_days > self.reference_days:
+            raise ValueError("least_days is more than reference_days: nothing would be compared")
+        if self.outcome_days > self.window_days:
+            raise ValueError("outcome_days is more than reference_days and gap_days: no rate "
+                             "would be measured")  # fmt: skip
+        return self
 
     @property
     def window_days(self) -> int:

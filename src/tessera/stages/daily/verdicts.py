@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from tessera.contracts.series import FEWEST, Point, Side
+from tessera.contracts.series import ALL, FEWEST, Point, Side
 from tessera.stages.daily.levels import Levels
 from tessera.stages.daily.spec import Rule, Served
 from tessera.stages.daily.units import Level
@@ -44,18 +44,41 @@ def points(now: Levels, before: Sequence[Levels], spec: Served) -> list[Point]:
     spec : Served
         Rules, and the share of false alarms.
     """
-    judged = [_point(key, level, before, spec) for key, level in sorted(now.items())]
+    few, judged = of_too_few(now), []
+    for key, level in sorted(now.items()):
+        bare = Point(*key, None, rows=level.rows, investors=level.investors, hidden=True)
+        judged.append(bare if key in few else _point(key, bare, level, before, spec))
     return _alarmed(judged, spec)
 
 
-def _point(key: tuple[str, str], level: Level, before: Sequence[Levels], spec: Served) -> Point:
+def of_too_few(now: Levels) -> set[tuple[str, str]]:
+    """Return what would tell of fewer than ten investors.
+
+    By itself, or as what is left of everybody when the slices beside it are taken off: then the
+    smallest of those is hidden too.
+    """
+    found = {key for key, level in now.items() if level.investors < FEWEST}
+    beside: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for (series, of), level in now.items():
+        if of != ALL and (series, ALL) in now:
+            beside.setdefault((series, of.partition("=")[0]), []).append((level.investors, of))
+    for (series, _), parts in beside.items():
+        left = max(now[series, ALL].investors - sum(size for size, _ in parts), 0)
+        for size, of in sorted(parts):
+            if size >= FEWEST and not 0 < left < FEWEST:
+                break
+            left += size
+            found.add((series, of))
+    return found
+
+
+def _point(
+    key: tuple[str, str], bare: Point, level: Level, before: Sequence[Levels], spec: Served
+) -> Point:
     series, of = key
-    bare = Point(series, of, None, rows=level.rows, investors=level.investors, hidden=True)
-    if level.investors < FEWEST:
-        return bare
     shown = replace(bare, value=level.value, low=level.low, high=level.high, hidden=False)
     rule = rule_of(series, spec.series)
-    if rule is None or (of != "all" and rule.slices == "all"):
+    if rule is None or (of != ALL and rule.slices == "all"):
         return shown
     past = [one[key] for one in before if key in one and one[key].investors >= FEWEST]
     test = held_against(level, past, rule, spec.least_days)
@@ -119,9 +142,9 @@ def _apart(
 
 
 def _chance(beyond: float, stderr: float, freedom: int | None) -> float:
-    """Return how likely one lies so far beyond a limit by chance."""
-    if stderr <= 0:
-        return 0.0 if beyond > 0 else 1.0
+    """Return how likely one lies so far beyond a limit by chance; what is no number lies beyond."""
+    if stderr <= 0 or np.isnan(beyond):
+        return 1.0 if beyond <= 0 else 0.0
     far = beyond / stderr
     return float(stats.norm.sf(far) if freedom is None else stats.t.sf(far, freedom))
 

@@ -54,9 +54,9 @@ class Replayed:
     is_shared: bool = False
     """Several processes wrote the log: some slate knew events that stand behind it."""
     propensity: float = 0.0
-    """Largest difference of a propensity."""
+    """Largest difference of a propensity; infinite where there is nothing to compare it with."""
     score: float = 0.0
-    """Largest difference of a score."""
+    """Largest difference of a score; as above."""
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -131,6 +131,7 @@ def _until(slate: Record) -> int:
 def _fault(found: Replayed, engine: Engine, slate: Record) -> str | None:
     identity = str(slate["context_version"]).partition("+")[0]
     if not engine.identity.startswith(identity):
+        found.propensity = np.inf
         return f"was drawn by another {engine.version}, whose identity begins with {identity}"
     propensity = _propensity_gap(engine, slate)
     found.propensity = max(found.propensity, propensity)
@@ -177,4 +178,5 @@ def _gap(one: object, other: object) -> float:
     left, right = np.asarray(one, np.float64), np.asarray(other, np.float64)
     if left.shape != right.shape:
         return np.inf
-    return float(np.abs(left - right).max(initial=0.0))
+    gap = float(np.abs(left - right).max(initial=0.0))
+    return np.inf if np.isnan(gap) else gap  # no maximum holds what is no number

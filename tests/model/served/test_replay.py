@@ -251,6 +251,26 @@ def test_a_score_that_the_bundle_does_not_give_is_skew(day, bundle, few, at_noon
     assert found["skew.propensity", "all"].value > 1e-4
 
 
+@pytest.mark.parametrize("name", ["bundle", "nan"])
+def test_what_cannot_be_compared_is_as_far_as_can_be(day, bundle, few, at_noon, monkeypatch, name):
+    """Another bundle under the name that is logged, or one that gives no numbers any more."""
+    rows = list(records(day))
+    if name == "bundle":
+        off(rows, name)
+    slate = [one for one in rows if one["kind"] == "slate"][9]
+    for path in day.glob("*.log"):
+        path.unlink()
+    (day / "0.log").write_bytes(b"".join(map(line, rows)))
+    engine = Engine.open(bundle, few)
+    if name == "nan":
+        nothing = lambda _self, _now, item_C: np.full(len(item_C), np.nan)  # noqa: E731
+        monkeypatch.setattr(type(engine.scorer), "scores", nothing)
+    found = skew(day, at_noon(0) // DAY_US, {slate["request_id"]}, lambda _: engine)
+    expected = {"bundle": ("skew.propensity", 1.0), "nan": ("skew.score", 1e6)}
+    series, far = expected[name]
+    assert found[series, "all"].value == far
+
+
 def test_nothing_is_told_of_a_bundle_that_is_gone(day, at_noon):
     assert skew(day, at_noon(0) // DAY_US, NAMES, lambda _: None) == {}
     assert skew(day, at_noon(0) // DAY_US, set(), lambda _: None) == {}

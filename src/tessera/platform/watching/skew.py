@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # torch takes seconds
     from tessera.serve.engine import Engine
 
 Open = Callable[[str], "Engine | None"]
+_FAR = 1e6
+"""Stands for a difference of scores that nobody can tell."""
 
 
 def engines(workspace: Workspace) -> Open:
@@ -108,8 +110,9 @@ def skew(folder: Path, day: int, sample: set[str], open_engine: Open) -> Levels:
     if not found.slates:
         return {}
     investors = len({one["user_id"] for one in records if one["kind"] == SLATE})
-    levels = {("skew.propensity", ALL): Level(found.propensity, None, found.slates, investors)}
+    gap = min(found.propensity, 1.0)
+    levels = {("skew.propensity", ALL): Level(gap, None, found.slates, investors)}
     scored = found.slates - found.unscored - found.unordered
     if scored > 0 and not found.is_shared:
-        levels["skew.score", ALL] = Level(found.score, None, scored, investors)
+        levels["skew.score", ALL] = Level(min(found.score, _FAR), None, scored, investors)
     return levels

@@ -69,11 +69,12 @@ def retrain() -> TriggerDagRunOperator:
     return TriggerDagRunOperator(
         task_id="retrain",
         trigger_dag_id=PIPELINE,
-        trigger_run_id=f"retrain-{{{{ ti.xcom_pull(task_ids='{_ASKED}') }}}}",
+        trigger_run_id="retrain-{{ params.profile }}-"
+        f"{{{{ ti.xcom_pull(task_ids='{_ASKED}') }}}}",
         skip_when_already_exists=True,
         conf={"profile": "{{ params.profile }}"},
         logical_date=None,
-        doc_md="Run tessera_pipeline, in a run named after the alarm.",
+        doc_md="Run tessera_pipeline, in a run named after profile and alarm.",
     )
 
 

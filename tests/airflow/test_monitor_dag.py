@@ -65,7 +65,7 @@ def test_the_form_takes_good_answers_and_refuses_bad_ones(told):
 def test_training_is_triggered_once_for_an_alarm_and_for_its_profile(told):
     (asked,) = told["triggered"]
     assert asked["trigger_dag_id"] == "tessera_pipeline"
-    assert asked["dag_run_id"] == "retrain-2025-01-08-0a1b2c3d"
+    assert asked["dag_run_id"] == "retrain-far-trans-2025-01-08-0a1b2c3d"
     assert asked["conf"] == {"profile": "far-trans"}
     assert asked["skip_when_already_exists"]
 

@@ -81,7 +81,7 @@ def test_an_alarm_is_told_once_and_signed(planted, named):
         tell(planted)
     ((path, headers, body),) = heard
     assert path == "/hook?team=1"
-    assert headers["Tessera-Alarm"] == found.alarm.id
+    assert headers["Tessera-Alarm"] == f"market/{found.alarm.id}"
     moment, made = re.fullmatch(r"t=(\d+),v1=([0-9a-f]{64})", headers["Tessera-Signature"]).groups()
     want = hmac.new(SECRET.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
     assert made == want
@@ -157,6 +157,13 @@ def test_a_refusal_is_said_no_redirect_is_followed(planted, named, status):
     assert (last["kind"], last["taken"], last["says"]) == ("untold", False, f"answered {status}")
 
 
+def test_a_host_that_is_no_name_is_untold_and_stops_nothing(planted, named):
+    named(f"https://{'a' * 64}.example.org/")
+    tell(planted)
+    last = record.entries(planted.workspace)[-1]
+    assert (last["kind"], last["taken"]) == ("untold", False)
+
+
 def test_of_a_day_that_is_past_nobody_is_told(planted, named):
     with receiver(200) as (address, heard):
         named(address)
@@ -173,6 +180,10 @@ def test_of_a_day_that_is_past_nobody_is_told(planted, named):
         ("https://user:word@example.org/", SECRET, "must be https"),
         ("https:///hook", SECRET, "must be https"),
         ("http://localhost:99999/", SECRET, "must be https"),
+        ("https://example.org:99999/", SECRET, "must be https"),
+        ("https://:word@example.org/", SECRET, "must be https"),
+        ("https://example.org/\N{LATIN SMALL LETTER A WITH DIAERESIS}", SECRET, "must be https"),
+        ("https://example.org/a hook", SECRET, "must be https"),
         ("https://example.org/hook", "short", "set TESSERA_WEBHOOK_SECRET too, to 16 letters"),
         ("https://example.org/hook", "", "set TESSERA_WEBHOOK_SECRET too"),
     ],

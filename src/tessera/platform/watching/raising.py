@@ -133,7 +133,8 @@ class _Raiser:
             return
         self.record.add({"kind": "telling", "id": alarm.id})
         facts = {"profile": self.workspace.profile, **alarm.facts()}
-        answer = self.hook.tell(alarm.id, {**facts, "action": asdict(done) if done else None})
+        name = f"{self.workspace.profile}/{alarm.id}"  # two profiles may have one cause
+        answer = self.hook.tell(name, {**facts, "action": asdict(done) if done else None})
         kind = "untold" if answer.taken is False else "told"
         self.record.add({"kind": kind, "id": alarm.id, **asdict(answer)})
         if kind == "untold":

@@ -71,7 +71,7 @@ class Webhook:
         try:
             try:
                 connection.connect()
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # the latter of a name that is none
                 raise _NotTaken(f"cannot be reached ({error})") from error
             try:
                 connection.request("POST", self._path(), body, self._headers(name, body))
@@ -121,7 +121,8 @@ def webhook() -> Webhook | None:
     if not address:
         return None
     url = urlsplit(address)
-    if not url.hostname or url.username or not _is_safe(url):
+    is_plain = address.isascii() and address.isprintable() and " " not in address
+    if not (is_plain and url.hostname and "@" not in url.netloc and _is_safe(url)):
         raise BadParams(f"{ADDRESS} must be https://host/path, or http:// on this machine")
     if len(secret) < _SHORTEST:
         raise BadParams(f"{ADDRESS} is set: set {SECRET} too, to {_SHORTEST} letters at least")
@@ -130,8 +131,7 @@ def webhook() -> Webhook | None:
 
 def _is_safe(url: SplitResult) -> bool:
     try:
-        return url.scheme == "https" or (
-            url.scheme == "http" and url.hostname in _NEAR and url.port != 0
-        )
+        is_near = url.hostname in _NEAR
+        return url.port != 0 and (url.scheme == "https" or (url.scheme == "http" and is_near))
     except ValueError:  # a port that is no number
         return False

@@ -17,7 +17,8 @@ from tessera.platform.dossier.gather import gather
 from tessera.platform.dossier.page import render
 from tessera.platform.dossier.parts import PARTS
 from tessera.platform.dossier.period import Period
-from tessera.platform.release import acts
+from tessera.platform.release import acts, retraining
+from tessera.platform.release import chain as chains
 from tessera.platform.release.chain import digest
 from tessera.platform.release.history import chain, history
 from tessera.platform.release.overrides import Override
@@ -83,6 +84,27 @@ def test_what_lies_outside_the_period_is_not_told(acted):
     after = gather(acted, Period(TODAY + timedelta(days=2), TODAY + timedelta(days=3)))
     assert [stay.version for stay in after.stays] == ["v1"]
     assert after.acts == []
+
+
+def test_what_ended_behind_the_period_is_not_told_to_be_in_force_now(acted, monkeypatch):
+    later = datetime.now(UTC) + timedelta(days=40)
+    monkeypatch.setattr(chains, "now", lambda: later.isoformat(timespec="seconds"))
+    acts.promote(acted, "v2", override=Override(WHY, "Ada Lovelace"))
+    told = gather(acted, NOW)
+    assert [stay.version for stay in told.stays] == ["v0", "v1", "v2", "v1"]
+    assert told.stays[-1].until == later.isoformat(timespec="seconds")
+
+
+@pytest.mark.parametrize(
+    "line", ["no json", "{}", '{"act": "publish"}', '{"act": "publish", "at": "2025-01-01"}']
+)
+def test_a_line_that_no_act_wrote_is_a_fault_and_the_rest_is_told(acted, line):
+    with chain(acted).file.open("a") as file:
+        file.write(f"{line}\n")
+    told = gather(acted, NOW)
+    assert told.faults[0].startswith("the history is broken at entry")
+    assert len(told.acts) == len(history(acted)) - 1
+    render(told)
 
 
 def test_what_is_missing_is_said_in_its_part(acted):
@@ -208,3 +230,26 @@ def test_a_watched_day_or_an_alarm_that_was_changed_is_said(acted):
     assert "is not what was measured" in found.faults[0]
     assert found.faults[1].startswith("the record of alarms is broken at entry 1")
     assert [day.day.day for day in found.watched.days] == [8]
+
+
+def test_days_between_that_were_not_watched_are_said_to_be_missing(acted):
+    for number in (0, 1, 4):
+        _watch(acted, number, 0.6)
+    page = unescape(render(gather(acted, SEEN)))
+    assert "2 days between them: 2025-01-10, 2025-01-11." in page
+
+
+def test_a_record_of_alarms_that_was_taken_away_is_said(acted):
+    _watch(acted, 0, 0.9, alarm=True)
+    for line in ("{}", '{"kind": "alarm"}'):
+        with (acted.watched / "alarms.jsonl").open("a") as file:
+            file.write(f"{line}\n")
+        assert len(gather(acted, SEEN).faults) == 1
+    (acted.watched / "alarms.jsonl").unlink()
+    assert "the record of alarms is broken at entry 1: it is missing" in gather(acted, SEEN).faults
+
+
+def test_what_an_alarm_did_and_no_record_tells_is_said(acted):
+    retraining.ask(acted, "alarm 2025-01-09-0a1b2c3d: gini is 0.9, bad above 0.8")
+    (said,) = gather(acted, SEEN).faults
+    assert "lacks alarm 2025-01-09-0a1b2c3d, by which something was done" in said

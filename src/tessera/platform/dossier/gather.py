@@ -102,7 +102,7 @@ def gather(workspace: Workspace, period: Period) -> Told:
         told = [f"the history is {found}" for found in [state_fault(workspace)] if found]
         told += [f"the ledger of looks is {found}" for found in [looks_fault(workspace)] if found]
         until = [act for act in every if act.day <= period.last]
-        stays = [one for one in _stays(until) if _touches(one, period)]
+        stays = [one for one in _stays(every) if _touches(one, period)]
         names = dict.fromkeys(one.version for one in stays)
         versions = [_version(workspace, name) for name in names]
         head = chain(workspace).head()
@@ -118,7 +118,16 @@ def gather(workspace: Workspace, period: Period) -> Told:
 def _acts(workspace: Workspace) -> list[Act]:
     lines = chain(workspace).lines()
     pairs = zip(history(workspace), lines, strict=True)
-    return [Act(facts, digest(line)) for facts, line in pairs if facts]  # a broken one is a fault
+    return [Act(facts, digest(line)) for facts, line in pairs if _is_act(facts)]
+
+
+def _is_act(facts: Facts) -> bool:
+    """Tell whether a line can be told as an act; that another one stands there is a fault."""
+    try:
+        datetime.fromisoformat(str(facts["at"]))
+    except (KeyError, ValueError):
+        return False
+    return "act" in facts and ("to" in facts or not moves([facts]))
 
 
 def _stays(acts: Sequence[Act]) -> list[Stay]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 from tessera.contracts.errors import TesseraError
 from tessera.contracts.series import ALL, Day, Point, days
 from tessera.platform.dossier.period import Period
+from tessera.platform.watching.acting import acted
 from tessera.platform.watching.incidents import story
 from tessera.platform.watching.record import chain, entries
 from tessera.platform.workspace.paths import Workspace
+
+
+_TOLD = {"id", "day", "family", "slice", "severity", "says", "owner", "past", "snoozed"}
+"""What the line of an alarm says; where one says less, the record is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class Watched:
     """All watched days of a period."""
 
     days: Sequence[Day]
+    gaps: Sequence[date]
+    """Days between them that were not."""
     trends: Sequence[Trend]
     alarms: Sequence[tuple[Mapping[str, Any], str]]
     """Each alarm of these days, and what became of it."""
@@ -45,14 +53,19 @@ class Watched:
 def watched(workspace: Workspace, period: Period) -> Watched:
     """Read and check the watched days of a period, and the record of alarms."""
     found, faults = _whole(workspace, period)
-    record = chain(workspace)
-    wrong = record.fault() if record.file.exists() else None
+    wrong = chain(workspace).fault()
     if wrong:
         faults.append(f"the record of alarms is {wrong}")
     lines = entries(workspace)
-    alarms = [one for one in lines if one.get("kind") == "alarm" and _in(period, one["day"])]
+    alarms = [one for one in lines if _TOLD <= one.keys() and _in(period, one["day"])]
+    recorded = {str(one["id"]) for one in alarms}
+    faults += [
+        f"the record of alarms lacks alarm {name}, by which something was done"
+        for name, day in acted(workspace)
+        if period.holds(day) and name not in recorded
+    ]
     told = [(one, "; ".join(what for _, what in story(lines, str(one["id"])))) for one in alarms]
-    return Watched(found, list(_trends(found)), told, faults)
+    return Watched(found, _gaps(found), list(_trends(found)), told, faults)
 
 
 def _whole(workspace: Workspace, period: Period) -> tuple[list[Day], list[str]]:
@@ -72,6 +85,15 @@ def _whole(workspace: Workspace, period: Period) -> tuple[list[Day], list[str]]:
 
 def _in(period: Period, day: str) -> bool:
     return period.holds(date.fromisoformat(day))
+
+
+def _gaps(found: Sequence[Day]) -> list[date]:
+    days = [one.day for one in found]
+    return [
+        before + timedelta(ahead)
+        for before, after in pairwise(days)
+        for ahead in range(1, (after - before).days)
+    ]
 
 
 def _trends(found: Sequence[Day]) -> Iterator[Trend]:

@@ -92,6 +92,11 @@ def asked_by(workspace: Workspace, day: date) -> str | None:
     return next((name for name, of in _by_alarms(workspace, "retrain") if of == day), None)
 
 
+def acted(workspace: Workspace) -> list[tuple[str, date]]:
+    """Return which alarms did anything, with their days."""
+    return [one for action in _ACT for one in _by_alarms(workspace, action)]
+
+
 def row_of_days(entries: Iterable[Entry], cause: str, day: date) -> int:
     """Count on how many days in a row up to this one a cause alarmed.
 

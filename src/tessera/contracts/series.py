@@ -25,7 +25,8 @@ ALL = "all"
 FEWEST = 10
 """Of fewer investors nothing is shown: a number about one person tells of that person."""
 MEASURED, EMPTY = "measured", "empty"
-_SERIES, _MOVERS, _FACTS = "series.parquet", "movers.parquet", "day.json"
+FACTS = "day.json"
+_SERIES, _MOVERS = "series.parquet", "movers.parquet"
 _SCHEMA = pa.schema(
     [
         pa.field("day", pa.date32(), False),
@@ -166,7 +167,7 @@ def write_day(
         )
     files = {name: sha256(folder / name) for name in (_SERIES, _MOVERS)}
     told = {"day": day.isoformat(), **facts, "files": files}
-    (folder / _FACTS).write_text(json.dumps(told, indent=2) + "\n")
+    (folder / FACTS).write_text(json.dumps(told, indent=2) + "\n")
 
 
 def read_day(folder: Path) -> Day:
@@ -178,7 +179,7 @@ def read_day(folder: Path) -> Day:
         If it is none.
     """
     try:
-        facts = json.loads((folder / _FACTS).read_text())
+        facts = json.loads((folder / FACTS).read_text())
     except (OSError, ValueError) as error:
         raise BadInput(f"{folder} is no day that was watched: measure it again") from error
     return Day(folder, facts)
@@ -186,5 +187,5 @@ def read_day(folder: Path) -> Day:
 
 def days(watched: Path) -> list[Day]:
     """Read all days that lie in a folder, the oldest first."""
-    found = sorted(watched.glob(f"[0-9]*-[0-9]*-[0-9]*/{_FACTS}"))
+    found = sorted(watched.glob(f"[0-9]*-[0-9]*-[0-9]*/{FACTS}"))
     return [read_day(path.parent) for path in found]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +12,7 @@ from tessera.contracts.series import Point, read_day, write_day
 from tessera.platform.cli import cli_monitor
 from tessera.platform.cli.cli import app
 from tessera.platform.watching import day as watching
+from tessera.platform.watching import raising
 
 RUN = CliRunner()
 
@@ -66,3 +67,17 @@ def test_days_that_run_backwards_or_for_years_are_refused(until, measured):
     with pytest.raises(BadInput, match="is not within 400 days from --day 2025-01-30"):
         call("--day", "2025-01-30", "--until", until)
     assert measured == []
+
+
+@pytest.mark.parametrize("day", ["2025-01-29", "2025-01-30", "2062-01-30"])
+def test_a_day_that_is_not_over_by_the_clock_of_the_service_is_not_measured(
+    day, measured, monkeypatch
+):
+    """Half a day would alarm and act as if it were whole."""
+    now = datetime(2025, 1, 29, 23, 59, tzinfo=UTC)
+    monkeypatch.setattr(raising, "served_now", lambda _: now)
+    with pytest.raises(BadInput, match=f"{day} is not over by .* says 2025-01-29 23:59 UTC"):
+        call("--day", day)
+    assert measured == []
+    call("--day", "2025-01-28")
+    assert measured == [date(2025, 1, 28)]

@@ -57,6 +57,17 @@ def test_a_place_that_was_half_made_is_made_whole(source, tmp_path):
     assert load_params(open_place(folder, PLAN, source).workspace)["synth"].users == 60
 
 
+def test_nothing_that_the_environment_orders_reaches_a_simulation(place, monkeypatch):
+    """A feed that services share would be told of investors whom there are not."""
+    for name in ("TESSERA_REDIS", "TESSERA_RUN", "TESSERA_WEBHOOK", "TESSERA_ROOT"):
+        monkeypatch.setenv(name, "of somebody else")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    found = place.environment
+    assert [name for name in found if name.startswith("TESSERA_")] == ["TESSERA_ROOT"]
+    assert found["TESSERA_ROOT"] == str(place.workspace.root)
+    assert found["LANG"] == "C.UTF-8"
+
+
 def test_a_folder_of_something_else_is_left_alone(source, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(BadInput, match="is not empty and holds no simulation"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BadInput, BadParams
 from tessera.contracts.series import days
+from tessera.platform.watching import day as watching
 from tessera.platform.watching.day import watch_day
 from tessera.platform.watching.kept import FOLDER
 from tessera.serve.erased import Erased
@@ -286,3 +288,23 @@ def test_days_are_listed_from_the_oldest(served):
     found = days(served.workspace.watched)
     assert [one.day for one in found] == [served.day(0), served.day(0) + timedelta(days=1)]
     assert json.loads((found[0].path / "day.json").read_text())["day"] == str(served.day(0))
+
+
+def test_a_day_is_measured_by_one_at_a_time(served, monkeypatch):
+    """Of two at once one would take away what the other writes aside."""
+    served.write(served.records(0))
+    at_once, most = [0], [0]
+    real = watching.Watch.measured
+
+    def measured(self):
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        found = real(self)
+        at_once[0] -= 1
+        return found
+
+    monkeypatch.setattr(watching.Watch, "measured", measured)
+    with ThreadPoolExecutor(3) as pool:
+        told = list(pool.map(lambda _: bytes_of(watch_day(served.workspace, served.day(0))),
+                             range(3)))  # fmt: skip
+    assert (most[0], told[0] == told[1] == told[2]) == (1, True)

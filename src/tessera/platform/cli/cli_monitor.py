@@ -29,11 +29,18 @@ def monitor(
     """Measure what was served on a day, raise its alarms, and write the page of all days."""
     from tessera.platform.cli.alarms_table import follow_up, leave
     from tessera.platform.watching.day import span, watch_day
+    from tessera.platform.watching.raising import served_now
 
     workspace = open_workspace(profile)
     first, last = day.date(), (until or day).date()
     if not first <= last or (last - first).days >= _MOST:
         raise BadInput(f"--until {last} is not within {_MOST} days from --day {first}: mend it")
+    now = served_now(workspace)
+    if last >= now.date():
+        raise BadInput(
+            f"{last} is not over by the clock of the service, which says {now:%Y-%m-%d %H:%M} UTC: "
+            "measure it from the next midnight on"
+        )
     for one in span(first, last):
         found = watch_day(workspace, one)
         _say(found)

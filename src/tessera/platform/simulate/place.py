@@ -40,8 +40,9 @@ class Place:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of the commands that work there."""
-        return {**os.environ, "TESSERA_ROOT": str(self.workspace.root), "OMP_NUM_THREADS": "1"}
+        """Of the commands that work there: no feed, profile or order of whoever started it."""
+        kept = {name: value for name, value in os.environ.items() if name[:8] != "TESSERA_"}
+        return {**kept, "TESSERA_ROOT": str(self.workspace.root), "OMP_NUM_THREADS": "1"}
 
 
 def open_place(folder: Path, plan: Plan, root: Path) -> Place:

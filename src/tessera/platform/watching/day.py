@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -76,9 +77,12 @@ def watch_day(workspace: Workspace, day: date) -> Day:
     BrokenLog
         If the log was changed.
     """
-    watch = Watch(workspace, load_spec(workspace.root / SPEC), (day - _FIRST).days)
-    found = watch.measured()
-    return _write(workspace, day, found)
+    workspace.watched.mkdir(parents=True, exist_ok=True)
+    with (workspace.watched / ".days.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two would write the same folders aside
+        watch = Watch(workspace, load_spec(workspace.root / SPEC), (day - _FIRST).days)
+        found = watch.measured()
+        return _write(workspace, day, found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ It is a textfile in the format of Prometheus, so a node exporter may pick it up 
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from tessera.bundles.places import figures_beside
-from tessera.contracts.series import Day
+from tessera.contracts.series import FACTS, Day
 from tessera.platform.watching.alarms import group
 from tessera.platform.watching.record import entries
 from tessera.platform.watching.rules import Rules, load_rules
@@ -79,7 +78,7 @@ def _tell_time(profile: str, day: Day, registry: CollectorRegistry) -> None:
         (
             "tessera_watched_at_seconds",
             "When it was measured, by the wall clock.",
-            time.time(),
+            (day.path / FACTS).stat().st_mtime,
         ),
     )
     for name, says, seconds in told:

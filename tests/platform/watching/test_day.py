@@ -18,6 +18,7 @@ from tessera.platform.watching.day import watch_day
 from tessera.platform.watching.kept import FOLDER
 from tessera.serve.erased import Erased
 from tessera.serve.log import BrokenLog
+from tests.platform.watching.conftest import NUMBER
 
 
 def values(day):
@@ -238,6 +239,34 @@ def test_what_lies_twice_in_the_log_counts_once(served):
     day = watch_day(served.workspace, served.day(0))
     assert "3 records lie in the log twice and count once." in day.remarks
     assert bytes_of(day)["series.parquet"] == before["series.parquet"]
+
+
+def test_an_event_that_was_sent_again_behind_midnight_counts_once_however_it_is_read(served):
+    """Whatever days are kept: nothing hangs on which of them are read."""
+    served.spec(reference_days=3, gap_days=0, least_days=2)
+    told = {}
+    for number in range(4):
+        records = served.records(number)
+        for before in range(1, number + 1):  # a day later, and two and three days later
+            again = next(one for one in served.records(number - before) if one["kind"] == "event")
+            records.append(again | {"moment": again["moment"] + before * DAY_US})
+        served.write(records)
+        day = watch_day(served.workspace, served.day(number))
+        told[number] = bytes_of(day)
+        if number == 1:
+            assert "1 records lie in the log twice and count once." in day.remarks
+    for _ in range(2):
+        again = {n: bytes_of(watch_day(served.workspace, served.day(n))) for n in range(4)}
+        assert again == told
+        shutil.rmtree(served.workspace.watched)
+
+
+def test_a_close_of_nothing_moves_no_price(served):
+    for number in range(2):
+        moment = (NUMBER + number) * DAY_US
+        close = {"kind": "close", "item_id": "i1", "moment": moment + 5, "told": moment + 6}
+        served.write([*served.records(number), close | {"close_eur": float(number)}])
+    assert watch_day(served.workspace, served.day(1)).status == "measured"
 
 
 def test_whoever_was_erased_is_in_no_day_any_more(served):

@@ -144,18 +144,19 @@ class Watch:
         log = Log(days, [], [], Heard(self._day), {})
         wanted = self._wanted([*unknown, self._day], unanswered)
         with _nothing_is_garbage():
-            for record in records(self._workspace.served, wanted, log.heard):
+            back = self._spec.outcome_days
+            for record in records(self._workspace.served, wanted, log.heard, back):
                 log.take(record)
         log.orphans.update(_orphans(self._workspace.served, log))
         return log
 
     def _wanted(self, unknown: Sequence[int], unanswered: Sequence[int]) -> Kinds:
-        """Return which records are read: days, closes before them, and events after them."""
+        """Return which records are read: days, closes and events before them, events after them."""
         wanted: Kinds = defaultdict(set)
         for one in unknown:
             wanted[one] |= set(KINDS)
             for other in self._around(one):
-                wanted[other] |= {CLOSE} if other < one else set()
+                wanted[other] |= {CLOSE, EVENT} if other < one else set()
         for one in unanswered:
             for other in self._around(one):
                 wanted[other] |= {EVENT} if one <= other <= self._day else set()

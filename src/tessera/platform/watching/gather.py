@@ -289,6 +289,8 @@ def _moves(day: int, around: Around) -> Float64s:
     """Return how far prices moved to the closes of the day from those before; each item once."""
     by: dict[str, dict[int, tuple[int, float]]] = {}
     for one in around.closes:
+        if one["close_eur"] <= 0:  # nothing moves from or to it by any factor
+            continue
         told = by.setdefault(str(one["item_id"]), {})
         told[one["moment"]] = max(
             told.get(one["moment"], (0, 0.0)), (one["told"], one["close_eur"])

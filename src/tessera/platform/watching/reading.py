@@ -76,8 +76,11 @@ def day_of(moment: int) -> int:
     return moment // DAY_US
 
 
-def records(folder: Path, kinds_of_day: Kinds, heard: Heard) -> Iterator[Record]:
+def records(folder: Path, kinds_of_day: Kinds, heard: Heard, back: int = 0) -> Iterator[Record]:
     """Read the records of some days, nobody's who was erased, each once.
+
+    What bears the id of another record of its day is the same; so is an event that bears the id of
+    one of few days before it, since it may have been sent again behind midnight.
 
     Parameters
     ----------
@@ -87,6 +90,9 @@ def records(folder: Path, kinds_of_day: Kinds, heard: Heard) -> Iterator[Record]
         Which kinds of records are wanted of each day.
     heard : Heard
         Is told of the records of its day.
+    back : int
+        How many days before its own an event is looked for; whoever asks wants their events too, or
+        what is found would hang on which days are read.
     """
     seen: set[bytes] = set()
     erased = Erased(folder)
@@ -97,10 +103,11 @@ def records(folder: Path, kinds_of_day: Kinds, heard: Heard) -> Iterator[Record]
         record: Record = masked(orjson.loads(line))
         if str(record.get("user_id", "")).startswith(PSEUDONYM):
             continue
-        mark = _mark(record)
-        heard.hear(record, line, is_again=mark in seen)
-        if mark not in seen:
-            seen.add(mark)
+        first, *before = _marks(record, back)
+        is_again = first in seen or any(mark in seen for mark in before)
+        heard.hear(record, line, is_again=is_again)
+        seen.add(first)
+        if not is_again:
             yield record
 
 
@@ -126,13 +133,15 @@ def _as_it_is(record: Record) -> Record:
     return record
 
 
-def _mark(record: Record) -> bytes:
-    """Return what tells one record from all others."""
+def _marks(record: Record, back: int) -> Iterator[bytes]:
+    """Return what tells one record from all others of its day, and of the days before it."""
     name = record.get("request_id") if record["kind"] == SLATE else record.get("event_id")
     if name is None:
         name = f"{record.get('item_id')}#{record['moment']}#{record.get('told')}"
-    text = f"{record['kind']}#{name}".encode(errors="surrogatepass")
-    return hashlib.blake2b(text, digest_size=16).digest()
+    day, days = day_of(record["moment"]), 1 + (back if record["kind"] == EVENT else 0)
+    for one in range(day, day - days, -1):
+        text = f"{record['kind']}#{one}#{name}".encode(errors="surrogatepass")
+        yield hashlib.blake2b(text, digest_size=16).digest()
 
 
 def _lines(folder: Path, wanted: Kinds | None, heard: Heard) -> Iterator[bytes]:

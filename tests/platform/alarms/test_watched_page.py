@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from datetime import date, timedelta
@@ -11,6 +12,7 @@ import pytest
 from tessera.contracts.errors import BadInput
 from tessera.contracts.series import Point
 from tessera.platform.release import exploration
+from tessera.platform.watching.exposition import write_figures
 from tessera.platform.watching.page import write_page
 from tessera.platform.watching.raising import raise_alarms
 from tessera.platform.watching.trends import chart
@@ -133,3 +135,10 @@ def test_the_same_days_give_the_same_bytes(planted):
     planted.day(0, planted.point(alarm=False))
     first = write_page(planted.workspace).read_bytes()
     assert write_page(planted.workspace).read_bytes() == first
+
+
+def test_figures_say_when_the_newest_day_was_measured_not_when_they_were_written(planted):
+    day = planted.day(0, planted.point())
+    os.utime(day.path / "day.json", (5, 5))
+    text = write_figures(planted.workspace, day).read_text()
+    assert 'tessera_watched_at_seconds{profile="market"} 5.0' in text

@@ -269,6 +269,23 @@ def test_a_close_of_nothing_moves_no_price(served):
     assert watch_day(served.workspace, served.day(1)).status == "measured"
 
 
+def test_what_the_reference_days_have_and_a_day_lacks_is_said(served):
+    """Scores that are no numbers leave out what would alarm of them."""
+    served.spec(reference_days=3, gap_days=0, least_days=2)
+    for number in range(4):
+        records = served.records(number)
+        for one in records:
+            if number == 3 and one["kind"] == "slate":
+                one["scores"] = [None] * len(one["scores"])
+        served.write(records)
+        day = watch_day(served.workspace, served.day(number))
+        said = [one for one in day.remarks if "cannot alarm" in one]
+        assert bool(said) == (number == 3)
+    assert "propensity.replay_gap" in said[0]
+    assert "wasserstein.prediction.score" in said[0]
+    assert "gini" not in said[0]
+
+
 def test_whoever_was_erased_is_in_no_day_any_more(served):
     """Nor in what was kept of the days before: without it the same comes out."""
     served.spec(gap_days=0, least_days=2)

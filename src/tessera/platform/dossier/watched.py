@@ -16,7 +16,6 @@ from tessera.platform.watching.incidents import story
 from tessera.platform.watching.record import chain, entries
 from tessera.platform.workspace.paths import Workspace
 
-
 _TOLD = {"id", "day", "family", "slice", "severity", "says", "owner", "past", "snoozed"}
 """What the line of an alarm says; where one says less, the record is broken."""
 
@@ -57,7 +56,7 @@ def watched(workspace: Workspace, period: Period) -> Watched:
     if wrong:
         faults.append(f"the record of alarms is {wrong}")
     lines = entries(workspace)
-    alarms = [one for one in lines if _TOLD <= one.keys() and _in(period, one["day"])]
+    alarms = [one for one in lines if one.keys() >= _TOLD and _in(period, one["day"])]
     recorded = {str(one["id"]) for one in alarms}
     faults += [
         f"the record of alarms lacks alarm {name}, by which something was done"

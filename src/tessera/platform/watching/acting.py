@@ -74,17 +74,21 @@ def act(
     """
     if not alarm.rule.calls(alarm.slice):
         return None
-    action = alarm.rule.action
     try:
-        complete(workspace)  # else the history lacks what was done, and it is done again
-        if any(name == alarm.id for name, _ in _by_alarms(workspace, action)):
-            return Done(action, True, _SAYS[action])
-        held = _held_back(workspace, alarm, entries, Answered(set(served), slices))
-        if held:
-            return Done(action, False, held)
-        return _DO[action](workspace, f"alarm {alarm.id}: {alarm.says}")
+        return _done(workspace, alarm, entries, Answered(set(served), slices))
     except TesseraError as error:
-        return Done(action, False, " ".join(str(error).split()))
+        return Done(alarm.rule.action, False, " ".join(str(error).split()))
+
+
+def _done(workspace: Workspace, alarm: Alarm, entries: Iterable[Entry], answered: Answered) -> Done:
+    complete(workspace)  # else the history lacks what was done, and it is done again
+    action = alarm.rule.action
+    if any(name == alarm.id for name, _ in _by_alarms(workspace, action)):
+        return Done(action, True, _SAYS[action])
+    held = _held_back(workspace, alarm, entries, answered)
+    if held:
+        return Done(action, False, held)
+    return _DO[action](workspace, f"alarm {alarm.id}: {alarm.says}")
 
 
 def asked_by(workspace: Workspace, day: date) -> str | None:
@@ -133,13 +137,20 @@ def _not_to_go_back(workspace: Workspace, alarm: Alarm, answered: Answered) -> s
         canary = "it tells of a canary, which its own guardrail ends"
         return canary if len(path) > 1 else "there is no version to go back to"
     current, target = (read_manifest(workspace.bundles / one) for one in (path[-1], path[-2]))
-    served = answered.identities
-    if served and current["identity"] not in served:
-        return f"{path[-1]} did not answer on that day: it was published since"
-    if len(served) > 1 and f"policy={path[-1]}" not in answered.slices:
-        return f"several versions answered on that day, and {path[-1]} does not alarm by itself"
+    if of_others := _of_others(path[-1], str(current["identity"]), answered):
+        return of_others
     if target.get("kind") != _MODEL:
         return f"{path[-2]} is the policy that wrote the log, which no service can answer with"
+    return None
+
+
+def _of_others(version: str, identity: str, answered: Answered) -> str | None:
+    """Say why the current version may have no part in what alarms, None if it has."""
+    served = answered.identities
+    if served and identity not in served:
+        return f"{version} did not answer on that day: it was published since"
+    if len(served) > 1 and f"policy={version}" not in answered.slices:
+        return f"several versions answered on that day, and {version} does not alarm by itself"
     return None
 
 

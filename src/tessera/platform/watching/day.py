@@ -124,7 +124,7 @@ class Watch:
             found = measure(now, before, self._spec, more)
         told = {
             "status": EMPTY if today.is_empty else MEASURED,
-            "remarks": self._remarks(log, before),
+            "remarks": [*self._remarks(log, before), *_of_missing(found)],
             "inputs": self._inputs(log),
         }
         return Found(found, told)
@@ -226,6 +226,14 @@ class Watch:
         found["bundles"] = {name: one.identity if one else None for name, one in told.items()}
         found["spec"] = sha256(self._workspace.root / SPEC)
         return found
+
+
+def _of_missing(found: Measured) -> list[str]:
+    if not found.missing:
+        return []
+    return [
+        f"What every reference day has is missing and cannot alarm: {', '.join(found.missing)}."
+    ]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tessera.stages.daily.samples import Column
 from tessera.stages.daily.spec import Served
 from tessera.stages.daily.told_apart import auc
 from tessera.stages.daily.units import Level
-from tessera.stages.daily.verdicts import points
+from tessera.stages.daily.verdicts import points, rule_of
 
 _MOVERS = 10
 
@@ -47,6 +47,8 @@ class Measured:
 
     points: list[Point]
     movers: list[Mover]
+    missing: tuple[str, ...] = ()
+    """Judged series that every reference day has and the day has not."""
 
 
 def summarize(day: Frames, spec: Served) -> Summary:
@@ -87,7 +89,28 @@ def measure(
     levels = now.shown | drift(now, past, spec) | (more or {}) | (told.answered if told else {})
     reference = [*(one.shown for one in past), *(one.answered for one in earlier)]
     found = points(levels, reference, spec)
-    return Measured(found, _movers(now, past))
+    gone = (
+        _missing(levels, past, earlier, spec) if now.slates and len(past) >= spec.least_days else ()
+    )
+    return Measured(found, _movers(now, past), tuple(gone))
+
+
+def _missing(
+    levels: Levels, past: Sequence[Summary], earlier: Sequence[Summary], spec: Served
+) -> list[str]:
+    """Name what cannot alarm today, though nothing says that it is well."""
+    days = [
+        {*_of_all(one.shown), *(name for name, rows in (*one.kinds.items(), *one.numbers.items())
+                                if len(rows.value_M))}
+        for one in past
+    ]  # fmt: skip
+    rates = [_of_all(one.answered) for one in earlier]
+    known = set.intersection(*days) | (set.intersection(*rates) if rates else set())
+    return sorted(one for one in known - _of_all(levels) if rule_of(one, spec.series))
+
+
+def _of_all(levels: Levels) -> set[str]:
+    return {series for series, of in levels if of == ALL}
 
 
 def _filled(days: Sequence[Summary]) -> list[Summary]:

@@ -26,6 +26,7 @@ FEWEST = 10
 """Of fewer investors nothing is shown: a number about one person tells of that person."""
 MEASURED, EMPTY = "measured", "empty"
 FACTS = "day.json"
+_NAME = "-".join(("[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2))
 _SERIES, _MOVERS = "series.parquet", "movers.parquet"
 _SCHEMA = pa.schema(
     [
@@ -187,5 +188,5 @@ def read_day(folder: Path) -> Day:
 
 def days(watched: Path) -> list[Day]:
     """Read all days that lie in a folder, the oldest first."""
-    found = sorted(watched.glob(f"[0-9]*-[0-9]*-[0-9]*/{FACTS}"))
+    found = sorted(watched.glob(f"{_NAME}/{FACTS}"))  # and no copy that lies beside one
     return [read_day(path.parent) for path in found]

@@ -117,7 +117,7 @@ def test_an_empty_day_and_stopped_exploration_are_said(planted):
     planted.day(1, status="empty", remarks=["Nothing was shown on this day."])
     exploration.stop(planted.workspace, "the committee looks into it")
     text = write_page(planted.workspace).read_text()
-    assert "No alarm on 2025-01-02." in text
+    assert "Nothing was measured on 2025-01-02" in text
     assert "of which 1 without a slate" in text
     assert "Nothing was shown on this day." in text
     assert "Exploration is stopped" in text
@@ -135,6 +135,15 @@ def test_the_same_days_give_the_same_bytes(planted):
     planted.day(0, planted.point(alarm=False))
     first = write_page(planted.workspace).read_bytes()
     assert write_page(planted.workspace).read_bytes() == first
+
+
+def test_a_day_on_which_nothing_was_served_is_no_good_day(planted):
+    planted.day(0, planted.point(alarm=False))
+    assert "No alarm on 2025-01-01" in write_page(planted.workspace).read_text()
+    planted.day(1, status="empty", remarks=["Nothing was shown on this day."])
+    text = write_page(planted.workspace).read_text()
+    assert "No alarm on" not in text
+    assert "Nothing was measured on 2025-01-02" in text
 
 
 def test_figures_say_when_the_newest_day_was_measured_not_when_they_were_written(planted):

@@ -120,6 +120,14 @@ def test_a_receiver_that_is_away_is_told_when_the_day_is_run_again(planted, name
     assert len(heard) == 2
 
 
+def test_an_alarm_that_is_refused_keeps_nobody_from_the_others(planted, named):
+    with receiver(400, 200) as (address, heard):
+        named(address)
+        tell(planted, planted.point("gini"), planted.point("events.top_item_share"))
+    assert len(heard) == 2
+    assert kinds(planted) == ["telling", "untold", "telling", "told"]
+
+
 def test_where_no_answer_came_nobody_knows_and_it_is_not_sent_again(planted, named):
     with receiver(None) as (address, heard):
         named(address)

@@ -334,6 +334,9 @@ def test_days_are_listed_from_the_oldest(served):
     found = days(served.workspace.watched)
     assert [one.day for one in found] == [served.day(0), served.day(0) + timedelta(days=1)]
     assert json.loads((found[0].path / "day.json").read_text())["day"] == str(served.day(0))
+    for end in (".bak", "-old"):
+        shutil.copytree(found[0].path, found[0].path.with_name(f"{found[0].path.name}{end}"))
+    assert days(served.workspace.watched) == found
 
 
 def test_a_day_is_measured_by_one_at_a_time(served, monkeypatch):

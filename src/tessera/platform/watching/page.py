@@ -74,6 +74,7 @@ def write_page(workspace: Workspace) -> Path:
         first=first,
         last=last,
         watched=len(measured),
+        is_empty=found[-1].status == EMPTY,
         remarks=found[-1].remarks,
         stopped=not explores(workspace),
         today=[one for one in alarms if one["day"] == str(last)],

@@ -137,7 +137,7 @@ class _Raiser:
         answer = self.hook.tell(name, {**facts, "action": asdict(done) if done else None})
         kind = "untold" if answer.taken is False else "told"
         self.record.add({"kind": kind, "id": alarm.id, **asdict(answer)})
-        if kind == "untold":
+        if answer.is_away:
             self.hook = None
 
 

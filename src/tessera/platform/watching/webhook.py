@@ -42,6 +42,11 @@ class Answer:
     says: str
     tries: int
 
+    @property
+    def is_away(self) -> bool:
+        """Nobody took it however often it was tried; a refusal is of this alarm alone."""
+        return self.taken is False and self.tries > len(_WAIT_S)
+
 
 class _NotTaken(Exception):
     """The receiver cannot have taken it: it may be told again."""

@@ -249,6 +249,15 @@ def test_a_record_of_alarms_that_was_taken_away_is_said(acted):
     assert "the record of alarms is broken at entry 1: it is missing" in gather(acted, SEEN).faults
 
 
+def test_a_record_of_alarms_that_was_begun_anew_is_said(acted):
+    for number in (0, 1):
+        _watch(acted, number, 0.9, alarm=number == 0)
+    for path in acted.watched.glob("alarms.*"):
+        path.unlink()
+    (said,) = gather(acted, SEEN).faults
+    assert said.startswith("series of 2025-01-08 alarm and the record of alarms has none of that")
+
+
 def test_what_an_alarm_did_and_no_record_tells_is_said(acted):
     retraining.ask(acted, "alarm 2025-01-09-0a1b2c3d: gini is 0.9, bad above 0.8")
     (said,) = gather(acted, SEEN).faults

@@ -306,6 +306,21 @@ def test_whoever_was_erased_is_in_no_day_any_more(served):
     assert bytes_of(watch_day(served.workspace, served.day(3))) == told
 
 
+def test_of_whoever_was_erased_nothing_is_kept_of_any_day(served):
+    """Their rows would lie there, under a hash that whoever knows an id can make."""
+    for number in range(3):
+        served.write(served.records(number))
+        watch_day(served.workspace, served.day(number))
+    user = next(one["user_id"] for one in served.records(2) if one["kind"] == "slate")
+    name = hashlib.blake2b(user.encode(), digest_size=16).hexdigest()
+    kept = served.workspace.watched / FOLDER
+    assert any(name in path.read_text() for path in kept.rglob("facts.json"))
+    Erased(served.workspace.served).add(user, (NUMBER + 3) * DAY_US)
+    watch_day(served.workspace, served.day(0))
+    assert not any(name in path.read_text() for path in kept.rglob("facts.json"))
+    assert list(kept.glob("[0-9]*")), "and what is kept now stays"
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [("reference_days: 0", "served.yaml: reference_days: Input should be greater"),

@@ -57,12 +57,7 @@ def watched(workspace: Workspace, period: Period) -> Watched:
         faults.append(f"the record of alarms is {wrong}")
     lines = entries(workspace)
     alarms = [one for one in lines if one.keys() >= _TOLD and _in(period, one["day"])]
-    recorded = {str(one["id"]) for one in alarms}
-    faults += [
-        f"the record of alarms lacks alarm {name}, by which something was done"
-        for name, day in acted(workspace)
-        if period.holds(day) and name not in recorded
-    ]
+    faults += _unrecorded(workspace, period, found, alarms)
     told = [(one, "; ".join(what for _, what in story(lines, str(one["id"])))) for one in alarms]
     return Watched(found, _gaps(found), list(_trends(found)), told, faults)
 
@@ -84,6 +79,23 @@ def _whole(workspace: Workspace, period: Period) -> tuple[list[Day], list[str]]:
 
 def _in(period: Period, day: str) -> bool:
     return period.holds(date.fromisoformat(day))
+
+
+def _unrecorded(
+    workspace: Workspace, period: Period, found: Sequence[Day], alarms: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Say which alarms the history and the days tell of, and the record does not."""
+    ids, on = {str(one["id"]) for one in alarms}, {str(one["day"]) for one in alarms}
+    for name, day in acted(workspace):
+        if period.holds(day) and name not in ids:
+            yield f"the record of alarms lacks alarm {name}, by which something was done"
+    for one in found:
+        if str(one.day) not in on and any(point.alarm for point in one.points()):
+            yield (
+                f"series of {one.day} alarm and the record of alarms has none of that day: run "
+                f"`tessera alarms --day {one.day} --profile {workspace.profile}`, or bring it back "
+                "from a backup"
+            )
 
 
 def _gaps(found: Sequence[Day]) -> list[date]:

@@ -38,6 +38,8 @@ _ROWS, ALONE = "-rows", "-alone"
 _TABLES = ("slates", "positions", "events")
 _ARRAYS = ("taste_UK", "merit_J", "bins_B4", "moves")
 _FACTS = ("user_ids", "item_ids", "categories", "issuers", "listed", "orphans")
+_ERASED = "erased"
+"""Holds the mark of the list of the erased under which all of it was kept."""
 _KINDS, _NUMBERS, _PEOPLE = "kinds.parquet", "numbers.parquet", "people.parquet"
 
 
@@ -50,12 +52,22 @@ class Kept:
         self._root = workspace.watched / FOLDER
         self._hours = sealed_hours(served)
         self._open = open_spans(served)
+        mark = Erased(served).mark
+        self._forget_erased(mark)
         self._rest = [
             _FORMAT,
             sha256(spec),
-            Erased(served).mark,
+            mark,
             sha256(users) if users.is_file() else "",
         ]
+
+    def _forget_erased(self, mark: str) -> None:
+        """Let go of everything when somebody was erased since: their rows are among it."""
+        known = self._root / _ERASED
+        if mark == (known.read_text() if known.exists() else ""):
+            return
+        files.remove(self._root)
+        files.write_bytes(mark.encode(), known)
 
     def key(self, days: Sequence[int]) -> str:
         """Return what a day's summary hangs on: the hours that may hold some days, and the rest."""

@@ -45,6 +45,13 @@ def test_a_slate_says_of_each_item_what_the_log_says(client, service):
     assert told["removed"] == {"held": 2}
 
 
+def test_the_log_says_through_which_channel_a_slate_was_asked_for(client, service):
+    ask(client, context={"channel": "branch"})
+    ask(client)
+    told = [one["channel"] for one in read_segment(service.log.path).records]
+    assert told == ["branch", None]
+
+
 @pytest.mark.parametrize("after", [True, False])
 def test_a_swap_meanwhile_leaves_the_slate_of_one_bundle(client, service, monkeypatch, after):
     recommend, other = service.recommend, type(service.engine)("v2")

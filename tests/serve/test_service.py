@@ -45,6 +45,13 @@ def test_the_log_gives_every_propensity_again(service):
         np.testing.assert_allclose(every[0], one["probabilities"], rtol=0, atol=1e-12)
 
 
+def test_the_log_says_how_long_a_slate_waited_for_its_turn(service):
+    slate = service.recommend("r1", "u1", NOW, 3)
+    (logged,) = records(service)
+    assert logged["took_ms"]["turn"] == round(1000 * slate.took_s["turn"], 3)
+    assert "log" not in logged["took_ms"], "a line cannot say how long it took to write it"
+
+
 def test_the_next_request_knows_an_event(service):
     before = service.recommend("r1", "u1", NOW + 1, 3).drawn.score_C[0]
     assert service.happened([event()]).count("new") == 1

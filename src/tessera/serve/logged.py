@@ -9,14 +9,18 @@ from tessera.serve.events import SLATE, Record
 from tessera.serve.slate import Slate, best, greedy
 
 
-def record_of(slate: Slate) -> Record:
-    """Lay a slate out for the log: enough to draw it again and to write its exposures."""
+def record_of(slate: Slate, channel: str | None = None) -> Record:
+    """Lay a slate out for the log: enough to draw it again and to write its exposures.
+
+    `channel` is what whoever asked said of where it is shown.
+    """
     drawn = slate.drawn
     return {
         "kind": SLATE,
         "request_id": slate.request_id,
         "user_id": slate.user_id,
         "moment": slate.moment,
+        "channel": channel,
         "policy_id": slate.policy_id,
         "context_version": slate.context_version,
         "flags": list(slate.flags),

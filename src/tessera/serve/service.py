@@ -159,6 +159,7 @@ class Service:
         moment: int,
         k: int | None,
         deadline: Deadline | None = None,
+        channel: str | None = None,
     ) -> Slate:
         """Draw a slate of k positions, or as many as were judged, and log it.
 
@@ -173,10 +174,11 @@ class Service:
             waited_s = time.perf_counter() - came
             asked, odd = self._drawing(engine, is_sure=is_sure)
             slate = asked.answer(request_id, user_id, moment, k, deadline)
+            slate.took_s["turn"] = waited_s
             let_go(engine, user_id, moment)
             slate = replace(slate, flags=flagged(slate.flags, *odd))
             begun = time.perf_counter()
-            written = self._intake.append(record_of(slate) | arms.told())
+            written = self._intake.append(record_of(slate, channel) | arms.told())
             wait([written], _SOON_S)
         try:
             on_disk(written)
@@ -186,7 +188,7 @@ class Service:
             engine.showed(slate)
             if arms.shadow is not None:
                 arms.shadow.offer(slate)
-        slate.took_s.update(turn=waited_s, log=time.perf_counter() - begun)
+        slate.took_s["log"] = time.perf_counter() - begun
         measures.count_slate(slate)
         return _named(slate, engine)
 

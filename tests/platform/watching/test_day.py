@@ -132,6 +132,19 @@ def test_a_changed_line_stops_the_day_and_leaves_nothing(served):
     assert days(served.workspace.watched) == []
 
 
+def test_what_was_asked_for_through_several_channels_is_measured_apart(served):
+    records = served.records(0)
+    slates = [one for one in records if one["kind"] == "slate"]
+    for number, one in enumerate(slates[:50]):
+        one["channel"] = "app" if number < 35 else "branch"
+    slates[50]["channel"] = None
+    served.write(records)
+    found = values(watch_day(served.workspace, served.day(0)))
+    assert found["gini", "channel=app"].rows == 35 * 3
+    assert found["gini", "channel=branch"].rows == 15 * 3
+    assert found["gini", "all"].rows == 60 * 3, "nobody says through what the others came"
+
+
 def test_several_policies_in_an_hour_are_slices_and_are_said(served):
     served.world.write_bundle(served.workspace.bundles / "v2")
     records = served.records(0)

@@ -100,6 +100,17 @@ def test_slices_are_told_where_there_are_several():
     }  # fmt: skip
 
 
+def test_the_channels_that_most_slates_came_through_are_slices_beside_the_others():
+    slates = [{"user": n, "channel": f"c{n:02d}"} for n in range(12) for _ in range(2)]
+    slates += [{"user": 0, "channel": "rare"}, {"user": 1, "channel": ""}]
+    rows = [{"slate": n, "item": n % 4} for n in range(len(slates))]
+    found = shown(frames(slates, rows))
+    assert {name for _, name in found} == {"all", *(f"channel=c{n:02d}" for n in range(12))}
+    assert found["positions", "channel=c03"].rows == 2
+    told = answered(frames(slates, rows))
+    assert told["click_rate", "channel=c11"].rows == 2
+
+
 def test_rates_are_by_position_and_the_score_is_held_against_clicks():
     rows = [{"slate": 0, "item": 0, "score": 2.0, "clicked": True},
             {"slate": 0, "item": 1, "score": 1.0}, {"slate": 1, "item": 0, "score": 3.0},

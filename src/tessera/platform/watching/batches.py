@@ -71,6 +71,7 @@ class Batch:
         found: dict[str, Any] = {
             "policy": [version] * len(flags),
             "arm": [_arm(one) for one in self.records],
+            "channel": [str(one.get("channel") or "") for one in self.records],
             "greedy": self.greedy_S,
             "sourced": ["sources" in one for one in self.records],
             "candidates": self.count_S,

@@ -206,7 +206,8 @@ def _told(
         done = _history(ask, clock, moment)
         slate = service.recommend_inline(identity, done, moment, ask.k, deadline)
     else:
-        slate = service.recommend(identity, user_of(ask), moment, ask.k, deadline)
+        asked = identity, user_of(ask), moment, ask.k, deadline, ask.context.channel
+        slate = service.recommend(*asked)
     return _answer(slate, ask).model_dump_json()
 
 

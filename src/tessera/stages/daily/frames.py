@@ -20,6 +20,7 @@ SLATE_COLUMNS = {
     "user": np.int64,  # number of the investor, 0 to U - 1
     "policy": object,  # version that answered
     "arm": object,  # champion or canary
+    "channel": object,  # through which it was asked for, "" if nobody says
     "segment": object,  # customer type, "" if nobody says
     "risk_class": np.int64,  # 0 if nobody says
     "known": np.bool_,  # had acted before

@@ -24,6 +24,8 @@ _SMOOTH = 0.01
 _NORMAL_MAD = 1.4826
 """Standard deviation of a normal in median absolute deviations."""
 _NEW = {True: "known", False: "new"}
+_CHANNELS = 12
+"""Most that are slices: whoever asks names them, and could name one a slate."""
 
 
 def slices(slates: pd.DataFrame) -> Iterator[tuple[str, Bools]]:
@@ -35,6 +37,7 @@ def slices(slates: pd.DataFrame) -> Iterator[tuple[str, Bools]]:
         "known": slates["known"].map(_NEW).to_numpy(),
         "arm": slates["arm"].to_numpy(),
         "policy": slates["policy"].to_numpy(),
+        "channel": _leading(slates["channel"]),
     }
     for name, of_N in named.items():
         found = sorted({str(one) for one in of_N} - {"", "0"})
@@ -42,6 +45,13 @@ def slices(slates: pd.DataFrame) -> Iterator[tuple[str, Bools]]:
             continue
         for one in found:
             yield f"{name}={one}", np.asarray(of_N == one, np.bool_)
+
+
+def _leading(channel: pd.Series) -> np.typing.NDArray[np.object_]:
+    """Keep the channels through which most slates were asked for; the others are no slice."""
+    count = channel[channel != ""].value_counts()
+    most = sorted(count.index, key=lambda one: (-count[one], one))[:_CHANNELS]
+    return channel.where(channel.isin(most), "").to_numpy()
 
 
 def shown(day: Frames) -> Levels:

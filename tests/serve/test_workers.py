@@ -18,7 +18,7 @@ import pytest
 
 from tessera.contracts.errors import TesseraError
 from tessera.platform.cli.team import Team
-from tessera.serve.events import Knowledge
+from tessera.serve.events import COUNT, SLATE, Knowledge
 from tessera.serve.feed import open_feed
 from tessera.serve.filled import Rescue, filled
 from tessera.serve.hours import open_segments
@@ -198,6 +198,7 @@ def test_a_kill_under_load_loses_nothing_acknowledged_and_another_one_takes_its_
 
 def test_workers_end_when_who_started_them_is_gone_and_leave_nothing(served):
     """The last one, since it ends them."""
+    ask(served)
     served.team.stopped.set()
     family = [psutil.Process(one) for one in pids(served)]
     family += [child for one in family for child in one.children(recursive=True)]
@@ -205,8 +206,13 @@ def test_workers_end_when_who_started_them_is_gone_and_leave_nothing(served):
         one.process.stdin.close()
     _, alive = psutil.wait_procs(family, timeout=60)
     assert alive == []
+    logged = []
     for one in open_segments(served.folder):
         assert one.torn == 0
+        logged += one.records
+    counts = [one for one in logged if one["kind"] == COUNT]
+    slates = sum(one["kind"] == SLATE for one in logged)
+    assert 0 < sum(one["log"].get("slates", 0) for one in counts) <= slates, "each counts its own"
 
 
 def test_a_worker_that_cannot_begin_ends_the_start():

@@ -15,9 +15,9 @@ from typing import Any, Literal, Self, get_args
 
 from tessera.serve.closes import CLOSE, Close, Closes, close_of
 
-SLATE, EVENT, FORGET, SHADOW = "slate", "event", "forget", "shadow"
+SLATE, EVENT, FORGET, SHADOW, COUNT = "slate", "event", "forget", "shadow", "count"
 """Kinds of records in the served log."""
-OF_SLATES = (SLATE, SHADOW)
+EVENTLESS = (SLATE, SHADOW, COUNT)
 """Those that tell of no events."""
 _BIAS = 1 << 63
 """Makes moments before 1970 sort as text too."""

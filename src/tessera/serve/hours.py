@@ -24,7 +24,7 @@ from tessera.contracts.disk import sync_folder
 from tessera.contracts.hashes import sha256
 from tessera.serve.closes import CLOSE
 from tessera.serve.erased import Erased
-from tessera.serve.events import FORGET, OF_SLATES, SLATE, Record
+from tessera.serve.events import EVENTLESS, FORGET, SLATE, Record
 from tessera.serve.log import (
     OPEN,
     BrokenLog,
@@ -43,8 +43,8 @@ MAKING = ".making"
 """How the name of a folder begins that is being written."""
 LINE = "line"
 """Its one column."""
-FORGET_LINE, CLOSE_LINE, *_OF_SLATES = (
-    f'{{"kind":"{kind}"' for kind in (FORGET, CLOSE, *OF_SLATES)
+FORGET_LINE, CLOSE_LINE, *_EVENTLESS = (
+    f'{{"kind":"{kind}"' for kind in (FORGET, CLOSE, *EVENTLESS)
 )
 """How their lines begin; slates need not be parsed to know the events."""
 
@@ -93,8 +93,8 @@ class Hour:
         column = self.rows(RECORDS)[LINE]
         if beginning:
             column = column.filter(pc.starts_with(column, beginning))
-        for of_slates in _OF_SLATES if events_only else ():
-            column = column.filter(pc.invert(pc.starts_with(column, of_slates)))
+        for eventless in _EVENTLESS if events_only else ():
+            column = column.filter(pc.invert(pc.starts_with(column, eventless)))
         for one in column.to_pylist():
             yield orjson.loads(one)
 
@@ -142,7 +142,7 @@ def read_before(folder: Path, see: Callable[[Record], None] | None = None) -> Be
         torn += mend(one)
         drop_empty(one)
     for record in records(folder, events_only=see is None):
-        if record["kind"] not in OF_SLATES:
+        if record["kind"] not in EVENTLESS:
             kept.append(record)
         elif see is not None and record["kind"] == SLATE:
             see(record)
@@ -161,7 +161,7 @@ def records(folder: Path, *, events_only: bool = False) -> Iterator[Record]:
             yield from map(masked, hour.records(events_only=events_only))
         for segment in open_segments(folder):
             found = (
-                one for one in segment.records if not (events_only and one["kind"] in OF_SLATES)
+                one for one in segment.records if not (events_only and one["kind"] in EVENTLESS)
             )
             yield from map(masked, found)
 

@@ -7,7 +7,8 @@ is imported.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from tessera.serve.events import STATUSES, Status
@@ -88,6 +90,9 @@ MEMORY = Gauge(
     "tessera_resident_bytes", "Memory of a process.", registry=REGISTRY, multiprocess_mode="liveall"
 )
 EXPLORES.set(1)
+_API = "/v1/"
+_UNREAD = ("unread", "503")
+"""Route and status of a connection that was one too many."""
 _SERVED: set[str] = set()
 
 
@@ -111,6 +116,39 @@ def count_events(statuses: Sequence[Status]) -> None:
     """Count events that were sent, by what became of them."""
     for one in STATUSES:
         EVENTS.labels(one).inc(statuses.count(one))
+
+
+def tally() -> dict[tuple[str, str], float]:
+    """Return what this process alone counted since it began, for the served log.
+
+    `requests` are those of the API that were let in, by the class of their status (`2xx`; `gone`
+    where the client went away); `shed` those that were turned away, by reason; `log` how many
+    slates waited for the disk, and milliseconds in all.
+    """
+    found: dict[tuple[str, str], float] = defaultdict(float)
+    for labels, value in _told(REQUESTS, "_total"):
+        if labels["route"].startswith(_API):
+            found["requests", _class(labels["status"])] += value
+        elif (labels["route"], labels["status"]) == _UNREAD:
+            found["shed", "connections"] += value
+    for labels, value in _told(SHED, "_total"):
+        found["shed", labels["reason"]] += value
+    for name, ending, scale in (("slates", "_count", 1), ("ms", "_sum", 1000)):
+        for labels, value in _told(STEP_S, ending):
+            if labels["step"] == "log":
+                found["log", name] += value * scale
+    return found
+
+
+def _told(metric: MetricWrapperBase, ending: str) -> Iterator[tuple[dict[str, str], float]]:
+    for family in metric.collect():
+        for one in family.samples:
+            if one.name.endswith(ending):
+                yield one.labels, one.value
+
+
+def _class(status: str) -> str:
+    return f"{status[0]}xx" if status.isdigit() else status
 
 
 def note_process(version: str) -> None:

@@ -231,6 +231,16 @@ class Service:
         self.lay_out()
         return new
 
+    def note(self, record: Record) -> None:
+        """Log what tells of no slate and no event.
+
+        Raises
+        ------
+        OSError, TimeoutError
+            If it cannot be written.
+        """
+        on_disk(self._intake.append(record))
+
     def forget(self, user_id: str) -> int:
         """Forget what an investor did until now, for good.  See `Intake.forget`."""
         forgotten = self._intake.forget(user_id)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from tessera.serve.events import OF_SLATES, Record
+from tessera.serve.events import EVENTLESS, Record
 from tessera.serve.log import OPEN, locked, record_in
 
-_LONG = tuple(f'{{"kind":"{kind}",'.encode() for kind in OF_SLATES)
-"""How the long lines begin, which tell of no events."""
+_LONG = tuple(f'{{"kind":"{kind}",'.encode() for kind in EVENTLESS)
+"""How the lines begin that tell of no events, nearly all of them long."""
 
 
 class Tail:

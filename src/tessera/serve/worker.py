@@ -22,6 +22,7 @@ from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys
 from tessera.serve.http.lines import write_lines
 from tessera.serve.http.listen import Address
+from tessera.serve.minutes import Minutes
 from tessera.serve.order import Order
 from tessera.serve.params import ServeParams
 from tessera.serve.sealer import Sealer
@@ -53,10 +54,13 @@ def work(
         follower.start()
         sealer = Sealer(service, Path(order.folder))
         sealer.start()
+        clock = Clock(order.ahead_us)
+        minutes = Minutes(service, clock)
+        minutes.start()
         write_lines()
         app = make_app(
             service,
-            Clock(order.ahead_us),
+            clock,
             Keys(Path(order.keys)),
             params,
             secure=bool(order.certificate),
@@ -64,6 +68,7 @@ def work(
         )
         print(service.begins(service.engine.scorer.state.version), flush=True)  # noqa: T201
         _listen(app, order, parent)
+        minutes.stop()
         sealer.stop()
         follower.stop()
     finally:

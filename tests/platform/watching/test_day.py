@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
@@ -143,6 +143,52 @@ def test_what_was_asked_for_through_several_channels_is_measured_apart(served):
     assert found["gini", "channel=app"].rows == 35 * 3
     assert found["gini", "channel=branch"].rows == 15 * 3
     assert found["gini", "all"].rows == 60 * 3, "nobody says through what the others came"
+
+
+def count(served, name, *, requests, shed=None, log=None, number=0):
+    moment = (served.day(number) - date(1970, 1, 1)).days * DAY_US + 60_000_000
+    return {"kind": "count", "count_id": name, "moment": moment, "requests": requests,
+            "shed": shed or {}, "log": log or {}}  # fmt: skip
+
+
+def test_errors_and_requests_turned_away_are_counted_once(served):
+    plain = values(watch_day(served.workspace, served.day(0)))
+    busy = count(served, "b", requests={"2xx": 40, "gone": 1}, shed={"busy": 3, "rate": 2})
+    failed = count(served, "a", requests={"2xx": 50, "5xx": 4}, log={"slates": 60, "ms": 180.0})
+    later = count(served, "c", requests={"5xx": 100}, number=1)
+    served.write([*served.records(0), busy, failed, later, failed])
+    day = watch_day(served.workspace, served.day(0))
+    found = values(day)
+    assert found["error_rate", "all"].value == 0.04
+    assert found["shed_rate", "all"].value == 0.05
+    assert found["latency.log_ms", "all"].value == 3.0
+    assert day.facts["inputs"]["count"]["rows"] == 2
+    assert "1 records lie in the log twice and count once." in day.remarks
+    before = bytes_of(day)
+    served.seal()
+    shutil.rmtree(served.workspace.watched)
+    assert bytes_of(watch_day(served.workspace, served.day(0))) == before
+    assert not plain
+
+
+def test_a_day_on_which_all_was_turned_away_is_measured_and_alarms(served):
+    shed = [count(served, str(n), requests={"2xx": 1}, shed={"busy": 9}) for n in range(20)]
+    served.write(shed)
+    day = watch_day(served.workspace, served.day(0))
+    assert (day.status, day.remarks[0]) == ("measured", "Nothing was shown on this day.")
+    found = values(day)
+    assert found["shed_rate", "all"].value == 0.9
+    assert found["shed_rate", "all"].alarm
+    assert not found["error_rate", "all"].alarm
+    watch_day(served.workspace, served.day(1))  # it is a day before another one, too
+
+
+def test_a_log_that_counts_nothing_leaves_the_series_out_and_says_nothing(served):
+    served.write(served.records(0))
+    day = watch_day(served.workspace, served.day(0))
+    assert not values(day).keys() & {(name, "all") for name in ("error_rate", "shed_rate")}
+    assert ("latency.log_ms", "all") not in values(day)
+    assert not [one for one in day.remarks if "reference" not in one]
 
 
 def test_several_policies_in_an_hour_are_slices_and_are_said(served):

@@ -80,20 +80,25 @@ def serve(
 def _kept_up(
     service: Service, current: Watched, workspace: Workspace, params: ServeParams
 ) -> Iterator[None]:
-    """Follow the registry and seal the hours of the log inside the block."""
+    """Follow the registry, count requests, and seal the hours of the log inside the block."""
     from tessera.platform.release.trials import Trials
     from tessera.serve.follower import Follower
+    from tessera.serve.minutes import Minutes
     from tessera.serve.sealer import Sealer
 
-    follower = Follower(service, current, params, Trials(workspace, params))
-    sealer = Sealer(service, workspace.served)
-    follower.start()
-    sealer.start()
+    beside: list[Follower | Sealer | Minutes] = [
+        Follower(service, current, params, Trials(workspace, params)),
+        Sealer(service, workspace.served),
+    ]
+    if not _is_told(workspace):  # a simulated day may be over in a minute, and is copied then
+        beside.append(Minutes(service, _clock(workspace)))
+    for one in beside:
+        one.start()
     try:
         yield
     finally:
-        sealer.stop()
-        follower.stop()
+        for one in reversed(beside):
+            one.stop()
 
 
 def _listen(service: Service, workspace: Workspace, params: ServeParams, address: Address) -> None:

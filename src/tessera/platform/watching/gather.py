@@ -19,10 +19,11 @@ from tessera.contracts.arrays import Float64s
 from tessera.contracts.arrow import DAY_US
 from tessera.platform.watching.batches import BINS, Batch
 from tessera.platform.watching.facts import Facts
-from tessera.serve.events import EVENT, Record
+from tessera.serve.events import COUNT, EVENT, Record
 from tessera.shared.policies.suitability import suitable
 from tessera.stages.daily.frames import (
     EVENT_COLUMNS,
+    MINUTE_COLUMNS,
     POSITION_COLUMNS,
     SLATE_COLUMNS,
     TOOK,
@@ -51,13 +52,13 @@ class Gathered:
     items: list[str] = field(default_factory=list)
     """Item of each position."""
     events: list[Record] = field(default_factory=list)
-    closes: list[Record] = field(default_factory=list)
+    counts: list[Record] = field(default_factory=list)
     _waiting: list[Record] = field(default_factory=list)
 
     def take(self, record: Record) -> None:
-        """Take in a slate or an event."""
-        if record["kind"] == EVENT:
-            self.events.append(record)
+        """Take in a slate, an event, or what was counted."""
+        if record["kind"] in (EVENT, COUNT):
+            (self.events if record["kind"] == EVENT else self.counts).append(record)
             return
         self._waiting.append(record)
         if len(self._waiting) >= _BATCH:
@@ -132,7 +133,7 @@ def frames(day: int, found: Gathered, around: Around) -> Frames:
         slates, positions[list(POSITION_COLUMNS)], events, [*map(_hashed, user_ids)], items,
         categories, issuers,
         _tastes(held, user_ids, main, categories), _merits(main, issuers), found.bins_B4,
-        _moves(day, around), main.listed if main else 0, around.orphans,
+        _moves(day, around), main.listed if main else 0, around.orphans, _minutes(found.counts),
     )  # fmt: skip
 
 
@@ -259,6 +260,21 @@ def _events(
         },
         len(done),
     )  # fmt: skip
+
+
+def _minutes(counts: list[Record]) -> pd.DataFrame:
+    """Lay out what was counted, minute by minute of each process."""
+    told = sorted(counts, key=lambda one: (one["moment"], one["count_id"]))
+    shed = np.array([sum(one["shed"].values()) for one in told], np.float64)
+    let_in = np.array([sum(one["requests"].values()) for one in told], np.float64)
+    rows = {
+        "asked": let_in + shed,
+        "errors": [one["requests"].get("5xx", 0.0) for one in told],
+        "shed": shed,
+        "logged": [one["log"].get("slates", 0.0) for one in told],
+        "log_ms": [one["log"].get("ms", 0.0) for one in told],
+    }
+    return table(MINUTE_COLUMNS, rows, len(told))
 
 
 def _tastes(

@@ -35,7 +35,7 @@ FOLDER = ".kept"
 """Where it lies, in the folder of the days."""
 _FORMAT = 2
 _ROWS, ALONE = "-rows", "-alone"
-_TABLES = ("slates", "positions", "events")
+_TABLES = ("slates", "positions", "events", "minutes")
 _ARRAYS = ("taste_UK", "merit_J", "bins_B4", "moves")
 _FACTS = ("user_ids", "item_ids", "categories", "issuers", "listed", "orphans")
 _ERASED = "erased"

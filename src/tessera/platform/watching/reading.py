@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from tessera.contracts.arrow import DAY_US
 from tessera.serve.closes import CLOSE
 from tessera.serve.erased import PSEUDONYM, Erased
-from tessera.serve.events import EVENT, FORGET, SLATE, Record
+from tessera.serve.events import COUNT, EVENT, FORGET, SLATE, Record
 from tessera.serve.hours import LINE, RECORDS, Hour, paths, sealed_hours, still
 from tessera.serve.log import is_open, read_segment
 
@@ -29,9 +29,11 @@ _ROWS = 4_000
 BACK_US = 2 * 3_600_000_000
 """A slate that lies so long before one that was logged earlier was drawn by another clock: segments
 of several processes overlap by an hour at most."""
-KINDS = (SLATE, EVENT, CLOSE)
-_TOLD = (*KINDS, FORGET)
+KINDS = (SLATE, EVENT, CLOSE, COUNT)
+_TOLD = (SLATE, EVENT, CLOSE, FORGET)
 """What a replay needs."""
+_NAMED = {SLATE: "request_id", EVENT: "event_id", COUNT: "count_id"}
+"""By what a record is known."""
 Kinds = dict[int, set[str]]
 """Kinds of records that are wanted, by day."""
 
@@ -135,7 +137,7 @@ def _as_it_is(record: Record) -> Record:
 
 def _marks(record: Record, back: int) -> Iterator[bytes]:
     """Return what tells one record from all others of its day, and of the days before it."""
-    name = record.get("request_id") if record["kind"] == SLATE else record.get("event_id")
+    name = record.get(_NAMED.get(record["kind"], ""))
     if name is None:
         name = f"{record.get('item_id')}#{record['moment']}#{record.get('told')}"
     day, days = day_of(record["moment"]), 1 + (back if record["kind"] == EVENT else 0)

@@ -13,6 +13,7 @@ from tessera.stages.daily import samples
 from tessera.stages.daily.drift import psi, wasserstein
 from tessera.stages.daily.frames import Frames
 from tessera.stages.daily.levels import Levels, calibrated, happened, priced, shown
+from tessera.stages.daily.requests import asked
 from tessera.stages.daily.samples import Column
 from tessera.stages.daily.spec import Served
 from tessera.stages.daily.told_apart import auc
@@ -53,7 +54,7 @@ class Measured:
 
 def summarize(day: Frames, spec: Served) -> Summary:
     """Measure a day by itself, without what came of its slates."""
-    found = shown(day) | happened(day, spec.acquired) | calibrated(day) | priced(day)
+    found = shown(day) | happened(day, spec.acquired) | calibrated(day) | priced(day) | asked(day)
     sample = samples.drawn(day, spec.sample_investors)
     return Summary(
         found,

@@ -6,7 +6,7 @@ B bins of propensities.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,13 @@ EVENT_COLUMNS = {
     "value": np.float64,  # EUR
     "asked": np.bool_,  # names a slate
 }
+MINUTE_COLUMNS: dict[str, type] = {
+    "asked": np.float64,  # requests of a minute of one process, with those turned away
+    "errors": np.float64,  # of them failed
+    "shed": np.float64,  # of them were turned away
+    "logged": np.float64,  # slates that waited for the disk
+    "log_ms": np.float64,  # milliseconds in all
+}
 TOOK = "took_ms."
 """How the name of a column begins that says how long a step took."""
 
@@ -99,11 +106,12 @@ class Frames:
     """Items on sale."""
     orphans: int = 0
     """Events that name a slate which the log does not hold."""
+    minutes: pd.DataFrame = field(default_factory=lambda: table(MINUTE_COLUMNS, {}, 0))
 
     @property
     def is_empty(self) -> bool:
-        """Nothing was shown and nothing happened."""
-        return not len(self.slates) and not len(self.events)
+        """Nothing was shown, nothing happened and nothing was asked."""
+        return not (len(self.slates) or len(self.events) or len(self.minutes))
 
 
 def table(columns: dict[str, type], found: dict[str, object], rows: int) -> pd.DataFrame:

@@ -51,7 +51,7 @@ def _leading(channel: pd.Series) -> np.typing.NDArray[np.object_]:
     """Keep the channels through which most slates were asked for; the others are no slice."""
     count = channel[channel != ""].value_counts()
     most = sorted(count.index, key=lambda one: (-count[one], one))[:_CHANNELS]
-    return channel.where(channel.isin(most), "").to_numpy()
+    return np.asarray(channel.where(channel.isin(most), ""), object)
 
 
 def shown(day: Frames) -> Levels:

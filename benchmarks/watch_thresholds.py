@@ -30,7 +30,8 @@ from tessera.stages.daily.verdicts import key_of
 FIRST_SEED = 1000
 LEAST = {
     "propensity.effective_share": 0.2, "exploration_share": 0.2, "click_rate": 0.15,
-    "click_auc": 0.03, "buy_rate": 0.2, "dismiss_rate": 0.25, "gini": 0.05, "coverage": 0.15,
+    "click_auc": 0.03, "buy_rate": 0.2, "dismiss_rate": 0.25, "complaint_rate": 0.5,
+    "gini": 0.05, "coverage": 0.15,
     "average_popularity": 0.1, "top_5_share": 0.05, "top_item_share": 0.02, "tail_share": 0.2,
     "amplification": 0.2, "diversity": 0.15, "miscalibration": 0.15, "issuer_gap": 0.05,
     "price.spread": 0.25, "events.orphan_share": 0.01, "events.top_investor_share": 0.02,

@@ -24,7 +24,7 @@ from tessera.contracts.arrow import DAY_US
 from tessera.platform.watching.facts import Facts, read_facts
 from tessera.platform.watching.gather import Around, Gathered, frames, with_outcomes
 from tessera.serve.closes import CLOSE
-from tessera.serve.events import EVENT, SLATE, Record
+from tessera.serve.events import COMPLAIN, EVENT, SLATE, Record
 from tessera.shared.policies.serving import ServingPolicy, write_policy
 from tessera.shared.policies.slate import SlatePolicy, sample_slates
 from tessera.stages.daily.day import Summary, summarize
@@ -42,6 +42,8 @@ FAULTS = (
 _ISSUERS = 12
 _CLICK, _BUY, _DISMISS = -2.2, 0.25, 0.04
 """Logit of a click at no taste; share of the clicks that end in a purchase; dismissals."""
+_COMPLAIN = 0.005
+"""Complaints, of positions."""
 _DECAY = (1.0, 0.7, 0.5)
 """Of a click, by position."""
 _ORGANIC = 0.4
@@ -178,7 +180,7 @@ def happened(
     for row in range(slates):
         yield {
             "kind": SLATE, "request_id": f"r{day}-{row:07d}", "user_id": user_name(user_N[row]),
-            "moment": int(at_us_N[row]), "policy_id": "v1",
+            "moment": int(at_us_N[row]), "policy_id": "v1", "channel": _channel(int(user_N[row])),
             "context_version": f"{IDENTITY[:12]}+0", "flags": [] if user_N[row] % 10 else ["cold"],
             "took_ms": {"score": 2.0},
             "candidate_ids": [item_name(one) for one in item_NC[row].tolist()],
@@ -188,6 +190,7 @@ def happened(
         }  # fmt: skip
     shown_NL = np.take_along_axis(item_NC, chosen_NL, axis=1)
     yield from _answers(world, day, (user_N, at_us_N, shown_NL), rng, fault)
+    yield from _complaints(day, (user_N, at_us_N, shown_NL), np.random.default_rng((seed, 4, day)))
     yield from _closes(world, day, rng, fault)
 
 
@@ -254,6 +257,23 @@ def _answers(
         number += 1
 
 
+def _complaints(
+    day: int, shown: tuple[Ints, Ints, Ints], rng: np.random.Generator
+) -> Iterator[Record]:
+    """Complain of positions by chance, from a stream of numbers that nothing else draws from."""
+    user_N, at_us_N, shown_NL = shown
+    done_NL = rng.random(shown_NL.shape) < _COMPLAIN
+    for number, (row, place) in enumerate(np.argwhere(done_NL).tolist()):
+        late = int(rng.integers(1_000_000, 3_000_000_000))
+        who = int(user_N[row]), int(shown_NL[row, place])
+        request = f"r{day}-{row:07d}"
+        yield _event(f"c{day}-{number:07d}", who, COMPLAIN, int(at_us_N[row]) + late, request, rng)
+
+
+def _channel(user: int) -> str:
+    return "app" if user % 3 else "web"
+
+
 def _event(
     name: str, who: tuple[int, int], action: str, moment: int, request: str | None,
     rng: np.random.Generator,
@@ -263,7 +283,7 @@ def _event(
     return {
         "kind": EVENT, "event_id": name, "user_id": user_name(user), "item_id": item_name(item),
         "action": action, "moment": moment, "request_id": request, "value": value,
-        "channel": "app" if user % 3 else "web",
+        "channel": _channel(user),
     }  # fmt: skip
 
 

@@ -52,6 +52,16 @@ def test_the_log_says_through_which_channel_a_slate_was_asked_for(client, servic
     assert told == ["branch", None]
 
 
+def test_a_complaint_is_taken_in_and_is_no_history(client, service):
+    assert happened(client, action="complain").json()["status"] == ["new"]
+    (logged,) = read_segment(service.log.path).records
+    assert (logged["kind"], logged["action"]) == ("event", "complain")
+    assert client.get("/v1/investors/u1").status_code == 404, "nothing is known of them by it"
+    told = [{"item_id": "i0", "action": "complain"}]
+    refused = client.post("/v1/recommendations", json={"history": told})
+    assert refused.status_code == 422
+
+
 @pytest.mark.parametrize("after", [True, False])
 def test_a_swap_meanwhile_leaves_the_slate_of_one_bundle(client, service, monkeypatch, after):
     recommend, other = service.recommend, type(service.engine)("v2")

@@ -28,6 +28,8 @@ def sealed(service, tmp_path):
         one = Event(f"e{n}", slate.user_id, shown, action, NOW + 100 + n, slate.request_id, 3.0)
         service.happened([one, one])
     service.happened([Event("late", "u0", "i9", "view", NOW + 500, "r1")])
+    shown = slates[9].drawn.candidate_ids[slates[9].drawn.shown()[0]]
+    service.happened([Event("angry", "u1", shown, "complain", NOW + 600, "r9")])
     folder = tmp_path / "sealed"
     folder.mkdir()
     records = read_segment(service.log.path).records
@@ -53,6 +55,11 @@ def test_every_row_is_there_once_and_counted(sealed):
 def test_tables_are_those_of_the_contract(sealed, table):
     found = pq.read_schema(sealed[0] / f"{table.name}.parquet")
     assert found.equals(schema(table))
+
+
+def test_a_complaint_is_no_row_since_no_model_knows_of_it(sealed):
+    for name in ("events", "outcomes"):
+        assert "complain" not in {row["action"] for row in rows(sealed[0], name)}
 
 
 def test_what_was_not_shown_is_an_event_and_no_outcome(sealed):

@@ -59,6 +59,17 @@ def test_the_next_request_knows_an_event(service):
     assert service.recommend("r3", "u2", NOW + 1, 3).drawn.score_C[0] == before
 
 
+def test_a_complaint_is_logged_and_counts_once_and_no_slate_knows_it(service):
+    before = service.recommend("r1", "u1", NOW + 1, 3).drawn.score_C.tolist()
+    complaint = event(action="complain")
+    assert service.happened([complaint]) == ["new"]
+    assert service.happened([complaint]) == ["known"]
+    after = service.recommend("r2", "u1", NOW + 1, 3)
+    assert after.drawn.score_C.tolist() == before
+    assert after.context_version.endswith("+1"), "a replay counts the events that were known"
+    assert [one["action"] for one in records(service) if one["kind"] == "event"] == ["complain"]
+
+
 def test_an_event_that_a_crash_left_in_the_log_though_it_was_refused_counts_once(service):
     """Only a loss of power can leave it there; whoever was told 503 sends it again."""
     assert service.restore([event().record()]) == 1

@@ -19,6 +19,8 @@ SLATE, EVENT, FORGET, SHADOW, COUNT = "slate", "event", "forget", "shadow", "cou
 """Kinds of records in the served log."""
 EVENTLESS = (SLATE, SHADOW, COUNT)
 """Those that tell of no events."""
+COMPLAIN = "complain"
+"""Action that is logged and measured: no model and no table of the next run knows of it."""
 _BIAS = 1 << 63
 """Makes moments before 1970 sort as text too."""
 

@@ -17,7 +17,7 @@ from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.hashes import sha256
 from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, TABLES, Table
 from tessera.serve.closes import CLOSE, Close, close_of
-from tessera.serve.events import SLATE, Knowledge, Record
+from tessera.serve.events import COMPLAIN, SLATE, Knowledge, Record
 from tessera.serve.slate import at
 from tessera.shared.policies.slate import EMPTY
 
@@ -50,7 +50,10 @@ def _positions(slate: Record) -> Rows:
 
 
 def events(records: Iterable[Record]) -> Rows:
-    """Return what investors did, as the service knows it: each event once, none forgotten."""
+    """Return what investors did, as the service knows it: each event once, none forgotten.
+
+    Complaints are no rows: no model knows such an action.
+    """
     found = Knowledge.of(records).events
     return [
         {
@@ -66,6 +69,7 @@ def events(records: Iterable[Record]) -> Rows:
             "request_id": one.request_id,
         }
         for one in sorted(found.values(), key=lambda one: (one.moment, one.event_id))
+        if one.action != COMPLAIN
     ]
 
 

@@ -60,6 +60,9 @@ def serve_a_day(engines, users, at_noon, folder, requests=200):
                     Event(f"s{n}-{item}", slate.user_id, item, action, moment + 1, slate.request_id)
                     for item in done
                 )
+            if n % 29 == 14:
+                who, request = slate.user_id, slate.request_id
+                service.happened([Event(f"c{n}", who, shown[0], "complain", moment + 2, request)])
         service.close()
 
 

@@ -64,6 +64,21 @@ def test_what_came_of_slates_is_told_a_day_later(served):
     assert found.value == pytest.approx(len(clicked) / 180)
 
 
+def test_complaints_of_what_was_shown_are_a_rate_with_an_interval(served):
+    records = [one for one in served.records(0) if one.get("action") != "complain"]
+    pairs = [(one, one["candidate_ids"][one["chosen"][0]]) for one in records
+             if one["kind"] == "slate"]  # fmt: skip
+    for number, (slate, item) in enumerate(pairs[:9]):
+        told = {"kind": "event", "event_id": f"c{number}", "user_id": slate["user_id"],
+                "item_id": item, "action": "complain", "moment": slate["moment"] + 5,
+                "request_id": slate["request_id"], "value": 0.0, "channel": None}  # fmt: skip
+        records += [told, told | {"event_id": f"again {number}"}]
+    served.write([*records, *served.records(1)])
+    found = values(watch_day(served.workspace, served.day(1)))["complaint_rate", "all"]
+    assert found.value == pytest.approx(9 / 180)
+    assert found.low < found.value < found.high
+
+
 def test_what_comes_later_than_the_window_or_before_the_slate_is_no_outcome(served):
     records = served.records(0)
     clicks = [one for one in records if one["kind"] == "event" and one["action"] == "click"]
@@ -135,9 +150,9 @@ def test_a_changed_line_stops_the_day_and_leaves_nothing(served):
 def test_what_was_asked_for_through_several_channels_is_measured_apart(served):
     records = served.records(0)
     slates = [one for one in records if one["kind"] == "slate"]
-    for number, one in enumerate(slates[:50]):
-        one["channel"] = "app" if number < 35 else "branch"
-    slates[50]["channel"] = None
+    for number, one in enumerate(slates):
+        one["channel"] = "app" if number < 35 else "branch" if number < 50 else None
+    del slates[50]["channel"]  # as an older version wrote it
     served.write(records)
     found = values(watch_day(served.workspace, served.day(0)))
     assert found["gini", "channel=app"].rows == 35 * 3

@@ -115,10 +115,12 @@ def test_rates_are_by_position_and_the_score_is_held_against_clicks():
     rows = [{"slate": 0, "item": 0, "score": 2.0, "clicked": True},
             {"slate": 0, "item": 1, "score": 1.0}, {"slate": 1, "item": 0, "score": 3.0},
             {"slate": 1, "item": 2, "score": 1.5, "bought": True, "clicked": True}]  # fmt: skip
+    rows[1]["complained"] = True
     found = answered(frames(TWO, rows))
     assert of(found, "click_rate") == 0.5
     assert of(found, "buy_rate") == 0.25
     assert of(found, "dismiss_rate") == 0.0
+    assert of(found, "complaint_rate") == 0.25
     assert of(found, "click_auc") == 0.5  # 2 beats 1, 1.5 beats 1; 3 beats both
 
 

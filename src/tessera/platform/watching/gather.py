@@ -19,7 +19,7 @@ from tessera.contracts.arrays import Float64s
 from tessera.contracts.arrow import DAY_US
 from tessera.platform.watching.batches import BINS, Batch
 from tessera.platform.watching.facts import Facts
-from tessera.serve.events import COUNT, EVENT, Record
+from tessera.serve.events import COMPLAIN, COUNT, EVENT, Record
 from tessera.shared.policies.suitability import suitable
 from tessera.stages.daily.frames import (
     EVENT_COLUMNS,
@@ -232,7 +232,9 @@ def with_outcomes(day: Frames, outcomes: Iterable[Record], window_us: int) -> Fr
     return replace(day, positions=rows.assign(**marked))
 
 
-_DONE = {"click": "clicked", "buy": "bought", "dismiss": "dismissed"}
+_DONE = {
+    "click": "clicked", "buy": "bought", "dismiss": "dismissed", COMPLAIN: "complained",
+}  # fmt: skip
 
 
 def _events(

@@ -149,7 +149,10 @@ class Happening(Body):
     investor_id: Id | None = Field(None, description="Either this or session_id.")
     session_id: Id | None = None
     item_id: Id
-    action: Literal["view", "click", "buy", "sell", "dismiss", "rate"]
+    action: Literal["view", "click", "buy", "sell", "dismiss", "rate", "complain"] = Field(
+        description="complain is measured (`complaint_rate`), and nobody learns from it: send "
+        "dismiss too, if the item should not be shown again."
+    )
     time: AwareDatetime | None = Field(
         None, description="When, at most `serve.late_days` back; now by default."
     )

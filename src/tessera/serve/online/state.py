@@ -14,6 +14,7 @@ import numpy as np
 
 from tessera.contracts.tables import ACTIONS
 from tessera.model.sequences.reading import tie_order
+from tessera.serve.events import COMPLAIN
 from tessera.serve.online.investor import NOTHING, Past
 from tessera.serve.online.prices import Priced, Prices
 from tessera.serve.online.recent import Recent, Seen
@@ -69,7 +70,10 @@ class OnlineState:
         self._lock = threading.Lock()
 
     def add(self, event_id: str, user_id: str, item_id: str, action: str, moment: int) -> bool:
-        """Take in an event; tell whether it was new.  An unknown item changes nothing."""
+        """Take in an event; tell whether it was new.
+
+        An unknown item changes nothing, nor does a complaint, which no model has learnt from.
+        """
         with self._lock:
             return self._add(event_id, user_id, item_id, action, moment)
 
@@ -86,7 +90,7 @@ class OnlineState:
             return False
         self._seen.add(event_id)
         self.version += 1
-        if item_id not in self._rows:
+        if item_id not in self._rows or action == COMPLAIN:
             return True
         happened = Happened(moment, self._tie(user_id, item_id), item_id, action, event_id)
         self._events[user_id] = sorted([*self._events.get(user_id, ()), happened])

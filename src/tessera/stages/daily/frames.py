@@ -59,6 +59,7 @@ POSITION_COLUMNS = {
     "clicked": np.bool_,
     "bought": np.bool_,
     "dismissed": np.bool_,
+    "complained": np.bool_,
 }
 EVENT_COLUMNS = {
     "user": np.int64,

@@ -13,7 +13,10 @@ from tessera.stages.daily.frames import Frames
 from tessera.stages.daily.levels import Levels, slices
 from tessera.stages.daily.units import Level, ratio
 
-_RATES = {"click_rate": "clicked", "buy_rate": "bought", "dismiss_rate": "dismissed"}
+_RATES = {
+    "click_rate": "clicked", "buy_rate": "bought", "dismiss_rate": "dismissed",
+    "complaint_rate": "complained",
+}  # fmt: skip
 
 
 def answered(day: Frames) -> Levels:

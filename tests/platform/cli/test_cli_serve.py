@@ -229,6 +229,26 @@ def test_one_process_says_of_a_taken_port_so_and_shows_no_key(here, capsys):
     assert not (here.served / "keys.json").exists()
 
 
+@pytest.mark.parametrize("is_told", [False, True])
+def test_requests_are_counted_while_a_service_runs_but_not_by_a_clock_that_is_told(
+    here, monkeypatch, is_told
+):
+    heard = []
+    for name in ("follower.Follower", "sealer.Sealer", "minutes.Minutes"):
+        last = name.partition(".")[2]
+        beside = SimpleNamespace(
+            start=lambda last=last: heard.append(f"{last} starts"),
+            stop=lambda last=last: heard.append(f"{last} stops"),
+        )
+        monkeypatch.setattr(f"tessera.serve.{name}", lambda *_, beside=beside: beside)
+    monkeypatch.setattr(cli_serve, "_is_told", lambda _: is_told)
+    monkeypatch.setattr(cli_serve, "_clock", lambda _: None)
+    with cli_serve._kept_up(None, lambda: Path("v1"), here, ServeParams()):
+        begun = list(heard)
+    assert ("Minutes starts" in begun) is not is_told
+    assert sorted(one.replace("stops", "starts") for one in heard[len(begun) :]) == sorted(begun)
+
+
 def canary_log(count=200):
     """Half of the investors get the canary, which is dismissed by all of them."""
     for n in range(count):

@@ -151,13 +151,17 @@ def test_what_was_asked_for_through_several_channels_is_measured_apart(served):
     records = served.records(0)
     slates = [one for one in records if one["kind"] == "slate"]
     for number, one in enumerate(slates):
-        one["channel"] = "app" if number < 35 else "branch" if number < 50 else None
+        one["channel"] = "app" if number < 35 else "branch" if number < 50 else "\x1b[31m"
+    slates[51]["channel"] = None
     del slates[50]["channel"]  # as an older version wrote it
     served.write(records)
     found = values(watch_day(served.workspace, served.day(0)))
     assert found["gini", "channel=app"].rows == 35 * 3
     assert found["gini", "channel=branch"].rows == 15 * 3
     assert found["gini", "all"].rows == 60 * 3, "nobody says through what the others came"
+    assert {name for _, name in found if name.startswith("channel")} == {
+        "channel=app", "channel=branch",
+    }  # fmt: skip
 
 
 def count(served, name, *, requests, shed=None, log=None, number=0):
@@ -196,6 +200,9 @@ def test_a_day_on_which_all_was_turned_away_is_measured_and_alarms(served):
     assert found["shed_rate", "all"].alarm
     assert not found["error_rate", "all"].alarm
     watch_day(served.workspace, served.day(1))  # it is a day before another one, too
+    before = bytes_of(day)
+    assert len(served.seal()) == 1
+    assert bytes_of(watch_day(served.workspace, served.day(0))) == before
 
 
 def test_a_log_that_counts_nothing_leaves_the_series_out_and_says_nothing(served):

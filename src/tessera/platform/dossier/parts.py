@@ -102,7 +102,7 @@ PARTS = (
         "Suitability and complaints",
         "3 and 9 (effects on persons)",
         "ongoing monitoring: overrides and adverse outcomes",
-        ("complaints of investors: no table of the contracts holds them",),
+        ("what complaints say: watched days count them (complaint_rate), no table has the words",),
     ),
     Part(
         "checked",

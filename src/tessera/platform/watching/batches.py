@@ -71,7 +71,7 @@ class Batch:
         found: dict[str, Any] = {
             "policy": [version] * len(flags),
             "arm": [_arm(one) for one in self.records],
-            "channel": [str(one.get("channel") or "") for one in self.records],
+            "channel": [_channel(one) for one in self.records],
             "greedy": self.greedy_S,
             "sourced": ["sources" in one for one in self.records],
             "candidates": self.count_S,
@@ -154,6 +154,12 @@ def _arm(slate: Record) -> str:
     identity = slate.get("canary_identity")
     mine = str(slate["context_version"]).partition("+")[0]
     return "canary" if identity and str(identity).startswith(mine) else "champion"
+
+
+def _channel(slate: Record) -> str:
+    """Name the channel; what cannot be shown on a page or in a terminal is none."""
+    name = str(slate.get("channel") or "")
+    return name if name.isprintable() else ""
 
 
 def _ages(slates: list[Record], facts: Facts | None) -> dict[str, Any]:

@@ -55,7 +55,12 @@ class Body(BaseModel):
 class Context(Body):
     """Where and when a slate is shown."""
 
-    channel: str | None = Field(None, max_length=64)
+    channel: str | None = Field(
+        None,
+        max_length=64,
+        description="Through which it is shown, such as app or branch; logged with the slate, and "
+        "measured apart.",
+    )
     page: str | None = Field(None, max_length=64)
     device: str | None = Field(None, max_length=64)
     time: AwareDatetime | None = Field(

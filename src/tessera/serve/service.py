@@ -161,7 +161,7 @@ class Service:
         deadline: Deadline | None = None,
         channel: str | None = None,
     ) -> Slate:
-        """Draw a slate of k positions, or as many as were judged, and log it.
+        """Draw a slate of k positions, or as many as were judged, and log it with its channel.
 
         See `Engine.answer`.
         """

@@ -102,6 +102,22 @@ def test_a_change_alarms_with_its_threshold(spec):
     assert one.threshold == pytest.approx(0.1 * (1 + spec.series["click_rate"].limit))
 
 
+@pytest.mark.parametrize(
+    ("series", "usual", "bad"),
+    [("complaint_rate", 0.007, 0.014), ("error_rate", 0.008, 0.02), ("shed_rate", 0.04, 0.06)],
+)
+def test_complaints_errors_and_sheds_alarm_where_there_are_surely_too_many(
+    spec, series, usual, bad
+):
+    key = (series, "all")
+    before = [{key: level} for level in levels(*[usual] * 14, stderr=0.001)]
+    for value, alarms in ((usual * 1.2, False), (bad, True)):
+        (point,) = points({key: Level(value, 0.001, 100, 50)}, before, spec)
+        assert point.alarm is alarms
+    (unsure,) = points({key: Level(bad, 0.02, 100, 50)}, before, spec)
+    assert not unsure.alarm
+
+
 def test_a_series_without_a_rule_is_measured_and_never_judged(spec):
     (one,) = points({("novelty", "all"): Level(9.0, 0.1, 10, 50)}, [], spec)
     assert (one.value, one.threshold, one.p_value, one.alarm) == (9.0, None, None, False)

@@ -74,12 +74,28 @@ class ToyObjective:
         total_T = answers.weight_NMT.sum((0, 1)) if total_T is None else total_T
         gap_NMT = answers.weight_NMT * (logit_NMT.sigmoid() - answers.label_NMT) ** 2
         return (gap_NMT.sum((0, 1)) / total_T.clamp(min=1e-6)).sum()
+
+
+@dataclass(frozen=True, slots=True)
+class ToyHead:
+    def build(self, width, levels):
+        return Turned(width)
+
+
+class Turned(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.turn_DD = nn.Parameter(torch.eye(width))
+
+    def forward(self, state_RD, prefix_RD, level):
+        return (state_RD + prefix_RD) @ self.turn_DD
 '''
 ADDED = {
     "ITEM_INPUTS": ("ToyInput", "{}"),
     "STATE_PARTS": ("ToyState", '{"share": 0.5}'),
     "RANK_NETS": ("ToyNet", "{}"),
     "RANK_OBJECTIVES": ("ToyObjective", "{}"),
+    "GENERATIVE_HEADS": ("ToyHead", "{}"),
 }
 
 
@@ -111,4 +127,4 @@ def test_a_toy_of_each_kind_obeys_its_laws_and_trains(tmp_path):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    assert "28 passed" in done.stdout, done.stdout
+    assert "32 passed" in done.stdout, done.stdout

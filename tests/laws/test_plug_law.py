@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tessera.model.nn import plugs
 from tessera.model.nn.batch import Batch
 from tessera.model.nn.device import threads
+from tessera.model.nn.item_trie import item_trie
 from tessera.model.nn.ranking import CLICK, TASKS, RankingBatch, RankingLabels
 from tessera.model.nn.tiles import View
 from tessera.model.params import HstuParams
@@ -34,10 +35,14 @@ RANK_NETS = {
 RANK_OBJECTIVES = {
     "cross_entropy": {},
 }
+GENERATIVE_HEADS = {
+    "level_nets": {"hidden": 5},
+}
 
 SUITES = {
     "item_input": ITEM_INPUTS, "state_part": STATE_PARTS,
     "rank_net": RANK_NETS, "rank_objective": RANK_OBJECTIVES,
+    "generative_head": GENERATIVE_HEADS,
 }  # fmt: skip
 every = pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind, suite in SUITES.items() for name in suite]
@@ -114,8 +119,10 @@ def trained(kind, name, steps=60):
     model = SequenceModel(replace(SHAPE, **{kind: component(kind, name)}), CODES_VC, WARM_V)
     optimizer, losses = torch.optim.AdamW(model.parameters(), lr=0.01), []
     batch, targets = planted()
+    warm_W = torch.arange(1, ITEMS - 1)
+    trie = item_trie(CODES_VC, warm_W) if model.decoder else None
     for _ in range(steps):
-        loss = batch_loss(model.train(), batch, targets, torch.arange(1, ITEMS - 1), PARAMS)
+        loss = batch_loss(model.train(), batch, targets, warm_W, PARAMS, trie)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -143,8 +150,7 @@ def test_a_model_with_it_learns_and_says_what_comes_next(kind, name):
 @every
 def test_gradients_reach_all_that_it_learns(kind, name):
     model, _ = trained(kind, name, steps=2)
-    head = model.rank.net
-    for part in (model.item_input, head, *([model.state_part] if model.state_part else [])):
+    for part in filter(None, (model.item_input, model.rank.net, model.state_part, model.decoder)):
         for weight, value in part.named_parameters():
             assert value.grad.isfinite().all(), weight
             assert value.grad.any(), weight

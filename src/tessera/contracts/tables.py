@@ -250,11 +250,14 @@ USER_VECTORS = Table(
 )
 STRANGERS = "_session"
 """Ends the name of a model in `lists` that knew of each investor the last session alone."""
+GENERATIVE, TRUNK = "_generative", "_trunk"
+"""End the names of lists that the model's generative head decodes, and of the cosine of its trunk
+alone, without closed forms, which decoding must beat."""
 LISTS = Table(
     "lists",
     "Top items for each test investor as of the cut, one model after the other.",
     (
-        _id("model", "hstu, or hstu_session"),
+        _id("model", "hstu, hstu_session, hstu_generative or hstu_trunk"),
         _id("user_id", "investor"),
         Column("rank", "int64", "1 is the best", floor=1),
         _id("item_id", "item"),

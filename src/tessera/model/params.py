@@ -72,6 +72,11 @@ class TrunkParams(BaseModel):
         "cate",
     )
     """Groups of features that the ranking head is told; leave one out to see what it is worth."""
+    generate: bool = False
+    """Learn to decode the codes of the next item, and list what a beam search over them finds; it
+    serves nothing."""
+    beams: int = Field(50, ge=1, le=4096)
+    """Prefixes of codes kept at each level of that search, never fewer than a list is long."""
     score: Literal["recall", "rank"] = "rank"
     """Head whose scores are served and judged; recall where no slates were logged."""
     uplift_weight: float = Field(0.0, ge=0.0, le=1000.0)
@@ -149,6 +154,8 @@ class LossParams(BudgetParams):
     """Weight of guessing hidden actions; 0 hides none."""
     mask_share: float = Field(0.1, gt=0.0, le=0.9)
     """Share of events whose action is hidden while training."""
+    generate_weight: float = Field(1.0, gt=0.0, le=100.0)
+    """Weight of the loss on the codes of the next item, with `generate`."""
     full_softmax_items: int = Field(5000, ge=0, le=100_000)
     """Catalogues up to this size use the full softmax instead of negatives."""
     shared_targets: int = Field(1, ge=1, le=8192)

@@ -1,4 +1,4 @@
-"""Four places where a model takes another component, and which there are to choose from.
+"""Five places where a model takes another component, and which there are to choose from.
 
 A component is a frozen dataclass of its settings in a module of its own: it builds what learns, or
 is the loss itself.  To add one: write the module, give it a name in the registry of its kind, and
@@ -7,7 +7,7 @@ names are a `Literal` in the params and their settings travel inside the compone
 the model knows of them.
 
 Legend: V items with padding first, D width, C code levels, B sequences, L positions, N requests,
-M candidates of a request, I inputs, T tasks.
+M candidates of a request, I inputs, T tasks, R rows of states.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from tessera.model.nn.codewords import CodewordSettings
 from tessera.model.nn.cross_entropy import CrossEntropy
 from tessera.model.nn.hidden_net import HiddenSettings
+from tessera.model.nn.level_nets import LevelNetSettings
 from tessera.model.nn.ranking import RankingLabels
 from tessera.model.nn.recency import RecencySettings
 
@@ -74,16 +75,29 @@ class RankObjective(Protocol):
         ...
 
 
+class GenerativeHead(Protocol):
+    """Says in which direction the next codeword of an item lies."""
+
+    def build(self, width: int, levels: int) -> nn.Module:
+        """Return a module: (unit state_RD, prefix_RD, level) to asking_RD, of any length.
+
+        `prefix_RD` is the sum of the unit codewords chosen so far, zero at the first level.
+        """
+        ...
+
+
 ITEM_INPUTS: dict[str, type[ItemInput]] = {"codewords": CodewordSettings}
 STATE_PARTS: dict[str, type[StatePart]] = {"recency": RecencySettings}
 RANK_NETS: dict[str, type[RankNet]] = {"hidden": HiddenSettings}
 RANK_OBJECTIVES: dict[str, type[RankObjective]] = {"cross_entropy": CrossEntropy}
+GENERATIVE_HEADS: dict[str, type[GenerativeHead]] = {"level_nets": LevelNetSettings}
 
 KINDS: Mapping[str, Mapping[str, type[Any]]] = {
     "item_input": ITEM_INPUTS,
     "state_part": STATE_PARTS,
     "rank_net": RANK_NETS,
     "rank_objective": RANK_OBJECTIVES,
+    "generative_head": GENERATIVE_HEADS,
 }
 
 

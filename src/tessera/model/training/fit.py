@@ -11,7 +11,10 @@ import torch
 
 from tessera.contracts.arrays import Bools, Float32s
 from tessera.contracts.arrow import DAY_US
+from tessera.contracts.errors import BadParams
 from tessera.contracts.split import VALIDATION, Split
+from tessera.model.nn.level_nets import LevelNetSettings
+from tessera.model.nn.plugs import GenerativeHead
 from tessera.model.nn.ranking import BUY, CLICK, answered_logit
 from tessera.model.nn.recency import log_spaced
 from tessera.model.params import ModelParams
@@ -186,8 +189,18 @@ def _shape(
         window=params.window,
         edge_bias=dataset.edge_VV is not None,
         recency_s=_recency_s(split, params) if kind == "hstu" else (),
+        generative_head=_generative_head(dataset, params) if kind == "hstu" else None,
         **_closed_form(split, dataset.catalogue, params) if kind == "hstu" else {},
     )
+
+
+def _generative_head(dataset: Dataset, params: ModelParams) -> GenerativeHead | None:
+    """Say what decodes codes; there have to be some."""
+    if not params.generate:
+        return None
+    if not dataset.codes_VC.shape[1]:
+        raise BadParams("hstu.generate decodes codes: set hstu.use_codes to true")
+    return LevelNetSettings(params.width)
 
 
 def _recency_s(split: Split, params: ModelParams) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""What a training step minimises: recall, and beside it ranking and the guess of hidden actions.
+"""What a training step minimises: recall, beside it ranking, hidden actions and semantic codes.
 
 Legend: B sequences, L positions, N targets or requests, G draws of negatives, M candidates or
 negatives, T tasks, V items with padding first, W warm items, D width.
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from tessera.model.nn.batch import PADDING, Batch, Encoded
 from tessera.model.nn.device import precision
+from tessera.model.nn.generative import ItemSpace
+from tessera.model.nn.item_trie import ItemTrie
 from tessera.model.nn.loss import draw_negatives, full_softmax, sampled_softmax, shared_softmax
 from tessera.model.nn.masking import draw_mask
 from tessera.model.nn.ranking import TASKS
@@ -21,12 +23,17 @@ from tessera.model.trunk.model import SequenceModel, states_at
 
 
 def batch_loss(
-    model: SequenceModel, batch: Batch, targets: Targets, warm_W: Tensor, params: LossParams
+    model: SequenceModel,
+    batch: Batch,
+    targets: Targets,
+    warm_W: Tensor,
+    params: LossParams,
+    trie: ItemTrie | None = None,
 ) -> Tensor:
-    """Return the loss of a batch: recall, and where asked for ranking and hidden actions.
+    """Return the loss of a batch: recall, and where asked for ranking, hidden actions and codes.
 
     Where several processes have each a part of the batch, it is the part's share of the mean over
-    all of it: the sum over the processes is the loss.
+    all of it: the sum over the processes is the loss.  Codes are learnt over the items of `trie`.
     """
     item_VD = model.items()
     device, masked_BL = item_VD.device, None
@@ -39,6 +46,9 @@ def batch_loss(
     weight_T = total(weight_T)
     recall = _recall_loss(model, seen, item_VD, targets, warm_W, params) * share_2[0]
     loss = params.recall_weight * recall
+    if trie is not None and len(targets.item_N):
+        generative = _generative_loss(model, seen, item_VD, targets, trie)
+        loss = loss + params.generate_weight * generative * share_2[0]
     if model.actions is not None and masked_BL is not None:
         guess = model.actions.loss(seen.out_BLD, batch.action_BL, masked_BL)
         loss = loss + params.mask_weight * guess * share_2[1]
@@ -82,3 +92,13 @@ def _recall_loss(
     negative_GM = draw_negatives(warm_W, draws, params.negatives)
     softmax = shared_softmax if params.shared_targets > 1 else sampled_softmax
     return softmax(state_ND, item_VD, targets.item_N, negative_GM, temperature)
+
+
+def _generative_loss(
+    model: SequenceModel, seen: Encoded, item_VD: Tensor, targets: Targets, trie: ItemTrie
+) -> Tensor:
+    """Cross-entropy of the codes of the targets, and of the items among those that share one."""
+    assert model.decoder is not None
+    state_ND = states_at(model, seen.state_BLD, targets.sequence_N, targets.state_N)
+    space = ItemSpace.of(trie, model.codebook(), item_VD)
+    return model.decoder.loss(space, state_ND, targets.item_N)

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from tessera.contracts.errors import BadInput
 from tessera.model.nn.device import chosen_device, device_of, moved
+from tessera.model.nn.item_trie import item_trie
 from tessera.model.params import TrainingParams
 from tessera.model.sequences.histories import split_sets
 from tessera.model.sequences.slates import Slates
@@ -32,7 +33,7 @@ from tessera.model.training.examples import BatchBuilder, Examples
 from tessera.model.training.objective import batch_loss
 from tessera.model.trunk.model import SequenceModel, Shape
 
-_IRRELEVANT = {"device", "compile", "refit", "profit_weight"}
+_IRRELEVANT = {"device", "compile", "refit", "profit_weight", "beams"}
 """Params that do not decide the weights: where they are learnt, and what happens to them later."""
 Validate = loop.Validate[SequenceModel]
 
@@ -138,6 +139,7 @@ class _NextItem:
         self._examples, self._params = examples, params
         self._device, self._length = device_of(model), model.shape.length
         self._warm_W = warm_W
+        self._trie = item_trie(model.codes_VC, warm_W) if model.decoder is not None else None
         self._builder: BatchBuilder
 
     def batches(self, epoch: int) -> Sequence[Windows]:
@@ -166,7 +168,7 @@ class _NextItem:
         if not parallel.total(torch.tensor(float(asks), device=self._device)):
             return None
         inputs, targets = moved(inputs, self._device), moved(targets, self._device)
-        return batch_loss(model, inputs, targets, self._warm_W, self._params)
+        return batch_loss(model, inputs, targets, self._warm_W, self._params, self._trie)
 
 
 def _checkpoint(

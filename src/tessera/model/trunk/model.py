@@ -19,14 +19,22 @@ from torch.nn import functional
 
 from tessera.contracts.tables import ACTIONS
 from tessera.model.nn.batch import PADDING, Batch, Encoded, cut, join, runs
-from tessera.model.nn.codewords import CodewordSettings
+from tessera.model.nn.codewords import Codewords, CodewordSettings
 from tessera.model.nn.cross_entropy import CrossEntropy
+from tessera.model.nn.generative import Decoder
 from tessera.model.nn.hidden_net import HiddenSettings
 from tessera.model.nn.layer import HstuLayer, RelativeBias
 from tessera.model.nn.linear import dropout
 from tessera.model.nn.lookup import between
 from tessera.model.nn.masking import ActionGuess
-from tessera.model.nn.plugs import ItemInput, RankNet, RankObjective, StatePart, name_of
+from tessera.model.nn.plugs import (
+    GenerativeHead,
+    ItemInput,
+    RankNet,
+    RankObjective,
+    StatePart,
+    name_of,
+)
 from tessera.model.nn.ranking import (
     AttentionView,
     KVCache,
@@ -96,6 +104,8 @@ class Shape:
     """What the ranking head ends in; None in one hidden layer."""
     rank_objective: RankObjective | None = None
     """What the ranking head learnt by; None by cross-entropy."""
+    generative_head: GenerativeHead | None = None
+    """What decodes the codes of the next item; None decodes none."""
 
     def chosen_item_input(self) -> ItemInput:
         """Return what vectors of items are made by."""
@@ -154,11 +164,19 @@ class SequenceModel(nn.Module):
         if state_part is not None:
             self.state_part = state_part.build(shape.width, shape.dropout)
             saved_as(self, "state_part", name_of("state_part", state_part))
+        self.decoder: Decoder | None = None
+        if shape.generative_head is not None:
+            levels = len(shape.code_sizes)
+            self.decoder = Decoder(shape.generative_head.build(shape.width, levels), levels)
 
     def items(self) -> Tensor:
         """Return item_VD, the vectors of all items."""
         item_VD: Tensor = self.item_input(self.item_VD, self.codes_VC, self.warm_V)
         return item_VD
+
+    def codebook(self) -> tuple[Tensor, ...]:
+        """Return the codewords of each level: the very tables that items are read with."""
+        return tuple(cast(Codewords, self.item_input).parameters())
 
     def placed_V(self) -> Tensor:
         """Return which items have a place in the space: seen while training, or with a code."""

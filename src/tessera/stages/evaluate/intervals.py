@@ -11,7 +11,7 @@ from dataclasses import asdict
 import numpy as np
 
 from tessera.contracts.arrays import Float64s, Ints
-from tessera.contracts.tables import STRANGERS
+from tessera.contracts.tables import GENERATIVE, STRANGERS, TRUNK
 from tessera.shared.metrics.bootstrap import percentile_interval, resampled_means
 from tessera.shared.metrics.profit import market_roi, roi, roi_draws
 from tessera.stages.evaluate.params import EvaluateParams
@@ -19,12 +19,14 @@ from tessera.stages.evaluate.report import K, Lists
 from tessera.stages.evaluate.returns import Returns
 
 CANDIDATE = "hstu"
-"""The model on trial, of investors or of strangers; every other one is a baseline."""
+"""The model on trial; all lists that it makes are, and every other model is a baseline."""
+_ENDS = ("", STRANGERS, GENERATIVE, TRUNK)
 
 
 def best_baseline(mean_of: Mapping[str, float]) -> str:
     """Name the best model that is not on trial."""
-    rivals = [name for name in mean_of if name.removesuffix(STRANGERS) != CANDIDATE]
+    own = {f"{CANDIDATE}{end}" for end in _ENDS}
+    rivals = [name for name in mean_of if name not in own]
     return max(rivals, key=lambda name: mean_of[name])
 
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import ibis
+import pyarrow as pa
 
 from tessera.contracts.errors import BadParams
 from tessera.contracts.tables import LISTS, STRANGERS
 from tessera.model.nn.device import chosen_device, threads
 from tessera.model.params import HstuParams
-from tessera.model.sequences.dataset import read_dataset
+from tessera.model.sequences.dataset import Dataset, read_dataset
 from tessera.model.sequences.effects import NO_EFFECTS, read_effects
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.sequences.fact_tables import save_facts
@@ -21,8 +22,10 @@ from tessera.model.trainer.parallel import together
 from tessera.model.training.curves import write_training
 from tessera.model.training.fit import fit
 from tessera.model.training.slate_figures import slate_figures
+from tessera.model.trunk.generated import sources
 from tessera.model.trunk.inference import serving_head
 from tessera.model.trunk.lists import rank_users, write_lists
+from tessera.model.trunk.model import SequenceModel
 from tessera.model.trunk.saved import save_model
 from tessera.stages.hstu.outputs import Later, write_item_vectors, write_scores, write_user_vectors
 
@@ -53,22 +56,18 @@ def run(
 ) -> dict[str, float]:
     """Train the trunk; `scratch` keeps checkpoints when a run is killed."""
     with threads(params.threads), together(chosen_device(params.device)):
-        sources = Sources(events, codes, users, items, prices, exposures, outcomes, edges, cate)
-        dataset = read_dataset(sources, split, scratch, params)
+        tables = Sources(events, codes, users, items, prices, exposures, outcomes, edges, cate)
+        dataset = read_dataset(tables, split, scratch, params)
         effects = read_effects(cate, cate_later)
         if params.uplift_weight and dataset.log and not len(effects.request_ids):
             raise BadParams(NO_EFFECTS)  # better said before training than after it
         trained = fit("hstu", dataset, params, scratch)
         own = trained.model
-        parts = [rank_users(own, dataset, params)]
-        if params.session_minutes and not dataset.split.ordinal:
-            visits = dataset.histories.last_sessions(60 * params.session_minutes)
-            strangers = replace(dataset, histories=visits)
-            parts.append(rank_users(own, strangers, params, STRANGERS))
+        parts = _lists(own, dataset, params)
         write_training(trained.state, "hstu", training)
         save_model(own, dataset.catalogue.vocabulary, model)
         ranks = serving_head(own) is not None
-        save_facts(events, sources.facts() if ranks else None, dataset.split, facts)
+        save_facts(events, tables.facts() if ranks else None, dataset.split, facts)
         if ranks:
             lay_out(facts, dataset.split, tied_sets=own.shape.tied_sets)
         write_item_vectors(own, dataset.catalogue.vocabulary, item_vectors)
@@ -82,3 +81,14 @@ def run(
     metrics |= {f"hstu_mix_{name}": value for name, value in own.closed_form.mix.items()}
     metrics["requests_scored"] = float(len(scored.request_ids))
     return metrics | slate_figures(own, scored, dataset.log, count_V)
+
+
+def _lists(model: SequenceModel, dataset: Dataset, params: HstuParams) -> list[pa.Table]:
+    """List by the published vectors, by each source where codes are decoded, and for strangers."""
+    parts = [rank_users(model, dataset, params)]
+    if model.decoder is not None:
+        parts += sources(model, model.decoder, dataset, params)
+    if params.session_minutes and not dataset.split.ordinal:
+        visits = dataset.histories.last_sessions(60 * params.session_minutes)
+        parts.append(rank_users(model, replace(dataset, histories=visits), params, STRANGERS))
+    return parts

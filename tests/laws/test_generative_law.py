@@ -113,6 +113,12 @@ def test_the_chance_of_an_item_is_the_product_of_the_choices_on_its_path(
             assert log_p == pytest.approx(expected, abs=1e-6)
 
 
+def searched(head, space, state_BD, open_BV, top, beams, temperature=1.0):
+    """Find the likeliest of the items that are open."""
+    before_BN1 = space.trie.open_before(open_BV)
+    return head.beam_search(space, state_BD, before_BN1, top, beams, temperature)
+
+
 def open_rows(data, requests, items):
     """Draw which items are open to each request; padding never is."""
     count = requests * (items + 1)
@@ -133,7 +139,7 @@ def test_as_many_beams_as_items_are_exhaustive(name, codes, seed, temperature, d
     space, state_BD = world(codes, seed=seed)
     head, top = decoder(name, len(codes[0]), seed), data.draw(st.integers(1, 40))
     open_BV = open_rows(data, 3, len(codes))
-    found = head.beam_search(space, state_BD, open_BV, top, len(codes), temperature)
+    found = searched(head, space, state_BD, open_BV, top, len(codes), temperature)
     with torch.no_grad():
         log_p_BN = every_log_p(head, space, state_BD, temperature)
     for row in range(3):
@@ -156,7 +162,7 @@ def test_a_narrow_beam_finds_open_items_alone_and_as_many_as_are_asked_for(
     space, state_BD = world(codes, seed=seed)
     head = decoder(name, len(codes[0]), seed)
     open_BV = open_rows(data, 3, len(codes))
-    found = head.beam_search(space, state_BD, open_BV, top, 1)
+    found = searched(head, space, state_BD, open_BV, top, 1)
     with torch.no_grad():
         log_p_BN = every_log_p(head, space, state_BD)
     for row in range(3):
@@ -174,8 +180,8 @@ FIVE = [(1, 1), (1, 2), (2, 1), (2, 1), (3, 5)]
 def test_one_row_of_open_items_serves_all_requests(name):
     space, state_BD = world(FIVE, requests=4)
     head, open_1V = decoder(name), torch.tensor([[False, True, False, True, True, True]])
-    one = head.beam_search(space, state_BD, open_1V, 5, 5)
-    each = head.beam_search(space, state_BD, open_1V.expand(4, -1), 5, 5)
+    one = searched(head, space, state_BD, open_1V, 5, 5)
+    each = searched(head, space, state_BD, open_1V.expand(4, -1), 5, 5)
     assert torch.equal(one.item_BK, each.item_BK)
     assert (one.item_BK != PADDING).sum(1).tolist() == [4] * 4
 
@@ -186,10 +192,10 @@ def test_a_batch_says_of_a_request_what_it_says_alone(name):
     head = decoder(name)
     open_BV = torch.rand(4, 6, generator=torch.Generator().manual_seed(1)) > 0.3
     open_BV[:, PADDING] = False
-    together = head.beam_search(space, state_BD, open_BV, 2, 2)
+    together = searched(head, space, state_BD, open_BV, 2, 2)
     for row in range(4):
         own = slice(row, row + 1)
-        alone = head.beam_search(space, state_BD[own], open_BV[own], 2, 2)
+        alone = searched(head, space, state_BD[own], open_BV[own], 2, 2)
         assert torch.equal(alone.item_BK[0], together.item_BK[row])
         torch.testing.assert_close(alone.log_p_BK[0], together.log_p_BK[row])
 
@@ -217,7 +223,7 @@ def test_it_learns_which_item_comes_next(name):
         assert value.grad.isfinite().all(), weight
         assert value.grad.any(), weight
     space, open_1V = ItemSpace.of(trie, book, item_VD), torch.ones(1, 17).bool()
-    assert torch.equal(head.beam_search(space, state_ND, open_1V, 1, 4).item_BK[:, 0], target_N)
+    assert torch.equal(searched(head, space, state_ND, open_1V, 1, 4).item_BK[:, 0], target_N)
 
 
 @heads
@@ -234,7 +240,7 @@ def test_a_target_without_a_code_teaches_nothing(name):
 @pytest.mark.parametrize("items", [[], [2]])
 def test_no_item_and_a_single_one_are_answered(name, items):
     space, state_BD = world([(1, 1), (1, 2)], items=torch.tensor(items, dtype=torch.long))
-    found = decoder(name).beam_search(space, state_BD, torch.ones(1, 3).bool(), 5, 5)
+    found = searched(decoder(name), space, state_BD, torch.ones(1, 3).bool(), 5, 5)
     assert [real(item_K) for item_K in found.item_BK] == [items] * 3
     assert found.log_p_BK[:, : len(items)].eq(0).all()
 
@@ -242,7 +248,7 @@ def test_no_item_and_a_single_one_are_answered(name, items):
 @heads
 def test_all_closed_is_an_empty_list(name):
     space, state_BD = world([(1, 1), (1, 2)])
-    found = decoder(name).beam_search(space, state_BD, torch.zeros(1, 3).bool(), 5, 5)
+    found = searched(decoder(name), space, state_BD, torch.zeros(1, 3).bool(), 5, 5)
     assert not found.item_BK.any()
     assert found.log_p_BK.isneginf().all()
 
@@ -251,7 +257,7 @@ def test_all_closed_is_an_empty_list(name):
 def test_items_alike_in_everything_share_the_chance_and_stand_in_their_order(name):
     space, state_BD = world([(2, 1)] * 4)
     space.item_VD[:] = space.item_VD[1].clone()
-    found = decoder(name).beam_search(space, state_BD, torch.ones(1, 5).bool(), 4, 4)
+    found = searched(decoder(name), space, state_BD, torch.ones(1, 5).bool(), 4, 4)
     assert found.item_BK.tolist() == [[1, 2, 3, 4]] * 3
     np.testing.assert_allclose(found.log_p_BK.exp(), 0.25, atol=1e-9)
 

@@ -169,7 +169,7 @@ class Decoder(nn.Module):
         self,
         space: ItemSpace,
         state_BD: Tensor,
-        open_BV: Tensor,
+        before_BN1: Tensor,
         top: int,
         beams: int,
         temperature: float = 1.0,
@@ -185,8 +185,8 @@ class Decoder(nn.Module):
             What is decoded.
         state_BD
             Of any length.
-        open_BV
-            Which items may be found; a single row serves all requests.
+        before_BN1
+            Which items may be found: `open_before` of the trie; a single row serves all requests.
         top
             Items wanted of each request.
         beams
@@ -197,7 +197,6 @@ class Decoder(nn.Module):
         trie, state_BD = space.trie, functional.normalize(state_BD, dim=-1)
         if not len(trie.item_N):
             return Beams(torch.zeros(len(state_BD), 0).long(), state_BD[:, :0])
-        before_BN1 = trie.open_before(open_BV)
         node_BW = torch.zeros(len(state_BD), 1, dtype=torch.long, device=state_BD.device)
         log_p_BW, prefix_BWD = (
             torch.zeros_like(state_BD[:, :1]),

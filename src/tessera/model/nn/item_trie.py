@@ -53,7 +53,7 @@ class ItemTrie:
         return torch.searchsorted(self.first_leaf[depth], leaf_N, right=True) - 1
 
     def open_before(self, open_BV: Tensor) -> Tensor:
-        """Return before_BN1, how many leaves before each one are open."""
+        """Return before_BN1, how many leaves before each one are open, of the rows of open_BV."""
         open_BN = open_BV[:, self.item_N]
         before_BN1 = open_BN.new_zeros(len(open_BN), open_BN.shape[1] + 1, dtype=torch.int32)
         torch.cumsum(open_BN, 1, dtype=torch.int32, out=before_BN1[:, 1:])

@@ -63,8 +63,8 @@ def generate(
         for start in range(0, len(state_QD), step):
             rows = np.arange(start, min(start + step, len(state_QD)))
             state_BD = torch.from_numpy(state_QD[rows]).to(device)
-            open_BV = torch.from_numpy(_open(asked, rows)).to(device)
-            found = decoder.beam_search(space, state_BD, open_BV, params.top, params.beams)
+            before_BN1 = trie.open_before(torch.from_numpy(_open(asked, rows)).to(device))
+            found = decoder.beam_search(space, state_BD, before_BN1, params.top, params.beams)
             parts.append((found.item_BK.cpu().numpy(), found.log_p_BK.cpu().numpy()))
     if not parts:
         return Lists(np.empty((0, params.top), np.int64), np.empty((0, params.top), np.float32))

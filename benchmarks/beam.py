@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,24 +57,31 @@ def measured(asked: tuple[int, int]) -> dict[str, Any]:
     built_s = time.process_time() - begun
     space = ItemSpace.of(trie, book, item_VD)
     state_BD = torch.randn(requests + _WARM_UP, WIDTH)
-    told = {"items": items, "built_s": round(built_s, 2), "trie_mb": round(trie_mb(trie), 1)}
+    told: dict[str, Any] = {
+        "items": items,
+        "built_s": round(built_s, 2),
+        "trie_mb": round(trie_mb(trie), 1),
+    }
     for word, share in (("all", 1.0), ("tenth", 0.1)):
         open_1V = torch.rand(1, items + 1) < share
         open_1V[:, 0] = False
         before_1N1 = trie.open_before(open_1V)
-        one = _milliseconds(lambda rows: head.beam_search(space, rows, before_1N1, TOP, BEAMS),
-                            state_BD.split(1))  # fmt: skip
-        told[word] = {"p50_ms": one[0], "p99_ms": one[1]}
+        search = partial(_search, head, space, before_1N1)
+        told[word] = dict(zip(("p50_ms", "p99_ms"), _milliseconds(search, state_BD.split(1)),
+                              strict=True))  # fmt: skip
     masked = _milliseconds(lambda _: trie.open_before(open_1V), state_BD.split(1))
-    batch = [state_BD[:BATCH].clone() for _ in range(_WARM_UP + 5)]
-    together = _milliseconds(
-        lambda rows: head.beam_search(space, rows, before_1N1, TOP, BEAMS), batch
-    )
+    together = _milliseconds(search, [state_BD[:BATCH]] * (_WARM_UP + 5))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     return {**told, "mask_ms": masked[0], "batch_ms": together[0], "peak_mb": round(peak)}
 
 
-def _milliseconds(work: Any, pieces: Any) -> tuple[float, float]:
+def _search(head: Decoder, space: ItemSpace, before_1N1: torch.Tensor, rows: torch.Tensor) -> None:
+    head.beam_search(space, rows, before_1N1, TOP, BEAMS)
+
+
+def _milliseconds(
+    work: Callable[[torch.Tensor], Any], pieces: Sequence[torch.Tensor]
+) -> tuple[float, float]:
     """Return the median and the 99th percentile of the processor time of a call."""
     took = []
     with torch.inference_mode():

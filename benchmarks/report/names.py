@@ -8,6 +8,7 @@ _NAMES = {
     "hstu_past": "HSTU, mixed by all validation periods so far",
     "hstu_best": "HSTU, mixed by the best mean alone",
     "hstu_trunk": "HSTU, trunk alone",
+    "hstu_generative": "HSTU, decoded codes",
     "hstu_profit": "HSTU, the weight on profit that had returned most",
     "sasrec": "SASRec",
     "two_tower": "two-tower",

@@ -43,6 +43,7 @@ _SWITCHES: dict[str, dict[str, Any]] = {
     "item weights": {"item_weights_width": 0},
     "demand": {"demand_days": 0.0},
     "semantic codes": {"use_codes": False},
+    "generative head": {"generate": False},
     "ID dropout": {"id_dropout": 0.0},
     "hidden actions": {"mask_weight": 0.0},
     "mean of weights": {"average_epochs": 0.0},
@@ -72,6 +73,8 @@ def parts(params: HstuParams) -> dict[str, dict[str, Any]]:
         for name, off in _SWITCHES.items()
         if any(getattr(params, param) != value for param, value in off.items())
     }
+    if params.generate and "semantic codes" in found:
+        found["semantic codes"] = {"use_codes": False, "generate": False}  # none to decode
     return found | _additions(params)
 
 

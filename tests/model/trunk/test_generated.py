@@ -130,6 +130,20 @@ def test_an_item_that_nobody_saw_is_found_by_its_code(world, trained, generating
     assert (rank_of[12] & rank_of[9]).sum() > 0.5 * rank_of[9].sum()
 
 
+def test_the_code_of_an_item_that_nobody_saw_changes_no_weight(logged_world, tables, generating):
+    tables.events = tables.events.filter(tables.events.item_id != "i03")
+    seen = logged_world(tables)
+    codes_VC, once = seen.codes_VC.clone(), generating.model_copy(update={"epochs": 1})
+    codes_VC[4] = torch.tensor([2, 1])
+    weights = [
+        dict(fit("hstu", replace(seen, codes_VC=codes), once, None).model.named_parameters())
+        for codes in (seen.codes_VC, codes_VC)
+    ]
+    assert not torch.equal(codes_VC, seen.codes_VC)
+    for name, weight in weights[0].items():
+        assert torch.equal(weight, weights[1][name]), name
+
+
 def test_two_lists_stand_beside_that_of_the_model(run_trunk, tables, generating):
     folder, _ = run_trunk(tables, generating)
     lists = pq.read_table(folder / "lists.parquet").to_pylist()

@@ -113,10 +113,9 @@ def test_the_chance_of_an_item_is_the_product_of_the_choices_on_its_path(
             assert log_p == pytest.approx(expected, abs=1e-6)
 
 
-def searched(head, space, state_BD, open_BV, top, beams, temperature=1.0):
-    """Find the likeliest of the items that are open."""
-    before_BN1 = space.trie.open_before(open_BV)
-    return head.beam_search(space, state_BD, before_BN1, top, beams, temperature)
+def searched(head, space, state_BD, open_BV, *asked):
+    """Find the likeliest of the items that are open: so many, with beams, at a temperature."""
+    return head.beam_search(space, state_BD, space.trie.open_before(open_BV), *asked)
 
 
 def open_rows(data, requests, items):

@@ -28,6 +28,7 @@ from tessera.model.training import train as train_module
 from tessera.model.training.compiled import compile_layers
 from tessera.model.training.examples import Examples
 from tessera.model.training.fit import fit
+from tessera.model.trunk.generated import sources
 from tessera.model.trunk.inference import encode, item_vectors, rank_requests, served
 from tessera.model.trunk.model import SequenceModel
 from tessera.model.trunk.saved import load_model, save_model
@@ -151,10 +152,12 @@ def test_the_pretended_device_refuses_what_was_left_behind(away):
         torch.ones(3).to(AWAY) + torch.ones(3)
 
 
-@pytest.mark.parametrize("softmax", [{}, {"full_softmax_items": 0, "negatives": 6}])
-def test_no_tensor_is_left_behind_and_the_weights_are_the_same(ranked, away, softmax):
+@pytest.mark.parametrize(
+    "changes", [{}, {"full_softmax_items": 0, "negatives": 6}, {"generate": True}]
+)
+def test_no_tensor_is_left_behind_and_the_weights_are_the_same(ranked, away, changes):
     world, params = ranked
-    params = params.model_copy(update=softmax)
+    params = params.model_copy(update=changes)
     here = fit("hstu", world, params, None)
     with away():
         there = fit("hstu", world, params, None)
@@ -163,6 +166,20 @@ def test_no_tensor_is_left_behind_and_the_weights_are_the_same(ranked, away, sof
     assert here.model.actions is not None
     assert here.state.losses == pytest.approx(there.state.losses, rel=1e-4)
     assert_near(here.model.state_dict(), there.model.state_dict(), 1e-4)
+
+
+def test_codes_are_decoded_anywhere(ranked, away):
+    world, params = ranked
+    params = params.model_copy(update={"generate": True, "epochs": 1})
+    here = fit("hstu", world, params, None).model
+    found = [table.to_pylist() for table in sources(here, here.decoder, world, params)]
+    with away():
+        there = here.to(AWAY)
+        again = [table.to_pylist() for table in sources(there, there.decoder, world, params)]
+    for one, other in zip(found, again, strict=True):
+        assert [row["item_id"] for row in one] == [row["item_id"] for row in other]
+        scores = [row["score"] for row in other]
+        assert [row["score"] for row in one] == pytest.approx(scores, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["sasrec", "two_tower"])

@@ -317,6 +317,25 @@ def test_all_rankers_stand_in_one_table(results, written):
     assert "| popularity | 0.7000 | 0.7000 |  |" in section
 
 
+def test_decoding_holds_only_where_it_is_surely_ahead(results, written):
+    name = "decoded codes beside the cosine of the same trunk (small markets)"
+    for gap, word, told in ((0.1, "yes", "earns"), (-0.1, "no", "costs"), (0.0, "no", "ties")):
+        seeds = {}
+        for seed in range(3):
+            dense = {"recall_50": 0.5 + 0.01 * seed, "cold_ndcg_10": 0.2}
+            decoded = {metric: value + gap + 0.001 * seed for metric, value in dense.items()}
+            if not gap:
+                decoded = {metric: value + 0.01 * (seed - 1) for metric, value in dense.items()}
+            models = {"hstu_generative": decoded, "hstu_trunk": dense, "hstu": dense}
+            seeds[str(seed)] = {"with": {"models": models}, "without": {"models": {"hstu": dense}}}
+        change(results, "generate", seeds=seeds)
+        text, rows = written(results)
+        assert rows[name][2] == word
+        section = text.split("## What decoding codes finds")[1].split("\n## ")[0]
+        assert f"| Recall@50 | {gap + (0.001 if gap else 0):+.4f} [" in section
+        assert section.count(f"| *{told}* |") >= 2
+
+
 def test_a_slow_list_says_no_and_its_search_stands_apart(results, written):
     found = json.loads((results / "house.json").read_text())
     figures = {"calls": 1000, "users": 4000, "items": 400, "overlap_50": 1.0,

@@ -111,8 +111,7 @@ class Decoder(nn.Module):
         trie, (state_RD, prefix_RD) = space.trie, came_R
         child_RC, is_child_RC = trie.children(level, node_R)
         if level == trie.levels:
-            vector_RCD = space.item_VD[trie.item_N[child_RC]]
-            cosine_RC = torch.einsum("rd,rcd->rc", state_RD, vector_RCD)
+            cosine_RC = _item_cosines(space, state_RD, child_RC)
         else:
             asking_RD = functional.normalize(self.asks(state_RD, prefix_RD, level), dim=-1)
             cosine_RK = asking_RD @ space.codewords[level].T
@@ -218,6 +217,18 @@ class Decoder(nn.Module):
                 prefix_BWD = prefix_BWD.gather(1, parent_BW1.expand(-1, -1, state_BD.shape[1]))
                 prefix_BWD = prefix_BWD + space.codewords[level][trie.codeword[level][node_BW]]
         return _ordered(trie.item_N[node_BW], log_p_BW, top)
+
+
+def _item_cosines(space: ItemSpace, state_RD: Tensor, leaf_RC: Tensor) -> Tensor:
+    """Compare states with the items at some leaves.
+
+    Where many share a code, all items are compared: their vectors, once for each state, would not
+    fit into memory.
+    """
+    item_N = space.trie.item_N
+    if leaf_RC.shape[1] * state_RD.shape[1] > len(item_N):
+        return (state_RD @ space.item_VD[item_N].T).gather(1, leaf_RC)
+    return torch.einsum("rd,rcd->rc", state_RD, space.item_VD[item_N[leaf_RC]])
 
 
 def _ordered(item_BW: Tensor, log_p_BW: Tensor, top: int) -> Beams:

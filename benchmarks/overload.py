@@ -41,7 +41,7 @@ _INVESTORS = 500
 _FREE = 1e9
 """Requests a second that the only key may send: what is measured is admission, not its rate."""
 _MALFORMED = 10_000
-_PORT = 8767
+_PORT = 8764
 _SHED = re.compile(r"POST \S+ 429 ([\d.]+) ms")
 
 

@@ -27,7 +27,7 @@ from benchmarks.serve import served
 from benchmarks.serve_load import Client, fire, poisson
 from benchmarks.serve_world import build, item_name, user_name
 from tessera.contracts.progress import progress_bar
-from tessera.serve.hours import open_segments, records, sealed_hours
+from tessera.serve.hours import open_segments, records, sealed_hours, still
 from tessera.serve.log import is_open
 
 _PORT, _ITEMS, _USERS = 8767, 400, 2000
@@ -93,10 +93,11 @@ def _acknowledge(told: Told, status: int, body: bytes) -> None:
 
 def count(told: Told, log: Path) -> None:
     """Hold the log against what was acknowledged so far."""
-    torn = [one.path for one in open_segments(log) if one.torn and not is_open(one.path)]
+    with still(log):  # an hour that ends is sealed meanwhile
+        torn = [one.path for one in open_segments(log) if one.torn and not is_open(one.path)]
+        for hour in sealed_hours(log):
+            hour.check()
     told.torn += len(torn)
-    for hour in sealed_hours(log):
-        hour.check()
     found = Counter(one.get("event_id") or one["request_id"] for one in records(log))
     told.lost |= (told.slates | told.events) - found.keys()
     told.repeated |= {name for name, times in found.items() if times > 1}
@@ -111,7 +112,8 @@ def measure(kills: int, rate: float, seed: int) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     with progress_bar("kills", kills) as bar:
         for number in range(kills + 1):
-            left = sum(one.torn > 0 for one in open_segments(folder / "log"))
+            with still(folder / "log"):
+                left = sum(one.torn > 0 for one in open_segments(folder / "log"))
             with served(str(bundle), folder, _PORT) as (client, process):
                 told.cut += left
                 count(told, folder / "log")

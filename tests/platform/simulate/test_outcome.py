@@ -138,7 +138,7 @@ def test_a_rollback_is_judged_as_a_promotion_is():
     assert found["acts"][0]["true_lift"] == pytest.approx(-0.1)
     assert found["acts"][1]["truth"] == "not known"
     said = acts(found)
-    assert "1 times a rollback, 1 times a run asked for was done" in said
+    assert "rollback (1), run asked for (1)" in said
     assert "1 made it truly worse" in said
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 Row = Mapping[str, Any]
 _CALLED = {
-    "retrain": "a run asked for",
-    "rollback": "a rollback",
+    "retrain": "run asked for",
+    "rollback": "rollback",
     "explore-stop": "exploration stopped",
     "explore-resume": "exploration resumed",
 }
@@ -49,7 +49,7 @@ def change(found: Row) -> str:
     if not found["watched"]:
         noticed = "nothing watched"
     back = told["days_to_recovery"]
-    recovered = "never was as before" if back is None else f"was as before after {back} days"
+    recovered = "was not as before again" if back is None else f"was as before {back} days later"
     return (
         f"It happened on day {told['day'] + 1}: {noticed}; of what can be attained "
         f"{told['attained_before']:.0%} was before and {told['attained_after']:.0%} in the days "
@@ -62,18 +62,20 @@ def acts(found: Row) -> str:
     if not found["watched"]:
         return ""
     done = Counter(_CALLED[one["act"]] for one in found["acts"])
-    what = ", ".join(f"{count} times {act}" for act, count in done.items()) or "nothing"
+    what = ", ".join(f"{act} ({count})" for act, count in done.items()) or "nothing"
     truths = Counter(one["truth"] for one in found["acts"] if one["act"] == "rollback")
     worse = f"; of the rollbacks {truths['worse']} made it truly worse" if truths else ""
     before, days = found["change"], ""
     if before:
         days = (
-            f" Before it happened {before['alarmed_before']} days alarmed and "
+            f" Of the days before it happened {before['alarmed_before']} alarmed, and "
             f"{before['acted_before']} acts came of that."
         )
-    return f"Because of alarms {what} was done{worse}.{days}"
+    return f"Done because of alarms: {what}{worse}.{days}"
 
 
 def _after(what: str, told: Row) -> str:
     days = told[f"days_to_{what}"]
-    return f"no {what} came" if days is None else f"the first {what} came after {days} days"
+    if days is None:
+        return f"no {what} came"
+    return f"the first {what} came {'1 day' if days == 1 else f'{days} days'} later"

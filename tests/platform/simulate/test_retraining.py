@@ -60,6 +60,7 @@ def test_what_is_held_stays_where_a_model_serves(place, ran):
     ran.decisions[1] = "HOLD"
     told = retraining.retrain(place, 1, None)
     assert (told["decision"], told["published"], told["champion"]) == ("HOLD", None, "v1")
+    assert told["learnt_until"] == "2024-07-19", "the service began then"
 
 
 def test_the_first_model_serves_whatever_the_verdict_and_it_is_recorded(place, ran):

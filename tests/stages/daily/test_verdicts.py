@@ -53,6 +53,29 @@ def test_how_days_differ_decides_how_sure_a_change_is():
     assert quiet < 0.01 < 0.3 < loud
 
 
+@pytest.mark.parametrize("stderr", [None, 0.006])
+def test_a_fault_among_the_reference_days_does_not_hide_itself(stderr):
+    rule = Rule(kind="relative", limit=0.25, side="below")
+
+    def judged(*odd):
+        past = levels(*QUIET, *QUIET[:6], *odd, stderr=stderr)[len(odd) :]
+        return held_against(Level(0.03, stderr), past, rule, 5)
+
+    clean = judged()
+    for odd in ((0.03,), (0.03, 0.02), (0.03, 0.02, 0.03, 0.025, 0.03)):
+        found = judged(*odd)
+        assert found.threshold == pytest.approx(clean.threshold, rel=0.01)
+        assert found.p_value < 1e-3, odd
+    most = judged(*[0.03] * 10)
+    assert most.threshold < 0.03, "what most days are is the usual"
+
+
+def test_the_fewest_days_that_are_needed_are_never_left_out():
+    rule = Rule(kind="relative", limit=0.25, side="below")
+    past = levels(0.1, 0.1, 0.1, 0.1, 0.5)
+    assert held_against(Level(0.1), past, rule, 5).threshold == pytest.approx(0.75 * 0.18)
+
+
 def test_days_that_differ_by_who_came_alone_are_known_from_all_who_came():
     rule = Rule(kind="relative", limit=0.0)
     alone = held_against(Level(0.13), levels(*QUIET), rule, 5).p_value

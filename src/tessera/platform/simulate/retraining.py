@@ -109,6 +109,7 @@ def _tell(place: Place, day: int, before: dict[str, Any]) -> dict[str, Any]:
     return {
         "day": day,
         "champion": before["champion"],
+        "learnt_until": cut_behind(day, place).date().isoformat() if day >= 0 else None,
         "decision": verdict["decision"],
         "reason": verdict["reason"],
         "act": last["act"],

@@ -52,8 +52,8 @@ def change(found: Row) -> str:
     recovered = "was not as before again" if back is None else f"was as before {back} days later"
     return (
         f"It happened on day {told['day'] + 1}: {noticed}; of what can be attained "
-        f"{told['attained_before']:.0%} was before and {told['attained_after']:.0%} in the days "
-        f"after, and the service {recovered}."
+        f"{told['attained_before']:.0%} was in the five days before and "
+        f"{told['attained_after']:.0%} in the five from then on, and the service {recovered}."
     )
 
 

@@ -27,9 +27,15 @@ SAYS: Mapping[str, tuple[str, str]] = {
         "What is logged must say how likely it was: else no verdict may rest on it.",
     ),
     "skew": ("Training and serving", "Scores as they were served, against what the bundle gives."),
-    "response": ("What investors did", "Of what was shown, so many days later."),
+    "response": (
+        "What investors did",
+        "With what was shown, as far as it is known `outcome_days` later: a day or so behind.",
+    ),
     "events": ("Who makes what happens", "Shares of the busiest, and events that fit no slate."),
-    "drift": ("Drift", "How far a day lies from the days before it, as the size of an effect."),
+    "drift": (
+        "Drift of inputs and scores",
+        "How far a day lies from the days before it, as the size of an effect.",
+    ),
     "popularity": (
         "Popularity bias and variety",
         "Whether lists lean on what is popular already, and how much of the catalogue they show.",
@@ -108,15 +114,14 @@ def _families(
 def _causes(
     alarms: Iterable[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Lay out each cause once: since when, how often, the newest alarm, and what was done."""
+    """Lay out each cause once: its alarms, the newest of them, and what was done."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for one in sorted(alarms, key=lambda one: str(one["day"])):
         found.setdefault(str(one["cause"]), []).append(one)
     causes = [
         {
             "newest": mine[-1],
-            "since": mine[0]["day"],
-            "days": len(mine),
+            "alarms": [(one["day"], one["id"]) for one in mine],
             "then": _then(mine, lines),
         }
         for mine in found.values()
@@ -133,7 +138,7 @@ def _then(mine: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]])
         if one.get("id") in ids and one["kind"] == "action" and one["done"]
     ]
     newest = [what for what in story(lines, str(mine[-1]["id"])) if what[1] not in _PLAIN]
-    return [*acts, *(what for _, what in newest)] or ["people informed"]
+    return [*acts, *(what for _, what in newest)] or ["recorded"]
 
 
 _PLAIN = ("raised", "the webhook is told")

@@ -19,6 +19,8 @@ from tessera.stages.daily.spec import Rule, Served
 from tessera.stages.daily.units import Level
 
 EXACT = "exact"
+_FAR, _MAD = 5.0, 1.4826
+"""Deviations by which a reference day is odd; what a median distance is of one, if normal."""
 _LEVEL = 0.95
 """Of the test whether days differ more than chance."""
 
@@ -111,6 +113,7 @@ def held_against(level: Level, past: Sequence[Level], rule: Rule, least_days: in
         return Test(rule.limit, side, _chance(beyond, stderr, None))
     if len(past) < least_days:
         return None
+    past = _usual(past, least_days)
     value_D = np.array([one.value for one in past])
     mean = float(value_D.mean())
     allowed = rule.limit * abs(mean) if rule.kind == "relative" else rule.limit
@@ -123,6 +126,21 @@ def held_against(level: Level, past: Sequence[Level], rule: Rule, least_days: in
     if rule.side == "both":
         chance = min(2 * chance, 1.0)
     return Test(mean + allowed if side == "above" else mean - allowed, side, chance)
+
+
+def _usual(past: Sequence[Level], least_days: int) -> Sequence[Level]:
+    """Leave out the days that lie far from most: a fault among them would hide itself from then on.
+
+    Far is meant beside how far days usually lie from their median, which a few odd ones among them
+    do not move, and beside what those who came tell.  Once most days are odd, they are the usual.
+    """
+    value_D = np.array([one.value for one in past])
+    away_D = np.abs(value_D - np.median(value_D))
+    chance = [one.stderr for one in past if one.stderr is not None]
+    by_chance = float(np.sqrt(np.mean(np.square(chance)))) if chance else 0.0
+    usual_D = away_D <= _FAR * max(_MAD * float(np.median(away_D)), by_chance)
+    kept = [one for one, is_usual in zip(past, usual_D.tolist(), strict=True) if is_usual]
+    return kept if len(kept) >= least_days else past
 
 
 def _apart(

@@ -284,12 +284,14 @@ def test_the_page_of_watched_days(browse, workspace):
     assert seen == NOTHING
     assert _words(dom, "title") == ["Tessera watched: 3 alarms on 2025-01-09"]
     assert _words(dom, "h2") == [
-        "What alarmed, and what was done", "Drift", "Items whose share moved most"
-    ]  # fmt: skip
+        "What alarmed, and what was done",
+        "Drift of inputs and scores",
+        "Items whose share moved most",
+    ]
     assert _words(dom, "h3") == ["psi.items.issuer"]
     assert _words(dom, "summary") == ["2 slices, 2 alarmed"]
     first = _rows(dom)[1]
-    assert first.startswith("drift warning on 2 days, 2025-01-08 to 2025-01-09 psi.items.issuer is")
+    assert first.startswith("drift warning 2025-01-08 , 2025-01-09 psi.items.issuer is")
     assert "2025-01-08: " not in first, "of days before the newest what was done stands there"
     assert first.endswith("docs/monitoring.md#drift")
     assert "i1 2.00 % 7.00 % +5.00 points" in _rows(dom)

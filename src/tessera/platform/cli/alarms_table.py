@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from tessera.contracts.series import Day, read_day
-from tessera.contracts.series import days as watched_days
 from tessera.platform.watching import incidents, record
 from tessera.platform.watching.acting import asked_by
-from tessera.platform.watching.exposition import write_figures
-from tessera.platform.watching.page import write_page
+from tessera.platform.watching.page import leave
 from tessera.platform.watching.raising import raise_alarms
 from tessera.platform.watching.snooze import snooze
 from tessera.platform.workspace.paths import Workspace
@@ -59,12 +56,6 @@ def raise_again(workspace: Workspace, day: date) -> bool:
     breached = follow_up(workspace, found)
     leave(workspace)
     return breached
-
-
-def leave(workspace: Workspace) -> Path:
-    """Leave what people and Prometheus look at; return the page."""
-    write_figures(workspace, watched_days(workspace.watched)[-1])
-    return write_page(workspace)
 
 
 def follow_up(workspace: Workspace, found: Day) -> bool:

@@ -27,8 +27,9 @@ def monitor(
     profile: Profile = DEFAULT_PROFILE,
 ) -> None:
     """Measure what was served on a day, raise its alarms, and write the page of all days."""
-    from tessera.platform.cli.alarms_table import follow_up, leave
+    from tessera.platform.cli.alarms_table import follow_up
     from tessera.platform.watching.day import span, watch_day
+    from tessera.platform.watching.page import leave
     from tessera.platform.watching.raising import served_now
 
     workspace = open_workspace(profile)

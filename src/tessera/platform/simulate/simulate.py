@@ -23,7 +23,8 @@ from tessera.platform.simulate.retraining import retrain, runs
 from tessera.platform.simulate.service import Json, Service, serving
 from tessera.platform.simulate.took import timed, took
 from tessera.platform.simulate.visits import Player
-from tessera.platform.simulate.watching import acts, alarms, leave, watch
+from tessera.platform.simulate.watching import acts, alarms, watch
+from tessera.platform.watching.page import leave
 from tessera.platform.workspace import files
 from tessera.platform.workspace.params import load_params
 from tessera.serve.slate import at

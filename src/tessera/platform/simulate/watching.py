@@ -12,16 +12,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tessera.contracts.series import days as watched_days
 from tessera.platform.release import exploration, retraining
 from tessera.platform.release.history import history
 from tessera.platform.simulate.place import Place
 from tessera.platform.watching.acting import asked_by
 from tessera.platform.watching.day import watch_day
-from tessera.platform.watching.exposition import write_figures
-from tessera.platform.watching.page import write_page
 from tessera.platform.watching.raising import raise_alarms
-from tessera.platform.workspace.paths import Workspace
 
 _OPERATOR = "operator of the simulation"
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -42,12 +38,6 @@ def watch(place: Place, day: str) -> bool:
     if not calls and not exploration.explores(workspace):
         exploration.resume(workspace, f"no alarm of {day} asks for a stop", _OPERATOR)
     return asked_by(workspace, of) is not None
-
-
-def leave(workspace: Workspace) -> None:
-    """Leave what people and Prometheus look at, as `tessera monitor` does."""
-    write_figures(workspace, watched_days(workspace.watched)[-1])
-    write_page(workspace)
 
 
 def alarms(place: Place, dates: dict[str, int]) -> dict[int, list[str]] | None:

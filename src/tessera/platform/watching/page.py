@@ -10,6 +10,7 @@ from typing import Any
 from tessera.contracts.errors import BadInput
 from tessera.contracts.series import EMPTY, Day, days
 from tessera.platform.release.exploration import explores
+from tessera.platform.watching.exposition import write_figures
 from tessera.platform.watching.incidents import said, story, template
 from tessera.platform.watching.record import entries
 from tessera.platform.watching.rules import Rules, load_rules
@@ -53,6 +54,13 @@ class _Shown:
     title: str
     says: str
     charts: list[Chart]
+
+
+def leave(workspace: Workspace) -> Path:
+    """Leave what people and Prometheus look at; return the page.  See `write_page`."""
+    path = write_page(workspace)
+    write_figures(workspace, days(workspace.watched)[-1])
+    return path
 
 
 def write_page(workspace: Workspace) -> Path:

@@ -149,9 +149,7 @@ class Engine:
         """Return what is known of an investor as of now."""
         unknown = self.recommender.unknown
         known = (
-            stranger(user_id, unknown)
-            if self.scorer.is_gone(user_id)
-            else self.recommender.investors.known(user_id)
+            stranger(user_id, unknown) if now.is_gone else self.recommender.investors.known(user_id)
         )
         held, dismissed = standing(known.held, known.dismissed, now.since.events, now.moment)
         ids, days = self.scorer.ranker.item_ids, self.params.dismiss_days
@@ -165,9 +163,7 @@ class Engine:
             vector_D=self.scorer.vector(now),
             is_known=seen,
             recent=self._recent(now),
-            capped=self.exposures.capped(
-                user_id, now.past, ids, now.moment, self.scorer.erased_until(user_id)
-            ),
+            capped=self.exposures.capped(user_id, now.past, ids, now.moment, now.erased_until),
         )
 
     def _recent(self, now: Now) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
+from tessera.contracts.arrays import Float32s
 from tessera.contracts.tables import RISK_CLASSES
 from tessera.shared.policies.suitability import PRUDENT, UNKNOWN, Unknown
 
@@ -43,7 +44,9 @@ def stranger(user_id: str, unknown: Unknown = PRUDENT) -> Investor:
 class Investors:
     """All investors that a bundle knows."""
 
-    table: pa.Table
+    people: pa.Table
+    """All but their vectors."""
+    vectors: pa.ListArray | None
     row: dict[str, int]
     unknown: Unknown
 
@@ -51,21 +54,28 @@ class Investors:
     def of(cls, table: pa.Table, unknown: Unknown = PRUDENT) -> Self:
         """Take the investors of a bundle."""
         table = table.combine_chunks()  # or each look at a row would search for its chunk
-        ids = table["user_id"].to_pylist()
-        return cls(table, {user: row for row, user in enumerate(ids)}, unknown)
+        ids, vectors = table["user_id"].to_pylist(), None
+        if "vector" in table.column_names:
+            # As an array: row by row, numbers of Python would be made of each of its own.
+            vectors, table = table["vector"].combine_chunks(), table.drop_columns("vector")
+        return cls(table, vectors, {user: row for row, user in enumerate(ids)}, unknown)
 
     def known(self, user_id: str) -> Investor:
         """Look up one investor; an unknown one counts as new, and of the class of the unknown."""
         row = self.row.get(user_id)
         if row is None:
             return stranger(user_id, self.unknown)
-        (told,) = self.table.slice(row, 1).to_pylist()
-        vector = told.get("vector")
+        (told,) = self.people.slice(row, 1).to_pylist()
         return Investor(
             user_id,
             int(told["risk_class"]),
             tuple(told["held"] or ()),
             tuple(told["dismissed"] or ()),
-            None if vector is None else np.array(vector, dtype=np.float32),
+            self._vector(row),
             capacity_class=told.get("capacity_class") or UNKNOWN,
         )
+
+    def _vector(self, row: int) -> Float32s | None:
+        if self.vectors is None or not self.vectors[row].is_valid:
+            return None
+        return np.asarray(self.vectors[row].values, np.float32)

@@ -231,7 +231,7 @@ class Recommender:
             return f"nothing is listed: all that suits is held{why or ' or was dismissed'}"
         lowest = int(self.items["risk_class"].to_numpy()[self.alive_I].min())
         whom = f"an investor of risk class {who.risk_class} ({who.level})"
-        if lowest > pc.max(self.investors.table["risk_class"]).as_py():
+        if lowest > pc.max(self.investors.people["risk_class"]).as_py():
             whom = "anybody"
         return (
             f"nothing suits {whom}: no item on sale is below class {lowest} "

@@ -34,7 +34,7 @@ def plant(name, engine):
     spoilt = SimpleNamespace(
         **{
             each: getattr(engine.scorer, each)
-            for each in ("ranker", "state", "vector", "now", "is_gone", "erased_until")
+            for each in ("ranker", "state", "vector", "now", "erased_until")
         },
         scores=lambda now, item_C: scores(now, item_C) * (np.nan if now.user == ME else 1),
     )

@@ -162,7 +162,8 @@ def look_back(
     score_BHCL = query_BHCE @ memory.key_BHLE.transpose(-1, -2)
     score_BHRML = score_BHCL.view(batch, layer.heads, requests, -1, length)
     weight = functional.silu(score_BHRML + sight.bias(layer)[:, None])
-    weight = weight.masked_fill(~sight.seen_BRL[:, None, :, None], 0.0).view_as(score_BHCL)
+    # To multiply is several times faster than to fill.
+    weight = (weight * sight.seen_BRL[:, None, :, None].to(weight.dtype)).view_as(score_BHCL)
     seen_BCD = ((weight @ memory.value_BHLE) / layer.bias.length).transpose(1, 2).flatten(2)
     seen_NMD = _gather(seen_BCD.view(batch, requests, -1, width), asked)
     gated_NMD = gate_NMD * functional.layer_norm(seen_NMD, (width,), eps=_EPS)

@@ -51,6 +51,10 @@ class Now:
     """ME, or NOBODY for somebody who never did anything."""
     read: Pass
     """The history as the model has read it."""
+    erased_until: int
+    """Nothing of the investor counts until then."""
+    is_gone: bool
+    """Whether the investor was erased after the bundle's cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +90,11 @@ class Scorer:
     def now(self, user_id: str, moment: int) -> Now:
         """Gather what is known of an investor strictly before a moment."""
         ranker = self.ranker
-        person = NOBODY if self.is_gone(user_id) else ranker.person.get(user_id, NOBODY)
-        known = past_of(ranker.histories, person) if self.is_old(user_id) else NOTHING
+        erased_until = self.erased_until(user_id)  # each time a look at the disk
+        is_gone = ranker.moment - 1 <= erased_until
+        person = NOBODY if is_gone else ranker.person.get(user_id, NOBODY)
+        is_old = ranker.has_acted(user_id) and not is_gone
+        known = past_of(ranker.histories, person) if is_old else NOTHING
         since = self.state.known(user_id)
         past = until(known.followed_by(self.state.past(since.events)), moment)
         closes = since.priced.closes if since.priced else None
@@ -98,7 +105,7 @@ class Scorer:
         with threads(1):
             read = self.reader.read(history, user, moment, self.kept.of(user_id))
         self.kept.keep(user_id, read.settled)
-        return Now(moment, since, past, facts, user, read)
+        return Now(moment, since, past, facts, user, read, erased_until, is_gone)
 
     def for_stranger(self, done: Iterable[tuple[str, str, int]]) -> Scorer:
         """Return one that knows a stranger alone, who did this; see `OnlineState.only`."""
@@ -107,14 +114,6 @@ class Scorer:
     def erased_until(self, user_id: str) -> int:
         """Return until when nothing of an investor counts any more."""
         return NEVER if self.erased is None else self.erased.until(user_id)
-
-    def is_gone(self, user_id: str) -> bool:
-        """Tell whether the investor was erased after the bundle's cut."""
-        return self.erased is not None and self.erased.covers(user_id, self.ranker.moment - 1)
-
-    def is_old(self, user_id: str) -> bool:
-        """Tell whether the bundle holds a history of the investor that may be read."""
-        return self.ranker.has_acted(user_id) and not self.is_gone(user_id)
 
     def vector(self, now: Now) -> Float32s | None:
         """Return the unit vector D that asks for items; None for whoever never did anything."""

@@ -28,6 +28,7 @@ import numpy as np
 
 from benchmarks.common import KEPT, ROOT, write_result
 from benchmarks.serve_load import Answered, Client, even, fire, percentiles_ms, poisson
+from benchmarks.serve_noise import measured
 from benchmarks.serve_world import LONG, build, user_name
 from tessera.contracts.arrays import Float64s
 
@@ -201,6 +202,7 @@ def main() -> None:
     told: dict[str, Any] = {"load_average_before": round(busy, 2), "users": given.users,
                             "command": " ".join(["python -m benchmarks.serve", *sys.argv[1:]]),
                             "candidates": sum(_PARAMS.values()), "seed": given.seed}  # fmt: skip
+    told["loop"] = measured(given.seconds)
     told["echo"] = measure_echo(given.seconds, given.seed)
     for items in given.items:
         told[str(items)] = measure(items, given.users, given.seconds, given.seed)

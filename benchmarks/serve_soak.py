@@ -3,7 +3,8 @@
 Usage: python -m benchmarks.serve_soak [--minutes 60] [--rate 20]
 
 The server runs on core 0, slates and events come from core 1.  Resident memory is read from outside
-every few seconds.  Behind the warm-up (a tenth) it is averaged over blocks, and a line through the
+every few seconds: its own, and beside it what of mapped files is resident, which is in memory once
+for all processes and which the system takes back when it needs to.  Behind the warm-up (a tenth) it is averaged over blocks, and a line through the
 blocks gives the slope with its interval: neighbouring readings are no independent ones.  Events are
 known until their bundle is left, so they must grow: what one takes is counted beforehand.
 
@@ -89,18 +90,19 @@ def _event(name: str, n: int) -> dict[str, str]:
             "item_id": item_name(n % _ITEMS)}  # fmt: skip
 
 
-async def _watch(process: psutil.Process, seconds: float) -> list[tuple[float, float]]:
-    """Read resident memory as hours since the start and MB."""
+async def _watch(process: psutil.Process, seconds: float) -> list[tuple[float, float, float]]:
+    """Read hours since the start, MB of its own, and MB of mapped files that are resident."""
     begun, found = time.perf_counter(), []
     while (gone := time.perf_counter() - begun) < seconds:
-        found.append((gone / 3600, process.memory_info().rss / 2**20))
+        seen = process.memory_info()
+        found.append((gone / 3600, (seen.rss - seen.shared) / 2**20, seen.shared / 2**20))
         await asyncio.sleep(_EVERY_S)
     return found
 
 
 async def _hour(
     client: Client, process: psutil.Process, rate: float, seconds: float, seed: int
-) -> tuple[list[Answered], list[tuple[float, float]]]:
+) -> tuple[list[Answered], list[tuple[float, float, float]]]:
     rng = np.random.default_rng(seed)
     due_N = poisson(rate, seconds, rng)
     is_event_N, user_N = rng.random(len(due_N)) < _EVENTS, rng.integers(_USERS, size=len(due_N))
@@ -132,12 +134,14 @@ def measure(minutes: float, rate: float, seed: int) -> dict[str, Any]:
     told = np.array(seen)
     late = told[told[:, 0] >= _WARM_UP * minutes / 60]
     blocks = np.array([block.mean(axis=0) for block in np.array_split(late, _BLOCKS)])
-    mb = {"first": told[0, 1], "warm": late[0, 1], "last": told[-1, 1], "most": told[:, 1].max()}
+    mb, mapped = ({"first": told[0, one], "warm": late[0, one], "last": told[-1, one],
+                   "most": told[:, one].max()} for one in (1, 2))  # fmt: skip
     return {
         "minutes": minutes, "rate": rate, "warm_up_minutes": round(_WARM_UP * minutes, 2),
         "events": _EVENTS, "kept_mb": _KEPT_MB,
         "asked": len(found), "failed": sum(one.status != 200 for one in found),
         "mb": {name: round(float(one), 1) for name, one in mb.items()},
+        "mapped_mb": {name: round(float(one), 1) for name, one in mapped.items()},
         "event_bytes": round(each), "mb_per_hour": slope(blocks[:, 0], blocks[:, 1]),
         "mb_per_hour_of_events": round(rate * _EVENTS * 3600 * each / 2**20, 2),
     }  # fmt: skip

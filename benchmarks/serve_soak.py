@@ -3,10 +3,11 @@
 Usage: python -m benchmarks.serve_soak [--minutes 60] [--rate 20]
 
 The server runs on core 0, slates and events come from core 1.  Resident memory is read from outside
-every few seconds: its own, and beside it what of mapped files is resident, which is in memory once
-for all processes and which the system takes back when it needs to.  Behind the warm-up (a tenth) it is averaged over blocks, and a line through the
-blocks gives the slope with its interval: neighbouring readings are no independent ones.  Events are
-known until their bundle is left, so they must grow: what one takes is counted beforehand.
+every few seconds: its own, and beside it what of mapped files is resident, which all processes
+share and which the system takes back when it needs to.  Behind the warm-up (a tenth) it is averaged
+over blocks, and a line through the blocks gives the slope with its interval: neighbouring readings
+are no independent ones.  Events are known until their bundle is left, so they must grow: what one
+takes is counted beforehand.
 
 Shapes: B blocks.
 """

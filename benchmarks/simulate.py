@@ -1,11 +1,12 @@
 """The closed loop over seeds: ends it ever below the log's policy, and promotes it wrongly.
 
 Usage: python -m benchmarks.simulate [--seeds 0 1 2] [--scenario drift] [--days 30] [--users 1000]
-       [--visits 1000] [--every 5] [--weighted] [--into data/simulations]
+       [--visits 1000] [--every 5] [--weighted] [--more] [--into data/simulations]
 
 Each seed is a simulation of its own (`tessera simulate`) and goes on where it was killed.  One that
 was played to its end is only read, so that seeds can be played by several commands and summed up by
-one that names them all; each tells the commit by which it came to its end.
+one that names them all; each tells the commit by which it came to its end.  With `--more` the seeds
+of the same plan in results/simulate.json stay beside those that are named.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import commit, write_result
+from benchmarks.common import RESULTS, commit, write_result
 from tessera.platform.simulate.page import write_page
 from tessera.platform.simulate.plan import SCENARIOS, Plan
 from tessera.platform.simulate.simulate import RESULT, simulate
@@ -35,37 +36,50 @@ _COUNTED = ("judged", "promoted", "truly_better", "about_equal", "wrong", "held"
 Row = Mapping[str, Any]
 
 
-def ended_above(found: Row) -> float:
-    """Return by how much the last days earned more than the policy that wrote the log."""
-    last = found["days"][-_LAST_DAYS:]
-    return float(np.mean([day["value"] - day["house"] for day in last]))
+def row(found: Row) -> dict[str, Any]:
+    """Return what is kept of a seed: by how much the last days earned more than the log's policy.
 
-
-def told(results: Sequence[Row]) -> dict[str, Any]:
-    """Put the seeds together."""
-    promotions = [found["promotions"] for found in results]
-    promoted = sum(one["promoted"] for one in promotions)
-    wrong = sum(one["wrong"] for one in promotions)
+    And the promotions, what was earned by mean, the acts, and how the change was met.
+    """
+    last, days = found["days"][-_LAST_DAYS:], found["days"]
     return {
-        **{name: results[0]["plan"][name] for name in _SETTINGS},
-        "seeds": len(results),
-        "commits": sorted({found["commit"] for found in results}),
-        "ended_below": sum(ended_above(found) < 0 for found in results),
-        "least_above": min(ended_above(found) for found in results),
-        **{name: sum(one[name] for one in promotions) for name in _COUNTED},
-        "wrong_share": wrong / promoted if promoted else 0.0,
-        "gini_first": float(np.mean([found["days"][0]["gini"] for found in results])),
-        "gini_last": float(np.mean([found["days"][-1]["gini"] for found in results])),
-        "total": {name: float(np.mean([found["total"][name] for found in results]))
-                  for name in ("value", "house", "best_fixed", "oracle")},
-        "acts": dict(Counter(one["act"] for found in results for one in found["acts"])),
-        "rollbacks": dict(Counter(one["truth"] for found in results for one in found["acts"]
-                                  if one["act"] == "rollback")),
-        "change": _change([found["change"] for found in results if found["change"]]),
-        "seconds": {name: float(np.mean([found["seconds"].get(name, 0.0) for found in results]))
+        **{name: found[name] for name in ("plan", "commit", "promotions", "total", "change")},
+        "ended_above": float(np.mean([day["value"] - day["house"] for day in last])),
+        "gini_first": days[0]["gini"],
+        "gini_last": days[-1]["gini"],
+        "acts": [{"act": one["act"], "truth": one["truth"]} for one in found["acts"]],
+        "seconds": {name: found["seconds"].get(name, 0.0)
                     for name in ("visits", "watch", "runs", "reckoning")},
-        "each": [_seed(found) for found in results],
     }  # fmt: skip
+
+
+def told(rows: Sequence[Row]) -> dict[str, Any]:
+    """Put the seeds together."""
+    counts = {name: sum(one["promotions"][name] for one in rows) for name in _COUNTED}
+    acts = [act for one in rows for act in one["acts"]]
+    return {
+        **{name: rows[0]["plan"][name] for name in _SETTINGS},
+        "seeds": len(rows),
+        "commits": sorted({one["commit"] for one in rows}),
+        "ended_below": sum(one["ended_above"] < 0 for one in rows),
+        "least_above": min(one["ended_above"] for one in rows),
+        **counts,
+        "wrong_share": counts["wrong"] / counts["promoted"] if counts["promoted"] else 0.0,
+        "gini_first": _mean(rows, "gini_first"),
+        "gini_last": _mean(rows, "gini_last"),
+        "total": {name: _mean([one["total"] for one in rows], name)
+                  for name in ("value", "house", "best_fixed", "oracle")},
+        "acts": dict(Counter(act["act"] for act in acts)),
+        "rollbacks": dict(Counter(act["truth"] for act in acts if act["act"] == "rollback")),
+        "change": _change([one["change"] for one in rows if one["change"]]),
+        "seconds": {name: _mean([one["seconds"] for one in rows], name)
+                    for name in rows[0]["seconds"]},
+        "each": list(rows),
+    }  # fmt: skip
+
+
+def _mean(rows: Sequence[Row], name: str) -> float:
+    return float(np.mean([one[name] for one in rows]))
 
 
 def _change(changes: Sequence[Row]) -> Row | None:
@@ -74,16 +88,13 @@ def _change(changes: Sequence[Row]) -> Row | None:
     return {name: [one[name] for one in changes] for name in names} if changes else None
 
 
-def _seed(found: Row) -> Row:
-    promotions = found["promotions"]
-    return {
-        "seed": found["plan"]["seed"],
-        "value": found["total"]["value"],
-        "house": found["total"]["house"],
-        "ended_above": ended_above(found),
-        "promoted": promotions["promoted"],
-        "wrong": promotions["wrong"],
-    }
+def kept(plan: Plan, seeds: Sequence[int], results: Path = RESULTS) -> list[Row]:
+    """Return what was written of other seeds of the same plan."""
+    path = results / "simulate.json"
+    each = json.loads(path.read_text())["figures"]["each"] if path.exists() else []
+    same = {name: value for name, value in plan.told().items() if name != "seed"}
+    others = (one for one in each if one["plan"]["seed"] not in seeds)
+    return [one for one in others if same.items() <= one["plan"].items()]
 
 
 def played(folder: Path, plan: Plan, root: Path) -> dict[str, Any]:
@@ -109,19 +120,21 @@ def main() -> None:
     parser.add_argument("--visits", type=int, default=1_000)
     parser.add_argument("--every", type=int, default=5)
     parser.add_argument("--weighted", action="store_true")
+    parser.add_argument("--more", action="store_true")
     parser.add_argument("--into", type=Path)
     asked = parser.parse_args()
     root = find_root()
     into = asked.into or root / "data" / "simulations"
-    results = []
+    rows: list[Row] = []
     for seed in asked.seeds:
         plan = Plan(asked.days, seed, asked.scenario, asked.users, asked.visits, asked.every,
                     asked.weighted)  # fmt: skip
-        folder = into / plan.name
-        found = played(folder, plan, root)
-        results.append(found)
-        print(f"seed {seed}: ended {ended_above(found):+.4f} above the policy of the log")
-    write_result("simulate", told(results))
+        rows.append(row(played(into / plan.name, plan, root)))
+        above = rows[-1]["ended_above"]
+        print(f"seed {seed}: ended {above:+.4f} above the policy of the log")
+    if asked.more:
+        rows.extend(kept(plan, asked.seeds))
+    write_result("simulate", told(sorted(rows, key=lambda one: one["plan"]["seed"])))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import simulate as benchmark
 from benchmarks.render import SECTIONS, render
-from benchmarks.simulate import ended_above, told
+from benchmarks.simulate import kept, row, told
 from tessera.platform.simulate.plan import Plan
 
 CHECKS = {section.record: section.checks for section in SECTIONS}
@@ -22,11 +22,12 @@ def _seed(gaps, promoted=0, wrong=0, seed=0, acts=()):
               "days_to_recovery": seed}  # fmt: skip
     plan = Plan(days=len(gaps), seed=seed, scenario="drift").told()
     known = {"plan": plan, "commit": f"c{seed}", "days": days, "promotions": promotions}
-    return {**known, "total": total, "acts": acts, "change": change, "seconds": {"visits": 60.0}}
+    return row({**known, "total": total, "acts": acts, "change": change,
+                "seconds": {"visits": 60.0}})  # fmt: skip
 
 
 def test_the_last_three_days_say_where_a_seed_ended():
-    assert ended_above(_seed([-9, -9, 0.1, 0.2, 0.3])) == pytest.approx(0.2)
+    assert _seed([-9, -9, 0.1, 0.2, 0.3])["ended_above"] == pytest.approx(0.2)
 
 
 def test_seeds_are_put_together():
@@ -59,6 +60,16 @@ def test_what_was_played_to_its_end_is_only_read(tmp_path, monkeypatch):
     assert plans == [plan, other]
 
 
+def test_other_seeds_of_the_same_plan_stay(tmp_path):
+    plan = Plan(days=3, seed=7, scenario="drift")
+    assert kept(plan, [7], tmp_path) == []
+    each = [_seed([0.1] * 3, seed=one) for one in (7, 8)] + [_seed([0.1] * 4, seed=9)]
+    record = {"figures": {"each": each}}
+    (tmp_path / "simulate.json").write_text(json.dumps(record))
+    assert kept(plan, [7], tmp_path) == [each[1]]
+    assert kept(plan, [6], tmp_path) == each[:2]
+
+
 def _record(found, **more):
     return {**found, "days": 30, "users": 1000, "seeds": 20, **more}
 
@@ -83,4 +94,4 @@ def test_its_page_tells_of_what_never_came(tmp_path):
     page = (tmp_path / "page.md").read_text()
     assert "first act never" in page
     assert "Rollbacks by what they truly changed: worse 1" in page
-    assert "| 0 | 0.300 | 0.200 | +0.100 | 3 | 0 |" in page
+    assert "| 0 | c0 | 0.300 | 0.200 | +0.100 | 5 | 3 | 0 | 1 |" in page

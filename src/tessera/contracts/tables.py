@@ -90,6 +90,9 @@ ITEMS = Table(
         Column("risk_class", "int64", "1 to 4, unknown counts as 4", True, None, 1, 4),
         Column("valid_from", "timestamp", "first day it could be bought", nullable=True),
         Column("valid_to", "timestamp", "last day it could be bought", nullable=True),
+        Column(
+            "fee_percent", "float64", "what it costs a year, of what is held", True, None, 0, 100
+        ),
     ),
     key=("item_id",),
     min_rows=1,

@@ -25,7 +25,7 @@ from tessera.contracts.tables import ACTIONS
 from tessera.serve.candidates import DRAWN, Candidates, Costs
 from tessera.serve.context import DEGRADED, Context, Deadline
 from tessera.serve.erased import Erased
-from tessera.serve.figures import behind, prices
+from tessera.serve.figures import behind, fees, prices
 from tessera.serve.investors import Investor, stranger
 from tessera.serve.memory import give_back_memory
 from tessera.serve.online.scorer import Now, Scorer
@@ -280,13 +280,15 @@ class Engine:
             return dict.fromkeys(shown, f"suitable for {who.level} investors"), {}
         told, ranker = self.recommender, self.scorer.ranker
         edges, cut = told.edges(who, shown), at(ranker.moment - 1)
-        read = prices(now.facts.closes, self.model_row_I[told.shelf.rows(shown)], asked.moment)
-        figures = {
-            item: (*behind(edges[item], told.shelf.ids[edges[item].source], cut), *found)
-            if item in edges
-            else found
-            for item, found in zip(shown, read, strict=True)
-        }
+        row_Q = told.shelf.rows(shown)
+        read = zip(
+            prices(now.facts.closes, self.model_row_I[row_Q], asked.moment),
+            fees(told.shelf.table, row_Q, cut),
+            strict=True,
+        )
+        figures = {item: (*close, *fee) for item, (close, fee) in zip(shown, read, strict=True)}
+        for item, edge in edges.items():
+            figures[item] = (*behind(edge, told.shelf.ids[edge.source], cut), *figures[item])
         return told.reasons(who, shown, edges), figures
 
     def _chosen(

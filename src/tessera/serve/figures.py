@@ -1,7 +1,7 @@
 """Figures that stand beside an item, each with where and when it was read.
 
 Prices are read at the moment of the request, as ranking features are: a close counts from the day
-after it was made, and for thirty days.
+after it was made, and for thirty days.  Fees are those of the catalogue at the cut of the bundle.
 
 Shapes: Q items asked for.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 
 from tessera.contracts.arrays import Ints
 from tessera.contracts.arrow import DAY_US
@@ -18,6 +19,7 @@ from tessera.serve.evidence import Edge
 from tessera.serve.slate import Figure, at
 from tessera.shared.features.prices import NAMES, PriceHistory, close_before, price_features
 
+FEE = "fee_percent"
 _RETURN, _AGE = NAMES.index("return_30d"), NAMES.index("price_age_days")
 
 
@@ -43,6 +45,17 @@ def prices(closes: PriceHistory, item_Q: Ints, moment: int) -> list[tuple[Figure
             )
         )
     return found
+
+
+def fees(items: pa.Table, row_Q: Ints, cut: datetime) -> list[tuple[Figure, ...]]:
+    """Return what items cost a year, by their rows in the table of a bundle.
+
+    What is not known is left out; a bundle of before has no such column.
+    """
+    if FEE not in items.column_names:
+        return [()] * len(row_Q)
+    told_Q = items[FEE].take(row_Q).to_pylist()
+    return [() if one is None else (Figure(FEE, one, cut, "items"),) for one in told_Q]
 
 
 def behind(edge: Edge, held: str, cut: datetime) -> tuple[Figure, ...]:

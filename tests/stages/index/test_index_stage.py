@@ -15,6 +15,7 @@ from tessera.bundles import manifest
 from tessera.contracts import arrow
 from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import CODES, EDGES, EVENTS, ITEM_VECTORS, ITEMS, USER_VECTORS, USERS
+from tessera.serve.figures import fees
 from tessera.serve.investors import Investors
 from tessera.serve.recommend import Recommender, recommend
 from tessera.shared.policies.serving import ServingPolicy, read_policy
@@ -55,8 +56,8 @@ def _pack(tmp_path, policy, edges=(), params=None, events=()):
     (tmp_path / "verdict.json").write_text(json.dumps(verdict))
     (tmp_path / "ranking.json").write_text("{}")
     (tmp_path / "seal.json").write_text("{}")
-    items = [{"item_id": f"i{n}", "name": f"Fund {n}", "risk_class": risk}
-             for n, risk in enumerate([1, None, 4])]  # fmt: skip
+    items = [{"item_id": f"i{n}", "name": f"Fund {n}", "risk_class": risk, "fee_percent": fee}
+             for n, (risk, fee) in enumerate([(1, 0.3), (None, None), (4, 1.5)])]  # fmt: skip
     users = [{"user_id": f"u{risk or 0}", "valid_from": DAY, "risk_class": risk,
               "capacity_class": risk and risk - 1} for risk in (None, 3, 4)]  # fmt: skip
     codes = [{"item_id": f"i{n}", "code": [n, 0], "sid": f"{n}-0"} for n in range(3)]
@@ -160,6 +161,16 @@ def test_an_unknown_investor_is_called_unknown(bundle):
     assert served.unknown_note("nobody").endswith("of risk class 1 (conservative)")
 
 
+def test_what_an_item_costs_a_year_is_told_with_its_table_and_day(bundle):
+    served = Recommender.open(bundle).shelf
+    row_Q = served.rows(["i2", "i1", "i0"])
+    told = [{one.name: one.value for one in of} for of in fees(served.table, row_Q, DAY)]
+    assert told == [{"fee_percent": 1.5}, {}, {"fee_percent": 0.3}]
+    ((one,),) = fees(served.table, row_Q[:1], DAY)
+    assert (one.source, one.as_of) == ("items", DAY)
+    assert fees(served.table.drop_columns("fee_percent"), row_Q, DAY) == [(), (), ()]
+
+
 def without(bundle, *items):
     """A bundle in which these are not on sale."""
     served = Recommender.open(bundle)
@@ -173,7 +184,7 @@ def test_an_empty_list_has_a_reason(bundle):
     assert served.why_empty("u3").startswith(
         "nothing suits an investor of risk class 3 (balanced): no item on sale is below class 4 "
     )
-    table = served.investors.table
+    table = served.investors.people
     only = Investors.of(table.filter(pc.equal(table["user_id"], "u0")))
     nobody = replace(served, investors=only)
     assert nobody.why_empty("u0").startswith("nothing suits anybody: no item on sale is below")
@@ -181,7 +192,7 @@ def test_an_empty_list_has_a_reason(bundle):
     gone = without(bundle, "i0", "i1", "i2")
     assert gone.why_empty("u3") == "nothing is listed: no item was on sale at the cut"
     served = Recommender.open(bundle)
-    table = served.investors.table
+    table = served.investors.people
     held = [["i0"] if user == "u3" else [] for user in table["user_id"].to_pylist()]
     table = table.set_column(table.schema.get_field_index("held"), "held", pa.array(held))
     served = replace(served, investors=Investors.of(table))

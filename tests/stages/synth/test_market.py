@@ -57,6 +57,14 @@ def test_clean_files_follow_their_contract(source, name, table):
     assert total == distinct > 0
 
 
+def test_funds_cost_something_a_year_and_nothing_else_has_a_fee(source):
+    rows = pq.read_table(source / "items.parquet").to_pylist()
+    assert {row["category"] for row in rows if row["fee_percent"] is not None} == {"fund"}
+    fees = [row["fee_percent"] for row in rows if row["category"] == "fund"]
+    assert all(0.05 <= fee <= 2.5 for fee in fees)
+    assert len(set(fees)) > 1
+
+
 def test_every_slate_states_the_probabilities_it_was_drawn_with(log, params):
     assert len(log.item_NL) == params.requests
     np.testing.assert_allclose(log.probability_NLC.sum(axis=2), 1.0)

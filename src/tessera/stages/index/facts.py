@@ -30,6 +30,7 @@ def item_facts(
         "category",
         "sector",
         "issuer",
+        "fee_percent",
         risk_class=items.risk_class.fill_null(unknown.item),
         alive=born & living,
     )

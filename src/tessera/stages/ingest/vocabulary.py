@@ -89,6 +89,9 @@ WORDS: dict[str, dict[str, str]] = {
         "risk_class": _RISK,
         "valid_from": _FROM,
         "valid_to": _TO,
+        # What is called a ratio may be a share: a mapping has to name it.
+        "fee_percent": """fee_percent fee_pct ter ter_percent ter_pct ongoing_charge_percent
+        ongoing_charges_percent""",
     },
     "users": {
         "user_id": "user_id id " + _USER,

@@ -34,6 +34,8 @@ from tessera.stages.synth.log import Chunk
 START = date(2024, 1, 1)
 """First day of the log; ours, a Monday."""
 CHANNELS = ("app", "web", "branch")
+_FEES = 12
+"""Number of the stream of chance that says what funds cost."""
 _BUFFER_ROWS = 200_000
 _ACTION_NAMES = pa.array(ACTIONS)
 
@@ -209,6 +211,7 @@ def write_items(market: Market, path: Path, rng: np.random.Generator) -> int:
         "valid_from": timestamps(assets.born_day_I * DAY),
         "valid_to": pc.if_else(pa.array(dies_I), timestamps(last_I),
                                pa.scalar(None, pa.timestamp("us", tz="UTC"))),
+        "fee_percent": _fees(market),
     }  # fmt: skip
     write_table(pa.table(columns), ITEMS, path)
     return size
@@ -234,6 +237,14 @@ def write_prices(market: Market, path: Path) -> int:
 def _market_ids(assets: Assets) -> pa.Array:
     own = np.where(assets.traded_I, assets.issuer_I % 3, 3)
     return pa.array(["XETR", "XPAR", "XAMS", None]).take(pa.array(own))
+
+
+def _fees(market: Market) -> pa.Array:
+    """Draw what a fund costs a year, from a stream of its own; nothing else has a fee."""
+    rng = np.random.default_rng((market.params.seed, _FEES))
+    fee_I = rng.gamma(4.0, 0.25, market.params.items).clip(0.05, 2.5).round(2)
+    is_fund_I = market.assets.category_I == CATEGORIES.index("fund")
+    return pa.array(fee_I, mask=~is_fund_I)
 
 
 def _or_null(value_M: npt.NDArray[np.float64]) -> pa.Array:

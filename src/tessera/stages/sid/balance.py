@@ -1,0 +1,74 @@
+"""Items that would share a whole code get last codewords of their own, as near as can be.
+
+Legend: N items, D vector width, L levels, K codewords of a level, G items of one prefix.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from tessera.contracts.arrays import Float64s, Ints
+from tessera.stages.sid.codebooks import Quantizer
+
+
+def balance(
+    code_NL: Ints,
+    vector_ND: Float64s,
+    quantizer: Quantizer,
+    item_ids: list[str],
+    held: Mapping[str, tuple[int, ...]],
+) -> Ints:
+    """Move last codewords of new items that collide, with each other or with a code given before.
+
+    All new items of such a prefix are assigned at once, at the least squared distance in sum; a
+    codeword that is taken is given again only where none is free.  Items that hold a code keep it,
+    and neither the order of rows nor items of other prefixes matter.
+
+    Parameters
+    ----------
+    code_NL : Ints
+        What the quantizer gave.
+    vector_ND : Float64s
+        What it gave them to.
+    item_ids : list of str
+        Item of each row.
+    held : mapping
+        Codes given before, with their suffix.
+    """
+    taken: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for *prefix, last, _ in held.values():
+        taken[tuple(prefix)].append(last)
+    members: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for row in sorted(range(len(item_ids)), key=item_ids.__getitem__):
+        if item_ids[row] not in held:
+            members[tuple(code_NL[row, :-1].tolist())].append(row)
+    found_NL = code_NL.copy()
+    for shared, rows in members.items():
+        used = taken[shared]
+        if len({*used, *code_NL[rows, -1].tolist()}) < len({*used}) + len(rows):
+            found_NL[rows, -1] = _assigned(shared, vector_ND[rows], quantizer, used)
+    return found_NL
+
+
+def _assigned(
+    prefix: tuple[int, ...], vector_GD: Float64s, quantizer: Quantizer, used: list[int]
+) -> Ints:
+    """Last codeword [G] of each item of one prefix."""
+    size = quantizer.codeword_LKD.shape[1]
+    code_KL = np.array([[*prefix, last] for last in range(size)], dtype=np.int64)
+    gap_GK = _gaps(vector_GD, quantizer.decode(code_KL))
+    free = np.setdiff1d(np.arange(size), used)
+    if len(free) < len(vector_GD):  # every codeword again, after the free ones
+        rounds = -(-(len(vector_GD) - len(free)) // size)
+        free = np.concatenate([free, np.tile(np.arange(size), rounds)])
+    return np.asarray(free[linear_sum_assignment(gap_GK[:, free])[1]], dtype=np.int64)
+
+
+def _gaps(vector_GD: Float64s, word_KD: Float64s) -> Float64s:
+    """Squared distances; rounded, so that ties stay ties whatever the linear algebra adds first."""
+    gap_GK = np.sum(word_KD**2, axis=1) - 2.0 * vector_GD @ word_KD.T
+    return np.asarray(np.round(gap_GK, 9), dtype=np.float64)

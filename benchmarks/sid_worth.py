@@ -1,9 +1,9 @@
-"""What codes of behaviour and of topology are worth on small embedded markets, beside text alone.
+"""What codes of behaviour, of topology and of other quantizers are worth on small markets.
 
 Usage: python -m benchmarks.sid_worth [--seeds 0 1 2]
 
-Every seed is a market of its own.  On it codes are given anew for each kind of item vector, and the
-trunk is trained with each: it reads codes, and its head decodes them.  A killed run resumes behind
+Every seed is a market of its own.  On it codes are given anew for each kind, and the trunk is
+trained with each: it reads codes, and its head decodes them.  A killed run resumes behind
 the last whole piece.
 """
 
@@ -22,13 +22,21 @@ _BEFORE = ("synth", "ingest", "causal", "graph", "uplift")
 _MARKET_ITSELF = "market"
 _TEXT_ALONE = {"neighbourhood_weight": 0.0, "topology_weight": 0.0}
 _LITTLE_TEXT = {**_TEXT_ALONE, "content_weight": 0.3}
-KINDS: dict[str, dict[str, float]] = {
+KINDS: dict[str, dict[str, Any]] = {
     "text": _TEXT_ALONE,
     "default": {},
+    "fields": {**_TEXT_ALONE, "fields_weight": 0.5},
+    "price": {**_TEXT_ALONE, "price_weight": 0.5},
+    "second hop": {**_TEXT_ALONE, "second_hop_weight": 0.5},
     "behaviour": {**_LITTLE_TEXT, "behaviour_weight": 1.0},
     "topology": {**_LITTLE_TEXT, "structure_weight": 0.3, "near_behaviour_weight": 1.0},
+    "balanced": {"balanced": True},
+    "rqvae": {"quantizer": "rqvae"},
+    "rq_fsq": {"quantizer": "rq_fsq"},
+    "drq": {"quantizer": "drq"},
 }
-"""Item vectors by their name; the first is the simplest, and the rival of all others."""
+"""Codes by their name: of other item vectors, whose rival is text alone, then by other quantizers,
+whose rival is what is on by default."""
 _HEALTH = ("capacity", "collision_rate", "reconstruction_error")
 
 

@@ -174,3 +174,18 @@ def test_the_codebook_of_a_small_catalogue_grows_until_its_codes_tell_items_apar
     assert grown.codeword_LKD.shape[1] > codebook_size(80, SidParams())
     many = np.repeat(vectors, 4, axis=0)
     assert fit_quantizer(many, SidParams()).codeword_LKD.shape[1] == 16, "as in published codes"
+
+
+def test_mini_batches_of_everything_give_the_codes_of_residual_k_means(world):
+    whole = SidParams(quantizer="minibatch", codebook_size=8, batch_size=1024)
+    found, plain = fit_quantizer(world[0], whole), fit_quantizer(world[0], QUANTIZERS["rkmeans"])
+    assert found.codeword_LKD.tobytes() == plain.codeword_LKD.tobytes()
+
+
+def test_coarse_levels_of_rq_fsq_are_those_of_residual_k_means(world):
+    plain = fit_quantizer(world[0], QUANTIZERS["rkmeans"]).codeword_LKD
+    for levels in (1, 2, 3):
+        params = SidParams(quantizer="rq_fsq", codebook_size=8, coarse_levels=levels)
+        found = fit_quantizer(world[0], params)
+        same = [np.array_equal(found.codeword_LKD[level], plain[level]) for level in range(3)]
+        assert same == [True] * levels + [False] * (3 - levels)

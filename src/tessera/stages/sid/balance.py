@@ -1,6 +1,7 @@
 """Items that would share a whole code get last codewords of their own, as near as can be.
 
-Legend: N items, D vector width, L levels, K codewords of a level, G items of one prefix.
+Legend: N items, D vector width, L levels, K codewords of a level, G items of one prefix, J
+codewords that may be given, some more than once.
 """
 
 from __future__ import annotations
@@ -62,10 +63,13 @@ def _assigned(
     code_KL = np.array([[*prefix, last] for last in range(size)], dtype=np.int64)
     gap_GK = _gaps(vector_GD, quantizer.decode(code_KL))
     free = np.setdiff1d(np.arange(size), used)
-    if len(free) < len(vector_GD):  # every codeword again, after the free ones
-        rounds = -(-(len(vector_GD) - len(free)) // size)
-        free = np.concatenate([free, np.tile(np.arange(size), rounds)])
-    return np.asarray(free[linear_sum_assignment(gap_GK[:, free])[1]], dtype=np.int64)
+    rounds = -(-max(len(vector_GD) - len(free), 0) // size)
+    # Every codeword again where they do not suffice, each time dearer than all of those before.
+    last_J = np.concatenate([free, np.tile(np.arange(size), rounds)])
+    round_J = np.concatenate([np.zeros(len(free)), np.repeat(np.arange(1, rounds + 1), size)])
+    dearer = (np.ptp(gap_GK) + 1.0) * len(vector_GD)
+    cost_GJ = gap_GK[:, last_J] + dearer * round_J
+    return np.asarray(last_J[linear_sum_assignment(cost_GJ)[1]], dtype=np.int64)
 
 
 def _gaps(vector_GD: Float64s, word_KD: Float64s) -> Float64s:

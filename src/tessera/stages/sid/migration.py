@@ -137,4 +137,4 @@ def read_migration(folder: Path) -> Migration | None:
 
 def _words(codes: list[tuple[int, ...]]) -> Ints:
     """Codewords without the suffix [N, L]."""
-    return np.array([code[:-1] for code in codes], dtype=np.int64).reshape(len(codes), -1)
+    return np.array([code[:-1] for code in codes] or np.empty((0, 1)), dtype=np.int64)

@@ -63,16 +63,21 @@ class RqVaeModel(nn.Module):
         return error + self.commitment * distance, residuals, codes
 
     def parted(self, one_BD: Tensor, other_BD: Tensor) -> Tensor:
-        """How unlikely linked items are to get one first codeword: mean -log sum_k p_k q_k."""
+        """How unlikely linked items are to get one first codeword, against chance.
+
+        The mean of -log sum_k p_k q_k / m_k, where m is the mean of p over the batch: one codeword
+        for everybody is worth no more than drawing them, so that codewords do not collapse.
+        """
         if len(one_BD) == 0:
             return one_BD.new_zeros(())
         chance = [self._first(self.encode(vector_BD)) for vector_BD in (one_BD, other_BD)]
-        both_B: Tensor = torch.logsumexp(chance[0] + chance[1], dim=1)
+        usual_K = torch.logsumexp(torch.cat(chance), dim=0) - np.log(2 * len(one_BD))
+        both_B: Tensor = torch.logsumexp(chance[0] + chance[1] - usual_K, dim=1)
         return -both_B.mean()
 
     def _first(self, latent_BZ: Tensor) -> Tensor:
         """Log chance [B, K] of each first codeword, the nearer the likelier."""
-        codeword_KZ = self.codeword_LKZ[0]
+        codeword_KZ = self.codeword_LKZ[0].clone()  # `follow` writes into them
         gap_BK = torch.cdist(latent_BZ, codeword_KZ) ** 2
         apart = torch.cdist(codeword_KZ, codeword_KZ).square().mean().clamp(min=1e-6)
         return torch.log_softmax(-gap_BK / (apart / _SHARP), dim=1)

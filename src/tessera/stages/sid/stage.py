@@ -15,6 +15,7 @@ from tessera.stages.sid import ledger
 from tessera.stages.sid.balance import balance
 from tessera.stages.sid.history import read_history
 from tessera.stages.sid.migration import Codes
+from tessera.stages.sid.neighbours import neighbours_kept
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import fit_quantizer
 from tessera.stages.sid.vectors import Catalogue, fit_space, read_catalogue, vectorise
@@ -63,6 +64,8 @@ def run(
     flat = _memory(before.codes, held, now, fresh_NL) | _separation(now)
     flat["reconstruction_error"] = _error(vector_ND, book.quantizer.decode(fresh_NL))
     levels = _levels(now, book.quantizer.codeword_LKD.shape)
+    for level, kept in zip(levels, neighbours_kept(vector_ND, code_NL), strict=True):
+        level["neighbours_kept"] = kept
     report = flat | {"generation": generation, "quantizer": params.quantizer, "levels": levels}
     sid_health.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
     return flat | {

@@ -61,7 +61,9 @@ def _left(
     vector_ND: Float64s, above_LKD: Float64s, batch: int, rng: np.random.Generator
 ) -> Float64s:
     """Return what the levels above leave of some rows [B, D]."""
-    rows = np.sort(rng.choice(len(vector_ND), batch, replace=False))
+    # All rows need no draw, so that what fits into one batch gets the codes of `rkmeans`.
+    few = batch < len(vector_ND)
+    rows = np.sort(rng.choice(len(vector_ND), batch, replace=False)) if few else slice(None)
     residual_BD = np.asarray(vector_ND[rows], dtype=np.float64)
     for codeword_KD in above_LKD:
         residual_BD = residual_BD - codeword_KD[nearest(residual_BD, codeword_KD)]

@@ -11,11 +11,11 @@ FINE = np.array([[0.0], [1.0], [2.0], [3.0]])
 BOOK = ResidualKMeans(np.stack([COARSE, FINE]))
 
 
-def given(values, ids=None, held=None):
+def given(values, ids=None, held=None, later=()):
     vectors = np.array(values, dtype=float)[:, None]
     ids = ids or [f"i{k}" for k in range(len(values))]
     code = BOOK.encode(vectors)
-    return code, balance(code, vectors, BOOK, ids, held or {})
+    return code, balance(code, vectors, BOOK, ids, held or {}, later)
 
 
 def test_items_that_collide_are_spread_at_the_least_distance():
@@ -57,3 +57,10 @@ def test_items_collide_only_where_no_codeword_is_free(taken):
     both = [*found[:, 1].tolist(), *range(taken)]
     assert len(set(both)) == 4, "every free one is given"
     assert max(both.count(k) for k in range(4)) <= 2
+
+
+def test_an_item_of_tomorrow_moves_nobody():
+    _, today = given([1.0, 1.1], ["b", "c"])
+    _, found = given([0.9, 1.0, 1.1], ["a", "b", "c"], later={"a"})
+    assert np.array_equal(found[1:], today)
+    assert found[0].tolist() == [0, 0], "the nearest that is left"

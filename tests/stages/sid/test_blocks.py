@@ -36,7 +36,7 @@ def read(catalogue):
         history = read_history(events, catalogue.prices(CLOSES), ids, SPLIT, everything)
         return read_catalogue(
             tables.get("items", catalogue.items(n)),
-            catalogue.nodes(n, seen=seen),
+            tables.get("nodes", catalogue.nodes(n, seen=seen)),
             catalogue.edges(edges),
             history,
         )
@@ -97,6 +97,13 @@ def test_a_new_item_has_the_structure_of_what_it_declares(read):
     alike = [k for k in range(42) if k % 3 == 0]  # of its category and sector
     mean = found[alike, :-1].mean(axis=0)
     assert found[42, :-1] == pytest.approx(mean, abs=1e-9)
+
+
+def test_an_item_announced_for_tomorrow_moves_no_other(read, catalogue):
+    now, then = (read(n=n, nodes=catalogue.nodes(60, seen=42)) for n in (48, 60))
+    params = SidParams(text_width=16, **NOTHING, structure_weight=1.0, near_behaviour_weight=1.0)
+    space = fit_space(now, params)
+    assert np.array_equal(vectorise(now, space, params), vectorise(then, space, params)[:48])
 
 
 def test_an_item_without_text_fields_and_links_still_has_a_vector(read, catalogue):

@@ -7,7 +7,7 @@ codewords that may be given, some more than once.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -22,12 +22,14 @@ def balance(
     quantizer: Quantizer,
     item_ids: list[str],
     held: Mapping[str, tuple[int, ...]],
+    later: Collection[str] = (),
 ) -> Ints:
     """Move last codewords of new items that collide, with each other or with a code given before.
 
     All new items of such a prefix are assigned at once, at the least squared distance in sum; a
     codeword that is taken is given again only where none is free.  Items that hold a code keep it,
-    and neither the order of rows nor items of other prefixes matter.
+    and neither the order of rows nor items of other prefixes matter.  Items of `later`, not born
+    yet, are given theirs when all others have one, so that none of these depends on the future.
 
     Parameters
     ----------
@@ -39,20 +41,37 @@ def balance(
         Item of each row.
     held : mapping
         Codes given before, with their suffix.
+    later : collection of str
+        Items that are not born by the cut.
     """
     taken: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for *prefix, last, _ in held.values():
         taken[tuple(prefix)].append(last)
-    members: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for row in sorted(range(len(item_ids)), key=item_ids.__getitem__):
-        if item_ids[row] not in held:
-            members[tuple(code_NL[row, :-1].tolist())].append(row)
+    new = [row for row in sorted(range(len(item_ids)), key=item_ids.__getitem__)
+           if item_ids[row] not in held]  # fmt: skip
     found_NL = code_NL.copy()
+    for turn in (False, True):
+        rows = [row for row in new if (item_ids[row] in later) == turn]
+        _give(found_NL, rows, vector_ND, quantizer, taken)
+    return found_NL
+
+
+def _give(
+    code_NL: Ints,
+    new: list[int],
+    vector_ND: Float64s,
+    quantizer: Quantizer,
+    taken: dict[tuple[int, ...], list[int]],
+) -> None:
+    """Give last codewords to some rows, in place, and note them as taken."""
+    members: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for row in new:
+        members[tuple(code_NL[row, :-1].tolist())].append(row)
     for shared, rows in members.items():
         used = taken[shared]
         if len({*used, *code_NL[rows, -1].tolist()}) < len({*used}) + len(rows):
-            found_NL[rows, -1] = _assigned(shared, vector_ND[rows], quantizer, used)
-    return found_NL
+            code_NL[rows, -1] = _assigned(shared, vector_ND[rows], quantizer, used)
+        used.extend(code_NL[rows, -1].tolist())
 
 
 def _assigned(

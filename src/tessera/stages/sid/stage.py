@@ -55,7 +55,8 @@ def run(
     held = ledger.read_entries(ledger_in, generation)
     code_NL = fresh_NL
     if params.balanced:
-        code_NL = balance(fresh_NL, vector_ND, book.quantizer, catalogue.item_ids, held)
+        later = set(catalogue.item_ids) - set(past.item_ids)
+        code_NL = balance(fresh_NL, vector_ND, book.quantizer, catalogue.item_ids, held, later)
     given = ledger.append(held, catalogue.item_ids, code_NL)
     ledger.write_codes(given, catalogue.item_ids, codes)
     ledger.write_codebook(book, codebook)

@@ -16,10 +16,11 @@ from tessera.stages.sid.vectors import Catalogue
 def rows(catalogue: Catalogue, content_NW: Float64s) -> Float64s:  # noqa: ARG001
     """Measures, the mean of those linked for an item without events, and whether it is one."""
     own_NS = catalogue.structure_NS
-    new_N1 = np.isnan(own_NS[:, :1]).astype(np.float64)
+    new_N = np.isnan(own_NS[:, 0])
     around_NS = filled(own_NS, catalogue.link_NV)
-    average_S = np.nanmean(around_NS, axis=0) if not np.isnan(around_NS).all() else 0.0
-    return np.hstack([np.where(np.isnan(around_NS), average_S, around_NS), new_N1])
+    # An item that declares nothing either is the average one of those with events.
+    average_S = np.zeros(own_NS.shape[1]) if new_N.all() else own_NS[~new_N].mean(axis=0)
+    return np.column_stack([np.where(np.isnan(around_NS), average_S, around_NS), new_N])
 
 
 def scale(block_NS: Float64s) -> tuple[Float64s, Float64s]:

@@ -1,6 +1,6 @@
 """What codes of behaviour, of topology and of other quantizers are worth on small markets.
 
-Usage: python -m benchmarks.sid_worth [--seeds 0 1 2]
+Usage: python -m benchmarks.sid_worth [--seeds 0 1 2] [--kinds text topology]
 
 Every seed is a market of its own.  On it codes are given anew for each kind, and the trunk is
 trained with each: it reads codes, and its head decodes them.  A killed run resumes behind
@@ -25,17 +25,17 @@ _LITTLE_TEXT = {**_TEXT_ALONE, "content_weight": 0.3}
 KINDS: dict[str, dict[str, Any]] = {
     "text": _TEXT_ALONE,
     "default": {},
-    "fields": {**_TEXT_ALONE, "fields_weight": 0.5},
-    "price": {**_TEXT_ALONE, "price_weight": 0.5},
-    "second hop": {**_TEXT_ALONE, "second_hop_weight": 0.5},
     "behaviour": {**_LITTLE_TEXT, "behaviour_weight": 1.0},
     "topology": {**_LITTLE_TEXT, "structure_weight": 0.3, "near_behaviour_weight": 1.0},
     "balanced": {"balanced": True},
     "rqvae": {"quantizer": "rqvae"},
     "rq_fsq": {"quantizer": "rq_fsq"},
     "drq": {"quantizer": "drq"},
+    "fields": {**_TEXT_ALONE, "fields_weight": 0.5},
+    "price": {**_TEXT_ALONE, "price_weight": 0.5},
+    "second hop": {**_TEXT_ALONE, "second_hop_weight": 0.5},
 }
-"""Codes by their name: of other item vectors, whose rival is text alone, then by other quantizers,
+"""Codes by their name: of other item vectors, whose rival is text alone, or by other quantizers,
 whose rival is what is on by default."""
 _MODELS = ("hstu_generative", "hstu_trunk", "hstu")
 _HEALTH = ("capacity", "collision_rate", "reconstruction_error")
@@ -66,12 +66,14 @@ def main() -> None:
     """Measure and write results/sid_worth.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     given = parser.parse_args()
-    pieces = [(seed, part) for seed in given.seeds for part in (_MARKET_ITSELF, *KINDS)]
+    kinds = {name: KINDS[name] for name in given.kinds}
+    pieces = [(seed, part) for part in (_MARKET_ITSELF, *kinds) for seed in given.seeds]
     kept = Kept("sid_worth", {**MARKET, "kinds": KINDS})
     found = dict(zip(pieces, each(measured, pieces, "markets", kept), strict=True))
-    seeds = {str(seed): {kind: found[seed, kind] for kind in KINDS} for seed in given.seeds}
-    write_result("sid_worth", {"seeds": seeds, "market": MARKET, "kinds": KINDS})
+    seeds = {str(seed): {kind: found[seed, kind] for kind in kinds} for seed in given.seeds}
+    write_result("sid_worth", {"seeds": seeds, "market": MARKET, "kinds": kinds})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How well codes use their codebook, and whether topology in the vectors shows in them.
 
-Usage: python -m benchmarks.sid_codes [--seeds 0 1 2]   with the official files in TESSERA_DATA
+Usage: python -m benchmarks.sid_codes [--seeds 0 1 2] [--worlds market beauty]   with the official files in TESSERA_DATA
 
 A killed run resumes behind the last whole piece.
 
@@ -114,10 +114,11 @@ def main() -> None:
     """Measure and write results/sid_codes.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--worlds", nargs="+", default=list(_WORLDS), choices=_WORLDS)
     given = parser.parse_args()
     pieces: list[tuple[str, str, Any]] = [
         *(("planted", name, seed) for seed in given.seeds for name in PLANTED),
-        *(("use", name, where) for where in _WORLDS for name in QUANTIZERS),
+        *(("use", name, where) for where in given.worlds for name in QUANTIZERS),
     ]
     kept = Kept("sid_codes", {"planted": PLANTED, "quantizers": QUANTIZERS})
     found = dict(zip(pieces, each(measured, pieces, "codes", kept), strict=True))
@@ -130,7 +131,8 @@ def main() -> None:
                 for seed in given.seeds
             },
             "use": {
-                where: {name: found["use", name, where] for name in QUANTIZERS} for where in _WORLDS
+                where: {name: found["use", name, where] for name in QUANTIZERS}
+                for where in given.worlds
             },
         },
     )

@@ -25,8 +25,8 @@ from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import codebook_size, fit_quantizer
 
 WIDTH, GROUPS = 132, 4_096
-EPOCHS = 30
-"""Passes of what learns by gradient; the default is five times as many."""
+EPOCHS = 10
+"""Passes of what learns by gradient; by default they are fifteen times as many."""
 QUANTIZERS: dict[str, int] = {
     "rkmeans": 100_000, "minibatch": 1_000_000, "rqvae": 100_000, "rq_fsq": 100_000,
     "drq": 100_000,

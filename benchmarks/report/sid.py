@@ -30,6 +30,11 @@ def well_used(one: Found) -> list[bool]:
     ]
 
 
+def _real(found: Found) -> str:
+    """Return the catalogue that is told first: the real one, if it was measured."""
+    return "beauty" if "beauty" in found["use"] else "market"
+
+
 def _nmi(found: Found, name: str) -> list[float]:
     return [one[name]["nmi"][0] for one in found["planted"].values()]
 
@@ -80,10 +85,10 @@ SECTIONS = (
     Section(
         "sid_codes",
         {
-            "used": lambda f: well_used(f["use"]["beauty"]["rkmeans"]),
+            "used": lambda f: well_used(f["use"][_real(f)]["rkmeans"]),
             "planted": _planted,
         },
-        {"nmi": _nmi, "text_lost": _text_lost, "well_used": well_used},
+        {"nmi": _nmi, "real": _real, "text_lost": _text_lost, "well_used": well_used},
     ),
     Section(
         "sid_worth",

@@ -1,6 +1,7 @@
 """How well codes use their codebook, and whether topology in the vectors shows in them.
 
-Usage: python -m benchmarks.sid_codes [--seeds 0 1 2] [--worlds market beauty]   with the official files in TESSERA_DATA
+Usage: python -m benchmarks.sid_codes [--seeds 0 1 2] [--worlds market beauty]
+       with the official files in TESSERA_DATA
 
 A killed run resumes behind the last whole piece.
 

@@ -7,9 +7,12 @@ import ibis
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import sparse
 
 from tessera.contracts.split import Split
-from tessera.stages.sid.history import read_history
+from tessera.stages.sid.declared import declared_links, filled
+from tessera.stages.sid.factors import learn, place
+from tessera.stages.sid.history import History, read_history
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.vectors import fit_space, read_catalogue, vectorise
 from tests.stages.sid.conftest import CUT
@@ -97,6 +100,23 @@ def test_a_new_item_has_the_structure_of_what_it_declares(read):
     alike = [k for k in range(42) if k % 3 == 0]  # of its category and sector
     mean = found[alike, :-1].mean(axis=0)
     assert found[42, :-1] == pytest.approx(mean, abs=1e-9)
+
+
+def test_a_value_that_no_known_item_has_says_nothing():
+    links = declared_links([["a", None], ["b", None], ["a", "z"]])
+    found = filled(np.array([[2.0], [4.0], [np.nan]]), links)
+    assert found[:, 0].tolist() == [2.0, 4.0, 2.0]
+
+
+def test_factors_follow_ids_and_not_rows(rng):
+    held_UN = sparse.csr_array((rng.random((40, 6)) < 0.4).astype(float))
+    ids = [f"i{k}" for k in range(6)]
+    direction_ZR = learn(held_UN, 3, 0)
+    before = place(History(ids, held_UN, np.empty((0, 0))), ids, direction_ZR)
+    more_UN = sparse.csr_array(np.hstack([np.zeros((40, 1)), held_UN.toarray()]))
+    after = place(History(["a", *ids], more_UN, np.empty((0, 0))), ids, direction_ZR)
+    np.testing.assert_allclose(after[1:], before)
+    assert np.isnan(after[0]).all()
 
 
 def test_an_item_announced_for_tomorrow_moves_no_other(read, catalogue):

@@ -9,6 +9,7 @@ from tessera.stages.sid.neighbours import neighbours_kept
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.partners import Partners
 from tessera.stages.sid.quantizer import fit_quantizer
+from tessera.stages.sid.rqvae import RqVaeModel
 
 SMALL = SidParams(codebook_size=4, levels=2, hidden=16, latent=4, epochs=60, batch_size=64)
 
@@ -54,6 +55,19 @@ def test_the_graph_loss_brings_linked_items_under_one_coarse_code(vectors):
     after = fit_quantizer(vectors, pulled, links)
     assert together(after, vectors) > together(before, vectors) + 0.2
     assert len(np.unique(after.encode(vectors)[:, 0])) > 1, "not by one code for everybody"
+
+
+def test_one_codeword_for_everybody_is_worth_no_more_than_chance():
+    model = RqVaeModel(2, 4, SMALL.model_copy(update={"latent": 2}))
+    model.encode = torch.nn.Identity()
+    corner_KZ = 9.0 * torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    model.codeword_LKZ[0] = corner_KZ
+    same = model.parted(corner_KZ[[0, 0, 0, 0]], corner_KZ[[0, 0, 0, 0]])
+    paired = model.parted(corner_KZ, corner_KZ)
+    crossed = model.parted(corner_KZ, corner_KZ[[1, 2, 3, 0]])
+    assert same.item() == pytest.approx(0.0, abs=1e-3)
+    assert paired.item() == pytest.approx(-np.log(4), abs=1e-2)
+    assert crossed.item() > 1.0
 
 
 @pytest.mark.parametrize("pull", ["graph_pull", "order_pull"])

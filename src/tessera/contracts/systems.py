@@ -205,13 +205,31 @@ _BUILT = (
         {"sid.quantizer": "rqvae"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
         "tests/laws/test_quantizer_law.py",
     ),
+    System(
+        "RQ-FSQ", "arXiv 2606.01396", CODES, "tessera.stages.sid.quantizers.rq_fsq",
+        {"sid.quantizer": "rq_fsq"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
+        "tests/laws/test_quantizer_law.py",
+        missing="HDE, codes of investors as features",
+    ),
+    System(
+        "DRQ", "arXiv 2606.01844", CODES, "tessera.stages.sid.quantizers.drq",
+        {"sid.quantizer": "drq"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
+        "tests/laws/test_quantizer_law.py",
+        missing="clusters within each prefix",
+    ),
+    System(
+        "TopoTok", "arXiv 2607.18600", CODES, "tessera.stages.sid.rqvae",
+        {"sid.quantizer": "rqvae", "sid.order_pull": 0.003},
+        {"sid.quantizer": "rqvae", "sid.order_pull": 0.0}, "RQ-VAE",
+        "tests/stages/sid/test_learnt_from_links.py",
+        missing="orders between groups, then within",
+    ),
 )  # fmt: skip
 
 _NOT_BUILT = {
     CODES: {
-        "DRQ": "arXiv 2606.01844",
         "PrefixMem": "arXiv 2606.00324", "Shallow-RHS": "arXiv 2606.06225",
-        "GateSID": "arXiv 2603.22916", "RQ-FSQ and HDE": "arXiv 2606.01396",
+        "GateSID": "arXiv 2603.22916", "HDE": "arXiv 2606.01396",
         "DSIRM": "arXiv 2606.04374", "DGI": "arXiv 2603.10409",
     },
     RANKING: {

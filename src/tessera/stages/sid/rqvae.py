@@ -2,7 +2,9 @@
 
 Encoder and decoder learn by gradient, straight through the quantizer; codewords follow the mean of
 what they serve, start at k-means of the whole set and restart when dead (RQ-VAE, Zeghidour et al.
-2021; moving averages, van den Oord et al. 2017, appendix A.1).
+2021; moving averages, van den Oord et al. 2017, appendix A.1).  Two more losses are off: that
+linked items share a first codeword, and that codes keep who is near whom (after TopoTok, arXiv
+2607.18600).
 
 Legend: N items, B batch, D vector width, Z latent width, L levels, K codewords of a level.
 """

@@ -31,8 +31,6 @@ class SequenceParams(BaseModel):
     """How codes become a vector: a sum of codewords, or with it what is remembered of prefixes."""
     prefix_rows: int = Field(4096, ge=2, le=1_000_000)
     """Rows of each table of prefixes."""
-    prefix_hashes: int = Field(4, ge=1, le=16)
-    """Tables of each run of codewords."""
     edge_bias: bool = False
     """Let attention see the weight of the graph's edge from one item to the other."""
     window_days: float = from_data("window_days")

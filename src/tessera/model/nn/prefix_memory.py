@@ -39,7 +39,7 @@ class PrefixSettings:
     """Share of items that a step sees by their codes alone."""
     rows: int
     """Of each table."""
-    hashes: int
+    hashes: int = 4
     """Tables of each run."""
     row_width: int = 8
 

@@ -207,7 +207,7 @@ def _item_input(code_sizes: tuple[int, ...], params: ModelParams) -> ItemInput |
             "hstu.item_input prefix remembers what stands above a codeword: it wants at least "
             f"{_LEAST_LEVELS} levels of codes, not {len(code_sizes)}"
         )
-    return PrefixSettings(code_sizes, params.id_dropout, params.prefix_rows, params.prefix_hashes)
+    return PrefixSettings(code_sizes, params.id_dropout, params.prefix_rows)
 
 
 def _generative_head(dataset: Dataset, params: ModelParams) -> GenerativeHead | None:

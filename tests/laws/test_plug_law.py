@@ -25,6 +25,7 @@ from tessera.model.trunk.saved import load_model, save_model
 # Every name in a registry of `nn/plugs.py`, with settings to judge it by.
 ITEM_INPUTS = {
     "codewords": {"sizes": (5, 4), "id_dropout": 0.2},
+    "prefix": {"sizes": (5, 4), "id_dropout": 0.2, "rows": 16, "hashes": 2},
 }
 STATE_PARTS = {
     "recency": {"start_s": (3600.0, 86_400.0)},

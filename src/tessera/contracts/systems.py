@@ -96,6 +96,11 @@ def _decoded(words: str, figure: str) -> Evidence:
     return Evidence("small markets", words, "generate", on, off)
 
 
+def _read_by(words: str, figure: str) -> Evidence:
+    on, off = (f"seeds/*/{name}/{figure}" for name in ("prefix", "codewords"))
+    return Evidence("small markets", words, "item_inputs", on, off)
+
+
 _FEATURES = ("user", "item", "pair", "price", "graph", "causal", "sid", "cate")
 
 _BUILT = (
@@ -201,6 +206,14 @@ _BUILT = (
         missing="soft teacher forcing, blend with dense recall, a retriever that serves",
     ),
     System(
+        "PrefixMem", "arXiv 2606.00324", CODES, "tessera.model.nn.prefix_memory",
+        {"hstu.item_input": "prefix"}, {"hstu.item_input": "codewords"}, "the sum of codewords",
+        "tests/model/nn/test_prefix_memory.py",
+        (_read_by("nDCG@10", "ndcg_10"), _read_by("nDCG@10 of cold items", "cold_ndcg_10"),
+         _read_by("click AUC of slates", "auc_click")),
+        missing="pre-training on the next codeword",
+    ),
+    System(
         "RQ-VAE", "Zeghidour et al. 2021", CODES, "tessera.stages.sid.quantizers.rqvae",
         {"sid.quantizer": "rqvae"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
         "tests/laws/test_quantizer_law.py",
@@ -228,7 +241,7 @@ _BUILT = (
 
 _NOT_BUILT = {
     CODES: {
-        "PrefixMem": "arXiv 2606.00324", "Shallow-RHS": "arXiv 2606.06225",
+        "Shallow-RHS": "arXiv 2606.06225",
         "GateSID": "arXiv 2603.22916", "HDE": "arXiv 2606.01396",
         "DSIRM": "arXiv 2606.04374", "DGI": "arXiv 2603.10409",
     },

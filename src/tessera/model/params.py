@@ -27,6 +27,10 @@ class SequenceParams(BaseModel):
     """Events of equal time are a set; false keeps the source order, for published tables."""
     use_codes: bool = True
     """Add the embeddings of its semantic codes to each item."""
+    item_input: Literal["codewords", "prefix"] = "codewords"
+    """How codes become a vector: a sum of codewords, or with it what is remembered of prefixes."""
+    prefix_rows: int = Field(4096, ge=2, le=1_000_000)
+    """Rows of each table of prefixes."""
     edge_bias: bool = False
     """Let attention see the weight of the graph's edge from one item to the other."""
     window_days: float = from_data("window_days")

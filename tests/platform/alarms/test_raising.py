@@ -12,7 +12,7 @@ from tessera.platform.release import acts, exploration, journal, retraining
 from tessera.platform.release.history import history
 from tessera.platform.release.journal import state_fault
 from tessera.platform.release.pointer import current_version
-from tessera.platform.watching import raising, record
+from tessera.platform.watching import incidents, raising, record
 from tessera.platform.watching.raising import raise_alarms, served_now
 from tessera.platform.watching.snooze import snooze
 from tessera.platform.workspace import files
@@ -293,6 +293,25 @@ def test_a_page_with_the_evidence_is_left_for_each_alarm(planted):
         needs = ["psi.investors.segment", "0.3 to 0.5", "above 0.1", "monitoring.md#drift"]
         for needed in (*needs, day.facts["files"]["series.parquet"], f"--snooze {one.alarm.id}"):
             assert needed in text
+
+
+def test_the_page_of_an_alarm_tells_the_verdict_of_the_run_that_it_asked_for(
+    planted, make_candidate
+):
+    workspace = planted.workspace
+    days = [drifted(planted, number) for number in (0, 1)]
+    first, second = (raised(planted, day)[0].alarm.id for day in days)
+
+    def page(alarm):
+        incidents.refresh(workspace)
+        return (workspace.watched / "incidents" / f"{alarm}.html").read_text()
+
+    assert "the run that followed" not in page(second)
+    make_candidate(workspace, judged_against="v0", weight=1.0)
+    acts.promote(workspace)
+    assert "the run that followed: PROMOTE, published as v1 (" in page(second)
+    assert "the run that followed" not in page(first), "it asked for none"
+    assert f'--snooze {second} --reason "..." --until 2025-01-09' in page(second)
 
 
 @pytest.mark.parametrize("harm", ["change", "cut", "forge", "other key"])

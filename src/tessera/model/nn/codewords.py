@@ -33,13 +33,14 @@ class Codewords(nn.Module):
     def __init__(self, width: int, settings: CodewordSettings) -> None:
         super().__init__()
         self.id_dropout = settings.id_dropout
+        self._levels = len(settings.sizes)
         for level, size in enumerate(settings.sizes):
             table_KD = torch.empty(size, width).normal_(0, _INIT_STD)
             self.register_parameter(str(level), nn.Parameter(table_KD))
 
     def forward(self, item_VD: Tensor, codes_VC: Tensor, warm_V: Tensor) -> Tensor:
         """Return item_VD: own part plus the codewords; an unseen item has only codewords."""
-        tables = list(self.parameters())
+        tables = self.codebook()
         if not tables:
             return item_VD
         keep_V = warm_V.float()
@@ -49,3 +50,7 @@ class Codewords(nn.Module):
         for level, codeword_KD in enumerate(tables):
             item_VD = item_VD + codeword_KD[codes_VC[:, level]]
         return item_VD
+
+    def codebook(self) -> tuple[nn.Parameter, ...]:
+        """Return the table of each level."""
+        return tuple(self.get_parameter(str(level)) for level in range(self._levels))

@@ -14,7 +14,8 @@ from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BadParams
 from tessera.contracts.split import VALIDATION, Split
 from tessera.model.nn.level_nets import LevelNetSettings
-from tessera.model.nn.plugs import GenerativeHead
+from tessera.model.nn.plugs import GenerativeHead, ItemInput
+from tessera.model.nn.prefix_memory import PrefixSettings
 from tessera.model.nn.ranking import BUY, CLICK, answered_logit
 from tessera.model.nn.recency import log_spaced
 from tessera.model.params import ModelParams
@@ -36,6 +37,7 @@ from tessera.model.trunk.inference import (
 from tessera.model.trunk.model import SequenceModel, Shape
 from tessera.shared.metrics.slates import slate_auc
 
+_LEAST_LEVELS = 2
 MOST_CHECKED = 2000
 """Slates that are ranked after each epoch."""
 
@@ -166,6 +168,7 @@ def _shape(
 ) -> Shape:
     several_actions = len(dataset.histories.known_actions()) > 1
     split = dataset.split
+    code_sizes = tuple(int(level_V.max()) + 1 for level_V in dataset.codes_VC.T)
     return Shape(
         kind=kind,
         width=params.width,
@@ -178,7 +181,7 @@ def _shape(
         position_bias=params.position_bias,
         tied_sets=params.tied_sets,
         items=len(dataset.catalogue.vocabulary) + 1,
-        code_sizes=tuple(int(level_V.max()) + 1 for level_V in dataset.codes_VC.T),
+        code_sizes=code_sizes,
         guesses_actions=kind == "hstu" and params.mask_weight > 0 and several_actions,
         rank_blocks=params.rank_blocks if shown else 0,
         rank_hidden=params.rank_hidden if shown else 0,
@@ -189,9 +192,22 @@ def _shape(
         window=params.window,
         edge_bias=dataset.edge_VV is not None,
         recency_s=_recency_s(split, params) if kind == "hstu" else (),
+        item_input=_item_input(code_sizes, params),
         generative_head=_generative_head(dataset, params) if kind == "hstu" else None,
         **_closed_form(split, dataset.catalogue, params) if kind == "hstu" else {},
     )
+
+
+def _item_input(code_sizes: tuple[int, ...], params: ModelParams) -> ItemInput | None:
+    """Say what makes vectors of codes; None is their sum, as in files of before."""
+    if params.item_input == "codewords":
+        return None
+    if len(code_sizes) < _LEAST_LEVELS:
+        raise BadParams(
+            "hstu.item_input prefix remembers what stands above a codeword: it wants at least "
+            f"{_LEAST_LEVELS} levels of codes, not {len(code_sizes)}"
+        )
+    return PrefixSettings(code_sizes, params.id_dropout, params.prefix_rows)
 
 
 def _generative_head(dataset: Dataset, params: ModelParams) -> GenerativeHead | None:

@@ -176,7 +176,7 @@ class SequenceModel(nn.Module):
 
     def codebook(self) -> tuple[Tensor, ...]:
         """Return the codewords of each level: the very tables that items are read with."""
-        return tuple(cast(Codewords, self.item_input).parameters())
+        return cast(Codewords, self.item_input).codebook()
 
     def placed_V(self) -> Tensor:
         """Return which items have a place in the space: seen while training, or with a code."""

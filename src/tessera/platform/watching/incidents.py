@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date, timedelta
 
 from jinja2 import Template
 
 from tessera.contracts.pages import templates
+from tessera.platform.release.history import history
+from tessera.platform.release.retraining import RETRAIN
 from tessera.platform.watching.alarms import number
 from tessera.platform.watching.record import Entry, entries
 from tessera.platform.watching.snooze import alarm_of
@@ -14,6 +17,8 @@ from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace
 
 FOLDER = "incidents"
+_SILENCE = timedelta(days=7)
+"""What the page suggests to whoever knows of the cause."""
 
 
 def write(workspace: Workspace, alarm: str) -> None:
@@ -25,8 +30,12 @@ def write(workspace: Workspace, alarm: str) -> None:
         If there is no such alarm.
     """
     lines = entries(workspace)
+    found = alarm_of(lines, alarm)
     text = template("incident.html").render(
-        alarm=alarm_of(lines, alarm), story=story(lines, alarm), profile=workspace.profile
+        alarm=found,
+        story=[*story(lines, alarm), *followed(workspace, alarm)],
+        profile=workspace.profile,
+        silent_until=date.fromisoformat(found["day"]) + _SILENCE,
     )
     files.write_bytes(text.encode(), workspace.watched / FOLDER / f"{alarm}.html")
 
@@ -34,6 +43,28 @@ def write(workspace: Workspace, alarm: str) -> None:
 def story(lines: Iterable[Entry], alarm: str) -> list[tuple[str, str]]:
     """Tell what became of an alarm: when, and what."""
     return [(str(one["at"]), said(one)) for one in lines if one.get("id") == alarm]
+
+
+def refresh(workspace: Workspace) -> None:
+    """Write the pages anew of the alarms that a run was asked for by: it may have ended since."""
+    for alarm in {one["id"] for one in entries(workspace) if one.get("action") == RETRAIN}:
+        write(workspace, alarm)
+
+
+def followed(workspace: Workspace, alarm: str) -> list[tuple[str, str]]:
+    """Tell when the run ended that an alarm asked for, and with which verdict; else nothing."""
+    acts = iter(history(workspace))
+    for one in acts:
+        if one.get("act") == RETRAIN and str(one["reason"]).startswith(f"alarm {alarm}: "):
+            ended = next((other for other in acts if other.get("decision")), None)
+            return [] if ended is None else [(str(ended["at"]), _verdict(ended))]
+    return []
+
+
+def _verdict(ended: Entry) -> str:
+    moved = ended["to"] != ended["from"]
+    became = f"published as {ended['to']}" if moved else f"{ended['from']} stays"
+    return f"the run that followed: {ended['decision']}, {became} ({ended['reason']})"
 
 
 def said(one: Entry) -> str:

@@ -11,7 +11,7 @@ from tessera.contracts.errors import BadInput
 from tessera.contracts.series import EMPTY, Day, days
 from tessera.platform.release.exploration import explores
 from tessera.platform.watching.exposition import write_figures
-from tessera.platform.watching.incidents import said, story, template
+from tessera.platform.watching.incidents import refresh, said, story, template
 from tessera.platform.watching.record import entries
 from tessera.platform.watching.rules import Rules, load_rules
 from tessera.platform.watching.trends import Chart, Dated, by_series, chart
@@ -59,6 +59,7 @@ class _Shown:
 def leave(workspace: Workspace) -> Path:
     """Leave what people and Prometheus look at; return the page.  See `write_page`."""
     path = write_page(workspace)
+    refresh(workspace)
     write_figures(workspace, days(workspace.watched)[-1])
     return path
 

@@ -20,6 +20,9 @@ from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import fit_quantizer
 from tessera.stages.sid.vectors import Catalogue, fit_space, read_catalogue, vectorise
 
+_COMPARED = 10_000
+"""At most so many items, at even steps, are looked at for the neighbours that codes keep."""
+
 
 def run(
     *,
@@ -65,7 +68,8 @@ def run(
     flat = _memory(before.codes, held, now, fresh_NL) | _separation(now)
     flat["reconstruction_error"] = _error(vector_ND, book.quantizer.decode(fresh_NL))
     levels = _levels(now, book.quantizer.codeword_LKD.shape)
-    for level, kept in zip(levels, neighbours_kept(vector_ND, code_NL), strict=True):
+    some = np.unique(np.linspace(0, len(now) - 1, min(_COMPARED, len(now))).astype(np.int64))
+    for level, kept in zip(levels, neighbours_kept(vector_ND[some], code_NL[some]), strict=True):
         level["neighbours_kept"] = kept
     report = flat | {"generation": generation, "quantizer": params.quantizer, "levels": levels}
     sid_health.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")

@@ -42,16 +42,30 @@ def edges(*told):
     return [dict(zip(names, one, strict=True)) for one in told]
 
 
-def test_a_walk_goes_two_steps_along_edges_of_every_kind(opened):
+def test_a_walk_goes_along_edges_of_every_kind_and_each_step_counts_half(opened):
     rows = edges(("i0", "i1", 3.0, "causal"), ("i0", "i2", 1.0, "co_acquired"),
                  ("i1", "i3", 1.0, "transition"), ("i3", "i4", 1.0, "transition"))  # fmt: skip
     one = opened("walk", "neighbours.parquet", rows)
-    assert listed(one, held=("i0",)) == pytest.approx({1: 0.375, 2: 0.125, 3: 0.1875})
-    assert listed(one, recent=("i1", "unheard of")) == pytest.approx({3: 0.5, 4: 0.25})
+    held = {1: 3 / 32, 2: 1 / 32, 3: 3 / 64, 4: 3 / 128}
+    assert listed(one, held=("i0",)) == pytest.approx(held)
+    assert listed(one, recent=("i1", "unheard of")) == pytest.approx({3: 1 / 8, 4: 1 / 16})
     both = listed(one, held=("i0",), recent=("i1",))
-    assert both == pytest.approx({1: 0.375, 2: 0.125, 3: 0.6875, 4: 0.25})
+    assert both == pytest.approx(held | {3: held[3] + 1 / 8, 4: held[4] + 1 / 16})
     assert listed(one) is None
     assert listed(one, held=("i5",)) is None, "no edge leads away from it"
+
+
+def test_a_walk_comes_by_what_is_declared_to_items_that_nobody_has_met(opened, tmp_path):
+    told = [("i1", "issuer:a", 0.5), ("i4", "issuer:a", 0.5), ("gone", "issuer:a", 0.5),
+            ("i4", "sector:x", 0.5), ("i5", "sector:x", 0.5)]  # fmt: skip
+    names = ("source_id", "target_id", "weight")
+    rows = [dict(zip(names, one, strict=True)) for one in told]
+    pq.write_table(pa.Table.from_pylist(rows[::-1]), tmp_path / "declared.parquet")
+    one = opened("walk", "neighbours.parquet", edges(("i0", "i1", 1.0, "causal")))
+    found = listed(one, held=("i0",))
+    assert list(found) == [1, 4, 5], "the nearer, the more often; what is declared is no item"
+    assert found[1] > 0.1 > found[4] > found[5] > 0
+    assert set(listed(one, recent=("i5",))) == {1, 4, 5}
 
 
 def test_a_segment_lists_what_its_own_class_acquired(opened):
@@ -80,10 +94,14 @@ def test_a_bundle_without_the_file_has_no_such_retriever(opened):
 
 
 @pytest.mark.parametrize(("name", "file", "told"), [
-    ("walk", "neighbours.parquet", "its edges"), ("segment", "segments.parquet", "its segments"),
+    ("walk", "neighbours.parquet", "its edges"), ("walk", "declared.parquet", "its declared links"),
+    ("segment", "segments.parquet", "its segments"),
     ("content", "trie.safetensors", "its codes"),
 ])  # fmt: skip
 def test_a_damaged_file_is_one_line(opened, tmp_path, name, file, told):
+    pq.write_table(
+        pa.Table.from_pylist(edges(("i0", "i1", 1.0, "causal"))), tmp_path / "neighbours.parquet"
+    )
     (tmp_path / file).write_bytes(b"nothing of the kind")
     (tmp_path / "trie.json").write_text("[]")
     with pytest.raises(BrokenBundle, match=f"{told} cannot be read"):

@@ -182,6 +182,8 @@ EFFECTS = Table(
     ),
     key=("cause_id", "effect_id"),
 )
+DECLARED_KINDS = ("sector", "issuer", "category")
+"""Kinds of edges from an item to what is declared of it."""
 EDGES = Table(
     "edges",
     "Weighted directed edges between items and from items to sectors, issuers, categories.",
@@ -192,7 +194,7 @@ EDGES = Table(
             "kind",
             "string",
             "where the edge comes from",
-            allowed=("co_acquired", "transition", "causal", "sector", "issuer", "category"),
+            allowed=("co_acquired", "transition", "causal", *DECLARED_KINDS),
         ),
         Column("weight", "float64", "normalised; negative only for causal edges"),
         Column(
@@ -201,6 +203,20 @@ EDGES = Table(
             "of a causal edge: probability that its sign is wrong",
             nullable=True,
             floor=0.0,
+            ceiling=1.0,
+        ),
+        Column(
+            "low",
+            "float64",
+            "of a causal edge: lower bound of 95 % of the difference, as in effects",
+            nullable=True,
+            floor=-1.0,
+        ),
+        Column(
+            "high",
+            "float64",
+            "of a causal edge: upper bound of 95 % of the difference, as in effects",
+            nullable=True,
             ceiling=1.0,
         ),
         Column("support", "int64", "investors behind it", floor=0),

@@ -59,6 +59,8 @@ class World:
                     "effect": pa.array(value, pa.float64()),
                     "stderr": pa.array(stderr, pa.float64()),
                     "false_sign_rate": pa.array([0.01] * len(cause), pa.float64()),
+                    "low": pa.array([one - 0.2 for one in value], pa.float64()),
+                    "high": pa.array([one + 0.2 for one in value], pa.float64()),
                     "support": pa.array([5] * len(cause), pa.int64()),
                 }
             )

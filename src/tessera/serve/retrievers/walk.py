@@ -1,78 +1,65 @@
-"""A walk of two steps along the edges of a bundle, from what an investor holds and did lately."""
+"""Walks along the edges of a bundle, from what an investor holds and did lately.
+
+Personalised PageRank along edges of all kinds, causal ones too, by their weight, and by way of what
+items are declared to share (issuer, sector, links of the source), which leads to items that nobody
+has met yet.  It is approximated by pushing: `tessera.shared.push` says how far it may be off.
+
+Legend: I items, T things that are declared of items, N both, items first.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from tessera.bundles.edges import Edges
+from tessera.bundles.edges import DECLARED_FILE
 from tessera.contracts.arrays import Bools, Float64s, Ints
+from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.library_errors import translate_errors
+from tessera.contracts.lookup import rows_of
 from tessera.serve.investors import Investor
 from tessera.serve.retrieval import Found
 from tessera.serve.shelf import Shelf
+from tessera.shared.push import Graph, Steps, push
 
-_SECOND = 0.5
-"""What an item that two steps lead to counts, beside one that a single step leads to."""
-
-
-class _At(NamedTuple):
-    """Where walks are, and the chance of each."""
-
-    row_N: Ints
-    chance_N: Float64s
+RESTART = 0.5
+"""Chance that a walk ends at each item, so that two steps count half of one."""
+ERROR = 1e-5
+"""Mass that may wait at an item, beside the weight of its edges: `make bench-walk` tells what a
+smaller one would find and cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Edges to go along, those of all kinds by their weight; few items of all are on the way."""
+    """Edges to go along; few items of all are on the way."""
 
     shelf: Shelf
-    edges: Edges
-    total_I: Float64s
-    """Weight of all edges from an item, 1 where there are none."""
+    graph: Graph
+    error: float = ERROR
     dear: ClassVar[bool] = True
     """Left out where time is short."""
 
     def retrieve(self, who: Investor, eligible_I: Bools, most: int) -> Found | None:
-        """Return where the walk ends most often; None for whoever nothing is known of."""
-        first = self._step(self._start(who))
-        second = self._step(first)
-        row_N = np.concatenate([first.row_N, second.row_N])
-        reached = self._each(row_N, np.append(first.chance_N, _SECOND * second.chance_N))
-        if not len(reached.row_N):
+        """Return where walks end most often; None for whoever nothing is known of."""
+        reached = push(self.graph, *self._start(who), RESTART, self.error)
+        is_item_R = reached.row_R < len(eligible_I)
+        row_R, chance_R = reached.row_R[is_item_R], reached.chance_R[is_item_R]
+        if not len(row_R):
             return None
-        is_open_N = eligible_I[reached.row_N]
-        row_C, chance_C = reached.row_N[is_open_N], reached.chance_N[is_open_N]
-        return Found.best(row_C, chance_C, self.shelf.rank_I, most)
+        is_open_R = eligible_I[row_R]
+        return Found.best(row_R[is_open_R], chance_R[is_open_R], self.shelf.rank_I, most)
 
-    def _start(self, who: Investor) -> _At:
+    def _start(self, who: Investor) -> tuple[Ints, Float64s]:
         """Start half of the walks from what is held, half from what was done lately."""
         parts = [self.shelf.rows(items) for items in (who.held, who.recent)]
         chances = [np.full(len(part), 0.5 / max(len(part), 1)) for part in parts]
-        return _At(np.concatenate(parts), np.concatenate(chances))
-
-    def _step(self, at: _At) -> _At:
-        """Go along every edge that leads away, by its share of the weight."""
-        edges, first_I1 = self.edges, self.edges.first_I1
-        starts, stops = first_I1[at.row_N], first_I1[at.row_N + 1]
-        every = [np.arange(*ends) for ends in zip(starts, stops, strict=True)]
-        edge_M = np.concatenate(every or [np.zeros(0, np.int64)])
-        chance_M = np.repeat(at.chance_N / self.total_I[at.row_N], stops - starts)
-        weight_M = edges.weight_E[edge_M]
-        is_edge_M = np.isfinite(weight_M)
-        target_M = edges.target_E[edge_M].astype(np.int64)
-        return self._each(target_M[is_edge_M], (chance_M * weight_M)[is_edge_M])
-
-    def _each(self, row_M: Ints, chance_M: Float64s) -> _At:
-        """Sum up what leads to the same item, items in the order of their ids."""
-        _, first_N, at_M = np.unique(
-            self.shelf.rank_I[row_M], return_index=True, return_inverse=True
-        )
-        chance_N = np.bincount(at_M, chance_M, len(first_N)).astype(np.float64)
-        return _At(row_M[first_N], chance_N)
+        return np.concatenate(parts), np.concatenate(chances)
 
 
 def open_retriever(bundle: Path, shelf: Shelf) -> Walk | None:
@@ -80,8 +67,34 @@ def open_retriever(bundle: Path, shelf: Shelf) -> Walk | None:
     edges = shelf.edges(bundle)
     if edges is None:
         return None
-    stop = int(edges.first_I1[-1])
-    source_E = np.repeat(np.arange(len(shelf.ids), dtype=np.int32), np.diff(edges.first_I1))
-    weight_E = np.nan_to_num(edges.weight_E[:stop], nan=0.0, posinf=0.0, neginf=0.0)
-    total_I = np.bincount(source_E, weight_E, len(shelf.ids))
-    return Walk(shelf, edges, np.where(total_I > 0, total_I, 1.0))
+    between = Steps(edges.first_I1, edges.target_E, edges.weight_E)
+    with translate_errors(
+        BrokenBundle, f"{bundle.name}: its declared links cannot be read", "publish it again"
+    ):
+        path = bundle / DECLARED_FILE
+        through, things = through_declared(pq.read_table(path) if path.exists() else None, shelf)
+    rank_N = np.append(shelf.rank_I, np.arange(things) + len(shelf.ids))
+    return Walk(shelf, Graph.of((between, through), rank_N))
+
+
+def through_declared(declared: pa.Table | None, shelf: Shelf) -> tuple[Steps, int]:
+    """Return steps from items to what is declared of them and back, and how many things these are.
+
+    Things stand behind the items, in the order of their names.  Items a and b of sector s, with
+    weight 1/2 each, give the steps a - s, b - s, s - a and s - b.
+    """
+    items = len(shelf.ids)
+    if declared is None or not len(declared):
+        return Steps(np.zeros(items + 1, np.int64), np.zeros(0, np.int64), np.zeros(0)), 0
+    declared = declared.sort_by([("target_id", "ascending"), ("source_id", "ascending")])
+    item_D = rows_of(declared["source_id"], shelf.id_I)
+    declared, item_D = declared.filter(pa.array(item_D >= 0)), item_D[item_D >= 0]
+    target = declared["target_id"].combine_chunks()
+    names = pc.unique(target)  # sorted already
+    thing_D = items + pc.index_in(target, names).to_numpy().astype(np.int64)
+    weight_D = declared["weight"].to_numpy().astype(np.float64)
+    source_E, target_E = np.append(item_D, thing_D), np.append(thing_D, item_D)
+    rank_E = np.append(thing_D, shelf.rank_I[item_D])
+    order_E = np.lexsort((rank_E, source_E))
+    first_N1 = np.searchsorted(source_E[order_E], np.arange(items + len(names) + 1))
+    return Steps(first_N1, target_E[order_E], np.append(weight_D, weight_D)[order_E]), len(names)

@@ -14,12 +14,16 @@ import numpy as np
 
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.components import component
+from tessera.contracts.errors import BadParams
 from tessera.serve.investors import Investor
 from tessera.serve.params import Source
 from tessera.serve.shelf import Shelf
 
 RETRIEVERS: tuple[str, ...] = get_args(Source)
 """All there are; places that are left go to them in this order."""
+_NEEDS = {"generated": "train with hstu.generate and publish again"}
+_ELSE = "publish again, so that its files are packed"
+"""What makes a bundle have a retriever."""
 _LOOKED = 4
 """Items that are looked at for each that is wanted."""
 
@@ -109,6 +113,24 @@ def open_retrievers(
     kinds = {name: cast(Kind, component("tessera.serve.retrievers", name)) for name in chosen}
     opened = {name: kind.open_retriever(bundle, shelf) for name, kind in kinds.items()}
     return {name: one for name, one in opened.items() if one is not None}
+
+
+def require(retrievers: Retrievers, chosen: Iterable[str], bundle: str) -> None:
+    """Refuse a bundle that lacks what is chosen to find its items.
+
+    Raises
+    ------
+    BadParams
+        If it has no retriever of one of these names.
+    """
+    others = f"choose of {', '.join(retrievers)} (serve.shares, --source)"
+    for name in chosen:
+        if name not in RETRIEVERS:
+            raise BadParams(f"there is no retriever {name!r}: {others}")
+        if name not in retrievers:
+            raise BadParams(
+                f"{bundle} has no retriever {name}: {_NEEDS.get(name, _ELSE)}, or {others}"
+            )
 
 
 NOTHING = Found(np.zeros(0, np.int64), np.zeros(0))

@@ -21,6 +21,7 @@ from benchmarks.report import (
     served,
     serving,
     slates,
+    sources,
     uplift,
     watching,
 )
@@ -34,6 +35,7 @@ SECTIONS = (
     *model.SECTIONS,
     *generate.SECTIONS,
     *inputs.SECTIONS,
+    *sources.SECTIONS,
     *serving.SECTIONS,
     *served.SECTIONS,
     *watching.SECTIONS,

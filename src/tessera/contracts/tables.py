@@ -148,6 +148,17 @@ OUTCOMES = Table(
     ),
     key=("request_id", "item_id", "action"),
 )
+LINKS = Table(
+    "links",
+    "What items are declared to belong to, beside their own columns: edges of a knowledge graph.",
+    (
+        _id("item_id", "item"),
+        _id("relation", "how they belong together, such as country, index or actor"),
+        _id("target_id", "what the item belongs to"),
+        Column("valid_from", "timestamp", "since when it is known; null = always", nullable=True),
+    ),
+    key=("item_id", "relation", "target_id"),
+)
 QUARANTINE = Table(
     "quarantine",
     "Rows that broke a rule: in = good + quarantined, exactly.",
@@ -182,14 +193,15 @@ EFFECTS = Table(
     ),
     key=("cause_id", "effect_id"),
 )
-DECLARED_KINDS = ("sector", "issuer", "category")
-"""Kinds of edges from an item to what is declared of it."""
+DECLARED_COLUMNS, LINK = ("sector", "issuer", "category"), "link"
+DECLARED_KINDS = (*DECLARED_COLUMNS, LINK)
+"""Kinds of edges from an item to what is declared of it: by its own columns, and by `links`."""
 EDGES = Table(
     "edges",
     "Weighted directed edges between items and from items to sectors, issuers, categories.",
     (
         _id("source_id", "item"),
-        _id("target_id", "item, or `sector:x`, `issuer:x`, `category:x`"),
+        _id("target_id", "item, or `sector:x`, `issuer:x`, `category:x`, `<relation>:x` of a link"),
         Column(
             "kind",
             "string",
@@ -337,6 +349,7 @@ TABLES = {
         PRICES,
         EXPOSURES,
         OUTCOMES,
+        LINKS,
         QUARANTINE,
         EFFECTS,
         EDGES,

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 
 def test_every_table_is_written_with_its_contract_and_nothing_else_is_left(ingest, market):
     out = ingest(market, "market")
-    names = ("events", "items", "users", "prices", "exposures", "outcomes", "quarantine")
+    names = ("events", "items", "users", "prices", "exposures", "outcomes", "links", "quarantine")
     assert sorted(path.name for path in out.folder.iterdir()) == sorted(
         [*(f"{name}.parquet" for name in names), "split.json", "suitability.json"]
     )

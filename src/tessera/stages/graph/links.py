@@ -16,7 +16,7 @@ from scipy import sparse
 
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split, known
-from tessera.contracts.tables import DECLARED_KINDS, POSITIVE
+from tessera.contracts.tables import DECLARED_COLUMNS, LINK, POSITIVE
 from tessera.stages.graph.params import GraphParams
 
 
@@ -136,9 +136,9 @@ def causal(effects: ibis.Table, item_ids: NDArray[np.object_], params: GraphPara
 
 def declared(items: ibis.Table) -> list[tuple[str, str, str, float]]:
     """(item, target, kind, weight) of every declared link; the rarer the value, the heavier."""
-    rows = items.select("item_id", *DECLARED_KINDS).order_by("item_id").to_pyarrow().to_pydict()
+    rows = items.select("item_id", *DECLARED_COLUMNS).order_by("item_id").to_pyarrow().to_pydict()
     links = []
-    for kind in DECLARED_KINDS:
+    for kind in DECLARED_COLUMNS:
         size: dict[str, int] = {}
         for value in rows[kind]:
             size[value] = size.get(value, 0) + 1
@@ -148,6 +148,27 @@ def declared(items: ibis.Table) -> list[tuple[str, str, str, float]]:
             if value is not None
         ]
     return links
+
+
+def linked(
+    links: ibis.Table, item_ids: NDArray[np.object_], split: Split
+) -> list[tuple[str, str, str, float]]:
+    """Return the same of the table of links, as known at the cut, of items in the catalogue.
+
+    Items i and j of country x give (i, country:x, link, 1/2) and (j, country:x, link, 1/2).
+    """
+    known_links = links.filter(links.valid_from.isnull() | (links.valid_from <= split.cut))
+    inside = known_links.filter(known_links.item_id.isin(item_ids.tolist()))
+    target = inside.relation + ":" + inside.target_id
+    rows = inside.select("item_id", target=target).distinct()
+    rows = rows.mutate(weight=1.0 / rows.count().over(ibis.window(group_by=rows.target)))
+    told = rows.order_by("item_id", "target").to_pyarrow().to_pydict()
+    return [
+        (item, target, LINK, weight)
+        for item, target, weight in zip(
+            told["item_id"], told["target"], told["weight"], strict=True
+        )
+    ]
 
 
 def _heaviest(

@@ -77,8 +77,8 @@ class TrunkParams(BaseModel):
     )
     """Groups of features that the ranking head is told; leave one out to see what it is worth."""
     generate: bool = False
-    """Learn to decode the codes of the next item, and list what a beam search over them finds; it
-    serves nothing."""
+    """Learn to decode the codes of the next item, and list what a beam search over them finds; the
+    service asks it where `serve.shares` says so."""
     beams: int = Field(50, ge=1, le=4096)
     """Prefixes of codes kept at each level of that search, never fewer than a list is long."""
     score: Literal["recall", "rank"] = "rank"

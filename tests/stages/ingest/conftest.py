@@ -183,7 +183,7 @@ def change(market):
 
     def go(name: str, edit) -> None:
         path = market / f"{name}.parquet"
-        rows = pq.read_table(path).to_pylist()
+        rows = pq.read_table(path).to_pylist() if path.exists() else []
         write_rows(path, name, edit(rows))
 
     return go

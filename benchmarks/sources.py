@@ -32,10 +32,11 @@ from tessera.platform.workspace.paths import Workspace
 from tessera.serve.engine import Engine
 from tessera.serve.mix import Request, learn, places_of, requests
 from tessera.serve.params import ServeParams
-from tessera.serve.retrieval import RETRIEVERS, Mixed, Retriever, mixed
+from tessera.serve.retrieval import RETRIEVERS, Retriever, mixed
 from tessera.serve.retrievers.generated import Generated
 from tessera.serve.retrievers.walk import Walk
 from tessera.shared.policies.serving import ServingPolicy
+from tessera.shared.policies.shares import in_turn
 from tessera.shared.policies.slate import SlatePolicy
 from tessera.shared.push import Graph
 from tessera.stages.evaluate.params import EvaluateParams
@@ -77,39 +78,24 @@ def opened(bundle: Path) -> Asked:
     """Open all sources of a bundle, and beside them walks that do not go by what is declared."""
     engine = Engine.open(bundle, ServeParams(retrieved=PLACES, capacity_eur=[]))
     every = dict(engine.recommender.retrievers)
-    walk, decoding = cast(Walk, every["walk"]), cast(Generated, every["generated"])
+    walk, decoded = cast(Walk, every["walk"]), cast(Generated, every["generated"])
     plain = replace(walk, graph=Graph.of(walk.graph.parts[:1], walk.graph.rank_N))
     every[UNDECLARED] = plain
     engine = replace(engine, recommender=replace(engine.recommender, retrievers=every))
     cut = engine.scorer.ranker.moment - 1
     since = cut - EvaluateParams().cold_days * DAY_US
     popularity_I = engine.recommender.items["popularity"].to_numpy()
-    trie, items = decoding.space.trie, len(engine.recommender.shelf.ids)
-    node_N = np.arange(len(trie.item_N))
-    node_N = np.searchsorted(trie.first_leaf[-2].numpy(), node_N, side="right") - 1
-    sharing_I = np.zeros(items + 1, np.int64)
-    sharing_I[decoding.row_V[trie.item_N.numpy()]] = np.bincount(node_N)[node_N]
+    sharing_I = np.zeros(len(engine.recommender.shelf.ids) + 1, np.int64)
+    sharing_I[decoded.row_V] = decoded.decoding.sharing()
     is_cold_I = (popularity_I == 0) | (engine.candidates.from_I > since)
     return Asked(engine, tuple(every), is_cold_I, sharing_I[:-1])
-
-
-def in_turn(found: Mixed, shares: Mapping[str, float]) -> Ints:
-    """Order what was found together: each source in turn, the oftener the larger its share.
-
-    Half of the places for a and a quarter for b begin a, b, a.
-    """
-    nth: dict[str, int] = {}
-    turn_F = []
-    for name in found.source_F:
-        nth[name] = nth.get(name, 0) + 1
-        turn_F.append((nth[name] - 0.5) / shares.get(name, 1e-9))
-    return found.row_F[np.argsort(turn_F, kind="stable")]
 
 
 def place_in(asked: Asked, one: Request, shares: Mapping[str, float]) -> int:
     """Return the place of what was acquired in the blended list; PLACES if it is not there."""
     found = mixed(asked.sharing(shares), one.who, one.eligible_I, PLACES, shares)
-    at = np.flatnonzero(in_turn(found, shares) == one.row)
+    row_F = found.row_F[in_turn(found.source_F, shares)]
+    at = np.flatnonzero(row_F == one.row)
     return int(at[0]) if len(at) else PLACES
 
 

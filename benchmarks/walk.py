@@ -20,8 +20,8 @@ import numpy as np
 from scipy import sparse
 
 from benchmarks.common import Kept, each, machine, write_result
+from tessera.bundles.walks import ERROR, RESTART
 from tessera.contracts.arrays import Float64s, Ints
-from tessera.serve.retrievers.walk import ERROR, RESTART
 from tessera.shared.push import Graph, Steps, push
 
 LEAVING, HELD, MET, TOP = 20, 10, 30, 40

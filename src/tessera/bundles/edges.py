@@ -24,8 +24,6 @@ CAUSAL = "causal"
 KINDS = ("transition", "co_acquired", CAUSAL)
 """Kinds of which something is told, in the order of the words for them."""
 FILE = "neighbours.parquet"
-DECLARED_FILE = "declared.parquet"
-"""What is declared of items: source_id, target_id, weight."""
 _FOLDER, _FORM = "edges", 2
 """Where they lie laid out, and what the arrays there mean."""
 _EVERY = ("source_id", "target_id", "kind", "weight", "false_sign_rate", "support", "low", "high")

@@ -284,11 +284,13 @@ STRANGERS = "_session"
 GENERATIVE, TRUNK = "_generative", "_trunk"
 """End the names of lists that the model's generative head decodes, and of the cosine of its trunk
 alone, without closed forms, which decoding must beat."""
+WALK, BLEND = "_walk", "_blend"
+"""End the names of lists by walks along edges, and by all sources that share the places."""
 LISTS = Table(
     "lists",
     "Top items for each test investor as of the cut, one model after the other.",
     (
-        _id("model", "hstu, hstu_session, hstu_generative or hstu_trunk"),
+        _id("model", "hstu, or hstu_ and one of session, generative, trunk, walk, blend"),
         _id("user_id", "investor"),
         Column("rank", "int64", "1 is the best", floor=1),
         _id("item_id", "item"),

@@ -18,6 +18,7 @@ from tessera.contracts.errors import BadParams
 from tessera.serve.investors import Investor
 from tessera.serve.params import Source
 from tessera.serve.shelf import Shelf
+from tessera.shared.policies.shares import places
 
 RETRIEVERS: tuple[str, ...] = get_args(Source)
 """All there are; places that are left go to them in this order."""
@@ -153,21 +154,6 @@ class Mixed(NamedTuple):
     row_F: Ints
     source_F: list[str]
     """Name of the retriever that found each."""
-
-
-def places(shares: Mapping[str, float], most: int) -> dict[str, int]:
-    """Deal out places by shares; what is left of whole places goes to the largest remainders.
-
-    >>> places({"dense": 0.5, "walk": 0.3, "segment": 0.2}, 11)
-    {'dense': 6, 'walk': 3, 'segment': 2}
-    """
-    total = sum(shares.values())
-    exact = {name: share * most / total for name, share in shares.items()}
-    dealt = {name: int(one) for name, one in exact.items()}
-    left = most - sum(dealt.values())
-    for name in sorted(exact, key=lambda name: dealt[name] - exact[name])[:left]:
-        dealt[name] += 1
-    return dealt
 
 
 def mixed(

@@ -9,7 +9,6 @@ import ibis
 import pyarrow.parquet as pq
 from ibis import Table
 
-from tessera.contracts.tables import DECLARED_KINDS
 from tessera.shared.policies.suitability import Unknown
 from tessera.stages.index.params import IndexParams
 
@@ -102,15 +101,6 @@ def neighbours(edges: Table, most: int) -> Table:
     )
     kept = told.mutate(_place=place).filter(ibis._._place < most).drop("_place")
     return kept.order_by(["source_id", "kind", "target_id"])
-
-
-def declared(edges: Table) -> Table:
-    """Return what is declared of items, where it is declared of two at least: all lead on."""
-    told = edges.filter(edges.kind.isin(DECLARED_KINDS))
-    shared = told.group_by("target_id").agg(items=told.source_id.nunique())
-    shared = shared.filter(shared["items"] > 1)
-    kept = told.semi_join(shared, "target_id").select("source_id", "target_id", "weight")
-    return kept.order_by(["target_id", "source_id"])
 
 
 def write_facts(table: Table, path: Path) -> None:

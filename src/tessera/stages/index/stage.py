@@ -9,12 +9,12 @@ from pathlib import Path
 from ibis import Table
 
 from tessera.bundles import manifest
-from tessera.bundles.edges import DECLARED_FILE, FILE, lay_out_edges
+from tessera.bundles.edges import FILE, lay_out_edges
 from tessera.bundles.vectors import write_trie, write_vectors
+from tessera.bundles.walks import DECLARED_FILE, declared
 from tessera.contracts.split import known, load_split
 from tessera.shared.policies.serving import from_facts, write_policy
 from tessera.stages.index.facts import (
-    declared,
     item_facts,
     neighbours,
     segments,

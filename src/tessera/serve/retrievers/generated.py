@@ -2,7 +2,7 @@
 
 What may not be shown is left out inside the beam, at every level, so that every beam ends at an
 item that may.  An item has a code before anybody met it, so it is found on its first day.  A bundle
-decodes codes if its model was trained with `hstu.generate`.
+decodes codes if its model was trained with `hstu.generate` (decision 47).
 
 Legend: I items of the bundle, V items of the model with padding first, K found ones.
 """

@@ -220,7 +220,6 @@ _BUILT = (
          _decoded("nDCG@10 of cold items", "cold_ndcg_10"),
          Evidence("small markets", "nDCG@10 of what is published, head or none", "generate",
                   "seeds/*/with/models/hstu/ndcg_10", "seeds/*/without/models/hstu/ndcg_10")),
-        missing="soft teacher forcing",
     ),
     System(
         "PrefixMem", "arXiv 2606.00324", CODES, "tessera.model.nn.prefix_memory",

@@ -164,6 +164,9 @@ class LossParams(BudgetParams):
     """Share of events whose action is hidden while training."""
     generate_weight: float = Field(1.0, gt=0.0, le=100.0)
     """Weight of the loss on the codes of the next item, with `generate`."""
+    soft_forcing: float = Field(0.0, ge=0.0, le=10.0)
+    """Temperature at which the codewords that a decoder is fed while training are drawn softly, by
+    the item's own vector; it falls to a tenth over the epochs. 0 feeds the true ones."""
     full_softmax_items: int = Field(5000, ge=0, le=100_000)
     """Catalogues up to this size use the full softmax instead of negatives."""
     shared_targets: int = Field(1, ge=1, le=8192)

@@ -86,7 +86,7 @@ def choices(params, field):
 
 def test_an_unknown_component_is_one_line_that_names_the_known_ones():
     with pytest.raises(
-        BadParams, match=r"quantizers has no 'rkmean': choose one of rkmeans, rqvae"
+        BadParams, match=r"quantizers has no 'rkmean': choose one of drq, minibatch"
     ):
         components.component(QUANTIZERS, "rkmean")
     with pytest.raises(BadParams, match="choose one of"):
@@ -113,8 +113,9 @@ TOY_QUANTIZER = """
 from dataclasses import replace
 from tessera.stages.sid.quantizers import rkmeans
 
-def fit(vector_ND, size, params):
-    return replace(rkmeans.fit(params.toy.stretch * vector_ND, size, params), name="toy")
+def fit(vector_ND, size, params, linked_NN):
+    stretched_ND = params.toy.stretch * vector_ND
+    return replace(rkmeans.fit(stretched_ND, size, params, linked_NN), name="toy")
 
 def load(arrays):
     return replace(rkmeans.load(arrays), name="toy")
@@ -178,9 +179,7 @@ def test_a_block_of_the_item_vector_is_a_module(plug):
     plain = plain_catalogue()
     of_old = vectorise(plain, fit_space(plain, SidParams()), SidParams())
     assert np.array_equal(vectorise(plain, fit_space(plain, Params()), Params()), of_old), "off"
-    with pytest.raises(
-        BadParams, match="blocks has no 'toy': choose one of content, neighbourhood"
-    ):
+    with pytest.raises(BadParams, match="blocks has no 'toy': choose one of behaviour, content"):
         fit_space(plain, Params(toy_weight=2.0))
     plug(BLOCKS, "toy", TOY_BLOCK)
     more = vectorise(plain, fit_space(plain, Params(toy_weight=2.0)), Params(toy_weight=2.0))
@@ -189,7 +188,8 @@ def test_a_block_of_the_item_vector_is_a_module(plug):
 
 
 def test_every_block_has_a_weight():
-    assert sorted(SidParams().block_weights) == components.names(BLOCKS)
+    weights = [name for name in SidParams.model_fields if name.endswith("_weight")]
+    assert sorted(name.removesuffix("_weight") for name in weights) == components.names(BLOCKS)
 
 
 TOY_GROUP = """

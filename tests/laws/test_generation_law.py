@@ -4,7 +4,7 @@ import pytest
 from pydantic import create_model
 
 from tessera.stages.sid import ledger
-from tessera.stages.sid.params import FIRST, LATER, SidParams
+from tessera.stages.sid.params import FIRST, LATER, READ_BY, SidParams
 
 AS_PUBLISHED = {
     "quantizer": "rkmeans", "levels": 3, "codebook_size": None, "generation": 0,
@@ -14,7 +14,15 @@ AS_PUBLISHED = {
     "codeword_decay": 0.95, "dead_below": 1.0, "seed": 0,
 }  # fmt: skip
 """Params of ledgers that were published before fields had a value they were born with."""
-TURNED = {"quantizer": "rqvae", "levels": 4, "codebook_size": 64, "text_encoder": "minilm"}
+TURNED = {
+    "quantizer": "rqvae",
+    "levels": 4,
+    "codebook_size": 64,
+    "text_encoder": "minilm",
+    "acquired": ("view",),
+    "least_rating": 4.0,
+    "balanced": True,
+}
 """A value unlike the one born with, for fields that are not numbers or have a least value."""
 
 Grown = create_model("Grown", __base__=SidParams, rotation=(float, 0.0))
@@ -65,8 +73,19 @@ def test_a_new_field_that_is_turned_starts_a_generation(born):
 def test_every_field_that_is_turned_starts_a_generation(name):
     value = getattr(SidParams(), name)
     turned = TURNED[name] if name in TURNED else value * 0.99 if value % 1 else int(value) + 1
-    changed = SidParams.model_construct(**{**SidParams().model_dump(), name: turned})
-    assert ledger.fingerprint(changed) != ledger.fingerprint(SidParams())
+    plain = SidParams().model_dump()
+    if name in READ_BY:  # read by some blocks alone
+        plain |= dict.fromkeys(READ_BY[name], 1.0)
+    before, after = (
+        SidParams.model_construct(**{**plain, **turn}) for turn in ({}, {name: turned})
+    )
+    assert ledger.fingerprint(after) != ledger.fingerprint(before)
+
+
+@pytest.mark.parametrize("name", READ_BY)
+def test_a_fact_of_the_data_that_no_block_reads_changes_no_code(name):
+    turned = SidParams.model_construct(**{**SidParams().model_dump(), name: TURNED[name]})
+    assert ledger.fingerprint(turned) == ledger.fingerprint(SidParams())
 
 
 def test_a_field_without_the_value_it_was_born_with_is_refused():

@@ -16,6 +16,11 @@ from tessera.stages.graph.stage import run as run_graph
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.stage import run as run_sid
 
+PLAIN = SidParams(codebook_size=4)
+EVERYTHING = SidParams(
+    codebook_size=4, fields_weight=0.5, price_weight=0.5, behaviour_weight=1.0,
+    structure_weight=0.5, second_hop_weight=0.5, near_behaviour_weight=0.5, balanced=True,
+)  # fmt: skip
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CUT_DAY, LAST_DAY, EVENTS = 200, 300, 3000
 
@@ -98,10 +103,25 @@ def links(future_seed):
     )
 
 
+def prices(future_seed):
+    """A close of every third item every tenth day; those after the cut move with the seed."""
+    rng = np.random.default_rng(future_seed)
+    rows = [(k, day) for k in range(0, 21, 3) for day in range(0, LAST_DAY, 10)]
+    close = [1.0 + k + day / 50 + (day > CUT_DAY) * rng.random() for k, day in rows]
+    return pa.table(
+        {
+            "item_id": [f"i{k:02d}" for k, _ in rows],
+            "price_ts": timestamps([day for _, day in rows]),
+            "close_eur": close,
+        }
+    ).take(rng.permutation(len(rows)))
+
+
 @pytest.fixture
 def build(tmp_path):
-    def go(future_seed, past_seed=0, protocol="time"):
-        folder = tmp_path / f"{future_seed}-{past_seed}-{protocol}"
+    def go(future_seed, past_seed=0, protocol="time", params=PLAIN):
+        blocks = "-".join(params.block_weights)
+        folder = tmp_path / f"{future_seed}-{past_seed}-{protocol}-{blocks}-{params.quantizer}"
         (folder / "ledger_in").mkdir(parents=True)
         cut = START + timedelta(days=CUT_DAY)
         split = Split(cut - timedelta(30), cut, START + timedelta(LAST_DAY), protocol)
@@ -130,13 +150,15 @@ def build(tmp_path):
             items=catalogue,
             nodes=table(written["nodes"]),
             edges=table(written["edges"]),
+            events=events,
+            prices=ibis.memtable(prices(future_seed)),
             split=folder / "split.json",
             ledger_in=folder / "ledger_in",
             codes=folder / "codes.parquet",
             codebook=folder / "codebook",
             ledger_out=folder / "ledger_out",
             sid_health=folder / "sid_health.json",
-            params=SidParams(codebook_size=4),
+            params=params,
         )
         names = (*written, "codes")
         return {name: (folder / f"{name}.parquet").read_bytes() for name in names}
@@ -148,6 +170,18 @@ def test_shuffling_the_future_changes_no_byte(build):
     first = build(future_seed=1)
     for seed in (2, 3):
         assert build(future_seed=seed) == first
+
+
+def test_no_block_sees_the_future(build):
+    first = build(future_seed=1, params=EVERYTHING)
+    for seed in (2, 3):
+        assert build(future_seed=seed, params=EVERYTHING) == first
+
+
+def test_blocks_do_change_codes(build):
+    everything = build(1, params=EVERYTHING)["codes"]
+    assert everything != build(1)["codes"]
+    assert everything != build(1, past_seed=5, params=EVERYTHING)["codes"]
 
 
 def test_the_past_does_change_what_is_learnt(build):

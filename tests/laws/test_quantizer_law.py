@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 
+from tessera.contracts.errors import BadInput
 from tessera.shared.codes.health import capacity
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import codebook_size, fit_quantizer, load_quantizer
 
 QUANTIZERS = {
     "rkmeans": SidParams(codebook_size=8),
+    "minibatch": SidParams(quantizer="minibatch", codebook_size=8, batch_size=64),
+    "rq_fsq": SidParams(quantizer="rq_fsq", codebook_size=8),
+    "drq": SidParams(
+        quantizer="drq", codebook_size=8, epochs=100, hidden=32, latent=8, batch_size=64
+    ),
     "rqvae": SidParams(
         quantizer="rqvae", codebook_size=8, epochs=200, hidden=32, latent=8, batch_size=64
     ),
@@ -104,6 +110,20 @@ def test_no_future_the_code_of_an_item_does_not_depend_on_who_comes_with_it(quan
     assert np.array_equal(quantizer.encode(np.vstack([strangers, vectors]))[50:], code)
 
 
+def test_no_codeword_is_dead(quantizer, world):
+    code = quantizer.encode(world[0])
+    levels, size, _ = quantizer.codeword_LKD.shape
+    assert [len(np.unique(code[:, level])) for level in range(levels)] == [size] * levels
+
+
+def test_half_the_precision_gives_the_same_codes(quantizer, world):
+    code = quantizer.encode(world[0])
+    narrow = {name: array.astype(np.float32).astype(np.float64)
+              for name, array in quantizer.arrays().items()}  # fmt: skip
+    found = load_quantizer(quantizer.name, narrow).encode(world[0].astype(np.float32))
+    assert np.mean((found == code).all(axis=1)) >= 0.999
+
+
 def test_codes_lie_inside_the_codebook(quantizer, world):
     levels, size, _ = quantizer.codeword_LKD.shape
     code = quantizer.encode(world[0])
@@ -119,6 +139,21 @@ def test_fewer_distinct_items_than_codewords_is_no_accident(name):
     code = found.encode(vectors)
     assert len(np.unique(code, axis=0)) <= 3
     assert np.isfinite(found.decode(code)).all()
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize("vectors", [np.ones((1, 5)), np.zeros((30, 5)), np.eye(2)[[0, 0, 1]]])
+def test_one_item_or_all_alike_is_no_accident(name, vectors):
+    found = fit_quantizer(vectors, QUANTIZERS[name].model_copy(update={"epochs": 3}))
+    code = found.encode(vectors)
+    assert code.shape == (len(vectors), 3)
+    assert len(np.unique(code, axis=0)) <= len(np.unique(vectors, axis=0))
+    assert np.isfinite(found.decode(code)).all()
+
+
+def test_no_item_at_all_is_one_clear_line():
+    with pytest.raises(BadInput, match="no item was born by the cut"):
+        fit_quantizer(np.empty((0, 5)), SidParams())
 
 
 def test_the_codebook_grows_with_the_catalogue_by_powers_of_two():
@@ -139,3 +174,18 @@ def test_the_codebook_of_a_small_catalogue_grows_until_its_codes_tell_items_apar
     assert grown.codeword_LKD.shape[1] > codebook_size(80, SidParams())
     many = np.repeat(vectors, 4, axis=0)
     assert fit_quantizer(many, SidParams()).codeword_LKD.shape[1] == 16, "as in published codes"
+
+
+def test_mini_batches_of_everything_give_the_codes_of_residual_k_means(world):
+    whole = SidParams(quantizer="minibatch", codebook_size=8, batch_size=1024)
+    found, plain = fit_quantizer(world[0], whole), fit_quantizer(world[0], QUANTIZERS["rkmeans"])
+    assert found.codeword_LKD.tobytes() == plain.codeword_LKD.tobytes()
+
+
+def test_coarse_levels_of_rq_fsq_are_those_of_residual_k_means(world):
+    plain = fit_quantizer(world[0], QUANTIZERS["rkmeans"]).codeword_LKD
+    for levels in (1, 2, 3):
+        params = SidParams(quantizer="rq_fsq", codebook_size=8, coarse_levels=levels)
+        found = fit_quantizer(world[0], params)
+        same = [np.array_equal(found.codeword_LKD[level], plain[level]) for level in range(3)]
+        assert same == [True] * levels + [False] * (3 - levels)

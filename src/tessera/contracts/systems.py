@@ -235,6 +235,25 @@ _BUILT = (
         "tests/laws/test_quantizer_law.py",
     ),
     System(
+        "RQ-FSQ", "arXiv 2606.01396", CODES, "tessera.stages.sid.quantizers.rq_fsq",
+        {"sid.quantizer": "rq_fsq"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
+        "tests/laws/test_quantizer_law.py",
+        missing="HDE, codes of investors as features",
+    ),
+    System(
+        "DRQ", "arXiv 2606.01844", CODES, "tessera.stages.sid.quantizers.drq",
+        {"sid.quantizer": "drq"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
+        "tests/laws/test_quantizer_law.py",
+        missing="clusters within each prefix",
+    ),
+    System(
+        "TopoTok", "arXiv 2607.18600", CODES, "tessera.stages.sid.rqvae",
+        {"sid.quantizer": "rqvae", "sid.order_pull": 0.003},
+        {"sid.quantizer": "rqvae", "sid.order_pull": 0.0}, "RQ-VAE",
+        "tests/stages/sid/test_learnt_from_links.py",
+        missing="orders between groups, then within",
+    ),
+    System(
         "Walks by pushing", "Andersen, Chung and Lang 2006", RECALL, "tessera.shared.push",
         {"serve.shares": {"walk": 1.0}}, {"serve.shares": {"dense": 1.0}}, "vectors alone",
         "tests/shared/test_push.py", _retrieved("walk"),
@@ -254,9 +273,8 @@ _BUILT = (
 
 _NOT_BUILT = {
     CODES: {
-        "DRQ": "arXiv 2606.01844",
         "Shallow-RHS": "arXiv 2606.06225",
-        "GateSID": "arXiv 2603.22916", "RQ-FSQ and HDE": "arXiv 2606.01396",
+        "GateSID": "arXiv 2603.22916", "HDE": "arXiv 2606.01396",
         "DSIRM": "arXiv 2606.04374", "DGI": "arXiv 2603.10409",
     },
     RANKING: {

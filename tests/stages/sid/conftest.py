@@ -1,10 +1,13 @@
 """A small catalogue with text, topology and neighbours."""
 
+from datetime import UTC, datetime, timedelta
+
 import ibis
 import numpy as np
 import pyarrow as pa
 import pytest
 
+CUT = datetime(2021, 7, 1, tzinfo=UTC)
 WORDS = {
     "fund": ["growth", "fund", "equity", "global"],
     "bond": ["bond", "treasury", "coupon", "yield"],
@@ -47,6 +50,11 @@ class Catalogue:
             "pagerank": rng.dirichlet(np.ones(n)),
             "core_number": rng.integers(1, 9, n) * 1.0,
             "clustering": rng.random(n),
+            "weighted_degree": rng.random(n),
+            "neighbour_degree": rng.random(n),
+            "neighbour_pagerank": rng.random(n) / n,
+            "causal_in": rng.normal(size=n),
+            "causal_out": rng.normal(size=n),
         }
         columns = {name: np.where(is_new, 0.0, column) for name, column in value.items()}
         table = pa.table({"item_id": [f"i{k:03d}" for k in range(n)], **columns, "is_new": is_new})
@@ -63,6 +71,41 @@ class Catalogue:
                     "kind": pa.array([kind] * len(source), pa.string()),
                     "weight": pa.array(weight, pa.float64()),
                     "support": pa.array([3] * len(source), pa.int64()),
+                }
+            )
+        )
+
+    @staticmethod
+    def events(n=48, seed=5, late=(), order=None):
+        """Purchases of 60 investors, each within a third of the items by their number."""
+        rng = np.random.default_rng(seed)
+        user = np.repeat(np.arange(60), 8)
+        item = (rng.integers(0, n // 3, len(user)) * 3 + user % 3) % n
+        pairs = [*zip(user.tolist(), item.tolist(), strict=True), *late]
+        day = [CUT - timedelta(1)] * len(user) + [CUT + timedelta(1)] * len(late)
+        table = pa.table(
+            {
+                "event_id": [f"e{k:05d}" for k in range(len(pairs))],
+                "user_id": [f"u{u:02d}" for u, _ in pairs],
+                "item_id": [f"i{i:03d}" for _, i in pairs],
+                "action": ["buy"] * len(pairs),
+                "event_ts": pa.array(day, pa.timestamp("us", "UTC")),
+                "units": pa.nulls(len(pairs), pa.float64()),
+            }
+        )
+        return ibis.memtable(table if order is None else table.take(order))
+
+    @staticmethod
+    def prices(closes=()):
+        """Closes as (item, days before the cut, price)."""
+        item, ago, close = zip(*closes, strict=True) if closes else ([], [], [])
+        day = [CUT - timedelta(days) for days in ago]
+        return ibis.memtable(
+            pa.table(
+                {
+                    "item_id": pa.array(item, pa.string()),
+                    "price_ts": pa.array(day, pa.timestamp("us", "UTC")),
+                    "close_eur": pa.array(close, pa.float64()),
                 }
             )
         )

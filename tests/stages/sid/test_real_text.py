@@ -32,7 +32,7 @@ def beauty(official, catalogue):
 @pytest.mark.real_data
 def test_the_text_of_real_products_fills_every_level(beauty):
     vectors = vectorise(beauty, fit_space(beauty, TEXT_ONLY), TEXT_ONLY)
-    found = rkmeans.fit(vectors, 256, TEXT_ONLY)
+    found = rkmeans.fit(vectors, 256, TEXT_ONLY, beauty.neighbour_NN)
     code = found.encode(vectors)
     levels = [level_health(code[:, level], 256) for level in range(3)]
     assert len(code) > 12_000

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.rqvae import RqVaeModel, train_rqvae
 
+NO_LINKS = sparse.csr_array((0, 0))
 SMALL = SidParams(quantizer="rqvae", levels=2, hidden=16, latent=4, epochs=30, batch_size=64)
 
 
@@ -78,7 +80,7 @@ def test_codewords_move_towards_what_they_serve(data):
 def test_training_lowers_the_error(data):
     def error(epochs, learning_rate=SMALL.learning_rate):
         turned = {"epochs": epochs, "learning_rate": learning_rate}
-        found = train_rqvae(data, 8, SMALL.model_copy(update=turned))
+        found = train_rqvae(data, 8, SMALL.model_copy(update=turned), NO_LINKS)
         return np.mean((found.decode(found.encode(data)) - data) ** 2)
 
     assert error(60) < 0.5 * error(1)
@@ -94,7 +96,7 @@ def test_the_frozen_numpy_model_is_the_trained_one(data, monkeypatch):
         plain(self, *args)
 
     monkeypatch.setattr(RqVaeModel, "follow", remember)
-    found = train_rqvae(data, 4, SMALL)
+    found = train_rqvae(data, 4, SMALL, NO_LINKS)
     model = kept["model"]
     with torch.no_grad():
         _, _, codes = model(torch.from_numpy(data * found.layers["scale"]).float())
@@ -105,7 +107,7 @@ def test_training_leaves_the_global_random_state_alone(data):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    train_rqvae(data, 4, SMALL.model_copy(update={"epochs": 1}))
+    train_rqvae(data, 4, SMALL.model_copy(update={"epochs": 1}), NO_LINKS)
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -119,7 +121,7 @@ def test_each_width_is_that_of_its_layer(data):
 def test_a_step_takes_so_many_items(data, monkeypatch, batch_size, steps):
     seen = []
     monkeypatch.setattr(RqVaeModel, "follow", lambda *_: seen.append(1))
-    train_rqvae(data, 4, SMALL.model_copy(update={"batch_size": batch_size, "epochs": 1}))
+    train_rqvae(data, 4, SMALL.model_copy(update={"batch_size": batch_size, "epochs": 1}), NO_LINKS)
     assert len(seen) == steps
 
 

@@ -1,6 +1,7 @@
 """The stage over several days of a growing catalogue."""
 
 import json
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tessera.contracts.arrow import schema
+from tessera.contracts.errors import BadInput
 from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import CODES
 from tessera.shared.codes.trie import build_trie
+from tessera.stages.sid.migration import read_migration
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.stage import run
 
@@ -42,6 +45,8 @@ def day(catalogue, tmp_path):
             items=tables.get("items", catalogue.items(n)),
             nodes=tables.get("nodes", catalogue.nodes(n)),
             edges=catalogue.edges([("i000", "i001", 1.0)]),
+            events=tables.get("events", catalogue.events()),
+            prices=catalogue.prices([("i000", 5, 1.0), ("i000", 4, 1.1), ("i001", 3, 2.0)]),
             split=folder / "split.json",
             ledger_in=ledger_in,
             codes=folder / "codes.parquet",
@@ -131,6 +136,57 @@ def test_other_params_start_a_new_generation_and_the_old_one_comes_back(day):
     )
 
 
+def test_a_new_generation_says_where_every_code_went(day):
+    _, monday = day("monday")
+    other = SMALL.model_copy(update={"behaviour_weight": 1.0})
+    _, tuesday = day("tuesday", monday, params=other)
+    before, after = json.loads((tuesday / "ledger_out" / "ledger.json").read_text())["generations"]
+    found = read_migration(tuesday / "ledger_out" / after)
+    assert found.before == before
+    told = {"-".join(map(str, old)): "-".join(map(str, new))
+            for old, new in found.translation().items()}  # fmt: skip
+    assert {told[old] for old in codes_of(monday).values()} == set(codes_of(tuesday).values())
+    assert 0 < found.churn_L[0] <= found.churn_L[-1] < 1
+    _, wednesday = day("wednesday", tuesday, n=60, params=other)
+    again = tree(wednesday / "ledger_out" / after)
+    assert {name: again[name] for name in again if "migration" in name} == {
+        name: data for name, data in tree(tuesday / "ledger_out" / after).items()
+        if "migration" in name}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "damage", ["entries.parquet", "codebook.safetensors", "reference.json", ""]
+)
+def test_a_ledger_cut_in_half_is_one_clear_line_and_nothing_is_written(day, damage):
+    params = SMALL.model_copy(update={"behaviour_weight": 1.0})
+    _, monday = day("monday", params=params)
+    generation = json.loads((monday / "ledger_out" / "ledger.json").read_text())["generations"][0]
+    path = monday / "ledger_out" / generation
+    shutil.rmtree(path) if not damage else (path / damage).unlink()
+    with pytest.raises(BadInput, match=r"^code ledger .* restore it"):
+        day("tuesday", monday, params=params)
+    assert not (monday.parent / "tuesday" / "ledger_out").exists()
+
+
+def test_balanced_codes_collide_only_where_they_must_and_stay(day, catalogue):
+    plain, _ = day("plain")
+    params = SMALL.model_copy(update={"balanced": True, "codebook_size": 8})
+    metrics, monday = day("monday", params=params)
+    assert plain["collision_rate"] > 0.1
+    assert metrics["collision_rate"] < 0.01
+    _, tuesday = day("tuesday", monday, n=70, params=params)
+    before, after = codes_of(monday), codes_of(tuesday)
+    assert {item: after[item] for item in before} == before
+
+
+def test_blocks_of_behaviour_meet_an_item_of_tomorrow_in_the_same_space(day, catalogue):
+    params = SMALL.model_copy(update={"behaviour_weight": 1.0, "near_behaviour_weight": 1.0})
+    _, monday = day("monday", params=params)
+    metrics, tuesday = day("tuesday", monday, n=60, params=params, events=catalogue.events(60))
+    assert metrics["items_new"] == 12.0
+    assert codes_of(monday).items() <= codes_of(tuesday).items()
+
+
 def test_the_health_report_counts_each_level(day):
     metrics, folder = day("one")
     report = json.loads((folder / "sid_health.json").read_text())
@@ -140,6 +196,8 @@ def test_the_health_report_counts_each_level(day):
     assert 0.0 < report["collision_rate"] < 1.0
     assert 1 / 48 < report["capacity"] < 1.0, "suffixes are left out"
     assert report["reconstruction_error"] < 0.7
+    kept = [level["neighbours_kept"] for level in report["levels"]]
+    assert 0.2 < kept[0] < kept[-1] < 1.0
     assert all(isinstance(value, float) for value in metrics.values())
 
 

@@ -7,10 +7,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tessera.contracts.errors import BadParams
 from tessera.stages.sid.params import SidParams
+from tessera.stages.sid.text import leading_directions, tfidf
 from tessera.stages.sid.vectors import (
-    _tfidf,
     fit_space,
-    leading_directions,
     read_catalogue,
     vectorise,
 )
@@ -122,7 +121,7 @@ def test_tfidf_is_that_of_scikit_learn_to_the_byte(catalogue):
     theirs = TfidfVectorizer(analyzer=list, sublinear_tf=True, vocabulary=space.vocabulary)
     expected = theirs.fit_transform(read.terms_N)
     expected.sort_indices()
-    found = _tfidf(read.terms_N, space.vocabulary, space.arrays["idf"])
+    found = tfidf(read.terms_N, space.vocabulary, space.arrays["idf"])
     assert space.arrays["idf"].tobytes() == theirs.idf_.tobytes()
     assert found.data.tobytes() == expected.data.tobytes()
     assert np.array_equal(found.indices, expected.indices)

@@ -9,6 +9,9 @@ import numpy as np
 
 from tessera.contracts.arrays import Float64s, Ints
 
+_ROWS = 65_536
+"""So many vectors are encoded at once."""
+
 
 def kmeans(vector_ND: Float64s, size: int, iterations: int, rng: np.random.Generator) -> Float64s:
     """Lloyd's algorithm from k-means++; a cluster that empties restarts at the worst-served item.
@@ -33,14 +36,21 @@ def nearest(vector_ND: Float64s, codeword_KD: Float64s) -> Ints:
 
 
 def residual_codes(vector_ND: Float64s, codeword_LKD: Float64s) -> Ints:
-    """Nearest codeword of what is left, level by level."""
+    """Nearest codeword of what is left, level by level; of vectors on disk a part at a time."""
+    code_NL = np.empty((len(vector_ND), len(codeword_LKD)), dtype=np.int64)
+    for begin in range(0, len(vector_ND), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        code_NL[rows] = _codes(vector_ND[rows], codeword_LKD)
+    return code_NL
+
+
+def _codes(vector_ND: Float64s, codeword_LKD: Float64s) -> Ints:
     residual_ND = vector_ND.astype(np.float64)
-    codes = []
-    for codeword_KD in codeword_LKD:
-        code_N = nearest(residual_ND, codeword_KD)
-        residual_ND = residual_ND - codeword_KD[code_N]
-        codes.append(code_N)
-    return np.stack(codes, axis=1).astype(np.int64)
+    code_NL = np.empty((len(vector_ND), len(codeword_LKD)), dtype=np.int64)
+    for level, codeword_KD in enumerate(codeword_LKD):
+        code_NL[:, level] = nearest(residual_ND, codeword_KD)
+        residual_ND = residual_ND - codeword_KD[code_NL[:, level]]
+    return code_NL
 
 
 def sum_codewords(code_NL: Ints, codeword_LKD: Float64s) -> Float64s:

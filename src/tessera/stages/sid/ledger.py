@@ -2,7 +2,9 @@
 
 A ledger is a folder: `ledger.json` names the current generation and all before it; each generation
 is a folder named by the fingerprint of the params, with the codebook (`config.json`,
-`vocabulary.json`, `codebook.safetensors`) and `entries.parquet`, one row an item, oldest first.
+`vocabulary.json`, `codebook.safetensors`, and `reference.json` if a block reads factors) and
+`entries.parquet`, one row an item, oldest first.  A generation that follows another tells in
+`migration.parquet` and `migration.json` what became of its codes.
 An item that leaves the catalogue keeps its row, so its code is never given to another.
 """
 
@@ -25,13 +27,14 @@ from tessera.contracts.arrow import write_table
 from tessera.contracts.errors import BadInput
 from tessera.contracts.tables import CODES
 from tessera.stages.sid.codebooks import Quantizer
-from tessera.stages.sid.params import FIRST, LATER, SidParams
+from tessera.stages.sid.migration import Codes, migrate, write_migration
+from tessera.stages.sid.params import FIRST, LATER, READ_BY, SidParams
 from tessera.stages.sid.quantizer import load_quantizer
 from tessera.stages.sid.vectors import Space
 
-Codes = dict[str, tuple[int, ...]]
 _INDEX = "ledger.json"
 _ENTRIES = "entries.parquet"
+_REFERENCE = "reference.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ def fingerprint(params: SidParams) -> str:
     """Name of the generation that these params belong to.
 
     Hashed are the fields that the first generations had, and of those added later the ones that
-    differ from the value they were born with: a new field changes no code ever given.
+    differ from the value they were born with: a new field changes no code ever given.  What only
+    blocks read that are off is left out.
 
     Raises
     ------
@@ -63,8 +67,10 @@ def fingerprint(params: SidParams) -> str:
         If a field was added without a line in `LATER`.
     """
     born = {**FIRST, **LATER}
-    turned = {name: value for name, value in params.model_dump(mode="json").items()
-              if value != born[name]}  # fmt: skip
+    off = {name for name, weights in READ_BY.items()
+           if not any(getattr(params, weight) for weight in weights)}  # fmt: skip
+    turned = {name: value for name, value in params.model_dump().items()
+              if value != born[name] and name not in off}  # fmt: skip
     text = json.dumps({**FIRST, **turned}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -81,17 +87,29 @@ def read_ledger(folder: Path) -> Ledger:
         return Ledger()
     try:
         generations = json.loads((folder / _INDEX).read_text())["generations"]
+        missing = [name for name in generations if not (folder / name).is_dir()]
+        if missing:
+            raise FileNotFoundError(missing[0])
         return Ledger(generations, read_entries(folder, generations[-1]))
     except (OSError, KeyError, IndexError, ValueError, pa.ArrowException) as error:
         raise _broken(folder, error) from error
 
 
 def read_entries(folder: Path, generation: str) -> Codes:
-    """Read the codes of one generation; none if the ledger does not have it."""
+    """Read the codes of one generation; none if the ledger does not have it.
+
+    Raises
+    ------
+    BadInput
+        If it has half of it: giving new codes then would break the promise that codes stay.
+    """
     path = folder / generation / _ENTRIES
-    if not path.exists():
+    if not (folder / generation).exists():
         return {}
-    rows = pq.read_table(path).to_pydict()
+    try:
+        rows = pq.read_table(path).to_pydict()
+    except (OSError, pa.ArrowException) as error:
+        raise _broken(folder, error) from error
     return {item: tuple(code) for item, code in zip(rows["item_id"], rows["code"], strict=True)}
 
 
@@ -123,6 +141,9 @@ def write_ledger(before: Path, after: Path, codebook: Codebook, codes: Codes, na
     if not (after / name).exists():
         write_codebook(codebook, after / name)
     write_codes(codes, list(codes), after / name / _ENTRIES)
+    if generations and name not in generations:
+        old = read_entries(before, generations[-1])
+        write_migration(migrate(generations[-1], old, codes), after / name)
     order = [generation for generation in generations if generation != name] + [name]
     (after / _INDEX).write_text(json.dumps({"generations": order}, indent=2) + "\n")
 
@@ -147,6 +168,8 @@ def write_codebook(codebook: Codebook, folder: Path) -> None:
     (folder / "vocabulary.json").write_text(
         json.dumps(codebook.space.vocabulary, ensure_ascii=False, indent=0) + "\n"
     )
+    if codebook.space.reference:
+        (folder / _REFERENCE).write_text(json.dumps(codebook.space.reference, indent=0) + "\n")
     arrays = {f"space.{name}": array for name, array in codebook.space.arrays.items()}
     arrays |= {f"quantizer.{name}": array for name, array in codebook.quantizer.arrays().items()}
     save_file(
@@ -167,13 +190,16 @@ def read_codebook(folder: Path) -> Codebook:
         name = json.loads((folder / "config.json").read_text())["quantizer"]
         vocabulary = json.loads((folder / "vocabulary.json").read_text())
         arrays = load_file(folder / "codebook.safetensors")
+        factored = "space.factors" in arrays
+        reference = json.loads((folder / _REFERENCE).read_text()) if factored else []
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise _broken(folder, error) from error
     parts: dict[str, dict[str, NDArray[np.float64]]] = {"space": {}, "quantizer": {}}
     for key, array in arrays.items():
         part, _, rest = key.partition(".")
         parts[part][rest] = array
-    return Codebook(Space(vocabulary, parts["space"]), load_quantizer(name, parts["quantizer"]))
+    space = Space(vocabulary, parts["space"], reference)
+    return Codebook(space, load_quantizer(name, parts["quantizer"]))
 
 
 def _broken(folder: Path, error: Exception) -> BadInput:

@@ -12,9 +12,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from tessera.contracts.params import STRICT, from_root
+from tessera.contracts.params import STRICT, Action, from_data, from_root
 
-Value = str | int | float | bool | None
+Value = str | int | float | bool | tuple[str, ...] | None
 
 FIRST: Mapping[str, Value] = MappingProxyType({
     "quantizer": "rkmeans", "levels": 3, "codebook_size": None, "generation": 0,
@@ -25,9 +25,20 @@ FIRST: Mapping[str, Value] = MappingProxyType({
 })  # fmt: skip
 """Fields of the first generations with the values they were born with: these are always part of a
 generation's name, so that codes given since then stay."""
-LATER: Mapping[str, Value] = MappingProxyType({})
+LATER: Mapping[str, Value] = MappingProxyType({
+    "fields_weight": 0.0, "price_weight": 0.0, "behaviour_weight": 0.0, "structure_weight": 0.0,
+    "second_hop_weight": 0.0, "near_behaviour_weight": 0.0, "behaviour_width": 32,
+    "acquired": ("buy", "rate"), "least_rating": 0.0, "coarse_levels": 1, "spread": 0.001,
+    "contrast": 0.1, "contrast_temperature": 0.1, "graph_pull": 0.0, "order_pull": 0.0,
+    "balanced": False,
+})  # fmt: skip
 """Fields added since, with the value that each was born with: part of a name only if they differ
 from it."""
+READ_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    dict.fromkeys(("acquired", "least_rating"), ("behaviour_weight", "near_behaviour_weight"))
+)
+"""Facts of the data that only some blocks read: no part of a name while all of these weigh 0, or
+a profile that says them would have lost its codes the day a block could read them."""
 
 
 class SidParams(BaseModel):
@@ -35,8 +46,8 @@ class SidParams(BaseModel):
 
     model_config = STRICT
 
-    quantizer: Literal["rkmeans", "rqvae"] = "rkmeans"
-    """Residual k-means, or RQ-VAE."""
+    quantizer: Literal["rkmeans", "minibatch", "rqvae", "rq_fsq", "drq"] = "rkmeans"
+    """Residual k-means, the same from mini-batches, RQ-VAE, RQ-FSQ, or DRQ."""
     levels: int = Field(3, ge=1, le=8)
     """Codewords of an ID, before the collision suffix."""
     codebook_size: int | None = Field(None, ge=2, le=65_536)
@@ -56,16 +67,32 @@ class SidParams(BaseModel):
     """The same for the mean content of the graph neighbours."""
     topology_weight: float = Field(0.2, ge=0.0)
     """The same for degree, PageRank, core number and clustering."""
+    fields_weight: float = Field(0.0, ge=0.0)
+    """The same for the declared fields alone, each hashed; 0 leaves a block out."""
+    price_weight: float = Field(0.0, ge=0.0)
+    """The same for returns, volatility and deepest fall up to the cut."""
+    behaviour_weight: float = Field(0.0, ge=0.0)
+    """The same for who acquired the item up to the cut: factors of investors x items."""
+    structure_weight: float = Field(0.0, ge=0.0)
+    """The same for all measures of the graph, signed causal sums and a missing flag among them."""
+    second_hop_weight: float = Field(0.0, ge=0.0)
+    """The same for the mean content of the neighbours' neighbours."""
+    near_behaviour_weight: float = Field(0.0, ge=0.0)
+    """The same for the mean behaviour of neighbours, and of theirs."""
+    behaviour_width: int = Field(32, ge=1, le=512)
+    """Factors of investors x items."""
+    acquired: tuple[Action, ...] = from_data("acquired")
+    least_rating: float = from_data("least_rating")
     iterations: int = Field(50, ge=1, le=1000)
     """At most so many rounds of k-means a level."""
     epochs: int = Field(150, ge=1, le=10_000)
-    """Passes over the items when training RQ-VAE."""
+    """Passes over the items when training RQ-VAE, DRQ, or k-means from mini-batches."""
     batch_size: int = Field(1024, ge=2)
-    """Items of one training step of RQ-VAE."""
+    """Items of one training step of the same."""
     hidden: int = Field(128, ge=2, le=4096)
-    """Width of the hidden layer of RQ-VAE."""
+    """Width of the hidden layer of RQ-VAE and DRQ."""
     latent: int = Field(32, ge=1, le=1024)
-    """Width of the vectors that RQ-VAE quantizes."""
+    """Width of the vectors that RQ-VAE and DRQ quantize."""
     learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
     """Step size of AdamW."""
     commitment: float = Field(0.25, ge=0.0)
@@ -74,6 +101,20 @@ class SidParams(BaseModel):
     """How much of a codeword's running mean survives one training step."""
     dead_below: float = Field(1.0, ge=0.0)
     """A codeword used less often a step than this is restarted at a random item."""
+    coarse_levels: int = Field(1, ge=1, le=8)
+    """Levels of residual k-means before RQ-FSQ rounds what is left."""
+    spread: float = Field(0.001, ge=0.0)
+    """Weight of the divergence of DRQ's latent from a standard normal."""
+    contrast: float = Field(0.1, ge=0.0)
+    """Weight of InfoNCE between linked items in the loss of DRQ."""
+    contrast_temperature: float = Field(0.1, gt=0.0, le=10.0)
+    """Temperature of that InfoNCE."""
+    graph_pull: float = Field(0.0, ge=0.0)
+    """Weight in the loss of RQ-VAE of linked items having other first codewords."""
+    order_pull: float = Field(0.0, ge=0.0)
+    """Weight in the loss of RQ-VAE of keeping the order of who is near whom (TopoTok)."""
+    balanced: bool = False
+    """Items that share all but the last codeword get last codewords of their own, near ones."""
     seed: int = from_root(0)
     """Seed of SVD, k-means and training."""
 

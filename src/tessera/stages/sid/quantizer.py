@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Protocol, cast
 
 import numpy as np
+from scipy import sparse
 
 from tessera.contracts.arrays import Float64s
 from tessera.contracts.components import component
@@ -27,39 +28,60 @@ _ENOUGH = 0.6
 class Kind(Protocol):
     """What a module of `quantizers` has."""
 
-    def fit(self, vector_ND: Float64s, size: int, params: SidParams) -> Quantizer:
-        """Learn `params.levels` levels of `size` codewords; equal inputs, equal bytes."""
+    def fit(
+        self, vector_ND: Float64s, size: int, params: SidParams, linked_NN: sparse.csr_array
+    ) -> Quantizer:
+        """Learn `params.levels` levels of `size` codewords; equal inputs, equal bytes.
+
+        `linked_NN` are the edges between the items, for what learns from them; it may be empty.
+        """
 
     def load(self, arrays: dict[str, Float64s]) -> Quantizer:
         """Rebuild it from its `arrays()`, without any library that only learning needs."""
 
 
-def fit_quantizer(vector_ND: Float64s, params: SidParams) -> Quantizer:
-    """Learn the quantizer that the params name."""
+def fit_quantizer(
+    vector_ND: Float64s, params: SidParams, linked_NN: sparse.csr_array | None = None
+) -> Quantizer:
+    """Learn the quantizer that the params name.
+
+    Raises
+    ------
+    BadInput
+        If there is no vector, or one that holds no number.
+    """
+    if len(vector_ND) == 0:
+        raise BadInput("no item was born by the cut, so no code can be learnt: set an earlier one")
+    if linked_NN is None:
+        linked_NN = sparse.csr_array((len(vector_ND), len(vector_ND)))
     size = codebook_size(len(vector_ND), params)
     if params.codebook_size is None and len(vector_ND) < _SMALL:
-        return _telling(vector_ND, size, params)
-    return _fit(vector_ND, size, params)
+        return _telling(vector_ND, size, params, linked_NN)
+    return _fit(vector_ND, size, params, linked_NN)
 
 
-def _telling(vector_ND: Float64s, size: int, params: SidParams) -> Quantizer:
+def _telling(
+    vector_ND: Float64s, size: int, params: SidParams, linked_NN: sparse.csr_array
+) -> Quantizer:
     """Double the codebook of a small catalogue until its codes tell the items apart.
 
     Few codewords suffice for few items on average, but not for these if they are much alike; a
     guardrail of the gate would hold every candidate then.
     """
-    best = _fit(vector_ND, size, params)
+    best = _fit(vector_ND, size, params, linked_NN)
     most = capacity(best.encode(vector_ND))
     while most < _ENOUGH and 2 * size <= len(vector_ND):
         size *= 2
-        found = _fit(vector_ND, size, params)
+        found = _fit(vector_ND, size, params, linked_NN)
         told = capacity(found.encode(vector_ND))
         best, most = (found, told) if told > most else (best, most)
     return best
 
 
-def _fit(vector_ND: Float64s, size: int, params: SidParams) -> Quantizer:
-    return _kind(params.quantizer).fit(vector_ND, size, params)
+def _fit(
+    vector_ND: Float64s, size: int, params: SidParams, linked_NN: sparse.csr_array
+) -> Quantizer:
+    return _kind(params.quantizer).fit(vector_ND, size, params, linked_NN)
 
 
 def load_quantizer(name: str, arrays: dict[str, Float64s]) -> Quantizer:

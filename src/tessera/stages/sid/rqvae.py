@@ -2,7 +2,9 @@
 
 Encoder and decoder learn by gradient, straight through the quantizer; codewords follow the mean of
 what they serve, start at k-means of the whole set and restart when dead (RQ-VAE, Zeghidour et al.
-2021; moving averages, van den Oord et al. 2017, appendix A.1).
+2021; moving averages, van den Oord et al. 2017, appendix A.1).  Two more losses are off: that
+linked items share a first codeword, and that codes keep who is near whom (after TopoTok, arXiv
+2607.18600).
 
 Legend: N items, B batch, D vector width, Z latent width, L levels, K codewords of a level.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor, nn
 
 from tessera.model.trainer import loop
@@ -20,6 +23,11 @@ from tessera.model.trainer.seeds import seeded
 from tessera.stages.sid.codebooks import RqVae
 from tessera.stages.sid.kmeans import kmeans, nearest
 from tessera.stages.sid.params import SidParams
+from tessera.stages.sid.partners import Partners
+
+_SHARP = 10.0
+"""Spread of the codewords by the temperature of the chances of the first codeword, and of nearness
+by that of the order: a neighbour a tenth as far as usual is surely a neighbour."""
 
 
 class RqVaeModel(nn.Module):
@@ -56,6 +64,45 @@ class RqVaeModel(nn.Module):
         error = nn.functional.mse_loss(self.decode(through_BZ), vector_BD)
         return error + self.commitment * distance, residuals, codes
 
+    def parted(self, one_BD: Tensor, other_BD: Tensor) -> Tensor:
+        """How unlikely linked items are to get one first codeword, against chance.
+
+        The mean of -log sum_k p_k q_k / m_k, where m is the mean of p over the batch: one codeword
+        for everybody is worth no more than drawing them, so that codewords do not collapse.
+        """
+        if len(one_BD) == 0:
+            return one_BD.new_zeros(())
+        chance = [self._first(self.encode(vector_BD)) for vector_BD in (one_BD, other_BD)]
+        usual_K = torch.logsumexp(torch.cat(chance), dim=0) - np.log(2 * len(one_BD))
+        both_B: Tensor = torch.logsumexp(chance[0] + chance[1] - usual_K, dim=1)
+        return -both_B.mean()
+
+    def _first(self, latent_BZ: Tensor) -> Tensor:
+        """Log chance [B, K] of each first codeword, the nearer the likelier."""
+        codeword_KZ = self.codeword_LKZ[0].clone()  # `follow` writes into them
+        gap_BK = torch.cdist(latent_BZ, codeword_KZ) ** 2
+        apart = torch.cdist(codeword_KZ, codeword_KZ).square().mean().clamp(min=1e-6)
+        return torch.log_softmax(-gap_BK / (apart / _SHARP), dim=1)
+
+    def disorder(self, vector_BD: Tensor, codes: list[Tensor]) -> Tensor:
+        """How far who is near whom, after each level, is from who is near whom (KL divergence).
+
+        After TopoTok, arXiv 2607.18600, which distils such orders between groups first; here every
+        level is compared with the vectors themselves, over the items of one step.
+        """
+        wanted_BB = _nearness(vector_BD)
+        latent_BZ = self.encode(vector_BD)
+        quantized_BZ, total = torch.zeros_like(latent_BZ), latent_BZ.new_zeros(())
+        for codeword_KZ, code_B in zip(self.codeword_LKZ, codes, strict=True):
+            quantized_BZ = quantized_BZ + codeword_KZ[code_B]
+            through_BZ = latent_BZ + (quantized_BZ - latent_BZ).detach()
+            found_BB = _nearness(through_BZ)
+            total = total + nn.functional.kl_div(
+                found_BB, wanted_BB, log_target=True, reduction="batchmean"
+            )
+        mean: Tensor = total / len(codes)
+        return mean
+
     @torch.no_grad()
     def start_codewords(self, vector_ND: Tensor, params: SidParams) -> None:
         """Put the codewords of each level at k-means of the whole set."""
@@ -88,14 +135,23 @@ class RqVaeModel(nn.Module):
             self.codeword_LKZ[level] = self.total_LKZ[level] / use_K[:, None]
 
 
-def train_rqvae(vector_ND: NDArray[np.float64], size: int, params: SidParams) -> RqVae:
+def train_rqvae(
+    vector_ND: NDArray[np.float64], size: int, params: SidParams, linked_NN: sparse.csr_array
+) -> RqVae:
     """Train on the whole set; the same seed gives the same codebook on the same machine."""
     scale = 1.0 / max(float(vector_ND.std()), 1e-12)
     data_ND = torch.from_numpy(vector_ND * scale).float()
+    partners = Partners(linked_NN)
 
     def loss(model: RqVaeModel, rows: Tensor) -> Tensor:
         error: Tensor
         error, residuals, codes = model(data_ND[rows])
+        if params.order_pull > 0:
+            error = error + params.order_pull * model.disorder(data_ND[rows], codes)
+        if params.graph_pull > 0 and partners:
+            with_B, partner_B = partners.draw(rows)
+            parted = model.parted(data_ND[rows[with_B]], data_ND[partner_B])
+            error = error + params.graph_pull * parted
         model.follow(residuals, codes, params)  # at once: no gradient is the codewords'
         return error
 
@@ -106,6 +162,13 @@ def train_rqvae(vector_ND: NDArray[np.float64], size: int, params: SidParams) ->
         vectors = loop.Shuffled(len(data_ND), params.batch_size, loss)
         loop.train("RQ-VAE", run, vectors, loop.Rules(params.epochs))
     return _frozen(model, scale)
+
+
+def _nearness(vector_BZ: Tensor) -> Tensor:
+    """Log chance [B, B] of each other item, the nearer the likelier; itself never."""
+    gap_BB = torch.cdist(vector_BZ, vector_BZ).square()
+    logit_BB = -_SHARP * gap_BB / gap_BB.detach().mean().clamp(min=1e-12)
+    return torch.log_softmax(logit_BB.masked_fill(torch.eye(len(gap_BB)).bool(), -1e9), dim=1)
 
 
 def _frozen(model: RqVaeModel, scale: float) -> RqVae:

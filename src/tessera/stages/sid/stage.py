@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from tessera.contracts.split import load_split
 from tessera.shared.codes.health import capacity, collision_rate, expected_shared, level_health
 from tessera.stages.sid import ledger
+from tessera.stages.sid.balance import balance
+from tessera.stages.sid.history import read_history
+from tessera.stages.sid.migration import Codes
+from tessera.stages.sid.neighbours import neighbours_kept
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import fit_quantizer
 from tessera.stages.sid.vectors import Catalogue, fit_space, read_catalogue, vectorise
@@ -22,6 +26,8 @@ def run(
     items: ibis.Table,
     nodes: ibis.Table,
     edges: ibis.Table,
+    events: ibis.Table,
+    prices: ibis.Table,
     split: Path,
     ledger_in: Path,
     codes: Path,
@@ -31,16 +37,27 @@ def run(
     params: SidParams,
 ) -> dict[str, float]:
     """Give every item a semantic ID that it keeps."""
-    catalogue = read_catalogue(items, nodes, edges)
+    periods = load_split(split)
+
+    def catalogue_of(chosen: ibis.Table) -> Catalogue:
+        item_ids = sorted(chosen.item_id.to_pyarrow().to_pylist())
+        history = read_history(events, prices, item_ids, periods, params)
+        return read_catalogue(chosen, nodes, edges, history)
+
+    catalogue = catalogue_of(items)
     before = ledger.read_ledger(ledger_in)
     generation = ledger.fingerprint(params)
-    born = items.filter(items.valid_from.isnull() | (items.valid_from <= load_split(split).cut))
-    past = read_catalogue(born, nodes, edges)
+    born = items.filter(items.valid_from.isnull() | (items.valid_from <= periods.cut))
+    past = catalogue_of(born)
     book = _codebook(past, ledger_in / generation, params)
     vector_ND = vectorise(catalogue, book.space, params)
     fresh_NL = book.quantizer.encode(vector_ND)
     held = ledger.read_entries(ledger_in, generation)
-    given = ledger.append(held, catalogue.item_ids, fresh_NL)
+    code_NL = fresh_NL
+    if params.balanced:
+        later = set(catalogue.item_ids) - set(past.item_ids)
+        code_NL = balance(fresh_NL, vector_ND, book.quantizer, catalogue.item_ids, held, later)
+    given = ledger.append(held, catalogue.item_ids, code_NL)
     ledger.write_codes(given, catalogue.item_ids, codes)
     ledger.write_codebook(book, codebook)
     ledger.write_ledger(ledger_in, ledger_out, book, given, generation)
@@ -48,6 +65,8 @@ def run(
     flat = _memory(before.codes, held, now, fresh_NL) | _separation(now)
     flat["reconstruction_error"] = _error(vector_ND, book.quantizer.decode(fresh_NL))
     levels = _levels(now, book.quantizer.codeword_LKD.shape)
+    for level, kept in zip(levels, neighbours_kept(vector_ND, code_NL), strict=True):
+        level["neighbours_kept"] = kept
     report = flat | {"generation": generation, "quantizer": params.quantizer, "levels": levels}
     sid_health.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
     return flat | {
@@ -62,11 +81,12 @@ def _codebook(past: Catalogue, frozen: Path, params: SidParams) -> ledger.Codebo
     if frozen.exists():
         return ledger.read_codebook(frozen)
     space = fit_space(past, params)
-    return ledger.Codebook(space, fit_quantizer(vectorise(past, space, params), params))
+    vector_ND = vectorise(past, space, params)
+    return ledger.Codebook(space, fit_quantizer(vector_ND, params, past.neighbour_NN))
 
 
 def _memory(
-    before: ledger.Codes, held: ledger.Codes, now: ledger.Codes, fresh_NL: NDArray[np.int64]
+    before: Codes, held: Codes, now: Codes, fresh_NL: NDArray[np.int64]
 ) -> dict[str, float]:
     """Say what became of the codes given earlier."""
     kept = [item for item in now if item in before]
@@ -82,7 +102,7 @@ def _memory(
     }
 
 
-def _separation(now: ledger.Codes) -> dict[str, float]:
+def _separation(now: Codes) -> dict[str, float]:
     code_NL = np.array(list(now.values()), dtype=np.int64)
     return {
         "capacity": capacity(code_NL[:, :-1]),
@@ -92,7 +112,7 @@ def _separation(now: ledger.Codes) -> dict[str, float]:
     }
 
 
-def _levels(now: ledger.Codes, shape: tuple[int, ...]) -> list[dict[str, float]]:
+def _levels(now: Codes, shape: tuple[int, ...]) -> list[dict[str, float]]:
     code_NL = np.array(list(now.values()), dtype=np.int64)
     return [level_health(code_NL[:, level], shape[1]) for level in range(shape[0])]
 

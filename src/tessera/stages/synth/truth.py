@@ -21,6 +21,7 @@ from tessera.contracts.arrays import Bools, Float32s, Float64s
 from tessera.shared.policies.exploration import ThompsonPolicy
 from tessera.shared.policies.slate import SlatePolicy, Step, scored_step, step_marginals
 from tessera.stages.synth.behaviour import Market, organic_intensity, visits
+from tessera.stages.synth.communities import draw_communities
 from tessera.stages.synth.explorer import house_step, logging_policy
 from tessera.stages.synth.files import item_ids
 from tessera.stages.synth.interactions import EXAMINATION
@@ -177,10 +178,13 @@ def write_market(market: Market, folder: Path) -> None:
     """Write what was fixed before the first visit."""
     folder.mkdir()
     params, people, assets = market.params, market.investors, market.assets
+    # A market without what was planted later is the same to the byte as before it could be.
+    unplanted = set() if params.communities else {"communities"}
     raw = {
         "reach": [EXAMINATION**k for k in range(params.positions)],
         "logging_policy": asdict(logging_policy(params)),
-        "params": params.model_dump(mode="json") | {"slate_size": params.positions},
+        "params": params.model_dump(mode="json", exclude=unplanted)
+        | {"slate_size": params.positions},
         "click_bias": market.click_bias,
     }
     (folder / "market.json").write_text(json.dumps(raw, indent=2) + "\n")
@@ -190,6 +194,8 @@ def write_market(market: Market, folder: Path) -> None:
     np.save(folder / "item_vector.npy", assets.vector_IK)
     np.save(folder / "item_topic.npy", assets.topic_I)
     np.save(folder / "popularity.npy", assets.popularity_I)
+    if params.communities:
+        np.save(folder / "item_community.npy", draw_communities(params)[1])
     pq.write_table(_edges(market), folder / "edges.parquet")
 
 

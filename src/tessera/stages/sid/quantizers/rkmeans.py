@@ -6,6 +6,7 @@ Legend: N items, D vector width, K codewords of a level.
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
 from tessera.contracts.arrays import Float64s
 from tessera.contracts.progress import progress_bar
@@ -14,7 +15,12 @@ from tessera.stages.sid.kmeans import kmeans, nearest
 from tessera.stages.sid.params import SidParams
 
 
-def fit(vector_ND: Float64s, size: int, params: SidParams) -> ResidualKMeans:
+def fit(
+    vector_ND: Float64s,
+    size: int,
+    params: SidParams,
+    linked_NN: sparse.csr_array,  # noqa: ARG001
+) -> ResidualKMeans:
     """Cluster the whole set, then what is left, level by level."""
     rng = np.random.default_rng(params.seed)
     residual_ND = vector_ND.astype(np.float64)

@@ -22,6 +22,7 @@ from benchmarks.report import (
     serving,
     sid,
     slates,
+    sources,
     uplift,
     watching,
 )
@@ -36,6 +37,7 @@ SECTIONS = (
     *generate.SECTIONS,
     *sid.SECTIONS,
     *inputs.SECTIONS,
+    *sources.SECTIONS,
     *serving.SECTIONS,
     *served.SECTIONS,
     *watching.SECTIONS,

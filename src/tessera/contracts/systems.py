@@ -120,6 +120,7 @@ def _retrieved(source: str) -> tuple[Evidence, ...]:
 
 _FEATURES = ("user", "item", "pair", "price", "graph", "causal", "sid", "cate")
 
+
 def _coded(words: str, figure: str, kind: str = "topology", rival: str = "text") -> Evidence:
     on, off = (f"seeds/*/{codes}/models/{figure}" for codes in (kind, rival))
     return Evidence("small markets", words, "sid_worth", on, off)

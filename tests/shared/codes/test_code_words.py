@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tessera.shared.codes.words import MOST, code_words, item_terms, log_odds_z, said
+from tessera.shared.codes.words import MOST, code_words, item_terms, log_odds_z
 
 
 def terms(*items):
@@ -60,16 +60,6 @@ def test_chance_makes_few_words(rng):
     told = [frozenset(rng.choice(vocabulary, 20)) for _ in range(200)]
     words = code_words(told, rng.integers(0, 10, (200, 1)))
     assert sum(len(one) for one in words.of.values()) <= 6, "of 1,000 that could be"
-
-
-def test_only_what_is_true_of_all_is_said_of_them():
-    told = terms(*["bond bank long"] * 3, "bond bank", *["loan"] * 4)
-    words = code_words(told, np.array([[0]] * 4 + [[1]] * 4))
-    assert set(words.of[0,]) == {"bond", "bank", "long"}
-    assert set(said(words, (0,), [0, 1])) == {"bond", "bank", "long"}
-    assert set(said(words, (0,), [0, 3])) == {"bond", "bank"}
-    assert said(words, (0,), [0, 4]) == []
-    assert said(words, (9,), [0]) == []
 
 
 def test_terms_are_fields_as_they_stand_and_words_of_letters():

@@ -44,8 +44,6 @@ class Words:
     """The most telling first."""
     items: Mapping[Prefix, int]
     """Items that begin so."""
-    true_of: Sequence[frozenset[str]]
-    """All terms of each item, in the order of the rows."""
 
 
 def item_terms(texts: Sequence[str | None], fields: Sequence[str | None]) -> frozenset[str]:
@@ -105,13 +103,7 @@ def code_words(terms_N: Sequence[frozenset[str]], code_NL: Ints) -> Words:
             if chosen := _choose(vocabulary[term] for term in found.get(group, ())):
                 words[prefix] = chosen
         parent_N = group_N
-    return Words(words, items, terms_N)
-
-
-def said(words: Words, prefix: Prefix, rows: Iterable[int]) -> list[str]:
-    """Words of a beginning that are true of all these items."""
-    every = [words.true_of[row] for row in rows]
-    return [word for word in words.of.get(prefix, ()) if all(word in terms for terms in every)]
+    return Words(words, items)
 
 
 def _incidence(terms_N: Sequence[frozenset[str]]) -> tuple[list[str], sparse.csr_array]:

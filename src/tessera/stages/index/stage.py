@@ -15,6 +15,7 @@ from tessera.contracts.split import known, load_split
 from tessera.shared.policies.serving import from_facts, write_policy
 from tessera.stages.index.facts import item_facts, neighbours, segments, user_facts, write_facts
 from tessera.stages.index.params import IndexParams
+from tessera.stages.index.words import write_words
 
 
 def run(
@@ -50,6 +51,7 @@ def run(
     write_facts(neighbours(edges, params.neighbours), bundle / "neighbours.parquet")
     indexed = write_vectors(item_vectors, bundle)
     write_trie(codes, bundle)
+    write_words(items, codes, cut.cut, bundle)
     for name, folder in (
         ("model", model),
         ("facts", facts),

@@ -20,6 +20,7 @@ from typing import Any
 
 import ibis
 import numpy as np
+from scipy.stats import spearmanr
 
 from benchmarks.common import ROOT, Kept, each, write_result
 from benchmarks.places import pin, run_alone, turned
@@ -42,6 +43,8 @@ SEEDS = range(20)
 QUANTIZERS = ("rkmeans", "rqvae")
 MARKETS = (0, 1, 2)
 FOLDERS = {"amazon": "amazon-2014-5core", "far-trans": "far-trans"}
+RANKING, _RANKED = "ranked", 24
+"""Codebooks of a seed that are ranked."""
 _QUARTER = timedelta(days=91)
 _BEFORE = ("ingest", "causal", "graph")
 
@@ -61,7 +64,31 @@ def planted(case: str, seed: int) -> tuple[Float64s, Ints]:
 
 def planted_figures(case: str, seed: int) -> dict[str, float]:
     """Say what rivals and noise tell of a planted codebook, and how many items flip in truth."""
-    codeword_KD, count_K = planted(case, seed)
+    return _figures(*planted(case, seed), seed)
+
+
+def ranked(seed: int) -> dict[str, float]:
+    """Say how well figures rank codebooks, as crowded and uneven as chance has it, by what is kept.
+
+    Kept are the items whose codeword is the same after noise; a rank correlation (Spearman) each.
+    """
+    rng = np.random.default_rng([seed, 2])
+    found = []
+    for one in range(_RANKED):
+        places_KD = rng.standard_normal((4, WIDTH))[np.arange(SIZE) % 4]
+        narrow = 10.0 ** rng.uniform(-2.0, 0.0)
+        uneven_K = np.arange(1, SIZE + 1) ** -rng.uniform(0.0, 1.5)
+        count_K = np.maximum(np.round(SIZE * EACH * uneven_K / uneven_K.sum()), 1).astype(np.int64)
+        codeword_KD = 3.0 * places_KD + narrow * rng.standard_normal((SIZE, WIDTH))
+        found.append(_figures(codeword_KD, count_K, _RANKED * seed + one))
+    kept = [1.0 - one["flips"] for one in found]
+    return {
+        name: float(spearmanr([one[figure] for one in found], kept).statistic)
+        for name, figure in (("noise", "geometry"), ("perplexity", "perplexity"))
+    }
+
+
+def _figures(codeword_KD: Float64s, count_K: Ints, seed: int) -> dict[str, float]:
     code_N = np.repeat(np.arange(SIZE), count_K)
     rng = np.random.default_rng([seed, 1])
     moved_ND = codeword_KD[code_N] + NOISE * rng.standard_normal((len(code_N), WIDTH))
@@ -175,20 +202,26 @@ def refused(cases: Mapping[str, Mapping[str, float]]) -> dict[str, int]:
 def measured(piece: tuple[str, int]) -> dict[str, Any]:
     """Measure one planted case of a seed, or a world."""
     name, seed = piece
+    if name == RANKING:
+        return ranked(seed)
     return planted_figures(name, seed) if name in CASES else figures_of(name)
 
 
 def main() -> None:
     """Measure and write results/sid_health.json."""
     worlds = [*(f"market-{seed}" for seed in MARKETS), "far-trans", "amazon"]
-    pieces = [(case, seed) for case in CASES for seed in SEEDS] + [(world, 0) for world in worlds]
+    pieces = [(case, seed) for case in (*CASES, RANKING) for seed in SEEDS] + [
+        (world, 0) for world in worlds
+    ]
     settings = {"size": SIZE, "width": WIDTH, "noise": NOISE}
     found = dict(zip(pieces, each(measured, pieces, "codebooks", Kept("sid_health", settings)),
                      strict=True))  # fmt: skip
     cases = {case: {str(seed): found[case, seed] for seed in SEEDS} for case in CASES}
     told = {str(seed): refused({case: found[case, seed] for case in CASES}) for seed in SEEDS}
     real = {world: found[world, 0] for world in worlds}
-    write_result("sid_health", {"planted": cases, "refused": told, "worlds": real, **settings})
+    ranks = {str(seed): found[RANKING, seed] for seed in SEEDS}
+    whole = {"planted": cases, "refused": told, "ranked": ranks, "worlds": real}
+    write_result("sid_health", {**whole, **settings})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from html import escape
 
 import numpy as np
 import pyarrow as pa
@@ -107,3 +108,18 @@ def test_without_a_run_and_with_an_old_one_it_says_what_to_do(workspace, tmp_pat
     with pytest.raises(BadInput, match="says nothing of noise: run"):
         write_page(workspace, target)
     assert not target.exists()
+
+
+MEASURE = """<script>addEventListener("load", () => {
+  const inner = document.querySelector("iframe").contentDocument.documentElement;
+  document.body.dataset.wide = inner.scrollWidth + " " + inner.querySelector("body").scrollWidth;
+});</script>"""
+
+
+def test_a_telephone_needs_no_scrolling_sideways_with_all_codes_open(page, chromium, tmp_path):
+    inner = escape(page.replace("<details>", "<details open>"), quote=True)
+    frame = f'<iframe srcdoc="{inner}" style="width: 390px; height: 800px; border: 0"></iframe>'
+    (tmp_path / "phone.html").write_text(f"<!doctype html><body>{frame}{MEASURE}</body>")
+    dom = chromium("--dump-dom", (tmp_path / "phone.html").as_uri()).stdout
+    (wide,) = re.findall(r'data-wide="(\d+) (\d+)"', dom)
+    assert max(map(int, wide)) <= 390

@@ -1,16 +1,17 @@
 """How codes of two quantizers stand noise, what they know of behaviour, and what a gate can see.
 
-Usage: TESSERA_DATA=<folder> python -m benchmarks.sid_health
+Usage: TESSERA_DATA=<folder> python -m benchmarks.sid_health [--worlds far-trans market-0]
 
 Planted codebooks of 64 codewords (healthy, used unevenly, crowded, both) are told apart by
-perplexity, by collisions and by what noise leaves of them.  On real and simulated catalogues a
-codebook is learnt at one cut and items are encoded at that cut, a second time from a little less,
-and at a cut a quarter of a year later, so that the noise that is assumed stands beside the noise
-that comes.  A killed run resumes behind the last whole piece.
+perplexity and by what noise leaves of them.  On real and simulated catalogues a codebook is learnt
+at one cut and items are encoded at that cut, a second time from a little less, and at a later cut
+(a quarter of a year, FAR-Trans half a year), so that the noise that is assumed stands beside the
+noise that comes.  A killed run resumes behind the last whole piece.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
 from collections.abc import Mapping
@@ -45,6 +46,9 @@ MARKETS = (0, 1, 2)
 FOLDERS = {"amazon": "amazon-2014-5core", "far-trans": "far-trans"}
 RANKING, _RANKED = "ranked", 24
 """Codebooks of a seed that are ranked."""
+WORLDS = ("far-trans", *(f"market-{seed}" for seed in MARKETS), "amazon")
+_LAG = {"far-trans": timedelta(days=181)}
+"""How much later a world is encoded again; FAR-Trans has two snapshots a year."""
 _QUARTER = timedelta(days=91)
 _BEFORE = ("ingest", "causal", "graph")
 
@@ -117,7 +121,8 @@ def _workspace(world: str, earlier: bool) -> tuple[Workspace, Sections]:
     cut = None
     if earlier:
         later = Workspace(ROOT / "data" / "bench" / f"sid_health-{world}", profile)
-        cut = (load_split(later.artifact("split")).cut - _QUARTER).date().isoformat()
+        lag = _LAG.get(world, _QUARTER)
+        cut = (load_split(later.artifact("split")).cut - lag).date().isoformat()
         workspace.artifact("source").symlink_to(later.artifact("source").resolve())
     elif profile in FOLDERS:
         folder = Path(os.environ["TESSERA_DATA"]) / FOLDERS[profile]
@@ -209,7 +214,9 @@ def measured(piece: tuple[str, int]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and write results/sid_health.json."""
-    worlds = [*(f"market-{seed}" for seed in MARKETS), "far-trans", "amazon"]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=WORLDS)
+    worlds = parser.parse_args().worlds
     pieces = [(case, seed) for case in (*CASES, RANKING) for seed in SEEDS] + [
         (world, 0) for world in worlds
     ]

@@ -45,7 +45,7 @@ def _sees(found: Found) -> list[bool]:
 
 
 def _stands_in(found: Found) -> list[bool]:
-    """Ask whether a second encoding moves vectors at least as far as a quarter of a year does."""
+    """Ask whether a second encoding moves vectors at least as far as the later snapshot does."""
     timed = [one for one in found["worlds"].values() if "moved" in one]
     return [one[_DEFAULT]["noise"] >= one["moved"] for one in timed]
 

@@ -15,7 +15,7 @@ import pytest
 from tessera.contracts.arrow import schema
 from tessera.contracts.errors import BadInput
 from tessera.contracts.split import Split, save_split
-from tessera.contracts.tables import CODES, ITEMS
+from tessera.contracts.tables import CODES, EVENTS, ITEMS, NODES, PRICES
 from tessera.platform.semantic_ids.book import read_book
 from tessera.platform.semantic_ids.page import write_page
 from tessera.stages.sid.params import SidParams
@@ -35,7 +35,7 @@ def coded(workspace):
     rows = [{**blank, "item_id": f"i{k:02d}", "name": name, "category": KINDS[k % 3],
              "risk_class": 1} for k, name in enumerate(names)]  # fmt: skip
     items = pa.Table.from_pylist(rows, schema(ITEMS))
-    measures = ("degree", "pagerank", "core_number", "clustering")
+    measures = [name for name in schema(NODES).names if name not in ("item_id", "is_new")]
     nodes = pa.table({"item_id": items["item_id"], **{one: np.ones(30) for one in measures},
                       "is_new": np.zeros(30, bool)})  # fmt: skip
     edges = pa.table({"source_id": ["i00", "i03"], "target_id": ["i03", "i06"],
@@ -46,6 +46,8 @@ def coded(workspace):
     save_split(Split(CUT - timedelta(28), CUT, CUT + timedelta(28)), workspace.artifact("split"))
     (workspace.data / "ledger").mkdir()
     run(items=ibis.memtable(items), nodes=ibis.memtable(nodes), edges=ibis.memtable(edges),
+        events=ibis.memtable(schema(EVENTS).empty_table()),
+        prices=ibis.memtable(schema(PRICES).empty_table()),
         split=workspace.artifact("split"), ledger_in=workspace.data / "ledger",
         codes=workspace.artifact("codes"), codebook=workspace.artifact("codebook"),
         ledger_out=workspace.artifact("ledger_out"), sid_health=workspace.artifact("sid_health"),

@@ -1,9 +1,9 @@
-"""What a level leaves over and which neighbours it keeps, on codes whose answer is known."""
+"""What a level leaves over, on codes whose answer is known."""
 
 import numpy as np
 import pytest
 
-from tessera.shared.codes.geometry import neighbours_kept, reached
+from tessera.shared.codes.geometry import reached
 
 
 def planted(rng):
@@ -38,21 +38,3 @@ def test_a_level_with_nothing_left_to_tell_could_use_one_codeword(rng):
     assert second.error == pytest.approx(0.0)
     nothing = next(reached(np.ones((4, 2)), np.zeros((4, 1), int), 8))
     assert (nothing.error, nothing.distinct) == (0.0, 1)
-
-
-def test_neighbours_are_kept_more_by_more_levels_and_by_chance_without_any(rng):
-    vector_ND, code_NL = planted(rng)
-    first, second = (step.vector_ND for step in reached(vector_ND, code_NL, 4))
-    kept = [neighbours_kept(vector_ND, known, 9) for known in (first, second, vector_ND)]
-    assert kept == pytest.approx([9 / 39, 1.0, 1.0])
-    assert neighbours_kept(vector_ND, np.zeros((160, 1)), 20) == pytest.approx(20 / 159)
-    assert neighbours_kept(vector_ND[:1], vector_ND[:1]) is None
-
-
-def test_ties_count_by_their_chance_whatever_the_order_of_items(rng):
-    vector_ND = rng.standard_normal((60, 3))
-    known_ND = np.round(vector_ND)
-    order = rng.permutation(60)
-    assert neighbours_kept(vector_ND, known_ND, 5) == pytest.approx(
-        neighbours_kept(vector_ND[order], known_ND[order], 5)
-    )

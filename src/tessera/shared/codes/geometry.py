@@ -1,9 +1,9 @@
-"""What each level of a code says of a vector: how much is left over, and which neighbours it keeps.
+"""What each level of a code says of a vector, and how much is left over.
 
 Measured from vectors and codes alone, by the mean of the items of a codeword, so that it means the
 same for every quantizer.
 
-Legend: N items, D vector width, L levels, K codewords, Q items asked for, M neighbours.
+Legend: N items, D vector width, L levels, K codewords.
 """
 
 from __future__ import annotations
@@ -14,12 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from tessera.contracts.arrays import Float64s, Ints
-
-NEIGHBOURS = 20
-"""How many are looked at, as in TopoTok (arXiv 2607.18600)."""
-_BLOCK = 64
-_ASKED = 500
-"""Items whose neighbours are looked at; of more, so many at even steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,66 +76,3 @@ def _means(rest_ND: Float64s, code_N: Ints, count_K: Ints) -> Float64s:
     sums = np.add.reduceat(rest_ND[order_N], start_K[full_K], axis=0)
     mean_KD[full_K] = sums / count_K[full_K, None]
     return mean_KD
-
-
-def neighbours_kept(
-    vector_ND: Float64s, known_ND: Float64s, most: int = NEIGHBOURS
-) -> float | None:
-    """Share of the nearest items that are still the nearest by what a code says.
-
-    Items of one code are equally near: where only some of them fit among the nearest, each counts
-    by the chance that a random choice would take it.
-
-    Parameters
-    ----------
-    vector_ND : Float64s
-        Vectors.
-    known_ND : Float64s
-        What they are known as.
-    most : int
-        Neighbours of an item that are looked at; fewer in a catalogue that has not so many.
-
-    Returns
-    -------
-    float or None
-        None if there is but one item.
-
-    The nearest of three items, where a code puts the first two in one place:
-
-    >>> vector_ND = np.array([[0.0], [1.0], [3.0]])
-    >>> neighbours_kept(vector_ND, np.array([[0.5], [0.5], [3.0]]), 1)
-    0.8333333333333334
-    """
-    items = len(vector_ND)
-    most = min(most, items - 1)
-    if most < 1:
-        return None
-    step = max(items / _ASKED, 1.0)
-    asked_Q = np.unique((np.arange(min(items, _ASKED)) * step).astype(np.int64))
-    total = 0.0
-    for start in range(0, len(asked_Q), _BLOCK):
-        some_Q = asked_Q[start : start + _BLOCK]
-        gap_QN, known_QN = _gaps(vector_ND, some_Q), _gaps(known_ND, some_Q)
-        near_QM = np.argsort(gap_QN, axis=1, kind="stable")[:, :most]
-        total += float(_kept(known_QN, near_QM).sum())
-    return total / len(asked_Q)
-
-
-def _gaps(vector_ND: Float64s, asked_Q: Ints) -> Float64s:
-    """Squared distances [Q, N], infinite of an item to itself; rounded, so that ties are ties."""
-    square_N = np.sum(vector_ND**2, axis=1)
-    gap_QN = square_N[asked_Q, None] + square_N - 2.0 * vector_ND[asked_Q] @ vector_ND.T
-    gap_QN = np.round(gap_QN, 9)
-    gap_QN[np.arange(len(asked_Q)), asked_Q] = np.inf
-    return np.asarray(gap_QN)
-
-
-def _kept(known_QN: Float64s, near_QM: Ints) -> Float64s:
-    """Share of the near ones that are among as many by what a code says; ties by their chance."""
-    most = near_QM.shape[1]
-    edge_Q1 = np.partition(known_QN, most - 1, axis=1)[:, most - 1 : most]
-    inside_QN, tied_QN = known_QN < edge_Q1, known_QN == edge_Q1
-    chance_Q = (most - inside_QN.sum(axis=1)) / tied_QN.sum(axis=1)
-    sure_Q = np.take_along_axis(inside_QN, near_QM, axis=1).sum(axis=1)
-    open_Q = np.take_along_axis(tied_QN, near_QM, axis=1).sum(axis=1)
-    return np.asarray((sure_Q + chance_Q * open_Q) / most)

@@ -13,7 +13,7 @@ import numpy as np
 from tessera.contracts.arrays import Float64s, Ints
 from tessera.contracts.lookup import rows_of
 from tessera.shared.codes.behaviour import Pairs, hit_rates, soft_matching
-from tessera.shared.codes.geometry import Reached, neighbours_kept, reached
+from tessera.shared.codes.geometry import Reached, reached
 from tessera.shared.codes.health import (
     capacity,
     collision_rate,
@@ -29,6 +29,7 @@ from tessera.shared.codes.noise import (
     spread,
 )
 from tessera.stages.sid.codebooks import Quantizer
+from tessera.stages.sid.neighbours import neighbours_kept
 
 Figures = dict[str, float | None]
 _DECIMALS = 9
@@ -68,6 +69,7 @@ def measure(
     noise = displacement(vector_ND, again_ND)
     flips = flip_rates(quantizer.encode(vector_ND), quantizer.encode(again_ND))
     hits = hit_rates(code_NL, pairs)
+    kept = neighbours_kept(vector_ND, code_NL)
     levels: list[Figures] = []
     for depth, step in enumerate(reached(vector_ND, code_NL, size)):
         last = step
@@ -76,7 +78,7 @@ def measure(
             **_told_apart(step, noise),
             "error": step.error,
             "flip_rate": flips[depth],
-            "neighbours_kept": neighbours_kept(vector_ND, step.vector_ND),
+            "neighbours_kept": kept[depth],
             "hit_rate": None if hits is None else hits[depth][0],
             "hit_chance": None if hits is None else hits[depth][1],
         }

@@ -62,15 +62,24 @@ def run(
     ledger.write_codebook(book, codebook)
     ledger.write_ledger(ledger_in, ledger_out, book, given, generation)
     now = {item: given[item] for item in catalogue.item_ids}
-    given_NL = np.array(list(now.values()), dtype=np.int64)
     again_ND = vectorise(thinned(catalogue, params.seed), book.space, params)
-    pairs = co_acquired(edges, catalogue.item_ids)
-    both = vector_ND, again_ND
-    whole, levels = measure(given_NL[:, :-1], both, book.quantizer, pairs, params.seed)
+    given_NL = np.array(list(now.values()), dtype=np.int64)
+    whole, levels = measure(
+        given_NL[:, :-1],
+        (vector_ND, again_ND),
+        book.quantizer,
+        co_acquired(edges, catalogue.item_ids),
+        params.seed,
+    )
     flat = _memory(before.codes, held, now, fresh_NL) | whole
     flat["largest_suffix"] = float(given_NL[:, -1].max())
     flat["reconstruction_error"] = _error(vector_ND, book.quantizer.decode(fresh_NL))
-    report = flat | {"generation": generation, "quantizer": params.quantizer, "levels": levels}
+    return _tell(flat, levels, sid_health, generation=generation, quantizer=params.quantizer)
+
+
+def _tell(flat: Figures, levels: list[Figures], sid_health: Path, **named: str) -> dict[str, float]:
+    """Write how the codes are; return the figures that were measured, those of a level numbered."""
+    report = flat | named | {"levels": levels}
     sid_health.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
     every = flat | {
         f"{name}_{depth}": value
@@ -89,9 +98,7 @@ def _codebook(past: Catalogue, frozen: Path, params: SidParams) -> ledger.Codebo
     return ledger.Codebook(space, fit_quantizer(vector_ND, params, past.neighbour_NN))
 
 
-def _memory(
-    before: Codes, held: Codes, now: Codes, fresh_NL: NDArray[np.int64]
-) -> Figures:
+def _memory(before: Codes, held: Codes, now: Codes, fresh_NL: NDArray[np.int64]) -> Figures:
     """Say what became of the codes given earlier."""
     kept = [item for item in now if item in before]
     changed = sum(before[item] != now[item] for item in kept)

@@ -1,7 +1,8 @@
 """`make bench`: measure what needs no official data, or what is named, then render the page.
 
 Beside it stand `make bench-quality`, `bench-rolling`, `bench-ope`, `bench-uplift`, `bench-causal`,
-`bench-pareto`, `bench-generate`, `bench-beam`, `bench-ablation`, `bench-rankers`,
+`bench-pareto`, `bench-generate`, `bench-beam`, `bench-walk`, `bench-sources`,
+`bench-ablation`, `bench-rankers`,
 `bench-recommend`, `bench-retrieval`, `bench-ope-market`, `bench-serve` and `bench-overload`; the
 last seven need a market that ran.
 """

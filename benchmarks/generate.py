@@ -37,6 +37,11 @@ def params_of(seed: int, **trunk: Any) -> Sections:
     return turned(load_params(open_workspace(DEFAULT_PROFILE, ROOT)), changes)
 
 
+def place_of(seed: int) -> Workspace:
+    """Return where the market of a seed lies."""
+    return Workspace(ROOT / "data" / "bench" / f"generate-{seed}", DEFAULT_PROFILE)
+
+
 def figures_of(workspace: Workspace) -> dict[str, dict[str, float]]:
     """Return what `evaluate` measured of each model: all items, then cold ones and those born."""
     ranking = files.read_json(workspace.artifact("ranking"))
@@ -55,7 +60,7 @@ def figures_of(workspace: Workspace) -> dict[str, dict[str, float]]:
 def measured(piece: tuple[int, str]) -> dict[str, Any]:
     """Draw the market of a seed, or train on it without the head or with it and measure that."""
     seed, part = piece
-    workspace = Workspace(ROOT / "data" / "bench" / f"generate-{seed}", DEFAULT_PROFILE)
+    workspace = place_of(seed)
     if part == MARKET_ITSELF:
         files.remove(workspace.root)
         workspace.data.mkdir(parents=True)

@@ -23,6 +23,7 @@ from benchmarks.report import (
     serving,
     sid,
     slates,
+    sources,
     uplift,
     watching,
 )
@@ -38,6 +39,7 @@ SECTIONS = (
     *generate.SECTIONS,
     *sid.SECTIONS,
     *inputs.SECTIONS,
+    *sources.SECTIONS,
     *serving.SECTIONS,
     *served.SECTIONS,
     *watching.SECTIONS,

@@ -1,4 +1,4 @@
-"""What decoding codes finds, beside the cosine of the same trunk, and how long it takes."""
+"""What decoding codes and walking along edges find, beside plainer ways, and what they cost."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ _METRICS = {
 _WITH, _WITHOUT = "with", "without"
 _DECODED, _DENSE, _SERVED = "hstu_generative", "hstu_trunk", "hstu"
 _P99_MS = 5.0
+_ROUNDED = 1e-8
+"""Digits that a result keeps of an error."""
 
 
 def _values(found: Found, part: str, model: str, metric: str) -> list[float]:
@@ -57,6 +59,13 @@ def _largest(found: Found) -> Found:
     return largest
 
 
+def _is_near(found: Found, graph: Found) -> bool:
+    """Tell whether pushing is off by no more than it says, and nearer than two steps."""
+    walks, served = graph["walks"], graph["walks"][found["served"]]
+    kept = all(one["short"] <= one["left"] + _ROUNDED for one in walks.values() if "left" in one)
+    return bool(kept and served["same"] > walks["two steps"]["same"])
+
+
 SECTIONS = (
     Section(
         "generate",
@@ -72,4 +81,5 @@ SECTIONS = (
         {"fast": lambda f: [_largest(f)[word]["p99_ms"] < _P99_MS for word in ("all", "tenth")]},
         {"largest": _largest},
     ),
+    Section("walk", {"near": lambda f: [_is_near(f, one) for one in f["graphs"]]}),
 )

@@ -9,6 +9,8 @@ _NAMES = {
     "hstu_best": "HSTU, mixed by the best mean alone",
     "hstu_trunk": "HSTU, trunk alone",
     "hstu_generative": "HSTU, decoded codes",
+    "hstu_walk": "walks along edges",
+    "hstu_blend": "blend of the sources",
     "hstu_profit": "HSTU, the weight on profit that had returned most",
     "sasrec": "SASRec",
     "two_tower": "two-tower",

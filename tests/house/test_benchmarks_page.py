@@ -336,6 +336,49 @@ def test_decoding_holds_only_where_it_is_surely_ahead(results, written):
         assert section.count(f"| *{told}* |") >= 2
 
 
+def test_a_blend_holds_only_where_it_finds_more_and_loses_nothing_warm(results, written):
+    name = "blend of dense, walk and decoding beside dense alone (small markets)"
+    for gain, warm, word in ((0.1, 0.0, "yes"), (0.1, -0.1, "partly"), (0.0, 0.0, "partly")):
+        seeds = {}
+        for seed in range(3):
+            parts = ("all", "cold", "warm")
+            dense = {part: {"recall": 0.5 + 0.01 * seed, "ndcg_10": 0.2} for part in parts}
+            more = {part: (warm if part == "warm" else gain) for part in parts}
+            blend = {
+                part: {metric: value + more[part] for metric, value in dense[part].items()}
+                for part in parts
+            }
+            seeds[str(seed)] = {
+                "sources": {"dense": dense, "generated": dense, "blend": blend},
+                "honest": dict.fromkeys(dense, 0.25),
+                "shares": {"blend": {"dense": 0.75, "walk": 0.25}, "blend_all": {"dense": 1.0}},
+                "asked": {"all": 100, "cold": 10},
+            }
+        change(results, "sources", seeds=seeds)
+        text, rows = written(results)
+        assert rows[name][2] == word
+    section = text.split("## What the sources find together")[1].split("\n## ")[0]
+    assert "| generated, counted 1 / m | 0.250 |" in section
+    assert "| 1 | dense 0.75, walk 0.25 | dense 1.0 |" in section
+
+
+def test_a_walk_is_near_only_if_it_keeps_its_word_and_beats_two_steps(results, written):
+    name = "pushed walk beside the exact one (drawn graphs)"
+    for same, left, word in ((0.99, 0.02, "yes"), (0.8, 0.02, "no"), (0.99, 0.001, "no")):
+        pushed = {
+            "p50_ms": 1.0,
+            "p99_ms": 2.0,
+            "reached": 9.0,
+            "same": same,
+            "short": 0.01,
+            "left": left,
+        }
+        two = {"p50_ms": 1.0, "p99_ms": 2.0, "reached": 9.0, "same": 0.9}
+        graphs = [{"edges": 1000, "items": 50, "walks": {"1e-05": pushed, "two steps": two}}]
+        change(results, "walk", graphs=graphs)
+        assert written(results)[1][name][2] == word
+
+
 def test_a_slow_list_says_no_and_its_search_stands_apart(results, written):
     found = json.loads((results / "house.json").read_text())
     figures = {"calls": 1000, "users": 4000, "items": 400, "overlap_50": 1.0,

@@ -88,6 +88,21 @@ def items():
     )
 
 
+def links(future_seed):
+    """Every item has a link that is known at the start; later ones differ."""
+    ids = [f"i{k:02d}" for k in range(20)]
+    late = np.random.default_rng(future_seed).choice(ids, 12).tolist()
+    days = [0.0] * 20 + [CUT_DAY + 0.01] * 12
+    return pa.table(
+        {
+            "item_id": ids + late,
+            "relation": ["country"] * 32,
+            "target_id": [f"c{k % 3}" for k in range(20)] + ["new"] * 12,
+            "valid_from": timestamps(days),
+        }
+    )
+
+
 def prices(future_seed):
     """A close of every third item every tenth day; those after the cut move with the seed."""
     rng = np.random.default_rng(future_seed)
@@ -125,6 +140,7 @@ def build(tmp_path):
             events=events,
             items=catalogue,
             effects=table(written["effects"]),
+            links=ibis.memtable(links(future_seed)),
             split=folder / "split.json",
             edges=written["edges"],
             nodes=written["nodes"],

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CUT = START + timedelta(days=70)
-NAMES = ("events", "items", "users", "prices", "exposures", "outcomes", "quarantine")
+NAMES = ("events", "items", "users", "prices", "exposures", "outcomes", "links", "quarantine")
 
 
 def world(rng) -> dict[str, list[dict]]:

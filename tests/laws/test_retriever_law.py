@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from tessera.bundles.vectors import write_trie, write_vectors
 from tessera.contracts.arrow import schema
 from tessera.contracts.components import component
 from tessera.contracts.tables import CODES, ITEM_VECTORS
+from tessera.model.nn.level_nets import LevelNetSettings
+from tessera.model.trunk.model import SequenceModel, Shape
+from tessera.model.trunk.saved import save_model
 from tessera.serve.investors import Investor
 from tessera.serve.retrieval import Found
 from tessera.serve.shelf import Shelf
 
-RETRIEVERS: Sequence[str] = ["dense", "walk", "content", "segment", "popular"]
+RETRIEVERS = ["dense", "walk", "generated", "content", "segment", "popular"]
 ITEMS, WIDTH = 30, 4
 HELD = "i02"
 
@@ -55,7 +57,25 @@ def shop(folder, order=range(ITEMS), broken=()):
     codes = [{"item_id": item_id(n), "code": [*begin_IL[n].tolist(), n], "sid": str(n)}
              for n in order if n not in broken]  # fmt: skip
     write_trie(ibis.memtable(pa.Table.from_pylist(codes, schema(CODES))), folder)
+    save_model(trunk(begin_IL + 1, broken), [item_id(n) for n in range(ITEMS)], folder / "model")
     return folder
+
+
+def trunk(code_IL, broken):
+    """A model that decodes these codes; vectors of `broken` are no numbers."""
+    torch.manual_seed(3)
+    codes_VC = torch.from_numpy(np.vstack([np.zeros((1, 3), int), code_IL]))
+    shape = Shape("hstu", WIDTH, 1, 1, 5, 0.0, 0.0, True, True, True, ITEMS + 1, (3, 4, 5),
+                  generative_head=LevelNetSettings(WIDTH))  # fmt: skip
+    model = SequenceModel(shape, codes_VC, torch.arange(ITEMS + 1) > 0)
+    for weight in (model.item_VD, *model.codebook(), *model.decoder.asks.parameters()):
+        torch.nn.init.normal_(weight.data)
+    model.item_VD.data[2::3] = model.item_VD.data[1::3]
+    model.item_VD.data[[1 + row for row in broken]] = torch.nan
+    model.decoder.log_scale_L.data[:] = torch.tensor(
+        [5.0, 5.0, 5.0, 0.0]
+    )  # codes decide, not items
+    return model
 
 
 def somebody():

@@ -121,10 +121,10 @@ def table(rng, count=2000):
         "source_id": rng.choice([*IDS, "gone"], count),
         "target_id": rng.choice([*IDS, "gone"], count),
         "kind": kinds, "weight": rng.random(count), "false_sign_rate": rng.random(count),
-        "support": rng.integers(1, 9, count),
+        "support": rng.integers(1, 9, count), "low": rng.random(count),
     }  # fmt: skip
     return pa.table(columns).group_by(["source_id", "target_id", "kind"]).aggregate(
-        [(name, "max") for name in ("weight", "false_sign_rate", "support")]
+        [(name, "max") for name in ("weight", "false_sign_rate", "support", "low")]
     ).rename_columns([*columns])  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def test_edges_lie_by_source_kind_and_target_whatever_their_order_and_none_is_lo
     order = [(name, "ascending") for name in ("source_id", "kind", "target_id")]
     written = Edges.of(told.sort_by(order), shelf)
     mixed = Edges.of(told.take(pa.array(rng.permutation(len(told)))), shelf)
-    names = ("first_I1", "target_E", "kind_E", "weight_E", "rate_E", "support_E")
+    names = ("first_I1", "target_E", "kind_E", "weight_E", "rate_E", "support_E", "low_E")
     stop = int(written.first_I1[-1])  # those from nowhere stand behind, in any order
     for name in names:
         ends = slice(None, None if name == "first_I1" else stop)

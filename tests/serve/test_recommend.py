@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tessera.contracts.errors import GateClosed
+from tessera.contracts.errors import BadParams, GateClosed
 from tessera.platform.cli.listed import judged_as
 from tessera.platform.release import pointer, registry
-from tessera.serve.recommend import recommend
+from tessera.serve.recommend import Recommender, recommend
 
 
 def test_a_known_investor_gets_suitable_items_with_evidence(workspace, make_candidate):
@@ -78,6 +78,16 @@ def test_without_the_evidence_the_sentence_of_the_codes_goes(coded):
                  coded(["covered bond"], bits=0)):  # fmt: skip
         assert "shares" not in told["i5"]
         assert "income investors" in told["i5"]
+
+
+def test_one_source_is_listed_in_its_own_order(workspace, make_candidate):
+    recommender = Recommender.open(make_candidate(workspace))
+    lines = recommender.recommend("u1", 10, "popular")
+    assert [(line.item_id, line.score) for line in lines] == [("i4", 5), ("i5", 4)], "as it counts"
+    assert [line.item_id for line in recommender.recommend("u1", 10, "walk")] == ["i4"]
+    assert recommender.recommend("nobody", 10, "walk") == [], "it can say nothing of a stranger"
+    with pytest.raises(BadParams, match="no retriever generated: train with hstu.generate"):
+        recommender.recommend("u1", 10, "generated")
 
 
 def test_an_unknown_investor_counts_as_conservative(workspace, make_candidate):

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tessera.contracts import mapped
-from tessera.contracts.arrays import Float64s, Int8s, Int32s, Ints
+from tessera.contracts.arrays import Float32s, Float64s, Int8s, Int32s, Ints
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.lookup import rows_of
@@ -24,9 +24,9 @@ CAUSAL = "causal"
 KINDS = ("transition", "co_acquired", CAUSAL)
 """Kinds of which something is told, in the order of the words for them."""
 FILE = "neighbours.parquet"
-_FOLDER, _FORM = "edges", 1
+_FOLDER, _FORM = "edges", 2
 """Where they lie laid out, and what the arrays there mean."""
-_EVERY = ("source_id", "target_id", "kind", "weight", "false_sign_rate", "support")
+_EVERY = ("source_id", "target_id", "kind", "weight", "false_sign_rate", "support", "low", "high")
 
 
 class Ids(Protocol):
@@ -58,6 +58,9 @@ class Edges:
     """False sign rate, NaN where none is known."""
     support_E: Int32s
     """Investors behind it."""
+    low_E: Float32s
+    high_E: Float32s
+    """Bounds of 95 % of the difference in probability that a causal edge tells of; else NaN."""
 
     @classmethod
     def of(cls, table: pa.Table, shelf: Ids) -> Self:
@@ -83,6 +86,7 @@ class Edges:
             weight_E[order_E],
             rate_E[order_E],
             support_E[order_E].astype(np.int32),
+            *(_column(table, name, np.nan)[order_E].astype(np.float32) for name in _EVERY[-2:]),
         )
 
     @classmethod

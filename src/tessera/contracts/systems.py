@@ -101,6 +101,23 @@ def _read_by(words: str, figure: str) -> Evidence:
     return Evidence("small markets", words, "item_inputs", on, off)
 
 
+def _retrieved(source: str) -> tuple[Evidence, ...]:
+    """Evidence of a source of candidates beside vectors alone, as the service asks them."""
+    figures = {
+        "acquisitions found": "all/recall",
+        "cold ones found": "cold/recall",
+        "nDCG@10 of cold items": "cold/ndcg_10",
+        "warm ones found": "warm/recall",
+    }
+    start = "seeds/*/sources"
+    return tuple(
+        Evidence(
+            "small markets", words, "sources", f"{start}/{source}/{one}", f"{start}/dense/{one}"
+        )
+        for words, one in figures.items()
+    )
+
+
 _FEATURES = ("user", "item", "pair", "price", "graph", "causal", "sid", "cate")
 
 _BUILT = (
@@ -203,7 +220,6 @@ _BUILT = (
          _decoded("nDCG@10 of cold items", "cold_ndcg_10"),
          Evidence("small markets", "nDCG@10 of what is published, head or none", "generate",
                   "seeds/*/with/models/hstu/ndcg_10", "seeds/*/without/models/hstu/ndcg_10")),
-        missing="soft teacher forcing, blend with dense recall, a retriever that serves",
     ),
     System(
         "PrefixMem", "arXiv 2606.00324", CODES, "tessera.model.nn.prefix_memory",
@@ -237,6 +253,22 @@ _BUILT = (
         "tests/stages/sid/test_learnt_from_links.py",
         missing="orders between groups, then within",
     ),
+    System(
+        "Walks by pushing", "Andersen, Chung and Lang 2006", RECALL, "tessera.shared.push",
+        {"serve.shares": {"walk": 1.0}}, {"serve.shares": {"dense": 1.0}}, "vectors alone",
+        "tests/shared/test_push.py", _retrieved("walk"),
+    ),
+    System(
+        "Codes that are retrieved", "decision 47", RECALL, "tessera.serve.retrievers.generated",
+        {"serve.shares": {"generated": 1.0}}, {"serve.shares": {"dense": 1.0}}, "vectors alone",
+        "tests/laws/test_retriever_law.py", _retrieved("generated"),
+    ),
+    System(
+        "Retriever Portfolios", "arXiv 2605.31176", RECALL, "tessera.serve.mix",
+        {"serve.shares": {"dense": 0.875, "content": 0.125}}, {"serve.shares": {"dense": 1.0}},
+        "vectors alone", "tests/serve/test_mix.py", _retrieved("blend_all"),
+        missing="the router: places are shared, as one list has one budget",
+    ),
 )  # fmt: skip
 
 _NOT_BUILT = {
@@ -250,7 +282,7 @@ _NOT_BUILT = {
         "CDNet": "arXiv 2603.12578", "MGDIN": "arXiv 2603.12586", "BAHSD": "arXiv 2606.03091",
     },
     RECALL: {
-        "Retriever Portfolios": "arXiv 2605.31176", "SpectraMB": "arXiv 2606.02417",
+        "SpectraMB": "arXiv 2606.02417",
         "SCALR": "arXiv 2606.00282", "RGCD-Rep": "arXiv 2606.04448",
         "SaFeAU": "arXiv 2605.31414", "TDPM": "arXiv 2606.01670", "MeRa": "metric-space reasoning",
     },

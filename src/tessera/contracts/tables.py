@@ -148,6 +148,17 @@ OUTCOMES = Table(
     ),
     key=("request_id", "item_id", "action"),
 )
+LINKS = Table(
+    "links",
+    "What items are declared to belong to, beside their own columns: edges of a knowledge graph.",
+    (
+        _id("item_id", "item"),
+        _id("relation", "how they belong together, such as country, index or actor"),
+        _id("target_id", "what the item belongs to"),
+        Column("valid_from", "timestamp", "since when it is known; null = always", nullable=True),
+    ),
+    key=("item_id", "relation", "target_id"),
+)
 QUARANTINE = Table(
     "quarantine",
     "Rows that broke a rule: in = good + quarantined, exactly.",
@@ -182,17 +193,20 @@ EFFECTS = Table(
     ),
     key=("cause_id", "effect_id"),
 )
+DECLARED_COLUMNS, LINK = ("sector", "issuer", "category"), "link"
+DECLARED_KINDS = (*DECLARED_COLUMNS, LINK)
+"""Kinds of edges from an item to what is declared of it: by its own columns, and by `links`."""
 EDGES = Table(
     "edges",
     "Weighted directed edges between items and from items to sectors, issuers, categories.",
     (
         _id("source_id", "item"),
-        _id("target_id", "item, or `sector:x`, `issuer:x`, `category:x`"),
+        _id("target_id", "item, or `sector:x`, `issuer:x`, `category:x`, `<relation>:x` of a link"),
         Column(
             "kind",
             "string",
             "where the edge comes from",
-            allowed=("co_acquired", "transition", "causal", "sector", "issuer", "category"),
+            allowed=("co_acquired", "transition", "causal", *DECLARED_KINDS),
         ),
         Column("weight", "float64", "normalised; negative only for causal edges"),
         Column(
@@ -201,6 +215,20 @@ EDGES = Table(
             "of a causal edge: probability that its sign is wrong",
             nullable=True,
             floor=0.0,
+            ceiling=1.0,
+        ),
+        Column(
+            "low",
+            "float64",
+            "of a causal edge: lower bound of 95 % of the difference, as in effects",
+            nullable=True,
+            floor=-1.0,
+        ),
+        Column(
+            "high",
+            "float64",
+            "of a causal edge: upper bound of 95 % of the difference, as in effects",
+            nullable=True,
             ceiling=1.0,
         ),
         Column("support", "int64", "investors behind it", floor=0),
@@ -256,11 +284,13 @@ STRANGERS = "_session"
 GENERATIVE, TRUNK = "_generative", "_trunk"
 """End the names of lists that the model's generative head decodes, and of the cosine of its trunk
 alone, without closed forms, which decoding must beat."""
+WALK, BLEND = "_walk", "_blend"
+"""End the names of lists by walks along edges, and by all sources that share the places."""
 LISTS = Table(
     "lists",
     "Top items for each test investor as of the cut, one model after the other.",
     (
-        _id("model", "hstu, hstu_session, hstu_generative or hstu_trunk"),
+        _id("model", "hstu, or hstu_ and one of session, generative, trunk, walk, blend"),
         _id("user_id", "investor"),
         Column("rank", "int64", "1 is the best", floor=1),
         _id("item_id", "item"),
@@ -321,6 +351,7 @@ TABLES = {
         PRICES,
         EXPOSURES,
         OUTCOMES,
+        LINKS,
         QUARANTINE,
         EFFECTS,
         EDGES,

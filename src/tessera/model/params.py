@@ -6,7 +6,7 @@ One flat section, in parts: a function is passed the part that it reads, and `Hs
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -15,6 +15,7 @@ from tessera.contracts.params import STRICT, Action, from_data, from_root
 
 _DAY_S = 86_400
 
+Listed = Literal["dense", "walk", "generated"]
 FeatureGroup = Literal["user", "item", "pair", "price", "graph", "causal", "sid", "cate"]
 
 
@@ -77,8 +78,11 @@ class TrunkParams(BaseModel):
     )
     """Groups of features that the ranking head is told; leave one out to see what it is worth."""
     generate: bool = False
-    """Learn to decode the codes of the next item, and list what a beam search over them finds; it
-    serves nothing."""
+    """Learn to decode the codes of the next item, and list what a beam search over them finds; the
+    service asks it where `serve.shares` says so."""
+    blend: dict[Listed, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
+    """Also list by walks along edges, and by these sources that share the places: what `tessera
+    mix` learnt after an earlier cut, as in `serve.shares`; without any, neither is listed."""
     beams: int = Field(50, ge=1, le=4096)
     """Prefixes of codes kept at each level of that search, never fewer than a list is long."""
     score: Literal["recall", "rank"] = "rank"
@@ -160,6 +164,9 @@ class LossParams(BudgetParams):
     """Share of events whose action is hidden while training."""
     generate_weight: float = Field(1.0, gt=0.0, le=100.0)
     """Weight of the loss on the codes of the next item, with `generate`."""
+    soft_forcing: float = Field(0.0, ge=0.0, le=10.0)
+    """Temperature at which the codewords that a decoder is fed while training are drawn softly, by
+    the item's own vector; it falls to a tenth over the epochs. 0 feeds the true ones."""
     full_softmax_items: int = Field(5000, ge=0, le=100_000)
     """Catalogues up to this size use the full softmax instead of negatives."""
     shared_targets: int = Field(1, ge=1, le=8192)
@@ -204,6 +211,10 @@ class ModelParams(TrainingParams, ClosedFormParams, TrunkParams, SequenceParams)
         if not 1.0 <= shortest * _DAY_S < longest * _DAY_S < math.inf:
             raise BadParams(
                 f"hstu.recency_days {shortest}, {longest} must ascend from at least a second"
+            )
+        if "generated" in self.blend and not self.generate:
+            raise BadParams(
+                "hstu.blend names generated: set hstu.generate to true, or leave it out"
             )
         if self.rank_blocks > self.blocks:
             raise BadParams(f"hstu.rank_blocks {self.rank_blocks} exceeds blocks {self.blocks}")

@@ -29,7 +29,7 @@ from tessera.serve.evenly import evenly
 from tessera.serve.investors import Investor
 from tessera.serve.params import ServeParams
 from tessera.serve.recommend import Recommender
-from tessera.serve.retrieval import Retrievers, mixed
+from tessera.serve.retrieval import Retrievers, mixed, require
 from tessera.serve.rules.closing import (
     Closing,
     Opened,
@@ -107,7 +107,14 @@ class Candidates:
         policy: SlatePolicy,
         unit_I: Float64s,
     ) -> Self:
-        """Read when the items of a bundle can be bought."""
+        """Read when the items of a bundle can be bought.
+
+        Raises
+        ------
+        BadParams
+            If it lacks a retriever that has a share.
+        """
+        require(recommender.retrievers, params.shares, bundle.name)
         from_I, to_I = _lifetimes(bundle, recommender.shelf.id_I)
         shares = {str(name): share for name, share in params.shares.items()}
         new = new_among(params.new_share, params.retrieved + params.uniform, policy.epsilon)

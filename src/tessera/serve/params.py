@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from tessera.contracts.params import STRICT
 
-Source = Literal["dense", "walk", "content", "segment", "popular"]
+Source = Literal["dense", "walk", "generated", "content", "segment", "popular"]
 """Retrievers by name, in the order in which they are asked where places are left."""
 
 

@@ -24,7 +24,14 @@ from tessera.serve.erased import Erased
 from tessera.serve.evidence import WORDS, Edge, Evidence
 from tessera.serve.investors import Investor, Investors, stranger
 from tessera.serve.params import ServeParams
-from tessera.serve.retrieval import NOTHING, Found, Retrievers, first_heard, open_retrievers
+from tessera.serve.retrieval import (
+    NOTHING,
+    Found,
+    Retrievers,
+    first_heard,
+    open_retrievers,
+    require,
+)
 from tessera.serve.shelf import Shelf
 from tessera.shared.erased import NEVER
 from tessera.shared.policies import serving
@@ -131,7 +138,7 @@ class Recommender:
         """Facts of the items."""
         return self.shelf.table
 
-    def recommend(self, user_id: str, k: int) -> list[Recommendation]:
+    def recommend(self, user_id: str, k: int, source: str | None = None) -> list[Recommendation]:
         """Return the k best suitable items that the investor neither holds nor dismissed.
 
         Whoever was erased since the cut is a stranger.  What was shown before does not count.
@@ -142,9 +149,17 @@ class Recommender:
             Investor; an unknown one gets what is popular in the class of the unknown.
         k : int
             Length of the list; shorter if fewer items are suitable, or ranked.
+        source : str, optional
+            The one retriever that is asked, whose order and scores the list has; none is listed if
+            it can say nothing of the investor.
+
+        Raises
+        ------
+        BadParams
+            If the bundle has no such retriever.
         """
         who = self.who(user_id)
-        best = self._best(who, k)
+        best = self._best(who, k) if source is None else self._found(who, k, source)
         chosen = [self.shelf.ids[row] for row in best.row_F.tolist()]
         fact, told = self._facts(chosen), self.reasons(who, chosen, self.edges(who, chosen))
         return [
@@ -276,6 +291,11 @@ class Recommender:
         items = [self.shelf.ids[row] for row in row_C.tolist()]
         score_C = np.asarray(self.ranker.scores(who.user_id, items), np.float64)
         return Found.best(row_C, score_C, self.shelf.rank_I, k)
+
+    def _found(self, who: Investor, k: int, source: str) -> Found:
+        require(self.retrievers, [source], "the bundle")
+        eligible_I = self.open_I(who) & self.alive_I
+        return self.retrievers[source].retrieve(who, eligible_I, k) or NOTHING
 
     def _without_evidence(self, item: str, who: Investor) -> str:
         """Give the reason of an item that no edge leads to."""

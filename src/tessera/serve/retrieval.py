@@ -14,12 +14,17 @@ import numpy as np
 
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.components import component
+from tessera.contracts.errors import BadParams
 from tessera.serve.investors import Investor
 from tessera.serve.params import Source
 from tessera.serve.shelf import Shelf
+from tessera.shared.policies.shares import places
 
 RETRIEVERS: tuple[str, ...] = get_args(Source)
 """All there are; places that are left go to them in this order."""
+_NEEDS = {"generated": "train with hstu.generate and publish again"}
+_ELSE = "publish again, so that its files are packed"
+"""What makes a bundle have a retriever."""
 _LOOKED = 4
 """Items that are looked at for each that is wanted."""
 
@@ -111,6 +116,24 @@ def open_retrievers(
     return {name: one for name, one in opened.items() if one is not None}
 
 
+def require(retrievers: Retrievers, chosen: Iterable[str], bundle: str) -> None:
+    """Refuse a bundle that lacks what is chosen to find its items.
+
+    Raises
+    ------
+    BadParams
+        If it has no retriever of one of these names.
+    """
+    others = f"choose of {', '.join(retrievers)} (serve.shares, --source)"
+    for name in chosen:
+        if name not in RETRIEVERS:
+            raise BadParams(f"there is no retriever {name!r}: {others}")
+        if name not in retrievers:
+            raise BadParams(
+                f"{bundle} has no retriever {name}: {_NEEDS.get(name, _ELSE)}, or {others}"
+            )
+
+
 NOTHING = Found(np.zeros(0, np.int64), np.zeros(0))
 """No item."""
 
@@ -131,21 +154,6 @@ class Mixed(NamedTuple):
     row_F: Ints
     source_F: list[str]
     """Name of the retriever that found each."""
-
-
-def places(shares: Mapping[str, float], most: int) -> dict[str, int]:
-    """Deal out places by shares; what is left of whole places goes to the largest remainders.
-
-    >>> places({"dense": 0.5, "walk": 0.3, "segment": 0.2}, 11)
-    {'dense': 6, 'walk': 3, 'segment': 2}
-    """
-    total = sum(shares.values())
-    exact = {name: share * most / total for name, share in shares.items()}
-    dealt = {name: int(one) for name, one in exact.items()}
-    left = most - sum(dealt.values())
-    for name in sorted(exact, key=lambda name: dealt[name] - exact[name])[:left]:
-        dealt[name] += 1
-    return dealt
 
 
 def mixed(

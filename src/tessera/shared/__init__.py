@@ -1,1 +1,1 @@
-"""What stages, models and serving share: metrics, features, policies, codes."""
+"""What stages, models and serving share: metrics, features, policies, codes, walks."""

@@ -121,6 +121,7 @@ def _pack(folder, told, split):
     items = told.items.mutate(
         name=told.items.item_id.upper(), sector=ibis.literal(None, "string"),
         issuer=ibis.literal(None, "string"),
+        fee_percent=ibis.literal(None, "float64"),
     )  # fmt: skip
     engine, params = ibis.duckdb.connect(), IndexParams()
     past = told.events.filter(told.events.event_ts <= split.cut)

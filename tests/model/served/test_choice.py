@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tessera.contracts.errors import BadParams
 from tessera.serve import host
 from tessera.serve.engine import Engine
 from tessera.serve.log import ServedLog
@@ -18,6 +19,12 @@ from tessera.serve.service import Service
 from tessera.shared.policies.slate import SlatePolicy, slate_propensities
 
 DAY = timedelta(days=1)
+
+
+def test_a_share_for_what_a_bundle_cannot_do_is_one_line_at_the_start(bundle, few):
+    Engine.open(bundle, few.model_copy(update={"shares": {"walk": 0.5, "dense": 0.5}}))
+    with pytest.raises(BadParams, match=r"no retriever generated: train with hstu\.generate"):
+        Engine.open(bundle, few.model_copy(update={"shares": {"generated": 1.0}}))
 
 
 @pytest.fixture

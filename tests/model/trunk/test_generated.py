@@ -72,6 +72,21 @@ def test_a_saved_model_decodes_the_same(world, trained, generating, tmp_path):
     assert np.array_equal(one.score_UK, other.score_UK)
 
 
+def test_soft_forcing_learns_other_weights_and_decodes_as_ever(
+    world, trained, generating, tmp_path
+):
+    soft = generating.model_copy(update={"soft_forcing": 1.0})
+    model, again = (fit("hstu", world, soft, None).model for _ in range(2))
+    weights, plain = model.state_dict(), trained.state_dict()
+    assert weights.keys() == plain.keys(), "nothing more is saved"
+    assert any(not torch.equal(one, plain[name]) for name, one in weights.items())
+    assert all(torch.equal(one, again.state_dict()[name]) for name, one in weights.items())
+    save_model(model, world.catalogue.vocabulary, tmp_path)
+    opened, _ = load_model(tmp_path)
+    one, other = (found(part.eval(), world, generating)[1] for part in (model, opened))
+    assert np.array_equal(one.item_UK, other.item_UK)
+
+
 def test_the_next_item_of_the_ring_is_decoded(world, generating):
     """Nine times of ten it follows the last one; two items share each code."""
     model = fit("hstu", world, generating.model_copy(update={"epochs": 8}), None).model

@@ -48,6 +48,22 @@ class World:
         )
 
     @staticmethod
+    def links(rows=()):
+        """Rows of (item, relation, target, day since when it is known or None)."""
+        item, relation, target, day = zip(*rows, strict=True) if rows else ([], [], [], [])
+        known = [None if one is None else START + timedelta(days=one) for one in day]
+        return ibis.memtable(
+            pa.table(
+                {
+                    "item_id": pa.array(item, pa.string()),
+                    "relation": pa.array(relation, pa.string()),
+                    "target_id": pa.array(target, pa.string()),
+                    "valid_from": pa.array(known, pa.timestamp("us", tz="UTC")),
+                }
+            )
+        )
+
+    @staticmethod
     def effects(rows=()):
         """Rows of (cause, effect, value, stderr)."""
         cause, effect, value, stderr = zip(*rows, strict=True) if rows else ([], [], [], [])
@@ -59,6 +75,8 @@ class World:
                     "effect": pa.array(value, pa.float64()),
                     "stderr": pa.array(stderr, pa.float64()),
                     "false_sign_rate": pa.array([0.01] * len(cause), pa.float64()),
+                    "low": pa.array([one - 0.2 for one in value], pa.float64()),
+                    "high": pa.array([one + 0.2 for one in value], pa.float64()),
                     "support": pa.array([5] * len(cause), pa.int64()),
                 }
             )

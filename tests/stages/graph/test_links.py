@@ -100,6 +100,8 @@ def test_causal_edges_keep_their_sign_and_drop_what_is_unclear(world):
     found = links.causal(table, IDS, GraphParams(least_z=1.5))
     assert as_dict(found) == {("x", "y"): pytest.approx(1.0), ("x", "z"): pytest.approx(-0.5)}
     assert found.false_sign.tolist() == [0.01, 0.01]
+    assert found.low.tolist() == pytest.approx([0.2, -0.4]), "in probability, not normalised"
+    assert found.high.tolist() == pytest.approx([0.6, 0.0])
 
 
 def test_declared_links_weigh_more_the_rarer_the_value(world):

@@ -1,5 +1,7 @@
 """The stage on a tiny world, by both routes."""
 
+import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,13 +16,14 @@ ROWS = [("a", "x", 1), ("a", "y", 2), ("b", "x", 3), ("b", "y", 3), ("b", "z", 9
 
 @pytest.fixture
 def build(world, tmp_path):
-    def go(rows=ROWS, effects=(("x", "y", 0.4, 0.1), ("x", "z", -0.1, 0.01)), **params):
+    def go(rows=ROWS, effects=(("x", "y", 0.4, 0.1), ("x", "z", -0.1, 0.01)), told=(), **params):
         save_split(world.split, tmp_path / "split.json")
         settings = GraphParams(**({"least_support": 1} | params))
         metrics = run(
             events=world.events(rows),
             items=world.items("wxyz", sector=["bank", "bank", None, None]),
             effects=world.effects(effects),
+            links=world.links(told),
             split=tmp_path / "split.json",
             edges=tmp_path / "edges.parquet",
             nodes=tmp_path / "nodes.parquet",
@@ -52,6 +55,18 @@ def test_an_item_without_events_is_new_zero_and_still_linked_to_its_sector(build
     assert ("w", "sector:bank") in set(
         zip(edges["source_id"].to_pylist(), edges["target_id"].to_pylist(), strict=True)
     )
+
+
+def test_links_are_edges_as_known_at_the_cut_and_later_ones_change_no_byte(build, tmp_path):
+    told = [("w", "country", "IT", None), ("x", "country", "IT", 100), ("x", "index", "MSCI", 3),
+            ("elsewhere", "country", "IT", None)]  # fmt: skip
+    _, edges, _ = build(told=told)
+    rows = edges.filter(pa.compute.equal(edges["kind"], "link")).to_pylist()
+    found = [(row["source_id"], row["target_id"], row["weight"]) for row in rows]
+    assert found == [("w", "country:IT", 0.5), ("x", "country:IT", 0.5), ("x", "index:MSCI", 1.0)]
+    before = (tmp_path / "edges.parquet").read_bytes()
+    build(told=[*told[::-1], ("y", "country", "IT", 101), ("w", "index", "MSCI", 120)])
+    assert (tmp_path / "edges.parquet").read_bytes() == before
 
 
 def test_topology_of_the_tiny_world_by_hand(build):

@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tessera.bundles import manifest
+from tessera.bundles.edges import KINDS, Edges
 from tessera.contracts import arrow
 from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import CODES, EDGES, EVENTS, ITEM_VECTORS, ITEMS, USER_VECTORS, USERS
 from tessera.serve.figures import fees
 from tessera.serve.investors import Investors
 from tessera.serve.recommend import Recommender, recommend
+from tessera.serve.shelf import Shelf
 from tessera.shared.policies.serving import ServingPolicy, read_policy
 from tessera.shared.policies.slate import SlatePolicy
 from tessera.shared.policies.suitability import Unknown
@@ -96,6 +98,29 @@ def test_the_strongest_neighbours_alone_are_packed(pack, most, kept):
     bundle = pack(POLICY, edges=edges, params=IndexParams(neighbours=most))
     found = pq.read_table(bundle / "neighbours.parquet")
     assert found["target_id"].to_pylist() == kept
+
+
+def test_edges_carry_kind_support_and_interval_into_the_bundle(pack):
+    seen = {"source_id": "i0", "target_id": "i2", "kind": "transition", "weight": 0.5, "support": 3}
+    cause = {**seen, "kind": "causal", "false_sign_rate": 0.01, "low": 0.02, "high": 0.25,
+             "support": 7}  # fmt: skip
+    bundle = pack(POLICY, edges=[cause, seen])
+    shelf = Shelf.of(pq.read_table(bundle / "items.parquet"))
+    edges = Edges.open(bundle, shelf)
+    assert [KINDS[kind] for kind in edges.kind_E] == ["causal", "transition"]
+    assert edges.support_E.tolist() == [7, 3]
+    np.testing.assert_array_equal(edges.low_E, np.float32([0.02, np.nan]))
+    np.testing.assert_array_equal(edges.high_E, np.float32([0.25, np.nan]))
+
+
+def test_what_is_declared_is_packed_where_two_items_share_it(pack):
+    edge = {"kind": "issuer", "weight": 0.5, "support": 0}
+    told = (("i2", "issuer:a"), ("i0", "issuer:a"), ("i1", "issuer:b"))
+    edges = [{**edge, "source_id": item, "target_id": target} for item, target in told]
+    edges += [{**edge, "kind": "transition", "source_id": "i0", "target_id": "i1"}]
+    found = pq.read_table(pack(POLICY, edges=edges) / "declared.parquet").to_pylist()
+    assert found == [{"source_id": item, "target_id": "issuer:a", "weight": 0.5}
+                     for item in ("i0", "i2")]  # fmt: skip
 
 
 def test_segments_count_who_acquired_an_item_in_the_last_weeks_before_the_cut(pack):

@@ -18,7 +18,7 @@ from tessera.contracts.tables import TABLES
 from tessera.stages.ingest.params import IngestParams, TableMapping
 from tessera.stages.ingest.stage import run
 
-NAMES = ("events", "items", "users", "prices", "exposures", "outcomes", "quarantine")
+NAMES = ("events", "items", "users", "prices", "exposures", "outcomes", "links", "quarantine")
 LENIENT = {"max_quarantined": 1.0, "min_coverage": 0.0}
 """Fixtures are so small that one bad row is a large share."""
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -183,7 +183,7 @@ def change(market):
 
     def go(name: str, edit) -> None:
         path = market / f"{name}.parquet"
-        rows = pq.read_table(path).to_pylist()
+        rows = pq.read_table(path).to_pylist() if path.exists() else []
         write_rows(path, name, edit(rows))
 
     return go

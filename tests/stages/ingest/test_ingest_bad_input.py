@@ -166,7 +166,7 @@ def test_a_request_that_is_none_is_refused(market, tmp_path, content):
     out = tmp_path / "out"
     out.mkdir()
     (tmp_path / "request.json").write_text(content)
-    names = ("events", "items", "users", "prices", "exposures", "outcomes", "quarantine")
+    names = ("events", "items", "users", "prices", "exposures", "outcomes", "links", "quarantine")
     with pytest.raises(BadInput, match=r"request\.json should hold"):
         run(
             source=market,

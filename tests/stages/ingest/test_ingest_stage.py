@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 
 def test_every_table_is_written_with_its_contract_and_nothing_else_is_left(ingest, market):
     out = ingest(market, "market")
-    names = ("events", "items", "users", "prices", "exposures", "outcomes", "quarantine")
+    names = ("events", "items", "users", "prices", "exposures", "outcomes", "links", "quarantine")
     assert sorted(path.name for path in out.folder.iterdir()) == sorted(
         [*(f"{name}.parquet" for name in names), "split.json", "suitability.json"]
     )
@@ -75,6 +75,19 @@ def test_rows_that_break_a_rule_are_set_aside_with_their_reason(ingest, market, 
     ]
     assert out.rows("events") == clean
     assert out.metrics["events_in"] == len(clean) + len(FAULTS)
+
+
+def test_links_are_read_where_there_are_some_and_bad_ones_set_aside(ingest, market, change):
+    assert ingest(market, "market").rows("links") == [], "no file is no link, and no error"
+    link = {"item_id": "i1", "relation": "country", "target_id": "IT", "valid_from": None}
+    broken = [link | {"item_id": "i9"}, link | {"target_id": None}, link]
+    change("links", lambda none: [*none, link, *broken])
+    out = ingest(market, "market")
+    assert out.rows("links") == [link]
+    assert [(row["table"], row["source_row"], row["reason"]) for row in out.rows("quarantine")] == [
+        ("links", 2, "item_id: not in items"), ("links", 3, "target_id: missing"),
+        ("links", 4, "duplicate"),
+    ]  # fmt: skip
 
 
 def test_an_exact_duplicate_keeps_its_first_copy(ingest, market, change):

@@ -68,6 +68,16 @@ def test_atomic_files_are_read_too(ingest, tmp_path):
     assert out.rows("items")[0]["name"] == '"Quoted" Story'
     (user,) = out.rows("users")
     assert (user["segment"], user["risk_class"]) == ("artist", None)
+    assert out.rows("links") == []
+    (folder / "x.link").write_text("item_id:token\tentity_id:token\n1\tm.1\n9\tm.9\n")
+    (folder / "x.kg").write_text(
+        "head_id:token\trelation_id:token\ttail_id:token\n"
+        "m.1\tfilm.actor\tm.7\nm.7\tactor.film\tm.1\nm.9\tfilm.actor\tm.7\n"
+    )
+    out = ingest(folder, "movielens")
+    link = {"item_id": "1", "relation": "film.actor", "target_id": "m.7", "valid_from": None}
+    assert out.rows("links") == [link], "what a film is the head of"
+    assert ("links", "item_id: not in items") in out.reasons()
 
 
 def test_a_sequence_becomes_ordinal_events(ingest, amazon):
@@ -156,6 +166,11 @@ def test_the_official_films_come_in_whole(ingest, official):
 @pytest.mark.real_data
 def test_the_official_atomic_films_come_in_whole(ingest, official):
     out = ingest(official / "movielens-100k", "movielens")
+    relations = {row["relation"] for row in out.rows("links")}
+    assert {"film.film.actor", "film.film.genre", "film.film.country"} <= relations
+    assert not {row["item_id"] for row in out.rows("links")} - {
+        row["item_id"] for row in out.rows("items")
+    }
     assert out.metrics["events_in"] == out.metrics["events_good"] == 100_000
     assert out.metrics["users_good"] == 943
 

@@ -24,6 +24,11 @@ def test_who_what_and_when_are_events_whatever_the_file_is_called(name):
     assert tables(Sample(name, EVENTS)) == ({"events": name}, [])
 
 
+def test_what_ties_items_to_something_is_links():
+    triples = Sample("kg.csv", {"isin": WHAT, "relation": ["country"] * 20, "target": WHO})
+    assert tables(triples)[0] == {"links": "kg.csv"}
+
+
 def test_a_file_that_fits_nothing_is_named():
     assert tables(Sample("readme.csv", {"a": ["x", "x"]})) == ({}, ["readme.csv: fits no table"])
 

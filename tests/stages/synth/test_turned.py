@@ -51,6 +51,21 @@ def test_without_a_budget_left_nothing_explores(made):
     assert all(name.endswith(UNEXPLORED) for name in rows["policy_id"].to_pylist())
 
 
+def test_countries_are_those_of_issuers_and_change_no_other_byte(made, tmp_path):
+    plain = {one.name: one.read_bytes() for one in made().glob("*.parquet")}
+    assert "links.parquet" not in plain
+    (tmp_path / "source").rename(tmp_path / "plain")
+    source = made(countries=3)
+    assert plain == {name: (source / name).read_bytes() for name in plain}
+    items = pq.read_table(source / "items.parquet").to_pylist()
+    links = pq.read_table(source / "links.parquet").to_pylist()
+    issuer = {row["item_id"]: row["issuer"] for row in items}
+    of = {(issuer[row["item_id"]], row["relation"], row["target_id"]) for row in links}
+    assert len(links) == len(issuer) == 40
+    assert len(of) == len(set(issuer.values())), "one country an issuer"
+    assert 1 < len({country for _, _, country in of}) <= 3
+
+
 def test_outcomes_come_within_the_window_that_the_data_have(made):
     source = made(window_days=2.0)
     shown = pq.read_table(source / "exposures.parquet", columns=["request_id", "event_ts"])

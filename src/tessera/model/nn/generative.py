@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tessera.model.nn.batch import PADDING
+from tessera.model.nn.forcing import soft_codeword
 from tessera.model.nn.item_trie import ItemTrie
 
 _SCALE = 20.0
@@ -88,6 +89,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.asks = asks
         self.log_scale_L = nn.Parameter(torch.full((levels + 1,), math.log(_SCALE)))
+        self.softness = 0.0  # of what is fed while training, see `log_p`; no weight, so not saved
 
     def child_log_p(
         self,
@@ -120,7 +122,12 @@ class Decoder(nn.Module):
         return logit_RC.masked_fill(~is_child_RC, -torch.inf).log_softmax(1), child_RC
 
     def log_p(
-        self, space: ItemSpace, state_ND: Tensor, item_N: Tensor, temperature: float = 1.0
+        self,
+        space: ItemSpace,
+        state_ND: Tensor,
+        item_N: Tensor,
+        temperature: float = 1.0,
+        softness: float = 0.0,
     ) -> Tensor:
         """Return log_p_N, how likely each state is to find one item among all of the trie.
 
@@ -134,6 +141,9 @@ class Decoder(nn.Module):
             Rows of the item table.
         temperature
             Divides the logits of every level.
+        softness
+            Temperature at which the codewords that lead on are drawn by the item's own vector; 0
+            takes the true ones.  Whatever is not training leaves it at 0.
 
         Raises
         ------
@@ -153,14 +163,23 @@ class Decoder(nn.Module):
             )
             taken_N1 = (next_N - child_NC[:, 0])[:, None]
             total_N = total_N + log_p_NC.gather(1, taken_N1)[:, 0]
-            if level < trie.levels:
-                prefix_ND = prefix_ND + space.codewords[level][trie.codeword[level][next_N]]
+            if level == trie.levels:
+                break
+            codeword_KD, word = space.codewords[level], trie.codeword[level]
+            if softness:
+                is_child_NC = ~log_p_NC.isneginf()
+                told = codeword_KD, word[child_NC], is_child_NC, self.log_scale_L[level].exp()
+                left_ND = space.item_VD[item_N] - prefix_ND
+                prefix_ND = prefix_ND + soft_codeword(left_ND, *told, softness)
+            else:
+                prefix_ND = prefix_ND + codeword_KD[word[next_N]]
         return total_N
 
     def loss(self, space: ItemSpace, state_ND: Tensor, item_N: Tensor) -> Tensor:
         """Return the mean cross-entropy of targets; one without a code teaches nothing."""
         is_coded_N = space.trie.leaf_V[item_N] >= 0
-        log_p_N = self.log_p(space, state_ND[is_coded_N], item_N[is_coded_N])
+        coded = state_ND[is_coded_N], item_N[is_coded_N]
+        log_p_N = self.log_p(space, *coded, softness=self.softness)
         return -log_p_N.sum() / max(1, len(item_N))
 
     @torch.no_grad()

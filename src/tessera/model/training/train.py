@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from tessera.contracts.errors import BadInput
 from tessera.model.nn.device import chosen_device, device_of, moved
+from tessera.model.nn.forcing import softness_at
 from tessera.model.nn.item_trie import item_trie
 from tessera.model.params import TrainingParams
 from tessera.model.sequences.histories import split_sets
@@ -139,6 +140,7 @@ class _NextItem:
         self._examples, self._params = examples, params
         self._device, self._length = device_of(model), model.shape.length
         self._warm_W = warm_W
+        self._decoder = model.decoder
         self._trie = item_trie(model.codes_VC, warm_W) if model.decoder is not None else None
         self._builder: BatchBuilder
 
@@ -146,6 +148,8 @@ class _NextItem:
         """Cut histories into windows of similar length, in random order."""
         params, examples = self._params, self._examples
         rng = np.random.default_rng([params.seed, epoch])
+        if self._decoder is not None:
+            self._decoder.softness = softness_at(params.soft_forcing, epoch, params.epochs)
         if epoch < params.pretrain_epochs:
             examples = replace(examples, slates=None)
         if params.split_sets:

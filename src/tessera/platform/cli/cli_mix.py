@@ -60,9 +60,7 @@ def learnt_of(workspace: Workspace, most: int, seed: int) -> tuple[Learnt, Serve
     bundle, params = current_bundle(workspace), serve_params(workspace)
     actions = cast("IndexParams", load_params(workspace)["index"]).acquired
     engine = Engine.open(bundle, params)
-    events = _later(workspace.artifact("events"), bundle)
-    chosen = _acquisitions(events, actions, most, seed)
-    _tell(engine, events, {one.user_id for one in chosen})
+    chosen = acquired_since(engine, bundle, workspace.artifact("events"), actions, most, seed)
     found = learnt(engine, chosen, -(-params.retrieved // _STEP)) if chosen else None
     if found is None or not found.learnt_from or not len(found.found_Q):
         raise BadInput(
@@ -70,6 +68,24 @@ def learnt_of(workspace: Workspace, most: int, seed: int) -> tuple[Learnt, Serve
             "when more has happened, with the events ingested"
         )
     return found, params
+
+
+def acquired_since(
+    engine: Engine, bundle: Path, path: Path, actions: tuple[str, ...], most: int, seed: int
+) -> list[Acquisition]:
+    """Choose acquisitions after the cut of a bundle from a table of events, and tell the engine.
+
+    It then knows what those who acquired did since, whatever it was.
+
+    Raises
+    ------
+    BadInput
+        If there is no such table.
+    """
+    events = _later(path, bundle)
+    chosen = _acquisitions(events, actions, most, seed)
+    _tell(engine, events, {one.user_id for one in chosen})
+    return chosen
 
 
 def _later(path: Path, bundle: Path) -> pa.Table:

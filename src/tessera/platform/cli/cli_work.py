@@ -134,6 +134,10 @@ def recommend(
     user: Annotated[str, typer.Argument(help="An investor's id.")],
     profile: Profile = DEFAULT_PROFILE,
     k: Annotated[int, typer.Option(min=1, max=1000, help="Length of the list.")] = 10,
+    source: Annotated[
+        str | None,
+        typer.Option(help="List what one retriever finds, as serve.shares names it, in its order."),
+    ] = None,
 ) -> None:
     """Print what the published model recommends to one investor, and why.
 
@@ -150,11 +154,13 @@ def recommend(
     recommender = Recommender.open(bundle, serve_params(workspace))
     if told := recommender.unknown_note(user):
         typer.echo(told)
-    lines = recommender.recommend(user, k)
+    lines = recommender.recommend(user, k, source)
     if not lines:
-        typer.echo(recommender.why_empty(user))
+        told = f"{source} can say nothing of {user!r}: ask another --source" if source else None
+        typer.echo(told or recommender.why_empty(user))
         return
-    table = Table("", "item", "name", "category", "why", title=f"{bundle.name}: {escape(user)}")
+    title = f"{bundle.name}: {escape(user)}" + (f", found by {source}" if source else "")
+    table = Table("", "item", "name", "category", "why", title=title)
     for place, line in enumerate(lines, start=1):
         shown = (line.item_id, line.name, line.category, line.reason)
         table.add_row(str(place), *map(escape, shown))

@@ -79,6 +79,7 @@ ALL_STAGES = (
             "prices",
             "exposures",
             "outcomes",
+            "links",
             "quarantine",
             "split",
             "suitability",
@@ -88,7 +89,7 @@ ALL_STAGES = (
     Stage("causal", ("events", "users", "split"), ("effects",), "estimate item-item effects"),
     Stage(
         "graph",
-        ("events", "items", "effects", "split"),
+        ("events", "items", "effects", "links", "split"),
         ("edges", "nodes"),
         "build the item graph and its topology",
     ),

@@ -11,7 +11,7 @@ from dataclasses import asdict
 import numpy as np
 
 from tessera.contracts.arrays import Float64s, Ints
-from tessera.contracts.tables import GENERATIVE, STRANGERS, TRUNK
+from tessera.contracts.tables import BLEND, GENERATIVE, STRANGERS, TRUNK, WALK
 from tessera.shared.metrics.bootstrap import percentile_interval, resampled_means
 from tessera.shared.metrics.profit import market_roi, roi, roi_draws
 from tessera.stages.evaluate.params import EvaluateParams
@@ -20,7 +20,7 @@ from tessera.stages.evaluate.returns import Returns
 
 CANDIDATE = "hstu"
 """The model on trial; all lists that it makes are, and every other model is a baseline."""
-_ENDS = ("", STRANGERS, GENERATIVE, TRUNK)
+_ENDS = ("", STRANGERS, GENERATIVE, TRUNK, WALK, BLEND)
 
 
 def best_baseline(mean_of: Mapping[str, float]) -> str:

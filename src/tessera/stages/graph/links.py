@@ -5,7 +5,7 @@ Legend: A first acquisitions, U investors, I items, S steps (distinct times of o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import ibis
 import numpy as np
@@ -16,10 +16,8 @@ from scipy import sparse
 
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.split import Split, known
-from tessera.contracts.tables import POSITIVE
+from tessera.contracts.tables import DECLARED_COLUMNS, LINK, POSITIVE
 from tessera.stages.graph.params import GraphParams
-
-DECLARED = ("sector", "issuer", "category")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,9 @@ class Links:
     support: NDArray[np.int64]
     false_sign: NDArray[np.float64]
     """Probability that the sign of a causal edge is wrong; NaN for other kinds."""
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    """Bounds of 95 % of the difference in probability of a causal edge; NaN for other kinds."""
 
 
 def first_acquisitions(
@@ -126,16 +127,18 @@ def causal(effects: ibis.Table, item_ids: NDArray[np.object_], params: GraphPara
     source = np.searchsorted(item_ids, rows["cause_id"].to_numpy())[clear]
     target = np.searchsorted(item_ids, rows["effect_id"].to_numpy())[clear]
     weight = effect[clear] / np.abs(effect[clear]).max(initial=1e-300)
-    false_sign, support = (rows[name].to_numpy()[clear] for name in ("false_sign_rate", "support"))
-    links = Links(source, target, weight, support, false_sign)
+    support, *told = (
+        rows[name].to_numpy()[clear] for name in ("support", "false_sign_rate", "low", "high")
+    )
+    links = Links(source, target, weight, support, *told)
     return _top(links, params.neighbours)
 
 
 def declared(items: ibis.Table) -> list[tuple[str, str, str, float]]:
     """(item, target, kind, weight) of every declared link; the rarer the value, the heavier."""
-    rows = items.select("item_id", *DECLARED).order_by("item_id").to_pyarrow().to_pydict()
+    rows = items.select("item_id", *DECLARED_COLUMNS).order_by("item_id").to_pyarrow().to_pydict()
     links = []
-    for kind in DECLARED:
+    for kind in DECLARED_COLUMNS:
         size: dict[str, int] = {}
         for value in rows[kind]:
             size[value] = size.get(value, 0) + 1
@@ -145,6 +148,27 @@ def declared(items: ibis.Table) -> list[tuple[str, str, str, float]]:
             if value is not None
         ]
     return links
+
+
+def linked(
+    links: ibis.Table, item_ids: NDArray[np.object_], split: Split
+) -> list[tuple[str, str, str, float]]:
+    """Return the same of the table of links, as known at the cut, of items in the catalogue.
+
+    Items i and j of country x give (i, country:x, link, 1/2) and (j, country:x, link, 1/2).
+    """
+    known_links = links.filter(links.valid_from.isnull() | (links.valid_from <= split.cut))
+    inside = known_links.filter(known_links.item_id.isin(item_ids.tolist()))
+    target = inside.relation + ":" + inside.target_id
+    rows = inside.select("item_id", target=target).distinct()
+    rows = rows.mutate(weight=1.0 / rows.count().over(ibis.window(group_by=rows.target)))
+    told = rows.order_by("item_id", "target").to_pyarrow().to_pydict()
+    return [
+        (item, target, LINK, weight)
+        for item, target, weight in zip(
+            told["item_id"], told["target"], told["weight"], strict=True
+        )
+    ]
 
 
 def _heaviest(
@@ -160,7 +184,8 @@ def _heaviest(
     place = order[np.searchsorted(key, source * weight.shape[1] + target, sorter=order)]
     investors = np.rint(support.data[enough]).astype(np.int64)
     none = np.full(len(source), np.nan)
-    return _top(Links(source, target, weight.data[place], investors, none), params.neighbours)
+    links = Links(source, target, weight.data[place], investors, none, none, none)
+    return _top(links, params.neighbours)
 
 
 def _top(links: Links, limit: int) -> Links:
@@ -170,10 +195,4 @@ def _top(links: Links, limit: int) -> Links:
     rank = np.arange(len(source)) - np.searchsorted(source, source)
     kept = order[rank < limit]
     kept = kept[np.lexsort((links.target[kept], links.source[kept]))]
-    return Links(
-        links.source[kept],
-        links.target[kept],
-        links.weight[kept],
-        links.support[kept],
-        links.false_sign[kept],
-    )
+    return Links(*(getattr(links, field.name)[kept] for field in fields(Links)))

@@ -20,6 +20,8 @@ DAMPING = 0.85
 """PageRank: probability of following an edge rather than starting anew; Brin and Page 1998."""
 NEIGHBOUR_KINDS = ("co_acquired", "transition")
 """Edges that make two items neighbours; causal effects are summed apart, with their sign."""
+_CAUSAL_ALONE = ("false_sign_rate", "low", "high")
+"""Columns that say nothing of other edges."""
 
 
 def edge_table(
@@ -36,6 +38,8 @@ def edge_table(
                 "kind": pa.repeat(pa.scalar(kind), len(found.source)),
                 "weight": pa.array(found.weight, pa.float64()),
                 "false_sign_rate": pa.array(found.false_sign, pa.float64(), from_pandas=True),
+                "low": pa.array(found.low, pa.float64(), from_pandas=True),
+                "high": pa.array(found.high, pa.float64(), from_pandas=True),
                 "support": pa.array(found.support, pa.int64()),
             }
         )
@@ -49,7 +53,7 @@ def edge_table(
                 "target_id": pa.array(target, pa.string()),
                 "kind": pa.array(kinds, pa.string()),
                 "weight": pa.array(weight, pa.float64()),
-                "false_sign_rate": pa.nulls(len(source), pa.float64()),
+                **{name: pa.nulls(len(source), pa.float64()) for name in _CAUSAL_ALONE},
                 "support": pa.array(np.zeros(len(source)), pa.int64()),
             }
         )

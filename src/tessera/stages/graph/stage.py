@@ -14,7 +14,7 @@ from tessera.contracts.arrow import write_table
 from tessera.contracts.progress import progress_bar
 from tessera.contracts.split import Split, known, load_split
 from tessera.contracts.tables import EDGES, NODES
-from tessera.stages.graph import links
+from tessera.stages.graph import links as links_of
 from tessera.stages.graph.nodes import edge_table, node_table
 from tessera.stages.graph.params import GraphParams
 
@@ -24,6 +24,7 @@ def run(
     events: ibis.Table,
     items: ibis.Table,
     effects: ibis.Table,
+    links: ibis.Table,
     split: Path,
     edges: Path,
     nodes: Path,
@@ -32,17 +33,18 @@ def run(
     """Build the item graph from events before the cut and measure where each item stands."""
     periods = load_split(split)
     item_ids = np.sort(items.item_id.to_pyarrow().to_numpy(zero_copy_only=False))
-    past = links.first_acquisitions(events, item_ids, periods, params)
+    past = links_of.first_acquisitions(events, item_ids, periods, params)
     with progress_bar("graph", 4) as bar:
-        by_kind = {"co_acquired": links.co_acquired(past, params)}
+        by_kind = {"co_acquired": links_of.co_acquired(past, params)}
         bar.advance()
-        by_kind["transition"] = links.transitions(past, params)
+        by_kind["transition"] = links_of.transitions(past, params)
         bar.advance()
-        by_kind["causal"] = links.causal(effects, item_ids, params)
+        by_kind["causal"] = links_of.causal(effects, item_ids, params)
         bar.advance()
         topology = node_table(item_ids, _seen(events, periods, item_ids), by_kind, effects, params)
         bar.advance()
-    between = edge_table(item_ids, by_kind, links.declared(items))
+    declared = links_of.declared(items) + links_of.linked(links, item_ids, periods)
+    between = edge_table(item_ids, by_kind, declared)
     write_table(between, EDGES, edges)
     write_table(topology, NODES, nodes)
     counts = {f"edges_{kind}": float(len(found.source)) for kind, found in by_kind.items()}

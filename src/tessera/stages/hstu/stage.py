@@ -27,6 +27,7 @@ from tessera.model.trunk.inference import serving_head
 from tessera.model.trunk.lists import rank_users, write_lists
 from tessera.model.trunk.model import SequenceModel
 from tessera.model.trunk.saved import save_model
+from tessera.stages.hstu.blended import blended
 from tessera.stages.hstu.outputs import Later, write_item_vectors, write_scores, write_user_vectors
 
 
@@ -63,7 +64,7 @@ def run(
             raise BadParams(NO_EFFECTS)  # better said before training than after it
         trained = fit("hstu", dataset, params, scratch)
         own = trained.model
-        parts = _lists(own, dataset, params)
+        parts = _lists(own, dataset, edges, params)
         write_training(trained.state, "hstu", training)
         save_model(own, dataset.catalogue.vocabulary, model)
         ranks = serving_head(own) is not None
@@ -83,11 +84,15 @@ def run(
     return metrics | slate_figures(own, scored, dataset.log, count_V)
 
 
-def _lists(model: SequenceModel, dataset: Dataset, params: HstuParams) -> list[pa.Table]:
+def _lists(
+    model: SequenceModel, dataset: Dataset, edges: ibis.Table, params: HstuParams
+) -> list[pa.Table]:
     """List by the published vectors, by each source where codes are decoded, and for strangers."""
     parts = [rank_users(model, dataset, params)]
     if model.decoder is not None:
         parts += sources(model, model.decoder, dataset, params)
+    if params.blend:
+        parts += blended(model, dataset, edges, params)
     if params.session_minutes and not dataset.split.ordinal:
         visits = dataset.histories.last_sessions(60 * params.session_minutes)
         parts.append(rank_users(model, replace(dataset, histories=visits), params, STRANGERS))

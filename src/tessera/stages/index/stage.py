@@ -9,11 +9,18 @@ from pathlib import Path
 from ibis import Table
 
 from tessera.bundles import manifest
-from tessera.bundles.edges import lay_out_edges
+from tessera.bundles.edges import FILE, lay_out_edges
 from tessera.bundles.vectors import write_trie, write_vectors
+from tessera.bundles.walks import DECLARED_FILE, declared
 from tessera.contracts.split import known, load_split
 from tessera.shared.policies.serving import from_facts, write_policy
-from tessera.stages.index.facts import item_facts, neighbours, segments, user_facts, write_facts
+from tessera.stages.index.facts import (
+    item_facts,
+    neighbours,
+    segments,
+    user_facts,
+    write_facts,
+)
 from tessera.stages.index.params import IndexParams
 from tessera.stages.index.words import write_words
 
@@ -48,7 +55,8 @@ def run(
     write_facts(item_facts(items, past, cut.cut, *counts), bundle / "items.parquet")
     write_facts(user_facts(users, past, user_vectors, cut.cut, *counts), bundle / "users.parquet")
     write_facts(segments(users, past, cut.cut, *counts), bundle / "segments.parquet")
-    write_facts(neighbours(edges, params.neighbours), bundle / "neighbours.parquet")
+    write_facts(neighbours(edges, params.neighbours), bundle / FILE)
+    write_facts(declared(edges), bundle / DECLARED_FILE)
     indexed = write_vectors(item_vectors, bundle)
     write_trie(codes, bundle)
     write_words(items, codes, cut.cut, bundle)

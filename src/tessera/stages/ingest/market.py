@@ -6,7 +6,7 @@ from pathlib import Path
 
 import ibis
 
-from tessera.contracts.tables import EVENTS, EXPOSURES, ITEMS, OUTCOMES, PRICES, USERS
+from tessera.contracts.tables import EVENTS, EXPOSURES, ITEMS, LINKS, OUTCOMES, PRICES, USERS
 from tessera.stages.ingest.draft import Draft, Drafts
 from tessera.stages.ingest.engine import FILE, Engine, check_parquet
 from tessera.stages.ingest.params import IngestParams
@@ -14,10 +14,12 @@ from tessera.stages.ingest.raw import require_columns
 
 
 def drafts(folder: Path, engine: Engine, _params: IngestParams) -> Drafts:
-    """Open the six files of a simulated market."""
+    """Open the six files of a simulated market, and its links if it has some."""
     found = {}
-    for table in (ITEMS, USERS, PRICES, EVENTS, EXPOSURES, OUTCOMES):
+    for table in (ITEMS, USERS, PRICES, EVENTS, EXPOSURES, OUTCOMES, LINKS):
         path = folder / f"{table.name}.parquet"
+        if table is LINKS and not path.exists():
+            continue
         require_columns(path.name, check_parquet(path).names, table.names)
         rows = engine.read_numbered(path, f"raw_{table.name}")
         found[table.name] = Draft(rows.mutate(**{FILE: ibis.literal(path.name)}))

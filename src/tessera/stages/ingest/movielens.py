@@ -31,6 +31,8 @@ _PEOPLE = _dat("user_id", "gender", "age", "occupation", "zip")
 _ATOMIC_RATINGS = Layout(("user_id", "item_id", "rating", "timestamp"), 1, "\t", False, True)
 _ATOMIC_MOVIES = Layout(("item_id", "movie_title", "class"), 1, "\t", False, True)
 _ATOMIC_PEOPLE = Layout(("user_id", "age", "gender", "occupation"), 1, "\t", False, True)
+_ATOMIC_ENTITIES = Layout(("item_id", "entity_id"), 1, "\t", False, True)
+_ATOMIC_TRIPLES = Layout(("head_id", "relation_id", "tail_id"), 1, "\t", False, True)
 _DIGITS = 12
 _SPLIT = ("train", "valid", "test")
 """Parts that RecBole reads of one data set, `<name>.<part>.inter`."""
@@ -59,6 +61,12 @@ def drafts(folder: Path, engine: Engine, _params: IngestParams) -> Drafts:
         title = movies.rows.title
         genres = movies.rows.genres.replace("|", " ")
     found = {"items": _items(movies, title, genres), "events": _events(ratings)}
+    if atomic and (graph := maybe(folder, name + ".kg")):
+        entities = read_lines(
+            engine, [_beside(folder, name, ".link")], _ATOMIC_ENTITIES, "entities"
+        )
+        triples = read_lines(engine, graph, _ATOMIC_TRIPLES, "triples")
+        found["links"] = _links(entities, triples)
     if people[0]:
         found["users"] = _users(read_lines(engine, people[0], people[1], "people"))
     return found
@@ -129,6 +137,18 @@ def _items(lines: Lines, title: ir.StringColumn, genres: ir.StringColumn) -> Dra
         **{FILE: raw[FILE], ROW: raw[ROW]},
     )
     return Draft(rows, lines.rejected, source_names={"name": "title"}, counts=lines.counts)
+
+
+def _links(entities: Lines, triples: Lines) -> Draft:
+    """Return what the films are the heads of; a triple of another head says nothing of a film."""
+    raw, films = triples.rows, entities.rows.select("item_id", head_id="entity_id").distinct()
+    rows = raw.inner_join(films, "head_id").select(
+        item_id="item_id",
+        relation=ibis._.relation_id,
+        target_id=ibis._.tail_id,
+        **{FILE: ibis._[FILE], ROW: ibis._[ROW]},
+    )
+    return Draft(rows, (*entities.rejected, *triples.rejected))
 
 
 def _users(lines: Lines) -> Draft:

@@ -23,7 +23,7 @@ from tessera.stages.ingest.shape import Each, pattern
 from tessera.stages.ingest.source import conventions
 
 Source = Literal["market", "far_trans", "movielens", "amazon", "table", "served"]
-TableName = Literal["events", "items", "users", "prices", "exposures", "outcomes"]
+TableName = Literal["events", "items", "users", "prices", "exposures", "outcomes", "links"]
 
 
 class TableMapping(BaseModel):

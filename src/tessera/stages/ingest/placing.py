@@ -13,6 +13,7 @@ _NEEDS = {
     "events": ("user_id", "item_id", "event_ts"),
     "outcomes": ("request_id", "item_id", "action", "event_ts"),
     "prices": ("item_id", "price_ts", "close_eur"),
+    "links": ("item_id", "relation", "target_id"),
     "items": ("item_id",),
     "users": ("user_id",),
 }

@@ -19,7 +19,7 @@ from tessera.stages.ingest.served import of_source
 from tessera.stages.ingest.source import BASE, SERVED, conventions
 from tessera.stages.ingest.write import Quarantine, write_good
 
-ORDER = ("items", "users", "prices", "events", "exposures", "outcomes")
+ORDER = ("items", "users", "prices", "events", "exposures", "outcomes", "links")
 """Items come first: what refers to an unknown item is quarantined."""
 
 
@@ -34,6 +34,7 @@ def run(
     prices: Path,
     exposures: Path,
     outcomes: Path,
+    links: Path,
     quarantine: Path,
     split: Path,
     suitability: Path,
@@ -51,7 +52,8 @@ def run(
     """
     asked = read_asked(request)
     past = read_past(params, asked.today)
-    targets = dict(zip(ORDER, (items, users, prices, events, exposures, outcomes), strict=True))
+    paths = (items, users, prices, events, exposures, outcomes, links)
+    targets = dict(zip(ORDER, paths, strict=True))
     with (
         TemporaryDirectory(dir=events.parent, prefix=".ingest-") as spill,
         open_engine(params, Path(spill)) as engine,

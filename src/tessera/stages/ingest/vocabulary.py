@@ -131,6 +131,12 @@ WORDS: dict[str, dict[str, str]] = {
         "value": "value reward amount amount_eur betrag importe importo",
         "event_ts": _TIME,
     },
+    "links": {
+        "item_id": "item_id head head_id subject " + _ITEM,
+        "relation": "relation relation_id predicate link_type beziehung relacion relazione",
+        "target_id": "target_id target tail tail_id object entity entity_id ziel destino",
+        "valid_from": _FROM,
+    },
 }  # fmt: skip
 """Table -> contract column -> names, one word each."""
 
@@ -149,6 +155,7 @@ FILES: dict[str, str] = {
     "exposures": """exposures exposure impressions shown slates recommendations empfehlungen
     mostrados""",
     "outcomes": "outcomes outcome responses feedback rewards",
+    "links": "links link edges relations triples kg beziehungen relaciones relazioni",
 }  # fmt: skip
 """Table -> words in the names of its files."""
 

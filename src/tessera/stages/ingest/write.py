@@ -28,7 +28,7 @@ from tessera.stages.ingest.row_checks import NOT_IN_ITEMS, REASON, Sifted, sift
 from tessera.stages.ingest.source import conventions
 
 _BATCH = 250_000
-_REFER_TO_ITEMS = ("events", "exposures")
+_REFER_TO_ITEMS = ("events", "exposures", "links")
 _TIME_FIRST = {"events": ["event_ts", "event_id"]}
 """Events lie in order of time; other tables in order of their key."""
 

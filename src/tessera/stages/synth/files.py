@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from tessera.contracts.arrays import Ints
 from tessera.contracts.arrow import schema, write_table
-from tessera.contracts.tables import ACTIONS, ITEMS, PRICES, USERS, Table
+from tessera.contracts.tables import ACTIONS, ITEMS, LINKS, PRICES, USERS, Table
 from tessera.stages.synth.assets import (
     CATEGORIES,
     ISSUERS,
@@ -36,6 +36,8 @@ START = date(2024, 1, 1)
 CHANNELS = ("app", "web", "branch")
 _FEES = 12
 """Number of the stream of chance that says what funds cost."""
+_COUNTRIES = 13
+"""The same of the stream that says of which country an issuer is."""
 _BUFFER_ROWS = 200_000
 _ACTION_NAMES = pa.array(ACTIONS)
 
@@ -214,6 +216,23 @@ def write_items(market: Market, path: Path, rng: np.random.Generator) -> int:
         "fee_percent": _fees(market),
     }  # fmt: skip
     write_table(pa.table(columns), ITEMS, path)
+    return size
+
+
+def write_links(market: Market, path: Path) -> int:
+    """Write the country of each item, which is that of its issuer; no file without countries."""
+    countries, size = market.params.countries, market.params.items
+    if not countries:
+        return 0
+    rng = np.random.default_rng((market.params.seed, _COUNTRIES))
+    country_I = rng.integers(countries, size=len(ISSUERS))[market.assets.issuer_I]
+    columns = {
+        "item_id": item_ids(np.arange(size)),
+        "relation": pa.repeat("country", size),
+        "target_id": pa.array([f"c{country:02d}" for country in country_I]),
+        "valid_from": pa.nulls(size, pa.timestamp("us", tz="UTC")),
+    }
+    write_table(pa.table(columns), LINKS, path)
     return size
 
 

@@ -36,6 +36,8 @@ class SynthParams(BaseModel):
     """Day on which `launch_share` of the items come on sale together; null: none do."""
     launch_share: float = Field(0.1, ge=0, le=0.5)
     """Share of the items that come on sale on `launch_day`, beside those that come one by one."""
+    countries: int = Field(0, ge=0, le=50)
+    """Countries that issuers are declared to be of, in the table of links; 0 writes no links."""
     candidates: int = Field(10, ge=2, le=50)
     """Suitable live items that could be shown at one visit."""
     slate_size: int | None = Field(None, ge=1, le=10)

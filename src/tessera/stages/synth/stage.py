@@ -45,6 +45,8 @@ def run(*, source: Path, params: SynthParams) -> dict[str, float]:
         "items": files.write_items(market, source / "items.parquet", rng),
         "prices": files.write_prices(market, source / "prices.parquet"),
     }
+    if linked := files.write_links(market, source / "links.parquet"):
+        metrics["links"] = linked
     truth.write_market(market, source / truth.FOLDER)
     answers = truth.TruthSink(source / truth.FOLDER, market)
     journal = Journal(market, source, rng)

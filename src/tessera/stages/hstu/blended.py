@@ -1,0 +1,140 @@
+"""Lists by walks along edges, and by several sources that share the places.
+
+The shares are params: they were learnt by `tessera mix` from what came after an earlier cut, so
+nothing that the lists are held against chose them.
+
+Legend: Q people who are asked, V items with padding first, I items without it, K list length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import ibis
+import numpy as np
+import pyarrow as pa
+
+from tessera.bundles.edges import KINDS, Edges, ranks
+from tessera.bundles.walks import declared, walk_from, walk_graph
+from tessera.contracts.arrays import Ints
+from tessera.contracts.split import TEST
+from tessera.contracts.tables import BLEND, WALK
+from tessera.model.nn.batch import PADDING
+from tessera.model.params import HstuParams
+from tessera.model.sequences.dataset import Dataset
+from tessera.model.sequences.questions import Lists, Question, action_codes
+from tessera.model.trunk.generated import generate
+from tessera.model.trunk.inference import encode, item_vectors, placed, trunk_states
+from tessera.model.trunk.model import SequenceModel
+from tessera.shared.metrics.ranking import top_items
+from tessera.shared.policies.shares import in_turn, places
+
+_AGAINST = ("dismiss", "sell")
+"""Actions after which nobody starts from an item."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Items:
+    """See `Ids`."""
+
+    id_I: pa.Array
+    rank_I: Ints
+
+
+def blended(
+    model: SequenceModel, dataset: Dataset, edges: ibis.Table, params: HstuParams
+) -> list[pa.Table]:
+    """List for each test user where walks end, and what the sources of `blend` find together."""
+    asked = dataset.ask(TEST, params)
+
+    def dense() -> Lists:
+        asking_QD = encode(model, dataset.histories, asked.windows)
+        return asked.lists(asking_QD, item_vectors(model), placed(model), params.top)
+
+    def generated() -> Lists:
+        assert model.decoder is not None, "the params saw to it"
+        state_QD = trunk_states(model, dataset.histories, asked.windows)
+        return generate(model, model.decoder, asked, state_QD, params)
+
+    walk = walked(dataset, asked, edges, params.top)
+    how: dict[str, Callable[[], Lists]] = {
+        "dense": dense,
+        "walk": lambda: walk,
+        "generated": generated,
+    }
+    shares = {str(name): share for name, share in params.blend.items()}
+    together = shared({name: how[name]() for name in shares}, shares, params.top)
+    kind = model.shape.kind
+    return [
+        dataset.listed(kind + WALK, asked, walk),
+        dataset.listed(kind + BLEND, asked, together),
+    ]
+
+
+def walked(dataset: Dataset, asked: Question, edges: ibis.Table, top: int) -> Lists:
+    """List where walks along the graph's edges end, from what each had and met lately."""
+    vocabulary = dataset.catalogue.vocabulary
+    id_I = pa.array(vocabulary, pa.string())
+    ids = _Items(id_I, ranks(id_I))
+    between = edges.filter(edges.kind.isin(KINDS) & (edges.weight > 0))
+    columns = ["source_id", "target_id", "kind", "weight"]
+    order = ["source_id", "kind", "target_id"]
+    laid = Edges.of(between.select(columns).order_by(order).to_pyarrow(), ids)
+    graph = walk_graph(laid, declared(edges).to_pyarrow(), ids)
+    histories, windows = dataset.histories, asked.windows
+    against = action_codes(_AGAINST)
+    items_QK = np.full((len(asked.user_Q), top), PADDING)
+    score_QK = np.full((len(asked.user_Q), top), -np.inf, np.float32)
+    for q, span in enumerate(zip(windows.start_W, windows.stop_W, strict=True)):
+        met = slice(*span)
+        recent = histories.item_E[met][~np.isin(histories.action_E[met], against)] - 1
+        held = _seen(asked, q) - 1
+        row_R, chance_R = walk_from(graph, held, recent.astype(np.int64), len(vocabulary))
+        score_V = np.full(len(vocabulary) + 1, -np.inf, np.float32)
+        score_V[row_R + 1] = chance_R
+        score_V[~asked.allowed_V] = -np.inf
+        score_V[held + 1] = -np.inf
+        found_K = top_items(score_V[None], min(top, len(score_V)))[0]
+        found_K = found_K[found_K >= 0]
+        items_QK[q, : len(found_K)], score_QK[q, : len(found_K)] = found_K, score_V[found_K]
+    return Lists(items_QK, score_QK)
+
+
+def _seen(asked: Question, q: int) -> Ints:
+    """Return what somebody had, where that is left out of the lists."""
+    if asked.seen is None:
+        return np.zeros(0, np.int64)
+    first, stop = np.searchsorted(asked.seen[0], [q, q + 1])
+    return asked.seen[1][first:stop]
+
+
+def shared(lists: Mapping[str, Lists], shares: Mapping[str, float], top: int) -> Lists:
+    """Fill the places of one list from several by their shares, each item once.
+
+    What another one found already gives its place to the next item, and what one lacks goes to the
+    others in their order.  Scores fall by place.  With half of two places for each, the lists
+    (7, 8) and (7, 9) make (7, 9).
+    """
+    dealt = places(shares, top)
+    people = len(next(iter(lists.values())).item_UK)
+    item_QK = np.full((people, top), PADDING)
+    for q in range(people):
+        row = _shared_row({name: one.item_UK[q] for name, one in lists.items()}, dealt, shares)
+        item_QK[q, : len(row)] = row
+    score_K = 1.0 / np.arange(1, top + 1, dtype=np.float32)
+    return Lists(item_QK, np.where(item_QK == PADDING, np.float32(-np.inf), score_K))
+
+
+def _shared_row(
+    found: Mapping[str, Ints], dealt: Mapping[str, int], shares: Mapping[str, float]
+) -> list[int]:
+    """Fill the places of one person."""
+    taken: dict[int, str] = {}
+    top = sum(dealt.values())
+    for name, wanted in (*dealt.items(), *((name, top) for name in dealt)):
+        fresh = [item for item in found[name].tolist() if item != PADDING and item not in taken]
+        for item in fresh[: min(wanted, top - len(taken))]:
+            taken[item] = name
+    items = list(taken)
+    return [items[at] for at in in_turn(list(taken.values()), shares).tolist()]

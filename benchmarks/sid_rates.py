@@ -1,6 +1,8 @@
 """How long quantizers take to learn and to encode, and what they hold, by the size of a catalogue.
 
-Usage: python -m benchmarks.sid_rates [--items 10000 100000 1000000]
+Usage: python -m benchmarks.sid_rates [--items 10000 100000 1000000] [--beyond minibatch]
+
+`--beyond` names the quantizers that are measured on more than the smallest catalogue.
 
 Vectors are drawn and lie on disk, read as a memory map: what a quantizer copies of them is its own.
 Peak memory is that of the process while it learns and encodes, beside what it held before; pages of
@@ -91,10 +93,11 @@ def main() -> None:
     """Measure and write results/sid_rates.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--beyond", nargs="+", default=list(QUANTIZERS), choices=QUANTIZERS)
     given = parser.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)
     pieces = [(name, items) for items in given.items for name, most in QUANTIZERS.items()
-              if items <= most]  # fmt: skip
+              if items <= most and (name in given.beyond or items == min(given.items))]  # fmt: skip
     kept = Kept("sid_rates", {"width": WIDTH, "epochs": EPOCHS})
     found = each(measured, pieces, "catalogues", kept)
     rows = [{"quantizer": name, **one} for (name, _), one in zip(pieces, found, strict=True)]

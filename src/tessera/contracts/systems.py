@@ -120,6 +120,12 @@ def _retrieved(source: str) -> tuple[Evidence, ...]:
 
 _FEATURES = ("user", "item", "pair", "price", "graph", "causal", "sid", "cate")
 
+
+def _coded(words: str, figure: str, kind: str = "topology", rival: str = "text") -> Evidence:
+    on, off = (f"seeds/*/{codes}/models/{figure}" for codes in (kind, rival))
+    return Evidence("small markets", words, "sid_worth", on, off)
+
+
 _BUILT = (
     System(
         "HSTU", "arXiv 2402.17152", CORE, "tessera.model.nn.layer",
@@ -241,6 +247,17 @@ _BUILT = (
         "RQ-VAE", "Zeghidour et al. 2021", CODES, "tessera.stages.sid.quantizers.rqvae",
         {"sid.quantizer": "rqvae"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
         "tests/laws/test_quantizer_law.py",
+    ),
+    System(
+        "Topology in codes", "structured topology", CODES,
+        "tessera.stages.sid.blocks.near_behaviour",
+        {"sid.near_behaviour_weight": 1.0, "sid.structure_weight": 0.3, "sid.content_weight": 0.3},
+        {"sid.near_behaviour_weight": 0.0, "sid.structure_weight": 0.0, "sid.content_weight": 1.0},
+        "codes of text alone", "tests/stages/sid/test_blocks.py",
+        (_coded("nDCG@10 of decoded lists", "hstu_generative/ndcg_10"),
+         _coded("nDCG@10 of the trunk alone", "hstu_trunk/ndcg_10"),
+         _coded("nDCG@10 of what is published", "hstu/ndcg_10"),
+         _coded("nDCG@10 of cold items, decoded", "hstu_generative/cold_ndcg_10")),
     ),
     System(
         "RQ-FSQ", "arXiv 2606.01396", CODES, "tessera.stages.sid.quantizers.rq_fsq",

@@ -33,6 +33,8 @@ from tessera.stages.sid.neighbours import neighbours_kept
 
 Figures = dict[str, float | None]
 _DECIMALS = 9
+_COMPARED = 10_000
+"""At most so many items, at even steps, are looked at for the neighbours that codes keep."""
 _SHAKEN = 2000
 """Items whose vectors are shaken to find the noise margin; of more, so many at even steps."""
 
@@ -69,7 +71,10 @@ def measure(
     noise = displacement(vector_ND, again_ND)
     flips = flip_rates(quantizer.encode(vector_ND), quantizer.encode(again_ND))
     hits = hit_rates(code_NL, pairs)
-    kept = neighbours_kept(vector_ND, code_NL)
+    some = np.unique(
+        np.linspace(0, len(code_NL) - 1, min(_COMPARED, len(code_NL))).astype(np.int64)
+    )
+    kept = neighbours_kept(vector_ND[some], code_NL[some])
     levels: list[Figures] = []
     for depth, step in enumerate(reached(vector_ND, code_NL, size)):
         last = step

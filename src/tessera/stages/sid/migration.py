@@ -69,8 +69,9 @@ def moved_by_level(old_NL: Ints, new_NL: Ints) -> Bools:
     there_N = np.ones(len(old_NL), dtype=np.bool_)
     line_N = np.zeros(len(old_NL), dtype=np.int64)
     for level in range(levels):
-        for line in np.unique(line_N[there_N]):
-            rows = np.flatnonzero(there_N & (line_N == line))
+        by_line = np.flatnonzero(there_N)
+        by_line = by_line[np.argsort(line_N[by_line], kind="stable")]
+        for rows in np.split(by_line, np.flatnonzero(np.diff(line_N[by_line])) + 1):
             there_N[rows] = _inherits(old_NL[rows, level], new_NL[rows, level])
         moved_NL[:, level] = ~there_N
         line_N = np.unique(old_NL[:, : level + 1], axis=0, return_inverse=True)[1].ravel()

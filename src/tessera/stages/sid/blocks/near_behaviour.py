@@ -1,5 +1,7 @@
 """Who acquired the item's neighbours, and theirs: mean factors one and two steps away.
 
+With `structure` this is the structured topology that codes may be of.
+
 Legend: N items, Z factors, W content width.
 """
 

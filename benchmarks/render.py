@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.common import RESULTS, ROOT
 from benchmarks.report import (
     bounds,
+    codes,
     drift,
     gate,
     generate,
@@ -34,6 +35,7 @@ SECTIONS = (
     *rolling.SECTIONS,
     *quality.SECTIONS,
     *model.SECTIONS,
+    *codes.SECTIONS,
     *generate.SECTIONS,
     *sid.SECTIONS,
     *inputs.SECTIONS,

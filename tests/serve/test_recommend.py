@@ -49,6 +49,37 @@ def test_bundles_that_do_not_say_how_sure_they_are_tell_no_cause(reason):
     assert reason({"kind": "causal"}) == "bought later by investors who held Fund 0, as you do"
 
 
+@pytest.fixture
+def coded(workspace, make_candidate):
+    """Say what is told of i5, to which no edge leads, to somebody who holds i0."""
+
+    def told(words, *, code=(3, 1), bits=0b11):
+        bundle = make_candidate(workspace)
+        rows = [{"item_id": "i0", "code": [3, 1], "bits": 0b11},
+                {"item_id": "i5", "code": list(code), "bits": bits}]  # fmt: skip
+        pq.write_table(pa.Table.from_pylist(rows), bundle / "item_words.parquet")
+        told = [{"prefix": [3], "items": 2, "words": words}]
+        pq.write_table(pa.Table.from_pylist(told), bundle / "code_words.parquet")
+        return {line.item_id: line.reason for line in recommend(bundle, "u1", 10)}
+
+    return told
+
+
+def test_what_is_coded_like_something_held_is_told_in_words_that_are_true_of_both(coded):
+    reasons = coded(["covered bond", "short-dated"])
+    assert reasons["i5"] == "shares the codes covered bond, short-dated with Fund 0, which you hold"
+    assert reasons["i4"] == CAUSE, "an edge says more"
+
+
+def test_without_the_evidence_the_sentence_of_the_codes_goes(coded):
+    one = coded(["covered bond", "short-dated"], code=(3, 2), bits=0b10)
+    assert one["i5"] == "shares the code short-dated with Fund 0, which you hold"
+    for told in (coded(["covered bond"], code=(4, 1)), coded([]),
+                 coded(["covered bond"], bits=0)):  # fmt: skip
+        assert "shares" not in told["i5"]
+        assert "income investors" in told["i5"]
+
+
 def test_one_source_is_listed_in_its_own_order(workspace, make_candidate):
     recommender = Recommender.open(make_candidate(workspace))
     lines = recommender.recommend("u1", 10, "popular")

@@ -236,6 +236,14 @@ _BUILT = (
         missing="pre-training on the next codeword",
     ),
     System(
+        "DRQ diagnostics", "arXiv 2606.01844", CODES, "tessera.shared.codes.noise",
+        {"ope.min_sid_told_apart": 0.5}, {"ope.min_sid_told_apart": 0.0},
+        "perplexity and collisions", "tests/stages/ope/test_code_health.py",
+        (Evidence("planted codebooks", "rank correlation with the items that keep their code",
+                  "sid_health", "ranked/*/noise", "ranked/*/perplexity"),),
+        decision="0045-codes-under-noise.md",
+    ),
+    System(
         "RQ-VAE", "Zeghidour et al. 2021", CODES, "tessera.stages.sid.quantizers.rqvae",
         {"sid.quantizer": "rqvae"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
         "tests/laws/test_quantizer_law.py",

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tessera.bundles.words import CodeWords, Shared
 from tessera.contracts.arrays import Bools, Float64s
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.library_errors import translate_errors
@@ -96,6 +97,8 @@ class Recommender:
     capacity_eur: Sequence[float] = ()
     """See `ServeParams`."""
     erased: Erased | None = None
+    words: CodeWords | None = None
+    """What the codes mean; None where the bundle does not say."""
 
     @classmethod
     def open(cls, bundle: Path, params: ServeParams | None = None) -> Recommender:
@@ -127,6 +130,7 @@ class Recommender:
             ranker.unit_eur(shelf.id_I) if ranker else None,
             (params or ServeParams()).capacity_eur,
             Erased.beside(bundle),
+            CodeWords.open(bundle, shelf),
         )
 
     @property
@@ -175,11 +179,26 @@ class Recommender:
     def reasons(
         self, who: Investor, chosen: list[str], edges: Mapping[str, Edge]
     ) -> dict[str, str]:
-        """Say of each item why: by the strongest evidence, or by how it was found."""
+        """Say of each item why: by the strongest edge, by its codes, or by how it was found."""
+        alike = self._alike(who, [item for item in chosen if item not in edges])
         return {
-            item: self._told(edges[item]) if item in edges else self._without_evidence(item, who)
+            item: self._told(edges[item])
+            if item in edges
+            else alike.get(item) or self._without_evidence(item, who)
             for item in chosen
         }
+
+    def _alike(self, who: Investor, items: list[str]) -> dict[str, str]:
+        """Say of what is coded like something held what both are, by the words of their codes."""
+        if self.words is None:
+            return {}
+        rows = self.shelf.rows
+        shared = self.words.shared(rows(who.held), rows(items))
+        return {self.shelf.ids[row]: self._coded_alike(found) for row, found in shared.items()}
+
+    def _coded_alike(self, found: Shared) -> str:
+        held, codes = self.items["name"][found.held].as_py(), "code" + "s" * (found.levels > 1)
+        return f"shares the {codes} {', '.join(found.words)} with {held}, which you hold"
 
     def edges(self, who: Investor, chosen: list[str]) -> dict[str, Edge]:
         """Return the most telling edge from what is held to each item that one leads to."""

@@ -47,7 +47,7 @@ def pack(tmp_path):
     return lambda policy, **more: _pack(tmp_path, policy, **more)
 
 
-def _pack(tmp_path, policy, edges=(), params=None, events=()):
+def _pack(tmp_path, policy, edges=(), params=None, events=(), items=None):
     split = Split(DAY, datetime(2024, 6, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC))
     save_split(split, tmp_path / "split.json")
     for name in ("model", "facts", "codebook", "ledger", "champion"):
@@ -58,12 +58,15 @@ def _pack(tmp_path, policy, edges=(), params=None, events=()):
     (tmp_path / "verdict.json").write_text(json.dumps(verdict))
     (tmp_path / "ranking.json").write_text("{}")
     (tmp_path / "seal.json").write_text("{}")
-    items = [{"item_id": f"i{n}", "name": f"Fund {n}", "risk_class": risk, "fee_percent": fee}
-             for n, (risk, fee) in enumerate([(1, 0.3), (None, None), (4, 1.5)])]  # fmt: skip
+    items = items or [
+        {"item_id": f"i{n}", "name": f"Fund {n}", "risk_class": risk, "fee_percent": fee}
+        for n, (risk, fee) in enumerate([(1, 0.3), (None, None), (4, 1.5)])
+    ]
     users = [{"user_id": f"u{risk or 0}", "valid_from": DAY, "risk_class": risk,
               "capacity_class": risk and risk - 1} for risk in (None, 3, 4)]  # fmt: skip
-    codes = [{"item_id": f"i{n}", "code": [n, 0], "sid": f"{n}-0"} for n in range(3)]
-    vectors = [{"item_id": f"i{n}", "vector": [1.0, 0.0]} for n in range(3)]
+    codes = [{"item_id": f"i{n}", "code": [n // 8, n], "sid": f"{n // 8}-{n}"}
+             for n in range(len(items))]  # fmt: skip
+    vectors = [{"item_id": f"i{n}", "vector": [1.0, 0.0]} for n in range(len(items))]
     states = [{"user_id": user["user_id"], "vector": [1.0, 0.0]} for user in users]
     run(
         events=table(EVENTS, list(events)),
@@ -146,6 +149,41 @@ def test_the_capacity_of_investors_is_packed_as_known(bundle):
 def test_a_bundle_carries_the_policy_that_the_verdict_was_reached_under(bundle):
     assert read_policy(bundle) == POLICY
     assert {"policy.json", "verdict.json"} <= manifest.check(bundle)["files"].keys()
+
+
+def _dated(*texts):
+    """Items of which the last is born after the cut."""
+    days = [None] * (len(texts) - 1) + [datetime(2024, 6, 2, tzinfo=UTC)]
+    return [{"item_id": f"i{n}", "name": text, "risk_class": 1, "valid_from": day}
+            for n, (text, day) in enumerate(zip(texts, days, strict=True))]  # fmt: skip
+
+
+def test_words_of_the_codes_are_packed_with_what_is_true_of_each_item(pack):
+    items = _dated("bond bank", *["bond"] * 6, "bank", *["loan"] * 8)
+    bundle = pack(POLICY, items=items)
+    assert pq.read_table(bundle / "code_words.parquet").to_pylist() == [
+        {"prefix": [0], "items": 8, "words": ["bond"]},
+        {"prefix": [1], "items": 7, "words": ["loan"]},
+    ]
+    rows = pq.read_table(bundle / "item_words.parquet").to_pylist()
+    assert {row["item_id"] for row in rows if not row["bits"]} == {"i7"}
+    assert rows[0] == {"item_id": "i0", "code": [0], "bits": 1}
+    found = Recommender.open(bundle)
+    assert found.words.shared(np.array([1]), np.array([0, 7, 9]))[0].words == ("bond",)
+    assert manifest.check(bundle)["files"].keys() >= {"code_words.parquet", "item_words.parquet"}
+
+
+def test_an_item_born_after_the_cut_changes_no_word(pack, tmp_path):
+    texts = ["bond"] * 8 + ["loan"] * 7
+    found = {}
+    for later in ("loan", "zebra"):
+        folder = tmp_path / later
+        folder.mkdir()
+        bundle = _pack(folder, POLICY, items=_dated(*texts, later))
+        found[later] = (bundle / "code_words.parquet").read_bytes()
+        rows = pq.read_table(bundle / "item_words.parquet").to_pylist()
+        assert {row["item_id"]: row["bits"] for row in rows}["i15"] == (later == "loan")
+    assert found["loan"] == found["zebra"]
 
 
 def test_what_a_start_would_make_of_the_edges_is_laid_out_and_hashed(pack):

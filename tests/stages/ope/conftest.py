@@ -31,6 +31,9 @@ POSITION_EFFECT = np.array([1.0, 0.8, 0.6])
 LOGGER = SlatePolicy(temperature=1.0, epsilon=0.2, top_k=10)
 SERVED = SlatePolicy(temperature=1.0, epsilon=0.1, top_k=10)
 
+SOUND = {"flip_rate": 0.1, "geometry": 1.0, "levels": [{"used_share": 1.0, "geometry": 1.0}]}
+"""Codes that nothing is wrong with."""
+
 
 @dataclass
 class World:
@@ -55,6 +58,8 @@ class World:
     """Million operations of a request; None if the model does not say."""
     unknown: Unknown = PRUDENT
     ranking: dict[str, Any] = field(default_factory=dict)
+    health: dict[str, Any] = field(default_factory=lambda: dict(SOUND))
+    """What `sid` measured of the codes."""
 
     def value(self, scores_NC: np.ndarray, policy: SlatePolicy, rng: np.random.Generator) -> float:
         """True value per request after the cut, by playing the policy."""
@@ -92,6 +97,7 @@ class World:
         out = self.folder / "verdict.json"
         save_split(self.split, self.folder / "split.json")
         (self.folder / "ranking.json").write_text(json.dumps(self.ranking))
+        (self.folder / "sid_health.json").write_text(json.dumps(self.health))
         write_unknown(self.unknown, {}, self.folder / "suitability.json")
         (self.folder / "model").mkdir(exist_ok=True)
         (self.folder / "model" / "config.json").write_text(
@@ -109,6 +115,7 @@ class World:
             split=self.folder / "split.json",
             suitability=self.folder / "suitability.json",
             ranking=self.folder / "ranking.json",
+            sid_health=self.folder / "sid_health.json",
             model=self.folder / "model",
             champion=self.folder,
             standing=self.folder / "standing.json",

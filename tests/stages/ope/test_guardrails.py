@@ -16,6 +16,7 @@ from tessera.offpolicy.holm import share_of
 from tessera.offpolicy.replay import logging_policy, replay
 from tessera.offpolicy.requests import NOBODY, Requests
 from tessera.stages.ope.case import Case, candidate_policy
+from tessera.stages.ope.code_health import CodeHealth
 from tessera.stages.ope.forward_returns import (
     codes_per_item,
     mflops_per_request,
@@ -339,6 +340,36 @@ def test_a_collapsed_codebook_holds_a_better_candidate(world):
     assert "sid_capacity is 0.1, threshold 0.5" in verdict["reason"]
 
 
+@pytest.mark.parametrize(("told", "says"), [
+    ({"geometry": 0.2}, "lie within the noise of each other (sid_told_apart is 0.2, thr"),
+    ({"flip_rate": 0.7}, "from slightly other data (sid_survival is 0.3, threshold 0.5)"),
+    ({"levels": [{"used_share": 0.1, "geometry": 1.0}]}, "unused (sid_use is 0.1, threshold 0.5)"),
+    ({"levels": []}, "(sid_use was not measured)"),
+])  # fmt: skip
+def test_codes_in_bad_health_hold_a_better_candidate_and_one_line_says_why(world, told, says):
+    made = world(12_000)
+    made.health |= told
+    verdict = made.judge()
+    assert verdict["decision"] == "HOLD"
+    assert says in verdict["reason"]
+
+
+def test_too_many_collisions_hold_a_better_candidate_whose_capacity_suffices(world):
+    made = world(12_000)
+    made.change("codes", "code", [[item // 2, 0, item % 2] for item in range(22)]
+                + [[item, 1, 0] for item in range(22, 40)])  # fmt: skip
+    assert made.judge()["decision"] == "PROMOTE", ".275 of them"
+    made.change("codes", "code", [[item // 2, 0, item % 2] for item in range(26)]
+                + [[item, 1, 0] for item in range(26, 40)])  # fmt: skip
+    verdict = made.judge()
+    assert verdict["decision"] == "HOLD"
+    assert (
+        "share a code with another one (sid_collisions is 0.325, threshold 0.3)"
+        in (verdict["reason"])
+    )
+    assert "sid_capacity" not in verdict["reason"]
+
+
 def test_a_promotion_says_which_guardrail_was_not_measured(world):
     verdict = world(12_000).judge()
     row = next(row for row in verdict["guardrails"] if row["name"] == "roi_lower")
@@ -360,10 +391,15 @@ def test_a_model_that_was_judged_by_effects_is_held_as_no_bundle_carries_them(wo
     ("max_top_share", "top_share_rise", 1.0, 0.1),
     ("min_coverage", "coverage_kept", 0.0, 1.0),
     ("min_sid_capacity", "sid_capacity", 0.1, 0.9),
+    ("max_sid_collisions", "sid_collisions", 0.9, 0.1),
+    ("min_sid_use", "sid_use", 0.1, 0.9),
+    ("min_sid_told_apart", "sid_told_apart", 0.1, 0.9),
+    ("min_sid_survival", "sid_survival", 0.1, 0.9),
 ])  # fmt: skip
 def test_each_limit_lets_pass_or_holds_as_it_is_turned(make_case, param, check, loose, strict):
     case = make_case(np.array([0.991, *[0.001] * 9]), requests=40)
     return_NC = np.tile([-0.02, *[0.02] * 9], (40, 1))
-    beside = GuardrailInputs(return_NC, codes_per_item=0.5)
+    health = CodeHealth(collisions=0.5, use=0.5, told_apart=0.5, survival=0.5)
+    beside = GuardrailInputs(return_NC, codes_per_item=0.5, code_health=health)
     assert found(case, beside, **{param: loose})[check].ok is True
     assert found(case, beside, **{param: strict})[check].ok is False

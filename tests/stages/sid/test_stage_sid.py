@@ -201,6 +201,31 @@ def test_the_health_report_counts_each_level(day):
     assert all(isinstance(value, float) for value in metrics.values())
 
 
+def test_the_report_says_what_noise_and_behaviour_make_of_each_level(day):
+    metrics, folder = day("one")
+    report = json.loads((folder / "sid_health.json").read_text())
+    errors = [level["error"] for level in report["levels"]]
+    assert errors == sorted(errors, reverse=True)
+    assert 0.0 < report["noise"] < 1.0
+    assert report["noise"] < report["noise_margin"], "codes stand what the data does to them"
+    assert 0.0 <= report["flip_rate"] <= 1.0
+    assert report["flip_rate"] == report["levels"][-1]["flip_rate"]
+    assert all(0.0 < level["geometry"] <= 1.0 for level in report["levels"])
+    assert metrics["error_2"] == report["levels"][2]["error"]
+
+
+def test_where_nobody_acquired_two_items_behaviour_is_left_out(day, catalogue, monkeypatch):
+    monkeypatch.setattr(catalogue, "edges", lambda _=(): ibis.memtable(
+        {"source_id": ["i000"], "target_id": ["i001"], "kind": ["sector"], "weight": [1.0],
+         "support": [0]}))  # fmt: skip
+    metrics, folder = day("one")
+    report = json.loads((folder / "sid_health.json").read_text())
+    assert report["soft_matching"] is None
+    assert report["levels"][0]["hit_rate"] is None
+    assert "soft_matching" not in metrics
+    assert "hit_rate_0" not in metrics
+
+
 def test_codes_without_text_or_graph_still_come_apart(day, catalogue):
     metrics, folder = day("one", items=catalogue.items(text="same"), nodes=catalogue.nodes(seen=0))
     assert len(set(codes_of(folder).values())) == 48

@@ -164,6 +164,7 @@ ALL_STAGES = (
             "model",
             "champion",
             "codes",
+            "sid_health",
         ),
         ("verdict", SEAL),
         "judge the candidate off-policy against the champion",

@@ -22,6 +22,7 @@ from tessera.stages.index.facts import (
     write_facts,
 )
 from tessera.stages.index.params import IndexParams
+from tessera.stages.index.words import write_words
 
 
 def run(
@@ -58,6 +59,7 @@ def run(
     write_facts(declared(edges), bundle / DECLARED_FILE)
     indexed = write_vectors(item_vectors, bundle)
     write_trie(codes, bundle)
+    write_words(items, codes, cut.cut, bundle)
     for name, folder in (
         ("model", model),
         ("facts", facts),

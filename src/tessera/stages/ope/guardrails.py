@@ -28,6 +28,7 @@ from tessera.offpolicy.requests import NOBODY, Requests
 from tessera.shared.metrics.calibration import equal_mass_calibration_error
 from tessera.shared.metrics.diversity import coverage, gini
 from tessera.stages.ope.case import Case
+from tessera.stages.ope.code_health import CodeHealth
 from tessera.stages.ope.params import OpeParams
 from tessera.stages.ope.spending import Standing
 from tessera.stages.ope.verdict import Check
@@ -45,6 +46,8 @@ class GuardrailInputs:
     where nothing has a price."""
     codes_per_item: float | None = None
     """Effective number of semantic IDs, by the items that need one: 1 if each has its own."""
+    code_health: CodeHealth | None = None
+    """Use, crowding and collisions of the codes; None where no codebook stands behind them."""
     chance_NC: Float64s | None = None
     """Probability by the candidate model that each is clicked or bought at the top; None without a
     ranking head."""
@@ -187,9 +190,21 @@ def _concentration(case: Case, _beside: GuardrailInputs, params: OpeParams) -> l
 
 
 def _codes(_case: Case, beside: GuardrailInputs, params: OpeParams) -> list[Check]:
+    capacity = _least("sid_capacity", beside.codes_per_item, params.min_sid_capacity,
+                      "its codes cannot tell the items apart")  # fmt: skip
+    health = beside.code_health
+    if health is None:
+        return [capacity]
     return [
-        _least("sid_capacity", beside.codes_per_item, params.min_sid_capacity,
-               "its codes cannot tell the items apart")
+        capacity,
+        _most("sid_collisions", health.collisions, params.max_sid_collisions,
+              "too many items share a code with another one"),
+        _least("sid_use", health.use, params.min_sid_use,
+               "a level of its codes leaves most of its codewords unused"),
+        _least("sid_told_apart", health.told_apart, params.min_sid_told_apart,
+               "its codewords lie within the noise of each other"),
+        _least("sid_survival", health.survival, params.min_sid_survival,
+               "too many items would get another code from slightly other data"),
     ]  # fmt: skip
 
 

@@ -67,6 +67,16 @@ class OpeParams(BaseModel):
     """Guardrail: least share of the champion's catalogue coverage."""
     min_sid_capacity: float = Field(default=0.5, ge=0.0, le=1.0)
     """Guardrail: least effective number of semantic IDs (whole, without suffix), by the items."""
+    max_sid_collisions: float = Field(default=0.3, ge=0.0, le=1.0)
+    """Guardrail: share of items that may lack a code of their own, the suffix left out."""
+    min_sid_use: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Guardrail: least share of its codewords that each level uses, of those that it could."""
+    min_sid_told_apart: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Guardrail: least part of the effective codewords that noise leaves, at the first level and of
+    whole codes: 1 if none lies near another."""
+    min_sid_survival: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Guardrail: least share of items whose code stays when some of their terms and edges are left
+    out."""
     max_calibration_error: float = Field(default=0.05, ge=0.0, le=1.0)
     """Guardrail: mean gap of the probability of a click or a purchase at the top and what came of
     it, over ten bins of equally many requests; not measured without a ranking head."""

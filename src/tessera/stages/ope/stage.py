@@ -14,6 +14,7 @@ from tessera.shared.policies.suitability import read_unknown
 from tessera.stages.ope import exposures as served
 from tessera.stages.ope.batch import judge_batch, unjudged
 from tessera.stages.ope.case import build_case, candidate_policy
+from tessera.stages.ope.code_health import read_code_health
 from tessera.stages.ope.document import Document, document, dropped, metrics
 from tessera.stages.ope.forward_returns import (
     codes_per_item,
@@ -45,6 +46,7 @@ def run(
     model: Path,
     champion: Path,
     codes: Table,
+    sid_health: Path,
     verdict: Path,
     standing: Path,
     params: OpeParams,
@@ -64,6 +66,7 @@ def run(
         beside = GuardrailInputs(
             return_NC=return_NC,
             codes_per_item=codes_per_item(coded),
+            code_health=read_code_health(coded, sid_health),
             chance_NC=scored.chance_NC,
             mflops=mflops_per_request(model),
             effect_weight=unserved_effects(model),

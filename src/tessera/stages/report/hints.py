@@ -70,6 +70,13 @@ def _codes(row: Row, _: Row) -> str:
     )
 
 
+def _collisions(row: Row, _: Row) -> str:
+    return (
+        f"{100 * (row['value'] or 0):.0f} % of the items share a code: raise sid.codebook_size or "
+        "sid.levels, and sid.generation with it; `tessera sid --page` names the worst collisions"
+    )
+
+
 def _more_requests(verdict: Row) -> Iterable[str]:
     """Say how many requests would decide, if the lift stays what it is."""
     primary, requests = verdict.get("primary") or {}, verdict.get("n_requests") or 0
@@ -91,6 +98,19 @@ def _said(text: str) -> Callable[[Row, Row], str]:
 _HINTS: Mapping[str, Callable[[Row, Row], str]] = {
     "ess": _ess,
     "sid_capacity": _codes,
+    "sid_collisions": _collisions,
+    "sid_use": _said(
+        "lower sid.codebook_size, or train longer (sid.epochs) if the quantizer is rqvae, and "
+        "raise sid.generation with it"
+    ),
+    "sid_told_apart": _said(
+        "lower sid.codebook_size, or let blocks of the vector weigh that tell items apart "
+        "(sid.content_weight), and raise sid.generation with it"
+    ),
+    "sid_survival": _said(
+        "take sid.quantizer rkmeans, or fewer sid.levels, and raise sid.generation with it: "
+        "`tessera sid --page` shows which level moves"
+    ),
     "unsupported_mass": _said(
         "give every candidate a chance when logging (synth.epsilon in the simulated market): what "
         "could never be shown cannot be judged"

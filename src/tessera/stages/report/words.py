@@ -82,6 +82,16 @@ RULES = {
     "sid_capacity": Rule(
         "Effective number of semantic IDs, per item (1: each has its own)", "at least {}"
     ),
+    "sid_collisions": Rule(
+        "Items without a semantic ID of their own, before the suffix (share)", "at most {}"
+    ),
+    "sid_use": Rule("Usable codewords that each level uses (least share)", "at least {}"),
+    "sid_told_apart": Rule(
+        "Effective codewords that noise leaves (share; 1: none lies near another)", "at least {}"
+    ),
+    "sid_survival": Rule(
+        "Items that keep their code when encoded from slightly less (share)", "at least {}"
+    ),
     "calibration_error": Rule(
         "Gap of the chance foretold for the top item and what came of it", "at most {}"
     ),

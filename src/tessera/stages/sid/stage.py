@@ -10,18 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera.contracts.split import load_split
-from tessera.shared.codes.health import capacity, collision_rate, expected_shared, level_health
 from tessera.stages.sid import ledger
+from tessera.stages.sid.again import thinned
 from tessera.stages.sid.balance import balance
 from tessera.stages.sid.history import read_history
+from tessera.stages.sid.measure import Figures, co_acquired, measure
 from tessera.stages.sid.migration import Codes
-from tessera.stages.sid.neighbours import neighbours_kept
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import fit_quantizer
 from tessera.stages.sid.vectors import Catalogue, fit_space, read_catalogue, vectorise
-
-_COMPARED = 10_000
-"""At most so many items, at even steps, are looked at for the neighbours that codes keep."""
 
 
 def run(
@@ -65,19 +62,31 @@ def run(
     ledger.write_codebook(book, codebook)
     ledger.write_ledger(ledger_in, ledger_out, book, given, generation)
     now = {item: given[item] for item in catalogue.item_ids}
-    flat = _memory(before.codes, held, now, fresh_NL) | _separation(now)
+    again_ND = vectorise(thinned(catalogue, params.seed), book.space, params)
+    given_NL = np.array(list(now.values()), dtype=np.int64)
+    whole, levels = measure(
+        given_NL[:, :-1],
+        (vector_ND, again_ND),
+        book.quantizer,
+        co_acquired(edges, catalogue.item_ids),
+        params.seed,
+    )
+    flat = _memory(before.codes, held, now, fresh_NL) | whole
+    flat["largest_suffix"] = float(given_NL[:, -1].max())
     flat["reconstruction_error"] = _error(vector_ND, book.quantizer.decode(fresh_NL))
-    levels = _levels(now, book.quantizer.codeword_LKD.shape)
-    some = np.unique(np.linspace(0, len(now) - 1, min(_COMPARED, len(now))).astype(np.int64))
-    for level, kept in zip(levels, neighbours_kept(vector_ND[some], code_NL[some]), strict=True):
-        level["neighbours_kept"] = kept
-    report = flat | {"generation": generation, "quantizer": params.quantizer, "levels": levels}
+    return _tell(flat, levels, sid_health, generation=generation, quantizer=params.quantizer)
+
+
+def _tell(flat: Figures, levels: list[Figures], sid_health: Path, **named: str) -> dict[str, float]:
+    """Write how the codes are; return the figures that were measured, those of a level numbered."""
+    report = flat | named | {"levels": levels}
     sid_health.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
-    return flat | {
+    every = flat | {
         f"{name}_{depth}": value
         for depth, level in enumerate(levels)
         for name, value in level.items()
     }
+    return {name: value for name, value in every.items() if value is not None}
 
 
 def _codebook(past: Catalogue, frozen: Path, params: SidParams) -> ledger.Codebook:
@@ -89,9 +98,7 @@ def _codebook(past: Catalogue, frozen: Path, params: SidParams) -> ledger.Codebo
     return ledger.Codebook(space, fit_quantizer(vector_ND, params, past.neighbour_NN))
 
 
-def _memory(
-    before: Codes, held: Codes, now: Codes, fresh_NL: NDArray[np.int64]
-) -> dict[str, float]:
+def _memory(before: Codes, held: Codes, now: Codes, fresh_NL: NDArray[np.int64]) -> Figures:
     """Say what became of the codes given earlier."""
     kept = [item for item in now if item in before]
     changed = sum(before[item] != now[item] for item in kept)
@@ -104,21 +111,6 @@ def _memory(
         "churn": changed / max(len(kept), 1),
         "drift": moved / max(len(old), 1),
     }
-
-
-def _separation(now: Codes) -> dict[str, float]:
-    code_NL = np.array(list(now.values()), dtype=np.int64)
-    return {
-        "capacity": capacity(code_NL[:, :-1]),
-        "collision_rate": collision_rate(code_NL[:, :-1]),
-        "largest_suffix": float(code_NL[:, -1].max()),
-        "expected_shared": expected_shared(code_NL[:, :-1]),
-    }
-
-
-def _levels(now: Codes, shape: tuple[int, ...]) -> list[dict[str, float]]:
-    code_NL = np.array(list(now.values()), dtype=np.int64)
-    return [level_health(code_NL[:, level], shape[1]) for level in range(shape[0])]
 
 
 def _error(vector_ND: NDArray[np.float64], decoded_ND: NDArray[np.float64]) -> float:

@@ -1,7 +1,6 @@
 """Whether the memory of a service grows over an hour of answers.
 
 Usage: python -m benchmarks.serve_soak [--minutes 60] [--rate 20]
-       python -m benchmarks.serve_soak --events      (what an event takes, beside the last hour)
 
 The server runs on core 0, slates and events come from core 1.  Resident memory is read from outside
 every few seconds: its own, and beside it what of mapped files is resident, which all processes
@@ -17,12 +16,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import os
 import shutil
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 from scipy import stats
 
-from benchmarks.common import KEPT, RESULTS, commit, write_result
+from benchmarks.common import KEPT, write_result
 from benchmarks.serve import served
 from benchmarks.serve_load import Answered, Client, fire, poisson
 from benchmarks.serve_world import build, item_name, user_name
@@ -39,15 +38,12 @@ from tessera.serve.clock import Clock
 from tessera.serve.host import start
 from tessera.serve.http.app import event_from
 from tessera.serve.http.bodies import Happenings
-from tessera.serve.memory import give_back_memory
 from tessera.serve.params import ServeParams
 from tessera.serve.service import Service
 
 _PORT, _ITEMS, _USERS = 8769, 10_000, 20_000
 _EVENTS, _BLOCKS, _LEVEL = 0.3, 10, 0.95
 """Share of the requests that are events; blocks behind the warm-up; of the interval."""
-_FIRST = 20_000
-"""Events before any is counted: the first fill what opening a bundle left free."""
 _WARM_UP, _EVERY_S = 0.1, 5.0
 _KEPT_MB = 32.0
 """Of histories that were read: full within the warm-up, else its filling is what is seen."""
@@ -67,28 +63,19 @@ def slope(at_h_B: Float64s, mb_B: Float64s) -> dict[str, float]:
     return {"mean": round(mean, 3), "low": round(mean - wide, 3), "high": round(mean + wide, 3)}
 
 
-def event_bytes(bundle: Path, count: int = 160_000) -> float:
-    """Return what an event that is known takes of resident memory, which the slope is one of.
-
-    Allocators round up and dictionaries outgrow themselves in steps, so it is more than what Python
-    asks for, and is told over many of them.
-    """
+def event_bytes(bundle: Path, count: int = 20_000) -> float:
+    """Return what an event that is known takes, as the allocator of Python counts it."""
     with tempfile.TemporaryDirectory() as folder:
         service = start(bundle, Path(folder), ServeParams()).service
         clock = Clock(service.engine.scorer.ranker.moment - time.time_ns() // 1000)
-        _take_in(service, clock, 0, _FIRST)
-        before = _own_bytes()
-        _take_in(service, clock, _FIRST, _FIRST + count)
-        took = _own_bytes() - before
+        tracemalloc.start()
+        _take_in(service, clock, 0, 100)
+        before = tracemalloc.get_traced_memory()[0]
+        _take_in(service, clock, 100, count)
+        took = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
         service.close()
     return took / count
-
-
-def _own_bytes() -> int:
-    gc.collect()
-    give_back_memory()
-    seen = psutil.Process().memory_info()
-    return int(seen.rss - seen.shared)
 
 
 def _take_in(service: Service, clock: Clock, first: int, count: int) -> None:
@@ -136,9 +123,12 @@ async def _hour(
 
 def measure(minutes: float, rate: float, seed: int) -> dict[str, Any]:
     """Serve for so long and fit the line."""
-    bundle, folder = _bundle(seed), KEPT / "serve" / "soak"
+    bundle, folder = KEPT / "serve" / f"v{_ITEMS}s", KEPT / "serve" / "soak"
+    if not (bundle / "manifest.json").exists():
+        shutil.rmtree(bundle, ignore_errors=True)
+        build(bundle, _ITEMS, _USERS, seed)
     shutil.rmtree(folder, ignore_errors=True)
-    counted = events_of(bundle, rate)
+    each = event_bytes(bundle)
     with served(str(bundle), folder, _PORT, *_HOW) as (client, started):
         process = psutil.Process(started.pid)
         found, seen = asyncio.run(_hour(client, process, rate, 60 * minutes, seed))
@@ -153,23 +143,9 @@ def measure(minutes: float, rate: float, seed: int) -> dict[str, Any]:
         "asked": len(found), "failed": sum(one.status != 200 for one in found),
         "mb": {name: round(float(one), 1) for name, one in mb.items()},
         "mapped_mb": {name: round(float(one), 1) for name, one in mapped.items()},
-        "mb_per_hour": slope(blocks[:, 0], blocks[:, 1]), "hour_of": commit(), **counted,
+        "event_bytes": round(each), "mb_per_hour": slope(blocks[:, 0], blocks[:, 1]),
+        "mb_per_hour_of_events": round(rate * _EVENTS * 3600 * each / 2**20, 2),
     }  # fmt: skip
-
-
-def events_of(bundle: Path, rate: float) -> dict[str, Any]:
-    """Return what events take, each and in an hour."""
-    each = event_bytes(bundle)
-    return {"event_bytes": round(each),
-            "mb_per_hour_of_events": round(rate * _EVENTS * 3600 * each / 2**20, 2)}  # fmt: skip
-
-
-def _bundle(seed: int) -> Path:
-    bundle = KEPT / "serve" / f"v{_ITEMS}s"
-    if not (bundle / "manifest.json").exists():
-        shutil.rmtree(bundle, ignore_errors=True)
-        build(bundle, _ITEMS, _USERS, seed)
-    return bundle
 
 
 def main() -> None:
@@ -178,12 +154,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--events", action="store_true", help="count what events take again")
     given = parser.parse_args()
-    if given.events:
-        told = json.loads((RESULTS / "serve_soak.json").read_text())["figures"]
-        write_result("serve_soak", told | events_of(_bundle(told["seed"]), told["rate"]))
-        return
     if given.minutes * 60 < 4 * _BLOCKS * _EVERY_S:
         parser.error(f"at least {4 * _BLOCKS * _EVERY_S / 60:g} minutes, for a slope")
     os.sched_setaffinity(0, {1})

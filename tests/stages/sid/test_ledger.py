@@ -136,7 +136,16 @@ def test_a_ledger_without_its_index_is_refused_unless_it_is_empty(ledger_of, tmp
         assert ledger.read_ledger(tmp_path / nothing) == ledger.Ledger()
 
 
-@pytest.mark.parametrize("index", ["[]", "null", '{"generations": 3}', '{"generations": [null]}'])
+@pytest.mark.parametrize(
+    "index",
+    [
+        "[]",
+        "null",
+        '{"generations": 3}',
+        '{"generations": [null]}',
+        '{"generations": ["g1", "g1"]}',
+    ],
+)
 def test_an_index_of_another_shape_is_refused(ledger_of, index):
     folder = ledger_of({"m": (1, 2, 0)})
     (folder / "ledger.json").write_text(index)
@@ -208,3 +217,21 @@ def test_what_a_killed_run_left_is_written_over(ledger_of, tmp_path):
     half.mkdir(parents=True)
     (half / "config.json").write_text("{}")
     assert ledger.read_codebook(ledger_of({"m": (1, 2, 0)}) / "g1").quantizer.name == "rkmeans"
+
+
+def test_a_byte_that_is_not_what_was_written_is_refused_in_every_file(tmp_path):
+    days = [tmp_path / name for name in "012"]
+    days[0].mkdir()
+    ledger.write_ledger(days[0], days[1], BOOK, {"m": (1, 2, 0), "n": (1, 1, 0)}, "g1")
+    ledger.write_ledger(days[1], days[2], BOOK, {"m": (0, 2, 0), "n": (1, 1, 0)}, "g2")
+    whole, paths = ledger.read_ledger(days[2]), sorted(days[2].glob("g*/*"))
+    assert len(paths) == 10
+    for path in paths:
+        data = path.read_bytes()
+        path.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+        with pytest.raises(BadInput, match="restore it"):
+            ledger.read_ledger(days[2])
+        path.write_bytes(data)
+    index = json.loads((days[2] / "ledger.json").read_text())
+    (days[2] / "ledger.json").write_text(json.dumps({"generations": index["generations"]}))
+    assert ledger.read_ledger(days[2]) == whole, "as written by earlier versions"

@@ -1,10 +1,10 @@
 """Codes once given stay: a frozen codebook and every code it gave, by generation.
 
-A ledger is a folder: `ledger.json` names the current generation and all before it; each generation
-is a folder named by the fingerprint of the params, with the codebook (`config.json`,
-`vocabulary.json`, `codebook.safetensors`, and `reference.json` if a block reads factors) and
-`entries.parquet`, one row an item, oldest first.  A generation that follows another tells in
-`migration.parquet` and `migration.json` what became of its codes.
+A ledger is a folder: `ledger.json` names the current generation and all before it, with the SHA-256
+of each of their files; each generation is a folder named by the fingerprint of the params, with the
+codebook (`config.json`, `vocabulary.json`, `codebook.safetensors`, and `reference.json` if a block
+reads factors) and `entries.parquet`, one row an item, oldest first.  A generation that follows
+another tells in `migration.parquet` and `migration.json` what became of its codes.
 An item that leaves the catalogue keeps its row, so its code is never given to another.
 """
 
@@ -26,6 +26,7 @@ from safetensors.numpy import load_file, save_file
 
 from tessera.contracts.arrow import write_table
 from tessera.contracts.errors import BadInput
+from tessera.contracts.hashes import sha256
 from tessera.contracts.tables import CODES
 from tessera.stages.sid.codebooks import Quantizer
 from tessera.stages.sid.migration import Codes, migrate, write_migration
@@ -34,6 +35,7 @@ from tessera.stages.sid.quantizer import load_quantizer
 from tessera.stages.sid.vectors import Space
 
 _INDEX = "ledger.json"
+_SUMS = "sha256"
 _ENTRIES = "entries.parquet"
 _CONFIG = "config.json"
 _REFERENCE = "reference.json"
@@ -94,13 +96,25 @@ def read_ledger(folder: Path) -> Ledger:
     if not folder.exists() or {path.name for path in folder.iterdir()} <= {_NOTHING}:
         return Ledger()
     try:
-        generations = json.loads((folder / _INDEX).read_text())["generations"]
+        told = json.loads((folder / _INDEX).read_text())
+        generations = told["generations"]
         missing = [name for name in generations if not (folder / name).is_dir()]
         if missing:
             raise FileNotFoundError(missing[0])
+        if len(set(generations)) != len(generations):
+            raise ValueError("a generation that is named twice")
+        _check_files(folder, told.get(_SUMS, {}))
         return Ledger(generations, read_entries(folder, generations[-1]))
     except _DAMAGE as error:
         raise _broken(folder, error) from error
+
+
+def _check_files(folder: Path, sums: dict[str, dict[str, str]]) -> None:
+    """Compare files with what was written; ledgers of earlier versions do not tell."""
+    for name, files in sums.items():
+        for file, told in files.items():
+            if sha256(folder / name / file) != told:
+                raise ValueError(f"{name}/{file} is not what was written")
 
 
 def read_entries(folder: Path, generation: str) -> Codes:
@@ -175,7 +189,10 @@ def write_ledger(before: Path, after: Path, codebook: Codebook, codes: Codes, na
         old = read_entries(before, generations[-1])
         write_migration(migrate(generations[-1], old, codes), after / name)
     order = [generation for generation in generations if generation != name] + [name]
-    (after / _INDEX).write_text(json.dumps({"generations": order}, indent=2) + "\n")
+    sums = {generation: {path.name: sha256(path) for path in sorted((after / generation).iterdir())}
+            for generation in order}  # fmt: skip
+    index = {"generations": order, _SUMS: sums}
+    (after / _INDEX).write_text(json.dumps(index, indent=2) + "\n")
 
 
 def write_codes(codes: Codes, item_ids: list[str], path: Path) -> None:

@@ -292,3 +292,9 @@ def test_vectors_that_are_not_finite_meet_no_frozen_codebook(day, monkeypatch):
     monkeypatch.setattr(stage, "vectorise", lambda *_: np.full((48, 48), np.nan))
     with pytest.raises(BadInput, match="not finite"):
         day("tuesday", monday)
+
+
+def test_an_item_that_stands_twice_is_one_clear_line(day, catalogue):
+    rows = catalogue.items(48).to_pyarrow()
+    with pytest.raises(BadInput, match="item i001 stands twice"):
+        day("one", items=ibis.memtable(pa.concat_tables([rows, rows.slice(1, 1)])))

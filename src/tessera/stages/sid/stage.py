@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import ibis
@@ -41,10 +42,7 @@ def run(
     periods = load_split(split)
 
     def catalogue_of(chosen: ibis.Table) -> Catalogue:
-        item_ids = sorted(chosen.item_id.to_pyarrow().to_pylist())
-        if not item_ids:
-            raise BadInput(NOTHING_BORN)
-        history = read_history(events, prices, item_ids, periods, params)
+        history = read_history(events, prices, _ids(chosen), periods, params)
         return read_catalogue(chosen, nodes, edges, history)
 
     catalogue = catalogue_of(items)
@@ -85,6 +83,17 @@ def run(
         }
     )
     return _tell(flat, levels, sid_health, generation=generation, quantizer=params.quantizer)
+
+
+def _ids(items: ibis.Table) -> list[str]:
+    """Ids in order; there is one at least, and none twice."""
+    item_ids = sorted(items.item_id.to_pyarrow().to_pylist())
+    if not item_ids:
+        raise BadInput(NOTHING_BORN)
+    twice = [one for one, after in pairwise(item_ids) if one == after]
+    if twice:
+        raise BadInput(f"item {twice[0]} stands twice among the items: keep one row of it")
+    return item_ids
 
 
 def _tell(flat: Figures, levels: list[Figures], sid_health: Path, **named: str) -> dict[str, float]:

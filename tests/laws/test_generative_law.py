@@ -283,3 +283,56 @@ def test_an_item_outside_the_trie_is_refused():
     space, state_BD = world([(1, 1), (1, 2)], requests=1, items=torch.tensor([1]))
     with pytest.raises(ValueError, match="item row 2 is not in the trie"):
         decoder("level_nets").log_p(space, state_BD, torch.tensor([2]))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.inf, math.nan])
+def test_a_temperature_that_is_none_is_refused(temperature):
+    space, state_BD = world([(1, 1), (1, 2)])
+    with pytest.raises(ValueError, match="temperature"):
+        decoder("level_nets").log_p(space, state_BD, torch.tensor([1, 2, 1]), temperature)
+    with pytest.raises(ValueError, match="temperature"):
+        searched(decoder("level_nets"), space, state_BD, torch.ones(1, 3).bool(), 1, 1, temperature)
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-40, 1e-6, 1e9, 1e300])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_probabilities_are_whole_however_cold_or_hot(temperature, kind):
+    codes = [(1, 1), (1, 2), (2, 1), (2, 1)]
+    space, state_BD = world(codes)
+    space = ItemSpace(space.trie, tuple(one.to(kind) for one in space.codewords),
+                      space.item_VD.to(kind))  # fmt: skip
+    head, state_BD = decoder("level_nets").to(kind), state_BD.to(kind)
+    with torch.no_grad():
+        total_B = every_log_p(head, space, state_BD, temperature).exp().sum(1)
+    torch.testing.assert_close(total_B, torch.ones_like(total_B), atol=1e-5, rtol=0)
+    found = searched(head, space, state_BD, torch.ones(1, 5).bool(), 4, 4, temperature)
+    assert found.log_p_BK[:, 0].isfinite().all()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_state_that_is_not_finite_is_refused(value):
+    space, state_BD = world([(1, 1), (1, 2)])
+    state_BD[1, 3] = value
+    with pytest.raises(ValueError, match="state is not finite"):
+        decoder("level_nets").log_p(space, state_BD, torch.tensor([1, 2, 1]))
+    with pytest.raises(ValueError, match="state is not finite"):
+        searched(decoder("level_nets"), space, state_BD, torch.ones(1, 3).bool(), 1, 1)
+    loss = decoder("level_nets").loss(space, state_BD, torch.tensor([1, 2, 1]))
+    assert not loss.isfinite(), "training ends by itself"
+
+
+@pytest.mark.parametrize("row", [-1, 3, PADDING])
+def test_a_row_that_is_no_item_is_refused(row):
+    space, state_BD = world([(1, 1), (1, 2)], requests=1)
+    with pytest.raises(ValueError, match=f"item row {row} is not in the trie"):
+        decoder("level_nets").log_p(space, state_BD, torch.tensor([row]))
+
+
+def test_where_no_target_has_a_code_the_loss_is_zero_and_can_be_followed_back():
+    for codes, items in (([(0, 0)], [0, 1]), ([(1, 1), (0, 0)], [0, 1, 2])):
+        space, state_BD = world(codes, items=torch.tensor(items))
+        state_BD.requires_grad_()
+        loss = decoder("level_nets").loss(space, state_BD, torch.tensor([items[-1]] * 3))
+        loss.backward()
+        assert loss.item() == 0.0
+        assert not state_BD.grad.any()

@@ -73,8 +73,19 @@ def users(future_seed):
     )
 
 
-def items():
-    n = 21  # the last one is never touched
+def items(announced=0):
+    """Items, the last never touched; those announced sort first, and are like others."""
+    plain = _items()
+    like = plain.slice(0, announced)
+    ids = pa.array([f"a{k:02d}" for k in range(announced)], pa.string())
+    later = timestamps([CUT_DAY + 1] * announced)
+    for name, column in (("item_id", ids), ("valid_from", later)):
+        like = like.set_column(like.schema.get_field_index(name), name, column)
+    return pa.concat_tables([plain, like])
+
+
+def _items():
+    n = 21
     none = pa.nulls(n, pa.string())
     return pa.table(
         {
@@ -119,15 +130,16 @@ def prices(future_seed):
 
 @pytest.fixture
 def build(tmp_path):
-    def go(future_seed, past_seed=0, protocol="time", params=PLAIN):
+    def go(future_seed, past_seed=0, protocol="time", params=PLAIN, announced=0):
         blocks = "-".join(params.block_weights)
         folder = tmp_path / f"{future_seed}-{past_seed}-{protocol}-{blocks}-{params.quantizer}"
+        folder = folder / f"{params.balanced}-{announced}"
         (folder / "ledger_in").mkdir(parents=True)
         cut = START + timedelta(days=CUT_DAY)
         split = Split(cut - timedelta(30), cut, START + timedelta(LAST_DAY), protocol)
         save_split(split, folder / "split.json")
         events = ibis.memtable(world(future_seed, past_seed))
-        catalogue = ibis.memtable(items())
+        catalogue = ibis.memtable(items(announced))
         written = {name: folder / f"{name}.parquet" for name in ("effects", "edges", "nodes")}
         run_causal(
             events=events,
@@ -176,6 +188,20 @@ def test_no_block_sees_the_future(build):
     first = build(future_seed=1, params=EVERYTHING)
     for seed in (2, 3):
         assert build(future_seed=seed, params=EVERYTHING) == first
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("params", [PLAIN, EVERYTHING])
+def test_what_is_announced_changes_no_code_of_today(build, params, balanced):
+    params = params.model_copy(update={"balanced": balanced})
+    today, told = (codes_of(build(1, params=params, announced=count)) for count in (0, 6))
+    assert len(told) == len(today) + 6
+    assert today.items() <= told.items()
+
+
+def codes_of(found):
+    rows = pq.read_table(pa.BufferReader(found["codes"]))
+    return dict(zip(rows["item_id"].to_pylist(), rows["sid"].to_pylist(), strict=True))
 
 
 def test_blocks_do_change_codes(build):

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from tessera.contracts.errors import BadInput
 from tessera.shared.codes.health import capacity
+from tessera.stages.sid.codebooks import ResidualKMeans
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import codebook_size, fit_quantizer, load_quantizer
+from tessera.stages.sid.quantizers import rkmeans
 
 QUANTIZERS = {
     "rkmeans": SidParams(codebook_size=8),
@@ -189,3 +192,30 @@ def test_coarse_levels_of_rq_fsq_are_those_of_residual_k_means(world):
         found = fit_quantizer(world[0], params)
         same = [np.array_equal(found.codeword_LKD[level], plain[level]) for level in range(3)]
         assert same == [True] * levels + [False] * (3 - levels)
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e200])
+def test_a_vector_that_is_not_finite_is_one_clear_line(name, value):
+    vectors = np.ones((30, 5))
+    vectors[7, 2] = value
+    with pytest.raises(BadInput, match="item vector 7 holds a value that is not finite"):
+        fit_quantizer(vectors, QUANTIZERS[name])
+
+
+def test_codewords_that_are_not_finite_are_never_kept(world, monkeypatch):
+    broken = ResidualKMeans(np.full((3, 8, 12), np.nan))
+    monkeypatch.setattr(rkmeans, "fit", lambda *_: broken)
+    with pytest.raises(BadInput, match="rkmeans learnt codewords that are not finite"):
+        fit_quantizer(world[0], QUANTIZERS["rkmeans"])
+
+
+@pytest.mark.parametrize("value", [1e7, float("inf"), float("nan")])
+@pytest.mark.parametrize(
+    "name",
+    [*(f"{block}_weight" for block in SidParams().block_weights), "price_weight", "commitment",
+     "spread", "contrast", "graph_pull", "order_pull"],
+)  # fmt: skip
+def test_a_weight_beyond_all_others_is_refused(name, value):
+    with pytest.raises(ValidationError, match=name):
+        SidParams(**{name: value})

@@ -1,10 +1,15 @@
 """Items that would share a code get one each, as near as can be, and nobody else moves."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 
+from tessera.stages.sid import balance as balance_module
 from tessera.stages.sid.balance import balance
 from tessera.stages.sid.codebooks import ResidualKMeans
+from tessera.stages.sid.ledger import append
 
 COARSE = np.array([[0.0], [100.0], [200.0], [300.0]])
 FINE = np.array([[0.0], [1.0], [2.0], [3.0]])
@@ -64,3 +69,28 @@ def test_an_item_of_tomorrow_moves_nobody():
     _, found = given([0.9, 1.0, 1.1], ["a", "b", "c"], later={"a"})
     assert np.array_equal(found[1:], today)
     assert found[0].tolist() == [0, 0], "the nearest that is left"
+
+
+def test_codewords_are_given_evenly_however_many_days_it_takes():
+    held = {}
+    for day in range(10):
+        item = f"i{day}"
+        _, found = given([0.0], [item], held)
+        held = append(held, [item], found)
+    assert sorted(np.bincount([code[1] for code in held.values()], minlength=4)) == [2, 2, 3, 3]
+
+
+def test_where_codewords_suffice_the_sum_of_distances_is_the_least(rng):
+    values = np.round(rng.random(3) * 3, 2)
+    _, found = given(values.tolist(), held={"old": (0, 2, 0)})
+    ways = [sum((values - np.array(way)) ** 2) for way in permutations([0.0, 1.0, 3.0])]
+    assert sum((values - found[:, 1]) ** 2) == pytest.approx(min(ways))
+
+
+def test_many_items_of_one_prefix_cost_no_square_of_them(monkeypatch, rng):
+    shapes = []
+    monkeypatch.setattr(balance_module, "linear_sum_assignment", lambda cost_GJ: (
+        shapes.append(cost_GJ.shape), linear_sum_assignment(cost_GJ))[1])  # fmt: skip
+    _, found = given((rng.random(41) * 3).tolist())
+    assert max(max(shape) for shape in shapes) <= 4
+    assert sorted(np.bincount(found[:, 1])) == [10, 10, 10, 11]

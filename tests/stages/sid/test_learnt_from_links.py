@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
+from tessera.stages.sid import neighbours
 from tessera.stages.sid.neighbours import neighbours_kept
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.partners import Partners
@@ -111,3 +112,27 @@ def test_a_wider_prior_and_a_cooler_contrast_give_other_latents(vectors):
     )
     assert np.square(narrow).mean() < 0.5 * np.square(plain).mean(), "nearer to the prior's mean"
     assert not np.allclose(cool, plain)
+
+
+@pytest.mark.parametrize("quiet", [0.0, -1.0, float("nan")])
+def test_an_edge_without_a_weight_above_zero_leads_nowhere(quiet):
+    weight_E = np.array([quiet, 0.5, 0.5, 0.5, 0.5])
+    ends = np.array([0, 1, 1, 2, 2]), np.array([1, 2, 3, 0, 4])
+    rows = torch.tensor([2] * 200 + [1] * 200 + [0])
+    torch.manual_seed(0)
+    partners = Partners(sparse.csr_array((weight_E, ends), shape=(6, 6)))
+    at, other = partners.draw(rows)
+    assert at.tolist() == list(range(400)), "item 0 has no partner"
+    assert [other[:200].unique().tolist(), other[200:].unique().tolist()] == [[0, 4], [2, 3]]
+    assert not Partners(sparse.csr_array((weight_E[:1], ([0], [1])), shape=(2, 2)))
+
+
+def test_items_asked_a_few_at_a_time_have_the_same_neighbours(rng, monkeypatch):
+    vectors, code_NL = rng.standard_normal((150, 6)), rng.integers(0, 4, (150, 3))
+    sizes, argsort = [], np.argsort
+    monkeypatch.setattr(np, "argsort", lambda gap, **how: (
+        sizes.append(gap.shape), argsort(gap, **how))[1])  # fmt: skip
+    few = neighbours_kept(vectors, code_NL)
+    assert max(size[0] for size in sizes) <= neighbours._AT_ONCE
+    monkeypatch.setattr(neighbours, "_AT_ONCE", 150)
+    assert neighbours_kept(vectors, code_NL) == few

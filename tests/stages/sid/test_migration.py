@@ -83,3 +83,23 @@ def test_generations_without_a_common_item_or_level_are_no_accident():
     shorter = migrate("g1", {"a": (0, 1, 2, 0)}, {"a": (4, 0)})
     assert shorter.churn_L.tolist() == [0.0]
     assert shorter.translation() == {(0, 1, 2, 0): (4, 0)}
+
+
+def test_a_generation_that_comes_back_tells_of_the_step_back(tmp_path):
+    (tmp_path / "0").mkdir()
+    third = {item: (8 - code[0], *code[1:]) for item, code in NEW.items()}
+    steps = [("g1", OLD), ("g2", NEW), ("g3", third), ("g2", NEW), ("g1", OLD)]
+    for day, (name, codes) in enumerate(steps):
+        ledger.write_ledger(tmp_path / f"{day}", tmp_path / f"{day + 1}", BOOK, codes, name)
+        found = read_migration(tmp_path / f"{day + 1}" / name)
+        assert (found.before if found else None) == (steps[day - 1][0] if day else None)
+    assert found.translation()[5, 4, 1] == OLD["d"]
+    assert found.item_ids == ["a", "b", "c", "d"]
+
+
+def test_a_migration_of_another_shape_is_one_clear_line(tmp_path):
+    write_migration(migrate("g1", OLD, NEW), tmp_path)
+    for text in ("[]", "null", '{"before": "g1"}'):
+        (tmp_path / "migration.json").write_text(text)
+        with pytest.raises(BadInput, match="restore the ledger"):
+            read_migration(tmp_path)

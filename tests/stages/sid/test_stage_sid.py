@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import ibis
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ from tessera.contracts.errors import BadInput
 from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import CODES
 from tessera.shared.codes.trie import build_trie
+from tessera.stages.sid import stage
 from tessera.stages.sid.migration import read_migration
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.stage import run
@@ -248,3 +250,51 @@ def test_an_item_born_after_the_cut_changes_no_codebook(day, catalogue):
     _, plain = day("plain", items=words["bond"])
     _, wild = day("wild", items=words["zebra"])
     assert tree(plain / "codebook") == tree(wild / "codebook")
+
+
+def born_later(catalogue, ids):
+    """The catalogue with some items announced for the day after the cut, each like the first."""
+    rows = catalogue.items(48).to_pyarrow().to_pylist()
+    announced = [{**rows[0], "item_id": item, "valid_from": CUT + timedelta(1)} for item in ids]
+    return ibis.memtable(pa.Table.from_pylist(rows + announced, ITEM_SCHEMA))
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_an_item_that_is_announced_changes_no_code_of_today(day, catalogue, balanced):
+    params = SMALL.model_copy(update={"balanced": balanced})
+    _, plain = day("plain", params=params)
+    _, told = day("told", params=params, items=born_later(catalogue, ["a000", "a001"]))
+    assert codes_of(plain).items() <= codes_of(told).items()
+    assert len(codes_of(told)) == 50
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_catalogue_of_which_nothing_is_born_is_one_clear_line(day, catalogue, weight):
+    params = SMALL.model_copy(update={"fields_weight": weight, "behaviour_weight": weight})
+    rows = catalogue.items(48).to_pyarrow().to_pylist()
+    unborn = [{**row, "valid_from": CUT + timedelta(1)} for row in rows]
+    with pytest.raises(BadInput, match="no item was born by the cut"):
+        day("one", params=params, items=ibis.memtable(pa.Table.from_pylist(unborn, ITEM_SCHEMA)))
+
+
+def test_what_balance_moved_is_no_drift_and_is_what_is_measured(day):
+    params = SMALL.model_copy(update={"balanced": True})
+    first, monday = day("monday", params=params)
+    again, _ = day("tuesday", monday, params=params)
+    assert again["drift"] == 0.0
+    plain, _ = day("plain")
+    assert first["reconstruction_error"] > plain["reconstruction_error"], "of codes as given"
+    assert first["error_2"] != plain["error_2"]
+
+
+def test_vectors_that_are_not_finite_meet_no_frozen_codebook(day, monkeypatch):
+    _, monday = day("monday")
+    monkeypatch.setattr(stage, "vectorise", lambda *_: np.full((48, 48), np.nan))
+    with pytest.raises(BadInput, match="not finite"):
+        day("tuesday", monday)
+
+
+def test_an_item_that_stands_twice_is_one_clear_line(day, catalogue):
+    rows = catalogue.items(48).to_pyarrow()
+    with pytest.raises(BadInput, match="item i001 stands twice"):
+        day("one", items=ibis.memtable(pa.concat_tables([rows, rows.slice(1, 1)])))

@@ -53,12 +53,12 @@ class ItemSpace:
                 "with the codebook that gave the codes"
             )
         for level, codeword_KD in enumerate(codebook):
-            _check(trie, level, codeword_KD, item_VD.shape[1])
+            _check_codebook(trie, level, codeword_KD, item_VD.shape[1])
         units = [functional.normalize(one, dim=-1) for one in (*codebook, item_VD)]
         return ItemSpace(trie, tuple(units[:-1]), units[-1])
 
 
-def _check(trie: ItemTrie, level: int, codeword_KD: Tensor, width: int) -> None:
+def _check_codebook(trie: ItemTrie, level: int, codeword_KD: Tensor, width: int) -> None:
     if codeword_KD.shape[1] != width:
         raise ValueError(
             f"the codebook of level {level} is {codeword_KD.shape[1]} wide and items are {width}: "
@@ -118,7 +118,9 @@ class Decoder(nn.Module):
             asking_RD = functional.normalize(self.asks(state_RD, prefix_RD, level), dim=-1)
             cosine_RK = asking_RD @ space.codewords[level].T
             cosine_RC = cosine_RK.gather(1, trie.codeword[level][child_RC])
-        logit_RC = cosine_RC * (self.log_scale_L[level].exp() / temperature)
+        logit_RC = cosine_RC * self.log_scale_L[level].exp()
+        if temperature != 1.0:  # which would change no chance, but last bits
+            logit_RC = _tempered(logit_RC, temperature)
         return logit_RC.masked_fill(~is_child_RC, -torch.inf).log_softmax(1), child_RC
 
     def log_p(
@@ -148,13 +150,27 @@ class Decoder(nn.Module):
         Raises
         ------
         ValueError
-            If an item is not in the trie.
+            If an item is not in the trie, a state is not finite, or a temperature is none.
         """
+        _check(state_ND, temperature)
+        leaf_V = space.trie.leaf_V
+        is_row_N = (item_N >= 0) & (item_N < len(leaf_V))
+        is_known_N = is_row_N & (leaf_V[torch.where(is_row_N, item_N, PADDING)] >= 0)
+        if not is_known_N.all():
+            row = int(item_N[~is_known_N][0])
+            raise ValueError(f"item row {row} is not in the trie: it has no code or was left out")
+        return self._log_p(space, state_ND, item_N, temperature, softness)
+
+    def _log_p(
+        self,
+        space: ItemSpace,
+        state_ND: Tensor,
+        item_N: Tensor,
+        temperature: float,
+        softness: float,
+    ) -> Tensor:
         trie, state_ND = space.trie, functional.normalize(state_ND, dim=-1)
         leaf_N = trie.leaf_V[item_N]
-        if (leaf_N < 0).any():
-            row = int(item_N[leaf_N < 0][0])
-            raise ValueError(f"item row {row} is not in the trie: it has no code or was left out")
         prefix_ND, total_N = torch.zeros_like(state_ND), state_ND.new_zeros(len(state_ND))
         for level in range(trie.levels + 1):
             node_N, next_N = trie.node(level, leaf_N), trie.node(level + 1, leaf_N)
@@ -178,8 +194,11 @@ class Decoder(nn.Module):
     def loss(self, space: ItemSpace, state_ND: Tensor, item_N: Tensor) -> Tensor:
         """Return the mean cross-entropy of targets; one without a code teaches nothing."""
         is_coded_N = space.trie.leaf_V[item_N] >= 0
+        if not len(space.trie.item_N):
+            return state_ND[:0].sum()
         coded = state_ND[is_coded_N], item_N[is_coded_N]
-        log_p_N = self.log_p(space, *coded, softness=self.softness)
+        # Not checked: training ends by itself at a loss that is not finite.
+        log_p_N = self._log_p(space, *coded, temperature=1.0, softness=self.softness)
         return -log_p_N.sum() / max(1, len(item_N))
 
     @torch.no_grad()
@@ -211,7 +230,13 @@ class Decoder(nn.Module):
             Prefixes kept at each level; never fewer than `top`.
         temperature
             Divides the logits of every level.
+
+        Raises
+        ------
+        ValueError
+            If a state is not finite, or a temperature is none.
         """
+        _check(state_BD, temperature)
         trie, state_BD = space.trie, functional.normalize(state_BD, dim=-1)
         if not len(trie.item_N):
             return Beams(torch.zeros(len(state_BD), 0).long(), state_BD[:, :0])
@@ -236,6 +261,19 @@ class Decoder(nn.Module):
                 prefix_BWD = prefix_BWD.gather(1, parent_BW1.expand(-1, -1, state_BD.shape[1]))
                 prefix_BWD = prefix_BWD + space.codewords[level][trie.codeword[level][node_BW]]
         return _ordered(trie.item_N[node_BW], log_p_BW, top)
+
+
+def _check(state_RD: Tensor, temperature: float) -> None:
+    if not 0.0 < temperature < math.inf:
+        raise ValueError(f"temperature {temperature} is none: take a finite one above 0")
+    if not state_RD.isfinite().all():
+        raise ValueError("a state is not finite: look for the input of the model that is not")
+
+
+def _tempered(logit_RC: Tensor, temperature: float) -> Tensor:
+    """Divide what each logit lies below the highest of its row, which is finite however cold."""
+    gap_RC = logit_RC - logit_RC.amax(1, keepdim=True)
+    return (gap_RC / temperature).masked_fill(gap_RC == 0, 0.0)
 
 
 def _item_cosines(space: ItemSpace, state_RD: Tensor, leaf_RC: Tensor) -> Tensor:

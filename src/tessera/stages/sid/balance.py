@@ -1,7 +1,7 @@
 """Items that would share a whole code get last codewords of their own, as near as can be.
 
 Legend: N items, D vector width, L levels, K codewords of a level, G items of one prefix, J
-codewords that may be given, some more than once.
+codewords that are given in one round.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ def balance(
 ) -> Ints:
     """Move last codewords of new items that collide, with each other or with a code given before.
 
-    All new items of such a prefix are assigned at once, at the least squared distance in sum; a
-    codeword that is taken is given again only where none is free.  Items that hold a code keep it,
-    and neither the order of rows nor items of other prefixes matter.  Items of `later`, not born
-    yet, are given theirs when all others have one, so that none of these depends on the future.
+    New items of such a prefix are assigned in rounds, at the least squared distance in sum: a round
+    gives each of the codewords that have the fewest items once, so a codeword that is taken is
+    given again only where none is free, and no more often than others, however many days it took.
+    Items that hold a code keep it, and neither the order of rows nor items of other prefixes
+    matter.  Items of `later`, not born yet, are given theirs when all others have one, so that
+    none of these depends on the future.
 
     Parameters
     ----------
@@ -79,16 +81,19 @@ def _assigned(
 ) -> Ints:
     """Last codeword [G] of each item of one prefix."""
     size = quantizer.codeword_LKD.shape[1]
-    code_KL = np.array([[*prefix, last] for last in range(size)], dtype=np.int64)
-    gap_GK = _gaps(vector_GD, quantizer.decode(code_KL))
-    free = np.setdiff1d(np.arange(size), used)
-    rounds = -(-max(len(vector_GD) - len(free), 0) // size)
-    # Every codeword again where they do not suffice, each time dearer than all of those before.
-    last_J = np.concatenate([free, np.tile(np.arange(size), rounds)])
-    round_J = np.concatenate([np.zeros(len(free)), np.repeat(np.arange(1, rounds + 1), size)])
-    dearer = (np.ptp(gap_GK) + 1.0) * len(vector_GD)
-    cost_GJ = gap_GK[:, last_J] + dearer * round_J
-    return np.asarray(last_J[linear_sum_assignment(cost_GJ)[1]], dtype=np.int64)
+    word_KD = quantizer.decode(np.array([[*prefix, last] for last in range(size)], dtype=np.int64))
+    count_K = np.bincount(np.array(used, dtype=np.int64), minlength=size)
+    last_G = np.empty(len(vector_GD), dtype=np.int64)
+    begin = 0
+    while begin < len(vector_GD):
+        # Round by round, so that a prefix of many items costs no more than K x K at once.
+        free_J = np.flatnonzero(count_K == count_K.min())
+        rows = slice(begin, begin + len(free_J))
+        cost_GJ = _gaps(vector_GD[rows], word_KD)[:, free_J]
+        last_G[rows] = free_J[linear_sum_assignment(cost_GJ)[1]]
+        count_K[last_G[rows]] += 1
+        begin += len(free_J)
+    return last_G
 
 
 def _gaps(vector_GD: Float64s, word_KD: Float64s) -> Float64s:

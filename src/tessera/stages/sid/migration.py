@@ -129,7 +129,7 @@ def read_migration(folder: Path) -> Migration | None:
         moved_N = np.array(rows["coarse_moved"].to_pylist(), dtype=np.bool_)
         churn_L = np.array(told["churn"], dtype=np.float64)
         return Migration(told["before"], rows["item_id"].to_pylist(), old, new, churn_L, moved_N)
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise BadInput(
             f"migration of code generation {folder.name} cannot be read ({type(error).__name__}): "
             "restore the ledger from the last published version"

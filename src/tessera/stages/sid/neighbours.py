@@ -14,6 +14,8 @@ from tessera.contracts.arrays import Float64s, Ints
 _TOP = 20
 _ASKED = 1_000
 """At most so many items are asked, at even steps."""
+_AT_ONCE = 64
+"""Of these, so many are compared with all items at once: memory grows with the items alone."""
 
 
 def neighbours_kept(vector_ND: Float64s, code_NL: Ints) -> list[float]:
@@ -52,6 +54,10 @@ def _means(vector_ND: Float64s, code_NL: Ints) -> Float64s:
 def _nearest(vector_ND: Float64s, asked_M: Ints, top: int) -> Ints:
     """Nearest other items [M, T]; squared distances are rounded, so that ties stay ties."""
     square_N = np.sum(vector_ND**2, axis=1)
-    gap_MN = np.round(square_N - 2.0 * vector_ND[asked_M] @ vector_ND.T, 9)
-    gap_MN[np.arange(len(asked_M)), asked_M] = np.inf
-    return np.asarray(np.argsort(gap_MN, axis=1, kind="stable")[:, :top], dtype=np.int64)
+    found_MT = np.empty((len(asked_M), top), dtype=np.int64)
+    for begin in range(0, len(asked_M), _AT_ONCE):
+        some_M = asked_M[begin : begin + _AT_ONCE]
+        gap_MN = np.round(square_N - 2.0 * vector_ND[some_M] @ vector_ND.T, 9)
+        gap_MN[np.arange(len(some_M)), some_M] = np.inf
+        found_MT[begin : begin + len(some_M)] = np.argsort(gap_MN, axis=1, kind="stable")[:, :top]
+    return found_MT

@@ -41,6 +41,10 @@ READ_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
 a profile that says them would have lost its codes the day a block could read them."""
 
 
+_HEAVIEST = 1e6
+"""No weight means more than that beside the others, and larger ones lose the others' digits."""
+
+
 class SidParams(BaseModel):
     """Parameters of the stage `sid`."""
 
@@ -61,23 +65,23 @@ class SidParams(BaseModel):
     """Width of the content vector after SVD."""
     vocabulary: int = Field(20_000, ge=10, le=1_000_000)
     """At most so many terms, the most frequent."""
-    content_weight: float = Field(1.0, ge=0.0)
+    content_weight: float = Field(1.0, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """Standard deviation that the content block gets in the item vector."""
-    neighbourhood_weight: float = Field(0.5, ge=0.0)
+    neighbourhood_weight: float = Field(0.5, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """The same for the mean content of the graph neighbours."""
-    topology_weight: float = Field(0.2, ge=0.0)
+    topology_weight: float = Field(0.2, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """The same for degree, PageRank, core number and clustering."""
-    fields_weight: float = Field(0.0, ge=0.0)
+    fields_weight: float = Field(0.0, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """The same for the declared fields alone, each hashed; 0 leaves a block out."""
-    price_weight: float = Field(0.0, ge=0.0)
+    price_weight: float = Field(0.0, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """The same for returns, volatility and deepest fall up to the cut."""
-    behaviour_weight: float = Field(0.0, ge=0.0)
+    behaviour_weight: float = Field(0.0, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """The same for who acquired the item up to the cut: factors of investors x items."""
-    structure_weight: float = Field(0.0, ge=0.0)
+    structure_weight: float = Field(0.0, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """The same for all measures of the graph, signed causal sums and a missing flag among them."""
-    second_hop_weight: float = Field(0.0, ge=0.0)
+    second_hop_weight: float = Field(0.0, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """The same for the mean content of the neighbours' neighbours."""
-    near_behaviour_weight: float = Field(0.0, ge=0.0)
+    near_behaviour_weight: float = Field(0.0, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """The same for the mean behaviour of neighbours, and of theirs."""
     behaviour_width: int = Field(32, ge=1, le=512)
     """Factors of investors x items."""
@@ -95,23 +99,23 @@ class SidParams(BaseModel):
     """Width of the vectors that RQ-VAE and DRQ quantize."""
     learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
     """Step size of AdamW."""
-    commitment: float = Field(0.25, ge=0.0)
+    commitment: float = Field(0.25, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """Weight of the distance between latent vector and codeword in the loss."""
     codeword_decay: float = Field(0.95, gt=0.0, lt=1.0)
     """How much of a codeword's running mean survives one training step."""
-    dead_below: float = Field(1.0, ge=0.0)
+    dead_below: float = Field(1.0, ge=0.0, allow_inf_nan=False)
     """A codeword used less often a step than this is restarted at a random item."""
     coarse_levels: int = Field(1, ge=1, le=8)
     """Levels of residual k-means before RQ-FSQ rounds what is left."""
-    spread: float = Field(0.001, ge=0.0)
+    spread: float = Field(0.001, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """Weight of the divergence of DRQ's latent from a standard normal."""
-    contrast: float = Field(0.1, ge=0.0)
+    contrast: float = Field(0.1, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """Weight of InfoNCE between linked items in the loss of DRQ."""
     contrast_temperature: float = Field(0.1, gt=0.0, le=10.0)
     """Temperature of that InfoNCE."""
-    graph_pull: float = Field(0.0, ge=0.0)
+    graph_pull: float = Field(0.0, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """Weight in the loss of RQ-VAE of linked items having other first codewords."""
-    order_pull: float = Field(0.0, ge=0.0)
+    order_pull: float = Field(0.0, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """Weight in the loss of RQ-VAE of keeping the order of who is near whom (TopoTok)."""
     balanced: bool = False
     """Items that share all but the last codeword get last codewords of their own, near ones."""

@@ -12,9 +12,15 @@ from torch import Tensor
 
 
 class Partners:
-    """Items that edges lead to; false if there are no edges."""
+    """Items that edges lead to; false if there are no edges.
+
+    Only edges of a weight above 0 lead anywhere.
+    """
 
     def __init__(self, linked_NN: sparse.csr_array) -> None:
+        linked_NN = linked_NN.copy()
+        linked_NN.data = np.where(linked_NN.data > 0, linked_NN.data, 0.0)
+        linked_NN.eliminate_zeros()
         total_N = np.r_[linked_NN.sum(axis=1), 0.0]
         row_E = np.repeat(np.arange(linked_NN.shape[0]), np.diff(linked_NN.indptr))
         share_E = linked_NN.data / total_N[row_E]

@@ -23,6 +23,11 @@ _SMALL = 256
 """Items below which a codebook is tried before it is taken."""
 _ENOUGH = 0.6
 """Effective number of codes by the items that a small catalogue is given: the gate asks for .5."""
+_LARGEST = 1e100
+"""Larger values have no square."""
+_ROWS = 65_536
+"""So many vectors are looked at at once; all of them may lie on disk."""
+NOTHING_BORN = "no item was born by the cut, so no code can be learnt: set an earlier one"
 
 
 class Kind(Protocol):
@@ -48,10 +53,11 @@ def fit_quantizer(
     Raises
     ------
     BadInput
-        If there is no vector, or one that holds no number.
+        If there is no vector, or one that holds no number, or if codewords came out that are none.
     """
     if len(vector_ND) == 0:
-        raise BadInput("no item was born by the cut, so no code can be learnt: set an earlier one")
+        raise BadInput(NOTHING_BORN)
+    check_vectors(vector_ND)
     if linked_NN is None:
         linked_NN = sparse.csr_array((len(vector_ND), len(vector_ND)))
     size = codebook_size(len(vector_ND), params)
@@ -81,7 +87,31 @@ def _telling(
 def _fit(
     vector_ND: Float64s, size: int, params: SidParams, linked_NN: sparse.csr_array
 ) -> Quantizer:
-    return _kind(params.quantizer).fit(vector_ND, size, params, linked_NN)
+    found = _kind(params.quantizer).fit(vector_ND, size, params, linked_NN)
+    if not all(np.isfinite(array).all() for array in found.arrays().values()):
+        # Frozen, they would give every item one code, for as long as the generation lives.
+        raise BadInput(
+            f"{params.quantizer} learnt codewords that are not finite: lower sid.learning_rate, "
+            "or the weights of blocks and losses in sid"
+        )
+    return found
+
+
+def check_vectors(vector_ND: Float64s) -> None:
+    """Refuse vectors that no codeword can be near to.
+
+    Raises
+    ------
+    BadInput
+        If one holds a value that is not finite, or so large that its square is not.
+    """
+    for begin in range(0, len(vector_ND), _ROWS):
+        fits_N = (np.abs(vector_ND[begin : begin + _ROWS]) <= _LARGEST).all(axis=1)
+        if not fits_N.all():
+            raise BadInput(
+                f"item vector {begin + int(np.argmin(fits_N))} holds a value that is not finite or "
+                "too large: mend the edge weights and prices that it was made of"
+            )
 
 
 def load_quantizer(name: str, arrays: dict[str, Float64s]) -> Quantizer:

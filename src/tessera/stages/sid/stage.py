@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import ibis
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera.contracts.errors import BadInput
 from tessera.contracts.split import load_split
 from tessera.stages.sid import ledger
 from tessera.stages.sid.again import thinned
@@ -17,7 +19,7 @@ from tessera.stages.sid.history import read_history
 from tessera.stages.sid.measure import Figures, co_acquired, measure
 from tessera.stages.sid.migration import Codes
 from tessera.stages.sid.params import SidParams
-from tessera.stages.sid.quantizer import fit_quantizer
+from tessera.stages.sid.quantizer import NOTHING_BORN, check_vectors, fit_quantizer
 from tessera.stages.sid.vectors import Catalogue, fit_space, read_catalogue, vectorise
 
 
@@ -40,8 +42,7 @@ def run(
     periods = load_split(split)
 
     def catalogue_of(chosen: ibis.Table) -> Catalogue:
-        item_ids = sorted(chosen.item_id.to_pyarrow().to_pylist())
-        history = read_history(events, prices, item_ids, periods, params)
+        history = read_history(events, prices, _ids(chosen), periods, params)
         return read_catalogue(chosen, nodes, edges, history)
 
     catalogue = catalogue_of(items)
@@ -51,13 +52,13 @@ def run(
     past = catalogue_of(born)
     book = _codebook(past, ledger_in / generation, params)
     vector_ND = vectorise(catalogue, book.space, params)
+    check_vectors(vector_ND)
     fresh_NL = book.quantizer.encode(vector_ND)
     held = ledger.read_entries(ledger_in, generation)
-    code_NL = fresh_NL
-    if params.balanced:
-        later = set(catalogue.item_ids) - set(past.item_ids)
-        code_NL = balance(fresh_NL, vector_ND, book.quantizer, catalogue.item_ids, held, later)
-    given = ledger.append(held, catalogue.item_ids, code_NL)
+    later = set(catalogue.item_ids) - set(past.item_ids)
+    known = vector_ND, book.quantizer, catalogue.item_ids, held, later
+    code_NL = balance(fresh_NL, *known) if params.balanced else fresh_NL
+    given = ledger.append(held, catalogue.item_ids, code_NL, later)
     ledger.write_codes(given, catalogue.item_ids, codes)
     ledger.write_codebook(book, codebook)
     ledger.write_ledger(ledger_in, ledger_out, book, given, generation)
@@ -71,10 +72,28 @@ def run(
         co_acquired(edges, catalogue.item_ids),
         params.seed,
     )
-    flat = _memory(before.codes, held, now, fresh_NL) | whole
-    flat["largest_suffix"] = float(given_NL[:, -1].max())
-    flat["reconstruction_error"] = _error(vector_ND, book.quantizer.decode(fresh_NL))
+    # Balance moves last codewords by itself, whatever becomes of the vectors.
+    steady_NL = fresh_NL[:, : params.levels - params.balanced]
+    flat = (
+        _memory(before.codes, held, now, steady_NL)
+        | whole
+        | {
+            "largest_suffix": float(given_NL[:, -1].max()),
+            "reconstruction_error": _error(vector_ND, book.quantizer.decode(given_NL[:, :-1])),
+        }
+    )
     return _tell(flat, levels, sid_health, generation=generation, quantizer=params.quantizer)
+
+
+def _ids(items: ibis.Table) -> list[str]:
+    """Ids in order; there is one at least, and none twice."""
+    item_ids = sorted(items.item_id.to_pyarrow().to_pylist())
+    if not item_ids:
+        raise BadInput(NOTHING_BORN)
+    twice = [one for one, after in pairwise(item_ids) if one == after]
+    if twice:
+        raise BadInput(f"item {twice[0]} stands twice among the items: keep one row of it")
+    return item_ids
 
 
 def _tell(flat: Figures, levels: list[Figures], sid_health: Path, **named: str) -> dict[str, float]:
@@ -98,13 +117,13 @@ def _codebook(past: Catalogue, frozen: Path, params: SidParams) -> ledger.Codebo
     return ledger.Codebook(space, fit_quantizer(vector_ND, params, past.neighbour_NN))
 
 
-def _memory(before: Codes, held: Codes, now: Codes, fresh_NL: NDArray[np.int64]) -> Figures:
-    """Say what became of the codes given earlier."""
+def _memory(before: Codes, held: Codes, now: Codes, steady_NL: NDArray[np.int64]) -> Figures:
+    """Say what became of the codes given earlier; `steady_NL` are codewords that show drift."""
     kept = [item for item in now if item in before]
     changed = sum(before[item] != now[item] for item in kept)
-    fresh = dict(zip(now, fresh_NL.tolist(), strict=True))
+    fresh = dict(zip(now, steady_NL.tolist(), strict=True))
     old = [item for item in now if item in held]
-    moved = sum(list(now[item][:-1]) != fresh[item] for item in old)
+    moved = sum(list(now[item][: steady_NL.shape[1]]) != fresh[item] for item in old)
     return {
         "items": float(len(now)),
         "items_new": float(len(now) - len(old)),

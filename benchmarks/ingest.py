@@ -130,11 +130,11 @@ def measure(source: Path, out: Path) -> dict[str, float]:
     """Run the stage in this process; seconds, peak memory and rows."""
     from tessera.platform.validation.validation import validate_all
     from tessera.stages.ingest.params import IngestParams
-    from tessera.stages.ingest.stage import run
+    from tessera.stages.ingest.stage import ORDER, run
 
     request = out / "request.json"
     request.write_text('{"cut": null}')
-    names = ("events", "items", "users", "prices", "exposures", "outcomes", "quarantine")
+    names = (*ORDER, "quarantine")
     begun = time.perf_counter()
     metrics = run(
         source=source,

@@ -9,6 +9,7 @@ once with it.  A killed run resumes behind the last whole piece.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.common import ROOT, Kept, each, write_result
@@ -18,7 +19,7 @@ from tessera.platform.workspace import files
 from tessera.platform.workspace.params import Sections, load_params
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
-_BEFORE = ("synth", "ingest", "causal", "graph", "sid", "uplift")
+BEFORE = ("synth", "ingest", "causal", "graph", "sid", "uplift")
 MARKET = {"users": 1_000, "items": 240, "requests": 24_000}
 MARKET_ITSELF, WITHOUT, WITH = "market", "without", "with"
 _CHANGES: dict[str, dict[str, Any]] = {
@@ -57,16 +58,21 @@ def figures_of(workspace: Workspace) -> dict[str, dict[str, float]]:
     return told
 
 
+def draw(workspace: Workspace, seed: int, stages: Sequence[str] = BEFORE) -> None:
+    """Draw the market of a seed into a workspace of its own, and run the stages before training."""
+    files.remove(workspace.root)
+    workspace.data.mkdir(parents=True)
+    pin(workspace, {"version": None, "kind": "none"})
+    for name in stages:
+        run_alone(workspace, name, params_of(seed))
+
+
 def measured(piece: tuple[int, str]) -> dict[str, Any]:
     """Draw the market of a seed, or train on it without the head or with it and measure that."""
     seed, part = piece
     workspace = place_of(seed)
     if part == MARKET_ITSELF:
-        files.remove(workspace.root)
-        workspace.data.mkdir(parents=True)
-        pin(workspace, {"version": None, "kind": "none"})
-        for name in _BEFORE:
-            run_alone(workspace, name, params_of(seed))
+        draw(workspace, seed)
         return {}
     params = params_of(seed, generate=part == WITH)
     trained = run_alone(workspace, "hstu", params)

@@ -13,13 +13,10 @@ import argparse
 from typing import Any
 
 from benchmarks.common import ROOT, Kept, each, write_result
-from benchmarks.generate import MARKET, figures_of, params_of
-from benchmarks.places import pin, run_alone
-from tessera.platform.workspace import files
+from benchmarks.generate import MARKET, MARKET_ITSELF, draw, figures_of, params_of
+from benchmarks.places import run_alone
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace
 
-_BEFORE = ("synth", "ingest", "causal", "graph", "sid", "uplift")
-_ITSELF = "market"
 INPUTS: dict[str, dict[str, Any]] = {
     "codewords": {},
     "prefix": {"item_input": "prefix"},
@@ -31,12 +28,8 @@ def measured(piece: tuple[int, str]) -> dict[str, float]:
     """Draw the market of a seed, or train on it with an item input and measure its lists."""
     seed, name = piece
     workspace = Workspace(ROOT / "data" / "bench" / f"item-inputs-{seed}", DEFAULT_PROFILE)
-    if name == _ITSELF:
-        files.remove(workspace.root)
-        workspace.data.mkdir(parents=True)
-        pin(workspace, {"version": None, "kind": "none"})
-        for stage in _BEFORE:
-            run_alone(workspace, stage, params_of(seed))
+    if name == MARKET_ITSELF:
+        draw(workspace, seed)
         return {}
     params = params_of(seed, **INPUTS[name])
     trained = run_alone(workspace, "hstu", params)
@@ -51,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     given = parser.parse_args()
-    pieces = [(seed, name) for seed in given.seeds for name in (_ITSELF, *INPUTS)]
+    pieces = [(seed, name) for seed in given.seeds for name in (MARKET_ITSELF, *INPUTS)]
     found = each(measured, pieces, "markets", Kept("item_inputs", MARKET))
     told = dict(zip(pieces, found, strict=True))
     seeds = {str(seed): {name: told[seed, name] for name in INPUTS} for seed in given.seeds}

@@ -13,13 +13,10 @@ import argparse
 from typing import Any
 
 from benchmarks.common import ROOT, Kept, each, write_result
-from benchmarks.generate import MARKET, figures_of, params_of
-from benchmarks.places import pin, run_alone, turned
-from tessera.platform.workspace import files
+from benchmarks.generate import BEFORE, MARKET, MARKET_ITSELF, draw, figures_of, params_of
+from benchmarks.places import run_alone, turned
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace
 
-_BEFORE = ("synth", "ingest", "causal", "graph", "uplift")
-_MARKET_ITSELF = "market"
 _TEXT_ALONE = {"neighbourhood_weight": 0.0, "topology_weight": 0.0}
 _LITTLE_TEXT = {**_TEXT_ALONE, "content_weight": 0.3}
 KINDS: dict[str, dict[str, Any]] = {
@@ -45,12 +42,8 @@ def measured(piece: tuple[int, str]) -> dict[str, Any]:
     """Draw the market of a seed, or give codes of one kind, train with them and measure."""
     seed, kind = piece
     workspace = Workspace(ROOT / "data" / "bench" / f"sid-worth-{seed}", DEFAULT_PROFILE)
-    if kind == _MARKET_ITSELF:
-        files.remove(workspace.root)
-        workspace.data.mkdir(parents=True)
-        pin(workspace, {"version": None, "kind": "none"})
-        for name in _BEFORE:
-            run_alone(workspace, name, params_of(seed))
+    if kind == MARKET_ITSELF:
+        draw(workspace, seed, [name for name in BEFORE if name != "sid"])
         return {}
     params = turned(params_of(seed, generate=True), {"sid": KINDS[kind]})
     health = run_alone(workspace, "sid", params)
@@ -69,7 +62,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     given = parser.parse_args()
     kinds = {name: KINDS[name] for name in given.kinds}
-    pieces = [(seed, part) for part in (_MARKET_ITSELF, *kinds) for seed in given.seeds]
+    pieces = [(seed, part) for part in (MARKET_ITSELF, *kinds) for seed in given.seeds]
     kept = Kept("sid_worth", {**MARKET, "kinds": KINDS})
     found = dict(zip(pieces, each(measured, pieces, "markets", kept), strict=True))
     seeds = {str(seed): {kind: found[seed, kind] for kind in kinds} for seed in given.seeds}

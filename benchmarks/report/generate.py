@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-
+from benchmarks.report.gaps import ahead
 from benchmarks.report.page import Found, Section
 
 _METRICS = {
@@ -45,13 +44,7 @@ def _ahead(found: Found, metric: str, served: bool = False) -> Found:
     pair = (
         ((_WITH, _SERVED), (_WITHOUT, _SERVED)) if served else ((_WITH, _DECODED), (_WITH, _DENSE))
     )
-    on, off = (_values(found, *one, metric) for one in pair)
-    gap = [a - b for a, b in zip(on, off, strict=True)]
-    mean = statistics.fmean(gap)
-    spread = 2 * statistics.stdev(gap) / len(gap) ** 0.5 if len(gap) > 1 else float("nan")
-    low, high = mean - spread, mean + spread
-    word = "earns" if low > 0 else "costs" if high < 0 else "ties"
-    return {"mean": mean, "low": low, "high": high, "word": word}
+    return ahead(*(_values(found, *one, metric) for one in pair))
 
 
 def _largest(found: Found) -> Found:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-
+from benchmarks.report.gaps import ahead
 from benchmarks.report.page import Found, Section
 
 _METRICS = {
@@ -31,13 +30,7 @@ def _metrics(found: Found) -> dict[str, str]:
 
 def _ahead(found: Found, name: str, metric: str) -> Found:
     """Return how far an input is ahead of the sum, with two standard errors over the seeds."""
-    pair = (_values(found, one, metric) for one in (name, _PLAIN))
-    gap = [one - other for one, other in zip(*pair, strict=True)]
-    mean = statistics.fmean(gap)
-    spread = 2 * statistics.stdev(gap) / len(gap) ** 0.5 if len(gap) > 1 else float("nan")
-    low, high = mean - spread, mean + spread
-    word = "earns" if low > 0 else "costs" if high < 0 else "ties"
-    return {"mean": mean, "low": low, "high": high, "word": word}
+    return ahead(*(_values(found, one, metric) for one in (name, _PLAIN)))
 
 
 def _earns(found: Found) -> list[bool]:

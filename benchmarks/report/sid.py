@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 
+from benchmarks.report.gaps import ahead
 from benchmarks.report.page import Found, Section
 
 _USED, _COARSE, _DEEPER, _COLLISIONS = 0.8, 0.7, 0.5, 0.01
@@ -66,13 +67,7 @@ def _rival(kind: str) -> str:
 
 def _ahead(found: Found, kind: str, model: str, metric: str) -> Found:
     """Return how far one kind of codes is ahead of its rival: mean and two standard errors."""
-    pair = (_values(found, one, model, metric) for one in (kind, _rival(kind)))
-    gap = [a - b for a, b in zip(*pair, strict=True)]
-    mean = statistics.fmean(gap)
-    spread = 2 * statistics.stdev(gap) / len(gap) ** 0.5 if len(gap) > 1 else float("nan")
-    low, high = mean - spread, mean + spread
-    word = "earns" if low > 0 else "costs" if high < 0 else "ties"
-    return {"mean": mean, "low": low, "high": high, "word": word}
+    return ahead(*(_values(found, one, model, metric) for one in (kind, _rival(kind))))
 
 
 def _largest(found: Found, quantizer: str) -> Found:

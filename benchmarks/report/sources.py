@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-
+from benchmarks.report.gaps import ahead
 from benchmarks.report.page import Found, Section
 
 _TITLES = {
@@ -40,13 +39,7 @@ def _honest(found: Found, part: str) -> list[float]:
 
 def _gap(found: Found, source: str, other: str, part: str, metric: str) -> Found:
     """Return how far one source is ahead of another, by the seeds."""
-    pair = (_values(found, name, part, metric) for name in (source, other))
-    gap = [a - b for a, b in zip(*pair, strict=True)]
-    mean = statistics.fmean(gap)
-    spread = 2 * statistics.stdev(gap) / len(gap) ** 0.5 if len(gap) > 1 else float("nan")
-    low, high = mean - spread, mean + spread
-    word = "earns" if low > 0 else "costs" if high < 0 else "ties"
-    return {"mean": mean, "low": low, "high": high, "word": word}
+    return ahead(*(_values(found, name, part, metric) for name in (source, other)))
 
 
 def _blend(found: Found) -> list[bool]:

@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.common import ROOT, write_result
 from tessera.contracts.arrow import schema, write_table
-from tessera.contracts.tables import EVENTS, EXPOSURES, ITEMS, OUTCOMES, PRICES, USERS, Table
+from tessera.contracts.columns import Table
+from tessera.contracts.tables import EVENTS, EXPOSURES, ITEMS, OUTCOMES, PRICES, USERS
 
 _CHUNK = 1_000_000
 _ITEMS, _USERS, _DAYS = 2_000, 100_000, 500

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tessera.contracts.columns import Column, Table
 from tessera.contracts.rules import TEXT, first_broken, parsed, rules
-from tessera.contracts.tables import EVENTS, TABLES, Column, Table
+from tessera.contracts.tables import EVENTS, TABLES
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 

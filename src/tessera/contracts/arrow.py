@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tessera.contracts.tables import Dtype, Table
+from tessera.contracts.columns import Dtype, Table
 
 _ARROW: dict[Dtype, pa.DataType] = {
     "string": pa.string(),

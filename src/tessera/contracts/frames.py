@@ -11,10 +11,10 @@ import pandas as pd
 import pyarrow as pa
 
 from tessera.contracts.arrow import schema
+from tessera.contracts.columns import Table
 from tessera.contracts.errors import BadInput
 from tessera.contracts.library_errors import first_line
 from tessera.contracts.rules import first_broken, rules
-from tessera.contracts.tables import Table
 
 Frame: TypeAlias = pd.DataFrame | pa.Table
 """Rows of a person: columns by name, in any order."""

@@ -12,7 +12,7 @@ from typing import Literal
 import ibis
 import ibis.expr.types as ir
 
-from tessera.contracts.tables import Column, Dtype, Table
+from tessera.contracts.columns import Column, Dtype, Table
 
 Kind = Literal["type", "not_null", "finite", "allowed", "positive", "floor", "ceiling", "time"]
 

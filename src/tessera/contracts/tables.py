@@ -1,15 +1,8 @@
-"""The columns of every table, written once: ingest, validation and docs are derived from here.
-
-`floor` and `ceiling` are inclusive bounds; `positive` excludes zero.  Times are UTC.
-"""
+"""The columns of every table, written once: ingest, validation and docs are derived from here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-Dtype = Literal["string", "int64", "float64", "bool", "timestamp", "strings", "floats", "ints"]
-"""`timestamp` is microseconds UTC; the plural names are lists of that type."""
+from tessera.contracts.columns import Column, Table
 
 ACTIONS = ("view", "click", "buy", "sell", "dismiss", "rate")
 POSITIVE = ("view", "click", "buy", "rate")
@@ -21,36 +14,6 @@ RISK_CLASSES = ("conservative", "income", "balanced", "aggressive")
 UNEXPLORED = "/greedy"
 """Ending of a policy_id: the budget of exploration was spent before the request, so that nothing
 was drawn and no other policy can be judged by it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: its type and the rule every row must satisfy."""
-
-    name: str
-    dtype: Dtype
-    doc: str
-    nullable: bool = False
-    allowed: tuple[str, ...] | None = None
-    floor: float | None = None
-    ceiling: float | None = None
-    positive: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One table: its columns, its key (unique), and the least number of rows."""
-
-    name: str
-    doc: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...] = ()
-    min_rows: int = 0
-
-    @property
-    def names(self) -> list[str]:
-        """Column names in order."""
-        return [column.name for column in self.columns]
 
 
 def _id(name: str, doc: str, *, nullable: bool = False) -> Column:

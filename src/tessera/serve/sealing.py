@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tessera.contracts.arrow import schema, write_table
+from tessera.contracts.columns import Table
 from tessera.contracts.hashes import sha256
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, TABLES, Table
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, TABLES
 from tessera.serve.closes import CLOSE, Close, close_of
 from tessera.serve.events import COMPLAIN, SLATE, Knowledge, Record
 from tessera.serve.slate import at

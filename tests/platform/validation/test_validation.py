@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tessera.contracts.arrow import schema, write_table
+from tessera.contracts.columns import Table
 from tessera.contracts.errors import InvalidTable
-from tessera.contracts.tables import EVENTS, EXPOSURES, QUARANTINE, TABLES, Table
+from tessera.contracts.tables import EVENTS, EXPOSURES, QUARANTINE, TABLES
 from tessera.platform.validation import validation
 from tessera.platform.validation.validation import validate, validate_all
 from tessera.platform.validation.validation_page import render_page

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 
 from tessera.contracts.arrow import schema
+from tessera.contracts.columns import Table
 from tessera.contracts.split import Split, save_split
-from tessera.contracts.tables import BASELINE_LISTS, EVENTS, EXPOSURES, ITEMS, LISTS, USERS, Table
+from tessera.contracts.tables import BASELINE_LISTS, EVENTS, EXPOSURES, ITEMS, LISTS, USERS
 from tessera.stages.monitor.frames import Pair
 from tessera.stages.monitor.params import MonitorParams
 from tessera.stages.monitor.report import drift_report

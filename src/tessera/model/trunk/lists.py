@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tessera.contracts import tables as contracts
 from tessera.contracts.arrays import Ints
 from tessera.contracts.arrow import schema, write_table
+from tessera.contracts.columns import Table
 from tessera.contracts.split import TEST
 from tessera.model.params import QuestionParams
 from tessera.model.sequences.dataset import Dataset
@@ -39,7 +39,7 @@ def rank_users(
     return dataset.listed(model.shape.kind + suffix, asked, lists)
 
 
-def write_lists(parts: list[pa.Table], contract: contracts.Table, path: Path) -> None:
+def write_lists(parts: list[pa.Table], contract: Table, path: Path) -> None:
     """Write the lists, one model after the other, by user and rank; none at all is no row."""
     rows = pa.concat_tables(parts) if parts else schema(contract).empty_table()
     write_table(rows, contract, path)

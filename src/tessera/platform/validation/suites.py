@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from tessera.contracts.tables import TABLES, Column, Dtype, Table
+from tessera.contracts.columns import Column, Dtype, Table
+from tessera.contracts.tables import TABLES
 
 DATASOURCE = "tables"
 BATCH = "rows"

@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tessera.contracts.columns import Column, Table
 from tessera.contracts.params import STRICT
-from tessera.contracts.tables import TABLES, Column, Table
+from tessera.contracts.tables import TABLES
 
 NULL_WORDS = frozenset(
     {"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "NULL", "Null", "null"}

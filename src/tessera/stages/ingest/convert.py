@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tessera.contracts.columns import Table
 from tessera.contracts.rules import TEXT
-from tessera.contracts.tables import Table
 from tessera.stages.ingest.draft import UNREAD
 from tessera.stages.ingest.engine import FILE, ROW, Engine
 from tessera.stages.ingest.kinds import reader_of

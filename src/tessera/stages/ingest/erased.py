@@ -8,7 +8,8 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, USERS, Table
+from tessera.contracts.columns import Table
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, USERS
 from tessera.shared.erased import NEVER, ErasedList
 from tessera.stages.ingest.counts import Counts
 from tessera.stages.ingest.draft import Draft, Drafts

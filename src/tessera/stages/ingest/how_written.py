@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from tessera.contracts.columns import Column
 from tessera.contracts.tables import ACTIONS as OUR_ACTIONS
-from tessera.contracts.tables import Column
 from tessera.stages.ingest import lists, moments, numbers
 from tessera.stages.ingest.vocabulary import ACTIONS, RISKS, named
 

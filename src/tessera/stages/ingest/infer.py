@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tessera.contracts.columns import Column
 from tessera.contracts.tables import ACTIONS as OUR_ACTIONS
-from tessera.contracts.tables import TABLES, Column
+from tessera.contracts.tables import TABLES
 from tessera.stages.ingest.how_written import SHOWN, how_written, may_be_times
 from tessera.stages.ingest.placing import nearly_events, placed
 from tessera.stages.ingest.samples import Sample

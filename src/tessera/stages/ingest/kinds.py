@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tessera.contracts.columns import Column
 from tessera.contracts.rules import EARLIEST, LATEST, SHAPE
-from tessera.contracts.tables import Column
 from tessera.stages.ingest import clocks, lists, moments, numbers
 from tessera.stages.ingest.columns import NULL_WORDS
 from tessera.stages.ingest.numbers import Evidence, Marks, Signs, more

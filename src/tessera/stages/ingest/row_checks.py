@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import ibis
 import ibis.expr.types as ir
 
+from tessera.contracts.columns import Column, Table
 from tessera.contracts.errors import BadInput
 from tessera.contracts.rules import IBIS_DTYPE, TEXT, first_broken, parsed, rules
-from tessera.contracts.tables import Column, Table
 from tessera.stages.ingest.draft import FAULT, UNREAD, Draft
 from tessera.stages.ingest.engine import FILE, ROW, Engine
 from tessera.stages.ingest.past import HAPPENED, Past

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tessera.contracts.tables import TABLES, Column
+from tessera.contracts.columns import Column
+from tessera.contracts.tables import TABLES
 from tessera.stages.ingest import moments
 from tessera.stages.ingest.columns import NULL_WORDS
 from tessera.stages.ingest.how_written import SHOWN, fits

@@ -13,7 +13,8 @@ from typing import cast
 import ibis
 import ibis.expr.types as ir
 
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, Table
+from tessera.contracts.columns import Table
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES
 from tessera.shared.erased import ErasedList
 from tessera.stages.ingest.counts import Counts
 from tessera.stages.ingest.draft import Draft, Drafts

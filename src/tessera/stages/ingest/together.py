@@ -10,7 +10,8 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-from tessera.contracts.tables import EXPOSURES, ITEMS, Table
+from tessera.contracts.columns import Table
+from tessera.contracts.tables import EXPOSURES, ITEMS
 
 NOT_AS_MANY = "candidate_propensities: not as many as candidate_ids"
 TWICE = "candidate_ids: an item twice"

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tessera.contracts.columns import Column
 from tessera.contracts.errors import BadInput
-from tessera.contracts.tables import Column
 from tessera.stages.ingest.casts import wrong_type
 from tessera.stages.ingest.columns import HOLDS, NULL_WORDS, ColumnMapping
 from tessera.stages.ingest.tidy import tidied, tidied_column

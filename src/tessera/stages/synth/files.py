@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from tessera.contracts.arrays import Ints
 from tessera.contracts.arrow import schema, write_table
-from tessera.contracts.tables import ACTIONS, ITEMS, LINKS, PRICES, USERS, Table
+from tessera.contracts.columns import Table
+from tessera.contracts.tables import ACTIONS, ITEMS, LINKS, PRICES, USERS
 from tessera.stages.synth.assets import (
     CATEGORIES,
     ISSUERS,

@@ -1,0 +1,42 @@
+"""What a table is: columns with a type and a rule for every row, a key, and how few rows may be.
+
+`floor` and `ceiling` are inclusive bounds; `positive` excludes zero.  Times are UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Dtype = Literal["string", "int64", "float64", "bool", "timestamp", "strings", "floats", "ints"]
+"""`timestamp` is microseconds UTC; the plural names are lists of that type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its type and the rule every row must satisfy."""
+
+    name: str
+    dtype: Dtype
+    doc: str
+    nullable: bool = False
+    allowed: tuple[str, ...] | None = None
+    floor: float | None = None
+    ceiling: float | None = None
+    positive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table: its columns, its key (unique), and the least number of rows."""
+
+    name: str
+    doc: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    min_rows: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """Column names in order."""
+        return [column.name for column in self.columns]

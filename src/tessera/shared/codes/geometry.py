@@ -60,19 +60,37 @@ def reached(vector_ND: Float64s, code_NL: Ints, size: int) -> Iterator[Reached]:
     total_ND = np.tile(middle_D, (len(vector_ND), 1))
     for code_N in code_NL.T:
         distinct = min(len(np.unique(np.round(rest_ND, 9), axis=0)), size)
-        count_K = np.bincount(code_N, minlength=size)
-        codeword_KD = _means(rest_ND, code_N, count_K)
+        codeword_KD, count_K = means(rest_ND, code_N, np.zeros((size, rest_ND.shape[1])))
         total_ND = total_ND + codeword_KD[code_N]
         rest_ND = rest_ND - codeword_KD[code_N]
         error = float(np.sum(rest_ND**2)) / whole if whole > 0 else 0.0
         yield Reached(codeword_KD, count_K, total_ND, error, distinct)
 
 
-def _means(rest_ND: Float64s, code_N: Ints, count_K: Ints) -> Float64s:
-    mean_KD = np.zeros((len(count_K), rest_ND.shape[1]))
+def means(vector_ND: Float64s, code_N: Ints, otherwise_KD: Float64s) -> tuple[Float64s, Ints]:
+    """Return the mean of the vectors of each codeword, and how many they are.
+
+    Sums are taken in the order of the rows, so equal rows give equal bytes.
+
+    Parameters
+    ----------
+    vector_ND : Float64s
+        Vectors.
+    code_N : Ints
+        Codeword of each, below K.
+    otherwise_KD : Float64s
+        What stands for a codeword that no vector has.
+
+    >>> means(np.array([[1.0], [3.0]]), np.array([2, 2]), np.array([[7.0], [8.0], [9.0]]))
+    (array([[7.],
+           [8.],
+           [2.]]), array([0, 0, 2]))
+    """
+    count_K = np.bincount(code_N, minlength=len(otherwise_KD))
     order_N = np.argsort(code_N, kind="stable")
     start_K = np.cumsum(count_K) - count_K
     full_K = np.flatnonzero(count_K > 0)
-    sums = np.add.reduceat(rest_ND[order_N], start_K[full_K], axis=0)
+    mean_KD = otherwise_KD.copy()
+    sums = np.add.reduceat(vector_ND[order_N], start_K[full_K], axis=0)
     mean_KD[full_K] = sums / count_K[full_K, None]
-    return mean_KD
+    return mean_KD, count_K

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from tessera.contracts.arrays import Float64s, Ints
+from tessera.shared.codes.geometry import means
 
 _ROWS = 65_536
 """So many vectors are encoded at once."""
@@ -83,14 +84,7 @@ def _gaps(vector_ND: Float64s, square_N: Float64s, chosen_C: Ints) -> Float64s:
 
 
 def _means(vector_ND: Float64s, cluster_N: Ints, centre_KD: Float64s) -> Float64s:
-    size = len(centre_KD)
-    count_K = np.bincount(cluster_N, minlength=size)
-    order_N = np.argsort(cluster_N, kind="stable")
-    start_K = np.cumsum(count_K) - count_K
-    full_K = np.flatnonzero(count_K > 0)
-    new_KD = centre_KD.copy()
-    sums = np.add.reduceat(vector_ND[order_N], start_K[full_K], axis=0)
-    new_KD[full_K] = sums / count_K[full_K, None]
+    new_KD, count_K = means(vector_ND, cluster_N, centre_KD)
     empty_K = np.flatnonzero(count_K == 0)
     if len(empty_K):
         gap_N = np.sum((vector_ND - new_KD[cluster_N]) ** 2, axis=1)

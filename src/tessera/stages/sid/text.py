@@ -14,9 +14,9 @@ from scipy import sparse
 
 from tessera.contracts.arrays import Float64s
 from tessera.contracts.errors import BadParams
+from tessera.shared.codes.words import FIELDS
 from tessera.stages.sid.params import SidParams
 
-FIELDS = ("category", "subcategory", "sector", "issuer", "market_id")
 _WORD = re.compile(r"\w\w+")
 
 

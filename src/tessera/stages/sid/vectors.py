@@ -17,12 +17,12 @@ from scipy import sparse
 
 from tessera.contracts.arrays import Float64s
 from tessera.contracts.components import component
+from tessera.shared.codes.words import FIELDS, TEXT
 from tessera.stages.sid import factors
 from tessera.stages.sid.declared import LINKS, declared_links
 from tessera.stages.sid.history import History
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.text import (
-    FIELDS,
     fit_tfidf,
     item_terms,
     sentence_vectors,
@@ -30,7 +30,6 @@ from tessera.stages.sid.text import (
     unit,
 )
 
-TEXT = ("name", "text")
 MEASURES = ("degree", "pagerank", "core_number", "clustering")
 STRUCTURE = (*MEASURES, "weighted_degree", "neighbour_degree", "neighbour_pagerank", "causal_in",
              "causal_out")  # fmt: skip

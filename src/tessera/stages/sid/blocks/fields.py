@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.feature_extraction import FeatureHasher
 
 from tessera.contracts.arrays import Float64s
+from tessera.shared.codes.words import FIELDS
 from tessera.stages.sid.scaling import by_direction
-from tessera.stages.sid.text import FIELDS
 from tessera.stages.sid.vectors import Catalogue
 
 _WIDTH = 128

@@ -17,8 +17,9 @@ from tessera.contracts.components import names
 from tessera.contracts.errors import BadParams
 from tessera.serve.clock import Clock
 from tessera.serve.consume import MOST_BYTES, StreamLost, consume, open_stream, shared_kind
-from tessera.serve.events import Knowledge
+from tessera.serve.events import Event, Knowledge
 from tessera.serve.feed import START, open_feed
+from tessera.serve.filled import filled
 from tessera.serve.following import Following
 from tessera.serve.host import intake
 from tessera.serve.hours import open_segments
@@ -349,10 +350,12 @@ def test_what_cannot_be_logged_is_not_done(consumer, source, monkeypatch, folder
     assert set(logged(folder).events) == {"e1"}
 
 
-def _consume(told, folder, log, feed, stream):
-    into = Intake(lambda: ServedLog(folder / log), Following(open_feed(feed, folder)))
-    print("begun", file=told)
-    consume(open_stream(stream, "1"), into, Clock(), threading.Event(), Counter())
+def _consume(told, folder, log, kind, stream):
+    feed = open_feed(kind, folder)
+    with filled(feed, folder):  # as the command does: who was killed may have logged and not told
+        into = Intake(lambda: ServedLog(folder / log), Following(feed))
+        print("begun", file=told)
+        consume(open_stream(stream, "1"), into, Clock(), threading.Event(), Counter())
 
 
 def test_kills_of_consumer_and_server_lose_nothing_and_double_nothing(
@@ -369,18 +372,34 @@ def test_kills_of_consumer_and_server_lose_nothing_and_double_nothing(
                     source.lose()
                     source.bring_back()
             time.sleep(rng.random() / 20)
-    consumer(kind=feed)
-    end = time.monotonic() + 60
-    while len(logged(folder).events) < sent:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    assert set(logged(folder).events) == {f"e{n}" for n in range(sent)}
     told = open_feed(feed, folder)
-    while len(found := told.since(START).events) < sent:  # the feed comes behind the log
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    assert sorted(e.event_id for e in found) == sorted(logged(folder).events)
+    with filled(told, folder):
+        consumer(kind=feed)
+        end = time.monotonic() + 60
+        while len(logged(folder).events) < sent:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert set(logged(folder).events) == {f"e{n}" for n in range(sent)}
+        while len(found := told.since(START).events) < sent:  # the feed comes behind the log
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert sorted(e.event_id for e in found) == sorted(logged(folder).events)
     told.close()
+
+
+@pytest.mark.parametrize("kind", ["redis", "sqlite"])
+def test_what_a_consumer_logged_and_told_nobody_is_told_when_it_is_back(
+    kind, folder, redis_server, monkeypatch
+):
+    feed = open_feed(kind, folder)
+    killed = Intake(lambda: ServedLog(folder / "1.log"), Following(feed))
+    monkeypatch.setattr(killed, "_following", Following(open_feed("memory", folder)))
+    killed.happened([Event("e1", "u1", "i1", "click", 1)])
+    assert not feed.since(START).events
+    with filled(feed, folder):
+        assert [one.event_id for one in feed.since(START).events] == ["e1"]
+    killed.close()
+    feed.close()
 
 
 def test_a_stream_that_is_lost_is_looked_for_and_said_once(consumer, source, monkeypatch, caplog):

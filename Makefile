@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 LINT := lint-types lint-style lint-imports lint-rendered
 
-.PHONY: run serve dashboards test check fuzz fuzz-serve audit lint $(LINT) format install ui dvc render bench bench-quality bench-rolling bench-ope bench-serve lock clean help
+.PHONY: run serve dashboards test check fuzz fuzz-serve audit lint $(LINT) format install ui cluster cluster-install dvc render bench bench-quality bench-rolling bench-ope bench-serve lock clean help
 
 help: ## show what there is
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -62,6 +62,11 @@ format: $(STAMP) ## format the code
 ui: $(STAMP) ## start Airflow and MLflow on this machine; Ctrl-C stops both
 	@tessera ui $(if $(PORT),--port $(PORT)) $(if $(MLFLOW_PORT),--mlflow-port $(MLFLOW_PORT))
 
+cluster: cluster-install ## run the pipeline of PROFILE with PostgreSQL, Redis and two Celery workers on this machine
+	@tessera cluster --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(CUT),--cut $(CUT))
+
+cluster-install: $(VENV)/.cluster ## put what a worker of a cluster needs on top of the environment
+
 dvc render: $(STAMP) ## render dvc.yaml, the suites and the facts in the docs
 	@tessera render
 
@@ -102,10 +107,16 @@ $(STAMP): requirements.lock pyproject.toml
 	@uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock: ## resolve requirements.lock again from pyproject.toml
-	@uv pip compile --quiet pyproject.toml --extra airflow --extra dev --no-annotate --no-header \
-	  --no-emit-find-links $(FIND_LINKS) -o requirements.lock
-	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock
+$(VENV)/.cluster: requirements-cluster.lock $(STAMP)
+	@uv pip install --quiet --compile-bytecode --python $(BIN)/python $(FIND_LINKS) -r requirements-cluster.lock
+	@touch $@
+
+COMPILE := uv pip compile --quiet pyproject.toml --extra airflow --extra dev --no-annotate --no-header --no-emit-find-links $(FIND_LINKS)
+lock: ## resolve requirements.lock again from pyproject.toml, and that of a cluster as near to it as can be
+	@$(COMPILE) -o requirements.lock
+	@cp requirements.lock requirements-cluster.lock
+	@$(COMPILE) --extra cluster -o requirements-cluster.lock
+	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock requirements-cluster.lock
 
 clean: ## remove what the pipeline made; the published state in registry/ stays
 	@rm -rf data .airflow

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -20,26 +19,10 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from benchmarks.common import ROOT, commit, machine
-from tessera.platform.pipeline.forkserver import one_thread
+from benchmarks.common import commit, machine
+from benchmarks.tiny_market import clone, environment
 
 _EVERY_S = 0.05
-_BIN = Path(sys.executable).parent
-_TINY = """
-import sys
-from pathlib import Path
-import yaml
-from tessera.platform.cli.render import render_all
-from tessera.platform.release.acts import move_floors
-from tessera.platform.release.overrides import Override
-from tessera.platform.workspace.paths import open_workspace
-root = Path.cwd()
-tiny = yaml.safe_load((root / "tests" / "e2e" / "tiny.yaml").read_text())
-(root / "profiles" / "market.yaml").write_text(yaml.safe_dump(tiny))
-render_all(root)
-looser = [f"{name}={tiny['ope'][name]}" for name in ("min_ess", "permutations")]
-move_floors(open_workspace("market"), looser, Override("a market of seconds", "a benchmark"))
-"""
 _SIMPLER = """
 import json, os, subprocess, sys
 from tessera.platform.cli.summary import show
@@ -75,18 +58,6 @@ show(workspace, main_job.publish(workspace))
 WAYS = {"fork server": ["tessera", "run"], "forks and one commit": [sys.executable, "-c", _SIMPLER]}
 
 
-def _environment(root: Path) -> dict[str, str]:
-    path = f"{_BIN}{os.pathsep}{os.environ['PATH']}"
-    sources = f"{root / 'src'}{os.pathsep}{root}"
-    mine = {"PATH": path, "PYTHONPATH": sources, "TESSERA_ROOT": str(root)}
-    return {**os.environ, **one_thread(), **mine, "DVC_NO_ANALYTICS": "1"}
-
-
-def _clone(root: Path) -> None:
-    subprocess.run(["git", "clone", "-q", str(ROOT), str(root)], check=True)
-    subprocess.run([sys.executable, "-c", _TINY], cwd=root, env=_environment(root), check=True)
-
-
 def _spent(process: psutil.Process, seen: dict[tuple[int, float], float]) -> None:
     """Note the processor time of a process and of all below it; who ended keeps the last."""
     try:
@@ -103,7 +74,7 @@ def _measure(words: list[str], root: Path) -> tuple[float, float]:
     begun = time.perf_counter()
     with (root / ".printed").open("w") as printed:
         process = psutil.Popen(
-            words, cwd=root, env=_environment(root), stdout=printed, stderr=subprocess.STDOUT
+            words, cwd=root, env=environment(root), stdout=printed, stderr=subprocess.STDOUT
         )
         while process.poll() is None:
             _spent(process, seen)
@@ -122,7 +93,7 @@ def main() -> None:
     for _ in range(parser.parse_args().turns):
         for way, words in WAYS.items():
             with tempfile.TemporaryDirectory() as folder:
-                _clone(Path(folder) / "market")
+                clone(Path(folder) / "market")
                 found[way].append(_measure(words, Path(folder) / "market"))
             wall_s, processor_s = found[way][-1]
             print(f"{way}: {wall_s:.1f} s, {processor_s:.1f} s of processor time", flush=True)

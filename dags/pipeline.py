@@ -26,7 +26,7 @@ from tasks.publish import ask_person, find_waiting, publish_bundle
 from tasks.report import report_failure
 from tasks.run_lock import DAILY, PIPELINE, take_run_lock
 from tasks.schedule import next_tick
-from tasks.stage import run_step
+from tasks.stage import run_stage, run_step
 from tessera.platform.workspace.catalogue import ALL_STAGES, upstream
 
 
@@ -56,7 +56,7 @@ def build(name: str, schedule: CronTriggerTimetable | None, *, paused: bool) -> 
 def _fill() -> None:
     snapshot = run_step("snapshot", "Pin the champion, the ledger and the request.")
     take_run_lock() >> snapshot
-    tasks = {stage.name: run_step(stage.name, stage.doc) for stage in ALL_STAGES}
+    tasks = {stage.name: run_stage(stage) for stage in ALL_STAGES}
     for stage in ALL_STAGES:
         before = [tasks[name] for name in upstream(stage, ALL_STAGES)]
         (before or snapshot) >> tasks[stage.name]

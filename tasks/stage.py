@@ -1,6 +1,8 @@
 """Run one step of the pipeline as an Airflow task.
 
 Answers of the form become environment variables and never shell text: none can be a command.
+On several machines a stage that any worker may run waits in a queue of its own; all else waits in
+Airflow's default queue, which the worker whose workspace holds the registry alone listens to.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from pathlib import Path
 from airflow.providers.standard.operators.bash import BashOperator
 
 from tessera.contracts.cut import OR_EARLIER
+from tessera.platform.workspace.catalogue import ANYWHERE, Stage
 
 ROOT = Path(__file__).resolve().parents[1]
 AUTOMATIC = "('scheduled', 'backfill')"
@@ -26,6 +29,14 @@ ENVIRONMENT = {
     "TESSERA_APPROVAL": "{{ 1 if params.approval else 0 }}",
     "TESSERA_OVERRIDE_REASON": "{{ params.override_reason or '' }}",
 }
+
+
+def run_stage(stage: Stage) -> BashOperator:
+    """Return the task that runs a stage, by any worker unless it stays where the registry lies."""
+    made = run_step(stage.name, stage.doc)
+    if not stage.stays:
+        made.queue = ANYWHERE
+    return made
 
 
 def run_step(name: str, doc: str, *, told: bool = False) -> BashOperator:

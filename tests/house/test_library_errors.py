@@ -31,8 +31,9 @@ from tessera.contracts.errors import (
 )
 from tessera.contracts.library_errors import first_line, translate_errors
 from tessera.model.trunk import saved
-from tessera.platform.cli import cli, ui
+from tessera.platform.cli import cli
 from tessera.platform.pipeline import dvc, runner
+from tessera.platform.servers import started
 from tessera.platform.tracking import tracking
 from tessera.platform.workspace import files, params
 from tessera.platform.workspace.catalogue import find, stages
@@ -143,10 +144,10 @@ def _dvc(workspace, monkeypatch):
 
 
 def _airflow(workspace, monkeypatch):
-    monkeypatch.setattr(ui.processes, "start", _raises(FileNotFoundError(2, "No such file")))
+    monkeypatch.setattr(started.processes, "start", _raises(FileNotFoundError(2, "No such file")))
     workspace.data.mkdir(parents=True)
     (workspace.data / "logs").mkdir()
-    ui._start("airflow", ("scheduler",), {}, workspace.data, [])
+    started.start_server("airflow", ("scheduler",), {}, workspace.data, [])
 
 
 def _of(error):

@@ -21,7 +21,16 @@ from tessera.platform.cli.cli_serve import consume, key, serve
 from tessera.platform.cli.cli_served import served
 from tessera.platform.cli.cli_sid import sid
 from tessera.platform.cli.cli_simulate import simulate
-from tessera.platform.cli.cli_work import ablate, doctor, infer, recommend, run, stages, ui
+from tessera.platform.cli.cli_work import (
+    ablate,
+    cluster,
+    doctor,
+    infer,
+    recommend,
+    run,
+    stages,
+    ui,
+)
 
 app = typer.Typer(
     help="Train a recommender, judge it on logged data, and publish it only if it is better.",
@@ -31,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Work with it": (stages, run, infer, ui, recommend, sid, ablate, doctor),
+    "Work with it": (stages, run, infer, ui, cluster, recommend, sid, ablate, doctor),
     "Serve it": (serve, consume, key, served, mix, canary, simulate),
     "Called by DVC, Airflow and make": (snapshot, dvc, render, task),
     "Decide what is published": (

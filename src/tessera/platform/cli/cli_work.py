@@ -130,6 +130,21 @@ def ui(
     serve(find_root(), port, mlflow_port)
 
 
+def cluster(
+    profile: Profile = DEFAULT_PROFILE,
+    data: Annotated[Path | None, typer.Option(help="Folder with the raw files.")] = None,
+    cut: Annotated[str | None, typer.Option(help="Learn until here: 2021-07-01.")] = None,
+) -> None:
+    """Run the pipeline on a cluster of this machine: PostgreSQL, Redis, two Celery workers."""
+    from tessera.platform.servers.cluster import run as run_all
+    from tessera.platform.workspace.params import load_params
+
+    workspace = open_workspace(profile)
+    load_params(workspace)
+    form = {"data": data and str(data.resolve()), "cut": cut}
+    run_all(workspace, {name: value for name, value in form.items() if value})
+
+
 def recommend(
     user: Annotated[str, typer.Argument(help="An investor's id.")],
     profile: Profile = DEFAULT_PROFILE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -12,12 +13,13 @@ from rich.markup import escape
 
 from tessera.contracts.errors import BrokenSeal, TesseraError
 from tessera.platform.cli.repair import repair as mend
-from tessera.platform.cli.ui import DATABASE
 from tessera.platform.pipeline import dvc_files
 from tessera.platform.pipeline.dvc import render
 from tessera.platform.release import looks, pointer, seals
 from tessera.platform.release.history import chain, looks_chain
 from tessera.platform.release.journal import alias_fault, at_rest, require_whole, unfinished
+from tessera.platform.servers.airflow import DATABASE
+from tessera.platform.servers.checks import check_cluster
 from tessera.platform.tracking import databases, tracking
 from tessera.platform.workspace.params import load_params
 from tessera.platform.workspace.paths import Workspace
@@ -50,6 +52,7 @@ def examine(workspace: Workspace, repair: bool = False) -> None:
         "MLflow store": _mlflow,
         "MLflow alias": _alias,
         "Airflow": _airflow,
+        "cluster": _cluster,
         "looks": _looks,
         "key": _key,
     }
@@ -113,6 +116,10 @@ def _airflow(workspace: Workspace) -> str:
     if wrong:
         raise TesseraError(f"{path} is damaged ({wrong}): --repair or `tessera ui` sets it aside")
     return "its database is whole" if path.exists() else "never started: `make ui` does"
+
+
+def _cluster(_: Workspace) -> str:
+    return check_cluster(os.environ)
 
 
 def _disk(workspace: Workspace) -> str:

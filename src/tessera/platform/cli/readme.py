@@ -59,6 +59,7 @@ _ROOMS = (
     "platform/tracking",
     "platform/release",
     "platform/pipeline",
+    "platform/servers",
     "platform/cli",
 )
 """What the tree shows below src/tessera/, what is imported before what imports it."""

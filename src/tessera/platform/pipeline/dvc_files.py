@@ -27,7 +27,7 @@ _SCHEMA = "2.0"
 
 def keep(workspace: Workspace) -> None:
     """Keep a copy of the profile's `dvc.lock` if it is whole and has changed."""
-    lock, kept = _lock(workspace), workspace.data / _KEPT
+    lock, kept = lock_file(workspace), workspace.data / _KEPT
     if not lock.exists():
         return
     text = lock.read_bytes()
@@ -54,10 +54,10 @@ def repair(root: Path) -> list[str]:
     """
     if not faults(root):
         return []
-    with _dvc_at_rest(root):  # what looked torn may have been in the middle of being written
+    with at_rest(root):  # what looked torn may have been in the middle of being written
         told = faults(root)
         for workspace in _torn(root):
-            kept, lock = workspace.data / _KEPT, _lock(workspace)
+            kept, lock = workspace.data / _KEPT, lock_file(workspace)
             if kept.exists():
                 files.write_bytes(kept.read_bytes(), lock)
             else:
@@ -85,6 +85,24 @@ def repair_state(root: Path) -> list[str]:
     return [f"{path} of dvc was damaged: its hashes are computed again" for path in torn]
 
 
+def entries(workspace: Workspace) -> dict[str, Any]:
+    """Return what dvc.lock says of each stage by its name; nothing before the first run."""
+    path = lock_file(workspace)
+    found = files.parse_yaml(path.read_bytes()) if path.exists() else {}
+    return dict(found.get("stages", {}))
+
+
+def put_entries(workspace: Workspace, new: Mapping[str, Any]) -> None:
+    """Let dvc.lock say this of these stages; what it says of others stays."""
+    with at_rest(workspace.root):
+        before = entries(workspace)
+        after = {**before, **new}
+        if after != before:
+            text = yaml.safe_dump({"schema": _SCHEMA, "stages": after}, sort_keys=False)
+            files.write_bytes(text.encode(), lock_file(workspace))
+    keep(workspace)
+
+
 def is_whole(text: bytes) -> bool:
     r"""Whether dvc can read the text of a `dvc.lock`.
 
@@ -98,11 +116,11 @@ def is_whole(text: bytes) -> bool:
     if not isinstance(found, dict) or found.get("schema") != _SCHEMA:
         return False
     stages = found.get("stages", {})
-    return isinstance(stages, dict) and all(map(_is_stage, stages.values()))
+    return isinstance(stages, dict) and all(map(is_entry, stages.values()))
 
 
-def _is_stage(stage: Any) -> bool:
-    """Whether a stage has its command and every file its path and hash; params may be anything."""
+def is_entry(stage: Any) -> bool:
+    """Whether what dvc.lock says of a stage has its command and every file its path and hash; params may be anything."""
     if not isinstance(stage, Mapping) or not isinstance(stage.get("cmd"), (str, list)):
         return False
     named = [stage.get(side, []) for side in ("deps", "outs")]
@@ -124,7 +142,7 @@ def _torn(root: Path) -> Iterator[Workspace]:
     """Profiles whose lock dvc cannot read, or which is the beginning of the one that was kept."""
     for name in profile_names(root):
         workspace = Workspace(root, name)
-        lock, kept = _lock(workspace), workspace.data / _KEPT
+        lock, kept = lock_file(workspace), workspace.data / _KEPT
         if not lock.exists():
             continue
         text = lock.read_bytes()
@@ -139,12 +157,13 @@ def _told(workspace: Workspace) -> str:
     return "no whole one was kept, every stage runs again"
 
 
-def _lock(workspace: Workspace) -> Path:
+def lock_file(workspace: Workspace) -> Path:
+    """Return where dvc writes down what each stage of the profile read and wrote."""
     return workspace.dvc_yaml.with_name("dvc.lock")
 
 
 def _near(workspace: Workspace) -> str:
-    return _lock(workspace).relative_to(workspace.root).as_posix()
+    return lock_file(workspace).relative_to(workspace.root).as_posix()
 
 
 def _rwlock(root: Path) -> Path:
@@ -161,7 +180,7 @@ def _is_torn_json(path: Path) -> bool:
 
 
 @contextmanager
-def _dvc_at_rest(root: Path) -> Iterator[None]:
+def at_rest(root: Path) -> Iterator[None]:
     """Hold the lock under which dvc writes; it is a lock of the file system, so none outlives."""
     folder = root / ".dvc" / "tmp"
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import typer
 from tessera.contracts.errors import BadParams, TesseraError
 from tessera.platform.pipeline import main_job
 from tessera.platform.pipeline.dvc import dvc, target
+from tessera.platform.pipeline.exchange import FIRST, LAST, Exchange, open_exchange
 from tessera.platform.pipeline.told import told
 from tessera.platform.release.acts import proposal
 from tessera.platform.workspace.catalogue import ALL_STAGES, find, stages, upstream
@@ -45,27 +46,45 @@ def run_task(workspace: Workspace, name: str, order: Order) -> int:
     """
     if order.run:
         require_run_lock(workspace, order.run)
-    if name == "snapshot":
-        load_params(workspace)
-        require_said(order.override_reason)
-        main_job.write_pipeline(workspace)
-    if name == "publish":
-        done = main_job.publish(workspace, order.override_reason, order.approval)
-        typer.echo(f"{done.decision}: {done.version or 'nothing'} is current ({done.reason})")
-        return 0
     if name == "waiting":
         return _waiting(workspace)
-    if name != "snapshot" and find(name, stages(source_of(workspace))) is None:
+    exchange = open_exchange(workspace, order.run)
+    if name == LAST:
+        return _publish(workspace, order, exchange)
+    if name != FIRST and find(name, stages(source_of(workspace))) is None:
         return _skip(name)
-    _repro(workspace, name, order.request)
+    _work(workspace, name, order, exchange)
     for line in told(workspace, name):
         typer.echo(line)
     return 0
 
 
+def _publish(workspace: Workspace, order: Order, exchange: Exchange | None) -> int:
+    if exchange:
+        exchange.receive(LAST)
+    done = main_job.publish(workspace, order.override_reason, order.approval)
+    typer.echo(f"{done.decision}: {done.version or 'nothing'} is current ({done.reason})")
+    return 0
+
+
+def _work(workspace: Workspace, name: str, order: Order, exchange: Exchange | None) -> None:
+    """Run the snapshot or a stage, between what others left and what is left to others."""
+    if name == FIRST:
+        load_params(workspace)
+        require_said(order.override_reason)
+    if name == FIRST or exchange:
+        main_job.write_pipeline(workspace)
+    if exchange:
+        exchange.receive(name)
+    _repro(workspace, name, order.request)
+    if exchange and order.run:
+        require_run_lock(workspace, order.run)  # another run may have taken it meanwhile
+        exchange.send(name)
+
+
 def forced(name: str, request: main_job.Request) -> bool:
     """Whether a step must run even if nothing changed: every stage, or one and those after it."""
-    if name == "snapshot":
+    if name == FIRST:
         return False
     return request.force or (
         request.from_stage is not None and name in downstream(request.from_stage)

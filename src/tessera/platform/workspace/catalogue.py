@@ -10,6 +10,10 @@ from dataclasses import dataclass
 SEAL, PAGE_SEAL = "seal", "page_seal"
 """Artifacts that no stage writes by itself: the runner, which has the key, adds them to a verdict
 and to its page."""
+ANYWHERE = "stages"
+"""Queue of the stages that any worker may run."""
+SOURCE = "source"
+"""Artifact that holds the raw files: of the market a stage writes it, else a person named it."""
 MARKET = "market"
 """Source that is simulated; every other source is a folder that a person names."""
 
@@ -50,6 +54,11 @@ class Stage:
     def makes(self) -> tuple[str, ...]:
         """What it writes by itself; seals are the runner's."""
         return tuple(name for name in self.writes if name not in (SEAL, PAGE_SEAL))
+
+    @property
+    def stays(self) -> bool:
+        """It needs what one place alone has: the files that a person named, or registry and key."""
+        return SOURCE in self.reads or self.judges or self.draws or self.packs
 
     @property
     def section(self) -> str | None:

@@ -39,6 +39,8 @@ LOOKS = "looks"
 """Name of the chain that all profiles share: every candidate that was ever weighed."""
 LINES = ".jsonl"
 """Ending of a chain's file."""
+EXCHANGE = "TESSERA_EXCHANGE"
+"""Environment variable that names the folder which the workspaces of all workers see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,12 @@ class Workspace:
         copy was made.
         """
         return _workspace(self.root) / "registry"
+
+    @property
+    def exchange(self) -> Path | None:
+        """Where the workspaces of several workers meet for this profile; None on one machine."""
+        named = os.environ.get(EXCHANGE)
+        return Path(named).resolve() / self.profile if named else None
 
     @property
     def validation(self) -> Path:

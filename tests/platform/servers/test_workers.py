@@ -1,0 +1,97 @@
+"""Workers work on a commit, each in a workspace of its own, and leave nothing behind."""
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from tessera.contracts.errors import TesseraError
+from tessera.platform.servers import workers
+from tessera.platform.servers.workers import MARK, Team, Worker, clone, require_committed
+
+
+@pytest.fixture
+def repository_of(root):
+    """A repository with one commit of the configuration."""
+    author = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for words in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "start"]):
+        subprocess.run(["git", *words], cwd=root, check=True)
+    return root
+
+
+def test_a_clone_is_brought_to_the_commit_again_and_again(repository_of, tmp_path):
+    commit, folder = require_committed(repository_of), tmp_path / "below" / "two"
+    clone(repository_of, folder, commit)
+    (folder / "params.yaml").write_text("somebody edited it here")
+    clone(repository_of, folder, commit)
+    assert (folder / "params.yaml").read_text() == (repository_of / "params.yaml").read_text()
+    assert require_committed(folder) == commit
+
+
+def test_what_is_in_no_commit_is_refused_because_a_clone_would_not_have_it(repository_of):
+    (repository_of / "profiles" / "mine.yaml").write_text("{}")
+    with pytest.raises(TesseraError, match=r"mine\.yaml is in no commit, .*commit or stash"):
+        require_committed(repository_of)
+
+
+def test_rendered_pipelines_and_locks_hold_nobody_up(repository_of):
+    (repository_of / "profiles" / "tie").mkdir()
+    for name in ("profiles/tie/dvc.yaml", "profiles/tie/dvc.lock", "dvc.lock"):
+        (repository_of / name).write_text("stages: {}")
+    require_committed(repository_of)
+
+
+def test_the_registry_has_one_worker_and_stages_have_both(tmp_path):
+    one, two = workers.two_workers(tmp_path, tmp_path / ".airflow" / "cluster")
+    assert (one.root, one.queues) == (tmp_path, ("default", "stages"))
+    assert two.root != one.root
+    assert two.queues == ("stages",)
+
+
+def test_a_dead_worker_is_replaced_and_what_it_left_is_ended(tmp_path, monkeypatch):
+    """Its child got away into a session of its own, as tasks do."""
+    script = (
+        "import subprocess, sys; "
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
+        "start_new_session=True); print('up', flush=True); import time; time.sleep(600)"
+    )
+    start = workers.processes.start
+
+    def fake(_words, environment, log, folder):
+        return start([sys.executable, "-c", script], environment, log, folder)
+
+    monkeypatch.setattr(workers.processes, "start", fake)
+    (tmp_path / "logs").mkdir()
+    said = []
+    team = Team({"PATH": "/usr/bin"}, tmp_path, said.append)
+    workers.adopt_orphans()
+    team.start(Worker("two", tmp_path, ("stages",)))
+    first = next(iter(team.running.values()))
+    try:
+        _until(lambda: "up" in first.log.read_text())
+        (child,) = psutil.Process(first.process.pid).children()
+        team.replace_dead()
+        assert said == [], "it lives"
+        first.process.kill()
+        first.process.wait()
+        assert child.is_running()
+        team.replace_dead()
+        assert said == ["worker two ended by itself: another one is started"]
+        assert not child.is_running()
+        assert next(iter(team.running.values())).process.poll() is None
+    finally:
+        workers.end_leftovers("two")
+        for server in team.running.values():
+            server.process.wait()
+    assert not [one for one in psutil.Process().children() if workers._mark(one) == "two"]
+    assert MARK == "TESSERA_WORKER"
+
+
+def _until(said):
+    for _ in range(600):
+        if said():
+            return
+        time.sleep(0.05)
+    raise AssertionError("not in time")

@@ -37,9 +37,8 @@ _WORKING_S = 1.0
 def main() -> None:
     """Run both, and write results/cluster.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--stage", default="causal", help="kill the worker that runs this stage or a later one"
-    )
+    told = "kill the worker of the clone at this stage, or the first after it that it runs"
+    parser.add_argument("--stage", default="causal", help=told)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         local, cluster = Path(folder) / "local", Path(folder) / "cluster"
@@ -110,42 +109,38 @@ def _compare(local: Workspace, cluster: Workspace) -> dict[str, Any]:
         for where in (local, cluster)
     }
     differ = [name for name in names if len({told[name] for told in hashes.values()}) > 1]
-    told = {
-        where.root.name: files.read_json(where.artifact("verdict")) for where in (local, cluster)
+    verdicts = {
+        where.root.name: files.read_json(where.artifact("verdict"))["decision"]
+        for where in (local, cluster)
     }
     return {
         "artifacts": len(names),
         "differ": differ,
-        "verdict": {name: verdict["decision"] for name, verdict in told.items()},
+        "verdict": verdicts,
         **_tasks(cluster),
     }
 
 
 def _tasks(cluster: Workspace) -> dict[str, Any]:
-    """What Airflow tells of the tasks: tries, waits, and time beside the stage's own."""
+    """Return what Airflow tells of the tasks: tries, waits, and time beside the stage's own."""
     folder = cluster.root / ".airflow" / "cluster"
     tasks = {one["task_id"]: one for one in json.loads((folder / "tasks.json").read_text())}
     (run,) = (folder / "exchange" / cluster.profile).glob("*/")
     ran: dict[str, list[str]] = {}
-    beside = []
+    own: list[float] = []
+    beside: list[float] = []
     for stage in ALL_STAGES:
         piece = files.read_json(run / f"{stage.name}.json")
         ran.setdefault(Path(piece["workspace"]).name, []).append(stage.name)
-        record = files.read_json(cluster.records / f"{stage.name}.json")
-        beside.append(tasks[stage.name]["duration"] - record["seconds"])
+        own.append(files.read_json(cluster.records / f"{stage.name}.json")["seconds"])
+        beside.append(tasks[stage.name]["duration"] - own[-1])
     waited = [_waited(one) for one in tasks.values() if one["start_date"] and one["queued_when"]]
     return {
         "ran": ran,
         "tries": {name: one["try_number"] for name, one in tasks.items() if one["try_number"] > 1},
         "queued_s": round(statistics.median(waited), 2),
         "beside_stage_s": round(statistics.median(beside), 2),
-        "stages_s": round(
-            sum(
-                files.read_json(cluster.records / f"{one.name}.json")["seconds"]
-                for one in ALL_STAGES
-            ),
-            1,
-        ),
+        "stages_s": round(sum(own), 1),
     }
 
 

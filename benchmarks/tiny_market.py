@@ -1,4 +1,4 @@
-"""A clone of this repository whose market is that of the tests: it runs from end to end in seconds."""
+"""A clone of this repository whose market is that of the tests: it runs in seconds."""
 
 from __future__ import annotations
 

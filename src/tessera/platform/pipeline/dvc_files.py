@@ -120,7 +120,10 @@ def is_whole(text: bytes) -> bool:
 
 
 def is_entry(stage: Any) -> bool:
-    """Whether what dvc.lock says of a stage has its command and every file its path and hash; params may be anything."""
+    """Whether dvc.lock has the command of a stage, and path and hash of every file.
+
+    Params may be anything.
+    """
     if not isinstance(stage, Mapping) or not isinstance(stage.get("cmd"), (str, list)):
         return False
     named = [stage.get(side, []) for side in ("deps", "outs")]

@@ -135,5 +135,5 @@ def _mark(process: psutil.Process) -> str | None:
 
 
 def _further() -> Iterator[str]:
-    """What this Python was told to look through beside what is installed."""
+    """Yield what this Python was told to look through beside what is installed."""
     yield from filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))

@@ -43,6 +43,11 @@ def _shared_ndcg(found: Found) -> float:
     return statistics.fmean(one["models"]["hstu"]["ndcg_10"] for one in seeds)
 
 
+def _same(found: Found) -> list[bool]:
+    """Whether no artifact differs, and the verdict does not."""
+    return [not found["differ"], len(set(found["verdict"].values())) == 1]
+
+
 SECTIONS = (
     Section("synth", {"seconds": _under(seconds=120)}),
     Section(
@@ -80,4 +85,5 @@ SECTIONS = (
         {"sizes": lambda f: [*(size in f for size in ("1x", "4x", "16x")), bool(f.get("growth"))]},
         {"sizes": _sizes, "stages": _stages, "columns": _columns, "steepest": _steepest},
     ),
+    Section("cluster", {"differ": _same}),
 )

@@ -23,6 +23,7 @@ def describe(dag):
                 "backoff": task.retry_exponential_backoff,
                 "trigger_rule": task.trigger_rule.value,
                 "skip": list(getattr(task, "skip_on_exit_code", [])),
+                "queue": task.queue,
                 "calls_back": bool(task.on_failure_callback),
             }
             for task in dag.tasks

@@ -9,6 +9,13 @@ import pytest
 
 from tessera.platform.workspace import processes
 
+KILLED_PARENT = """
+import subprocess, sys, time
+from tessera.platform.workspace import processes
+words = [sys.executable, "-c", "import time; time.sleep(600)"]
+print(subprocess.Popen(processes.ends_with_us(words), start_new_session=True).pid, flush=True)
+time.sleep(600)
+"""
 DEAF_PARENT = """
 import signal, subprocess, sys, time
 child = subprocess.Popen(
@@ -72,3 +79,14 @@ def test_a_plain_kill_stops_the_block_as_ctrl_c_does(number):
 def test_commands_are_those_beside_this_python():
     done = subprocess.run([processes.command("python"), "-V"], check=False, capture_output=True)
     assert done.returncode == 0
+
+
+def test_a_server_ends_with_whoever_started_it_even_if_that_was_killed_outright():
+    parent = subprocess.Popen(
+        [sys.executable, "-c", KILLED_PARENT], stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        child = psutil.Process(int(parent.stdout.readline()))
+        assert child.is_running()
+        parent.kill()
+    child.wait(timeout=30)

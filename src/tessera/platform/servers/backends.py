@@ -24,6 +24,7 @@ from tessera.platform.workspace import files, processes
 _DEBIAN = Path("/usr/lib/postgresql")
 _USER = "airflow"
 _NOBODY = "nobody"
+_C = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ def start_postgres(folder: Path, logs: Path, password: str) -> Backend:
     port = free_port()
     # By a socket in a folder a long path would be refused; the password guards the port.
     words = ["-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", ""]
-    process = processes.start([*_not_root(), str(programs / "postgres"), *words], _C, log, folder)
+    guarded = processes.ends_with_us([str(programs / "postgres"), *words])
+    process = processes.start([*_not_root(), *guarded], _C, log, folder)
     url = f"postgresql+psycopg2://{_USER}:{password}@127.0.0.1:{port}/postgres"
     return Backend(Server("postgres", process, log), url)
 
@@ -109,7 +111,8 @@ def start_redis(folder: Path, logs: Path, password: str) -> Backend:
     lines = ["bind 127.0.0.1", f"port {port}", f"requirepass {password}", 'save ""']
     write_secret("\n".join([*lines, f"dir {folder}", ""]), folder / "redis.conf")
     log = logs / "redis.log"
-    process = processes.start([find_redis(), str(folder / "redis.conf")], _C, log, folder)
+    guarded = processes.ends_with_us([find_redis(), str(folder / "redis.conf")])
+    process = processes.start(guarded, _C, log, folder)
     return Backend(Server("redis", process, log), f"redis://:{password}@127.0.0.1:{port}/0")
 
 
@@ -118,9 +121,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-_C = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}
 
 
 def _not_root() -> Sequence[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import redis
 
@@ -19,6 +20,8 @@ RESULTS = "AIRFLOW__CELERY__RESULT_BACKEND"
 EXECUTOR = "AIRFLOW__CORE__EXECUTOR"
 _CELERY = "CeleryExecutor"
 _WAIT_S = 3
+_PORT = 5432
+_FORM = "postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE"
 _OLDEST = 13
 """Of PostgreSQL, that this Airflow works with."""
 
@@ -54,23 +57,14 @@ def require_postgres(url: str, setting: str) -> None:
     TesseraError
         With the setting, and what the server or the driver says.
     """
+    address = _address(url, setting)
     try:
         import psycopg2
     except ImportError as error:
         raise TesseraError("psycopg2 is not installed: run `make cluster-install`") from error
-    parts = urlsplit(url)
-    if parts.scheme.partition("+")[0] != "postgresql" or not parts.hostname:
-        raise TesseraError(f"{setting} is no address of PostgreSQL: write {_FORM}")
     try:
-        with psycopg2.connect(
-            host=parts.hostname,
-            port=_port(parts.netloc, parts.hostname, setting) or 5432,
-            user=parts.username,
-            password=parts.password,
-            dbname=parts.path.lstrip("/"),
-            connect_timeout=_WAIT_S,
-        ) as connection:
-            version = connection.server_version // 10_000
+        connection = psycopg2.connect(**address, connect_timeout=_WAIT_S)
+        version = connection.server_version // 10_000
         connection.close()
     except psycopg2.Error as error:
         raise TesseraError(f"{setting}: PostgreSQL says {first_line(error)!r}") from error
@@ -93,15 +87,22 @@ def require_redis(url: str, setting: str) -> None:
         raise TesseraError(f"{setting}: Redis says {first_line(error)!r}") from error
 
 
-_FORM = "postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE"
-
-
-def _port(netloc: str, host: str, setting: str) -> int | None:
-    """Port of an address, None if it names none."""
+def _address(url: str, setting: str) -> dict[str, Any]:
+    """Return what a driver connects to; the line that refuses a URL does not repeat it."""
     try:
-        return urlsplit(f"//{netloc}").port
+        parts = urlsplit(url)
+        port = parts.port or _PORT
     except ValueError as error:
-        raise TesseraError(f"{setting}: no port at {host}: write {_FORM}") from error
+        raise TesseraError(f"{setting} is no address: write {_FORM}") from error
+    if parts.scheme.partition("+")[0] != "postgresql" or not parts.hostname:
+        raise TesseraError(f"{setting} is no address of PostgreSQL: write {_FORM}")
+    said = {"user": parts.username, "password": parts.password}
+    return {
+        "host": parts.hostname,
+        "port": port,
+        "dbname": parts.path.lstrip("/"),
+        **{name: unquote(value) for name, value in said.items() if value},
+    }
 
 
 def _require_folder(folder: Path) -> None:

@@ -39,6 +39,7 @@ from tessera.platform.servers.backends import (
 from tessera.platform.servers.runs import Airflow
 from tessera.platform.servers.started import Server, require_alive, start_server, wait_until
 from tessera.platform.servers.workers import (
+    MARK,
     Team,
     adopt_orphans,
     clone,
@@ -185,6 +186,7 @@ def cluster_environment(root: Path, port: int, database: str, broker: str) -> di
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(_LOST_AFTER_S),
         EXCHANGE: str(folder / "exchange"),
+        MARK: "airflow",
     }
     return {**airflow_environment(root, port), **settings}
 

@@ -16,6 +16,7 @@ from tessera.contracts.library_errors import first_line
 
 DAG = "/api/v2/dags/tessera_pipeline"
 _POLL_S = 2.0
+_PATIENCE_S = 180.0
 _ENDED = ("success", "failed")
 
 
@@ -67,13 +68,19 @@ class Airflow:
     def follow(self, run: str, meanwhile: Callable[[], None], say: Callable[[str], None]) -> str:
         """Say each change until the run has ended; return how it ended."""
         path = f"{DAG}/dagRuns/{quote(run, safe='')}"
+        answered = time.monotonic()
         while True:
             meanwhile()
-            state = str(self.ask(path)["state"])
-            for one in self.tasks(run):
-                self._tell(one, say)
-            if state in _ENDED:
-                return state
+            try:
+                state = str(self.ask(path)["state"])
+                for one in self.tasks(run):
+                    self._tell(one, say)
+                if state in _ENDED:
+                    return state
+                answered = time.monotonic()
+            except TesseraError:  # a machine that is busy with stages may keep it waiting
+                if time.monotonic() - answered > _PATIENCE_S:
+                    raise
             time.sleep(_POLL_S)
 
     def tasks(self, run: str) -> list[dict[str, Any]]:

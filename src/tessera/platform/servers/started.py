@@ -44,7 +44,8 @@ def start_server(
     """
     log = folder / "logs" / f"{name}-{words[0]}.log"
     with translate_errors(TesseraError, f"{name} cannot be started", "run `make install`"):
-        process = processes.start([processes.command(name), *words], environment, log, folder)
+        guarded = processes.ends_with_us([processes.command(name), *words])
+        process = processes.start(guarded, environment, log, folder)
     into.append(Server(f"{name} {words[0]}", process, log))
     return into[-1]
 

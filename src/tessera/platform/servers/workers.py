@@ -17,7 +17,7 @@ from tessera.platform.workspace import processes
 from tessera.platform.workspace.catalogue import ANYWHERE
 
 MARK = "TESSERA_WORKER"
-"""Environment variable that every process of a worker carries."""
+"""Environment variable that every process of Airflow carries: of a worker, with its name."""
 _DEFAULT_QUEUE = "default"
 _PR_SET_CHILD_SUBREAPER = 36
 _READ = ("params.yaml", "dvc.yaml", "profiles", "src", "dags", "tasks", "monitoring")
@@ -98,7 +98,8 @@ class Team:
             "AIRFLOW__CORE__DAGS_FOLDER": str(worker.root),
             "PYTHONPATH": os.pathsep.join([str(worker.root / "src"), *_further()]),
         }
-        process = processes.start([processes.command("airflow"), *words], mine, log, home)
+        guarded = processes.ends_with_us([processes.command("airflow"), *words])
+        process = processes.start(guarded, mine, log, home)
         self.running[worker] = Server(f"worker {worker.name}", process, log)
 
     def replace_dead(self) -> None:
@@ -116,8 +117,9 @@ def adopt_orphans() -> None:
 
 
 def end_leftovers(name: str | None = None) -> None:
-    """End what is left below this process: of a worker that died, or everything."""
-    left = [one for one in psutil.Process().children(recursive=True) if name in (None, _mark(one))]
+    """End what is left below this process: of a worker that died, or of all that carry a mark."""
+    below = psutil.Process().children(recursive=True)
+    left = [one for one in below if (mark := _mark(one)) and name in (None, mark)]
     for one in left:
         try:
             one.kill()

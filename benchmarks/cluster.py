@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,16 @@ def main() -> None:
     told = "kill the worker of the clone at this stage, or the first after it that it runs"
     parser.add_argument("--stage", default="causal", help=told)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        local, cluster = Path(folder) / "local", Path(folder) / "cluster"
-        clone(local)
-        shutil.copytree(local, cluster, symlinks=True)
-        local_s, _ = _run(["tessera", "run"], local, None)
-        cluster_s, killed = _run(["tessera", "cluster"], cluster, asked.stage)
-        figures = _compare(Workspace(local, MARKET), Workspace(cluster, MARKET))
+    folder = Path(tempfile.mkdtemp())  # stays where a run failed, so that its logs can be read
+    local, cluster = folder / "local", folder / "cluster"
+    clone(local)
+    shutil.copytree(local, cluster, symlinks=True)
+    local_s, _ = _run(["tessera", "run"], local, None)
+    cluster_s, killed = _run(["tessera", "cluster"], cluster, asked.stage)
+    figures = _compare(Workspace(local, MARKET), Workspace(cluster, MARKET))
     figures |= {"local_s": round(local_s, 1), "cluster_s": round(cluster_s, 1), "killed": killed}
-    write_result("cluster", figures)
+    write_result("cluster", figures | {"left": _left(cluster)})
+    shutil.rmtree(folder)
 
 
 def _run(words: list[str], root: Path, kill: str | None) -> tuple[float, dict[str, Any] | None]:
@@ -142,6 +144,16 @@ def _tasks(cluster: Workspace) -> dict[str, Any]:
         "beside_stage_s": round(statistics.median(beside), 2),
         "stages_s": round(sum(own), 1),
     }
+
+
+def _left(root: Path) -> int:
+    """Count the processes that work below a folder still."""
+    found = 0
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            below = Path(process.cwd()).is_relative_to(root)
+            found += below and process.status() != psutil.STATUS_ZOMBIE
+    return found
 
 
 def _waited(task: Mapping[str, Any]) -> float:

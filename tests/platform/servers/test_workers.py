@@ -10,6 +10,7 @@ import pytest
 from tessera.contracts.errors import TesseraError
 from tessera.platform.servers import workers
 from tessera.platform.servers.workers import Team, Worker, clone, require_committed
+from tessera.platform.workspace.paths import EXCHANGE
 
 
 @pytest.fixture
@@ -65,8 +66,7 @@ def test_a_dead_worker_is_replaced_and_what_it_left_is_ended(tmp_path, monkeypat
     monkeypatch.setattr(workers.processes, "start", fake)
     (tmp_path / "logs").mkdir()
     said = []
-    team = Team({"PATH": "/usr/bin"}, tmp_path, said.append)
-    workers.adopt_orphans()
+    team = Team({"PATH": "/usr/bin", EXCHANGE: str(tmp_path)}, tmp_path, said.append)
     team.start(Worker("two", tmp_path, ("stages",)))
     first = next(iter(team.running.values()))
     try:
@@ -82,10 +82,11 @@ def test_a_dead_worker_is_replaced_and_what_it_left_is_ended(tmp_path, monkeypat
         assert not child.is_running()
         assert next(iter(team.running.values())).process.poll() is None
     finally:
-        workers.end_leftovers("two")
-        for server in team.running.values():
-            server.process.wait()
-    assert not [one for one in psutil.Process().children() if workers._mark(one) == "two"]
+        last = next(iter(team.running.values()))
+        workers.end_leftovers(str(tmp_path / "another"))
+        assert last.process.poll() is None, "of another cluster"
+        workers.end_leftovers(str(tmp_path))
+        last.process.wait()
 
 
 def _until(said):

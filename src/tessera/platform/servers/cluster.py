@@ -41,7 +41,6 @@ from tessera.platform.servers.started import Server, require_alive, start_server
 from tessera.platform.servers.workers import (
     MARK,
     Team,
-    adopt_orphans,
     clone,
     end_leftovers,
     require_committed,
@@ -132,10 +131,10 @@ def started(root: Path, commit: str) -> Iterator[Cluster]:
     (folder / "logs").mkdir(parents=True)
     (folder / "exchange").mkdir(exist_ok=True)
     folder.parent.chmod(0o700)
-    adopt_orphans()
     servers: list[Server] = []
     with alone(folder), processes.stopped_like_ctrl_c():
         team = Team({}, folder, typer.echo)
+        end_leftovers(str(folder / "exchange"))  # of a start that was killed outright
         try:
             yield _start(root, commit, servers, team)
         except KeyboardInterrupt:
@@ -187,6 +186,7 @@ def cluster_environment(root: Path, port: int, database: str, broker: str) -> di
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(_LOST_AFTER_S),
         EXCHANGE: str(folder / "exchange"),
         MARK: "airflow",
+        "SPT_NOENV": "1",  # a process that takes another title keeps its environment readable
     }
     return {**airflow_environment(root, port), **settings}
 
@@ -207,7 +207,7 @@ def _stop(servers: list[Server], team: Team) -> None:
     rest = [one for one in servers if one not in last]
     for group in ([one for one in rest if one.name == "airflow scheduler"], rest, last):
         processes.stop([server.process for server in group])
-    end_leftovers()
+    end_leftovers(str(team.folder / "exchange"))
 
 
 def _folder(root: Path) -> Path:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from tessera.contracts.errors import TesseraError
 from tessera.platform.servers.started import Server
 from tessera.platform.workspace import processes
 from tessera.platform.workspace.catalogue import ANYWHERE
+from tessera.platform.workspace.paths import EXCHANGE
 
 MARK = "TESSERA_WORKER"
 """Environment variable that every process of Airflow carries: of a worker, with its name."""
 _DEFAULT_QUEUE = "default"
-_PR_SET_CHILD_SUBREAPER = 36
+_LAST_S = 5.0
 _READ = ("params.yaml", "dvc.yaml", "profiles", "src", "dags", "tasks", "monitoring")
 _RENDERED = (":!profiles/*/dvc.yaml", ":!profiles/*/dvc.lock")
 
@@ -107,33 +108,28 @@ class Team:
         for worker, server in list(self.running.items()):
             if server.process.poll() is not None:
                 self.say(f"worker {worker.name} ended by itself: another one is started")
-                end_leftovers(worker.name)
+                end_leftovers(self.environment[EXCHANGE], worker.name)
                 self.start(worker)
 
 
-def adopt_orphans() -> None:
-    """Let what outlives its parent become a child of this process, which ends it with itself."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+def end_leftovers(exchange: str, name: str | None = None) -> None:
+    """End what works in this exchange still: of a worker that died, or of a whole cluster.
 
-
-def end_leftovers(name: str | None = None) -> None:
-    """End what is left below this process: of a worker that died, or of all that carry a mark."""
-    below = psutil.Process().children(recursive=True)
-    left = [one for one in below if (mark := _mark(one)) and name in (None, mark)]
+    Tasks start sessions of their own and outlive their worker; what all have is the environment.
+    """
+    left = [one for one in psutil.process_iter() if _is_of(one, exchange, name)]
     for one in left:
-        try:
+        with suppress(psutil.NoSuchProcess):
             one.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(left, timeout=5)
+    psutil.wait_procs(left, timeout=_LAST_S)
 
 
-def _mark(process: psutil.Process) -> str | None:
+def _is_of(process: psutil.Process, exchange: str, name: str | None) -> bool:
     try:
-        found: str | None = process.environ().get(MARK)
-    except psutil.Error:
-        return None
-    return found
+        told = process.environ()
+    except (psutil.Error, OSError):
+        return False
+    return told.get(EXCHANGE) == exchange and MARK in told and name in (None, told[MARK])
 
 
 def _further() -> Iterator[str]:

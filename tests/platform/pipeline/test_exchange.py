@@ -143,6 +143,14 @@ def test_an_artifact_that_is_gone_from_the_exchange_is_one_line(places):
         one.step("ingest")
 
 
+def test_an_exchange_that_takes_no_artifacts_gets_no_piece_either(places):
+    one, _ = places
+    (one.workspace.exchange.parent / "cache").write_text("no folder")
+    with pytest.raises(TesseraError, match="cache takes no artifacts"):
+        one.step("snapshot")
+    assert not list(one.workspace.exchange.rglob("*.json"))
+
+
 def test_a_machine_that_works_alone_has_no_exchange_and_a_folder_that_is_none_is_one_line(
     workspace, monkeypatch, tmp_path
 ):

@@ -127,12 +127,13 @@ def require_all(root: Path) -> str:
 def started(root: Path, commit: str) -> Iterator[Cluster]:
     """Yield a cluster that is ready, and stop it, whatever happens."""
     folder = _folder(root)
-    files.remove(folder / "logs")
-    (folder / "logs").mkdir(parents=True)
-    (folder / "exchange").mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     folder.parent.chmod(0o700)
     servers: list[Server] = []
     with alone(folder), processes.stopped_like_ctrl_c():
+        files.remove(folder / "logs")
+        for name in ("logs", "exchange"):
+            (folder / name).mkdir(exist_ok=True)
         team = Team({}, folder, typer.echo)
         end_leftovers(str(folder / "exchange"))  # of a start that was killed outright
         try:

@@ -73,7 +73,7 @@ class Place:
 
 @pytest.fixture
 def places(tmp_path, repository, monkeypatch):
-    """Two workspaces that share the exchange alone."""
+    """Three workspaces that share the exchange alone."""
     monkeypatch.setenv(EXCHANGE, str(tmp_path / "exchange"))
     monkeypatch.setattr(exchange, "stages", lambda _: ALL_STAGES[: len(STAGES)])
     (tmp_path / "exchange").mkdir()
@@ -88,12 +88,12 @@ def places(tmp_path, repository, monkeypatch):
         (root / "code").write_text("one commit")
         return Place(Workspace(root, "market"), tmp_path / "counted").pin("first")
 
-    return make("one"), make("two")
+    return make("one"), make("two"), make("three")
 
 
 def test_a_run_passes_from_workspace_to_workspace_and_ends_whole(places):
     """Snapshot and ingest here, synth there; in the next run nothing that stands runs again."""
-    one, two = places
+    one, two, three = places
     one.step("snapshot")
     two.step("synth")
     one.step("ingest")
@@ -103,15 +103,15 @@ def test_a_run_passes_from_workspace_to_workspace_and_ends_whole(places):
     told = json.loads((one.workspace.records / "synth.json").read_text())
     assert told == {"stage": "synth", "at": "two"}, "what the runner keeps comes along"
     one.pin("second").step("snapshot", "run 2")
-    one.step("synth", "run 2")
+    three.step("synth", "run 2")
     two.pin("second").step("ingest", "run 2")
     assert two.events == "second\nrows\n"
-    assert one.runs == 1, "what two had made was at hand, and had not changed"
+    assert one.runs == 1, "what two had made was at hand for three, and had not changed"
     assert [path.name for path in one.workspace.exchange.glob("*/")] == ["run%202"]
 
 
 def test_a_worker_that_is_killed_before_it_gives_leaves_its_stage_to_the_other(places):
-    one, two = places
+    one, two, _ = places
     one.step("snapshot")
     two.step("synth", killed=True)
     with pytest.raises(TesseraError, match="no worker left what synth wrote .*clear the run from"):
@@ -124,7 +124,7 @@ def test_a_worker_that_is_killed_before_it_gives_leaves_its_stage_to_the_other(p
 
 
 def test_another_commit_in_a_workspace_is_refused_before_anything_is_mixed(places):
-    one, two = places
+    one, two, _ = places
     one.step("snapshot")
     two.step("synth")
     (one.workspace.root / "code").write_text("another commit")
@@ -135,7 +135,7 @@ def test_another_commit_in_a_workspace_is_refused_before_anything_is_mixed(place
 
 
 def test_an_artifact_that_is_gone_from_the_exchange_is_one_line(places):
-    one, two = places
+    one, two, _ = places
     one.step("snapshot")
     two.step("synth")
     shutil.rmtree(one.workspace.exchange.parent / "cache")
@@ -144,7 +144,7 @@ def test_an_artifact_that_is_gone_from_the_exchange_is_one_line(places):
 
 
 def test_an_exchange_that_takes_no_artifacts_gets_no_piece_either(places):
-    one, _ = places
+    one, *_ = places
     (one.workspace.exchange.parent / "cache").write_text("no folder")
     with pytest.raises(TesseraError, match="cache takes no artifacts"):
         one.step("snapshot")
@@ -165,7 +165,7 @@ def test_a_machine_that_works_alone_has_no_exchange_and_a_folder_that_is_none_is
 
 
 def test_a_run_that_lost_the_profile_is_refused_in_every_workspace(places):
-    one, two = places
+    one, two, _ = places
     assert take_run_lock(one.workspace, "run 1", lambda _: False)
     require_run_lock(two.workspace, "run 1")
     with pytest.raises(TesseraError, match="run run 1 has taken over"):

@@ -61,6 +61,8 @@ def test_a_dead_worker_is_replaced_and_what_it_left_is_ended(tmp_path, monkeypat
     start = workers.processes.start
 
     def fake(_words, environment, log, folder):
+        assert environment["PYTHONPATH"].split(":")[:2] == [str(tmp_path / "src"), str(tmp_path)]
+        assert environment["AIRFLOW__CORE__DAGS_FOLDER"] == str(tmp_path)
         return start([sys.executable, "-c", script], environment, log, folder)
 
     monkeypatch.setattr(workers.processes, "start", fake)

@@ -185,6 +185,8 @@ def cluster_environment(root: Path, port: int, database: str, broker: str) -> di
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(_LOST_AFTER_S),
+        # How often who supervises a task looks whether it has ended; 5 s of idle worker otherwise.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         EXCHANGE: str(folder / "exchange"),
         MARK: "airflow",
         "SPT_NOENV": "1",  # a process that takes another title keeps its environment readable

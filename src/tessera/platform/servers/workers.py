@@ -92,12 +92,14 @@ class Team:
         home = self.folder / worker.name
         home.mkdir(exist_ok=True, mode=0o700)
         log = self.folder / "logs" / f"worker-{worker.name}.log"
+        # Airflow looks through a folder of DAGs last: `tasks` of another workspace would be found.
+        sources = [str(worker.root / "src"), str(worker.root), *_further()]
         mine = {
             **self.environment,
             MARK: worker.name,
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(worker.root),
-            "PYTHONPATH": os.pathsep.join([str(worker.root / "src"), *_further()]),
+            "PYTHONPATH": os.pathsep.join(sources),
         }
         guarded = processes.ends_with_us([processes.command("airflow"), *words])
         process = processes.start(guarded, mine, log, home)

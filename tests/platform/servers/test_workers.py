@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -11,6 +12,14 @@ from tessera.contracts.errors import TesseraError
 from tessera.platform.servers import workers
 from tessera.platform.servers.workers import Team, Worker, clone, require_committed
 from tessera.platform.workspace.paths import EXCHANGE
+
+WORKER = """
+import subprocess, sys, time
+words = [sys.executable, "-c", "import time; time.sleep(600)"]
+subprocess.Popen(words, start_new_session=True)
+print("up", flush=True)
+time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -51,44 +60,58 @@ def test_the_registry_has_one_worker_and_stages_have_both(tmp_path):
     assert two.queues == ("stages",)
 
 
-def test_a_dead_worker_is_replaced_and_what_it_left_is_ended(tmp_path, monkeypatch):
-    """Its child got away into a session of its own, as tasks do."""
-    script = (
-        "import subprocess, sys; "
-        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
-        "start_new_session=True); print('up', flush=True); import time; time.sleep(600)"
-    )
-    start = workers.processes.start
+@pytest.fixture
+def team(tmp_path, monkeypatch):
+    """A worker `two` whose task got away into a session of its own, as tasks do."""
+    start, seen = workers.processes.start, []
 
     def fake(_words, environment, log, folder):
-        assert environment["PYTHONPATH"].split(":")[:2] == [str(tmp_path / "src"), str(tmp_path)]
-        assert environment["AIRFLOW__CORE__DAGS_FOLDER"] == str(tmp_path)
-        return start([sys.executable, "-c", script], environment, log, folder)
+        seen.append(environment)
+        return start([sys.executable, "-c", WORKER], environment, log, folder)
 
     monkeypatch.setattr(workers.processes, "start", fake)
     (tmp_path / "logs").mkdir()
     said = []
-    team = Team({"PATH": "/usr/bin", EXCHANGE: str(tmp_path)}, tmp_path, said.append)
-    team.start(Worker("two", tmp_path, ("stages",)))
-    first = next(iter(team.running.values()))
-    try:
-        _until(lambda: "up" in first.log.read_text())
-        (child,) = psutil.Process(first.process.pid).children()
-        team.replace_dead()
-        assert said == [], "it lives"
-        first.process.kill()
-        first.process.wait()
-        assert child.is_running()
-        team.replace_dead()
-        assert said == ["worker two ended by itself: another one is started"]
-        assert not child.is_running()
-        assert next(iter(team.running.values())).process.poll() is None
-    finally:
-        last = next(iter(team.running.values()))
-        workers.end_leftovers(str(tmp_path / "another"))
-        assert last.process.poll() is None, "of another cluster"
-        workers.end_leftovers(str(tmp_path))
-        last.process.wait()
+    made = Team({"PATH": "/usr/bin", EXCHANGE: str(tmp_path)}, tmp_path, said.append)
+    made.start(Worker("two", tmp_path / "two", ("stages",)))
+    yield SimpleNamespace(team=made, said=said, seen=seen)
+    workers.end_leftovers(str(tmp_path))
+    _of(made).process.wait()
+
+
+def _of(team):
+    return next(iter(team.running.values()))
+
+
+def test_a_worker_finds_the_tasks_and_sources_of_its_own_workspace_first(team, tmp_path):
+    """Else its stages would run in the workspace of another, as once they did."""
+    (told,) = team.seen
+    assert told["AIRFLOW__CORE__DAGS_FOLDER"] == str(tmp_path / "two")
+    first = told["PYTHONPATH"].split(":")[:2]
+    assert first == [str(tmp_path / "two" / "src"), str(tmp_path / "two")]
+
+
+def test_a_dead_worker_is_replaced_and_what_it_left_is_ended(team):
+    first = _of(team.team)
+    _until(lambda: "up" in first.log.read_text())
+    (child,) = psutil.Process(first.process.pid).children()
+    team.team.replace_dead()
+    assert team.said == [], "it lives"
+    first.process.kill()
+    first.process.wait()
+    assert child.is_running()
+    team.team.replace_dead()
+    assert team.said == ["worker two ended by itself: another one is started"]
+    assert not child.is_running()
+    assert _of(team.team).process.poll() is None
+
+
+def test_leftovers_of_another_cluster_are_left_alone(team, tmp_path):
+    workers.end_leftovers(str(tmp_path / "another"))
+    workers.end_leftovers(str(tmp_path), "one")
+    assert _of(team.team).process.poll() is None
+    workers.end_leftovers(str(tmp_path))
+    assert not psutil.pid_exists(_of(team.team).process.pid)
 
 
 def _until(said):

@@ -121,6 +121,7 @@ LINKS = Table(
         Column("valid_from", "timestamp", "since when it is known; null = always", nullable=True),
     ),
     key=("item_id", "relation", "target_id"),
+    since="valid_from",
 )
 QUARANTINE = Table(
     "quarantine",

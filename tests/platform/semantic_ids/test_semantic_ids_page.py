@@ -112,6 +112,23 @@ def test_without_a_run_and_with_an_old_one_it_says_what_to_do(workspace, tmp_pat
     assert not target.exists()
 
 
+def test_a_folder_is_never_replaced_by_the_page(workspace, tmp_path):
+    coded(workspace)
+    kept = tmp_path / "kept" / "notes.txt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    (tmp_path / "link").symlink_to(kept.parent, target_is_directory=True)
+    for folder in (kept.parent, tmp_path / "link"):
+        with pytest.raises(BadInput, match="is a folder: name a file in it"):
+            write_page(workspace, folder)
+    with pytest.raises(BadInput, match="cannot write .*notes.txt/page.html: .*: name another file"):
+        write_page(workspace, kept / "page.html")
+    assert (kept.read_text(), [path.name for path in kept.parent.iterdir()]) == (
+        "mine",
+        [kept.name],
+    )
+
+
 MEASURE = """<script>addEventListener("load", () => {
   const inner = document.querySelector("iframe").contentDocument.documentElement;
   document.body.dataset.wide = inner.scrollWidth + " " + inner.querySelector("body").scrollWidth;

@@ -165,6 +165,7 @@ def corrupted_future(tables, rng):
         {"user_id": f"u{user}", "valid_from": CUT + timedelta(seconds=1), "risk_class": 1}
         for user in range(10)
     ]
+    wrong["outcomes"] += [row | {"event_ts": CUT + timedelta(days=2)} for row in wrong["outcomes"]]
     wrong["links"] += [row | {"valid_from": CUT + timedelta(days=1)} for row in tables["links"]]
     wrong["events"] += [
         tables["events"][2] | {"event_id": name, "event_ts": CUT + timedelta(days=30)}

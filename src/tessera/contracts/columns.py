@@ -30,8 +30,8 @@ class Column:
 class Table:
     """One table: its columns, its key (unique), and the least number of rows.
 
-    `since` is the column that says since when a row is known: of rows that are alike but for it the
-    first one counts, so that what is told again later takes nothing away.
+    `since` is the column that says since when a row is true: of rows that are alike but for it the
+    first one counts, so that what is told or done again later takes nothing away.
     """
 
     name: str

@@ -110,6 +110,7 @@ OUTCOMES = Table(
         Column("event_ts", "timestamp", "when it was done"),
     ),
     key=("request_id", "item_id", "action"),
+    since="event_ts",
 )
 LINKS = Table(
     "links",

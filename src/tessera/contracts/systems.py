@@ -62,6 +62,8 @@ class System:
     """Why it is on by default, where no result says so: a file of `docs/decisions`."""
     missing: str = ""
     """What of the source is not there, of a system that is."""
+    studied: bool = False
+    """Measured beside the product, by a benchmark: no param turns it on."""
 
 
 def _quality(world: str, results: str, on: str, off: str) -> Evidence:

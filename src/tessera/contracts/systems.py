@@ -238,6 +238,13 @@ _BUILT = (
         missing="pre-training on the next codeword",
     ),
     System(
+        "GateSID", "arXiv 2603.22916", CODES, "tessera.model.nn.own_share",
+        {"hstu.item_input": "weighed", "hstu.own_share": "net"},
+        {"hstu.item_input": "codewords"}, "the plain sum of an item's own vector and its codes",
+        "tests/model/nn/test_own_share.py",
+        missing="attention shared by both kinds of vectors, InfoNCE between them",
+    ),
+    System(
         "DRQ diagnostics", "arXiv 2606.01844", CODES, "tessera.shared.codes.noise",
         {"ope.min_sid_told_apart": 0.5}, {"ope.min_sid_told_apart": 0.0},
         "perplexity and collisions", "tests/stages/ope/test_code_health.py",
@@ -265,7 +272,12 @@ _BUILT = (
         "RQ-FSQ", "arXiv 2606.01396", CODES, "tessera.stages.sid.quantizers.rq_fsq",
         {"sid.quantizer": "rq_fsq"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
         "tests/laws/test_quantizer_law.py",
-        missing="HDE, codes of investors as features",
+    ),
+    System(
+        "HDE", "arXiv 2606.01396", CODES, "benchmarks.investor_ranker",
+        against="the dense vector of an investor, at 1/77 of its bits",
+        law="tests/model/test_investor_codes.py",
+        missing="tables of prefixes, a group of ranking features", studied=True,
     ),
     System(
         "DRQ", "arXiv 2606.01844", CODES, "tessera.stages.sid.quantizers.drq",
@@ -301,7 +313,6 @@ _BUILT = (
 _NOT_BUILT = {
     CODES: {
         "Shallow-RHS": "arXiv 2606.06225",
-        "GateSID": "arXiv 2603.22916", "HDE": "arXiv 2606.01396",
         "DSIRM": "arXiv 2606.04374", "DGI": "arXiv 2603.10409",
     },
     RANKING: {

@@ -1,6 +1,6 @@
 """What a ranker gains from codes of investors, beside their dense vector, on small markets.
 
-Usage: python -m benchmarks.investor_codes [--seeds 0 1 2 3]
+Usage: python -m benchmarks.investor_codes [--seeds 0 1 2]
 
 The vector of an investor is the state of the trunk, which learns before the cut, as quantizers do.
 It is taken every `EVERY_DAYS`, from what lies before, and a request is told the last one, in each
@@ -197,7 +197,7 @@ def measured(piece: tuple[int, str]) -> dict[str, Any]:
 def main() -> None:
     """Measure and write results/investor_codes.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     given = parser.parse_args()
     pieces = [(seed, part) for seed in given.seeds for part in (MARKET_ITSELF, *BESIDE)]
     kept = Kept("investor_codes", MARKET)

@@ -19,7 +19,7 @@ _NAMES = {
 _METRICS = {"auc": "click AUC", "cold": "cold investors", "warm": "warm", "slate": "within slates"}
 _BESIDE = {"few": "features of investor, item and price alone", "all": "all features"}
 _NONE, _DENSE, _CODES = "none", "dense", "rq_fsq"
-_NEAR, _FEWER = 0.002, 28
+_NEAR = 0.002
 
 
 def _values(found: Found, beside: str, way: str, metric: str) -> list[float]:
@@ -51,11 +51,7 @@ def _colder(found: Found, beside: str) -> Found:
 
 
 def _hold(found: Found) -> list[bool]:
-    fewer = _bits(found, _DENSE) / _bits(found, _CODES)
-    return [
-        *(_ahead(found, one, _CODES, "auc", _DENSE)["low"] > -_NEAR for one in _BESIDE),
-        fewer >= _FEWER,
-    ]
+    return [_ahead(found, one, _CODES, "auc", _DENSE)["low"] > -_NEAR for one in _BESIDE]
 
 
 def _gain(found: Found) -> list[bool]:

@@ -120,6 +120,17 @@ def _retrieved(source: str) -> tuple[Evidence, ...]:
     )
 
 
+def _weighed(words: str, figure: str, rival: str = "codewords") -> Evidence:
+    on, off = (f"seeds/*/{name}/{figure}" for name in ("net", rival))
+    return Evidence("small markets", words, "item_shares", on, off)
+
+
+def _told(words: str, beside: str, way: str, rival: str, figure: str = "auc") -> Evidence:
+    """Evidence of what a ranker is told of investors, beside few features or all of them."""
+    on, off = (f"seeds/*/{beside}/ways/{name}/{figure}" for name in (way, rival))
+    return Evidence("small markets", words, "investor_codes", on, off)
+
+
 _FEATURES = ("user", "item", "pair", "price", "graph", "causal", "sid", "cate")
 
 
@@ -242,6 +253,10 @@ _BUILT = (
         {"hstu.item_input": "weighed", "hstu.own_share": "net"},
         {"hstu.item_input": "codewords"}, "the plain sum of an item's own vector and its codes",
         "tests/model/nn/test_own_share.py",
+        (_weighed("nDCG@10", "ndcg_10"), _weighed("nDCG@10 of cold items", "cold_ndcg_10"),
+         _weighed("click AUC of slates", "auc_click"),
+         _weighed("nDCG@10, against n / (n + k)", "ndcg_10", "shrink"),
+         _weighed("click AUC of slates, against n / (n + k)", "auc_click", "shrink")),
         missing="attention shared by both kinds of vectors, InfoNCE between them",
     ),
     System(
@@ -277,6 +292,13 @@ _BUILT = (
         "HDE", "arXiv 2606.01396", CODES, "benchmarks.investor_ranker",
         against="the dense vector of an investor, at 1/77 of its bits",
         law="tests/model/test_investor_codes.py",
+        evidence=(
+            _told("click AUC, few other features", "few", "rq_fsq", "dense"),
+            _told("click AUC, all other features", "all", "rq_fsq", "dense"),
+            _told("click AUC of codes decoded, few other features", "few", "decoded", "dense"),
+            _told("click AUC against nothing, few other features", "few", "rq_fsq", "none"),
+            _told("click AUC against nothing, all other features", "all", "rq_fsq", "none"),
+        ),
         missing="tables of prefixes, a group of ranking features", studied=True,
     ),
     System(

@@ -1,6 +1,8 @@
 """A cluster that is set up by half, or to servers that cannot be used, is one line before work."""
 
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,6 +66,22 @@ def test_an_address_that_is_none_of_postgresql_says_how_it_is_written(url):
     with pytest.raises(TesseraError, match=r"write postgresql\+psycopg2://USER") as told:
         checks.require_postgres(url, checks.DATABASE)
     assert "u:p" not in str(told.value)
+
+
+def test_a_postgresql_that_is_too_old_and_a_driver_that_is_missing_are_one_line(monkeypatch):
+    asked = {}
+
+    def connect(**address):
+        asked.update(address)
+        return SimpleNamespace(server_version=12_0005, close=lambda: None)
+
+    monkeypatch.setitem(sys.modules, "psycopg2", SimpleNamespace(connect=connect, Error=OSError))
+    with pytest.raises(TesseraError, match="PostgreSQL 12, and Airflow needs 13"):
+        checks.require_postgres("postgresql://u:a%40b@h/d", checks.DATABASE)
+    assert (asked["host"], asked["port"], asked["password"]) == ("h", 5432, "a@b")
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    with pytest.raises(TesseraError, match="psycopg2 is not installed: run `make cluster-install`"):
+        checks.require_postgres(URL, checks.DATABASE)
 
 
 def test_a_postgresql_that_answers_is_let_through_and_a_wrong_one_is_not(database):

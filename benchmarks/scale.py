@@ -2,10 +2,10 @@
 
 Usage: python -m benchmarks.scale [--times 1 4 16] [--grow items]
 Investors and requests grow alike, items do not; with `--grow items` these alone do, into
-results/scale_items.json, where the first stage that ends ends the command.  Each stage runs in a process of its own, so that
-its peak memory is its own; the trunk trains one epoch alone, without the models beside it.
-Seconds are wall-clock; those of processors are told beside them, for machines that others use too.
-Peak memory counts pages of mapped files that the system may drop at any time; the heap does not.
+results/scale_items.json, and a stage that ends in an error is the last of its size.  Each stage
+runs in a process of its own, so that its peak memory is its own; the trunk trains one epoch alone,
+without the models beside it.  Seconds are wall-clock; those of processors stand beside them.  Peak
+memory counts pages of mapped files that the system may drop at any time; the heap does not.
 Growth is the exponent from one size to the next: 1 is as the events grow, 0 not at all.
 """
 

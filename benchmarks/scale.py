@@ -34,7 +34,7 @@ from tessera.platform.workspace.params import Sections, load_params
 from tessera.platform.workspace.paths import Workspace, open_workspace
 
 _PROFILE = "market"
-_STAGES = ("synth", "ingest", "causal", "graph", "sid", "uplift", "hstu", "evaluate", "ope")
+_STAGES = ("synth", "ingest", "causal", "graph", "sid", "uplift", "hstu", "baselines", "evaluate", "ope")
 _GROWN = {"investors": ("users", "requests"), "items": ("items",)}
 _ONE_EPOCH = {"epochs": 1, "sasrec": False, "two_tower": False, "session_minutes": 0.0}
 
@@ -115,7 +115,8 @@ def _measure(times: int, grow: str) -> dict[str, Any]:
             found[name] = json.loads(done.stdout.splitlines()[-1])
             print(f"{times}x {name}: {found[name]}", file=sys.stderr)
         for table in ("events", "items"):
-            found[table] = pq.read_metadata(workspace.artifact(table)).num_rows
+            if workspace.artifact(table).exists():
+                found[table] = pq.read_metadata(workspace.artifact(table)).num_rows
     return found
 
 

@@ -34,7 +34,18 @@ from tessera.platform.workspace.params import Sections, load_params
 from tessera.platform.workspace.paths import Workspace, open_workspace
 
 _PROFILE = "market"
-_STAGES = ("synth", "ingest", "causal", "graph", "sid", "uplift", "hstu", "baselines", "evaluate", "ope")
+_STAGES = (
+    "synth",
+    "ingest",
+    "causal",
+    "graph",
+    "sid",
+    "uplift",
+    "hstu",
+    "baselines",
+    "evaluate",
+    "ope",
+)
 _GROWN = {"investors": ("users", "requests"), "items": ("items",)}
 _ONE_EPOCH = {"epochs": 1, "sasrec": False, "two_tower": False, "session_minutes": 0.0}
 

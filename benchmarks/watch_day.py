@@ -61,6 +61,7 @@ def drawn(day: int, slates: int, part: int) -> Iterator[Record]:
             "sources": sources, "scores": score_NC[row].tolist(),
             "chosen": chosen_NL[row].tolist(), "propensities": propensity_NL[row].tolist(),
             "probabilities": chance_NLC[row].tolist(),
+            "chances": dict.fromkeys(("click", "buy", "dismiss"), [_CLICKS / LENGTH] * LENGTH),
         }  # fmt: skip
         if rng.random() < _CLICKS:
             yield {

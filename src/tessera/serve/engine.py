@@ -22,6 +22,7 @@ from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.lookup import rows_of
 from tessera.contracts.tables import ACTIONS
+from tessera.model.trunk.one_pass import Scored
 from tessera.serve.candidates import DRAWN, Candidates, Costs
 from tessera.serve.context import DEGRADED, Context, Deadline
 from tessera.serve.erased import Erased
@@ -199,13 +200,14 @@ class Engine:
         with asked.step("retrieve"):
             row_C, sources = self.candidates.of_request(asked, who, self._costs(now))
         with asked.step("score"):
-            score_C, is_scored = self._scored(asked, now, row_C)
+            scored, is_scored = self._scored(asked, now, row_C)
         with asked.step("choose"):
-            row_C, sources, score_C = self._chosen(asked, row_C, sources, score_C)
+            row_C, sources, scored = self._chosen(asked, row_C, sources, scored)
         with asked.step("draw"):
-            drawn = self._draw(asked, row_C, sources, score_C)
+            drawn = self._draw(asked, row_C, sources, scored.score_M)
             is_drawn = self.draws and is_scored
             drawn = drawn if is_drawn else best(drawn, k)
+            told_LT = None if scored.logit_MT is None else scored.logit_MT[drawn.shown()]
         with asked.step("explain"):
             shown = [drawn.candidate_ids[one] for one in drawn.shown()]
             reasons, figures = self._explained(asked, who, now, shown)
@@ -221,6 +223,7 @@ class Engine:
             asked.removed,
             figures,
             asked.took_s,
+            chances=self.scorer.chances(told_LT),
         )
 
     def undrawn(self) -> Engine:
@@ -238,7 +241,7 @@ class Engine:
         """
         now = self.scorer.now(user_id, moment)
         row_C = np.array([self.scorer.ranker.row.get(item, 0) for item in item_ids], np.int64)
-        return self._scores(now, row_C), self._context(now)
+        return self._said(now, row_C).score_M, self._context(now)
 
     def _context(self, now: Now) -> str:
         """Name the bundle, how many events are known, and when the last close was told, if any."""
@@ -292,30 +295,30 @@ class Engine:
         return told.reasons(who, shown, edges), figures
 
     def _chosen(
-        self, asked: Context, row_C: Ints, sources: list[str], score_C: Float32s
-    ) -> tuple[Ints, list[str], Float32s]:
+        self, asked: Context, row_C: Ints, sources: list[str], scored: Scored
+    ) -> tuple[Ints, list[str], Scored]:
         """Choose the candidates that the slate is drawn from."""
         explores_C = self.candidates.is_new_N(row_C, asked.moment)
         explores_C |= np.array([source in DRAWN for source in sources], np.bool_)
-        listed = Listed(row_C, score_C.astype(np.float64), explores_C)
+        listed = Listed(row_C, scored.score_M.astype(np.float64), explores_C)
         kept_C, removed, is_filled = choose(self.rules, listed, asked.k)
         asked.took_away(removed, is_filled=is_filled)
-        return row_C[kept_C], [sources[one] for one in np.flatnonzero(kept_C)], score_C[kept_C]
+        return row_C[kept_C], [sources[one] for one in np.flatnonzero(kept_C)], scored.of(kept_C)
 
-    def _scores(self, now: Now, model_row_C: Ints) -> Float32s:
+    def _said(self, now: Now, model_row_C: Ints) -> Scored:
         if not len(model_row_C):
-            return np.zeros(0, np.float32)
-        score_C = self.scorer.scores(now, model_row_C)
-        if not np.isfinite(score_C).all():  # nothing may be drawn by what is no number
+            return Scored(np.zeros(0, np.float32))
+        scored = self.scorer.scored(now, model_row_C)
+        if not np.isfinite(scored.score_M).all():  # nothing may be drawn by what is no number
             raise BrokenBundle(_not_finite(self.version))
-        return score_C
+        return scored
 
-    def _scored(self, asked: Context, now: Now, row_C: Ints) -> tuple[Float32s, bool]:
-        """Return scores, and whether the ranking head gave them."""
+    def _scored(self, asked: Context, now: Now, row_C: Ints) -> tuple[Scored, bool]:
+        """Return what is said of candidates, and whether the ranking head said it."""
         if asked.skips("score"):
             return _in_order(row_C), False
         try:
-            return self._scores(now, self.model_row_I[row_C]), True
+            return self._said(now, self.model_row_I[row_C]), True
         except BrokenBundle:  # nobody else is to go without an answer for it
             asked.degrade()
             return _in_order(row_C), False
@@ -336,6 +339,6 @@ def _not_finite(version: str) -> str:
     return f"{version}: its scores are not finite: train it again"
 
 
-def _in_order(row_C: Ints) -> Float32s:
+def _in_order(row_C: Ints) -> Scored:
     """Return scores that keep the order in which items were found."""
-    return -np.arange(len(row_C), dtype=np.float32)
+    return Scored(-np.arange(len(row_C), dtype=np.float32))

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from tessera.serve.context import DEGRADED
 from tessera.serve.events import SLATE, Record
 from tessera.serve.slate import Slate, best, greedy
+
+_DIGITS = 6
+"""Of a probability that is only measured: nothing is drawn by it."""
 
 
 def record_of(slate: Slate, channel: str | None = None) -> Record:
@@ -31,7 +36,17 @@ def record_of(slate: Slate, channel: str | None = None) -> Record:
         "chosen": drawn.chosen_L.tolist(),
         "propensities": drawn.propensity_L.tolist(),
         "probabilities": drawn.probability_LC.tolist(),
+        **_chances(slate),
     }
+
+
+def _chances(slate: Slate) -> Record:
+    """Return what the model expects of the items shown, in the order in which they stand."""
+    if slate.chances is None:
+        return {}
+    told = {task: np.round(chance_L.astype(float), _DIGITS).tolist()
+            for task, chance_L in slate.chances.items()}  # fmt: skip
+    return {"chances": told}
 
 
 def unexplored(slate: Slate, k: int) -> Slate:
@@ -42,6 +57,7 @@ def unexplored(slate: Slate, k: int) -> Slate:
         policy_id=greedy(slate.policy_id),
         reasons={},
         flags=flagged(slate.flags, DEGRADED, "unlogged"),
+        chances=None,
     )
 
 

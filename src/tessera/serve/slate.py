@@ -72,6 +72,9 @@ class Slate:
     """Seconds of each step; two slates of the same items are the same, however long they took."""
     facts: dict[str, dict[str, str]] = field(default_factory=dict, compare=False)
     """Name and category of each item shown, for people."""
+    chances: dict[str, Float32s] | None = field(default=None, compare=False)
+    """Probability of each outcome of the items shown where they stand, from the top; None where
+    nobody says any."""
 
     @property
     def version(self) -> str:

@@ -76,7 +76,7 @@ def test_dear_retrievers_are_asked_only_with_time(engine, at_noon, share, asked,
 def test_a_slate_that_was_not_scored_is_the_best_found_and_nobody_judges_by_it(
     engine, monkeypatch, at_noon
 ):
-    monkeypatch.setattr(Scorer, "scores", lambda *_: 1 / 0)
+    monkeypatch.setattr(Scorer, "scored", lambda *_: 1 / 0)
     slate = at_share(engine, at_noon, 0.9)
     assert slate.policy_id == f"bundle{UNEXPLORED}"
     assert slate.flags == ("degraded",)

@@ -30,13 +30,18 @@ def plant(name, engine):
         engine.search.index.reset()
         engine.search.index.add(vector_ND)
         return engine
-    scores = engine.scorer.scores
+    scored = engine.scorer.scored
+
+    def spoiling(now, item_C):
+        found = scored(now, item_C)
+        return replace(found, score_M=found.score_M * (np.nan if now.user == ME else 1))
+
     spoilt = SimpleNamespace(
         **{
             each: getattr(engine.scorer, each)
-            for each in ("ranker", "state", "vector", "now", "erased_until")
+            for each in ("ranker", "state", "vector", "now", "erased_until", "chances")
         },
-        scores=lambda now, item_C: scores(now, item_C) * (np.nan if now.user == ME else 1),
+        scored=spoiling,
     )
     return replace(engine, scorer=spoilt)
 

@@ -8,12 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import UNEXPLORED
 from tessera.model.sequences.catalogue import microsecond
 from tessera.serve.engine import Engine
 from tessera.serve.erased import Erased
+from tessera.serve.logged import record_of, unexplored
 from tessera.serve.params import ServeParams
 from tessera.serve.recommend import Recommender
 from tessera.shared.policies.slate import SlatePolicy, slate_propensities
@@ -123,6 +125,22 @@ def test_a_param_says_how_much_of_histories_is_kept(bundle):
     for most in (0, 9):
         engine = Engine.open(bundle, ServeParams(kept_mb=most))
         assert engine.scorer.kept.most_bytes == most * 2**20
+
+
+def test_the_log_says_how_likely_the_model_calls_each_outcome_where_it_stands(engine, at_noon):
+    """From the probabilities and the effects of the places follow the scores that were logged."""
+    head = engine.scorer.reader.head
+    place_PT = head.position_PT.detach()
+    assert place_PT[1:4, :2].unique(dim=0).shape[0] == 3, "or no place would be told from another"
+    slate = engine.answer("r1", "u003", at_noon(), 3)
+    told = record_of(slate)["chances"]
+    assert list(told) == ["click", "buy", "dismiss"]
+    chance_LT = torch.tensor([told["click"], told["buy"]]).T
+    top_LT = torch.logit(chance_LT) - place_PT[1:4, :2] + place_PT[1, :2]
+    shown = slate.drawn.shown()
+    assert len(shown) == 3
+    np.testing.assert_allclose(head.score(top_LT).numpy(), slate.drawn.score_C[shown], atol=1e-2)
+    assert "chances" not in record_of(unexplored(slate, 3)), "it speaks of other items"
 
 
 def test_shares_say_who_finds_and_every_candidate_says_who_found_it(bundle, at_noon):

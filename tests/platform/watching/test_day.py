@@ -268,6 +268,22 @@ def test_a_log_of_an_older_version_is_measured_as_far_as_it_says(served):
     assert not [one for one in found if one[0].startswith("latency.")]
 
 
+def test_what_the_model_expected_is_held_against_what_came_a_day_later(served):
+    """It says never, and is off by what came; some slates are of a version that said nothing."""
+    records = served.records(0)
+    slates = [one for one in records if one["kind"] == "slate"]
+    for one in slates[:50]:
+        one["chances"] = {"click": [0.0] * len(one["chosen"])}
+    served.write(records)
+    served.write(served.records(1))
+    found = values(watch_day(served.workspace, served.day(1)))
+    error, rate = found["calibration_error.click", "all"], found["click_rate", "all"]
+    assert error.rows == sum(len(one["chosen"]) for one in slates[:50])
+    assert error.investors < rate.investors
+    assert error.value == pytest.approx(rate.value, rel=0.25)
+    assert ("calibration_error.buy", "all") not in found
+
+
 def test_outcomes_of_slates_that_nobody_was_shown_are_counted(served):
     records = served.records(0)
     strange = [one for one in records if one["kind"] == "event" and one["request_id"]][:4]

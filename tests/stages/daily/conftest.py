@@ -32,7 +32,8 @@ def frames(slates=(), positions=(), events=(), users=12, **more):
              "model_age": np.nan, "price_age": np.nan, "weight": np.nan, "sourced": True,
              "score_mean": 0.0, "score_spread": 1.0, "score_top": 1.0}  # fmt: skip
     position = {"propensity": 0.5, "even": 0.5, "category": -1, "issuer": -1, "holders": np.nan,
-                "percentile": np.nan}  # fmt: skip
+                "percentile": np.nan, "chance_click": np.nan, "chance_buy": np.nan,
+                "chance_dismiss": np.nan}  # fmt: skip
     event = {"action": "buy", "channel": "", "category": -1, "holders": np.nan, "value": 0.0}
     told = {"taste_UK": np.full((users, len(KINDS)), np.nan), "merit_J": np.zeros(0),
             "bins_B4": np.zeros((1, 4)), "moves": np.zeros(0), "listed": 4}  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tessera.stages.daily.levels import calibrated, happened, priced, shown
-from tessera.stages.daily.outcomes import answered
+from tessera.stages.daily.outcomes import answered, calibration_error
 from tessera.stages.daily.units import ratio
 from tests.stages.daily.conftest import frames
 
@@ -122,6 +122,52 @@ def test_rates_are_by_position_and_the_score_is_held_against_clicks():
     assert of(found, "dismiss_rate") == 0.0
     assert of(found, "complaint_rate") == 0.25
     assert of(found, "click_auc") == 0.5  # 2 beats 1, 1.5 beats 1; 3 beats both
+
+
+def test_a_model_that_is_right_has_no_calibration_error_however_few_rows():
+    """Plain ECE of 40 investors is .06 to .1 here, though nothing is wrong."""
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        user = np.repeat(np.arange(40), 5)
+        chance = rng.uniform(0.1, 0.5, 40)[user]
+        found.append(calibration_error(chance, (rng.random(200) < chance).astype(float), user))
+    assert np.mean([one.value for one in found]) < 0.04
+    assert np.mean([one.low for one in found]) < 0.01
+    assert {one.investors for one in found} == {40}
+
+
+@pytest.mark.parametrize("off", [0.1, -0.1])
+def test_a_model_that_says_too_much_or_too_little_is_off_by_that(off):
+    inside, values = 0, []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        user = np.repeat(np.arange(300), 10)
+        chance = rng.uniform(0.2, 0.6, len(user))
+        lean_U = rng.normal(0, 0.1, 300)
+        hit = rng.random(len(user)) < np.clip(chance - off + lean_U[user], 0, 1)
+        level = calibration_error(chance, hit.astype(float), user)
+        values.append(level.value)
+        inside += level.low <= 0.1 <= level.high
+    assert np.mean(values) == pytest.approx(0.1, abs=0.01)
+    assert inside >= 34, "an interval of 95 % that lets an investor's rows hang together"
+
+
+def test_what_is_too_much_here_and_too_little_there_does_not_cancel():
+    rng = np.random.default_rng(0)
+    user, high = np.repeat(np.arange(500), 10), np.tile([False, True], 2500)
+    hit = (rng.random(5000) < 0.4).astype(float)
+    level = calibration_error(np.where(high, 0.6, 0.2), hit, user)
+    assert level.value == pytest.approx(0.2, abs=0.02)
+
+
+def test_outcomes_are_held_against_how_likely_the_model_called_them():
+    rows = [{"slate": n, "item": 0, "chance_click": 0.75, "chance_buy": 0.5,
+             "chance_dismiss": np.nan, "clicked": True} for n in range(2)]  # fmt: skip
+    found = answered(frames(TWO, rows))
+    assert of(found, "calibration_error.click") == 0.25
+    assert of(found, "calibration_error.buy") == 0.5
+    assert ("calibration_error.dismiss", "all") not in found, "nobody said how likely it was"
 
 
 def test_scores_of_two_policies_are_not_compared():

@@ -124,6 +124,19 @@ class RankingHead(nn.Module):
         """Return the log odds of a click or a purchase in units of their usual spread."""
         return ((answered_logit(logit_NMT) - self.level) / self.spread).clamp(-CAP, CAP)
 
+    def chances(self, logit_NT: Tensor, position_N: Tensor) -> Tensor:
+        """Return the probability of each task where items stand, from log odds at the top.
+
+        Parameters
+        ----------
+        logit_NT
+            What `forward` gives at position 1; any dimensions before the last.
+        position_N
+            Where the items stand, from 1.
+        """
+        bias_NT = self.position_PT[position_N.clamp(max=POSITIONS)]
+        return (logit_NT - self.position_PT[1] + bias_NT).sigmoid()
+
     def forward(
         self, out_NMD: Tensor, vector_NMD: Tensor, cosine_NM: Tensor, asked: RankingBatch
     ) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from tessera.contracts.arrays import Bools, Ints
-from tessera.model.nn.ranking import BUY, CLICK, POSITIONS, TASKS
+from tessera.model.nn.ranking import BUY, CLICK, TASKS
 from tessera.model.sequences.catalogue import rows_of
 from tessera.model.sequences.exposure_log import Log
 from tessera.model.sequences.requests import Requests
@@ -102,10 +102,11 @@ def head_error(model: SequenceModel, scored: Scored, found: Judged) -> dict[str,
     logit_CT = scored.scores.logit_CT
     if model.rank is None or logit_CT is None:
         return {}
-    bias_P = model.rank.position_PT[:, CLICK].detach().cpu().numpy()
-    position_RM = np.minimum(found.slates.position_RM, POSITIONS)
-    logit_RM = logit_CT[:, CLICK][found.at_RM] - bias_P[1] + bias_P[position_RM]
-    error = click_error(torch.from_numpy(logit_RM).sigmoid().double().numpy(), found)
+    head, position_RM = model.rank, torch.from_numpy(found.slates.position_RM)
+    with torch.inference_mode():
+        logit_RMT = torch.from_numpy(logit_CT[found.at_RM]).to(head.position_PT.device)
+        chance_RMT = head.chances(logit_RMT, position_RM.to(logit_RMT.device))
+    error = click_error(chance_RMT[..., CLICK].double().cpu().numpy(), found)
     return {"rank_ece_click": error} if np.isfinite(error) else {}
 
 

@@ -68,6 +68,31 @@ class Reader:
             asking_BD = _asking(self.model, batch, seen)
         return Pass(self, histories, user, windows, batch, seen, asking_BD, settled)
 
+    def chances(self, logit_LT: Float32s) -> Float32s:
+        """Return the probability of each task of a slate's items, from the top; see `Scored`."""
+        assert self.head is not None, "without a ranking head nothing has log odds"
+        logit = torch.from_numpy(logit_LT).to(self.item_VD.device)
+        position_L = torch.arange(1, len(logit) + 1, device=logit.device)
+        with torch.inference_mode():
+            chance_LT: Float32s = self.head.chances(logit, position_L).cpu().numpy()
+        return chance_LT
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a model says of candidates."""
+
+    score_M: Float32s
+    """What it serves with, best largest."""
+    logit_MT: Float32s | None = None
+    """Log odds of each task at the top of a slate; None if it serves with the cosine."""
+
+    def of(self, kept_M: Bools) -> Scored:
+        """Return what it says of some of them."""
+        return Scored(
+            self.score_M[kept_M], None if self.logit_MT is None else self.logit_MT[kept_M]
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Pass:
@@ -88,8 +113,8 @@ class Pass:
         """Return the unit vector D that asks for items."""
         return np.asarray(self.asking_BD[0].cpu().numpy())
 
-    def scores(self, moment: int, item_M: Ints, feature_MF: Float32s) -> Float32s:
-        """Return what the model serves with for each candidate, best largest.
+    def scored(self, moment: int, item_M: Ints, feature_MF: Float32s) -> Scored:
+        """Return what the model says of each candidate.
 
         Parameters
         ----------
@@ -104,17 +129,19 @@ class Pass:
         slates = self._slates(moment, item_M, feature_MF)
         start_B = np.minimum(self.windows.start_W, self.windows.stop_W)
         asked = lay(slates, np.zeros((1, 1), np.int64), start_B, self.histories)[0]
-        asked = moved(asked, reader.item_VD.device)
+        asked, logit_MT = moved(asked, reader.item_VD.device), None
         with torch.inference_mode():
             if reader.head is not None:
                 logit_NMT = reader.model.logits(self.batch, asked, self.seen, reader.item_VD)
                 score_NM, least = reader.head.score(logit_NMT), -CAP
+                logit_MT = logit_NMT[0].cpu().numpy()
             else:
                 unit_NMD = functional.embedding(asked.item_NM, reader.unit_VD)
                 score_NM = torch.einsum("bd,bmd->bm", self.asking_BD, unit_NMD)
                 least = UNKNOWN_SCORE
         is_placed_M = reader.is_placed_V[item_M]
-        return np.where(is_placed_M, score_NM[0].cpu().numpy(), np.float32(least))
+        score_M = np.where(is_placed_M, score_NM[0].cpu().numpy(), np.float32(least))
+        return Scored(score_M, logit_MT)
 
     def _slates(self, moment: int, item_M: Ints, feature_MF: Float32s) -> Slates:
         none_1MT = np.zeros((1, len(item_M), len(TASKS)), np.float32)

@@ -6,6 +6,7 @@ Shapes: S slates of a batch, L positions, C candidates, R positions that were fi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tessera.contracts.tables import UNEXPLORED
 from tessera.platform.watching.facts import Facts, days_since
 from tessera.serve.events import Record
 from tessera.shared.policies.slate import EMPTY, slate_propensities
-from tessera.stages.daily.frames import TOOK
+from tessera.stages.daily.frames import ANSWERS, CHANCE, TOOK
 
 _EDGES = np.logspace(-4, 0, 13)[1:-1]
 BINS = len(_EDGES) + 1
@@ -133,9 +134,23 @@ class Batch:
             "even": 1.0 / np.maximum(self.count_S[row_R] - place_R, 1),
             "rank": np.where(np.isfinite(score_R), (higher_RC | ties_RC).sum(axis=1), -1),
             "score": score_R,
+            **self._chances(row_R),
             "uniform": np.isin(source_R, _UNIFORM),
             **_of_items(ids, facts),
         }
+
+    def _chances(self, row_R: Ints) -> dict[str, Float64s]:
+        """Return what the model expected of the positions that were filled."""
+        shown_S = np.bincount(row_R, minlength=len(self.records)).tolist()
+        told = [one.get("chances", {}) for one in self.records]
+        found = {}
+        for name in ANSWERS:
+            parts = (
+                said if len(said := one.get(name, ())) == shown else [np.nan] * shown
+                for one, shown in zip(told, shown_S, strict=True)
+            )
+            found[CHANCE + name] = np.fromiter(chain.from_iterable(parts), np.float64, len(row_R))
+        return found
 
     def bins(self) -> Float64s:
         """Count the propensities of all candidates that were open, and which were drawn."""

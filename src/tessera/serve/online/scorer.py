@@ -13,8 +13,9 @@ import numpy as np
 
 from tessera.contracts.arrays import Float32s, Ints
 from tessera.model.nn.device import threads
+from tessera.model.nn.ranking import TASKS, Task
 from tessera.model.trunk.log_scores import aligned
-from tessera.model.trunk.one_pass import Pass, Reader
+from tessera.model.trunk.one_pass import Pass, Reader, Scored
 from tessera.serve.erased import Erased
 from tessera.serve.online.counts import ItemCounts
 from tessera.serve.online.investor import (
@@ -35,6 +36,9 @@ from tessera.serve.ranker import Ranker
 from tessera.shared.erased import NEVER
 from tessera.shared.features.facts import NOBODY
 from tessera.shared.features.ranking import slate_features
+
+ANSWERS: tuple[Task, ...] = ("click", "buy", "dismiss")
+"""Tasks of the ranking head whose outcome comes soon; how long something is held does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +128,29 @@ class Scorer:
 
     def scores(self, now: Now, item_C: Ints) -> Float32s:
         """Return what the model serves with for rows of its item table, best largest."""
+        return self.scored(now, item_C).score_M
+
+    def scored(self, now: Now, item_C: Ints) -> Scored:
+        """Return what the model says of rows of its item table."""
         shape = self.ranker.model.shape
         person_R, moment_R = np.array([ME]), np.array([now.moment])
         names, feature_RMF = slate_features(
             now.facts, person_R, moment_R, item_C[None], shape.feature_groups
         )
         with threads(1):
-            return now.read.scores(
+            return now.read.scored(
                 now.moment, item_C, aligned(feature_RMF, names, shape.features)[0]
             )
+
+    def chances(self, logit_LT: Float32s | None) -> dict[str, Float32s] | None:
+        """Return the probabilities of what is measured of a slate, from the top: its log odds.
+
+        None where the model serves with the cosine.
+        """
+        if logit_LT is None:
+            return None
+        chance_LT = self.reader.chances(logit_LT)
+        return {task: chance_LT[:, TASKS.index(task)] for task in ANSWERS}
 
     @property
     def _tied_sets(self) -> bool:

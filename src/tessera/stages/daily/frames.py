@@ -14,6 +14,10 @@ import pandas as pd
 
 from tessera.contracts.arrays import Float64s
 
+CHANCE = "chance_"
+"""How the name of a column begins that says how likely an outcome was to the model."""
+ANSWERS = {"click": "clicked", "buy": "bought", "dismiss": "dismissed"}
+"""Outcomes of which the model says how likely they are, with the column that says what came."""
 SLATE_COLUMNS = {
     "request_id": object,
     "moment": np.int64,  # microseconds since 1970
@@ -49,6 +53,7 @@ POSITION_COLUMNS = {
     "even": np.float64,  # probability if it had been drawn evenly
     "rank": np.int64,  # by score among the candidates, 0 is the best; -1 if no score is known
     "score": np.float64,
+    **dict.fromkeys((CHANCE + one for one in ANSWERS), np.float64),  # not a number if nobody says
     "uniform": np.bool_,  # drawn evenly into the candidates
     "category": np.int64,  # -1 if nobody says
     "issuer": np.int64,  # -1 if nobody says

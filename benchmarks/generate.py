@@ -60,11 +60,18 @@ def figures_of(workspace: Workspace) -> dict[str, dict[str, float]]:
 
 def draw(workspace: Workspace, seed: int, stages: Sequence[str] = BEFORE) -> None:
     """Draw the market of a seed into a workspace of its own, and run the stages before training."""
+    drawn(workspace, params_of(seed), stages)
+
+
+def drawn(
+    workspace: Workspace, params: Sections, stages: Sequence[str] = BEFORE, cut: str | None = None
+) -> None:
+    """Draw a market of these params, and run the stages before training, perhaps up to a cut."""
     files.remove(workspace.root)
     workspace.data.mkdir(parents=True)
-    pin(workspace, {"version": None, "kind": "none"})
+    pin(workspace, {"version": None, "kind": "none"}, cut)
     for name in stages:
-        run_alone(workspace, name, params_of(seed))
+        run_alone(workspace, name, params)
 
 
 def measured(piece: tuple[int, str]) -> dict[str, Any]:

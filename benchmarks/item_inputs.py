@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks.common import ROOT, Kept, each, write_result
 from benchmarks.generate import MARKET, MARKET_ITSELF, draw, figures_of, params_of
 from benchmarks.places import run_alone
+from tessera.platform.workspace.params import Sections
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace
 
 INPUTS: dict[str, dict[str, Any]] = {
@@ -24,6 +25,15 @@ INPUTS: dict[str, dict[str, Any]] = {
 }
 
 
+def trained(workspace: Workspace, params: Sections) -> dict[str, float]:
+    """Train on a market that is drawn already, and measure what is published."""
+    found = run_alone(workspace, "hstu", params)
+    run_alone(workspace, "baselines", params)
+    run_alone(workspace, "evaluate", params)
+    return {**figures_of(workspace)["hstu"], "epochs": found["hstu_epochs"],
+            "auc_click": found["rank_auc_click"]}  # fmt: skip
+
+
 def measured(piece: tuple[int, str]) -> dict[str, float]:
     """Draw the market of a seed, or train on it with an item input and measure its lists."""
     seed, name = piece
@@ -31,12 +41,7 @@ def measured(piece: tuple[int, str]) -> dict[str, float]:
     if name == MARKET_ITSELF:
         draw(workspace, seed)
         return {}
-    params = params_of(seed, **INPUTS[name])
-    trained = run_alone(workspace, "hstu", params)
-    run_alone(workspace, "baselines", params)
-    run_alone(workspace, "evaluate", params)
-    return {**figures_of(workspace)["hstu"], "epochs": trained["hstu_epochs"],
-            "auc_click": trained["rank_auc_click"]}  # fmt: skip
+    return trained(workspace, params_of(seed, **INPUTS[name]))
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ from tessera.model.trunk import saved
 from tessera.platform.cli import cli, ui
 from tessera.platform.pipeline import dvc, runner
 from tessera.platform.tracking import tracking
+from tessera.platform.watching import codes
 from tessera.platform.workspace import files, params
 from tessera.platform.workspace.catalogue import find, stages
 from tessera.serve import ranker, recommend
@@ -109,6 +110,13 @@ def _faiss(workspace, monkeypatch):
     vectors.Search.open(workspace.data)
 
 
+def _codes(workspace, monkeypatch):
+    workspace.data.mkdir(parents=True)
+    (workspace.data / "trie.json").write_text("[]")
+    (workspace.data / "trie.safetensors").write_bytes(b"torn")
+    codes.read_codes(workspace.data)
+
+
 def _weights(workspace, monkeypatch):
     monkeypatch.setattr(saved, "load_file", _raises(safetensors.SafetensorError(PAGES)))
     workspace.data.mkdir(parents=True)
@@ -165,6 +173,7 @@ DOORS = {
     "a watch in another encoding": (_watch_not_utf8, BadParams, r"watch\.yaml is not UTF-8"),
     "YAML": (_yaml, BadParams, r"params\.yaml is not YAML: no column"),
     "FAISS": (_faiss, BrokenBundle, "its vectors cannot be read: .*publish it again"),
+    "codes of a bundle": (_codes, BrokenBundle, "its codes cannot be read: .*publish it again"),
     "weights": (_weights, BrokenBundle, "is no sequence model .*publish it again"),
     "tables of a bundle": (_arrow, BrokenBundle, "its tables cannot be read: pyarrow says"),
     "facts of a bundle": (_facts, BrokenBundle, "its ranking head cannot be read .*publish it"),

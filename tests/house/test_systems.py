@@ -86,6 +86,17 @@ def test_its_evidence_is_there(system, repository):
         assert found.seeds or found.word != NOT_MEASURED, evidence
 
 
+def test_what_is_studied_beside_the_product_is_on_nowhere(repository):
+    studied = [system for system in BUILT if system.studied]
+    assert studied
+    assert all(system.module.startswith("tessera.") != system.studied for system in BUILT)
+    page = render_systems(repository / "benchmarks" / "results")
+    for system in studied:
+        assert not system.switch
+        assert not on_by_default(system)
+        assert f"| {system.name} | {system.source} | `{system.module}` | no, a study |" in page
+
+
 def test_a_wrong_switch_is_refused():
     with pytest.raises(ValidationError, match="use_code"):
         validated({"hstu.use_code": True})

@@ -81,6 +81,15 @@ def world(rng) -> dict[str, list[dict]]:
             }
             for slate in slates[::3]
         ],
+        "links": [
+            {
+                "item_id": f"i{number}",
+                "relation": "country",
+                "target_id": f"c{number % 2}",
+                "valid_from": START,
+            }
+            for number in range(5)
+        ],
     }
 
 
@@ -123,6 +132,7 @@ def _learnt_from(out) -> dict[str, pa.Table]:
         "risk": risk.order_by("event_id"),
         "reward": reward(shown, done, 7),
         "items": table["items"].order_by("item_id"),
+        "links": table["links"].filter(ibis._.valid_from <= split.cut).order_by("item_id"),
     }
     computed = {name: rows.to_pyarrow() for name, rows in found.items()}
     connection.disconnect()
@@ -155,6 +165,8 @@ def corrupted_future(tables, rng):
         {"user_id": f"u{user}", "valid_from": CUT + timedelta(seconds=1), "risk_class": 1}
         for user in range(10)
     ]
+    wrong["outcomes"] += [row | {"event_ts": CUT + timedelta(days=2)} for row in wrong["outcomes"]]
+    wrong["links"] += [row | {"valid_from": CUT + timedelta(days=1)} for row in tables["links"]]
     wrong["events"] += [
         tables["events"][2] | {"event_id": name, "event_ts": CUT + timedelta(days=30)}
         for name in ("yyy", "zzz")  # a single one would be refused

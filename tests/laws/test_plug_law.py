@@ -26,6 +26,7 @@ from tessera.model.trunk.saved import load_model, save_model
 ITEM_INPUTS = {
     "codewords": {"sizes": (5, 4), "id_dropout": 0.2},
     "prefix": {"sizes": (5, 4), "id_dropout": 0.2, "rows": 16, "hashes": 2},
+    "weighed": {"sizes": (5, 4), "id_dropout": 0.2, "items": 13, "share": "net"},
 }
 STATE_PARTS = {
     "recency": {"start_s": (3600.0, 86_400.0)},

@@ -30,7 +30,11 @@ PARAMS = HstuParams(
     targets=("buy",), acquired=("buy",), filter_seen=False, top=10,
 )  # fmt: skip
 
-MODELS = {"hstu": {}, "sasrec": {}, "recency": {"recency_scales": 3}}
+MODELS = {
+    "hstu": {}, "sasrec": {}, "recency": {"recency_scales": 3},
+    "weighed": {"item_input": "weighed"},
+    "shrunk": {"item_input": "weighed", "own_share": "shrink"},
+}  # fmt: skip
 models = pytest.mark.parametrize("kind", MODELS)
 
 

@@ -65,8 +65,11 @@ def test_a_verdict_of_another_format_is_told_by_the_page_beside_it(workspace, ju
 
 
 def test_a_page_that_cannot_be_written_or_has_no_verdict_is_one_line(workspace, judged, tmp_path):
-    with pytest.raises(BadInput, match="cannot write .*: Is a directory: name another file"):
+    with pytest.raises(BadInput, match="is a folder: name a file in it"):
         summary.save_page(workspace, tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot write .*: File exists: name another file"):
+        summary.save_page(workspace, tmp_path / "file" / "x.html")
     with pytest.raises(BadInput, match="no verdict on v9 yet"):
         summary.save_page(workspace, tmp_path / "x.html", "v9")
 

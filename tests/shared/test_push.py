@@ -135,7 +135,8 @@ def test_the_numbers_of_the_nodes_change_no_byte(rng):
     } == chance
 
 
-def test_edges_in_two_arrays_are_those_of_one_and_what_is_no_number_is_none(rng):
+@pytest.mark.parametrize("weight", [np.nan, np.inf, -np.inf, -2.0, 0.0])
+def test_edges_in_two_arrays_are_those_of_one_and_what_is_no_weight_is_none(rng, weight):
     weight_NN, mass_N = weights(rng, both_ways=False), start(rng)
     start_S = np.flatnonzero(mass_N)
     whole = push(
@@ -148,9 +149,9 @@ def test_edges_in_two_arrays_are_those_of_one_and_what_is_no_number_is_none(rng)
     np.testing.assert_array_equal(parts.row_R, whole.row_R)
     np.testing.assert_allclose(parts.chance_R, whole.chance_R, rtol=1e-12)
     broken = steps(weight_NN)
-    broken.weight_E[3] = np.nan
+    broken.weight_E[3] = weight
     without = weight_NN.copy()
-    without.data = np.nan_to_num(broken.weight_E)
+    without.data = np.where(np.arange(weight_NN.nnz) == 3, 0.0, broken.weight_E)
     without.eliminate_zeros()
     found, wanted = (
         push(Graph.of([one], np.arange(NODES)), start_S, mass_N[start_S], 0.3, 1e-6)

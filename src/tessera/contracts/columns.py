@@ -28,13 +28,18 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table: its columns, its key (unique), and the least number of rows."""
+    """One table: its columns, its key (unique), and the least number of rows.
+
+    `since` is the column that says since when a row is true: of rows that are alike but for it the
+    first one counts, so that what is told or done again later takes nothing away.
+    """
 
     name: str
     doc: str
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     min_rows: int = 0
+    since: str | None = None
 
     @property
     def names(self) -> list[str]:

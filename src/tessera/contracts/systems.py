@@ -62,6 +62,8 @@ class System:
     """Why it is on by default, where no result says so: a file of `docs/decisions`."""
     missing: str = ""
     """What of the source is not there, of a system that is."""
+    studied: bool = False
+    """Measured beside the product, by a benchmark: no param turns it on."""
 
 
 def _quality(world: str, results: str, on: str, off: str) -> Evidence:
@@ -118,12 +120,32 @@ def _retrieved(source: str) -> tuple[Evidence, ...]:
     )
 
 
+def _weighed(words: str, figure: str, rival: str = "codewords") -> Evidence:
+    on, off = (f"seeds/*/{name}/{figure}" for name in ("net", rival))
+    return Evidence("small markets", words, "item_shares", on, off)
+
+
+def _told(words: str, beside: str, way: str, rival: str, figure: str = "auc") -> Evidence:
+    """Evidence of what a ranker is told of investors, beside few features or all of them."""
+    on, off = (f"seeds/*/{beside}/ways/{name}/{figure}" for name in (way, rival))
+    return Evidence("small markets", words, "investor_codes", on, off)
+
+
 _FEATURES = ("user", "item", "pair", "price", "graph", "causal", "sid", "cate")
 
 
 def _coded(words: str, figure: str, kind: str = "topology", rival: str = "text") -> Evidence:
     on, off = (f"seeds/*/{codes}/models/{figure}" for codes in (kind, rival))
     return Evidence("small markets", words, "sid_worth", on, off)
+
+
+def _quantized(kind: str, rival: str = "default") -> tuple[Evidence, ...]:
+    """Evidence of codes by another quantizer, beside those that are on by default."""
+    figures = {
+        "nDCG@10 of decoded lists": "hstu_generative/ndcg_10",
+        "nDCG@10 of what is published": "hstu/ndcg_10",
+    }
+    return tuple(_coded(words, figure, kind, rival) for words, figure in figures.items())
 
 
 _BUILT = (
@@ -236,6 +258,17 @@ _BUILT = (
         missing="pre-training on the next codeword",
     ),
     System(
+        "GateSID", "arXiv 2603.22916", CODES, "tessera.model.nn.own_share",
+        {"hstu.item_input": "weighed", "hstu.own_share": "net"},
+        {"hstu.item_input": "codewords"}, "the plain sum of an item's own vector and its codes",
+        "tests/model/nn/test_own_share.py",
+        (_weighed("nDCG@10", "ndcg_10"), _weighed("nDCG@10 of cold items", "cold_ndcg_10"),
+         _weighed("click AUC of slates", "auc_click"),
+         _weighed("nDCG@10, against n / (n + k)", "ndcg_10", "shrink"),
+         _weighed("click AUC of slates, against n / (n + k)", "auc_click", "shrink")),
+        missing="attention shared by both kinds of vectors, InfoNCE between them",
+    ),
+    System(
         "DRQ diagnostics", "arXiv 2606.01844", CODES, "tessera.shared.codes.noise",
         {"ope.min_sid_told_apart": 0.5}, {"ope.min_sid_told_apart": 0.0},
         "perplexity and collisions", "tests/stages/ope/test_code_health.py",
@@ -246,7 +279,7 @@ _BUILT = (
     System(
         "RQ-VAE", "Zeghidour et al. 2021", CODES, "tessera.stages.sid.quantizers.rqvae",
         {"sid.quantizer": "rqvae"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
-        "tests/laws/test_quantizer_law.py",
+        "tests/laws/test_quantizer_law.py", _quantized("rqvae"),
     ),
     System(
         "Topology in codes", "structured topology", CODES,
@@ -257,25 +290,41 @@ _BUILT = (
         (_coded("nDCG@10 of decoded lists", "hstu_generative/ndcg_10"),
          _coded("nDCG@10 of the trunk alone", "hstu_trunk/ndcg_10"),
          _coded("nDCG@10 of what is published", "hstu/ndcg_10"),
-         _coded("nDCG@10 of cold items, decoded", "hstu_generative/cold_ndcg_10")),
+         _coded("nDCG@10 of cold items, decoded", "hstu_generative/cold_ndcg_10"),
+         _coded("nDCG@10 of decoded lists, topology at level 1 alone", "hstu_generative/ndcg_10",
+                "topology at level 1"),
+         _coded("nDCG@10 of what is published, topology at level 1 alone", "hstu/ndcg_10",
+                "topology at level 1")),
     ),
     System(
         "RQ-FSQ", "arXiv 2606.01396", CODES, "tessera.stages.sid.quantizers.rq_fsq",
         {"sid.quantizer": "rq_fsq"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
-        "tests/laws/test_quantizer_law.py",
-        missing="HDE, codes of investors as features",
+        "tests/laws/test_quantizer_law.py", _quantized("rq_fsq"),
+    ),
+    System(
+        "HDE", "arXiv 2606.01396", CODES, "benchmarks.investor_ranker",
+        against="the dense vector of an investor, at 1/77 of its bits",
+        law="tests/model/test_investor_codes.py",
+        evidence=(
+            _told("click AUC, few other features", "few", "rq_fsq", "dense"),
+            _told("click AUC, all other features", "all", "rq_fsq", "dense"),
+            _told("click AUC of codes decoded, few other features", "few", "decoded", "dense"),
+            _told("click AUC against nothing, few other features", "few", "rq_fsq", "none"),
+            _told("click AUC against nothing, all other features", "all", "rq_fsq", "none"),
+        ),
+        missing="tables of prefixes, a group of ranking features", studied=True,
     ),
     System(
         "DRQ", "arXiv 2606.01844", CODES, "tessera.stages.sid.quantizers.drq",
         {"sid.quantizer": "drq"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
-        "tests/laws/test_quantizer_law.py",
+        "tests/laws/test_quantizer_law.py", _quantized("drq"),
         missing="clusters within each prefix",
     ),
     System(
         "TopoTok", "arXiv 2607.18600", CODES, "tessera.stages.sid.rqvae",
         {"sid.quantizer": "rqvae", "sid.order_pull": 0.003},
         {"sid.quantizer": "rqvae", "sid.order_pull": 0.0}, "RQ-VAE",
-        "tests/stages/sid/test_learnt_from_links.py",
+        "tests/stages/sid/test_learnt_from_links.py", _quantized("rqvae, order kept", "rqvae"),
         missing="orders between groups, then within",
     ),
     System(
@@ -299,7 +348,6 @@ _BUILT = (
 _NOT_BUILT = {
     CODES: {
         "Shallow-RHS": "arXiv 2606.06225",
-        "GateSID": "arXiv 2603.22916", "HDE": "arXiv 2606.01396",
         "DSIRM": "arXiv 2606.04374", "DGI": "arXiv 2603.10409",
     },
     RANKING: {

@@ -110,6 +110,7 @@ OUTCOMES = Table(
         Column("event_ts", "timestamp", "when it was done"),
     ),
     key=("request_id", "item_id", "action"),
+    since="event_ts",
 )
 LINKS = Table(
     "links",
@@ -121,6 +122,7 @@ LINKS = Table(
         Column("valid_from", "timestamp", "since when it is known; null = always", nullable=True),
     ),
     key=("item_id", "relation", "target_id"),
+    since="valid_from",
 )
 QUARANTINE = Table(
     "quarantine",

@@ -28,10 +28,15 @@ class SequenceParams(BaseModel):
     """Events of equal time are a set; false keeps the source order, for published tables."""
     use_codes: bool = True
     """Add the embeddings of its semantic codes to each item."""
-    item_input: Literal["codewords", "prefix"] = "codewords"
-    """How codes become a vector: a sum of codewords, or with it what is remembered of prefixes."""
+    item_input: Literal["codewords", "prefix", "weighed"] = "codewords"
+    """How codes become a vector: a sum of codewords, with it what is remembered of prefixes, or the
+    less of it the more mature an item is."""
     prefix_rows: int = Field(4096, ge=2, le=1_000_000)
     """Rows of each table of prefixes."""
+    own_share: Literal["shrink", "logistic", "net"] = "net"
+    """What says how much of an item is its own, with `weighed`: n / (n + k) of the events it was
+    learnt from, a logistic regression on days on sale, exposures and answers, or a net that sees
+    the item's own vector too."""
     edge_bias: bool = False
     """Let attention see the weight of the graph's edge from one item to the other."""
     window_days: float = from_data("window_days")

@@ -209,8 +209,8 @@ class Engine:
             drawn = drawn if is_drawn else best(drawn, k)
             told_LT = None if scored.logit_MT is None else scored.logit_MT[drawn.shown()]
         with asked.step("explain"):
-            shown = [drawn.candidate_ids[one] for one in drawn.shown()]
-            reasons, figures = self._explained(asked, who, now, shown)
+            found_by = {drawn.candidate_ids[one]: drawn.source_C[one] for one in drawn.shown()}
+            reasons, figures = self._explained(asked, who, now, found_by)
         return Slate(
             request_id,
             user_id,
@@ -277,8 +277,9 @@ class Engine:
         self.exposures.add(slate.user_id, shown, slate.moment)
 
     def _explained(
-        self, asked: Context, who: Investor, now: Now, shown: list[str]
+        self, asked: Context, who: Investor, now: Now, found_by: dict[str, str]
     ) -> tuple[dict[str, str], dict[str, tuple[Figure, ...]]]:
+        shown = list(found_by)
         if asked.skips("explain"):
             return dict.fromkeys(shown, f"suitable for {who.level} investors"), {}
         told, ranker = self.recommender, self.scorer.ranker
@@ -292,7 +293,7 @@ class Engine:
         figures = {item: (*close, *fee) for item, (close, fee) in zip(shown, read, strict=True)}
         for item, edge in edges.items():
             figures[item] = (*behind(edge, told.shelf.ids[edge.source], cut), *figures[item])
-        return told.reasons(who, shown, edges), figures
+        return told.reasons(who, shown, edges, found_by), figures
 
     def _chosen(
         self, asked: Context, row_C: Ints, sources: list[str], scored: Scored

@@ -22,6 +22,7 @@ from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.tables import RISK_CLASSES
 from tessera.serve.erased import Erased
 from tessera.serve.evidence import WORDS, Edge, Evidence
+from tessera.serve.found_by import how_found
 from tessera.serve.investors import Investor, Investors, stranger
 from tessera.serve.params import ServeParams
 from tessera.serve.retrieval import (
@@ -161,7 +162,9 @@ class Recommender:
         who = self.who(user_id)
         best = self._best(who, k) if source is None else self._found(who, k, source)
         chosen = [self.shelf.ids[row] for row in best.row_F.tolist()]
-        fact, told = self._facts(chosen), self.reasons(who, chosen, self.edges(who, chosen))
+        found_by = dict.fromkeys(chosen, source) if source else {}
+        fact = self._facts(chosen)
+        told = self.reasons(who, chosen, self.edges(who, chosen), found_by)
         return [
             Recommendation(
                 item, fact[item]["name"], fact[item]["category"] or "", score, told[item]
@@ -177,14 +180,19 @@ class Recommender:
         return stranger(user_id, self.unknown)
 
     def reasons(
-        self, who: Investor, chosen: list[str], edges: Mapping[str, Edge]
+        self,
+        who: Investor,
+        chosen: list[str],
+        edges: Mapping[str, Edge],
+        found_by: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
-        """Say of each item why: by the strongest edge, by its codes, or by how it was found."""
+        """Say of each item why: by the strongest edge, by its codes, or by what found it."""
         alike = self._alike(who, [item for item in chosen if item not in edges])
+        by = found_by or {}
         return {
             item: self._told(edges[item])
             if item in edges
-            else alike.get(item) or self._without_evidence(item, who)
+            else alike.get(item) or self._without_evidence(item, who, by.get(item))
             for item in chosen
         }
 
@@ -297,15 +305,13 @@ class Recommender:
         eligible_I = self.open_I(who) & self.alive_I
         return self.retrievers[source].retrieve(who, eligible_I, k) or NOTHING
 
-    def _without_evidence(self, item: str, who: Investor) -> str:
+    def _without_evidence(self, item: str, who: Investor, source: str | None) -> str:
         """Give the reason of an item that no edge leads to."""
-        level = who.level
-        if who.vector_D is None:  # found by popularity
-            count = self.items["popularity"][self.shelf.row[item]].as_py()
-            return f"bought by {count} investors, suitable for {level} investors"
-        if self.ranker and not self.ranker.has_acted(who.user_id):
-            return f"best ranked for a new investor, suitable for {level} investors"
-        return f"fits your recent activity, suitable for {level} investors"
+        count = self.items["popularity"][self.shelf.row[item]].as_py()
+        is_known = who.vector_D is not None
+        acted = is_known and (self.ranker is None or self.ranker.has_acted(who.user_id))
+        source = source or (None if is_known else "popular")
+        return how_found(source, who.level, count, acted=acted)
 
 
 def _suits(items: pa.Table, unknown: Unknown) -> Bools:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tessera.contracts.progress import Bar, progress_bar
 from tessera.contracts.tables import UNEXPLORED
 from tessera.serve.closes import CLOSE, Close, close_of
 from tessera.serve.engine import Engine
@@ -85,12 +86,14 @@ def replay(records: Iterable[Record], open_engine: Callable[[str], Engine | None
         elif one["kind"] == SLATE:
             found.is_shared |= is_whole and _known(one) > len(events)
             slates.setdefault(_version(one), []).append({**one, _WHOLE: is_whole})
-    for version, shown in slates.items():
-        engine = open_engine(version)
-        if engine is None:
-            found.unplayed += len(shown)
-        else:
-            _replay_one(found, engine, shown, list(events.values()), closes)
+    with progress_bar("draw slates again", sum(map(len, slates.values()))) as bar:
+        for version, shown in slates.items():
+            engine = open_engine(version)
+            if engine is None:
+                found.unplayed += len(shown)
+                bar.advance(len(shown))
+            else:
+                _replay_one(found, engine, shown, list(events.values()), closes, bar)
     return found
 
 
@@ -104,6 +107,7 @@ def _replay_one(
     slates: Sequence[Record],
     events: Sequence[Record],
     closes: Sequence[Close],
+    bar: Bar,
 ) -> None:
     state, until = engine.scorer.state, 0
     for slate in sorted(slates, key=_known):
@@ -114,6 +118,7 @@ def _replay_one(
             state.prices = state.prices.emptied()
             state.prices.learn(one for one in closes if one.told <= until)
         found.slates += 1
+        bar.advance()
         said = _fault(found, engine, slate)
         if said is not None:
             found.faults.append(Fault(str(slate["request_id"]), said))

@@ -21,7 +21,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from tessera.contracts.arrays import Float64s, Int32s, Ints
+from tessera.contracts.arrays import Bools, Float64s, Int32s, Ints
 
 
 class Steps(NamedTuple):
@@ -31,7 +31,7 @@ class Steps(NamedTuple):
     """Edges from node n are `first_N1[n] : first_N1[n + 1]`; nodes behind the end have none."""
     target_E: Ints | Int32s
     weight_E: Float64s
-    """Above 0; an edge whose weight is NaN or infinite is none."""
+    """Finite and above 0; any other edge is none."""
 
 
 class Reached(NamedTuple):
@@ -62,7 +62,7 @@ class Graph:
             sources, stop = len(part.first_N1) - 1, int(part.first_N1[-1])
             source_E = np.repeat(np.arange(sources, dtype=np.int32), np.diff(part.first_N1))
             weight_E = part.weight_E[:stop]
-            weight_E = np.where(np.isfinite(weight_E), weight_E, 0.0)
+            weight_E = np.where(_leads(weight_E), weight_E, 0.0)
             total_N[:sources] += np.bincount(source_E, weight_E, sources)
         return cls(tuple(parts), total_N, rank_N)
 
@@ -77,7 +77,7 @@ class Graph:
             behind_A = np.cumsum(count_A) - count_A
             edge_M = np.repeat(start_A - behind_A, count_A) + np.arange(int(count_A.sum()))
             weight_M = part.weight_E[edge_M]
-            is_edge_M = np.isfinite(weight_M)
+            is_edge_M = _leads(weight_M)
             targets.append(part.target_E[edge_M[is_edge_M]].astype(np.int64))
             flows.append((np.repeat(share_A, count_A) * weight_M)[is_edge_M])
         return np.concatenate(targets), np.concatenate(flows)
@@ -120,6 +120,10 @@ def push(graph: Graph, start_S: Ints, mass_S: Float64s, restart: float, error: f
     row_R = np.flatnonzero(arrived_N)
     waits_R = waiting_N[row_R] * (graph.total_N[row_R] > 0)
     return Reached(row_R, restart * arrived_N[row_R], float((1.0 - restart) * waits_R.sum()))
+
+
+def _leads(weight_E: Float64s) -> Bools:
+    return np.asarray((weight_E > 0.0) & (weight_E < np.inf))
 
 
 def _in_order(row_M: Ints, rank_N: Ints) -> Ints:

@@ -90,6 +90,6 @@ def test_a_code_that_is_none_remembers_nothing():
 def test_one_level_has_no_prefix():
     params = HstuParams(item_input="prefix")
     with pytest.raises(BadParams, match="wants at least 2 levels of codes, not 1"):
-        _item_input((9,), params)
-    assert _item_input((9, 9), params).sizes == (9, 9)
-    assert _item_input((9,), HstuParams()) is None
+        _item_input((9,), ITEMS, params)
+    assert _item_input((9, 9), ITEMS, params).sizes == (9, 9)
+    assert _item_input((9,), ITEMS, HstuParams()) is None

@@ -70,7 +70,8 @@ def folder(told, small, run_trunk, stage_files, tmp_path_factory):
     if "folder" not in TRAINED:
         params = small.model_copy(
             update={"window_days": 2.0, "hold_days": 3.0, "slate_share": 1.0,
-                    "features": (*small.features, "cate"), "recency_scales": 2, "edge_bias": True}
+                    "features": (*small.features, "cate"), "recency_scales": 2, "edge_bias": True,
+                    "item_input": "weighed"}
         )  # fmt: skip
         made, _ = run_trunk(told, params)
         shutil.copyfile(stage_files / "split.json", made / "split.json")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tessera.platform.release import registry
+from tessera.serve.recommend import Recommender
 
 
 @pytest.fixture
@@ -21,6 +23,14 @@ def test_one_source_is_asked_for_its_own_list(say):
     assert "i4" in out
     assert "i5" not in out, "no edge leads there"
     assert "i5" in say("recommend", "u1")[1]
+
+
+@pytest.mark.usefixtures("published")
+def test_where_nothing_is_open_no_other_source_is_advised(say, monkeypatch):
+    monkeypatch.setattr(Recommender, "open_I", lambda it, _: np.zeros(len(it.shelf.ids), bool))
+    out = say("recommend", "u1", "--source", "popular")[1]
+    assert "nothing is listed: all that suits is held" in out
+    assert "ask another" not in out
 
 
 @pytest.mark.usefixtures("published")

@@ -85,6 +85,16 @@ def test_the_command_prints_words_and_siblings(said):
     assert "Fund 1" in told
 
 
+def test_names_are_shown_as_they_stand_and_give_the_terminal_no_orders(said, workspace):
+    path = workspace.artifact("bundle") / "items.parquet"
+    rows = pq.read_table(path).to_pylist()
+    rows[0]["name"], rows[1]["name"] = "[red]:gem: C:\\", "a\x1b[2J\u202eb"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    told = said("i0").output
+    assert "[red]:gem: C:\\, code 3-1-0" in told
+    assert "a\ufffd[2J\ufffdb" in told
+
+
 def test_without_an_item_or_a_page_nothing_is_guessed(said):
     done = said()
     assert isinstance(done.exception, BadParams)

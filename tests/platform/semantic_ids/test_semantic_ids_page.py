@@ -25,7 +25,7 @@ CUT = datetime(2024, 6, 1, tzinfo=UTC)
 KINDS = ("covered bond", "mortgage", "index fund")
 
 
-def coded(workspace):
+def coded(workspace, **params):
     """Run the stage on thirty items of three kinds, two of them alike to the letter."""
     import ibis
 
@@ -51,7 +51,7 @@ def coded(workspace):
         split=workspace.artifact("split"), ledger_in=workspace.data / "ledger",
         codes=workspace.artifact("codes"), codebook=workspace.artifact("codebook"),
         ledger_out=workspace.artifact("ledger_out"), sid_health=workspace.artifact("sid_health"),
-        params=SidParams(codebook_size=8, text_width=8))  # fmt: skip
+        params=SidParams(codebook_size=8, text_width=8, **params))  # fmt: skip
 
 
 @pytest.fixture
@@ -106,10 +106,50 @@ def test_without_a_run_and_with_an_old_one_it_says_what_to_do(workspace, tmp_pat
     with pytest.raises(BadInput, match="run `tessera run sid"):
         write_page(workspace, target)
     coded(workspace)
-    workspace.artifact("sid_health").write_text(json.dumps({"levels": []}))
-    with pytest.raises(BadInput, match="says nothing of noise: run"):
-        write_page(workspace, target)
+    whole = json.loads(workspace.artifact("sid_health").read_text())
+    for told in (None, [], {"levels": []}, {"noise": 1.0}, {**whole, "levels": []}):
+        workspace.artifact("sid_health").write_text(json.dumps(told))
+        with pytest.raises(BadInput, match="says nothing of noise: run"):
+            write_page(workspace, target)
     assert not target.exists()
+
+
+@pytest.mark.parametrize(("name", "says"), [
+    ("codes", "the codes of profile market: pyarrow says .*: run `tessera run sid --prof"),
+    ("codebook", "the codebook of the last run cannot be read: run `tessera run sid --prof"),
+])  # fmt: skip
+def test_what_is_torn_is_one_line_that_empties_no_ledger(workspace, tmp_path, name, says):
+    coded(workspace)
+    torn = workspace.artifact(name)
+    (torn / "config.json" if torn.is_dir() else torn).write_bytes(b"PAR1")
+    with pytest.raises(BadInput, match=says) as told:
+        write_page(workspace, tmp_path / "page.html")
+    assert "empty it" not in str(told.value)
+
+
+def test_codes_that_were_never_shaken_are_said_to_be_unknown_under_noise(workspace, tmp_path):
+    coded(workspace, content_weight=0.0, neighbourhood_weight=0.0)
+    text = write_page(workspace, tmp_path / "semantic_ids.html").read_text()
+    assert "How codes stand noise is not known" in text
+    assert text.count(">unknown (no)<") == 2
+    assert "Codes that move so far" not in text.split("</table>")[1]
+
+
+def test_a_folder_is_never_replaced_by_the_page(workspace, tmp_path):
+    coded(workspace)
+    kept = tmp_path / "kept" / "notes.txt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    (tmp_path / "link").symlink_to(kept.parent, target_is_directory=True)
+    for folder in (kept.parent, tmp_path / "link"):
+        with pytest.raises(BadInput, match="is a folder: name a file in it"):
+            write_page(workspace, folder)
+    with pytest.raises(BadInput, match="cannot write .*notes.txt/page.html: .*: name another file"):
+        write_page(workspace, kept / "page.html")
+    assert (kept.read_text(), [path.name for path in kept.parent.iterdir()]) == (
+        "mine",
+        [kept.name],
+    )
 
 
 MEASURE = """<script>addEventListener("load", () => {

@@ -69,6 +69,14 @@ def test_links_are_edges_as_known_at_the_cut_and_later_ones_change_no_byte(build
     assert (tmp_path / "edges.parquet").read_bytes() == before
 
 
+def test_links_of_relations_with_colons_do_not_fall_together(build):
+    told = [("w", "a:b", "c", None), ("x", "a", "b:c", None), ("y", "a%3Ab", "c", None)]
+    _, edges, _ = build(told=told)
+    rows = edges.filter(pa.compute.equal(edges["kind"], "link")).to_pylist()
+    assert len({row["target_id"] for row in rows}) == 3
+    assert {row["weight"] for row in rows} == {1.0}
+
+
 def test_topology_of_the_tiny_world_by_hand(build):
     _, _, nodes = build()
     rows = {row["item_id"]: row for row in nodes.to_pylist()}

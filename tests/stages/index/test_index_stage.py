@@ -16,9 +16,12 @@ from tessera.bundles.edges import KINDS, Edges
 from tessera.contracts import arrow
 from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import CODES, EDGES, EVENTS, ITEM_VECTORS, ITEMS, USER_VECTORS, USERS
+from tessera.serve.candidates import DRAWN
 from tessera.serve.figures import fees
+from tessera.serve.found_by import SAYS
 from tessera.serve.investors import Investors
 from tessera.serve.recommend import Recommender, recommend
+from tessera.serve.retrieval import RETRIEVERS
 from tessera.serve.shelf import Shelf
 from tessera.shared.policies.serving import ServingPolicy, read_policy
 from tessera.shared.policies.slate import SlatePolicy
@@ -300,6 +303,32 @@ def test_a_reason_speaks_of_activity_only_to_who_has_acted(bundle):
     reason = {user: ranked.recommend(user, 1)[0].reason for user in ("u3", "u4")}
     assert reason["u4"] == "fits your recent activity, suitable for aggressive investors"
     assert reason["u3"] == "best ranked for a new investor, suitable for balanced investors"
+
+
+def test_a_reason_says_what_found_an_item_and_not_that_it_fits(pack):
+    at = datetime(2024, 6, 1, tzinfo=UTC) - timedelta(days=1)
+    told = [("u4", "i0"), ("u3", "i1"), ("nobody", "i2"), ("u0", "i2")]
+    events = [{"event_id": f"e{n}", "user_id": user, "item_id": item, "action": "buy",
+               "event_ts": at} for n, (user, item) in enumerate(told)]  # fmt: skip
+    shared = [{"source_id": item, "target_id": "issuer:a", "kind": "issuer", "weight": 0.5,
+               "support": 0} for item in ("i0", "i2")]  # fmt: skip
+    ranked = replace(Recommender.open(pack(POLICY, events=events, edges=shared)), ranker=Head())
+    lists = {source: ranked.recommend("u4", 3, source) for source in
+             ("dense", "walk", "content", "popular")}  # fmt: skip
+    says = {source: {line.reason.split(", suitable")[0] for line in lines}
+            for source, lines in lists.items()}  # fmt: skip
+    assert says == {
+        "dense": {"fits your recent activity"},
+        "walk": {"linked to what you hold or met lately"},
+        "content": {"coded like what you hold or met lately"},
+        "popular": {"bought by 1 investor", "bought by 2 investors"},
+    }
+    who = ranked.who("u4")
+    found_by = {"i1": "uniform", "i2": "new"}
+    drawn = ranked.reasons(who, list(found_by), {}, found_by)
+    assert drawn["i1"].startswith("drawn by chance from all that suits, suitable for aggressive")
+    assert drawn["i2"].startswith("new on sale, suitable for aggressive")
+    assert SAYS.keys() | {"dense", "generated"} == {*RETRIEVERS, *DRAWN}
 
 
 def test_whoever_is_unknown_is_shown_what_is_popular_and_not_ranked(bundle):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +12,8 @@ from tessera.contracts.arrow import schema
 from tessera.contracts.tables import TABLES
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def test_every_table_is_written_with_its_contract_and_nothing_else_is_left(ingest, market):
@@ -88,6 +90,19 @@ def test_links_are_read_where_there_are_some_and_bad_ones_set_aside(ingest, mark
         ("links", 2, "item_id: not in items"), ("links", 3, "target_id: missing"),
         ("links", 4, "duplicate"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", [None, START])
+def test_a_link_that_is_told_again_later_stays_known_since_it_was_first(
+    ingest, market, change, first
+):
+    link = {"item_id": "i1", "relation": "country", "target_id": "IT", "valid_from": first}
+    later = [link | {"valid_from": START + timedelta(days=days)} for days in (300, 7)]
+    change("links", lambda none: [*none, later[0], link, later[1]])
+    out = ingest(market, "market")
+    assert out.rows("links") == [link]
+    told = [(row["table"], row["source_row"], row["reason"]) for row in out.rows("quarantine")]
+    assert told == [("links", 1, "duplicate"), ("links", 3, "duplicate")]
 
 
 def test_an_exact_duplicate_keeps_its_first_copy(ingest, market, change):

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tessera.contracts.errors import BadInput
 from tessera.contracts.split import load_split
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
@@ -78,6 +79,58 @@ def test_atomic_files_are_read_too(ingest, tmp_path):
     link = {"item_id": "1", "relation": "film.actor", "target_id": "m.7", "valid_from": None}
     assert out.rows("links") == [link], "what a film is the head of"
     assert ("links", "item_id: not in items") in out.reasons()
+
+
+LINKED = "item_id:token\tentity_id:token\n"
+TRIPLES = "head_id:token\trelation_id:token\ttail_id:token\n"
+
+
+@pytest.fixture
+def atomic(tmp_path):
+    """Two films with ratings, and what is told of them."""
+
+    def write(entities, triples):
+        folder = tmp_path / "atomic"
+        folder.mkdir(exist_ok=True)
+        (folder / "x.inter").write_text(
+            "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+            + "".join(f"{n % 2}\t{n % 2 + 1}\t3\t{881250949 + n * 100_000}\n" for n in range(30))
+        )
+        (folder / "x.item").write_text(
+            "item_id:token\tmovie_title:token_seq\tclass:token_seq\n1\tA\tComedy\n2\tB\tDrama\n"
+        )
+        (folder / "x.link").write_text(LINKED + entities)
+        (folder / "x.kg").write_text(TRIPLES + triples)
+        return folder
+
+    return write
+
+
+def test_every_line_of_a_knowledge_graph_is_a_link_bad_or_left_out(ingest, atomic):
+    triples = "m.1\ta\tm.7\nm.7\tb\tm.1\n\ta\tm.7\nm.1\ttorn\nm.1\ta\tm.7\nm.2\ta\t\n"
+    out = ingest(atomic("1\tm.1\n2\tm.1\ttorn\n2\tm.1\n2\tm.2\n", triples), "movielens")
+    assert [(row["item_id"], row["target_id"]) for row in out.rows("links")] == [
+        ("1", "m.7"), ("2", "m.7")
+    ]  # fmt: skip
+    assert [reason for table, reason in out.reasons() if table == "links"] == [
+        "duplicate", "duplicate", "item_id: missing", "line has 2 values instead of 3",
+        "line has 3 values instead of 2", "target_id: missing",
+    ]  # fmt: skip
+    told = {name: out.metrics[f"links_{name}"] for name in ("in", "good", "left_out", "split")}
+    assert told == {"in": 8.0, "good": 2.0, "left_out": 4.0, "split": 2.0}
+    assert out.metrics["links_lines"] == 12.0
+
+
+@pytest.mark.parametrize(("entities", "triples"), [
+    ("1\tM.1\n", "m.1\ta\tm.7\n"), ("1\tm.1\n", " m.1\ta\tm.7\n\ta\tm.7\n"),
+    ("", "m.1\ta\tm.7\n"),
+])  # fmt: skip
+def test_a_knowledge_graph_that_says_nothing_of_any_film_is_refused(
+    ingest, atomic, entities, triples
+):
+    with pytest.raises(BadInput, match=r"no triple of x.kg begins with an entity of x.link: see"):
+        ingest(atomic(entities, triples), "movielens")
+    assert ingest(atomic("1\tm.1\n", ""), "movielens").rows("links") == []
 
 
 def test_a_sequence_becomes_ordinal_events(ingest, amazon):

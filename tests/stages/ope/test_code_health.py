@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -114,6 +114,20 @@ def test_each_planted_bad_codebook_is_refused_by_what_is_for_it(refused, rng, pl
 def test_crowding_is_seen_where_use_is_even_and_no_two_items_collide(refused, rng):
     """Perplexity, collisions and capacity without noise find nothing wrong."""
     assert not {"sid_use", "sid_collisions", "sid_capacity"} & set(refused(crowded(rng)))
+
+
+@pytest.mark.parametrize("plant", [healthy, crowded])
+def test_what_a_second_encoding_did_not_move_was_not_measured_and_holds(refused, rng, plant):
+    """As good or bad as it may be: codes of topology or prices alone were never shaken."""
+    found = refused(replace(plant(rng), noise=0.0))
+    assert found.keys() == {"sid_told_apart", "sid_survival"}
+
+
+def test_noise_has_no_size_where_nothing_varies():
+    flat = np.zeros((4, 2))
+    book = ResidualKMeans(np.array([[[0.0, 0.0], [1.0, 1.0]]]))
+    whole, _ = measure(np.zeros((4, 1), int), (flat, flat + 0.1), book, NONE, 0)
+    assert (whole["noise"], whole["flip_rate"]) == (None, 0.0)
 
 
 def test_what_an_older_run_did_not_measure_is_unknown_and_no_error(tmp_path):

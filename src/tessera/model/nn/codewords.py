@@ -43,13 +43,17 @@ class Codewords(nn.Module):
         tables = self.codebook()
         if not tables:
             return item_VD
-        keep_V = warm_V.float()
-        if self.training and self.id_dropout:
-            keep_V = keep_V * (torch.rand_like(keep_V) >= self.id_dropout)
-        item_VD = item_VD * keep_V[:, None]
+        item_VD = item_VD * self.kept(warm_V)[:, None]
         for level, codeword_KD in enumerate(tables):
             item_VD = item_VD + codeword_KD[codes_VC[:, level]]
         return item_VD
+
+    def kept(self, warm_V: Tensor) -> Tensor:
+        """Return keep_V: 0 where an item is seen by its codes alone, else 1."""
+        keep_V = warm_V.float()
+        if self.training and self.id_dropout:
+            keep_V = keep_V * (torch.rand_like(keep_V) >= self.id_dropout)
+        return keep_V
 
     def codebook(self) -> tuple[nn.Parameter, ...]:
         """Return the table of each level."""

@@ -22,6 +22,7 @@ from tessera.model.nn.codewords import CodewordSettings
 from tessera.model.nn.cross_entropy import CrossEntropy
 from tessera.model.nn.hidden_net import HiddenSettings
 from tessera.model.nn.level_nets import LevelNetSettings
+from tessera.model.nn.own_share import OwnShareSettings
 from tessera.model.nn.prefix_memory import PrefixSettings
 from tessera.model.nn.ranking import RankingLabels
 from tessera.model.nn.recency import RecencySettings
@@ -90,6 +91,7 @@ class GenerativeHead(Protocol):
 ITEM_INPUTS: dict[str, type[ItemInput]] = {
     "codewords": CodewordSettings,
     "prefix": PrefixSettings,
+    "weighed": OwnShareSettings,
 }
 STATE_PARTS: dict[str, type[StatePart]] = {"recency": RecencySettings}
 RANK_NETS: dict[str, type[RankNet]] = {"hidden": HiddenSettings}

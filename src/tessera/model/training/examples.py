@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tessera.contracts.arrays import Bools, Ints
+from tessera.contracts.arrays import Bools, Float32s, Ints
 from tessera.model.nn.batch import Batch
 from tessera.model.nn.ranking import RankingBatch, RankingLabels
 from tessera.model.sequences.histories import Histories
@@ -48,6 +48,8 @@ class Examples:
     """What the ranking head learns from, sorted by history; None trains none."""
     edge_VV: Tensor | None = None
     """What attention is told of pairs of items, see `edges`; None tells nothing."""
+    maturity_VF: Float32s | None = None
+    """What the item input is told of items, see `maturity`; None tells nothing."""
 
     def is_inside(self, event_Q: Ints) -> Bools:
         """Return which of these events may be learnt from."""
@@ -96,6 +98,7 @@ class Examples:
             histories.phase_E,
             *(self.slates.arrays() if self.slates else ()),
             *(() if self.edge_VV is None else (self.edge_VV.cpu().numpy(),)),
+            *(() if self.maturity_VF is None else (self.maturity_VF,)),
         )
 
     def warm_W(self) -> Tensor:

@@ -14,6 +14,7 @@ from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BadParams
 from tessera.contracts.split import VALIDATION, Split
 from tessera.model.nn.level_nets import LevelNetSettings
+from tessera.model.nn.own_share import OwnShareSettings
 from tessera.model.nn.plugs import GenerativeHead, ItemInput
 from tessera.model.nn.prefix_memory import PrefixSettings
 from tessera.model.nn.ranking import BUY, CLICK, answered_logit
@@ -26,6 +27,7 @@ from tessera.model.sequences.questions import Question, action_codes
 from tessera.model.sequences.slates import Slates
 from tessera.model.training.curves import AUC, NDCG
 from tessera.model.training.examples import Examples
+from tessera.model.training.maturity import maturity
 from tessera.model.training.train import Trained, train
 from tessera.model.training.vector_mix import choose_mix, learn_closed_form, mix_values
 from tessera.model.trunk.inference import (
@@ -120,7 +122,10 @@ class Task:
         if shown:
             slates = shown.slates.by_history(histories, refit | ~shown.is_check_R)
         stop_U, action_T = histories.learnt_until(refit=refit), action_codes(self.params.targets)
-        return Examples(histories, stop_U, action_T, slates, self.dataset.edge_VV)
+        examples = Examples(histories, stop_U, action_T, slates, self.dataset.edge_VV)
+        if not isinstance(self.shape.item_input, OwnShareSettings):
+            return examples
+        return replace(examples, maturity_VF=maturity(self.dataset, examples, refit=refit))
 
     def _calibrated(self, trained: Trained) -> Trained:
         """Measure level and spread of the log odds, so that served scores have a common scale."""
@@ -192,16 +197,23 @@ def _shape(
         window=params.window,
         edge_bias=dataset.edge_VV is not None,
         recency_s=_recency_s(split, params) if kind == "hstu" else (),
-        item_input=_item_input(code_sizes, params),
+        item_input=_item_input(code_sizes, len(dataset.catalogue.vocabulary) + 1, params),
         generative_head=_generative_head(dataset, params) if kind == "hstu" else None,
         **_closed_form(split, dataset.catalogue, params) if kind == "hstu" else {},
     )
 
 
-def _item_input(code_sizes: tuple[int, ...], params: ModelParams) -> ItemInput | None:
+def _item_input(code_sizes: tuple[int, ...], items: int, params: ModelParams) -> ItemInput | None:
     """Say what makes vectors of codes; None is their sum, as in files of before."""
     if params.item_input == "codewords":
         return None
+    if params.item_input == "weighed":
+        if not code_sizes:
+            raise BadParams(
+                "hstu.item_input weighed weighs codes against an item's own vector: set "
+                "hstu.use_codes to true"
+            )
+        return OwnShareSettings(code_sizes, params.id_dropout, items, params.own_share)
     if len(code_sizes) < _LEAST_LEVELS:
         raise BadParams(
             "hstu.item_input prefix remembers what stands above a codeword: it wants at least "

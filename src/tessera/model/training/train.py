@@ -21,9 +21,9 @@ from tessera.contracts.errors import BadInput
 from tessera.model.nn.device import chosen_device, device_of, moved
 from tessera.model.nn.forcing import softness_at
 from tessera.model.nn.item_trie import item_trie
+from tessera.model.nn.own_share import WeighedCodewords
 from tessera.model.params import TrainingParams
 from tessera.model.sequences.histories import split_sets
-from tessera.model.sequences.slates import Slates
 from tessera.model.sequences.windows import Windows, shuffled_batches
 from tessera.model.trainer import loop, parallel
 from tessera.model.trainer.checkpoint import Checkpoint, Run, TrainingState
@@ -94,7 +94,7 @@ def train(
     device = chosen_device(params.device)
     with seeded(params.seed, device):
         warm_W = examples.warm_W()
-        model = _built(shape, codes_VC, warm_W, examples.edge_VV, examples.slates).to(device)
+        model = _built(shape, codes_VC, warm_W, examples).to(device)
         if params.compile:
             compile_layers(model)
         adamw = loop.adamw(model, params.learning_rate, params.weight_decay, betas=(0.9, 0.98))
@@ -113,14 +113,14 @@ def train(
     return Trained(model, state)
 
 
-def _built(
-    shape: Shape, codes_VC: Tensor, warm_W: Tensor, edge_VV: Tensor | None, slates: Slates | None
-) -> SequenceModel:
+def _built(shape: Shape, codes_VC: Tensor, warm_W: Tensor, examples: Examples) -> SequenceModel:
     warm_V = torch.zeros(shape.items, dtype=torch.bool)
     warm_V[warm_W] = True
-    model = SequenceModel(shape, codes_VC, warm_V, edge_VV)
-    if model.rank is not None and slates is not None:
-        model.rank.standardise(slates.shown_features)
+    model = SequenceModel(shape, codes_VC, warm_V, examples.edge_VV)
+    if model.rank is not None and examples.slates is not None:
+        model.rank.standardise(examples.slates.shown_features)
+    if isinstance(model.item_input, WeighedCodewords) and examples.maturity_VF is not None:
+        model.item_input.tell(torch.from_numpy(examples.maturity_VF), warm_W)
     return model
 
 

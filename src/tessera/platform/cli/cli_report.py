@@ -34,7 +34,7 @@ def report(
     workspace, days = open_workspace(profile), Period.parse(period)
     told = gather(workspace, days)
     target = page or Path(f"report-{days.first}-{days.last}.html")
-    files.write_bytes(render(told).encode(), target)
+    files.write_page(render(told), target)
     typer.echo(str(target))
     if told.faults:
         more = f" (and {len(told.faults) - 1} more)" if len(told.faults) > 1 else ""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from tessera.contracts.errors import BadParams
 from tessera.platform.cli.cli_acts import Profile
+from tessera.platform.cli.plain import plain
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, open_workspace
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ def sid(
 
 
 def _show(found: CodedItem, version: str) -> None:
-    title = escape(f"{version}: {found.item_id} {found.name}, code {found.sid}")
+    title = plain(f"{version}: {found.item_id} {found.name}, code {found.sid}")
     table = Table("level", "codeword", "means", "items", "shared with", title=title)
     for number, level in enumerate(found.levels, start=1):
         shown = (str(number), str(level.codeword), _means(level), str(level.items), _shared(level))
-        table.add_row(*map(escape, shown))
+        table.add_row(*map(plain, shown))
     Console().print(table)
     if not found.told:
         typer.echo(f"{version} was packed without words: run and publish again to have them")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tessera.contracts.errors import BadParams
 from tessera.platform.cli.cli_acts import Profile
+from tessera.platform.cli.plain import plain
 from tessera.platform.pipeline.forkserver import one_thread
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
@@ -156,14 +157,15 @@ def recommend(
         typer.echo(told)
     lines = recommender.recommend(user, k, source)
     if not lines:
-        told = f"{source} can say nothing of {user!r}: ask another --source" if source else None
+        lacks = source and recommender.recommend(user, 1)  # another one has something to say
+        told = f"{source} can say nothing of {user!r}: ask another --source" if lacks else None
         typer.echo(told or recommender.why_empty(user))
         return
-    title = f"{bundle.name}: {escape(user)}" + (f", found by {source}" if source else "")
-    table = Table("", "item", "name", "category", "why", title=title)
+    title = f"{bundle.name}: {user}" + (f", found by {source}" if source else "")
+    table = Table("", "item", "name", "category", "why", title=plain(title))
     for place, line in enumerate(lines, start=1):
         shown = (line.item_id, line.name, line.category, line.reason)
-        table.add_row(str(place), *map(escape, shown))
+        table.add_row(str(place), *map(plain, shown))
     Console().print(table, escape(judged_as(bundle)), sep="\n")
 
 

@@ -104,7 +104,7 @@ def save_page(workspace: Workspace, page: Path, version: str | None = None) -> N
     BadInput
         If there is no such verdict or it is of another format, or no file can be written there.
     """
-    from tessera.stages.report.page import write_page  # matplotlib takes a second
+    from tessera.stages.report.page import page_of  # matplotlib takes a second
 
     path = _verdict(workspace, version)
     if _read(workspace, path, version).get("version") != FORMAT:
@@ -112,10 +112,7 @@ def save_page(workspace: Workspace, page: Path, version: str | None = None) -> N
         raise BadInput(
             f"{_near(path, workspace)} is of another format: take {_near(beside, workspace)}"
         )
-    try:
-        write_page(path, page)
-    except OSError as error:
-        raise BadInput(f"cannot write {page}: {error.strerror}: name another file") from error
+    files.write_page(page_of(path), page)
 
 
 def check_signature(workspace: Workspace, version: str | None = None) -> str:

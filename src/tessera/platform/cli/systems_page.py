@@ -94,9 +94,9 @@ def words(system: System, results: Path) -> list[str]:
 
 def on_by_default(system: System) -> bool:
     """Whether the defaults of the params classes turn a system on; built-in ones always are."""
-    return system.module is not None and all(
-        default_of(name) == value for name, value in system.switch.items()
-    )
+    if system.module is None or system.studied:
+        return False
+    return all(default_of(name) == value for name, value in system.switch.items())
 
 
 def default_of(name: str) -> Any:
@@ -144,6 +144,8 @@ def _built(systems: Iterable[System], results: Path) -> str:
 
 def _rows(system: System, results: Path) -> Iterator[tuple[str, ...]]:
     default = "yes" if on_by_default(system) else "no"
+    if system.studied:
+        default += ", a study"
     if system.decision:
         default += f" ([why](decisions/{system.decision}))"
     module = f"`{(system.module or '').removeprefix('tessera.')}`"

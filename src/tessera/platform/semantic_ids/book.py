@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from tessera.contracts.arrays import Float64s, Ints
 from tessera.contracts.errors import BadInput
+from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.split import load_split
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace
@@ -23,6 +24,9 @@ from tessera.stages.sid.ledger import read_codebook
 NAMED, BRANCHES, WORST = 8, 24, 10
 """Items named at a node, nodes told below one, and collisions told."""
 _DRAWN = 1500
+_TOLD = {"generation", "items", "quantizer", "levels", "noise", "noise_margin", "flip_rate",
+         "collision_rate", "gini_of_codes", "soft_matching"}  # fmt: skip
+"""What the page reads of `sid_health.json`; older versions lack some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +93,15 @@ def read_book(workspace: Workspace) -> Book:
     if missing := [path.name for path in paths.values() if not path.exists()]:
         raise BadInput(f"profile {workspace.profile} has no {missing[0]}: {again} or a whole run")
     health = files.read_json(paths["sid_health"])
-    if "noise" not in health:
+    if not isinstance(health, dict) or not _TOLD.issubset(health) or not health["levels"]:
         raise BadInput(f"{paths['sid_health'].name} says nothing of noise: {again} again")
-    codes = pq.read_table(paths["codes"]).sort_by("item_id")
-    columns = ["item_id", "valid_from", *TEXT, *FIELDS]
-    items = pq.read_table(paths["items"], columns=columns).sort_by("item_id")
-    rows = items.to_pydict()
-    if rows["item_id"] != codes["item_id"].to_pylist():
+    with translate_errors(BadInput, f"the codes of profile {workspace.profile}", f"{again} again"):
+        codes = pq.read_table(paths["codes"]).sort_by("item_id")
+        columns = ["item_id", "valid_from", *TEXT, *FIELDS]
+        items = pq.read_table(paths["items"], columns=columns).sort_by("item_id")
+        rows = items.to_pydict()
+        listed = codes["item_id"].to_pylist()
+    if not listed or rows["item_id"] != listed:
         raise BadInput(f"codes and items are not of one run: {again} again")
     code_NL = np.array(codes["code"].to_pylist(), dtype=np.int64)[:, :-1]
     cut = load_split(paths["split"]).cut
@@ -103,7 +109,10 @@ def read_book(workspace: Workspace) -> Book:
     terms_N = rows_terms(rows)
     words = code_words([terms_N[at] for at in born], code_NL[born])
     names = [name or item for name, item in zip(rows["name"], rows["item_id"], strict=True)]
-    quantizer = read_codebook(workspace.artifact("codebook")).quantizer
+    try:
+        quantizer = read_codebook(workspace.artifact("codebook")).quantizer
+    except BadInput as error:
+        raise BadInput(f"the codebook of the last run cannot be read: {again} again") from error
     return Book(
         health,
         codes,

@@ -41,12 +41,12 @@ def write_page(workspace: Workspace, page: Path) -> Path:
     Raises
     ------
     BadInput
-        If `sid` did not run yet.
+        If `sid` did not run yet, or no file can be written there.
     """
     book = read_book(workspace)
     health = workspace.artifact("sid_health")
     checks = _checks(book, health, load_params(workspace))
-    files.write_bytes(render(book, checks, workspace).encode(), page)
+    files.write_page(render(book, checks, workspace), page)
     return page
 
 

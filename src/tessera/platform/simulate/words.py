@@ -32,8 +32,9 @@ def promotions(found: Row) -> str:
     told = found["promotions"]
     if not told["judged"]:
         return "No candidate was judged against a model that served."
+    candidates = "candidate" if told["judged"] == 1 else "candidates"
     return (
-        f"Of {told['judged']} candidates judged against a model that served {told['promoted']} "
+        f"Of {told['judged']} {candidates} judged against a model that served {told['promoted']} "
         f"were promoted: {told['truly_better']} truly better, {told['about_equal']} about equal, "
         f"{told['wrong']} worse. {told['held']} were held, of which {told['held_though_better']} "
         "were truly better."

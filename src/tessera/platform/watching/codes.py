@@ -12,6 +12,8 @@ import numpy as np
 
 from tessera.bundles.manifest import read_manifest
 from tessera.contracts.arrays import Ints
+from tessera.contracts.errors import BrokenBundle
+from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.series import ALL
 from tessera.shared.codes.health import capacity
 from tessera.shared.codes.trie import Trie, load_trie
@@ -46,12 +48,21 @@ def codes(bundle: Path, bundles: Path, investors: int) -> Levels:
 
 
 def read_codes(bundle: Path) -> tuple[list[str], Ints] | None:
-    """Return items of a bundle with their codes, the suffix last; None if it has none."""
+    """Return items of a bundle with their codes, the suffix last; None if it has none.
+
+    Raises
+    ------
+    BrokenBundle
+        If they cannot be read.
+    """
     if not (bundle / "trie.json").is_file():
         return None
-    names = json.loads((bundle / "trie.json").read_text())
-    trie = load_trie(bundle / "trie.safetensors")
-    return [names[at] for at in trie.item_N.tolist()], codes_of(trie)
+    with translate_errors(
+        BrokenBundle, f"{bundle.name}: its codes cannot be read", "publish it again"
+    ):
+        names = json.loads((bundle / "trie.json").read_text())
+        trie = load_trie(bundle / "trie.safetensors")
+        return [names[at] for at in trie.item_N.tolist()], codes_of(trie)
 
 
 def codes_of(trie: Trie) -> Ints:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tessera.contracts.disk import sync_folder
-from tessera.contracts.errors import Unreadable
+from tessera.contracts.errors import BadInput, Unreadable
 from tessera.contracts.hashes import sha256
 from tessera.contracts.library_errors import first_line
 
@@ -25,6 +25,7 @@ __all__ = [
     "sync",
     "write_bytes",
     "write_json",
+    "write_page",
 ]
 
 
@@ -55,11 +56,33 @@ def move_into_place(made: Path, final: Path) -> None:
 
 
 def write_bytes(value: bytes, path: Path) -> None:
-    """Write bytes atomically, whoever else writes the same file at the same time."""
+    """Write bytes atomically, whoever else writes the same file at the same time.
+
+    Raises
+    ------
+    BadInput
+        If a folder lies there: no file takes the place of one.
+    """
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder: name a file in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     aside.write_bytes(value)
     move_into_place(aside, path)
+
+
+def write_page(text: str, page: Path) -> None:
+    """Write a page where a person asked for it.
+
+    Raises
+    ------
+    BadInput
+        If no file can be written there.
+    """
+    try:
+        write_bytes(text.encode(), page)
+    except OSError as error:
+        raise BadInput(f"cannot write {page}: {error.strerror}: name another file") from error
 
 
 def write_json(value: Any, path: Path) -> None:

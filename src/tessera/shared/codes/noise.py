@@ -20,6 +20,8 @@ from tessera.contracts.arrays import Float64s, Ints
 _LOOKED = 2048
 """Codewords that are compared with all others; of more, so many are taken at even steps."""
 _BLOCK = 256
+"""Of these, so many are compared at once, and fewer of more than 16,384: memory stays the same."""
+_CELLS = _BLOCK * 16_384
 _HALF = 0.5
 """Share of the items that have another code at the noise margin."""
 _STEPS = 14
@@ -73,13 +75,13 @@ def overlap_under_noise(codeword_KD: Float64s, count_K: Ints, noise: float) -> N
     row_R, weight_R = _rows(share_K)
     place_KD = codeword_KD[used_K]
     square_K = np.sum(place_KD**2, axis=1)
-    others = 0.0
-    for start in range(0, len(row_R), _BLOCK):
-        row_B = row_R[start : start + _BLOCK]
+    others, block = 0.0, min(max(_CELLS // len(used_K), 1), _BLOCK)
+    for start in range(0, len(row_R), block):
+        row_B = row_R[start : start + block]
         square_BK = square_K[row_B, None] + square_K - 2.0 * place_KD[row_B] @ place_KD.T
         overlap_BK = _overlap(square_BK, noise)
         overlap_BK[np.arange(len(row_B)), row_B] = 0.0
-        others += float(weight_R[start : start + _BLOCK] @ (overlap_BK @ share_K))
+        others += float(weight_R[start : start + block] @ (overlap_BK @ share_K))
     alone = float(np.sum(share_K**2))
     overlap = min(alone + others, 1.0)
     return NoisyUse(overlap, 1.0 / overlap, 1.0 / alone, alone / overlap)

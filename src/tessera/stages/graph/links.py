@@ -155,11 +155,13 @@ def linked(
 ) -> list[tuple[str, str, str, float]]:
     """Return the same of the table of links, as known at the cut, of items in the catalogue.
 
-    Items i and j of country x give (i, country:x, link, 1/2) and (j, country:x, link, 1/2).
+    Items i and j of country x give (i, country:x, link, 1/2) and (j, country:x, link, 1/2).  A
+    colon of a relation is written as in an address (%3A), so that no two links are called alike.
     """
     known_links = links.filter(links.valid_from.isnull() | (links.valid_from <= split.cut))
     inside = known_links.filter(known_links.item_id.isin(item_ids.tolist()))
-    target = inside.relation + ":" + inside.target_id
+    relation = inside.relation.replace("%", "%25").replace(":", "%3A")
+    target = relation + ":" + inside.target_id
     rows = inside.select("item_id", target=target).distinct()
     rows = rows.mutate(weight=1.0 / rows.count().over(ibis.window(group_by=rows.target)))
     told = rows.order_by("item_id", "target").to_pyarrow().to_pydict()

@@ -5,6 +5,7 @@ Nobody asked these people about risk, so there is no risk class; ratings of equa
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import ibis
@@ -12,6 +13,7 @@ import ibis.expr.types as ir
 
 from tessera.contracts.errors import BadInput
 from tessera.contracts.rules import IBIS_DTYPE, parsed
+from tessera.stages.ingest.counts import Counts
 from tessera.stages.ingest.draft import Draft, Drafts
 from tessera.stages.ingest.engine import FILE, ROW, Engine
 from tessera.stages.ingest.find import Found, find, listed, maybe, only, unpacked
@@ -62,11 +64,15 @@ def drafts(folder: Path, engine: Engine, _params: IngestParams) -> Drafts:
         genres = movies.rows.genres.replace("|", " ")
     found = {"items": _items(movies, title, genres), "events": _events(ratings)}
     if atomic and (graph := maybe(folder, name + ".kg")):
-        entities = read_lines(
-            engine, [_beside(folder, name, ".link")], _ATOMIC_ENTITIES, "entities"
-        )
+        films = _beside(folder, name, ".link")
+        entities = read_lines(engine, [films], _ATOMIC_ENTITIES, "entities")
         triples = read_lines(engine, graph, _ATOMIC_TRIPLES, "triples")
-        found["links"] = _links(entities, triples)
+        found["links"] = _links(entities, triples, engine)
+        if _says_nothing(found["links"], triples):
+            raise BadInput(
+                f"no triple of {listed(graph)} begins with an entity of {films.label}: see that "
+                "both write entities alike (case, blanks)"
+            )
     if people[0]:
         found["users"] = _users(read_lines(engine, people[0], people[1], "people"))
     return found
@@ -139,16 +145,36 @@ def _items(lines: Lines, title: ir.StringColumn, genres: ir.StringColumn) -> Dra
     return Draft(rows, lines.rejected, source_names={"name": "title"}, counts=lines.counts)
 
 
-def _links(entities: Lines, triples: Lines) -> Draft:
-    """Return what the films are the heads of; a triple of another head says nothing of a film."""
-    raw, films = triples.rows, entities.rows.select("item_id", head_id="entity_id").distinct()
-    rows = raw.inner_join(films, "head_id").select(
-        item_id="item_id",
-        relation=ibis._.relation_id,
-        target_id=ibis._.tail_id,
-        **{FILE: ibis._[FILE], ROW: ibis._[ROW]},
+def _links(entities: Lines, triples: Lines, engine: Engine) -> Draft:
+    """Return what the films are the heads of; a triple of another head says nothing of a film.
+
+    Lines of both files are counted, and those that are no link as left out.  A triple without a
+    head is a bad row.
+    """
+    raw, films = triples.rows, entities.rows.select("item_id", film="entity_id").distinct()
+    beside = raw.left_join(films, raw.head_id == films.film)
+    rows, count = engine.keep(
+        beside.filter(beside.film.notnull() | beside.head_id.isnull()).select(
+            item_id="item_id",
+            relation=ibis._.relation_id,
+            target_id=ibis._.tail_id,
+            **{FILE: ibis._[FILE], ROW: ibis._[ROW]},
+        ),
+        "links",
     )
-    return Draft(rows, (*entities.rejected, *triples.rejected))
+    rejected = (*entities.rejected, *triples.rejected)
+    led = rows.select(FILE, ROW).distinct().count().to_pyarrow().as_py()
+    counts = replace(triples.counts)
+    counts.add(entities.counts)
+    counts.add(Counts(left_out=counts.records - len(rejected) - led, split=count - led))
+    names = {"item_id": "head_id", "relation": "relation_id", "target_id": "tail_id"}
+    return Draft(rows, rejected, counts=counts, source_names=names)
+
+
+def _says_nothing(links: Draft, triples: Lines) -> bool:
+    """Tell whether there are triples, and none of them is of a film."""
+    read = triples.counts.records > len(triples.rejected)
+    return read and not links.rows.item_id.count().to_pyarrow().as_py()
 
 
 def _users(lines: Lines) -> Draft:

@@ -1,7 +1,8 @@
 """Split a draft exactly in two: rows that keep every rule, and rows with the rule they broke.
 
-A duplicate of the whole row keeps its first copy; rows that share a key and differ are all set
-aside, because nothing in them says which one is right.
+A duplicate of the whole row keeps its first copy, as does one that says the same since another
+time; rows that share a key and differ are all set aside, because nothing in them says which one is
+right.
 """
 
 from __future__ import annotations
@@ -233,9 +234,11 @@ _SHOULD = {
 
 def _mark_copies(table: Table, rows: ir.Table, key: list[str], named: str) -> ir.Table:
     """Give each row of a repeated key its reason; the first of equal rows has none."""
-    content = [name for name in table.names if name not in table.key or name in key]
+    content = [name for name in table.names
+               if (name not in table.key or name in key) and name != table.since]  # fmt: skip
+    since = [rows[table.since].notnull(), rows[table.since]] if table.since else []
     versions = ibis.window(group_by=key, order_by=content)
-    copies = ibis.window(group_by=content, order_by=[FILE, ROW])
+    copies = ibis.window(group_by=content, order_by=[*since, FILE, ROW])
     ranked = rows.mutate(
         _version=ibis.dense_rank().over(versions), _copy=ibis.row_number().over(copies)
     )

@@ -109,7 +109,8 @@ _HINTS: Mapping[str, Callable[[Row, Row], str]] = {
     ),
     "sid_survival": _said(
         "take sid.quantizer rkmeans, or fewer sid.levels, and raise sid.generation with it: "
-        "`tessera sid --page` shows which level moves"
+        "`tessera sid --page` shows which level moves; where it is unknown, let "
+        "sid.content_weight or sid.neighbourhood_weight be above 0"
     ),
     "unsupported_mass": _said(
         "give every candidate a chance when logging (synth.epsilon in the simulated market): what "

@@ -22,9 +22,14 @@ _ROUNDING = 1e-9
 
 
 def write_page(verdict: Path, page: Path) -> None:
-    """Write one HTML file from verdict.json; it names the hash of what it was made from."""
+    """Write one HTML file from verdict.json."""
+    page.write_text(page_of(verdict))
+
+
+def page_of(verdict: Path) -> str:
+    """Return the page of a verdict.json; it names the hash of what it was made from."""
     written = verdict.read_bytes()
-    page.write_text(render(json.loads(written), hashlib.sha256(written).hexdigest()))
+    return render(json.loads(written), hashlib.sha256(written).hexdigest())
 
 
 def render(verdict: Row, sha256: str) -> str:

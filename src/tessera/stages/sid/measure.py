@@ -5,7 +5,7 @@ Legend: N items, D vector width, L levels, K codewords of a level, P pairs, C di
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import ibis
 import numpy as np
@@ -64,12 +64,15 @@ def measure(
     Returns
     -------
     tuple
-        Figures of whole codes, and those of each level; None where there is nothing to measure by.
+        Figures of whole codes, and those of each level; None where there is nothing to measure by:
+        a second encoding that moves no vector says nothing of noise.
     """
     vector_ND, again_ND = vectors
     size = quantizer.codeword_LKD.shape[1]
     noise = displacement(vector_ND, again_ND)
-    flips = flip_rates(quantizer.encode(vector_ND), quantizer.encode(again_ND))
+    flips: Sequence[float | None] = [None] * code_NL.shape[1]
+    if noise > 0.0:
+        flips = flip_rates(quantizer.encode(vector_ND), quantizer.encode(again_ND))
     hits = hit_rates(code_NL, pairs)
     some = np.unique(
         np.linspace(0, len(code_NL) - 1, min(_COMPARED, len(code_NL))).astype(np.int64)
@@ -88,9 +91,10 @@ def measure(
             "hit_chance": None if hits is None else hits[depth][1],
         }
         levels.append(_rounded(known))
+    varies = spread(vector_ND)
     whole = _whole(code_NL, last, noise) | {
         "flip_rate": flips[-1],
-        "noise": noise / max(spread(vector_ND), 1e-12),
+        "noise": noise / varies if varies > 0.0 else None,
         "noise_margin": noise_margin(_some(vector_ND), quantizer.encode, seed),
         "soft_matching": soft_matching(last.vector_ND, pairs, seed),
     }
@@ -112,10 +116,10 @@ def _told_apart(step: Reached, noise: float) -> Figures:
     return {
         "usable": float(step.distinct),
         "used_share": float((step.count_K > 0).sum()) / step.distinct,
-        "overlap_under_noise": use.overlap,
-        "capacity_under_noise": use.capacity,
+        "overlap_under_noise": use.overlap if noise > 0.0 else None,
+        "capacity_under_noise": use.capacity if noise > 0.0 else None,
         "distribution": use.distribution,
-        "geometry": use.geometry,
+        "geometry": use.geometry if noise > 0.0 else None,
     }
 
 
@@ -125,10 +129,10 @@ def _whole(code_NL: Ints, last: Reached, noise: float) -> Figures:
     use = overlap_under_noise(last.vector_ND[first_C], count_C, noise)
     return {
         "capacity": capacity(code_NL),
-        "capacity_under_noise": use.capacity / len(code_NL),
+        "capacity_under_noise": use.capacity / len(code_NL) if noise > 0.0 else None,
         "collision_rate": collision_rate(code_NL),
         "expected_shared": expected_shared(code_NL),
-        "geometry": use.geometry,
+        "geometry": use.geometry if noise > 0.0 else None,
         "gini_of_codes": gini(count_C.astype(np.float64)),
     }
 

@@ -27,12 +27,18 @@ COMMUNITIES = 8
 TEXT = {"neighbourhood_weight": 0.0, "topology_weight": 0.0}
 """Params of text alone."""
 NEAR = {**TEXT, "near_behaviour_weight": 1.0}
+COARSE = {**NEAR, "coarse_blocks": ("near_behaviour",)}
+"""Topology that the first level alone is of."""
 PLANTED: dict[str, dict[str, Any]] = {
     "text": TEXT,
+    "text, four levels": {**TEXT, "levels": 4},
     "default": {},
     "topology": NEAR,
     "topology, four levels": {**NEAR, "levels": 4},
     "topology, edges shuffled": NEAR,
+    "topology at level 1": COARSE,
+    "topology at level 1, four levels": {**COARSE, "levels": 4},
+    "topology at level 1, edges shuffled": COARSE,
     "graph loss": {**TEXT, "quantizer": "rqvae", "graph_pull": 0.3},
     "graph loss, edges shuffled": {**TEXT, "quantizer": "rqvae", "graph_pull": 0.3},
     "rqvae": {**TEXT, "quantizer": "rqvae"},

@@ -30,6 +30,7 @@ from tessera.stages.sid.vectors import (
     NEIGHBOUR_KINDS,
     Catalogue,
     Space,
+    coarse_columns,
     fit_space,
     read_catalogue,
     vectorise,
@@ -113,7 +114,8 @@ def coded(world: World, params: SidParams) -> Coded:
     catalogue = read_catalogue(tables["items"], tables["nodes"], tables["edges"], history)
     space = fit_space(catalogue, params)
     vector_ND = vectorise(catalogue, space, params)
-    quantizer = fit_quantizer(vector_ND, params, catalogue.neighbour_NN)
+    seen = catalogue.neighbour_NN, coarse_columns(space, params)
+    quantizer = fit_quantizer(vector_ND, params, *seen)
     return Coded(catalogue, space, vector_ND, quantizer, quantizer.encode(vector_ND))
 
 

@@ -19,21 +19,24 @@ from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace
 
 _TEXT_ALONE = {"neighbourhood_weight": 0.0, "topology_weight": 0.0}
 _LITTLE_TEXT = {**_TEXT_ALONE, "content_weight": 0.3}
+_TOPOLOGY = {**_LITTLE_TEXT, "structure_weight": 0.3, "near_behaviour_weight": 1.0}
 KINDS: dict[str, dict[str, Any]] = {
     "text": _TEXT_ALONE,
     "default": {},
     "behaviour": {**_LITTLE_TEXT, "behaviour_weight": 1.0},
-    "topology": {**_LITTLE_TEXT, "structure_weight": 0.3, "near_behaviour_weight": 1.0},
-    "balanced": {"balanced": True},
-    "rqvae": {"quantizer": "rqvae"},
+    "topology": _TOPOLOGY,
+    "topology at level 1": {**_TOPOLOGY, "coarse_blocks": ("structure", "near_behaviour")},
     "rq_fsq": {"quantizer": "rq_fsq"},
     "drq": {"quantizer": "drq"},
+    "rqvae": {"quantizer": "rqvae"},
+    "rqvae, order kept": {"quantizer": "rqvae", "order_pull": 0.003},
+    "balanced": {"balanced": True},
     "fields": {**_TEXT_ALONE, "fields_weight": 0.5},
     "price": {**_TEXT_ALONE, "price_weight": 0.5},
     "second hop": {**_TEXT_ALONE, "second_hop_weight": 0.5},
 }
 """Codes by their name: of other item vectors, whose rival is text alone, or by other quantizers,
-whose rival is what is on by default."""
+whose rival is what is on by default; that of RQ-VAE which keeps the order is RQ-VAE."""
 _MODELS = ("hstu_generative", "hstu_trunk", "hstu")
 _HEALTH = ("capacity", "collision_rate", "reconstruction_error")
 

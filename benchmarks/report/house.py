@@ -24,7 +24,9 @@ def _sizes(found: Found) -> Found:
 
 
 def _stages(found: Found) -> list[str]:
-    return [name for name in next(iter(_sizes(found).values())) if name != "events"]
+    sizes = _sizes(found).values()
+    return [name for name, one in next(iter(sizes)).items()
+            if isinstance(one, dict) and all(name in size for size in sizes)]  # fmt: skip
 
 
 def _columns(found: Found) -> list[Found]:
@@ -88,4 +90,9 @@ SECTIONS = (
         {"sizes": _sizes, "stages": _stages, "columns": _columns, "steepest": _steepest},
     ),
     Section("cluster", {"differ": _same}),
+    Section(
+        "scale_items",
+        {"sizes": lambda f: [*(size in f for size in ("1x", "4x", "16x")), bool(f.get("growth"))]},
+        {"sizes": _sizes, "stages": _stages, "columns": _columns, "steepest": _steepest},
+    ),
 )

@@ -70,7 +70,7 @@ def test_every_check_belongs_to_a_figure_of_the_template(section):
 
 def test_every_template_is_a_section_or_a_part_of_one():
     templates = {path.name: path.read_text() for path in TEMPLATES.glob("*.md")}
-    used = set(re.findall(r'{% (?:extends|include) "([^"]+)" %}', "".join(templates.values())))
+    used = set(re.findall(r'{% (?:extends|include|from) "([^"]+)"', "".join(templates.values())))
     assert set(templates) == used | {"page.md"} | {f"{one.template}.md" for one in SECTIONS}
 
 

@@ -22,6 +22,7 @@ TURNED = {
     "acquired": ("view",),
     "least_rating": 4.0,
     "balanced": True,
+    "coarse_blocks": ("topology",),
 }
 """A value unlike the one born with, for fields that are not numbers or have a least value."""
 

@@ -139,6 +139,15 @@ def _coded(words: str, figure: str, kind: str = "topology", rival: str = "text")
     return Evidence("small markets", words, "sid_worth", on, off)
 
 
+def _quantized(kind: str, rival: str = "default") -> tuple[Evidence, ...]:
+    """Evidence of codes by another quantizer, beside those that are on by default."""
+    figures = {
+        "nDCG@10 of decoded lists": "hstu_generative/ndcg_10",
+        "nDCG@10 of what is published": "hstu/ndcg_10",
+    }
+    return tuple(_coded(words, figure, kind, rival) for words, figure in figures.items())
+
+
 _BUILT = (
     System(
         "HSTU", "arXiv 2402.17152", CORE, "tessera.model.nn.layer",
@@ -270,7 +279,7 @@ _BUILT = (
     System(
         "RQ-VAE", "Zeghidour et al. 2021", CODES, "tessera.stages.sid.quantizers.rqvae",
         {"sid.quantizer": "rqvae"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
-        "tests/laws/test_quantizer_law.py",
+        "tests/laws/test_quantizer_law.py", _quantized("rqvae"),
     ),
     System(
         "Topology in codes", "structured topology", CODES,
@@ -281,12 +290,16 @@ _BUILT = (
         (_coded("nDCG@10 of decoded lists", "hstu_generative/ndcg_10"),
          _coded("nDCG@10 of the trunk alone", "hstu_trunk/ndcg_10"),
          _coded("nDCG@10 of what is published", "hstu/ndcg_10"),
-         _coded("nDCG@10 of cold items, decoded", "hstu_generative/cold_ndcg_10")),
+         _coded("nDCG@10 of cold items, decoded", "hstu_generative/cold_ndcg_10"),
+         _coded("nDCG@10 of decoded lists, topology at level 1 alone", "hstu_generative/ndcg_10",
+                "topology at level 1"),
+         _coded("nDCG@10 of what is published, topology at level 1 alone", "hstu/ndcg_10",
+                "topology at level 1")),
     ),
     System(
         "RQ-FSQ", "arXiv 2606.01396", CODES, "tessera.stages.sid.quantizers.rq_fsq",
         {"sid.quantizer": "rq_fsq"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
-        "tests/laws/test_quantizer_law.py",
+        "tests/laws/test_quantizer_law.py", _quantized("rq_fsq"),
     ),
     System(
         "HDE", "arXiv 2606.01396", CODES, "benchmarks.investor_ranker",
@@ -304,14 +317,14 @@ _BUILT = (
     System(
         "DRQ", "arXiv 2606.01844", CODES, "tessera.stages.sid.quantizers.drq",
         {"sid.quantizer": "drq"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
-        "tests/laws/test_quantizer_law.py",
+        "tests/laws/test_quantizer_law.py", _quantized("drq"),
         missing="clusters within each prefix",
     ),
     System(
         "TopoTok", "arXiv 2607.18600", CODES, "tessera.stages.sid.rqvae",
         {"sid.quantizer": "rqvae", "sid.order_pull": 0.003},
         {"sid.quantizer": "rqvae", "sid.order_pull": 0.0}, "RQ-VAE",
-        "tests/stages/sid/test_learnt_from_links.py",
+        "tests/stages/sid/test_learnt_from_links.py", _quantized("rqvae, order kept", "rqvae"),
         missing="orders between groups, then within",
     ),
     System(

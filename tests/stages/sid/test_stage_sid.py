@@ -18,6 +18,7 @@ from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import CODES
 from tessera.shared.codes.trie import build_trie
 from tessera.stages.sid import stage
+from tessera.stages.sid.ledger import read_codebook
 from tessera.stages.sid.migration import read_migration
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.stage import run
@@ -186,6 +187,24 @@ def test_blocks_of_behaviour_meet_an_item_of_tomorrow_in_the_same_space(day, cat
     _, monday = day("monday", params=params)
     metrics, tuesday = day("tuesday", monday, n=60, params=params, events=catalogue.events(60))
     assert metrics["items_new"] == 12.0
+    assert codes_of(monday).items() <= codes_of(tuesday).items()
+
+
+def test_topology_that_the_first_level_alone_is_of_is_kept_with_the_codebook(day, catalogue):
+    params = SMALL.model_copy(update={"coarse_blocks": ("topology",)})
+    _, plain = day("plain")
+    _, monday = day("monday", params=params)
+    assert (
+        json.loads((plain / "ledger_out" / "ledger.json").read_text())["generations"]
+        != json.loads((monday / "ledger_out" / "ledger.json").read_text())["generations"]
+    )
+    codeword_LKD = read_codebook(monday / "codebook").quantizer.codeword_LKD
+    assert codeword_LKD[0, :, -4:].any()
+    assert not codeword_LKD[1:, :, -4:].any(), "degree, PageRank, core number and clustering"
+    metrics, tuesday = day(
+        "tuesday", monday, n=70, params=params, nodes=catalogue.nodes(70, seed=9)
+    )
+    assert metrics["items_new"] == 22.0
     assert codes_of(monday).items() <= codes_of(tuesday).items()
 
 

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import ibis
+from rich.console import Console
 
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.errors import BadInput, LostRows, StageFailed, TesseraError
 from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.processes import is_helper, started
 from tessera.platform.pipeline import dvc_files
+from tessera.platform.pipeline.memory import too_little
 from tessera.platform.release.gatekeeper import watch
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import Stage
@@ -53,6 +55,8 @@ def run_stage(stage: Stage, workspace: Workspace, params: Sections) -> dict[str,
     staging = workspace.data / ".staging" / stage.name
     files.remove(staging)
     staging.mkdir(parents=True)
+    if scarce := too_little(stage, workspace):
+        Console(stderr=True).print(scarce, style="yellow", markup=False, soft_wrap=True)
     begun = datetime.now(UTC)
     clock = time.perf_counter()
     again = f"mend that, then `tessera run --profile {workspace.profile}`; --debug shows where"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from tessera.contracts.params import STRICT, Action, from_data, from_root
 
@@ -30,7 +30,7 @@ LATER: Mapping[str, Value] = MappingProxyType({
     "second_hop_weight": 0.0, "near_behaviour_weight": 0.0, "behaviour_width": 32,
     "acquired": ("buy", "rate"), "least_rating": 0.0, "coarse_levels": 1, "spread": 0.001,
     "contrast": 0.1, "contrast_temperature": 0.1, "graph_pull": 0.0, "order_pull": 0.0,
-    "balanced": False,
+    "balanced": False, "coarse_blocks": (),
 })  # fmt: skip
 """Fields added since, with the value that each was born with: part of a name only if they differ
 from it."""
@@ -40,6 +40,10 @@ READ_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Facts of the data that only some blocks read: no part of a name while all of these weigh 0, or
 a profile that says them would have lost its codes the day a block could read them."""
 
+
+SPLITS = ("rkmeans", "minibatch")
+"""Quantizers whose codewords lie in the columns of the vectors, so that a level can leave some out;
+RQ-VAE and DRQ mix all columns, and RQ-FSQ rounds along directions of all."""
 
 _HEAVIEST = 1e6
 """No weight means more than that beside the others, and larger ones lose the others' digits."""
@@ -83,6 +87,9 @@ class SidParams(BaseModel):
     """The same for the mean content of the neighbours' neighbours."""
     near_behaviour_weight: float = Field(0.0, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """The same for the mean behaviour of neighbours, and of theirs."""
+    coarse_blocks: tuple[str, ...] = ()
+    """Blocks that the first level is of, while all below are of the others: topology costs one
+    level of text and no more.  For rkmeans and minibatch."""
     behaviour_width: int = Field(32, ge=1, le=512)
     """Factors of investors x items."""
     acquired: tuple[Action, ...] = from_data("acquired")
@@ -121,6 +128,22 @@ class SidParams(BaseModel):
     """Items that share all but the last codeword get last codewords of their own, near ones."""
     seed: int = from_root(0)
     """Seed of SVD, k-means and training."""
+
+    @model_validator(mode="after")
+    def _leaves_something_below(self) -> Self:
+        if not self.coarse_blocks:
+            return self
+        if self.quantizer not in SPLITS:
+            raise ValueError(f"coarse_blocks needs sid.quantizer to be one of {', '.join(SPLITS)}")
+        if self.levels == 1:
+            raise ValueError("coarse_blocks leaves no level to other blocks: raise sid.levels")
+        weights = {name for name, weight in self.block_weights.items() if weight}
+        if unknown := sorted({*self.coarse_blocks} - weights):
+            weighty = ", ".join(sorted(weights))
+            raise ValueError(f"coarse_blocks names {unknown[0]}, but what weighs is {weighty}")
+        if weights <= {*self.coarse_blocks}:
+            raise ValueError("coarse_blocks leaves nothing below: give another block a weight")
+        return self
 
     @property
     def block_weights(self) -> dict[str, float]:

@@ -20,7 +20,13 @@ from tessera.stages.sid.measure import Figures, co_acquired, measure
 from tessera.stages.sid.migration import Codes
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import NOTHING_BORN, check_vectors, fit_quantizer
-from tessera.stages.sid.vectors import Catalogue, fit_space, read_catalogue, vectorise
+from tessera.stages.sid.vectors import (
+    Catalogue,
+    coarse_columns,
+    fit_space,
+    read_catalogue,
+    vectorise,
+)
 
 
 def run(
@@ -114,7 +120,8 @@ def _codebook(past: Catalogue, frozen: Path, params: SidParams) -> ledger.Codebo
         return ledger.read_codebook(frozen)
     space = fit_space(past, params)
     vector_ND = vectorise(past, space, params)
-    return ledger.Codebook(space, fit_quantizer(vector_ND, params, past.neighbour_NN))
+    seen = past.neighbour_NN, coarse_columns(space, params)
+    return ledger.Codebook(space, fit_quantizer(vector_ND, params, *seen))
 
 
 def _memory(before: Codes, held: Codes, now: Codes, steady_NL: NDArray[np.int64]) -> Figures:

@@ -15,7 +15,7 @@ import ibis
 import numpy as np
 from scipy import sparse
 
-from tessera.contracts.arrays import Float64s
+from tessera.contracts.arrays import Bools, Float64s
 from tessera.contracts.components import component
 from tessera.shared.codes.words import FIELDS, TEXT
 from tessera.stages.sid import factors
@@ -131,6 +131,14 @@ def vectorise(catalogue: Catalogue, space: Space, params: SidParams) -> Float64s
         for name, block in _blocks(catalogue, space, params).items()
     ]
     return np.nan_to_num(np.concatenate(scaled, axis=1))  # no topology yet: the average item
+
+
+def coarse_columns(space: Space, params: SidParams) -> Bools:
+    """Columns [D] of the vectors that the first level alone sees: those of `coarse_blocks`."""
+    return np.concatenate([
+        np.full(len(space.arrays[f"{name}_mean"]), name in params.coarse_blocks)
+        for name in params.block_weights
+    ])  # fmt: skip
 
 
 def _blocks(catalogue: Catalogue, space: Space, params: SidParams) -> dict[str, Float64s]:

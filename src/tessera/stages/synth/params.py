@@ -23,7 +23,7 @@ class SynthParams(BaseModel):
     """Same seed and params, same bytes."""
     users: int = Field(4_000, ge=50, le=200_000)
     """Investors; some join later, some change their risk class."""
-    items: int = Field(400, ge=40, le=5_000)
+    items: int = Field(400, ge=40, le=50_000)
     """Funds, stocks, bonds, cards and loans; some are born and die on the way."""
     requests: int = Field(220_000, ge=100, le=5_000_000)
     """Visits; each shows one slate."""

@@ -238,6 +238,17 @@ def test_each_hour_begins_a_segment_and_nothing_is_lost_meanwhile(rolling, folde
     assert [one["kind"] for one in records(folder)] == ["slate", "event"]
 
 
+def test_memory_is_given_back_while_an_hour_is_sealed(rolling, folder, monkeypatch):
+    """It may take minutes, in which slates leave a hundred megabytes of free pages."""
+    given = []
+    monkeypatch.setattr("tessera.serve.sealer._LOOK_S", 0.05)
+    monkeypatch.setattr("tessera.serve.sealer.give_back_memory", lambda: given.append(1))
+    rolling.recommend("r1", "u1", NOW, 3)
+    (hour,) = Sealer(rolling, folder).look(NOW_NS)
+    assert given, "the process that seals needs a second to begin alone"
+    assert json.loads((hour / "hour.json").read_text())["files"]["exposures"]["rows"] == 3
+
+
 def test_a_long_segment_is_followed_by_another_one_of_its_hour(rolling, folder, monkeypatch):
     sealer, first = Sealer(rolling, folder), rolling.log.path
     rolling.recommend("r1", "u1", NOW, 3)

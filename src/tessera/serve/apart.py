@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tessera.contracts.errors import TesseraError
@@ -36,10 +37,16 @@ class Apart:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def seal(self, now_ns: int | None = None) -> list[Path]:
+    def seal(
+        self,
+        now_ns: int | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
+        every_s: float = 20.0,
+    ) -> list[Path]:
         """Seal what is over, and mask who was erased; return the new folders.
 
-        Nothing is started where nothing is to be done.
+        Nothing is started where nothing is to be done.  As long as it takes, which may be minutes,
+        `meanwhile` is called every so many seconds.
         """
         now_ns = time.time_ns() if now_ns is None else now_ns
         if not self._is_due(now_ns):
@@ -52,7 +59,12 @@ class Apart:
                 words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 text=True,
             )  # fmt: skip
-        told, wrong = process.communicate()
+        while True:
+            try:
+                told, wrong = process.communicate(timeout=every_s)
+                break
+            except subprocess.TimeoutExpired:
+                meanwhile()
         if process.returncode and not self._stopped:
             _LOG.error("the log is not sealed: %s", wrong.strip() or process.returncode)
         return [Path(one) for one in told.splitlines()]

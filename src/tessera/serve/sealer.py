@@ -48,15 +48,31 @@ class Sealer:
         It is done in a process of its own: see `Apart`.
         """
         now_ns = time.time_ns() if now_ns is None else now_ns
+        self._roll(now_ns)
+        begun = time.monotonic_ns()
+        made = self._apart.seal(
+            now_ns, lambda: self._keep_up(now_ns + time.monotonic_ns() - begun), _LOOK_S
+        )
+        self._forget()
+        return made
+
+    def _roll(self, now_ns: int) -> None:
         path = self._service.log.path
         if not same_hour(began(path), now_ns) or path.stat().st_size >= _SEGMENT_BYTES:
             self._service.roll()
-        made = self._apart.seal(now_ns)
+
+    def _keep_up(self, now_ns: int) -> None:
+        """Do what must not wait for a sealing, which may take minutes."""
+        self._roll(now_ns)
+        self._forget()
+        give_back_memory()
+
+    def _forget(self) -> None:
+        """Know nothing any more of whoever was erased since the last look, by whichever process."""
         mark = self._erased.mark
         if mark != self._mark:
             self._service.drop_erased()
             self._mark = mark
-        return made
 
     def _work(self) -> None:
         while True:

@@ -36,7 +36,7 @@ from tessera.platform.workspace import files
 _PORT, _ITEMS, _USERS = 8775, 10_000, 100_000
 _RATES = (10.0, 20.0, 30.0, 40.0)
 _P99_MS, _SHED = 50.0, 1e-3
-_GROWS = 0.05
+_GROWS = 0.1
 """Exponents below are those of noise."""
 _MEMORY_MB, _DAY_S = 16 * 1024, 86_400.0
 _MONTH_S, _HOURS_A_MONTH = 30 * _DAY_S, 720.0

@@ -25,9 +25,8 @@ def test_every_command_stands_in_one_panel_of_the_help(say, monkeypatch):
             names.append(name[1])
     assert panels == {
         "Options": [],
-        "Work with it": [
-            "stages", "run", "infer", "ui", "cluster", "recommend", "sid", "ablate", "doctor",
-        ],  # fmt: skip
+        "Work with it": ["stages", "run", "infer", "ui", "cluster", "recommend", "sid", "ablate",
+                         "doctor"],
         "Serve it": ["serve", "consume", "key", "served", "mix", "canary", "simulate"],
         "Called by DVC, Airflow and make": ["snapshot", "dvc", "render", "task"],
         "Decide what is published": [

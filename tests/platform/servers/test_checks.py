@@ -8,7 +8,7 @@ import pytest
 
 from tessera.contracts.errors import TesseraError
 from tessera.platform.servers import checks
-from tessera.platform.servers.backends import free_port
+from tessera.platform.workspace.processes import free_port
 
 CELERY = {checks.EXECUTOR: "CeleryExecutor"}
 URL = "postgresql+psycopg2://u:p@127.0.0.1:1/d"

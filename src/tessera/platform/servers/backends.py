@@ -10,7 +10,6 @@ import importlib.metadata
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,7 +93,7 @@ def start_postgres(folder: Path, logs: Path, password: str) -> Backend:
     if made.wait() != 0:
         raise TesseraError(f"PostgreSQL could not make its folder: see {log}")
     told.unlink()
-    port = free_port()
+    port = processes.free_port()
     # By a socket in a folder a long path would be refused; the password guards the port.
     words = ["-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", ""]
     guarded = processes.ends_with_us([str(programs / "postgres"), *words])
@@ -107,20 +106,13 @@ def start_redis(folder: Path, logs: Path, password: str) -> Backend:
     """Serve an empty Redis on a free port of loopback."""
     files.remove(folder)
     folder.mkdir(mode=0o700, parents=True)
-    port = free_port()
+    port = processes.free_port()
     lines = ["bind 127.0.0.1", f"port {port}", f"requirepass {password}", 'save ""']
     write_secret("\n".join([*lines, f"dir {folder}", ""]), folder / "redis.conf")
     log = logs / "redis.log"
     guarded = processes.ends_with_us([find_redis(), str(folder / "redis.conf")])
     process = processes.start(guarded, _C, log, folder)
     return Backend(Server("redis", process, log), f"redis://:{password}@127.0.0.1:{port}/0")
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _not_root() -> Sequence[str]:

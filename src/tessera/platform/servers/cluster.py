@@ -32,7 +32,6 @@ from tessera.platform.servers.airflow import (
 from tessera.platform.servers.backends import (
     find_postgres,
     find_redis,
-    free_port,
     start_postgres,
     start_redis,
 )
@@ -154,7 +153,7 @@ def _start(root: Path, commit: str, servers: list[Server], team: Team) -> Cluste
     broker = start_redis(folder / "redis", folder / "logs", secrets.token_urlsafe(18))
     servers.append(broker.server)
     wait_until(lambda: _answer(database.url, broker.url), servers)
-    port = free_port()
+    port = processes.free_port()
     environment = cluster_environment(root, port, database.url, broker.url)
     checks.check_cluster(environment)
     files.remove(folder / "passwords.json")

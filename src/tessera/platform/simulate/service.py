@@ -13,6 +13,7 @@ from typing import IO, Any
 from tessera.contracts.errors import TesseraError
 from tessera.platform.simulate.guarded import Guarded
 from tessera.platform.simulate.place import Place
+from tessera.platform.workspace.processes import free_port
 from tessera.serve.clock import ToldClock
 from tessera.serve.http.bodies import MOST_EVENTS
 from tessera.serve.http.keys import add_key
@@ -116,7 +117,7 @@ def serving(place: Place, lock: IO[str], now_us: int) -> Iterator[Service]:
     served.mkdir(parents=True, exist_ok=True)
     clock = ToldClock.begin(served, now_us)
     key = add_key(served / "keys.json", "simulation", "operator")
-    port = _free_port()
+    port = free_port()
     words = ["serve", "--port", str(port)]
     command = Guarded(place, words, place.played / "serve.log", lock)
     service = Service(command, port, key, clock)
@@ -125,9 +126,3 @@ def serving(place: Place, lock: IO[str], now_us: int) -> Iterator[Service]:
         yield service
     finally:
         service.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -77,6 +77,13 @@ def is_free(port: int) -> bool:
     return True
 
 
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def stopped_like_ctrl_c() -> AbstractContextManager[None]:
     """Let a plain kill or a closed terminal stop the block as Ctrl-C does."""
     return _signals_handled(signal.default_int_handler)

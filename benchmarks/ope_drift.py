@@ -143,7 +143,7 @@ def _logged(
     policies = replay(log, wanted_NLC), logging_policy(log)
     guess_NLC = np.full(log.served_NLC.shape, _RATE)
     open_NC = np.ones((_REQUESTS, _ITEMS), dtype=bool)
-    paired = paired_scores(log, policies, open_NC, guess_NLC, _PARAMS.cap, 1.0)
+    paired = paired_scores(log, policies, open_NC, guess_NLC, *_PARAMS.caps[-1])
     wagers = (Wager(paired.score_N, paired.floor),)
     scored = Scored(wagers, paired.score_N, 1.0, user_N, log.event_us_N)
     return Drawn(scored, flipped_score(log, *policies, guess_NLC, _CAP_BEFORE), true_N)

@@ -82,7 +82,7 @@ def gain(log: Requests, wanted_C: Float64s, rate: float = RATE) -> Wager:
 def p_value(gain: Wager, looks: int = 1) -> float:
     """Anytime-valid p-value of "no lift" over so many looks: one over the most wealth."""
     ends = np.linspace(0, len(gain.score_N), looks + 1).astype(int)[1:]
-    return float(np.exp(-max(log_wealth([gain.until(end)], 0.0, 1.0) for end in ends.tolist())))
+    return float(np.exp(-max(log_wealth([gain.until(end)], 0.0) for end in ends.tolist())))
 
 
 def looks(runs: Runs) -> dict[str, Any]:

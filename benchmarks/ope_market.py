@@ -125,16 +125,14 @@ def gain(market: Market, rows: Any, log: Requests, rng: np.random.Generator | No
     policy = SlatePolicy(params.temperature, params.epsilon, params.top_k)
     policies = scored_replay(log, score_NC, allowed_NC, policy), logging_policy(log)
     guess_NLC = np.broadcast_to(market.rate_L[:, None], log.served_NLC.shape)
-    prefix_cap = max(params.prefix_caps)
-    found = paired_scores(log, policies, allowed_NC, guess_NLC, params.cap, prefix_cap)
+    found = paired_scores(log, policies, allowed_NC, guess_NLC, *params.caps[-1])
     return Wager(found.score_N, found.floor)
 
 
-def p_value(market: Market, gain: Wager, looks: int = 1) -> float:
+def p_value(gain: Wager, looks: int = 1) -> float:
     """Anytime-valid p-value of "no lift" over so many looks: one over the most wealth."""
-    most = float(market.log.chosen_NL.shape[1])
     ends = np.linspace(0, len(gain.score_N), looks + 1).astype(int)[1:].tolist()
-    return float(np.exp(-max(log_wealth([gain.until(end)], 0.0, most) for end in ends)))
+    return float(np.exp(-max(log_wealth([gain.until(end)], 0.0) for end in ends)))
 
 
 def _looks(seed: int, span: tuple[str, int, int]) -> dict[str, int]:
@@ -146,7 +144,7 @@ def _looks(seed: int, span: tuple[str, int, int]) -> dict[str, int]:
         rows, log = redraw(market, rng, _LOOKS * _A_LOOK)
         dealt = [None, *[rng] * (_CANDIDATES - 1)]
         found = [gain(market, rows, log, one) for one in dealt]
-        p_K = np.array([p_value(market, one, _LOOKS) for one in found])
+        p_K = np.array([p_value(one, _LOOKS) for one in found])
         wrong["holm_sequence"] += bool(holm(p_K, alpha).any())
         wrong["sequence_model"] += bool(p_K[0] < alpha)
         wrong["normal_looks"] += any(_above(found[0].score_N[:end], alpha) for end in ends)
@@ -163,7 +161,7 @@ def _stream(seed: int, span: tuple[str, int, int]) -> int:
         found = gain(market, rows, log, rng)
         days = enumerate(np.split(found.score_N, _DAYS), start=1)
         levels = [(share_of(market.params.alpha, k), day_N) for k, day_N in days]
-        wrong += any(p_value(market, Wager(d_N, found.floor)) < level for level, d_N in levels)
+        wrong += any(p_value(Wager(d_N, found.floor)) < level for level, d_N in levels)
     return wrong
 
 

@@ -166,8 +166,7 @@ def ask(logged: Logged, candidate: Replay, champion: Replay) -> Answers:
     log, level = logged.log, share_of(_PARAMS.alpha, 1)
     both = candidate, champion
     paired = [
-        paired_scores(log, both, _open(len(log)), logged.guess_NLC, _PARAMS.cap, prefix_cap)
-        for prefix_cap in _PARAMS.prefix_caps
+        paired_scores(log, both, _open(len(log)), logged.guess_NLC, *caps) for caps in _PARAMS.caps
     ]
     lift_N = np.subtract(
         *(cascade_dr(slate_log(log, one, log.reward_NL, logged.guess_NLC)) for one in both)

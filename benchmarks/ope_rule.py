@@ -16,7 +16,7 @@ from tessera.stages.ope.conditions import Scored, conditions, sequence_level
 
 def sequence_above(scored: Scored, level: float) -> bool:
     """Whether the sequence bounds the mean lift over the requests seen above 0."""
-    wealth = log_wealth(scored.wagers, 0.0, scored.most)
+    wealth = log_wealth(scored.wagers, 0.0)
     return wealth > -math.log(sequence_level(level))
 
 

@@ -86,8 +86,7 @@ def score_table(champion_XC: Float64s, wanted_XC: Float64s) -> tuple[Float64s, f
     every = _requests(champion_XC[x_R], chosen_R, clicked_R > 0, x_R)
     policies = replay(every, wanted_XC[x_R][:, None, :]), logging_policy(every)
     guess_RLC, open_RC = np.full(every.served_NLC.shape, _RATE), np.ones((len(x_R), _ITEMS), bool)
-    cap, prefix_cap = _PARAMS.cap, max(_PARAMS.prefix_caps)
-    found = paired_scores(every, policies, open_RC, guess_RLC, cap, prefix_cap)
+    found = paired_scores(every, policies, open_RC, guess_RLC, *_PARAMS.caps[-1])
     return found.score_N.reshape(shape), found.floor
 
 

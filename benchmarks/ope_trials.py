@@ -62,7 +62,7 @@ _PARAMS = OpeParams(min_ess=100, permutations=0, max_dismissals_rise=3.0)
 """Logs of some thousand requests tell no small rise of dismissals from none: as with `_SOUND`, the
 guardrail lets pass, so that what is counted is the bound of the lift."""
 _FLATTERED = OpeParams(
-    min_ess=1, max_share=1.0, max_z=10.0, permutations=0, cap=10.0, temperature=0.3,
+    min_ess=1, max_share=1.0, max_z=10.0, permutations=0, caps=((10.0, 20.0),), temperature=0.3,
     max_dismissals_rise=3.0,
 )  # fmt: skip
 
@@ -173,7 +173,7 @@ def judged(scorer: str, rng: np.random.Generator, requests: int = _REQUESTS) -> 
     guess_NLC = np.minimum(trial.chance_NLC * (2.0 if flattered else 0.5), 1.0)
     lift = trial.value(score_NC, policy.slate) - trial.value(champion_NC, logger)
     verdict = judge(case, _SOUND, guess_NLC, params)
-    clipped_N = _clipped(case, guess_NLC, params.cap)
+    clipped_N = _clipped(case, guess_NLC, params.caps[-1][0])
     clipped = clustered_normal(clipped_N, trial.log.user_N, params.alpha).lower > 0
     return Outcome(verdict, lift, clipped)
 

@@ -127,7 +127,7 @@ def _bernstein_lower(value: list[float]) -> float:
 
 def _sequence_lower(value: list[float]) -> float:
     """Bisect for the mean at which the wealth of the bettor is one over alpha."""
-    shares = [float(stake) for stake in stakes(_FLOOR, 1.0)]
+    shares = [float(stake) for stake in stakes(_FLOOR)]
 
     def wealth(mean: float) -> float:
         logs = [sum(math.log1p(share * (one - mean)) for one in value) for share in shares]

@@ -177,7 +177,7 @@ class Study:
         grows = [
             float((one.chance_NC * (reward_NC * np.log1p(stake * one.hit_NC) +
                    (1 - reward_NC) * np.log1p(stake * one.missed_NC))).sum(axis=1).mean())
-            for stake in stakes(length * one.floor, float(length)).tolist()
+            for stake in stakes(length * one.floor).tolist()
         ]  # fmt: skip
         growth = max(grows)
         return {
@@ -202,7 +202,7 @@ def measure(requests: int, seed: int) -> dict[str, Any]:
     params = load_params(workspace)
     engine = Engine.open(current_bundle(workspace), cast(ServeParams, params["serve"]))
     study = Study(engine, visitors(engine, workspace, requests, seed), seed,
-                  cast(OpeParams, params["ope"]).cap)  # fmt: skip
+                  cast(OpeParams, params["ope"]).caps[-1][0])  # fmt: skip
     told: dict[str, Any] = {}
     first_N: Float64s | None = None
     for uniform in _UNIFORM:

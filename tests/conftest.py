@@ -172,22 +172,27 @@ def draw_page():
 def make_candidate():
     """Write a candidate bundle into a profile; `weight` tells one candidate from another."""
 
-    def make(workspace, decision="PROMOTE", judged_against="v0", weight=1.0, evidence=None):
+    def make(
+        workspace, decision="PROMOTE", judged_against="v0", weight=1.0, evidence=None, facts=()
+    ):
         bundle = workspace.artifact("bundle")
         shutil.rmtree(bundle, ignore_errors=True)
         (bundle / "model").mkdir(parents=True)
         for name in ("ledger", "facts", "codebook"):
             (bundle / name).mkdir()
+        for name in facts:
+            (bundle / "facts" / f"{name}.parquet").write_text(name)
+            (bundle / "facts" / "tables.json").write_text(json.dumps(facts))
         save_split(Split(NOON, NOON, NOON), bundle / "split.json")
         (bundle / "ledger" / "codes.json").write_text("{}")
         (bundle / "model" / "config.json").write_text(json.dumps({"weight": weight}))
         write_policy(ServingPolicy(SlatePolicy(0.06, 0.2, 10), 3), bundle)
-        facts = {"category": "fund", "sector": "energy", "issuer": "x", "alive": True}
+        told = {"category": "fund", "sector": "energy", "issuer": "x", "alive": True}
         rows = [
             {"item_id": f"i{n}", "name": f"Fund {n}", "risk_class": 1 + n % 4, "popularity": 9 - n}
             for n in range(8)
         ]
-        _parquet(bundle / "items.parquet", [{**row, **facts} for row in rows])
+        _parquet(bundle / "items.parquet", [{**row, **told} for row in rows])
         known = {"user_id": "u1", "risk_class": 2, "held": ["i0"], "dismissed": ["i1"]}
         _parquet(bundle / "users.parquet", [{**known, "vector": None}])
         edge = {"source_id": "i0", "target_id": "i4", "kind": "causal", "weight": 0.3, "support": 9}

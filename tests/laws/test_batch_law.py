@@ -16,14 +16,14 @@ NULLS, REQUESTS, REPLICATIONS = 7, 1000, 600
 
 def p_value(excess_N):
     """One over the most that a bettor against "the mean is at most 0" ever had."""
-    stake_J = stakes(FLOOR, 1.0)
+    stake_J = stakes(FLOOR)
     wealth_JN = np.cumsum(np.log1p(stake_J[:, None] * excess_N), axis=1)
     return np.exp(np.log(len(stake_J)) - np.logaddexp.reduce(wealth_JN).max())
 
 
 def test_the_wealth_at_the_end_is_that_of_the_gate(rng):
     excess_N = rng.uniform(0, 1, 50)  # it only rises
-    wealth = np.exp(log_wealth([Wager(excess_N, FLOOR)], 0.0, 1.0))
+    wealth = np.exp(log_wealth([Wager(excess_N, FLOOR)], 0.0))
     assert p_value(excess_N) == pytest.approx(1 / wealth)
 
 

@@ -188,7 +188,7 @@ class Slates:
 
 def is_found(wager, alpha=0.05):
     """Whether a lift above 0 is found."""
-    return log_wealth([wager], 0.0, 2.0) > np.log(1 / alpha)
+    return log_wealth([wager], 0.0) > np.log(1 / alpha)
 
 
 def slates(rng, score_C, n=1500, chance=None):

@@ -19,32 +19,40 @@ LOOKS = np.arange(200, 2001, 200)
 
 
 def test_wealth_is_the_mean_over_stakes_of_products():
-    value_N, mean = np.array([1.0, -1.0, 2.0]), 0.2
+    value_N, mean = np.array([1.0, -1.0, 2.0]), 0.05
     wagers = [Wager(value_N, 1.0), Wager(value_N / 2, 0.5)]
     wealth = [
         math.prod(1 + stake * (value - mean) for value in wager.score_N)
         for wager in wagers
-        for stake in (0.9 / (wager.floor + 3.0) / 2**j for j in range(6))
+        for stake in (0.9 / wager.floor / 2**j for j in range(6))
     ]
-    found = log_wealth(wagers, mean, 3.0)
+    found = log_wealth(wagers, mean)
     assert found == pytest.approx(math.log(sum(wealth) / 12), abs=1e-12)
 
 
 def test_a_score_that_is_wider_than_needed_costs_a_share_of_the_wealth_and_no_more(rng):
     score_N = rng.normal(0.1, 0.3, 2000).clip(-1)
-    alone = log_wealth([Wager(score_N, 1.0)], 0.0, 1.0)
-    shared = log_wealth([Wager(score_N, 1.0), Wager(score_N - 0.5, 50.0)], 0.0, 1.0)
+    alone = log_wealth([Wager(score_N, 1.0)], 0.0)
+    shared = log_wealth([Wager(score_N, 1.0), Wager(score_N - 0.5, 50.0)], 0.0)
     assert alone - math.log(2) <= shared < alone
 
 
+def test_a_stake_that_could_lose_more_than_all_against_a_claim_counts_as_lost():
+    never = Wager(np.full(50, 5.0), 1.0)  # even where it has won every time
+    others = [math.prod([1 + 0.9 / 2**j * 4.8] * 50) for j in range(1, 6)]
+    assert log_wealth([never], 0.2) == pytest.approx(math.log(sum(others) / 6))
+    path = [log_wealth([never], mean) for mean in np.linspace(-1, 4, 200)]
+    assert path == sorted(path, reverse=True)
+
+
 def test_no_stake_can_lose_all_on_one_unit():
-    assert (stakes(10.0, 3.0) * (10.0 + 3.0) <= 0.9 + 1e-12).all()
+    assert (stakes(10.0) * 10.0 <= 0.9 + 1e-12).all()
 
 
 def test_the_bound_is_where_the_wealth_reaches_one_over_alpha(rng):
     value_N = rng.normal(0.1, 0.3, 5000).clip(-1)
     lower = betting_lower([Wager(value_N, 1.0)], 1.0, 0.05)
-    assert log_wealth([Wager(value_N, 1.0)], lower, 1.0) == pytest.approx(math.log(20), abs=1e-4)
+    assert log_wealth([Wager(value_N, 1.0)], lower) == pytest.approx(math.log(20), abs=1e-4)
     assert 0.07 < lower < value_N.mean()
 
 
@@ -77,7 +85,7 @@ def test_it_is_above_the_mean_at_any_look_no_more_often_than_alpha(draw):
     rng = np.random.default_rng(1)
     needed = math.log(1 / 0.1)
     crossed = np.mean([
-        any(log_wealth([Wager(value_N[:n], 1.0)], 0.0, 1.0) > needed for n in LOOKS)
+        any(log_wealth([Wager(value_N[:n], 1.0)], 0.0) > needed for n in LOOKS)
         for value_N in draw(rng, (400, 2000), 0.0)
     ])  # fmt: skip
     assert crossed <= 0.1

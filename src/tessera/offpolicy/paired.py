@@ -102,9 +102,9 @@ def paired_scores(
         guess_NLC=guess_NLC, allowed_NC=allowed_NC, reward_NL=log.reward_NL,
     )  # fmt: skip
     requests, positions = log.chosen_NL.shape
-    if np.array_equal(policies[1].wanted_NLC, log.served_NLC):
-        # The champion wrote the log: it weighs 1 below every prefix and can lose L in all.
-        prefix_cap = np.inf
+    # What the champion wrote weighs 1 below every prefix and can lose L in all: nothing to thin.
+    wrote_N = policies[1].wrote(log)
+    prefix_cap_N = np.where(wrote_N, np.inf, prefix_cap)
     score_N, paid_N, lost_N = np.zeros(requests), np.zeros(requests), np.zeros(requests)
     slope_NL = np.zeros((requests, positions))
     row_N, open_NC = np.arange(requests), allowed_NC.copy()
@@ -121,7 +121,7 @@ def paired_scores(
         score_N += slope_NL[:, k] * (log.reward_NL[:, k] - guess_NC[row_N, at_N])
         score_N += (served_NC * gap_NC * guess_NC).sum(axis=1)
         below = positions - 1 - k
-        over_NC, kept_NC = _thinned(weight, open_NC, below, policies, prefix_cap)
+        over_NC, kept_NC = _thinned(weight, open_NC, below, policies, prefix_cap_N)
         # What the log never shows is lost to the candidate and full of rewards for the champion.
         lost_NC = np.zeros_like(mass[1]) if policies[0] is policies[1] else mass[1]
         lost_N += (lost_NC * (served_NC <= 0)).sum(axis=1) * (below + 1)
@@ -130,7 +130,8 @@ def paired_scores(
                  np.where(filled_N, (weight[1] * kept_NC)[row_N, at_N], above[1]))  # fmt: skip
         open_NC[row_N[filled_N], at_N[filled_N]] = False
     # With support, as the pre-checks ask, nothing is lost; without, no bound means anything.
-    floor = score_floor(positions, cap, prefix_cap) + float(lost_N.max(initial=0.0))
+    thins = prefix_cap if not wrote_N.all() else np.inf
+    floor = score_floor(positions, cap, thins) + float(lost_N.max(initial=0.0))
     paid_N += lost_N
     return Paired(score_N - paid_N, floor, slope_NL, paid_N)
 
@@ -143,12 +144,16 @@ def _moved(guess_NC: Float64s, gap_NC: Float64s, cap: float) -> Float64s:
 
 
 def _thinned(
-    weight: Pair, open_NC: Bools, below: int, policies: tuple[Replay, Replay], prefix_cap: float
+    weight: Pair,
+    open_NC: Bools,
+    below: int,
+    policies: tuple[Replay, Replay],
+    prefix_cap_N: Float64s,
 ) -> tuple[Float64s, Float64s]:
-    """Return how far each next prefix exceeds `prefix_cap`, and the share of it that is kept."""
+    """Return how far each next prefix exceeds its cap, and the share of it that is kept."""
     over_NC, kept_NC = np.zeros_like(weight[0]), np.ones_like(weight[0])
     # The champion cannot lose more than its mass at each position: few prefixes need a look ahead.
-    row_R, at_R = np.nonzero(weight[1] * below > prefix_cap)
+    row_R, at_R = np.nonzero(weight[1] * below > prefix_cap_N[:, None])
     if len(row_R) == 0:
         return over_NC, kept_NC
     mass = weight[0][row_R, at_R], weight[1][row_R, at_R]
@@ -161,8 +166,9 @@ def _thinned(
         open_RC = open_NC[row_R].copy()
         open_RC[np.arange(len(row_R)), at_R] = False
         loss_R = _loss(row_R, open_RC, mass, below, (ahead[0], ahead[1]))
-    over_NC[row_R, at_R] = np.maximum(loss_R - prefix_cap, 0.0)
-    kept_NC[row_R, at_R] = prefix_cap / np.maximum(loss_R, prefix_cap)
+    cap_R = prefix_cap_N[row_R]
+    over_NC[row_R, at_R] = np.maximum(loss_R - cap_R, 0.0)
+    kept_NC[row_R, at_R] = cap_R / np.maximum(loss_R, cap_R)
     return over_NC, kept_NC
 
 

@@ -42,6 +42,10 @@ class Replay:
         """w_1:k-1."""
         return np.concatenate([np.ones_like(self.weight_NL[:, :1]), self.weight_NL[:, :-1]], axis=1)
 
+    def wrote(self, log: Requests) -> Bools:
+        """Tell of each request N whether this is the policy that served it."""
+        return np.asarray((self.wanted_NLC == log.served_NLC).all(axis=(1, 2)))
+
 
 def fingerprint(*arrays: npt.NDArray[Any]) -> str:
     """SHA-256 of arrays, so that a verdict names what it was made from."""

@@ -71,38 +71,48 @@ class Wager:
         return Wager(self.score_N[:units], self.floor)
 
 
-def stakes(floor: float, most: float) -> Float64s:
+def stakes(floor: float) -> Float64s:
     """Return the shares of the wealth that are staked on a unit, fixed in advance.
+
+    Against "the mean is at most 0", which a promotion refuses, the largest leaves a tenth where a
+    score is the least that there can be.
 
     Parameters
     ----------
     floor : float
         No score lies below `-floor`.
-    most : float
-        No mean that is asked about lies above it.
+
+    >>> stakes(3.0)[:2]
+    array([0.3 , 0.15])
     """
-    return np.asarray(_NEAR_ALL / (floor + most) * 0.5 ** np.arange(_STAKES))
+    return np.asarray(_NEAR_ALL / floor * 0.5 ** np.arange(_STAKES))
 
 
-def log_wealth(wagers: Sequence[Wager], mean: float, most: float) -> float:
+def log_wealth(wagers: Sequence[Wager], mean: float) -> float:
     """Return the log of the wealth after all units of a bettor against "the mean is at most this".
 
-    Above ln(1 / alpha) the claim is refused at level alpha, at this look and at all others.
+    Above ln(1 / alpha) the claim is refused at level alpha, at this look and at all others.  A
+    stake that could lose more than all against a claim this large counts as lost: less wealth
+    refuses less, and as more stakes are lost the larger the claim is, the wealth still falls.
 
     Parameters
     ----------
     wagers : sequence of Wager
         The wealth is divided among them and, within each, among the stakes.
     mean : float
-        The claim, at most `most`.
-    most : float
-        No mean that is asked about lies above it.
+        The claim.
     """
     wealth_WJ = [
-        [np.log1p(stake * (wager.score_N - mean)).sum() for stake in stakes(wager.floor, most)]
+        [_log_wealth(wager, stake, mean) for stake in stakes(wager.floor).tolist()]
         for wager in wagers
     ]
     return float(np.logaddexp.reduce(np.ravel(wealth_WJ)) - math.log(np.size(wealth_WJ)))
+
+
+def _log_wealth(wager: Wager, stake: float, mean: float) -> float:
+    if stake * (wager.floor + mean) >= 1:
+        return -math.inf
+    return float(np.log1p(stake * (wager.score_N - mean)).sum())
 
 
 def betting_lower(wagers: Sequence[Wager], most: float, alpha: float) -> float:
@@ -130,7 +140,7 @@ def betting_lower(wagers: Sequence[Wager], most: float, alpha: float) -> float:
             raise ValueError(message)
 
     def short(mean: float) -> float:
-        return log_wealth(wagers, mean, most) - math.log(1 / alpha)
+        return log_wealth(wagers, mean) - math.log(1 / alpha)
 
     if short(-most) <= 0:
         return -most

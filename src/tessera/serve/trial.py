@@ -103,7 +103,7 @@ def exceeds(units: Units, margin: float, alpha: float) -> bool:
 
     Said although it does not, at any look, with chance `alpha` at most.
     """
-    return log_wealth([units.wager()], margin, _MOST) > math.log(1 / alpha)
+    return log_wealth([units.wager()], margin) > math.log(1 / alpha)
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import ibis
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from tessera.contracts.arrow import schema
+from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import EXPOSURES
 from tessera.model.nn.ranking import TASKS
 from tessera.model.sequences.exposure_log import matured
@@ -96,15 +98,46 @@ def test_the_chances_are_those_whose_log_odds_are_served(run_stage):
     assert rows["candidate_chances"].null_count == len(rows) > 0
 
 
-def test_a_champion_with_a_head_gets_the_scores_it_serves(run_stage, stage_files):
-    folder, _ = run_stage(epochs=1)
-    shutil.copytree(folder / "model", stage_files / "champion" / "model")
+def publish(folder, stage_files, *names):
+    for name in names:
+        shutil.copytree(folder / name, stage_files / "champion" / name)
     told = {"version": "v1", "kind": "model"}
     (stage_files / "champion" / "champion.json").write_text(json.dumps(told))
+
+
+def test_a_champion_with_a_head_gets_the_scores_it_serves(run_stage, stage_files):
+    folder, _ = run_stage(epochs=1)
+    publish(folder, stage_files, "model", "facts")
     again, _ = run_stage("again", epochs=1, rank_weight=0.0)
     one, two = (pq.read_table(out / "scores.parquet") for out in (folder, again))
     assert two["champion_scores"].to_pylist() == one["candidate_scores"].to_pylist()
     assert two["candidate_scores"].to_pylist() != one["candidate_scores"].to_pylist()
+
+
+def test_a_champion_answers_from_its_own_codes_and_edges_not_from_those_of_the_run(
+    run_stage, stage_files, slated
+):
+    folder, _ = run_stage(epochs=1)
+    publish(folder, stage_files, "model", "facts")
+    codes, edges = slated.codes.to_pyarrow(), slated.edges.to_pyarrow()
+    turned = codes.set_column(0, "item_id", codes["item_id"].take(np.arange(len(codes))[::-1]))
+    other = {**vars(slated), "codes": ibis.memtable(turned), "edges": ibis.memtable(edges[:0])}
+    again, _ = run_stage("again", SimpleNamespace(**other), epochs=1)
+    one, two = (pq.read_table(out / "scores.parquet") for out in (folder, again))
+    assert two["champion_scores"].to_pylist() == one["candidate_scores"].to_pylist()
+    assert two["candidate_scores"].to_pylist() != one["candidate_scores"].to_pylist()
+
+
+def test_a_champion_whose_facts_are_gone_or_of_other_items_is_refused(run_stage, stage_files):
+    folder, _ = run_stage(epochs=1)
+    publish(folder, stage_files, "model")
+    with pytest.raises(BrokenBundle, match=r"facts .* cannot be read \(.*users.parquet"):
+        run_stage("without", epochs=1)
+    shutil.copytree(folder / "facts", stage_files / "champion" / "facts")
+    items = stage_files / "champion" / "facts" / "items.parquet"
+    pq.write_table(pq.read_table(items)[1:], items)
+    with pytest.raises(BrokenBundle, match="they know other items than the model.; publish it"):
+        run_stage("fewer", epochs=1)
 
 
 def test_without_ranking_weight_or_slates_there_is_no_head(world, tables, params, logged_world):

@@ -92,7 +92,8 @@ def test_each_model_is_moved_by_the_weight_it_was_published_with(run_stage, stag
     folder, _, first = run_stage("first", 5.0, features=("user", "item"))
     published = stage_files / "published"
     published.mkdir()
-    (folder / "model").rename(published / "model")
+    for name in ("model", "facts"):
+        (folder / name).rename(published / name)
     (published / "champion.json").write_text('{"bundle": "v1", "kind": "model"}')
     _, _, second = run_stage("second", 0.0, champion=published, features=("user", "item"))
     assert second["champion_scores"].to_pylist() == first["candidate_scores"].to_pylist()

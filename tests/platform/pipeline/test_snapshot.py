@@ -52,8 +52,22 @@ def test_a_changed_param_pins_the_new_champion_with_its_model_and_ledger(workspa
         "version": "v1", "kind": "model", "learnt_until": "2024-05-01T12:00:00+00:00"
     }  # fmt: skip
     assert (champion / "model" / "config.json").exists()
+    assert not (champion / "facts").exists(), "a model that ranks nothing asks for none"
     assert read_policy(champion) == read_policy(workspace.artifact("bundle"))
     assert (workspace.artifact("ledger_in") / "codes.json").exists()
+
+
+def test_a_champion_is_pinned_with_the_facts_that_it_answers_from(workspace, make_candidate):
+    snapshot(workspace)
+    tables = ("events", "users", "items", "prices", "edges", "trials")
+    make_candidate(workspace, facts=tables)
+    registry.publish(workspace, None, None)
+    workspace.overrides.write_text("hstu:\n  epochs: 1\n")
+    assert snapshot(workspace)
+    pinned = workspace.artifact("champion") / "facts"
+    assert {path.name: path.read_text() for path in pinned.iterdir()} == {
+        f"{name}.parquet": name for name in ("users", "items", "edges", "trials")
+    }
 
 
 def test_a_cut_moves_the_pins_and_is_written_as_utc(workspace):

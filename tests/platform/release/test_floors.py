@@ -87,7 +87,7 @@ def test_a_moved_floor_is_an_act_with_reason_and_approver(workspace, gate):
     [
         (["min_ess=50"], Override("the trial is small"), GateClosed, "needs --reason"),
         (["min_ess=50"], Override(approver="R. Officer"), GateClosed, "needs --reason"),
-        (["cap=1"], GIVEN, BadParams, "ope.cap has no floor"),
+        (["caps=1"], GIVEN, BadParams, "ope.caps has no floor"),
         (["min_ess"], GIVEN, BadParams, "write it like"),
         (["alpha=0.9"], GIVEN, BadParams, "ope.alpha"),
         (["min_ess=1000"], GIVEN, GateClosed, "nothing was moved"),

@@ -15,7 +15,7 @@ FLAT, SERVED, SHARP = 20.0, 1.0, 0.5
 
 def p_value(excess_N):
     """Anytime-valid p-value of "the mean is at most 0": one over the wealth of the bettor."""
-    return min(1.0, np.exp(-log_wealth([Wager(excess_N, 2.0)], 0.0, 1.0)))
+    return min(1.0, np.exp(-log_wealth([Wager(excess_N, 2.0)], 0.0)))
 
 
 def row_of(verdict, temperature):

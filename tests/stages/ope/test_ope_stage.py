@@ -152,15 +152,16 @@ def test_a_champion_that_has_seen_the_requests_cannot_be_beaten_on_them(
     assert failed(verdict) == (["champion_has_seen"] if days else [])
 
 
-def test_the_order_of_prefix_caps_decides_nothing_and_the_widest_is_what_parts_are_told_by(world):
+def test_the_order_of_caps_decides_nothing_and_the_widest_is_what_parts_are_told_by(world):
     made = world(3000)
     made.publish((-np.array(own_scores(made))).tolist(), ServingPolicy(SERVED, 3))
     one, other = (
-        made.judge(prefix_caps=caps, permutations=0) for caps in ([1.0, 20.0], [20.0, 1.0])
+        made.judge(caps=caps, permutations=0)
+        for caps in ([(2.0, 1.0), (2.0, 20.0)], [(2.0, 20.0), (2.0, 1.0)])
     )
     for told in ("decision", "primary", "periods", "conditions", "sequence"):
         assert one[told] == other[told], told
-    narrow = made.judge(prefix_caps=[1.0], permutations=0)
+    narrow = made.judge(caps=[(2.0, 1.0)], permutations=0)
     assert narrow["primary"]["paid"] > one["primary"]["paid"]
 
 

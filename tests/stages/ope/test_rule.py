@@ -15,7 +15,7 @@ def test_a_bound_above_nothing_needs_no_bisection(rng):
         draw(Drift(lambda time_N: 0.15 + 0 * time_N), rng).scored,
         draw_clusters(60, rng).scored,
     )
-    edge = np.exp(-log_wealth(lasting.wagers, 0.0, 1.0)) / SEQUENCE_SHARE
+    edge = np.exp(-log_wealth(lasting.wagers, 0.0)) / SEQUENCE_SHARE
     said = []
     for scored, level in ((lasting, edge * 0.9), (lasting, edge * 1.1), (few, 0.5), (few, 1e-4)):
         found = lower_bounds(scored, level)

@@ -6,6 +6,7 @@ Legend: E events, U versions of investors, I items with 0 for unknown, X trials.
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from tessera.shared.features.prices import PriceHistory
 _LIST = "tables.json"
 _EVENT = ("event_id", "user_id", "item_id", "action", "event_ts")
 _ITEM = ("item_id", "category", "risk_class", "valid_from", "valid_to")
+STANDING = ("users", "items", "edges", "trials")
+"""Tables that stay as they were published; events and closes are told while a model serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,20 @@ def open_facts(folder: Path, engine: ibis.BaseBackend) -> tuple[Table, FactTable
     paths = [folder / f"{name}.parquet" for name in names]
     events, *tables = (engine.read_parquet(path, table_name=path.stem) for path in paths)
     return events, FactTables(*tables)
+
+
+def pin_standing(facts: Path, folder: Path) -> None:
+    """Copy what stays as it was published of the facts of a bundle."""
+    folder.mkdir()
+    for name in STANDING:
+        shutil.copyfile(facts / f"{name}.parquet", folder / f"{name}.parquet")
+
+
+def open_standing(folder: Path, engine: ibis.BaseBackend, prices: Table) -> FactTables:
+    """Open what `pin_standing` copied, beside prices that went on."""
+    read = {name: engine.read_parquet(folder / f"{name}.parquet", table_name=name)
+            for name in STANDING}  # fmt: skip
+    return FactTables(prices=prices, **read)
 
 
 def people_of(user_ids: list[str], users: Table) -> list[str]:

@@ -208,12 +208,21 @@ def _pin_champion(workspace: Workspace) -> str | None:
             if (bundle / "split.json").exists():
                 learnt_until = load_split(bundle / "split.json").cut.isoformat()
             shutil.copytree(bundle / "model", aside / "model")
+            _pin_facts(bundle, aside)
             if (bundle / POLICY).exists():
                 shutil.copyfile(bundle / POLICY, aside / POLICY)
     champion = {"version": version, "kind": kind, "learnt_until": learnt_until}
     files.write_json(champion, aside / "champion.json")
     files.move_into_place(aside, workspace.artifact("champion"))
     return learnt_until
+
+
+def _pin_facts(bundle: Path, folder: Path) -> None:
+    """Pin what the published model answers from, or it would be judged by the codes of a run."""
+    from tessera.model.sequences.fact_tables import has_facts, pin_standing
+
+    if has_facts(bundle / "facts"):
+        pin_standing(bundle / "facts", folder / "facts")
 
 
 def _pin_ledger(workspace: Workspace) -> None:

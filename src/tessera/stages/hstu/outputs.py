@@ -20,14 +20,13 @@ from tessera.contracts.tables import ITEM_VECTORS, SCORES, USER_VECTORS
 from tessera.model.sequences.catalogue import rows_of
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.effects import Effects, effects_of
-from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.requests import as_requests, read_requests
 from tessera.model.sequences.windows import Windows, last_windows
 from tessera.model.training.slate_figures import Scored
 from tessera.model.trunk.inference import encode, item_vectors
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.model.trunk.model import SequenceModel
-from tessera.model.trunk.saved import load_champion
+from tessera.stages.hstu.published import scores_of_published
 
 
 def write_item_vectors(model: SequenceModel, vocabulary: list[str], path: Path) -> None:
@@ -66,16 +65,17 @@ def _vectors(vector_ND: Float32s) -> pa.Array:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """What was shown after the cut, and what being shown is thought to change."""
+    """What was shown after the cut, what happened, and what being shown is thought to change."""
 
     exposures: Table
+    events: Table
+    prices: Table
     effects: Effects
 
 
 def write_scores(
     model: SequenceModel,
     dataset: Dataset,
-    events: Table,
     later: Later,
     champion: Path,
     path: Path,
@@ -104,19 +104,12 @@ def write_scores(
         "candidate_chances": unknown if chance_C is None else _as_lists(own.first_R1, chance_C),
         "champion_scores": unknown,
     }
-    rival = load_champion(champion)
-    if rival:
-        other, vocabulary = rival
-        histories = read_histories(
-            events,
-            dataset.split,
-            vocabulary,
-            tied_sets=other.shape.tied_sets,
-            folder=dataset.histories.folder,
-        )
-        theirs = as_requests(rows, histories.user_id_U, vocabulary)
-        score_C = score_log(other, facts, histories, theirs, known).served_C
-        scored["champion_scores"] = _as_lists(own.first_R1, score_C)
+    happened = later.events, later.prices
+    published_C = scores_of_published(
+        champion, rows, happened, dataset.split, effect_C, dataset.histories.folder
+    )
+    if published_C is not None:
+        scored["champion_scores"] = _as_lists(own.first_R1, published_C)
     write_table(pa.table(scored), SCORES, path)
     return Scored(rows["request_id"].combine_chunks(), own, found)
 

@@ -74,8 +74,8 @@ def run(
         write_item_vectors(own, dataset.catalogue.vocabulary, item_vectors)
         write_user_vectors(own, dataset, users, user_vectors)
         write_lists(parts, LISTS, lists)
-        later = Later(exposures, effects)
-        scored = write_scores(own, dataset, events, later, champion, scores)
+        later = Later(exposures, events, prices, effects)
+        scored = write_scores(own, dataset, later, champion, scores)
         had = action_codes(params.acquired)
         count_V = dataset.histories.counts(had, own.shape.items)
     metrics = {f"hstu_{name}": value for name, value in trained.figures().items()}

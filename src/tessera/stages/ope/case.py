@@ -17,6 +17,7 @@ from tessera.offpolicy.replay import (
     Replay,
     fingerprint,
     logging_policy,
+    replay,
     scored_replay,
 )
 from tessera.offpolicy.requests import NOBODY, Requests, Scores
@@ -26,6 +27,9 @@ from tessera.shared.policies.suitability import PRUDENT, Unknown, suitable
 from tessera.stages.ope.lookup import Lookup
 from tessera.stages.ope.params import OpeParams
 from tessera.stages.ope.spending import Standing
+
+_ROUNDING = 1e-5
+"""Scores of the service and of the batch differ by some 2e-6 where they rest on the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +93,12 @@ def build_case(
         rules = read_policy(published)
         champion = served(scores.champion_NC, rules.slate)
     itself = params.candidate == "champion"
+    candidate = champion if itself else served(scores.candidate_NC, policy.slate)
+    if not np.array_equal(candidate.wanted_NLC, champion.wanted_NLC):
+        champion = as_logged(champion, log)
     return Case(
         log=log,
-        candidate=champion if itself else served(scores.candidate_NC, policy.slate),
+        candidate=candidate,
         champion=champion,
         policy=policy,
         champion_policy=rules,
@@ -101,6 +108,17 @@ def build_case(
         standing=standing,
         known_to_champion=_known(log, published),
     )
+
+
+def as_logged(policy: Replay, log: Requests) -> Replay:
+    """Return a policy with the logged probabilities where it served, but for rounding.
+
+    What it earned there is what was seen: every weight is exactly 1, and no prefix can cost more
+    than the slate holds, so that the paired score may be bet more on.
+    """
+    gap_N = np.abs(policy.wanted_NLC - log.served_NLC).max(axis=(1, 2), initial=0.0)
+    is_same_N11 = (gap_N <= _ROUNDING)[:, None, None]
+    return replay(log, np.where(is_same_N11, log.served_NLC, policy.wanted_NLC), policy.ahead)
 
 
 def _known(log: Requests, published: Path) -> int:

@@ -49,15 +49,15 @@ def controls(
     """
     rng = np.random.default_rng(params.seed)
     log = case.log
-    both, narrow = (case.candidate, case.candidate), min(params.prefix_caps)
-    same_N = paired_scores(log, both, case.allowed_NC, guess_NLC, params.cap, narrow).score_N
-    most, needed = float(log.chosen_NL.shape[1]), math.log(2 / _LUCK)
+    both, narrow = (case.candidate, case.candidate), min(params.caps)
+    same_N = paired_scores(log, both, case.allowed_NC, guess_NLC, *narrow).score_N
+    needed = math.log(2 / _LUCK)
     filled_NL = log.chosen_NL != NOBODY
     promoted = 0
     for _ in range(params.permutations):
         reward_NL = log.reward_NL[rng.permutation(len(log))] * filled_NL
         dealt = [_dealt(one, reward_NL - log.reward_NL) for one in paired]
-        promoted += bool(log_wealth(dealt, 0.0, most) > needed)
+        promoted += bool(log_wealth(dealt, 0.0) > needed)
     return {
         "same_policy": {"largest_score": float(np.abs(same_N).max(initial=0.0))},
         "permuted_rewards": {

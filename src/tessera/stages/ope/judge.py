@@ -5,6 +5,7 @@ Shapes: N requests, L positions, C candidates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -48,7 +49,7 @@ class CandidateEstimate:
     """
 
     paired: Sequence[Paired]
-    """Candidate over champion, by each of the prefix caps; the last pays least."""
+    """Candidate over champion, by each pair of caps; the last pays least."""
     scored: Scored
     """The same as the bounds take it."""
     lift_N: Float64s
@@ -123,12 +124,14 @@ def weigh(
 
 
 def pair(case: Case, guess_NLC: Float64s, params: OpeParams) -> list[Paired]:
-    """Score the candidate over the champion by each of the prefix caps."""
-    both = case.candidate, case.champion
-    return [
-        paired_scores(case.log, both, case.allowed_NC, guess_NLC, params.cap, prefix_cap)
-        for prefix_cap in sorted(params.prefix_caps)
-    ]
+    """Score the candidate over the champion by each pair of caps, the narrowest first.
+
+    Where the champion wrote the log nothing is thinned, and pairs that differ by no more are one.
+    """
+    both, chosen = (case.candidate, case.champion), sorted(params.caps, key=lambda one: one[::-1])
+    if case.champion.wrote(case.log).all():
+        chosen = sorted({(cap, math.inf) for cap, _ in chosen})
+    return [paired_scores(case.log, both, case.allowed_NC, guess_NLC, *caps) for caps in chosen]
 
 
 def _scored(case: Case, paired: Sequence[Paired]) -> Scored:

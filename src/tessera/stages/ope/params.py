@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 from tessera.contracts.params import STRICT, from_data, from_root
 
 Temperature = Annotated[float, Field(gt=0.0, le=100.0)]
-PrefixCap = Annotated[float, Field(ge=1.0, le=1000.0)]
+Cap = Annotated[float, Field(ge=0.01, le=1000.0)]
 
 
 class OpeParams(BaseModel):
@@ -35,13 +35,14 @@ class OpeParams(BaseModel):
     each interval that is shown beside the bounds that decide."""
     margin: float = Field(default=0.0, ge=0.0, le=1.0)
     """Loss per request that is still accepted; 0 asks for superiority."""
-    cap: float = Field(default=2.0, ge=1.0, le=1000.0)
-    """Most that the draw at one position can take from the paired score: the reward model is moved
-    by weight so that it holds, and the score stays unbiased."""
-    prefix_caps: tuple[PrefixCap, ...] = Field(default=(5.0, 20.0), min_length=1, max_length=4)
-    """Most that the positions below a drawn prefix can take from the paired score; what lies beyond
-    is paid for before the draw.  The bettor divides the wealth among scores with each of them: a
-    small one is best for candidates close to the champion, a large one for others."""
+    caps: tuple[tuple[Cap, Cap], ...] = Field(
+        default=((0.5, 0.5), (2.0, 5.0), (2.0, 20.0)), min_length=1, max_length=4
+    )
+    """Pairs of caps.  First the most that the draw at one position can take from the paired score:
+    the reward model is moved by weight so that it holds, and the score stays unbiased.  Then the
+    most that the positions below a drawn prefix can take; what lies beyond is paid for before the
+    draw.  The bettor divides the wealth among scores with each pair: small ones are best for
+    candidates close to the champion and for short logs, large ones for others."""
     ceiling: float | None = Field(default=None, gt=0.0, le=10000.0)
     """SWITCH-DR trusts weights up to it; null lets the log choose."""
     min_ess: float = Field(default=1000.0, ge=1.0, le=1e9)

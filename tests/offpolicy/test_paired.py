@@ -160,6 +160,43 @@ def test_against_the_policy_that_served_it_needs_no_look_ahead(world):
     assert paired.floor == POSITIONS * 2.0, "and no prefix can lose more than its positions"
 
 
+@pytest.fixture
+def part(world):
+    """A champion that is the policy that served until something else was drawn than item 0 or 1."""
+    made, candidate_C, champion_C = world
+    own, served_SLC = made.policy(champion_C, 0.3), made.log.served_NLC
+    wrote_SL = np.ones(made.slate_SL.shape, bool)
+    wrote_SL[:, 1:] = np.logical_and.accumulate(made.slate_SL[:, :-1] < 2, axis=1)
+    wanted_SLC = np.where(wrote_SL[:, :, None], served_SLC, own.wanted_NLC)
+    champion = replay(made.log, wanted_SLC)
+    step_SL = np.take_along_axis(wanted_SLC, made.slate_SL[:, :, None], 2)[..., 0]
+    value = float(step_SL.prod(axis=1) @ made.reward_SL.sum(axis=1))
+    assert (champion.wrote(made.log) == wrote_SL).all()
+    return made, (made.policy(candidate_C, 0.3), champion), made.value(candidate_C, 0.3) - value
+
+
+def test_against_one_that_served_a_part_its_mean_is_at_most_the_lift(part):
+    made, policies, lift = part
+    wide, narrow = made.scored(policies, WIDE), made.scored(policies, (0.5, 0.2))
+    assert made.mean(wide) == pytest.approx(lift, abs=1e-12)
+    assert made.mean(narrow) <= lift + 1e-12
+    assert narrow.paid_N.max() > 0, "or the test says nothing"
+    served = policies[1].wrote(made.log).all(axis=1)
+    assert served.any()
+    assert not served.all()
+    assert (narrow.paid_N[served] == 0).all()
+
+
+def test_against_one_that_served_a_part_no_rewards_bring_it_below_its_floor(part):
+    made, policies, _ = part
+    for reward_L in product((0.0, 1.0), repeat=POSITIONS):
+        log = made.logged(np.tile(reward_L, (len(made.slate_SL), 1)))
+        for caps in ((0.25, 0.1), NARROW):
+            found = made.scored(policies, caps, log)
+            assert found.floor == score_floor(POSITIONS, *caps)
+            assert found.score_N.min() >= -found.floor
+
+
 def test_without_a_look_ahead_the_champion_is_taken_to_lose_all_of_its_mass(world):
     made, candidate_C, champion_C = world
     seen = made.policy(candidate_C), made.policy(champion_C)

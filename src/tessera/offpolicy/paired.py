@@ -102,9 +102,9 @@ def paired_scores(
         guess_NLC=guess_NLC, allowed_NC=allowed_NC, reward_NL=log.reward_NL,
     )  # fmt: skip
     requests, positions = log.chosen_NL.shape
-    # What the champion wrote weighs 1 below every prefix and can lose L in all: nothing to thin.
-    wrote_N = policies[1].wrote(log)
-    prefix_cap_N = np.where(wrote_N, np.inf, prefix_cap)
+    # Below a prefix that the champion served it weighs 1, and can lose no more than the positions
+    # that are left: nothing to thin.
+    prefix_cap_NL = np.where(policies[1].wrote(log), np.inf, prefix_cap)
     score_N, paid_N, lost_N = np.zeros(requests), np.zeros(requests), np.zeros(requests)
     slope_NL = np.zeros((requests, positions))
     row_N, open_NC = np.arange(requests), allowed_NC.copy()
@@ -121,7 +121,7 @@ def paired_scores(
         score_N += slope_NL[:, k] * (log.reward_NL[:, k] - guess_NC[row_N, at_N])
         score_N += (served_NC * gap_NC * guess_NC).sum(axis=1)
         below = positions - 1 - k
-        over_NC, kept_NC = _thinned(weight, open_NC, below, policies, prefix_cap_N)
+        over_NC, kept_NC = _thinned(weight, open_NC, below, policies, prefix_cap_NL[:, k])
         # What the log never shows is lost to the candidate and full of rewards for the champion.
         lost_NC = np.zeros_like(mass[1]) if policies[0] is policies[1] else mass[1]
         lost_N += (lost_NC * (served_NC <= 0)).sum(axis=1) * (below + 1)
@@ -130,7 +130,7 @@ def paired_scores(
                  np.where(filled_N, (weight[1] * kept_NC)[row_N, at_N], above[1]))  # fmt: skip
         open_NC[row_N[filled_N], at_N[filled_N]] = False
     # With support, as the pre-checks ask, nothing is lost; without, no bound means anything.
-    thins = prefix_cap if not wrote_N.all() else np.inf
+    thins = float(prefix_cap_NL.min(initial=np.inf))
     floor = score_floor(positions, cap, thins) + float(lost_N.max(initial=0.0))
     paid_N += lost_N
     return Paired(score_N - paid_N, floor, slope_NL, paid_N)

@@ -43,8 +43,11 @@ class Replay:
         return np.concatenate([np.ones_like(self.weight_NL[:, :1]), self.weight_NL[:, :-1]], axis=1)
 
     def wrote(self, log: Requests) -> Bools:
-        """Tell of each request N whether this is the policy that served it."""
-        return np.asarray((self.wanted_NLC == log.served_NLC).all(axis=(1, 2)))
+        """Tell of each position NL whether this policy served it and all above it.
+
+        Known before the item is drawn, as it must be for whoever chooses by it.
+        """
+        return same_until(self.wanted_NLC, log.served_NLC, 0.0)
 
 
 def fingerprint(*arrays: npt.NDArray[Any]) -> str:
@@ -116,6 +119,17 @@ def replay(log: Requests, wanted_NLC: Float64s, ahead: Ahead | None = None) -> R
 def ratio(wanted: Float64s, served: Float64s) -> Float64s:
     """Divide what a policy wants by what the log serves; 0 where the log could not show it."""
     return np.divide(wanted, served, out=np.zeros_like(wanted), where=served > 0)
+
+
+def same_until(wanted_NLC: Float64s, served_NLC: Float64s, gap: float) -> Bools:
+    """Tell of each position NL whether it and all above it are served as wanted, but for a gap.
+
+    >>> served_NLC = np.array([[[0.5, 0.5], [0.0, 1.0], [0.5, 0.5]]])
+    >>> same_until(np.array([[[0.5, 0.5], [0.1, 0.9], [0.5, 0.5]]]), served_NLC, 0.0)
+    array([[ True, False, False]])
+    """
+    gap_NL = np.abs(wanted_NLC - served_NLC).max(axis=2, initial=0.0)
+    return np.asarray(np.logical_and.accumulate(gap_NL <= gap, axis=1))
 
 
 def shown(value_NLC: Float64s, log: Requests) -> Float64s:

@@ -18,6 +18,7 @@ from tessera.offpolicy.replay import (
     fingerprint,
     logging_policy,
     replay,
+    same_until,
     scored_replay,
 )
 from tessera.offpolicy.requests import NOBODY, Requests, Scores
@@ -116,9 +117,8 @@ def as_logged(policy: Replay, log: Requests) -> Replay:
     What it earned there is what was seen: every weight is exactly 1, and no prefix can cost more
     than the slate holds, so that the paired score may be bet more on.
     """
-    gap_N = np.abs(policy.wanted_NLC - log.served_NLC).max(axis=(1, 2), initial=0.0)
-    is_same_N11 = (gap_N <= _ROUNDING)[:, None, None]
-    return replay(log, np.where(is_same_N11, log.served_NLC, policy.wanted_NLC), policy.ahead)
+    is_same_NL1 = same_until(policy.wanted_NLC, log.served_NLC, _ROUNDING)[:, :, None]
+    return replay(log, np.where(is_same_NL1, log.served_NLC, policy.wanted_NLC), policy.ahead)
 
 
 def _known(log: Requests, published: Path) -> int:

@@ -29,7 +29,7 @@ from benchmarks.ope_rule import promotes, sequence_above
 from tessera.contracts.arrays import Float64s, Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.offpolicy.holm import share_of
-from tessera.offpolicy.paired import paired_scores
+from tessera.offpolicy.paired import distinct, paired_scores
 from tessera.offpolicy.replay import logging_policy, replay
 from tessera.offpolicy.requests import Requests
 from tessera.offpolicy.sequences import Wager
@@ -143,9 +143,12 @@ def _logged(
     policies = replay(log, wanted_NLC), logging_policy(log)
     guess_NLC = np.full(log.served_NLC.shape, _RATE)
     open_NC = np.ones((_REQUESTS, _ITEMS), dtype=bool)
-    paired = paired_scores(log, policies, open_NC, guess_NLC, *_PARAMS.caps[-1])
-    wagers = (Wager(paired.score_N, paired.floor),)
-    scored = Scored(wagers, paired.score_N, 1.0, user_N, log.event_us_N)
+    paired = [
+        paired_scores(log, policies, open_NC, guess_NLC, *caps)
+        for caps in distinct(_PARAMS.caps, policies[1], log)
+    ]
+    wagers = tuple(Wager(one.score_N, one.floor) for one in paired)
+    scored = Scored(wagers, paired[-1].score_N, 1.0, user_N, log.event_us_N)
     return Drawn(scored, flipped_score(log, *policies, guess_NLC, _CAP_BEFORE), true_N)
 
 

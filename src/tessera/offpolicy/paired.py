@@ -31,6 +31,7 @@ Shapes: N requests, L positions, C candidates, R pairs of a request and a candid
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,9 @@ from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.offpolicy.replay import Ahead, Replay, ratio
 from tessera.offpolicy.requests import NOBODY, Requests
 
+Caps = tuple[float, float]
+"""Most that the draw at a position can take from the score, and most that the positions below a
+drawn prefix can."""
 Pair = tuple[Float64s, Float64s]
 """Of the candidate and of the champion."""
 
@@ -66,6 +70,17 @@ def score_floor(positions: int, cap: float, prefix_cap: float) -> float:
     """
     thinned = (positions - 1) * prefix_cap if np.isfinite(prefix_cap) else 0.0
     return positions * (cap + 1.0) + thinned
+
+
+def distinct(caps: Iterable[Caps], champion: Replay, log: Requests) -> list[Caps]:
+    """Return the caps to bet with, the narrowest first; the last pays least.
+
+    Where the champion wrote all of the log nothing is thinned, and pairs that differ by no more
+    than the cap of prefixes are one.
+    """
+    if champion.wrote(log).all():
+        return sorted({(cap, np.inf) for cap, _ in caps})
+    return sorted(set(caps), key=lambda one: one[::-1])
 
 
 def paired_scores(

@@ -5,7 +5,6 @@ Shapes: N requests, L positions, C candidates.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -14,7 +13,7 @@ import numpy as np
 from tessera.contracts.arrays import Float64s
 from tessera.offpolicy.bounds import skew_corrected
 from tessera.offpolicy.holm import share_of
-from tessera.offpolicy.paired import Paired, paired_scores
+from tessera.offpolicy.paired import Paired, distinct, paired_scores
 from tessera.offpolicy.replay import fingerprint
 from tessera.offpolicy.sequences import Wager
 from tessera.offpolicy.slices import slices
@@ -124,14 +123,12 @@ def weigh(
 
 
 def pair(case: Case, guess_NLC: Float64s, params: OpeParams) -> list[Paired]:
-    """Score the candidate over the champion by each pair of caps, the narrowest first.
-
-    Where the champion wrote the log nothing is thinned, and pairs that differ by no more are one.
-    """
-    both, chosen = (case.candidate, case.champion), sorted(params.caps, key=lambda one: one[::-1])
-    if case.champion.wrote(case.log).all():
-        chosen = sorted({(cap, math.inf) for cap, _ in chosen})
-    return [paired_scores(case.log, both, case.allowed_NC, guess_NLC, *caps) for caps in chosen]
+    """Score the candidate over the champion by each pair of caps; the last pays least."""
+    both = case.candidate, case.champion
+    return [
+        paired_scores(case.log, both, case.allowed_NC, guess_NLC, *caps)
+        for caps in distinct(params.caps, case.champion, case.log)
+    ]
 
 
 def _scored(case: Case, paired: Sequence[Paired]) -> Scored:

@@ -32,7 +32,7 @@ from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.offpolicy.estimators import cascade_dr
 from tessera.offpolicy.holm import share_of
-from tessera.offpolicy.paired import paired_scores
+from tessera.offpolicy.paired import distinct, paired_scores
 from tessera.offpolicy.replay import Replay, logging_policy, scored_replay, slate_log
 from tessera.offpolicy.requests import Requests
 from tessera.offpolicy.sequences import Wager, asymptotic_upper
@@ -166,7 +166,8 @@ def ask(logged: Logged, candidate: Replay, champion: Replay) -> Answers:
     log, level = logged.log, share_of(_PARAMS.alpha, 1)
     both = candidate, champion
     paired = [
-        paired_scores(log, both, _open(len(log)), logged.guess_NLC, *caps) for caps in _PARAMS.caps
+        paired_scores(log, both, _open(len(log)), logged.guess_NLC, *caps)
+        for caps in distinct(_PARAMS.caps, champion, log)
     ]
     lift_N = np.subtract(
         *(cascade_dr(slate_log(log, one, log.reward_NL, logged.guess_NLC)) for one in both)

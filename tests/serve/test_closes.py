@@ -332,7 +332,7 @@ def test_the_next_run_reads_the_last_telling_of_every_close(service, tmp_path, s
     out.mkdir()
     told = write_log(folder, out)
     assert {name: one["rows"] for name, one in told.items()} == {
-        "exposures": 0, "outcomes": 0, "events": 0, "prices": 4
+        "exposures": 0, "outcomes": 0, "events": 0, "prices": 4, "users": 0
     }  # fmt: skip
     assert middle(out) is None
     rows = pq.read_table(out / "prices.parquet").to_pylist()

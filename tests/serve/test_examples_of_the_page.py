@@ -66,6 +66,16 @@ def test_the_line_that_sends_a_close(asked, service, monkeypatch):
     assert (done.returncode, done.stdout) == (0, '{"new":1,"known":0}'), done.stderr
 
 
+def test_the_line_that_sends_a_class(asked, service):
+    (line,) = re.findall(r"^curl .*/v1/investors .*\n.*'$", PAGE, re.MULTILINE)
+    line = line.replace("2024-12-23T00:00:01Z", "2023-11-14T22:13:19Z")
+    done = subprocess.run(
+        ["bash", "-euc", line], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, '{"new":1,"known":0}'), done.stderr
+    assert service.engine.scorer.now("u000001", 10**16).classed.risk_class == 2
+
+
 def told(text):
     """Read bodies that were printed one behind the other."""
     found, start = [], 0

@@ -34,16 +34,16 @@ CHECKS = [
     status_code_conformance,
 ]
 OPERATIONS = [
-    "POST /v1/recommendations", "POST /v1/events", "POST /v1/closes",
+    "POST /v1/recommendations", "POST /v1/events", "POST /v1/closes", "POST /v1/investors",
     "GET /v1/items/{item_id}/similar", "GET /v1/investors/{investor_id}",
     "DELETE /v1/investors/{investor_id}", "GET /v1/version", "GET /metrics", "GET /healthz",
     "GET /readyz",
 ]  # fmt: skip
-ROUTES = ("/v1/recommendations", "/v1/events", "/v1/closes", "/v1/items/i1/similar",
-          "/console/login", "/v1/none")  # fmt: skip
+ROUTES = ("/v1/recommendations", "/v1/events", "/v1/closes", "/v1/investors",
+          "/v1/items/i1/similar", "/console/login", "/v1/none")  # fmt: skip
 MODES = [(label, GenerationMode.POSITIVE) for label in OPERATIONS] + [
     (label, GenerationMode.NEGATIVE)
-    for label in OPERATIONS[:6]  # others are sent nothing
+    for label in OPERATIONS[:7]  # others are sent nothing
 ]
 KINDS = ("application/json", "application/x-www-form-urlencoded",
          "multipart/form-data; boundary=x", "text/plain", "", "é")  # fmt: skip

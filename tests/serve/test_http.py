@@ -317,9 +317,11 @@ def test_a_client_that_goes_away_leaves_nothing_behind(client, service):
 
 ASKS = [("POST", "/v1/recommendations", "recommend"), ("POST", "/v1/events", "feedback"),
         ("GET", "/v1/items/i1/similar", "recommend"), ("GET", "/v1/version", "view"),
-        ("GET", "/metrics", "view"), ("POST", "/v1/closes", "price")]  # fmt: skip
+        ("GET", "/metrics", "view"), ("POST", "/v1/closes", "price"),
+        ("POST", "/v1/investors", "classify")]  # fmt: skip
 MAY = {"recommend": {"recommend"}, "feedback": {"feedback"}, "viewer": {"view"},
-       "prices": {"price"}, "operator": {"recommend", "feedback", "view", "price"}}  # fmt: skip
+       "prices": {"price"}, "investors": {"classify"},
+       "operator": {"recommend", "feedback", "view", "price", "classify"}}  # fmt: skip
 
 
 @pytest.mark.parametrize("role", MAY)
@@ -372,7 +374,11 @@ def key_file(role="operator", digest="0" * 64):
 DAMAGED = [
     ("{", "cannot be read as a list of keys"),
     ("[]", "is no list of keys: it must name each"),
-    ('{"a": 5}', "key 'a' has role None, not one of recommend, feedback, prices, viewer, operator"),
+    (
+        '{"a": 5}',
+        "key 'a' has role None, not one of recommend, feedback, prices, investors, viewer, "
+        "operator",
+    ),
     (key_file("boss"), "key 'a' has role 'boss', not one of recommend"),
     (key_file(["operator"]), "key 'a' has role ['operator'], not one of"),
     ('{"a": {"role": "operator"}}', "key 'a' has no SHA-256 of 64 hex digits"),

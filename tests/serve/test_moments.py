@@ -43,6 +43,9 @@ def test_what_lies_before_1970_is_refused_and_nothing_is_logged(client, service,
         ("/v1/events", {"events": [event("e1"), event("e2", time=time)]}, "events.1.time"),
         ("/v1/closes", {"closes": [{"item_id": "i0", "close_eur": 1, "price_ts": time}]},
          "closes.0.price_ts"),
+        ("/v1/investors", {"investors": [
+            {"investor_id": "u1", "risk_class": 1, "valid_from": time}]},
+         "investors.0.valid_from"),
     ):  # fmt: skip
         answer = client.post(path, json=body)
         assert answer.status_code == 422

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tessera.contracts.columns import Column, Table
 
 ACTIONS = ("view", "click", "buy", "sell", "dismiss", "rate")
@@ -72,6 +74,15 @@ USERS = Table(
     ),
     key=("user_id", "valid_from"),
 )
+TOLD_USERS = replace(
+    USERS,
+    doc="Versions of an investor that were told while serving, as the log has them.",
+    columns=(
+        *USERS.columns,
+        Column("holds_from", "timestamp", "since when whoever told it said that it holds"),
+    ),
+)
+"""Of each row `valid_from` is when it was told; a capacity class that is null was not told."""
 PRICES = Table(
     "prices",
     "Closes.",

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.hashes import sha256
 from tessera.contracts.tables import EVENTS, EXPOSURES
+from tessera.serve.classes import CLASS
 from tessera.serve.erased import Erased
 from tessera.serve.events import Record
 from tessera.serve.hours import (
@@ -39,6 +40,8 @@ from tessera.serve.log import BrokenLog, is_open, line, mend, read_segment
 from tessera.serve.sealing import tables, write_tables
 
 _SECOND_NS = 1_000_000_000
+CLASSES = "classes"
+"""How many of the records of an hour tell of a class, where any does."""
 PART_BYTES = 64 * 2**20
 """Lines that are sealed at once; on their way to tables they take fourteen times as much."""
 
@@ -144,7 +147,9 @@ def write_lines(found: Sequence[Record], path: Path) -> dict[str, Any]:
     pq.write_table(pa.table({LINE: pa.array(text, pa.string())}), path, compression="zstd")
     moments = [one["moment"] for one in found if "moment" in one]
     span = {"first": min(moments), "last": max(moments)} if moments else {}
-    return {"rows": len(text), "sha256": sha256(path), **span}
+    classes = sum(one["kind"] == CLASS for one in found)
+    told = {CLASSES: classes} if classes else {}
+    return {"rows": len(text), "sha256": sha256(path), **span, **told}
 
 
 def _hour_ns(moment_ns: int) -> int:

@@ -27,7 +27,7 @@ from tessera.serve.candidates import DRAWN, Candidates, Costs
 from tessera.serve.context import DEGRADED, Context, Deadline
 from tessera.serve.erased import Erased
 from tessera.serve.figures import behind, fees, prices
-from tessera.serve.investors import Investor, stranger
+from tessera.serve.investors import Investor, Published, stranger
 from tessera.serve.memory import give_back_memory
 from tessera.serve.online.scorer import Now, Scorer
 from tessera.serve.online.shown import Exposures
@@ -39,6 +39,7 @@ from tessera.serve.retrievers.dense import Dense
 from tessera.serve.rules.choosing import Listed, Rule, choose
 from tessera.serve.rules.opening import open_rules
 from tessera.serve.slate import Drawn, Figure, Slate, at, best, greedy
+from tessera.shared.features.facts import NOBODY
 from tessera.shared.policies.serving import read_policy
 from tessera.shared.policies.slate import SlatePolicy, sample_slate
 
@@ -146,6 +147,14 @@ class Engine:
         ranker = self.scorer.ranker
         return {ranker.item_ids[row - 1] for row in np.unique(ranker.histories.item_E).tolist()}
 
+    def published(self, user_id: str) -> Published | None:
+        """Return what the bundle says of the class of an investor; None if it says nothing."""
+        since = self.scorer.ranker.published(self.scorer.ranker.person.get(user_id, NOBODY))
+        if since is None:
+            return None
+        known = self.recommender.investors.known(user_id)
+        return Published(since, known.risk_class, known.capacity_class)
+
     def who(self, user_id: str, now: Now) -> Investor:
         """Return what is known of an investor as of now."""
         unknown = self.recommender.unknown
@@ -156,9 +165,12 @@ class Engine:
         ids, days = self.scorer.ranker.item_ids, self.params.dismiss_days
         if days is not None:
             dismissed = lasting(dismissed, now.past, ids, now.moment - round(days * DAY_US))
-        seen = known.is_known or bool(len(now.past))
+        seen = known.is_known or bool(len(now.past)) or now.classed is not None
+        risk, capacity = now.classed or (known.risk_class, None)
         return replace(
             known,
+            risk_class=risk,
+            capacity_class=known.capacity_class if capacity is None else capacity,
             held=held,
             dismissed=dismissed,
             vector_D=self.scorer.vector(now),
@@ -244,10 +256,14 @@ class Engine:
         return self._said(now, row_C).score_M, self._context(now)
 
     def _context(self, now: Now) -> str:
-        """Name the bundle, how many events are known, and when the last close was told, if any."""
+        """Name the bundle, how many events are known, and when a close and a class was told last.
+
+        Of what was never told nothing stands at the end.
+        """
         until = now.since.priced.until if now.since.priced else 0
-        closes = f"+{until}" if until else ""
-        return f"{self.identity[:12]}+{now.since.version}{closes}"
+        classed = now.since.classed_until
+        told = f"+{until}+{classed}" if classed else f"+{until}" if until else ""
+        return f"{self.identity[:12]}+{now.since.version}{told}"
 
     def _costs(self, now: Now) -> Costs | None:
         priced = now.since.priced

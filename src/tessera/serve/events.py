@@ -1,4 +1,4 @@
-"""What investors did and what was told of prices, as it is logged, and what all of it comes to.
+"""What investors did, what was told of prices and of classes, as logged, and what it comes to.
 
 What is known is a join: an event counts once, of two that bear one id the earlier, and what was
 forgotten never again.  So the same records give the same events in whatever order, how late and how
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
+from tessera.serve.classes import CLASS, InvestorClass, InvestorClasses, class_of
 from tessera.serve.closes import CLOSE, Close, Closes, close_of
 
 SLATE, EVENT, FORGET, SHADOW, COUNT = "slate", "event", "forget", "shadow", "count"
@@ -81,14 +82,23 @@ def event_of(record: Record) -> Event:
     return Event(**{name: record[name] for name in Event.__slots__})
 
 
-Told = Event | Close
+Told = Event | Close | InvestorClass
 """What processes tell each other of."""
+
+
+_READERS: dict[str, Callable[[Record], Told]] = {
+    EVENT: event_of,
+    CLOSE: close_of,
+    CLASS: class_of,
+}
 
 
 def told_of_text(text: str | bytes) -> Told:
     """Read what `text` laid out."""
     found = json.loads(text)
-    return close_of(found) if isinstance(found, dict) else Event(*found)
+    if not isinstance(found, dict):
+        return Event(*found)
+    return class_of(found) if found.get("kind") == CLASS else close_of(found)
 
 
 def forget_record(event_ids: Iterable[str]) -> Record:
@@ -105,15 +115,18 @@ class Learnt:
     """An event that was known before is another one now, or is forgotten."""
     closes: list[Close] = field(default_factory=list)
     """Those that change what counts."""
+    classes: list[InvestorClass] = field(default_factory=list)
+    """Those that were new."""
 
 
 @dataclass(slots=True)
 class Knowledge:
-    """Events that count, by id, ids that never will again, and closes."""
+    """Events that count, by id, ids that never will again, closes, and classes of investors."""
 
     events: dict[str, Event] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
     closes: Closes = field(default_factory=Closes)
+    classes: InvestorClasses = field(default_factory=InvestorClasses)
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Self:
@@ -125,26 +138,26 @@ class Knowledge:
 
     def read(self, record: Record) -> Learnt:
         """Take in one record of the served log."""
-        if record["kind"] == EVENT:
-            return self.learn([event_of(record)])
-        if record["kind"] == CLOSE:
-            return self.learn([close_of(record)])
         if record["kind"] == FORGET:
             return self.forget(record["event_ids"])
-        return Learnt()
+        read = _READERS.get(record["kind"])
+        return self.learn([read(record)]) if read else Learnt()
 
     def told(self) -> list[Told]:
         """Return all that counts."""
-        return [*self.events.values(), *self.closes]
+        return [*self.events.values(), *self.closes, *self.classes]
 
     def learn(self, told: Iterable[Told]) -> Learnt:
-        """Take in events and closes."""
+        """Take in events, closes and classes."""
         learnt = Learnt()
         for one in told:
             if isinstance(one, Close):
                 learnt.closes += [one] if self.closes.learn(one) else []
                 continue
             if one.event_id in self.forgotten:
+                continue
+            if isinstance(one, InvestorClass):
+                learnt.classes += [one] if self.classes.learn(one) else []
                 continue
             known = self.events.get(one.event_id)
             if known is None:
@@ -157,10 +170,10 @@ class Knowledge:
         return learnt
 
     def forget(self, event_ids: Iterable[str]) -> Learnt:
-        """Let events count no more."""
+        """Let events, and classes that were told, count no more."""
         ids = set(event_ids)
         self.forgotten |= ids
-        known = [one for one in ids if self.events.pop(one, None)]
+        known = [one for one in ids if self.events.pop(one, None) or self.classes.forget(one)]
         return Learnt(again=bool(known))
 
     def fresh(self, told: Iterable[Told]) -> list[Told]:

@@ -1,4 +1,4 @@
-"""The feed: events and closes in one order for all processes that serve a profile.
+"""The feed: events, closes and classes in one order for all processes that serve a profile.
 
 The served log is the truth; a feed is how processes learn of it without reading it.  One that lost
 something is filled again from the log.
@@ -49,7 +49,7 @@ class News:
 
 
 class Feed(Protocol):
-    """Events and closes by id, each once, and of two that bear one id the one of lower rank.
+    """Events, closes and classes by id, each once; of two of one id the one of lower rank.
 
     All methods raise FeedLost where the feed cannot be reached or read.
     """

@@ -110,10 +110,11 @@ class Following:
             news = self._feed.since(mark)
             found.learn(news.events)
             mark, more = news.mark, news.more
-        before, self.known, self._mark = self.known.events, found, mark
-        new = [one for name, one in found.events.items() if name not in before]
-        again = any(found.events.get(name) != one for name, one in before.items())
-        self._note(Learnt(new, again, list(found.closes)))
+        before, self.known, self._mark = self.known, found, mark
+        new = [one for name, one in found.events.items() if name not in before.events]
+        again = any(found.events.get(name) != one for name, one in before.events.items())
+        again |= any(one not in found.classes for one in before.classes)
+        self._note(Learnt(new, again, list(found.closes), list(found.classes)))
 
     def _read_log(self) -> None:
         for record in self._tail.news() if self._tail else ():
@@ -123,6 +124,7 @@ class Following:
         self._learnt.new += learnt.new
         self._learnt.again |= learnt.again
         self._learnt.closes += learnt.closes
+        self._learnt.classes += learnt.classes
 
     def _lose(self, error: FeedLost) -> None:
         if not self.lost:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from tessera.contracts.disk import sync_folder
 from tessera.contracts.hashes import sha256
+from tessera.serve.classes import CLASS
 from tessera.serve.closes import CLOSE
 from tessera.serve.erased import Erased
 from tessera.serve.events import EVENTLESS, FORGET, SLATE, Record
@@ -43,8 +44,8 @@ MAKING = ".making"
 """How the name of a folder begins that is being written."""
 LINE = "line"
 """Its one column."""
-FORGET_LINE, CLOSE_LINE, *_EVENTLESS = (
-    f'{{"kind":"{kind}"' for kind in (FORGET, CLOSE, *EVENTLESS)
+FORGET_LINE, CLOSE_LINE, CLASS_LINE, *_EVENTLESS = (
+    f'{{"kind":"{kind}"' for kind in (FORGET, CLOSE, CLASS, *EVENTLESS)
 )
 """How their lines begin; slates need not be parsed to know the events."""
 

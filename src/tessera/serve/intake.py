@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 
+from tessera.serve.classes import InvestorClass
 from tessera.serve.closes import Close, telling
 from tessera.serve.events import Event, Knowledge, Learnt, Record, Status, forget_record, statuses
 from tessera.serve.following import Following
@@ -25,7 +26,7 @@ class Intake:
         open_log: Callable[[], ServedLog],
         following: Following,
         learn: Callable[[Learnt], None] = lambda _: None,
-        is_erased: Callable[[Event], bool] = lambda _: False,
+        is_erased: Callable[[Event | InvestorClass], bool] = lambda _: False,
     ) -> None:
         """Begin a segment; one thread at a time tells `learn` what became known.
 
@@ -62,7 +63,7 @@ class Intake:
         found = Knowledge.of(records)
         with self.following() as following:
             following.forget(sorted(found.forgotten))
-            following.add(list(found.closes))
+            following.add([*found.closes, *found.classes])
             return len(following.add(list(found.events.values())))
 
     def catch_up(self) -> bool:
@@ -128,8 +129,36 @@ class Intake:
             with self.following() as following:
                 return len(following.add(fresh))
 
+    def classed(self, classes: Iterable[InvestorClass]) -> int:
+        """Log classes of investors, then know them; return how many said something new.
+
+        Each is told just now, or just behind the last one that anybody told.
+
+        Raises
+        ------
+        OSError
+            If they cannot be written: then none of them is known.
+        """
+        with telling(self._log.path.parent):
+            with self.following() as following:
+                following.catch_up()
+                known = following.known.classes
+                fresh = [
+                    replace(one, moment=max(one.moment, known.until + 1))
+                    for one in known.fresh(classes)
+                    if not self._is_erased(one)
+                ]
+            if not fresh:
+                return 0
+            on_disk(self.append(*(one.record() for one in fresh)))
+            with self.following() as following:
+                new = following.add(fresh)
+        # Whoever erased them meanwhile may have looked before these were known.
+        self._forget([one.event_id for one in fresh if self._is_erased(one)])
+        return len(new)
+
     def forget(self, user_id: str) -> int:
-        """Forget what an investor did until now, for good; return how many events that were.
+        """Forget what an investor did and was until now, for good; return how many events it were.
 
         Raises
         ------
@@ -140,7 +169,8 @@ class Intake:
             following.catch_up()
             events = following.known.events.values()
             ids = [one.event_id for one in events if one.user_id == user_id]
-        self._forget(ids)
+            classes = [one.event_id for one in following.known.classes.of(user_id)]
+        self._forget([*ids, *classes])
         return len(ids)
 
     def _forget(self, event_ids: list[str]) -> None:

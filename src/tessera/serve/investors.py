@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,15 @@ class Investor:
     def level(self) -> str:
         """Risk class in words."""
         return RISK_CLASSES[self.risk_class - 1]
+
+
+class Published(NamedTuple):
+    """Last version of an investor that a bundle has."""
+
+    since: int
+    """Microseconds since 1970."""
+    risk_class: int
+    capacity_class: int
 
 
 def stranger(user_id: str, unknown: Unknown = PRUDENT) -> Investor:

@@ -78,6 +78,11 @@ class Ranker:
         """Tell whether the investor has a history."""
         return NOBODY < self.person.get(user_id, NOBODY) < len(self.histories.user_id_U)
 
+    def published(self, person: int) -> int | None:
+        """Return since when the last version of an investor is known; None if there is none."""
+        mine = self.facts.versions.of(person)
+        return int(self.facts.since_U[mine[-1]]) if len(mine) else None
+
     def unit_eur(self, id_I: pa.Array) -> Float64s:
         """Return what one unit of each item costs as of the cut; NaN where nobody knows."""
         row_I = rows_of(id_I, self.item_ids) + 1

@@ -2,9 +2,9 @@
 
 Given what was logged of a slate, the judged policy gives every propensity again.  Scores are
 computed again from bundle and log: events arrive in the order of the log until as many are known as
-the slate says were known when it was drawn, and closes until the last telling that it knew.  Where
-several processes logged, the order of events is not known to the event: scores may differ, and are
-counted; no propensity may.
+the slate says were known when it was drawn, and closes and classes of investors until the last
+telling that it knew.  Where several processes logged, the order of events is not known to the
+event: scores may differ, and are counted; no propensity may.
 
 Shapes: C candidates, L positions.
 """
@@ -18,6 +18,7 @@ import numpy as np
 
 from tessera.contracts.progress import Bar, progress_bar
 from tessera.contracts.tables import UNEXPLORED
+from tessera.serve.classes import CLASS, InvestorClass, class_of
 from tessera.serve.closes import CLOSE, Close, close_of
 from tessera.serve.engine import Engine
 from tessera.serve.erased import PSEUDONYM
@@ -75,7 +76,10 @@ def replay(records: Iterable[Record], open_engine: Callable[[str], Engine | None
     events: dict[str, Record] = {}
     slates: dict[str, list[Record]] = {}
     found, is_whole, records = Replayed(), True, list(records)
-    closes = [close_of(one) for one in records if one["kind"] == CLOSE]
+    told = _Tellings(
+        [close_of(one) for one in records if one["kind"] == CLOSE],
+        [class_of(one) for one in records if one["kind"] == CLASS],
+    )
     for one in records:
         if one["kind"] == EVENT:
             events.setdefault(one["event_id"], one)
@@ -93,8 +97,26 @@ def replay(records: Iterable[Record], open_engine: Callable[[str], Engine | None
                 found.unplayed += len(shown)
                 bar.advance(len(shown))
             else:
-                _replay_one(found, engine, shown, list(events.values()), closes, bar)
+                _replay_one(found, engine, shown, list(events.values()), told, bar)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Tellings:
+    """Closes and classes, in whatever order."""
+
+    closes: list[Close]
+    classes: list[InvestorClass]
+
+    def tell(self, engine: Engine, slate: Record, before: tuple[int, int]) -> tuple[int, int]:
+        """Tell of what a slate knew, where that is not what the one before it knew; return both."""
+        state, until = engine.scorer.state, _until(slate)
+        if state.prices is not None and until[0] != before[0]:
+            state.prices = state.prices.emptied()
+            state.prices.learn(one for one in self.closes if one.told <= until[0])
+        if until[1] != before[1]:
+            state.only_classes(one for one in self.classes if one.moment <= until[1])
+        return until
 
 
 def _version(slate: Record) -> str:
@@ -106,17 +128,14 @@ def _replay_one(
     engine: Engine,
     slates: Sequence[Record],
     events: Sequence[Record],
-    closes: Sequence[Close],
+    told: _Tellings,
     bar: Bar,
 ) -> None:
-    state, until = engine.scorer.state, 0
+    state, until = engine.scorer.state, (0, 0)
     for slate in sorted(slates, key=_known):
         for one in events[state.version : _known(slate)]:
             state.add(one["event_id"], one["user_id"], one["item_id"], one["action"], one["moment"])
-        if state.prices is not None and _until(slate) != until:
-            until = _until(slate)
-            state.prices = state.prices.emptied()
-            state.prices.learn(one for one in closes if one.told <= until)
+        until = told.tell(engine, slate, until)
         found.slates += 1
         bar.advance()
         said = _fault(found, engine, slate)
@@ -128,9 +147,10 @@ def _known(slate: Record) -> int:
     return int(str(slate["context_version"]).split("+")[1])
 
 
-def _until(slate: Record) -> int:
-    """Return when the last close was told that the slate knew; 0 if it knew none."""
-    return int([*str(slate["context_version"]).split("+"), "0"][2])
+def _until(slate: Record) -> tuple[int, int]:
+    """Return when the last close and the last class were told that the slate knew; 0 for none."""
+    closes, classes = [*str(slate["context_version"]).split("+"), "0", "0"][2:4]
+    return int(closes), int(classes)
 
 
 def _fault(found: Replayed, engine: Engine, slate: Record) -> str | None:

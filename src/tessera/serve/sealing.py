@@ -16,7 +16,16 @@ import pyarrow.compute as pc
 from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.columns import Table
 from tessera.contracts.hashes import sha256
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, TABLES
+from tessera.contracts.tables import (
+    EVENTS,
+    EXPOSURES,
+    OUTCOMES,
+    PRICES,
+    TABLES,
+    TOLD_USERS,
+    USERS,
+)
+from tessera.serve.classes import CLASS, InvestorClass, class_of
 from tessera.serve.closes import CLOSE, Close, close_of
 from tessera.serve.events import COMPLAIN, SLATE, Knowledge, Record
 from tessera.serve.slate import at
@@ -113,6 +122,31 @@ def prices(records: Iterable[Record]) -> pa.Table:
     return _typed(rows, PRICES)
 
 
+def users(records: Iterable[Record]) -> pa.Table:
+    """Return the classes that were told, each from when it was told and as long as it counted.
+
+    Who served before that knew nothing of it, so no row holds from an earlier time, whatever was
+    said.  What was told late, behind something that holds since later, never counted and is no row.
+    """
+    last: dict[str, InvestorClass] = {}
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    told = (class_of(record) for record in records if record["kind"] == CLASS)
+    for one in sorted(told, key=lambda one: (one.moment, one.order)):
+        before = last.get(one.user_id)
+        if before is not None and one.order <= before.order:
+            continue
+        last[one.user_id] = one
+        at_once = found.get((one.user_id, one.moment), {})
+        found[one.user_id, one.moment] = {
+            "user_id": one.user_id,
+            "valid_from": at(one.moment),
+            "risk_class": one.risk_class,
+            "capacity_class": one.capacity_class or at_once.get("capacity_class"),
+            "holds_from": at(one.valid_from),
+        }
+    return _typed(list(found.values()), TOLD_USERS)
+
+
 def tables(records: Iterable[Record], earlier: Earlier | None = None) -> dict[str, pa.Table]:
     """Return what records hold as tables in the contracts, without what `earlier` holds already."""
     records = list(records)
@@ -150,7 +184,7 @@ def write_tables(found: Mapping[str, pa.Table], folder: Path) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for name, rows in found.items():
         path = folder / f"{name}.parquet"
-        write_table(rows, TABLES[name], path)
+        write_table(rows, TOLD_USERS if name == USERS.name else TABLES[name], path)
         told[name] = {"rows": len(rows), "sha256": sha256(path)}
     return told
 

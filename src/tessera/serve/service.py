@@ -22,6 +22,7 @@ from typing import Any
 from tessera.serve import measures
 from tessera.serve.arms import Arms, Canary
 from tessera.serve.challengers import ROLES, Role
+from tessera.serve.classes import InvestorClass
 from tessera.serve.closes import Close
 from tessera.serve.context import DEGRADED, Deadline
 from tessera.serve.engine import Engine
@@ -34,7 +35,15 @@ from tessera.serve.logged import flagged, record_of, unexplored
 from tessera.serve.shadow import Shadow
 from tessera.serve.showing import Showing
 from tessera.serve.slate import Slate
-from tessera.serve.telling import begin_again, drop_erased, feed, lay_out, let_go, price
+from tessera.serve.telling import (
+    begin_again,
+    classify,
+    drop_erased,
+    feed,
+    lay_out,
+    let_go,
+    price,
+)
 
 UNDRAWN = "undrawn"
 """Flag of a slate that shows the best because exploration is stopped."""
@@ -78,7 +87,7 @@ class Service:
         self._turn = 0
         """How often what was known before no longer held."""
         self._joining: Engine | None = None
-        """One that is about to answer, which hears of closes as those do that answer."""
+        """One that is about to answer; it hears of closes and classes as those that answer do."""
 
     @property
     def engine(self) -> Engine:
@@ -231,6 +240,13 @@ class Service:
         self.lay_out()
         return new
 
+    def classed(self, classes: Iterable[InvestorClass]) -> int:
+        """Log classes, then know them; return how many said something new.
+
+        The very next slate of such an investor is suitable by them.  See `Intake.classed`.
+        """
+        return self._intake.classed(classes)
+
     def note(self, record: Record) -> None:
         """Log what tells of no slate and no event.
 
@@ -287,8 +303,9 @@ class Service:
         with self._intake.following() as following:
             self._joining = engine
             known, turn = list(following.known.events.values()), self._turn
-            closes = list(following.known.closes)
+            closes, classes = list(following.known.closes), list(following.known.classes)
         price(engine, closes)
+        classify(engine, classes)
         lay_out(engine)
         feed(engine, known)
         with self._intake.following() as following:
@@ -296,12 +313,12 @@ class Service:
             if turn == self._turn:
                 feed(engine, events[len(known) :])
             else:
-                begin_again(engine, events)
+                begin_again(engine, events, following.known.classes)
             self._arms = change(self._arms)
 
-    def _is_erased(self, event: Event) -> bool:
+    def _is_erased(self, one: Event | InvestorClass) -> bool:
         erased = self.engine.scorer.erased
-        return erased is not None and erased.covers(event.user_id, event.moment)
+        return erased is not None and erased.covers(one.user_id, one.moment)
 
     def _share(self, engine: Engine) -> None:
         """Let an engine know what was shown and who was erased, as the one that answers does."""
@@ -314,7 +331,7 @@ class Service:
         self._share(engine)
         with self._intake.following() as following:
             following.catch_up()
-            begin_again(engine, following.known.events.values())
+            begin_again(engine, following.known.events.values(), following.known.classes)
             closes = list(following.known.closes)
         price(engine, closes)
         lay_out(engine)
@@ -335,11 +352,12 @@ class Service:
         joining = [self._joining] if self._joining is not None else []
         for engine in (*self._arms.engines(), *joining):
             price(engine, learnt.closes)
+            classify(engine, learnt.classes)
         if learnt.again:
             self._turn += 1
-            events = self._following.known.events.values()
+            known = self._following.known
             for engine in self._arms.engines():
-                begin_again(engine, events)
+                begin_again(engine, known.events.values(), known.classes)
         else:
             for engine in self._arms.engines():
                 feed(engine, learnt.new)

@@ -1,9 +1,10 @@
-"""What a bundle is told of that came after its cut: events, closes, and who was erased."""
+"""What a bundle is told of that came after its cut: events, closes, classes, and who was erased."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tessera.serve.classes import InvestorClass
 from tessera.serve.closes import Close
 from tessera.serve.engine import Engine
 from tessera.serve.events import Event
@@ -15,9 +16,14 @@ def feed(engine: Engine, events: Iterable[Event]) -> None:
         engine.scorer.state.add(*_row(one))
 
 
-def begin_again(engine: Engine, events: Iterable[Event]) -> None:
-    """Tell of these events instead of all before."""
-    engine.scorer.begin_again(map(_row, events))
+def begin_again(engine: Engine, events: Iterable[Event], classes: Iterable[InvestorClass]) -> None:
+    """Tell of these events and classes instead of all before."""
+    engine.scorer.begin_again(map(_row, events), classes)
+
+
+def classify(engine: Engine, classes: Iterable[InvestorClass]) -> None:
+    """Tell of further classes of investors; the very next slate counts them."""
+    engine.scorer.state.classify(classes)
 
 
 def price(engine: Engine, closes: Iterable[Close]) -> None:

@@ -13,12 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, TABLES
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, TABLES, USERS
+from tessera.serve.classes import CLASS
 from tessera.serve.closed import SealedBefore
-from tessera.serve.erased import Erased, copy_list, masked_rows, without_erased
+from tessera.serve.erased import PSEUDONYM, Erased, copy_list, masked_rows, without_erased
 from tessera.serve.events import FORGET, Record
-from tessera.serve.hours import CLOSE_LINE, FORGET_LINE, Hour, open_segments, sealed_hours, still
-from tessera.serve.sealing import outcomes, prices, seal, tables
+from tessera.serve.hours import (
+    CLASS_LINE,
+    CLOSE_LINE,
+    FORGET_LINE,
+    Hour,
+    open_segments,
+    sealed_hours,
+    still,
+)
+from tessera.serve.sealing import outcomes, prices, seal, tables, users
 from tessera.serve.slate import at
 
 _US = pa.timestamp("us", tz="UTC")
@@ -40,12 +49,19 @@ def write_log(folder: Path, target: Path) -> dict[str, Any]:
             for name in (EXPOSURES.name, EVENTS.name)
         )
         told = prices(chain(_of_hours(hours, CLOSE_LINE), waiting))
-        gone = pa.array(sorted(_forgotten(hours, waiting)), pa.string())
+        forgotten = _forgotten(hours, waiting)
+        classes = [
+            one
+            for one in chain(_of_hours(hours, CLASS_LINE), waiting)
+            if one["kind"] == CLASS and one["event_id"] not in forgotten
+        ]
+        gone = pa.array(sorted(forgotten), pa.string())
         happened = happened.filter(pc.invert(pc.is_in(happened["event_id"], gone)))
     erased = Erased(folder)
+    classed = users(_of_known(classes, erased))
     shown, happened = (without_erased(masked_rows(rows, erased)) for rows in (shown, happened))
     copy_list(folder, target)
-    if not (len(shown) or len(happened) or len(told)):
+    if not (len(shown) or len(happened) or len(told) or len(classed)):
         return {}
     # Of an hour alone they lack what came before its slate did, and may repeat a former hour's.
     answered = outcomes(shown, happened)
@@ -54,12 +70,18 @@ def write_log(folder: Path, target: Path) -> dict[str, Any]:
         OUTCOMES.name: answered,
         EVENTS.name: happened,
         PRICES.name: told,
+        USERS.name: classed,
     }
     by_key = {
         name: rows.sort_by([(column, "ascending") for column in TABLES[name].key])
         for name, rows in found.items()
     }  # equal rows give equal bytes, sealed or not
     return seal(by_key, target)
+
+
+def _of_known(classes: Sequence[Record], erased: Erased) -> Iterator[Record]:
+    """Return the classes of those who were not erased."""
+    return (one for one in map(erased.masked, classes) if not one["user_id"].startswith(PSEUDONYM))
 
 
 def _forgotten(hours: Sequence[Hour], waiting: Sequence[Record]) -> set[str]:

@@ -34,8 +34,17 @@ def feed(scorer, rows):
         scorer.state.add(**row)
 
 
-def batch(folder, split, rows, asked, closes=()):
-    """Score requests as the batch does, from one table of all events and one of all closes.
+def behind(users, versions):
+    """Put versions behind those of a table."""
+    if not versions:
+        return users
+    rows = users.to_pyarrow()
+    later = pa.Table.from_pylist(list(versions)).select(rows.column_names)
+    return ibis.memtable(pa.concat_tables([rows, later.cast(rows.schema)]))
+
+
+def batch(folder, split, rows, asked, closes=(), versions=()):
+    """Score requests as the batch does, from one table each of all events, closes and versions.
 
     Return the features of each request too.
     """
@@ -57,9 +66,10 @@ def batch(folder, split, rows, asked, closes=()):
         events.union(engine.read_parquet(path, table_name="later")), long, catalogue.vocabulary,
         tied_sets=True,
     )  # fmt: skip
-    people = people_of(histories.user_id_U, tables.users)
+    users = behind(tables.users, versions)
+    people = people_of(histories.user_id_U, users)
     codes = ranker.model.codes_VC.numpy()
-    named = {name: getattr(tables, name) for name in FactTables.__annotations__}
+    named = {name: getattr(tables, name) for name in FactTables.__annotations__} | {"users": users}
     told = [{"item_id": one.item_id, "price_ts": one.moment, "close_eur": one.close_eur}
             for one in closes]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(told, schema(PRICES)), folder / "told.parquet")

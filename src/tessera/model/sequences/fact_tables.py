@@ -28,7 +28,8 @@ _LIST = "tables.json"
 _EVENT = ("event_id", "user_id", "item_id", "action", "event_ts")
 _ITEM = ("item_id", "category", "risk_class", "valid_from", "valid_to")
 STANDING = ("users", "items", "edges", "trials")
-"""Tables that stay as they were published; events and closes are told while a model serves."""
+"""Tables that stay as they were published; events, closes and classes of investors are told while
+a model serves, the classes behind the versions that it was published with."""
 
 
 @dataclass(frozen=True, slots=True)

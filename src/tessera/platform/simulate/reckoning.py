@@ -9,10 +9,11 @@ Shapes: S visits of a sample, I items, C candidates, L positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,16 +22,29 @@ from tessera.platform.simulate import keep
 from tessera.platform.simulate.place import Place
 from tessera.platform.simulate.retraining import candidate_of
 from tessera.platform.workspace.params import serve_params
+from tessera.serve.classes import InvestorClass
 from tessera.serve.closes import Close
 from tessera.serve.engine import Engine
 from tessera.serve.events import Event, Knowledge
 from tessera.serve.hours import records
-from tessera.serve.telling import feed, lay_out, price
+from tessera.serve.telling import classify, feed, lay_out, price
 from tessera.stages.synth.interactions import EXAMINATION
 from tessera.stages.synth.town import FIRST_US, number
 
 Worth = dict[str, dict[int, Float64s]]
 """By version and day: expected responses at each sampled visit."""
+
+
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What was told while serving, each in the order in which it became known."""
+
+    events: Sequence[Event]
+    closes: Sequence[Close]
+    classes: Sequence[InvestorClass]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,9 @@ def reckon(place: Place, runs: Sequence[dict[str, Any]]) -> Worth:
     told = Knowledge.of(records(place.workspace.served, events_only=True))
     events = sorted(told.events.values(), key=lambda one: one.moment)
     closes = sorted(told.closes, key=lambda one: one.told)
-    return {one.name: _worth(place, one, events, closes) for one in asked_of(place, runs)}
+    classes = sorted(told.classes, key=lambda one: one.moment)
+    since = Since(events, closes, classes)
+    return {one.name: _worth(place, one, since) for one in asked_of(place, runs)}
 
 
 def asked_of(place: Place, runs: Sequence[dict[str, Any]]) -> list[Asked]:
@@ -70,11 +86,9 @@ def held(run: dict[str, Any]) -> str:
     return f"candidate of day {run['day'] + 1}"
 
 
-def _worth(
-    place: Place, asked: Asked, events: Sequence[Event], closes: Sequence[Close]
-) -> dict[int, Float64s]:
+def _worth(place: Place, asked: Asked, since: Since) -> dict[int, Float64s]:
     engine = Engine.open(asked.bundle, serve_params(place.workspace), asked.name)
-    teller = _Teller(engine, events, closes)
+    teller = _Teller(engine, since)
     found = {}
     for day, sample in keep.samples(place):
         if asked.first <= day <= asked.last:
@@ -104,19 +118,22 @@ def expected(click_C: Float64s, shown_C: Float64s, probability_LC: Float64s) -> 
 class _Teller:
     """Tells a bundle what happened, in order of time."""
 
-    def __init__(self, engine: Engine, events: Sequence[Event], closes: Sequence[Close]) -> None:
-        self._engine, self._events, self._closes = engine, events, closes
-        self._event = self._close = 0
+    def __init__(self, engine: Engine, since: Since) -> None:
+        self._engine, self._since = engine, since
+        self._event = self._close = self._class = 0
 
     def until(self, moment: int) -> None:
         """Tell what was known at a moment."""
-        first = self._event
-        while self._event < len(self._events) and self._events[self._event].moment < moment:
-            self._event += 1
-        feed(self._engine, self._events[first : self._event])
-        first = self._close
-        while self._close < len(self._closes) and self._closes[self._close].told < moment:
-            self._close += 1
+        since, first = self._since, self._event
+        self._event = _before(since.events, moment, lambda one: one.moment)
+        feed(self._engine, since.events[first : self._event])
+        first, self._close = self._close, _before(since.closes, moment, lambda one: one.told)
         if self._close > first:
-            price(self._engine, self._closes[first : self._close])
+            price(self._engine, since.closes[first : self._close])
             lay_out(self._engine)
+        first, self._class = self._class, _before(since.classes, moment, lambda one: one.moment)
+        classify(self._engine, since.classes[first : self._class])
+
+
+def _before(rows: Sequence[_Row], moment: int, when: Callable[[_Row], int]) -> int:
+    return bisect_left(rows, moment, key=when)

@@ -50,6 +50,11 @@ class Service:
         for first in range(0, len(closes), MOST_EVENTS):
             self._ask("/v1/closes", {"closes": closes[first : first + MOST_EVENTS]})
 
+    def classed(self, investors: Sequence[Json]) -> None:
+        """Tell what investors are classed as."""
+        for first in range(0, len(investors), MOST_EVENTS):
+            self._ask("/v1/investors", {"investors": investors[first : first + MOST_EVENTS]})
+
     def version(self) -> Json:
         """Say what is served."""
         return self._ask("/v1/version")

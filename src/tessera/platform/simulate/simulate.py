@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -154,6 +155,26 @@ def _tell_since_cut(place: Place, service: Service) -> None:
         filters=(pc.field("price_ts") > cut) & (pc.field("price_ts") < begun),
     ).to_pylist()
     service.priced([{**row, "price_ts": row["price_ts"].isoformat()} for row in closes])
+    service.classed(_classes_since(cut, begun, place))
+
+
+def _classes_since(cut: datetime, begun: datetime, place: Place) -> list[Json]:
+    columns = ["user_id", "valid_from", "risk_class", "capacity_class"]
+    since, known = pc.field("valid_from"), pc.field("risk_class").is_valid()
+    rows = pq.read_table(
+        place.workspace.artifact("users"),
+        columns=columns,
+        filters=known & (since > cut) & (since < begun),
+    )
+    return [
+        {
+            "investor_id": row["user_id"],
+            "risk_class": row["risk_class"],
+            "capacity_class": row["capacity_class"],
+            "valid_from": row["valid_from"].isoformat(),
+        }
+        for row in rows.to_pylist()
+    ]
 
 
 def _told(row: dict[str, Any]) -> Json:

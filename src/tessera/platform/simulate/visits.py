@@ -21,6 +21,7 @@ from tessera.platform.simulate.service import Json, Service
 from tessera.serve.context import DEGRADED
 from tessera.serve.slate import at
 from tessera.shared.metrics.diversity import gini
+from tessera.stages.synth.files import capacity_classes
 from tessera.stages.synth.interactions import BUY, CLICK, DAY, Interactions
 from tessera.stages.synth.town import FIRST_US, Town, Visit, arrivals, number
 from tessera.stages.synth.worth import worth_of_best, worth_of_house, worth_shown
@@ -93,6 +94,7 @@ class Player:
         rng = np.random.default_rng((self.plan.seed, _VISITS, day))
         self._send_bots(day)
         self._tell_closes(day, service)
+        self._tell_classes(day, service)
         user_V, at_us_V = arrivals(self.town, begun_us, 1.0, self.plan.visits, rng)
         counts, sample = _Counts(), Sample()
         step = max(1, self.plan.visits // SAMPLE)
@@ -156,6 +158,28 @@ class Player:
                 for item in np.flatnonzero(priced_I).tolist()
             ]
         )
+
+    def _tell_classes(self, day: int, service: Service) -> None:
+        """Tell at midnight who joins or is of another class from this day on, as the market has it.
+
+        Of whom nobody asked, the class is unknown, and nothing is told.
+        """
+        people, at_day = self.town.market.investors, self.plan.log_days + day
+        joins_U, changes_U = people.joined_day_U == at_day, people.changed_day_U == at_day
+        since = at(FIRST_US + at_day * DAY).isoformat()
+        risk_U = np.where(changes_U, people.risk_U2[:, 1], people.risk_U2[:, 0])
+        capacity_U = capacity_classes(people.wealth_U)
+        told = [
+            {
+                "investor_id": f"u{user:06d}",
+                "risk_class": int(risk_U[user]),
+                "capacity_class": int(capacity_U[user]),
+                "valid_from": since,
+            }
+            for user in np.flatnonzero((joins_U | changes_U) & (risk_U > 0)).tolist()
+        ]
+        if told:
+            service.classed(told)
 
     def _figures(self, day: int, counts: _Counts) -> dict[str, Any]:
         assets, at_day = self.town.market.assets, self.plan.log_days + day

@@ -18,6 +18,7 @@ import pyarrow as pa
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.hashes import sha256
 from tessera.contracts.series import EMPTY, MEASURED, Day, read_day, write_day
+from tessera.platform.watching.classes import told_classes
 from tessera.platform.watching.codes import codes
 from tessera.platform.watching.facts import open_facts, segments
 from tessera.platform.watching.gather import Around, Gathered, frames, main_facts, with_outcomes
@@ -101,6 +102,7 @@ class Watch:
         self._workspace, self._spec, self._day = workspace, spec, day
         self._facts = cache(partial(open_facts, workspace, head_share=spec.tail_head_share))
         self._kept = Kept(workspace, workspace.root / SPEC)
+        self._classes = cache(partial(told_classes, workspace.served))
         self._before = range(day - spec.window_days, day)
 
     def measured(self) -> Found:
@@ -169,6 +171,7 @@ class Watch:
             [one for one in log.closes if first - window <= one["moment"] < end],
             lambda user_ids: segments(self._workspace, user_ids, end),
             log.orphans.get(day, 0),
+            self._classes(),
         )
         return frames(day, log.days[day], around)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,15 @@ from tessera.shared.metrics.popularity import long_tail
 from tessera.shared.policies import serving
 from tessera.shared.policies.slate import SlatePolicy
 from tessera.shared.policies.suitability import PRUDENT, Unknown
+
+
+class Classed(NamedTuple):
+    """What a bundle says of the class of an investor."""
+
+    risk_class: int
+    """0 if it says none."""
+    since: int | None
+    """Since when that is known, in microseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +68,32 @@ class Facts:
         """Share of the investors who hold each item, none of them nothing."""
         return (self.holders_I + 1) / (self.users + 1)
 
-    def known(self, user_ids: Sequence[str]) -> tuple[dict[str, int], dict[str, list[str]]]:
-        """Return risk class and items held of the investors that it knows."""
+    def classed(self, user_ids: Sequence[str]) -> dict[str, Classed]:
+        """Return risk class of the investors that it knows, and since when that is known.
+
+        Where nothing says since when, it is since before all that was told.
+        """
+        wanted = pc.field("user_id").isin(pa.array(user_ids, pa.string()))
+        columns = ["user_id", "risk_class"]
+        rows = pq.read_table(self.path / "users.parquet", columns=columns, filters=wanted)
+        since, versions = dict[str, int](), self.path / "facts" / "users.parquet"
+        if versions.is_file():
+            found = pq.read_table(versions, columns=["user_id", "valid_from"], filters=wanted)
+            found = found.sort_by("valid_from")
+            moments = microseconds(found["valid_from"]).tolist()
+            since = dict(zip(found["user_id"].to_pylist(), moments, strict=True))
+        risks = rows["risk_class"].fill_null(0).to_pylist()
+        told = zip(rows["user_id"].to_pylist(), risks, strict=True)
+        return {user: Classed(risk, since.get(user)) for user, risk in told}
+
+    def held(self, user_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return the items held of the investors that it knows."""
         wanted = pa.array(user_ids, pa.string())
         rows = pq.read_table(
-            self.path / "users.parquet", columns=["user_id", "risk_class", "held"],
+            self.path / "users.parquet", columns=["user_id", "held"],
             filters=pc.field("user_id").isin(wanted),
         )  # fmt: skip
-        ids = rows["user_id"].to_pylist()
-        risk = dict(zip(ids, rows["risk_class"].fill_null(0).to_pylist(), strict=True))
-        return risk, dict(zip(ids, rows["held"].to_pylist(), strict=True))
+        return dict(zip(rows["user_id"].to_pylist(), rows["held"].to_pylist(), strict=True))
 
 
 def open_facts(workspace: Workspace, version: str, head_share: float) -> Facts | None:

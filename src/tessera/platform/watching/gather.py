@@ -18,7 +18,9 @@ import pandas as pd
 from tessera.contracts.arrays import Float64s
 from tessera.contracts.arrow import DAY_US
 from tessera.platform.watching.batches import BINS, Batch
+from tessera.platform.watching.classes import Asked, asked_of, known_classes
 from tessera.platform.watching.facts import Facts
+from tessera.serve.classes import InvestorClasses
 from tessera.serve.events import COMPLAIN, COUNT, EVENT, Record
 from tessera.shared.policies.suitability import suitable
 from tessera.stages.daily.frames import (
@@ -48,6 +50,8 @@ class Gathered:
     """Investor of each slate."""
     requests: list[str] = field(default_factory=list)
     moments: list[int] = field(default_factory=list)
+    asked: dict[str, list[tuple[str, Asked]]] = field(default_factory=dict)
+    """Request and what it knew, by the version that answered."""
     versions: Counter[str] = field(default_factory=Counter)
     items: list[str] = field(default_factory=list)
     """Item of each position."""
@@ -81,6 +85,8 @@ class Gathered:
         self.users += [str(one["user_id"]) for one in slates]
         self.requests += [str(one["request_id"]) for one in slates]
         self.moments += [int(one["moment"]) for one in slates]
+        told = [(str(one["request_id"]), asked_of(one)) for one in slates]
+        self.asked.setdefault(version, []).extend(told)
         of_S = batch.slates(version, facts)
         rows = batch.positions(facts)
         rows["slate"] = rows["slate"] + first
@@ -101,6 +107,8 @@ class Around:
     """Of the day and of the days before it that a change of price may span."""
     segments: Callable[[list[str]], dict[str, str]]
     orphans: int = 0
+    classes: InvestorClasses = field(default_factory=InvestorClasses)
+    """Told while serving."""
 
 
 def frames(day: int, found: Gathered, around: Around) -> Frames:
@@ -122,10 +130,10 @@ def frames(day: int, found: Gathered, around: Around) -> Frames:
     items = sorted({*found.items, *(str(one["item_id"]) for one in found.events)})
     item_number = {item: at for at, item in enumerate(items)}
     slates, positions = _columns(found, number, item_number)
-    risk, held = main.known(user_ids) if main else ({}, {})
+    risk, held = _classes(found, main, around), main.held(user_ids) if main else {}
     segment = around.segments(user_ids)
     slates["segment"] = [segment.get(user_ids[at], "") for at in slates["user"].tolist()]
-    slates["risk_class"] = [risk.get(user_ids[at], 0) for at in slates["user"].tolist()]
+    slates["risk_class"] = [risk[name] for name in slates["request_id"].tolist()]
     _judge_risk(slates, positions, main)
     categories, issuers = _named(positions, main)
     events = _events(found, number, item_number, main, categories)
@@ -135,6 +143,22 @@ def frames(day: int, found: Gathered, around: Around) -> Frames:
         _tastes(held, user_ids, main, categories), _merits(main, issuers), found.bins_B4,
         _moves(day, around), main.listed if main else 0, around.orphans, _minutes(found.counts),
     )  # fmt: skip
+
+
+def _classes(found: Gathered, main: Facts | None, around: Around) -> dict[str, int]:
+    """Return the risk class that was known at each slate, by its request; 0 for none.
+
+    Where nobody here knows the version that answered, what most others answered from stands for it.
+    """
+    known: dict[str, int] = {}
+    for version, slates in found.asked.items():
+        facts = found.open_facts(version) or main
+        names, asked = zip(*slates, strict=True)
+        users = sorted({one.user_id for one in asked})
+        published = facts.classed(users) if facts else {}
+        classes = known_classes(around.classes, published, asked)
+        known.update(zip(names, classes, strict=True))
+    return known
 
 
 def _hashed(user_id: str) -> str:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tessera.contracts.arrow import DAY_US
+from tessera.serve.classes import CLASS
 from tessera.serve.closes import CLOSE
 from tessera.serve.erased import PSEUDONYM, Erased
 from tessera.serve.events import COUNT, EVENT, FORGET, SLATE, Record
@@ -30,9 +31,9 @@ BACK_US = 2 * 3_600_000_000
 """A slate that lies so long before one that was logged earlier was drawn by another clock: segments
 of several processes overlap by an hour at most."""
 KINDS = (SLATE, EVENT, CLOSE, COUNT)
-_TOLD = (SLATE, EVENT, CLOSE, FORGET)
+_TOLD = (SLATE, EVENT, CLOSE, CLASS, FORGET)
 """What a replay needs."""
-_NAMED = {SLATE: "request_id", EVENT: "event_id", COUNT: "count_id"}
+_NAMED = {SLATE: "request_id", EVENT: "event_id", CLASS: "event_id", COUNT: "count_id"}
 """By what a record is known."""
 Kinds = dict[int, set[str]]
 """Kinds of records that are wanted, by day."""

@@ -29,7 +29,7 @@ class MemoryFeed:
         """See `Feed`."""
         with self._lock:
             learnt = self._known.learn(events)
-            new: list[Told] = [*learnt.new, *learnt.closes]
+            new: list[Told] = [*learnt.new, *learnt.closes, *learnt.classes]
             self._told += new
             if learnt.again:
                 self._begin_epoch()

@@ -27,6 +27,7 @@ from tessera.serve.http.bodies import (
     Version,
 )
 from tessera.serve.http.bounded import Bounded
+from tessera.serve.http.classes import add_classes
 from tessera.serve.http.console import add_console
 from tessera.serve.http.door import Door
 from tessera.serve.http.guard import may
@@ -63,6 +64,7 @@ def make_app(
     _recommendations(app, service, clock, params)
     add_investors(app, service, clock)
     add_prices(app, service, clock)
+    add_classes(app, service, clock)
     _about(app, service, clock, params.open_metrics)
     add_console(app, service, clock, keys, secure=secure, session_secret=session_secret)
     add_reference(app)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from tessera.contracts.tables import RISK_CLASSES
 from tessera.serve.challengers import Role
 from tessera.serve.events import Status
 
@@ -38,6 +39,19 @@ _EXAMPLES: dict[str, JsonDict] = {
                         "item_id": "i00363",
                         "price_ts": "2024-12-23T00:00:01Z",
                         "close_eur": 12.5,
+                    }
+                ]
+            }
+        ]
+    },
+    "ClassList": {
+        "examples": [
+            {
+                "investors": [
+                    {
+                        "investor_id": "u000001",
+                        "risk_class": 2,
+                        "valid_from": "2024-12-23T00:00:01Z",
                     }
                 ]
             }
@@ -211,6 +225,37 @@ class Priced(BaseModel):
     known: int = Field(description="Closes that say what was known before.")
 
 
+class Classing(Body):
+    """What an investor is classed as from a moment on."""
+
+    investor_id: Id
+    risk_class: int = Field(strict=True, ge=1, le=len(RISK_CLASSES))
+    capacity_class: int | None = Field(
+        None, strict=True, ge=1, le=4, description="As it was, if it is left out."
+    )
+    valid_from: AwareDatetime = Field(
+        description="Since when it holds, from 1970 on. What lies up to a minute ahead counts as "
+        "now, more is refused. Of an investor the latest counts."
+    )
+
+
+class ClassList(Body):
+    """A batch of them; all are taken in, or none."""
+
+    model_config = ConfigDict(json_schema_extra=_EXAMPLES["ClassList"])
+
+    investors: list[Classing] = Field(min_length=1, max_length=MOST_EVENTS)
+
+
+class Classed(BaseModel):
+    """How many classes were taken in."""
+
+    new: int = Field(description="Changes, corrections, and classes of whom nobody told before.")
+    known: int = Field(
+        description="What was told before, or held only until something that was told before."
+    )
+
+
 class Similar(BaseModel):
     """An item like another."""
 
@@ -234,6 +279,7 @@ class InvestorKnown(BaseModel):
     investor_id: str
     risk_class: int
     level: str = Field(description="Risk class in words.")
+    capacity_class: int | None = Field(description="Investment capacity; null if nobody says.")
     held: list[str]
     dismissed: list[str]
     events: int

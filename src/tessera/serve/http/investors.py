@@ -71,6 +71,7 @@ def known_of(engine: Engine, user_id: str, moment: int) -> InvestorKnown | None:
         investor_id=user_id,
         risk_class=who.risk_class,
         level=who.level,
+        capacity_class=who.capacity_class or None,
         held=list(who.held),
         dismissed=list(who.dismissed),
         events=len(now.past),

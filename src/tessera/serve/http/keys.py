@@ -21,13 +21,14 @@ from tessera.contracts.disk import sync_folder
 from tessera.contracts.errors import BadParams
 
 _LOG = logging.getLogger("tessera.serve")
-Role = Literal["recommend", "feedback", "prices", "viewer", "operator"]
+Role = Literal["recommend", "feedback", "prices", "investors", "viewer", "operator"]
 ROLES: dict[Role, frozenset[str]] = {
     "recommend": frozenset({"recommend"}),
     "feedback": frozenset({"feedback"}),
     "prices": frozenset({"price"}),
+    "investors": frozenset({"classify"}),
     "viewer": frozenset({"view"}),
-    "operator": frozenset({"recommend", "feedback", "price", "view", "operate"}),
+    "operator": frozenset({"recommend", "feedback", "price", "classify", "view", "operate"}),
 }
 """What each role may do."""
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -116,27 +117,45 @@ class LiveFacts(Facts):
         return self.base.effects
 
 
+class RiskClasses(NamedTuple):
+    """What one investor was classed as, each since a moment."""
+
+    since_U: Ints
+    risk_U: Ints
+
+
+def risk_classes(base: Facts, person: int, told: tuple[int, int] | None) -> RiskClasses:
+    """Return the versions of an investor, `person` in the facts of all, and what was told behind.
+
+    `told` is the moment from which it is read, and the class.
+    """
+    mine = base.versions.of(person)
+    since_U, risk_U = base.since_U[mine], base.risk_U[mine]
+    if told is not None:
+        since_U, risk_U = np.append(since_U, told[0]), np.append(risk_U, told[1])
+    return RiskClasses(since_U, risk_U)
+
+
 def facts_of(
     past: Past,
-    person: int,
+    classed: RiskClasses,
     base: Facts,
     counts: ItemCounts,
     recent: Seen,
     closes: PriceHistory | None = None,
 ) -> LiveFacts:
-    """Lay the events out beside the versions of one investor, `person` in the facts of all.
+    """Lay the events of one investor out beside what they were classed as.
 
     `closes` are read instead of those of the facts.
     """
-    mine = base.versions.of(person)
     return LiveFacts(
         user_E=np.full(len(past), ME),
         item_E=past.item_N,
         action_E=past.action_N,
         moment_E=past.moment_N,
-        user_U=np.full(len(mine), ME),
-        since_U=base.since_U[mine],
-        risk_U=base.risk_U[mine],
+        user_U=np.full(len(classed.since_U), ME),
+        since_U=classed.since_U,
+        risk_U=classed.risk_U,
         risk_I=base.risk_I,
         category_I=base.category_I,
         born_I=base.born_I,

@@ -16,6 +16,7 @@ from tessera.model.nn.device import threads
 from tessera.model.nn.ranking import TASKS, Task
 from tessera.model.trunk.log_scores import aligned
 from tessera.model.trunk.one_pass import Pass, Reader, Scored
+from tessera.serve.classes import Counted, InvestorClass, counted
 from tessera.serve.erased import Erased
 from tessera.serve.online.counts import ItemCounts
 from tessera.serve.online.investor import (
@@ -26,6 +27,7 @@ from tessera.serve.online.investor import (
     facts_of,
     history_of,
     past_of,
+    risk_classes,
     until,
 )
 from tessera.serve.online.kept import KeptHistories
@@ -59,6 +61,8 @@ class Now:
     """Nothing of the investor counts until then."""
     is_gone: bool
     """Whether the investor was erased after the bundle's cut."""
+    classed: Counted | None = None
+    """Class that was told and counts; None where it is what the bundle says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +90,13 @@ class Scorer:
         kept, counts = KeptHistories(kept_mb), ItemCounts(ranker.facts)
         return cls(ranker, state, Reader.of(ranker.model), kept, counts, erased)
 
-    def begin_again(self, events: Iterable[tuple[str, str, str, str, int]]) -> None:
-        """Know these events instead of all before, and nothing that was read of those."""
-        self.state.begin_again(events)
+    def begin_again(
+        self,
+        events: Iterable[tuple[str, str, str, str, int]],
+        classes: Iterable[InvestorClass] = (),
+    ) -> None:
+        """Know these events and classes instead of all before, and nothing read of those."""
+        self.state.begin_again(events, classes)
         self.kept.clear()
 
     def now(self, user_id: str, moment: int) -> Now:
@@ -102,14 +110,18 @@ class Scorer:
         since = self.state.known(user_id)
         past = until(known.followed_by(self.state.past(since.events)), moment)
         closes = since.priced.closes if since.priced else None
-        facts = facts_of(past, person, ranker.facts, self.counts, since.all, closes)
+        mine = (one for one in since.classes if one.moment > erased_until)
+        classed = counted(mine, ranker.published(person), moment)
+        told = None if classed is None else (moment, classed.risk_class)
+        classes = risk_classes(ranker.facts, person, told)
+        facts = facts_of(past, classes, ranker.facts, self.counts, since.all, closes)
         user, history = NOBODY, ranker.histories
         if len(past):
             user, history = ME, history_of(past, tied_sets=self._tied_sets)
         with threads(1):
             read = self.reader.read(history, user, moment, self.kept.of(user_id))
         self.kept.keep(user_id, read.settled)
-        return Now(moment, since, past, facts, user, read, erased_until, is_gone)
+        return Now(moment, since, past, facts, user, read, erased_until, is_gone, classed)
 
     def for_stranger(self, done: Iterable[tuple[str, str, int]]) -> Scorer:
         """Return one that knows a stranger alone, who did this; see `OnlineState.only`."""

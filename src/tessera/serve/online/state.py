@@ -14,6 +14,7 @@ import numpy as np
 
 from tessera.contracts.tables import ACTIONS
 from tessera.model.sequences.reading import tie_order
+from tessera.serve.classes import InvestorClass, InvestorClasses
 from tessera.serve.events import COMPLAIN
 from tessera.serve.online.investor import NOTHING, Past
 from tessera.serve.online.prices import Priced, Prices
@@ -45,6 +46,10 @@ class Known:
     """Those of all investors."""
     priced: Priced | None = None
     """Closes; None where none are read."""
+    classes: tuple[InvestorClass, ...] = ()
+    """What was told of the class of the investor, the last one last."""
+    classed_until: int = 0
+    """When the last class of any investor was told; 0 if none was."""
 
 
 class OnlineState:
@@ -65,6 +70,7 @@ class OnlineState:
         self._tied_sets = tied_sets
         self._events: dict[str, list[Happened]] = {}
         self._seen: set[str] = set()
+        self._classes = InvestorClasses()
         self.version = 0
         """Events taken in so far."""
         self._lock = threading.Lock()
@@ -77,9 +83,25 @@ class OnlineState:
         with self._lock:
             return self._add(event_id, user_id, item_id, action, moment)
 
-    def begin_again(self, events: Iterable[tuple[str, str, str, str, int]]) -> None:
+    def classify(self, classes: Iterable[InvestorClass]) -> None:
+        """Take in classes of investors."""
+        with self._lock:
+            for one in classes:
+                self._classes.learn(one)
+
+    def only_classes(self, classes: Iterable[InvestorClass]) -> None:
+        """Know these classes instead of all before."""
+        with self._lock:
+            self._classes = InvestorClasses(classes)
+
+    def begin_again(
+        self,
+        events: Iterable[tuple[str, str, str, str, int]],
+        classes: Iterable[InvestorClass] = (),
+    ) -> None:
         """Forget all, and take in these instead; see `add`.  Nobody sees it half done."""
         with self._lock:
+            self._classes = InvestorClasses(classes)
             self._recent, self._events, self._seen = self._recent.emptied(), {}, set()
             self.version = 0
             for one in events:
@@ -102,7 +124,8 @@ class OnlineState:
         with self._lock:
             events = tuple(self._events.get(user_id, ()))
             priced = self.prices.now() if self.prices else None
-            return Known(self.version, events, self._recent.seen(), priced)
+            mine, until = self._classes.of(user_id), self._classes.until
+            return Known(self.version, events, self._recent.seen(), priced, mine, until)
 
     def only(self, done: Iterable[tuple[str, str, int]]) -> OnlineState:
         """Return a state of one stranger who did this: item, action, microseconds since 1970.

@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 
 from tessera.contracts import mapped
 from tessera.contracts.arrays import Float64s, Ints
-from tessera.contracts.tables import ACTIONS
+from tessera.contracts.tables import ACTIONS, RISK_CLASSES
 from tessera.shared.features.prices import PriceHistory
 from tessera.shared.features.stretches import Clock, Index, Versions
 
@@ -164,7 +164,8 @@ class Facts:
         """
         trials, items = self.trials, len(self.risk_I)
         class_X = self.risk_as_of(trials.user_X, trials.moment_X)
-        classes = int(self.risk_U.max(initial=0)) + 1
+        # An investor may be told to be of a class that nobody was before.
+        classes = max(int(self.risk_U.max(initial=0)), len(RISK_CLASSES)) + 1
         cell_X = trials.item_X * classes + class_X
         sum_IC = np.bincount(cell_X, trials.effect_X, items * classes).reshape(items, classes)
         count_IC = np.bincount(cell_X, minlength=items * classes).reshape(items, classes)

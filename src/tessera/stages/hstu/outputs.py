@@ -26,7 +26,7 @@ from tessera.model.training.slate_figures import Scored
 from tessera.model.trunk.inference import encode, item_vectors
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.model.trunk.model import SequenceModel
-from tessera.stages.hstu.published import scores_of_published
+from tessera.stages.hstu.published import Happened, scores_of_published
 
 
 def write_item_vectors(model: SequenceModel, vocabulary: list[str], path: Path) -> None:
@@ -68,8 +68,7 @@ class Later:
     """What was shown after the cut, what happened, and what being shown is thought to change."""
 
     exposures: Table
-    events: Table
-    prices: Table
+    happened: Happened
     effects: Effects
 
 
@@ -104,9 +103,8 @@ def write_scores(
         "candidate_chances": unknown if chance_C is None else _as_lists(own.first_R1, chance_C),
         "champion_scores": unknown,
     }
-    happened = later.events, later.prices
     published_C = scores_of_published(
-        champion, rows, happened, dataset.split, effect_C, dataset.histories.folder
+        champion, rows, later.happened, dataset.split, effect_C, dataset.histories.folder
     )
     if published_C is not None:
         scored["champion_scores"] = _as_lists(own.first_R1, published_C)

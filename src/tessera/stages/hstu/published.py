@@ -1,19 +1,25 @@
 """What the published model says of logged candidates, as it serves them.
 
-A service answers from the facts that lie in the bundle: its own codes, edges, effects, investors
-and items.  Events and closes are told to it as they happen, so these alone are the run's.  With
-the facts of a run a model of the week before is asked about codes that it never learnt, and is
-easier to beat than what is shown.
+A service answers from the facts that lie in the bundle: its own codes, edges, effects and items.
+Events, closes and classes of investors are told to it as they happen, so these are the run's: the
+classes behind the last version that the bundle has of an investor.  With the facts of a run a model
+of the week before is asked about codes that it never learnt, and is easier to beat than what is
+shown.
+
+A class that the service was never told, and the source of the run knows, is read here as if it had
+been told, as an event is.
 
 Legend: R requests, C candidates of all requests one after the other.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ibis
 import pyarrow as pa
+import pyarrow.compute as pc
 from duckdb import Error as DuckDBError
 from ibis import Table
 
@@ -31,10 +37,19 @@ from tessera.model.trunk.saved import load_champion
 from tessera.shared.features.facts import Facts
 
 
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """What a service is told as it happens."""
+
+    events: Table
+    prices: Table
+    users: Table
+
+
 def scores_of_published(
     champion: Path,
     rows: pa.Table,
-    happened: tuple[Table, Table],
+    happened: Happened,
     split: Split,
     effect_C: Float32s | None,
     folder: Path | None,
@@ -47,8 +62,8 @@ def scores_of_published(
         What is pinned of the published bundle.
     rows : Table
         Requests as `read_requests` gives them.
-    happened : pair of Table
-        Events and prices of the run, of all times.
+    happened : Happened
+        Tables of the run, of all times.
     split : Split
         Of the run.
     effect_C : array, optional
@@ -65,14 +80,15 @@ def scores_of_published(
     if rival is None:
         return None
     model, vocabulary = rival
-    events, prices = happened
     tied_sets = model.shape.tied_sets
-    histories = read_histories(events, split, vocabulary, tied_sets=tied_sets, folder=folder)
+    histories = read_histories(
+        happened.events, split, vocabulary, tied_sets=tied_sets, folder=folder
+    )
     asked = as_requests(rows, histories.user_id_U, vocabulary)
     facts, person_R = None, asked.user_R
     if model.rank is not None:
         try:
-            facts, people = _facts(champion / "facts", model, vocabulary, prices, histories)
+            facts, people = _facts(champion / "facts", model, vocabulary, happened, histories)
         except (OSError, KeyError, TypeError, ValueError, DuckDBError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             told = f"{champion}: the facts of the published model cannot be read ({reason})"
@@ -83,13 +99,18 @@ def scores_of_published(
 
 
 def _facts(
-    folder: Path, model: SequenceModel, vocabulary: list[str], prices: Table, histories: Histories
+    folder: Path,
+    model: SequenceModel,
+    vocabulary: list[str],
+    happened: Happened,
+    histories: Histories,
 ) -> tuple[Facts, list[str]]:
     """Return the facts of a bundle, with what has happened since, and the investors by number."""
     engine = ibis.duckdb.connect()
     try:
         engine.raw_sql("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
-        tables = open_standing(folder, engine, prices)
+        tables = open_standing(folder, engine, happened.prices)
+        tables = replace(tables, users=_versions(tables.users, happened.users))
         catalogue = read_catalogue(tables.items)
         if catalogue.vocabulary != vocabulary:
             raise ValueError("they know other items than the model")
@@ -98,3 +119,16 @@ def _facts(
         return read_facts(tables, histories, catalogue, code_IL, people), people
     finally:
         engine.disconnect()
+
+
+def _versions(published: Table, users: Table) -> Table:
+    """Return the versions of a bundle, and behind the last of each investor those of a run."""
+    columns = ["user_id", "valid_from", "risk_class"]
+    mine = published.select(*columns).to_pyarrow()
+    theirs = users.select(*columns).to_pyarrow().cast(mine.schema)
+    last = mine.group_by("user_id").aggregate([("valid_from", "max")])
+    beside = theirs.join(last, "user_id")
+    newer = pc.greater(beside["valid_from"], beside["valid_from_max"])
+    later = beside.filter(pc.fill_null(newer, True)).select(columns)
+    by_key = [("user_id", "ascending"), ("valid_from", "ascending")]
+    return ibis.memtable(pa.concat_tables([mine, later]).sort_by(by_key))

@@ -29,6 +29,7 @@ from tessera.model.trunk.model import SequenceModel
 from tessera.model.trunk.saved import save_model
 from tessera.stages.hstu.blended import blended
 from tessera.stages.hstu.outputs import Later, write_item_vectors, write_scores, write_user_vectors
+from tessera.stages.hstu.published import Happened
 
 
 def run(
@@ -74,7 +75,7 @@ def run(
         write_item_vectors(own, dataset.catalogue.vocabulary, item_vectors)
         write_user_vectors(own, dataset, users, user_vectors)
         write_lists(parts, LISTS, lists)
-        later = Later(exposures, events, prices, effects)
+        later = Later(exposures, Happened(events, prices, users), effects)
         scored = write_scores(own, dataset, later, champion, scores)
         had = action_codes(params.acquired)
         count_V = dataset.histories.counts(had, own.shape.items)

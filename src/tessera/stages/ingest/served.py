@@ -1,7 +1,7 @@
 """The served log beside the source that it goes on from: one table of each kind, each row once.
 
-The log is what `tessera.serve` sealed: exposures, outcomes, events and the closes that were told,
-in the columns of the contracts.  Items and investors are the source's own.
+The log is what `tessera.serve` sealed: exposures, outcomes, events, and the closes and classes of
+investors that were told, in the columns of the contracts.  Items are the source's own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import ibis
 import ibis.expr.types as ir
 
 from tessera.contracts.columns import Table
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, TOLD_USERS, USERS
 from tessera.shared.erased import ErasedList
 from tessera.stages.ingest.counts import Counts
 from tessera.stages.ingest.draft import Draft, Drafts
@@ -66,7 +66,7 @@ def drafts(folder: Path, engine: Engine, params: IngestParams) -> Drafts:
         for table in _TABLES
         if table.name in base or _rows(kept[table.name])  # nobody has to have clicked yet
     }
-    return base | mixed
+    return base | mixed | _with_classes(folder, base, engine)
 
 
 def of_source(events: ir.Table, log: Path | None, engine: Engine) -> ir.Table:
@@ -114,6 +114,63 @@ def _of_other_days(closes: ir.Table, base: Draft | None) -> ir.Table:
 def _day(closes: ir.Table) -> ir.Value:
     """Return the day since 1970, UTC, whatever zone the engine is in."""
     return (closes.price_ts.epoch_seconds() / _DAY_S).floor()
+
+
+def _with_classes(folder: Path, base: Drafts, engine: Engine) -> Drafts:
+    """Put the classes that were told behind the source's versions of investors.
+
+    Nobody told of one while a log was written that has no such table.
+    """
+    if not (folder / SERVED / f"{USERS.name}.parquet").exists():
+        return {}
+    told, theirs = _read(TOLD_USERS, folder, engine), base.get(USERS.name)
+    read = _rows(told)
+    if not read:
+        return {}
+    kept = engine.view("log_of_classes", _not_overruled(told, theirs))
+    mixed = _together(USERS, theirs, _Log(kept, read), engine)
+    return {USERS.name: replace(mixed, rows=_filled(mixed.rows, kept))}
+
+
+def _not_overruled(told: ir.Table, base: Draft | None) -> ir.Table:
+    """Leave what was told, but for what the source has since the same time, or knew better.
+
+    That is where it has a version since a later time, until it was told.  The source is where a
+    class is looked up and put right, as a close is.
+    """
+    if base is None:
+        return told
+    theirs = in_contract(USERS, base).select("user_id", since="valid_from")
+    return told.anti_join(
+        theirs,
+        [
+            told.user_id == theirs.user_id,
+            theirs.since >= told.holds_from,
+            theirs.since <= told.valid_from,
+        ],
+    )
+
+
+def _filled(rows: ir.Table, told: ir.Table) -> ir.Table:
+    """Give the versions that were told what nobody told: the segment, and the capacity of before.
+
+    Of one investor, oldest first, capacity and segment: (3, mass) of the source, (null, null) and
+    (1, null) told become (3, mass), (3, mass) and (1, mass).
+    """
+    marks = told.select("user_id", "valid_from", capacity_told=told.capacity_class.notnull())
+    beside = rows.left_join(marks, ["user_id", "valid_from"]).select(*rows.columns, "capacity_told")
+    until = ibis.window(group_by="user_id", order_by="valid_from", following=0)
+    numbered = beside.mutate(
+        _of_source=beside.capacity_told.isnull().cast("int64").sum().over(until),
+        _of_capacity=beside.capacity_told.fill_null(True).cast("int64").sum().over(until),
+    )
+    # Behind each row that says something none says more, so that the greatest is what it says.
+    by = {"segment": "_of_source", "capacity_class": "_of_capacity"}
+    filled = {
+        name: numbered[name].max().over(ibis.window(group_by=["user_id", number]))
+        for name, number in by.items()
+    }
+    return numbered.mutate(**filled).select(*rows.columns)
 
 
 def _longest(base: Draft | None) -> int:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tessera.contracts.arrays import Ints
+from tessera.contracts.arrays import Float64s, Ints
 from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.columns import Table
 from tessera.contracts.tables import ACTIONS, ITEMS, LINKS, PRICES, USERS
@@ -168,6 +168,11 @@ def outcomes(chunk: Chunk) -> dict[str, pa.Array]:
     }
 
 
+def capacity_classes(wealth_U: Float64s) -> Ints:
+    """Return the capacity class of investors by their wealth."""
+    return 1 + np.digitize(wealth_U, [-0.7, 0.0, 0.7])
+
+
 def write_users(market: Market, path: Path) -> int:
     """Write one row a version of an investor."""
     people = market.investors
@@ -179,7 +184,7 @@ def write_users(market: Market, path: Path) -> int:
     order_M = np.lexsort((day_M, user_M))
     user_M, version_M, day_M = user_M[order_M], version_M[order_M], day_M[order_M]
     risk_M = people.risk_U2[user_M, version_M]
-    capacity_M = 1 + np.digitize(people.wealth_U[user_M], [-0.7, 0.0, 0.7])
+    capacity_M = capacity_classes(people.wealth_U[user_M])
     columns = {
         "user_id": user_ids(user_M),
         "valid_from": timestamps(day_M * DAY),

@@ -15,6 +15,7 @@ from tessera.platform.simulate.happenings import (
 from tessera.platform.simulate.plan import Plan
 from tessera.platform.simulate.visits import Player
 from tessera.serve.context import DEGRADED
+from tessera.serve.slate import at
 from tessera.stages.synth.interactions import DAY
 from tessera.stages.synth.params import SynthParams
 from tessera.stages.synth.stage import draw_market
@@ -39,6 +40,7 @@ class Service:
 
     def __init__(self):
         self.clock, self.asked, self.events, self.closes = Clock(), [], [], []
+        self.classes = []
 
     def recommend(self, user_id):
         self.asked.append((user_id, self.clock.now))
@@ -54,6 +56,9 @@ class Service:
 
     def priced(self, closes):
         self.closes += [(self.clock.now, one) for one in closes]
+
+    def classed(self, investors):
+        self.classes += [(self.clock.now, one) for one in investors]
 
 
 def _params(plan):
@@ -114,6 +119,36 @@ def test_figures_count_what_was_shown(played):
     assert told["house"] < told["oracle"]
     assert told["value"] < told["oracle"]
     assert len(days[0].sample.request_id) == 40
+
+
+def test_every_change_of_class_is_told_before_anybody_of_it_asks():
+    """What was told last is what the market has as of every visit, if it has any."""
+    plan = replace(PLAN, days=12, users=200, visits=60)
+    player, service = _player(plan), Service()
+    people = player.town.market.investors
+    begun = plan.log_days * DAY
+    known = {}
+    for user, first in enumerate(people.risk_on(np.arange(200), np.full(200, plan.log_days - 1))):
+        if people.joined_day_U[user] < plan.log_days:
+            known[f"u{user:06d}"] = int(first)
+    before = dict(known)
+    told = 0
+    for day in range(12):
+        seen = len(service.asked)
+        player.play(day, service)
+        for _, one in service.classes[told:]:
+            known[one["investor_id"]] = one["risk_class"]
+            assert one["valid_from"] == at(FIRST_US + begun + day * DAY).isoformat()
+        told = len(service.classes)
+        for user_id, moment in service.asked[seen:]:
+            user = np.array([int(user_id[1:])])
+            true = people.risk_on(user, np.array([(moment - FIRST_US) / DAY]))[0]
+            assert known.get(user_id, 0) == true
+    assert told > 3
+    asked = {user for user, _ in service.asked}
+    assert any(known.get(user) != before.get(user) for user in asked)
+    assert all(moment % DAY == FIRST_US % DAY for moment, _ in service.classes)
+    assert {one["capacity_class"] for _, one in service.classes} <= {1, 2, 3, 4}
 
 
 def test_closes_are_told_the_morning_after(played):

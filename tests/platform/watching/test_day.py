@@ -16,6 +16,7 @@ from tessera.contracts.series import days
 from tessera.platform.watching import day as watching
 from tessera.platform.watching.day import watch_day
 from tessera.platform.watching.kept import FOLDER
+from tessera.serve.classes import InvestorClass
 from tessera.serve.erased import Erased
 from tessera.serve.log import BrokenLog
 from tests.platform.watching.conftest import NUMBER
@@ -469,3 +470,45 @@ def test_a_day_is_measured_by_one_at_a_time(served, monkeypatch):
         told = list(pool.map(lambda _: bytes_of(watch_day(served.workspace, served.day(0))),
                              range(3)))  # fmt: skip
     assert (most[0], told[0] == told[1] == told[2]) == (1, True)
+
+
+def lowered(served, records, after=0):
+    """Tell that whoever saw most is of the lowest class, before or after their first slate."""
+    slates = [one for one in records if one["kind"] == "slate"]
+    risk = dict(enumerate(served.world.risk_I.tolist()))
+    above = {
+        one["request_id"]: sum(risk[int(one["candidate_ids"][at][1:])] > 1 for at in one["chosen"])
+        for one in slates
+    }
+    first = max(slates, key=lambda one: (above[one["request_id"]], one["request_id"]))
+    told = first["moment"] + after
+    one = InvestorClass("\x1fa", first["user_id"], 1, None, told, told)
+    wanted = sum(
+        above[one["request_id"]] for one in slates
+        if one["user_id"] == first["user_id"] and one["moment"] > told
+    )  # fmt: skip
+    return one, first, wanted / sum(len(one["chosen"]) for one in slates)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("after", [-1, 1])
+def test_suitable_is_judged_by_the_class_that_was_known_at_the_slate(served, sealed, after):
+    records = served.records(0)
+    one, _, wanted = lowered(served, records, after)
+    assert (wanted > 0) is (after < 0)
+    served.write([one.record() | {"moment": one.moment - 400 * DAY_US}] if after < 0
+                 else [one.record()])  # fmt: skip
+    served.write(records)
+    if sealed:
+        served.seal()
+    found = values(watch_day(served.workspace, served.day(0)))
+    assert found["unsuitable_share", "all"].value == pytest.approx(wanted)
+
+
+def test_what_a_slate_says_that_it_knew_counts_though_it_was_asked_for_as_of_before(served):
+    records = served.records(0)
+    one, first, _ = lowered(served, records)
+    told = one.record() | {"moment": one.moment + DAY_US // 4, "valid_from": one.valid_from - 1}
+    first["context_version"] = f"{first['context_version'].split('+')[0]}+0+0+{told['moment']}"
+    served.write([told, *records])
+    assert values(watch_day(served.workspace, served.day(0)))["unsuitable_share", "all"].value > 0

@@ -13,13 +13,15 @@ import pytest
 from pydantic import ValidationError
 
 from tessera.contracts.arrow import schema
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, TABLES
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, PRICES, TABLES, TOLD_USERS
 from tessera.model.sequences.catalogue import read_closes
+from tessera.serve.classes import InvestorClass
 from tessera.serve.closes import Close
 from tessera.serve.log import ServedLog
 from tessera.serve.whole_log import write_log
 from tessera.shared.erased import ERASED, hashed
 from tessera.shared.features.prices import close_before
+from tessera.shared.features.stretches import Versions
 from tessera.stages.ingest.params import IngestParams
 from tessera.stages.ingest.stage import ORDER, run
 
@@ -74,12 +76,15 @@ BASE = {
 def write(folder, tables):
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
-        loose = pa.schema([pa.field(one.name, one.type) for one in schema(TABLES[name])])
+        told = name == "users" and any("holds_from" in row for row in rows)
+        table = TOLD_USERS if told else TABLES[name]
+        loose = pa.schema([pa.field(one.name, one.type) for one in schema(table)])
         pq.write_table(pa.Table.from_pylist(rows, loose), folder / f"{name}.parquet")
 
 
 def log(**tables):
-    return {one.name: tables.get(one.name, []) for one in (EXPOSURES, OUTCOMES, EVENTS, PRICES)}
+    found = {one.name: tables.get(one.name, []) for one in (EXPOSURES, OUTCOMES, EVENTS, PRICES)}
+    return found | ({"users": tables["users"]} if "users" in tables else {})
 
 
 @pytest.fixture
@@ -324,3 +329,78 @@ def test_rows_of_whoever_was_erased_are_left_out_of_the_source_too(ingested, tmp
     assert len(shown(before)) == 2
     again, _, _ = ingested(erased=told)
     assert gone.isdisjoint(row["event_id"] for row in again["events"].to_pylist()), "no log yet"
+
+
+def version(user, day, risk, **more):
+    row = {"user_id": user, "valid_from": START + day * DAY, "risk_class": risk}
+    return row | {"capacity_class": None, "segment": None} | more
+
+
+def told(user, day, risk, since=None, **more):
+    """Told on a day, to hold since then or since another one."""
+    since = START + (day if since is None else since) * DAY
+    return version(user, day, risk, holds_from=since, **more)
+
+
+def versions(tables):
+    by_key = [("user_id", "ascending"), ("valid_from", "ascending")]
+    return [
+        ((row["valid_from"] - START).days, row["user_id"], row["risk_class"],
+         row["capacity_class"], row["segment"])
+        for row in tables["users"].sort_by(by_key).to_pylist()
+    ]  # fmt: skip
+
+
+def test_classes_that_were_told_stand_behind_the_sources_versions(ingested):
+    users = [
+        version("u0", 0, 2, capacity_class=3, segment="mass"),
+        version("u0", 8, 3, capacity_class=4, segment="private"),
+        version("u2", 0, 1),
+    ]
+    served = log(users=[told("u0", 5, 1), told("u0", 9, 2, capacity_class=1), told("u0", 10, 4),
+                        told("new", 6, 3), told("u2", 4, 2, capacity_class=2)])  # fmt: skip
+    tables, metrics, _ = ingested(BASE | {"users": users}, served)
+    assert versions(tables) == [
+        (6, "new", 3, None, None),
+        (0, "u0", 2, 3, "mass"), (5, "u0", 1, 3, "mass"), (8, "u0", 3, 4, "private"),
+        (9, "u0", 2, 1, "private"), (10, "u0", 4, 1, "private"),
+        (0, "u2", 1, None, None), (4, "u2", 2, 2, None),
+    ]  # fmt: skip
+    assert metrics["users_in"] == metrics["users_good"] == 8
+
+
+def test_of_the_same_moment_the_source_wins_and_where_it_knew_better_when_it_was_told(ingested):
+    users = [version("u0", day, risk) for day, risk in ((0, 2), (4, 3), (8, 1))]
+    served = log(users=[told("u0", 5, 1, since=4), told("u0", 6, 4, since=3), told("u0", 7, 2),
+                        told("u0", 9, 4, since=7.5)])  # fmt: skip
+    tables, metrics, _ = ingested(BASE | {"users": users}, served)
+    assert [(day, risk) for day, _, risk, *_ in versions(tables)] == [
+        (0, 2), (4, 3), (7, 2), (8, 1)
+    ]  # fmt: skip
+    assert metrics["users_left_out"] == 3
+
+
+def test_a_log_of_before_anybody_told_of_a_class_is_read_as_it_was(ingested):
+    tables, _, _ = ingested(served=log(events=[event("x0", 21)]))
+    assert versions(tables) == [(0, "u0", 2, None, None)]
+
+
+def test_the_run_sees_a_class_from_its_moment_on_and_not_before(ingested, tmp_path):
+    folder, out = tmp_path / "log", tmp_path / "sealed"
+    out.mkdir()
+    service = ServedLog(folder / "1.log")
+    us = int(START.timestamp() * 1e6)
+    day_us = 86_400_000_000
+    one = InvestorClass("\x1fa", "u0", 1, None, us + 3 * day_us, us + 6 * day_us + 5)
+    service.append(one.record()).result()
+    service.close()
+    write_log(folder, out)
+    rows = pq.read_table(out / "users.parquet").to_pylist()
+    tables, _, _ = ingested(served=log(users=rows, events=[event("x0", 21)]))
+    facts = tables["users"].sort_by("valid_from").to_pylist()
+    since = [int((row["valid_from"] - START) / timedelta(microseconds=1)) for row in facts]
+    assert since == [0, 6 * day_us + 5], "nobody knew it when it began to hold"
+    found = Versions(np.zeros(2, np.int64), np.array(since))
+    risk_U = np.array([row["risk_class"] for row in facts])
+    asked = np.array([6 * day_us + 4, 6 * day_us + 5])
+    assert risk_U[found.last(np.zeros(2, np.int64), asked)].tolist() == [2, 1]

@@ -32,6 +32,7 @@ _SAME = {
     EXPOSURES.name: ["request_id"],
     OUTCOMES.name: ["request_id"],
     PRICES.name: [*PRICES.key],
+    USERS.name: [*USERS.key],
 }
 """By which a row that the source exported too is known again: the log's own is kept."""
 _NOTHING = "empty.json"

@@ -319,6 +319,15 @@ def test_classes_come_by_http_and_an_unknown_investor_is_known_by_them(client):
     ]  # fmt: skip
 
 
+def test_no_record_that_stays_names_who_was_erased(client, service):
+    assert client.post("/v1/investors", json={"investors": [row()]}).json()["new"] == 1
+    service.forget("u1")
+    told, forgotten = read_segment(service.log.path).records
+    assert forgotten == {"kind": "forget", "event_ids": [told["event_id"]]}
+    assert "u1" not in told["event_id"]
+    assert client.get("/v1/investors/u1").status_code == 404
+
+
 def test_of_one_investor_several_versions_may_come_at_once_in_any_order(client):
     body = {"investors": [row(valid_from="2023-11-20T00:00:00Z", risk_class=1), row()]}
     assert client.post("/v1/investors", json=body).json() == {"new": 2, "known": 0}

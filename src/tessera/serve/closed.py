@@ -26,6 +26,7 @@ from tessera.serve.classes import CLASS
 from tessera.serve.erased import Erased
 from tessera.serve.events import Record
 from tessera.serve.hours import (
+    CLASSES,
     LINE,
     MAKING,
     RECORDS,
@@ -40,8 +41,6 @@ from tessera.serve.log import BrokenLog, is_open, line, mend, read_segment
 from tessera.serve.sealing import tables, write_tables
 
 _SECOND_NS = 1_000_000_000
-CLASSES = "classes"
-"""How many of the records of an hour tell of a class, where any does."""
 PART_BYTES = 64 * 2**20
 """Lines that are sealed at once; on their way to tables they take fourteen times as much."""
 

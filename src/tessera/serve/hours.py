@@ -39,6 +39,8 @@ SEALED = "sealed"
 """Folder of the sealed hours beside the segments."""
 RECORDS = "records"
 """Name of the table of the records themselves."""
+CLASSES = "classes"
+"""What is told of it where any tells of a class: how many do."""
 _FACTS = "hour.json"
 MAKING = ".making"
 """How the name of a folder begins that is being written."""
@@ -63,6 +65,11 @@ class Hour:
     """Mark of the list of the erased under which it was written."""
     instead: str = ""
     """Name of the hour that it was rewritten from, which counts no more."""
+
+    @property
+    def classes(self) -> int:
+        """How many of its records tell of a class: in most hours none does."""
+        return int(self.files[RECORDS].get(CLASSES, 0))
 
     def rows(self, name: str, columns: list[str] | None = None, **more: Any) -> pa.Table:
         """Read one of the tables."""

@@ -50,9 +50,10 @@ def write_log(folder: Path, target: Path) -> dict[str, Any]:
         )
         told = prices(chain(_of_hours(hours, CLOSE_LINE), waiting))
         forgotten = _forgotten(hours, waiting)
+        telling = [hour for hour in hours if hour.classes]
         classes = [
             one
-            for one in chain(_of_hours(hours, CLASS_LINE), waiting)
+            for one in chain(_of_hours(telling, CLASS_LINE), waiting)
             if one["kind"] == CLASS and one["event_id"] not in forgotten
         ]
         gone = pa.array(sorted(forgotten), pa.string())

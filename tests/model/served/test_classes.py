@@ -225,9 +225,9 @@ def test_a_canary_and_a_shadow_count_the_class_too(service, bundle, few, at_noon
     assert after["context_version"] == slate.context_version
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("is_told", [True, False])
 def test_the_champion_is_asked_with_the_classes_that_it_was_told(
-    bundle, split, days, tmp_path, told
+    bundle, split, days, tmp_path, is_told
 ):
     out, champion, engine = tmp_path / "out", tmp_path / "champion", ibis.duckdb.connect()
     out.mkdir()
@@ -241,7 +241,7 @@ def test_the_champion_is_asked_with_the_classes_that_it_was_told(
     happened = pq.read_table(out / "events.parquet").select(names.names).cast(names)
     events = ibis.memtable(pa.concat_tables([before.to_pyarrow(), happened]))
     users = tables.users.to_pyarrow()
-    if told:
+    if is_told:
         behind = pq.read_table(out / "users.parquet").select(users.column_names)
         users = pa.concat_tables([users, behind.cast(users.schema)])
     shown = engine.read_parquet(out / "exposures.parquet")
@@ -252,4 +252,4 @@ def test_the_champion_is_asked_with_the_classes_that_it_was_told(
     logged = {one["request_id"]: one["scores"] for one in days if one["kind"] == "slate"}
     wanted = np.concatenate([logged[name] for name in rows["request_id"].to_pylist()])
     gap = np.abs(found - wanted).max()
-    assert (gap < 1e-5) if told else (gap > 1e-3)
+    assert (gap < 1e-5) if is_told else (gap > 1e-3)

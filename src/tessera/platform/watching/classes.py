@@ -12,10 +12,9 @@ from pathlib import Path
 
 from tessera.platform.watching.facts import Classed
 from tessera.serve.classes import CLASS, InvestorClasses, class_of, counted
-from tessera.serve.closed import CLASSES
 from tessera.serve.erased import PSEUDONYM, Erased
 from tessera.serve.events import Record
-from tessera.serve.hours import CLASS_LINE, RECORDS, open_segments, sealed_hours, still
+from tessera.serve.hours import CLASS_LINE, open_segments, sealed_hours, still
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def _of_known(folder: Path) -> Iterator[Record]:
 
 def _records(folder: Path) -> Iterator[Record]:
     for hour in sealed_hours(folder):
-        if hour.files[RECORDS].get(CLASSES):  # most hours hold nothing but slates and events
+        if hour.classes:
             yield from hour.records(beginning=CLASS_LINE)
     for segment in open_segments(folder):
         yield from (one for one in segment.records if one["kind"] == CLASS)

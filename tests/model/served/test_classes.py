@@ -25,8 +25,9 @@ from tessera.serve.replay import replay
 from tessera.serve.sealing import users as told_users
 from tessera.serve.service import Service
 from tessera.serve.shadow import shadow_record
+from tessera.serve.slate import at
 from tessera.serve.whole_log import write_log
-from tessera.stages.hstu.published import Happened, scores_of_published
+from tessera.stages.hstu.published import Happened, _versions, scores_of_published
 from tests.model.served.test_scores import batch, features_of
 
 DAY_US = 86_400_000_000
@@ -253,3 +254,19 @@ def test_the_champion_is_asked_with_the_classes_that_it_was_told(
     wanted = np.concatenate([logged[name] for name in rows["request_id"].to_pylist()])
     gap = np.abs(found - wanted).max()
     assert (gap < 1e-5) if is_told else (gap > 1e-3)
+
+
+def test_behind_a_bundles_last_version_of_an_investor_those_of_the_run_count():
+    def versions(*rows):
+        names = ("user_id", "valid_from", "risk_class")
+        made = [dict(zip(names, (user, at(day * DAY_US), risk), strict=True))
+                for user, day, risk in rows]  # fmt: skip
+        return ibis.memtable(pa.Table.from_pylist(made))
+
+    bundle = versions(("a", 1, 1), ("a", 5, 2), ("b", 9, 3))
+    run = versions(("a", 1, 4), ("a", 5, 4), ("a", 6, 4), ("b", 3, 4), ("c", 2, 1))
+    found = _versions(bundle, run).to_pyarrow().to_pylist()
+    assert [(row["user_id"], (row["valid_from"] - at(0)).days, row["risk_class"])
+            for row in found] == [
+        ("a", 1, 1), ("a", 5, 2), ("a", 6, 4), ("b", 9, 3), ("c", 2, 1)
+    ]  # fmt: skip

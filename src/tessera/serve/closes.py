@@ -111,7 +111,7 @@ class Closes:
 
 @contextmanager
 def telling(folder: Path) -> Iterator[None]:
-    """Keep all other threads and processes of a log from telling closes meanwhile."""
+    """Keep all other threads and processes of a log from telling closes or classes meanwhile."""
     with (folder / "closes.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

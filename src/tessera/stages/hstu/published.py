@@ -25,6 +25,7 @@ from tessera.model.sequences.fact_tables import open_standing, people_of, read_f
 from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.requests import as_requests
+from tessera.model.trunk.inference import serving_head
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.model.trunk.model import SequenceModel
 from tessera.model.trunk.saved import load_champion
@@ -70,7 +71,7 @@ def scores_of_published(
     histories = read_histories(events, split, vocabulary, tied_sets=tied_sets, folder=folder)
     asked = as_requests(rows, histories.user_id_U, vocabulary)
     facts, person_R = None, asked.user_R
-    if model.rank is not None:
+    if serving_head(model) is not None:
         try:
             facts, people = _facts(champion / "facts", model, vocabulary, prices, histories)
         except (OSError, KeyError, TypeError, ValueError, DuckDBError) as error:

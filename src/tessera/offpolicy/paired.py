@@ -19,6 +19,9 @@ data.  Weights w_1:k of a slate can be anything, so the score is built position 
    would exceed `prefix_cap` both weights are thinned to prefix_cap / loss, and what that can cost
    at most, sum_a p(a) (loss(a) - prefix_cap)^+, is paid before the draw.
 
+   What the champion itself served weighs 1 for it, and can lose no more than the positions that
+   are left: nothing is thinned there.
+
 So the mean of the score is at most the lift, and equal to it where nothing is paid.  The score is
 never below `score_floor`, and a policy against itself scores exactly 0 on every request.
 

@@ -42,6 +42,8 @@ class Requests:
     """1 if it was dismissed inside the window."""
     counts: dict[str, int] = field(default_factory=dict)
     """Rows, duplicates, and rows whose item is not among the candidates; see `with_outcomes`."""
+    policy_ids: pa.Array | None = None
+    """Policy that served each request; None where nobody logged it."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Requests left out because the log of their slate is incomplete, by reason."""
 

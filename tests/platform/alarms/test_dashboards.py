@@ -49,10 +49,10 @@ def values(folder):
 def test_each_day_is_a_snapshot_and_each_panel_finds_its_values(planted, build):
     point = planted.point
     for number in range(2):
-        planted.day(number, point("gini", value=0.5 + number, threshold=0.8),
+        planted.day(number, point("gini", value=0.5 + number, threshold=0.8, alarm=False),
                     point("gini", "arm=canary", value=0.7), point("gini", "segment=a", value=0.6),
                     point("gini", "segment=b", hidden=True, value=None),
-                    point("propensity.replay_gap", threshold=None))  # fmt: skip
+                    point("propensity.replay_gap", threshold=None, alarm=False))  # fmt: skip
     planted.day(2, status="empty")
     assert build() == 3
     told = values(build.folder)
@@ -69,6 +69,25 @@ def test_each_day_is_a_snapshot_and_each_panel_finds_its_values(planted, build):
         for one in panel["values"]:
             assert one["metric"] == "evidently:metric_v2:Watched"
             assert tuple(one["metric_labels"].values()) in held
+
+
+def test_what_alarmed_stands_first_and_is_marked_on_its_days(planted, build):
+    point = planted.point
+    for number, value in enumerate((0.5, 0.9, 0.6)):
+        beyond = value > 0.8
+        planted.day(number, point("coverage", value=0.4, alarm=False),
+                    point("propensity.replay_gap", alarm=False),
+                    point("gini", value=value, threshold=0.8, alarm=beyond),
+                    point("gini", "segment=a", value=value, alarm=beyond))  # fmt: skip
+    build()
+    (board,) = [files.read_json(path) for path in build.folder.glob("*/dashboard.json")]
+    first, gini, coverage, second = board["panels"][:4]
+    assert first["title"] == "Popularity bias and variety: alarmed, last on 2025-01-02"
+    assert (gini["title"], coverage["title"]) == ("gini", "coverage")
+    assert second["title"] == "Propensity health"
+    assert [one["legend"] for one in gini["values"]] == ["all", "threshold", "alarm"]
+    marked = {of: value for of, value in values(build.folder).items() if of[2] == "alarm"}
+    assert marked == {("2025-01-02", "gini", "alarm"): 0.9}
 
 
 def test_only_what_changed_is_made_again(planted, build):

@@ -16,7 +16,8 @@ from tessera.stages.ope.params import OpeParams
 GIVEN = Override("the trial is small", "R. Officer")
 LOOSE = {
     "alpha": 0.2, "margin": 1.0, "epsilon": 1.0, "min_ess": 1.0, "max_dropped": 1.0,
-    "max_duplicates": 1.0, "max_z": 10.0, "max_share": 1.0, "max_dismissals_rise": 3.0,
+    "min_as_served": 0.0, "max_duplicates": 1.0, "max_z": 10.0, "max_share": 1.0,
+    "max_dismissals_rise": 3.0,
     "max_roi_loss": 1.0, "max_gini": 1.0, "max_top_share": 1.0, "min_coverage": 0.0,
     "min_sid_capacity": 0.0, "max_sid_collisions": 1.0, "min_sid_use": 0.0,
     "min_sid_told_apart": 0.0, "min_sid_survival": 0.0, "max_calibration_error": 1.0,

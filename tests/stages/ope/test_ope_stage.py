@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from tessera.contracts.errors import BrokenBundle
@@ -20,6 +21,7 @@ from tessera.stages.ope.document import KEYS
 from tessera.stages.report import words
 
 SERVED = SlatePolicy(temperature=1.0, epsilon=0.1, top_k=10)
+LOGGER = SlatePolicy(temperature=1.0, epsilon=0.2, top_k=10)
 RANKING = {
     "users": 1234,
     "models": {"hstu": {"hr_10": 0.5, "ndcg_10": 0.25, "recall_10": 0.3},
@@ -150,6 +152,53 @@ def test_a_champion_that_has_seen_the_requests_cannot_be_beaten_on_them(
     verdict = made.judge()
     assert verdict["decision"] == decision
     assert failed(verdict) == (["champion_has_seen"] if days else [])
+
+
+def scores_that_served(made):
+    """Scores from which the policy of the log draws as it did, but for rounding."""
+    rows = made.tables["exposures"].filter(pc.equal(made.tables["exposures"]["position"], 1))
+    chance_NC = np.array(rows.sort_by("request_id")["candidate_propensities"].to_pylist())
+    even_N1 = LOGGER.epsilon / (chance_NC > 0).sum(axis=1, keepdims=True)
+    told_NC = np.log(np.where(chance_NC > 0, chance_NC - even_N1, 1.0))
+    return [list(one) for one in told_NC[made.after]]
+
+
+def test_a_champion_that_wrote_the_log_is_judged_by_what_it_earned(world):
+    made = world(3000)
+    as_log = made.judge(permutations=0)
+    (made.folder / "champion.json").write_text('{"version": "v0"}')
+    made.publish(scores_that_served(made), ServingPolicy(LOGGER, 3))
+    verdict = made.judge(permutations=0)
+    assert verdict["champion"] == "published model"
+    served = {"requests": verdict["n_requests"], "as_logged": verdict["n_requests"]}
+    assert verdict["champion_served"] == served
+    for told in ("lift", "lower", "upper"):
+        assert verdict["primary"][told] == pytest.approx(as_log["primary"][told], abs=1e-6)
+    assert f"of which its replay gives {verdict['n_requests']} as logged" in made.page()
+    # Told apart from the log by little, it may have lost more below a prefix: less is staked.
+    near_NC = np.array(scores_that_served(made)) + 0.01 * (np.arange(10) % 2)
+    made.publish(near_NC.tolist(), ServingPolicy(LOGGER, 3))
+    (made.folder / "champion.json").write_text('{"version": "another"}')
+    other = made.judge(permutations=0)
+    assert other["champion_served"] == {"requests": 0, "as_logged": 0}
+    assert other["primary"]["lower"] < verdict["primary"]["lower"] - 0.01
+
+
+@pytest.mark.parametrize(("tenths", "fails"), [(6, True), (4, False)])
+def test_a_champion_whose_replay_is_not_what_it_served_cannot_be_judged(
+    world, failed, tenths, fails
+):
+    made = world(3000)
+    (made.folder / "champion.json").write_text('{"version": "v0"}')
+    scores = scores_that_served(made)
+    for number, row in enumerate(scores):
+        row[:] = [-one if number % 10 < tenths else one for one in row]
+    made.publish(scores, ServingPolicy(LOGGER, 3))
+    verdict = made.judge(permutations=0)
+    told = verdict["champion_served"]
+    assert told["as_logged"] / told["requests"] == pytest.approx(1 - tenths / 10, abs=0.02)
+    assert ("champion_as_served" in failed(verdict)) == fails
+    assert (verdict["decision"] == "INVALID") >= fails
 
 
 def test_the_order_of_caps_decides_nothing_and_the_widest_is_what_parts_are_told_by(world):

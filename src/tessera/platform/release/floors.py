@@ -46,6 +46,7 @@ FLOORS: Mapping[str, Floor] = {
     "epsilon": Floor("lower", 0.2),  # share of uniform slates that the market is served with
     "min_ess": Floor("higher"),
     "max_dropped": Floor("lower"),
+    "min_as_served": Floor("higher"),
     "max_duplicates": Floor("lower"),
     "max_z": Floor("lower"),
     "max_share": Floor("lower"),

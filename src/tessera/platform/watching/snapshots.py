@@ -37,8 +37,8 @@ with warnings.catch_warnings():
     from evidently.sdk.panels import line_plot_panel, text_panel
     from evidently.ui.workspace import Project, Workspace
 
-THRESHOLD = "threshold"
-"""Stands for a slice: from where on the series is bad."""
+THRESHOLD, ALARM = "threshold", "alarm"
+"""Stand for slices: from where on the series is bad, and its value on days on which it alarmed."""
 _MADE = "made.json"
 _METRIC = "Watched"
 
@@ -155,6 +155,8 @@ def _values(points: Iterable[Point]) -> Iterator[tuple[tuple[str, str], float]]:
             yield (one.series, one.slice), one.value
         if one.slice == ALL and one.threshold is not None:
             yield (one.series, THRESHOLD), one.threshold
+        if one.slice == ALL and one.alarm and one.value is not None:
+            yield (one.series, ALARM), one.value
 
 
 def _column(series: str, slice_: str) -> str:
@@ -164,24 +166,34 @@ def _column(series: str, slice_: str) -> str:
 def _lay_out(workspace: Workspace, project: Project, shown: Sequence[Day], rules: Rules) -> None:
     """Write the panels anew: a heading and its panels for each family, the arms, the slices.
 
-    Evidently knows tabs, and its UI shows none.
+    Families that alarmed stand first, the latest before all.  Evidently knows tabs, and its UI
+    shows none.
     """
     slices: dict[str, set[str]] = {}
+    alarmed: dict[str, str] = {}
     for day in shown:
         for series, slice_ in dict(_values(day.points())):
             slices.setdefault(series, set()).add(slice_)
-    panels = [*_of_families(slices, rules), *_of_parts(slices)]
+            if slice_ == ALARM:
+                alarmed[rules.family_of(series)] = str(day.day)
+    panels = [*_of_families(slices, alarmed, rules), *_of_parts(slices)]
     tab = DashboardTabModel(title=project.name, panels=[one.id for one in panels])
     workspace.save_dashboard(project.id, DashboardModel(tabs=[tab], panels=panels))
 
 
-def _of_families(slices: Mapping[str, set[str]], rules: Rules) -> Iterator[DashboardPanelPlot]:
-    for family in rules.families:
+def _of_families(
+    slices: Mapping[str, set[str]], alarmed: Mapping[str, str], rules: Rules
+) -> Iterator[DashboardPanelPlot]:
+    for family in sorted(rules.families, key=lambda one: alarmed.get(one, ""), reverse=True):
         mine = [one for one in sorted(slices) if rules.family_of(one) == family]
+        mine.sort(key=lambda one: ALARM not in slices[one])
         if mine:
-            yield text_panel(*SAYS.get(family, (family, "")))
+            title, says = SAYS.get(family, (family, ""))
+            told = f"{title}: alarmed, last on {alarmed[family]}" if family in alarmed else title
+            yield text_panel(told, says)
         for series in mine:
-            yield _lines(series, [ALL, *({THRESHOLD} & slices[series])])
+            marks = [one for one in (THRESHOLD, ALARM) if one in slices[series]]
+            yield _lines(series, [ALL, *marks])
 
 
 def _of_parts(slices: Mapping[str, set[str]]) -> Iterator[DashboardPanelPlot]:
@@ -202,7 +214,7 @@ def _is_arm(name: str) -> bool:
 
 
 def _is_part(name: str) -> bool:
-    return name not in (ALL, THRESHOLD) and not _is_arm(name)
+    return name not in (ALL, THRESHOLD, ALARM) and not _is_arm(name)
 
 
 def _lines(series: str, slices: Sequence[str]) -> DashboardPanelPlot:

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 
 from tessera.contracts.arrays import Bools, Float64s
 from tessera.offpolicy.replay import (
@@ -53,6 +54,10 @@ class Case:
     """Which share of alpha the candidate gets."""
     known_to_champion: int = 0
     """Requests that the champion may have learnt from."""
+    by_champion: int = 0
+    """Requests that the champion served."""
+    as_logged: int = 0
+    """Those of them that its replay gives with the logged probabilities."""
 
     @property
     def champion_is(self) -> str:
@@ -97,6 +102,7 @@ def build_case(
     candidate = champion if itself else served(scores.candidate_NC, policy.slate)
     if not np.array_equal(candidate.wanted_NLC, champion.wanted_NLC):
         champion = as_logged(champion, log)
+    by_champion_N = _served_by(log, published)
     return Case(
         log=log,
         candidate=candidate,
@@ -108,6 +114,8 @@ def build_case(
         score_hash=fingerprint(scores.candidate_NC),
         standing=standing,
         known_to_champion=_known(log, published),
+        by_champion=int(by_champion_N.sum()),
+        as_logged=int((by_champion_N & _same(champion, log).all(axis=1)).sum()),
     )
 
 
@@ -117,8 +125,21 @@ def as_logged(policy: Replay, log: Requests) -> Replay:
     What it earned there is what was seen: every weight is exactly 1, and no prefix can cost more
     than the slate holds, so that the paired score may be bet more on.
     """
-    is_same_NL1 = same_until(policy.wanted_NLC, log.served_NLC, _ROUNDING)[:, :, None]
+    is_same_NL1 = _same(policy, log)[:, :, None]
     return replay(log, np.where(is_same_NL1, log.served_NLC, policy.wanted_NLC), policy.ahead)
+
+
+def _same(policy: Replay, log: Requests) -> Bools:
+    return same_until(policy.wanted_NLC, log.served_NLC, _ROUNDING)
+
+
+def _served_by(log: Requests, published: Path) -> Bools:
+    """Mark the requests that the champion served, by the name under which it was published."""
+    path = published / "champion.json"
+    version = json.loads(path.read_text()).get("version") if path.exists() else None
+    if version is None or log.policy_ids is None:
+        return np.zeros(len(log), dtype=np.bool_)
+    return np.asarray(pc.equal(log.policy_ids, version), dtype=np.bool_)
 
 
 def _known(log: Requests, published: Path) -> int:

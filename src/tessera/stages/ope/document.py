@@ -38,6 +38,7 @@ KEYS = (
     "slices",
     "n_requests",
     "n_users",
+    "champion_served",
     "requests_dropped",
     "counts",
     "ranking",

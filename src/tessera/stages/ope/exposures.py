@@ -26,6 +26,7 @@ _READ = (
     "event_ts",
     "user_id",
     "item_id",
+    "policy_id",
     "candidate_ids",
     "candidate_propensities",
     "propensity",
@@ -89,6 +90,7 @@ def requests(exposures: Table, item_ids: pa.Array) -> Requests:
         reward_NL=spread(rows["reward"].to_numpy().astype(np.float64), 0.0),
         dismissed_NL=spread(rows["dismissed"].to_numpy().astype(np.float64), 0.0),
         counts=counts,
+        policy_ids=rows["policy_id"].combine_chunks().take(pa.array(first_N)),
         dropped=dropped,
     )
 

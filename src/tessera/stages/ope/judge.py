@@ -235,7 +235,10 @@ def log_faults(case: Case, params: OpeParams) -> list[Check]:
                   "the champion was published for slates of another size")  # fmt: skip
     known = Check("champion_has_seen", case.known_to_champion, 0, case.known_to_champion == 0,
                   "the champion learnt until after them: cut later")  # fmt: skip
-    return [dropped, unscored, other, known, *checks.log_checks(case.log, params)]
+    own = case.as_logged / case.by_champion if case.by_champion else 1.0
+    itself = Check("champion_as_served", own, params.min_as_served, own >= params.min_as_served,
+                   "what the champion served does not come out of its replay")  # fmt: skip
+    return [dropped, unscored, other, known, itself, *checks.log_checks(case.log, params)]
 
 
 def _sides(case: Case) -> Document:
@@ -251,7 +254,8 @@ def _sides(case: Case) -> Document:
 
 def _size(case: Case) -> Document:
     users = len(np.unique(case.log.user_N))
-    return {"n_requests": len(case.log), "n_users": users}
+    own = {"requests": case.by_champion, "as_logged": case.as_logged}
+    return {"n_requests": len(case.log), "n_users": users, "champion_served": own}
 
 
 def _inputs(case: Case, beside: GuardrailInputs, guess_NLC: Float64s) -> Document:

@@ -49,6 +49,9 @@ class OpeParams(BaseModel):
     """Least effective sample size, in requests."""
     max_dropped: float = Field(default=0.01, ge=0.0, le=1.0)
     """Largest share of requests left out because the log of their slate is incomplete."""
+    min_as_served: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Least share of what the champion itself served that its replay gives with the logged
+    probabilities: below it another policy than the served one would be judged."""
     max_duplicates: float = Field(default=0.01, ge=0.0, le=1.0)
     """Largest share of outcomes that repeat another; only the first of each counts."""
     max_z: float = Field(default=3.3, gt=0.0, le=10.0)

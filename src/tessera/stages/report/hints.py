@@ -127,6 +127,11 @@ _HINTS: Mapping[str, Callable[[Row, Row], str]] = {
     "champion_has_seen": _said(
         "cut after what the champion learnt from (ingest.cut), or wait for requests"
     ),
+    "champion_as_served": _said(
+        "tell the service events, closes and classes of investors when they happen, and read the "
+        "log with the tables that it knew: `tessera served --replay` names the first slate that "
+        "does not come out"
+    ),
     "sums_not_one": _said("log the probability of every candidate at every position: they add up"),
     "outside_candidates": _said("log all that could have been shown in candidate_ids"),
     "duplicate_exposures": _said("export each position of a request once"),

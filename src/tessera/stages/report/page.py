@@ -102,6 +102,10 @@ def _compared(verdict: Row) -> Iterable[tuple[str, str]]:
     if span.get("first") and span.get("last"):
         yield "Judged on", f"{_moment(span['first'])} to {_moment(span['last'])}"
     yield "Requests", count(verdict.get("n_requests"))
+    own = verdict.get("champion_served") or {}
+    if own.get("requests"):
+        told = f"{count(own['requests'])}, of which its replay gives {count(own['as_logged'])}"
+        yield "Served by the champion", f"{told} as logged"
     if verdict.get("n_users"):
         yield "Investors", count(verdict["n_users"])
 

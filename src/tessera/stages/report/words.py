@@ -40,6 +40,9 @@ RULES = {
     "unscored_requests": Rule("Requests that the candidate did not score", "at most {}"),
     "slate_size": Rule("Items of a slate, as in the champion's policy", "exactly {}"),
     "champion_has_seen": Rule("Requests that the champion may have learnt from", "at most {}"),
+    "champion_as_served": Rule(
+        "Share of what the champion served that its replay gives as logged", "at least {}"
+    ),
     "impossible_propensities": Rule("Logged probabilities that cannot be", "at most {}"),
     "outside_candidates": Rule(
         "Items shown that could not have been shown, by the log", "at most {}"

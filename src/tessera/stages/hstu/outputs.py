@@ -106,7 +106,7 @@ def write_scores(
     }
     happened = later.events, later.prices
     published_C = scores_of_published(
-        champion, rows, happened, dataset.split, effect_C, dataset.histories.folder
+        champion, rows, happened, dataset.split, dataset.histories.folder
     )
     if published_C is not None:
         scored["champion_scores"] = _as_lists(own.first_R1, published_C)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import ibis
+import numpy as np
 import pyarrow as pa
 from duckdb import Error as DuckDBError
 from ibis import Table
@@ -37,7 +38,6 @@ def scores_of_published(
     rows: pa.Table,
     happened: tuple[Table, Table],
     split: Split,
-    effect_C: Float32s | None,
     folder: Path | None,
 ) -> Float32s | None:
     """Score the candidates of each request; None if the champion is no model.
@@ -52,8 +52,6 @@ def scores_of_published(
         Events and prices of the run, of all times.
     split : Split
         Of the run.
-    effect_C : array, optional
-        Effects of being shown by the run: a bundle carries none.
     folder : Path, optional
         Disk of the histories.
 
@@ -79,7 +77,8 @@ def scores_of_published(
             told = f"{champion}: the facts of the published model cannot be read ({reason})"
             raise BrokenBundle(f"{told}; publish it again") from error
         person_R = rows_of(rows["user_id"], people)
-    known = Known(person_R, asked.item_C, effect_C)
+    # A bundle carries no effects of being shown, and 0 is an average one.
+    known = Known(person_R, asked.item_C, np.zeros(len(asked.item_C), np.float32))
     return score_log(model, facts, histories, asked, known).served_C
 
 

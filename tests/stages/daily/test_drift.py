@@ -130,6 +130,30 @@ def test_investors_who_are_the_same_on_both_sides_are_not_told_apart():
     assert abs(found.value - 0.5) < 0.1
 
 
+def test_who_comes_often_on_every_day_is_not_told_from_who_came_before():
+    """A tenth come daily and differ; of all who came once in two weeks they are a tenth."""
+    rng = np.random.default_rng(10)
+    often = rng.random(2000) < 0.1
+    own = rng.normal(0, 1, (2000, 3)) + 2.0 * often[:, None]
+
+    def day():
+        there = np.flatnonzero(rng.random(2000) < np.where(often, 0.9, 0.1))
+        return [f"u{n}" for n in there], own[there]
+
+    before = [day() for _ in range(14)]
+    found = auc(day(), before)
+    assert abs(found.value - 0.5) < 0.05
+    assert 0.01 < found.stderr < 0.05
+
+
+def test_rows_of_one_investor_err_together():
+    rng = np.random.default_rng(11)
+    names = [f"u{n}" for n in range(100)]
+    now, one = people(rng, 0.3, names), people(rng, 0.0, names)
+    once, often = auc(now, [one]), auc(now, [one] * 7)
+    assert often.stderr == pytest.approx(once.stderr, rel=0.3)
+
+
 def test_of_too_few_nobody_is_told_apart():
     rng = np.random.default_rng(9)
     few = [f"u{n}" for n in range(20)]

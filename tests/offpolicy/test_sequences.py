@@ -45,6 +45,12 @@ def test_a_stake_that_could_lose_more_than_all_against_a_claim_counts_as_lost():
     assert path == sorted(path, reverse=True)
 
 
+def test_a_score_below_its_floor_by_rounding_loses_a_stake_and_gives_a_bound():
+    """The bound lies where the largest stake is lost, and there a wealth was no number."""
+    wagers = [Wager(np.full(4, -1.0 - 9e-10), 1.0), Wager(np.full(4, 5.0), 1.0)]
+    assert betting_lower(wagers, 1.0, 0.05) == pytest.approx(1 / 9, abs=1e-8)
+
+
 def test_no_stake_can_lose_all_on_one_unit():
     assert (stakes(10.0) * 10.0 <= 0.9 + 1e-12).all()
 

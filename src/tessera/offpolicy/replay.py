@@ -124,11 +124,14 @@ def ratio(wanted: Float64s, served: Float64s) -> Float64s:
 def same_until(wanted_NLC: Float64s, served_NLC: Float64s, gap: float) -> Bools:
     """Tell of each position NL whether it and all above it are served as wanted, but for a gap.
 
+    The gap is half of the summed differences: no set of items is shown more often by more than it.
+    Many small differences can be a large one.
+
     >>> served_NLC = np.array([[[0.5, 0.5], [0.0, 1.0], [0.5, 0.5]]])
     >>> same_until(np.array([[[0.5, 0.5], [0.1, 0.9], [0.5, 0.5]]]), served_NLC, 0.0)
     array([[ True, False, False]])
     """
-    gap_NL = np.abs(wanted_NLC - served_NLC).max(axis=2, initial=0.0)
+    gap_NL = np.abs(wanted_NLC - served_NLC).sum(axis=2) / 2
     return np.asarray(np.logical_and.accumulate(gap_NL <= gap, axis=1))
 
 

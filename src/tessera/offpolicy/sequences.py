@@ -110,7 +110,8 @@ def log_wealth(wagers: Sequence[Wager], mean: float) -> float:
 
 
 def _log_wealth(wager: Wager, stake: float, mean: float) -> float:
-    if stake * (wager.floor + mean) >= 1:
+    floor = max(wager.floor, -float(wager.score_N.min(initial=0.0)))  # below it by rounding
+    if stake * (floor + mean) >= 1:
         return -math.inf
     return float(np.log1p(stake * (wager.score_N - mean)).sum())
 

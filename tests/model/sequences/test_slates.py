@@ -128,6 +128,18 @@ def test_a_champion_answers_from_its_own_codes_and_edges_not_from_those_of_the_r
     assert two["candidate_scores"].to_pylist() != one["candidate_scores"].to_pylist()
 
 
+def test_a_champion_that_serves_with_the_cosine_needs_no_facts(run_stage, stage_files):
+    """It has a ranking head, which taught the trunk, and its bundle carries no facts."""
+    folder, _ = run_stage(epochs=1, score="recall")
+    publish(folder, stage_files, "model")
+    again, _ = run_stage("again", epochs=1)
+    one, two = (pq.read_table(out / "scores.parquet") for out in (folder, again))
+    scores = [np.concatenate(table[name].to_pylist())
+              for table, name in ((two, "champion_scores"), (one, "candidate_scores"))]  # fmt: skip
+    np.testing.assert_allclose(*scores, atol=1e-6)
+    assert np.std(scores[0]) > 0.01, "or the test says nothing"
+
+
 def test_a_champion_whose_facts_are_gone_or_of_other_items_is_refused(run_stage, stage_files):
     folder, _ = run_stage(epochs=1)
     publish(folder, stage_files, "model")

@@ -249,7 +249,7 @@ def test_the_champion_is_asked_with_the_classes_that_it_was_told(
     rows = read_requests(shown, split)
     later = replace(split, test_until=split.test_until + timedelta(days=4000))
     happened = Happened(events, tables.prices, ibis.memtable(users))
-    found = scores_of_published(champion, rows, happened, later, None, None)
+    found = scores_of_published(champion, rows, happened, later, None)
     logged = {one["request_id"]: one["scores"] for one in days if one["kind"] == "slate"}
     wanted = np.concatenate([logged[name] for name in rows["request_id"].to_pylist()])
     gap = np.abs(found - wanted).max()

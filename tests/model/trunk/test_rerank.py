@@ -88,13 +88,18 @@ def test_no_weight_moves_no_bit_and_a_large_one_orders_by_the_effect(run_stage, 
     assert metrics["rank_auc_served"] != without_metrics["rank_auc_served"]
 
 
-def test_each_model_is_moved_by_the_weight_it_was_published_with(run_stage, stage_files):
-    folder, _, first = run_stage("first", 5.0, features=("user", "item"))
+@pytest.mark.parametrize("told", [True, False])
+def test_a_published_model_is_judged_unmoved_as_no_bundle_carries_effects(
+    run_stage, stage_files, told
+):
+    bare = {"features": ("user", "item")}
+    _, _, unmoved = run_stage("unmoved", 0.0, **bare)
+    folder, _, moved = run_stage("moved", 5.0, **bare)
     published = stage_files / "published"
     published.mkdir()
     for name in ("model", "facts"):
         (folder / name).rename(published / name)
     (published / "champion.json").write_text('{"bundle": "v1", "kind": "model"}')
-    _, _, second = run_stage("second", 0.0, champion=published, features=("user", "item"))
-    assert second["champion_scores"].to_pylist() == first["candidate_scores"].to_pylist()
-    assert second["candidate_scores"].to_pylist() != first["candidate_scores"].to_pylist()
+    _, _, later = run_stage("later", 0.0, told=told, champion=published, **bare)
+    assert later["champion_scores"].to_pylist() == unmoved["candidate_scores"].to_pylist()
+    assert later["champion_scores"].to_pylist() != moved["candidate_scores"].to_pylist()

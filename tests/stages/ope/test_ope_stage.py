@@ -184,9 +184,11 @@ def test_a_champion_that_wrote_the_log_is_judged_by_what_it_earned(world):
     assert other["primary"]["lower"] < verdict["primary"]["lower"] - 0.01
 
 
-@pytest.mark.parametrize(("tenths", "fails"), [(6, True), (4, False)])
+@pytest.mark.parametrize(
+    ("tenths", "least", "fails"), [(6, 0.5, True), (4, 0.5, False), (4, 0.7, True)]
+)
 def test_a_champion_whose_replay_is_not_what_it_served_cannot_be_judged(
-    world, failed, tenths, fails
+    world, failed, tenths, least, fails
 ):
     made = world(3000)
     (made.folder / "champion.json").write_text('{"version": "v0"}')
@@ -194,7 +196,7 @@ def test_a_champion_whose_replay_is_not_what_it_served_cannot_be_judged(
     for number, row in enumerate(scores):
         row[:] = [-one if number % 10 < tenths else one for one in row]
     made.publish(scores, ServingPolicy(LOGGER, 3))
-    verdict = made.judge(permutations=0)
+    verdict = made.judge(permutations=0, min_as_served=least)
     told = verdict["champion_served"]
     assert told["as_logged"] / told["requests"] == pytest.approx(1 - tenths / 10, abs=0.02)
     assert ("champion_as_served" in failed(verdict)) == fails

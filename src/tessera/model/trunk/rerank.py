@@ -1,9 +1,9 @@
 """Recommend where showing changes something: ranking scores moved by the effect of being shown.
 
 Effects of requests after the cut come from what was learnt before it (stage `uplift`), so that
-moved scores know nothing of outcomes.  What is moved here is what is judged, for the candidate and
-for a champion, each by the weight that its model was published with and both by the effects of the
-present run.  A bundle carries none, so a guardrail of the gate holds such a model back.
+moved scores know nothing of outcomes.  What is moved here is what is judged of the candidate.  A
+bundle carries no effects, so a guardrail of the gate holds such a model back; one that a person
+published all the same serves unmoved, and is judged so.
 
 Legend: R requests, C candidates of all requests one after the other, X effects.
 """

@@ -104,7 +104,7 @@ def write_scores(
         "champion_scores": unknown,
     }
     published_C = scores_of_published(
-        champion, rows, later.happened, dataset.split, effect_C, dataset.histories.folder
+        champion, rows, later.happened, dataset.split, dataset.histories.folder
     )
     if published_C is not None:
         scored["champion_scores"] = _as_lists(own.first_R1, published_C)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ibis
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from duckdb import Error as DuckDBError
@@ -31,6 +32,7 @@ from tessera.model.sequences.fact_tables import open_standing, people_of, read_f
 from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.requests import as_requests
+from tessera.model.trunk.inference import serving_head
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.model.trunk.model import SequenceModel
 from tessera.model.trunk.saved import load_champion
@@ -51,7 +53,6 @@ def scores_of_published(
     rows: pa.Table,
     happened: Happened,
     split: Split,
-    effect_C: Float32s | None,
     folder: Path | None,
 ) -> Float32s | None:
     """Score the candidates of each request; None if the champion is no model.
@@ -66,8 +67,6 @@ def scores_of_published(
         Tables of the run, of all times.
     split : Split
         Of the run.
-    effect_C : array, optional
-        Effects of being shown by the run: a bundle carries none.
     folder : Path, optional
         Disk of the histories.
 
@@ -86,7 +85,7 @@ def scores_of_published(
     )
     asked = as_requests(rows, histories.user_id_U, vocabulary)
     facts, person_R = None, asked.user_R
-    if model.rank is not None:
+    if serving_head(model) is not None:
         try:
             facts, people = _facts(champion / "facts", model, vocabulary, happened, histories)
         except (OSError, KeyError, TypeError, ValueError, DuckDBError) as error:
@@ -94,7 +93,8 @@ def scores_of_published(
             told = f"{champion}: the facts of the published model cannot be read ({reason})"
             raise BrokenBundle(f"{told}; publish it again") from error
         person_R = rows_of(rows["user_id"], people)
-    known = Known(person_R, asked.item_C, effect_C)
+    # A bundle carries no effects of being shown, and 0 is an average one.
+    known = Known(person_R, asked.item_C, np.zeros(len(asked.item_C), np.float32))
     return score_log(model, facts, histories, asked, known).served_C
 
 

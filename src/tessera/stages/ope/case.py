@@ -31,7 +31,8 @@ from tessera.stages.ope.params import OpeParams
 from tessera.stages.ope.spending import Standing
 
 _ROUNDING = 1e-5
-"""Scores of the service and of the batch differ by some 2e-6 where they rest on the same."""
+"""Scores of the service and of the batch differ by some 2e-6 where they rest on the same.  So much
+at each of L positions moves what is earned by L (L + 1) / 2 times as much at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,9 +148,13 @@ class Engine:
         return {ranker.item_ids[row - 1] for row in np.unique(ranker.histories.item_E).tolist()}
 
     def published(self, user_id: str) -> Published | None:
-        """Return what the bundle says of the class of an investor; None if it says nothing."""
-        since = self.scorer.ranker.published(self.scorer.ranker.person.get(user_id, NOBODY))
-        if since is None:
+        """Return what the bundle says of the class of an investor; None if it says nothing.
+
+        Of whoever was erased since its cut it says nothing.
+        """
+        ranker = self.scorer.ranker
+        since = ranker.published(ranker.person.get(user_id, NOBODY))
+        if since is None or ranker.moment - 1 <= self.scorer.erased_until(user_id):
             return None
         known = self.recommender.investors.known(user_id)
         return Published(since, known.risk_class, known.capacity_class)

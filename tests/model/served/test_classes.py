@@ -17,6 +17,7 @@ from tessera.model.sequences.fact_tables import open_facts, pin_standing
 from tessera.model.sequences.requests import read_requests
 from tessera.serve.classes import InvestorClass
 from tessera.serve.engine import Engine
+from tessera.serve.erased import Erased
 from tessera.serve.events import Event
 from tessera.serve.hours import records
 from tessera.serve.log import ServedLog
@@ -87,6 +88,25 @@ def test_what_is_too_dear_by_the_capacity_that_was_told_is_not_shown(bundle, at_
     assert not {"i03", "i04", "i05"} & set(slate.drawn.candidate_ids)
     engine.scorer.state.classify([telling("u003", 2, moment + 2)])
     assert engine.who("u003", engine.scorer.now("u003", moment + 2)).capacity_class == 1
+
+
+def test_a_bundle_says_since_when_it_knows_a_class_and_nothing_of_whoever_was_erased(
+    bundle, few, at_noon, tmp_path
+):
+    engine, moment = Engine.open(bundle, few), at_noon(DAY_US)
+    said = engine.published("u003")
+    (told,) = (row for row in pq.read_table(bundle / "facts" / "users.parquet").to_pylist()
+               if row["user_id"] == "u003")  # fmt: skip
+    assert (at(said.since), said.risk_class) == (told["valid_from"], told["risk_class"])
+    assert engine.published("nobody") is None
+    erased = Erased(tmp_path / "served")
+    erased.add("u003", moment)
+    again = replace(engine, scorer=replace(engine.scorer, erased=erased))
+    assert again.published("u003") is None
+    engine.scorer.state.classify([telling("u003", 2, moment)])
+    assert again.who("u003", again.scorer.now("u003", moment + 9)).risk_class == 1
+    engine.scorer.state.classify([telling("u003", 2, moment + 1)])
+    assert again.who("u003", again.scorer.now("u003", moment + 9)).risk_class == 2
 
 
 def test_a_class_that_nobody_was_of_before_is_scored(bundle, few, at_noon):

@@ -85,7 +85,7 @@ bench-ope: $(STAMP) ## coverage of the off-policy bounds on planted truth, false
 	@$(BIN)/python -m benchmarks.render
 
 bench-serve bench-overload: export OMP_NUM_THREADS := 1
-bench-serve: $(STAMP) ## the service after `make run`, on two cores that do nothing else: speed, kills, swaps, what it shows and explores, overload, an hour of it (MINUTES=60)
+bench-serve: $(STAMP) ## the service after `make run`, on two cores that do nothing else: speed, kills, swaps, what it shows and explores, overload, an hour of it and more (MINUTES=100)
 	@set -e; for part in serve serve_kills serve_swaps serve_quality serve_exploration overload; do $(BIN)/python -m benchmarks.$$part; done
 	@$(BIN)/python -m benchmarks.serve_soak $(if $(MINUTES),--minutes $(MINUTES))
 	@$(BIN)/python -m benchmarks.render

@@ -54,7 +54,10 @@ def test_the_log_is_written_as_tables_with_a_torn_end_left_out(here, tmp_path):
     log(here, one.record(), one.record())
     with (here.registry / "served" / "1.log").open("ab") as file:
         file.write(line(one.record())[:9])
-    assert call("served", str(tmp_path / "out")) == "0 exposures, 0 outcomes, 1 events, 0 prices\n"
+    assert (
+        call("served", str(tmp_path / "out"))
+        == "0 exposures, 0 outcomes, 1 events, 0 prices, 0 users\n"
+    )
     (row,) = pq.read_table(tmp_path / "out" / "events.parquet").to_pylist()
     assert (row["event_id"], row["amount_eur"]) == ("e1", 5.0)
     assert json.loads((tmp_path / "out" / "log.json").read_text())["events"]["rows"] == 1

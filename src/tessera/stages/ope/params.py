@@ -49,9 +49,10 @@ class OpeParams(BaseModel):
     """Least effective sample size, in requests."""
     max_dropped: float = Field(default=0.01, ge=0.0, le=1.0)
     """Largest share of requests left out because the log of their slate is incomplete."""
-    min_as_served: float = Field(default=0.5, ge=0.0, le=1.0)
+    min_as_served: float = Field(default=0.0, ge=0.0, le=1.0)
     """Least share of what the champion itself served that its replay gives with the logged
-    probabilities: below it another policy than the served one would be judged."""
+    probabilities.  Where the source knows events that the service was never told, it is near 0 and
+    both policies are judged as knowing them; who tells all as it happens asks for much."""
     max_duplicates: float = Field(default=0.01, ge=0.0, le=1.0)
     """Largest share of outcomes that repeat another; only the first of each counts."""
     max_z: float = Field(default=3.3, gt=0.0, le=10.0)

@@ -178,7 +178,7 @@ def _thinned(
     ahead = policies[0].ahead, policies[1].ahead
     if policies[0] is policies[1]:  # below any prefix it wants what it wants
         loss_R = np.maximum(mass[1] - mass[0], 0.0) * below
-    elif ahead[0] is None or ahead[1] is None:
+    elif ahead[0] is None or ahead[1] is None or _too_many(open_NC, below, prefix_cap_N):
         loss_R = mass[1] * below
     else:
         open_RC = open_NC[row_R].copy()
@@ -190,6 +190,18 @@ def _thinned(
     return over_NC, kept_NC
 
 
+def _too_many(open_NC: Bools, below: int, prefix_cap_N: Float64s) -> bool:
+    """Tell from the shape of the log whether nearly all prefixes would be looked behind.
+
+    Then all of the champion's mass counts as lost: more is paid, and the score stays a lower bound.
+    """
+    requests, candidates = open_NC.shape
+    followed = requests * candidates ** (1 + min(below, _LOOK_AHEAD))
+    return bool(prefix_cap_N.min() < below) and followed > _MOST_FOLLOWED
+
+
+_MOST_FOLLOWED = 100_000_000
+"""Items of slates below prefixes; a few gigabytes."""
 _LOOK_AHEAD = 2
 """Positions that are followed slate by slate; below them the champion is taken to lose its mass."""
 

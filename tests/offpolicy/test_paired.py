@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tessera.offpolicy import paired
 from tessera.offpolicy.paired import paired_scores, score_floor
 from tessera.offpolicy.replay import logging_policy, replay, scored_replay
 from tessera.offpolicy.requests import Requests
@@ -206,6 +207,19 @@ def test_without_a_look_ahead_the_champion_is_taken_to_lose_all_of_its_mass(worl
     assert worse.paid_N.sum() > found.paid_N.sum()
     assert made.mean(worse) <= made.value(candidate_C) - made.value(champion_C)
     assert worse.score_N.min() >= -worse.floor
+
+
+def test_where_too_many_prefixes_would_be_followed_a_narrow_cap_takes_the_mass(world, monkeypatch):
+    made, candidate_C, champion_C = world
+    policies = made.policy(candidate_C), made.policy(champion_C)
+    blind = policies[0], replay(made.log, policies[1].wanted_NLC)
+    monkeypatch.setattr(paired, "_MOST_FOLLOWED", 0)
+    found, worse = made.scored(policies, NARROW), made.scored(blind, NARROW)
+    # One position below the cap of 1 is no less than what is left, so that it is followed as ever.
+    assert found.paid_N.sum() > 0
+    assert (found.paid_N <= worse.paid_N + 1e-12).all()
+    assert made.mean(found) <= made.value(candidate_C) - made.value(champion_C) + 1e-12
+    assert found.score_N.min() >= -found.floor
 
 
 def test_what_the_log_never_shows_is_paid_at_full_reward(world):

@@ -25,6 +25,7 @@ from tessera.contracts.tables import ACTIONS
 from tessera.model.trunk.one_pass import Scored
 from tessera.serve.candidates import DRAWN, Candidates, Costs
 from tessera.serve.context import DEGRADED, Context, Deadline
+from tessera.serve.context_version import ContextVersion
 from tessera.serve.erased import Erased
 from tessera.serve.figures import behind, fees, prices
 from tessera.serve.investors import Investor, Published, stranger
@@ -260,14 +261,9 @@ class Engine:
         return self._said(now, row_C).score_M, self._context(now)
 
     def _context(self, now: Now) -> str:
-        """Name the bundle, how many events are known, and when a close and a class was told last.
-
-        Of what was never told nothing stands at the end.
-        """
-        until = now.since.priced.until if now.since.priced else 0
-        classed = now.since.classed_until
-        told = f"+{until}+{classed}" if classed else f"+{until}" if until else ""
-        return f"{self.identity[:12]}+{now.since.version}{told}"
+        since = now.since
+        closes = since.priced.until if since.priced else 0
+        return str(ContextVersion.of(self.identity, since.version, closes, since.classed_until))
 
     def _costs(self, now: Now) -> Costs | None:
         priced = now.since.priced

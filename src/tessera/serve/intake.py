@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from tessera.serve.classes import InvestorClass
 from tessera.serve.closes import Close, telling
@@ -14,6 +15,7 @@ from tessera.serve.events import Event, Knowledge, Learnt, Record, Status, forge
 from tessera.serve.following import Following
 from tessera.serve.log import ServedLog, on_disk
 
+_Telling = TypeVar("_Telling", Close, InvestorClass)
 _AGAIN_S = 0.25
 """How often a feed that is lost is looked for."""
 
@@ -116,46 +118,40 @@ class Intake:
         OSError
             If they cannot be written: then none of them is known.
         """
-        with telling(self._log.path.parent):
-            with self.following() as following:
-                following.catch_up()
-                known = following.known.closes
-                fresh = [
-                    replace(one, told=max(one.told, known.until + 1)) for one in known.fresh(closes)
-                ]
-            if not fresh:
-                return 0
-            on_disk(self.append(*(one.record() for one in fresh)))
-            with self.following() as following:
-                return len(following.add(fresh))
+
+        def fresh(known: Knowledge) -> list[Close]:
+            until = known.closes.until + 1
+            return [replace(one, told=max(one.told, until)) for one in known.closes.fresh(closes)]
+
+        return self._tell(fresh)[1]
 
     def classed(self, classes: Iterable[InvestorClass]) -> int:
-        """Log classes of investors, then know them; return how many said something new.
+        """Do for classes of investors as `priced` for closes, but for whoever was erased."""
 
-        Each is told just now, or just behind the last one that anybody told.
+        def fresh(known: Knowledge) -> list[InvestorClass]:
+            until = known.classes.until + 1
+            return [
+                replace(one, moment=max(one.moment, until))
+                for one in known.classes.fresh(classes)
+                if not self._is_erased(one)
+            ]
 
-        Raises
-        ------
-        OSError
-            If they cannot be written: then none of them is known.
-        """
+        told, new = self._tell(fresh)
+        # Whoever erased them meanwhile may have looked before these were known.
+        self._forget([one.event_id for one in told if self._is_erased(one)])
+        return new
+
+    def _tell(self, fresh: Callable[[Knowledge], list[_Telling]]) -> tuple[list[_Telling], int]:
+        """Log what is fresh to what is known, then know it; return it, and how much was new."""
         with telling(self._log.path.parent):
             with self.following() as following:
                 following.catch_up()
-                known = following.known.classes
-                fresh = [
-                    replace(one, moment=max(one.moment, known.until + 1))
-                    for one in known.fresh(classes)
-                    if not self._is_erased(one)
-                ]
-            if not fresh:
-                return 0
-            on_disk(self.append(*(one.record() for one in fresh)))
+                told = fresh(following.known)
+            if not told:
+                return [], 0
+            on_disk(self.append(*(one.record() for one in told)))
             with self.following() as following:
-                new = following.add(fresh)
-        # Whoever erased them meanwhile may have looked before these were known.
-        self._forget([one.event_id for one in fresh if self._is_erased(one)])
-        return len(new)
+                return told, len(following.add(told))
 
     def forget(self, user_id: str) -> int:
         """Forget what an investor did and was until now, for good; return how many events it were.

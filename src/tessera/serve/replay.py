@@ -20,6 +20,7 @@ from tessera.contracts.progress import Bar, progress_bar
 from tessera.contracts.tables import UNEXPLORED
 from tessera.serve.classes import CLASS, InvestorClass, class_of
 from tessera.serve.closes import CLOSE, Close, close_of
+from tessera.serve.context_version import ContextVersion
 from tessera.serve.engine import Engine
 from tessera.serve.erased import PSEUDONYM
 from tessera.serve.events import EVENT, FORGET, SLATE, Record
@@ -88,7 +89,7 @@ def replay(records: Iterable[Record], open_engine: Callable[[str], Engine | None
         elif one["kind"] == SLATE and one["policy_id"].endswith(UNEXPLORED):
             found.unexplored += 1
         elif one["kind"] == SLATE:
-            found.is_shared |= is_whole and _known(one) > len(events)
+            found.is_shared |= is_whole and _knew(one).events > len(events)
             slates.setdefault(_version(one), []).append({**one, _WHOLE: is_whole})
     with progress_bar("draw slates again", sum(map(len, slates.values()))) as bar:
         for version, shown in slates.items():
@@ -108,15 +109,14 @@ class _Tellings:
     closes: list[Close]
     classes: list[InvestorClass]
 
-    def tell(self, engine: Engine, slate: Record, before: tuple[int, int]) -> tuple[int, int]:
-        """Tell of what a slate knew, where that is not what the one before it knew; return both."""
-        state, until = engine.scorer.state, _until(slate)
-        if state.prices is not None and until[0] != before[0]:
+    def tell(self, engine: Engine, knew: ContextVersion, before: ContextVersion) -> None:
+        """Tell of what a slate knew, where that is not what the one before it knew."""
+        state = engine.scorer.state
+        if state.prices is not None and knew.closes != before.closes:
             state.prices = state.prices.emptied()
-            state.prices.learn(one for one in self.closes if one.told <= until[0])
-        if until[1] != before[1]:
-            state.only_classes(one for one in self.classes if one.moment <= until[1])
-        return until
+            state.prices.learn(one for one in self.closes if one.told <= knew.closes)
+        if knew.classes != before.classes:
+            state.only_classes(one for one in self.classes if one.moment <= knew.classes)
 
 
 def _version(slate: Record) -> str:
@@ -131,11 +131,13 @@ def _replay_one(
     told: _Tellings,
     bar: Bar,
 ) -> None:
-    state, until = engine.scorer.state, (0, 0)
-    for slate in sorted(slates, key=_known):
-        for one in events[state.version : _known(slate)]:
+    state, before = engine.scorer.state, ContextVersion("", 0)
+    for slate in sorted(slates, key=lambda one: _knew(one).events):
+        knew = _knew(slate)
+        for one in events[state.version : knew.events]:
             state.add(one["event_id"], one["user_id"], one["item_id"], one["action"], one["moment"])
-        until = told.tell(engine, slate, until)
+        told.tell(engine, knew, before)
+        before = knew
         found.slates += 1
         bar.advance()
         said = _fault(found, engine, slate)
@@ -143,18 +145,12 @@ def _replay_one(
             found.faults.append(Fault(str(slate["request_id"]), said))
 
 
-def _known(slate: Record) -> int:
-    return int(str(slate["context_version"]).split("+")[1])
-
-
-def _until(slate: Record) -> tuple[int, int]:
-    """Return when the last close and the last class were told that the slate knew; 0 for none."""
-    closes, classes = [*str(slate["context_version"]).split("+"), "0", "0"][2:4]
-    return int(closes), int(classes)
+def _knew(slate: Record) -> ContextVersion:
+    return ContextVersion.read(slate["context_version"])
 
 
 def _fault(found: Replayed, engine: Engine, slate: Record) -> str | None:
-    identity = str(slate["context_version"]).partition("+")[0]
+    identity = _knew(slate).identity
     if not engine.identity.startswith(identity):
         found.propensity = np.inf
         return f"was drawn by another {engine.version}, whose identity begins with {identity}"

@@ -29,6 +29,7 @@ import numpy as np
 from tessera.contracts.arrays import Bools, Float64s
 from tessera.contracts.arrow import DAY_US
 from tessera.offpolicy.sequences import Wager, betting_lower, log_wealth
+from tessera.serve.context_version import ContextVersion
 from tessera.serve.erased import PSEUDONYM
 from tessera.serve.events import EVENT, SLATE, Event, Knowledge, Record
 from tessera.shared.policies.slate import EMPTY
@@ -201,5 +202,5 @@ def _acts(shown: _Shown, events: Iterable[Event], until: int) -> Mapping[str, se
 def _shown(slate: Record, identity: str) -> _Shown:
     ids = slate["candidate_ids"]
     items = frozenset(ids[one] for one in slate["chosen"] if one != EMPTY)
-    is_canary = identity.startswith(slate["context_version"].partition("+")[0])
+    is_canary = identity.startswith(ContextVersion.read(slate["context_version"]).identity)
     return _Shown(slate["user_id"], slate["moment"], slate["share"], is_canary, items)

@@ -15,6 +15,7 @@ from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.tables import UNEXPLORED
 from tessera.platform.watching.facts import Facts, days_since
+from tessera.serve.context_version import ContextVersion
 from tessera.serve.events import Record
 from tessera.shared.policies.slate import EMPTY, slate_propensities
 from tessera.stages.daily.frames import ANSWERS, CHANCE, TOOK
@@ -167,7 +168,7 @@ class Batch:
 def _arm(slate: Record) -> str:
     """Name the arm; where no canary stood beside it, all is the champion's."""
     identity = slate.get("canary_identity")
-    mine = str(slate["context_version"]).partition("+")[0]
+    mine = ContextVersion.read(slate["context_version"]).identity
     return "canary" if identity and str(identity).startswith(mine) else "champion"
 
 
@@ -180,7 +181,7 @@ def _channel(slate: Record) -> str:
 def _ages(slates: list[Record], facts: Facts | None) -> dict[str, Any]:
     if facts is None:
         return {name: np.full(len(slates), np.nan) for name in ("model_age", "price_age")}
-    told = [int([*str(one["context_version"]).split("+"), "0", "0"][2]) for one in slates]
+    told = [ContextVersion.read(one["context_version"]).closes for one in slates]
     newest = [max(one, facts.close_us or 0) or None for one in told]
     return {
         "model_age": [days_since(one["moment"], facts.cut_us) for one in slates],

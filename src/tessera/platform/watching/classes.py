@@ -6,12 +6,13 @@ itself: a process that did not hear of a class is found out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tessera.platform.watching.facts import Classed
 from tessera.serve.classes import CLASS, InvestorClasses, class_of, counted
+from tessera.serve.context_version import ContextVersion
 from tessera.serve.erased import PSEUDONYM, Erased
 from tessera.serve.events import Record
 from tessera.serve.hours import CLASS_LINE, open_segments, sealed_hours, still
@@ -29,8 +30,8 @@ class Asked:
 
 def asked_of(slate: Record) -> Asked:
     """Read whom a slate was for, and what it knew."""
-    until = int([*str(slate["context_version"]).split("+"), "0", "0"][3])
-    return Asked(str(slate["user_id"]), int(slate["moment"]), until)
+    knew = ContextVersion.read(slate["context_version"])
+    return Asked(str(slate["user_id"]), int(slate["moment"]), knew.classes)
 
 
 def told_classes(folder: Path) -> InvestorClasses:
@@ -69,10 +70,3 @@ def known_class(told: InvestorClasses, published: Mapping[str, Classed], asked: 
     if found is not None:
         return found.risk_class
     return base.risk_class if base else 0
-
-
-def known_classes(
-    told: InvestorClasses, published: Mapping[str, Classed], slates: Iterable[Asked]
-) -> list[int]:
-    """Do as `known_class` for each of some slates."""
-    return [known_class(told, published, one) for one in slates]

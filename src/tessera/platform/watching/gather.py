@@ -18,7 +18,7 @@ import pandas as pd
 from tessera.contracts.arrays import Float64s
 from tessera.contracts.arrow import DAY_US
 from tessera.platform.watching.batches import BINS, Batch
-from tessera.platform.watching.classes import Asked, asked_of, known_classes
+from tessera.platform.watching.classes import Asked, asked_of, known_class
 from tessera.platform.watching.facts import Facts
 from tessera.serve.classes import InvestorClasses
 from tessera.serve.events import COMPLAIN, COUNT, EVENT, Record
@@ -153,11 +153,10 @@ def _classes(found: Gathered, main: Facts | None, around: Around) -> dict[str, i
     known: dict[str, int] = {}
     for version, slates in found.asked.items():
         facts = found.open_facts(version) or main
-        names, asked = zip(*slates, strict=True)
-        users = sorted({one.user_id for one in asked})
+        users = sorted({one.user_id for _, one in slates})
         published = facts.classed(users) if facts else {}
-        classes = known_classes(around.classes, published, asked)
-        known.update(zip(names, classes, strict=True))
+        for name, one in slates:
+            known[name] = known_class(around.classes, published, one)
     return known
 
 

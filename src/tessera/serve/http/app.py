@@ -34,7 +34,7 @@ from tessera.serve.http.guard import may
 from tessera.serve.http.investors import add_investors
 from tessera.serve.http.keys import Keys
 from tessera.serve.http.prices import add_prices
-from tessera.serve.http.problems import Refused, documented, handle_problems
+from tessera.serve.http.problems import Refused, documented, handle_problems, taken_in
 from tessera.serve.http.reference import add_reference
 from tessera.serve.http.shown import shown
 from tessera.serve.http.whom import moment_of, named, user_of
@@ -101,12 +101,7 @@ def _recommendations(app: FastAPI, service: Service, clock: Clock, params: Serve
             event_from(one, clock, f"events.{n}.", late_days) for n, one in enumerate(body.events)
         ]
         untimed = frozenset(n for n, one in enumerate(body.events) if one.time is None)
-        try:
-            found = await run_in_threadpool(service.happened, events, untimed)
-        except (OSError, TimeoutError) as error:
-            raise Refused(
-                503, "Log cannot be written", "nothing was taken in: send it again later"
-            ) from error
+        found = await taken_in(service.happened, events, untimed)
         return Taken(**{one: found.count(one) for one in STATUSES}, status=found)
 
     @app.get(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from fastapi import Depends, FastAPI
-from starlette.concurrency import run_in_threadpool
 
 from tessera.serve.classes import InvestorClass, new_name
 from tessera.serve.clock import Clock
 from tessera.serve.engine import Engine
 from tessera.serve.http.bodies import Classed, Classing, ClassList
 from tessera.serve.http.guard import may
-from tessera.serve.http.problems import Refused, documented
+from tessera.serve.http.problems import documented, invalid, taken_in
 from tessera.serve.http.whom import moment_of, user_of
 from tessera.serve.service import Service
 from tessera.serve.slate import at
@@ -27,12 +26,7 @@ def add_classes(app: FastAPI, service: Service, clock: Clock) -> None:
     )
     async def classed(body: ClassList) -> Classed:
         classes = _classes(body.investors, service.engine, clock)
-        try:
-            new = await run_in_threadpool(service.classed, classes)
-        except (OSError, TimeoutError) as error:
-            raise Refused(
-                503, "Log cannot be written", "nothing was taken in: send it again later"
-            ) from error
+        new = await taken_in(service.classed, classes)
         return Classed(new=new, known=len(classes) - new)
 
 
@@ -43,7 +37,7 @@ def _classes(told: list[Classing], engine: Engine, clock: Clock) -> list[Investo
         user_id = user_of(one, within)
         since = moment_of(one.valid_from, clock, f"{within}valid_from")
         if (user_id, since) in found:
-            raise _wrong(f"{within}valid_from", "is told twice of one investor")
+            raise invalid(f"{within}valid_from", "is told twice of one investor")
         _require_unsaid(one, user_id, since, engine, within)
         found[user_id, since] = InvestorClass(
             new_name(), user_id, one.risk_class, one.capacity_class, since, clock.now()
@@ -58,12 +52,8 @@ def _require_unsaid(one: Classing, user_id: str, since: int, engine: Engine, wit
         return
     same = one.capacity_class in (None, published.capacity_class)
     if not same or one.risk_class != published.risk_class:
-        raise _wrong(
+        raise invalid(
             f"{within}valid_from",
             f"is {at(since):%Y-%m-%d %H:%M:%S}, and since then the source of the bundle says "
             "another class: tell it with a later time, or put it right there",
         )
-
-
-def _wrong(field: str, problem: str) -> Refused:
-    return Refused(422, "Invalid request", f"{field} {problem}", field)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from fastapi import Depends, FastAPI
-from starlette.concurrency import run_in_threadpool
 
 from tessera.serve.clock import Clock
 from tessera.serve.closes import Close
 from tessera.serve.engine import Engine
 from tessera.serve.http.bodies import Price, Priced, PriceList
 from tessera.serve.http.guard import may
-from tessera.serve.http.problems import Refused, documented
+from tessera.serve.http.problems import documented, invalid, taken_in
 from tessera.serve.http.whom import moment_of
 from tessera.serve.service import Service
 from tessera.serve.slate import at
@@ -27,12 +26,7 @@ def add_prices(app: FastAPI, service: Service, clock: Clock) -> None:
     )
     async def priced(body: PriceList) -> Priced:
         closes = _closes(body.closes, service.engine, clock)
-        try:
-            new = await run_in_threadpool(service.priced, closes)
-        except (OSError, TimeoutError) as error:
-            raise Refused(
-                503, "Log cannot be written", "nothing was taken in: send it again later"
-            ) from error
+        new = await taken_in(service.priced, closes)
         return Priced(new=new, known=len(closes) - new)
 
 
@@ -42,19 +36,15 @@ def _closes(told: list[Price], engine: Engine, clock: Clock) -> list[Close]:
     for n, one in enumerate(told):
         within = f"closes.{n}."
         if one.item_id not in engine.item_row:
-            raise _wrong(f"{within}item_id", "is no item of the catalogue")
+            raise invalid(f"{within}item_id", "is no item of the catalogue")
         moment = moment_of(one.price_ts, clock, f"{within}price_ts")
         if moment <= cut:
-            raise _wrong(
+            raise invalid(
                 f"{within}price_ts",
                 f"is not behind the bundle's cut of {at(cut):%Y-%m-%d %H:%M:%S}: publish a bundle "
                 "that knows it",
             )
         if (one.item_id, moment) in found:
-            raise _wrong(f"{within}price_ts", "is told twice of one item")
+            raise invalid(f"{within}price_ts", "is told twice of one item")
         found[one.item_id, moment] = Close(one.item_id, moment, one.close_eur, clock.now())
     return list(found.values())
-
-
-def _wrong(field: str, problem: str) -> Refused:
-    return Refused(422, "Invalid request", f"{field} {problem}", field)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from tessera.serve.http.bodies import Problem
 
+_Result = TypeVar("_Result")
 _MEDIA = "application/problem+json"
 _LATER_S = 1
 """After which what is refused for now may be answered, if nothing better is known."""
@@ -41,6 +43,26 @@ class Refused(Exception):
     def errors(self) -> list[dict[str, str]]:
         """Name the field, if it is one."""
         return [{"field": self.field, "problem": self.detail}] if self.field else []
+
+
+def invalid(field: str, detail: str) -> Refused:
+    """Return a refusal that names a field and says what is wrong with it."""
+    return Refused(422, "Invalid request", f"{field} {detail}", field)
+
+
+async def taken_in(take: Callable[..., _Result], *told: object) -> _Result:
+    """Let a thread log what was told.
+
+    Raises
+    ------
+    Refused
+        If it cannot be logged: then none of it is known.
+    """
+    try:
+        return await run_in_threadpool(take, *told)
+    except (OSError, TimeoutError) as error:
+        detail = "nothing was taken in: send it again later"
+        raise Refused(503, "Log cannot be written", detail) from error
 
 
 def problem(

@@ -102,18 +102,18 @@ def log_wealth(wagers: Sequence[Wager], mean: float) -> float:
     mean : float
         The claim.
     """
-    wealth_WJ = [
-        [_log_wealth(wager, stake, mean) for stake in stakes(wager.floor).tolist()]
-        for wager in wagers
-    ]
+    wealth_WJ = [_log_wealths(wager, mean) for wager in wagers]
     return float(np.logaddexp.reduce(np.ravel(wealth_WJ)) - math.log(np.size(wealth_WJ)))
 
 
-def _log_wealth(wager: Wager, stake: float, mean: float) -> float:
-    floor = max(wager.floor, -float(wager.score_N.min(initial=0.0)))  # below it by rounding
-    if stake * (floor + mean) >= 1:
-        return -math.inf
-    return float(np.log1p(stake * (wager.score_N - mean)).sum())
+def _log_wealths(wager: Wager, mean: float) -> list[float]:
+    """Return the log of the wealth by stake; minus infinity where a stake is lost."""
+    least = min(-wager.floor, float(wager.score_N.min(initial=0.0)))  # below it by rounding
+    gain_N = wager.score_N - mean
+    return [
+        float(np.log1p(stake * gain_N).sum()) if stake * (mean - least) < 1 else -math.inf
+        for stake in stakes(wager.floor).tolist()
+    ]
 
 
 def betting_lower(wagers: Sequence[Wager], most: float, alpha: float) -> float:

@@ -10,10 +10,10 @@ Shapes: S visits of a sample, I items, C candidates, L positions.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -33,9 +33,6 @@ from tessera.stages.synth.town import FIRST_US, number
 
 Worth = dict[str, dict[int, Float64s]]
 """By version and day: expected responses at each sampled visit."""
-
-
-_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +122,17 @@ class _Teller:
     def until(self, moment: int) -> None:
         """Tell what was known at a moment."""
         since, first = self._since, self._event
-        self._event = _before(since.events, moment, lambda one: one.moment)
+        self._event = bisect_left(since.events, moment, key=lambda one: one.moment)
         feed(self._engine, since.events[first : self._event])
-        first, self._close = self._close, _before(since.closes, moment, lambda one: one.told)
+        first, self._close = (
+            self._close,
+            bisect_left(since.closes, moment, key=lambda one: one.told),
+        )
         if self._close > first:
             price(self._engine, since.closes[first : self._close])
             lay_out(self._engine)
-        first, self._class = self._class, _before(since.classes, moment, lambda one: one.moment)
+        first, self._class = (
+            self._class,
+            bisect_left(since.classes, moment, key=lambda one: one.moment),
+        )
         classify(self._engine, since.classes[first : self._class])
-
-
-def _before(rows: Sequence[_Row], moment: int, when: Callable[[_Row], int]) -> int:
-    return bisect_left(rows, moment, key=when)

@@ -6,9 +6,11 @@ Shapes: N requests, L positions, C candidates.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -101,9 +103,10 @@ def build_case(
         champion = served(scores.champion_NC, rules.slate)
     itself = params.candidate == "champion"
     candidate = champion if itself else served(scores.candidate_NC, policy.slate)
-    if not np.array_equal(candidate.wanted_NLC, champion.wanted_NLC):
+    if rules is not None and not np.array_equal(candidate.wanted_NLC, champion.wanted_NLC):
         champion = as_logged(champion, log)
-    by_champion_N = _served_by(log, published)
+    told = _published(published)
+    by_champion_N = _served_by(told, log)
     return Case(
         log=log,
         candidate=candidate,
@@ -114,7 +117,7 @@ def build_case(
         unscored=0 if itself else scores.missing,
         score_hash=fingerprint(scores.candidate_NC),
         standing=standing,
-        known_to_champion=_known(log, published),
+        known_to_champion=_known(told, log),
         by_champion=int(by_champion_N.sum()),
         as_logged=int((by_champion_N & _same(champion, log).all(axis=1)).sum()),
     )
@@ -134,19 +137,23 @@ def _same(policy: Replay, log: Requests) -> Bools:
     return same_until(policy.wanted_NLC, log.served_NLC, _ROUNDING)
 
 
-def _served_by(log: Requests, published: Path) -> Bools:
+def _published(folder: Path) -> dict[str, Any]:
+    """Read what is said of the champion; nothing where it stands outside a registry."""
+    path = folder / "champion.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def _served_by(champion: Mapping[str, Any], log: Requests) -> Bools:
     """Mark the requests that the champion served, by the name under which it was published."""
-    path = published / "champion.json"
-    version = json.loads(path.read_text()).get("version") if path.exists() else None
+    version = champion.get("version")
     if version is None or log.policy_ids is None:
         return np.zeros(len(log), dtype=np.bool_)
     return np.asarray(pc.equal(log.policy_ids, version), dtype=np.bool_)
 
 
-def _known(log: Requests, published: Path) -> int:
+def _known(champion: Mapping[str, Any], log: Requests) -> int:
     """Count the requests up to the published model's own cut, which need not be the run's."""
-    path = published / "champion.json"
-    cut = json.loads(path.read_text()).get("learnt_until") if path.exists() else None
+    cut = champion.get("learnt_until")
     if cut is None:
         return 0
     cut_us = round(datetime.fromisoformat(cut).timestamp() * 1_000_000)

@@ -78,8 +78,8 @@ bench-quality: $(STAMP) ## rank real data: SET=movielens, movielens-no-time, mov
 	@$(BIN)/python -m benchmarks.render
 
 bench-ope: export OMP_NUM_THREADS := 1
-bench-ope: $(STAMP) ## coverage of the off-policy bounds on planted truth, false promotions, drift, seeds, power; PROCESSES=2; resumes
-	@$(BIN)/python -m benchmarks.ope_volume
+bench-ope: $(STAMP) ## coverage of the off-policy bounds on planted truth, false promotions, drift, seeds, power, caps; PROCESSES=2; resumes
+	@set -e; for part in ope_volume ope_caps; do $(BIN)/python -m benchmarks.$$part; done
 	@set -e; for part in ope ope_drift ope_seeds ope_power ope_trials ope_published; do \
 	  $(BIN)/python -m benchmarks.$$part $(if $(PROCESSES),--processes $(PROCESSES)); done
 	@$(BIN)/python -m benchmarks.render

@@ -224,10 +224,10 @@ SETTINGS = (
 )
 
 
-def measure(
+def draw(
     setting: Setting, world: World, score_XC: Float64s, rng: np.random.Generator, requests: int
-) -> Answers:
-    """Draw one log of a setting and ask."""
+) -> tuple[Logged, Replay, Replay]:
+    """Draw one log of a setting; return it with the candidate and the champion on it."""
     if setting.flat:
         world = replace(world, chance_XC=np.full_like(world.chance_XC, world.chance_XC.mean()))
     by = (world.champion_XC, _SERVED) if setting.by_champion else (world.older_XC, _OLDER)
@@ -239,11 +239,19 @@ def measure(
         if setting.champion_is_logger
         else scored_replay(log, world.champion_XC[x_N], open_NC, _SERVED)
     )
-    return {name: float(value) for name, value in ask(logged, candidate, champion).items()}
+    return logged, candidate, champion
+
+
+def measure(
+    setting: Setting, world: World, score_XC: Float64s, rng: np.random.Generator, requests: int
+) -> Answers:
+    """Draw one log of a setting and ask."""
+    found = ask(*draw(setting, world, score_XC, rng, requests))
+    return {name: float(value) for name, value in found.items()}
 
 
 @cache
-def _candidate(seed: int, lift: float, anew: float) -> Float64s:
+def candidate_of(seed: int, lift: float, anew: float) -> Float64s:
     return make_world(seed).candidate(lift, anew)
 
 
@@ -251,7 +259,7 @@ def _row(seed: int, requests: int, piece: tuple[int, int]) -> Answers:
     """Ask on one log of one setting."""
     number, log = piece
     setting = SETTINGS[number]
-    score_XC = _candidate(seed, setting.lift, setting.anew)
+    score_XC = candidate_of(seed, setting.lift, setting.anew)
     rng = np.random.default_rng((seed, 2, number, log))
     return measure(setting, make_world(seed), score_XC, rng, requests)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.report.page import Found, Section
 
 _WRONG, _POWER, _REJECTED = 0.05, 0.8, 0.95
-_LOGS = 200
+_LOGS, _WIDE_GB = 200, 6.0
 _ASKED_LIFT = "+4%"
 
 
@@ -24,6 +24,12 @@ def _rejected(found: Found) -> float:
 
 def _wrongly(found: Found) -> list[float]:
     return _of_settings(found, "no item better", "rejected at any look")
+
+
+def _refined(found: Found) -> dict[str, float]:
+    """Return the bounds of a refinement on a short log that the champion wrote."""
+    rows: dict[str, dict[str, float]] = found["short"]["4000"]
+    return rows["champion's log, refined +4%"]
 
 
 SECTIONS = (
@@ -45,5 +51,13 @@ SECTIONS = (
             ],
         },
         {"power": _power, "rejected": _rejected, "wrongly": _wrongly},
+    ),
+    Section(
+        "ope_caps",
+        {
+            "found": lambda f: [_refined(f)["now"] > 0 >= _refined(f)["before"]],
+            "narrow": lambda f: [f["wide"]["peak_gb"] < _WIDE_GB],
+        },
+        {"refined": _refined},
     ),
 )

@@ -55,8 +55,13 @@ def wide(seed: int) -> dict[str, Any]:
     for caps in _PARAMS.caps:
         paired_scores(log, (policies[0], policies[1]), open_NC, guess_NLC, *caps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"requests": _WIDE, "candidates": _CANDIDATES, "positions": _LENGTH,
-            "seconds": round(time.perf_counter() - begun, 1), "peak_gb": round(peak / 2**20, 2)}  # fmt: skip
+    return {
+        "requests": _WIDE,
+        "candidates": _CANDIDATES,
+        "positions": _LENGTH,
+        "seconds": round(time.perf_counter() - begun, 1),
+        "peak_gb": round(peak / 2**20, 2),
+    }
 
 
 def bounds(logged: Logged, candidate: Replay, champion: Replay) -> dict[str, float]:

@@ -252,6 +252,7 @@ def measure(
 
 @cache
 def candidate_of(seed: int, lift: float, anew: float) -> Float64s:
+    """Return the scores of a candidate; see `World.candidate`."""
     return make_world(seed).candidate(lift, anew)
 
 

@@ -209,6 +209,16 @@ def test_without_a_look_ahead_the_champion_is_taken_to_lose_all_of_its_mass(worl
     assert worse.score_N.min() >= -worse.floor
 
 
+def test_how_many_prefixes_are_followed_at_once_changes_no_bit(world, monkeypatch):
+    made, candidate_C, champion_C = world
+    policies = made.policy(candidate_C), made.policy(champion_C)
+    whole = made.scored(policies, NARROW)
+    monkeypatch.setattr(paired, "_AT_ONCE", 1)
+    found = made.scored(policies, NARROW)
+    assert (found.score_N == whole.score_N).all()
+    assert whole.paid_N.any(), "or nothing was followed"
+
+
 def test_where_too_many_prefixes_would_be_followed_a_narrow_cap_takes_the_mass(world, monkeypatch):
     made, candidate_C, champion_C = world
     policies = made.policy(candidate_C), made.policy(champion_C)

@@ -39,7 +39,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tessera.contracts import arrays
+from tessera.contracts import arrays, mapped
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.offpolicy.replay import Ahead, Replay, ratio
 from tessera.offpolicy.requests import NOBODY, Requests
@@ -181,17 +181,30 @@ def _thinned(
     elif ahead[0] is None or ahead[1] is None or _too_many(open_NC, below, prefix_cap_N):
         loss_R = mass[1] * below
     else:
-        open_RC = open_NC[row_R].copy()
-        open_RC[np.arange(len(row_R)), at_R] = False
-        loss_R = _loss(row_R, open_RC, mass, below, (ahead[0], ahead[1]))
+        loss_R = _followed((row_R, at_R), open_NC, mass, below, (ahead[0], ahead[1]))
     cap_R = prefix_cap_N[row_R]
     over_NC[row_R, at_R] = np.maximum(loss_R - cap_R, 0.0)
     kept_NC[row_R, at_R] = cap_R / np.maximum(loss_R, cap_R)
     return over_NC, kept_NC
 
 
+def _followed(
+    pair_R: tuple[Ints, Ints], open_NC: Bools, mass: Pair, below: int, ahead: tuple[Ahead, Ahead]
+) -> Float64s:
+    """Do as `_loss` for pairs of a request and the item drawn there, some at a time."""
+    row_R, at_R = pair_R
+    loss_R = np.zeros(len(row_R))
+    at_once = max(1, _AT_ONCE // open_NC.shape[1] ** min(below, _LOOK_AHEAD))
+    for part in mapped.parts(len(row_R), at_once):
+        open_RC = open_NC[row_R[part]].copy()
+        open_RC[np.arange(len(open_RC)), at_R[part]] = False
+        some = mass[0][part], mass[1][part]
+        loss_R[part] = _loss(row_R[part], open_RC, some, below, ahead)
+    return loss_R
+
+
 def _too_many(open_NC: Bools, below: int, prefix_cap_N: Float64s) -> bool:
-    """Tell from the shape of the log whether nearly all prefixes would be looked behind.
+    """Tell from the shape of the log whether following nearly all prefixes would take for ever.
 
     Then all of the champion's mass counts as lost: more is paid, and the score stays a lower bound.
     """
@@ -201,7 +214,9 @@ def _too_many(open_NC: Bools, below: int, prefix_cap_N: Float64s) -> bool:
 
 
 _MOST_FOLLOWED = 100_000_000
-"""Items of slates below prefixes; a few gigabytes."""
+"""Items of slates below prefixes: minutes."""
+_AT_ONCE = 5_000_000
+"""Items of slates below prefixes that are held together."""
 _LOOK_AHEAD = 2
 """Positions that are followed slate by slate; below them the champion is taken to lose its mass."""
 

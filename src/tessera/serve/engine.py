@@ -27,7 +27,7 @@ from tessera.serve.candidates import DRAWN, Candidates, Costs
 from tessera.serve.context import DEGRADED, Context, Deadline
 from tessera.serve.context_version import ContextVersion
 from tessera.serve.erased import Erased
-from tessera.serve.figures import behind, fees, prices
+from tessera.serve.figures import prices
 from tessera.serve.investors import Investor, Published, stranger
 from tessera.serve.memory import give_back_memory
 from tessera.serve.online.scorer import Now, Scorer
@@ -298,18 +298,9 @@ class Engine:
         shown = list(found_by)
         if asked.skips("explain"):
             return dict.fromkeys(shown, f"suitable for {who.level} investors"), {}
-        told, ranker = self.recommender, self.scorer.ranker
-        edges, cut = told.edges(who, shown), at(ranker.moment - 1)
-        row_Q = told.shelf.rows(shown)
-        read = zip(
-            prices(now.facts.closes, self.model_row_I[row_Q], asked.moment),
-            fees(told.shelf.table, row_Q, cut),
-            strict=True,
-        )
-        figures = {item: (*close, *fee) for item, (close, fee) in zip(shown, read, strict=True)}
-        for item, edge in edges.items():
-            figures[item] = (*behind(edge, told.shelf.ids[edge.source], cut), *figures[item])
-        return told.reasons(who, shown, edges, found_by), figures
+        row_Q = self.model_row_I[self.recommender.shelf.rows(shown)]
+        closes = prices(now.facts.closes, row_Q, asked.moment)
+        return self.people.explained(who, found_by, closes, at(self.scorer.ranker.moment - 1))
 
     def _chosen(
         self, asked: Context, row_C: Ints, sources: list[str], scored: Scored

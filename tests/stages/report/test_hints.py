@@ -20,8 +20,14 @@ def test_a_small_log_is_told_how_many_requests_it_needs_and_what_to_turn():
     (told,) = hints(verdict("INVALID", check("ess", 400.0, 1000.0)))
     assert told.startswith("4,000 requests after the cut are worth 400 to this candidate, 1,000")
     assert "about 10,000 in all" in told
-    assert "raise ope.temperature (now 0.5)" in told
+    assert "raise ope.temperature (judged at 0.5)" in told
     assert "synth.slate_size" in told
+
+
+def test_of_a_batch_the_temperature_that_was_told_of_is_named():
+    row = check("ess", 400.0, 1000.0)
+    (told,) = hints(verdict("INVALID", row, policy={"temperature": 10.0}))
+    assert "raise ope.temperature (judged at 10)" in told
 
 
 @pytest.mark.parametrize("name", ["ess", "largest_share"])

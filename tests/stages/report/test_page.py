@@ -10,6 +10,7 @@ from matplotlib import rc_context
 
 from tessera.stages.report import pictures, words
 from tessera.stages.report.page import render, write_page
+from tessera.stages.report.sentences import shared
 
 DECISIONS = ("PROMOTE", "HOLD", "REJECT", "INVALID")
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}$\\frac{1}{2}$"
@@ -273,6 +274,24 @@ def test_the_share_of_the_kth_candidate_is_the_error_rate():
     primary = {**verdict()["primary"], "k": 3, "alpha_k": 0.0034, "level": 0.0034}
     told = page_of(verdict(primary=primary)).words("dd")
     assert "0.34 %: of 5 % in all, the share of candidate 3 on this log" in told
+
+
+@pytest.mark.parametrize(
+    ("decisions", "said"),
+    [
+        (["HOLD", "HOLD"], "None is promoted. The rest of this page tells of the best of them, "),
+        (["HOLD", "PROMOTE"], "the promoted one with the highest lower bound, "),
+        (["PROMOTE", "INVALID"], "by luck. The rest of this page tells of the best of them, "),
+    ],
+)
+def test_of_a_batch_the_page_names_what_it_tells_of(decisions, said):
+    """A negative control may refuse the one that was proposed, beside one that passes."""
+    batch = [
+        {"temperature": 0.5 + k, "decision": one, "proposed": k == 1}
+        for k, one in enumerate(decisions)
+    ]
+    told = shared({"decision": decisions[1], "primary": {"alpha_k": 0.03}, "batch": batch})
+    assert told.endswith(f"{said}temperature 1.5.")
 
 
 def test_a_slice_of_too_few_investors_shows_no_interval():

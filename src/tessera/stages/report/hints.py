@@ -35,7 +35,7 @@ def _ess(row: Row, verdict: Row) -> str:
     more = ""
     if have and requests:
         more = f", about {math.ceil(wanted * requests / have / 100) * 100:,} in all"
-    whose, mend = "this candidate", _closer(verdict.get("params") or {})
+    whose, mend = "this candidate", _closer(verdict)
     if _is_champions(row):
         whose, mend = "the champion", _SERVE
     return (
@@ -45,10 +45,11 @@ def _ess(row: Row, verdict: Row) -> str:
     )
 
 
-def _closer(params: Row) -> str:
+def _closer(verdict: Row) -> str:
+    judged = verdict.get("policy") or verdict.get("params") or {}  # of a batch, the one told of
     return (
-        "serve closer to what was logged: raise ope.temperature (now "
-        f"{params.get('temperature', 0):g}), show shorter slates (synth.slate_size)"
+        "serve closer to what was logged: raise ope.temperature (judged at "
+        f"{judged.get('temperature', 0):g}), show shorter slates (synth.slate_size)"
     )
 
 

@@ -64,12 +64,15 @@ def shared(verdict: Row) -> str:
     told = f"{len(batch)} ways to serve the same model were judged on this log"
     if not primary:
         return f"{told}; it can answer for none of them."
-    promoted = verdict["decision"] == "PROMOTE"
-    which = "the promoted one with the highest lower bound" if promoted else "the first"
+    none = all(row["decision"] != "PROMOTE" for row in batch)
+    best = next(row for row in batch if row["proposed"])
+    promoted = best["decision"] == "PROMOTE"
+    which = "the promoted one with the highest lower bound" if promoted else "the best of them"
     return (
         f"{told} and share one error rate of {percent(primary['alpha_k'])}: by Holm's method each "
         "is held to its own level, so that the best of several is not promoted by luck. "
-        f"{'' if promoted else 'None is promoted. '}The rest of this page tells of {which}."
+        f"{'None is promoted. ' if none else ''}The rest of this page tells of {which}, "
+        f"temperature {number(best['temperature'])}."
     )
 
 

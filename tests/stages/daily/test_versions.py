@@ -7,12 +7,15 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 
 from tessera.stages.daily.day import measure, summarize
 from tessera.stages.daily.outcomes import answered
+from tessera.stages.daily.samples import Column
 from tessera.stages.daily.spec import Rule, load_spec
+from tessera.stages.daily.versions import mix
 from tests.stages.daily.conftest import frames
 
 USERS = 60
@@ -108,6 +111,38 @@ def test_clicks_of_yesterday_belong_to_who_answered_yesterday():
 def test_what_nothing_was_drawn_for_is_of_another_policy():
     now = day(99, shift=2.0, greedy=True)
     assert not alarms(now, old()) & set(OURS)
+    assert "greedy_share" in alarms(now, old()), "else a service that stopped drawing goes unseen"
+
+
+@pytest.mark.parametrize(
+    ("degraded", "versions"),
+    [
+        ([True, True, False, False], {"v1": 1.0}),
+        ([True, True, True, True], {"v1": 1.0}),
+        ([False, True, False, False], {"v1": 2 / 3, "v1/greedy": 1 / 3}),
+    ],
+)
+def test_a_fault_that_leaves_parts_out_makes_no_other_version(degraded, versions):
+    """Else it would be compared with no day, and hide itself."""
+    greedy = [True, True, False, False]
+    slates = pd.DataFrame({"policy": ["v1"] * 4, "greedy": greedy, "degraded": degraded})
+    assert mix(slates) == pytest.approx(versions)
+
+
+def test_a_day_without_slates_was_answered_by_nobody():
+    assert mix(frames().slates) == {}
+
+
+def test_what_own_days_lack_is_not_compared_with_those_of_others():
+    """The new version logged no scores before today."""
+
+    def without(one):
+        return replace(one, numbers=one.numbers | {score: nothing})
+
+    score, nothing = "wasserstein.prediction.score", Column(np.zeros(0), np.zeros(0, np.int64))
+    now, past = day(99, version="v2", shift=2.0), [*old(), *map(without, new(7))]
+    assert score not in alarms(now, past)
+    assert "wasserstein.prediction.propensity" in judged(now, past)
 
 
 def test_a_tenth_of_other_slates_makes_no_other_day():

@@ -95,6 +95,8 @@ def measure(
     enough = len(own) >= spec.least_days
     moved = drift(now, past, spec)
     if enough and len(own) < len(past):
+        others = _of_versions(moved, spec)
+        moved = {key: level for key, level in moved.items() if key not in others}
         moved |= _of_versions(drift(now, own, spec), spec)
     levels = now.shown | moved | (more or {}) | (told.answered if told else {})
     reference = [*(one.shown for one in past), *(one.answered for one in earlier)]

@@ -2,7 +2,8 @@
 
 A publication changes scores, propensities and what is listed, and is no fault.  Two days are alike
 if the same versions answered about the same share of their slates; what nothing was drawn for was
-answered by another policy, though by the same bundle.
+answered by another policy, though by the same bundle.  Degraded slates say nothing of it: a fault
+that leaves a part out would be what makes a day unlike, and hide itself.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from tessera.contracts.tables import UNEXPLORED
 from tessera.stages.daily.levels import Levels
 
 _APART = 0.1
 """Share of the slates that may be of other versions."""
-_GREEDY = "/best"
-"""Behind the version, where nothing was drawn."""
 
 Mix = Mapping[str, float]
 """Share of a day's slates by the version that answered."""
@@ -33,12 +33,22 @@ class Alike:
 
 
 def mix(slates: pd.DataFrame) -> dict[str, float]:
-    """Return which share of the slates each version answered.
+    """Return which share of the slates each version answered, of those that are not degraded.
 
-    >>> mix(pd.DataFrame({"policy": ["v1", "v2", "v2", "v2"], "greedy": [False] * 3 + [True]}))
-    {'v1': 0.25, 'v2': 0.5, 'v2/best': 0.25}
+    Where all are, they are of their version, as if they had been drawn.
+
+    >>> rows = {"policy": ["v1", "v2", "v2", "v2", "v1"], "greedy": [False] * 3 + [True] * 2}
+    >>> mix(pd.DataFrame(rows | {"degraded": [False] * 4 + [True]}))
+    {'v1': 0.25, 'v2': 0.5, 'v2/greedy': 0.25}
     """
-    names = slates["policy"].where(~slates["greedy"], slates["policy"].astype(str) + _GREEDY)
+    whole = slates[~slates["degraded"]]
+    if whole.empty:
+        return _shares(slates["policy"])
+    undrawn = whole["policy"].astype(str) + UNEXPLORED
+    return _shares(whole["policy"].where(~whole["greedy"], undrawn))
+
+
+def _shares(names: pd.Series) -> dict[str, float]:
     shares = names.value_counts(normalize=True).sort_index()
     return {str(name): float(share) for name, share in shares.items()}
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tessera.contracts.errors import BadParams
+from tessera.contracts.split import VALIDATION
 from tessera.contracts.tables import ACTIONS
 from tessera.model.nn.ranking import CLICK, TASKS
 from tessera.model.params import HstuParams
@@ -39,7 +40,8 @@ class Chain:
 
     def examples(self, share=1.0):
         chosen_R = np.random.default_rng(1).random(len(self.learn)) < share
-        slates = self.learn.by_history(self.histories, chosen_R)
+        first_U1, known_U = self.histories.first_U1, self.histories.until(VALIDATION)
+        slates = self.learn.by_history(first_U1, known_U, chosen_R)
         return Examples(self.histories, self.stop_U, np.array([ACTION]), slates)
 
     def auc(self, model):

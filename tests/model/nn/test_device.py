@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 from tessera.contracts.errors import BadParams
+from tessera.contracts.split import VALIDATION
 from tessera.model.baselines import two_tower
 from tessera.model.nn.device import chosen_device, moved
 from tessera.model.sequences.dataset import read_dataset
@@ -307,7 +308,8 @@ def lesson(world, params, kind="hstu"):
     shape = fit(kind, world, params.model_copy(update={"epochs": 1}), None).model.shape
     slates = world.log.examples(np.ones(len(world.log.slates), bool), params.features)[1]
     every_R = np.ones(len(slates), bool)
-    slates = slates.by_history(world.histories, every_R) if kind == "hstu" else None
+    first_U1, known_U = world.histories.first_U1, world.histories.until(VALIDATION)
+    slates = slates.by_history(first_U1, known_U, every_R) if kind == "hstu" else None
     edge_VV = world.edge_VV if kind == "hstu" else None
     examples = Examples(world.histories, world.histories.until(0), np.array([1]), slates, edge_VV)
     torch.manual_seed(0)

@@ -17,7 +17,6 @@ from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import EXPOSURES
 from tessera.model.nn.ranking import TASKS
 from tessera.model.sequences.exposure_log import matured
-from tessera.model.sequences.slates import Epoch
 from tessera.model.trainer import loop
 from tessera.model.training.fit import fit, pose
 
@@ -277,14 +276,15 @@ def test_one_slate_of_each_stretch_is_drawn_and_all_get_their_turn(world, params
     slates = pose("hstu", world, params).examples(refit=False).slates
     doubled = slates.take(np.repeat(np.arange(len(slates)), 2))
     doubled = replace(doubled, moment_R=doubled.moment_R + np.arange(len(doubled)) % 2)
-    seen = set()
+    first_U1, seen = world.histories.first_U1, set()
     for seed in range(6):
-        drawn = Epoch.draw(doubled, world.histories, 1.0, np.random.default_rng(seed))
-        assert len(np.unique(drawn.key_R)) == len(drawn.key_R) == len(slates)
-        seen |= set(doubled.moment_R[drawn.row_R] % 2)
+        row_R, key_R = doubled.drawn(first_U1, 1.0, np.random.default_rng(seed))
+        assert len(np.unique(key_R)) == len(key_R) == len(slates)
+        assert np.array_equal(key_R, doubled.keys(first_U1)[row_R])
+        seen |= set(doubled.moment_R[row_R] % 2)
     assert seen == {0, 1}
-    half = Epoch.draw(slates, world.histories, 0.5, np.random.default_rng(0))
-    assert 0.35 * len(slates) < len(half.row_R) < 0.65 * len(slates)
+    half, _ = slates.drawn(first_U1, 0.5, np.random.default_rng(0))
+    assert 0.35 * len(slates) < len(half) < 0.65 * len(slates)
 
 
 # Labels.

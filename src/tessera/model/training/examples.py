@@ -112,7 +112,8 @@ class Examples:
         """Draw the slates of one epoch: one of such a share of the stretches between events."""
         epoch = None
         if self.slates is not None:
-            epoch = Epoch.draw(self.slates, self.histories, slate_share, rng)
+            drawn = self.slates.drawn(self.histories.first_U1, slate_share, rng)
+            epoch = Epoch(self.slates, self.histories, *drawn)
         return BatchBuilder(self, epoch)
 
 

@@ -120,7 +120,10 @@ class Task:
         """Return what is learnt from: what lies before validation, or with it."""
         histories, shown, slates = self.dataset.histories, self.shown, None
         if shown:
-            slates = shown.slates.by_history(histories, refit | ~shown.is_check_R)
+            known_U, chosen_R = histories.until(VALIDATION), refit | ~shown.is_check_R
+            slates = shown.slates.by_history(
+                histories.first_U1, known_U, chosen_R, histories.folder
+            )
         stop_U, action_T = histories.learnt_until(refit=refit), action_codes(self.params.targets)
         examples = Examples(histories, stop_U, action_T, slates, self.dataset.edge_VV)
         if not isinstance(self.shape.item_input, OwnShareSettings):

@@ -123,7 +123,8 @@ class Ranked:
 
 def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) -> Ranked:
     """Score the candidates of each request by both heads, from one pass over its history."""
-    first_R = np.where(slates.user_R < 0, slates.stop_R, histories.first_U1[slates.user_R])
+    first_U1 = histories.first_U1
+    first_R = np.where(slates.user_R < 0, slates.stop_R, first_U1[slates.user_R])
     start_R = np.maximum(first_R, slates.stop_R - model.shape.length)
     windows = Windows(start_R, slates.stop_R, slates.moment_R // 1_000_000)
     batcher, one_R1 = Batcher(histories), np.arange(len(slates))[:, None]
@@ -136,7 +137,8 @@ def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) ->
         unit_VD = published(model, item_VD)
         for rows in batches:
             batch = moved(batcher.batch(windows.take(rows)), device)
-            asked = moved(lay(slates, one_R1[rows], start_R[rows], histories)[0], device)
+            asked = lay(slates, one_R1[rows], start_R[rows], first_U1, histories.group_E)[0]
+            asked = moved(asked, device)
             seen = model.encode(batch, item_VD)
             logit_RMT[rows] = model.logits(batch, asked, seen, item_VD).cpu().numpy()
             state_BD = states_at(model, seen.state_BLD, asked.sequence_N, asked.state_N)

@@ -128,7 +128,8 @@ class Pass:
         reader = self.reader
         slates = self._slates(moment, item_M, feature_MF)
         start_B = np.minimum(self.windows.start_W, self.windows.stop_W)
-        asked = lay(slates, np.zeros((1, 1), np.int64), start_B, self.histories)[0]
+        first_U1, group_E = self.histories.first_U1, self.histories.group_E
+        asked = lay(slates, np.zeros((1, 1), np.int64), start_B, first_U1, group_E)[0]
         asked, logit_MT = moved(asked, reader.item_VD.device), None
         with torch.inference_mode():
             if reader.head is not None:

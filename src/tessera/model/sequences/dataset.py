@@ -16,9 +16,10 @@ from torch import Tensor
 
 from tessera.contracts.arrays import Ints
 from tessera.contracts.split import TRAIN, VALIDATION, Split, load_split
-from tessera.model.params import QuestionParams, SequenceParams
+from tessera.model.params import ClosedFormParams, QuestionParams, SequenceParams
 from tessera.model.sequences.catalogue import (
     Catalogue,
+    microsecond,
     read_catalogue,
     read_closes,
     read_codes,
@@ -29,7 +30,22 @@ from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.questions import Lists, Question, action_codes
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.windows import last_windows
+from tessera.shared.features.demand import Acquired, Sale
 from tessera.shared.features.prices import PriceHistory
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What closed forms learn from, as it was known at a moment."""
+
+    acquired: Acquired
+    sale: Sale
+    closes: PriceHistory | None
+    """None where nothing has a price."""
+    now: int
+    """That moment, in microseconds since 1970."""
+    taught: int
+    """Up to when the trunk has learnt: less, unless it was trained again at the cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +95,18 @@ class Dataset:
             None if seen is None else self._pairs(seen),
             self._pairs(relevant),
             self.catalogue.candidates_V(split, begins, params.future_items),
+        )
+
+    def past(self, params: ClosedFormParams, *, at_cut: bool) -> Past:
+        """Return what was known when validation began, or at the cut."""
+        begins, cut = microsecond(self.split.validation_from), microsecond(self.split.cut)
+        stop_U = self.histories.learnt_until(refit=at_cut)
+        return Past(
+            acquired=self.histories.acquired_before(stop_U, action_codes(params.targets)),
+            sale=Sale(self.catalogue.from_V, self.catalogue.class_V),
+            closes=self.closes,
+            now=cut if at_cut else begins,
+            taught=cut if at_cut and params.refit else begins,
         )
 
     def _acquired(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from tessera.contracts.arrays import Bools, Float32s
+from tessera.contracts.arrays import Bools, Float32s, Float64s
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.errors import BadParams
 from tessera.contracts.split import VALIDATION, Split
@@ -25,6 +25,7 @@ from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.exposure_log import Log
 from tessera.model.sequences.questions import Question, action_codes
 from tessera.model.sequences.slates import Slates
+from tessera.model.sequences.windows import Batcher
 from tessera.model.training.curves import AUC, NDCG
 from tessera.model.training.examples import Examples
 from tessera.model.training.maturity import maturity
@@ -35,8 +36,10 @@ from tessera.model.trunk.inference import (
     item_vectors,
     placed,
     rank_requests,
+    trunk_states,
 )
 from tessera.model.trunk.model import SequenceModel, Shape
+from tessera.shared.metrics.choice import MOST_ASKED
 from tessera.shared.metrics.slates import slate_auc
 
 _LEAST_LEVELS = 2
@@ -93,7 +96,7 @@ class Task:
         last = self._calibrated(
             train(self.shape, self.dataset.codes_VC, examples, None, longest, folder)
         )
-        learn_closed_form(last.model, self.dataset, self.params, at_cut=True)
+        self.learn_closed_form(last.model, at_cut=True)
         last.model.closed_form.let(**first.model.closed_form.mix)
         return replace(last, mixed_ndcg=first.figures()["validation_ndcg_at_10"])
 
@@ -102,8 +105,25 @@ class Task:
         model = first.model
         if model.shape.profits:
             model.closed_form.let(profit=self.params.profit_weight)
-        value_MU = mix_values(model, self.dataset, self.asked, self.params)
-        return replace(first, mixed_ndcg=choose_mix(model, value_MU))
+        return replace(first, mixed_ndcg=choose_mix(model, self.mix_values(model)))
+
+    def mix_values(self, model: SequenceModel) -> Float64s:
+        """Return value_MU, see there, on some of those asked; empty if no mix can be chosen.
+
+        The closed forms are left as they were known when validation began.
+        """
+        if len(list(model.closed_form.choices())) == 1 or not self.asked.has_answer():
+            return np.zeros((0, 0))
+        asked, histories = self.asked.sample(MOST_ASKED), self.dataset.histories
+        self.learn_closed_form(model, at_cut=False)
+        state_QD = trunk_states(model, histories, asked.windows)
+        return mix_values(model, asked, state_QD, Batcher(histories).batch(asked.windows))
+
+    def learn_closed_form(self, model: SequenceModel, *, at_cut: bool) -> None:
+        """Let closed forms learn what was known when validation began, or at the cut."""
+        if model.closed_form.parts:
+            past = self.dataset.past(self.params, at_cut=at_cut)
+            learn_closed_form(model.closed_form, past, self.params)
 
     def validate(self, model: SequenceModel) -> dict[str, float]:
         """Return nDCG@10 and slate AUC on the validation period."""
@@ -147,7 +167,7 @@ def fit(
     task = pose(kind, dataset, params)
     first = task.mixed(task.search(scratch))
     if not params.refit:
-        learn_closed_form(first.model, task.dataset, params, at_cut=True)
+        task.learn_closed_form(first.model, at_cut=True)
         return first
     return task.again(first, scratch)
 

@@ -61,7 +61,15 @@ def placed(model: SequenceModel) -> Bools:
 
 def encode(model: SequenceModel, histories: Histories, windows: Windows) -> Float32s:
     """Return unit state_WD: what asks for items at the end of each window, at its request."""
-    return asking(model, trunk_states(model, histories, windows), histories, windows)
+    state_WD = trunk_states(model, histories, windows)
+    batcher, parts, device = Batcher(histories), [], device_of(model)
+    with torch.inference_mode():
+        for start in range(0, len(windows), _ENCODE_BATCH):
+            rows = np.arange(start, min(start + _ENCODE_BATCH, len(windows)))
+            unit_BD = torch.from_numpy(state_WD[rows]).to(device)
+            batch = moved(batcher.batch(windows.take(rows)), device)
+            parts.append(asking_vectors(model, unit_BD, batch).cpu().numpy())
+    return np.concatenate(parts) if parts else state_WD
 
 
 def trunk_states(model: SequenceModel, histories: Histories, windows: Windows) -> Float32s:
@@ -81,20 +89,6 @@ def trunk_states(model: SequenceModel, histories: Histories, windows: Windows) -
             state_WD[rows] = functional.normalize(state_BD, dim=-1).cpu().numpy()
             bar.advance()
     return state_WD
-
-
-def asking(
-    model: SequenceModel, state_WD: Float32s, histories: Histories, windows: Windows
-) -> Float32s:
-    """Return what asks for items, given the states of the trunk at the end of the windows."""
-    batcher, parts, device = Batcher(histories), [], device_of(model)
-    with torch.inference_mode():
-        for start in range(0, len(windows), _ENCODE_BATCH):
-            rows = np.arange(start, min(start + _ENCODE_BATCH, len(windows)))
-            unit_BD = torch.from_numpy(state_WD[rows]).to(device)
-            batch = moved(batcher.batch(windows.take(rows)), device)
-            parts.append(asking_vectors(model, unit_BD, batch).cpu().numpy())
-    return np.concatenate(parts) if parts else state_WD
 
 
 def score_requests(model: SequenceModel, histories: Histories, requests: Requests) -> Float32s:

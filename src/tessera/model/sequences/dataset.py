@@ -35,6 +35,21 @@ from tessera.shared.features.prices import PriceHistory
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """What of the data decides the shape of a model."""
+
+    items: int
+    """With padding."""
+    code_sizes: tuple[int, ...]
+    """Codewords of each level; empty when codes are not used."""
+    classes: int
+    """Of items."""
+    actions: int
+    """That occur before the cut."""
+    has_edges: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Past:
     """What closed forms learn from, as it was known at a moment."""
 
@@ -95,6 +110,16 @@ class Dataset:
             None if seen is None else self._pairs(seen),
             self._pairs(relevant),
             self.catalogue.candidates_V(split, begins, params.future_items),
+        )
+
+    def sizes(self) -> Sizes:
+        """Count what there is of everything."""
+        return Sizes(
+            items=len(self.catalogue.vocabulary) + 1,
+            code_sizes=tuple(int(level_V.max()) + 1 for level_V in self.codes_VC.T),
+            classes=int(self.catalogue.class_V.max()) + 1,
+            actions=len(self.histories.known_actions()),
+            has_edges=self.edge_VV is not None,
         )
 
     def past(self, params: ClosedFormParams, *, at_cut: bool) -> Past:

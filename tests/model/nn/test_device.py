@@ -311,7 +311,7 @@ def lesson(world, params, kind="hstu"):
     first_U1, known_U = world.histories.first_U1, world.histories.until(VALIDATION)
     slates = slates.by_history(first_U1, known_U, every_R) if kind == "hstu" else None
     edge_VV = world.edge_VV if kind == "hstu" else None
-    examples = Examples(world.histories, world.histories.until(0), np.array([1]), slates, edge_VV)
+    examples = Examples(world.histories, world.histories.until(0), np.array([1]), slates)
     torch.manual_seed(0)
     model = SequenceModel(shape, world.codes_VC, torch.ones(shape.items).bool(), edge_VV)
     rng = np.random.default_rng(0)

@@ -127,6 +127,11 @@ class Histories:
         event_N = self.where(is_had)
         return Acquired.of(self.user_E[event_N], self.item_E[event_N], self.moment_E[event_N])
 
+    def first_moment(self) -> int:
+        """Return the moment of the first event, in microseconds since 1970; 0 without any."""
+        firsts = [self.moment_E[event_P].min() for event_P in self.parts()]
+        return int(min(firsts, default=0))
+
     def counts(self, action_T: Ints, items: int) -> Ints:
         """Return count_V: how often each item was met by these actions before the cut."""
         count_V = np.zeros(items, np.int64)

@@ -1,7 +1,7 @@
 """What is learnt from, and how one epoch of it is cut into batches.
 
 Legend: U users, Q events asked about, T actions, W windows or warm items, B sequences of a batch,
-L positions, N targets.
+L positions, N targets, V items with padding first, P events of a part.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tessera.contracts.arrays import Bools, Float32s, Ints
+from tessera.contracts.arrays import Bools, Ints
 from tessera.model.nn.batch import Batch
 from tessera.model.nn.ranking import RankingBatch, RankingLabels
 from tessera.model.sequences.histories import Histories
@@ -46,10 +46,6 @@ class Examples:
     action_T: Ints
     slates: Slates | None = None
     """What the ranking head learns from, sorted by history; None trains none."""
-    edge_VV: Tensor | None = None
-    """What attention is told of pairs of items, see `edges`; None tells nothing."""
-    maturity_VF: Float32s | None = None
-    """What the item input is told of items, see `maturity`; None tells nothing."""
 
     def is_inside(self, event_Q: Ints) -> Bools:
         """Return which of these events may be learnt from."""
@@ -97,8 +93,6 @@ class Examples:
             histories.group_E,
             histories.phase_E,
             *(self.slates.arrays() if self.slates else ()),
-            *(() if self.edge_VV is None else (self.edge_VV.cpu().numpy(),)),
-            *(() if self.maturity_VF is None else (self.maturity_VF,)),
         )
 
     def warm_W(self) -> Tensor:
@@ -107,6 +101,14 @@ class Examples:
         for event_Q in self.histories.parts():
             warm_W = np.union1d(warm_W, item_E[event_Q[self.is_inside(event_Q)]])
         return torch.from_numpy(warm_W)
+
+    def answered(self, items: int) -> Ints:
+        """Return count_V: how often each item is to be predicted."""
+        item_E, count_V = self.histories.item_E, np.zeros(items, np.int64)
+        for event_P in self.histories.parts():
+            item_N = item_E[event_P[self.is_target(event_P)]]
+            count_V += np.bincount(item_N, minlength=items)
+        return count_V
 
     def drawn(self, slate_share: float, rng: np.random.Generator) -> BatchBuilder:
         """Draw the slates of one epoch: one of such a share of the stretches between events."""

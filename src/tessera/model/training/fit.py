@@ -23,7 +23,7 @@ from tessera.model.training.curves import AUC, NDCG
 from tessera.model.training.examples import Examples
 from tessera.model.training.maturity import maturity
 from tessera.model.training.shape import choose_shape
-from tessera.model.training.train import Trained, train
+from tessera.model.training.train import ItemTables, Trained, train
 from tessera.model.training.vector_mix import choose_mix, learn_closed_form, mix_values
 from tessera.model.trunk.inference import (
     encode,
@@ -76,9 +76,8 @@ class Task:
         validate = self.validate if self.asked.has_answer() else None
         folder = scratch / "search" if scratch else None
         examples = self.examples(refit=False)
-        return self._calibrated(
-            train(self.shape, self.dataset.codes_VC, examples, validate, self.params, folder)
-        )
+        tables = self.tables(examples, refit=False)
+        return self._calibrated(train(self.shape, tables, examples, validate, self.params, folder))
 
     def again(self, first: Trained, scratch: Path | None) -> Trained:
         """Train on all that is known, as many epochs as were best, with the mix of the first."""
@@ -86,9 +85,8 @@ class Task:
         longest = self.params.model_copy(update={"epochs": max(1, epochs)})
         folder = scratch / "refit" if scratch else None
         examples = self.examples(refit=True)
-        last = self._calibrated(
-            train(self.shape, self.dataset.codes_VC, examples, None, longest, folder)
-        )
+        tables = self.tables(examples, refit=True)
+        last = self._calibrated(train(self.shape, tables, examples, None, longest, folder))
         self.learn_closed_form(last.model, at_cut=True)
         last.model.closed_form.let(**first.model.closed_form.mix)
         return replace(last, mixed_ndcg=first.figures()["validation_ndcg_at_10"])
@@ -138,10 +136,22 @@ class Task:
                 histories.first_U1, known_U, chosen_R, histories.folder
             )
         stop_U, action_T = histories.learnt_until(refit=refit), action_codes(self.params.targets)
-        examples = Examples(histories, stop_U, action_T, slates, self.dataset.edge_VV)
+        return Examples(histories, stop_U, action_T, slates)
+
+    def tables(self, examples: Examples, *, refit: bool) -> ItemTables:
+        """Return what the model is told of items, at the end of these examples."""
+        world, tables = self.dataset, ItemTables(self.dataset.codes_VC, self.dataset.edge_VV)
         if not isinstance(self.shape.item_input, OwnShareSettings):
-            return examples
-        return replace(examples, maturity_VF=maturity(self.dataset, examples, refit=refit))
+            return tables
+        maturity_VF = maturity(
+            world.catalogue,
+            world.split,
+            world.histories.first_moment(),
+            world.log.slates if world.log else None,
+            examples.answered(len(world.catalogue.from_V)),
+            refit=refit,
+        )
+        return replace(tables, maturity_VF=maturity_VF)
 
     def _calibrated(self, trained: Trained) -> Trained:
         """Measure level and spread of the log odds, so that served scores have a common scale."""

@@ -119,12 +119,7 @@ class Histories:
 
     def acquired_before(self, stop_U: Ints, action_T: Ints) -> Acquired:
         """Return the first acquisitions, by these actions, that lie before `stop_U`."""
-
-        def is_had(event_Q: Ints) -> Bools:
-            is_early_Q = event_Q < stop_U[self.user_E[event_Q]]
-            return np.asarray(is_early_Q & np.isin(self.action_E[event_Q], action_T))
-
-        event_N = self.where(is_had)
+        event_N = self.within(self.first_U1[:-1], stop_U, action_T)
         return Acquired.of(self.user_E[event_N], self.item_E[event_N], self.moment_E[event_N])
 
     def first_moment(self) -> int:
@@ -141,14 +136,22 @@ class Histories:
             count_V += np.bincount(self.item_E[event_P[is_meant_P]], minlength=items)
         return count_V
 
-    def where(self, holds: Callable[[Ints], Bools]) -> Ints:
-        """Return the events for which something holds, on disk."""
-        count = sum(int(holds(event_Q).sum()) for event_Q in self.parts())
+    def within(self, first_U: Ints, stop_U: Ints, action_T: Ints | None = None) -> Ints:
+        """Return the events of a stretch of each user, on disk; None is of any action."""
+
+        def chosen(event_Q: Ints) -> Ints:
+            user_Q = self.user_E[event_Q]
+            is_chosen_Q = (event_Q >= first_U[user_Q]) & (event_Q < stop_U[user_Q])
+            if action_T is not None:
+                is_chosen_Q &= np.isin(self.action_E[event_Q], action_T)
+            return event_Q[is_chosen_Q]
+
+        count = sum(len(chosen(event_Q)) for event_Q in self.parts())
         found, done = mapped.blank((count,), np.int64, self.folder), 0
         for event_Q in self.parts():
-            chosen_Q = event_Q[holds(event_Q)]
-            found[done : done + len(chosen_Q)] = chosen_Q
-            done += len(chosen_Q)
+            chosen_N = chosen(event_Q)
+            found[done : done + len(chosen_N)] = chosen_N
+            done += len(chosen_N)
         return found
 
     def last_sessions(self, gap_s: float) -> Histories:
@@ -164,12 +167,7 @@ class Histories:
             begin_Q = event_Q[1:][pause_Q > gap_s * 1_000_000]
             begin_Q = begin_Q[begin_Q <= last_U[user_E[begin_Q]]]
             np.maximum.at(start_U, user_E[begin_Q], begin_Q)
-
-        def kept(event_Q: Ints) -> Bools:
-            is_late_Q = self.phase_E[event_Q] > VALIDATION
-            return np.asarray(is_late_Q | (event_Q >= start_U[user_E[event_Q]]))
-
-        kept_N = self.where(kept)
+        kept_N = self.within(start_U, self.first_U1[1:])
 
         def taken(array_E: Ints) -> Ints:
             return mapped.taken(array_E, kept_N, self.folder)
@@ -196,6 +194,25 @@ class Histories:
             count_Q = np.cumsum(fresh_Q)
             group_E[event_Q] = count_Q - count_Q[self.first_U1[user_Q] - event_Q[0]]
         return replace(self, group_E=group_E)
+
+    def split_sets(self, share: float, rng: np.random.Generator) -> Histories:
+        """Cut a share of the tied sets in two at random: what came first is unknown, try both."""
+        keys, cuts, chances = (_EarlyLate(*rng.spawn(2)) for _ in range(3))
+        events, folder = len(self.item_E), self.folder
+        item_E, action_E, label_E = (mapped.blank((events,), np.int64, folder) for _ in range(3))
+        for event_Q in self.parts():
+            start_Q = self.starts(event_Q)
+            is_first_Q, is_late_Q = start_Q == event_Q, self.phase_E[event_Q] > VALIDATION
+            set_Q, is_late_S = np.cumsum(is_first_Q) - 1, is_late_Q[is_first_Q]
+            size_S = np.bincount(set_Q)
+            order_Q = event_Q[np.lexsort((keys.draw(is_late_Q), set_Q))]
+            second_S = 1 + np.floor(cuts.draw(is_late_S) * (size_S - 1)).astype(np.int64)
+            is_cut_S = (size_S > 1) & (chances.draw(is_late_S) < share)
+            is_second_Q = is_cut_S[set_Q] & (event_Q - start_Q >= second_S[set_Q])
+            item_E[event_Q], action_E[event_Q] = self.item_E[order_Q], self.action_E[order_Q]
+            label_E[event_Q] = set_Q * 2 + is_second_Q
+        shuffled = replace(self, item_E=item_E, action_E=action_E)
+        return shuffled.regrouped(label_E.__getitem__)
 
 
 def first_from(value_E: Ints, low_Q: Ints, high_Q: Ints, least_Q: Ints) -> Ints:
@@ -226,26 +243,6 @@ def first_from(value_E: Ints, low_Q: Ints, high_Q: Ints, least_Q: Ints) -> Ints:
         open_N = open_N[low[open_N] < high[open_N]]
         middle_N = (low[open_N] + high[open_N]) // 2
     return low.reshape(low_Q.shape)
-
-
-def split_sets(histories: Histories, share: float, rng: np.random.Generator) -> Histories:
-    """Cut a share of the tied sets in two at random: what came first is unknown, so try both."""
-    keys, cuts, chances = (_EarlyLate(*rng.spawn(2)) for _ in range(3))
-    events, folder = len(histories.item_E), histories.folder
-    item_E, action_E, label_E = (mapped.blank((events,), np.int64, folder) for _ in range(3))
-    for event_Q in histories.parts():
-        start_Q = histories.starts(event_Q)
-        is_first_Q, is_late_Q = start_Q == event_Q, histories.phase_E[event_Q] > VALIDATION
-        set_Q, is_late_S = np.cumsum(is_first_Q) - 1, is_late_Q[is_first_Q]
-        size_S = np.bincount(set_Q)
-        order_Q = event_Q[np.lexsort((keys.draw(is_late_Q), set_Q))]
-        second_S = 1 + np.floor(cuts.draw(is_late_S) * (size_S - 1)).astype(np.int64)
-        is_cut_S = (size_S > 1) & (chances.draw(is_late_S) < share)
-        is_second_Q = is_cut_S[set_Q] & (event_Q - start_Q >= second_S[set_Q])
-        item_E[event_Q], action_E[event_Q] = histories.item_E[order_Q], histories.action_E[order_Q]
-        label_E[event_Q] = set_Q * 2 + is_second_Q
-    shuffled = replace(histories, item_E=item_E, action_E=action_E)
-    return shuffled.regrouped(label_E.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)

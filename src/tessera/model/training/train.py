@@ -25,7 +25,6 @@ from tessera.model.nn.forcing import softness_at
 from tessera.model.nn.item_trie import item_trie
 from tessera.model.nn.own_share import WeighedCodewords
 from tessera.model.params import TrainingParams
-from tessera.model.sequences.histories import split_sets
 from tessera.model.sequences.slates import Slates
 from tessera.model.sequences.windows import Windows, shuffled_batches
 from tessera.model.trainer import loop, parallel
@@ -175,7 +174,7 @@ class _NextItem:
         if epoch < params.pretrain_epochs:
             examples = replace(examples, slates=None)
         if params.split_sets:
-            histories = split_sets(examples.histories, params.split_sets, rng)
+            histories = examples.histories.split_sets(params.split_sets, rng)
             examples = replace(examples, histories=histories)
         windows = examples.windows(self._length, rng)
         batches = shuffled_batches(windows, params.batch, rng)

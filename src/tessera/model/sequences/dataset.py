@@ -29,7 +29,7 @@ from tessera.model.sequences.exposure_log import Log, Sources, read_log
 from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.questions import Lists, Question, action_codes
 from tessera.model.sequences.reading import read_histories
-from tessera.model.sequences.windows import last_windows
+from tessera.model.sequences.windows import Windows, last_windows
 from tessera.shared.features.demand import Acquired, Sale
 from tessera.shared.features.prices import PriceHistory
 
@@ -79,6 +79,11 @@ class Dataset:
     closes: PriceHistory | None = None
     """None where nothing has a price."""
 
+    def windows(self, period: int, length: int) -> Windows:
+        """Return the last that is known of each user before a period, who asks at its request."""
+        histories, request_U = self.histories, self.histories.asked_second(self.split, period)
+        return last_windows(histories.first_U1[:-1], histories.until(period - 1), request_U, length)
+
     def ask(self, period: int, params: QuestionParams, user_Q: Ints | None = None) -> Question:
         """Pose the question of the validation or test period.
 
@@ -91,22 +96,21 @@ class Dataset:
         user_Q
             Who is asked, in ascending order; None asks who has a history and does something in it.
         """
-        histories, split, first_U = self.histories, self.split, self.histories.first_U1[:-1]
-        stop_U = histories.until(period - 1)
+        split, histories = self.split, self.histories
+        windows = self.windows(period, params.length)
         if user_Q is None:
-            asked_U = histories.until(period) > stop_U
-            user_Q = np.flatnonzero(asked_U & (stop_U > first_U))
-        row_U, seen = np.full(len(stop_U), -1), None
+            asked_U = histories.until(period) > windows.stop_W
+            user_Q = np.flatnonzero(asked_U & (windows.stop_W > windows.start_W))
+        row_U, seen = np.full(len(windows), -1), None
         row_U[user_Q] = np.arange(len(user_Q))
         relevant = self._acquired(period, period, params.acquired, row_U)
         if params.filter_seen:
             seen = self._acquired(TRAIN, period - 1, params.acquired, row_U)
             relevant = np.setdiff1d(relevant, seen, assume_unique=True)
-        request_Q = histories.asked_second(split, period)[user_Q]
         begins = split.validation_from if period == VALIDATION else split.cut
         return Question(
             user_Q,
-            last_windows(first_U[user_Q], stop_U[user_Q], request_Q, params.length),
+            windows.take(user_Q),
             None if seen is None else self._pairs(seen),
             self._pairs(relevant),
             self.catalogue.candidates_V(split, begins, params.future_items),

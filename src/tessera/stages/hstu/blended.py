@@ -8,7 +8,7 @@ Legend: Q people who are asked, V items with padding first, I items without it, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ibis
@@ -18,15 +18,11 @@ import pyarrow as pa
 from tessera.bundles.edges import KINDS, Edges, ranks
 from tessera.bundles.walks import declared, walk_from, walk_graph
 from tessera.contracts.arrays import Ints
-from tessera.contracts.split import TEST
-from tessera.contracts.tables import BLEND, WALK
+from tessera.contracts.tables import GENERATIVE, WALK
 from tessera.model.nn.batch import PADDING
 from tessera.model.params import HstuParams
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.questions import Lists, Question, action_codes
-from tessera.model.trunk.generated import generate
-from tessera.model.trunk.inference import encode, item_vectors, placed, trunk_states
-from tessera.model.trunk.model import SequenceModel
 from tessera.shared.metrics.ranking import top_items
 from tessera.shared.policies.shares import in_turn, places
 
@@ -42,34 +38,14 @@ class _Items:
     rank_I: Ints
 
 
-def blended(
-    model: SequenceModel, dataset: Dataset, edges: ibis.Table, params: HstuParams
-) -> list[pa.Table]:
-    """List for each test user where walks end, and what the sources of `blend` find together."""
-    asked = dataset.ask(TEST, params)
+_LISTED = {"dense": "", "walk": WALK, "generated": GENERATIVE}
+"""What stands behind the kind of the model in the name of a source's lists."""
 
-    def dense() -> Lists:
-        asking_QD = encode(model, dataset.histories, asked.windows)
-        return asked.lists(asking_QD, item_vectors(model), placed(model), params.top)
 
-    def generated() -> Lists:
-        assert model.decoder is not None, "the params saw to it"
-        state_QD = trunk_states(model, dataset.histories, asked.windows)
-        return generate(model, model.decoder, asked, state_QD, params)
-
-    walk = walked(dataset, asked, edges, params.top)
-    how: dict[str, Callable[[], Lists]] = {
-        "dense": dense,
-        "walk": lambda: walk,
-        "generated": generated,
-    }
+def blended(found: Mapping[str, Lists], params: HstuParams) -> Lists:
+    """List what the sources of `blend` found together, from their lists by the ends of names."""
     shares = {str(name): share for name, share in params.blend.items()}
-    together = shared({name: how[name]() for name in shares}, shares, params.top)
-    kind = model.shape.kind
-    return [
-        dataset.listed(kind + WALK, asked, walk),
-        dataset.listed(kind + BLEND, asked, together),
-    ]
+    return shared({name: found[_LISTED[name]] for name in shares}, shares, params.top)
 
 
 def walked(dataset: Dataset, asked: Question, edges: ibis.Table, top: int) -> Lists:

@@ -39,8 +39,9 @@ from tessera.model.nn.device import threads
 from tessera.model.nn.ranking import CLICK
 from tessera.model.params import FeatureGroup, HstuParams
 from tessera.model.sequences.catalogue import microsecond
-from tessera.model.sequences.dataset import Dataset, read_dataset
+from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.exposure_log import Log, Sources
+from tessera.model.sequences.reading import read_dataset
 from tessera.model.sequences.requests import windows_before
 from tessera.model.sequences.slates import Slates
 from tessera.model.trunk.inference import trunk_states

@@ -27,8 +27,8 @@ from tessera.contracts.split import VALIDATION
 from tessera.contracts.tables import LISTS
 from tessera.model.nn.device import threads
 from tessera.model.params import HstuParams
-from tessera.model.sequences.dataset import read_dataset
 from tessera.model.sequences.exposure_log import Sources
+from tessera.model.sequences.reading import read_dataset
 from tessera.model.training.fit import Task, fit
 from tessera.model.training.vector_mix import choose_mix
 from tessera.model.trunk.lists import rank_users, write_lists

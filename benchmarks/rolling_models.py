@@ -23,8 +23,9 @@ from tessera.contracts.arrays import Float64s
 from tessera.contracts.split import VALIDATION, Split, load_split, save_split
 from tessera.model.nn.device import threads
 from tessera.model.params import HstuParams
-from tessera.model.sequences.dataset import Dataset, read_dataset
+from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.exposure_log import Sources
+from tessera.model.sequences.reading import read_dataset
 from tessera.model.training.fit import Task, pose
 from tessera.model.training.vector_mix import steady
 from tessera.model.trunk.lists import rank_users

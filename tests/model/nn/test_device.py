@@ -20,8 +20,8 @@ from tessera.contracts.errors import BadParams
 from tessera.contracts.split import TEST, VALIDATION
 from tessera.model.baselines import two_tower
 from tessera.model.nn.device import chosen_device, moved
-from tessera.model.sequences.dataset import read_dataset
 from tessera.model.sequences.exposure_log import Sources
+from tessera.model.sequences.reading import read_dataset
 from tessera.model.sequences.windows import last_windows
 from tessera.model.trainer import loop
 from tessera.model.training import objective

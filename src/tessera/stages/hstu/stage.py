@@ -17,12 +17,13 @@ from tessera.contracts.tables import BLEND, LISTS, STRANGERS, WALK
 from tessera.model.nn.device import chosen_device, threads
 from tessera.model.params import HstuParams
 from tessera.model.sequences.catalogue import rows_of
-from tessera.model.sequences.dataset import Dataset, read_dataset
+from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.effects import NO_EFFECTS, Effects, effects_of, read_effects
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.sequences.fact_tables import save_facts
 from tessera.model.sequences.laid_out import lay_out
 from tessera.model.sequences.questions import action_codes
+from tessera.model.sequences.reading import read_dataset
 from tessera.model.sequences.requests import Requests, as_requests, read_requests
 from tessera.model.sequences.windows import Windows
 from tessera.model.trainer.parallel import together

@@ -116,6 +116,14 @@ class Dataset:
             has_edges=self.edge_VV is not None,
         )
 
+    def lately(self, asked: Question, without: tuple[str, ...]) -> tuple[Ints, Ints]:
+        """Return pairs (row, item) of what each who asks did last, in order, but these actions."""
+        start_W, size_W = asked.windows.start_W, asked.windows.stop_W - asked.windows.start_W
+        row_N = np.repeat(np.arange(len(size_W)), size_W)
+        event_N = np.arange(len(row_N)) + np.repeat(start_W - np.cumsum(size_W) + size_W, size_W)
+        is_kept_N = ~np.isin(self.histories.action_E[event_N], action_codes(without))
+        return row_N[is_kept_N], self.histories.item_E[event_N[is_kept_N]]
+
     def past(self, params: ClosedFormParams, *, at_cut: bool) -> Past:
         """Return what was known when validation began, or at the cut."""
         begins, cut = microsecond(self.split.validation_from), microsecond(self.split.cut)

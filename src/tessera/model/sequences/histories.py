@@ -79,8 +79,12 @@ class Histories:
 
     def stops_before(self, user_R: Ints, moment_R: Ints) -> Ints:
         """Return where the events strictly before each request end; user -1 has none."""
+        return self.stretches_before(user_R, moment_R)[1]
+
+    def stretches_before(self, user_R: Ints, moment_R: Ints) -> tuple[Ints, Ints]:
+        """Return where the events strictly before each request start and end; user -1 has none."""
         first_R = np.where(user_R < 0, 0, self.first_U1[user_R])
-        return first_from(self.moment_E, first_R, self.first_U1[user_R + 1], moment_R)
+        return first_R, first_from(self.moment_E, first_R, self.first_U1[user_R + 1], moment_R)
 
     def until(self, phase: int) -> Ints:
         """Return stop_U: where each user's events of earlier phases and this one end."""

@@ -21,12 +21,11 @@ from tessera.contracts.arrays import Ints
 from tessera.contracts.tables import GENERATIVE, WALK
 from tessera.model.nn.batch import PADDING
 from tessera.model.params import HstuParams
-from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.questions import Lists, Question, action_codes
+from tessera.model.sequences.questions import Lists, Question
 from tessera.shared.metrics.ranking import top_items
 from tessera.shared.policies.shares import in_turn, places
 
-_AGAINST = ("dismiss", "sell")
+AGAINST = ("dismiss", "sell")
 """Actions after which nobody starts from an item."""
 
 
@@ -48,9 +47,26 @@ def blended(found: Mapping[str, Lists], params: HstuParams) -> Lists:
     return shared({name: found[_LISTED[name]] for name in shares}, shares, params.top)
 
 
-def walked(dataset: Dataset, asked: Question, edges: ibis.Table, top: int) -> Lists:
-    """List where walks along the graph's edges end, from what each had and met lately."""
-    vocabulary = dataset.catalogue.vocabulary
+def walked(
+    asked: Question,
+    lately: tuple[Ints, Ints],
+    vocabulary: list[str],
+    edges: ibis.Table,
+    top: int,
+) -> Lists:
+    """List where walks along the graph's edges end, from what each had and met lately.
+
+    Parameters
+    ----------
+    lately
+        Pairs (row, item) of what was met, in order, but `AGAINST`.
+    vocabulary
+        Items by row, without padding.
+    edges
+        Of the graph.
+    top
+        Length of a list.
+    """
     id_I = pa.array(vocabulary, pa.string())
     ids = _Items(id_I, ranks(id_I))
     between = edges.filter(edges.kind.isin(KINDS) & (edges.weight > 0))
@@ -58,15 +74,11 @@ def walked(dataset: Dataset, asked: Question, edges: ibis.Table, top: int) -> Li
     order = ["source_id", "kind", "target_id"]
     laid = Edges.of(between.select(columns).order_by(order).to_pyarrow(), ids)
     graph = walk_graph(laid, declared(edges).to_pyarrow(), ids)
-    histories, windows = dataset.histories, asked.windows
-    against = action_codes(_AGAINST)
     items_QK = np.full((len(asked.user_Q), top), PADDING)
     score_QK = np.full((len(asked.user_Q), top), -np.inf, np.float32)
-    for q, span in enumerate(zip(windows.start_W, windows.stop_W, strict=True)):
-        met = slice(*span)
-        recent = histories.item_E[met][~np.isin(histories.action_E[met], against)] - 1
-        held = _seen(asked, q) - 1
-        row_R, chance_R = walk_from(graph, held, recent.astype(np.int64), len(vocabulary))
+    for q in range(len(asked.user_Q)):
+        held, recent = _of(asked.seen, q) - 1, _of(lately, q) - 1
+        row_R, chance_R = walk_from(graph, held, recent, len(vocabulary))
         score_V = np.full(len(vocabulary) + 1, -np.inf, np.float32)
         score_V[row_R + 1] = chance_R
         score_V[~asked.allowed_V] = -np.inf
@@ -77,12 +89,12 @@ def walked(dataset: Dataset, asked: Question, edges: ibis.Table, top: int) -> Li
     return Lists(items_QK, score_QK)
 
 
-def _seen(asked: Question, q: int) -> Ints:
-    """Return what somebody had, where that is left out of the lists."""
-    if asked.seen is None:
+def _of(pairs: tuple[Ints, Ints] | None, q: int) -> Ints:
+    """Return the items of one row, of pairs sorted by row; none where there are no pairs."""
+    if pairs is None:
         return np.zeros(0, np.int64)
-    first, stop = np.searchsorted(asked.seen[0], [q, q + 1])
-    return asked.seen[1][first:stop]
+    first, stop = np.searchsorted(pairs[0], [q, q + 1])
+    return pairs[1][first:stop]
 
 
 def shared(lists: Mapping[str, Lists], shares: Mapping[str, float], top: int) -> Lists:

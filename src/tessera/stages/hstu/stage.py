@@ -42,7 +42,7 @@ from tessera.model.trunk.lists import rank_users, write_lists
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.model.trunk.model import SequenceModel
 from tessera.model.trunk.saved import save_model
-from tessera.stages.hstu.blended import blended, walked
+from tessera.stages.hstu.blended import AGAINST, blended, walked
 from tessera.stages.hstu.outputs import write_item_vectors, write_scores, write_user_vectors
 from tessera.stages.hstu.published import Happened, scores_of_published
 
@@ -110,7 +110,8 @@ def _lists(
         state_QD = trunk_states(model, histories, asked.windows)
         found |= sources(model, model.decoder, asked, state_QD, params)
     if params.blend:
-        found[WALK] = walked(dataset, asked, edges, params.top)
+        lately, vocabulary = dataset.lately(asked, AGAINST), dataset.catalogue.vocabulary
+        found[WALK] = walked(asked, lately, vocabulary, edges, params.top)
         found[BLEND] = blended(found, params)
     kind = model.shape.kind
     parts = [dataset.listed(kind + end, asked, one) for end, one in found.items()]

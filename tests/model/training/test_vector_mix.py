@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from tessera.contracts.split import VALIDATION
+from tessera.model.training import vector_mix
 from tessera.model.training.fit import fit, pose
 from tessera.model.training.vector_mix import steady
 from tessera.model.trunk.inference import encode, item_vectors, placed
 
 
-def test_a_mix_is_worth_what_the_lists_of_its_published_vectors_are(world, small):
+def test_a_mix_is_worth_what_the_lists_of_its_published_vectors_are(world, small, monkeypatch):
+    monkeypatch.setattr(vector_mix, "_AT_ONCE", 7)
     params = small.model_copy(update={"epochs": 1, "demand_days": 3.0, "item_weights_width": 8})
     model = fit("hstu", world, params, None).model
     asked, task = world.ask(VALIDATION, params), pose("hstu", world, params)

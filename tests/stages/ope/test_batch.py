@@ -60,8 +60,22 @@ def test_who_passes_late_is_not_proposed_for_the_looser_level():
         {"decision": "HOLD", "lower": 0.0009},
     ]
     assert _proposed(rows, [0.0002, -0.0001, 0.0009]) == 0
-    held = [{**row, "decision": "HOLD"} for row in rows]
-    assert _proposed(held, [0.0002, 0.0006, 0.0009]) == 0
+
+
+@pytest.mark.parametrize(
+    ("decisions", "found"),
+    [
+        (["HOLD", "HOLD", "HOLD"], 1),
+        (["REJECT", "HOLD", "INVALID"], 1),
+        (["HOLD", "REJECT", "INVALID"], 0),
+        (["INVALID", "REJECT", "INVALID"], 1),
+        (["INVALID", "INVALID", "PROMOTE"], 2),
+    ],
+)
+def test_if_none_passes_the_best_of_what_came_out_best_is_told_of(decisions, found):
+    """Else a model would be told of as it is served worst: blunter than the champion."""
+    rows = [{"decision": one} for one in decisions]
+    assert _proposed(rows, [-0.05, -0.01, -0.02]) == found
 
 
 def test_a_batch_of_one_has_alpha_whole():
@@ -128,13 +142,14 @@ def test_one_that_the_log_cannot_answer_for_leaves_the_next_best(flat_first):
     assert (found["decision"], found["policy"]["temperature"]) == ("PROMOTE", SERVED)
 
 
-def test_if_none_passes_the_first_is_told_of(world):
+def test_if_none_passes_the_best_is_told_of(world):
     verdict = world(3000).judge(temperature=FLAT, further_temperatures=[10.0], permutations=0)
     assert verdict["decision"] == "HOLD"
     assert [row["decision"] for row in verdict["batch"]] == ["HOLD", "HOLD"]
-    assert [row["proposed"] for row in verdict["batch"]] == [True, False]
+    assert [row["proposed"] for row in verdict["batch"]] == [False, True]
+    assert verdict["batch"][1]["lower"] > verdict["batch"][0]["lower"]
     assert [row["level"] for row in verdict["batch"]] == pytest.approx([share_of(0.05, 1) / 2] * 2)
-    assert verdict["policy"]["temperature"] == FLAT
+    assert verdict["policy"]["temperature"] == 10.0
 
 
 def test_a_log_that_cannot_answer_is_invalid_for_all_and_estimates_nothing(world):

@@ -92,8 +92,9 @@ class Plan:
             "evaluate": {"draws": 20},
             "monitor": {"sample_rows": 1_000},
             # Two models trained apart must be able to judge each other on some thousand slates:
-            # few candidates, and all of them in the softmax.
-            "ope": {"top_k": 20},
+            # few candidates, and all of them in the softmax.  Each may be served sharper too: what
+            # that earns a log of the same candidates can tell.
+            "ope": {"top_k": 20, "further_temperatures": [0.25, 0.1]},
             "serve": {
                 "retrieved": 15,
                 "uniform": 5,

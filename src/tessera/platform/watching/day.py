@@ -31,7 +31,7 @@ from tessera.serve.closed import SealedBefore
 from tessera.serve.closes import CLOSE
 from tessera.serve.events import EVENT, SLATE, Record
 from tessera.serve.hours import open_segments, sealed_hours, still
-from tessera.stages.daily.day import Measured, Summary, measure, summarize
+from tessera.stages.daily.day import Measured, Summary, alike, measure, summarize
 from tessera.stages.daily.frames import Frames
 from tessera.stages.daily.levels import Levels
 from tessera.stages.daily.outcomes import answered
@@ -126,7 +126,7 @@ class Watch:
             found = measure(now, before, self._spec, more)
         told = {
             "status": EMPTY if today.is_empty else MEASURED,
-            "remarks": [*self._remarks(log, before), *_of_missing(found)],
+            "remarks": [*self._remarks(log, now, before), *_of_missing(found)],
             "inputs": self._inputs(log),
         }
         return Found(found, told)
@@ -202,7 +202,7 @@ class Watch:
         opened = known_engines(self._workspace)
         return skew(self._workspace.served, self._day, sample.names, opened)
 
-    def _remarks(self, log: Log, before: Sequence[Summary]) -> list[str]:
+    def _remarks(self, log: Log, now: Summary, before: Sequence[Summary]) -> list[str]:
         """Say in plain sentences what was odd."""
         today = log.days[self._day]
         lines = [] if today.users else ["Nothing was shown on this day."]
@@ -210,12 +210,17 @@ class Watch:
         if log.orphans.get(self._day):
             lines.append(f"{log.orphans[self._day]} events name a slate that the log lacks.")
         lines += _of_records(log.heard)
-        past = before[: len(before) - self._spec.gap_days]
-        there = sum(1 for one in past if one.slates)
-        if today.users and there < self._spec.least_days:
+        past = [one for one in before[: len(before) - self._spec.gap_days] if one.slates]
+        own, needed = len(alike(now, past)), self._spec.least_days
+        if today.users and len(past) < needed:
             lines.append(
-                f"{there} of the reference days have slates, and {self._spec.least_days} are "
-                "needed: nothing is compared with them."
+                f"{len(past)} of the reference days have slates, and {needed} are needed: nothing "
+                "is compared with them."
+            )
+        elif today.users and own < needed:
+            lines.append(
+                f"{own} of the reference days were answered as this one was, and {needed} are "
+                "needed: what a version decides by itself is compared with none."
             )
         return lines
 

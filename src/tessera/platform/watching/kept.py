@@ -33,7 +33,7 @@ from tessera.stages.daily.units import Level
 
 FOLDER = ".kept"
 """Where it lies, in the folder of the days."""
-_FORMAT = 4
+_FORMAT = 5
 _ROWS, ALONE = "-rows", "-alone"
 _TABLES = ("slates", "positions", "events", "minutes")
 _ARRAYS = ("taste_UK", "merit_J", "bins_B4", "moves")
@@ -100,6 +100,7 @@ class Kept:
             facts["shares"],
             facts["slates"],
             facts["investors"],
+            facts["versions"],
         )
 
     def put(self, day: int, key: str, summary: Summary, what: str = "") -> None:
@@ -119,6 +120,7 @@ class Kept:
             "shares": summary.shares,
             "slates": summary.slates,
             "investors": summary.investors,
+            "versions": summary.versions,
         }
         (aside / "facts.json").write_text(json.dumps(facts))
         files.move_into_place(aside, final)

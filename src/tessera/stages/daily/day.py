@@ -19,6 +19,7 @@ from tessera.stages.daily.spec import Served
 from tessera.stages.daily.told_apart import auc
 from tessera.stages.daily.units import Level
 from tessera.stages.daily.verdicts import points, rule_of
+from tessera.stages.daily.versions import Alike, are_alike, mix
 
 _MOVERS = 10
 
@@ -40,6 +41,8 @@ class Summary:
     """Of each item in what was shown."""
     slates: int
     investors: int
+    versions: dict[str, float]
+    """Share of its slates by the version that answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ def summarize(day: Frames, spec: Served) -> Summary:
         _shares(day),
         len(day.slates),
         int(day.slates["user"].nunique()),
+        mix(day.slates),
     )
 
 
@@ -87,13 +91,31 @@ def measure(
     told = before[-spec.outcome_days] if len(before) >= spec.outcome_days else None
     past = _filled(before[: len(before) - spec.gap_days])
     earlier = _filled(before[: max(len(before) - spec.gap_days - spec.outcome_days, 0)])
-    levels = now.shown | drift(now, past, spec) | (more or {}) | (told.answered if told else {})
+    own, own_earlier = alike(now, past), alike(told, earlier) if told else []
+    enough = len(own) >= spec.least_days
+    moved = drift(now, past, spec)
+    if enough and len(own) < len(past):
+        moved |= _of_versions(drift(now, own, spec), spec)
+    levels = now.shown | moved | (more or {}) | (told.answered if told else {})
     reference = [*(one.shown for one in past), *(one.answered for one in earlier)]
-    found = points(levels, reference, spec)
+    same = [*(one.shown for one in own), *(one.answered for one in own_earlier)]
+    found = points(levels, reference, spec, Alike(same, enough))
     gone = (
         _missing(levels, past, earlier, spec) if now.slates and len(past) >= spec.least_days else ()
     )
     return Measured(found, _movers(now, past), tuple(gone))
+
+
+def alike(now: Summary, before: Sequence[Summary]) -> list[Summary]:
+    """Return the days before that were answered by the versions that answered the day."""
+    return [one for one in before if are_alike(now.versions, one.versions)]
+
+
+def _of_versions(levels: Levels, spec: Served) -> Levels:
+    """Keep the distributions that are compared among days of the same versions."""
+    rules = {key: rule_of(key[0], spec.series) for key in levels}
+    return {key: level for key, level in levels.items()
+            if (rule := rules[key]) is not None and rule.across != "same"}  # fmt: skip
 
 
 def _missing(

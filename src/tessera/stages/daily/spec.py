@@ -28,6 +28,10 @@ class Rule(BaseModel):
     """Where it is bad."""
     slices: Literal["all", "every"] = "all"
     """Whether slices are judged too; all of them are measured."""
+    across: Literal["same", "below", "above", "never"] = "same"
+    """Beside reference days that other versions answered: judged as ever, where it lies on one side
+    alone, or never.  Days that the same versions answered are compared with where there are enough,
+    unless this is `same`."""
 
     @model_validator(mode="after")
     def _is_one(self) -> Rule:
@@ -35,6 +39,11 @@ class Rule(BaseModel):
             raise ValueError("a bound says side: above or below")
         if self.kind in ("relative", "absolute") and self.limit < 0:
             raise ValueError("a distance is not negative")
+        if self.kind == "exact" and self.across != "same":
+            raise ValueError("an exact limit holds for every version: leave `across` out")
+        if self.across in ("below", "above") and self.side not in ("both", self.across):
+            raise ValueError(f"it is bad {self.side}, so beside other versions it is not judged "
+                             f"{self.across}: say `same` or `never`")  # fmt: skip
         return self
 
 

@@ -17,6 +17,7 @@ from tessera.contracts.series import ALL, FEWEST, Point, Side
 from tessera.stages.daily.levels import Levels
 from tessera.stages.daily.spec import Rule, Served
 from tessera.stages.daily.units import Level
+from tessera.stages.daily.versions import Alike
 
 EXACT = "exact"
 _FAR, _MAD = 5.0, 1.4826
@@ -34,7 +35,9 @@ class Test:
     p_value: float
 
 
-def points(now: Levels, before: Sequence[Levels], spec: Served) -> list[Point]:
+def points(
+    now: Levels, before: Sequence[Levels], spec: Served, alike: Alike | None = None
+) -> list[Point]:
     """Judge each series of each slice that has a rule, and hide what is of too few.
 
     Parameters
@@ -45,11 +48,14 @@ def points(now: Levels, before: Sequence[Levels], spec: Served) -> list[Point]:
         Of each reference day.
     spec : Served
         Rules, and the share of false alarms.
+    alike : Alike, optional
+        The reference days that the same versions answered; all, if left out.
     """
+    alike = alike or Alike(before, enough=True)
     few, judged = of_too_few(now), []
     for key, level in sorted(now.items()):
         bare = Point(*key, None, rows=level.rows, investors=level.investors, hidden=True)
-        judged.append(bare if key in few else _point(key, bare, level, before, spec))
+        judged.append(bare if key in few else _point(key, bare, level, before, spec, alike))
     return _alarmed(judged, spec)
 
 
@@ -75,18 +81,35 @@ def of_too_few(now: Levels) -> set[tuple[str, str]]:
 
 
 def _point(
-    key: tuple[str, str], bare: Point, level: Level, before: Sequence[Levels], spec: Served
+    key: tuple[str, str],
+    bare: Point,
+    level: Level,
+    before: Sequence[Levels],
+    spec: Served,
+    alike: Alike,
 ) -> Point:
     series, of = key
     shown = replace(bare, value=level.value, low=level.low, high=level.high, hidden=False)
     rule = rule_of(series, spec.series)
     if rule is None or (of != ALL and rule.slices == "all"):
         return shown
-    past = [one[key] for one in before if key in one and one[key].investors >= FEWEST]
+    past = _of(key, before)
+    if rule.across != "same" and not of.startswith("policy="):  # which is of one version by itself
+        own = _of(key, alike.days)
+        if alike.enough if rule.kind == "bound" else len(own) >= spec.least_days:
+            past = own
+        elif rule.across == "never":
+            return shown
+        else:
+            rule = rule.model_copy(update={"side": rule.across})
     test = held_against(level, past, rule, spec.least_days)
     if test is None:
         return shown
     return replace(shown, threshold=test.threshold, side=test.side, p_value=test.p_value)
+
+
+def _of(key: tuple[str, str], days: Sequence[Levels]) -> list[Level]:
+    return [one[key] for one in days if key in one and one[key].investors >= FEWEST]
 
 
 def rule_of(series: str, rules: Mapping[str, Rule]) -> Rule | None:
@@ -96,12 +119,15 @@ def rule_of(series: str, rules: Mapping[str, Rule]) -> Rule | None:
 
 
 def key_of(series: str, rules: Mapping[str, Rule]) -> str | None:
-    """Return under which name the specification judges a series.
+    """Return under which name the specification judges a series: its own, or the nearest family.
 
-    >>> key_of("psi.items.category", {"psi.*": Rule(kind="bound", limit=0.1, side="above")})
+    >>> rule = Rule(kind="bound", limit=0.1, side="above")
+    >>> key_of("psi.items.category", {"psi.*": rule, "psi.prediction.*": rule})
     'psi.*'
     """
-    return next((one for one in (series, f"{series.partition('.')[0]}.*") if one in rules), None)
+    parts = series.split(".")
+    families = (".".join([*parts[:many], "*"]) for many in range(len(parts) - 1, 0, -1))
+    return next((one for one in (series, *families) if one in rules), None)
 
 
 def held_against(level: Level, past: Sequence[Level], rule: Rule, least_days: int) -> Test | None:

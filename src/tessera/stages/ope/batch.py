@@ -27,8 +27,10 @@ from tessera.stages.ope.judge import (
     weigh,
 )
 from tessera.stages.ope.params import OpeParams
+from tessera.stages.ope.verdict import Decision
 
 Build = Callable[[OpeParams], Case]
+_BEST_FIRST: tuple[Decision, ...] = ("PROMOTE", "HOLD", "REJECT", "INVALID")
 
 
 def judge_batch(
@@ -37,7 +39,8 @@ def judge_batch(
     """Judge every temperature and report on the one that is proposed.
 
     Of those that are promoted it is the one with the highest lower bound at alpha / K; if none is,
-    that of `temperature`.  A batch of one is judged as it always was.
+    of those that are held, and so on: what is told of a model is the best way to serve it.  A batch
+    of one is judged as it always was.
 
     Parameters
     ----------
@@ -112,6 +115,7 @@ def _row(
 
 
 def _proposed(rows: list[Document], lower_K: list[float]) -> int:
-    """Find the promoted policy with the highest of these bounds; the first policy if none is."""
-    promoted = [k for k, row in enumerate(rows) if row["decision"] == "PROMOTE"]
-    return max(promoted, key=lambda k: lower_K[k], default=0)
+    """Find the policy with the highest of these bounds among those that came out best."""
+    came = [row["decision"] for row in rows]
+    best = next(decision for decision in _BEST_FIRST if decision in came)
+    return max((k for k, one in enumerate(came) if one == best), key=lambda k: lower_K[k])

@@ -24,7 +24,7 @@ class OpeParams(BaseModel):
     log odds (`hstu.score: rank`) or cosines (`recall`)."""
     further_temperatures: tuple[Temperature, ...] = Field(default=(), max_length=9)
     """Further temperatures that the same model could be served at: with `temperature` they are one
-    batch, held to Holm; the best that passes is proposed."""
+    batch, held to Holm; the best that passes is proposed, and if none does the best is told of."""
     epsilon: float = Field(default=0.1, ge=0.0, le=1.0)
     """Slate policy that will be served: share of uniform exploration at every position."""
     top_k: int = Field(default=10, ge=1, le=1000)

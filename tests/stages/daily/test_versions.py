@@ -1,0 +1,135 @@
+"""A publication is no fault: what a version decides is compared with days of that version."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tessera.stages.daily.day import measure, summarize
+from tessera.stages.daily.outcomes import answered
+from tessera.stages.daily.spec import Rule, load_spec
+from tests.stages.daily.conftest import frames
+
+USERS = 60
+SPEC = load_spec(Path(__file__).resolve().parents[3] / "monitoring" / "served.yaml")
+OURS = ("wasserstein.prediction.score", "wasserstein.prediction.propensity", "psi.items.category",
+        "psi.prediction.rank", "c2st.auc", "propensity.effective_share",
+        "exploration_share")  # fmt: skip
+"""What a version decides by itself."""
+
+
+@cache
+def day(seed, *, version="v1", shift=0.0, clicks=0.3, greedy=False, segment="retail"):
+    """Return a day on which everybody asks thrice; `shift` moves what the version decides."""
+    rng = np.random.default_rng(seed)
+    slates = [{"user": user, "policy": version, "greedy": greedy, "segment": segment,
+               "score_mean": rng.normal(shift, 1), "score_top": rng.normal(shift, 1)}
+              for user in range(USERS) for _ in range(3)]  # fmt: skip
+    rows = [{"slate": slate, "item": int(rng.integers(4)), "place": place,
+             "score": rng.normal(shift, 1),
+             "propensity": float(np.exp(-1 - abs(shift) * rng.random())),
+             "even": 0.25, "rank": int(rng.integers(3) if not shift else rng.integers(1)),
+             "uniform": rng.random() < (0.5 if not shift else 0.05),
+             "category": int(rng.integers(3) if not shift else 0),
+             "clicked": rng.random() < clicks}
+            for slate in range(len(slates)) for place in range(2)]  # fmt: skip
+    found = frames(slates, rows, users=USERS)
+    return replace(summarize(found, SPEC), answered=answered(found))
+
+
+def alarms(now, before):
+    """Return what alarms of everybody; the last two days are no reference."""
+    return {one.series for one in measure(now, before, SPEC).points
+            if one.alarm and one.slice == "all"}  # fmt: skip
+
+
+def judged(now, before):
+    found = measure(now, before, SPEC).points
+    return {one.series for one in found if one.threshold is not None and one.slice == "all"}
+
+
+def old(days=10, first=0, **more):
+    return [day(first + one, **more) for one in range(days)]
+
+
+def new(days, **more):
+    return old(days, first=50, version="v2", shift=2.0, **more)
+
+
+def test_without_a_publication_the_same_change_alarms():
+    assert set(OURS) <= alarms(day(99, shift=2.0), old())
+
+
+@pytest.mark.parametrize("days", [0, 1, 6])
+def test_a_publication_alarms_by_nothing_that_it_decides(days):
+    """After six days of the new version four are reference days: one too few."""
+    now = day(99, version="v2", shift=2.0)
+    past = [*old(), *new(days)]
+    assert not alarms(now, past) & set(OURS)
+    assert not judged(now, past) & set(OURS)
+    assert "psi.investors.segment" in judged(now, past)
+
+
+def test_once_it_has_days_of_its_own_it_is_held_against_those_alone():
+    past = [*old(), *new(7)]
+    assert not alarms(day(99, version="v2", shift=2.0), past) & set(OURS)
+    assert set(OURS) <= judged(day(99, version="v2", shift=2.0), past)
+    assert "wasserstein.prediction.score" in alarms(day(99, version="v2", shift=0.0), past)
+
+
+def test_who_comes_is_compared_with_all_days():
+    now = day(99, version="v2", shift=2.0, segment="private")
+    assert "psi.investors.segment" in alarms(now, old())
+
+
+@pytest.mark.parametrize(("version", "alarming"), [("v1", True), ("v2", False)])
+def test_more_clicks_may_be_what_was_published_for(version, alarming):
+    past = [*old(), *(day(70 + one, version=version, clicks=0.6) for one in range(2))]
+    assert ("click_rate" in alarms(day(99, version=version), past)) is alarming
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_fewer_clicks_alarm_whoever_answered(version):
+    past = [*old(), *(day(70 + one, version=version, clicks=0.1) for one in range(2))]
+    assert "click_rate" in alarms(day(99, version=version), past)
+
+
+def test_clicks_of_yesterday_belong_to_who_answered_yesterday():
+    """On the day of the publication the clicks that are told of are those of the day before."""
+    past = [*old(11), day(70, clicks=0.6)]
+    assert "click_rate" in alarms(day(99, version="v2", shift=2.0), past)
+
+
+def test_what_nothing_was_drawn_for_is_of_another_policy():
+    now = day(99, shift=2.0, greedy=True)
+    assert not alarms(now, old()) & set(OURS)
+
+
+def test_a_tenth_of_other_slates_makes_no_other_day():
+    def mixed(seed, share):
+        one = day(seed)
+        return replace(one, versions={"v1": 1 - share, "v2": share})
+
+    assert "wasserstein.prediction.score" in judged(mixed(99, 0.1), old())
+    assert "wasserstein.prediction.score" not in judged(mixed(99, 0.2), old())
+    assert "wasserstein.prediction.score" in judged(
+        mixed(99, 0.2), [mixed(one, 0.25) for one in range(10)]
+    )
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"kind": "exact", "limit": 0.0, "side": "above", "across": "never"},
+        {"kind": "relative", "limit": 0.1, "side": "above", "across": "below"},
+        {"kind": "relative", "limit": 0.1, "across": "sometimes"},
+    ],
+)
+def test_a_rule_across_versions_that_says_nothing_is_refused(told):
+    with pytest.raises(ValidationError):
+        Rule(**told)

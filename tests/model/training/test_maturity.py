@@ -31,8 +31,7 @@ def as_table(table, kept, moved=lambda row: False):
 
 def told(world, weighed, refit=False):
     """Return what the item input is told, as numbers of days and events."""
-    task = pose("hstu", world, weighed)
-    tables = task.tables(task.examples(refit=refit), refit=refit)
+    tables = pose("hstu", world, weighed).tables(refit=refit)
     return np.expm1(tables.maturity_VF.astype(float))
 
 
@@ -85,5 +84,4 @@ def test_without_one_cut_for_all_neither_days_nor_exposures_are_told(slated, log
 def test_a_model_that_sums_codewords_is_told_nothing(slated, logged_world, small):
     params = small.model_copy(update={"window_days": 2.0})
     world = logged_world(slated, params)
-    task = pose("hstu", world, params)
-    assert task.tables(task.examples(refit=False), refit=False).maturity_VF is None
+    assert pose("hstu", world, params).tables(refit=False).maturity_VF is None

@@ -1,7 +1,7 @@
 """What is learnt from, and how one epoch of it is cut into batches.
 
 Legend: U users, Q events asked about, T actions, W windows or warm items, B sequences of a batch,
-L positions, N targets, V items with padding first, P events of a part.
+L positions, N targets.
 """
 
 from __future__ import annotations
@@ -101,14 +101,6 @@ class Examples:
         for event_Q in self.histories.parts():
             warm_W = np.union1d(warm_W, item_E[event_Q[self.is_inside(event_Q)]])
         return torch.from_numpy(warm_W)
-
-    def answered(self, items: int) -> Ints:
-        """Return count_V: how often each item is to be predicted."""
-        item_E, count_V = self.histories.item_E, np.zeros(items, np.int64)
-        for event_P in self.histories.parts():
-            item_N = item_E[event_P[self.is_target(event_P)]]
-            count_V += np.bincount(item_N, minlength=items)
-        return count_V
 
     def drawn(self, slate_share: float, rng: np.random.Generator) -> BatchBuilder:
         """Draw the slates of one epoch: one of such a share of the stretches between events."""

@@ -76,7 +76,7 @@ class Task:
         validate = self.validate if self.asked.has_answer() else None
         folder = scratch / "search" if scratch else None
         examples = self.examples(refit=False)
-        tables = self.tables(examples, refit=False)
+        tables = self.tables(refit=False)
         return self._calibrated(train(self.shape, tables, examples, validate, self.params, folder))
 
     def again(self, first: Trained, scratch: Path | None) -> Trained:
@@ -85,7 +85,7 @@ class Task:
         longest = self.params.model_copy(update={"epochs": max(1, epochs)})
         folder = scratch / "refit" if scratch else None
         examples = self.examples(refit=True)
-        tables = self.tables(examples, refit=True)
+        tables = self.tables(refit=True)
         last = self._calibrated(train(self.shape, tables, examples, None, longest, folder))
         self.learn_closed_form(last.model, at_cut=True)
         last.model.closed_form.let(**first.model.closed_form.mix)
@@ -138,17 +138,20 @@ class Task:
         stop_U, action_T = histories.learnt_until(refit=refit), action_codes(self.params.targets)
         return Examples(histories, stop_U, action_T, slates)
 
-    def tables(self, examples: Examples, *, refit: bool) -> ItemTables:
-        """Return what the model is told of items, at the end of these examples."""
+    def tables(self, *, refit: bool) -> ItemTables:
+        """Return what the model is told of items, as it is at the end of the examples."""
         world, tables = self.dataset, ItemTables(self.dataset.codes_VC, self.dataset.edge_VV)
         if not isinstance(self.shape.item_input, OwnShareSettings):
             return tables
+        histories, action_T = world.histories, action_codes(self.params.targets)
+        stop_U = histories.learnt_until(refit=refit)
+        target_N = histories.within(histories.first_U1[:-1], stop_U, action_T)
         maturity_VF = maturity(
             world.catalogue,
             world.split,
-            world.histories.first_moment(),
+            histories.first_moment(),
             world.log.slates if world.log else None,
-            examples.answered(len(world.catalogue.from_V)),
+            np.bincount(histories.item_E[target_N], minlength=len(world.catalogue.from_V)),
             refit=refit,
         )
         return replace(tables, maturity_VF=maturity_VF)

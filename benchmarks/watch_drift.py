@@ -4,8 +4,8 @@ Usage: python -m benchmarks.watch_drift [--seeds 20] [--clean 5]
 
 Each seed is a world of 3,000 investors and 1,500 slates a day in which nothing changes but who
 comes.  A fault lies in it from its 17th day on (14 days of reference, 2 days of gap) and is looked
-at on its first two days, as `tessera monitor` would.  Days without a fault are judged the same way.
-Nothing here is timed.
+at on its first two days, as `tessera monitor` would.  Days without a fault are judged the same way,
+and days on which another version begins to answer, which is none.  Nothing here is timed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import ROOT, Kept, each, write_result
-from benchmarks.watch_world import FAULTS, Days
+from benchmarks.watch_world import FAULTS, PUBLICATIONS, Days
 from tessera.contracts.series import Point
 from tessera.platform.watching.day import SPEC
+from tessera.platform.watching.rules import Rules, load_rules
+from tessera.platform.workspace.paths import open_workspace
 from tessera.stages.daily.day import Summary, measure
 from tessera.stages.daily.spec import Served, load_spec
 from tessera.stages.daily.verdicts import rule_of
@@ -37,6 +39,12 @@ SIZES = {
     "bot": "one investor buys one item 100 times a day, beside about 770 purchases",
 }
 """What each fault does."""
+BEGINS = {
+    "sharper": "a version that leaves less to chance",
+    "other model": "a version as good that believes other things",
+    "worse model": "a version that knows no tastes",
+}
+"""What each publication brings."""
 DETECTORS = ("exact", "bound", "level", "psi", "wasserstein", "c2st")
 
 
@@ -59,6 +67,13 @@ def alarmed(days: list[Summary], spec: Served) -> dict[str, list[str]]:
     return found
 
 
+def acting(lines: dict[str, list[str]], rules: Rules) -> set[str]:
+    """Name the actions that the alarms of a day call for."""
+    pairs = [line.partition(" ")[::2] for found in lines.values() for line in found]
+    families = [(rules.families[rules.family_of(series)], of) for series, of in pairs]
+    return {family.action for family, of in families if family.calls(of)}
+
+
 def of_seed(clean: int, seed: int) -> dict[str, Any]:
     """Judge the clean days of one world, and the first days of each fault."""
     spec = load_spec(ROOT / SPEC)
@@ -68,7 +83,7 @@ def of_seed(clean: int, seed: int) -> dict[str, Any]:
         days = [world.summary(number) for number in range(first + clean)]
         quiet = [alarmed(days[: last + 1], spec) for last in range(first, len(days))]
         faults = {}
-        for fault in FAULTS:
+        for fault in (*FAULTS, *PUBLICATIONS):
             begun = [world.summary(first + late, fault) for late in range(_WITHIN)]
             faults[fault] = [
                 alarmed([*days[:first], *begun[: late + 1]], spec) for late in range(_WITHIN)
@@ -97,14 +112,35 @@ def summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "series": [name for name, _ in most.most_common(3)],
         }
     quiet = [day for row in rows for day in row["clean"]]
+    rules = load_rules(open_workspace("market", ROOT))
+    published = {name: _published(name, rows, rules) for name in PUBLICATIONS}
     return {
         "seeds": len(rows),
         "faults": faults,
+        "published": published,
         "clean_days": len(quiet),
         "false_days": sum(bool(day) for day in quiet),
         "false_alarms": sum(len(lines) for day in quiet for lines in day.values()),
         "false_by": {name: sum(len(day.get(name, ())) for day in quiet) for name in DETECTORS},
     }
+
+
+def _published(name: str, rows: list[dict[str, Any]], rules: Rules) -> dict[str, Any]:
+    """Count worlds in which what another version brought alarms, and in a family that acts."""
+    days = [row["faults"][name] for row in rows]
+    called = [set.union(*(acting(day, rules) for day in both)) for both in days]
+    series = Counter(
+        line.partition(" ")[0]
+        for both in days
+        for line in {one for day in both for lines in day.values() for one in lines}
+    )
+    return {
+        "what": BEGINS[name],
+        "any": sum(any(both) for both in days),
+        "calls": {action: sum(action in one for one in called)
+                  for action in ("retrain", "stop_exploration", "roll_back")},
+        "series": [one for one, _ in series.most_common(3)],
+    }  # fmt: skip
 
 
 def main() -> None:

@@ -39,6 +39,9 @@ IDENTITY = "c4c522ccc2e6" + "0" * 52
 FAULTS = (
     "covariate", "preference", "price", "broken", "stuck", "misjoined", "feedback", "bot",
 )  # fmt: skip
+PUBLICATIONS = ("sharper", "other model", "worse model")
+"""Another version answers: with less chance, with other beliefs of pairs, or knowing no taste."""
+SHARPER = SlatePolicy(0.15, 0.2, 10)
 _ISSUERS = 12
 _CLICK, _BUY, _DISMISS = -2.2, 0.25, 0.04
 """Logit of a click at no taste; share of the clicks that end in a purchase; dismissals."""
@@ -95,7 +98,7 @@ class World:
         share_I = 0.15 * np.exp(0.8 * self.fame_I) / np.exp(0.8 * self.fame_I).max()
         return np.asarray(share_I * len(self.segment_U), np.int64)
 
-    def write_bundle(self, path: Path) -> None:
+    def write_bundle(self, path: Path, policy: SlatePolicy = POLICY) -> None:
         """Write what a bundle says of items and investors, and by which policy it draws."""
         path.mkdir(parents=True)
         rng = np.random.default_rng(0)
@@ -115,7 +118,7 @@ class World:
             "user_id": [user_name(one) for one in range(users)], "risk_class": self.risk_U,
             "held": pa.array(held_U, pa.list_(pa.string())),
         }), path / "users.parquet")  # fmt: skip
-        write_policy(ServingPolicy(POLICY, LENGTH), path)
+        write_policy(ServingPolicy(policy, LENGTH), path)
         manifest.seal(path, {"version": path.name})
         told = json.loads((path / manifest.MANIFEST).read_text())
         (path / manifest.MANIFEST).write_text(json.dumps(told | {"identity": IDENTITY}))
@@ -161,9 +164,11 @@ def happened(
     slates : int
         How many are shown.
     fault : str, optional
-        One of `FAULTS`, at its full size.
+        One of `FAULTS` at its full size, or one of `PUBLICATIONS`.
     """
     rng = np.random.default_rng((seed, 2, day))
+    policy = SHARPER if fault == "sharper" else POLICY
+    version = "v2" if fault in PUBLICATIONS else "v1"
     activity_U = world.activity_U * np.where(
         (world.segment_U == 1) & (fault == "covariate"), 3.0, 1.0
     )
@@ -172,7 +177,7 @@ def happened(
     item_NC = _candidates(world, user_N, rng)
     score_NC = _scores(world, user_N, item_NC, rng, fault)
     chosen_NL, propensity_NL, chance_NLC = sample_slates(
-        score_NC, np.ones(score_NC.shape, np.bool_), POLICY, LENGTH, rng
+        score_NC, np.ones(score_NC.shape, np.bool_), policy, LENGTH, rng
     )
     if fault == "misjoined":  # each slate has the probabilities of the one before
         propensity_NL, chance_NLC = np.roll(propensity_NL, 1, 0), np.roll(chance_NLC, 1, 0)
@@ -180,7 +185,8 @@ def happened(
     for row in range(slates):
         yield {
             "kind": SLATE, "request_id": f"r{day}-{row:07d}", "user_id": user_name(user_N[row]),
-            "moment": int(at_us_N[row]), "policy_id": "v1", "channel": _channel(int(user_N[row])),
+            "moment": int(at_us_N[row]), "policy_id": version,
+            "channel": _channel(int(user_N[row])),
             "context_version": f"{IDENTITY[:12]}+0", "flags": [] if user_N[row] % 10 else ["cold"],
             "took_ms": {"score": 2.0},
             "candidate_ids": [item_name(one) for one in item_NC[row].tolist()],
@@ -209,14 +215,19 @@ def _candidates(world: World, user_N: Ints, rng: np.random.Generator) -> Ints:
 def _scores(
     world: World, user_N: Ints, item_NC: Ints, rng: np.random.Generator, fault: str | None
 ) -> Float64s:
-    """Return what the model believes; a broken feature is noise, a stuck one says one value."""
+    """Return what the model believes; a broken feature is noise, a stuck one says one value.
+
+    A worse model that was published has the broken feature, and nobody could call it broken.
+    """
     taste_NC = np.take_along_axis(world.taste_UK[user_N], world.category_I[item_NC], axis=1)
-    if fault == "broken":
+    if fault in ("broken", "worse model"):
         taste_NC = rng.permutation(taste_NC.ravel()).reshape(taste_NC.shape)
     if fault == "stuck":
         taste_NC = np.full_like(taste_NC, float(taste_NC.mean()))
     fame = 1.3 if fault == "feedback" else 0.5
     pair_NC = world.pair_UI[user_N[:, None], item_NC]
+    if fault == "other model":
+        pair_NC = world.pair_UI[::-1][user_N[:, None], item_NC]
     return np.asarray(-2.0 + taste_NC + fame * world.fame_I[item_NC] + pair_NC)
 
 
@@ -308,21 +319,27 @@ class Days:
     world: World
     seed: int
     facts: Facts
+    sharper: Facts
     spec: Served
     slates: int = 1500
 
     @classmethod
     def of(cls, seed: int, folder: Path, spec: Served) -> Days:
-        """Draw a world; its bundle lies in the folder."""
+        """Draw a world; its bundles lie in the folder."""
         world = World.of(seed)
-        path = folder / f"bundle-{seed}"
-        world.write_bundle(path)
-        return cls(world, seed, read_facts(path, spec.tail_head_share), spec)
+
+        def facts(name: str, policy: SlatePolicy) -> Facts:
+            path = folder / f"{name}-{seed}"
+            world.write_bundle(path, policy)
+            return read_facts(path, spec.tail_head_share)
+
+        return cls(world, seed, facts("bundle", POLICY), facts("sharper", SHARPER), spec)
 
     def summary(self, number: int, fault: str | None = None) -> Summary:
         """Draw a day and measure it by itself."""
         day = _FIRST_DAY + number
-        gathered = Gathered(lambda _: self.facts)
+        facts = self.sharper if fault == "sharper" else self.facts
+        gathered = Gathered(lambda _: facts)
         found = list(happened(self.world, self.seed, day, self.slates, fault))
         closes = [one for one in found if one["kind"] == CLOSE]
         closes += _closes(self.world, day - 1, np.random.default_rng((self.seed, 3, day)), None)

@@ -64,29 +64,29 @@ def choose_shape(
         window=params.window,
         edge_bias=sizes.has_edges,
         recency_s=_recency_s(split, params) if kind == "hstu" else (),
-        item_input=_item_input(sizes, params),
+        item_input=_item_input(sizes.code_sizes, sizes.items, params),
         generative_head=_generative_head(sizes, params) if kind == "hstu" else None,
         **_closed_form(split, sizes, params) if kind == "hstu" else {},
     )
 
 
-def _item_input(sizes: Sizes, params: ModelParams) -> ItemInput | None:
+def _item_input(code_sizes: tuple[int, ...], items: int, params: ModelParams) -> ItemInput | None:
     """Say what makes vectors of codes; None is their sum, as in files of before."""
     if params.item_input == "codewords":
         return None
     if params.item_input == "weighed":
-        if not sizes.code_sizes:
+        if not code_sizes:
             raise BadParams(
                 "hstu.item_input weighed weighs codes against an item's own vector: set "
                 "hstu.use_codes to true"
             )
-        return OwnShareSettings(sizes.code_sizes, params.id_dropout, sizes.items, params.own_share)
-    if len(sizes.code_sizes) < _LEAST_LEVELS:
+        return OwnShareSettings(code_sizes, params.id_dropout, items, params.own_share)
+    if len(code_sizes) < _LEAST_LEVELS:
         raise BadParams(
             "hstu.item_input prefix remembers what stands above a codeword: it wants at least "
-            f"{_LEAST_LEVELS} levels of codes, not {len(sizes.code_sizes)}"
+            f"{_LEAST_LEVELS} levels of codes, not {len(code_sizes)}"
         )
-    return PrefixSettings(sizes.code_sizes, params.id_dropout, params.prefix_rows)
+    return PrefixSettings(code_sizes, params.id_dropout, params.prefix_rows)
 
 
 def _generative_head(sizes: Sizes, params: ModelParams) -> GenerativeHead | None:

@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 
 from benchmarks.common import write_result
 from tessera.contracts.arrays import Bools, Float64s, Ints
+from tessera.contracts.split import VALIDATION
 from tessera.contracts.tables import ACTIONS
 from tessera.model.nn.device import threads
 from tessera.model.nn.ranking import CLICK, TASKS
@@ -50,7 +51,7 @@ from tessera.model.sequences.questions import top_items
 from tessera.model.sequences.slates import Slates
 from tessera.model.sequences.windows import last_windows
 from tessera.model.training.examples import Examples
-from tessera.model.training.train import train
+from tessera.model.training.train import ItemTables, train
 from tessera.model.trunk.inference import encode, item_vectors, rank_requests
 from tessera.model.trunk.model import SequenceModel, Shape
 from tessera.shared.metrics.slates import slate_auc
@@ -163,10 +164,11 @@ def learn(world: Planted, share: float = 1.0, **changes: Any) -> SequenceModel:
         rank_hidden=params.rank_hidden if ranks else 0, score="rank" if ranks else "recall",
     )  # fmt: skip
     is_kept_R = np.random.default_rng(params.seed).random(len(world.learn)) < share
-    slates = world.learn.by_history(world.histories, is_kept_R) if ranks else None
+    first_U1, known_U = world.histories.first_U1, world.histories.until(VALIDATION)
+    slates = world.learn.by_history(first_U1, known_U, is_kept_R) if ranks else None
     examples = Examples(world.histories, world.stop_U, np.array([_LIKE, _DISLIKE]), slates)
     codes_VC = torch.zeros(_ITEMS + 1, 0, dtype=torch.long)
-    return train(shape, codes_VC, examples, None, params, None).model
+    return train(shape, ItemTables(codes_VC), examples, None, params, None).model
 
 
 def auc_by_user(score_RM: NDArray[np.floating], check: Slates) -> Float64s:

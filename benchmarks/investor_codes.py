@@ -39,10 +39,11 @@ from tessera.model.nn.device import threads
 from tessera.model.nn.ranking import CLICK
 from tessera.model.params import FeatureGroup, HstuParams
 from tessera.model.sequences.catalogue import microsecond
-from tessera.model.sequences.dataset import Dataset, read_dataset
+from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.exposure_log import Log, Sources
-from tessera.model.sequences.requests import windows_before
+from tessera.model.sequences.reading import read_dataset
 from tessera.model.sequences.slates import Slates
+from tessera.model.sequences.windows import last_windows
 from tessera.model.trunk.inference import trunk_states
 from tessera.model.trunk.model import SequenceModel
 from tessera.model.trunk.saved import load_model
@@ -104,10 +105,12 @@ def vectors_of(model: SequenceModel, dataset: Dataset, log: Log, seed: int) -> V
     histories, length = dataset.histories, model.shape.length
     step, cut = EVERY_DAYS * DAY_US, microsecond(dataset.split.cut)
     user_R, since_R = log.slates.user_R, cut + (log.slates.moment_R - cut) // step * step
-    windows = windows_before(histories, user_R, since_R, length)
+    first_R, stop_R = histories.stretches_before(user_R, since_R)
+    windows = last_windows(first_R, stop_R, since_R // 1_000_000, length)
     known_U = np.flatnonzero(histories.until(VALIDATION) > histories.first_U1[:-1])
-    learn = windows_before(histories, known_U, np.full(len(known_U), cut), length)
-    first_R = np.where(user_R < 0, 0, histories.first_U1[user_R])
+    cut_U = np.full(len(known_U), cut)
+    stretches = histories.stretches_before(known_U, cut_U)
+    learn = last_windows(*stretches, cut_U // 1_000_000, length)
     with torch.inference_mode():
         item_VD = functional.normalize(model.items(), dim=-1).numpy()
     return Vectors(

@@ -27,10 +27,10 @@ from tessera.contracts.split import VALIDATION
 from tessera.contracts.tables import LISTS
 from tessera.model.nn.device import threads
 from tessera.model.params import HstuParams
-from tessera.model.sequences.dataset import read_dataset
 from tessera.model.sequences.exposure_log import Sources
-from tessera.model.training.fit import fit
-from tessera.model.training.vector_mix import choose_mix, learn_closed_form, mix_values
+from tessera.model.sequences.reading import read_dataset
+from tessera.model.training.fit import Task, fit
+from tessera.model.training.vector_mix import choose_mix
 from tessera.model.trunk.lists import rank_users, write_lists
 from tessera.platform.pipeline.runner import call
 from tessera.platform.workspace import files
@@ -86,9 +86,10 @@ def run(
             # The refit model has learnt the validation period, so that nothing can be chosen on it.
             if judged.shape.profits:
                 judged.closed_form.let(profit=weight)
-            choose_mix(judged, mix_values(judged, world, asked, weighed))
+            task = Task(world, weighed, judged.shape, None, asked)  # chooses alone: no slates
+            choose_mix(judged, task.mix_values(judged))
             model.closed_form.let(**judged.closed_form.mix)
-            learn_closed_form(model, world, weighed, at_cut=True)
+            task.learn_closed_form(model, at_cut=True)
             name = f"@{weight}"
             told |= {f"{part}{name}": mix for part, mix in model.closed_form.mix.items()}
             parts.append(rank_users(model, world, weighed, name))

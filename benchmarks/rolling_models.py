@@ -23,10 +23,11 @@ from tessera.contracts.arrays import Float64s
 from tessera.contracts.split import VALIDATION, Split, load_split, save_split
 from tessera.model.nn.device import threads
 from tessera.model.params import HstuParams
-from tessera.model.sequences.dataset import Dataset, read_dataset
+from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.exposure_log import Sources
-from tessera.model.training.fit import pose
-from tessera.model.training.vector_mix import mix_values, steady
+from tessera.model.sequences.reading import read_dataset
+from tessera.model.training.fit import Task, pose
+from tessera.model.training.vector_mix import steady
 from tessera.model.trunk.lists import rank_users
 from tessera.model.trunk.saved import load_model, save_model
 from tessera.platform.pipeline.runner import call
@@ -209,7 +210,8 @@ def values_of(asked: Asked, seed: int) -> Float64s:
     if not kept.exists():
         world, params = world_of(asked, seed)
         model, _ = load_model(folder / "judged")
-        np.save(kept, mix_values(model, world, world.ask(VALIDATION, params), params))
+        task = Task(world, params, model.shape, None, world.ask(VALIDATION, params))
+        np.save(kept, task.mix_values(model))
     return np.asarray(np.load(kept))
 
 

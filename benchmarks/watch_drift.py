@@ -68,10 +68,10 @@ def alarmed(days: list[Summary], spec: Served) -> dict[str, list[str]]:
 
 
 def acting(lines: dict[str, list[str]], rules: Rules) -> set[str]:
-    """Name the actions that the alarms of a day call for."""
+    """Name the actions that alarms of the first days of another version call for."""
     pairs = [line.partition(" ")[::2] for found in lines.values() for line in found]
     families = [(rules.families[rules.family_of(series)], of) for series, of in pairs]
-    return {family.action for family, of in families if family.calls(of)}
+    return {family.of_new or family.action for family, of in families if family.calls(of)}
 
 
 def of_seed(clean: int, seed: int) -> dict[str, Any]:

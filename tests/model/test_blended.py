@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -10,10 +12,11 @@ from pydantic import ValidationError
 
 from tessera.contracts.errors import BadParams
 from tessera.contracts.split import TEST
+from tessera.contracts.tables import ACTIONS
 from tessera.model.params import HstuParams
 from tessera.model.sequences.questions import Lists
 from tessera.shared.policies.shares import in_turn, places
-from tessera.stages.hstu.blended import shared, walked
+from tessera.stages.hstu.blended import AGAINST, shared, walked
 
 _NONE = 0
 
@@ -54,18 +57,36 @@ def test_whoever_is_ahead_has_taken_its_share_of_the_places_so_far(seed):
 
 def test_walks_follow_the_ring_and_list_nothing_closed(world, tables, small):
     asked = world.ask(TEST, small.model_copy(update={"filter_seen": True}))
-    lists = walked(world, asked, tables.edges, 5)
+
+    def walks(asked):
+        lately = world.lately(asked, AGAINST)
+        return walked(asked, lately, world.catalogue.vocabulary, tables.edges, 5)
+
+    lists = walks(asked)
     for q, row in enumerate(lists.item_UK):
         held = asked.seen[1][asked.seen[0] == q]
         listed = row[np.isfinite(lists.score_UK[q])]
         assert not set(listed) & set(held)
         assert asked.allowed_V[listed].all()
-    free = walked(world, world.ask(TEST, small), tables.edges, 5)
+    free = walks(world.ask(TEST, small))
     last_Q = world.histories.item_E[asked.windows.stop_W - 1]
     next_Q = last_Q % 12 + 1  # edges lead around all twelve items
     shown = asked.allowed_V[next_Q]
     among_Q = (free.item_UK == next_Q[:, None]).any(axis=1)
     assert among_Q[shown].mean() > 0.9
+
+
+def test_what_was_done_lately_is_in_order_and_leaves_actions_out(world, small):
+    events = len(world.histories.item_E)
+    action_E = np.where(np.arange(events) % 3, ACTIONS.index("click"), ACTIONS.index("dismiss"))
+    world = replace(world, histories=replace(world.histories, action_E=action_E))
+    asked, histories = world.ask(TEST, small), world.histories
+    row_N, item_N = world.lately(asked, AGAINST)
+    assert len(asked.user_Q)
+    for q, window in enumerate(zip(asked.windows.start_W, asked.windows.stop_W, strict=True)):
+        done = histories.item_E[slice(*window)][action_E[slice(*window)] == ACTIONS.index("click")]
+        assert item_N[row_N == q].tolist() == done.tolist()
+    assert (np.diff(row_N) >= 0).all()
 
 
 def test_the_stage_lists_them_beside_its_own_which_stay_as_they_are(tables, small, run_trunk):

@@ -28,6 +28,14 @@ def test_the_stage_writes_every_table_as_its_contract_says(run_stage):
     vectors = np.stack(pq.read_table(folder / "user_vectors.parquet")["vector"].to_pylist())
     assert vectors.shape == (61, 16)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+    of = {}
+    for name in ("user", "item"):
+        ids, vector_ND = pq.read_table(folder / f"{name}_vectors.parquet").to_pydict().values()
+        of[name] = dict(zip(ids, vector_ND, strict=True))
+    listed = pq.read_table(folder / "lists.parquet").to_pylist()
+    own = [row for row in listed if row["model"] == "hstu"]
+    cosines = [np.dot(of["user"][row["user_id"]], of["item"][row["item_id"]]) for row in own]
+    np.testing.assert_allclose([row["score"] for row in own], cosines, atol=1e-5)
     header, *epochs = (folder / "training" / "hstu.csv").read_text().splitlines()
     assert header == "epoch,loss,validation_ndcg_at_10"
     assert len(epochs) == metrics["hstu_epochs"] == 3

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tessera.contracts.errors import BadParams
+from tessera.contracts.split import VALIDATION
 from tessera.contracts.tables import ACTIONS
 from tessera.model.nn.ranking import CLICK, TASKS
 from tessera.model.params import HstuParams
@@ -18,7 +19,7 @@ from tessera.model.sequences.slates import Slates
 from tessera.model.trainer import loop
 from tessera.model.training import train as train_module
 from tessera.model.training.examples import Examples
-from tessera.model.training.train import train
+from tessera.model.training.train import ItemTables, train
 from tessera.model.trunk.inference import rank_requests
 from tessera.model.trunk.model import Shape
 from tessera.shared.metrics.slates import slate_auc
@@ -39,7 +40,8 @@ class Chain:
 
     def examples(self, share=1.0):
         chosen_R = np.random.default_rng(1).random(len(self.learn)) < share
-        slates = self.learn.by_history(self.histories, chosen_R)
+        first_U1, known_U = self.histories.first_U1, self.histories.until(VALIDATION)
+        slates = self.learn.by_history(first_U1, known_U, chosen_R)
         return Examples(self.histories, self.stop_U, np.array([ACTION]), slates)
 
     def auc(self, model):
@@ -103,7 +105,7 @@ def course(world, params, *, share=1.0, validate=None, folder=None):
         rank_blocks=1, rank_hidden=16, score="rank",
     )  # fmt: skip
     none = torch.zeros(ITEMS + 1, 0, dtype=torch.long)
-    return train(shape, none, world.examples(share), validate, params, folder)
+    return train(shape, ItemTables(none), world.examples(share), validate, params, folder)
 
 
 def told(*values):
@@ -199,7 +201,7 @@ def test_without_slates_there_is_nothing_to_wait_for(params):
     none = torch.zeros(ITEMS + 1, 0, dtype=torch.long)
     early = params.model_copy(update={"pretrain_epochs": 4, "patience": 2})
     values = [(0.5,), (0.4,), (0.4,), (0.4,), (0.4,)]
-    state = train(shape, none, alone, told(*values), early, None).state
+    state = train(shape, ItemTables(none), alone, told(*values), early, None).state
     assert (state.epoch, state.best_epoch) == (3, 1)
 
 

@@ -16,7 +16,6 @@ import pytest
 from tessera.contracts import mapped
 from tessera.contracts.split import LATER, TEST, TRAIN, VALIDATION
 from tessera.contracts.tables import ACTIONS
-from tessera.model.sequences.histories import split_sets
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.windows import Batcher, last_windows
 from tessera.model.training.examples import Examples
@@ -123,7 +122,7 @@ def test_parts_change_no_session_no_cut_set_and_no_batch(world, split, monkeypat
         rng = np.random.default_rng(1)
         windows = Examples(histories, histories.until(TRAIN), np.array([0])).windows(4, rng)
         batch = Batcher(histories).batch(windows)
-        others = (histories.last_sessions(90_000.0), split_sets(histories, 0.5, rng))
+        others = (histories.last_sessions(90_000.0), histories.split_sets(0.5, rng))
         return [
             *(getattr(batch, name).numpy() for name in batch.__slots__),
             *(getattr(other, name) for other in others for name in (*COLUMNS, "first_U1")),
@@ -144,7 +143,7 @@ def lies_on_disk(array):
 
 def test_histories_and_what_is_made_of_them_lie_on_disk_and_leave_no_file(world, split, tmp_path):
     histories = read(world, split, folder=tmp_path)
-    made = histories, histories.last_sessions(90_000.0), split_sets(histories, 0.5, rng_of(0))
+    made = histories, histories.last_sessions(90_000.0), histories.split_sets(0.5, rng_of(0))
     for one in made:
         assert one.folder == tmp_path
         for name in COLUMNS:
@@ -191,7 +190,7 @@ def peak_of(events, split, folder, monkeypatch):
         assert examples.any_target()
         assert len(examples.warm_W()) == 11
         histories.last_sessions(60.0)
-        split_sets(histories, 0.5, rng_of(0))
+        histories.split_sets(0.5, rng_of(0))
         stop_U = histories.until(VALIDATION)
         windows = last_windows(histories.first_U1[:-1], stop_U, np.zeros(users, np.int64), 20)
         Batcher(histories).batch(windows)

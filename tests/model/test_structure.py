@@ -18,7 +18,7 @@ from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.questions import top_items
 from tessera.model.sequences.windows import last_windows
 from tessera.model.training.examples import Examples
-from tessera.model.training.train import train
+from tessera.model.training.train import ItemTables, train
 from tessera.model.trunk import model as model_module
 from tessera.model.trunk.inference import encode, item_vectors
 from tessera.model.trunk.model import SequenceModel, Shape
@@ -193,7 +193,7 @@ def hits_at_1(histories, next_U, second_U, *, time_bias):
     stop_U = np.where(np.arange(USERS) < 250, first_U1[1:], first_U1[:-1])
     none = torch.zeros(ITEMS + 1, 0, dtype=torch.long)
     examples = Examples(histories, stop_U, np.array([ACTION]))
-    model = train(shape, none, examples, None, params, None).model
+    model = train(shape, ItemTables(none), examples, None, params, None).model
     windows = last_windows(
         first_U1[asked_U], first_U1[asked_U + 1], second_U[asked_U], model.shape.length
     )

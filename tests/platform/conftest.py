@@ -216,13 +216,14 @@ class Planted:
     def __init__(self, workspace):
         self.workspace = workspace
 
-    def day(self, number, *points, movers=(), remarks=(), bundles=None, status="measured"):
+    def day(self, number, *points, movers=(), remarks=(), bundles=None, status="measured", **more):
         """Write the day so many after the first, and read it."""
         day = FIRST + timedelta(days=number)
         folder = self.workspace.watched / day.isoformat()
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        facts = {"status": status, "remarks": list(remarks), "inputs": {"bundles": bundles or {}}}
+        inputs = {"bundles": bundles or {}}
+        facts = {"status": status, "remarks": list(remarks), "inputs": inputs, **more}
         write_day(folder, day, points, movers, facts)
         return read_day(folder)
 

@@ -9,7 +9,7 @@ from tessera.model.nn.codewords import CodewordSettings
 from tessera.model.nn.device import threads
 from tessera.model.nn.own_share import MATURITY, OwnShareSettings
 from tessera.model.params import HstuParams
-from tessera.model.training.fit import _item_input
+from tessera.model.training.shape import _item_input
 
 SIZES, WIDTH, ITEMS = (9,), 8, 800
 CODE_NOISE, STALE, STALE_SHARE = 1.0, 2.5, 0.2

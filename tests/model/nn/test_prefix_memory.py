@@ -8,7 +8,7 @@ from tessera.model.nn.codewords import CodewordSettings
 from tessera.model.nn.device import threads
 from tessera.model.nn.prefix_memory import PrefixSettings, runs_of
 from tessera.model.params import HstuParams
-from tessera.model.training.fit import _item_input
+from tessera.model.training.shape import _item_input
 
 SIZES, WIDTH, ITEMS = (9, 9, 9), 16, 600
 

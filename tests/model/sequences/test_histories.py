@@ -9,7 +9,6 @@ from scipy.stats import chisquare
 
 from tessera.contracts.split import TEST, TRAIN, VALIDATION
 from tessera.contracts.tables import ACTIONS
-from tessera.model.sequences.histories import split_sets
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.windows import last_windows
 
@@ -102,7 +101,7 @@ def test_events_of_unknown_items_are_left_out(rows, split):
 
 def test_cut_sets_keep_their_events_and_get_a_later_half(rows, split, rng):
     histories = read(tie(rows), split)
-    halved = split_sets(histories, 1.0, rng)
+    halved = histories.split_sets(1.0, rng)
     assert halved.group_E.max() > histories.group_E.max()
     start_E = histories.starts(np.arange(len(histories.item_E)))
     for start in np.unique(start_E):
@@ -110,9 +109,9 @@ def test_cut_sets_keep_their_events_and_get_a_later_half(rows, split, rng):
         assert sorted(halved.item_E[members]) == sorted(histories.item_E[members])
         assert len(np.unique(halved.group_E[members])) == min(2, members.sum())
     assert same(
-        split_sets(histories, 0.0, rng),
-        replace(histories, item_E=split_sets(histories, 0.0, np.random.default_rng(0)).item_E),
-    ) or np.array_equal(split_sets(histories, 0.0, rng).group_E, histories.group_E)
+        histories.split_sets(0.0, rng),
+        replace(histories, item_E=histories.split_sets(0.0, np.random.default_rng(0)).item_E),
+    ) or np.array_equal(histories.split_sets(0.0, rng).group_E, histories.group_E)
 
 
 def test_leave_last_out_keeps_the_last_two_events_of_each_user_apart(rows, split):

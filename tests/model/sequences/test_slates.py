@@ -17,7 +17,7 @@ from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.tables import EXPOSURES
 from tessera.model.nn.ranking import TASKS
 from tessera.model.sequences.exposure_log import matured
-from tessera.model.sequences.slates import Epoch
+from tessera.model.sequences.slates import Slates
 from tessera.model.trainer import loop
 from tessera.model.training.fit import fit, pose
 
@@ -277,14 +277,25 @@ def test_one_slate_of_each_stretch_is_drawn_and_all_get_their_turn(world, params
     slates = pose("hstu", world, params).examples(refit=False).slates
     doubled = slates.take(np.repeat(np.arange(len(slates)), 2))
     doubled = replace(doubled, moment_R=doubled.moment_R + np.arange(len(doubled)) % 2)
-    seen = set()
+    first_U1, seen = world.histories.first_U1, set()
     for seed in range(6):
-        drawn = Epoch.draw(doubled, world.histories, 1.0, np.random.default_rng(seed))
-        assert len(np.unique(drawn.key_R)) == len(drawn.key_R) == len(slates)
-        seen |= set(doubled.moment_R[drawn.row_R] % 2)
+        row_R, key_R = doubled.drawn(first_U1, 1.0, np.random.default_rng(seed))
+        assert len(np.unique(key_R)) == len(key_R) == len(slates)
+        assert np.array_equal(key_R, doubled.keys(first_U1)[row_R])
+        seen |= set(doubled.moment_R[row_R] % 2)
     assert seen == {0, 1}
-    half = Epoch.draw(slates, world.histories, 0.5, np.random.default_rng(0))
-    assert 0.35 * len(slates) < len(half.row_R) < 0.65 * len(slates)
+    half, _ = slates.drawn(first_U1, 0.5, np.random.default_rng(0))
+    assert 0.35 * len(slates) < len(half) < 0.65 * len(slates)
+
+
+def test_slates_are_kept_by_history_and_only_of_whoever_is_known():
+    first_U1, stop_U = np.array([0, 2, 3]), np.array([2, 2])  # w does nothing before the cut
+    user_R = np.array([0, 1, 0, -1, 0])
+    stop_R, none_R1 = np.array([2, 3, 0, 0, 1]), np.ones((5, 1), int)
+    slates = Slates(user_R, np.arange(5), stop_R, none_R1, none_R1, *[none_R1[..., None]] * 3)
+    kept = slates.by_history(first_U1, stop_U, np.ones(5, bool))
+    assert kept.moment_R.tolist() == [2, 4, 0]
+    assert slates.by_history(first_U1, stop_U, np.arange(5) > 0).moment_R.tolist() == [2, 4]
 
 
 # Labels.

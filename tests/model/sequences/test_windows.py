@@ -3,8 +3,9 @@ from dataclasses import replace
 import ibis
 import numpy as np
 import pyarrow as pa
+import pytest
 
-from tessera.contracts.split import TRAIN
+from tessera.contracts.split import TEST, TRAIN, VALIDATION
 from tessera.contracts.tables import ACTIONS
 from tessera.model.sequences.reading import read_histories
 from tessera.model.sequences.windows import (
@@ -23,6 +24,16 @@ def read(rows, split):
     return read_histories(
         ibis.memtable(pa.Table.from_pylist(rows)), split, VOCABULARY, tied_sets=True
     )
+
+
+@pytest.mark.parametrize("period", [VALIDATION, TEST])
+def test_what_is_known_before_a_period_is_asked_for_at_its_start(world, period):
+    begins = world.split.validation_from if period == VALIDATION else world.split.cut
+    windows, histories = world.windows(period, 3), world.histories
+    assert (windows.request_W == begins.timestamp()).all()
+    assert np.array_equal(windows.stop_W, histories.until(period - 1))
+    known_U = windows.stop_W - histories.first_U1[:-1]
+    assert np.array_equal(windows.stop_W - windows.start_W, np.minimum(known_U, 3))
 
 
 def test_every_training_event_is_a_target_exactly_once(rows, split, rng):

@@ -19,7 +19,7 @@ from tessera.model.nn.device import threads
 from tessera.model.training.fit import fit
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.params import HstuParams
-from tessera.model.sequences.dataset import read_dataset
+from tessera.model.sequences.reading import read_dataset
 folder, name = Path(sys.argv[1]), sys.argv[2]
 con = ibis.duckdb.connect()
 table = lambda name: con.read_parquet(folder / name)

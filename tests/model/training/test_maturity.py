@@ -10,9 +10,7 @@ import pytest
 from tessera.contracts.arrow import DAY_US
 from tessera.model.nn.own_share import MATURITY
 from tessera.model.sequences.catalogue import microsecond
-from tessera.model.training.examples import Examples
 from tessera.model.training.fit import pose
-from tessera.model.training.maturity import maturity
 
 DAYS, SHOWN, ANSWERED = range(len(MATURITY))
 
@@ -33,9 +31,8 @@ def as_table(table, kept, moved=lambda row: False):
 
 def told(world, weighed, refit=False):
     """Return what the item input is told, as numbers of days and events."""
-    examples = pose("hstu", world, weighed).examples(refit=refit)
-    assert isinstance(examples, Examples)
-    return np.expm1(examples.maturity_VF.astype(float))
+    tables = pose("hstu", world, weighed).tables(refit=refit)
+    return np.expm1(tables.maturity_VF.astype(float))
 
 
 @pytest.mark.parametrize("refit", [False, True])
@@ -79,8 +76,7 @@ def test_what_is_shown_and_answered_later_changes_nothing(slated, logged_world, 
 def test_without_one_cut_for_all_neither_days_nor_exposures_are_told(slated, logged_world, weighed):
     world = logged_world(slated, weighed)
     world = replace(world, split=replace(world.split, protocol="leave_last_out"))
-    examples = pose("hstu", world, weighed).examples(refit=False)
-    found_VF = maturity(world, examples, refit=False)
+    found_VF = told(world, weighed)
     assert not found_VF[:, [DAYS, SHOWN]].any()
     assert found_VF[1:, ANSWERED].all()
 
@@ -88,4 +84,4 @@ def test_without_one_cut_for_all_neither_days_nor_exposures_are_told(slated, log
 def test_a_model_that_sums_codewords_is_told_nothing(slated, logged_world, small):
     params = small.model_copy(update={"window_days": 2.0})
     world = logged_world(slated, params)
-    assert pose("hstu", world, params).examples(refit=False).maturity_VF is None
+    assert pose("hstu", world, params).tables(refit=False).maturity_VF is None

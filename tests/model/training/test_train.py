@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from tessera.model.params import HstuParams
 from tessera.model.trainer import loop
 from tessera.model.training import examples
 from tessera.model.training import train as train_module
-from tessera.model.training.fit import fit
+from tessera.model.training.fit import fit, pose
+from tessera.model.training.train import ItemTables, train
 
 
 class Killed(Exception):
@@ -70,6 +72,21 @@ def test_a_checkpoint_of_other_params_or_data_is_not_taken_up(world, small, tmp_
     fit("hstu", world, small, tmp_path)
     other = small.model_copy(update={"seed": 5})
     assert_same(weights(world, other, None), weights(world, other, tmp_path))
+
+
+def test_a_checkpoint_is_of_all_that_is_told_of_items(world, small, tmp_path, monkeypatch):
+    def not_trained(_kind, run, _objective, rules, _validate):
+        keys.append(rules.checkpoint.key)
+        return run.state
+
+    monkeypatch.setattr(loop, "train", not_trained)
+    task, keys = pose("hstu", world, small), []
+    items, shape = task.shape.items, replace(task.shape, edge_bias=True)
+    edge_VV, mature_VF = torch.zeros(items, items), np.zeros((items, 3), np.float32)
+    for told in ((edge_VV,), (edge_VV + 1,), (edge_VV, mature_VF), (edge_VV, mature_VF + 1)):
+        tables = ItemTables(world.codes_VC, *told)
+        train(shape, tables, task.examples(refit=False), None, small, tmp_path)
+    assert len(set(keys)) == len(keys) == 4
 
 
 def test_half_a_checkpoint_is_not_taken_up(world, small, tmp_path):

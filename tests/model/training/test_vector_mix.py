@@ -4,23 +4,24 @@ import numpy as np
 import pytest
 
 from tessera.contracts.split import VALIDATION
-from tessera.model.training.fit import fit
-from tessera.model.training.vector_mix import learn_closed_form, mix_values, steady
-from tessera.model.trunk.inference import asking, item_vectors, placed, trunk_states
+from tessera.model.training import vector_mix
+from tessera.model.training.fit import fit, pose
+from tessera.model.training.vector_mix import steady
+from tessera.model.trunk.inference import encode, item_vectors, placed
 
 
-def test_a_mix_is_worth_what_the_lists_of_its_published_vectors_are(world, small):
+def test_a_mix_is_worth_what_the_lists_of_its_published_vectors_are(world, small, monkeypatch):
+    monkeypatch.setattr(vector_mix, "_AT_ONCE", 7)
     params = small.model_copy(update={"epochs": 1, "demand_days": 3.0, "item_weights_width": 8})
     model = fit("hstu", world, params, None).model
-    asked = world.ask(VALIDATION, params)
-    value_MU = mix_values(model, world, asked, params)
-    learn_closed_form(model, world, params, at_cut=False)
-    state_QD = trunk_states(model, world.histories, asked.windows)
+    asked, task = world.ask(VALIDATION, params), pose("hstu", world, params)
+    value_MU = task.mix_values(model)
+    task.learn_closed_form(model, at_cut=False)
     choices = list(model.closed_form.choices())
     assert value_MU.shape == (len(choices), len(np.unique(asked.relevant[0])))
     for number in range(0, len(choices), 7):
         model.closed_form.let(**choices[number])
-        asking_QD = asking(model, state_QD, world.histories, asked.windows)
+        asking_QD = encode(model, world.histories, asked.windows)
         published = asked.ndcg(asking_QD, item_vectors(model), placed(model))
         assert value_MU[number].mean() == pytest.approx(published, abs=1e-6), choices[number]
 

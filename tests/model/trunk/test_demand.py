@@ -182,7 +182,7 @@ def test_closed_forms_do_not_know_what_came_later(world, small, closes, at_cut):
     closes = replace(closes, day_P=closes.day_P + today - 100)
     world = replace(world, closes=closes)
     model = fit("hstu", world, params, None).model
-    learn_closed_form(model, world, params, at_cut=at_cut)
+    learn_closed_form(model.closed_form, world.past(params, at_cut=at_cut), params)
     told = {name: value.clone() for name, value in model.closed_form.state_dict().items()}
     assert {name.split(".")[1] for name in told if name.startswith("parts")} == {
         "item_weights", "demand", "trend", "profit"
@@ -192,7 +192,8 @@ def test_closed_forms_do_not_know_what_came_later(world, small, closes, at_cut):
         item_E = world.histories.item_E.copy()
         item_E[changed_E] = 1 + item_E[changed_E] % 12
         histories = replace(world.histories, item_E=item_E)
-        learn_closed_form(model, replace(world, histories=histories), params, at_cut=at_cut)
+        past = replace(world, histories=histories).past(params, at_cut=at_cut)
+        learn_closed_form(model.closed_form, past, params)
         return model.closed_form.state_dict()
 
     is_later_E = (
@@ -207,7 +208,7 @@ def test_closed_forms_do_not_know_what_came_later(world, small, closes, at_cut):
     assert told["parts.profit.worth_V"].any()
     other_P = np.where(closes.day_P < today, closes.close_P, 0.01)
     jumped = replace(world, closes=replace(closes, close_P=other_P))
-    learn_closed_form(model, jumped, params, at_cut=at_cut)
+    learn_closed_form(model.closed_form, jumped.past(params, at_cut=at_cut), params)
     jumped_V = model.closed_form.state_dict()["parts.profit.worth_V"]
     assert torch.equal(jumped_V, told["parts.profit.worth_V"])
 

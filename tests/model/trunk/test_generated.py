@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tessera.contracts.errors import BadParams
 from tessera.contracts.split import TEST
+from tessera.contracts.tables import GENERATIVE, TRUNK
 from tessera.model.nn.level_nets import LevelNetSettings
 from tessera.model.params import HstuParams
 from tessera.model.training.fit import fit
@@ -200,8 +201,16 @@ def test_a_weight_of_nothing_is_refused():
 
 
 def test_both_lists_are_made_by_the_same_trunk(world, trained, generating):
-    tables = sources(trained.eval(), trained.decoder, world, generating)
-    assert [set(one["model"].to_pylist()) for one in tables] == [
-        {"hstu_generative"},
-        {"hstu_trunk"},
-    ]
+    asked = world.ask(TEST, generating)
+    state_QD = trunk_states(trained.eval(), world.histories, asked.windows)
+    lists = sources(trained, trained.decoder, asked, state_QD, generating)
+    assert list(lists) == [GENERATIVE, TRUNK]
+    decoded = generate(trained, trained.decoder, asked, state_QD, generating)
+    assert np.array_equal(lists[GENERATIVE].item_UK, decoded.item_UK)
+    item_VD = trained.items().detach().numpy()
+    unit_VD = item_VD / np.linalg.norm(item_VD, axis=1, keepdims=True)
+    cosine_QK = np.einsum("qd,qkd->qk", state_QD, unit_VD[lists[TRUNK].item_UK])
+    is_listed_QK = np.isfinite(lists[TRUNK].score_UK)
+    np.testing.assert_allclose(
+        lists[TRUNK].score_UK[is_listed_QK], cosine_QK[is_listed_QK], atol=1e-5
+    )

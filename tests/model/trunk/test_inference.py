@@ -13,7 +13,7 @@ from tessera.model.sequences.catalogue import read_catalogue, read_codes
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.questions import Lists, ndcg, top_items
 from tessera.model.sequences.reading import read_histories
-from tessera.model.sequences.requests import Requests, as_requests, read_requests, windows_before
+from tessera.model.sequences.requests import Requests, as_requests, read_requests
 from tessera.model.sequences.windows import last_windows
 from tessera.model.trunk.inference import encode, item_vectors, score_requests
 from tessera.model.trunk.model import SequenceModel, Shape
@@ -51,7 +51,9 @@ def test_states_do_not_depend_on_who_shares_the_batch(model, histories):
 def test_a_request_sees_only_events_strictly_before_it(histories):
     first, moment = histories.first_U1, histories.moment_E
     at = moment[first[3] + 5]
-    windows = windows_before(histories, np.array([3, 3, 3, -1]), np.array([at, at + 1, 0, at]), 4)
+    moment = np.array([at, at + 1, 0, at])
+    stretches = histories.stretches_before(np.array([3, 3, 3, -1]), moment)
+    windows = last_windows(*stretches, moment // 1_000_000, 4)
     assert (windows.stop_W[:3] - first[3]).tolist() == [5, 6, 0]
     assert (windows.start_W[:3] - first[3]).tolist() == [1, 2, 0]
     assert windows.start_W[3] == windows.stop_W[3]

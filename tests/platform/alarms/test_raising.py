@@ -12,7 +12,7 @@ from tessera.platform.release import acts, exploration, journal, retraining
 from tessera.platform.release.history import history
 from tessera.platform.release.journal import state_fault
 from tessera.platform.release.pointer import current_version
-from tessera.platform.watching import incidents, raising, record
+from tessera.platform.watching import acting, incidents, raising, record
 from tessera.platform.watching.raising import raise_alarms, served_now
 from tessera.platform.watching.snooze import snooze
 from tessera.platform.workspace import files
@@ -184,6 +184,57 @@ def test_scores_that_are_not_the_bundles_bring_the_version_before_back(two, plan
     )
     assert not next_day.done.done
     assert current_version(two) == "v1", "it cools down"
+
+
+def fewer_clicks(planted, number, new_for):
+    day = planted.day(number, planted.point("click_rate"), new_for=new_for)
+    return raised(planted, day)[0].done
+
+
+def test_a_new_version_that_earned_less_from_its_first_day_on_is_rolled_back(two, planted):
+    first, second = (fewer_clicks(planted, number, number + 1) for number in range(2))
+    assert first == acting.Done(
+        "roll_back", False, "it alarms on day 1 of the 2 in a row that the rule asks for"
+    )
+    assert (second.action, second.done) == ("roll_back", True)
+    assert current_version(two) == "v1"
+    assert not retraining.asked(two)
+
+
+def test_of_a_new_version_too_an_action_cools_down_and_there_must_be_one_to_go_back_to(
+    two, planted, make_candidate
+):
+    for number in range(2):
+        fewer_clicks(planted, number, number + 1)
+    make_candidate(two, judged_against="v1", weight=3.0)
+    acts.promote(two)
+    _, again = (fewer_clicks(planted, 2 + number, number + 1) for number in range(2))
+    assert "did it: it cools down until" in again.says
+    assert current_version(two) == "v3"
+    acts.rollback(two, None, "back to the first, by hand")
+    for number in range(2):
+        last = fewer_clicks(planted, 40 + number, number + 1)
+    assert last.says.startswith("v0 is the policy that wrote the log")
+    assert current_version(two) == "v1"
+
+
+@pytest.mark.parametrize("new_for", [3, None])
+def test_what_came_behind_a_good_day_of_it_or_of_an_old_version_is_no_fault_of_it(
+    two, planted, new_for
+):
+    fewer_clicks(planted, 0, new_for and new_for - 1)
+    last = fewer_clicks(planted, 1, new_for)
+    assert (last.action, last.done) == ("retrain", True)
+    assert current_version(two) == "v2"
+
+
+def test_an_alarm_acts_once_whatever_is_known_of_its_row_later(two, planted):
+    for number in (1, 2):
+        last = fewer_clicks(planted, number, number + 1)
+    assert (last.action, last.done) == ("retrain", True)
+    fewer_clicks(planted, 0, 1)  # measured behind the others: now all its days alarm
+    assert fewer_clicks(planted, 2, 3) == last
+    assert current_version(two) == "v2"
 
 
 def test_nothing_is_rolled_back_that_did_not_serve_or_to_what_cannot(two, planted):

@@ -52,6 +52,7 @@ def family(**facts):
         (family(days=0), "families.drift.days: Input should be greater than or equal to 1"),
         (family(cool_down_days=0), "families.drift.cool_down_days"),
         (family(runbook="No Heading"), "families.drift.runbook"),
+        (family(action="inform", of_new="roll_back"), "of_new stands in for an action: say "),
         (family(colour="red"), "families.drift.colour: Extra inputs"),
         (family(series=[]), "families.drift.series"),
         (lambda told: told.update(owner=""), "owner"),

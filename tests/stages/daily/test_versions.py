@@ -108,6 +108,19 @@ def test_clicks_of_yesterday_belong_to_who_answered_yesterday():
     assert "click_rate" in alarms(day(99, version="v2", shift=2.0), past)
 
 
+@pytest.mark.parametrize(
+    ("days", "new_for"),
+    [([], None), (new(1), 1), (new(2), 2), ([*new(1), day(70), *new(1)], 1), (new(9), None)],
+)
+def test_it_is_told_for_how_long_a_new_version_has_answered(days, new_for):
+    """Counted are days of which outcomes are told: the last one before the day is the first."""
+    assert measure(day(99, version="v2", shift=2.0), [*old(), *days], SPEC).new_for == new_for
+
+
+def test_of_a_service_that_is_new_itself_no_version_is():
+    assert measure(day(99, version="v2"), [*old(6), *new(1)], SPEC).new_for is None
+
+
 def test_what_nothing_was_drawn_for_is_of_another_policy():
     now = day(99, shift=2.0, greedy=True)
     assert not alarms(now, old()) & set(OURS)

@@ -91,7 +91,8 @@ class TwoTower(nn.Module):
 def before_targets(examples: Examples, length: int) -> tuple[Ints, Windows]:
     """Return the events to predict, and the window strictly before each."""
     histories = examples.histories
-    event_N = histories.where(examples.is_target)
+    first_U = histories.first_U1[:-1]
+    event_N = histories.within(first_U, examples.stop_U, examples.action_T)
     first_N = histories.first_U1[histories.user_E[event_N]]
     return event_N, last_windows(
         first_N, histories.starts(event_N), histories.second(event_N), length

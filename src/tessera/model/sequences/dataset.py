@@ -7,29 +7,50 @@ them that count, Q users that are asked.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 from torch import Tensor
 
 from tessera.contracts.arrays import Ints
-from tessera.contracts.split import TRAIN, VALIDATION, Split, load_split
-from tessera.model.params import QuestionParams, SequenceParams
-from tessera.model.sequences.catalogue import (
-    Catalogue,
-    read_catalogue,
-    read_closes,
-    read_codes,
-)
-from tessera.model.sequences.edges import read_edges
-from tessera.model.sequences.exposure_log import Log, Sources, read_log
+from tessera.contracts.split import TRAIN, VALIDATION, Split
+from tessera.model.params import ClosedFormParams, QuestionParams
+from tessera.model.sequences.catalogue import Catalogue, microsecond
+from tessera.model.sequences.exposure_log import Log
 from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.questions import Lists, Question, action_codes
-from tessera.model.sequences.reading import read_histories
-from tessera.model.sequences.windows import last_windows
+from tessera.model.sequences.windows import Windows, last_windows
+from tessera.shared.features.demand import Acquired, Sale
 from tessera.shared.features.prices import PriceHistory
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What of the data decides the shape of a model."""
+
+    items: int
+    """With padding."""
+    code_sizes: tuple[int, ...]
+    """Codewords of each level; empty when codes are not used."""
+    classes: int
+    """Of items."""
+    actions: int
+    """That occur before the cut."""
+    has_edges: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What closed forms learn from, as it was known at a moment."""
+
+    acquired: Acquired
+    sale: Sale
+    closes: PriceHistory | None
+    """None where nothing has a price."""
+    now: int
+    """That moment, in microseconds since 1970."""
+    taught: int
+    """Up to when the trunk has learnt: less, unless it was trained again at the cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +69,11 @@ class Dataset:
     closes: PriceHistory | None = None
     """None where nothing has a price."""
 
+    def windows(self, period: int, length: int) -> Windows:
+        """Return the last that is known of each user before a period, who asks at its request."""
+        histories, request_U = self.histories, self.histories.asked_second(self.split, period)
+        return last_windows(histories.first_U1[:-1], histories.until(period - 1), request_U, length)
+
     def ask(self, period: int, params: QuestionParams, user_Q: Ints | None = None) -> Question:
         """Pose the question of the validation or test period.
 
@@ -60,25 +86,54 @@ class Dataset:
         user_Q
             Who is asked, in ascending order; None asks who has a history and does something in it.
         """
-        histories, split, first_U = self.histories, self.split, self.histories.first_U1[:-1]
-        stop_U = histories.until(period - 1)
+        split, histories = self.split, self.histories
+        windows = self.windows(period, params.length)
         if user_Q is None:
-            asked_U = histories.until(period) > stop_U
-            user_Q = np.flatnonzero(asked_U & (stop_U > first_U))
-        row_U, seen = np.full(len(stop_U), -1), None
+            asked_U = histories.until(period) > windows.stop_W
+            user_Q = np.flatnonzero(asked_U & (windows.stop_W > windows.start_W))
+        row_U, seen = np.full(len(windows), -1), None
         row_U[user_Q] = np.arange(len(user_Q))
         relevant = self._acquired(period, period, params.acquired, row_U)
         if params.filter_seen:
             seen = self._acquired(TRAIN, period - 1, params.acquired, row_U)
             relevant = np.setdiff1d(relevant, seen, assume_unique=True)
-        request_Q = histories.asked_second(split, period)[user_Q]
         begins = split.validation_from if period == VALIDATION else split.cut
         return Question(
             user_Q,
-            last_windows(first_U[user_Q], stop_U[user_Q], request_Q, params.length),
+            windows.take(user_Q),
             None if seen is None else self._pairs(seen),
             self._pairs(relevant),
             self.catalogue.candidates_V(split, begins, params.future_items),
+        )
+
+    def sizes(self) -> Sizes:
+        """Count what there is of everything."""
+        return Sizes(
+            items=len(self.catalogue.vocabulary) + 1,
+            code_sizes=tuple(int(level_V.max()) + 1 for level_V in self.codes_VC.T),
+            classes=int(self.catalogue.class_V.max()) + 1,
+            actions=len(self.histories.known_actions()),
+            has_edges=self.edge_VV is not None,
+        )
+
+    def lately(self, asked: Question, without: tuple[str, ...]) -> tuple[Ints, Ints]:
+        """Return pairs (row, item) of what each who asks did last, in order, but these actions."""
+        start_W, size_W = asked.windows.start_W, asked.windows.stop_W - asked.windows.start_W
+        row_N = np.repeat(np.arange(len(size_W)), size_W)
+        event_N = np.arange(len(row_N)) + np.repeat(start_W - np.cumsum(size_W) + size_W, size_W)
+        is_kept_N = ~np.isin(self.histories.action_E[event_N], action_codes(without))
+        return row_N[is_kept_N], self.histories.item_E[event_N[is_kept_N]]
+
+    def past(self, params: ClosedFormParams, *, at_cut: bool) -> Past:
+        """Return what was known when validation began, or at the cut."""
+        begins, cut = microsecond(self.split.validation_from), microsecond(self.split.cut)
+        stop_U = self.histories.learnt_until(refit=at_cut)
+        return Past(
+            acquired=self.histories.acquired_before(stop_U, action_codes(params.targets)),
+            sale=Sale(self.catalogue.from_V, self.catalogue.class_V),
+            closes=self.closes,
+            now=cut if at_cut else begins,
+            taught=cut if at_cut and params.refit else begins,
         )
 
     def _acquired(
@@ -114,43 +169,3 @@ class Dataset:
                 "score": lists.score_UK.ravel()[is_listed].astype(np.float64),
             }
         )
-
-
-def read_dataset(
-    sources: Sources,
-    split: Path,
-    scratch: Path,
-    params: SequenceParams,
-    *,
-    with_log: bool = True,
-) -> Dataset:
-    """Read what a model is fitted on.
-
-    Parameters
-    ----------
-    sources : Sources
-        Tables of the run.
-    split : Path
-        Its periods.
-    scratch : Path
-        Folder for what grows with the log.
-    params : SequenceParams
-        What of them is read, and how.
-    with_log : bool
-        Read the logged slates too, which nothing but rankers learns from.
-    """
-    periods = load_split(split)
-    catalogue = read_catalogue(sources.items)
-    codes_VC = read_codes(sources.codes, catalogue.vocabulary)
-    if not params.use_codes:
-        codes_VC = torch.empty(len(codes_VC), 0, dtype=torch.long)
-    scratch.mkdir(parents=True, exist_ok=True)
-    histories = read_histories(
-        sources.events, periods, catalogue.vocabulary, tied_sets=params.tied_sets, folder=scratch
-    )
-    log = None
-    if with_log:
-        log = read_log(sources, histories, catalogue, codes_VC.numpy(), periods, params)
-    edge_VV = read_edges(sources.edges, catalogue.vocabulary) if params.edge_bias else None
-    closes = log.facts.closes if log else read_closes(sources.prices, catalogue.vocabulary)
-    return Dataset(periods, catalogue, codes_VC, histories, log, edge_VV, closes)

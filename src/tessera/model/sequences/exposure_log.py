@@ -138,7 +138,8 @@ def _slates(
     item_S = rows_of(rows["item_id"], catalogue.vocabulary) + 1
     person_R = rows_of(rows["user_id"], people)[first_R]
     moment_R = microseconds(rows["event_ts"])[first_R]
-    sold_N = histories.where(lambda event_Q: histories.action_E[event_Q] == _SELL)
+    first_U, stop_U = histories.first_U1[:-1], histories.first_U1[1:]
+    sold_N = histories.within(first_U, stop_U, np.array([_SELL]))
     pairs_N = histories.user_E[sold_N], histories.item_E[sold_N]
     sales = _Sales.of(*pairs_N, histories.moment_E[sold_N], len(catalogue.from_V))
     pair_S = sales.pair(person_R[request_S], item_S)

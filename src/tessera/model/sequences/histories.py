@@ -79,8 +79,12 @@ class Histories:
 
     def stops_before(self, user_R: Ints, moment_R: Ints) -> Ints:
         """Return where the events strictly before each request end; user -1 has none."""
+        return self.stretches_before(user_R, moment_R)[1]
+
+    def stretches_before(self, user_R: Ints, moment_R: Ints) -> tuple[Ints, Ints]:
+        """Return where the events strictly before each request start and end; user -1 has none."""
         first_R = np.where(user_R < 0, 0, self.first_U1[user_R])
-        return first_from(self.moment_E, first_R, self.first_U1[user_R + 1], moment_R)
+        return first_R, first_from(self.moment_E, first_R, self.first_U1[user_R + 1], moment_R)
 
     def until(self, phase: int) -> Ints:
         """Return stop_U: where each user's events of earlier phases and this one end."""
@@ -119,13 +123,13 @@ class Histories:
 
     def acquired_before(self, stop_U: Ints, action_T: Ints) -> Acquired:
         """Return the first acquisitions, by these actions, that lie before `stop_U`."""
-
-        def is_had(event_Q: Ints) -> Bools:
-            is_early_Q = event_Q < stop_U[self.user_E[event_Q]]
-            return np.asarray(is_early_Q & np.isin(self.action_E[event_Q], action_T))
-
-        event_N = self.where(is_had)
+        event_N = self.within(self.first_U1[:-1], stop_U, action_T)
         return Acquired.of(self.user_E[event_N], self.item_E[event_N], self.moment_E[event_N])
+
+    def first_moment(self) -> int:
+        """Return the moment of the first event, in microseconds since 1970; 0 without any."""
+        firsts = [self.moment_E[event_P].min() for event_P in self.parts()]
+        return int(min(firsts, default=0))
 
     def counts(self, action_T: Ints, items: int) -> Ints:
         """Return count_V: how often each item was met by these actions before the cut."""
@@ -136,14 +140,22 @@ class Histories:
             count_V += np.bincount(self.item_E[event_P[is_meant_P]], minlength=items)
         return count_V
 
-    def where(self, holds: Callable[[Ints], Bools]) -> Ints:
-        """Return the events for which something holds, on disk."""
-        count = sum(int(holds(event_Q).sum()) for event_Q in self.parts())
+    def within(self, first_U: Ints, stop_U: Ints, action_T: Ints | None = None) -> Ints:
+        """Return the events of a stretch of each user, on disk; None is of any action."""
+
+        def chosen(event_Q: Ints) -> Ints:
+            user_Q = self.user_E[event_Q]
+            is_chosen_Q = (event_Q >= first_U[user_Q]) & (event_Q < stop_U[user_Q])
+            if action_T is not None:
+                is_chosen_Q &= np.isin(self.action_E[event_Q], action_T)
+            return event_Q[is_chosen_Q]
+
+        count = sum(len(chosen(event_Q)) for event_Q in self.parts())
         found, done = mapped.blank((count,), np.int64, self.folder), 0
         for event_Q in self.parts():
-            chosen_Q = event_Q[holds(event_Q)]
-            found[done : done + len(chosen_Q)] = chosen_Q
-            done += len(chosen_Q)
+            chosen_N = chosen(event_Q)
+            found[done : done + len(chosen_N)] = chosen_N
+            done += len(chosen_N)
         return found
 
     def last_sessions(self, gap_s: float) -> Histories:
@@ -159,12 +171,7 @@ class Histories:
             begin_Q = event_Q[1:][pause_Q > gap_s * 1_000_000]
             begin_Q = begin_Q[begin_Q <= last_U[user_E[begin_Q]]]
             np.maximum.at(start_U, user_E[begin_Q], begin_Q)
-
-        def kept(event_Q: Ints) -> Bools:
-            is_late_Q = self.phase_E[event_Q] > VALIDATION
-            return np.asarray(is_late_Q | (event_Q >= start_U[user_E[event_Q]]))
-
-        kept_N = self.where(kept)
+        kept_N = self.within(start_U, self.first_U1[1:])
 
         def taken(array_E: Ints) -> Ints:
             return mapped.taken(array_E, kept_N, self.folder)
@@ -191,6 +198,25 @@ class Histories:
             count_Q = np.cumsum(fresh_Q)
             group_E[event_Q] = count_Q - count_Q[self.first_U1[user_Q] - event_Q[0]]
         return replace(self, group_E=group_E)
+
+    def split_sets(self, share: float, rng: np.random.Generator) -> Histories:
+        """Cut a share of the tied sets in two at random: what came first is unknown, try both."""
+        keys, cuts, chances = (_EarlyLate(*rng.spawn(2)) for _ in range(3))
+        events, folder = len(self.item_E), self.folder
+        item_E, action_E, label_E = (mapped.blank((events,), np.int64, folder) for _ in range(3))
+        for event_Q in self.parts():
+            start_Q = self.starts(event_Q)
+            is_first_Q, is_late_Q = start_Q == event_Q, self.phase_E[event_Q] > VALIDATION
+            set_Q, is_late_S = np.cumsum(is_first_Q) - 1, is_late_Q[is_first_Q]
+            size_S = np.bincount(set_Q)
+            order_Q = event_Q[np.lexsort((keys.draw(is_late_Q), set_Q))]
+            second_S = 1 + np.floor(cuts.draw(is_late_S) * (size_S - 1)).astype(np.int64)
+            is_cut_S = (size_S > 1) & (chances.draw(is_late_S) < share)
+            is_second_Q = is_cut_S[set_Q] & (event_Q - start_Q >= second_S[set_Q])
+            item_E[event_Q], action_E[event_Q] = self.item_E[order_Q], self.action_E[order_Q]
+            label_E[event_Q] = set_Q * 2 + is_second_Q
+        shuffled = replace(self, item_E=item_E, action_E=action_E)
+        return shuffled.regrouped(label_E.__getitem__)
 
 
 def first_from(value_E: Ints, low_Q: Ints, high_Q: Ints, least_Q: Ints) -> Ints:
@@ -221,26 +247,6 @@ def first_from(value_E: Ints, low_Q: Ints, high_Q: Ints, least_Q: Ints) -> Ints:
         open_N = open_N[low[open_N] < high[open_N]]
         middle_N = (low[open_N] + high[open_N]) // 2
     return low.reshape(low_Q.shape)
-
-
-def split_sets(histories: Histories, share: float, rng: np.random.Generator) -> Histories:
-    """Cut a share of the tied sets in two at random: what came first is unknown, so try both."""
-    keys, cuts, chances = (_EarlyLate(*rng.spawn(2)) for _ in range(3))
-    events, folder = len(histories.item_E), histories.folder
-    item_E, action_E, label_E = (mapped.blank((events,), np.int64, folder) for _ in range(3))
-    for event_Q in histories.parts():
-        start_Q = histories.starts(event_Q)
-        is_first_Q, is_late_Q = start_Q == event_Q, histories.phase_E[event_Q] > VALIDATION
-        set_Q, is_late_S = np.cumsum(is_first_Q) - 1, is_late_Q[is_first_Q]
-        size_S = np.bincount(set_Q)
-        order_Q = event_Q[np.lexsort((keys.draw(is_late_Q), set_Q))]
-        second_S = 1 + np.floor(cuts.draw(is_late_S) * (size_S - 1)).astype(np.int64)
-        is_cut_S = (size_S > 1) & (chances.draw(is_late_S) < share)
-        is_second_Q = is_cut_S[set_Q] & (event_Q - start_Q >= second_S[set_Q])
-        item_E[event_Q], action_E[event_Q] = histories.item_E[order_Q], histories.action_E[order_Q]
-        label_E[event_Q] = set_Q * 2 + is_second_Q
-    shuffled = replace(histories, item_E=item_E, action_E=action_E)
-    return shuffled.regrouped(label_E.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""Histories out of tables: sorted out of core, ties in an order that no name decides.
+"""What a model is fitted on, out of tables: histories in an order of ties that no name decides.
 
-Legend: E events, U users.
+Legend: E events, U users, V items with padding first, C code levels.
 """
 
 from __future__ import annotations
@@ -14,16 +14,62 @@ import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from ibis import Table
 
 from tessera.contracts import mapped
 from tessera.contracts.arrays import Ints
 from tessera.contracts.lookup import rows_of
-from tessera.contracts.split import Split, phased
+from tessera.contracts.split import Split, load_split, phased
 from tessera.contracts.tables import ACTIONS
+from tessera.model.params import SequenceParams
+from tessera.model.sequences.catalogue import read_catalogue, read_closes, read_codes
+from tessera.model.sequences.dataset import Dataset
+from tessera.model.sequences.edges import read_edges
+from tessera.model.sequences.exposure_log import Sources, read_log
 from tessera.model.sequences.histories import Histories
 
 _ODD, _HALF = 0x9E3779B97F4A7C15, 2**32
+
+
+def read_dataset(
+    sources: Sources,
+    split: Path,
+    scratch: Path,
+    params: SequenceParams,
+    *,
+    with_log: bool = True,
+) -> Dataset:
+    """Read what a model is fitted on.
+
+    Parameters
+    ----------
+    sources : Sources
+        Tables of the run.
+    split : Path
+        Its periods.
+    scratch : Path
+        Folder for what grows with the log.
+    params : SequenceParams
+        What of them is read, and how.
+    with_log : bool
+        Read the logged slates too, which nothing but rankers learns from.
+    """
+    periods = load_split(split)
+    catalogue = read_catalogue(sources.items)
+    codes_VC = read_codes(sources.codes, catalogue.vocabulary)
+    if not params.use_codes:
+        codes_VC = torch.empty(len(codes_VC), 0, dtype=torch.long)
+    scratch.mkdir(parents=True, exist_ok=True)
+    histories = read_histories(
+        sources.events, periods, catalogue.vocabulary, tied_sets=params.tied_sets, folder=scratch
+    )
+    log = None
+    if with_log:
+        log = read_log(sources, histories, catalogue, codes_VC.numpy(), periods, params)
+    edge_VV = read_edges(sources.edges, catalogue.vocabulary) if params.edge_bias else None
+    closes = log.facts.closes if log else read_closes(sources.prices, catalogue.vocabulary)
+    return Dataset(periods, catalogue, codes_VC, histories, log, edge_VV, closes)
 
 
 def read_histories(

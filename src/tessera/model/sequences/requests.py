@@ -1,4 +1,4 @@
-"""Logged requests in the rows of a model, and what each may look back at."""
+"""Logged requests in the rows of a model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,7 @@ from ibis import Table
 
 from tessera.contracts.arrays import Ints
 from tessera.contracts.split import Split
-from tessera.model.sequences.catalogue import (
-    microseconds,
-    rows_of,
-)
-from tessera.model.sequences.histories import Histories
-from tessera.model.sequences.windows import Windows
+from tessera.model.sequences.catalogue import microseconds, rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +26,6 @@ class Requests:
     """Candidates of request r are `first_R1[r] : first_R1[r + 1]`."""
     item_C: Ints
     """Row of the candidate in the item table; 0 if unknown to the model."""
-
-
-def windows_before(histories: Histories, user_R: Ints, moment_R: Ints, length: int) -> Windows:
-    """Return each request's most recent events, all strictly before it."""
-    first_R = np.where(user_R < 0, 0, histories.first_U1[user_R])
-    stop_R = histories.stops_before(user_R, moment_R)
-    return Windows(np.maximum(first_R, stop_R - length), stop_R, moment_R // 1_000_000)
 
 
 def read_requests(exposures: Table, split: Split) -> pa.Table:

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from tessera.contracts import mapped
 from tessera.contracts.arrays import Bools, Float32s, Ints
-from tessera.contracts.split import VALIDATION
 from tessera.model.nn.ranking import RankingBatch, RankingLabels
 from tessera.model.sequences.histories import Histories
 from tessera.model.sequences.windows import Windows
@@ -71,15 +70,40 @@ class Slates:
         key_R: Ints = self.stop_R * 2 + (self.stop_R == first_U1[self.user_R])
         return key_R
 
-    def by_history(self, histories: Histories, chosen_R: Bools) -> Slates:
+    def by_history(
+        self, first_U1: Ints, stop_U: Ints, chosen_R: Bools, folder: Path | None = None
+    ) -> Slates:
         """Keep the chosen requests of users known at the cut, sorted by the history before them.
 
         Whoever does nothing before it is left out, whatever comes later.
+
+        Parameters
+        ----------
+        first_U1, stop_U
+            Where each user's events begin, and where those until the cut end.
+        chosen_R
+            Which requests are wanted.
+        folder
+            Disk of what is kept; see `mapped.blank`.
         """
-        order_R = np.lexsort((self.moment_R, self.keys(histories.first_U1)))
-        is_known_U = histories.until(VALIDATION) > histories.first_U1[:-1]
-        is_kept_R = chosen_R & np.append(is_known_U, False)[self.user_R]
-        return self.on_disk(order_R[is_kept_R[order_R]], histories.folder)
+        order_R = np.lexsort((self.moment_R, self.keys(first_U1)))
+        is_kept_R = chosen_R & np.append(stop_U > first_U1[:-1], False)[self.user_R]
+        return self.on_disk(order_R[is_kept_R[order_R]], folder)
+
+    def drawn(self, first_U1: Ints, share: float, rng: np.random.Generator) -> tuple[Ints, Ints]:
+        """Draw one of each stretch between two events, and of these a share.
+
+        Returns
+        -------
+        tuple of Ints
+            Rows of what is drawn, and their keys, in ascending order.
+        """
+        order_R = rng.permutation(len(self))
+        key_R = self.keys(first_U1)
+        _, first = np.unique(key_R[order_R], return_index=True)
+        chosen = order_R[first]
+        chosen = chosen[rng.random(len(chosen)) < share]
+        return chosen, key_R[chosen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +117,6 @@ class Epoch:
     """Which of them are drawn."""
     key_R: Ints
     """Their keys, in ascending order."""
-
-    @classmethod
-    def draw(
-        cls, slates: Slates, histories: Histories, share: float, rng: np.random.Generator
-    ) -> Epoch:
-        """Draw them from slates sorted by history."""
-        order_R = rng.permutation(len(slates))
-        key_R = slates.keys(histories.first_U1)
-        _, first = np.unique(key_R[order_R], return_index=True)
-        chosen = order_R[first]
-        chosen = chosen[rng.random(len(chosen)) < share]
-        return cls(slates, histories, chosen, key_R[chosen])
 
     def asked_second(self, event_Q: Ints, stop_U: Ints) -> Ints:
         """Return when the state after each event is asked for: by a slate, else the next event.
@@ -140,21 +152,18 @@ class Epoch:
         slot_BR = np.arange(size_W.max())
         real_BR = slot_BR < size_W[:, None]
         row_BR = np.append(self.row_R, -1)[np.where(real_BR, low_W[:, None] + slot_BR, -1)]
-        return lay(self.slates, row_BR, start_W, histories)
+        return lay(self.slates, row_BR, start_W, histories.first_U1, histories.group_E)
 
 
 def lay(
-    slates: Slates, row_BR: Ints, start_B: Ints, histories: Histories
+    slates: Slates, row_BR: Ints, start_B: Ints, first_U1: Ints, group_E: Ints
 ) -> tuple[RankingBatch, RankingLabels]:
     """Lay requests beside sequences that begin at these events; row -1 is padding.
 
     u acts at seconds 10 and 20, w at 15.  Two slates of u (at 12 and 25) go beside the sequence
     that begins at event 0; one of w (at 11, before any event) beside the one that begins at 2.
 
-    >>> from tessera.model.sequences.histories import Histories
-    >>> first_U1, zero_E = np.array([0, 2, 3]), np.zeros(3, int)
-    >>> known = Histories(["u", "w"], first_U1, np.array([0, 0, 1]), np.array([5, 6, 5]), zero_E,
-    ...                   np.array([10, 20, 15]) * 1_000_000, zero_E, np.array([0, 1, 0]))
+    >>> first_U1, group_E = np.array([0, 2, 3]), np.array([0, 1, 0])
     >>> empty_RMX = np.zeros((3, 2, 1), np.float32)
     >>> slates = Slates(np.array([0, 0, 1]), np.array([12, 25, 11]) * 1_000_000,
     ...                 stop_R=np.array([1, 2, 2]), item_RM=np.array([[1, 2], [3, 0], [1, 0]]),
@@ -162,7 +171,7 @@ def lay(
     ...                 label_RMT=empty_RMX, weight_RMT=empty_RMX)
     >>> slates.keys(first_U1)  # twice the stop, odd before any event
     array([2, 4, 5])
-    >>> asked, _ = lay(slates, np.array([[0, 1], [2, -1]]), np.array([0, 2]), known)
+    >>> asked, _ = lay(slates, np.array([[0, 1], [2, -1]]), np.array([0, 2]), first_U1, group_E)
     >>> asked.sequence_N.tolist(), asked.slot_N.tolist(), asked.second_N.tolist()
     ([0, 0, 1], [0, 1, 0], [12, 25, 11])
     >>> asked.state_N.tolist()  # after the first event, after the second, before any
@@ -170,10 +179,10 @@ def lay(
     """
     sequence_N, slot_N = np.nonzero(row_BR >= 0)
     chosen = slates.take(row_BR[sequence_N, slot_N])
-    after_N = (chosen.user_R >= 0) & (chosen.stop_R > histories.first_U1[chosen.user_R])
+    after_N = (chosen.user_R >= 0) & (chosen.stop_R > first_U1[chosen.user_R])
     # Nothing is before a stop at 0, and nothing behind the last event: both have no state.
-    begin_N = np.minimum(start_B[sequence_N], len(histories.group_E) - 1)
-    state_N = histories.group_E[chosen.stop_R - 1] - histories.group_E[begin_N]
+    begin_N = np.minimum(start_B[sequence_N], len(group_E) - 1)
+    state_N = group_E[chosen.stop_R - 1] - group_E[begin_N]
     asked = RankingBatch(
         sequence_N=torch.from_numpy(sequence_N),
         slot_N=torch.from_numpy(slot_N),

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tessera.contracts.arrays import Bools, Float32s, Ints
+from tessera.contracts.arrays import Bools, Ints
 from tessera.model.nn.batch import Batch
 from tessera.model.nn.ranking import RankingBatch, RankingLabels
 from tessera.model.sequences.histories import Histories
@@ -46,10 +46,6 @@ class Examples:
     action_T: Ints
     slates: Slates | None = None
     """What the ranking head learns from, sorted by history; None trains none."""
-    edge_VV: Tensor | None = None
-    """What attention is told of pairs of items, see `edges`; None tells nothing."""
-    maturity_VF: Float32s | None = None
-    """What the item input is told of items, see `maturity`; None tells nothing."""
 
     def is_inside(self, event_Q: Ints) -> Bools:
         """Return which of these events may be learnt from."""
@@ -97,8 +93,6 @@ class Examples:
             histories.group_E,
             histories.phase_E,
             *(self.slates.arrays() if self.slates else ()),
-            *(() if self.edge_VV is None else (self.edge_VV.cpu().numpy(),)),
-            *(() if self.maturity_VF is None else (self.maturity_VF,)),
         )
 
     def warm_W(self) -> Tensor:
@@ -112,7 +106,8 @@ class Examples:
         """Draw the slates of one epoch: one of such a share of the stretches between events."""
         epoch = None
         if self.slates is not None:
-            epoch = Epoch.draw(self.slates, self.histories, slate_share, rng)
+            drawn = self.slates.drawn(self.histories.first_U1, slate_share, rng)
+            epoch = Epoch(self.slates, self.histories, *drawn)
         return BatchBuilder(self, epoch)
 
 

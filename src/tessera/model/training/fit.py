@@ -4,42 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
-from tessera.contracts.arrays import Bools, Float32s
-from tessera.contracts.arrow import DAY_US
-from tessera.contracts.errors import BadParams
-from tessera.contracts.split import VALIDATION, Split
-from tessera.model.nn.level_nets import LevelNetSettings
+from tessera.contracts.arrays import Bools, Float32s, Float64s
+from tessera.contracts.split import VALIDATION
 from tessera.model.nn.own_share import OwnShareSettings
-from tessera.model.nn.plugs import GenerativeHead, ItemInput
-from tessera.model.nn.prefix_memory import PrefixSettings
 from tessera.model.nn.ranking import BUY, CLICK, answered_logit
-from tessera.model.nn.recency import log_spaced
 from tessera.model.params import ModelParams
-from tessera.model.sequences.catalogue import Catalogue
 from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.exposure_log import Log
 from tessera.model.sequences.questions import Question, action_codes
 from tessera.model.sequences.slates import Slates
+from tessera.model.sequences.windows import Batcher
 from tessera.model.training.curves import AUC, NDCG
 from tessera.model.training.examples import Examples
 from tessera.model.training.maturity import maturity
-from tessera.model.training.train import Trained, train
+from tessera.model.training.shape import choose_shape
+from tessera.model.training.train import ItemTables, Trained, train
 from tessera.model.training.vector_mix import choose_mix, learn_closed_form, mix_values
 from tessera.model.trunk.inference import (
     encode,
     item_vectors,
     placed,
     rank_requests,
+    trunk_states,
 )
 from tessera.model.trunk.model import SequenceModel, Shape
+from tessera.shared.metrics.choice import MOST_ASKED
 from tessera.shared.metrics.slates import slate_auc
 
-_LEAST_LEVELS = 2
 MOST_CHECKED = 2000
 """Slates that are ranked after each epoch."""
 
@@ -80,9 +76,8 @@ class Task:
         validate = self.validate if self.asked.has_answer() else None
         folder = scratch / "search" if scratch else None
         examples = self.examples(refit=False)
-        return self._calibrated(
-            train(self.shape, self.dataset.codes_VC, examples, validate, self.params, folder)
-        )
+        tables = self.tables(refit=False)
+        return self._calibrated(train(self.shape, tables, examples, validate, self.params, folder))
 
     def again(self, first: Trained, scratch: Path | None) -> Trained:
         """Train on all that is known, as many epochs as were best, with the mix of the first."""
@@ -90,10 +85,9 @@ class Task:
         longest = self.params.model_copy(update={"epochs": max(1, epochs)})
         folder = scratch / "refit" if scratch else None
         examples = self.examples(refit=True)
-        last = self._calibrated(
-            train(self.shape, self.dataset.codes_VC, examples, None, longest, folder)
-        )
-        learn_closed_form(last.model, self.dataset, self.params, at_cut=True)
+        tables = self.tables(refit=True)
+        last = self._calibrated(train(self.shape, tables, examples, None, longest, folder))
+        self.learn_closed_form(last.model, at_cut=True)
         last.model.closed_form.let(**first.model.closed_form.mix)
         return replace(last, mixed_ndcg=first.figures()["validation_ndcg_at_10"])
 
@@ -102,8 +96,25 @@ class Task:
         model = first.model
         if model.shape.profits:
             model.closed_form.let(profit=self.params.profit_weight)
-        value_MU = mix_values(model, self.dataset, self.asked, self.params)
-        return replace(first, mixed_ndcg=choose_mix(model, value_MU))
+        return replace(first, mixed_ndcg=choose_mix(model, self.mix_values(model)))
+
+    def mix_values(self, model: SequenceModel) -> Float64s:
+        """Return value_MU, see there, on some of those asked; empty if no mix can be chosen.
+
+        The closed forms are left as they were known when validation began.
+        """
+        if len(list(model.closed_form.choices())) == 1 or not self.asked.has_answer():
+            return np.zeros((0, 0))
+        asked, histories = self.asked.sample(MOST_ASKED), self.dataset.histories
+        self.learn_closed_form(model, at_cut=False)
+        state_QD = trunk_states(model, histories, asked.windows)
+        return mix_values(model, asked, state_QD, Batcher(histories).batch(asked.windows))
+
+    def learn_closed_form(self, model: SequenceModel, *, at_cut: bool) -> None:
+        """Let closed forms learn what was known when validation began, or at the cut."""
+        if model.closed_form.parts:
+            past = self.dataset.past(self.params, at_cut=at_cut)
+            learn_closed_form(model.closed_form, past, self.params)
 
     def validate(self, model: SequenceModel) -> dict[str, float]:
         """Return nDCG@10 and slate AUC on the validation period."""
@@ -120,12 +131,30 @@ class Task:
         """Return what is learnt from: what lies before validation, or with it."""
         histories, shown, slates = self.dataset.histories, self.shown, None
         if shown:
-            slates = shown.slates.by_history(histories, refit | ~shown.is_check_R)
+            known_U, chosen_R = histories.until(VALIDATION), refit | ~shown.is_check_R
+            slates = shown.slates.by_history(
+                histories.first_U1, known_U, chosen_R, histories.folder
+            )
         stop_U, action_T = histories.learnt_until(refit=refit), action_codes(self.params.targets)
-        examples = Examples(histories, stop_U, action_T, slates, self.dataset.edge_VV)
+        return Examples(histories, stop_U, action_T, slates)
+
+    def tables(self, *, refit: bool) -> ItemTables:
+        """Return what the model is told of items, as it is at the end of the examples."""
+        world, tables = self.dataset, ItemTables(self.dataset.codes_VC, self.dataset.edge_VV)
         if not isinstance(self.shape.item_input, OwnShareSettings):
-            return examples
-        return replace(examples, maturity_VF=maturity(self.dataset, examples, refit=refit))
+            return tables
+        histories, action_T = world.histories, action_codes(self.params.targets)
+        stop_U = histories.learnt_until(refit=refit)
+        target_N = histories.within(histories.first_U1[:-1], stop_U, action_T)
+        maturity_VF = maturity(
+            world.catalogue,
+            world.split,
+            histories.first_moment(),
+            world.log.slates if world.log else None,
+            np.bincount(histories.item_E[target_N], minlength=len(world.catalogue.from_V)),
+            refit=refit,
+        )
+        return replace(tables, maturity_VF=maturity_VF)
 
     def _calibrated(self, trained: Trained) -> Trained:
         """Measure level and spread of the log odds, so that served scores have a common scale."""
@@ -144,7 +173,7 @@ def fit(
     task = pose(kind, dataset, params)
     first = task.mixed(task.search(scratch))
     if not params.refit:
-        learn_closed_form(first.model, task.dataset, params, at_cut=True)
+        task.learn_closed_form(first.model, at_cut=True)
         return first
     return task.again(first, scratch)
 
@@ -153,7 +182,8 @@ def pose(kind: Literal["hstu", "sasrec"], dataset: Dataset, params: ModelParams)
     """Choose shape and slates of a model, and ask the question of its validation."""
     shown = _shown(dataset.log, params) if kind == "hstu" else None
     dataset = dataset if kind == "hstu" else replace(dataset, edge_VV=None)
-    shape = _shape(kind, dataset, params, shown)
+    names = shown.names if shown else None
+    shape = choose_shape(kind, dataset.sizes(), dataset.split, params, names)
     return Task(dataset, params, shape, shown, dataset.ask(VALIDATION, params))
 
 
@@ -166,87 +196,6 @@ def _shown(log: Log | None, params: ModelParams) -> Shown | None:
         return None
     names, slates = log.examples(learn_R | check_R, params.features)
     return Shown(names, slates, check_R[learn_R | check_R])
-
-
-def _shape(
-    kind: Literal["hstu", "sasrec"], dataset: Dataset, params: ModelParams, shown: Shown | None
-) -> Shape:
-    several_actions = len(dataset.histories.known_actions()) > 1
-    split = dataset.split
-    code_sizes = tuple(int(level_V.max()) + 1 for level_V in dataset.codes_VC.T)
-    return Shape(
-        kind=kind,
-        width=params.width,
-        blocks=params.blocks,
-        heads=params.heads,
-        length=params.length,
-        dropout=params.dropout,
-        id_dropout=params.id_dropout,
-        time_bias=params.time_bias and not split.ordinal,
-        position_bias=params.position_bias,
-        tied_sets=params.tied_sets,
-        items=len(dataset.catalogue.vocabulary) + 1,
-        code_sizes=code_sizes,
-        guesses_actions=kind == "hstu" and params.mask_weight > 0 and several_actions,
-        rank_blocks=params.rank_blocks if shown else 0,
-        rank_hidden=params.rank_hidden if shown else 0,
-        feature_groups=params.features if shown else (),
-        features=shown.names if shown else (),
-        score=params.score if shown else "recall",
-        uplift_weight=params.uplift_weight,
-        window=params.window,
-        edge_bias=dataset.edge_VV is not None,
-        recency_s=_recency_s(split, params) if kind == "hstu" else (),
-        item_input=_item_input(code_sizes, len(dataset.catalogue.vocabulary) + 1, params),
-        generative_head=_generative_head(dataset, params) if kind == "hstu" else None,
-        **_closed_form(split, dataset.catalogue, params) if kind == "hstu" else {},
-    )
-
-
-def _item_input(code_sizes: tuple[int, ...], items: int, params: ModelParams) -> ItemInput | None:
-    """Say what makes vectors of codes; None is their sum, as in files of before."""
-    if params.item_input == "codewords":
-        return None
-    if params.item_input == "weighed":
-        if not code_sizes:
-            raise BadParams(
-                "hstu.item_input weighed weighs codes against an item's own vector: set "
-                "hstu.use_codes to true"
-            )
-        return OwnShareSettings(code_sizes, params.id_dropout, items, params.own_share)
-    if len(code_sizes) < _LEAST_LEVELS:
-        raise BadParams(
-            "hstu.item_input prefix remembers what stands above a codeword: it wants at least "
-            f"{_LEAST_LEVELS} levels of codes, not {len(code_sizes)}"
-        )
-    return PrefixSettings(code_sizes, params.id_dropout, params.prefix_rows)
-
-
-def _generative_head(dataset: Dataset, params: ModelParams) -> GenerativeHead | None:
-    """Say what decodes codes; there have to be some."""
-    if not params.generate:
-        return None
-    if not dataset.codes_VC.shape[1]:
-        raise BadParams("hstu.generate decodes codes: set hstu.use_codes to true")
-    return LevelNetSettings(params.width)
-
-
-def _recency_s(split: Split, params: ModelParams) -> tuple[float, ...]:
-    """Say where the scales of recency start, in seconds; an order of events has no scale."""
-    if split.ordinal:
-        return ()
-    shortest, longest = (days * DAY_US / 1e6 for days in params.recency_days)
-    return log_spaced(shortest, longest, params.recency_scales)
-
-
-def _closed_form(split: Split, catalogue: Catalogue, params: ModelParams) -> dict[str, Any]:
-    """Say which closed forms stand beside the trunk; those of time need one cut for all."""
-    dated = split.protocol == "time"
-    return {
-        "item_weights_width": params.item_weights_width,
-        "classes": int(catalogue.class_V.max()) + 1 if dated and params.demand_days else 0,
-        "profits": dated and params.profit_weight > 0,
-    }
 
 
 def _auc(logit_RMT: Float32s, slates: Slates) -> float | None:

@@ -10,34 +10,45 @@ import numpy as np
 from tessera.contracts import mapped
 from tessera.contracts.arrays import Float32s, Float64s, Ints
 from tessera.contracts.arrow import DAY_US
+from tessera.contracts.split import Split
 from tessera.model.sequences.catalogue import Catalogue, microsecond
-from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.slates import REQUESTS, Slates
-from tessera.model.training.examples import Examples
 
 
-def maturity(dataset: Dataset, examples: Examples, *, refit: bool) -> Float32s:
+def maturity(
+    catalogue: Catalogue,
+    split: Split,
+    first: int,
+    slates: Slates | None,
+    answered_V: Ints,
+    *,
+    refit: bool,
+) -> Float32s:
     """Return maturity_VF, log(1 + x) of days on sale, exposures and events worth predicting.
 
     Parameters
     ----------
-    dataset
-        May hold later rows; they are not read.
-    examples
-        What is learnt from.
+    catalogue, split
+        Of the run.
+    first
+        Moment of the first event, in microseconds since 1970.
+    slates
+        May hold later ones; they are not read.
+    answered_V
+        Events to predict of each item.
     refit
         Whether the validation period is learnt from too.  Where each user has a cut of their own
         there is no one end: days and exposures are 0 then.
     """
-    items, split = len(dataset.catalogue.from_V), dataset.split
+    items = len(catalogue.from_V)
     days_V, shown_V = np.zeros(items), np.zeros(items, np.int64)
     if split.protocol == "time":
         end = microsecond(split.cut) + 1 if refit else microsecond(split.validation_from)
         if not split.ordinal:
-            days_V = _days(dataset.catalogue, _first(dataset), end)
-        if dataset.log is not None:
-            shown_V = _shown(dataset.log.slates, end, items)
-    found_VF = np.column_stack([days_V, shown_V, _answered(examples, items)])
+            days_V = _days(catalogue, first, end)
+        if slates is not None:
+            shown_V = _shown(slates, end, items)
+    found_VF = np.column_stack([days_V, shown_V, answered_V])
     found_VF[0] = 0.0
     return np.log1p(found_VF).astype(np.float32)
 
@@ -48,12 +59,6 @@ def _days(catalogue: Catalogue, first: int, end: int) -> Float64s:
     return np.asarray((max(first, end) - from_V) / DAY_US)
 
 
-def _first(dataset: Dataset) -> int:
-    """Return the moment of the first event."""
-    firsts = [dataset.histories.moment_E[event_P].min() for event_P in dataset.histories.parts()]
-    return int(min(firsts, default=0))
-
-
 def _shown(slates: Slates, end: int, items: int) -> Ints:
     """Count how often each item was shown before a moment."""
     shown_V = np.zeros(items, np.int64)
@@ -61,12 +66,3 @@ def _shown(slates: Slates, end: int, items: int) -> Ints:
         item_RM = slates.item_RM[part][slates.moment_R[part] < end]
         shown_V += np.bincount(item_RM[item_RM > 0], minlength=items)
     return shown_V
-
-
-def _answered(examples: Examples, items: int) -> Ints:
-    """Count the events to predict of each item."""
-    count_V = np.zeros(items, np.int64)
-    for event_P in examples.histories.parts():
-        is_target_P = examples.is_target(event_P)
-        count_V += np.bincount(examples.histories.item_E[event_P[is_target_P]], minlength=items)
-    return count_V

@@ -1,6 +1,7 @@
 """The trunk's training: next items, beside them ranking and hidden actions; resumed after a kill.
 
-Legend: E events, U users, N targets, W windows or warm items, B sequences, L positions, D width.
+Legend: E events, U users, N targets, W windows or warm items, B sequences, L positions, V items
+with padding first, C code levels, F facts, D width.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from tessera.contracts.arrays import Float32s
 from tessera.contracts.errors import BadInput
 from tessera.model.nn.device import chosen_device, device_of, moved
 from tessera.model.nn.forcing import softness_at
 from tessera.model.nn.item_trie import item_trie
 from tessera.model.nn.own_share import WeighedCodewords
 from tessera.model.params import TrainingParams
-from tessera.model.sequences.histories import split_sets
+from tessera.model.sequences.slates import Slates
 from tessera.model.sequences.windows import Windows, shuffled_batches
 from tessera.model.trainer import loop, parallel
 from tessera.model.trainer.checkpoint import Checkpoint, Run, TrainingState
@@ -62,9 +64,25 @@ class Trained:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class ItemTables:
+    """What a model is told of items, and learns nothing of."""
+
+    codes_VC: Tensor
+    edge_VV: Tensor | None = None
+    """What attention is told of pairs of items, see `edges`; None tells nothing."""
+    maturity_VF: Float32s | None = None
+    """What the item input is told of items, see `maturity`; None tells nothing."""
+
+    def beside_codes(self) -> tuple[NDArray[Any], ...]:
+        """Return every other array that there is, in order."""
+        edges = () if self.edge_VV is None else (self.edge_VV.cpu().numpy(),)
+        return edges if self.maturity_VF is None else (*edges, self.maturity_VF)
+
+
 def train(
     shape: Shape,
-    codes_VC: Tensor,
+    tables: ItemTables,
     examples: Examples,
     validate: Validate | None,
     params: TrainingParams,
@@ -74,7 +92,7 @@ def train(
 
     Parameters
     ----------
-    shape, codes_VC
+    shape, tables
         What to build.
     examples
         What to learn from.
@@ -94,11 +112,12 @@ def train(
     device = chosen_device(params.device)
     with seeded(params.seed, device):
         warm_W = examples.warm_W()
-        model = _built(shape, codes_VC, warm_W, examples).to(device)
+        model = _built(shape, tables, warm_W, examples.slates).to(device)
         if params.compile:
             compile_layers(model)
         adamw = loop.adamw(model, params.learning_rate, params.weight_decay, betas=(0.9, 0.98))
         windows = len(examples.windows(shape.length, np.random.default_rng(params.seed)))
+        learnt_from = (*examples.arrays(), *tables.beside_codes())
         run = Run(model, adamw, _mean(model, windows, params))
         rules = loop.Rules(
             epochs=params.epochs,
@@ -106,21 +125,23 @@ def train(
             pretrain=params.pretrain_epochs if examples.slates is not None else 0,
             clip_norm=params.clip_norm,
             seed=params.seed,
-            checkpoint=_checkpoint(model, examples.arrays(), bool(validate), params, checkpoints),
+            checkpoint=_checkpoint(model, learnt_from, bool(validate), params, checkpoints),
         )
         objective = _NextItem(examples, params, model, warm_W.to(device))
         state = loop.train(shape.kind, run, objective, rules, validate)
     return Trained(model, state)
 
 
-def _built(shape: Shape, codes_VC: Tensor, warm_W: Tensor, examples: Examples) -> SequenceModel:
+def _built(
+    shape: Shape, tables: ItemTables, warm_W: Tensor, slates: Slates | None
+) -> SequenceModel:
     warm_V = torch.zeros(shape.items, dtype=torch.bool)
     warm_V[warm_W] = True
-    model = SequenceModel(shape, codes_VC, warm_V, examples.edge_VV)
-    if model.rank is not None and examples.slates is not None:
-        model.rank.standardise(examples.slates.shown_features)
-    if isinstance(model.item_input, WeighedCodewords) and examples.maturity_VF is not None:
-        model.item_input.tell(torch.from_numpy(examples.maturity_VF), warm_W)
+    model = SequenceModel(shape, tables.codes_VC, warm_V, tables.edge_VV)
+    if model.rank is not None and slates is not None:
+        model.rank.standardise(slates.shown_features)
+    if isinstance(model.item_input, WeighedCodewords) and tables.maturity_VF is not None:
+        model.item_input.tell(torch.from_numpy(tables.maturity_VF), warm_W)
     return model
 
 
@@ -153,7 +174,7 @@ class _NextItem:
         if epoch < params.pretrain_epochs:
             examples = replace(examples, slates=None)
         if params.split_sets:
-            histories = split_sets(examples.histories, params.split_sets, rng)
+            histories = examples.histories.split_sets(params.split_sets, rng)
             examples = replace(examples, histories=histories)
         windows = examples.windows(self._length, rng)
         batches = shuffled_batches(windows, params.batch, rng)

@@ -2,32 +2,32 @@
 
 The trunk is not trained again: its states are taken once, and every mix is tried on them.
 
-Legend: Q people who are asked, U of them with something relevant, V items with padding first, M
-mixes.
+Legend: Q people who are asked, U of them with something relevant, B some of them, L positions,
+V items with padding first, M mixes, D width.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from tessera.contracts.arrays import Float32s, Float64s
 from tessera.contracts.arrow import DAY_US
 from tessera.model.nn.batch import Batch
-from tessera.model.nn.device import device_of, moved
+from tessera.model.nn.device import device_of
 from tessera.model.params import ClosedFormParams
-from tessera.model.sequences.catalogue import microsecond
-from tessera.model.sequences.dataset import Dataset
+from tessera.model.sequences.dataset import Past
 from tessera.model.sequences.questions import Question, action_codes
-from tessera.model.sequences.windows import Batcher
+from tessera.model.trunk.closed_form import ClosedForm
 from tessera.model.trunk.demand import Demand, Trend
-from tessera.model.trunk.inference import placed, trunk_states
+from tessera.model.trunk.inference import placed
 from tessera.model.trunk.item_weights import ItemWeights
 from tessera.model.trunk.model import SequenceModel
 from tessera.model.trunk.profit import Profit
-from tessera.shared.features.demand import Sale, expected_gains, mean_gains
-from tessera.shared.metrics.choice import MOST_ASKED, as_good_as_best
+from tessera.shared.features.demand import expected_gains, mean_gains
+from tessera.shared.metrics.choice import as_good_as_best
 
 _AT_ONCE = 512
 """People whose scores of every item are held in memory."""
@@ -41,7 +41,7 @@ def choose_mix(model: SequenceModel, value_MU: Float64s) -> float | None:
     Parameters
     ----------
     value_MU
-        See `mix_values`.
+        See `mix_values`; empty if none can be chosen.
 
     Returns
     -------
@@ -76,42 +76,35 @@ def steady(choices: list[dict[str, float]], periods: list[Float64s]) -> int:
     return int(min(zip(ageing, -mean_M[good], good, strict=True))[-1])
 
 
-def mix_values(
-    model: SequenceModel, dataset: Dataset, asked: Question, params: ClosedFormParams
-) -> Float64s:
-    """Return value_MU: nDCG@10 of each choice for each person asked; empty if none can be chosen.
+def mix_values(model: SequenceModel, asked: Question, state_QD: Float32s, batch: Batch) -> Float64s:
+    """Return value_MU: nDCG@10 of each choice for each person asked, with something relevant.
 
-    The closed forms are left as they were known when validation began, with the last choice.
+    The closed forms are left with the last choice.
 
     Parameters
     ----------
     asked
         Question of the validation period.
+    state_QD, batch
+        States of the trunk at the end of its windows, and the windows.
     """
-    if len(list(model.closed_form.choices())) == 1 or not asked.has_answer():
-        return np.zeros((0, 0))
-    asked = asked.sample(MOST_ASKED)
-    learn_closed_form(model, dataset, params, at_cut=False)
-    state_QD = trunk_states(model, dataset.histories, asked.windows)
-    rows, batcher = np.arange(len(state_QD)), Batcher(dataset.histories)
-    parts = []
+    rows, parts = np.arange(len(state_QD)), []
     for some in np.split(rows, range(_AT_ONCE, len(rows), _AT_ONCE)):
-        part = asked.take(some)
-        parts.append(_part_values(model, batcher.batch(part.windows), part, state_QD[some]))
+        item_BL, action_BL = batch.item_BL[some], batch.action_BL[some]
+        parts.append(_part_values(model, asked.take(some), state_QD[some], item_BL, action_BL))
     return np.concatenate(parts, axis=1)
 
 
 def _part_values(
-    model: SequenceModel, batch: Batch, asked: Question, state_QD: Float32s
+    model: SequenceModel, asked: Question, state_QD: Float32s, item_BL: Tensor, action_BL: Tensor
 ) -> Float64s:
     """Try every choice on some of the people; what each part says is computed once."""
     found, device = model.closed_form, device_of(model)
     with torch.inference_mode():
-        batch = moved(batch, device)
         unit_VD = functional.normalize(model.items(), dim=-1)
         trunk, said = found.scores(
             torch.from_numpy(state_QD).to(device),
-            found.had(batch.item_BL, batch.action_BL),
+            found.had(item_BL.to(device), action_BL.to(device)),
             unit_VD,
             model.placed_V(),
         )
@@ -125,33 +118,19 @@ def _part_values(
     return np.stack(values)
 
 
-def learn_closed_form(
-    model: SequenceModel, dataset: Dataset, params: ClosedFormParams, *, at_cut: bool
-) -> None:
-    """Learn from what was known when validation began, or at the cut.
-
-    The trend is held against what the trunk has learnt from, which is less unless it was `refit`.
-    """
-    found, catalogue = model.closed_form, dataset.catalogue
-    if not found.parts:
-        return
-    actions = action_codes(params.targets)
-    histories = dataset.histories
-    acquired = histories.acquired_before(histories.learnt_until(refit=at_cut), actions)
-    found.like(actions)
-    begins, cut = microsecond(dataset.split.validation_from), microsecond(dataset.split.cut)
-    now, taught = (cut if at_cut else begins), (cut if at_cut and params.refit else begins)
-    sale = Sale(catalogue.from_V, catalogue.class_V)
+def learn_closed_form(found: ClosedForm, past: Past, params: ClosedFormParams) -> None:
+    """Learn each part from what was known; the trend is held against what the trunk was taught."""
+    found.like(action_codes(params.targets))
     gain_V, mean_V = np.zeros(0), np.zeros(0)
     if "demand" in found.parts:
-        gain_V = expected_gains(acquired, sale, now, params.demand_days)
-        mean_V = mean_gains(acquired, len(gain_V), taught, params.demand_days)
+        gain_V = expected_gains(past.acquired, past.sale, past.now, params.demand_days)
+        mean_V = mean_gains(past.acquired, len(gain_V), past.taught, params.demand_days)
     for part in found.parts.values():
         if isinstance(part, ItemWeights):
-            part.learn(acquired, params.item_weights_l2)
+            part.learn(past.acquired, params.item_weights_l2)
         elif isinstance(part, Demand):
-            part.learn(acquired, sale, gain_V)
+            part.learn(past.acquired, past.sale, gain_V)
         elif isinstance(part, Trend):
             part.learn(gain_V, mean_V)
-        elif isinstance(part, Profit) and dataset.closes is not None:
-            part.learn(dataset.closes, catalogue.class_V, now // DAY_US)
+        elif isinstance(part, Profit) and past.closes is not None:
+            part.learn(past.closes, past.sale.class_V, past.now // DAY_US)

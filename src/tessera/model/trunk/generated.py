@@ -6,20 +6,16 @@ Legend: Q people who are asked, V items with padding first, K list length.
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch.nn import functional
 
 from tessera.contracts.arrays import Bools, Float32s, Ints
-from tessera.contracts.split import TEST
 from tessera.contracts.tables import GENERATIVE, TRUNK
 from tessera.model.nn.device import device_of
 from tessera.model.nn.generative import Decoder, ItemSpace
 from tessera.model.nn.item_trie import item_trie
 from tessera.model.params import ModelParams
-from tessera.model.sequences.dataset import Dataset
 from tessera.model.sequences.questions import Lists, Question
-from tessera.model.trunk.inference import trunk_states
 from tessera.model.trunk.model import SequenceModel
 
 _CELLS = 1 << 24
@@ -27,19 +23,20 @@ _CELLS = 1 << 24
 
 
 def sources(
-    model: SequenceModel, decoder: Decoder, dataset: Dataset, params: ModelParams
-) -> list[pa.Table]:
-    """List for each test user what the decoder finds, and what is nearest to the trunk's state."""
-    asked = dataset.ask(TEST, params)
-    state_QD = trunk_states(model, dataset.histories, asked.windows)
+    model: SequenceModel,
+    decoder: Decoder,
+    asked: Question,
+    state_QD: Float32s,
+    params: ModelParams,
+) -> dict[str, Lists]:
+    """List what the decoder finds, and what is nearest to the trunk's states, by their names."""
     with torch.inference_mode():
         unit_VD = functional.normalize(model.items(), dim=-1).cpu().numpy()
         placed_V = model.placed_V().cpu().numpy()
-    lists = {
+    return {
         GENERATIVE: generate(model, decoder, asked, state_QD, params),
         TRUNK: asked.lists(state_QD, unit_VD, placed_V, params.top),
     }
-    return [dataset.listed(model.shape.kind + end, asked, one) for end, one in lists.items()]
 
 
 def generate(

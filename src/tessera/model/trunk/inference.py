@@ -23,9 +23,9 @@ from tessera.model.nn.batch import PADDING, Batch
 from tessera.model.nn.device import device_of, moved
 from tessera.model.nn.ranking import CAP, TASKS, RankingHead
 from tessera.model.sequences.histories import Histories
-from tessera.model.sequences.requests import Requests, windows_before
+from tessera.model.sequences.requests import Requests
 from tessera.model.sequences.slates import Slates, lay
-from tessera.model.sequences.windows import Batcher, Windows, by_length
+from tessera.model.sequences.windows import Batcher, Windows, by_length, last_windows
 from tessera.model.trunk.model import SequenceModel, states_at
 
 _ENCODE_BATCH = 256
@@ -61,7 +61,15 @@ def placed(model: SequenceModel) -> Bools:
 
 def encode(model: SequenceModel, histories: Histories, windows: Windows) -> Float32s:
     """Return unit state_WD: what asks for items at the end of each window, at its request."""
-    return asking(model, trunk_states(model, histories, windows), histories, windows)
+    state_WD = trunk_states(model, histories, windows)
+    batcher, parts, device = Batcher(histories), [], device_of(model)
+    with torch.inference_mode():
+        for start in range(0, len(windows), _ENCODE_BATCH):
+            rows = np.arange(start, min(start + _ENCODE_BATCH, len(windows)))
+            unit_BD = torch.from_numpy(state_WD[rows]).to(device)
+            batch = moved(batcher.batch(windows.take(rows)), device)
+            parts.append(asking_vectors(model, unit_BD, batch).cpu().numpy())
+    return np.concatenate(parts) if parts else state_WD
 
 
 def trunk_states(model: SequenceModel, histories: Histories, windows: Windows) -> Float32s:
@@ -83,24 +91,10 @@ def trunk_states(model: SequenceModel, histories: Histories, windows: Windows) -
     return state_WD
 
 
-def asking(
-    model: SequenceModel, state_WD: Float32s, histories: Histories, windows: Windows
-) -> Float32s:
-    """Return what asks for items, given the states of the trunk at the end of the windows."""
-    batcher, parts, device = Batcher(histories), [], device_of(model)
-    with torch.inference_mode():
-        for start in range(0, len(windows), _ENCODE_BATCH):
-            rows = np.arange(start, min(start + _ENCODE_BATCH, len(windows)))
-            unit_BD = torch.from_numpy(state_WD[rows]).to(device)
-            batch = moved(batcher.batch(windows.take(rows)), device)
-            parts.append(asking_vectors(model, unit_BD, batch).cpu().numpy())
-    return np.concatenate(parts) if parts else state_WD
-
-
 def score_requests(model: SequenceModel, histories: Histories, requests: Requests) -> Float32s:
     """Return score_C of each candidate from the user's history strictly before the request."""
-    length = model.shape.length
-    windows = windows_before(histories, requests.user_R, requests.moment_R, length)
+    first_R, stop_R = histories.stretches_before(requests.user_R, requests.moment_R)
+    windows = last_windows(first_R, stop_R, requests.moment_R // 1_000_000, model.shape.length)
     state_RD = encode(model, histories, windows)
     item_VD = item_vectors(model)
     request_C = np.repeat(np.arange(len(requests.user_R)), np.diff(requests.first_R1))
@@ -123,9 +117,9 @@ class Ranked:
 
 def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) -> Ranked:
     """Score the candidates of each request by both heads, from one pass over its history."""
-    first_R = np.where(slates.user_R < 0, slates.stop_R, histories.first_U1[slates.user_R])
-    start_R = np.maximum(first_R, slates.stop_R - model.shape.length)
-    windows = Windows(start_R, slates.stop_R, slates.moment_R // 1_000_000)
+    first_U1 = histories.first_U1
+    first_R = np.where(slates.user_R < 0, slates.stop_R, first_U1[slates.user_R])
+    windows = last_windows(first_R, slates.stop_R, slates.moment_R // 1_000_000, model.shape.length)
     batcher, one_R1 = Batcher(histories), np.arange(len(slates))[:, None]
     device = device_of(model)
     cosine_RM = np.empty(slates.item_RM.shape, np.float32)
@@ -136,7 +130,8 @@ def rank_requests(model: SequenceModel, histories: Histories, slates: Slates) ->
         unit_VD = published(model, item_VD)
         for rows in batches:
             batch = moved(batcher.batch(windows.take(rows)), device)
-            asked = moved(lay(slates, one_R1[rows], start_R[rows], histories)[0], device)
+            asked = lay(slates, one_R1[rows], windows.start_W[rows], first_U1, histories.group_E)[0]
+            asked = moved(asked, device)
             seen = model.encode(batch, item_VD)
             logit_RMT[rows] = model.logits(batch, asked, seen, item_VD).cpu().numpy()
             state_BD = states_at(model, seen.state_BLD, asked.sequence_N, asked.state_N)

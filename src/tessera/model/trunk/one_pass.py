@@ -20,9 +20,8 @@ from tessera.model.nn.batch import PADDING, Batch, Encoded
 from tessera.model.nn.device import moved
 from tessera.model.nn.ranking import CAP, TASKS, RankingHead
 from tessera.model.sequences.histories import Histories
-from tessera.model.sequences.requests import windows_before
 from tessera.model.sequences.slates import Slates, lay
-from tessera.model.sequences.windows import Batcher, Windows
+from tessera.model.sequences.windows import Batcher, Windows, last_windows
 from tessera.model.trunk.inference import UNKNOWN_SCORE, placed, published, serving_head
 from tessera.model.trunk.model import SequenceModel, states_at
 from tessera.model.trunk.settled import Settled, can_settle, read_on
@@ -58,7 +57,8 @@ class Reader:
         What was settled when the same user was read `before` is not read again.
         """
         user_R, moment_R = np.array([user]), np.array([moment])
-        windows = windows_before(histories, user_R, moment_R, self.model.shape.length)
+        first_R, stop_R = histories.stretches_before(user_R, moment_R)
+        windows = last_windows(first_R, stop_R, moment_R // 1_000_000, self.model.shape.length)
         batch = moved(Batcher(histories).batch(windows), self.item_VD.device)
         with torch.inference_mode():
             if windows.stop_W[0] > windows.start_W[0] and can_settle(self.model):
@@ -128,7 +128,8 @@ class Pass:
         reader = self.reader
         slates = self._slates(moment, item_M, feature_MF)
         start_B = np.minimum(self.windows.start_W, self.windows.stop_W)
-        asked = lay(slates, np.zeros((1, 1), np.int64), start_B, self.histories)[0]
+        first_U1, group_E = self.histories.first_U1, self.histories.group_E
+        asked = lay(slates, np.zeros((1, 1), np.int64), start_B, first_U1, group_E)[0]
         asked, logit_MT = moved(asked, reader.item_VD.device), None
         with torch.inference_mode():
             if reader.head is not None:

@@ -47,15 +47,14 @@ class Answered:
     """Who answered on a day, and which slices of the family alarm."""
 
     identities: set[str]
-    slices: Container[str]
+    """Of the bundles; empty where nobody knows."""
+    slices: Container[str] = ()
+    new_for: int | None = None
+    """Days that they have answered, where what came of their slates is compared with others'."""
 
 
 def act(
-    workspace: Workspace,
-    alarm: Alarm,
-    entries: Iterable[Entry],
-    served: Iterable[str],
-    slices: Container[str] = (),
+    workspace: Workspace, alarm: Alarm, entries: Iterable[Entry], answered: Answered
 ) -> Done | None:
     """Do what the rule of an alarm says, unless something holds it back; None if it only informs.
 
@@ -67,25 +66,39 @@ def act(
         It was recorded, is not snoozed and not past.
     entries : iterable
         Lines of the record.
-    served : iterable of str
-        Identities of the bundles that answered on the day; empty where nobody knows.
-    slices : container of str
-        Those that alarm on the day in the same family.
+    answered : Answered
+        Who answered on the day, and what else of the family alarms.
     """
     if not alarm.rule.calls(alarm.slice):
         return None
+    action = action_of(alarm, entries, answered.new_for)
     try:
-        return _done(workspace, alarm, entries, Answered(set(served), slices))
+        return _done(workspace, alarm, action, entries, answered)
     except TesseraError as error:
-        return Done(alarm.rule.action, False, " ".join(str(error).split()))
+        return Done(action, False, " ".join(str(error).split()))
 
 
-def _done(workspace: Workspace, alarm: Alarm, entries: Iterable[Entry], answered: Answered) -> Done:
+def action_of(alarm: Alarm, entries: Iterable[Entry], new_for: int | None) -> Action:
+    """Return what a rule asks for: of a new version, where all its days alarm, something else."""
+    rule = alarm.rule
+    if rule.of_new is None or new_for is None:
+        return rule.action
+    row = row_of_days(entries, alarm.cause, alarm.day)
+    return rule.of_new if row >= new_for else rule.action
+
+
+def _done(
+    workspace: Workspace,
+    alarm: Alarm,
+    action: Action,
+    entries: Iterable[Entry],
+    answered: Answered,
+) -> Done:
     complete(workspace)  # else the history lacks what was done, and it is done again
-    action = alarm.rule.action
-    if any(name == alarm.id for name, _ in _by_alarms(workspace, action)):
-        return Done(action, True, _SAYS[action])
-    held = _held_back(workspace, alarm, entries, answered)
+    for done in _ACT:
+        if any(name == alarm.id for name, _ in _by_alarms(workspace, done)):
+            return Done(done, True, _SAYS[done])
+    held = _held_back(workspace, alarm, action, entries, answered)
     if held:
         return Done(action, False, held)
     return _DO[action](workspace, f"alarm {alarm.id}: {alarm.says}")
@@ -116,18 +129,22 @@ def row_of_days(entries: Iterable[Entry], cause: str, day: date) -> int:
 
 
 def _held_back(
-    workspace: Workspace, alarm: Alarm, entries: Iterable[Entry], answered: Answered
+    workspace: Workspace,
+    alarm: Alarm,
+    action: Action,
+    entries: Iterable[Entry],
+    answered: Answered,
 ) -> str | None:
     """Say why nothing is done, None if nothing holds it back."""
     rule = alarm.rule
     row = row_of_days(entries, alarm.cause, alarm.day)
     if row < rule.days:
         return f"it alarms on day {row} of the {rule.days} in a row that the rule asks for"
-    for name, day in reversed(_by_alarms(workspace, rule.action)):
+    for name, day in reversed(_by_alarms(workspace, action)):
         if abs(alarm.day - day) < timedelta(days=rule.cool_down_days):  # a later day may come first
             until = day + timedelta(days=rule.cool_down_days)
             return f"alarm {name} did it: it cools down until {until}"
-    return _not_to_go_back(workspace, alarm, answered) if rule.action == "roll_back" else None
+    return _not_to_go_back(workspace, alarm, answered) if action == "roll_back" else None
 
 
 def _not_to_go_back(workspace: Workspace, alarm: Alarm, answered: Answered) -> str | None:

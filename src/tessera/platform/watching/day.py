@@ -126,6 +126,7 @@ class Watch:
             found = measure(now, before, self._spec, more)
         told = {
             "status": EMPTY if today.is_empty else MEASURED,
+            "new_for": found.new_for,
             "remarks": [*self._remarks(log, now, before), *_of_missing(found)],
             "inputs": self._inputs(log),
         }

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from tessera.contracts.series import Day
 from tessera.platform.watching import incidents
-from tessera.platform.watching.acting import Done, act
+from tessera.platform.watching.acting import Answered, Done, act
 from tessera.platform.watching.alarms import Alarm, group
 from tessera.platform.watching.record import Record, one_record
 from tessera.platform.watching.rules import Rules, load_rules
@@ -118,7 +118,8 @@ class _Raiser:
 
     def _done(self, alarm: Alarm) -> Done | None:
         slices = {one.slice for one in self.found if one.family == alarm.family}
-        done = act(self.workspace, alarm, self.record.entries, served_on(self.day), slices)
+        served = Answered(set(served_on(self.day)), slices, self.day.facts.get("new_for"))
+        done = act(self.workspace, alarm, self.record.entries, served)
         if done is not None:
             facts = {"kind": "action", "id": alarm.id, **asdict(done)}
             last = self.record.of(alarm.id, "action")[-1:]

@@ -35,12 +35,21 @@ class Family(BaseModel):
     """Who answers for it; by default the owner of all."""
     action: Action = "inform"
     """What is done beside informing."""
+    of_new: Action | None = None
+    """What is done instead where it alarms on every day that a version answered, so new that what
+    comes of its slates is compared with days of others."""
     slices: tuple[str, ...] = Field((ALL,), min_length=1)
     """Patterns of the slices whose alarms call for the action; others inform."""
     days: int = Field(1, ge=1, le=30)
     """So many days in a row it has to alarm before anything but informing is done."""
     cool_down_days: int = Field(7, ge=1, le=365)
     """After the action it is not taken again for so many days, whatever alarms."""
+
+    @model_validator(mode="after")
+    def _acts_of_old(self) -> Self:
+        if self.of_new is not None and self.action == "inform":
+            raise ValueError("of_new stands in for an action: say `action` too")
+        return self
 
     def calls(self, slice_: str) -> bool:
         """Whether an alarm of a slice calls for the action."""

@@ -12,8 +12,8 @@ from tessera.model.baselines.ranker_baselines import ranker_figures
 from tessera.model.baselines.two_tower import list_two_tower
 from tessera.model.nn.device import threads
 from tessera.model.params import BaselinesParams
-from tessera.model.sequences.dataset import read_dataset
 from tessera.model.sequences.exposure_log import Sources
+from tessera.model.sequences.reading import read_dataset
 from tessera.model.training.curves import write_training
 from tessera.model.training.fit import fit
 from tessera.model.trunk.lists import rank_users, write_lists

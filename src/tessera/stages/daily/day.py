@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
@@ -53,6 +54,9 @@ class Measured:
     movers: list[Mover]
     missing: tuple[str, ...] = ()
     """Judged series that every reference day has and the day has not."""
+    new_for: int | None = None
+    """Days of slates, the last whose outcomes are told included, that the versions have answered,
+    where they are so new that what came of those is compared with days of others."""
 
 
 def summarize(day: Frames, spec: Served) -> Summary:
@@ -105,12 +109,20 @@ def measure(
     gone = (
         _missing(levels, past, earlier, spec) if now.slates and len(past) >= spec.least_days else ()
     )
-    return Measured(found, _movers(now, past), tuple(gone))
+    is_new = told is not None and len(own_earlier) < spec.least_days <= len(earlier)
+    new_for = _row(told, before[: len(before) - spec.outcome_days]) if told and is_new else None
+    return Measured(found, _movers(now, past), tuple(gone), new_for)
 
 
 def alike(now: Summary, before: Sequence[Summary]) -> list[Summary]:
     """Return the days before that were answered by the versions that answered the day."""
     return [one for one in before if are_alike(now.versions, one.versions)]
+
+
+def _row(last: Summary, before: Sequence[Summary]) -> int:
+    """Count the days in a row, up to the last one, that its versions answered."""
+    return 1 + sum(1 for _ in takewhile(lambda one: are_alike(last.versions, one.versions),
+                                        reversed(before)))  # fmt: skip
 
 
 def _of_versions(levels: Levels, spec: Served) -> Levels:

@@ -8,7 +8,7 @@ Legend: Q people who are asked, V items with padding first, I items without it, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ibis
@@ -18,19 +18,14 @@ import pyarrow as pa
 from tessera.bundles.edges import KINDS, Edges, ranks
 from tessera.bundles.walks import declared, walk_from, walk_graph
 from tessera.contracts.arrays import Ints
-from tessera.contracts.split import TEST
-from tessera.contracts.tables import BLEND, WALK
+from tessera.contracts.tables import GENERATIVE, WALK
 from tessera.model.nn.batch import PADDING
 from tessera.model.params import HstuParams
-from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.questions import Lists, Question, action_codes
-from tessera.model.trunk.generated import generate
-from tessera.model.trunk.inference import encode, item_vectors, placed, trunk_states
-from tessera.model.trunk.model import SequenceModel
+from tessera.model.sequences.questions import Lists, Question
 from tessera.shared.metrics.ranking import top_items
 from tessera.shared.policies.shares import in_turn, places
 
-_AGAINST = ("dismiss", "sell")
+AGAINST = ("dismiss", "sell")
 """Actions after which nobody starts from an item."""
 
 
@@ -42,39 +37,36 @@ class _Items:
     rank_I: Ints
 
 
-def blended(
-    model: SequenceModel, dataset: Dataset, edges: ibis.Table, params: HstuParams
-) -> list[pa.Table]:
-    """List for each test user where walks end, and what the sources of `blend` find together."""
-    asked = dataset.ask(TEST, params)
+_LISTED = {"dense": "", "walk": WALK, "generated": GENERATIVE}
+"""What stands behind the kind of the model in the name of a source's lists."""
 
-    def dense() -> Lists:
-        asking_QD = encode(model, dataset.histories, asked.windows)
-        return asked.lists(asking_QD, item_vectors(model), placed(model), params.top)
 
-    def generated() -> Lists:
-        assert model.decoder is not None, "the params saw to it"
-        state_QD = trunk_states(model, dataset.histories, asked.windows)
-        return generate(model, model.decoder, asked, state_QD, params)
-
-    walk = walked(dataset, asked, edges, params.top)
-    how: dict[str, Callable[[], Lists]] = {
-        "dense": dense,
-        "walk": lambda: walk,
-        "generated": generated,
-    }
+def blended(found: Mapping[str, Lists], params: HstuParams) -> Lists:
+    """List what the sources of `blend` found together, from their lists by the ends of names."""
     shares = {str(name): share for name, share in params.blend.items()}
-    together = shared({name: how[name]() for name in shares}, shares, params.top)
-    kind = model.shape.kind
-    return [
-        dataset.listed(kind + WALK, asked, walk),
-        dataset.listed(kind + BLEND, asked, together),
-    ]
+    return shared({name: found[_LISTED[name]] for name in shares}, shares, params.top)
 
 
-def walked(dataset: Dataset, asked: Question, edges: ibis.Table, top: int) -> Lists:
-    """List where walks along the graph's edges end, from what each had and met lately."""
-    vocabulary = dataset.catalogue.vocabulary
+def walked(
+    asked: Question,
+    lately: tuple[Ints, Ints],
+    vocabulary: list[str],
+    edges: ibis.Table,
+    top: int,
+) -> Lists:
+    """List where walks along the graph's edges end, from what each had and met lately.
+
+    Parameters
+    ----------
+    lately
+        Pairs (row, item) of what was met, in order, but `AGAINST`.
+    vocabulary
+        Items by row, without padding.
+    edges
+        Of the graph.
+    top
+        Length of a list.
+    """
     id_I = pa.array(vocabulary, pa.string())
     ids = _Items(id_I, ranks(id_I))
     between = edges.filter(edges.kind.isin(KINDS) & (edges.weight > 0))
@@ -82,15 +74,11 @@ def walked(dataset: Dataset, asked: Question, edges: ibis.Table, top: int) -> Li
     order = ["source_id", "kind", "target_id"]
     laid = Edges.of(between.select(columns).order_by(order).to_pyarrow(), ids)
     graph = walk_graph(laid, declared(edges).to_pyarrow(), ids)
-    histories, windows = dataset.histories, asked.windows
-    against = action_codes(_AGAINST)
     items_QK = np.full((len(asked.user_Q), top), PADDING)
     score_QK = np.full((len(asked.user_Q), top), -np.inf, np.float32)
-    for q, span in enumerate(zip(windows.start_W, windows.stop_W, strict=True)):
-        met = slice(*span)
-        recent = histories.item_E[met][~np.isin(histories.action_E[met], against)] - 1
-        held = _seen(asked, q) - 1
-        row_R, chance_R = walk_from(graph, held, recent.astype(np.int64), len(vocabulary))
+    for q in range(len(asked.user_Q)):
+        held, recent = _of(asked.seen, q) - 1, _of(lately, q) - 1
+        row_R, chance_R = walk_from(graph, held, recent, len(vocabulary))
         score_V = np.full(len(vocabulary) + 1, -np.inf, np.float32)
         score_V[row_R + 1] = chance_R
         score_V[~asked.allowed_V] = -np.inf
@@ -101,12 +89,12 @@ def walked(dataset: Dataset, asked: Question, edges: ibis.Table, top: int) -> Li
     return Lists(items_QK, score_QK)
 
 
-def _seen(asked: Question, q: int) -> Ints:
-    """Return what somebody had, where that is left out of the lists."""
-    if asked.seen is None:
+def _of(pairs: tuple[Ints, Ints] | None, q: int) -> Ints:
+    """Return the items of one row, of pairs sorted by row; none where there are no pairs."""
+    if pairs is None:
         return np.zeros(0, np.int64)
-    first, stop = np.searchsorted(asked.seen[0], [q, q + 1])
-    return asked.seen[1][first:stop]
+    first, stop = np.searchsorted(pairs[0], [q, q + 1])
+    return pairs[1][first:stop]
 
 
 def shared(lists: Mapping[str, Lists], shares: Mapping[str, float], top: int) -> Lists:

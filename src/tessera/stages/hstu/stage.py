@@ -6,30 +6,45 @@ from dataclasses import replace
 from pathlib import Path
 
 import ibis
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from tessera.contracts.arrays import Float32s
 from tessera.contracts.errors import BadParams
-from tessera.contracts.tables import LISTS, STRANGERS
+from tessera.contracts.split import TEST
+from tessera.contracts.tables import BLEND, LISTS, STRANGERS, WALK
 from tessera.model.nn.device import chosen_device, threads
 from tessera.model.params import HstuParams
-from tessera.model.sequences.dataset import Dataset, read_dataset
-from tessera.model.sequences.effects import NO_EFFECTS, read_effects
+from tessera.model.sequences.catalogue import rows_of
+from tessera.model.sequences.dataset import Dataset
+from tessera.model.sequences.effects import NO_EFFECTS, Effects, effects_of, read_effects
 from tessera.model.sequences.exposure_log import Sources
 from tessera.model.sequences.fact_tables import save_facts
 from tessera.model.sequences.laid_out import lay_out
 from tessera.model.sequences.questions import action_codes
+from tessera.model.sequences.reading import read_dataset
+from tessera.model.sequences.requests import Requests, as_requests, read_requests
+from tessera.model.sequences.windows import Windows
 from tessera.model.trainer.parallel import together
 from tessera.model.training.curves import write_training
 from tessera.model.training.fit import fit
-from tessera.model.training.slate_figures import slate_figures
+from tessera.model.training.slate_figures import Scored, slate_figures
 from tessera.model.trunk.generated import sources
-from tessera.model.trunk.inference import serving_head
+from tessera.model.trunk.inference import (
+    encode,
+    item_vectors,
+    placed,
+    serving_head,
+    trunk_states,
+)
 from tessera.model.trunk.lists import rank_users, write_lists
+from tessera.model.trunk.log_scores import Known, score_log
 from tessera.model.trunk.model import SequenceModel
 from tessera.model.trunk.saved import save_model
-from tessera.stages.hstu.blended import blended
-from tessera.stages.hstu.outputs import Later, write_item_vectors, write_scores, write_user_vectors
-from tessera.stages.hstu.published import Happened
+from tessera.stages.hstu.blended import AGAINST, blended, walked
+from tessera.stages.hstu.outputs import write_item_vectors, write_scores, write_user_vectors
+from tessera.stages.hstu.published import Happened, scores_of_published
 
 
 def run(
@@ -73,10 +88,9 @@ def run(
         if ranks:
             lay_out(facts, dataset.split, tied_sets=own.shape.tied_sets)
         write_item_vectors(own, dataset.catalogue.vocabulary, item_vectors)
-        write_user_vectors(own, dataset, users, user_vectors)
+        write_user_vectors(dataset.histories.user_id_U, *_states(own, dataset), users, user_vectors)
         write_lists(parts, LISTS, lists)
-        later = Later(exposures, Happened(events, prices, users), effects)
-        scored = write_scores(own, dataset, later, champion, scores)
+        scored = _score(own, dataset, tables, effects, champion, scores)
         had = action_codes(params.acquired)
         count_V = dataset.histories.counts(had, own.shape.items)
     metrics = {f"hstu_{name}": value for name, value in trained.figures().items()}
@@ -89,12 +103,56 @@ def _lists(
     model: SequenceModel, dataset: Dataset, edges: ibis.Table, params: HstuParams
 ) -> list[pa.Table]:
     """List by the published vectors, by each source where codes are decoded, and for strangers."""
-    parts = [rank_users(model, dataset, params)]
+    asked, histories = dataset.ask(TEST, params), dataset.histories
+    asking_QD = encode(model, histories, asked.windows)
+    found = {"": asked.lists(asking_QD, item_vectors(model), placed(model), params.top)}
     if model.decoder is not None:
-        parts += sources(model, model.decoder, dataset, params)
+        state_QD = trunk_states(model, histories, asked.windows)
+        found |= sources(model, model.decoder, asked, state_QD, params)
     if params.blend:
-        parts += blended(model, dataset, edges, params)
+        lately, vocabulary = dataset.lately(asked, AGAINST), dataset.catalogue.vocabulary
+        found[WALK] = walked(asked, lately, vocabulary, edges, params.top)
+        found[BLEND] = blended(found, params)
+    kind = model.shape.kind
+    parts = [dataset.listed(kind + end, asked, one) for end, one in found.items()]
     if params.session_minutes and not dataset.split.ordinal:
-        visits = dataset.histories.last_sessions(60 * params.session_minutes)
+        visits = histories.last_sessions(60 * params.session_minutes)
         parts.append(rank_users(model, replace(dataset, histories=visits), params, STRANGERS))
     return parts
+
+
+def _states(model: SequenceModel, dataset: Dataset) -> tuple[Float32s, Float32s]:
+    """Return the state of every user at the end of the known history, and that of an empty one."""
+    nowhere = np.zeros(1, np.int64)
+    known, empty = dataset.windows(TEST, model.shape.length), Windows(nowhere, nowhere, nowhere)
+    return encode(model, dataset.histories, known), encode(model, dataset.histories, empty)
+
+
+def _score(
+    model: SequenceModel,
+    dataset: Dataset,
+    tables: Sources,
+    effects: Effects,
+    champion: Path,
+    path: Path,
+) -> Scored:
+    """Let both models score the candidates of each request after the cut; write what they say."""
+    rows = read_requests(tables.exposures, dataset.split)
+    histories, log = dataset.histories, dataset.log
+    asked = as_requests(rows, histories.user_id_U, dataset.catalogue.vocabulary)
+    person_R = rows_of(rows["user_id"], log.people) if log else asked.user_R
+    known = Known(person_R, asked.item_C, _effect_C(rows, asked, effects))
+    found = score_log(model, log.facts if log else None, histories, asked, known)
+    happened = Happened(tables.events, tables.prices, tables.users)
+    published_C = scores_of_published(champion, rows, happened, dataset.split, histories.folder)
+    scored = Scored(rows["request_id"].combine_chunks(), asked, found)
+    write_scores(rows, scored, published_C, path)
+    return scored
+
+
+def _effect_C(rows: pa.Table, asked: Requests, effects: Effects) -> Float32s | None:
+    """Return the effect of each candidate of being shown; None if nobody estimated any."""
+    if not len(effects.request_ids):
+        return None
+    items = pc.list_flatten(rows["candidate_ids"].combine_chunks())
+    return effects_of(effects, rows["request_id"].combine_chunks(), asked.first_R1, items)

@@ -108,12 +108,27 @@ def test_clicks_of_yesterday_belong_to_who_answered_yesterday():
     assert "click_rate" in alarms(day(99, version="v2", shift=2.0), past)
 
 
+NOBODY = summarize(frames(), SPEC)
+
+
 @pytest.mark.parametrize(
     ("days", "new_for"),
-    [([], None), (new(1), 1), (new(2), 2), ([*new(1), day(70), *new(1)], 1), (new(9), None)],
+    [
+        ([], None),
+        (new(1), 1),
+        (new(2), 2),
+        ([*new(1), day(70), *new(1)], 1),
+        (new(9), None),
+        ([*new(2), NOBODY, *new(1)], 3),
+        ([day(70, greedy=True)] * 2, None),
+    ],
 )
 def test_it_is_told_for_how_long_a_new_version_has_answered(days, new_for):
-    """Counted are days of which outcomes are told: the last one before the day is the first."""
+    """Counted are days of which outcomes are told: the last one before the day is the first.
+
+    A day without slates is nobody's, and to stop exploration is no publication: neither lets an old
+    bundle be rolled back.
+    """
     assert measure(day(99, version="v2", shift=2.0), [*old(), *days], SPEC).new_for == new_for
 
 

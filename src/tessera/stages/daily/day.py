@@ -20,7 +20,7 @@ from tessera.stages.daily.spec import Served
 from tessera.stages.daily.told_apart import auc
 from tessera.stages.daily.units import Level
 from tessera.stages.daily.verdicts import points, rule_of
-from tessera.stages.daily.versions import Alike, are_alike, mix
+from tessera.stages.daily.versions import Alike, are_alike, mix, same_bundles
 
 _MOVERS = 10
 
@@ -109,8 +109,8 @@ def measure(
     gone = (
         _missing(levels, past, earlier, spec) if now.slates and len(past) >= spec.least_days else ()
     )
-    is_new = told is not None and len(own_earlier) < spec.least_days <= len(earlier)
-    new_for = _row(told, before[: len(before) - spec.outcome_days]) if told and is_new else None
+    answered = _filled(before[: len(before) - spec.outcome_days])
+    new_for = _new_for(told, answered, earlier, spec) if told else None
     return Measured(found, _movers(now, past), tuple(gone), new_for)
 
 
@@ -119,10 +119,20 @@ def alike(now: Summary, before: Sequence[Summary]) -> list[Summary]:
     return [one for one in before if are_alike(now.versions, one.versions)]
 
 
-def _row(last: Summary, before: Sequence[Summary]) -> int:
-    """Count the days in a row, up to the last one, that its versions answered."""
-    return 1 + sum(1 for _ in takewhile(lambda one: are_alike(last.versions, one.versions),
-                                        reversed(before)))  # fmt: skip
+def _new_for(
+    told: Summary, before: Sequence[Summary], earlier: Sequence[Summary], spec: Served
+) -> int | None:
+    """Count the days with slates in a row, up to the one told of, that its bundles answered.
+
+    None where they are known: enough of the days that it is compared with are theirs, drawn or not.
+    """
+
+    def is_own(one: Summary) -> bool:
+        return same_bundles(told.versions, one.versions)
+
+    if sum(map(is_own, earlier)) >= spec.least_days or len(earlier) < spec.least_days:
+        return None
+    return 1 + sum(1 for _ in takewhile(is_own, reversed(before)))
 
 
 def _of_versions(levels: Levels, spec: Served) -> Levels:

@@ -63,3 +63,22 @@ def are_alike(one: Mix, other: Mix) -> bool:
     """
     names = one.keys() | other.keys()
     return sum(abs(one.get(name, 0.0) - other.get(name, 0.0)) for name in names) / 2 <= _APART
+
+
+def same_bundles(one: Mix, other: Mix) -> bool:
+    """Tell whether the same bundles answered, drawn or not: to stop exploration publishes none.
+
+    >>> same_bundles({"v1": 1.0}, {"v1/greedy": 1.0})
+    True
+    >>> same_bundles({"v1": 1.0}, {"v2": 1.0})
+    False
+    """
+    return are_alike(_bundles(one), _bundles(other))
+
+
+def _bundles(versions: Mix) -> Mix:
+    found: dict[str, float] = {}
+    for name, share in versions.items():
+        bundle = name.removesuffix(UNEXPLORED)
+        found[bundle] = found.get(bundle, 0.0) + share
+    return found

@@ -102,6 +102,20 @@ def test_fewer_clicks_alarm_whoever_answered(version):
     assert "click_rate" in alarms(day(99, version=version), past)
 
 
+@pytest.mark.parametrize(("version", "alarming"), [("v1", False), ("v2", True)])
+def test_a_publication_promised_no_loss_so_a_smaller_one_alarms(version, alarming):
+    """A seventh fewer clicks, of very many investors."""
+
+    def told(one, clicks):
+        rates = {key: replace(level, value=clicks, stderr=0.002) for key, level
+                 in one.answered.items() if key[0] == "click_rate"}  # fmt: skip
+        return replace(one, answered={**one.answered, **rates})
+
+    past = [told(one, 0.3 + 0.001 * (n % 2)) for n, one in enumerate(old())]
+    past += [told(day(70 + n, version=version), 0.3 * 6 / 7) for n in range(2)]
+    assert ("click_rate" in alarms(day(99, version=version), past)) is alarming
+
+
 def test_clicks_of_yesterday_belong_to_who_answered_yesterday():
     """On the day of the publication the clicks that are told of are those of the day before."""
     past = [*old(11), day(70, clicks=0.6)]
@@ -191,6 +205,8 @@ def test_a_tenth_of_other_slates_makes_no_other_day():
         {"kind": "exact", "limit": 0.0, "side": "above", "across": "never"},
         {"kind": "relative", "limit": 0.1, "side": "above", "across": "below"},
         {"kind": "relative", "limit": 0.1, "across": "sometimes"},
+        {"kind": "relative", "limit": 0.1, "across_limit": 0.05},
+        {"kind": "relative", "limit": 0.1, "across": "below", "across_limit": -0.05},
     ],
 )
 def test_a_rule_across_versions_that_says_nothing_is_refused(told):

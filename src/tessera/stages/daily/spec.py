@@ -32,6 +32,9 @@ class Rule(BaseModel):
     """Beside reference days that other versions answered: judged as ever, where it lies on one side
     alone, or never.  Days that the same versions answered are compared with where there are enough,
     unless this is `same`."""
+    across_limit: FiniteFloat | None = Field(default=None, ge=0)
+    """Limit beside days of other versions, where one side is judged: a publication promised no
+    loss.  None is `limit`."""
 
     @model_validator(mode="after")
     def _is_one(self) -> Rule:
@@ -41,6 +44,8 @@ class Rule(BaseModel):
             raise ValueError("a distance is not negative")
         if self.kind == "exact" and self.across != "same":
             raise ValueError("an exact limit holds for every version: leave `across` out")
+        if self.across_limit is not None and self.across not in ("below", "above"):
+            raise ValueError("across_limit is of one side: say `across: below` or `above`")
         if self.across in ("below", "above") and self.side not in ("both", self.across):
             raise ValueError(f"it is bad {self.side}, so beside other versions it is not judged "
                              f"{self.across}: say `same` or `never`")  # fmt: skip

@@ -101,11 +101,17 @@ def _point(
         elif rule.across == "never":
             return shown
         else:
-            rule = rule.model_copy(update={"side": rule.across})
+            rule = _across(rule)
     test = held_against(level, past, rule, spec.least_days)
     if test is None:
         return shown
     return replace(shown, threshold=test.threshold, side=test.side, p_value=test.p_value)
+
+
+def _across(rule: Rule) -> Rule:
+    """Return how a value is judged beside days of other versions, on one side."""
+    limit = rule.limit if rule.across_limit is None else rule.across_limit
+    return rule.model_copy(update={"side": rule.across, "limit": limit})
 
 
 def _of(key: tuple[str, str], days: Sequence[Levels]) -> list[Level]:

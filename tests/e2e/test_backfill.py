@@ -21,7 +21,7 @@ from tessera.platform.workspace.run_lock import take_run_lock
 
 pytestmark = pytest.mark.timeout(1200)
 
-DAYS = tuple(f"2024-03-{day}T00:00:00+00:00" for day in (29, 30))
+DAYS = tuple(f"2024-03-{day}T00:00:00+00:00" for day in (28, 29, 30))
 STEPS = ("snapshot", *(stage.name for stage in ALL_STAGES), "publish")
 ARTIFACTS = (*PINS, *(name for stage in ALL_STAGES for name in stage.writes))
 SMALLER = {
@@ -131,7 +131,7 @@ def _make_smaller(checkout):
 
 @pytest.fixture(scope="module")
 def both(warm, new_checkout, tmp_path_factory):
-    """States after two daily runs, and after a backfill of them and of the second day again."""
+    """States after three daily runs, and after a backfill of them and of the second day again."""
     daily = new_checkout()
     _make_smaller(daily)
     root = tmp_path_factory.mktemp("backfill") / "checkout"
@@ -153,14 +153,14 @@ def test_a_backfilled_day_leaves_what_the_daily_run_left(both, day):
 
 def test_every_day_learns_anew_and_starts_from_the_model_of_the_day_before(both):
     daily, _ = both
-    assert [state.pointer["version"] for state in daily] == ["v1", "v2"]
+    assert [state.pointer["version"] for state in daily] == ["v1", "v2", "v3"]
     for before, after in pairwise(daily):
         for name in ("request", "split", "model", "champion"):
             assert after.artifacts[name] != before.artifacts[name], name
 
 
 def test_a_day_backfilled_again_differs_only_in_what_it_is_judged_against(both):
-    _, (_, first, again) = both
+    _, (_, first, _, again) = both
     assert _changed(first.artifacts, again.artifacts) == JUDGED
     assert _changed(first.scores, again.scores) == {"champion_scores"}
     assert _changed(first.bundle, again.bundle) == {"verdict.json"}

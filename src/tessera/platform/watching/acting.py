@@ -71,14 +71,14 @@ def act(
     """
     if not alarm.rule.calls(alarm.slice):
         return None
-    action = action_of(alarm, entries, answered.new_for)
+    action = _action_of(alarm, entries, answered.new_for)
     try:
         return _done(workspace, alarm, action, entries, answered)
     except TesseraError as error:
         return Done(action, False, " ".join(str(error).split()))
 
 
-def action_of(alarm: Alarm, entries: Iterable[Entry], new_for: int | None) -> Action:
+def _action_of(alarm: Alarm, entries: Iterable[Entry], new_for: int | None) -> Action:
     """Return what a rule asks for: of a new version, where all its days alarm, something else."""
     rule = alarm.rule
     if rule.of_new is None or new_for is None:

@@ -23,6 +23,7 @@ from tessera.stages.daily.verdicts import points, rule_of
 from tessera.stages.daily.versions import Alike, are_alike, mix, same_bundles
 
 _MOVERS = 10
+_TOLD_APART = "c2st.auc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +98,7 @@ def measure(
     earlier = _filled(before[: max(len(before) - spec.gap_days - spec.outcome_days, 0)])
     own, own_earlier = alike(now, past), alike(told, earlier) if told else []
     enough = len(own) >= spec.least_days
-    moved = drift(now, past, spec)
-    if enough and len(own) < len(past):
-        others = _of_versions(moved, spec)
-        moved = {key: level for key, level in moved.items() if key not in others}
-        moved |= _of_versions(drift(now, own, spec), spec)
+    moved = drift(now, past, own if enough else past, spec)
     levels = now.shown | moved | (more or {}) | (told.answered if told else {})
     reference = [*(one.shown for one in past), *(one.answered for one in earlier)]
     same = [*(one.shown for one in own), *(one.answered for one in own_earlier)]
@@ -135,13 +132,6 @@ def _new_for(
     return 1 + sum(1 for _ in takewhile(is_own, reversed(before)))
 
 
-def _of_versions(levels: Levels, spec: Served) -> Levels:
-    """Keep the distributions that are compared among days of the same versions."""
-    rules = {key: rule_of(key[0], spec.series) for key in levels}
-    return {key: level for key, level in levels.items()
-            if (rule := rules[key]) is not None and rule.across != "same"}  # fmt: skip
-
-
 def _missing(
     levels: Levels, past: Sequence[Summary], earlier: Sequence[Summary], spec: Served
 ) -> list[str]:
@@ -164,16 +154,24 @@ def _filled(days: Sequence[Summary]) -> list[Summary]:
     return [one for one in days if one.slates]
 
 
-def drift(now: Summary, before: Sequence[Summary], spec: Served) -> Levels:
-    """Compare the distributions of a day with those of the days before."""
+def drift(now: Summary, before: Sequence[Summary], own: Sequence[Summary], spec: Served) -> Levels:
+    """Compare the distributions of a day with those of the days before.
+
+    What a version decides by itself is compared with `own`, see `across`.
+    """
     if len(before) < spec.least_days or not now.slates:
         return {}
+
+    def reference(series: str) -> Sequence[Summary]:
+        rule = rule_of(series, spec.series)
+        return before if rule is None or rule.across == "same" else own
+
     found: dict[str, Level | None] = {}
     for series, column in now.kinds.items():
-        found[series] = psi(column, [one.kinds[series] for one in before])
+        found[series] = psi(column, [one.kinds[series] for one in reference(series)])
     for series, column in now.numbers.items():
-        found[series] = wasserstein(column, [one.numbers[series] for one in before])
-    found["c2st.auc"] = auc(now.people, [one.people for one in before])
+        found[series] = wasserstein(column, [one.numbers[series] for one in reference(series)])
+    found[_TOLD_APART] = auc(now.people, [one.people for one in reference(_TOLD_APART)])
     return {(series, ALL): level for series, level in found.items() if level is not None}
 
 

@@ -96,7 +96,8 @@ def _point(
     past = _of(key, before)
     if rule.across != "same" and not of.startswith("policy="):  # which is of one version by itself
         own = _of(key, alike.days)
-        if alike.enough if rule.kind == "bound" else len(own) >= spec.least_days:
+        is_enough = alike.enough if rule.kind == "bound" else len(own) >= spec.least_days
+        if is_enough:
             past = own
         elif rule.across == "never":
             return shown

@@ -89,6 +89,7 @@ ALL_STAGES = (
             "exposures",
             "outcomes",
             "links",
+            "queries",
             "quarantine",
             "split",
             "suitability",

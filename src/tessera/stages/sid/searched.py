@@ -34,6 +34,7 @@ WIDTH = 128
 class Searched:
     """Queries that led to a click, in order of their ids."""
 
+    query_ids: list[str]
     text_Q: list[str]
     user_Q: Ints
     """Number of the investor."""
@@ -91,7 +92,8 @@ def _numbered(rows: pa.Table, item_ids: list[str]) -> Searched:
     item = np.searchsorted(np.array(item_ids, dtype=object), rows["item_id"].to_numpy())
     user_Q = np.unique(rows["by"].to_numpy()[first], return_inverse=True)[1]
     led_NQ = sparse.csr_array((np.ones(len(item)), (item, query)), shape=(len(item_ids), len(ids)))
-    return Searched(rows["text"].take(pa.array(first)).to_pylist(), user_Q.astype(np.int64), led_NQ)
+    text_Q = rows["text"].take(pa.array(first)).to_pylist()
+    return Searched(ids.tolist(), text_Q, user_Q.astype(np.int64), led_NQ)
 
 
 def mean_query(found: Searched) -> Float64s:

@@ -111,7 +111,7 @@ $(VENV)/.cluster: requirements-cluster.lock $(STAMP)
 	@uv pip install --quiet --compile-bytecode --python $(BIN)/python $(FIND_LINKS) -r requirements-cluster.lock
 	@touch $@
 
-COMPILE := uv pip compile --quiet pyproject.toml --extra airflow --extra dev --no-annotate --no-header --no-emit-find-links $(FIND_LINKS)
+COMPILE := uv pip compile --quiet pyproject.toml --extra airflow --extra s3 --extra dev --no-annotate --no-header --no-emit-find-links $(FIND_LINKS)
 lock: ## resolve requirements.lock again from pyproject.toml, and that of a cluster as near to it as can be
 	@$(COMPILE) -o requirements.lock
 	@cp requirements.lock requirements-cluster.lock

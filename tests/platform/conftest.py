@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
@@ -27,6 +28,31 @@ from tessera.shared.policies.slate import SlatePolicy
 START = datetime(2024, 1, 1, tzinfo=UTC)
 POLICY = ServingPolicy(SlatePolicy(0.5, 0.2, 10), 3).facts()
 FOLDERS = ("model", "facts", "codebook", "ledger_out", "champion")
+
+
+@pytest.fixture(scope="session")
+def object_server():
+    """Serve objects over HTTP as S3 does, on loopback; return its URL."""
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def bucket(object_server, monkeypatch):
+    """Return the address of an empty bucket, with a key in the environment."""
+    import boto3
+
+    told = {"ENDPOINT_URL": object_server, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret",
+            "DEFAULT_REGION": "us-east-1", "EC2_METADATA_DISABLED": "true"}  # fmt: skip
+    for name, value in told.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    name = f"tessera-{secrets.token_hex(4)}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}"
 
 
 @pytest.fixture(autouse=True)

@@ -31,6 +31,7 @@ def test_the_first_family_that_matches_a_series_takes_it(workspace):
         "unsuitable_share": "suitability", "skew.score": "skew", "skew.propensity": "propensities",
         "propensity.replay_gap": "propensities", "click_rate": "response", "events.top_item_share":
         "events", "freshness.model_age_days": "freshness", "nobody_thought_of_it": "other",
+        "unknown_policy_share": "policies",
     }  # fmt: skip
     assert {name: rules.family_of(name) for name in named} == named
 

@@ -20,6 +20,7 @@ from tessera.platform.pipeline.exchange import open_exchange
 from tessera.platform.workspace.catalogue import ALL_STAGES
 from tessera.platform.workspace.paths import EXCHANGE, Workspace
 from tessera.platform.workspace.run_lock import require_run_lock, take_run_lock
+from tessera.platform.workspace.stores import open_store
 
 PIPELINE = """
 stages:
@@ -61,6 +62,10 @@ class Place:
         record.write_text(json.dumps({"stage": name, "at": self.workspace.root.name}))
         if not killed:
             met.send(name)
+
+    @property
+    def met(self):
+        return self.workspace.root.parent / "exchange"
 
     @property
     def events(self):
@@ -107,7 +112,20 @@ def test_a_run_passes_from_workspace_to_workspace_and_ends_whole(places):
     two.pin("second").step("ingest", "run 2")
     assert two.events == "second\nrows\n"
     assert one.runs == 1, "what two had made was at hand for three, and had not changed"
-    assert [path.name for path in one.workspace.exchange.glob("*/")] == ["run%202"]
+    assert [path.name for path in (one.met / "market").glob("*/")] == ["run%202"]
+
+
+def test_an_object_store_is_an_exchange_too(places, bucket, monkeypatch):
+    """As above, with real dvc on the other side of HTTP; pieces of the first run go."""
+    monkeypatch.setenv(EXCHANGE, f"{bucket}/team")
+    one, two, _ = places
+    one.step("snapshot")
+    two.step("synth")
+    one.step("ingest")
+    assert one.events == "first\nrows\n"
+    one.pin("second").step("snapshot", "run 2")
+    met = open_store(f"{bucket}/team/market", EXCHANGE)
+    assert met.names() == [f"run%202/{step}.json" for step in ("ingest", "snapshot", "synth")]
 
 
 def test_a_worker_that_is_killed_before_it_gives_leaves_its_stage_to_the_other(places):
@@ -138,17 +156,17 @@ def test_an_artifact_that_is_gone_from_the_exchange_is_one_line(places):
     one, two, _ = places
     one.step("snapshot")
     two.step("synth")
-    shutil.rmtree(one.workspace.exchange.parent / "cache")
+    shutil.rmtree(one.met / "cache")
     with pytest.raises(TesseraError, match="an artifact that ingest reads is not in .*cache"):
         one.step("ingest")
 
 
 def test_an_exchange_that_takes_no_artifacts_gets_no_piece_either(places):
     one, *_ = places
-    (one.workspace.exchange.parent / "cache").write_text("no folder")
+    (one.met / "cache").write_text("no folder")
     with pytest.raises(TesseraError, match="cache takes no artifacts"):
         one.step("snapshot")
-    assert not list(one.workspace.exchange.rglob("*.json"))
+    assert not list(one.met.rglob("*.json"))
 
 
 def test_a_machine_that_works_alone_has_no_exchange_and_a_folder_that_is_none_is_one_line(
@@ -157,14 +175,19 @@ def test_a_machine_that_works_alone_has_no_exchange_and_a_folder_that_is_none_is
     monkeypatch.delenv(EXCHANGE, raising=False)
     assert open_exchange(workspace, "run 1") is None
     monkeypatch.setenv(EXCHANGE, str(tmp_path / "nowhere"))
-    with pytest.raises(BadParams, match="nowhere, which is no folder here: mount it"):
+    with pytest.raises(BadParams, match="TESSERA_EXCHANGE: .*nowhere cannot be written .*mount it"):
         open_exchange(workspace, "run 1")
     monkeypatch.setenv(EXCHANGE, str(tmp_path))
     with pytest.raises(BadParams, match="set TESSERA_RUN"):
         open_exchange(workspace, None)
 
 
-def test_a_run_that_lost_the_profile_is_refused_in_every_workspace(places):
+@pytest.mark.parametrize("kind", ["folder", "object store"])
+def test_a_run_that_lost_the_profile_is_refused_in_every_workspace(
+    places, kind, request, monkeypatch
+):
+    if kind == "object store":
+        monkeypatch.setenv(EXCHANGE, request.getfixturevalue("bucket"))
     one, two, _ = places
     assert take_run_lock(one.workspace, "run 1", lambda _: False)
     require_run_lock(two.workspace, "run 1")

@@ -8,6 +8,7 @@ import pytest
 
 from tessera.contracts.errors import BadInput
 from tessera.platform.pipeline.pieces import Piece, difference, read_piece, write_piece
+from tessera.platform.workspace.store import Folder
 
 
 def _entry(*paths, **params):
@@ -21,10 +22,11 @@ CAUSAL = Piece("causal", _entry(("data/m/events", "a1"), seed=7), workspace="/tw
 
 
 def test_a_piece_comes_back_as_it_was_left(tmp_path):
-    assert read_piece(tmp_path, "causal") is None
+    store = Folder(tmp_path)
+    assert read_piece(store, "causal") is None
     piece = replace(CAUSAL, texts={"data/m/runs/causal.json": "{}\n"})
-    write_piece(piece, tmp_path)
-    assert read_piece(tmp_path, "causal") == piece
+    write_piece(piece, store)
+    assert read_piece(store, "causal") == piece
 
 
 @pytest.mark.parametrize(
@@ -38,11 +40,11 @@ def test_a_piece_comes_back_as_it_was_left(tmp_path):
     ],
 )
 def test_what_is_no_piece_of_the_stage_is_one_line(tmp_path, change):
-    write_piece(CAUSAL, tmp_path)
+    write_piece(CAUSAL, Folder(tmp_path))
     path = tmp_path / "causal.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(BadInput, match=r"causal\.json is no piece .*clear that task"):
-        read_piece(tmp_path, "causal")
+        read_piece(Folder(tmp_path), "causal")
 
 
 def test_stages_that_saw_the_same_do_not_differ():

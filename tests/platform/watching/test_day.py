@@ -236,6 +236,7 @@ def test_a_policy_nobody_knows_is_counted_and_said(served):
     (said,) = [one for one in day.remarks if "v9" in one]
     assert said.startswith("Nobody here knows policy v9: of its 60 slates only what stands in")
     assert values(day)["positions", "all"].rows == 60
+    assert values(day)["unknown_policy_share", "all"].alarm
     assert ("average_popularity", "all") not in values(day)
     assert ("propensity.replay_weight", "all") not in values(day)
     assert day.facts["inputs"]["bundles"] == {"v9": None}

@@ -28,8 +28,12 @@ OURS = ("wasserstein.prediction.score", "wasserstein.prediction.propensity", "ps
 
 @cache
 def day(seed, *, version="v1", shift=0.0, clicks=0.3, greedy=False, segment="retail"):
-    """Return a day on which everybody asks thrice; `shift` moves what the version decides."""
+    """Return a day on which everybody asks thrice; `shift` moves what the version decides.
+
+    "v1+v9" answers a third of the slates by v9, which nobody here knows.
+    """
     rng = np.random.default_rng(seed)
+    version, _, unknown = version.partition("+")
     slates = [{"user": user, "policy": version, "greedy": greedy, "segment": segment,
                "score_mean": rng.normal(shift, 1), "score_top": rng.normal(shift, 1)}
               for user in range(USERS) for _ in range(3)]  # fmt: skip
@@ -41,6 +45,8 @@ def day(seed, *, version="v1", shift=0.0, clicks=0.3, greedy=False, segment="ret
              "category": int(rng.integers(3) if not shift else 0),
              "clicked": rng.random() < clicks}
             for slate in range(len(slates)) for place in range(2)]  # fmt: skip
+    for one in slates[: USERS if unknown else 0]:
+        one.update(policy=unknown, unknown_policy=True)
     found = frames(slates, rows, users=USERS)
     return replace(summarize(found, SPEC), answered=answered(found))
 
@@ -164,11 +170,19 @@ def test_what_nothing_was_drawn_for_is_of_another_policy():
         ([False, True, False, False], {"v1": 2 / 3, "v1/greedy": 1 / 3}),
     ],
 )
-def test_a_fault_that_leaves_parts_out_makes_no_other_version(degraded, versions):
+@pytest.mark.parametrize("fault", ["degraded", "unknown_policy"])
+def test_a_fault_makes_no_other_version(fault, degraded, versions):
     """Else it would be compared with no day, and hide itself."""
     greedy = [True, True, False, False]
-    slates = pd.DataFrame({"policy": ["v1"] * 4, "greedy": greedy, "degraded": degraded})
+    whole = {"policy": ["v1"] * 4, "greedy": greedy, "degraded": False, "unknown_policy": False}
+    slates = pd.DataFrame(whole | {fault: degraded})
     assert mix(slates) == pytest.approx(versions)
+
+
+def test_slates_that_nobody_here_published_are_compared_with_the_days_before():
+    """They alarm by themselves, and by what their policy decides."""
+    now = day(99, version="v1+v9", shift=2.0)
+    assert {"unknown_policy_share", "wasserstein.prediction.score"} <= alarms(now, old())
 
 
 def test_a_day_without_slates_was_answered_by_nobody():

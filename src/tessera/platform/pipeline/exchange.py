@@ -1,7 +1,7 @@
 """Let workers with workspaces of their own run one pipeline, by taking and giving what steps made.
 
 Artifacts go through a DVC remote by their hash, and what dvc.lock says of a stage as a piece.  Both
-lie in the folder that `TESSERA_EXCHANGE` names:
+lie in the folder or object store that `TESSERA_EXCHANGE` names:
 
     cache/                      the DVC remote, of all profiles and runs
     <profile>/<run>/causal.json the piece of a stage
@@ -28,6 +28,8 @@ from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import Stage, behind, find, stages
 from tessera.platform.workspace.params import source_of
 from tessera.platform.workspace.paths import EXCHANGE, Workspace
+from tessera.platform.workspace.store import Store
+from tessera.platform.workspace.stores import require_store
 
 FIRST, LAST = "snapshot", "publish"
 """Steps before and after all stages."""
@@ -39,8 +41,9 @@ class Exchange:
     """Where the workers of one run meet, seen from one of their workspaces."""
 
     workspace: Workspace
-    folder: Path
-    """Pieces of the run."""
+    store: Store
+    """Of all profiles."""
+    run: str
 
     def receive(self, step: str) -> None:
         """Bring the workspace to the state that a step reads.
@@ -62,7 +65,7 @@ class Exchange:
                 f"{told}: bring every workspace to one commit, then clear the run from its first "
                 "task on"
             )
-        own = read_piece(self.folder, step) if stage else None
+        own = read_piece(self._pieces, step) if stage else None
         known = [*before, *([own] if own else [])]
         put_entries(self.workspace, {one.stage: one.entry for one in known})
         for piece in known:
@@ -90,8 +93,12 @@ class Exchange:
             self._leave(step)
 
     @property
-    def _cache(self) -> Path:
-        return self.folder.parent.parent / "cache"
+    def _cache(self) -> str:
+        return self.store.below("cache").address
+
+    @property
+    def _pieces(self) -> Store:
+        return self.store.below(self.workspace.profile).below(self.run)
 
     @property
     def _stages(self) -> tuple[Stage, ...]:
@@ -104,10 +111,11 @@ class Exchange:
         return [FIRST, *(name for name in names if name != stage.name)]
 
     def _piece(self, step: str) -> Piece:
-        piece = read_piece(self.folder, step)
+        piece = read_piece(self._pieces, step)
         if piece is None:
+            where = self._pieces.address
             raise TesseraError(
-                f"no worker left what {step} wrote in {self.folder}: clear the run from {step} on"
+                f"no worker left what {step} wrote in {where}: clear the run from {step} on"
             )
         return piece
 
@@ -131,9 +139,10 @@ class Exchange:
 
     def _lay_out(self) -> None:
         """Begin a run: forget others, and let all have what is known where the registry lies."""
-        for other in self.folder.parent.glob("*/"):
-            if other != self.folder:
-                files.remove(other)
+        of_profile = self.store.below(self.workspace.profile)
+        for name in of_profile.names():
+            if not name.startswith(f"{self.run}/"):
+                of_profile.remove(name)
         done = [FIRST, *(one.name for one in self._stages if one.name in entries(self.workspace))]
         self._push(done)
         for step in done:
@@ -142,7 +151,7 @@ class Exchange:
     def _leave(self, step: str) -> None:
         texts = {self._near(path): path.read_text() for path in self._kept(step) if path.exists()}
         root = self.workspace.root.as_posix()
-        write_piece(Piece(step, entries(self.workspace)[step], texts, root), self.folder)
+        write_piece(Piece(step, entries(self.workspace)[step], texts, root), self._pieces)
 
     def _keep_texts(self, piece: Piece) -> None:
         for path in self._kept(piece.stage):
@@ -177,15 +186,12 @@ def open_exchange(workspace: Workspace, run: str | None) -> Exchange | None:
     Raises
     ------
     BadParams
-        If the folder is not there, or nobody says which run it is.
+        If it cannot be used here, or nobody says which run it is.
     """
-    if workspace.exchange is None:
+    store = workspace.exchange
+    if store is None:
         return None
-    if not workspace.exchange.parent.is_dir():
-        raise BadParams(
-            f"{EXCHANGE} names {workspace.exchange.parent}, which is no folder here: mount it on "
-            "every worker, or unset it on a machine that works alone"
-        )
+    require_store(store, EXCHANGE)
     if not run:
         raise BadParams(f"with {EXCHANGE} a step belongs to a run: set TESSERA_RUN, or unset both")
-    return Exchange(workspace, workspace.exchange / quote(run, safe=""))
+    return Exchange(workspace, store, quote(run, safe=""))

@@ -7,14 +7,14 @@ the sum of all pieces.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tessera.contracts.errors import BadInput
 from tessera.platform.pipeline.dvc_files import is_entry
-from tessera.platform.workspace import files
+from tessera.platform.workspace.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,13 @@ class Piece:
         return [str(one["path"]) for one in self.entry.get("outs", [])]
 
 
-def write_piece(piece: Piece, folder: Path) -> None:
+def write_piece(piece: Piece, store: Store) -> None:
     """Write the piece of a stage, in place of an older one."""
-    files.write_json(asdict(piece), _path(folder, piece.stage))
+    text = json.dumps(asdict(piece), indent=2, default=str) + "\n"
+    store.put(_name(piece.stage), text.encode())
 
 
-def read_piece(folder: Path, stage: str) -> Piece | None:
+def read_piece(store: Store, stage: str) -> Piece | None:
     """Read the piece of a stage; None if no worker left one.
 
     Raises
@@ -48,20 +49,21 @@ def read_piece(folder: Path, stage: str) -> Piece | None:
     BadInput
         If it is none.
     """
-    path = _path(folder, stage)
-    if not path.exists():
+    stored = store.get(_name(stage))
+    if stored is None:
         return None
     try:
-        found = Piece(**files.read_json(path))
-    except TypeError as error:
-        raise _no_piece(path) from error
+        found = Piece(**json.loads(stored.content))
+    except (TypeError, ValueError) as error:
+        raise _no_piece(store, stage) from error
     if found.stage != stage or not is_entry(found.entry) or not isinstance(found.texts, dict):
-        raise _no_piece(path)
+        raise _no_piece(store, stage)
     return found
 
 
-def _no_piece(path: Path) -> BadInput:
-    return BadInput(f"{path} is no piece of a stage: remove it and clear that task")
+def _no_piece(store: Store, stage: str) -> BadInput:
+    where = store.below(_name(stage)).address
+    return BadInput(f"{where} is no piece of a stage: remove it and clear that task")
 
 
 def difference(pieces: Iterable[Piece]) -> str | None:
@@ -101,5 +103,5 @@ def _facts(entry: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], Any]]:
             yield (file, name), value
 
 
-def _path(folder: Path, stage: str) -> Path:
-    return folder / f"{stage}.json"
+def _name(stage: str) -> str:
+    return f"{stage}.json"

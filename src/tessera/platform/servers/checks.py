@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +11,7 @@ import redis
 from tessera.contracts.errors import TesseraError
 from tessera.contracts.library_errors import first_line
 from tessera.platform.workspace.paths import EXCHANGE
+from tessera.platform.workspace.stores import open_store, require_store
 
 DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 BROKER = "AIRFLOW__CELERY__BROKER_URL"
@@ -45,7 +44,7 @@ def check_cluster(environment: Mapping[str, str]) -> str:
     require_postgres(environment[DATABASE], DATABASE)
     require_postgres(environment[RESULTS].removeprefix("db+"), RESULTS)
     require_redis(environment[BROKER], BROKER)
-    _require_folder(Path(environment[EXCHANGE]))
+    require_store(open_store(environment[EXCHANGE], EXCHANGE), EXCHANGE)
     return "PostgreSQL and Redis answer, the exchange can be written"
 
 
@@ -103,13 +102,3 @@ def _address(url: str, setting: str) -> dict[str, Any]:
         "dbname": parts.path.lstrip("/"),
         **{name: unquote(value) for name, value in said.items() if value},
     }
-
-
-def _require_folder(folder: Path) -> None:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise TesseraError(
-            f"{EXCHANGE}: {folder} cannot be written ({error.strerror}): mount it on this machine"
-        ) from error

@@ -33,7 +33,7 @@ from tessera.stages.daily.units import Level
 
 FOLDER = ".kept"
 """Where it lies, in the folder of the days."""
-_FORMAT = 6
+_FORMAT = 7
 _ROWS, ALONE = "-rows", "-alone"
 _TABLES = ("slates", "positions", "events", "minutes")
 _ARRAYS = ("taste_UK", "merit_J", "bins_B4", "moves")

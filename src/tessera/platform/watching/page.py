@@ -27,6 +27,10 @@ SAYS: Mapping[str, tuple[str, str]] = {
         "Propensity health",
         "What is logged must say how likely it was: else no verdict may rest on it.",
     ),
+    "policies": (
+        "Who answered",
+        "Policies whose bundles are not here: no verdict may rest on their slates either.",
+    ),
     "skew": ("Training and serving", "Scores as they were served, against what the bundle gives."),
     "response": (
         "What investors did",

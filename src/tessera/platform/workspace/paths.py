@@ -11,6 +11,8 @@ from tessera.bundles.places import bundles_of, log_of, watched_of
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.errors import BadParams
 from tessera.platform.workspace.catalogue import MARKET
+from tessera.platform.workspace.store import Store
+from tessera.platform.workspace.stores import open_store
 
 DEFAULT_PROFILE = MARKET
 _EXPERIMENTS = (".dvc", "tmp", "exps")
@@ -40,7 +42,7 @@ LOOKS = "looks"
 LINES = ".jsonl"
 """Ending of a chain's file."""
 EXCHANGE = "TESSERA_EXCHANGE"
-"""Environment variable that names the folder which the workspaces of all workers see."""
+"""Environment variable that names the folder or object store which all workers see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,10 @@ class Workspace:
         return _workspace(self.root) / "registry"
 
     @property
-    def exchange(self) -> Path | None:
-        """Where the workspaces of several workers meet for this profile; None on one machine."""
+    def exchange(self) -> Store | None:
+        """Where the workspaces of several workers meet; None on one machine."""
         named = os.environ.get(EXCHANGE)
-        return Path(named).resolve() / self.profile if named else None
+        return open_store(named, EXCHANGE) if named else None
 
     @property
     def validation(self) -> Path:

@@ -7,23 +7,25 @@ Where several workers share a profile, the run lock lies where they meet.
 
 from __future__ import annotations
 
-import fcntl
+import json
 from collections.abc import Callable
-from pathlib import Path
 
 from tessera.contracts.errors import TesseraError
-from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace
+from tessera.platform.workspace.store import Folder, Store, Stored
+
+_FILE = ".run_lock.json"
 
 
 def holder(workspace: Workspace) -> str | None:
     """Run that took the run lock last, None before the first."""
-    path = _folder(workspace) / ".run_lock.json"
-    return str(files.read_json(path)["run"]) if path.exists() else None
+    return _run(_store(workspace).get(_FILE))
 
 
 def take_run_lock(workspace: Workspace, run: str, is_running: Callable[[str], bool]) -> bool:
     """Give the run lock to a run unless another one that still runs holds it; tell whether it did.
+
+    Of several that ask at once one gets it.
 
     Parameters
     ----------
@@ -34,15 +36,12 @@ def take_run_lock(workspace: Workspace, run: str, is_running: Callable[[str], bo
     is_running : Callable[[str], bool]
         Tells whether the run of that name has not ended yet.
     """
-    folder = _folder(workspace)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".run_lock.guard").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        before = holder(workspace)
-        if before not in (None, run) and is_running(str(before)):
-            return False
-        files.write_json({"run": run}, folder / ".run_lock.json")
-    return True
+    store = _store(workspace)
+    seen = store.get(_FILE)
+    before = _run(seen)
+    if before not in (None, run) and is_running(str(before)):
+        return False
+    return store.replace(_FILE, json.dumps({"run": run}).encode(), seen)
 
 
 def require_run_lock(workspace: Workspace, run: str) -> None:
@@ -61,5 +60,10 @@ def require_run_lock(workspace: Workspace, run: str) -> None:
         )
 
 
-def _folder(workspace: Workspace) -> Path:
-    return workspace.exchange or workspace.data
+def _store(workspace: Workspace) -> Store:
+    met = workspace.exchange
+    return met.below(workspace.profile) if met else Folder(workspace.data)
+
+
+def _run(stored: Stored | None) -> str | None:
+    return str(json.loads(stored.content)["run"]) if stored else None

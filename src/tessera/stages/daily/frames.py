@@ -33,6 +33,7 @@ SLATE_COLUMNS = {
     "degraded": np.bool_,
     "unlogged": np.bool_,
     "greedy": np.bool_,  # nothing was drawn
+    "unknown_policy": np.bool_,  # nobody here has the bundle that answered
     "sourced": np.bool_,  # says what found each candidate
     "candidates": np.int64,
     "places": np.int64,  # positions asked for

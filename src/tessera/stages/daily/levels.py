@@ -18,7 +18,7 @@ from tessera.stages.daily.units import Level, ratio
 
 Levels = dict[tuple[str, str], Level]
 """By series and slice."""
-_FLAGS = ("cold", "filled", "degraded", "unlogged", "greedy")
+_FLAGS = ("cold", "filled", "degraded", "unlogged", "greedy", "unknown_policy")
 _SMOOTH = 0.01
 """Steck's alpha: what is served has this much of what is wanted, so that no ratio is infinite."""
 _NORMAL_MAD = 1.4826

@@ -2,8 +2,8 @@
 
 A publication changes scores, propensities and what is listed, and is no fault.  Two days are alike
 if the same versions answered about the same share of their slates; what nothing was drawn for was
-answered by another policy, though by the same bundle.  Degraded slates say nothing of it: a fault
-that leaves a part out would be what makes a day unlike, and hide itself.
+answered by another policy, though by the same bundle.  Degraded slates say nothing of it, nor do
+those of a policy that nobody here knows: else a fault makes its day unlike, and hides itself.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ class Alike:
 
 
 def mix(slates: pd.DataFrame) -> dict[str, float]:
-    """Return which share of the slates each version answered, of those that are not degraded.
+    """Return which share of the slates each version answered, of those that no fault may be in.
 
-    Where all are, they are of their version, as if they had been drawn.
+    Where one may be in all, they are of their version, as if they had been drawn.
 
     >>> rows = {"policy": ["v1", "v2", "v2", "v2", "v1"], "greedy": [False] * 3 + [True] * 2}
+    >>> rows["unknown_policy"] = [False] * 5
     >>> mix(pd.DataFrame(rows | {"degraded": [False] * 4 + [True]}))
     {'v1': 0.25, 'v2': 0.5, 'v2/greedy': 0.25}
     """
-    whole = slates[~slates["degraded"]]
+    whole = slates[~(slates["degraded"] | slates["unknown_policy"])]
     if whole.empty:
         return _shares(slates["policy"])
     undrawn = whole["policy"].astype(str) + UNEXPLORED

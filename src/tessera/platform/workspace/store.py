@@ -1,0 +1,146 @@
+"""Small files that several machines share: in a folder that all see, or in an object store.
+
+A file is replaced whole.  Whoever has read one may replace it on the condition that nobody did
+meanwhile: of two who try, one hears that it came too late.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tessera.contracts.errors import TesseraError
+from tessera.platform.workspace import files
+
+BUCKETS = "s3://"
+"""How the address of an object store begins."""
+_GUARD = ".guard"
+"""Held while a file is compared and replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file as it was read."""
+
+    content: bytes
+    tag: str
+    """Of this content; another one has another tag."""
+
+
+class Store(Protocol):
+    """Files by name; a name may have parts, `run/ingest.json`."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, in words that a person and DVC understand."""
+
+    def below(self, part: str) -> Store:
+        """Return what lies under a part of names."""
+
+    def require(self) -> None:
+        """Refuse a store that cannot be used here.
+
+        Raises
+        ------
+        TesseraError
+            One line that says what is missing.
+        """
+
+    def get(self, name: str) -> Stored | None:
+        """Read a file; None if there is none."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file, in place of an older one."""
+
+    def replace(self, name: str, content: bytes, seen: Stored | None) -> bool:
+        """Write a file if it still is as it was seen, None if there was none; tell whether it was.
+
+        One that came to have the content of before again counts as seen.
+        """
+
+    def names(self) -> list[str]:
+        """Name all files, in order."""
+
+    def remove(self, name: str) -> None:
+        """Let a file go, if it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that every machine sees."""
+
+    path: Path
+
+    @property
+    def address(self) -> str:
+        """Path of the folder."""
+        return str(self.path)
+
+    def below(self, part: str) -> Folder:
+        """Return a folder in it, which need not be there yet."""
+        return Folder(self.path / part)
+
+    def require(self) -> None:
+        """Refuse a path where no file can be written.
+
+        Raises
+        ------
+        TesseraError
+            If it is such a one.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise TesseraError(
+                f"{self.path} cannot be written ({error.strerror}): mount it on every worker, or "
+                "unset it on a machine that works alone"
+            ) from error
+
+    def get(self, name: str) -> Stored | None:
+        """Read a file."""
+        try:
+            content = (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        return Stored(content, hashlib.sha256(content).hexdigest())
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file, synced and renamed."""
+        files.write_bytes(content, self.path / name)
+
+    def replace(self, name: str, content: bytes, seen: Stored | None) -> bool:
+        """Compare and write, while no other process does."""
+        with self._alone():
+            now = self.get(name)
+            if (now.tag if now else None) != (seen.tag if seen else None):
+                return False
+            self.put(name, content)
+        return True
+
+    def names(self) -> list[str]:
+        """Name all files but those that are hidden."""
+        found = (path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file())
+        return sorted(
+            one.as_posix() for one in found if not any(part.startswith(".") for part in one.parts)
+        )
+
+    def remove(self, name: str) -> None:
+        """Remove a file, and the folder that it was the last one of."""
+        path = self.path / name
+        path.unlink(missing_ok=True)
+        if path.parent != self.path and path.parent.is_dir() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / _GUARD).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

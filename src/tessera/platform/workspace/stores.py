@@ -1,0 +1,37 @@
+"""The store at an address that a setting gives: a folder, or an object store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tessera.contracts.errors import BadParams, TesseraError
+from tessera.platform.workspace.store import BUCKETS, Folder, Store
+
+
+def open_store(address: str, setting: str) -> Store:
+    """Return the store at an address: `s3://BUCKET/PREFIX`, or a folder.
+
+    Raises
+    ------
+    BadParams
+        If an address of an object store is none; the line names the setting that gave it.
+    """
+    if address.startswith(BUCKETS):
+        from tessera.platform.workspace.bucket import open_bucket  # half a second of boto3
+
+        return open_bucket(address, setting)
+    return Folder(Path(address).resolve())
+
+
+def require_store(store: Store, setting: str) -> None:
+    """Refuse a store that cannot be used here.
+
+    Raises
+    ------
+    BadParams
+        If it cannot; the line names the setting that gave its address.
+    """
+    try:
+        store.require()
+    except TesseraError as error:
+        raise BadParams(f"{setting}: {error}") from error

@@ -19,7 +19,8 @@ from tessera.stages.sid.stage import run as run_sid
 PLAIN = SidParams(codebook_size=4)
 EVERYTHING = SidParams(
     codebook_size=4, fields_weight=0.5, price_weight=0.5, behaviour_weight=1.0,
-    structure_weight=0.5, second_hop_weight=0.5, near_behaviour_weight=0.5, balanced=True,
+    structure_weight=0.5, second_hop_weight=0.5, near_behaviour_weight=0.5, queries_weight=1.0,
+    balanced=True,
 )  # fmt: skip
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CUT_DAY, LAST_DAY, EVENTS = 200, 300, 3000
@@ -51,11 +52,29 @@ def world(future_seed, past_seed=0):
             "event_id": [f"e{k:06d}" for k in range(EVENTS)],
             "user_id": [f"u{k}" for k in pick[0]],
             "item_id": [f"i{k:02d}" for k in pick[1]],
-            "action": np.where(pick[0] % 3 == 0, "view", "buy"),
+            "action": np.where(
+                pick[0] % 3 == 0, "view", np.where(pick[0] % 7 == 1, "click", "buy")
+            ),
             "event_ts": timestamps(days),
             "units": pa.nulls(EVENTS, pa.float64()),
+            "request_id": pa.nulls(EVENTS, pa.string()),
         }
     ).take(order)
+
+
+def queries(happened):
+    """Before each click somebody asks, for some clicks of the future before the cut."""
+    rows = [row for row in happened.to_pylist() if row["action"] == "click"]
+    return pa.table(
+        {
+            "query_id": [row["event_id"] for row in rows],
+            "user_id": [row["user_id"] for row in rows],
+            "event_ts": pa.array([row["event_ts"] - timedelta(minutes=20) for row in rows],
+                                 pa.timestamp("us", tz="UTC")),
+            "text": [f"word{int(row['event_id'][1:]) % 5}" for row in rows],
+            "request_id": pa.nulls(len(rows), pa.string()),
+        }
+    )  # fmt: skip
 
 
 def users(future_seed):
@@ -164,6 +183,7 @@ def build(tmp_path):
             edges=table(written["edges"]),
             events=events,
             prices=ibis.memtable(prices(future_seed)),
+            queries=ibis.memtable(queries(world(future_seed, past_seed))),
             split=folder / "split.json",
             ledger_in=folder / "ledger_in",
             codes=folder / "codes.parquet",

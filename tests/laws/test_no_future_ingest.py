@@ -23,7 +23,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CUT = START + timedelta(days=70)
-NAMES = ("events", "items", "users", "prices", "exposures", "outcomes", "links", "quarantine")
+NAMES = (
+    "events",
+    "items",
+    "users",
+    "prices",
+    "exposures",
+    "outcomes",
+    "links",
+    "queries",
+    "quarantine",
+)
 
 
 def world(rng) -> dict[str, list[dict]]:
@@ -90,6 +100,15 @@ def world(rng) -> dict[str, list[dict]]:
             }
             for number in range(5)
         ],
+        "queries": [
+            {
+                "query_id": f"q{number:03d}",
+                "user_id": f"u{number % 10}",
+                "event_ts": moment[number],
+                "text": f"words {number % 7}",
+            }
+            for number in range(60)
+        ],
     }
 
 
@@ -132,6 +151,7 @@ def _learnt_from(out) -> dict[str, pa.Table]:
         "risk": risk.order_by("event_id"),
         "reward": reward(shown, done, 7),
         "items": table["items"].order_by("item_id"),
+        "queries": table["queries"].filter(ibis._.event_ts <= split.cut).order_by("query_id"),
         "links": table["links"].filter(ibis._.valid_from <= split.cut).order_by("item_id"),
     }
     computed = {name: rows.to_pyarrow() for name, rows in found.items()}
@@ -166,6 +186,9 @@ def corrupted_future(tables, rng):
         for user in range(10)
     ]
     wrong["outcomes"] += [row | {"event_ts": CUT + timedelta(days=2)} for row in wrong["outcomes"]]
+    wrong["queries"] = [
+        row | ({"text": "other words"} if _is_future(row) else {}) for row in tables["queries"]
+    ]
     wrong["links"] += [row | {"valid_from": CUT + timedelta(days=1)} for row in tables["links"]]
     wrong["events"] += [
         tables["events"][2] | {"event_id": name, "event_ts": CUT + timedelta(days=30)}

@@ -24,6 +24,8 @@ class Column:
     floor: float | None = None
     ceiling: float | None = None
     positive: bool = False
+    personal: bool = False
+    """Free text of people: shown in no message, and set aside with no bad row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,11 @@ class Table:
     key: tuple[str, ...] = ()
     min_rows: int = 0
     since: str | None = None
+
+    @property
+    def personal(self) -> frozenset[str]:
+        """Columns that hold free text of people."""
+        return frozenset(column.name for column in self.columns if column.personal)
 
     @property
     def names(self) -> list[str]:

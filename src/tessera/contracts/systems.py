@@ -131,6 +131,12 @@ def _told(words: str, beside: str, way: str, rival: str, figure: str = "auc") ->
     return Evidence("small markets", words, "investor_codes", on, off)
 
 
+def _bridged(words: str, way: str, rival: str, part: str = "all") -> Evidence:
+    """Evidence of what tells of a click behind a query."""
+    on, off = (f"seeds/*/auc/{name}/{part}" for name in (way, rival))
+    return Evidence("small markets", words, "query_codes", on, off)
+
+
 _FEATURES = ("user", "item", "pair", "price", "graph", "causal", "sid", "cate")
 
 
@@ -315,6 +321,19 @@ _BUILT = (
         missing="tables of prefixes, a group of ranking features", studied=True,
     ),
     System(
+        "DSIRM", "arXiv 2606.04374", CODES, "benchmarks.query_bridge",
+        against="the dense vectors of the same training",
+        law="tests/stages/sid/test_query_codes.py",
+        evidence=(
+            _bridged("AUC of a click behind a query", "dense, codes", "dense"),
+            _bridged("the same, new phrasings", "dense, codes", "dense", "new"),
+            _bridged("dense vectors of the training, against text and mean query",
+                     "dense", "text, mean query"),
+        ),
+        missing="quantizer and contrast learnt together, a language model that decodes, a group "
+        "of ranking features", studied=True,
+    ),
+    System(
         "DRQ", "arXiv 2606.01844", CODES, "tessera.stages.sid.quantizers.drq",
         {"sid.quantizer": "drq"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
         "tests/laws/test_quantizer_law.py", _quantized("drq"),
@@ -348,7 +367,7 @@ _BUILT = (
 _NOT_BUILT = {
     CODES: {
         "Shallow-RHS": "arXiv 2606.06225",
-        "DSIRM": "arXiv 2606.04374", "DGI": "arXiv 2603.10409",
+        "DGI": "arXiv 2603.10409",
     },
     RANKING: {
         "HPRO": "arXiv 2606.04387", "POPO": "arXiv 2606.03866", "R3": "arXiv 2606.03565",

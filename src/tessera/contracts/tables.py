@@ -135,6 +135,18 @@ LINKS = Table(
     key=("item_id", "relation", "target_id"),
     since="valid_from",
 )
+QUERIES = Table(
+    "queries",
+    "What investors asked for in words: searches, notes of advice, goals that they declared.",
+    (
+        _id("query_id", "unique"),
+        _id("user_id", "investor"),
+        Column("event_ts", "timestamp", "when it was asked"),
+        Column("text", "string", "free text of a person", personal=True),
+        _id("request_id", "request that answered it", nullable=True),
+    ),
+    key=("query_id",),
+)
 QUARANTINE = Table(
     "quarantine",
     "Rows that broke a rule: in = good + quarantined, exactly.",
@@ -328,6 +340,7 @@ TABLES = {
         EXPOSURES,
         OUTCOMES,
         LINKS,
+        QUERIES,
         QUARANTINE,
         EFFECTS,
         EDGES,

@@ -15,7 +15,7 @@ import pytest
 from tessera.contracts.arrow import schema
 from tessera.contracts.errors import BadInput
 from tessera.contracts.split import Split, save_split
-from tessera.contracts.tables import CODES, EVENTS, ITEMS, NODES, PRICES
+from tessera.contracts.tables import CODES, EVENTS, ITEMS, NODES, PRICES, QUERIES
 from tessera.platform.semantic_ids.book import read_book
 from tessera.platform.semantic_ids.page import write_page
 from tessera.stages.sid.params import SidParams
@@ -48,6 +48,7 @@ def coded(workspace, **params):
     run(items=ibis.memtable(items), nodes=ibis.memtable(nodes), edges=ibis.memtable(edges),
         events=ibis.memtable(schema(EVENTS).empty_table()),
         prices=ibis.memtable(schema(PRICES).empty_table()),
+        queries=ibis.memtable(schema(QUERIES).empty_table()),
         split=workspace.artifact("split"), ledger_in=workspace.data / "ledger",
         codes=workspace.artifact("codes"), codebook=workspace.artifact("codebook"),
         ledger_out=workspace.artifact("ledger_out"), sid_health=workspace.artifact("sid_health"),

@@ -22,7 +22,17 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:fetch_arrow_table"),
 ]
 PARAMS = EvaluateParams(relevant_actions=("buy",), future_items=True, demand_days=181)
-TABLES = ("events", "items", "users", "prices", "exposures", "outcomes", "links", "quarantine")
+TABLES = (
+    "events",
+    "items",
+    "users",
+    "prices",
+    "exposures",
+    "outcomes",
+    "links",
+    "queries",
+    "quarantine",
+)
 EARLY, LATE = 2020, 2021
 
 

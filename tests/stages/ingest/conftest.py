@@ -18,7 +18,17 @@ from tessera.contracts.tables import TABLES
 from tessera.stages.ingest.params import IngestParams, TableMapping
 from tessera.stages.ingest.stage import run
 
-NAMES = ("events", "items", "users", "prices", "exposures", "outcomes", "links", "quarantine")
+NAMES = (
+    "events",
+    "items",
+    "users",
+    "prices",
+    "exposures",
+    "outcomes",
+    "links",
+    "queries",
+    "quarantine",
+)
 LENIENT = {"max_quarantined": 1.0, "min_coverage": 0.0}
 """Fixtures are so small that one bad row is a large share."""
 START = datetime(2024, 1, 1, tzinfo=UTC)

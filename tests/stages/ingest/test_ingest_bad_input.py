@@ -161,12 +161,12 @@ def test_a_file_that_is_not_utf8_is_named(refused, far_trans):
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"cut": "tomorrow"}', '{"cut": 3}'])
 def test_a_request_that_is_none_is_refused(market, tmp_path, content):
-    from tessera.stages.ingest.stage import run
+    from tessera.stages.ingest.stage import ORDER, run
 
     out = tmp_path / "out"
     out.mkdir()
     (tmp_path / "request.json").write_text(content)
-    names = ("events", "items", "users", "prices", "exposures", "outcomes", "links", "quarantine")
+    names = (*ORDER, "quarantine")
     with pytest.raises(BadInput, match=r"request\.json should hold"):
         run(
             source=market,

@@ -10,6 +10,7 @@ import pytest
 
 from tessera.contracts.arrow import schema
 from tessera.contracts.tables import TABLES
+from tessera.stages.ingest.stage import ORDER
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 
@@ -18,7 +19,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 
 def test_every_table_is_written_with_its_contract_and_nothing_else_is_left(ingest, market):
     out = ingest(market, "market")
-    names = ("events", "items", "users", "prices", "exposures", "outcomes", "links", "quarantine")
+    names = (*ORDER, "quarantine")
     assert sorted(path.name for path in out.folder.iterdir()) == sorted(
         [*(f"{name}.parquet" for name in names), "split.json", "suitability.json"]
     )

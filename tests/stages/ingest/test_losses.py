@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tessera.contracts.errors import LostRows
 from tessera.stages.ingest.params import IngestParams
-from tessera.stages.ingest.stage import run
+from tessera.stages.ingest.stage import ORDER, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 
@@ -189,7 +189,7 @@ def test_the_quarantine_of_a_run_that_stopped_is_written(bank, tmp_path):
     bank("orders.csv", "client,isin,day,what", changed(bank.orders, 60, what="BUY"))
     out = tmp_path / "stopped"
     out.mkdir()
-    names = ("events", "items", "users", "prices", "exposures", "outcomes", "links", "quarantine")
+    names = (*ORDER, "quarantine")
     files = {name: out / f"{name}.parquet" for name in names}
     request = tmp_path / "request.json"
     request.write_text(json.dumps({"cut": None}))
@@ -218,7 +218,7 @@ def test_nothing_has_happened_before_it_began_or_after_the_day_of_the_run(
     """The last order is of 2021-03-04."""
     out = tmp_path / "dated"
     out.mkdir()
-    names = ("events", "items", "users", "prices", "exposures", "outcomes", "links", "quarantine")
+    names = (*ORDER, "quarantine")
     request = tmp_path / "request.json"
     request.write_text(json.dumps({"cut": None, "today": day}))
     allowed = IngestParams(source="table", mapping=TABLES, max_quarantined=1.0, **params)

@@ -29,6 +29,11 @@ def test_what_ties_items_to_something_is_links():
     assert tables(triples)[0] == {"links": "kg.csv"}
 
 
+def test_who_asked_what_in_words_and_when_is_queries():
+    asked = Sample("asked.csv", {"client": WHO, "search_text": ["a pension"] * 20, "day": WHEN})
+    assert tables(asked)[0] == {"queries": "asked.csv"}
+
+
 def test_a_file_that_fits_nothing_is_named():
     assert tables(Sample("readme.csv", {"a": ["x", "x"]})) == ({}, ["readme.csv: fits no table"])
 

@@ -62,6 +62,11 @@ def outcome(name, item, day):
             "event_ts": START + day * DAY}  # fmt: skip
 
 
+def query(number, user, day):
+    return {"query_id": f"w{number}", "user_id": user, "event_ts": START + day * DAY,
+            "text": "a pension", "request_id": None}  # fmt: skip
+
+
 BASE = {
     "items": [{"item_id": name, "name": name, "risk_class": 1} for name in NAMES],
     "users": [{"user_id": "u0", "valid_from": START, "risk_class": 2}],
@@ -318,8 +323,12 @@ def test_rows_of_whoever_was_erased_are_left_out_of_the_source_too(ingested, tmp
     key, until = b"k", int((START + 10 * DAY).timestamp() * 1e6)
     told = {"key": key.hex(), "until": {hashed(key, "u0"): until}}
     served = log(events=[event("n1", 30, "u1", "i1")])
-    before, _, _ = ingested(served=served)
-    after, _, _ = ingested(served=served, erased=told)
+    asked = [(0, "u0", 9), (1, "u1", 9), (2, "u0", 11)]
+    base = BASE | {"queries": [query(*one) for one in asked]}
+    before, _, _ = ingested(base, served)
+    after, _, _ = ingested(base, served, erased=told)
+    assert before["queries"].num_rows == len(asked)
+    assert after["queries"]["query_id"].to_pylist() == ["w1", "w2"], "but what came later stays"
     left = [row["event_id"] for row in after["events"].to_pylist()]
     gone = {f"e{n}" for n in range(0, 11, 2)}
     assert set(left) == {row["event_id"] for row in before["events"].to_pylist()} - gone

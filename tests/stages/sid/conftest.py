@@ -96,6 +96,42 @@ class Catalogue:
         return ibis.memtable(table if order is None else table.take(order))
 
     @staticmethod
+    def queries(asked=()):
+        """Queries as (id, investor, minutes before the cut, text, request)."""
+        names, users, ago, texts, requests = zip(*asked, strict=True) if asked else ([],) * 5
+        moment = [CUT - timedelta(minutes=minutes) for minutes in ago]
+        return ibis.memtable(
+            pa.table(
+                {
+                    "query_id": pa.array(names, pa.string()),
+                    "user_id": pa.array(users, pa.string()),
+                    "event_ts": pa.array(moment, pa.timestamp("us", "UTC")),
+                    "text": pa.array(texts, pa.string()),
+                    "request_id": pa.array(requests, pa.string()),
+                }
+            )
+        )
+
+    @staticmethod
+    def clicks(done=()):
+        """Clicks as (id, investor, item, minutes before the cut, request)."""
+        names, users, items, ago, requests = zip(*done, strict=True) if done else ([],) * 5
+        moment = [CUT - timedelta(minutes=minutes) for minutes in ago]
+        return ibis.memtable(
+            pa.table(
+                {
+                    "event_id": pa.array(names, pa.string()),
+                    "user_id": pa.array(users, pa.string()),
+                    "item_id": pa.array(items, pa.string()),
+                    "action": pa.array(["click"] * len(names), pa.string()),
+                    "event_ts": pa.array(moment, pa.timestamp("us", "UTC")),
+                    "units": pa.nulls(len(names), pa.float64()),
+                    "request_id": pa.array(requests, pa.string()),
+                }
+            )
+        )
+
+    @staticmethod
     def prices(closes=()):
         """Closes as (item, days before the cut, price)."""
         item, ago, close = zip(*closes, strict=True) if closes else ([], [], [])

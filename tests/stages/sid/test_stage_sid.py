@@ -50,6 +50,7 @@ def day(catalogue, tmp_path):
             edges=catalogue.edges([("i000", "i001", 1.0)]),
             events=tables.get("events", catalogue.events()),
             prices=catalogue.prices([("i000", 5, 1.0), ("i000", 4, 1.1), ("i001", 3, 2.0)]),
+            queries=tables.get("queries", catalogue.queries()),
             split=folder / "split.json",
             ledger_in=ledger_in,
             codes=folder / "codes.parquet",

@@ -89,6 +89,7 @@ ALL_STAGES = (
             "exposures",
             "outcomes",
             "links",
+            "queries",
             "quarantine",
             "split",
             "suitability",
@@ -104,7 +105,7 @@ ALL_STAGES = (
     ),
     Stage(
         "sid",
-        ("items", "nodes", "edges", "events", "prices", "split", "ledger_in"),
+        ("items", "nodes", "edges", "events", "prices", "queries", "split", "ledger_in"),
         ("codes", "codebook", "ledger_out", "sid_health"),
         "quantize items into semantic IDs",
     ),

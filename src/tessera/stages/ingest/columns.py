@@ -28,6 +28,7 @@ ALWAYS = "1970-01-01"
 
 _DEFAULTED = {
     "events": ("event_id", "time_kind"),
+    "queries": ("query_id",),
     "users": ("valid_from",),
     "items": ("name",),
     "exposures": ("request_id",),

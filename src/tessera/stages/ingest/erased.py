@@ -9,22 +9,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tessera.contracts.columns import Table
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, USERS
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, QUERIES, USERS
 from tessera.shared.erased import NEVER, ErasedList
 from tessera.stages.ingest.counts import Counts
 from tessera.stages.ingest.draft import Draft, Drafts
 from tessera.stages.ingest.engine import Engine
 from tessera.stages.ingest.row_checks import in_contract
 
-_WHEN = {EVENTS.name: "event_ts", EXPOSURES.name: "event_ts", USERS.name: "valid_from"}
+_WHEN = {
+    EVENTS.name: "event_ts",
+    EXPOSURES.name: "event_ts",
+    QUERIES.name: "event_ts",
+    USERS.name: "valid_from",
+}
 
 
 def without_erased(base: Drafts, erased: ErasedList, engine: Engine) -> Drafts:
-    """Leave out what investors did, were shown and were until they were erased."""
+    """Leave out what investors did, asked, were shown and were until they were erased."""
     if not erased.until:
         return base
     kept = dict(base)
-    for table in (EVENTS, EXPOSURES, USERS):
+    for table in (EVENTS, EXPOSURES, QUERIES, USERS):
         if table.name in base:
             kept[table.name] = _without(table, base[table.name], erased, engine)
     if EXPOSURES.name in base and OUTCOMES.name in base:

@@ -53,7 +53,7 @@ def _joins(read: dict[str, ir.Table]) -> Iterator[Join]:
     def both(left: str, right: str) -> bool:
         return left in read and right in read
 
-    for left in ("events", "exposures"):
+    for left in ("events", "exposures", "queries"):
         if both(left, "users"):
             yield _join(left, "users", "investors", read, ["user_id"])
     if both("outcomes", "exposures"):

@@ -59,7 +59,9 @@ def losses(table: str, draft: Draft, bad: ir.Table | None) -> tuple[Loss, ...]:
     """
     found: dict[str, Loss] = {}
     lines = [(line.reason, line.source_file, line.source_row, line.row) for line in draft.rejected]
-    for reason, file, row, text in lines:
+    personal = TABLES[table].personal
+    for reason, file, row, line in lines:
+        text = None if personal else line
         rows = found[reason].rows + 1 if reason in found else 1
         place = found.get(reason) or Loss(table, reason, 0, file, row, text, None)
         found[reason] = Loss(table, reason, rows, place.file, place.row, place.value, None)
@@ -82,7 +84,7 @@ def _loss(table: str, draft: Draft, first: dict[str, object]) -> Loss:
     reason = str(first[REASON])
     column = reason.split(":")[0]
     known = column in TABLES[table].names
-    value = first.get(column) if known else None
+    value = first.get(column) if known and column not in TABLES[table].personal else None
     return Loss(
         table,
         reason,

@@ -23,7 +23,9 @@ from tessera.stages.ingest.shape import Each, pattern
 from tessera.stages.ingest.source import conventions
 
 Source = Literal["market", "far_trans", "movielens", "amazon", "table", "served"]
-TableName = Literal["events", "items", "users", "prices", "exposures", "outcomes", "links"]
+TableName = Literal[
+    "events", "items", "users", "prices", "exposures", "outcomes", "links", "queries"
+]
 
 
 class TableMapping(BaseModel):
@@ -36,8 +38,8 @@ class TableMapping(BaseModel):
     `part-*.csv`, a folder, or a list of them; all rows of all files are one table."""
     columns: dict[str, ColumnMapping] = Field(min_length=1)
     """Contract column -> column of the file, or `{from: column, ...}` with how it is written.
-    Without `event_id` events are numbered by row; so are `request_id`s of exposures and outcomes of
-    one file."""
+    Without `event_id` events are numbered by row, and queries without `query_id`; so are
+    `request_id`s of exposures and outcomes of one file."""
     constants: dict[str, str] = Field(default_factory=dict)
     """Contract column -> the same text in every row, such as `action: buy`."""
     delimiter: str = Field(",", min_length=1, max_length=8, pattern=r"^[^\r\n]+$")

@@ -14,6 +14,7 @@ _NEEDS = {
     "outcomes": ("request_id", "item_id", "action", "event_ts"),
     "prices": ("item_id", "price_ts", "close_eur"),
     "links": ("item_id", "relation", "target_id"),
+    "queries": ("user_id", "event_ts", "text"),
     "items": ("item_id",),
     "users": ("user_id",),
 }

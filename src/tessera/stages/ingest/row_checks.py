@@ -197,7 +197,8 @@ def _quote(table: Table, broken: ir.Table, any_broken: int) -> ir.Table:
     written = [
         (broken[REASON].startswith(f"{column.name}: "), _shown(broken, column.name))
         for column in table.columns
-        if TEXT + column.name in broken.columns or column.dtype == "string"
+        if (TEXT + column.name in broken.columns or column.dtype == "string")
+        and not column.personal
     ]
     if not any_broken or not written:
         return broken

@@ -19,7 +19,7 @@ from tessera.stages.ingest.served import of_source
 from tessera.stages.ingest.source import BASE, SERVED, conventions
 from tessera.stages.ingest.write import Quarantine, write_good
 
-ORDER = ("items", "users", "prices", "events", "exposures", "outcomes", "links")
+ORDER = ("items", "users", "prices", "events", "exposures", "outcomes", "links", "queries")
 """Items come first: what refers to an unknown item is quarantined."""
 
 
@@ -35,6 +35,7 @@ def run(
     exposures: Path,
     outcomes: Path,
     links: Path,
+    queries: Path,
     quarantine: Path,
     split: Path,
     suitability: Path,
@@ -52,7 +53,7 @@ def run(
     """
     asked = read_asked(request)
     past = read_past(params, asked.today)
-    paths = (items, users, prices, events, exposures, outcomes, links)
+    paths = (items, users, prices, events, exposures, outcomes, links, queries)
     targets = dict(zip(ORDER, paths, strict=True))
     with (
         TemporaryDirectory(dir=events.parent, prefix=".ingest-") as spill,

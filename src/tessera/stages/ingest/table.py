@@ -27,7 +27,12 @@ from tessera.stages.ingest.shape import PLACE, Shaper
 _LOG = logging.getLogger(__name__)
 _DIGITS = 12
 _PLACES = 5
-_NUMBERED = {"events": "event_id", "exposures": "request_id", "outcomes": "request_id"}
+_NUMBERED = {
+    "events": "event_id",
+    "exposures": "request_id",
+    "outcomes": "request_id",
+    "queries": "query_id",
+}
 """What rows are called by their number if the mapping says nothing."""
 _DEFAULTS = {"events": {"time_kind": "exact"}, "users": {"valid_from": ALWAYS}}
 """What a row is taken for if the mapping says nothing."""

@@ -137,6 +137,14 @@ WORDS: dict[str, dict[str, str]] = {
         "target_id": "target_id target tail tail_id object entity entity_id ziel destino",
         "valid_from": _FROM,
     },
+    "queries": {
+        "query_id": "query_id queryid search_id searchid",
+        "user_id": "user_id " + _USER,
+        "event_ts": _TIME,
+        "text": """query_text search_text search_query search_term searchterm search_phrase
+        suchtext suchbegriff suchanfrage texto_busqueda testo_ricerca""",
+        "request_id": "request_id requestid",
+    },
 }  # fmt: skip
 """Table -> contract column -> names, one word each."""
 
@@ -156,6 +164,7 @@ FILES: dict[str, str] = {
     mostrados""",
     "outcomes": "outcomes outcome responses feedback rewards",
     "links": "links link edges relations triples kg beziehungen relaciones relazioni",
+    "queries": "queries query searches search suchanfragen busquedas consultas ricerche",
 }  # fmt: skip
 """Table -> words in the names of its files."""
 

@@ -149,13 +149,15 @@ class Quarantine:
 
 
 def _rejected_rows(part: _Part) -> list[dict[str, Any]]:
+    personal = TABLES[part.table].personal
     return [
         {
             "table": part.table,
             "source_file": line.source_file,
             "source_row": line.source_row,
             "reason": line.reason,
-            "row": json.dumps(line.row, ensure_ascii=False),
+            # What a line holds that is no row, nobody knows.
+            "row": None if personal else json.dumps(line.row, ensure_ascii=False),
         }
         for line in part.rejected
     ]
@@ -171,7 +173,8 @@ def _bad_rows(part: _Part, engine: Engine) -> Iterator[list[dict[str, Any]]]:
 
 def _set_aside(table: str, row: dict[str, Any]) -> dict[str, Any]:
     place = {name: row.pop(name) for name in (FILE, ROW, REASON)}
-    given = {name: value for name, value in row.items() if value is not None}
+    kept = row.keys() - TABLES[table].personal
+    given = {name: value for name, value in row.items() if name in kept and value is not None}
     return {"table": table, **place, "row": json.dumps(given, default=_text, ensure_ascii=False)}
 
 

@@ -1,11 +1,11 @@
-"""What happened up to the cut, as blocks read it: who acquired what, and how prices moved.
+"""What happened up to the cut, as blocks read it: who acquired or asked what, how prices moved.
 
-Legend: U investors, N items, P price measures, C closes in order of item and day.
+Legend: U investors, N items, P price measures, C closes in order of item and day, H hashed width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 
 import ibis
@@ -20,6 +20,7 @@ from tessera.contracts.errors import BadInput
 from tessera.contracts.split import Split, known
 from tessera.contracts.tables import POSITIVE
 from tessera.stages.sid.params import SidParams
+from tessera.stages.sid.searched import mean_query, searched
 
 RETURN_DAYS = (30, 90, 365)
 """Returns are taken over these spans before the cut."""
@@ -33,12 +34,19 @@ class History:
     acquired_UN: sparse.csr_array
     price_NP: Float64s
     """NaN for items without two closes."""
+    query_NH: Float64s = field(default_factory=lambda: np.empty((0, 0)))
+    """NaN for items that hardly anybody searched for."""
 
 
 def read_history(
-    events: ibis.Table, prices: ibis.Table, item_ids: list[str], split: Split, params: SidParams
+    events: ibis.Table,
+    prices: ibis.Table,
+    item_ids: list[str],
+    split: Split,
+    params: SidParams,
+    queries: ibis.Table | None = None,
 ) -> History:
-    """Read what the blocks that are on ask for."""
+    """Read what the blocks that are on ask for; without queries nobody has asked anything."""
     weight = params.block_weights
     acquired_UN = sparse.csr_array((0, len(item_ids)))
     price_NP = np.full((len(item_ids), len(RETURN_DAYS) + 3), np.nan)
@@ -48,7 +56,10 @@ def read_history(
         day = split.cut.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         # A close is known from the next day on.
         price_NP = price_measures(prices.filter(prices.price_ts < day), item_ids, split)
-    return History(item_ids, acquired_UN, price_NP)
+    query_NH = np.full((len(item_ids), 1), np.nan)
+    if "queries" in weight and queries is not None:
+        query_NH = mean_query(searched(queries, known(events, split), item_ids, split))
+    return History(item_ids, acquired_UN, price_NP, query_NH)
 
 
 def acquired(

@@ -30,7 +30,7 @@ LATER: Mapping[str, Value] = MappingProxyType({
     "second_hop_weight": 0.0, "near_behaviour_weight": 0.0, "behaviour_width": 32,
     "acquired": ("buy", "rate"), "least_rating": 0.0, "coarse_levels": 1, "spread": 0.001,
     "contrast": 0.1, "contrast_temperature": 0.1, "graph_pull": 0.0, "order_pull": 0.0,
-    "balanced": False, "coarse_blocks": (),
+    "balanced": False, "coarse_blocks": (), "queries_weight": 0.0,
 })  # fmt: skip
 """Fields added since, with the value that each was born with: part of a name only if they differ
 from it."""
@@ -87,6 +87,8 @@ class SidParams(BaseModel):
     """The same for the mean content of the neighbours' neighbours."""
     near_behaviour_weight: float = Field(0.0, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
     """The same for the mean behaviour of neighbours, and of theirs."""
+    queries_weight: float = Field(0.0, ge=0.0, le=_HEAVIEST, allow_inf_nan=False)
+    """The same for what people asked before they clicked on the item: their mean query."""
     coarse_blocks: tuple[str, ...] = ()
     """Blocks that the first level is of, while all below are of the others: topology costs one
     level of text and no more.  For rkmeans and minibatch."""

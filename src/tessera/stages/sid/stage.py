@@ -36,6 +36,7 @@ def run(
     edges: ibis.Table,
     events: ibis.Table,
     prices: ibis.Table,
+    queries: ibis.Table,
     split: Path,
     ledger_in: Path,
     codes: Path,
@@ -48,7 +49,7 @@ def run(
     periods = load_split(split)
 
     def catalogue_of(chosen: ibis.Table) -> Catalogue:
-        history = read_history(events, prices, _ids(chosen), periods, params)
+        history = read_history(events, prices, _ids(chosen), periods, params, queries)
         return read_catalogue(chosen, nodes, edges, history)
 
     catalogue = catalogue_of(items)

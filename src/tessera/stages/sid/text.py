@@ -20,10 +20,15 @@ from tessera.stages.sid.params import SidParams
 _WORD = re.compile(r"\w\w+")
 
 
+def words(text: str) -> list[str]:
+    """Words of a text, in small letters."""
+    return _WORD.findall(text.lower())
+
+
 def item_terms(text: tuple[str | None, ...], field: tuple[str | None, ...]) -> list[str]:
     """Words of the texts, and `field=value` of each declared field."""
-    words = _WORD.findall(" ".join(part for part in text if part).lower())
-    return words + [f"{name}={v}" for name, v in zip(FIELDS, field, strict=True) if v is not None]
+    own = words(" ".join(part for part in text if part))
+    return own + [f"{name}={v}" for name, v in zip(FIELDS, field, strict=True) if v is not None]
 
 
 def fit_tfidf(terms_N: list[list[str]], params: SidParams) -> tuple[list[str], dict[str, Float64s]]:

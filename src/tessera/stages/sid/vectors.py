@@ -62,6 +62,11 @@ class Catalogue:
         """How prices moved; NaN for items without any."""
         return self.history.price_NP if self.history else np.full((len(self.item_ids), 1), np.nan)
 
+    @property
+    def query_NH(self) -> Float64s:
+        """What was asked before a click; NaN for items that hardly anybody searched for."""
+        return self.history.query_NH if self.history else np.full((len(self.item_ids), 1), np.nan)
+
 
 @dataclass(frozen=True, slots=True)
 class Space:

@@ -31,6 +31,7 @@ from tessera.stages.synth.explorer import policy_ids
 from tessera.stages.synth.interactions import DAY
 from tessera.stages.synth.investors import SEGMENTS
 from tessera.stages.synth.log import Chunk
+from tessera.stages.synth.purposes import marked
 
 START = date(2024, 1, 1)
 """First day of the log; ours, a Monday."""
@@ -214,7 +215,7 @@ def write_items(market: Market, path: Path, rng: np.random.Generator) -> int:
         "sector": pa.array(SECTORS).take(pa.array(assets.sector_I)),
         "issuer": pa.array(issuer),
         "market_id": _market_ids(assets),
-        "text": pa.array(describe(assets, rng)),
+        "text": pa.array(marked(market.params, describe(assets, rng))),
         "risk_class": pa.array(assets.risk_I, mask=assets.risk_I == 0),
         "valid_from": timestamps(assets.born_day_I * DAY),
         "valid_to": pc.if_else(pa.array(dies_I), timestamps(last_I),

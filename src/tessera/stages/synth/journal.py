@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from tessera.contracts.arrow import schema
-from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES
-from tessera.stages.synth import files
+from tessera.contracts.tables import EVENTS, EXPOSURES, OUTCOMES, QUERIES
+from tessera.stages.synth import files, searches
 from tessera.stages.synth.behaviour import Market
 from tessera.stages.synth.dirt import EVENT_FAULTS, OUTCOME_FAULTS, soil
 from tessera.stages.synth.explorer import logging_policy, policy_ids
 from tessera.stages.synth.interactions import CLICK, DISMISS
 from tessera.stages.synth.log import Chunk
+from tessera.stages.synth.truth import FOLDER
 
 
 class Journal:
-    """Three growing Parquet files and the counts of what was broken on purpose."""
+    """Growing Parquet files and the counts of what was broken on purpose."""
 
     def __init__(self, market: Market, source: Path, rng: np.random.Generator) -> None:
         self._market = market
@@ -29,6 +30,9 @@ class Journal:
         self._events = files.Sink(source / "events.parquet", files.raw_schema(EVENTS))
         self._exposures = files.Sink(source / "exposures.parquet", schema(EXPOSURES))
         self._outcomes = files.Sink(source / "outcomes.parquet", files.raw_schema(OUTCOMES))
+        self._searches: tuple[files.Sink, ...] = ()
+        if market.params.queries:
+            self._searches = self._sinks_of_searches()
         self._dirt: dict[str, Counter[str]] = {"events": Counter(), "outcomes": Counter()}
         self._did: Counter[str] = Counter()
 
@@ -45,9 +49,16 @@ class Journal:
         self._exposures.add(files.exposures(market, chunk))
         self._count(chunk)
 
+    def add_searches(self, found: searches.Searches) -> None:
+        """Write queries, what is true of them, and the clicks that they led to; all of it clean."""
+        asked, told = self._searches
+        asked.add(searches.queries(found))
+        told.add(searches.answers(found, self._market.params.items))
+        self._events.add(searches.clicks(found, self._events.rows))
+
     def close(self) -> dict[str, float]:
         """Finish the files; return rows and rates per position shown."""
-        for sink in (self._events, self._exposures, self._outcomes):
+        for sink in (self._events, self._exposures, self._outcomes, *self._searches):
             sink.close()
         self._describe()
         shown = max(self._exposures.rows, 1)
@@ -55,9 +66,17 @@ class Journal:
             "events": self._events.rows,
             "exposures": self._exposures.rows,
             "outcomes": self._outcomes.rows,
+            **({"queries": self._searches[0].rows} if self._searches else {}),
             "dirty_rows": sum(counts.total() for counts in self._dirt.values()),
             **{f"{what}_rate": count / shown for what, count in sorted(self._did.items())},
         }
+
+    def _sinks_of_searches(self) -> tuple[files.Sink, files.Sink]:
+        name = f"{QUERIES.name}.parquet"
+        return (
+            files.Sink(self._source / name, files.raw_schema(QUERIES)),
+            files.Sink(self._source / FOLDER / name, searches.TRUTH),
+        )
 
     def _count(self, chunk: Chunk) -> None:
         interactions = chunk.interactions
@@ -80,4 +99,4 @@ class Journal:
         }
         (self._source / "logging_policy.json").write_text(json.dumps(said, indent=2) + "\n")
         dirt = {table: dict(counts) for table, counts in self._dirt.items()}
-        (self._source / "truth" / "dirt.json").write_text(json.dumps(dirt, indent=2) + "\n")
+        (self._source / FOLDER / "dirt.json").write_text(json.dumps(dirt, indent=2) + "\n")

@@ -61,6 +61,8 @@ class SynthParams(BaseModel):
     """How much tastes decide; 0 makes every investor alike."""
     communities: int = Field(0, ge=0, le=64)
     """Communities of investors and items that buy within and that no text tells of; 0: none."""
+    queries: float = Field(0.0, ge=0, le=1)
+    """Share of the visits that begin with a search, in the table of queries; 0 writes none."""
     confounding: float = Field(1.0, ge=0, le=3)
     """How much popularity and wealth drive both what is shown and what is bought anyway."""
     effect: float = Field(0.025, ge=0, le=0.5)

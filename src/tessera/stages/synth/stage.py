@@ -16,6 +16,7 @@ from tessera.stages.synth.journal import Journal
 from tessera.stages.synth.log import draw_visits, simulate
 from tessera.stages.synth.params import SynthParams
 from tessera.stages.synth.prices import draw_closes
+from tessera.stages.synth.searches import draw_searches
 
 
 def draw_market(params: SynthParams) -> Market:
@@ -56,6 +57,8 @@ def run(*, source: Path, params: SynthParams) -> dict[str, float]:
             journal.add(chunk)
             answers.add(chunk)
             bar.advance(len(chunk.slates.user_N))
+    for found in draw_searches(market, user_N, at_us_N):
+        journal.add_searches(found)
     answers.close()
     metrics |= journal.close()
     return {name: float(value) for name, value in metrics.items()}

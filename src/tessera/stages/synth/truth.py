@@ -26,6 +26,7 @@ from tessera.stages.synth.explorer import house_step, logging_policy
 from tessera.stages.synth.files import item_ids
 from tessera.stages.synth.interactions import EXAMINATION
 from tessera.stages.synth.log import Chunk
+from tessera.stages.synth.purposes import draw_wants
 
 FOLDER = "truth"
 _ARRAYS = ("click", "organic", "shown", "dismiss", "score")
@@ -179,7 +180,7 @@ def write_market(market: Market, folder: Path) -> None:
     folder.mkdir()
     params, people, assets = market.params, market.investors, market.assets
     # A market without what was planted later is the same to the byte as before it could be.
-    unplanted = set() if params.communities else {"communities"}
+    unplanted = {name for name in ("communities", "queries") if not getattr(params, name)}
     raw = {
         "reach": [EXAMINATION**k for k in range(params.positions)],
         "logging_policy": asdict(logging_policy(params)),
@@ -196,6 +197,8 @@ def write_market(market: Market, folder: Path) -> None:
     np.save(folder / "popularity.npy", assets.popularity_I)
     if params.communities:
         np.save(folder / "item_community.npy", draw_communities(params)[1])
+    if params.queries:
+        np.save(folder / "item_purpose.npy", draw_wants(params).serves_IP)
     pq.write_table(_edges(market), folder / "edges.parquet")
 
 

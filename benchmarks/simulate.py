@@ -1,12 +1,13 @@
 """The closed loop over seeds: ends it ever below the log's policy, and promotes it wrongly.
 
 Usage: python -m benchmarks.simulate [--seeds 0 1 2] [--scenario drift] [--days 30] [--users 1000]
-       [--visits 1000] [--every 5] [--weighted] [--more] [--into data/simulations]
+       [--visits 1000] [--every 5] [--weighted] [--more] [--anew] [--into data/simulations]
 
 Each seed is a simulation of its own (`tessera simulate`) and goes on where it was killed.  One that
 was played to its end is only read, so that seeds can be played by several commands and summed up by
 one that names them all; each tells the commit by which it came to its end.  With `--more` the seeds
-of the same plan in results/simulate.json stay beside those that are named.
+of the same plan in results/simulate.json stay beside those that are named; with `--anew` what was
+played is reckoned again, as by the code of now.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import RESULTS, commit, write_result
+from tessera.platform.simulate.outcome import change_of
 from tessera.platform.simulate.page import write_page
 from tessera.platform.simulate.plan import SCENARIOS, Plan
-from tessera.platform.simulate.simulate import RESULT, simulate
+from tessera.platform.simulate.simulate import RESULT, simulate, tell
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import find_root
 
@@ -97,14 +99,15 @@ def kept(plan: Plan, seeds: Sequence[int], results: Path = RESULTS) -> list[Row]
     return [one for one in others if same.items() <= one["plan"].items()]
 
 
-def played(folder: Path, plan: Plan, root: Path) -> dict[str, Any]:
+def played(folder: Path, plan: Plan, root: Path, *, anew: bool = False) -> dict[str, Any]:
     """Return what a simulation came to; one that was not played to its end is played."""
     path = folder / "simulation" / RESULT
-    if path.exists():
-        found: dict[str, Any] = json.loads(path.read_text())
-        if found["plan"] == plan.told() and "commit" in found:
-            return found
-    found = {**simulate(folder, plan, root, print), "commit": commit()}
+    was: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    is_whole = was.get("plan") == plan.told() and "commit" in was
+    if is_whole and not anew:
+        return was
+    made = was["commit"] if is_whole else commit()
+    found = {**(tell if is_whole else simulate)(folder, plan, root, print), "commit": made}
     files.write_json(found, path)
     write_page(found, folder / "simulation")
     return found
@@ -121,6 +124,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=5)
     parser.add_argument("--weighted", action="store_true")
     parser.add_argument("--more", action="store_true")
+    parser.add_argument("--anew", action="store_true")
     parser.add_argument("--into", type=Path)
     asked = parser.parse_args()
     root = find_root()
@@ -129,7 +133,9 @@ def main() -> None:
     for seed in asked.seeds:
         plan = Plan(asked.days, seed, asked.scenario, asked.users, asked.visits, asked.every,
                     asked.weighted)  # fmt: skip
-        rows.append(row(played(into / plan.name, plan, root)))
+        found = played(into / plan.name, plan, root, anew=asked.anew)
+        change = change_of(plan, found["days"], found["acts"])  # as signs are read now
+        rows.append(row({**found, "change": change}))
         above = rows[-1]["ended_above"]
         print(f"seed {seed}: ended {above:+.4f} above the policy of the log")
     if asked.more:

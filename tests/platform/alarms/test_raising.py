@@ -267,6 +267,18 @@ def test_a_version_is_not_rolled_back_for_what_another_one_showed_on_the_day(two
     assert current_version(two) == "v1"
 
 
+@pytest.mark.parametrize("with_ours", [False, True])
+def test_a_version_is_not_rolled_back_for_what_nobody_here_published(two, planted, with_ours):
+    """A policy that is not known here has no identity, and it answered all the same."""
+    bundles = {"v9": None} | ({"v2": identity(two, "v2")} if with_ours else {})
+    for number in range(2):
+        day = planted.day(number, planted.point("click_rate"), new_for=number + 1, bundles=bundles)
+        done = raised(planted, day)[0].done
+    assert (done.action, done.done) == ("roll_back", False)
+    assert "answered on that day" in done.says or "did not answer" in done.says
+    assert current_version(two) == "v2"
+
+
 def test_a_kill_in_the_middle_of_a_rollback_goes_back_once(two, planted, monkeypatch):
     day = planted.day(0, planted.point("skew.score"))
 

@@ -151,3 +151,22 @@ def test_figures_say_when_the_newest_day_was_measured_not_when_they_were_written
     os.utime(day.path / "day.json", (5, 5))
     text = write_figures(planted.workspace, day).read_text()
     assert 'tessera_watched_at_seconds{profile="market"} 5.0' in text
+
+
+def test_it_says_whom_it_hit_and_which_version_began(planted):
+    """Before the first alarm, then and now; everybody in a sentence, the parts in a table."""
+    for number in range(9):
+        low = 0.1 if 5 <= number < 8 else 0.4
+        is_bad, part = number in (5, 6, 7), low - 0.05
+        point = planted.point("click_rate", value=low, alarm=is_bad)
+        slices = planted.point("click_rate", "segment=mass", value=part, alarm=False)
+        bundles = {"v1" if number < 4 else "v2": "x"}
+        day = planted.day(number, point, slices, bundles=bundles)
+        raise_alarms(planted.workspace, day, planted.after(day))
+    page = re.sub(r"<[^>]+>|\s+", " ", write_page(planted.workspace).read_text())
+    text = re.sub(r" +", " ", page)
+    assert "response : click_rate was 0.4 before 2025-01-06, 0.175 from then on (-56 %)" in text
+    assert "and is 0.2 now" in text
+    assert "segment=mass 0.35 0.125 -64 %" in text
+    assert "Served by v1 from 2025-01-01, v2 from 2025-01-05" in text
+    assert "(segment=mass)" not in text

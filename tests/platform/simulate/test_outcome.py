@@ -122,24 +122,44 @@ def test_regret_adds_up_over_requests():
 
 
 def test_alarm_and_recovery_are_counted_from_the_day_of_the_change():
-    watched = Watched({0: ["early"], 3: ["gini (all)"]}, [_act(0, "retrain"), _act(3, "retrain")])
+    alarms = {0: ["click_rate (all)"], 2: ["gini (all)"], 3: ["click_auc (all)"]}
+    watched = Watched(alarms, [_act(0, "retrain"), _act(3, "retrain")])
     found = outcome(PLAN, DAYS, RUNS, WORTH, watched)["change"]
     assert (found["day"], found["days_to_alarm"], found["days_to_act"]) == (2, 1, 1)
     assert (found["alarmed_before"], found["acted_before"]) == (1, 1)
-    early = Watched({0: ["early"]}, [_act(0, "retrain")])
+    early = Watched({0: ["click_rate (all)"], 2: ["gini (all)"]}, [_act(0, "retrain")])
     found = outcome(PLAN, DAYS, RUNS, WORTH, early)["change"]
-    assert (found["days_to_alarm"], found["days_to_act"]) == (None, None)
+    assert (found["days_to_alarm"], found["days_to_act"]) == (None, None), "lists are no sign"
 
 
 def test_a_rollback_is_judged_as_a_promotion_is():
     back = _act(1, "rollback", before="v2", to="v1")
-    found = outcome(PLAN, DAYS, RUNS, WORTH, Watched({}, [back, _act(1, "retrain")]))
+    days = [*DAYS[:2], _day(2, 0.30, {"v1": 10}), _day(3, 0.30, {"v1": 10})]
+    found = outcome(PLAN, days, RUNS, WORTH, Watched({}, [back, _act(1, "retrain")]))
     assert found["acts"][0]["truth"] == "worse"
     assert found["acts"][0]["true_lift"] == pytest.approx(-0.1)
     assert found["acts"][1]["truth"] == "not known"
     said = acts(found)
     assert "rollback (1), run asked for (1)" in said
-    assert "1 made it truly worse" in said
+    assert "1 of the rollbacks made it truly worse" in said
+
+
+def test_a_rollback_is_judged_until_another_version_served():
+    """What it cost goes on for as long as nothing takes the place of the version before."""
+    worth = {"v1": {day: _spread(0.3) for day in range(4)},
+             "v2": {1: _spread(0.3), 2: _spread(0.5), 3: _spread(-9.0)},
+             "v3": {3: _spread(0.4)}}  # fmt: skip
+    days = [*DAYS[:2], _day(2, 0.30, {"v1": 10}), _day(3, 0.40, {"v3": 10})]
+    back = _act(0, "rollback", before="v2", to="v1")
+    (found,) = outcome(PLAN, days, RUNS[:1], worth, Watched({}, [back]))["acts"]
+    assert found["true_lift"] == pytest.approx(-0.1), "days 1 and 2, and not the third"
+
+
+def test_what_was_judged_before_the_change_and_lived_behind_it_is_marked():
+    found = outcome(PLAN, DAYS, RUNS, WORTH, Watched())
+    assert render(found).count("(in another world)") == 1
+    calm = {**found, "change": None}
+    assert "(in another world)" not in render(calm)
 
 
 def test_recovery_needs_three_days_as_before():

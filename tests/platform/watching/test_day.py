@@ -237,9 +237,33 @@ def test_a_policy_nobody_knows_is_counted_and_said(served):
     assert said.startswith("Nobody here knows policy v9: of its 60 slates only what stands in")
     assert values(day)["positions", "all"].rows == 60
     assert values(day)["unknown_policy_share", "all"].alarm
+    assert ("unsuitable_share", "all") not in values(day), "nobody can tell"
     assert ("average_popularity", "all") not in values(day)
     assert ("propensity.replay_weight", "all") not in values(day)
     assert day.facts["inputs"]["bundles"] == {"v9": None}
+
+
+def test_a_bundle_of_another_registry_under_a_name_of_ours_is_not_ours(served):
+    records = served.records(0)
+    for one in [one for one in records if one["kind"] == "slate"][::2]:
+        one["context_version"] = "abcdefabcdef+7"
+    served.write(records)
+    day = watch_day(served.workspace, served.day(0))
+    assert values(day)["unknown_policy_share", "all"].value == pytest.approx(0.5)
+    assert any("Nobody here knows policy v1@abcdefabcdef: of its 30" in one for one in day.remarks)
+
+
+def test_a_canary_that_was_trained_again_was_ours(served, monkeypatch):
+    name = "candidate-abcdefabcdef"
+    tried = [{"act": "canary-begin", "tried": name}]
+    records = served.records(0)
+    for one in [one for one in records if one["kind"] == "slate"][:6]:
+        one["policy_id"] = name
+    served.write(records)
+    monkeypatch.setattr(watching, "history", lambda _: tried)
+    day = watch_day(served.workspace, served.day(0))
+    assert values(day)["unknown_policy_share", "all"].value == 0.0
+    assert any(f"Nobody here knows policy {name}" in one for one in day.remarks), "it is said"
 
 
 def test_a_clock_that_jumps_is_said_and_each_slate_counts_on_its_day(served):

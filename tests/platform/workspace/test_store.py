@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tessera.contracts.errors import BadParams, TesseraError
 from tessera.platform.workspace import bucket as bucket_module
-from tessera.platform.workspace.bucket import Bucket
 from tessera.platform.workspace.store import Folder
 from tessera.platform.workspace.stores import open_store, require_store
 
@@ -80,31 +81,64 @@ class _Small:
         return self._pages.paginate(**words, PaginationConfig={"PageSize": 2})
 
 
-class _Deaf:
-    """A server that keeps no conditions."""
+class _Other:
+    """A server that takes writes otherwise."""
 
-    def __init__(self, client, unheard):
-        self._client, self._unheard = client, unheard
+    def __init__(self, client, put):
+        self._client, self._put = client, put
 
     def put_object(self, **words):
-        heard = {name: value for name, value in words.items() if name != self._unheard}
-        return self._client.put_object(**heard)
+        return self._put(self._client.put_object, words)
 
     def __getattr__(self, name):
         return getattr(self._client, name)
 
 
-@pytest.mark.parametrize("unheard", ["IfNoneMatch", "IfMatch"])
-def test_a_server_that_ignores_conditions_is_refused(bucket, unheard):
-    store = open_store(bucket, SETTING)
-    deaf = Bucket(_Deaf(store.client, unheard), store.bucket, store.prefix)
-    with pytest.raises(BadParams, match="ignores If-None-Match or If-Match, so two runs could"):
-        require_store(deaf, SETTING)
-    assert not store.client.list_objects_v2(Bucket=store.bucket)["KeyCount"], "nothing is left"
+def _deaf_to(condition):
+    return lambda put, words: put(**{n: value for n, value in words.items() if n != condition})
+
+
+def _refuses(condition, code):
+    def put(put, words):
+        if condition in words:
+            raise ClientError({"Error": {"Code": code}}, "PutObject")
+        return put(**words)
+
+    return put
 
 
 @pytest.mark.parametrize(
-    "address", ["s3://", "s3://B", "s3://key:hidden-word@bucket", "s3://bucket/../other",
+    "put",
+    [
+        _deaf_to("IfNoneMatch"),
+        _deaf_to("IfMatch"),
+        _refuses("IfMatch", "PreconditionFailed"),
+        _refuses("IfNoneMatch", "NotImplemented"),
+    ],
+)
+def test_a_server_without_conditional_writes_is_refused(bucket, put):
+    store = open_store(bucket, SETTING)
+    other = replace(store, client=_Other(store.client, put))
+    with pytest.raises(BadParams, match="does not keep If-None-Match and If-Match, so two runs"):
+        require_store(other, SETTING)
+    assert not store.client.list_objects_v2(Bucket=store.bucket)["KeyCount"], "nothing is left"
+
+
+def test_a_write_whose_answer_was_lost_was_written_all_the_same(bucket):
+    """The client tries again, and meets its own write."""
+
+    def twice(put, words):
+        put(**words)
+        return put(**words)
+
+    store = open_store(bucket, SETTING)
+    lossy = replace(store, client=_Other(store.client, twice))
+    assert lossy.replace("current", b"1", None)
+    assert not lossy.replace("current", b"2", None)
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://", "s3://B", "gs://bucket/x", "S3://bucket", "s3://key:hidden-word@bucket", "s3://bucket/../other",
                 "s3://bucket//x", "s3://bucket/a b"],
 )  # fmt: skip
 def test_what_is_no_address_of_an_object_store_is_one_line(address):
@@ -115,7 +149,7 @@ def test_what_is_no_address_of_an_object_store_is_one_line(address):
 
 def test_a_bucket_that_is_not_there_is_one_line(bucket):
     with pytest.raises(
-        BadParams, match=f"{SETTING}: cannot write .*specified bucket does.*look at AWS_ENDPOINT"
+        BadParams, match=f"{SETTING}: cannot list .*specified bucket does.*look at AWS_ENDPOINT"
     ):
         require_store(open_store(f"{bucket}-nowhere", SETTING), SETTING)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tessera.platform.simulate.plan import Plan
+from tessera.platform.simulate.plan import SIGNS, Plan
 from tessera.platform.simulate.reckoning import Worth, held
 
 Row = dict[str, Any]
@@ -62,11 +62,13 @@ def outcome(
         "plan": plan.told(),
         "days": course,
         "runs": told,
-        "acts": [_judged_act(one, worth, plan) for one in watched.acts],
+        "acts": [
+            _judged_act(one, worth, _next(one["day"], days, one["to"])) for one in watched.acts
+        ],
         "best_fixed": best,
         "total": _total(course),
         "promotions": _promotions(told),
-        "change": _change(plan, course, watched),
+        "change": change_of(plan, course, watched.acts),
         "watched": watched.alarms is not None,
     }
 
@@ -98,25 +100,31 @@ def _beyond(name: str, day: Row, worth: Worth) -> float:
 
 
 def judge(run: Row, worth: Worth, plan: Plan) -> Row:
-    """Say what a candidate truly was beside the champion, over the days until the next run.
+    """Say what a candidate truly was beside the champion, over as many days as lie between runs.
 
     `truth` is better or worse where the interval of the mean of the paired differences says so.
     """
     name = run["published"] or held(run)
-    return {**run, **_lift(name, run["champion"], run["day"], worth, plan)}
+    days = range(run["day"] + 1, run["day"] + 1 + plan.every)
+    return {**run, **_lift(name, run["champion"], days, worth)}
 
 
-def _judged_act(act: Row, worth: Worth, plan: Plan) -> Row:
-    """Say what a rollback truly changed; other acts change no model."""
+def _judged_act(act: Row, worth: Worth, until: int) -> Row:
+    """Say what a rollback truly changed while it lasted; other acts change no model."""
     if act["act"] != _ROLLBACK:
         return {**act, **_NOT_KNOWN}
-    return {**act, **_lift(act["to"], act["from"], act["day"], worth, plan)}
+    return {**act, **_lift(act["to"], act["from"], range(act["day"] + 1, until), worth)}
 
 
-def _lift(to: str, before: str, behind: int, worth: Worth, plan: Plan) -> Row:
-    """Compare two versions at the visits of the days until the next run."""
+def _next(behind: int, days: Sequence[Row], version: str) -> int:
+    """Return the first day behind one on which another version served all; the end if none did."""
+    later = (day["day"] for day in days if day["day"] > behind and version not in day["versions"])
+    return next(later, len(days))
+
+
+def _lift(to: str, before: str, days: range, worth: Worth) -> Row:
+    """Compare two versions at the sampled visits of some days."""
     course, other = worth.get(to, {}), worth.get(before, {})
-    days = range(behind + 1, behind + 1 + plan.every)
     gaps = [course[day] - other[day] for day in days if day in course and day in other]
     if not gaps:
         return _NOT_KNOWN
@@ -170,23 +178,37 @@ def _promotions(runs: Sequence[Row]) -> dict[str, int]:
     }
 
 
-def _change(plan: Plan, course: Sequence[Row], watched: Watched) -> Row | None:
-    """Tell when what happened was noticed, and when all was as before."""
+def change_of(plan: Plan, course: Sequence[Row], acts: Sequence[Row]) -> Row | None:
+    """Tell when what happened was noticed, and when all was as before; None where nothing did.
+
+    Parameters
+    ----------
+    plan : Plan
+        What was simulated.
+    course, acts : sequence of mappings
+        Days as `outcome` tells them, and what was done because of alarms.
+    """
     if plan.scenario == "calm":
         return None
-    day = plan.change_day
+    day, signs = plan.change_day, SIGNS[plan.scenario]
     alarmed = [one["day"] for one in course if one["alarms"]]
-    acted = [one["day"] for one in watched.acts]
+    noticed = [one["day"] for one in course if any(_is(signs, name) for name in one["alarms"])]
+    acted = [one["day"] for one in acts]
     return {
         "day": day,
         "alarmed_before": sum(one < day for one in alarmed),
-        "days_to_alarm": _days_from(day, alarmed),
+        "days_to_alarm": _days_from(day, noticed),
         "acted_before": sum(one < day for one in acted),
         "days_to_act": _days_from(day, acted),
         "attained_before": _mean([one["attained"] for one in course[:day][-5:]]),
         "attained_after": _mean([one["attained"] for one in course[day:][:5]]),
+        "attained_last": _mean([one["attained"] for one in course[day:][-5:]]),
         "days_to_recovery": days_to_recovery([one["attained"] for one in course], day),
     }
+
+
+def _is(signs: tuple[str, ...], alarm: str) -> bool:
+    return alarm.startswith(signs)
 
 
 def _days_from(day: int, days: Sequence[int]) -> int | None:

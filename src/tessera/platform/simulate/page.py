@@ -46,7 +46,9 @@ def render(found: Row) -> str:
 
 def _pictures(found: Row) -> list[tuple[str, str]]:
     days, day_D = found["days"], [day["day"] + 1 for day in found["days"]]
+    back = [act for act in found["acts"] if act["act"] == "rollback"]
     marks = {run["day"] + 1.5: run["published"] for run in found["runs"] if run["published"]}
+    marks |= {act["day"] + 1.5: act["to"] for act in back}
     change = found["change"]["day"] + 0.5 if found["change"] else None
 
     def drawn(says: str, axis: str, **lines: str) -> tuple[str, str]:

@@ -16,6 +16,14 @@ SAYS: dict[Scenario, str] = {
     "attack": "one investor in thirty becomes a bot that clicks and buys one item",
 }
 """What happens in the middle."""
+SIGNS: dict[Scenario, tuple[str, ...]] = {
+    "calm": (),
+    "drift": ("click_", "buy_rate", "dismiss_rate"),
+    "births": ("",),
+    "attack": ("events.", "click_", "buy_rate"),
+}
+"""How series begin that can tell of it: an alarm of another one, as of lists that a publication
+narrowed, is no sign that it was noticed."""
 MOVED, LAUNCHED, BOTS = 1.0, 0.2, 1 / 30
 """Shares of investors whose tastes move, of items that are launched, of investors who are bots."""
 _VISITS_LOGGED = 24

@@ -56,16 +56,29 @@ def simulate(folder: Path, plan: Plan, root: Path, say: Say) -> dict[str, Any]:
     place = open_place(folder, plan, root)
     with alone(place) as lock:
         _Loop(place, lock, say).play()
-        days = keep.figures(place)
-        told = runs(place)
-        say(f"{len(told)} models are asked what they would have earned ...")
-        dates = {day["date"]: day["day"] for day in days}
-        watched = Watched(alarms(place, dates), acts(place, dates))
-        with timed(place, "reckoning"):
-            worth = reckon(place, told)
-        found = {**outcome(plan, days, told, worth, watched), "seconds": took(place)}
-        files.write_json(found, place.played / RESULT)
-        leave(place.workspace)
+        return _told(place, say)
+
+
+def tell(folder: Path, plan: Plan, root: Path, say: Say) -> dict[str, Any]:
+    """Return what a simulation that was played came to, as it is reckoned now.
+
+    Parameters are those of `simulate`.
+    """
+    place = open_place(folder, plan, root)
+    with alone(place):
+        return _told(place, say)
+
+
+def _told(place: Place, say: Say) -> dict[str, Any]:
+    days, told = keep.figures(place), runs(place)
+    say(f"{len(told)} models are asked what they would have earned ...")
+    dates = {day["date"]: day["day"] for day in days}
+    watched = Watched(alarms(place, dates), acts(place, dates))
+    with timed(place, "reckoning"):
+        worth = reckon(place, told)
+    found = {**outcome(place.plan, days, told, worth, watched), "seconds": took(place)}
+    files.write_json(found, place.played / RESULT)
+    leave(place.workspace)
     return found
 
 
@@ -148,7 +161,7 @@ def _tell_since_cut(place: Place, service: Service) -> None:
     rows = pq.read_table(
         place.workspace.artifact("events"), filters=pc.field("event_ts") > cut
     ).sort_by("event_ts")
-    service.happened([_told(row) for row in rows.to_pylist()])
+    service.happened([_event(row) for row in rows.to_pylist()])
     closes = pq.read_table(
         place.workspace.artifact("prices"),
         columns=["item_id", "price_ts", "close_eur"],
@@ -177,7 +190,7 @@ def _classes_since(cut: datetime, begun: datetime, place: Place) -> list[Json]:
     ]
 
 
-def _told(row: dict[str, Any]) -> Json:
+def _event(row: dict[str, Any]) -> Json:
     told = {
         "event_id": row["event_id"],
         "investor_id": row["user_id"],

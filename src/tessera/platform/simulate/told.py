@@ -46,7 +46,7 @@ def _days(found: Row) -> Table:
 
 
 def _runs(found: Row) -> Table:
-    table = Table("behind day", "verdict", "published", "lift told", "true lift", "truly")
+    table = Table("after day", "verdict", "published", "lift told", "true lift", "truly")
     for run in found["runs"]:
         bounds = "" if run["lower"] is None else f" [{run['lower']:+.4f}, {run['upper']:+.4f}]"
         lift = "" if run["told_lift"] is None else f"{run['told_lift']:+.4f}{bounds}"

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from tessera.platform.simulate.plan import SAYS
+
 Row = Mapping[str, Any]
 _CALLED = {
     "retrain": "run asked for",
@@ -23,7 +25,8 @@ def total(found: Row) -> str:
         f"would have earned {told['house']:.4f}, {best} alone from its day on "
         f"{told['best_fixed']:.4f}, one who knows {told['oracle']:.4f}; regret "
         f"{told['regret']:,.0f} responses beside one who knows, "
-        f"{told['regret_beside_best_fixed']:+,.0f} beside {best} alone."
+        f"{told['regret_beside_best_fixed']:+,.0f} beside {best} alone, the best of those that "
+        "were published."
     )
 
 
@@ -32,12 +35,11 @@ def promotions(found: Row) -> str:
     told = found["promotions"]
     if not told["judged"]:
         return "No candidate was judged against a model that served."
-    candidates = "candidate" if told["judged"] == 1 else "candidates"
     return (
-        f"Of {told['judged']} {candidates} judged against a model that served {told['promoted']} "
-        f"were promoted: {told['truly_better']} truly better, {told['about_equal']} about equal, "
-        f"{told['wrong']} worse. {told['held']} were held, of which {told['held_though_better']} "
-        "were truly better."
+        f"{_many(told['judged'], 'candidate')} judged against a model that served: "
+        f"{told['promoted']} promoted ({told['truly_better']} truly better, "
+        f"{told['about_equal']} about equal, {told['wrong']} worse), {told['held']} held, of which "
+        f"{told['held_though_better']} truly better."
     )
 
 
@@ -46,15 +48,16 @@ def change(found: Row) -> str:
     told = found["change"]
     if told is None:
         return ""
-    noticed = f"{_after('alarm', told)}, {_after('act', told)}"
+    noticed = f"{_after('alarm', told, ' that can tell of it')}, {_after('act', told)}"
     if not found["watched"]:
         noticed = "nothing watched"
     back = told["days_to_recovery"]
-    recovered = "was not as before again" if back is None else f"was as before {back} days later"
+    recovered = "was not reached again" if back is None else f"was reached {back} days later"
     return (
-        f"It happened on day {told['day'] + 1}: {noticed}; of what can be attained "
-        f"{told['attained_before']:.0%} was in the five days before and "
-        f"{told['attained_after']:.0%} in the five from then on, and the service {recovered}."
+        f"On day {told['day'] + 1} {SAYS[found['plan']['scenario']]}: {noticed}. Of what can be "
+        f"gained over the policy of the log {told['attained_before']:.0%} was gained in the five "
+        f"days before, {told['attained_after']:.0%} in the five from then on, "
+        f"{told['attained_last']:.0%} in the last five; nine tenths of before {recovered}."
     )
 
 
@@ -65,18 +68,22 @@ def acts(found: Row) -> str:
     done = Counter(_CALLED[one["act"]] for one in found["acts"])
     what = ", ".join(f"{act} ({count})" for act, count in done.items()) or "nothing"
     truths = Counter(one["truth"] for one in found["acts"] if one["act"] == "rollback")
-    worse = f"; of the rollbacks {truths['worse']} made it truly worse" if truths else ""
+    worse = f"; {truths['worse']} of the rollbacks made it truly worse" if truths else ""
     before, days = found["change"], ""
     if before:
         days = (
-            f" Of the days before it happened {before['alarmed_before']} alarmed, and "
-            f"{before['acted_before']} acts came of that."
+            f" Before it happened {_many(before['alarmed_before'], 'day')} alarmed, and "
+            f"{_many(before['acted_before'], 'act')} came of that."
         )
     return f"Done because of alarms: {what}{worse}.{days}"
 
 
-def _after(what: str, told: Row) -> str:
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _after(what: str, told: Row, of: str = "") -> str:
     days = told[f"days_to_{what}"]
     if days is None:
-        return f"no {what} came"
-    return f"the first {what} came {'1 day' if days == 1 else f'{days} days'} later"
+        return f"no {what}{of} came"
+    return f"the first {what}{of} came {_many(days, 'day')} later"

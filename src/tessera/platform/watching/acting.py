@@ -95,13 +95,21 @@ def _done(
     answered: Answered,
 ) -> Done:
     complete(workspace)  # else the history lacks what was done, and it is done again
-    for done in _ACT:
-        if any(name == alarm.id for name, _ in _by_alarms(workspace, done)):
-            return Done(done, True, _SAYS[done])
+    if before := _found_done(workspace, alarm):
+        return before
     held = _held_back(workspace, alarm, action, entries, answered)
-    if held:
-        return Done(action, False, held)
-    return _DO[action](workspace, f"alarm {alarm.id}: {alarm.says}")
+    held = held or _DO[action](workspace, f"alarm {alarm.id}: {alarm.says}")
+    return (None if held else _found_done(workspace, alarm)) or Done(action, False, str(held))
+
+
+def _found_done(workspace: Workspace, alarm: Alarm) -> Done | None:
+    """Return what the history says was done because of an alarm; None if nothing was."""
+    for entry in history(workspace):
+        named = _NAMED.match(str(entry.get("reason")))
+        for action, act in _ACT.items():
+            if named and named[1] == alarm.id and entry.get("act") == act:
+                return Done(action, True, _SAYS[action].format(**entry))
+    return None
 
 
 def asked_by(workspace: Workspace, day: date) -> str | None:
@@ -180,29 +188,27 @@ def _by_alarms(workspace: Workspace, action: Action) -> list[tuple[str, date]]:
     return [(one[1], date.fromisoformat(one[2])) for one in found if one]
 
 
-def _retrain(workspace: Workspace, reason: str) -> Done:
+def _retrain(workspace: Workspace, reason: str) -> None:
     retraining.ask(workspace, reason)
-    return Done("retrain", True, _SAYS["retrain"])
 
 
-def _stop(workspace: Workspace, reason: str) -> Done:
-    if exploration.stop(workspace, reason):
-        return Done("stop_exploration", True, _SAYS["stop_exploration"])
-    return Done("stop_exploration", False, "exploration is stopped already")
+def _stop(workspace: Workspace, reason: str) -> str | None:
+    return None if exploration.stop(workspace, reason) else "exploration is stopped already"
 
 
-def _roll_back(workspace: Workspace, reason: str) -> Done:
+def _roll_back(workspace: Workspace, reason: str) -> None:
     acts.rollback(workspace, None, reason)
-    return Done("roll_back", True, _SAYS["roll_back"])
 
 
 _SAYS: Mapping[Action, str] = {
     "retrain": "a run of the pipeline is asked for",
     "stop_exploration": "the service shows the best, marked, until a person lets it go on",
-    "roll_back": "the version before the current one is current again",
+    "roll_back": "{from} gave way to {to}, the version before it",
 }
-_DO: Mapping[Action, Callable[[Workspace, str], Done]] = {
+"""What is said of an action that was done, with what its entry of the history holds."""
+_DO: Mapping[Action, Callable[[Workspace, str], str | None]] = {
     "retrain": _retrain,
     "stop_exploration": _stop,
     "roll_back": _roll_back,
 }
+"""Each returns why nothing was done, None if it was."""

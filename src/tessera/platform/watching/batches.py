@@ -75,7 +75,6 @@ class Batch:
             "arm": [_arm(one) for one in self.records],
             "channel": [_channel(one) for one in self.records],
             "greedy": self.greedy_S,
-            "unknown_policy": [facts is None] * len(flags),
             "sourced": ["sources" in one for one in self.records],
             "candidates": self.count_S,
             "places": [len(one["chosen"]) for one in self.records],

@@ -18,6 +18,7 @@ import pyarrow as pa
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.hashes import sha256
 from tessera.contracts.series import EMPTY, MEASURED, Day, read_day, write_day
+from tessera.platform.release.history import history
 from tessera.platform.watching.classes import told_classes
 from tessera.platform.watching.codes import codes
 from tessera.platform.watching.facts import open_facts, segments
@@ -143,7 +144,8 @@ class Watch:
 
     def _read(self, unknown: Sequence[int], unanswered: Sequence[int]) -> Log:
         """Read the day, and those before it that are not known, in one go."""
-        days = {one: Gathered(self._facts) for one in (*unknown, self._day)}
+        gone = {str(one["tried"]) for one in history(self._workspace) if "tried" in one}
+        days = {one: Gathered(self._facts, gone) for one in (*unknown, self._day)}
         log = Log(days, [], [], Heard(self._day), {})
         wanted = self._wanted([*unknown, self._day], unanswered)
         with _nothing_is_garbage():
@@ -198,7 +200,8 @@ class Watch:
         if not self._spec.skew_slates or not any(is_known(self._workspace, v) for v in versions):
             return {}
         sample = Sample(self._spec.skew_slates)
-        for name in today.slates["request_id"].tolist():
+        slates = today.slates[~today.slates["unknown_policy"]]
+        for name in slates["request_id"].tolist():
             sample.take(name)
         opened = known_engines(self._workspace)
         return skew(self._workspace.served, self._day, sample.names, opened)

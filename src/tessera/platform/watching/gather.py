@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,6 +44,8 @@ class Gathered:
     """One day, record by record."""
 
     open_facts: Open
+    gone: Container[str] = ()
+    """Versions that were tried here and are not kept, as a canary that was trained again."""
     batches: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     bins_B4: Float64s = field(default_factory=lambda: np.zeros((BINS, 4)))
     users: list[str] = field(default_factory=list)
@@ -73,7 +75,7 @@ class Gathered:
         waiting, self._waiting = self._waiting, []
         by: dict[str, list[Record]] = {}
         for one in waiting:
-            by.setdefault(_version(one), []).append(one)
+            by.setdefault(self._version(one), []).append(one)
         for version, slates in sorted(by.items()):
             self._lay_out(version, slates)
 
@@ -88,15 +90,21 @@ class Gathered:
         told = [(str(one["request_id"]), asked_of(one)) for one in slates]
         self.asked.setdefault(version, []).extend(told)
         of_S = batch.slates(version, facts)
+        of_S["unknown_policy"] = [facts is None and version not in self.gone] * len(slates)
         rows = batch.positions(facts)
         rows["slate"] = rows["slate"] + first
         self.items += rows.pop("item_id")
         self.batches.append((of_S, rows))
         self.bins_B4 += batch.bins()
 
-
-def _version(slate: Record) -> str:
-    return str(slate["policy_id"]).partition("/")[0]
+    def _version(self, slate: Record) -> str:
+        """Name what answered; a bundle that is another one than here of that name is told apart."""
+        name = str(slate["policy_id"]).partition("/")[0]
+        facts, told = self.open_facts(name), str(slate.get("context_version") or "")
+        identity = told.partition("+")[0]
+        if facts is None or facts.identity.startswith(identity):
+            return name
+        return f"{name}@{identity}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from tessera.contracts.errors import BadInput
 from tessera.contracts.series import EMPTY, Day, days
 from tessera.platform.release.exploration import explores
 from tessera.platform.watching.exposition import write_figures
+from tessera.platform.watching.hit import Hit, hit
 from tessera.platform.watching.incidents import refresh, said, story, template
 from tessera.platform.watching.record import entries
 from tessera.platform.watching.rules import Rules, load_rules
@@ -29,7 +32,7 @@ SAYS: Mapping[str, tuple[str, str]] = {
     ),
     "policies": (
         "Who answered",
-        "Policies whose bundles are not here: no verdict may rest on their slates either.",
+        "Slates of policies whose bundles are not here: no verdict may rest on them.",
     ),
     "skew": ("Training and serving", "Scores as they were served, against what the bundle gives."),
     "response": (
@@ -95,9 +98,11 @@ def write_page(workspace: Workspace) -> Path:
         watched=len(measured),
         is_empty=found[-1].status == EMPTY,
         remarks=found[-1].remarks,
+        served=_served(found),
         stopped=not explores(workspace),
         today=[one for one in alarms if one["day"] == str(last)],
         causes=_causes(alarms, lines),
+        hits=_hits(alarms, measured),
         families=list(_families(measured, rules, found)),
         movers=movers.movers() if movers else [],
         moved_on=movers.day if movers else None,
@@ -124,6 +129,17 @@ def _families(
             yield _Shown(*SAYS.get(family, (family, "")), charts)
 
 
+def _served(found: Iterable[Day]) -> list[tuple[str, date]]:
+    """Return which versions answered, each from which day on where it had not the day before."""
+    lines: list[tuple[str, date]] = []
+    before: set[str] = set()
+    for day in found:
+        told = day.facts.get("inputs", {}).get("bundles", {})
+        lines += [(name, day.day) for name in sorted(told) if name not in before]
+        before = set(told) or before
+    return lines
+
+
 def _causes(
     alarms: Iterable[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -142,6 +158,23 @@ def _causes(
     return sorted(causes, key=lambda one: str(one["newest"]["day"]), reverse=True)
 
 
+def _hits(
+    alarms: Iterable[Mapping[str, Any]], measured: Mapping[str, Mapping[str, Dated]]
+) -> dict[str, Hit]:
+    """Follow by family the series that alarmed surest most often, the last to begin first."""
+    by: dict[str, list[Mapping[str, Any]]] = {}
+    for one in alarms:
+        by.setdefault(str(one["family"]), []).append(one)
+    found = {}
+    for family, mine in by.items():
+        surest = Counter(str(one["evidence"][0]["series"]) for one in mine)
+        series = max(sorted(surest), key=lambda name: surest[name])
+        if series in measured:
+            alarmed = [date.fromisoformat(one["day"]) for one in mine]
+            found[family] = hit(series, measured[series], alarmed)
+    return dict(sorted(found.items(), key=lambda one: one[1].first, reverse=True))
+
+
 def _then(mine: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say on which days something was done, and what became of the newest alarm."""
     ids = {one["id"]: one["day"] for one in mine[:-1]}
@@ -151,7 +184,7 @@ def _then(mine: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]])
         if one.get("id") in ids and one["kind"] == "action" and one["done"]
     ]
     newest = [what for what in story(lines, str(mine[-1]["id"])) if what[1] not in _PLAIN]
-    return [*acts, *(what for _, what in newest)] or ["recorded"]
+    return [*acts, *(f"{mine[-1]['day']}: {what}" for _, what in newest)] or ["recorded"]
 
 
 _PLAIN = ("raised", "the webhook is told")

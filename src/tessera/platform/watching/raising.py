@@ -143,6 +143,6 @@ class _Raiser:
 
 
 def served_on(day: Day) -> list[str]:
-    """Return the identities of the bundles that answered on a day."""
+    """Return the identities of the bundles that answered on a day; of an unknown one its name."""
     told = day.facts.get("inputs", {}).get("bundles", {})
-    return [str(identity) for identity in told.values() if identity]
+    return [str(identity or name) for name, identity in told.items()]

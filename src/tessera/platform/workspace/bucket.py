@@ -26,6 +26,7 @@ from tessera.platform.workspace.store import BUCKETS, Stored
 _FORM = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[\w%=+-][\w.%=+-]*)*)/?", re.ASCII)
 _ABSENT = ("NoSuchKey", "404")
 _TOO_LATE = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+_UNKNOWN = "NotImplemented"
 _PROBE = ".probe"
 _REMEDY = (
     "look at AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and what this key may do"
@@ -53,24 +54,32 @@ class Bucket:
         return replace(self, prefix=f"{self.prefix}/{part}".lstrip("/"))
 
     def require(self) -> None:
-        """Refuse a bucket that is not there, cannot be written, or ignores conditions.
+        """Refuse a bucket where not all can be done that a store does.
 
         Raises
         ------
         TesseraError
-            If it does.
+            If it is not there, may not be read, written or listed, or keeps no conditions.
         """
         name, nobody = f"{_PROBE}-{secrets.token_hex(4)}", Stored(b"", '"no such tag"')
+        self.names()
         self.put(name, b"1")
         try:
-            kept = not self.replace(name, b"2", None) and not self.replace(name, b"3", nobody)
+            kept = (
+                not self.replace(name, b"2", None)
+                and not self.replace(name, b"3", nobody)
+                and self.replace(name, b"4", self.get(name))
+            )
         finally:
             self.remove(name)
         if not kept:
-            raise TesseraError(
-                f"{self.address} ignores If-None-Match or If-Match, so two runs could both take "
-                "what one may have: use an object store with conditional writes"
-            )
+            raise self._no_conditions()
+
+    def _no_conditions(self) -> TesseraError:
+        return TesseraError(
+            f"{self.address} does not keep If-None-Match and If-Match, so two runs could both take "
+            "what one may have: use an object store with conditional writes"
+        )
 
     def get(self, name: str) -> Stored | None:
         """Read an object."""
@@ -97,10 +106,17 @@ class Bucket:
                     Bucket=self.bucket, Key=self._key(name), Body=content, **condition
                 )
             except ClientError as error:
+                if _code(error) == _UNKNOWN:
+                    raise self._no_conditions() from error
                 if _code(error) in _TOO_LATE or (seen and _code(error) in _ABSENT):
-                    return False
+                    return self._is(name, content)
                 raise
         return True
+
+    def _is(self, name: str, content: bytes) -> bool:
+        """Tell whether it was written after all: where an answer is lost the client tries again."""
+        now = self.get(name)
+        return now is not None and now.content == content
 
     def names(self) -> list[str]:
         """Name all objects but those that are hidden."""
@@ -140,8 +156,8 @@ def open_bucket(address: str, setting: str) -> Bucket:
     """
     if not (found := _FORM.fullmatch(address)):
         raise BadParams(
-            f"{setting} is no address of an object store: write s3://BUCKET/PREFIX, without keys, "
-            "which come from the environment"
+            f"{setting} is no address of an object store: write s3://BUCKET/PREFIX in letters, "
+            "digits, dots, dashes and (in the prefix) underscores; keys come from the environment"
         )
     retries = {"max_attempts": _TRIES, "mode": "standard"}
     settings = Config(connect_timeout=_WAIT_S, retries=retries)

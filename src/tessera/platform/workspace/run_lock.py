@@ -8,18 +8,21 @@ Where several workers share a profile, the run lock lies where they meet.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
 
-from tessera.contracts.errors import TesseraError
-from tessera.platform.workspace.paths import Workspace
+from tessera.contracts.errors import TesseraError, Unreadable
+from tessera.platform.workspace.paths import EXCHANGE, Workspace
 from tessera.platform.workspace.store import Folder, Store, Stored
+from tessera.platform.workspace.stores import require_store
 
 _FILE = ".run_lock.json"
 
 
 def holder(workspace: Workspace) -> str | None:
     """Run that took the run lock last, None before the first."""
-    return _run(_store(workspace).get(_FILE))
+    store = _store(workspace)
+    return _run(store, store.get(_FILE))
 
 
 def take_run_lock(workspace: Workspace, run: str, is_running: Callable[[str], bool]) -> bool:
@@ -38,10 +41,11 @@ def take_run_lock(workspace: Workspace, run: str, is_running: Callable[[str], bo
     """
     store = _store(workspace)
     seen = store.get(_FILE)
-    before = _run(seen)
+    before = _run(store, seen)
     if before not in (None, run) and is_running(str(before)):
         return False
-    return store.replace(_FILE, json.dumps({"run": run}).encode(), seen)
+    taken = {"run": run, "taken": secrets.token_hex(8)}  # whoever takes it again leaves a trace
+    return store.replace(_FILE, json.dumps(taken).encode(), seen)
 
 
 def require_run_lock(workspace: Workspace, run: str) -> None:
@@ -62,8 +66,17 @@ def require_run_lock(workspace: Workspace, run: str) -> None:
 
 def _store(workspace: Workspace) -> Store:
     met = workspace.exchange
-    return met.below(workspace.profile) if met else Folder(workspace.data)
+    if met is None:
+        return Folder(workspace.data)
+    require_store(met, EXCHANGE)
+    return met.below(workspace.profile)
 
 
-def _run(stored: Stored | None) -> str | None:
-    return str(json.loads(stored.content)["run"]) if stored else None
+def _run(store: Store, stored: Stored | None) -> str | None:
+    if stored is None:
+        return None
+    try:
+        return str(json.loads(stored.content)["run"])
+    except (ValueError, KeyError, TypeError) as error:
+        where = store.below(_FILE).address
+        raise Unreadable(f"{where} is no run lock: remove it while no run works") from error

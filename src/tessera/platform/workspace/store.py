@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -61,7 +61,8 @@ class Store(Protocol):
     def replace(self, name: str, content: bytes, seen: Stored | None) -> bool:
         """Write a file if it still is as it was seen, None if there was none; tell whether it was.
 
-        One that came to have the content of before again counts as seen.
+        One that came to have the content of before again counts as seen, so whoever may not be
+        taken for another writes something that nobody else does.
         """
 
     def names(self) -> list[str]:
@@ -135,8 +136,9 @@ class Folder:
         """Remove a file, and the folder that it was the last one of."""
         path = self.path / name
         path.unlink(missing_ok=True)
-        if path.parent != self.path and path.parent.is_dir() and not any(path.parent.iterdir()):
-            path.parent.rmdir()
+        if path.parent != self.path:
+            with suppress(OSError):  # there are others
+                path.parent.rmdir()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tessera.contracts.errors import BadParams, TesseraError
-from tessera.platform.workspace.store import BUCKETS, Folder, Store
+from tessera.platform.workspace.store import Folder, Store
 
 
 def open_store(address: str, setting: str) -> Store:
@@ -14,11 +14,17 @@ def open_store(address: str, setting: str) -> Store:
     Raises
     ------
     BadParams
-        If an address of an object store is none; the line names the setting that gave it.
+        If an address of an object store is none, or none can be asked; the line names the setting
+        that gave it.
     """
-    if address.startswith(BUCKETS):
-        from tessera.platform.workspace.bucket import open_bucket  # half a second of boto3
-
+    if "://" in address:
+        try:
+            from tessera.platform.workspace.bucket import open_bucket  # half a second of boto3
+        except ImportError as error:
+            raise BadParams(
+                f"{setting} names an object store, and boto3 is not installed: `make install`, or "
+                "pip install tessera[s3]"
+            ) from error
         return open_bucket(address, setting)
     return Folder(Path(address).resolve())
 

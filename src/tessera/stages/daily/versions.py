@@ -33,9 +33,10 @@ class Alike:
 
 
 def mix(slates: pd.DataFrame) -> dict[str, float]:
-    """Return which share of the slates each version answered, of those that no fault may be in.
+    """Return which share of the slates each version answered.
 
-    Where one may be in all, they are of their version, as if they had been drawn.
+    Degraded slates and those of a policy that nobody here knows are left out; if none is left, all
+    count as if they had been drawn.
 
     >>> rows = {"policy": ["v1", "v2", "v2", "v2", "v1"], "greedy": [False] * 3 + [True] * 2}
     >>> rows["unknown_policy"] = [False] * 5

@@ -290,8 +290,8 @@ def test_the_page_of_watched_days(browse, workspace):
         "Items whose share moved most",
     ]
     assert _words(dom, "h3") == ["psi.items.issuer"]
-    assert _words(dom, "summary") == ["2 slices, 2 alarmed"]
-    first = _rows(dom)[1]
+    assert _words(dom, "summary") == ["by slice (2)", "2 slices, 2 alarmed"]
+    first = next(row for row in _rows(dom) if row.startswith("drift"))
     assert first.startswith("drift warning 2025-01-08 , 2025-01-09 psi.items.issuer is")
     assert "2025-01-08: " not in first, "of days before the newest what was done stands there"
     assert first.endswith("docs/monitoring.md#drift")

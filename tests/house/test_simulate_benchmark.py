@@ -94,4 +94,4 @@ def test_its_page_tells_of_what_never_came(tmp_path):
     page = (tmp_path / "page.md").read_text()
     assert "first act never" in page
     assert "Rollbacks by what they truly changed: worse 1" in page
-    assert "| 0 | c0 | 0.300 | 0.200 | +0.100 | 5 | 3 | 0 | 1 |" in page
+    assert "| 0 | c0 | 0.300 | 0.200 | +0.100 | 5 | 3 | 0 | 1 | 1 |" in page

@@ -32,6 +32,10 @@ from tessera.platform.workspace.paths import find_root
 _LAST_DAYS = 3
 """Days whose mean says where a simulation ended."""
 _SETTINGS = ("scenario", "days", "users", "visits", "every", "weighted")
+_HELD_BY = (("fading", "fading"), ("dismissed more often", "dismissals"),
+            ("differs too much", "too different"), ("needs > 0", "no lift shown"))  # fmt: skip
+"""Words of a verdict's reason, and what held the candidate."""
+_OTHER = "another guardrail"
 _COUNTED = ("judged", "promoted", "truly_better", "about_equal", "wrong", "held",
             "held_though_better")  # fmt: skip
 
@@ -49,10 +53,25 @@ def row(found: Row) -> dict[str, Any]:
         "ended_above": float(np.mean([day["value"] - day["house"] for day in last])),
         "gini_first": days[0]["gini"],
         "gini_last": days[-1]["gini"],
-        "acts": [{"act": one["act"], "truth": one["truth"]} for one in found["acts"]],
+        "acts": [{name: one[name] for name in ("act", "truth", "true_lift")}
+                 for one in found["acts"]],
+        "candidates": [_candidate(one, found["change"]) for one in found["runs"]
+                       if one["champion"] not in (None, "v0")],
         "seconds": {name: found["seconds"].get(name, 0.0)
                     for name in ("visits", "watch", "runs", "reckoning")},
     }  # fmt: skip
+
+
+def _candidate(run: Row, change: Row | None) -> dict[str, Any]:
+    """Return what is kept of one that was judged against a model that served."""
+    held_by = next((name for words, name in _HELD_BY if words in run["reason"]), _OTHER)
+    return {
+        "published": bool(run["published"]),
+        "truth": run["truth"],
+        "true_lift": run["true_lift"],
+        "after_change": change is not None and run["day"] >= change["day"],
+        "held_by": None if run["published"] else held_by,
+    }
 
 
 def told(rows: Sequence[Row]) -> dict[str, Any]:
@@ -74,6 +93,7 @@ def told(rows: Sequence[Row]) -> dict[str, Any]:
         "acts": dict(Counter(act["act"] for act in acts)),
         "rollbacks": dict(Counter(act["truth"] for act in acts if act["act"] == "rollback")),
         "change": _change([one["change"] for one in rows if one["change"]]),
+        "of_held": _of_held([one for seed in rows for one in seed["candidates"]]),
         "seconds": {name: _mean([one["seconds"] for one in rows], name)
                     for name in rows[0]["seconds"]},
         "each": list(rows),
@@ -84,10 +104,32 @@ def _mean(rows: Sequence[Row], name: str) -> float:
     return float(np.mean([one[name] for one in rows]))
 
 
+def _of_held(candidates: Sequence[Row]) -> dict[str, Any]:
+    """Put together those that were held: which were truly better, by how much, by what held."""
+    held = [one for one in candidates if not one["published"]]
+    better = [one for one in held if one["truth"] == "better"]
+    return {
+        "worse": sum(one["truth"] == "worse" for one in held),
+        "better_by": dict(Counter(one["held_by"] for one in better)),
+        "better_lifts": sorted(one["true_lift"] for one in better),
+        "after_change": sum(one["after_change"] for one in held),
+        "better_after_change": sum(one["after_change"] for one in better),
+    }
+
+
 def _change(changes: Sequence[Row]) -> Row | None:
-    """Put together how what happened was met: days by seed, None where they never came."""
+    """Put together how what happened was met: days by seed, None where they never came.
+
+    `regained`, of what was lost, by the last five days: least, median and most of the seeds.
+    """
     names = ("alarmed_before", "days_to_alarm", "acted_before", "days_to_act", "days_to_recovery")
-    return {name: [one[name] for one in changes] for name in names} if changes else None
+    if not changes:
+        return None
+    lost = [one["attained_before"] - one["attained_after"] for one in changes]
+    back = [one["attained_last"] - one["attained_after"] for one in changes]
+    share = [part / whole for part, whole in zip(back, lost, strict=True) if whole > 0]
+    regained = [min(share), float(np.median(share)), max(share)] if share else None
+    return {**{name: [one[name] for one in changes] for name in names}, "regained": regained}
 
 
 def kept(plan: Plan, seeds: Sequence[int], results: Path = RESULTS) -> list[Row]:

@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 from tessera.bundles import manifest
 from tessera.contracts.arrays import Float64s, Ints
 from tessera.contracts.arrow import DAY_US
+from tessera.platform.watching.columns import Around, frames, with_outcomes
 from tessera.platform.watching.facts import Facts, read_facts
-from tessera.platform.watching.gather import Around, Gathered, frames, with_outcomes
+from tessera.platform.watching.gathered import Gathered
 from tessera.serve.closes import CLOSE
 from tessera.serve.events import COMPLAIN, EVENT, SLATE, Record
 from tessera.shared.policies.serving import ServingPolicy, write_policy

@@ -12,17 +12,18 @@ from tessera.platform.simulate.plan import Plan
 CHECKS = {section.record: section.checks for section in SECTIONS}
 
 
-def _seed(gaps, promoted=0, wrong=0, seed=0, acts=()):
+def _seed(gaps, promoted=0, wrong=0, seed=0, acts=(), runs=()):
     days = [{"value": 0.3 + gap, "house": 0.3, "gini": 0.5} for gap in gaps]
     promotions = {"judged": 5, "promoted": promoted, "truly_better": promoted - wrong,
                   "about_equal": 0, "wrong": wrong, "held": 5 - promoted,
                   "held_though_better": 1}  # fmt: skip
     total = {"value": 0.3, "house": 0.2, "best_fixed": 0.3, "oracle": 0.6}
     change = {"alarmed_before": 1, "days_to_alarm": 2, "acted_before": 0, "days_to_act": None,
-              "days_to_recovery": seed}  # fmt: skip
+              "days_to_recovery": seed, "day": 15, "attained_before": 0.2,
+              "attained_after": 0.1, "attained_last": 0.15}  # fmt: skip
     plan = Plan(days=len(gaps), seed=seed, scenario="drift").told()
     known = {"plan": plan, "commit": f"c{seed}", "days": days, "promotions": promotions}
-    return row({**known, "total": total, "acts": acts, "change": change,
+    return row({**known, "total": total, "acts": acts, "runs": runs, "change": change,
                 "seconds": {"visits": 60.0}})  # fmt: skip
 
 
@@ -31,7 +32,10 @@ def test_the_last_three_days_say_where_a_seed_ended():
 
 
 def test_seeds_are_put_together():
-    acts = [{"act": "rollback", "truth": "worse"}, {"act": "retrain", "truth": "not known"}]
+    acts = [
+        {"act": "rollback", "truth": "worse", "true_lift": -0.1},
+        {"act": "retrain", "truth": "not known", "true_lift": None},
+    ]
     seeds = [_seed([0.1] * 3, promoted=3, wrong=1, acts=acts), _seed([-0.1] * 3, 1, seed=4)]
     found = told(seeds)
     assert found["ended_below"] == 1
@@ -42,6 +46,31 @@ def test_seeds_are_put_together():
     assert found["change"]["days_to_recovery"] == [0, 4]
     assert found["change"]["days_to_act"] == [None, None]
     assert told([_seed([0.1] * 3)])["wrong_share"] == 0.0
+
+
+def _run(day, reason, truth="better", true_lift=0.05, **more):
+    told = {"champion": "v1", "published": None, "day": day, "reason": reason}
+    return {**told, "truth": truth, "true_lift": true_lift, **more}
+
+
+def test_what_was_held_is_told_by_what_held_it():
+    runs = [
+        _run(4, "lower bound of the lift is -0.0096, needs > 0", true_lift=0.02),
+        _run(9, "... > 0, but fading: over the last third of the requests it may gain nothing"),
+        _run(14, "... > 0, but it may be dismissed more often (dismissals_upper is 0.2)"),
+        _run(17, "the policy differs too much from what was served (ess is 501.4)"),
+        _run(19, "lower bound of the lift is -0.01, needs > 0", truth="worse", true_lift=-0.02),
+        _run(24, "planted PROMOTE", published="v2"),
+        _run(-1, "the first", champion="v0"),
+    ]
+    found = told([_seed([0.1] * 30, runs=runs)])
+    assert found["held"] == 5
+    found = found["of_held"]
+    assert found["better_by"] == {
+        "no lift shown": 1, "fading": 1, "dismissals": 1, "too different": 1
+    }  # fmt: skip
+    assert found["better_lifts"] == [0.02, 0.05, 0.05, 0.05]
+    assert (found["worse"], found["after_change"], found["better_after_change"]) == (1, 2, 1)
 
 
 def test_what_was_played_to_its_end_is_only_read(tmp_path, monkeypatch):
@@ -86,12 +115,21 @@ def test_few_seeds_and_short_months_show_nothing():
 
 
 def test_its_page_tells_of_what_never_came(tmp_path):
-    found = told([_seed([0.1] * 3, promoted=3, acts=[{"act": "rollback", "truth": "worse"}])])
+    found = told(
+        [
+            _seed(
+                [0.1] * 3,
+                promoted=3,
+                acts=[{"act": "rollback", "truth": "worse", "true_lift": -0.1}],
+            )
+        ]
+    )
     machine = {"processor": "p", "cores": 2, "memory_gb": 8, "python": "3.11"}
     record = {"figures": found, "machine": machine, "commit": "c", "day": "2026-11-30"}
     (tmp_path / "simulate.json").write_text(json.dumps(record))
     render(tmp_path, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
     assert "first act never" in page
-    assert "Rollbacks by what they truly changed: worse 1" in page
+    assert "changed: worse 1, a request while they lasted: -0.100 (seed 0)." in page
+    assert "had regained 50 to 50 %, 50 % by median" in page
     assert "| 0 | c0 | 0.300 | 0.200 | +0.100 | 5 | 3 | 0 | 1 | 1 |" in page

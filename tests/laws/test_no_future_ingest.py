@@ -17,23 +17,13 @@ from tessera.contracts.tables import TABLES
 from tessera.shared.features.asof import as_of
 from tessera.shared.features.attribution import reward
 from tessera.stages.ingest.params import IngestParams
-from tessera.stages.ingest.stage import run
+from tessera.stages.ingest.stage import ORDER, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CUT = START + timedelta(days=70)
-NAMES = (
-    "events",
-    "items",
-    "users",
-    "prices",
-    "exposures",
-    "outcomes",
-    "links",
-    "queries",
-    "quarantine",
-)
+NAMES = (*ORDER, "quarantine")
 
 
 def world(rng) -> dict[str, list[dict]]:

@@ -15,6 +15,7 @@ from tessera.stages.evaluate.params import EvaluateParams
 from tessera.stages.evaluate.report import Slice, per_user, rank_all, slice_table
 from tessera.stages.evaluate.returns import measure_returns
 from tessera.stages.ingest.params import IngestParams
+from tessera.stages.ingest.stage import ORDER
 from tessera.stages.ingest.stage import run as ingest
 
 pytestmark = [
@@ -22,17 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:fetch_arrow_table"),
 ]
 PARAMS = EvaluateParams(relevant_actions=("buy",), future_items=True, demand_days=181)
-TABLES = (
-    "events",
-    "items",
-    "users",
-    "prices",
-    "exposures",
-    "outcomes",
-    "links",
-    "queries",
-    "quarantine",
-)
+TABLES = (*ORDER, "quarantine")
 EARLY, LATE = 2020, 2021
 
 

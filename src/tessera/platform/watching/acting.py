@@ -93,13 +93,13 @@ def _done(
     action: Action,
     entries: Iterable[Entry],
     answered: Answered,
-) -> Done:
+) -> Done | None:
     complete(workspace)  # else the history lacks what was done, and it is done again
     if before := _found_done(workspace, alarm):
         return before
     held = _held_back(workspace, alarm, action, entries, answered)
     held = held or _DO[action](workspace, f"alarm {alarm.id}: {alarm.says}")
-    return (None if held else _found_done(workspace, alarm)) or Done(action, False, str(held))
+    return Done(action, False, held) if held else _found_done(workspace, alarm)
 
 
 def _found_done(workspace: Workspace, alarm: Alarm) -> Done | None:

@@ -21,8 +21,9 @@ from tessera.contracts.series import EMPTY, MEASURED, Day, read_day, write_day
 from tessera.platform.release.history import history
 from tessera.platform.watching.classes import told_classes
 from tessera.platform.watching.codes import codes
+from tessera.platform.watching.columns import Around, frames, main_facts, with_outcomes
 from tessera.platform.watching.facts import open_facts, segments
-from tessera.platform.watching.gather import Around, Gathered, frames, main_facts, with_outcomes
+from tessera.platform.watching.gathered import Gathered
 from tessera.platform.watching.kept import ALONE, Kept
 from tessera.platform.watching.reading import BACK_US, KINDS, Heard, Kinds, day_of, records
 from tessera.platform.watching.skew import Sample, is_known, known_engines, skew

@@ -13,7 +13,7 @@ from tessera.contracts.errors import BadInput
 from tessera.contracts.series import EMPTY, Day, days
 from tessera.platform.release.exploration import explores
 from tessera.platform.watching.exposition import write_figures
-from tessera.platform.watching.hit import Hit, hit
+from tessera.platform.watching.impact import Impact, impact
 from tessera.platform.watching.incidents import refresh, said, story, template
 from tessera.platform.watching.record import entries
 from tessera.platform.watching.rules import Rules, load_rules
@@ -102,7 +102,7 @@ def write_page(workspace: Workspace) -> Path:
         stopped=not explores(workspace),
         today=[one for one in alarms if one["day"] == str(last)],
         causes=_causes(alarms, lines),
-        hits=_hits(alarms, measured),
+        impacts=_impacts(alarms, measured),
         families=list(_families(measured, rules, found)),
         movers=movers.movers() if movers else [],
         moved_on=movers.day if movers else None,
@@ -158,9 +158,9 @@ def _causes(
     return sorted(causes, key=lambda one: str(one["newest"]["day"]), reverse=True)
 
 
-def _hits(
+def _impacts(
     alarms: Iterable[Mapping[str, Any]], measured: Mapping[str, Mapping[str, Dated]]
-) -> dict[str, Hit]:
+) -> dict[str, Impact]:
     """Follow by family the series that alarmed surest most often, the last to begin first."""
     by: dict[str, list[Mapping[str, Any]]] = {}
     for one in alarms:
@@ -171,7 +171,7 @@ def _hits(
         series = max(sorted(surest), key=lambda name: surest[name])
         if series in measured:
             alarmed = [date.fromisoformat(one["day"]) for one in mine]
-            found[family] = hit(series, measured[series], alarmed)
+            found[family] = impact(series, measured[series], alarmed)
     return dict(sorted(found.items(), key=lambda one: one[1].first, reverse=True))
 
 

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from tessera.contracts.errors import BadParams, TesseraError
 from tessera.contracts.library_errors import translate_errors
-from tessera.platform.workspace.store import BUCKETS, Stored
+from tessera.platform.workspace.store import Stored
 
 _FORM = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[\w%=+-][\w.%=+-]*)*)/?", re.ASCII)
 _ABSENT = ("NoSuchKey", "404")
@@ -47,11 +47,11 @@ class Bucket:
     @property
     def address(self) -> str:
         """URL as DVC takes it."""
-        return f"{BUCKETS}{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
+        return f"s3://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
 
     def below(self, part: str) -> Bucket:
         """Return the objects under a part of names."""
-        return replace(self, prefix=f"{self.prefix}/{part}".lstrip("/"))
+        return replace(self, prefix=self._key(part))
 
     def require(self) -> None:
         """Refuse a bucket where not all can be done that a store does.
@@ -62,7 +62,8 @@ class Bucket:
             If it is not there, may not be read, written or listed, or keeps no conditions.
         """
         name, nobody = f"{_PROBE}-{secrets.token_hex(4)}", Stored(b"", '"no such tag"')
-        self.names()
+        with self._asked("list", ""):  # one of them: the exchange holds all artifacts
+            self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._below, MaxKeys=1)
         self.put(name, b"1")
         try:
             kept = (
@@ -120,12 +121,11 @@ class Bucket:
 
     def names(self) -> list[str]:
         """Name all objects but those that are hidden."""
-        begin = f"{self.prefix}/" if self.prefix else ""
         with self._asked("list", ""):
             pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=begin
+                Bucket=self.bucket, Prefix=self._below
             )
-            found = [one["Key"].removeprefix(begin) for page in pages for one in
+            found = [one["Key"].removeprefix(self._below) for page in pages for one in
                      page.get("Contents", ())]  # fmt: skip
         return sorted(
             one for one in found if not any(part.startswith(".") for part in one.split("/"))
@@ -136,8 +136,13 @@ class Bucket:
         with self._asked("remove", name):
             self.client.delete_object(Bucket=self.bucket, Key=self._key(name))
 
+    @property
+    def _below(self) -> str:
+        """How all keys begin."""
+        return f"{self.prefix}/" if self.prefix else ""
+
     def _key(self, name: str) -> str:
-        return f"{self.prefix}/{name}".lstrip("/")
+        return f"{self._below}{name}"
 
     @contextmanager
     def _asked(self, verb: str, name: str) -> Iterator[None]:

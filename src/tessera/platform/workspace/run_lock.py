@@ -39,6 +39,8 @@ def take_run_lock(workspace: Workspace, run: str, is_running: Callable[[str], bo
     is_running : Callable[[str], bool]
         Tells whether the run of that name has not ended yet.
     """
+    if workspace.exchange:
+        require_store(workspace.exchange, EXCHANGE)  # else each machine could have one of its own
     store = _store(workspace)
     seen = store.get(_FILE)
     before = _run(store, seen)
@@ -66,10 +68,7 @@ def require_run_lock(workspace: Workspace, run: str) -> None:
 
 def _store(workspace: Workspace) -> Store:
     met = workspace.exchange
-    if met is None:
-        return Folder(workspace.data)
-    require_store(met, EXCHANGE)
-    return met.below(workspace.profile)
+    return met.below(workspace.profile) if met else Folder(workspace.data)
 
 
 def _run(store: Store, stored: Stored | None) -> str | None:

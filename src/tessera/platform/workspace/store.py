@@ -18,8 +18,6 @@ from typing import Protocol
 from tessera.contracts.errors import TesseraError
 from tessera.platform.workspace import files
 
-BUCKETS = "s3://"
-"""How the address of an object store begins."""
 _GUARD = ".guard"
 """Held while a file is compared and replaced."""
 

@@ -22,7 +22,7 @@ _APART = timedelta(days=4)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SliceImpact:
     """One slice: means of its days."""
 
     name: str
@@ -41,21 +41,21 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """What one series did, everybody first, then the parts that moved most."""
+class Impact:
+    """What one series did, everybody first, then the slices that moved most."""
 
     series: str
     first: date
     """Day of the first alarm."""
-    parts: Sequence[Part]
+    slices: Sequence[SliceImpact]
 
     @property
-    def whole(self) -> Part | None:
+    def whole(self) -> SliceImpact | None:
         """Everybody; None where the series has no such slice."""
-        return next((part for part in self.parts if part.name == ALL), None)
+        return next((one for one in self.slices if one.name == ALL), None)
 
 
-def hit(series: str, slices: Mapping[str, Dated], alarmed: Iterable[date]) -> Hit:
+def impact(series: str, slices: Mapping[str, Dated], alarmed: Iterable[date]) -> Impact:
     """Compare each slice of a series before, from the first alarm on, and on the last days.
 
     Parameters
@@ -68,9 +68,9 @@ def hit(series: str, slices: Mapping[str, Dated], alarmed: Iterable[date]) -> Hi
         Days on which its cause alarmed, one at least; the last of what happened is looked at.
     """
     first = first_of(alarmed)
-    parts = [part for name, dated in slices.items() if (part := _part(name, dated, first))]
-    parts.sort(key=lambda part: (part.name != ALL, -abs(part.moved), part.name))
-    return Hit(series, first, parts)
+    found = [one for name, dated in slices.items() if (one := _of_slice(name, dated, first))]
+    found.sort(key=lambda one: (one.name != ALL, -abs(one.moved), one.name))
+    return Impact(series, first, found)
 
 
 def first_of(alarmed: Iterable[date]) -> date:
@@ -87,7 +87,7 @@ def first_of(alarmed: Iterable[date]) -> date:
     return newest
 
 
-def _part(name: str, dated: Dated, first: date) -> Part | None:
+def _of_slice(name: str, dated: Dated, first: date) -> SliceImpact | None:
     told = {day: point for day, point in dated.items() if not point.hidden}
     if not told:
         return None
@@ -97,7 +97,7 @@ def _part(name: str, dated: Dated, first: date) -> Part | None:
         values = [value for day in chosen if (value := told[day].value) is not None]
         return sum(values) / len(values) if values else None
 
-    return Part(
+    return SliceImpact(
         name,
         told[last].investors,
         mean([day for day in days if day < first][-_SPAN:]),

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from tessera.contracts.series import Point
-from tessera.platform.watching.hit import first_of, hit
+from tessera.platform.watching.impact import first_of, impact
 
 START = date(2025, 1, 1)
 
@@ -19,26 +19,26 @@ def dated(*values, slice_="all", investors=50):
     }
 
 
-def test_everybody_stands_first_then_the_part_that_moved_most():
+def test_everybody_stands_first_then_the_slice_that_moved_most():
     slices = {
         "segment=mass": dated(*[0.4] * 5, *[0.3] * 5, slice_="segment=mass"),
         "all": dated(*[0.4] * 5, *[0.2] * 7, *[0.3] * 3),
         "segment=private": dated(*[0.4] * 5, *[0.1] * 5, slice_="segment=private", investors=12),
         "segment=few": dated(*[None] * 9, slice_="segment=few"),
     }
-    found = hit("click_rate", slices, [START + timedelta(days=n) for n in (5, 6, 9)])
-    assert [part.name for part in found.parts] == ["all", "segment=private", "segment=mass"]
+    found = impact("click_rate", slices, [START + timedelta(days=n) for n in (5, 6, 9)])
+    assert [one.name for one in found.slices] == ["all", "segment=private", "segment=mass"]
     assert found.first == START + timedelta(days=5)
     whole = found.whole
     assert (whole.before, whole.then, whole.now) == pytest.approx((0.4, 0.2, 0.3))
     assert whole.moved == pytest.approx(-0.5)
-    assert found.parts[1].investors == 12
+    assert found.slices[1].investors == 12
 
 
 def test_a_series_without_days_before_or_of_nothing_moved_by_nobody_knows():
-    (new,) = hit("click_rate", {"all": dated(0.2, 0.3)}, [START]).parts
+    (new,) = impact("click_rate", {"all": dated(0.2, 0.3)}, [START]).slices
     assert (new.before, new.moved) == (None, 0.0)
-    (zero,) = hit("click_rate", {"all": dated(0.0, 0.3)}, [START + timedelta(days=1)]).parts
+    (zero,) = impact("click_rate", {"all": dated(0.0, 0.3)}, [START + timedelta(days=1)]).slices
     assert (zero.before, zero.moved) == (0.0, 0.0)
 
 

@@ -10,6 +10,7 @@ from benchmarks.common import RESULTS, ROOT
 from benchmarks.report import (
     bounds,
     codes,
+    crowding,
     drift,
     gate,
     generate,
@@ -42,6 +43,7 @@ SECTIONS = (
     *generate.SECTIONS,
     *sid.SECTIONS,
     *inputs.SECTIONS,
+    *crowding.SECTIONS,
     *investors.SECTIONS,
     *queries.SECTIONS,
     *sources.SECTIONS,

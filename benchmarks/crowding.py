@@ -32,6 +32,7 @@ from tessera.shared.metrics.bootstrap import mean_interval
 from tessera.stages.evaluate.holdout import Holdout, build_holdout, read_lists
 from tessera.stages.evaluate.params import EvaluateParams
 from tessera.stages.evaluate.report import Slice, per_user, slice_table
+from tessera.stages.evaluate.tables import rounded
 
 _DIGITS = 5
 _DRAWS = 2000
@@ -131,12 +132,12 @@ def main() -> None:
     given = parser.parse_args()
     if not os.environ.get("TESSERA_DATA"):
         parser.error("name the folder with the official files in TESSERA_DATA")
-    pieces = [(cut, way, seed) for way in WAYS for cut in CUTS for seed in given.seeds]
-    kept = Kept("crowding", {"ways": WAYS})
+    pieces = [(c, way, seed) for c, ways in CUTS.items() for way in ways for seed in given.seeds]
+    kept = Kept("crowding", {"ways": WAYS, "cuts": CUTS})
     found = dict(zip(pieces, each(measured, pieces, "trainings", kept), strict=True))
     cuts: Found = {}
-    for cut in CUTS:
-        by_way = {way: [found[cut, way, seed] for seed in given.seeds] for way in WAYS}
+    for cut, ways in CUTS.items():
+        by_way = {way: [found[cut, way, seed] for seed in given.seeds] for way in ways}
         why_of = {way: [one["why"] for one in seeds] for way, seeds in by_way.items() if way != OFF}
         cuts[cut] = {
             "validation": table(by_way, "validation"),
@@ -145,7 +146,7 @@ def main() -> None:
             "test_never_acquired": by_way[OFF][0]["test"]["never_acquired"],
             "why": why_of,
         }
-    write_result("crowding", {"seeds": given.seeds, "cuts": cuts})
+    write_result("crowding", rounded({"seeds": given.seeds, "cuts": cuts}))
 
 
 if __name__ == "__main__":

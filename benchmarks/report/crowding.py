@@ -6,11 +6,10 @@ import statistics
 
 from benchmarks.report.page import Found, Section
 
-_OFF = "off"
+_OFF, _SUM = "off", "sum"
 _WAYS = {
     _OFF: "no codes",
-    "sum": "sum of codewords",
-    "whole": "no ID dropout",
+    _SUM: "sum of codewords",
     "half": "ID dropout of a half",
     "shrink": "own share n / (n + k)",
     "topology": "codes of topology",
@@ -23,6 +22,18 @@ _LISTS = {
     "hstu_never": "published, none of them",
 }
 _PUBLISHED = "hstu"
+_AGAIN = ("half", "hstu_prior")
+
+
+def _asked(found: Found) -> list[str]:
+    """Return the cuts that every way was measured at."""
+    return [cut for cut, one in found["cuts"].items() if _SUM in one["test"]]
+
+
+def _again(found: Found) -> Found:
+    """Return what was looked at last, by cut: the lead in the test period."""
+    way, name = _AGAIN
+    return {cut: one["test"][way][name]["ahead"]["ndcg_10"] for cut, one in found["cuts"].items()}
 
 
 def _wanted(found: Found, cut: str) -> tuple[str, str]:
@@ -44,7 +55,7 @@ def _lead(found: Found, cut: str) -> Found:
 
 
 def _earn(found: Found) -> list[bool]:
-    return [_lead(found, cut)["low"] > 0 for cut in found["cuts"]]
+    return [_lead(found, cut)["low"] > 0 for cut in _asked(found)]
 
 
 def _word(lead: Found) -> str:
@@ -54,7 +65,7 @@ def _word(lead: Found) -> str:
 def _mean_of(found: Found, cut: str, *path: str | int) -> float:
     """Return the mean over the seeds of a figure that says why, of the plain sum."""
     values = []
-    for one in found["cuts"][cut]["why"]["sum"]:
+    for one in found["cuts"][cut]["why"][_SUM]:
         value = one
         for name in path:
             value = value[name]
@@ -68,7 +79,7 @@ SECTIONS = (
         {"earns": _earn},
         {
             "lead_of": _lead, "wanted": _wanted, "word": _word, "why": _mean_of,
-            "ways": _WAYS, "lists": _LISTS,
+            "asked": _asked, "again": _again, "ways": _WAYS, "lists": _LISTS,
         },
     ),
 )  # fmt: skip

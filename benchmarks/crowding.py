@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.common import Kept, each, write_result
 from benchmarks.crowding_lists import K, Mix, Said, chosen, why
-from benchmarks.crowding_models import CUTS, OFF, WAYS, Fitted, set_of, workspace_of
+from benchmarks.crowding_models import CUTS, OFF, SUM, WAYS, Fitted, set_of, workspace_of
 from benchmarks.quality import params_of
 from tessera.contracts.arrays import Float64s
 from tessera.contracts.split import TEST, VALIDATION, load_split
@@ -53,7 +53,7 @@ def measured(piece: tuple[str, str, int]) -> Found:
             "ndcg_10": _short(ndcg_each(lists, said.asked.relevant, len(said.never_V))),
             "never": float(said.never_V[lists.item_UK].mean()),
         }
-    if way != OFF:
+    if way == SUM:
         found["why"] = why(said, fitted.task)
     found["test"] = _tested(piece, Said.of(fitted.final, fitted.task, TEST), fitted, mixes)
     return found
@@ -138,13 +138,12 @@ def main() -> None:
     cuts: Found = {}
     for cut, ways in CUTS.items():
         by_way = {way: [found[cut, way, seed] for seed in given.seeds] for way in ways}
-        why_of = {way: [one["why"] for one in seeds] for way, seeds in by_way.items() if way != OFF}
         cuts[cut] = {
             "validation": table(by_way, "validation"),
             "test": table(by_way, "test"),
             "test_acquired": by_way[OFF][0]["test"]["acquired"],
             "test_never_acquired": by_way[OFF][0]["test"]["never_acquired"],
-            "why": why_of,
+            "why": [one["why"] for one in by_way.get(SUM, ())],
         }
     write_result("crowding", rounded({"seeds": given.seeds, "cuts": cuts}))
 

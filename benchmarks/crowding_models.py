@@ -34,6 +34,7 @@ _TOPOLOGY = {"neighbourhood_weight": 0.0, "topology_weight": 0.0, "content_weigh
 WAYS: dict[str, dict[str, dict[str, Any]]] = {
     OFF: {},
     SUM: {"hstu": {"use_codes": True}},
+    "whole": {"hstu": {"use_codes": True, "id_dropout": 0.0}},
     HALF: {"hstu": {"use_codes": True, "id_dropout": 0.5}},
     "shrink": {"hstu": {"use_codes": True, "item_input": "weighed", "own_share": "shrink"}},
     "topology": {"hstu": {"use_codes": True}, "sid": _TOPOLOGY},

@@ -10,6 +10,7 @@ _OFF, _SUM = "off", "sum"
 _WAYS = {
     _OFF: "no codes",
     _SUM: "sum of codewords",
+    "whole": "no ID dropout",
     "half": "ID dropout of a half",
     "shrink": "own share n / (n + k)",
     "topology": "codes of topology",
@@ -65,7 +66,7 @@ def _word(lead: Found) -> str:
 def _mean_of(found: Found, cut: str, *path: str | int) -> float:
     """Return the mean over the seeds of a figure that says why, of the plain sum."""
     values = []
-    for one in found["cuts"][cut]["why"][_SUM]:
+    for one in found["cuts"][cut]["why"]:
         value = one
         for name in path:
             value = value[name]

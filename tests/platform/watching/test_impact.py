@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from tessera.contracts.series import Point
-from tessera.platform.watching.impact import first_of, impact
+from tessera.platform.watching.impact import impact, runs_of
 
 START = date(2025, 1, 1)
 
@@ -42,8 +42,33 @@ def test_a_series_without_days_before_or_of_nothing_moved_by_nobody_knows():
     assert (zero.before, zero.moved) == (0.0, 0.0)
 
 
+def test_while_it_alarmed_is_from_its_first_to_its_last_alarm_and_the_way_back_is_told():
+    found = impact(
+        "click_rate",
+        {"all": dated(*[0.4] * 5, *[0.2] * 3, *[0.35] * 6)},
+        [START + timedelta(days=n) for n in (5, 7)],
+    )
+    assert (found.first, found.last) == (START + timedelta(days=5), START + timedelta(days=7))
+    assert found.whole.then == pytest.approx(0.2)
+    assert found.whole.back == pytest.approx(0.75)
+    (worse,) = impact(
+        "click_rate", {"all": dated(0.4, 0.2, 0.1, 0.1, 0.1)}, [START + timedelta(days=1)]
+    ).slices
+    assert worse.back == pytest.approx(-0.5)
+    (stood,) = impact("click_rate", {"all": dated(0.4, 0.4)}, [START + timedelta(days=1)]).slices
+    assert stood.back is None
+
+
 @pytest.mark.parametrize(
-    ("days", "first"), [((3,), 3), ((0, 3, 7, 11), 0), ((0, 5, 6), 5), ((6, 0, 5), 5)]
+    ("days", "runs"),
+    [
+        ((3,), [(3, 3)]),
+        ((0, 3, 7, 11), [(0, 11)]),
+        ((0, 5, 6), [(0, 0), (5, 6)]),
+        ((6, 0, 5), [(0, 0), (5, 6)]),
+        ((4, 4), [(4, 4)]),
+    ],
 )
-def test_alarms_that_lie_near_each_other_are_of_one_thing(days, first):
-    assert first_of([START + timedelta(days=n) for n in days]) == START + timedelta(days=first)
+def test_alarms_that_lie_near_each_other_are_of_one_thing(days, runs):
+    found = runs_of(START + timedelta(days=n) for n in days)
+    assert [((one - START).days, (other - START).days) for one, other in found] == runs

@@ -168,8 +168,9 @@ def test_it_says_whom_it_hit_and_which_version_began(planted):
     page = re.sub(r"<[^>]+>|\s+", " ", write_page(planted.workspace).read_text())
     text = re.sub(r" +", " ", page)
     assert "response : click_rate was 0.4 before 2025-01-06, 0.1 until 2025-01-08 (-75 %)" in text
-    assert "and is 0.2 now: 33 % of the way back" in text
-    assert "segment=mass 0.35 0.05 -86 %" in text
+    assert "and is 0.2 now: 33 % of the way back (least segment=mass, 33 %)" in text
+    assert "segment=mass 0.35 0.05 -86 % 0.15 33 %" in text
+    assert "not back yet is response" in text
     assert "v2 had begun to answer on 2025-01-05: it may be of that version" in text
     assert "2025-01-01 v1 answers 2025-01-05 v2 begins to answer 2025-01-06 response alarms" in text
     assert "Served by v1 from 2025-01-01, v2 from 2025-01-05" in text
@@ -186,6 +187,15 @@ def test_charts_mark_where_another_version_begins_and_days_that_are_not_judged(p
     assert "not judged on this day" in page
     planted.day(8, planted.point("score.mean", alarm=False), bundles={"v2": "x"})
     assert "not judged on this day" not in write_page(planted.workspace).read_text()
+
+
+def test_a_value_beyond_a_threshold_that_is_not_sure_says_so(planted):
+    planted.day(0, planted.point("c2st.auc", value=0.3, threshold=0.4, side="below", alarm=False))
+    planted.day(1, planted.point("c2st.auc", value=0.7, threshold=0.6, side="above", alarm=False))
+    page = write_page(planted.workspace).read_text()
+    assert "bad above 0.6 (of two the nearer): beyond it, not surely" in page
+    planted.day(2, planted.point("c2st.auc", value=0.5, threshold=0.6, side="above", alarm=False))
+    assert "not surely" not in write_page(planted.workspace).read_text()
 
 
 def test_items_are_told_of_the_last_day_and_of_the_first_that_alarmed(planted, mover):

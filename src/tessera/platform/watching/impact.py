@@ -17,6 +17,8 @@ _SPAN = 7
 """Days before the first alarm."""
 _NOW = 3
 """Last days that say how it is now."""
+_OVER = 0.9
+"""So much of the way back counts as all of it."""
 _APART = timedelta(days=4)
 """Alarms of a cause that lie no further apart are of one thing that happened."""
 
@@ -60,6 +62,18 @@ class Impact:
     slices: Sequence[SliceImpact]
 
     @property
+    def is_open(self) -> bool:
+        """Whether everybody, or a slice, has not come back as far as counts as over."""
+        return any(one.back is not None and one.back < _OVER for one in self.slices)
+
+    @property
+    def furthest(self) -> SliceImpact | None:
+        """The slice that has come back least; None where none of them has far to go."""
+        parts = [one for one in self.slices if one.name != ALL and one.back is not None]
+        least = min(parts, key=lambda one: one.back or 0.0, default=None)
+        return least if least is not None and (least.back or 0.0) < _OVER else None
+
+    @property
     def whole(self) -> SliceImpact | None:
         """Everybody; None where the series has no such slice."""
         return next((one for one in self.slices if one.name == ALL), None)
@@ -77,8 +91,10 @@ def impact(series: str, slices: Mapping[str, Dated], alarmed: Iterable[date]) ->
     alarmed : iterable of date
         Days on which its cause alarmed, one at least; the last of what happened is looked at.
     """
-    first, last = runs_of(alarmed)[-1]
-    found = [one for name, dated in slices.items() if (one := _of_slice(name, dated, first, last))]
+    days = sorted(alarmed)
+    first, last = runs_of(days)[-1]
+    mine = [day for day in days if day >= first]
+    found = [one for name, dated in slices.items() if (one := _of_slice(name, dated, mine))]
     found.sort(key=lambda one: (one.name != ALL, -abs(one.moved), one.name))
     return Impact(series, first, last, found)
 
@@ -99,7 +115,7 @@ def runs_of(alarmed: Iterable[date]) -> list[tuple[date, date]]:
     return runs
 
 
-def _of_slice(name: str, dated: Dated, first: date, last: date) -> SliceImpact | None:
+def _of_slice(name: str, dated: Dated, alarmed: Sequence[date]) -> SliceImpact | None:
     told = {day: point for day, point in dated.items() if not point.hidden}
     if not told:
         return None
@@ -112,7 +128,7 @@ def _of_slice(name: str, dated: Dated, first: date, last: date) -> SliceImpact |
     return SliceImpact(
         name,
         told[days[-1]].investors,
-        mean([day for day in days if day < first][-_SPAN:]),
-        mean([day for day in days if first <= day <= last]),
+        mean([day for day in days if day < alarmed[0]][-_SPAN:]),
+        mean([day for day in days if day in alarmed]),
         mean(days[-_NOW:]),
     )

@@ -43,7 +43,8 @@ SAYS: Mapping[str, tuple[str, str]] = {
     "skew": ("Training and serving", "Scores as they were served, against what the bundle gives."),
     "response": (
         "What investors did",
-        "With what was shown, as far as it is known `outcome_days` later: a day or so behind.",
+        "With what was shown, as far as it is known a day or so later: a figure tells of the day "
+        "before.",
     ),
     "events": ("Who makes what happens", "Shares of the busiest, and events that fit no slate."),
     "drift": (
@@ -113,6 +114,7 @@ def write_page(workspace: Workspace) -> Path:
         ),
         causes=_causes(alarms, lines),
         impacts=impacts,
+        open=[family for family, one in impacts.items() if one.is_open],
         clues=_clues(workspace, impacts, answering),
         families=list(_families(measured, rules, found, answering)),
         movers=_movers(found, impacts),

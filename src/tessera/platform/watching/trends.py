@@ -71,6 +71,16 @@ class Chart:
     meaning: str
     was_judged: bool
     """Whether any day has a threshold."""
+    has_two: bool
+    """Whether it may be too large on one day and too small on another."""
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether the newest value lies beyond its threshold, and that is not sure."""
+        one = self.latest
+        if one.value is None or one.threshold is None or one.alarm:
+            return False
+        return one.value > one.threshold if one.side == "above" else one.value < one.threshold
 
     @property
     def alarmed(self) -> bool:
@@ -128,6 +138,7 @@ def chart(
         [_slice(name, slices[name], span) for name in sorted(slices, key=_order) if name != ALL],
         meaning(series),
         any(one.threshold is not None for one in whole.values()),
+        len({one.side for one in whole.values() if one.threshold is not None}) > 1,
     )
 
 

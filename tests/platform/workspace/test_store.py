@@ -31,6 +31,22 @@ def test_what_is_put_comes_back_under_its_name(store):
     assert store.below("a").below("x.json").address.endswith("somewhere/deep/a/x.json")
 
 
+def test_a_file_of_any_size_goes_in_and_comes_out_by_its_path(store, tmp_path):
+    made, back = tmp_path / "made", tmp_path / "back"
+    made.write_bytes(b"0123456789" * 1_000_000)  # more than a part
+    assert store.size("a/b") is None
+    assert not store.download("a/b", back)
+    assert not back.exists()
+    store.upload(made, "a/b")
+    assert store.size("a/b") == 10_000_000
+    assert store.download("a/b", back)
+    assert back.read_bytes() == made.read_bytes()
+    assert store.names() == ["a/b"]
+    made.write_bytes(b"")
+    store.upload(made, "a/b")
+    assert (store.size("a/b"), store.get("a/b").content) == (0, b"")
+
+
 def test_names_are_those_of_all_files_but_hidden_ones(store):
     for name in ("b/y", "a/x", ".lock", "a/.z", "c"):
         store.put(name, b"")

@@ -17,6 +17,7 @@ from tessera.platform.release import (
     acts,
     bundles,
     exploration,
+    journal,
     mirror,
     mirrored,
     pointer,
@@ -146,12 +147,13 @@ def test_a_manifest_that_names_other_files_is_refused(machine, place, workspace)
     ("change", "line"),
     [
         (lambda _: b"", "carries no signature"),
+        (lambda _: b"[" * 100_000, "carries no signature"),
         (lambda told: json.dumps(told).encode()[:-9], "carries no signature"),
         (lambda told: json.dumps({**told, "version": "v0"}).encode(), "was not signed by this key"),
         (lambda told: json.dumps({**told, "explores": False}).encode(), "was not signed by this"),
         (lambda told: json.dumps({**told, "n": 99}).encode(), "was not signed by this key"),
     ],
-    ids=["empty", "torn", "another version", "another word on exploration", "a later act"],
+    ids=["empty", "deep", "torn", "another version", "another word on exploration", "a later act"],
 )
 def test_a_notice_that_the_registry_did_not_write_is_refused(machine, place, change, line):
     machine.fetch()
@@ -238,6 +240,8 @@ def test_acts_are_done_beside_the_registry_and_a_registry_is_no_mirror(
                     lambda: exploration.stop(machine.workspace, WHY)):  # fmt: skip
             with pytest.raises(GateClosed, match=f"{MIRROR_KEY} is set, so what is published he"):
                 act()
+        with pytest.raises(GateClosed, match=f"{MIRROR_KEY} is set"):
+            journal.require_whole(machine.workspace)
         with pytest.raises(BadParams, match="registry/market has acts of its own"):
             open_mirror(workspace)
     with pytest.raises(BadParams, match=f"set {PUBLISHED} to where another registry publishes"):

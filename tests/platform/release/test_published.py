@@ -285,7 +285,8 @@ def test_killed_before_it_is_told_it_is_given_up_where_a_copy_was_first(
     second, place, killed, tmp_path, capsys, monkeypatch
 ):
     """By the same person in the same second, of the same candidate: still one of them wins."""
-    monkeypatch.setattr(chain, "now", lambda: "2026-11-30T12:00:00+00:00")
+    for one in (chain, registry):
+        monkeypatch.setattr(one, "now", lambda: "2026-11-30T12:00:00+00:00")
     copy = open_workspace("market", shutil.copytree(second.root, tmp_path / "copy"))
     before = state(second)
     assert killed(lambda: acts.promote(second), published.Elsewhere, "win")
@@ -295,6 +296,15 @@ def test_killed_before_it_is_told_it_is_given_up_where_a_copy_was_first(
     assert "warning: an interrupted act is given up:" in capsys.readouterr().err
     assert state(second) == before
     agrees(copy, place)
+
+
+def test_an_act_whose_pointer_moved_was_won_whatever_lies_there_since(second, place, killed):
+    assert killed(lambda: acts.promote(second), journal, "_tell_mlflow")
+    place.store.put("market/current.json", b"of somebody else")
+    with journal.one_act(second):
+        pass
+    assert pointer.current_bundle(second).name == "v2"
+    assert journal.state_fault(second) is None
 
 
 @both_stores

@@ -134,7 +134,8 @@ def _disk(workspace: Workspace) -> str:
 
 def _published(workspace: Workspace) -> str:
     if pointer.current_version(workspace) is None:
-        return f"nothing yet: run `tessera run --profile {workspace.profile}`"
+        how = "fetch" if workspace.is_mirror else "run"
+        return f"nothing yet: run `tessera {how} --profile {workspace.profile}`"
     return f"{pointer.current_bundle(workspace).name}, every hash matches"
 
 

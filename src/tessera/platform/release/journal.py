@@ -54,11 +54,7 @@ def one_act(workspace: Workspace) -> Iterator[None]:
     GateClosed
         If the registry is elsewhere and this is its mirror.
     """
-    if workspace.is_mirror:
-        raise GateClosed(
-            f"{MIRROR_KEY} is set, so what is published here comes from another registry: do it "
-            "there, or unset it"
-        )
+    _require_no_mirror(workspace)
     workspace.registry.mkdir(parents=True, exist_ok=True)
     seals.require_key(workspace)
     with (workspace.registry / ".lock").open("w") as lock:
@@ -199,12 +195,23 @@ def require_whole(workspace: Workspace) -> None:
     ------
     BrokenHistory
         If there is anything wrong with history or pointer.
+    GateClosed
+        If the registry is elsewhere and this is its mirror.
     """
+    _require_no_mirror(workspace)
     found = state_fault(workspace)
     if found:
         raise BrokenHistory(
             f"the history of profile {workspace.profile} is {found}; no act is possible: "
             f"bring registry/{workspace.profile} back from a backup, or move it away to begin anew"
+        )
+
+
+def _require_no_mirror(workspace: Workspace) -> None:
+    if workspace.is_mirror:
+        raise GateClosed(
+            f"{MIRROR_KEY} is set, so what is published here comes from another registry: do it "
+            "there, or unset it"
         )
 
 

@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from tessera.contracts.errors import BadParams, TesseraError
 from tessera.contracts.library_errors import translate_errors
-from tessera.platform.workspace.store import Stored
+from tessera.platform.workspace.store import Stored, require_small
 
 _FORM = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[\w%=+-][\w.%=+-]*)*)/?", re.ASCII)
 _ABSENT = ("NoSuchKey", "404")
@@ -88,6 +88,7 @@ class Bucket:
         with self._asked("read", name):
             try:
                 found = self.client.get_object(Bucket=self.bucket, Key=self._key(name))
+                require_small(self.below(name).address, found["ContentLength"])
                 return Stored(found["Body"].read(), found["ETag"])
             except ClientError as error:
                 if _code(error) in _ABSENT:

@@ -23,6 +23,9 @@ _GUARD = ".guard"
 """Held while a file is compared and replaced."""
 _REMEDY = "look whether it is mounted, and what this user may do there"
 
+LARGEST = 16 << 20
+"""Bytes of a file that is read whole: whoever writes into a store fills no reader's memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -31,6 +34,18 @@ class Stored:
     content: bytes
     tag: str
     """Of this content; another one has another tag."""
+
+
+def require_small(where: object, size: int) -> None:
+    """Refuse to read a file whole that is none of ours.
+
+    Raises
+    ------
+    TesseraError
+        If it is too large.
+    """
+    if size > LARGEST:
+        raise TesseraError(f"{where} holds {size} bytes, and ours at most {LARGEST}: remove it")
 
 
 class Store(Protocol):
@@ -53,7 +68,13 @@ class Store(Protocol):
         """
 
     def get(self, name: str) -> Stored | None:
-        """Read a file; None if there is none."""
+        """Read a file; None if there is none.
+
+        Raises
+        ------
+        TesseraError
+            If it cannot be read, or is larger than what is read whole.
+        """
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file, in place of an older one."""
@@ -116,6 +137,7 @@ class Folder:
     def get(self, name: str) -> Stored | None:
         """Read a file."""
         try:
+            require_small(self.path / name, self.size(name) or 0)
             content = (self.path / name).read_bytes()
         except FileNotFoundError:
             return None

@@ -86,6 +86,7 @@ def test_without_the_setting_no_store_is_asked_and_an_intent_holds_no_more(
     registry.publish(workspace, None, None)
     exploration.stop(workspace, WHY)
     assert [sorted(one) for one in intents] == [["line", "pointer", "seal"]] * 3
+    assert not [entry for entry in history(workspace) if "turn" in entry]
     assert sorted(path.name for path in workspace.registry.iterdir() if path.is_file()) == [
         ".lock", "current.json", "history.head.json", "history.jsonl"
     ]  # fmt: skip

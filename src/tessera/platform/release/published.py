@@ -142,7 +142,7 @@ class Elsewhere:
             raise GateClosed(
                 f"{where} tells of act {told['n']}, which is not in this history, so another copy "
                 "of this registry publishes there: go on in that one, or bring its registry/"
-                f"{self.workspace.profile} here"
+                f"{self.workspace.profile} here; if there is none, remove that file"
             )
         return seen
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -26,7 +27,14 @@ from tessera.platform.release import (
     trials,
 )
 from tessera.platform.release.mirror import open_mirror
-from tessera.platform.release.mirrored import Followed, Keeping, Mirrored, kept_up
+from tessera.platform.release.mirrored import (
+    Followed,
+    Keeping,
+    Mirrored,
+    followed,
+    kept_up,
+    registry_of,
+)
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import MIRROR_KEY, PUBLISHED
 from tessera.serve.params import ServeParams
@@ -117,7 +125,6 @@ def refused(machine, line, kind=BrokenBundle):
     assert "\n" not in str(error.value)
 
 
-@both_stores
 def test_a_bundle_that_was_altered_there_is_refused_and_the_old_one_goes_on(
     machine, place, workspace
 ):
@@ -302,6 +309,36 @@ def test_what_is_refused_is_an_alarm_of_the_service_and_no_reason_not_to_start(
         place.store.put(NOTICE, whole)
         assert keeping.look()
         assert current().name == "v1"
+
+
+def test_a_service_follows_the_mirror_that_it_is_of_or_its_registry(
+    machine, place, workspace, monkeypatch
+):
+    assert isinstance(followed(workspace), pointer.Watched)
+    assert isinstance(registry_of(workspace, ServeParams()), trials.Trials)
+    brought, fetch = threading.Event(), mirror.Mirror.fetch
+
+    def seen(self, beside=()):
+        told = fetch(self, beside)
+        if told["version"] == "v2":
+            brought.set()
+        return told
+
+    monkeypatch.setattr(mirror.Mirror, "fetch", seen)
+    monkeypatch.setattr(mirrored, "_LOOK_S", 0.01)
+    first = place.store.get(NOTICE).content
+    acts.promote(workspace)
+    second = place.store.get(NOTICE).content
+    place.store.put(NOTICE, first)
+    with machine.here(), kept_up(machine.workspace, ServeParams()):
+        current = followed(machine.workspace)
+        assert isinstance(current, Followed)
+        assert isinstance(registry_of(machine.workspace, ServeParams()), Mirrored)
+        assert current().name == "v1"
+        place.store.put(NOTICE, second)
+        assert brought.wait(300)
+        assert current().name == "v2"
+    assert not [one for one in threading.enumerate() if one.name == "mirror"]
 
 
 def test_a_service_asks_the_notice_what_it_asks_a_registry(machine, place, workspace, caplog):

@@ -1,14 +1,21 @@
-"""Several processes that train one model: each takes a part of every batch, all take one step.
+"""Several processes that train one model: each takes parts of every batch, all take one step.
 
-Start the stage with `torchrun --nproc-per-node 2 --no-python tessera run hstu`; without torchrun
-there is one process and nothing here does anything.  Sums travel by nccl where each process has a
-GPU, else by gloo.
+Start the stage with `torchrun --nproc-per-node 2 --no-python tessera run hstu`, on one machine or,
+with `--nnodes`, on several; without torchrun there is one process and nothing here does anything.
+Sums travel by nccl where each process has a GPU, else by gloo.
+
+A batch is cut into as many parts as the params say, however many processes share them: what is
+drawn at random follows from the part, so that a training is the same but for the order of its sums
+whether one process has all parts or four have one each (EasyScale: Li et al. 2023, arXiv
+2208.14228; virtual nodes: Or et al. 2022, arXiv 2009.09523).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,26 +23,71 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tessera.contracts.processes import started
+from tessera.contracts.errors import BadParams, StageFailed
+from tessera.contracts.library_errors import first_line
+from tessera.contracts.processes import local_number, node, sources, started
 
+_T = TypeVar("_T")
 _CPU = torch.device("cpu")
+_SILENCE = timedelta(minutes=10)
+"""After it a process that others wait for is lost; one that dies is missed at once."""
 
 
 @contextmanager
-def together(device: torch.device = _CPU) -> Iterator[None]:
-    """Join the processes that torchrun started, each with its tensors on its device."""
+def together(
+    device: torch.device = _CPU, parts: int = 1, told: Mapping[str, object] | None = None
+) -> Iterator[None]:
+    """Join the processes that torchrun started, each with its tensors on its device.
+
+    Parameters
+    ----------
+    device
+        Of this process.
+    parts
+        Of each batch; there must be one for each process.
+    told
+        What decides the training, by name; it must be the same for all, and so must our code.
+
+    Raises
+    ------
+    BadParams
+        If there are fewer parts than processes, or a process was told something else.
+    StageFailed
+        If another process is lost.
+    """
     if started() == 1 or dist.is_initialized():
         yield
         return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        dist.init_process_group("nccl", device_id=device)
-    else:
-        dist.init_process_group("gloo")
+    if parts < started():
+        raise BadParams(
+            f"{started()} processes cannot share a batch of {parts}: set hstu.batch_parts to "
+            f"{started()} or a multiple of it, or start fewer"
+        )
+    with _losses_told():
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+            dist.init_process_group("nccl", timeout=_SILENCE, device_id=device)
+        else:
+            dist.init_process_group("gloo", timeout=_SILENCE)
+        try:
+            require_same({"code": sources(), **(told or {})})
+            yield
+        finally:
+            dist.destroy_process_group()
+
+
+@contextmanager
+def _losses_told() -> Iterator[None]:
+    """Say in one line that another process is gone, which libraries say in many ways."""
     try:
         yield
-    finally:
-        dist.destroy_process_group()
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        raise StageFailed(
+            f"another process of this training is lost (PyTorch says {first_line(error)!r}): "
+            "start it again with the same command, it goes on from its last checkpoint"
+        ) from error
 
 
 def processes() -> int:
@@ -44,16 +96,26 @@ def processes() -> int:
 
 
 def number() -> int:
-    """Return which of them this one is; 0 writes the checkpoints."""
+    """Return which of them this one is; 0 writes what the stage makes."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def own(rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return this process's part of a batch.
+def keeps() -> bool:
+    """Whether this process writes checkpoints: the first of each machine, as any may be lost."""
+    return not dist.is_initialized() or local_number() == 0
 
-    A batch smaller than the processes is taken whole by each: losses are divided by what all took.
+
+def own_parts(parts: int) -> range:
+    """Return the parts of each batch that this process takes, one at least."""
+    return range(number(), parts, processes())
+
+
+def part_of(rows: NDArray[np.intp], part: int, parts: int) -> NDArray[np.intp]:
+    """Return one part of a batch.
+
+    A batch with fewer rows than parts is each part whole: losses are divided by what all took.
     """
-    return rows[number() :: processes()] if len(rows) >= processes() else rows
+    return rows[part::parts] if len(rows) >= parts else rows
 
 
 def total(value: Tensor) -> Tensor:
@@ -85,7 +147,41 @@ def agreed(numbers: list[float], device: torch.device) -> list[float]:
     return [float(number) for number in told.tolist()]
 
 
-def wait() -> None:
-    """Go on when all have come here."""
-    if processes() > 1:
-        dist.barrier()
+def furthest(mine: _T | None, age: tuple[int, ...]) -> _T | None:
+    """Return what the process of the highest age has; of several the first."""
+    ages = _gathered(age)
+    if len(ages) == 1:
+        return mine
+    ahead = max(range(len(ages)), key=ages.__getitem__)
+    told = [mine if ahead == number() else None]
+    dist.broadcast_object_list(told, ahead)
+    return told[0]
+
+
+def require_same(told: Mapping[str, object]) -> None:
+    """Hold what each process was told against what the first was.
+
+    Raises
+    ------
+    BadParams
+        If they differ, by the first name in which they do and both values.
+    """
+    everyone = _gathered({name: str(value) for name, value in told.items()})
+    nodes, first = _gathered(node()), everyone[0]
+    for where, other in zip(nodes, everyone, strict=True):
+        for name in sorted(first.keys() | other.keys()):
+            here, there = first.get(name, "nothing"), other.get(name, "nothing")
+            if here != there:
+                raise BadParams(
+                    f"the machines of one training differ in {name}: {here} on {nodes[0]}, "
+                    f"{there} on {where}; bring all to the same commit, params and artifacts"
+                )
+
+
+def _gathered(mine: _T) -> list[_T]:
+    """Return what each process has, in their order."""
+    if processes() == 1:
+        return [mine]
+    found: list[_T | None] = [None] * processes()
+    dist.all_gather_object(found, mine)
+    return found  # type: ignore[return-value]

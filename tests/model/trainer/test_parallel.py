@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from tessera.contracts.errors import BadParams, StageFailed
-from tessera.contracts.processes import sources
 from tessera.model.trainer import parallel
 
 RUNNER = """
-import json, os, signal, sys
+import ctypes, json, os, signal, sys
 from pathlib import Path
 import ibis
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -50,34 +49,35 @@ def learn(node, killed):
     told = {"losses": state.losses, **state.measures, "weight": weight.tolist()}
     (folder / f"{node}_{parallel.local_number()}.json").write_text(json.dumps(told))
 
-def machine(node, port, is_host, killed):
+def machine(node, port, number, killed):
     os.setsid()
-    meet = {"is_host": is_host, "last_call_timeout": 5, "timeout": 60}
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # none outlives the test
+    meet = {"is_host": number == 1, "last_call_timeout": 5, "timeout": 60}
     config = LaunchConfig(
         1, 2, 2, rdzv_backend="c10d", rdzv_endpoint=f"127.0.0.1:{port}", rdzv_configs=meet,
         run_id=port, max_restarts=2, monitor_interval=0.1, start_method="fork",
-        local_addr="127.0.0.1",
+        local_addr=f"127.0.0.{number}",
     )
     elastic_launch(config, learn)(node, killed)
 
-def both(port, hosts, killed):
+def both(port, nodes, killed):
     found = []
-    for node, is_host in hosts.items():
+    for number, node in enumerate(nodes, start=1):
         if (child := os.fork()) == 0:
             try:
-                machine(node, port, is_host, killed.get(node))
+                machine(node, port, number, killed.get(node))
             finally:
                 os._exit(1 if sys.exc_info()[0] else 0)
         found.append(child)
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in found]
 
 # `second` dies, `first` goes on alone until it dies too; then both start, the other one first.
-ends = both(ports[0], {"first": True, "second": False}, {"second": [1, 2], "first": [2, 1]})
-ends += both(ports[1], {"second": True, "first": False}, {})
+ends = both(ports[0], ["first", "second"], {"second": [1, 2], "first": [2, 1]})
+ends += both(ports[1], ["second", "first"], {})
 (folder / "ends.json").write_text(json.dumps(ends))
 learn("alone", None)
 """
-CHANGES = {"batch": 15, "batch_parts": 4, "checkpoint_steps": 2}
+CHANGES = {"batch": 15, "batch_parts": 4, "checkpoint_steps": 2, "learning_rate": 0.003}
 
 
 @pytest.fixture
@@ -92,8 +92,8 @@ def trained(slated, small, stage_files):
     (stage_files / "params.json").write_text(params.model_dump_json())
     (stage_files / "runner.py").write_text(RUNNER)
     words = [str(stage_files / "runner.py"), str(stage_files), *free_ports(2)]
-    lo = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    subprocess.run([sys.executable, *words], env={**os.environ, **lo}, check=True, timeout=300)
+    lo = {"GLOO_SOCKET_IFNAME": "lo", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    subprocess.run([sys.executable, *words], env={**os.environ, **lo}, check=True, timeout=200)
     return stage_files
 
 
@@ -107,8 +107,79 @@ def free_ports(count):
 
 
 def test_machines_that_are_lost_and_come_back_learn_what_one_process_learns(trained):
-    assert json.loads((trained / "ends.json").read_text()) == [-9, -9, 0, 0]
+    names = ("alone_0", "first_0", "first_1", "second_0", "second_1", "ends")
+    said = {name: json.loads((trained / f"{name}.json").read_text()) for name in names}
+    assert said["ends"] == [-9, -9, 0, 0], "each died once"
     steps = [json.loads(line) for line in (trained / "steps").read_text().splitlines()]
-    began = [one for one in steps if one[-2:] == [0, 0] or one[1] == 0]
-    alone, *shared = (json.loads((trained / name).read_text())
-                      for name in ("alone_0.json", *(f"{n}_0.json" for n in ("first", "second"))))
+    course = [(many, node, epoch, step) for many, rank, node, epoch, step in steps if not rank]
+    whole = [step for step in course if step[1] == "alone"]
+    assert len(said["alone_0"]["losses"]) == 3
+    # From the last checkpoint, as two; then from the newest, which the new first one has not.
+    back = [course.index((2, "first", 1, 2)), course.index((4, "second", 2, 0)), len(course)]
+    assert [place[2:] for place in course[: back[0]]] == [place[2:] for place in whole[:13]]
+    assert [place[2:] for place in course[back[0] : back[1]]] == [p[2:] for p in whole[12:22]]
+    assert [p[2:] for p in course[back[1] : -len(whole)]] == [p[2:] for p in whole[20:]]
+    assert {tuple(step[:3]) for step in steps} == {
+        *((4, n, node) for n, node in enumerate(("first", "first", "second", "second"))),
+        *((4, n, node) for n, node in enumerate(("second", "second", "first", "first"))),
+        (2, 0, "first"), (2, 1, "first"), (1, 0, "alone"),
+    }  # fmt: skip
+    assert said["first_0"] == said["first_1"] == said["second_0"] == said["second_1"]
+    for name in ("losses", "ndcg"):
+        ours, theirs = said["first_0"][name], said["alone_0"][name]
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, err_msg=name)
+    np.testing.assert_allclose(said["first_0"]["weight"], said["alone_0"]["weight"], atol=1e-5)
+
+
+def test_fewer_parts_than_processes_are_refused_before_anybody_waits(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    told = "4 processes cannot share a batch of 2: set hstu.batch_parts to 4 or a multiple of it"
+    with pytest.raises(BadParams, match=told), parallel.together(parts=2):
+        pytest.fail("it began")
+
+
+@pytest.mark.parametrize("lost", ["width", "code"])
+def test_machines_that_were_told_different_things_are_refused(monkeypatch, lost):
+    first = {"code": "3a", "width": 48}
+    monkeypatch.setattr(parallel, "_gathered", lambda mine: [mine, {**mine, lost: "other"}]
+                        if isinstance(mine, dict) else ["node 0 (a)", "node 1 (b)"])  # fmt: skip
+    told = f"differ in {lost}: {first[lost]} on node 0 .a., other on node 1 .b.; bring all to"
+    with pytest.raises(BadParams, match=told):
+        parallel.require_same(first)
+
+
+def test_a_lost_process_is_one_line_and_our_own_mistakes_stay_what_they_are():
+    told = "Connection closed by peer [10.0.0.2]:4711"
+    with pytest.raises(StageFailed, match="another process .* is lost .*closed by peer.* again"):
+        lose(RuntimeError(f"[gloo/transport/tcp/pair.cc:547] {told}"))
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        lose(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def lose(error):
+    with parallel._losses_told():
+        raise error
+
+
+def test_a_restart_that_would_read_what_the_last_round_left_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "1")
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    told = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
+    with pytest.raises(BadParams, match=told), parallel.together(parts=2):
+        pytest.fail("it began")
+
+
+def test_every_part_is_somebodys_and_no_row_is_lost(monkeypatch):
+    rows = np.arange(10)
+    for many in (1, 2, 3, 4):
+        monkeypatch.setattr(parallel, "processes", lambda many=many: many)
+        taken = []
+        for rank in range(many):
+            monkeypatch.setattr(parallel, "number", lambda rank=rank: rank)
+            assert len(parallel.own_parts(4)) >= 1
+            taken += [*parallel.own_parts(4)]
+        assert sorted(taken) == [0, 1, 2, 3]
+    parts = [parallel.part_of(rows, part, 4) for part in range(4)]
+    assert sorted(np.concatenate(parts)) == rows.tolist()
+    assert all(len(parallel.part_of(rows[:3], part, 4)) == 3 for part in range(4))

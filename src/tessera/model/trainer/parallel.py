@@ -12,6 +12,7 @@ whether one process has all parts or four have one each (EasyScale: Li et al. 20
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -51,18 +52,15 @@ def together(
     Raises
     ------
     BadParams
-        If there are fewer parts than processes, or a process was told something else.
+        If there are fewer parts than processes, a process was told something else, or torchrun
+        would restart processes into the addresses of those before.
     StageFailed
         If another process is lost.
     """
     if started() == 1 or dist.is_initialized():
         yield
         return
-    if parts < started():
-        raise BadParams(
-            f"{started()} processes cannot share a batch of {parts}: set hstu.batch_parts to "
-            f"{started()} or a multiple of it, or start fewer"
-        )
+    _refuse(parts)
     with _losses_told():
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -88,6 +86,23 @@ def _losses_told() -> Iterator[None]:
             f"another process of this training is lost (PyTorch says {first_line(error)!r}): "
             "start it again with the same command, it goes on from its last checkpoint"
         ) from error
+
+
+def _refuse(parts: int) -> None:
+    """Refuse what would end in a wait without an end, before anybody waits."""
+    if parts < started():
+        raise BadParams(
+            f"{started()} processes cannot share a batch of {parts}: set hstu.batch_parts to "
+            f"{started()} or a multiple of it, or start fewer"
+        )
+    # The store of torchrun's agent outlives a restart, with the addresses of the processes before
+    # it, which may be read for those after it (github.com/pytorch/pytorch/issues/135712).
+    restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS") or 0)
+    if restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        raise BadParams(
+            "torchrun --max-restarts may hang after a restart: "
+            "export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 on every machine first"
+        )
 
 
 def processes() -> int:

@@ -52,7 +52,7 @@ def learn(node, killed):
 def machine(node, port, number, killed):
     os.setsid()
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # none outlives the test
-    meet = {"is_host": number == 1, "last_call_timeout": 5, "timeout": 60}
+    meet = {"is_host": number == 2, "last_call_timeout": 5, "timeout": 60}
     config = LaunchConfig(
         1, 2, 2, rdzv_backend="c10d", rdzv_endpoint=f"127.0.0.1:{port}", rdzv_configs=meet,
         run_id=port, max_restarts=2, monitor_interval=0.1, start_method="fork",
@@ -60,20 +60,20 @@ def machine(node, port, number, killed):
     )
     elastic_launch(config, learn)(node, killed)
 
-def both(port, nodes, killed):
+def both(port, nodes):
     found = []
-    for number, node in enumerate(nodes, start=1):
+    for number, (node, killed) in enumerate(nodes.items(), start=1):
         if (child := os.fork()) == 0:
             try:
-                machine(node, port, number, killed.get(node))
+                machine(node, port, number, killed)
             finally:
                 os._exit(1 if sys.exc_info()[0] else 0)
         found.append(child)
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in found]
 
-# `second` dies, `first` goes on alone until it dies too; then both start, the other one first.
-ends = both(ports[0], ["first", "second"], {"second": [1, 2], "first": [2, 1]})
-ends += both(ports[1], ["second", "first"], {})
+# `first` dies, and `second`, at which they met, goes on alone until it dies too; then both start.
+ends = both(ports[0], {"first": [1, 2], "second": [2, 1]})
+ends += both(ports[1], {"first": None, "second": None})
 (folder / "ends.json").write_text(json.dumps(ends))
 learn("alone", None)
 """
@@ -114,15 +114,14 @@ def test_machines_that_are_lost_and_come_back_learn_what_one_process_learns(trai
     course = [(many, node, epoch, step) for many, rank, node, epoch, step in steps if not rank]
     whole = [step for step in course if step[1] == "alone"]
     assert len(said["alone_0"]["losses"]) == 3
-    # From the last checkpoint, as two; then from the newest, which the new first one has not.
-    back = [course.index((2, "first", 1, 2)), course.index((4, "second", 2, 0)), len(course)]
+    # From its own checkpoint, as two; then from the newest, which the first of all has not.
+    back = [course.index((2, "second", 1, 2)), course.index((4, "first", 2, 0))]
     assert [place[2:] for place in course[: back[0]]] == [place[2:] for place in whole[:13]]
     assert [place[2:] for place in course[back[0] : back[1]]] == [p[2:] for p in whole[12:22]]
     assert [p[2:] for p in course[back[1] : -len(whole)]] == [p[2:] for p in whole[20:]]
     assert {tuple(step[:3]) for step in steps} == {
         *((4, n, node) for n, node in enumerate(("first", "first", "second", "second"))),
-        *((4, n, node) for n, node in enumerate(("second", "second", "first", "first"))),
-        (2, 0, "first"), (2, 1, "first"), (1, 0, "alone"),
+        (2, 0, "second"), (2, 1, "second"), (1, 0, "alone"),
     }  # fmt: skip
     assert said["first_0"] == said["first_1"] == said["second_0"] == said["second_1"]
     for name in ("losses", "ndcg"):

@@ -51,12 +51,15 @@ class Node:
     inside: tuple[str, ...]
     """Words before a command that runs on it."""
 
-    def launch(self, meet: str, *, nodes: str = "1:2", conf: str = "", restarts: int = 2) -> Any:
+    def launch(
+        self, meet: str, *, nodes: str = "1:2", conf: tuple[str, ...] = (), restarts: int = 2
+    ) -> Any:
         """Start its two processes, which meet the others at an address; return what was started."""
+        is_host = meet.startswith(f"{self.address}:")
         words = [*self.inside, "torchrun", "--nnodes", nodes, "--nproc-per-node", "2",
                  "--rdzv-backend", "c10d", "--rdzv-endpoint", meet, "--rdzv-id", "bench",
                  "--local-addr", self.address, "--max-restarts", str(restarts)]  # fmt: skip
-        words += ["--rdzv-conf", conf] if conf else []
+        words += ["--rdzv-conf", ",".join((f"is_host={int(is_host)}", *conf))]
         told = {**environment(self.root), "GLOO_SOCKET_IFNAME": self.card,
                 "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # fmt: skip
         with self.log.open("w") as stream:
@@ -183,14 +186,14 @@ def _first_dies(first: Node, second: Node, alone: Path) -> dict[str, Any]:
 
 def _nobody_there(first: Node, _second: Node, _alone: Path) -> dict[str, Any]:
     """Meet where nobody listens."""
-    process = first.launch("10.77.0.9:1", nodes="2", conf=f"read_timeout={_WAIT_S}")
+    process = first.launch("10.77.0.9:1", nodes="2", conf=(f"read_timeout={_WAIT_S}",))
     return {"end": _end(process), "last": _last(first)}
 
 
 def _never_comes(first: Node, _second: Node, _alone: Path) -> dict[str, Any]:
     """Wait for a machine that is never started."""
     meet = f"{first.address}:{_PORT}"
-    process = first.launch(meet, nodes="2", conf=f"join_timeout={_WAIT_S}")
+    process = first.launch(meet, nodes="2", conf=(f"join_timeout={_WAIT_S}",))
     return {"end": _end(process), "last": _last(first)}
 
 
@@ -263,7 +266,7 @@ def _beside(node: Node, alone: Path) -> dict[str, Any]:
     """Return how far curve and weights are from those of one process."""
     curves = [_curve(root) for root in (alone, node.root)]
     ours, theirs = (load_file(root / _MODEL) for root in (node.root, alone))
-    gaps = [np.abs(ours[name] - theirs[name]).max(initial=0) for name in theirs]
+    gaps = [np.abs(ours[name].astype(float) - theirs[name]).max(initial=0) for name in theirs]
     return {
         "losses": curves[1],
         "loss_gap": max(abs(a - b) / a for a, b in zip(*curves, strict=True)),

@@ -82,9 +82,10 @@ def _losses_told() -> Iterator[None]:
     except RuntimeError as error:
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
             raise
+        told = first_line(error).partition(". This is typically")[0]  # advice for developers
         raise StageFailed(
-            f"another process of this training is lost (PyTorch says {first_line(error)!r}): "
-            "start it again with the same command, it goes on from its last checkpoint"
+            f"another process of this training is lost (PyTorch says {told!r}): it goes on from "
+            "its last checkpoint when torchrun --max-restarts, or you, start it again"
         ) from error
 
 

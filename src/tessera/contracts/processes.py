@@ -18,9 +18,9 @@ def local_number() -> int:
     return int(os.environ.get("LOCAL_RANK") or 0)
 
 
-def node() -> str:
-    """Name this machine as torchrun counts it."""
-    return f"node {os.environ.get('GROUP_RANK') or 0} ({socket.gethostname()})"
+def machine() -> str:
+    """Name this machine, with its number by torchrun."""
+    return f"machine {os.environ.get('GROUP_RANK') or 0} ({socket.gethostname()})"
 
 
 def is_helper() -> bool:

@@ -32,24 +32,24 @@ params = HstuParams.model_validate_json((folder / "params.json").read_text())
 names = ("events", "codes", "users", "items", "prices", "exposures", "outcomes", "edges", "cate")
 world = read_dataset(Sources(*map(table, names)), folder / "split.json", folder, params)
 
-def learn(node, killed):
+def learn(name, killed):
     take = Trainer._step
     def step(self, batch):
         at = [self.run.state.epoch, self.run.state.step]
         with (folder / "steps").open("a") as file:
-            file.write(json.dumps([parallel.processes(), parallel.number(), node, *at]) + "\\n")
+            file.write(json.dumps([parallel.processes(), parallel.number(), name, *at]) + "\\n")
         if killed == at and not parallel.local_number():
             os.killpg(0, signal.SIGKILL)  # the machine: its agent, and all that this one started
         return take(self, batch)
     Trainer._step = step
     with threads(1), parallel.together(parts=params.batch_parts, told=params.model_dump()):
-        trained = fit("hstu", world, params, folder / node)
+        trained = fit("hstu", world, params, folder / name)
         state = trained.state
         weight = trained.model.item_VD.detach().numpy()
     told = {"losses": state.losses, **state.measures, "weight": weight.tolist()}
-    (folder / f"{node}_{parallel.local_number()}.json").write_text(json.dumps(told))
+    (folder / f"{name}_{parallel.local_number()}.json").write_text(json.dumps(told))
 
-def machine(node, port, number, killed):
+def machine(name, port, number, killed):
     os.setsid()
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # none outlives the test
     meet = {"is_host": number == 2, "last_call_timeout": 5, "timeout": 60}
@@ -58,14 +58,14 @@ def machine(node, port, number, killed):
         run_id=port, max_restarts=2, monitor_interval=0.1, start_method="fork",
         local_addr=f"127.0.0.{number}",
     )
-    elastic_launch(config, learn)(node, killed)
+    elastic_launch(config, learn)(name, killed)
 
-def both(port, nodes):
+def both(port, names):
     found = []
-    for number, (node, killed) in enumerate(nodes.items(), start=1):
+    for number, (name, killed) in enumerate(names.items(), start=1):
         if (child := os.fork()) == 0:
             try:
-                machine(node, port, number, killed)
+                machine(name, port, number, killed)
             finally:
                 os._exit(1 if sys.exc_info()[0] else 0)
         found.append(child)
@@ -111,7 +111,7 @@ def test_machines_that_are_lost_and_come_back_learn_what_one_process_learns(trai
     said = {name: json.loads((trained / f"{name}.json").read_text()) for name in names}
     assert said["ends"] == [-9, -9, 0, 0], "each died once"
     steps = [json.loads(line) for line in (trained / "steps").read_text().splitlines()]
-    course = [(many, node, epoch, step) for many, rank, node, epoch, step in steps if not rank]
+    course = [(many, name, epoch, step) for many, rank, name, epoch, step in steps if not rank]
     whole = [step for step in course if step[1] == "alone"]
     assert len(said["alone_0"]["losses"]) == 3
     # From its own checkpoint, as two; then from the newest, which the first of all has not.
@@ -120,7 +120,7 @@ def test_machines_that_are_lost_and_come_back_learn_what_one_process_learns(trai
     assert [place[2:] for place in course[back[0] : back[1]]] == [p[2:] for p in whole[12:22]]
     assert [p[2:] for p in course[back[1] : -len(whole)]] == [p[2:] for p in whole[20:]]
     assert {tuple(step[:3]) for step in steps} == {
-        *((4, n, node) for n, node in enumerate(("first", "first", "second", "second"))),
+        *((4, n, name) for n, name in enumerate(("first", "first", "second", "second"))),
         (2, 0, "second"), (2, 1, "second"), (1, 0, "alone"),
     }  # fmt: skip
     assert said["first_0"] == said["first_1"] == said["second_0"] == said["second_1"]
@@ -141,8 +141,8 @@ def test_fewer_parts_than_processes_are_refused_before_anybody_waits(monkeypatch
 def test_machines_that_were_told_different_things_are_refused(monkeypatch, lost):
     first = {"code": "3a", "width": 48}
     monkeypatch.setattr(parallel, "_gathered", lambda mine: [mine, {**mine, lost: "other"}]
-                        if isinstance(mine, dict) else ["node 0 (a)", "node 1 (b)"])  # fmt: skip
-    told = f"differ in {lost}: {first[lost]} on node 0 .a., other on node 1 .b.; bring all to"
+                        if isinstance(mine, dict) else ["machine 0 (a)", "machine 1 (b)"])  # fmt: skip
+    told = f"in {lost}: {first[lost]} on machine 0 .a., other on machine 1 .b.; bring all to"
     with pytest.raises(BadParams, match=told):
         parallel.require_same(first)
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from tessera.contracts.errors import BadParams, StageFailed
 from tessera.contracts.library_errors import first_line
-from tessera.contracts.processes import local_number, node, sources, started
+from tessera.contracts.processes import local_number, machine, sources, started
 
 _T = TypeVar("_T")
 _CPU = torch.device("cpu")
@@ -183,13 +183,13 @@ def require_same(told: Mapping[str, object]) -> None:
         If they differ, by the first name in which they do and both values.
     """
     everyone = _gathered({name: str(value) for name, value in told.items()})
-    nodes, first = _gathered(node()), everyone[0]
-    for where, other in zip(nodes, everyone, strict=True):
+    machines, first = _gathered(machine()), everyone[0]
+    for where, other in zip(machines, everyone, strict=True):
         for name in sorted(first.keys() | other.keys()):
             here, there = first.get(name, "nothing"), other.get(name, "nothing")
             if here != there:
                 raise BadParams(
-                    f"the machines of one training differ in {name}: {here} on {nodes[0]}, "
+                    f"the machines of one training differ in {name}: {here} on {machines[0]}, "
                     f"{there} on {where}; bring all to the same commit, params and artifacts"
                 )
 

@@ -41,7 +41,7 @@ _WAIT_S = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class Machine:
     """One machine."""
 
     name: str
@@ -88,7 +88,7 @@ class Node:
 
 
 def main() -> None:
-    """Run every scenario, and write results/nodes.json."""
+    """Run every scenario, and write results/machines.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--prepared", type=Path, help="folder of the market, made if it is not")
     folder = parser.parse_args().prepared or Path(tempfile.mkdtemp())
@@ -99,15 +99,15 @@ def main() -> None:
     with _machines(folder) as (first, second):
         figures: dict[str, Any] = {"apart": first.inside != ()}
         for name, scenario in _SCENARIOS.items():
-            for node in (first, second):
-                shutil.rmtree(node.root, ignore_errors=True)
-                shutil.copytree(alone, node.root, symlinks=True)
-                shutil.rmtree(node.root / "data" / MARKET / "model")
+            for machine in (first, second):
+                shutil.rmtree(machine.root, ignore_errors=True)
+                shutil.copytree(alone, machine.root, symlinks=True)
+                shutil.rmtree(machine.root / "data" / MARKET / "model")
             began = time.perf_counter()
             figures[name] = scenario(first, second, alone)
             figures[name]["s"] = round(time.perf_counter() - began, 1)
             print(name, figures[name], flush=True)
-    write_result("nodes", figures)
+    write_result("machines", figures)
 
 
 def _prepare(alone: Path) -> None:
@@ -124,19 +124,23 @@ def _prepare(alone: Path) -> None:
 
 
 @contextmanager
-def _machines(folder: Path) -> Iterator[tuple[Node, Node]]:
+def _machines(folder: Path) -> Iterator[tuple[Machine, Machine]]:
     """Two machines with a cable; two addresses of this one where nobody may lay any."""
     spaces = [f"tessera{os.getpid()}{name}" for name in "ab"]
     roots = [folder / "first", folder / "second"]
     try:
         _lay(spaces)
     except (OSError, subprocess.CalledProcessError):
-        found = [Node(root.name, root, f"127.0.0.{n}", "lo", ()) for n, root in enumerate(roots, 1)]
+        found = [
+            Machine(root.name, root, f"127.0.0.{n}", "lo", ()) for n, root in enumerate(roots, 1)
+        ]
         yield found[0], found[1]
         return
     try:
         found = [
-            Node(root.name, root, f"10.77.0.{n}", f"v{space[-1]}", ("ip", "netns", "exec", space))
+            Machine(
+                root.name, root, f"10.77.0.{n}", f"v{space[-1]}", ("ip", "netns", "exec", space)
+            )
             for n, (root, space) in enumerate(zip(roots, spaces, strict=True), 1)
         ]
         yield found[0], found[1]
@@ -160,44 +164,44 @@ def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
-def _second_dies(first: Node, second: Node, alone: Path) -> dict[str, Any]:
+def _second_dies(first: Machine, second: Machine, alone: Path) -> dict[str, Any]:
     """Kill the second machine in an epoch; the first goes on by itself."""
     meet = f"{first.address}:{_PORT}"
-    running = {node: node.launch(meet) for node in (first, second)}
+    running = {machine: machine.launch(meet) for machine in (first, second)}
     killed = _kill_within(second, running, epoch=1)
-    ends = {node.name: _end(process) for node, process in running.items()}
+    ends = {machine.name: _end(process) for machine, process in running.items()}
     return {"killed": killed, "ends": ends, **_beside(first, alone)}
 
 
-def _first_dies(first: Node, second: Node, alone: Path) -> dict[str, Any]:
+def _first_dies(first: Machine, second: Machine, alone: Path) -> dict[str, Any]:
     """Kill the machine at which they meet; then start both again, the second as the first."""
     meet = f"{first.address}:{_PORT}"
-    running = {node: node.launch(meet) for node in (first, second)}
+    running = {machine: machine.launch(meet) for machine in (first, second)}
     killed = _kill_within(first, running, epoch=1)
-    ends = {node.name: _end(process) for node, process in running.items()}
+    ends = {machine.name: _end(process) for machine, process in running.items()}
     said = second.said()
     shutil.rmtree(first.root / "data" / MARKET / ".scratch")  # its disk is another one now
     kept = second.at()
-    running = {node: node.launch(meet) for node in (first, second)}
-    again = {node.name: _end(process) for node, process in running.items()}
+    running = {machine: machine.launch(meet) for machine in (first, second)}
+    again = {machine.name: _end(process) for machine, process in running.items()}
     return {"killed": killed, "ends": ends, "said": said, "kept": kept, "again": again,
             **_beside(first, alone)}  # fmt: skip
 
 
-def _nobody_there(first: Node, _second: Node, _alone: Path) -> dict[str, Any]:
+def _nobody_there(first: Machine, _second: Machine, _alone: Path) -> dict[str, Any]:
     """Meet where nobody listens."""
     process = first.launch("10.77.0.9:1", nodes="2", conf=(f"read_timeout={_WAIT_S}",))
     return {"end": _end(process), "last": _last(first)}
 
 
-def _never_comes(first: Node, _second: Node, _alone: Path) -> dict[str, Any]:
+def _never_comes(first: Machine, _second: Machine, _alone: Path) -> dict[str, Any]:
     """Wait for a machine that is never started."""
     meet = f"{first.address}:{_PORT}"
     process = first.launch(meet, nodes="2", conf=(f"join_timeout={_WAIT_S}",))
     return {"end": _end(process), "last": _last(first)}
 
 
-def _other_params(first: Node, second: Node, _alone: Path) -> dict[str, Any]:
+def _other_params(first: Machine, second: Machine, _alone: Path) -> dict[str, Any]:
     """Tell one machine another dropout."""
     path = second.root / "profiles" / f"{MARKET}.yaml"
     profile = yaml.safe_load(path.read_text())
@@ -206,17 +210,17 @@ def _other_params(first: Node, second: Node, _alone: Path) -> dict[str, Any]:
     return _refused(first, second)
 
 
-def _other_code(first: Node, second: Node, _alone: Path) -> dict[str, Any]:
+def _other_code(first: Machine, second: Machine, _alone: Path) -> dict[str, Any]:
     """Let one machine be on another commit."""
     path = second.root / "src" / "tessera" / "model" / "trainer" / "loop.py"
     path.write_text(path.read_text() + "\n")
     return _refused(first, second)
 
 
-def _refused(first: Node, second: Node) -> dict[str, Any]:
+def _refused(first: Machine, second: Machine) -> dict[str, Any]:
     meet = f"{first.address}:{_PORT}"
-    running = {node: node.launch(meet, nodes="2", restarts=0) for node in (first, second)}
-    ends = {node.name: _end(process) for node, process in running.items()}
+    running = {machine: machine.launch(meet, nodes="2", restarts=0) for machine in (first, second)}
+    ends = {machine.name: _end(process) for machine, process in running.items()}
     return {"ends": ends, "said": first.said(), "model": (first.root / _MODEL).exists()}
 
 
@@ -231,7 +235,7 @@ _SCENARIOS = {
 _MODEL = Path("data") / MARKET / "model" / "model.safetensors"
 
 
-def _kill_within(victim: Node, running: Mapping[Node, Any], epoch: int) -> dict[str, Any]:
+def _kill_within(victim: Machine, running: Mapping[Machine, Any], epoch: int) -> dict[str, Any]:
     """Kill all that a machine runs once its checkpoint lies within an epoch."""
     process, until = running[victim], time.perf_counter() + _LONGEST_S
     while time.perf_counter() < until and all(one.poll() is None for one in running.values()):
@@ -241,7 +245,7 @@ def _kill_within(victim: Node, running: Mapping[Node, Any], epoch: int) -> dict[
             for one in family:
                 with suppress(psutil.NoSuchProcess):
                     one.kill()
-            return {"node": victim.name, "at": at, "processes": len(family)}
+            return {"machine": victim.name, "at": at, "processes": len(family)}
         time.sleep(_LOOK_S)
     raise SystemExit(f"{victim.name} was never within epoch {epoch}: see {victim.log}")
 
@@ -256,22 +260,22 @@ def _end(process: Any) -> int:
         raise SystemExit("a machine never ended: it hangs") from None
 
 
-def _last(node: Node) -> str:
+def _last(machine: Machine) -> str:
     """Return the last line that names an error."""
-    lines = [line for line in node.log.read_text().splitlines() if "Error" in line]
+    lines = [line for line in machine.log.read_text().splitlines() if "Error" in line]
     return lines[-1].strip() if lines else ""
 
 
-def _beside(node: Node, alone: Path) -> dict[str, Any]:
+def _beside(machine: Machine, alone: Path) -> dict[str, Any]:
     """Return how far curve and weights are from those of one process."""
-    curves = [_curve(root) for root in (alone, node.root)]
-    ours, theirs = (load_file(root / _MODEL) for root in (node.root, alone))
+    curves = [_curve(root) for root in (alone, machine.root)]
+    ours, theirs = (load_file(root / _MODEL) for root in (machine.root, alone))
     gaps = [np.abs(ours[name].astype(float) - theirs[name]).max(initial=0) for name in theirs]
     return {
         "losses": curves[1],
         "loss_gap": max(abs(a - b) / a for a, b in zip(*curves, strict=True)),
         "weights_gap": float(max(gaps)),
-        "scratch_left": (node.root / "data" / MARKET / ".scratch" / "hstu").exists(),
+        "scratch_left": (machine.root / "data" / MARKET / ".scratch" / "hstu").exists(),
     }
 
 

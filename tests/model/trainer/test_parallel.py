@@ -141,8 +141,8 @@ def test_fewer_parts_than_processes_are_refused_before_anybody_waits(monkeypatch
 def test_machines_that_were_told_different_things_are_refused(monkeypatch, lost):
     first = {"code": "3a", "width": 48}
     monkeypatch.setattr(parallel, "_gathered", lambda mine: [mine, {**mine, lost: "other"}]
-                        if isinstance(mine, dict) else ["machine 0 (a)", "machine 1 (b)"])  # fmt: skip
-    told = f"in {lost}: {first[lost]} on machine 0 .a., other on machine 1 .b.; bring all to"
+                        if isinstance(mine, dict) else ["0 (a)", "1 (b)"])  # fmt: skip
+    told = f"in {lost}: {first[lost]} on 0 .a., other on 1 .b.; bring all to"
     with pytest.raises(BadParams, match=told):
         parallel.require_same(first)
 

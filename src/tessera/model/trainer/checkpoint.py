@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from tessera.model.trainer.parallel import furthest, require_same
+from tessera.model.trainer.parallel import furthest, number, require_same
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -86,7 +86,7 @@ class Checkpoint:
             tensors |= {f"mean/{name}": value for name, value in run.mean.state_dict().items()}
         for index, state in run.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
-        part = self.path.with_suffix(".part")
+        part = self.path.with_suffix(f".{number()}.part")  # machines may share the folder
         metadata = {"key": self.key, "state": json.dumps(asdict(run.state))}
         copies = {name: value.to("cpu", copy=True) for name, value in tensors.items()}
         save_file(copies, part, metadata)

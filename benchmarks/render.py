@@ -10,6 +10,7 @@ from benchmarks.common import RESULTS, ROOT
 from benchmarks.report import (
     bounds,
     codes,
+    codes_real,
     drift,
     gate,
     generate,
@@ -41,6 +42,7 @@ SECTIONS = (
     *codes.SECTIONS,
     *generate.SECTIONS,
     *sid.SECTIONS,
+    *codes_real.SECTIONS,
     *inputs.SECTIONS,
     *investors.SECTIONS,
     *queries.SECTIONS,

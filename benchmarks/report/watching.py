@@ -1,4 +1,4 @@
-"""What measuring a served day costs, and which faults it finds."""
+"""What measuring served days costs, whether it repeats, and which faults it finds."""
 
 from __future__ import annotations
 
@@ -43,8 +43,13 @@ def _quick(found: Found) -> list[bool]:
     return [_is_whole(found) and sum(found["seconds"].values()) < _LOOP_SECONDS]
 
 
+def _same(found: Found) -> list[bool]:
+    return [found["days"] >= _DAYS and not days for days in found["other_bytes"].values()]
+
+
 SECTIONS = (
     Section("simulate", {"above": _above, "right": _right, "quick": _quick}),
     Section("watch_drift", {"detected": _detected, "quiet": _quiet}),
     Section("watch_day", {"costs": _costs}),
+    Section("watch_backfill", {"same": _same}),
 )

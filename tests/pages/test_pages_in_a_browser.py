@@ -284,6 +284,7 @@ def test_the_page_of_watched_days(browse, workspace):
     assert seen == NOTHING
     assert _words(dom, "title") == ["Tessera watched: 3 alarms on 2025-01-09"]
     assert _words(dom, "h2") == [
+        "What happened, in order",
         "Whom it hit, and whether it is over",
         "What alarmed, and what was done",
         "Drift of inputs and scores",

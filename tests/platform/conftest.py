@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
@@ -19,6 +21,7 @@ from tessera.contracts.split import Split, save_split
 from tessera.platform.pipeline import runner
 from tessera.platform.release import journal
 from tessera.platform.release.judged import PACKED
+from tessera.platform.tracking import tracking
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import find, stages
 from tessera.platform.workspace.params import load_params, source_of
@@ -69,6 +72,30 @@ def alias(monkeypatch):
         journal.tracking, "champion_identity", lambda profile, store: named.get(profile)
     )
     return named
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory):
+    """An empty store of MLflow; its tables take longer than an act."""
+    store = tmp_path_factory.mktemp("mlflow")
+    with tracking._client(store) as client:
+        client.search_experiments()
+    with closing(sqlite3.connect(store / tracking.DATABASE)) as opened:
+        opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return store / tracking.DATABASE
+
+
+@pytest.fixture
+def new_stores_are_copies(tables, monkeypatch):
+    """Begin stores of MLflow with tables that are there."""
+    opened = tracking._opened
+
+    def begins(store):
+        if not (store / tracking.DATABASE).exists():
+            shutil.copy(tables, store / tracking.DATABASE)
+        return opened(store)
+
+    monkeypatch.setattr(tracking, "_opened", begins)
 
 
 def write_log(workspace, requests=range(400), world=0, late=()):

@@ -17,6 +17,7 @@ from tessera.platform.release.history import history, looks_chain
 from tessera.platform.release.overrides import Override
 from tessera.platform.workspace import files
 
+pytestmark = pytest.mark.usefixtures("new_stores_are_copies")
 WHY = "the ledger was lost last night"
 BECAUSE = Override(WHY, "Ada Lovelace")
 

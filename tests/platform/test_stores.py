@@ -20,35 +20,15 @@ from tessera.platform.pipeline.snapshot import snapshot
 from tessera.platform.release import acts, journal, pointer, registry
 from tessera.platform.tracking import tracking, tracking_runs
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # MLflow's own
+    pytest.mark.usefixtures("new_stores_are_copies"),
+]
 
 
 @pytest.fixture(autouse=True)
 def alias():
     """No stand-in: these tests are about MLflow's own store."""
-
-
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    """An empty store of MLflow; its tables take longer than an act."""
-    store = tmp_path_factory.mktemp("mlflow")
-    with tracking._client(store) as client:
-        client.search_experiments()
-    with closing(sqlite3.connect(store / tracking.DATABASE)) as opened:
-        opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return store / tracking.DATABASE
-
-
-@pytest.fixture(autouse=True)
-def _new_stores_are_copies(tables, monkeypatch):
-    opened = tracking._opened
-
-    def begins(store):
-        if not (store / tracking.DATABASE).exists():
-            shutil.copy(tables, store / tracking.DATABASE)
-        return opened(store)
-
-    monkeypatch.setattr(tracking, "_opened", begins)
 
 
 def _settle(store):

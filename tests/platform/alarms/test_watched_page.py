@@ -86,7 +86,9 @@ def test_the_page_says_what_alarmed_and_what_was_done(page):
         assert re.search(rf'href="incidents/{day}-[0-9a-f]+\.html">{day}</a>', page), day
     assert "retrain: a run of the pipeline is asked for" in page
     assert "2025-01-13: " not in page, "of days before the newest stands what was done alone"
+    assert re.search(r"<b>Done:</b> retrain: a run of the pipeline is asked for, as psi.inv", page)
     assert page.count('class="stack"') == 1
+    assert page.count("how far shares lie from those of the days before") == 1
     assert "2 slates of a policy that nobody knows" in page
 
 
@@ -165,8 +167,42 @@ def test_it_says_whom_it_hit_and_which_version_began(planted):
         raise_alarms(planted.workspace, day, planted.after(day))
     page = re.sub(r"<[^>]+>|\s+", " ", write_page(planted.workspace).read_text())
     text = re.sub(r" +", " ", page)
-    assert "response : click_rate was 0.4 before 2025-01-06, 0.175 from then on (-56 %)" in text
-    assert "and is 0.2 now" in text
-    assert "segment=mass 0.35 0.125 -64 %" in text
+    assert "response : click_rate was 0.4 before 2025-01-06, 0.1 until 2025-01-08 (-75 %)" in text
+    assert "and is 0.2 now: 33 % of the way back (least segment=mass, 33 %)" in text
+    assert "segment=mass 0.35 0.05 -86 % 0.15 33 %" in text
+    assert "not back yet is response" in text
+    assert "v2 had begun to answer on 2025-01-05: it may be of that version" in text
+    assert "2025-01-01 v1 answers 2025-01-05 v2 begins to answer 2025-01-06 response alarms" in text
     assert "Served by v1 from 2025-01-01, v2 from 2025-01-05" in text
     assert "(segment=mass)" not in text
+
+
+def test_charts_mark_where_another_version_begins_and_days_that_are_not_judged(planted):
+    for number in range(8):
+        judged = {} if number < 6 else {"threshold": None, "p_value": None}
+        point = planted.point("score.mean", alarm=False, **judged)
+        planted.day(number, point, bundles={"v1" if number < 6 else "v2": "x"})
+    page = write_page(planted.workspace).read_text()
+    assert page.count('class="begin"') == 1
+    assert "not judged on this day" in page
+    planted.day(8, planted.point("score.mean", alarm=False), bundles={"v2": "x"})
+    assert "not judged on this day" not in write_page(planted.workspace).read_text()
+
+
+def test_a_value_beyond_a_threshold_that_is_not_sure_says_so(planted):
+    planted.day(0, planted.point("c2st.auc", value=0.3, threshold=0.4, side="below", alarm=False))
+    planted.day(1, planted.point("c2st.auc", value=0.7, threshold=0.6, side="above", alarm=False))
+    page = write_page(planted.workspace).read_text()
+    assert "bad above 0.6 (of two the nearer): beyond it, not surely" in page
+    planted.day(2, planted.point("c2st.auc", value=0.5, threshold=0.6, side="above", alarm=False))
+    assert "not surely" not in write_page(planted.workspace).read_text()
+
+
+def test_items_are_told_of_the_last_day_and_of_the_first_that_alarmed(planted, mover):
+    for number in range(6):
+        moved = [mover(f"of-day-{number}", 0.01, 0.05)]
+        point = planted.point("gini", alarm=number == 3)
+        day = planted.day(number, point, movers=moved)
+        raise_alarms(planted.workspace, day, planted.after(day))
+    page = write_page(planted.workspace).read_text()
+    assert [n for n in range(6) if f"of-day-{n}<" in page] == [3, 5]

@@ -157,9 +157,9 @@ def test_a_rollback_is_judged_until_another_version_served():
 
 def test_what_was_judged_before_the_change_and_lived_behind_it_is_marked():
     found = outcome(PLAN, DAYS, RUNS, WORTH, Watched())
-    assert render(found).count("(in another world)") == 1
+    assert render(found).count("(the change lies between)") == 1
     calm = {**found, "change": None}
-    assert "(in another world)" not in render(calm)
+    assert "(the change lies between)" not in render(calm)
 
 
 def test_recovery_needs_three_days_as_before():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,32 @@ def render(found: Row) -> str:
                 one(found) for one in (words.total, words.promotions, words.change, words.acts)
             ],
             pictures=list(_pictures(found)),
-            days=found["days"],
+            days=[{**day, "alarms": _by_series(day["alarms"])} for day in found["days"]],
             runs=found["runs"],
             acts=found["acts"],
             watched=found["watched"],
         )
     )
+
+
+def _by_series(alarms: Sequence[str]) -> list[str]:
+    """Lay alarms out by series, each with how many slices alarm beside everybody.
+
+    >>> _by_series(["gini (all)", "gini (segment=mass)", "click_rate (all)"])
+    ['gini (all and 1 slice)', 'click_rate (all)']
+    """
+    found: dict[str, list[str]] = {}
+    for one in alarms:
+        series, _, of = one.partition(" ")
+        found.setdefault(series, []).append(of.strip("()"))
+    return [f"{series} ({_slices(of)})" for series, of in found.items()]
+
+
+def _slices(of: Sequence[str]) -> str:
+    parts = len([one for one in of if one != "all"])
+    if "all" not in of:
+        return ", ".join(of)
+    return "all" + (f" and {parts} slice{'s' if parts > 1 else ''}" if parts else "")
 
 
 def _pictures(found: Row) -> list[tuple[str, str]]:
@@ -56,9 +76,9 @@ def _pictures(found: Row) -> list[tuple[str, str]]:
         return trend(day_D, told, says, axis, marks=marks, change=change), says
 
     return [
-        drawn("Expected responses a request, by the planted probabilities", "value",
-              value="served", house="policy of the log", best_fixed="best fixed",
-              oracle="one who knows"),
+        drawn("Expected responses a request, by the planted probabilities; one who knows stands in "
+              "the table", "value",
+              value="served", house="policy of the log", best_fixed="best fixed"),
         drawn("Which part of what can be gained over the policy of the log is attained",
               "attained", attained="attained"),
         drawn("How unevenly items are shown: Gini index of what was shown", "gini", gini="gini"),

@@ -51,12 +51,12 @@ def change(found: Row) -> str:
     noticed = f"{_after('alarm', told, ' that can tell of it')}, {_after('act', told)}"
     if not found["watched"]:
         noticed = "nothing watched"
-    back = told["days_to_recovery"]
+    back, date = told["days_to_recovery"], found["days"][told["day"]]["date"]
     recovered = "was not reached again" if back is None else f"was reached {back} days later"
     return (
-        f"On day {told['day'] + 1} {SAYS[found['plan']['scenario']]}: {noticed}. Of what can be "
-        f"gained over the policy of the log {told['attained_before']:.0%} was gained in the five "
-        f"days before, {told['attained_after']:.0%} in the five from then on, "
+        f"On day {told['day'] + 1} ({date}) {SAYS[found['plan']['scenario']]}: {noticed}. Of what "
+        f"can be gained over the policy of the log {told['attained_before']:.0%} was gained in the "
+        f"five days before, {told['attained_after']:.0%} in the five from then on, "
         f"{told['attained_last']:.0%} in the last five; nine tenths of before {recovered}."
     )
 

@@ -245,7 +245,8 @@ def _of_missing(found: Measured) -> list[str]:
     if not found.missing:
         return []
     return [
-        f"What every reference day has is missing and cannot alarm: {', '.join(found.missing)}."
+        "Missing, though every reference day has it, so that it cannot alarm: "
+        f"{', '.join(found.missing)}."
     ]
 
 

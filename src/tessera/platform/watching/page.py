@@ -5,25 +5,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 from tessera.contracts.errors import BadInput
 from tessera.contracts.series import EMPTY, Day, days
 from tessera.platform.release.exploration import explores
+from tessera.platform.release.history import history
+from tessera.platform.watching.chronicle import Answering, Line, chronicle
+from tessera.platform.watching.day import SPEC
 from tessera.platform.watching.exposition import write_figures
 from tessera.platform.watching.impact import Impact, impact
-from tessera.platform.watching.incidents import refresh, said, story, template
+from tessera.platform.watching.incidents import followed, refresh, said, story, template
 from tessera.platform.watching.record import entries
 from tessera.platform.watching.rules import Rules, load_rules
 from tessera.platform.watching.trends import Chart, Dated, by_series, chart
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace
+from tessera.stages.daily.spec import load_spec
 
 WEEKS = 6
 """So far back the page goes."""
 PAGE = "index.html"
+_OF_OUTCOMES = "response"
+"""Family of what came of slates, which is known `outcome_days` later."""
 SAYS: Mapping[str, tuple[str, str]] = {
     "suitability": ("Suitability", "Nothing that does not suit may be shown, to anybody."),
     "propensities": (
@@ -37,7 +43,8 @@ SAYS: Mapping[str, tuple[str, str]] = {
     "skew": ("Training and serving", "Scores as they were served, against what the bundle gives."),
     "response": (
         "What investors did",
-        "With what was shown, as far as it is known `outcome_days` later: a day or so behind.",
+        "With what was shown, as far as it is known a day or so later: a figure tells of the day "
+        "before.",
     ),
     "events": ("Who makes what happens", "Shares of the busiest, and events that fit no slate."),
     "drift": (
@@ -87,8 +94,9 @@ def write_page(workspace: Workspace) -> Path:
     lines = entries(workspace)
     first, last = found[0].day, found[-1].day
     measured = by_series(found)
-    movers = next((day for day in reversed(found) if day.movers()), None)
+    answering = Answering.of(found)
     alarms = [one for one in lines if one.get("kind") == "alarm" and str(first) <= one["day"]]
+    impacts = _impacts(alarms, measured)
     text = template("watched.html").render(
         profile=workspace.profile,
         days=len(found),
@@ -98,14 +106,18 @@ def write_page(workspace: Workspace) -> Path:
         watched=len(measured),
         is_empty=found[-1].status == EMPTY,
         remarks=found[-1].remarks,
-        served=_served(found),
+        served=answering.begins(),
         stopped=not explores(workspace),
         today=[one for one in alarms if one["day"] == str(last)],
+        happened=chronicle(
+            answering, alarms, list(_done(workspace, alarms, lines)), history(workspace)
+        ),
         causes=_causes(alarms, lines),
-        impacts=_impacts(alarms, measured),
-        families=list(_families(measured, rules, found)),
-        movers=movers.movers() if movers else [],
-        moved_on=movers.day if movers else None,
+        impacts=impacts,
+        open=[family for family, one in impacts.items() if one.is_open],
+        clues=_clues(workspace, impacts, answering),
+        families=list(_families(measured, rules, found, answering)),
+        movers=_movers(found, impacts),
     )
     path = workspace.watched / PAGE
     files.write_bytes(text.encode(), path)
@@ -118,26 +130,52 @@ def recent(found: Sequence[Day]) -> list[Day]:
 
 
 def _families(
-    measured: Mapping[str, Mapping[str, Dated]], rules: Rules, found: Sequence[Day]
+    measured: Mapping[str, Mapping[str, Dated]],
+    rules: Rules,
+    found: Sequence[Day],
+    answering: Answering,
 ) -> Iterable[_Shown]:
     first, last = found[0].day, found[-1].day
+    begins = [day for _, day in answering.begins() if day > first]
     for family in rules.families:
         mine = [name for name in sorted(measured) if rules.family_of(name) == family]
-        drawn = [chart(name, measured[name], first, last) for name in mine]
+        drawn = [chart(name, measured[name], first, last, begins) for name in mine]
         charts = [one for one in drawn if one is not None]
         if charts:
             yield _Shown(*SAYS.get(family, (family, "")), charts)
 
 
-def _served(found: Iterable[Day]) -> list[tuple[str, date]]:
-    """Return which versions answered, each from which day on where it had not the day before."""
-    lines: list[tuple[str, date]] = []
-    before: set[str] = set()
-    for day in found:
-        told = day.facts.get("inputs", {}).get("bundles", {})
-        lines += [(name, day.day) for name in sorted(told) if name not in before]
-        before = set(told) or before
-    return lines
+def _done(
+    workspace: Workspace, alarms: Iterable[Mapping[str, Any]], lines: Iterable[Mapping[str, Any]]
+) -> Iterable[Line]:
+    """Say what was done, of which alarm, and what came of it."""
+    raised = {one["id"]: one for one in alarms}
+    for one in lines:
+        if one.get("id") in raised and one["kind"] == "action" and one["done"]:
+            alarm = raised[one["id"]]
+            then = "".join(f"; {what}" for _, what in followed(workspace, str(one["id"])))
+            why = f"{said(one)}, as {alarm['says']}{then}"
+            yield Line(date.fromisoformat(alarm["day"]), "act", why)
+
+
+def _clues(
+    workspace: Workspace, impacts: Mapping[str, Impact], answering: Answering
+) -> dict[str, str]:
+    """Say of each family what the versions tell of its alarms."""
+    known_after = timedelta(days=load_spec(workspace.root / SPEC).outcome_days)
+    return {
+        family: answering.clue(
+            one.first, one.last, known_after if family == _OF_OUTCOMES else timedelta()
+        )
+        for family, one in impacts.items()
+    }
+
+
+def _movers(found: Sequence[Day], impacts: Mapping[str, Impact]) -> list[tuple[date, list[Any]]]:
+    """Return what moved most on the last day, and on the first of what alarmed last."""
+    moved = [day for day in found if day.movers()]
+    began = next((one.first for one in impacts.values()), None)
+    return [(day.day, day.movers()) for day in moved if day in moved[-1:] or day.day == began]
 
 
 def _causes(
@@ -177,14 +215,16 @@ def _impacts(
 
 def _then(mine: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say on which days something was done, and what became of the newest alarm."""
-    ids = {one["id"]: one["day"] for one in mine[:-1]}
+    ids = {one["id"]: one for one in mine[:-1]}
     acts = [
-        f"{ids[one['id']]}: {said(one)}"
+        f"{ids[one['id']]['day']}: {said(one)} ({ids[one['id']]['says']})"
         for one in lines
         if one.get("id") in ids and one["kind"] == "action" and one["done"]
     ]
     newest = [what for what in story(lines, str(mine[-1]["id"])) if what[1] not in _PLAIN]
-    return [*acts, *(f"{mine[-1]['day']}: {what}" for _, what in newest)] or ["recorded"]
+    return [*acts, *(f"{mine[-1]['day']}: {what}" for _, what in newest)] or [
+        "recorded; no rule asks for more"
+    ]
 
 
 _PLAIN = ("raised", "the webhook is told")

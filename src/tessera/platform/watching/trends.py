@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from itertools import groupby
 
 from tessera.contracts.series import ALL, Day, Point
+from tessera.platform.watching.meanings import meaning
 
 WIDTH, HEIGHT = 100.0, 40.0
 _EDGE = 3.0
@@ -61,9 +62,25 @@ class Chart:
     alarms: str
     """A dot for each day that alarmed."""
     mondays: list[float]
+    begins: list[float]
+    """Where another version begins to answer."""
     bottom: float
     top: float
     slices: list[Slice]
+
+    meaning: str
+    was_judged: bool
+    """Whether any day has a threshold."""
+    has_two: bool
+    """Whether it may be too large on one day and too small on another."""
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether the newest value lies beyond its threshold, and that is not sure."""
+        one = self.latest
+        if one.value is None or one.threshold is None or one.alarm:
+            return False
+        return one.value > one.threshold if one.side == "above" else one.value < one.threshold
 
     @property
     def alarmed(self) -> bool:
@@ -81,8 +98,14 @@ def by_series(days: Iterable[Day]) -> dict[str, dict[str, Dated]]:
     return {name: {**slices} for name, slices in found.items()}
 
 
-def chart(series: str, slices: Mapping[str, Dated], first: date, last: date) -> Chart | None:
-    """Draw a series; None where no day may show it."""
+def chart(
+    series: str,
+    slices: Mapping[str, Dated],
+    first: date,
+    last: date,
+    begins: Iterable[date] = (),
+) -> Chart | None:
+    """Draw a series, and where another version begins; None where no day may show it."""
     span = _Span(first, last, *_range(slices))
     whole = slices.get(ALL, {})
     lines = [_line("all", "whole", whole, span)] if _shown(whole) else []
@@ -109,9 +132,13 @@ def chart(series: str, slices: Mapping[str, Dated], first: date, last: date) -> 
             if one.alarm and one.value is not None
         ),
         list(span.mondays()),
+        [span.x(day) for day in begins],
         span.bottom,
         span.top,
         [_slice(name, slices[name], span) for name in sorted(slices, key=_order) if name != ALL],
+        meaning(series),
+        any(one.threshold is not None for one in whole.values()),
+        len({one.side for one in whole.values() if one.threshold is not None}) > 1,
     )
 
 

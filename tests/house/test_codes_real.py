@@ -124,7 +124,7 @@ def written(told):
     return text_of(section, results), {row.name: row[1:4] for row in rows_of(section, results)}
 
 
-@pytest.mark.parametrize(("gap", "word"), [(0.02, "yes"), (-0.02, "no")])
+@pytest.mark.parametrize(("gap", "word"), [(0.02, "yes"), (-0.02, "no"), (0.0005, "partly")])
 def test_topology_is_worth_something_only_if_it_is_ahead(gap, word):
     text, rows = written(result(gap))
     assert rows["codes of topology beside codes of text (Amazon Beauty)"][2] == word

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
+import signal
 import sqlite3
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -25,6 +27,8 @@ from tessera.platform.tracking import tracking
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import find, stages
 from tessera.platform.workspace.params import load_params, source_of
+from tessera.platform.workspace.paths import PUBLISHED, open_workspace
+from tessera.platform.workspace.stores import open_store
 from tessera.shared.policies.serving import ServingPolicy, from_facts, write_policy
 from tessera.shared.policies.slate import SlatePolicy
 
@@ -291,3 +295,64 @@ class Planted:
 @pytest.fixture
 def planted(workspace):
     return Planted(workspace)
+
+
+class Place:
+    """A store in which what is published can be had, seen by whoever looks into it."""
+
+    def __init__(self, store, setting, monkeypatch):
+        self.store, self._setting, self._patch = store, setting, monkeypatch
+
+    def notice(self, profile="market"):
+        """Return the notice that lies there; None if there is none."""
+        found = self.store.get(f"{profile}/current.json")
+        return json.loads(found.content) if found else None
+
+    def files(self, profile="market"):
+        """Name the files of bundles that lie there."""
+        return [name for name in self.store.names() if name.startswith(f"{profile}/files/")]
+
+    def unset(self):
+        """Let what is published be had nowhere else."""
+        self._patch.delenv(self._setting)
+
+
+@pytest.fixture
+def place(request, tmp_path, monkeypatch):
+    """Let what is published be had in a folder; where a test asks, in an object store."""
+    address = tmp_path / "elsewhere"
+    address.mkdir()
+    in_bucket = getattr(request, "param", "folder") == "bucket"
+    named = request.getfixturevalue("bucket") if in_bucket else str(address)
+    monkeypatch.setenv(PUBLISHED, named)
+    return Place(open_store(named, PUBLISHED), PUBLISHED, monkeypatch)
+
+
+@pytest.fixture
+def other(root, tmp_path):
+    """Return the same profile in another clone, where nothing was done yet."""
+    return open_workspace("market", shutil.copytree(root, tmp_path / "other"))
+
+
+@pytest.fixture
+def killed(monkeypatch):
+    """Let the process of some work die instead of a step, or right after it, as by kill -9."""
+
+    def kill(work, module, name, when="instead"):
+        step = getattr(module, name)
+
+        def dies(*arguments, **options):
+            if when == "after":
+                step(*arguments, **options)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        child = os.fork()
+        if child == 0:
+            monkeypatch.setattr(module, name, dies)
+            try:
+                work()
+            finally:
+                os._exit(0)
+        return os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+    return kill

@@ -27,7 +27,7 @@ def test_every_command_stands_in_one_panel_of_the_help(say, monkeypatch):
         "Options": [],
         "Work with it": ["stages", "run", "infer", "ui", "cluster", "recommend", "sid", "ablate",
                          "doctor"],
-        "Serve it": ["serve", "consume", "key", "served", "mix", "canary", "simulate"],
+        "Serve it": ["serve", "fetch", "consume", "key", "served", "mix", "canary", "simulate"],
         "Called by DVC, Airflow and make": ["snapshot", "dvc", "render", "task"],
         "Decide what is published": [
             "publish", "verdict", "promote", "hold", "rollback", "history", "floors",

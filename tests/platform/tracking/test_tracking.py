@@ -23,7 +23,9 @@ from tessera.platform.tracking.tracking import (
     log_pending,
     set_champion,
 )
+from tessera.platform.tracking.tracking_runs import ELSEWHERE
 from tessera.platform.workspace import files
+from tessera.platform.workspace.stores import open_store
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, when read here
 
@@ -95,6 +97,21 @@ def test_a_record_becomes_a_finished_run(tmp_path, store):
     assert [(point.step, point.value) for point in curve] == [(1, 3.5), (2, 2.5)]
     assert [found.path for found in client.list_artifacts(run.info.run_id)] == ["training"]
     assert (store / "mlartifacts/market" / run.info.run_id / "artifacts/training/hstu.csv").exists()
+
+
+def test_files_of_runs_lie_in_an_object_store_where_one_is_named(
+    store, tmp_path, bucket, monkeypatch
+):
+    monkeypatch.setenv(ELSEWHERE, f"{bucket}/mlflow/")
+    data = tmp_path / "data"
+    (data / "training").mkdir(parents=True)
+    (data / "training/hstu.csv").write_text("epoch,loss,ndcg\n1,3.5,\n")
+    hashes = {"training": files.sha256(data / "training")}
+    write_record(data / "runs", "hstu", artifacts=hashes)
+    assert log_pending(data / "runs", store) == 1
+    (name,) = open_store(bucket, ELSEWHERE).below("mlflow/market").names()
+    assert name.endswith("/artifacts/training/hstu.csv")
+    assert not (store / "mlartifacts").exists()
 
 
 def test_a_record_is_logged_once_and_again_when_it_changed(tmp_path, store):

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from tessera.contracts.errors import BadParams, TesseraError
 from tessera.platform.workspace import bucket as bucket_module
+from tessera.platform.workspace import store as store_module
 from tessera.platform.workspace.store import Folder
 from tessera.platform.workspace.stores import open_store, require_store
 
@@ -29,6 +30,31 @@ def test_what_is_put_comes_back_under_its_name(store):
     assert store.get("a/x.json").content == b"2"
     assert store.below("a").get("x.json").content == b"2"
     assert store.below("a").below("x.json").address.endswith("somewhere/deep/a/x.json")
+
+
+def test_a_file_of_any_size_goes_in_and_comes_out_by_its_path(store, tmp_path):
+    made, back = tmp_path / "made", tmp_path / "back"
+    made.write_bytes(b"0123456789" * 1_000_000)  # more than a part
+    assert store.size("a/b") is None
+    assert not store.download("a/b", back)
+    assert not back.exists()
+    store.upload(made, "a/b")
+    assert store.size("a/b") == 10_000_000
+    assert store.download("a/b", back)
+    assert back.read_bytes() == made.read_bytes()
+    assert store.names() == ["a/b"]
+    made.write_bytes(b"")
+    store.upload(made, "a/b")
+    assert (store.size("a/b"), store.get("a/b").content) == (0, b"")
+
+
+def test_a_file_that_would_fill_the_memory_is_not_read(store, monkeypatch):
+    monkeypatch.setattr(store_module, "LARGEST", 9)
+    store.put("x", b"123456789")
+    assert store.get("x").content == b"123456789"
+    store.put("x", b"1234567890")
+    with pytest.raises(TesseraError, match="/x holds 10 bytes, and ours at most 9: remove it"):
+        store.get("x")
 
 
 def test_names_are_those_of_all_files_but_hidden_ones(store):

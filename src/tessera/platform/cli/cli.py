@@ -13,6 +13,7 @@ from tessera.contracts.library_errors import first_line, library
 from tessera.platform.cli.cli_acts import floors, history, hold, promote, publish, rollback, verdict
 from tessera.platform.cli.cli_alarms import alarms, dashboards, exploration
 from tessera.platform.cli.cli_canary import canary
+from tessera.platform.cli.cli_fetch import fetch
 from tessera.platform.cli.cli_inner import dvc, render, snapshot, task
 from tessera.platform.cli.cli_mix import mix
 from tessera.platform.cli.cli_monitor import monitor
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Work with it": (stages, run, infer, ui, cluster, recommend, sid, ablate, doctor),
-    "Serve it": (serve, consume, key, served, mix, canary, simulate),
+    "Serve it": (serve, fetch, consume, key, served, mix, canary, simulate),
     "Called by DVC, Airflow and make": (snapshot, dvc, render, task),
     "Decide what is published": (
         publish,

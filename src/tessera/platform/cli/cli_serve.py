@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,6 @@ from tessera.platform.cli.cli_acts import Profile
 from tessera.platform.workspace.paths import DEFAULT_PROFILE, Workspace, open_workspace
 
 if TYPE_CHECKING:  # torch takes seconds
-    from tessera.platform.release.pointer import Watched
     from tessera.serve.clock import Clock
     from tessera.serve.http.listen import Address
     from tessera.serve.order import Order
@@ -51,10 +50,9 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the published model on this machine: draw slates by the judged policy, and log them."""
-    from tessera.platform.release.pointer import Watched
+    from tessera.platform.release.mirrored import kept_up
     from tessera.platform.workspace.params import serve_params
     from tessera.serve.feed import kind_for
-    from tessera.serve.host import hosted
     from tessera.serve.http.listen import Address
 
     workspace = open_workspace(profile)
@@ -62,10 +60,20 @@ def serve(
     address = Address(host, port, certificate, private_key)
     address.checked(without_tls, params.open_metrics)
     kind = kind_for(params.feed, workers)
-    if workers > 1 and not check:
-        _listen_together(workspace, address, workers, kind)
-        return
-    current = Watched(workspace)
+    with kept_up(workspace, params):
+        if workers > 1 and not check:
+            _listen_together(workspace, address, workers, kind)
+        else:
+            _listen_alone(workspace, params, address, kind, check=check)
+
+
+def _listen_alone(
+    workspace: Workspace, params: ServeParams, address: Address, kind: str, *, check: bool
+) -> None:
+    from tessera.platform.release.mirrored import followed
+    from tessera.serve.host import hosted
+
+    current = followed(workspace)
     with hosted(current(), workspace.served, params, kind) as started:
         started.service.engine.warm_up()
         _say_torn(started.torn)
@@ -78,16 +86,16 @@ def serve(
 
 @contextmanager
 def _kept_up(
-    service: Service, current: Watched, workspace: Workspace, params: ServeParams
+    service: Service, current: Callable[[], Path], workspace: Workspace, params: ServeParams
 ) -> Iterator[None]:
     """Follow the registry, count requests, and seal the hours of the log inside the block."""
-    from tessera.platform.release.trials import Trials
+    from tessera.platform.release.mirrored import registry_of
     from tessera.serve.follower import Follower
     from tessera.serve.minutes import Minutes
     from tessera.serve.sealer import Sealer
 
     beside: list[Follower | Sealer | Minutes] = [
-        Follower(service, current, params, Trials(workspace, params)),
+        Follower(service, current, params, registry_of(workspace, params)),
         Sealer(service, workspace.served),
     ]
     if not _is_told(workspace):  # a simulated day may be over in a minute, and is copied then

@@ -15,9 +15,10 @@ from tessera.contracts.errors import BrokenSeal, TesseraError
 from tessera.platform.cli.repair import repair as mend
 from tessera.platform.pipeline import dvc_files
 from tessera.platform.pipeline.dvc import render
-from tessera.platform.release import looks, pointer, seals
+from tessera.platform.release import looks, pointer, published, seals
 from tessera.platform.release.history import chain, looks_chain
 from tessera.platform.release.journal import alias_fault, at_rest, require_whole, unfinished
+from tessera.platform.release.mirror import open_mirror
 from tessera.platform.servers.airflow import DATABASE
 from tessera.platform.servers.checks import check_cluster
 from tessera.platform.tracking import databases, tracking
@@ -26,6 +27,7 @@ from tessera.platform.workspace.paths import Workspace
 
 _LIBRARIES = ("dvc", "torch", "great-expectations", "mlflow", "networkx", "causalml", "evidently")
 _ROOM_GB = 5
+_OF_ANOTHER = "kept by the registry that this is a mirror of"
 _LEFT = f"what is left is `tessera verdict --check`, which needs registry/{seals.PUBLIC} alone"
 
 
@@ -48,6 +50,7 @@ def examine(workspace: Workspace, repair: bool = False) -> None:
         "dvc.lock": _dvc_files,
         "disk": _disk,
         "published": _published,
+        "elsewhere": _elsewhere,
         "history": _history,
         "MLflow store": _mlflow,
         "MLflow alias": _alias,
@@ -131,11 +134,28 @@ def _disk(workspace: Workspace) -> str:
 
 def _published(workspace: Workspace) -> str:
     if pointer.current_version(workspace) is None:
-        return f"nothing yet: run `tessera run --profile {workspace.profile}`"
+        how = "fetch" if workspace.is_mirror else "run"
+        return f"nothing yet: run `tessera {how} --profile {workspace.profile}`"
     return f"{pointer.current_bundle(workspace).name}, every hash matches"
 
 
+def _elsewhere(workspace: Workspace) -> str:
+    """Compare what is current with what can be had elsewhere, or comes from there."""
+    if workspace.is_mirror:
+        told = open_mirror(workspace).fault()
+    elif (place := published.require_place(workspace)) is None:
+        return "nothing is to be had elsewhere"
+    else:
+        told = place.fault()
+        told = f"{told}: the next act tells it, or --repair" if told else None
+    if told:
+        raise TesseraError(told)
+    return "what is current is what can be had there"
+
+
 def _history(workspace: Workspace) -> str:
+    if workspace.is_mirror:
+        return _OF_ANOTHER
     with at_rest(workspace):
         require_whole(workspace)
         pending = unfinished(workspace)
@@ -145,6 +165,8 @@ def _history(workspace: Workspace) -> str:
 
 
 def _alias(workspace: Workspace) -> str:
+    if workspace.is_mirror:
+        return _OF_ANOTHER
     with at_rest(workspace):
         fault = alias_fault(workspace)
     if fault:

@@ -13,7 +13,7 @@ from tessera.contracts.errors import BrokenStore, TesseraError
 from tessera.platform.pipeline import dvc_files
 from tessera.platform.pipeline.dvc import render
 from tessera.platform.pipeline.main_job import write_pipeline
-from tessera.platform.release import seals
+from tessera.platform.release import published, seals
 from tessera.platform.release.history import looks_fault
 from tessera.platform.release.journal import alias_fault, one_act, state_fault, unfinished
 from tessera.platform.tracking import databases, tracking
@@ -70,6 +70,16 @@ def _acts(workspace: Workspace) -> list[str]:
     return [line for line, wrong in before.items() if wrong]
 
 
+def _elsewhere(workspace: Workspace) -> list[str]:
+    """Let readers elsewhere know what is current, and lay there what is not whole."""
+    place = None if workspace.is_mirror else published.require_place(workspace)
+    if place is None or place.fault() is None:
+        return []
+    with one_act(workspace):
+        place.keep_up()
+    return [f"{place.store.address} holds what is current"]
+
+
 def _public_key(workspace: Workspace) -> list[str]:
     """Tell the public key again where it is gone or torn; another one is for a person to judge."""
     if not seals.in_use(workspace) or seals.is_pair(workspace) is not None:
@@ -92,6 +102,7 @@ _STEPS: tuple[Callable[[Workspace], list[str]], ...] = (
     _dvc,
     _mlflow,
     _acts,
+    _elsewhere,
     _public_key,
     _airflow,
 )

@@ -8,8 +8,7 @@ import sys
 import typer
 
 from tessera.contracts.errors import TesseraError
-from tessera.platform.release.pointer import Watched
-from tessera.platform.release.trials import Trials
+from tessera.platform.release.mirrored import followed, registry_of
 from tessera.platform.workspace.params import serve_params
 from tessera.platform.workspace.paths import open_workspace
 from tessera.serve.order import Order
@@ -22,9 +21,9 @@ def main() -> None:
         order = Order.read(sys.stdin)
         workspace = open_workspace(order.profile)
         params = serve_params(workspace)
-        registry = Trials(workspace, params)
+        registry = registry_of(workspace, params)
         parent = sys.stdin.fileno()
-        work(order, params, Watched(workspace), parent, registry)
+        work(order, params, followed(workspace), parent, registry)
     except TesseraError as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise SystemExit(2) from None

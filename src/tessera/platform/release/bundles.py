@@ -60,7 +60,7 @@ def checked(workspace: Workspace, bundle: Path) -> dict[str, Any]:
         If there is no key to check it with.
     """
     sealed = manifest.check(bundle)
-    wrong = seals.fault(workspace, MANIFEST, sealed)
+    wrong = seal_check(workspace)(MANIFEST, sealed)
     if wrong:
         raise BrokenBundle(f"{bundle.name}: manifest.json {wrong}: {_mend(workspace)}")
     if sealed.get("profile") != workspace.profile:
@@ -72,7 +72,22 @@ def checked(workspace: Workspace, bundle: Path) -> dict[str, Any]:
     return sealed
 
 
+def seal_check(workspace: Workspace) -> Check:
+    """Return what checks seals: the key of the registry, in a mirror the public key of another.
+
+    Raises
+    ------
+    BrokenSeal
+        If a mirror's key is none.
+    """
+    if workspace.is_mirror:
+        return partial(seals.signature_fault, seals.mirror_key())
+    return partial(seals.fault, workspace)
+
+
 def _mend(workspace: Workspace) -> str:
+    if workspace.is_mirror:
+        return f"bring it again by `tessera fetch --profile {workspace.profile}`"
     command = f"tessera run --from-stage ope --profile {workspace.profile}"
     return f"judge it here by `{command}`, or roll back"
 
@@ -228,10 +243,11 @@ def fault(workspace: Workspace, path: Path, check: Check) -> str | None:
 
 
 def _require(workspace: Workspace, path: Path, stage: str) -> None:
-    wrong = fault(workspace, path, partial(seals.fault, workspace))
+    wrong = fault(workspace, path, seal_check(workspace))
     if wrong:
         where = f"{path.parent.name}/{path.name}"
         mend = f"run `tessera run {stage} --profile {workspace.profile}`"
+        mend = _mend(workspace) if workspace.is_mirror else mend
         raise BrokenBundle(f"{where} {wrong}: {mend}")
 
 

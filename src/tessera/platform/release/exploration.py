@@ -8,19 +8,18 @@ reason that another model does not take away.
 from __future__ import annotations
 
 from tessera.contracts.errors import GateClosed
-from tessera.platform.release.history import history
+from tessera.platform.release.history import RESUME, STOP, exploring, history
 from tessera.platform.release.journal import commit, one_act
 from tessera.platform.release.overrides import stated
 from tessera.platform.release.pointer import current_version
 from tessera.platform.workspace.paths import Workspace
 
-STOP, RESUME = "explore-stop", "explore-resume"
+__all__ = ["RESUME", "STOP", "explores", "resume", "stop"]
 
 
 def explores(workspace: Workspace) -> bool:
     """Return whether slates are to be drawn, as the last act on it says."""
-    acts = [entry["act"] for entry in history(workspace) if entry.get("act") in (STOP, RESUME)]
-    return acts[-1:] != [STOP]
+    return exploring(history(workspace))
 
 
 def stop(workspace: Workspace, reason: str, approver: str | None = None) -> bool:

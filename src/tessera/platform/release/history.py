@@ -26,6 +26,10 @@ LOOKS_REMEDY = f"bring registry/{LOOKS}{LINES} and its head back from a backup"
 # `enthrone` is what a bootstrap was called in histories of before.
 _MOVES = ("bootstrap", "enthrone", "publish", "promote", "rollback")
 """Acts that change which version is current."""
+STOP, RESUME = "explore-stop", "explore-resume"
+"""Acts on whether slates are drawn."""
+CANARY_END = "canary-end"
+"""Act that ends a canary for good."""
 
 Entry = Mapping[str, Any]
 
@@ -92,6 +96,22 @@ def _seen(acts: Chain) -> dict[str, Any] | None:
 def moves(entries: Iterable[Entry]) -> list[Entry]:
     """Those acts that made a version current."""
     return [entry for entry in entries if entry.get("act") in _MOVES]
+
+
+def telling(entry: Entry) -> bool:
+    """Whether an act changes what a service asks the registry."""
+    return entry.get("act") in (*_MOVES, STOP, RESUME, CANARY_END)
+
+
+def exploring(entries: Iterable[Entry]) -> bool:
+    """Whether slates are to be drawn, as the last act on it says."""
+    acts = [entry["act"] for entry in entries if entry.get("act") in (STOP, RESUME)]
+    return acts[-1:] != [STOP]
+
+
+def ended(entries: Iterable[Entry]) -> list[str]:
+    """Identities of the canaries that were ended."""
+    return [str(one.get("tried_identity")) for one in entries if one.get("act") == CANARY_END]
 
 
 def versions_behind(entries: Iterable[Entry]) -> list[str]:

@@ -4,11 +4,13 @@ An act writes down what it is about to do (`act.json`) before it changes anythin
 will be done, by this process or by the next act.  Before that nothing has changed, and what was
 made aside is thrown away.  Each step may be done twice:
 
-1. `bundles/.<version>.making` gets its name,
-2. `current.json` points to it,
-3. MLflow's alias `champion` follows,
-4. the history gets its line and its head,
-5. `act.json` goes.
+1. readers elsewhere are told, if `TESSERA_PUBLISHED` says where (`published.py`): here an act that
+   moves the pointer is lost where somebody else was first, and undone,
+2. `bundles/.<version>.making` gets its name,
+3. `current.json` points to it,
+4. MLflow's alias `champion` follows,
+5. the history gets its line and its head,
+6. `act.json` goes.
 
 The registry is the truth.  If MLflow cannot be told, the act stands with a warning; every later act
 tells it again, and `tessera doctor` says that the alias is behind.
@@ -17,6 +19,7 @@ tells it again, and `tessera doctor` says that the alias is behind.
 from __future__ import annotations
 
 import fcntl
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -24,13 +27,13 @@ from typing import Any
 import typer
 
 from tessera.bundles import manifest
-from tessera.contracts.errors import BrokenBundle, BrokenHistory
-from tessera.platform.release import bundles, seals
+from tessera.contracts.errors import BrokenBundle, BrokenHistory, GateClosed, TesseraError
+from tessera.platform.release import bundles, notice, published, seals
 from tessera.platform.release.chain import NOTHING, digest, parsed, read_state
-from tessera.platform.release.history import anchor, chain, history, moves
+from tessera.platform.release.history import anchor, chain, history, moves, telling
 from tessera.platform.tracking import tracking
 from tessera.platform.workspace import files
-from tessera.platform.workspace.paths import Workspace
+from tessera.platform.workspace.paths import MIRROR_KEY, Workspace
 
 INTENT = "act.json"
 POINTER = "current.json"
@@ -48,7 +51,10 @@ def one_act(workspace: Workspace) -> Iterator[None]:
         If the history or the pointer is not what the acts wrote: nothing may be added to it.
     BrokenSeal
         If the key of the registry is gone.
+    GateClosed
+        If the registry is elsewhere and this is its mirror.
     """
+    _require_no_mirror(workspace)
     workspace.registry.mkdir(parents=True, exist_ok=True)
     seals.require_key(workspace)
     with (workspace.registry / ".lock").open("w") as lock:
@@ -85,13 +91,25 @@ def commit(workspace: Workspace, facts: Mapping[str, Any], identity: str | None 
     ------
     BrokenBundle
         If the bundle does not match its manifest; then nothing has changed.
+    GateClosed
+        If it is to be had elsewhere, and somebody else published there; nothing has changed.
+    TesseraError
+        If it is to be had elsewhere and cannot be laid there, and nothing has changed; or nobody
+        knows whether it was told there, and the next act asks again.
     """
     pointer = {"version": facts["to"], "identity": identity} if identity else None
     anchored = {**facts, "looks": anchor(workspace)}
-    line = chain(workspace).next_line(anchored)
-    intent = seals.seal(workspace, _PURPOSE, {"line": line, "pointer": pointer})
+    if pointer and workspace.is_had_elsewhere:
+        anchored["turn"] = secrets.token_hex(8)  # two copies that do the same are told apart
+    intended: dict[str, Any] = {"line": chain(workspace).next_line(anchored), "pointer": pointer}
+    if pointer:
+        with _undone_by(TesseraError, workspace, pointer):
+            intended |= published.prepared(workspace, intended["line"])
+    intent = seals.seal(workspace, _PURPOSE, intended)
     files.write_json(intent, workspace.registry / INTENT)
     _finish(workspace, intent)
+    if not pointer and telling(facts):
+        published.tell(workspace)
 
 
 def unfinished(workspace: Workspace) -> dict[str, Any] | None:
@@ -177,7 +195,10 @@ def require_whole(workspace: Workspace) -> None:
     ------
     BrokenHistory
         If there is anything wrong with history or pointer.
+    GateClosed
+        If the registry is elsewhere and this is its mirror.
     """
+    _require_no_mirror(workspace)
     found = state_fault(workspace)
     if found:
         raise BrokenHistory(
@@ -186,12 +207,24 @@ def require_whole(workspace: Workspace) -> None:
         )
 
 
+def _require_no_mirror(workspace: Workspace) -> None:
+    if workspace.is_mirror:
+        raise GateClosed(
+            f"{MIRROR_KEY} is set, so what is published here comes from another registry: do it "
+            "there, or unset it"
+        )
+
+
 def _repair(workspace: Workspace) -> None:
     require_whole(workspace)
     intent = unfinished(workspace)
     if intent:
-        with suppress(BrokenBundle):  # it was undone
+        try:
             _finish(workspace, intent)
+        except BrokenBundle:  # it was undone
+            pass
+        except GateClosed as error:  # this too
+            typer.echo(f"warning: an interrupted act is given up: {error}", err=True)
     for left in (
         *workspace.registry.glob("bundles/.*.making"),
         *workspace.registry.glob(".*.json.*"),
@@ -205,7 +238,11 @@ def _repair(workspace: Workspace) -> None:
 def _finish(workspace: Workspace, intent: Mapping[str, Any]) -> None:
     pointer = intent["pointer"]
     if pointer:
-        _require_bundle(workspace, pointer)
+        if not _has_moved(workspace, pointer):
+            with _undone_by(BrokenBundle, workspace, pointer):
+                _require_bundle(workspace, pointer)
+            with _undone_by(GateClosed, workspace, pointer):
+                published.win(workspace, intent)
         _name_bundle(workspace, str(pointer["version"]))
         files.write_json(pointer, workspace.registry / POINTER)
         _tell_mlflow(workspace)
@@ -214,20 +251,33 @@ def _finish(workspace: Workspace, intent: Mapping[str, Any]) -> None:
 
 
 def _require_bundle(workspace: Workspace, pointer: Mapping[str, Any]) -> None:
-    """Check what will become current, and undo the act if it is broken."""
-    if _has_pointer(workspace) and read_state(workspace.registry / POINTER) == pointer:
-        return
+    """Check what will become current."""
     version = str(pointer["version"])
-    aside = workspace.bundles / f".{version}.making"
-    bundle = aside if aside.exists() else workspace.bundles / version
+    bundle = notice.bundle_of(workspace, version)
+    if bundles.checked(workspace, bundle)["identity"] != pointer["identity"]:
+        raise BrokenBundle(f"{version} is not what was published: restore it from a backup")
+
+
+@contextmanager
+def _undone_by(
+    kind: type[TesseraError], workspace: Workspace, pointer: Mapping[str, Any]
+) -> Iterator[None]:
+    """Leave nothing of an act that has not moved the pointer, where such an error ends the block.
+
+    A bundle that was current once stays.
+    """
     try:
-        if bundles.checked(workspace, bundle)["identity"] != pointer["identity"]:
-            raise BrokenBundle(f"{version} is not what was published: restore it from a backup")
-    except BrokenBundle:
+        yield
+    except kind:
+        version = str(pointer["version"])
         if version not in {entry["to"] for entry in moves(history(workspace))}:
-            files.remove(bundle)
+            files.remove(notice.bundle_of(workspace, version))
         _forget(workspace)
         raise
+
+
+def _has_moved(workspace: Workspace, pointer: Mapping[str, Any]) -> bool:
+    return _has_pointer(workspace) and read_state(workspace.registry / POINTER) == pointer
 
 
 def _name_bundle(workspace: Workspace, version: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tessera.contracts.disk import Mark, marks
 from tessera.contracts.errors import BrokenBundle, BrokenHistory, GateClosed, TesseraError
-from tessera.platform.release import bundles
+from tessera.platform.release import bundles, notice
 from tessera.platform.release.journal import made_current
 from tessera.platform.workspace import files
 from tessera.platform.workspace.paths import Workspace
@@ -29,10 +31,14 @@ def current_bundle(workspace: Workspace) -> Path:
         If a file does not match the manifest or the manifest does not match the pointer.
     BrokenHistory
         If no act made current what the pointer names.
+    BrokenSeal
+        If there is no key to check it with.
     """
     pointer = workspace.registry / "current.json"
     if not pointer.exists():
         raise GateClosed(_nothing_published(workspace))
+    if workspace.is_mirror:
+        return _whole(workspace, notice.checked(workspace, pointer.read_bytes(), pointer.name))
     named = files.read_json(pointer)
     while not made_current(workspace, named):
         before, named = named, files.read_json(pointer)
@@ -41,6 +47,10 @@ def current_bundle(workspace: Workspace) -> Path:
                 f"no act of profile {workspace.profile} made {named['version']} current: "
                 f"bring registry/{workspace.profile}/current.json back from a backup"
             )
+    return _whole(workspace, named)
+
+
+def _whole(workspace: Workspace, named: Mapping[str, Any]) -> Path:
     bundle = workspace.bundles / str(named["version"])
     if bundles.checked(workspace, bundle)["identity"] != named["identity"]:
         raise BrokenBundle(f"{bundle.name} is not what was published: publish again or roll back")
@@ -91,6 +101,8 @@ class Watched:
 def _nothing_published(workspace: Workspace) -> str:
     profile = f"--profile {workspace.profile}"
     remedy = f"run `tessera run {profile}` first"
+    if workspace.is_mirror:
+        return f"nothing of profile {workspace.profile} is here yet: run `tessera fetch {profile}`"
     if workspace.artifact("verdict").exists():
         remedy = (
             f"its candidate is judged (`tessera verdict {profile}`) and needs a person: "

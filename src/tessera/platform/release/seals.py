@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,7 +21,7 @@ from typing import Any
 
 from tessera.contracts.errors import BrokenSeal
 from tessera.platform.workspace import files
-from tessera.platform.workspace.paths import HISTORY, LINES, LOOKS, Workspace
+from tessera.platform.workspace.paths import HISTORY, LINES, LOOKS, MIRROR_KEY, Workspace
 
 KEY = "seal.key"
 PUBLIC = "seal.pub"
@@ -170,6 +171,23 @@ def public_key(workspace: Workspace) -> bytes:
         return bytes.fromhex((workspace.state / PUBLIC).read_text().strip())
     except (OSError, ValueError) as error:
         raise BrokenSeal(f"no readable registry/{PUBLIC}: bring it back from a backup") from error
+
+
+def mirror_key() -> bytes:
+    """Return the public key of the registry that a workspace is the mirror of.
+
+    Raises
+    ------
+    BrokenSeal
+        If what the environment says is none.
+    """
+    told = os.environ.get(MIRROR_KEY, "").strip()
+    if not re.fullmatch(f"[0-9a-f]{{{2 * _BYTES}}}", told):
+        raise BrokenSeal(
+            f"{MIRROR_KEY} is no public key: set it to the {2 * _BYTES} letters of "
+            f"registry/{PUBLIC} where what is published comes from"
+        )
+    return bytes.fromhex(told)
 
 
 def _key(workspace: Workspace) -> bytes:

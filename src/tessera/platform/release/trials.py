@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tessera.bundles.manifest import MANIFEST, read_manifest
 from tessera.contracts.errors import BadParams, BrokenBundle
 from tessera.platform.release import bundles, exploration
-from tessera.platform.release.history import history, moves
+from tessera.platform.release.history import CANARY_END, ended, history, moves
 from tessera.platform.release.journal import commit, one_act
 from tessera.platform.release.pointer import current_version
 from tessera.platform.workspace.paths import Workspace
@@ -69,7 +69,7 @@ class Trials:
         """Record that a guardrail ended a canary; it is not tried again, under whatever name."""
         with one_act(self.workspace):
             if not has_ended(self.workspace, canary.identity):
-                _record(self.workspace, {"act": "canary-end", **_tried(canary), "reason": reason})
+                _record(self.workspace, {"act": CANARY_END, **_tried(canary), "reason": reason})
 
 
 def challenger(workspace: Workspace, name: str) -> Challenger:
@@ -120,8 +120,7 @@ def _called(identity: str) -> str:
 
 def has_ended(workspace: Workspace, identity: str) -> bool:
     """Tell whether a canary was ended, whatever it was called then."""
-    acts = history(workspace)
-    return any(one["act"] == "canary-end" and _tells_of(one, identity) for one in acts)
+    return identity in ended(history(workspace))
 
 
 def _tried(challenger: Challenger) -> dict[str, str]:

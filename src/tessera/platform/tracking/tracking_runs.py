@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ from tessera.platform.workspace import files
 
 RECORD = "tessera.record"
 FILES = "mlartifacts"
+ELSEWHERE = "TESSERA_MLFLOW_FILES"
+"""Environment variable with the address below which MLflow keeps the files of new experiments."""
 LONGEST = 5000
 """Longest param that MLflow takes."""
 _RUN = "tessera.run"
@@ -37,7 +40,8 @@ def experiment(client: Any, profile: str, store: Path) -> str:
         if found.lifecycle_stage != "active":  # somebody deleted it; a name is given once
             client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
-    place = (store / FILES / profile).absolute().as_uri()
+    place = os.environ.get(ELSEWHERE) or (store / FILES).absolute().as_uri()
+    place = f"{place.rstrip('/')}/{profile}"
     return str(client.create_experiment(profile, artifact_location=place))
 
 

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -21,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from tessera.contracts.errors import BadParams, TesseraError
 from tessera.contracts.library_errors import translate_errors
-from tessera.platform.workspace.store import Stored
+from tessera.platform.workspace.store import Stored, require_small
 
 _FORM = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[\w%=+-][\w.%=+-]*)*)/?", re.ASCII)
 _ABSENT = ("NoSuchKey", "404")
@@ -87,6 +88,7 @@ class Bucket:
         with self._asked("read", name):
             try:
                 found = self.client.get_object(Bucket=self.bucket, Key=self._key(name))
+                require_small(self.below(name).address, found["ContentLength"])
                 return Stored(found["Body"].read(), found["ETag"])
             except ClientError as error:
                 if _code(error) in _ABSENT:
@@ -118,6 +120,33 @@ class Bucket:
         """Tell whether it was written after all: where an answer is lost the client tries again."""
         now = self.get(name)
         return now is not None and now.content == content
+
+    def size(self, name: str) -> int | None:
+        """Ask for its head."""
+        with self._asked("read", name):
+            try:
+                found = self.client.head_object(Bucket=self.bucket, Key=self._key(name))
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    return None
+                raise
+        return int(found["ContentLength"])
+
+    def upload(self, path: Path, name: str) -> None:
+        """Send it, a large one in parts."""
+        with self._asked("write", name):
+            self.client.upload_file(str(path), self.bucket, self._key(name))
+
+    def download(self, name: str, path: Path) -> bool:
+        """Fetch it, a large one in parts; what is there under this name is replaced at the end."""
+        with self._asked("read", name):
+            try:
+                self.client.download_file(self.bucket, self._key(name), str(path))
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    return False
+                raise
+        return True
 
     def names(self) -> list[str]:
         """Name all objects but those that are hidden."""

@@ -17,6 +17,7 @@ from tessera.contracts.hashes import sha256
 from tessera.contracts.library_errors import first_line
 
 __all__ = [
+    "copy",
     "move_into_place",
     "parse_yaml",
     "read_json",
@@ -69,6 +70,18 @@ def write_bytes(value: bytes, path: Path) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     aside.write_bytes(value)
     move_into_place(aside, path)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file, which is seen whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        shutil.copyfile(source, aside)
+        move_into_place(aside, path)
+    except OSError:
+        remove(aside)
+        raise
 
 
 def write_page(text: str, page: Path) -> None:

@@ -44,6 +44,12 @@ LINES = ".jsonl"
 EXCHANGE = "TESSERA_EXCHANGE"
 """Environment variable that names the folder or object store which all workers see."""
 
+PUBLISHED = "TESSERA_PUBLISHED"
+"""Environment variable that names the folder or object store in which what is published can be had
+elsewhere."""
+MIRROR_KEY = "TESSERA_PUBLISHED_KEY"
+"""Environment variable with the public key of another registry: this workspace is its mirror."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -91,6 +97,21 @@ class Workspace:
         """Where the workspaces of several workers meet; None on one machine."""
         named = os.environ.get(EXCHANGE)
         return open_store(named, EXCHANGE) if named else None
+
+    @property
+    def published(self) -> Store | None:
+        """Where what is published can be had elsewhere, by profile; None if nowhere."""
+        return open_store(os.environ[PUBLISHED], PUBLISHED) if self.is_had_elsewhere else None
+
+    @property
+    def is_had_elsewhere(self) -> bool:
+        """Whether there is such a place."""
+        return bool(os.environ.get(PUBLISHED))
+
+    @property
+    def is_mirror(self) -> bool:
+        """Whether what is published comes from another registry, and no act is done here."""
+        return bool(os.environ.get(MIRROR_KEY))
 
     @property
     def validation(self) -> Path:

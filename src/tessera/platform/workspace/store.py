@@ -16,10 +16,15 @@ from pathlib import Path
 from typing import Protocol
 
 from tessera.contracts.errors import TesseraError
+from tessera.contracts.library_errors import translate_errors
 from tessera.platform.workspace import files
 
 _GUARD = ".guard"
 """Held while a file is compared and replaced."""
+_REMEDY = "look whether it is mounted, and what this user may do there"
+
+LARGEST = 16 << 20
+"""Bytes of a file that is read whole: whoever writes into a store fills no reader's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,18 @@ class Stored:
     content: bytes
     tag: str
     """Of this content; another one has another tag."""
+
+
+def require_small(where: object, size: int) -> None:
+    """Refuse to read a file whole that is none of ours.
+
+    Raises
+    ------
+    TesseraError
+        If it is too large.
+    """
+    if size > LARGEST:
+        raise TesseraError(f"{where} holds {size} bytes, and ours at most {LARGEST}: remove it")
 
 
 class Store(Protocol):
@@ -51,7 +68,13 @@ class Store(Protocol):
         """
 
     def get(self, name: str) -> Stored | None:
-        """Read a file; None if there is none."""
+        """Read a file; None if there is none.
+
+        Raises
+        ------
+        TesseraError
+            If it cannot be read, or is larger than what is read whole.
+        """
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file, in place of an older one."""
@@ -62,6 +85,15 @@ class Store(Protocol):
         One that came to have the content of before again counts as seen, so whoever may not be
         taken for another writes something that nobody else does.
         """
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None if there is none."""
+
+    def upload(self, path: Path, name: str) -> None:
+        """Write a file of any size from one on the disk; it is seen whole or not at all."""
+
+    def download(self, name: str, path: Path) -> bool:
+        """Write a file of any size to the disk; tell whether there is one."""
 
     def names(self) -> list[str]:
         """Name all files, in order."""
@@ -105,6 +137,7 @@ class Folder:
     def get(self, name: str) -> Stored | None:
         """Read a file."""
         try:
+            require_small(self.path / name, self.size(name) or 0)
             content = (self.path / name).read_bytes()
         except FileNotFoundError:
             return None
@@ -121,6 +154,26 @@ class Folder:
             if (now.tag if now else None) != (seen.tag if seen else None):
                 return False
             self.put(name, content)
+        return True
+
+    def size(self, name: str) -> int | None:
+        """Look it up."""
+        try:
+            return (self.path / name).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def upload(self, path: Path, name: str) -> None:
+        """Copy it in, synced and renamed."""
+        with translate_errors(TesseraError, f"cannot write {self.path / name}", _REMEDY):
+            files.copy(path, self.path / name)
+
+    def download(self, name: str, path: Path) -> bool:
+        """Copy it out."""
+        if not (self.path / name).is_file():
+            return False
+        with translate_errors(TesseraError, f"cannot read {self.path / name}", _REMEDY):
+            files.copy(self.path / name, path)
         return True
 
     def names(self) -> list[str]:

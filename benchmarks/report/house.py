@@ -11,6 +11,8 @@ from benchmarks.report.page import Found, Section
 _BIG = "10000000 events"
 _FULL, _SHARED = "by_length_full_softmax", "by_length_shared_negatives"
 _WORKERS = 2
+_NEAR = 1e-4
+"""How far sums in another order may take a short training."""
 _ASKED_NDCG = 0.168
 """Of the authors' code on the same users."""
 
@@ -52,6 +54,36 @@ def _same(found: Found) -> list[bool]:
     return [*same, len(found["ran"]) == _WORKERS]
 
 
+def _lost(found: Found) -> list[bool]:
+    """Whether what was killed ended with the model of one process, in both ways."""
+    ways = [found[name] for name in ("second_dies", "first_dies")]
+    last = [ways[0]["ends"]["first"], *ways[1]["again"].values()]
+    near = [one["loss_gap"] < _NEAR and one["weights_gap"] < _NEAR for one in ways]
+    return [*near, not any(last)]
+
+
+def _refused(found: Found) -> list[bool]:
+    """Whether machines that were told different things wrote nothing and said what differs."""
+    told = {"other_params": "differ in dropout", "other_code": "differ in code"}
+    return [
+        words in found[name]["said"] and not found[name]["model"] for name, words in told.items()
+    ]
+
+
+def _ended(ends: dict[str, int]) -> str:
+    words = {0: "done", -9: "killed"}
+    return ", ".join(f"{name} {words.get(end, f'exit {end}')}" for name, end in ends.items())
+
+
+def _most(found: Found) -> int:
+    return max(int(many) for many in found["processes"])
+
+
+def _quiet(found: Found) -> bool:
+    """Whether each process had a core."""
+    return bool(found["cores"] >= _most(found))
+
+
 SECTIONS = (
     Section("synth", {"seconds": _under(seconds=120)}),
     Section(
@@ -90,6 +122,8 @@ SECTIONS = (
         {"sizes": _sizes, "stages": _stages, "columns": _columns, "steepest": _steepest},
     ),
     Section("cluster", {"differ": _same}),
+    Section("machines", {"lost": _lost, "refused": _refused}, {"ended": _ended}),
+    Section("processes", {}, {"quiet": _quiet, "most": _most}),
     Section(
         "scale_items",
         {"sizes": lambda f: [*(size in f for size in ("1x", "4x", "16x")), bool(f.get("growth"))]},

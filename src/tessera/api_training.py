@@ -85,7 +85,8 @@ def train(
     split = _split(done, moment(cut), params)
     catalogue = read_catalogue(goods)
     codes_VC = read_codes(ibis.memtable(schema(CODES).empty_table()), catalogue.vocabulary)
-    with threads(params.threads), together(chosen_device(params.device)):
+    shared = together(chosen_device(params.device), params.batch_parts, params.model_dump())
+    with threads(params.threads), shared:
         histories = read_histories(done, split, catalogue.vocabulary, tied_sets=params.tied_sets)
         dataset = Dataset(split, catalogue, codes_VC, histories)
         return Recommender(fit("hstu", dataset, params, None).model, dataset, params)

@@ -18,7 +18,7 @@ from tessera.model.nn.ranking import CLICK, TASKS, RankingBatch, RankingLabels
 from tessera.model.nn.tiles import View
 from tessera.model.params import HstuParams
 from tessera.model.training.examples import Targets
-from tessera.model.training.objective import batch_loss
+from tessera.model.training.objective import Lesson, batch_loss
 from tessera.model.trunk.model import SequenceModel, Shape
 from tessera.model.trunk.saved import load_model, save_model
 
@@ -124,7 +124,7 @@ def trained(kind, name, steps=60):
     warm_W = torch.arange(1, ITEMS - 1)
     trie = item_trie(CODES_VC, warm_W) if model.decoder else None
     for _ in range(steps):
-        loss = batch_loss(model.train(), batch, targets, warm_W, PARAMS, trie)
+        loss = batch_loss(model.train(), [Lesson(0, batch, targets)], warm_W, PARAMS, trie)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

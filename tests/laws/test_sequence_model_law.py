@@ -18,7 +18,7 @@ from tessera.model.sequences.questions import Lists, action_codes, ndcg, top_ite
 from tessera.model.sequences.reading import read_histories
 from tessera.model.training.examples import BatchBuilder, Examples
 from tessera.model.training.fit import fit
-from tessera.model.training.objective import batch_loss
+from tessera.model.training.objective import Lesson, batch_loss
 from tessera.model.trunk.inference import encode, item_vectors
 from tessera.model.trunk.saved import load_model, save_model
 
@@ -130,7 +130,7 @@ def test_gradients_reach_every_parameter(kind, trained, world):
     windows = examples.windows(PARAMS.length, np.random.default_rng(0))
     batch, targets = BatchBuilder(examples, None).lesson(windows)
     model.zero_grad()
-    batch_loss(model, batch, targets, examples.warm_W(), PARAMS).backward()
+    batch_loss(model, [Lesson(0, batch, targets)], examples.warm_W(), PARAMS).backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name

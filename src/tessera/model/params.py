@@ -185,6 +185,9 @@ class TrainingParams(LossParams):
 
     batch: int = Field(128, ge=1, le=4096)
     """Sequences in a step."""
+    batch_parts: int = Field(1, ge=1, le=4096)
+    """Parts that the processes of torchrun share each batch by, each with draws of its own: the
+    model depends on them, and not on how many processes have them; one at least for each."""
     clip_norm: float | None = Field(100.0, ge=0.0)
     """Norm that the gradients of a step together are cut down to; 0 or null cuts nothing."""
     average_epochs: float = Field(1.0, ge=0.0, le=100.0)

@@ -332,7 +332,7 @@ def lesson(world, params, kind="hstu"):
 
 def loss_and_gradients(model, batch, warm, params):
     torch.manual_seed(0)
-    loss = objective.batch_loss(model.train(), *batch, warm, params)
+    loss = objective.batch_loss(model.train(), [objective.Lesson(0, *batch)], warm, params)
     loss.backward()
     return loss, {name: weight.grad for name, weight in model.named_parameters()}
 

@@ -8,7 +8,7 @@ from tessera.model.params import HstuParams
 from tessera.model.sequences.questions import action_codes
 from tessera.model.training.examples import BatchBuilder, Examples
 from tessera.model.training.fit import fit
-from tessera.model.training.objective import batch_loss
+from tessera.model.training.objective import Lesson, batch_loss
 from tessera.model.trunk.model import SequenceModel, Shape, states_at
 
 
@@ -30,7 +30,7 @@ def test_a_run_of_targets_shares_its_negatives(step, shared):
     warm_W, count = torch.arange(1, 13), len(targets.item_N)
     params = HstuParams(full_softmax_items=0, negatives=4, shared_targets=shared, mask_weight=0)
     torch.manual_seed(3)
-    found = batch_loss(model, batch, targets, warm_W, params)
+    found = batch_loss(model, [Lesson(0, batch, targets)], warm_W, params)
     torch.manual_seed(3)
     draws = -(-count // shared)
     negative_GM = draw_negatives(warm_W, draws, 4)

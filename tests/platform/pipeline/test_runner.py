@@ -125,6 +125,19 @@ def test_of_several_processes_one_writes(asked, monkeypatch):
     assert asked.artifact("effects").exists()
 
 
+def test_a_machine_that_only_helped_keeps_no_checkpoint(asked, monkeypatch):
+    _door(monkeypatch, _write)
+    kept = asked.data / ".scratch" / "made_up" / "code" / "hstu.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    for rank, local, is_left in (("1", "1", True), ("2", "0", False)):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", local)
+        runner.run_stage(replace(STAGE, parallel=True), asked, PARAMS)
+        assert kept.exists() == is_left
+
+
 @pytest.mark.parametrize("left_over", ["1", ""])
 def test_a_rank_without_a_world_means_nothing(asked, monkeypatch, left_over):
     _door(monkeypatch, _write)

@@ -1,7 +1,8 @@
 """A training run that a kill cannot undo: weights, optimiser and state in one safetensors file.
 
-Dropout, negatives and batches are drawn from (seed, epoch, step), so the state is the whole random
-state and a resumed run ends with the same weights.
+Dropout, negatives and batches are drawn from (seed, epoch, step) and the part of the batch, so the
+state is the whole random state and a resumed run ends with the same weights.  Where several
+machines train, each keeps the file, and all go on from the newest that any of them has.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+
+from tessera.model.trainer.parallel import furthest, number, processes, require_same, sent
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -83,35 +86,78 @@ class Checkpoint:
             tensors |= {f"mean/{name}": value for name, value in run.mean.state_dict().items()}
         for index, state in run.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
-        part = self.path.with_suffix(".part")
+        part = self.path.with_suffix(f".{number()}.part")  # machines may share the folder
         metadata = {"key": self.key, "state": json.dumps(asdict(run.state))}
         copies = {name: value.to("cpu", copy=True) for name, value in tensors.items()}
         save_file(copies, part, metadata)
         part.replace(self.path)
 
     def load(self, run: Run[Net]) -> None:
-        """Bring the run to where the file says; another key, or no whole file, changes nothing."""
-        if not self.path.is_file():
+        """Bring the run to where the newest file of all processes says.
+
+        Another key, or no whole file, changes nothing.
+
+        Raises
+        ------
+        BadParams
+            If the processes are not of one key.
+        """
+        require_same({"what is learnt from (its hash)": self.key[:12]})
+        found = self._newest()
+        if found is None:
             return
-        try:
-            with safe_open(self.path, "pt") as file:
-                metadata = file.metadata()
-                if metadata["key"] != self.key:
-                    return
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError:
-            return
+        tensors = found.tensors
         run.model.load_state_dict(_under(tensors, "model/"))
         run.best = _under(tensors, "best/")
         if run.mean:
             run.mean.load_state_dict(_under(tensors, "mean/"))
-        run.state = TrainingState(**json.loads(metadata["state"]))
+        run.state = found.state
         states: dict[int, dict[str, Tensor]] = {}
         for name, value in _under(tensors, "optimizer/").items():
             index, _, part = name.partition("/")
             states.setdefault(int(index), {})[part] = value
         groups = run.optimizer.state_dict()["param_groups"]
         run.optimizer.load_state_dict({"state": states, "param_groups": groups})
+
+    def _newest(self) -> _Kept | None:
+        """Read the file of whichever process is furthest, which sends it to the others."""
+        mine = self._read(self.path)
+        ahead = furthest((mine.state.epoch, mine.state.step) if mine else (-1, -1))
+        if processes() == 1:
+            return mine
+        is_mine = ahead == number()
+        content = sent(self.path.read_bytes() if is_mine and mine else b"", ahead)
+        if is_mine or not content:
+            return mine
+        taken = self.path.with_suffix(f".{number()}.taken")
+        try:
+            taken.parent.mkdir(parents=True, exist_ok=True)
+            taken.write_bytes(content)
+            return self._read(taken)
+        finally:
+            taken.unlink(missing_ok=True)
+
+    def _read(self, path: Path) -> _Kept | None:
+        """Read a file; None if it is of another key, torn, or not there."""
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata()
+                if metadata["key"] != self.key:
+                    return None
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError:
+            return None
+        return _Kept(TrainingState(**json.loads(metadata["state"])), tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a file holds."""
+
+    state: TrainingState
+    tensors: dict[str, Tensor]
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

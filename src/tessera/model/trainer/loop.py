@@ -20,7 +20,7 @@ from tessera.contracts.progress import Bar, progress_bar
 from tessera.model.trainer import parallel
 from tessera.model.trainer.checkpoint import Checkpoint, Net, Run, TrainingState
 from tessera.model.trainer.pace import Pace
-from tessera.model.trainer.seeds import step_seed
+from tessera.model.trainer.seeds import reseed, step_seed
 
 Part = TypeVar("Part")
 _Learner = TypeVar("_Learner", contravariant=True, bound=nn.Module)
@@ -150,7 +150,6 @@ class Trainer(Generic[Net, Part]):
         """Train epoch after epoch until the last, the patience or a NaN ends it."""
         if self.rules.checkpoint:
             self.rules.checkpoint.load(self.run)
-            parallel.wait()  # before one of them writes
         with progress_bar(f"train {name}", self.rules.epochs) as bar:
             bar.advance(self.run.state.epoch)
             while not self._is_over():
@@ -183,7 +182,8 @@ class Trainer(Generic[Net, Part]):
         run, rules = self.run, self.rules
         model, state = run.model.train(), run.state
         if rules.seed is not None:
-            torch.manual_seed(step_seed(rules.seed, state.epoch, state.step) + parallel.number())
+            device = next(model.parameters()).device
+            reseed(step_seed(rules.seed, state.epoch, state.step), device)
         loss = self.objective.loss(model, batch)
         if loss is None:
             return 0.0
@@ -227,5 +227,5 @@ class Trainer(Generic[Net, Part]):
             self.run.best = {key: weight.clone() for key, weight in model.state_dict().items()}
 
     def _save(self) -> None:
-        if self.rules.checkpoint and parallel.number() == 0:
+        if self.rules.checkpoint and parallel.keeps():
             self.rules.checkpoint.save(self.run)

@@ -33,7 +33,7 @@ from tessera.model.trainer.seeds import seeded
 from tessera.model.training.compiled import compile_layers
 from tessera.model.training.curves import AUC, NDCG
 from tessera.model.training.examples import BatchBuilder, Examples
-from tessera.model.training.objective import batch_loss
+from tessera.model.training.objective import Lesson, batch_loss
 from tessera.model.trunk.model import SequenceModel, Shape
 
 _IRRELEVANT = {"device", "compile", "refit", "profit_weight", "beams"}
@@ -165,8 +165,8 @@ class _NextItem:
         self._trie = item_trie(model.codes_VC, warm_W) if model.decoder is not None else None
         self._builder: BatchBuilder
 
-    def batches(self, epoch: int) -> Sequence[Windows]:
-        """Cut histories into windows of similar length, in random order."""
+    def batches(self, epoch: int) -> Sequence[list[Windows]]:
+        """Cut histories into windows of similar length, in random order; return its own parts."""
         params, examples = self._params, self._examples
         rng = np.random.default_rng([params.seed, epoch])
         if self._decoder is not None:
@@ -180,20 +180,27 @@ class _NextItem:
         batches = shuffled_batches(windows, params.batch, rng)
         self._builder = examples.drawn(params.slate_share, rng)
         windows = self._builder.ask(windows)
-        return [windows.take(parallel.own(rows)) for rows in batches]
+        parts = params.batch_parts
+        own = parallel.own_parts(parts)
+        return [[windows.take(parallel.part_of(rows, n, parts)) for n in own] for rows in batches]
 
-    def size(self, batch: Windows) -> int:
+    def size(self, batch: list[Windows]) -> int:
         """Return how many events there are."""
-        return int((batch.stop_W - batch.start_W).sum())
+        return sum(int((part.stop_W - part.start_W).sum()) for part in batch)
 
-    def loss(self, model: SequenceModel, batch: Windows) -> Tensor | None:
+    def loss(self, model: SequenceModel, batch: list[Windows]) -> Tensor | None:
         """Return what is lost on targets and slates; None where nobody has any."""
-        inputs, targets = self._builder.lesson(batch)
-        asks = bool(len(targets.item_N)) or targets.asked is not None
+        taught = [self._builder.lesson(part) for part in batch]
+        asks = any(len(targets.item_N) or targets.asked is not None for _, targets in taught)
         if not parallel.total(torch.tensor(float(asks), device=self._device)):
             return None
-        inputs, targets = moved(inputs, self._device), moved(targets, self._device)
-        return batch_loss(model, inputs, targets, self._warm_W, self._params, self._trie)
+        lessons = [
+            Lesson(part, moved(inputs, self._device), moved(targets, self._device))
+            for part, (inputs, targets) in zip(
+                parallel.own_parts(self._params.batch_parts), taught, strict=True
+            )
+        ]
+        return batch_loss(model, lessons, self._warm_W, self._params, self._trie)
 
 
 def _checkpoint(
@@ -208,7 +215,7 @@ def _checkpoint(
         return None
     told = params.model_dump_json(exclude=_IRRELEVANT)
     version = torch.__version__.partition("+")[0]  # behind it stands what it was built for
-    facts = (told, model.shape, judged, version, parallel.processes())
+    facts = (told, model.shape, judged, version)
     digest = hashlib.sha256(repr(facts).encode())
     for array in (model.codes_VC.cpu().numpy(), *learnt_from):
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -22,7 +22,7 @@ from rich.console import Console
 from tessera.contracts.artifacts import ARTIFACTS
 from tessera.contracts.errors import BadInput, LostRows, StageFailed, TesseraError
 from tessera.contracts.library_errors import translate_errors
-from tessera.contracts.processes import is_helper, started
+from tessera.contracts.processes import is_helper, local_number, started
 from tessera.platform.pipeline import dvc_files
 from tessera.platform.pipeline.memory import too_little
 from tessera.platform.release.gatekeeper import watch
@@ -50,7 +50,10 @@ def run_stage(stage: Stage, workspace: Workspace, params: Sections) -> dict[str,
         raise TesseraError(f"{stage.name} runs in one process: start it without torchrun")
     if is_helper():
         with tempfile.TemporaryDirectory() as aside:
-            return call(stage, workspace, params, Path(aside))
+            metrics = call(stage, workspace, params, Path(aside))
+        if local_number() == 0:  # on a machine of its own, where nobody else clears up
+            files.remove(workspace.data / ".scratch" / stage.name)
+        return metrics
     dvc_files.keep(workspace)  # whole now: dvc writes it again when this stage has ended
     staging = workspace.data / ".staging" / stage.name
     files.remove(staging)

@@ -72,7 +72,8 @@ def run(
     params: HstuParams,
 ) -> dict[str, float]:
     """Train the trunk; `scratch` keeps checkpoints when a run is killed."""
-    with threads(params.threads), together(chosen_device(params.device)):
+    shared = together(chosen_device(params.device), params.batch_parts, params.model_dump())
+    with threads(params.threads), shared:
         tables = Sources(events, codes, users, items, prices, exposures, outcomes, edges, cate)
         dataset = read_dataset(tables, split, scratch, params)
         effects = read_effects(cate, cate_later)

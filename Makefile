@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 LINT := lint-types lint-style lint-imports lint-rendered
 
-.PHONY: run serve dashboards test check fuzz fuzz-serve audit lint $(LINT) format install ui cluster cluster-install dvc render bench bench-quality bench-rolling bench-ope bench-serve lock clean help
+.PHONY: run serve dashboards test check fuzz fuzz-serve audit lint $(LINT) format install ui cluster cluster-install dvc render bench bench-quality bench-codes-real bench-rolling bench-ope bench-serve lock clean help
 
 help: ## show what there is
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -88,6 +88,10 @@ bench-serve bench-overload: export OMP_NUM_THREADS := 1
 bench-serve: $(STAMP) ## the service after `make run`, on two cores that do nothing else: speed, kills, swaps, what it shows and explores, overload, an hour of it and more (MINUTES=100)
 	@set -e; for part in serve serve_kills serve_swaps serve_quality serve_exploration overload; do $(BIN)/python -m benchmarks.$$part; done
 	@$(BIN)/python -m benchmarks.serve_soak $(if $(MINUTES),--minutes $(MINUTES))
+	@$(BIN)/python -m benchmarks.render
+
+bench-codes-real: $(STAMP) ## what decoding codes and topology in codes are worth on SET=beauty, movielens-100k, far-trans-2020 (KINDS="text topology"); resumes
+	@$(BIN)/python -m benchmarks.codes_real $(SET) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(KINDS),--kinds $(KINDS))
 	@$(BIN)/python -m benchmarks.render
 
 bench-rolling: $(STAMP) ## FAR-Trans on sale at every cut that the data allow, beside every baseline; resumes

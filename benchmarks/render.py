@@ -10,6 +10,7 @@ from benchmarks.common import RESULTS, ROOT
 from benchmarks.report import (
     bounds,
     codes,
+    codes_real,
     crowding,
     drift,
     gate,
@@ -42,6 +43,7 @@ SECTIONS = (
     *codes.SECTIONS,
     *generate.SECTIONS,
     *sid.SECTIONS,
+    *codes_real.SECTIONS,
     *inputs.SECTIONS,
     *crowding.SECTIONS,
     *investors.SECTIONS,

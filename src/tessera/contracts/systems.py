@@ -145,6 +145,31 @@ def _coded(words: str, figure: str, kind: str = "topology", rival: str = "text")
     return Evidence("small markets", words, "sid_worth", on, off)
 
 
+_REAL = {"movielens-100k": "movielens-100k", "far-trans-2020": "far-trans"}
+"""Sets of real data on which codes were measured with several seeds -> what they are called."""
+
+
+def _decoded_for_real() -> tuple[Evidence, ...]:
+    models = "seeds/*/default/models"
+    on, off = f"{models}/hstu_generative/ndcg_10", f"{models}/hstu_trunk/ndcg_10"
+    return tuple(
+        Evidence(world, "nDCG@10", f"codes_real_{name}", on, off) for name, world in _REAL.items()
+    )
+
+
+def _coded_for_real(kind: str = "topology", more: str = "") -> tuple[Evidence, ...]:
+    """Evidence of codes beside those of text alone, on real data."""
+    figures = {"decoded lists": "hstu_generative", "what is published": "hstu"}
+    return tuple(
+        Evidence(
+            world, f"nDCG@10 of {words}{more}", f"codes_real_{name}",
+            *(f"seeds/*/{codes}/models/{model}/ndcg_10" for codes in (kind, "text")),
+        )
+        for name, world in _REAL.items()
+        for words, model in figures.items()
+    )  # fmt: skip
+
+
 def _quantized(kind: str, rival: str = "default") -> tuple[Evidence, ...]:
     """Evidence of codes by another quantizer, beside those that are on by default."""
     figures = {
@@ -253,7 +278,8 @@ _BUILT = (
         (_decoded("nDCG@10", "ndcg_10"), _decoded("Recall@50", "recall_50"),
          _decoded("nDCG@10 of cold items", "cold_ndcg_10"),
          Evidence("small markets", "nDCG@10 of what is published, head or none", "generate",
-                  "seeds/*/with/models/hstu/ndcg_10", "seeds/*/without/models/hstu/ndcg_10")),
+                  "seeds/*/with/models/hstu/ndcg_10", "seeds/*/without/models/hstu/ndcg_10"),
+         *_decoded_for_real()),
     ),
     System(
         "PrefixMem", "arXiv 2606.00324", CODES, "tessera.model.nn.prefix_memory",
@@ -300,7 +326,9 @@ _BUILT = (
          _coded("nDCG@10 of decoded lists, topology at level 1 alone", "hstu_generative/ndcg_10",
                 "topology at level 1"),
          _coded("nDCG@10 of what is published, topology at level 1 alone", "hstu/ndcg_10",
-                "topology at level 1")),
+                "topology at level 1"),
+         *_coded_for_real(),
+         *_coded_for_real("topology at level 1", ", topology at level 1 alone")),
     ),
     System(
         "RQ-FSQ", "arXiv 2606.01396", CODES, "tessera.stages.sid.quantizers.rq_fsq",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import threading
 from contextlib import contextmanager
 
@@ -26,7 +27,7 @@ from tessera.platform.release import (
     seals,
     trials,
 )
-from tessera.platform.release.mirror import open_mirror
+from tessera.platform.release.mirror import NotBeside, open_mirror
 from tessera.platform.release.mirrored import (
     Followed,
     Keeping,
@@ -367,6 +368,46 @@ def test_a_service_asks_the_notice_what_it_asks_a_registry(machine, place, works
             found.canary.check()
         missing = Mirrored(machine.workspace, ServeParams(shadow="v0")).challengers()
         assert "v0 is not here yet" in str(missing.unfound["shadow"].error)
+
+
+def test_what_cannot_stand_beside_holds_up_nothing(machine, place, workspace, caplog):
+    machine.fetch()
+    shutil.rmtree(machine.workspace.bundles / "v1")
+    place.store.remove(holding(place, "model/config.json"))  # v1's, which v2 does not share
+    acts.promote(workspace)
+    exploration.stop(workspace, WHY)
+    with machine.here() as found:
+        with pytest.raises(NotBeside, match="v1 stands beside nothing: .*config.json of v1"):
+            found.fetch(("v1",))
+        assert not Mirrored(machine.workspace, ServeParams()).explores()
+        keeping = Keeping(found, ("v1",))
+        assert not keeping.look()
+        assert not keeping.look()
+        assert caplog.text.count("v1 stands beside nothing") == 1
+        assert Followed(machine.workspace)().name == "v2"
+        with kept_up(machine.workspace, ServeParams(canary="v1")):
+            assert Followed(machine.workspace)().name == "v2"
+
+
+def test_what_a_machine_kept_for_itself_may_be_torn(machine, place, workspace):
+    machine.fetch()
+    for name, torn in (("mirror.json", "{}"), ("mirror.json", "["), ("ended.json", "{")):
+        (machine.workspace.registry / name).write_text(torn)
+        with machine.here() as found:
+            assert Keeping(found, ()).look()
+            assert Mirrored(machine.workspace, ServeParams()).challengers().canary is None
+
+
+def test_a_refusal_that_cannot_be_noted_ends_no_thread(machine, place, workspace, monkeypatch):
+    machine.fetch()
+    place.store.put(NOTICE, b"{")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with machine.here() as found, monkeypatch.context() as patch:
+        patch.setattr(mirrored, "_note_fault", full)
+        assert not Keeping(found, ()).look()
 
 
 def test_that_exploration_stops_and_a_canary_ends_is_known_elsewhere(machine, place, workspace):

@@ -175,7 +175,11 @@ def test_a_copy_of_the_registry_that_went_on_is_not_overtaken(second, place, tmp
     agrees(copy, place)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"n": 9}'])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"n": 9}', *(b'{"n": 9, "seal": {"mac": "%s"}}' % one
+                                      for one in ("é".encode(), b"\\ud800"))],
+)  # fmt: skip
 def test_a_torn_or_foreign_notice_is_not_written_over(second, place, content):
     place.store.put("market/current.json", content)
     before = state(second)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import replace
 
@@ -55,6 +56,31 @@ def test_a_file_that_would_fill_the_memory_is_not_read(store, monkeypatch):
     store.put("x", b"1234567890")
     with pytest.raises(TesseraError, match="/x holds 10 bytes, and ours at most 9: remove it"):
         store.get("x")
+
+
+def test_what_lies_in_place_of_a_file_of_a_folder_is_read_by_nobody_and_said_in_a_line(tmp_path):
+    store, kept = Folder(tmp_path / "place"), tmp_path / "kept"
+    store.put("one", b"1")
+    kept.write_bytes(b"of somebody else")
+    (tmp_path / "place" / "link").symlink_to(kept)
+    (tmp_path / "place" / "endless").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "place" / "waits")
+    for name in ("link", "endless", "waits", "one/below"):
+        with pytest.raises(TesseraError, match="place/(link|endless|waits|one/below)") as error:
+            store.get(name)
+        assert "\n" not in str(error.value)
+    assert not store.download("link", tmp_path / "taken")
+
+
+def test_a_guard_that_is_a_link_is_not_followed(tmp_path):
+    store, kept = Folder(tmp_path / "place"), tmp_path / "kept"
+    store.put("one", b"1")
+    kept.write_bytes(b"of somebody else")
+    (tmp_path / "place" / ".guard").symlink_to(kept)
+    with pytest.raises(TesseraError, match="cannot write .*guard"):
+        store.replace("one", b"2", store.get("one"))
+    assert kept.read_bytes() == b"of somebody else"
+    assert store.get("one").content == b"1"
 
 
 def test_names_are_those_of_all_files_but_hidden_ones(store):

@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tessera.bundles import manifest
-from tessera.contracts.errors import BadParams, BrokenBundle, BrokenSeal, GateClosed
+from tessera.contracts.errors import (
+    BadParams,
+    BrokenBundle,
+    BrokenSeal,
+    GateClosed,
+    TesseraError,
+)
 from tessera.platform.release import bundles, notice, seals
 from tessera.platform.release.history import chain
 from tessera.platform.release.notice import Notice
@@ -25,6 +31,10 @@ from tessera.platform.workspace.paths import MIRROR_KEY, PUBLISHED, Workspace
 from tessera.platform.workspace.store import Store
 
 _REMEDY = "remove it there, and `tessera doctor --repair` beside the registry lays it there again"
+
+
+class NotBeside(TesseraError):
+    """One that is wanted beside the current version cannot be brought; the current one is here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +60,24 @@ class Mirror:
         BrokenBundle
             If what lies there is not what the registry published, or older than what is here:
             nothing has changed then.
+        NotBeside
+            If one that is wanted beside cannot be brought: the current one is here then.
         TesseraError
             If the store cannot be read.
         """
         with self._alone():
             told = self._told()
-            for version in (told["version"], *sorted(set(beside) & set(told["versions"]))):
-                self._bring(told, str(version))
+            self._bring(told, str(told["version"]))
             for left in self.workspace.bundles.glob(".*.making"):  # of a try that was killed
                 files.remove(left)
             pointer, content = self.workspace.registry / notice.NAME, notice.written(told)
             if not pointer.exists() or pointer.read_bytes() != content:
                 files.write_bytes(content, pointer)
+            for version in sorted(set(beside) & set(told["versions"])):
+                try:
+                    self._bring(told, version)
+                except TesseraError as error:
+                    raise NotBeside(f"{version} stands beside nothing: {error}") from error
             return told
 
     def fault(self) -> str | None:
@@ -83,14 +99,15 @@ class Mirror:
 
     def mend(self) -> None:
         """Let go of a current bundle that is not whole, so that it is brought again."""
-        told = local(self.workspace)
-        if told is None:
-            return
-        bundle = self.workspace.bundles / str(told["version"])
-        try:
-            bundles.checked(self.workspace, bundle)
-        except BrokenBundle:
-            files.remove(bundle)
+        with self._alone():
+            told = local(self.workspace)
+            if told is None:
+                return
+            bundle = self.workspace.bundles / str(told["version"])
+            try:
+                bundles.checked(self.workspace, bundle)
+            except BrokenBundle:
+                files.remove(bundle)
 
     @property
     def _where(self) -> str:

@@ -7,17 +7,18 @@ of its log, and that one ends is kept here alone.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tessera.contracts.errors import BadParams, BrokenBundle, BrokenSeal, TesseraError
 from tessera.platform.release import bundles
-from tessera.platform.release.mirror import Mirror, local, open_mirror
+from tessera.platform.release.mirror import Mirror, NotBeside, local, open_mirror
 from tessera.platform.release.notice import Notice
 from tessera.platform.release.pointer import Watched
 from tessera.platform.release.trials import Trials
@@ -84,8 +85,8 @@ class Mirrored:
         return told
 
     def _ended(self) -> list[str]:
-        path = self.workspace.registry / _ENDED
-        return [str(one) for one in files.read_json(path)] if path.exists() else []
+        told = _read_kept(self.workspace, _ENDED)
+        return [str(one) for one in told] if isinstance(told, list) else []
 
     def _challenger(self, told: Notice, name: str) -> Challenger:
         from tessera.serve.challengers import Challenger
@@ -159,18 +160,25 @@ class Keeping:
         """Bring what is published now; tell whether that was possible.  A fault is said once."""
         said = ""
         try:
-            self._mirror.fetch(self._beside)
-        except (BrokenBundle, BrokenSeal) as error:
-            said = " ".join(str(error).split())
-            _note_fault(self._mirror.workspace, said)
+            self._fetch()
         except Exception as error:  # a server, a disk: whatever it is, what is here goes on
             said = " ".join(str(error).split())
-        else:
-            _note_fault(self._mirror.workspace, "")
         if said and said != self._said:
             _LOG.error("what is published cannot be brought: %s", said)
         self._said = said
         return not said
+
+    def _fetch(self) -> None:
+        """Bring it, and keep for the service what was refused, or that nothing is."""
+        try:
+            self._mirror.fetch(self._beside)
+        except (BrokenBundle, BrokenSeal) as error:
+            _note_fault(self._mirror.workspace, " ".join(str(error).split()))
+            raise
+        except NotBeside:
+            _note_fault(self._mirror.workspace, "")
+            raise
+        _note_fault(self._mirror.workspace, "")
 
     def _keep(self) -> None:
         while not self._stopped.wait(self._wait_s):
@@ -194,7 +202,8 @@ def kept_up(workspace: Workspace, params: ServeParams) -> Iterator[None]:
     mirror.mend()
     try:
         mirror.fetch(beside)
-    except TesseraError as error:
+        _note_fault(workspace, "")  # of a service before this one
+    except (TesseraError, OSError) as error:
         if local(workspace) is None:
             raise
         _LOG.error("what is published cannot be brought, what is here goes on: %s", error)
@@ -222,5 +231,13 @@ def _note_fault(workspace: Workspace, said: str) -> None:
 
 
 def _read_fault(workspace: Workspace) -> str:
-    path = workspace.registry / _FAULT
-    return str(files.read_json(path)["refused"]) if path.exists() else ""
+    told = _read_kept(workspace, _FAULT)
+    return str(told.get("refused", "")) if isinstance(told, dict) else ""
+
+
+def _read_kept(workspace: Workspace, name: str) -> Any:
+    """Read what this machine kept for itself; nothing where it is torn or gone."""
+    try:
+        return json.loads((workspace.registry / name).read_bytes())
+    except (OSError, ValueError):
+        return None

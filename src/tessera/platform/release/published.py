@@ -234,7 +234,7 @@ def win(workspace: Workspace, intent: Mapping[str, Any]) -> None:
 def tell(workspace: Workspace) -> None:
     """Let an act that moved nothing be known, with a warning where that cannot be."""
     try:
-        if place := elsewhere(workspace):
+        if place := require_place(workspace):
             place.keep_up()
     except TesseraError as error:
         told = " ".join(str(error).split())

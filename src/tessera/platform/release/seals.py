@@ -129,7 +129,9 @@ def fault(workspace: Workspace, what: str, sealed: Mapping[str, Any]) -> str | N
     made = sealed.get(FIELD)
     if not isinstance(made, Mapping) or "mac" not in made:
         return "carries no seal"
-    if hmac.compare_digest(str(made["mac"]), mac(workspace, what, _canonical(sealed))):
+    if hmac.compare_digest(
+        str(made["mac"]).encode(errors="replace"), mac(workspace, what, _canonical(sealed)).encode()
+    ):
         return None
     return "was changed after it was sealed, or sealed in another registry"
 

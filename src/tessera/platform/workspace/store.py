@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -135,17 +137,24 @@ class Folder:
             ) from error
 
     def get(self, name: str) -> Stored | None:
-        """Read a file."""
-        try:
-            require_small(self.path / name, self.size(name) or 0)
-            content = (self.path / name).read_bytes()
-        except FileNotFoundError:
-            return None
+        """Read a file; a link or a device that somebody put in its place is none."""
+        path = self.path / name
+        with translate_errors(TesseraError, f"cannot read {path}", _REMEDY):
+            try:
+                opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+            with os.fdopen(opened, "rb") as file:
+                if not stat.S_ISREG(os.fstat(opened).st_mode):
+                    raise TesseraError(f"{path} is no file of ours: remove it")
+                content = file.read(LARGEST + 1)
+        require_small(path, len(content))
         return Stored(content, hashlib.sha256(content).hexdigest())
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file, synced and renamed."""
-        files.write_bytes(content, self.path / name)
+        with translate_errors(TesseraError, f"cannot write {self.path / name}", _REMEDY):
+            files.write_bytes(content, self.path / name)
 
     def replace(self, name: str, content: bytes, seen: Stored | None) -> bool:
         """Compare and write, while no other process does."""
@@ -158,10 +167,11 @@ class Folder:
 
     def size(self, name: str) -> int | None:
         """Look it up."""
-        try:
-            return (self.path / name).stat().st_size
-        except FileNotFoundError:
-            return None
+        with translate_errors(TesseraError, f"cannot read {self.path / name}", _REMEDY):
+            try:
+                return (self.path / name).stat().st_size
+            except FileNotFoundError:
+                return None
 
     def upload(self, path: Path, name: str) -> None:
         """Copy it in, synced and renamed."""
@@ -170,7 +180,7 @@ class Folder:
 
     def download(self, name: str, path: Path) -> bool:
         """Copy it out."""
-        if not (self.path / name).is_file():
+        if (self.path / name).is_symlink() or not (self.path / name).is_file():
             return False
         with translate_errors(TesseraError, f"cannot read {self.path / name}", _REMEDY):
             files.copy(self.path / name, path)
@@ -193,7 +203,11 @@ class Folder:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / _GUARD).open("w") as lock:
+        guard = self.path / _GUARD
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # a link would be written to
+        with translate_errors(TesseraError, f"cannot write {guard}", _REMEDY):
+            self.path.mkdir(parents=True, exist_ok=True)
+            opened = os.open(guard, flags, 0o666)
+        with os.fdopen(opened, "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

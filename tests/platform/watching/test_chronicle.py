@@ -39,10 +39,11 @@ def test_a_version_begins_where_it_had_not_answered_the_day_before():
         ("v1 v1 v2 v2 v2 v2", 2, 4, 0, "v2 had begun to answer on 2025-01-03: it may be of that"),
         ("v1 v1 v2 v2 v2 v2", 4, 5, 0, "No other version"),
         ("v1 v1 v2 v2 v2 v2", 4, 5, 1, "v2 had begun to answer on 2025-01-03: it may be of that"),
-        ("v1 v1 v2 v2 v1 v1", 2, 3, 0, "once v1 answered again: it looks like v2"),
+        ("v1 v1 v2 v2 v1 v1", 2, 3, 0, "once v1 answered: it looks like v2"),
         ("v1 v1 v2 v2 v1 v1", 2, 4, 0, "it alarmed on 2025-01-05 too"),
-        ("v1 v1 v2 v2 v1 v1", 3, 4, 1, "once v1 answered again: it looks like v2"),
+        ("v1 v1 v2 v2 v1 v1", 3, 4, 1, "once v1 answered: it looks like v2"),
         ("v1 v1 v2 v2 v1 v1", 3, 5, 1, "of slates that v1 answered: it is not of v2 alone"),
+        ("v1 v1 v2 v2 v2 v2 v3", 2, 3, 0, "it may be of that"),  # over while v2 still answered
         ("v1 v1 v1", 0, 1, 1, "No other version"),
     ],
 )

@@ -72,7 +72,7 @@ class Answering:
         name, day = near[-1]
         began = f"{name} had begun to answer on {day}"
         without = [at for at, names in self.by_day.items() if at > day and name not in names]
-        if not without:
+        if not without or without[0] - last > _NEAR:  # over while it still answered
             return f"{began}: it may be of that version, or of what investors do."
         who = " and ".join(sorted(self.by_day[without[0]]))
         if last >= without[0] + late:
@@ -80,9 +80,7 @@ class Answering:
                 f"{began}, and it alarmed on {last} too, of slates that {who} answered: it is not "
                 f"of {name} alone."
             )
-        return (
-            f"{began}, and nothing of it alarmed once {who} answered again: it looks like {name}."
-        )
+        return f"{began}, and nothing of it alarmed once {who} answered: it looks like {name}."
 
 
 def chronicle(

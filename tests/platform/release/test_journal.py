@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 
 from tessera.bundles.manifest import check
@@ -30,28 +27,6 @@ PUBLISHING = {
 UNDONE = ("before the copy", "after the copy", "before the intent")
 
 
-def _killed(monkeypatch, module, name, when="instead"):
-    """Let the process of an act die instead of a step, or right after it, as by kill -9."""
-    step = getattr(module, name)
-
-    def dies(*arguments, **options):
-        if when == "after":
-            step(*arguments, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def act(work):
-        child = os.fork()
-        if child == 0:
-            monkeypatch.setattr(module, name, dies)
-            try:
-                work()
-            finally:
-                os._exit(0)
-        return os.waitpid(child, 0)[1]
-
-    return act
-
-
 def _whole(workspace, alias, version):
     """Pointer, alias and history agree on a version, and nothing is left over."""
     assert pointer.current_bundle(workspace).name == version
@@ -75,11 +50,8 @@ def second(workspace, make_candidate):
 
 
 @pytest.mark.parametrize("moment", PUBLISHING)
-def test_a_publication_killed_at_any_step_is_completed_or_undone(
-    second, alias, monkeypatch, moment
-):
-    died = _killed(monkeypatch, *PUBLISHING[moment])(lambda: acts.promote(second))
-    assert os.WTERMSIG(died) == signal.SIGKILL
+def test_a_publication_killed_at_any_step_is_completed_or_undone(second, alias, killed, moment):
+    assert killed(lambda: acts.promote(second), *PUBLISHING[moment])
     assert pointer.current_bundle(second).name in ("v1", "v2"), "a reader is always served"
     with journal.one_act(second):
         pass
@@ -90,11 +62,10 @@ def test_a_publication_killed_at_any_step_is_completed_or_undone(
 
 
 @pytest.mark.parametrize("moment", [name for name in PUBLISHING if "copy" not in name])
-def test_a_rollback_killed_at_any_step_is_completed_or_undone(second, alias, monkeypatch, moment):
+def test_a_rollback_killed_at_any_step_is_completed_or_undone(second, alias, killed, moment):
     acts.promote(second)
     before = {path.name: check(path) for path in (second.registry / "bundles").iterdir()}
-    work = _killed(monkeypatch, *PUBLISHING[moment])
-    assert os.WTERMSIG(work(lambda: acts.rollback(second, None, "complaints"))) == signal.SIGKILL
+    assert killed(lambda: acts.rollback(second, None, "complaints"), *PUBLISHING[moment])
     with journal.one_act(second):
         pass
     _whole(second, alias, "v2" if moment in UNDONE else "v1")
@@ -102,17 +73,17 @@ def test_a_rollback_killed_at_any_step_is_completed_or_undone(second, alias, mon
 
 
 @pytest.mark.parametrize("moment", ["after the intent", "between history and head"])
-def test_a_hold_killed_half_way_is_recorded_once(second, make_candidate, monkeypatch, moment):
+def test_a_hold_killed_half_way_is_recorded_once(second, make_candidate, killed, moment):
     make_candidate(second, "HOLD", judged_against="v1", weight=3.0)
-    _killed(monkeypatch, *PUBLISHING[moment])(lambda: registry.publish(second, None, None))
+    assert killed(lambda: registry.publish(second, None, None), *PUBLISHING[moment])
     assert registry.publish(second, None, None).version == "v1"
     assert [entry["act"] for entry in history(second)] == ["bootstrap", "publish", "hold"]
     assert journal.state_fault(second) is None
 
 
 @pytest.mark.parametrize(("when", "name"), [("instead", ".v2.making"), ("after", "v2")])
-def test_an_interrupted_act_whose_bundle_broke_is_undone(second, alias, monkeypatch, when, name):
-    _killed(monkeypatch, journal, "_name_bundle", when)(lambda: acts.promote(second))
+def test_an_interrupted_act_whose_bundle_broke_is_undone(second, alias, killed, when, name):
+    assert killed(lambda: acts.promote(second), journal, "_name_bundle", when)
     (second.registry / "bundles" / name / "verdict.json").write_text("{}")
     with journal.one_act(second):
         pass
@@ -120,8 +91,8 @@ def test_an_interrupted_act_whose_bundle_broke_is_undone(second, alias, monkeypa
     assert acts.promote(second).version == "v2"
 
 
-def test_a_broken_history_is_not_repaired_over(second, monkeypatch):
-    _killed(monkeypatch, chain.Chain, "append")(lambda: acts.promote(second))
+def test_a_broken_history_is_not_repaired_over(second, killed):
+    assert killed(lambda: acts.promote(second), chain.Chain, "append")
     path = second.registry / "history.jsonl"
     path.write_text(path.read_text().replace("planted PROMOTE", "praised PROMOTE"))
     with pytest.raises(journal.BrokenHistory, match="broken at entry 2"):
@@ -149,9 +120,9 @@ def test_without_mlflow_the_registry_is_the_truth_and_the_next_act_tells_it(
     assert doctor._alias(second) == "names what is published"
 
 
-def test_doctor_tells_of_an_interrupted_act_and_of_a_broken_chain(second, monkeypatch):
+def test_doctor_tells_of_an_interrupted_act_and_of_a_broken_chain(second, killed):
     assert doctor._history(second) == "2 acts, every hash matches"
-    _killed(monkeypatch, chain.Chain, "append")(lambda: acts.promote(second))
+    assert killed(lambda: acts.promote(second), chain.Chain, "append")
     with pytest.raises(Exception, match="the next one completes it"):
         doctor._history(second)
     (second.registry / "history.jsonl").write_text("")

@@ -6,6 +6,7 @@ again, so that a killed command goes on where it was.
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import hashlib
 import json
@@ -57,6 +58,16 @@ def commit() -> str:
 def _git(*words: str) -> str:
     done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip()
+
+
+def asked_seeds(says: str | None) -> list[int]:
+    """Return the seeds of a command line that measures official files; it ends where none are."""
+    parser = argparse.ArgumentParser(description=says)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    given: list[int] = parser.parse_args().seeds
+    if not os.environ.get("TESSERA_DATA"):
+        parser.error("name the folder with the official files in TESSERA_DATA")
+    return given
 
 
 def write_result(name: str, figures: dict[str, Any]) -> Path:

@@ -12,8 +12,6 @@ Shapes: N test investors, U people of validation with something relevant, I item
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -21,7 +19,7 @@ from typing import Any
 import ibis
 import numpy as np
 
-from benchmarks.common import Kept, each, write_result
+from benchmarks.common import Kept, asked_seeds, each, write_result
 from benchmarks.crowding_lists import K, Mix, Said, chosen, why
 from benchmarks.crowding_models import CUTS, OFF, SUM, WAYS, Fitted, set_of, workspace_of
 from benchmarks.quality import params_of
@@ -127,17 +125,13 @@ def _told(prior: float) -> float | str:
 
 def main() -> None:
     """Measure and write results/crowding.json."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    given = parser.parse_args()
-    if not os.environ.get("TESSERA_DATA"):
-        parser.error("name the folder with the official files in TESSERA_DATA")
-    pieces = [(c, way, seed) for c, ways in CUTS.items() for way in ways for seed in given.seeds]
+    seeds = asked_seeds(__doc__)
+    pieces = [(c, way, seed) for c, ways in CUTS.items() for way in ways for seed in seeds]
     kept = Kept("crowding", {"ways": WAYS, "cuts": CUTS})
     found = dict(zip(pieces, each(measured, pieces, "trainings", kept), strict=True))
     cuts: Found = {}
     for cut, ways in CUTS.items():
-        by_way = {way: [found[cut, way, seed] for seed in given.seeds] for way in ways}
+        by_way = {way: [found[cut, way, seed] for seed in seeds] for way in ways}
         cuts[cut] = {
             "validation": table(by_way, "validation"),
             "test": table(by_way, "test"),
@@ -145,7 +139,7 @@ def main() -> None:
             "test_never_acquired": by_way[OFF][0]["test"]["never_acquired"],
             "why": [one["why"] for one in by_way.get(SUM, ())],
         }
-    write_result("crowding", rounded({"seeds": given.seeds, "cuts": cuts}))
+    write_result("crowding", rounded({"seeds": seeds, "cuts": cuts}))
 
 
 if __name__ == "__main__":

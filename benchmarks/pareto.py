@@ -8,8 +8,6 @@ A killed run resumes after the last seed of a protocol that was finished by the 
 
 from __future__ import annotations
 
-import argparse
-import os
 from dataclasses import fields, replace
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +17,7 @@ from matplotlib import rc_context, rcParamsDefault
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.common import ROOT, write_result
+from benchmarks.common import ROOT, asked_seeds, write_result
 from benchmarks.places import run_alone
 from benchmarks.quality import BEFORE, ON_SALE, SETS, UNBORN, key_of, params_of, place_of
 from tessera.contracts.artifacts import ARTIFACTS
@@ -185,16 +183,11 @@ def _draw(found: dict[str, dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     """Measure every protocol, write results/pareto.json and draw docs/pictures/pareto.png."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    given = parser.parse_args()
-    if not os.environ.get("TESSERA_DATA"):
-        parser.error("name the folder with the official files in TESSERA_DATA")
+    seeds = asked_seeds(__doc__)
     found = {
-        protocol: _joined([_measure(protocol, seed) for seed in given.seeds])
-        for protocol in _PROTOCOLS
+        protocol: _joined([_measure(protocol, seed) for seed in seeds]) for protocol in _PROTOCOLS
     }
-    write_result("pareto", {"seeds": given.seeds, "protocols": found})
+    write_result("pareto", {"seeds": seeds, "protocols": found})
     _draw(found, _PICTURE)
 
 

@@ -17,8 +17,6 @@ Shapes: N investors of a window, R rows (investor and window), D dates, J seeds.
 
 from __future__ import annotations
 
-import argparse
-import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,7 +25,7 @@ import ibis
 import numpy as np
 from scipy.stats import t as student
 
-from benchmarks.common import write_result
+from benchmarks.common import asked_seeds, write_result
 from benchmarks.rolling_models import (
     WEIGHTS,
     WINDOWS,
@@ -230,16 +228,12 @@ def _half_year(found: Measured) -> dict[str, Any]:
 
 def main() -> None:
     """Measure every window and write results/rolling.json."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    given = parser.parse_args()
-    if not os.environ.get("TESSERA_DATA"):
-        parser.error("name the folder with the official files in TESSERA_DATA")
-    found, weights = weigh_profit([measure(Asked(window), given.seeds) for window in WINDOWS])
+    seeds = asked_seeds(__doc__)
+    found, weights = weigh_profit([measure(Asked(window), seeds) for window in WINDOWS])
     open_ones = [one for one in found if not one.window.apart]
     apart = [one for one in found if one.window.apart]
     figures = {
-        "seeds": given.seeds,
+        "seeds": seeds,
         "windows": {
             one.window.cut: {
                 "test_days": one.window.test_days,
@@ -253,7 +247,7 @@ def main() -> None:
         "apart": ndcg_table(apart, OWN),
         "roi": roi_table(found),
         "profit_weights": weights,
-        "half_years": half_years(given.seeds),
+        "half_years": half_years(seeds),
     }
     write_result("rolling", rounded(figures))
 

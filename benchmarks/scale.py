@@ -18,7 +18,6 @@ import os
 import resource
 import subprocess
 import sys
-import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.common import ROOT, write_result
+from benchmarks.heap import Heap
 from benchmarks.places import pin, run_alone, turned
 from tessera.platform.pipeline.forkserver import one_thread
 from tessera.platform.workspace.params import Sections, load_params
@@ -59,34 +59,15 @@ def _params(times: int, grow: str) -> Sections:
 
 def _stage(name: str, folder: Path, times: int, grow: str) -> None:
     """Run one stage and print what it took."""
-    params, heap, over = _params(times, grow), _Heap(), threading.Event()
-    watch = threading.Thread(target=heap.watch, args=(over,))
-    watch.start()
+    params = _params(times, grow)
     begun = time.perf_counter()
-    try:
+    with Heap() as heap:
         run_alone(Workspace(folder, _PROFILE), name, params)
-    finally:
-        over.set()
-        watch.join()
     seconds = time.perf_counter() - begun
     used = resource.getrusage(resource.RUSAGE_SELF)
     figures = {"seconds": round(seconds, 2), "cpu_seconds": round(used.ru_utime + used.ru_stime, 2),
                "peak_mb": round(used.ru_maxrss / 1024), "heap_mb": heap.peak_mb}  # fmt: skip
     print(json.dumps(figures))
-
-
-class _Heap:
-    """The most anonymous memory seen: what no file can give back."""
-
-    def __init__(self) -> None:
-        self.peak_mb = 0
-
-    def watch(self, over: threading.Event) -> None:
-        """Look again and again until it is over."""
-        while not over.wait(0.02):
-            lines = Path("/proc/self/status").read_text().splitlines()
-            kb = next(line.split()[1] for line in lines if line.startswith("RssAnon"))
-            self.peak_mb = max(self.peak_mb, round(int(kb) / 1024))
 
 
 def _growth(sizes: dict[int, dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:

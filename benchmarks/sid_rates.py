@@ -4,9 +4,10 @@ Usage: python -m benchmarks.sid_rates [--items 10000 100000 1000000] [--beyond m
 
 `--beyond` names the quantizers that are measured on more than the smallest catalogue.
 
-Vectors are drawn and lie on disk, read as a memory map: what a quantizer copies of them is its own.
-Peak memory is that of the process while it learns and encodes, beside what it held before; pages of
-the map that the kernel keeps count too, so of a quantizer that reads batches it is an upper bound.
+Vectors are drawn and lie on disk, read as a memory map.  Own memory is the most that the process
+held of its own while it learnt and encoded, beyond what it held before: what a quantizer copies of
+the vectors is its own.  Pages of the map that the system keeps, and drops when it needs them, are
+part of peak memory only.
 
 Shapes: N items, D vector width.
 """
@@ -22,6 +23,7 @@ import numpy as np
 from scipy import sparse
 
 from benchmarks.common import KEPT, Kept, each, write_result
+from benchmarks.heap import Heap
 from tessera.contracts.arrays import Float64s
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import codebook_size, fit_quantizer
@@ -54,7 +56,7 @@ def drawn(items: int, path: Path) -> Float64s:
 
 
 def peak_mb(since: bool = False) -> float:
-    """Return the most memory that the process held, or begin to count anew."""
+    """Return the most memory that the process held, pages of files too, or begin to count anew."""
     if since:
         Path("/proc/self/clear_refs").write_text("5")
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -69,11 +71,13 @@ def measured(piece: tuple[str, int]) -> dict[str, Any]:
     params = SidParams(quantizer=name, epochs=EPOCHS, batch_size=4_096)
     no_links = sparse.csr_array((items, items))
     before = peak_mb(since=True)
-    begun = time.process_time()
-    found = fit_quantizer(vector_ND, params, no_links)
-    learnt = time.process_time()
-    code_NL = found.encode(vector_ND)
-    done = time.process_time()
+    with Heap() as heap:
+        begun = time.process_time()
+        found = fit_quantizer(vector_ND, params, no_links)
+        learnt = time.process_time()
+        code_NL = found.encode(vector_ND)
+        done = time.process_time()
+    peak = peak_mb() - before
     sample = slice(0, 10_000)
     own_ND = np.asarray(vector_ND[sample])
     left_ND = own_ND - found.decode(code_NL[sample])
@@ -83,7 +87,8 @@ def measured(piece: tuple[str, int]) -> dict[str, Any]:
         "codewords": codebook_size(items, params),
         "learn_s": round(learnt - begun, 1),
         "encode_s": round(done - learnt, 2),
-        "peak_mb": round(peak_mb() - before, 0),
+        "own_mb": heap.peak_mb - heap.before_mb,
+        "peak_mb": round(peak, 0),
         "vectors_mb": round(items * WIDTH * 8 / 2**20, 0),
         "error": round(float(np.sum(left_ND**2) / np.sum((own_ND - own_ND.mean(axis=0)) ** 2)), 4),
     }

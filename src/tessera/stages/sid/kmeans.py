@@ -10,8 +10,9 @@ import numpy as np
 from tessera.contracts.arrays import Float64s, Ints
 from tessera.shared.codes.geometry import means
 
-_ROWS = 65_536
-"""So many vectors are encoded at once."""
+_ROWS = 8_192
+"""So many vectors are looked at at once: what they need beside themselves is some 16 MB for 256
+codewords, and it stays in the cache."""
 
 
 def kmeans(vector_ND: Float64s, size: int, iterations: int, rng: np.random.Generator) -> Float64s:
@@ -31,9 +32,13 @@ def kmeans(vector_ND: Float64s, size: int, iterations: int, rng: np.random.Gener
 
 
 def nearest(vector_ND: Float64s, codeword_KD: Float64s) -> Ints:
-    """Index of the nearest codeword, the lowest on ties."""
-    distance_NK = np.sum(codeword_KD**2, axis=1) - 2.0 * vector_ND @ codeword_KD.T
-    return np.asarray(np.argmin(distance_NK, axis=1), dtype=np.int64)
+    """Index of the nearest codeword, the lowest on ties; a part of the vectors at a time."""
+    nearest_N = np.empty(len(vector_ND), dtype=np.int64)
+    square_K = np.sum(codeword_KD**2, axis=1)
+    for begin in range(0, len(vector_ND), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        nearest_N[rows] = np.argmin(square_K - 2.0 * vector_ND[rows] @ codeword_KD.T, axis=1)
+    return nearest_N
 
 
 def residual_codes(vector_ND: Float64s, codeword_LKD: Float64s) -> Ints:

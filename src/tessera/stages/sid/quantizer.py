@@ -26,7 +26,7 @@ _ENOUGH = 0.6
 """Effective number of codes by the items that a small catalogue is given: the gate asks for .5."""
 _LARGEST = 1e100
 """Larger values have no square."""
-_ROWS = 65_536
+_ROWS = 8_192
 """So many vectors are looked at at once; all of them may lie on disk."""
 NOTHING_BORN = "no item was born by the cut, so no code can be learnt: set an earlier one"
 

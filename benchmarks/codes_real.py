@@ -107,6 +107,7 @@ def measured(piece: tuple[str, int, str]) -> dict[str, Any]:
         "models": figures_of(tops, holdout),
         "codes": {one: health[one] for one in _HEALTH},
         "users": len(holdout.user_ids),
+        "cold_users": int((holdout.relevant_N(holdout.cold_I) > 0).sum()),
         "epochs": trained["hstu_epochs"],
         "stage_s": round(time.perf_counter() - begun, 1),
     }
@@ -133,7 +134,8 @@ def figures_of(tops: dict[str, Ints], holdout: Holdout) -> dict[str, dict[str, f
         found = report.model_metrics(report.narrow(top_NK, None), holdout, None)
         shown = {metric: found[metric] for metric in (*METRICS, "coverage_10")}
         if cold["users"]:
-            shown["cold_ndcg_10"] = cold["models"][model]["ndcg_10"]
+            found_cold = cold["models"][model]
+            shown |= {f"cold_{metric}": found_cold[metric] for metric in ("ndcg_10", "recall_10")}
         told[model] = {metric: round(value, 4) for metric, value in shown.items()}
     return told
 

@@ -17,6 +17,7 @@ _METRICS = {
     "recall_50": "Recall@50",
     "coverage_10": "coverage@10",
     "cold_ndcg_10": "nDCG@10, cold",
+    "cold_recall_10": "Recall@10, cold",
 }
 _TOLD = {"ndcg_10": "nDCG@10", "recall_10": "Recall@10", "recall_50": "Recall@50"}
 """Metrics of which differences are told."""

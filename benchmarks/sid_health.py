@@ -30,9 +30,10 @@ from tessera.contracts.split import load_split
 from tessera.platform.workspace import files
 from tessera.platform.workspace.params import Sections, load_params
 from tessera.platform.workspace.paths import Workspace, open_workspace
-from tessera.shared.codes.health import level_health
+from tessera.shared.codes.health import collision_rate, level_health
 from tessera.shared.codes.noise import displacement, flip_rates, overlap_under_noise, spread
 from tessera.stages.sid.again import thinned
+from tessera.stages.sid.balance import balance
 from tessera.stages.sid.measure import co_acquired, measure
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import fit_quantizer
@@ -174,8 +175,10 @@ def figures_of(world: str) -> dict[str, Any]:
         code_NL = quantizer.encode(vector_ND)
         began = time.process_time()
         whole, levels = measure(code_NL, (vector_ND, again_ND), quantizer, pairs, sid.seed)
+        balanced_NL = balance(code_NL, vector_ND, quantizer, before.item_ids, {})
         found = {
             **whole,
+            "collision_rate_balanced": collision_rate(balanced_NL),
             "levels": levels,
             "size": quantizer.codeword_LKD.shape[1],
             "learn_s": learnt,

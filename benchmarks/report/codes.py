@@ -51,7 +51,9 @@ def _stands_in(found: Found) -> list[bool]:
 
 
 def _collide(found: Found) -> list[bool]:
-    return [one[_DEFAULT]["collision_rate"] < _MOST_COLLIDE for one in found["worlds"].values()]
+    return [
+        one[_DEFAULT]["collision_rate_balanced"] < _MOST_COLLIDE for one in found["worlds"].values()
+    ]
 
 
 def _first(found: Found) -> list[float]:

@@ -21,7 +21,7 @@ from tessera.platform.release.journal import alias_fault, at_rest, require_whole
 from tessera.platform.release.mirror import open_mirror
 from tessera.platform.servers.airflow import DATABASE
 from tessera.platform.servers.checks import check_cluster
-from tessera.platform.tracking import databases, tracking
+from tessera.platform.tracking import databases, shared, tracking
 from tessera.platform.workspace.params import load_params
 from tessera.platform.workspace.paths import Workspace
 
@@ -110,6 +110,8 @@ def _dvc_files(workspace: Workspace) -> str:
 
 def _mlflow(workspace: Workspace) -> str:
     tracking.require_open(workspace.tracking)
+    if address := shared.named():
+        return f"{shared.shown(address)} answers"
     return "can be opened" if workspace.tracking.exists() else "none yet: the first run makes it"
 
 

@@ -10,7 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-from probing import HEAVY, accepts, load
+from probing import HEAVY, accepts, execute, load
+
+EVENTS = []
+"""Of Assets, in the order in which they were told."""
 
 
 def describe(dag):
@@ -46,7 +49,9 @@ def run(task, context, root):
     task.render_template_fields(context)
     if hasattr(task, "env"):
         task.env = {**task.env, "TESSERA_ROOT": root}
-    return task.execute(context)
+    result, events = execute(task, context)
+    EVENTS.extend(events)
+    return result
 
 
 def approve(asked):
@@ -117,6 +122,7 @@ def main():
         "rollback_form": [accepts(load("rollback"), form) for form in asked.get("rollbacks", [])],
         "approved": [approve(one) for one in asked.get("answers", [])],
         "rolled_back": [roll_back(one) for one in asked.get("back", [])],
+        "events": EVENTS,
     }
     sys.stdout.write("\nANSWER " + json.dumps(answer, default=str) + "\n")
 

@@ -24,6 +24,7 @@ def describe(dag):
                 "trigger_rule": task.trigger_rule.value,
                 "skip": list(getattr(task, "skip_on_exit_code", [])),
                 "queue": task.queue,
+                "pool": task.pool,
                 "calls_back": bool(task.on_failure_callback),
             }
             for task in dag.tasks

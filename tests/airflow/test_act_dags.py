@@ -150,6 +150,9 @@ def test_an_approval_publishes_with_the_name_of_who_gave_it(
         "an override without a reason fails"
     )
     assert told["rolled_back"] == ["done"]
+    assert told["events"] == [
+        ["tessera://market/published", {"version": version}] for version in ("v1", "v0")
+    ], "and nothing of what failed"
     promoted, back = history(workspace)[-2:]
     assert (promoted["override_reason"], promoted["approver"]) == (hostile, "ada")
     assert (back["act"], back["to"], back["reason"]) == ("rollback", "v0", hostile)

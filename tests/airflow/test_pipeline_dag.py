@@ -115,6 +115,19 @@ def test_what_needs_the_registry_or_a_persons_files_waits_for_the_worker_that_ha
     assert anywhere == {stage.name for stage in ALL_STAGES} - {"ingest", "ope", "report", "index"}
 
 
+def test_what_a_stage_needs_chooses_pool_and_queue_where_airflow_has_some(ask, told):
+    told = told["dag"]["tasks"]
+    assert {task["pool"] for task in told.values()} == {"default_pool"}, "nobody named another"
+    tasks = ask(TESSERA_POOL="carries", TESSERA_GPU_QUEUE="gpu")["dag"]["tasks"]
+    heavy = {name for name, task in tasks.items() if task["pool"] == "carries"}
+    assert heavy == {"causal", "uplift", "hstu", "baselines", "ope"}
+    assert {name for name, task in tasks.items() if task["queue"] == "gpu"} == {"hstu"}
+    of_stage = {"pool", "queue"}
+    for name, task in tasks.items():
+        rest = {key: task[key] for key in task if key not in of_stage}
+        assert rest == {key: told[name][key] for key in rest}, "and nothing else"
+
+
 def test_edges_are_those_of_the_catalogue(told):
     edges = {(before, stage.name) for stage in ALL_STAGES for before in upstream(stage, ALL_STAGES)}
     edges.update({("run_lock", "snapshot"), ("snapshot", "synth")})

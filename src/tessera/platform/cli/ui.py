@@ -6,6 +6,7 @@ two workers, loopback only, two users.  Where a person named an MLflow server, t
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ from tessera.platform.servers.airflow import (
     require_airflow,
     silent_environment,
 )
+from tessera.platform.servers.pools import make_pool
+from tessera.platform.servers.runs import Airflow
 from tessera.platform.servers.started import (
     POLL_S,
     Server,
@@ -69,6 +72,7 @@ def serve(root: Path, port: int, mlflow_port: int) -> None:
             passwords = create_passwords(folder)
             _start_all(root, port, mlflow_port, started)
             wait_until(lambda: _ready(port, mlflow_port), started)
+            _make_pool(port, folder)
             typer.echo(_welcome(port, _mlflow_address(mlflow_port), passwords))
             _watch(started, root)
         except KeyboardInterrupt:
@@ -138,6 +142,13 @@ def _start_mlflow(store: Path, port: int, folder: Path, started: list[Server]) -
     # Not among the words, which everybody on this machine can read: it may hold a password.
     environment = {**silent_environment(), "MLFLOW_BACKEND_STORE_URI": address}
     start_server("mlflow", words, environment, folder, started)
+
+
+def _make_pool(port: int, folder: Path) -> None:
+    """Let heavy stages have their slots, which nobody else makes."""
+    airflow = Airflow(port)
+    airflow.log_in("operator", json.loads((folder / "passwords.json").read_text())["operator"])
+    make_pool(airflow)
 
 
 def _stop(started: list[Server]) -> None:

@@ -1,1 +1,1 @@
-"""Verbs that the DAGs speak: form, run_lock, stage, publish, approve, act, watch, assets, report."""
+"""Verbs that the DAGs speak: run_lock, stage, publish, approve, act, watch, assets, report."""

@@ -41,7 +41,20 @@ def approval(dag):
         "multiple": task.multiple,
         "timeout_s": task.response_timeout.total_seconds(),
         "form": task.serialized_params,
+        "waits": waits(task),
     }
+
+
+def waits(task):
+    """How the task ends once it has asked: what Airflow keeps while nobody answers."""
+    from airflow.providers.standard.operators import hitl
+    from airflow.sdk.exceptions import TaskAwaitingInput
+
+    hitl.upsert_hitl_detail = lambda **_: None
+    try:
+        task.execute({"task_instance": SimpleNamespace(id="1"), "params": {}})
+    except TaskAwaitingInput as asked:
+        return {"next": asked.method_name, "timeout_s": asked.timeout.total_seconds()}
 
 
 def run(task, context, root):

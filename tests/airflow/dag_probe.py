@@ -66,7 +66,7 @@ def ticks(dag, switched_on, number):
 def run_locks(dag, folder):
     """Let runs ask for the run lock while the holder runs, after it ended, and after it is gone."""
     from airflow.sdk import DagRunState
-    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.exceptions import AirflowRescheduleException, AirflowRuntimeError, ErrorType
     from airflow.sdk.execution_time.comms import ErrorResponse
 
     import tasks.run_lock
@@ -81,9 +81,24 @@ def run_locks(dag, folder):
         found = SimpleNamespace(dag_id=dag.dag_id, run_id=run, get_dagrun_state=state_of_first)
         return dag.get_task("run_lock").python_callable(ti=found, params={"profile": "market"})
 
+    def waits(run):
+        """How the task itself ends while another run holds the profile."""
+        found = SimpleNamespace(
+            dag_id=dag.dag_id,
+            run_id=run,
+            get_dagrun_state=lambda *_: DagRunState.RUNNING,
+            get_first_reschedule_date=lambda _: None,
+        )
+        context = {"ti": found, "params": {"profile": "market"}}
+        try:
+            dag.get_task("run_lock").execute(context)
+        except AirflowRescheduleException:
+            return "ended until later"
+
     tasks.run_lock.open_workspace = lambda profile, _: Workspace(Path(folder), profile)
     states = [DagRunState.SUCCESS, DagRunState.RUNNING]
-    return [asks(run) for run in ("first", "second", "second", "third")]
+    told = [asks(run) for run in ("first", "second", "second", "third")]
+    return [*told, waits("fourth")]
 
 
 def context(dag, run):

@@ -68,6 +68,8 @@ def test_the_approval_waits_a_day_and_no_answer_is_a_rejection(told):
     assert approval["defaults"] == ["Reject"]
     assert approval["timeout_s"] == 24 * 3600
     assert set(approval["form"]) == {"reason"}
+    parked = {"next": "execute_complete", "timeout_s": 24 * 3600}
+    assert approval["waits"] == parked, "no worker and no triggerer is held by who waits"
 
 
 def test_the_forms_take_good_answers_and_refuse_bad_ones(told):

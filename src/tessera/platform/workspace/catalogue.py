@@ -45,8 +45,8 @@ class Stage:
     packs: bool = False
     """It packs what was judged, and nothing else: the runner compares and seals the bundle."""
     heavy: bool = False
-    """It takes tens of seconds of a processor or a GB of memory even on the embedded market: Airflow
-    may be told how many such stages a machine carries at once."""
+    """It takes ten seconds of a processor or more on the embedded market, and grows with events:
+    Airflow may be told how many such stages a machine carries at once."""
     on_gpu: bool = False
     """It trains on a GPU where there is one: Airflow may be told which workers have some."""
 

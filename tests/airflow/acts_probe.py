@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-from probing import HEAVY, accepts, execute, load
+from probing import HEAVY, accepts, load, run_with_hooks
 
 EVENTS = []
 """Of Assets, in the order in which they were told."""
@@ -62,7 +62,7 @@ def run(task, context, root):
     task.render_template_fields(context)
     if hasattr(task, "env"):
         task.env = {**task.env, "TESSERA_ROOT": root}
-    result, events = execute(task, context)
+    result, events = run_with_hooks(task, context)
     EVENTS.extend(events)
     return result
 

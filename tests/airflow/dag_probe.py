@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-from probing import HEAVY, accepts, load
+from probing import HEAVY, accepts, load, run_with_hooks
 
 
 def describe(dag):
@@ -101,6 +101,23 @@ def run_locks(dag, folder):
     return [*told, waits("fourth")]
 
 
+def tells(dag, folder):
+    """What publishing tells Airflow where nothing changed, and where another version is current."""
+    task = dag.get_task("publish")
+    task.env = {"TESSERA_PROFILE": "market", "TESSERA_ROOT": folder}
+    pointer = Path(folder) / "registry" / "market" / "current.json"
+    for path in (pointer, Path(folder) / "profiles" / "market.yaml"):
+        path.parent.mkdir(parents=True)
+        path.write_text('{"version": "v3"}')
+    told = []
+    for version in ("v3", "v4"):
+        task.execute = lambda _, version=version: pointer.write_text(
+            json.dumps({"version": version})
+        )
+        told.append(run_with_hooks(task, {})[1])
+    return told
+
+
 def context(dag, run):
     params = {name: dag.params.get_param(name).value for name in dag.params}
     found = {
@@ -145,6 +162,7 @@ def main():
     folder = asked.get("folder")
     answer = {
         "run_locks": run_locks(dag, folder) if folder else None,
+        "tells": tells(load("pipeline"), folder) if folder else None,
         "ticks": ticks(daily, on, asked.get("number", 1)) if on else None,
         "imported": [name for name in HEAVY if name in sys.modules],
         "dag": describe(dag),

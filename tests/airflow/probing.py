@@ -31,7 +31,7 @@ def accepts(dag, answers):
     return True
 
 
-def execute(task, context):
+def run_with_hooks(task, context):
     """Execute a rendered task with its hooks, as Airflow does; return its result and its events."""
     from airflow.sdk.execution_time.context import OutletEventAccessors
 

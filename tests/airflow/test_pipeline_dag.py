@@ -193,6 +193,10 @@ def test_a_run_waits_for_one_that_runs_but_not_for_one_that_ended_or_is_gone(tol
     assert waits == "ended until later", "no worker is held by who waits"
 
 
+def test_an_asset_is_told_of_where_another_version_is_current_and_nowhere_else(told):
+    assert told["tells"] == [[], [["tessera://market/published", {"version": "v4"}]]]
+
+
 def test_the_form_offers_the_profiles_and_the_stages(told):
     params = told["dag"]["params"]
     assert params["profile"]["enum"] == sorted(

@@ -1,7 +1,6 @@
 """Slots for heavy stages, so that runs of several profiles share a machine and starve no task.
 
-Airflow leaves a task whose pool nobody made scheduled for ever, and says so in its scheduler's log
-and as a warning of the DAG.
+Airflow leaves a task whose pool nobody made scheduled for ever; its scheduler's log alone says so.
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@ Usage: python -m benchmarks.stream_features [--events 1000000 5000000]
 
 Events come late, in another order than they happened, and some twice, into the state that a service
 keeps.  In between, requests ask for the features of their candidates as a service does; what that
-takes of a processor is told for the first and the last fifth of the stream.  When all have come, the features of other requests
-are computed from the state and by the batch from a table of all events: counts and windowed counts
-of items, what the investor did last and how often, pairs, prefixes of codes, and edges.
+takes of a processor is told for the first and the last fifth of the stream.  When all have come,
+the features of other requests are computed from the state, and by the batch from a table of all
+events: counts and windowed counts of items, what the investor did last and how often, pairs,
+prefixes of codes, and edges.
 
 Shapes: N events, I items, R requests, M candidates of one.
 """

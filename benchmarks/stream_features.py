@@ -176,6 +176,7 @@ def measured(events: int) -> dict[str, Any]:
             took.append(time.process_time() - begun)
         blocks.append(taken)
     took_ms = 1e3 * np.array(took)
+    fifth = max(1, len(took_ms) // 5)
     return {
         "events": events,
         "came": len(told.user_N),
@@ -183,8 +184,8 @@ def measured(events: int) -> dict[str, Any]:
         "investors": len(np.unique(told.user_N)),
         "events_s": round(len(told.user_N) / sum(blocks)),
         "last_events_s": round(_BLOCK / blocks[-2 if len(blocks) > 1 else -1]),
-        **_times("first", took_ms[: len(took_ms) // 5]),
-        **_times("last", took_ms[-len(took_ms) // 5 :]),
+        **_times("first", took_ms[:fifth]),
+        **_times("last", took_ms[-fifth:]),
         "held_mb": round(_held_mb() - before),
         **compared(facts, served, told, ASKED),
     }

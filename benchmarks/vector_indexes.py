@@ -64,9 +64,9 @@ def asked(folder: Path, world: World, wanted: dict[str, Any], cold: bool) -> dic
     """Open an index and ask it under every filter, or a few times without one."""
     clock = time.perf_counter if cold else time.thread_time
     own, mapped = _memory_mb()
-    begun = clock()
+    begun, before_mb = clock(), _read_mb()
     search = Search(kinds.open_index(folder), [])
-    opened_s, before_mb, rows = clock() - begun, _read_mb(), []
+    opened_s, opened_mb, rows = clock() - begun, _read_mb(), []
     for kind, share, listed_N in world.filters():
         queries = world.query_QD[:_COLD] if cold else world.query_QD
         found, took_ms = [], []
@@ -82,11 +82,12 @@ def asked(folder: Path, world: World, wanted: dict[str, Any], cold: bool) -> dic
             **{f"p{q}_ms": round(float(np.percentile(took_ms, q)), 2) for q in (50, 99)},
         })  # fmt: skip
         if cold:
-            rows[0]["read_mb"] = round((_read_mb() - before_mb) / _COLD, 2)
+            rows[0]["read_mb"] = round((_read_mb() - opened_mb) / _COLD, 2)
             break
     now = _memory_mb()
     memory = {"own_mb": now[0] - own, "mapped_mb": now[1] - mapped}
-    return {"open_s": round(opened_s, 2), **memory, "searches": rows}
+    opened = {"open_s": round(opened_s, 2), "open_read_mb": round(opened_mb - before_mb, 1)}
+    return {**opened, **memory, "searches": rows}
 
 
 def _memory_mb() -> tuple[int, int]:
@@ -126,6 +127,7 @@ def measured(piece: tuple[str, int, int]) -> dict[str, Any]:
     shutil.rmtree(folder)
     print(cold, warm, flush=True)
     first = {f"cold_{name}": cold["searches"][0][name] for name in ("p50_ms", "read_mb")}
+    first["cold_open_read_mb"] = cold["open_read_mb"]
     return {**build, "files_mb": round(size / 2**20), **first, **warm}
 
 

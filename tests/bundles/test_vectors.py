@@ -100,6 +100,7 @@ def test_lists_are_read_until_as_many_listed_rows_were_seen(tmp_path, vector_ND,
         return read(self, query_1D, list_P, listed_N, most)
 
     monkeypatch.setattr(ListReader, "_read", spy)
+    monkeypatch.setattr(read_lists, "_READ", 128)
     enough = 128 * 14
     for share in (1, 0.8, 0.1):
         search.among(vector_ND[0], np.arange(ITEMS) < ITEMS * share, 5)

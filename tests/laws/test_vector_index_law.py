@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from tessera.bundles.indexes import kinds
+from tessera.bundles.indexes import kinds, read_lists
 from tessera.bundles.indexes.door import FILE
 from tessera.bundles.vectors import Search
 from tessera.contracts.errors import BadInput, BadParams, BrokenBundle
 from tessera.contracts.library_errors import translate_errors
+from tessera.stages.index.params import IndexParams
 
 ROWS, WIDTH, REGIONS, MOST = 4000, 16, 8, 20
 FOUND = {"flat": 1.0, "lists": 0.95, "hnsw": 0.95, "pq": 0.95}
@@ -21,6 +23,12 @@ FOUND = {"flat": 1.0, "lists": 0.95, "hnsw": 0.95, "pq": 0.95}
 
 def unit(vector_AD):
     return (vector_AD / np.linalg.norm(vector_AD, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def few_lists(monkeypatch):
+    """Let a search read an eighth of this small catalogue, and not all of it."""
+    monkeypatch.setattr(read_lists, "_READ", 32)
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +169,10 @@ def test_a_small_catalogue_is_laid_out_or_refused_in_one_line(kind, world, tmp_p
     row_K, _ = Search(kinds.open_index(tmp_path), []).among(world[0][4], np.ones(9, bool), 9)
     assert row_K[0] == 4
     assert sorted(row_K.tolist()) == list(range(9))
+
+
+def test_every_kind_can_be_chosen():
+    assert get_args(IndexParams.model_fields["kind"].annotation) == (kinds.AUTO, *kinds.KINDS)
 
 
 def test_a_kind_is_told_by_its_file_and_an_unknown_one_is_refused(kind, bundle, world, tmp_path):

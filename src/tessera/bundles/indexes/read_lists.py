@@ -20,7 +20,7 @@ _LISTS = 4
 """Lists by square root of the vectors, as the FAISS guidelines have it."""
 POINTS = 64
 """Vectors that the place of a list is learnt from."""
-_READ = 128
+_READ = 256
 """Lists whose number of rows is looked at where every row is listed, and as many rows else."""
 _MORE = 4
 """So many times more are looked at where too few were found."""

@@ -1,6 +1,7 @@
 """Kinds of index over vectors, up to more than a process should hold: recall, time and memory.
 
-Usage: python -m benchmarks.vector_indexes [--vectors 1000000 4000000] [--kinds flat lists pq hnsw]
+Usage: python -m benchmarks.vector_indexes [--vectors 1000000] [--kinds flat lists pq hnsw]
+       python -m benchmarks.vector_indexes --vectors 4000000 --kinds pq --result vector_indexes_disk
 
 Each kind is built and asked in processes of its own; times are processor time of one thread.  What
 is *own* memory no file can give back; what is *mapped* the system drops when it needs the room, and
@@ -142,15 +143,16 @@ def _drawn(count: int, seed: int) -> tuple[World, dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure and write results/vector_indexes.json."""
+    """Measure and write the result that is named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vectors", type=int, nargs="+", default=[1_000_000, 4_000_000])
+    parser.add_argument("--vectors", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--kinds", nargs="+", default=["flat", "lists", "pq", "hnsw"])
+    parser.add_argument("--result", default="vector_indexes")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     pieces = [(kind, count, given.seed) for count in given.vectors for kind in given.kinds
               if count <= _MOST.get(kind, count)]  # fmt: skip
-    kept = Kept("vector_indexes", {"width": WIDTH})
+    kept = Kept(given.result, {"width": WIDTH})
     try:
         found = each(measured, pieces, "indexes", kept)
     finally:
@@ -159,7 +161,7 @@ def main() -> None:
             for (kind, count, _), one in zip(pieces, found, strict=True)]  # fmt: skip
     figures = {"seed": given.seed, "width": WIDTH, "wanted": WANTED, "rows": rows,
                "away": [{"vectors": count, **away(count)} for count in given.vectors]}  # fmt: skip
-    write_result("vector_indexes", figures)
+    write_result(given.result, figures)
 
 
 if __name__ == "__main__":

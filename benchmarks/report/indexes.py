@@ -54,9 +54,13 @@ SECTIONS = (
         {
             "lists": lambda f: _holds(f, "lists"),
             "pq": lambda f: _holds(f, "pq"),
-            "hnsw": lambda f: _holds(f, "hnsw"),
         },
         {"rows": rows, "told": told},
         beside="vector_indexes_disk",
+    ),
+    Section(
+        "vector_graph",
+        {"hnsw": lambda f: _holds(f, "hnsw")},
+        {"rows": rows, "told": told},
     ),
 )

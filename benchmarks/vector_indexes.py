@@ -6,7 +6,7 @@ Usage: python -m benchmarks.vector_indexes [--vectors 1000000] [--kinds flat lis
 Each kind is built and asked in processes of its own; times are processor time of one thread.  What
 is *own* memory no file can give back; what is *mapped* the system drops when it needs the room, and
 processes share it.  *Cold* searches come after the files were dropped from memory: what they read
-of the disk, and how long they wait.  HNSW is built up to a million vectors.
+of the disk, and how long they wait.  HNSW is built up to a million vectors, which takes long.
 
 A service elsewhere would have to be sent which rows are listed.  What that takes over loopback,
 searching left out, is the least that it would add.

@@ -3,7 +3,7 @@
 A stage run leaves a record (JSON); `log_pending` logs all records that MLflow does not hold yet in
 one process, so that a stage does not pay MLflow's import of several seconds.  Whether there is
 anything to tell is looked up in the SQLite file itself (`peek`), so that with nothing new MLflow is
-not imported at all; whoever writes asks its client.  of a shared MLflow (`shared`) the client is
+not imported at all; whoever writes asks its client.  Of a shared MLflow (`shared`) the client is
 asked in any case.
 One experiment and one registered model (`tessera-<profile>`) a profile; writers take turns.
 """

@@ -20,9 +20,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,7 +33,6 @@ import pyarrow.parquet as pq
 from benchmarks import codes_real, generate, quality
 from benchmarks.common import ROOT, Kept, each, write_result
 from benchmarks.places import run_alone, turned
-from benchmarks.sid_worth import KINDS as GIVEN
 from benchmarks.trunk_codes import (
     agreement,
     codes_told,
@@ -65,7 +62,6 @@ SOFTNESS = 1.0
 """Temperature that soft forcing begins with, as DGI's; it falls to a tenth."""
 DEFAULT, NONE, OWN, READ = "default", "no codes", "own vectors", "own vectors, codes read"
 FORCED, AT_ONCE, JOINT, AGAIN = "soft forcing", "joint, at once", "joint", "joint, forced again"
-KINDS = (DEFAULT, "rqvae", "topology", NONE, OWN, READ, FORCED, AT_ONCE, JOINT, AGAIN)
 _SEEDS = range(10)
 _TABLES = (
     "events", "codes", "users", "items", "prices", "exposures", "outcomes", "edges", "cate",
@@ -79,9 +75,9 @@ class Place:
     workspace: Workspace
     params: Sections
 
-    def coded(self, kind: str) -> None:
-        """Give the codes of a kind that `sid` knows."""
-        run_alone(self.workspace, "sid", turned(self.params, {"sid": GIVEN[kind]}))
+    def coded(self) -> None:
+        """Give the codes that `sid` gives by default."""
+        run_alone(self.workspace, "sid", self.params)
 
     def recoded(self, book: Quantizer, vector_ND: Float64s, name: str) -> None:
         """Give codes of these vectors, as a generation behind that of `sid` in a ledger."""
@@ -126,7 +122,7 @@ class Place:
 
 def default(place: Place) -> dict[str, Any]:
     """Train with the codes of `sid`, then with codes of that trunk's vectors."""
-    place.coded(DEFAULT)
+    place.coded()
     told = {DEFAULT: place.trained()}
     model, (vector_ND, seen_N) = place.model(), vectors_of(place.model())
     told[DEFAULT]["agrees"] = agreement(joint_book(model).encode(vector_ND), place.code_NL())
@@ -136,7 +132,7 @@ def default(place: Place) -> dict[str, Any]:
 
 def plain(place: Place) -> dict[str, Any]:
     """Train without codes, then with codes of that trunk's vectors."""
-    place.coded(DEFAULT)
+    place.coded()
     told = {NONE: place.trained(use_codes=False, generate=False)}
     vector_ND, seen_N = vectors_of(place.model())
     items = ibis.read_parquet(place.workspace.artifact("items"))
@@ -147,7 +143,7 @@ def plain(place: Place) -> dict[str, Any]:
 
 def joint(place: Place) -> dict[str, Any]:
     """Train softly forced; decode that trunk's codes at once, trained anew, and forced again."""
-    place.coded(DEFAULT)
+    place.coded()
     told = {FORCED: place.trained(soft_forcing=SOFTNESS)}
     model = place.model()
     book, (vector_ND, _) = joint_book(model), vectors_of(model)
@@ -159,18 +155,7 @@ def joint(place: Place) -> dict[str, Any]:
     return told | {AGAIN: place.trained(soft_forcing=SOFTNESS)}
 
 
-def alone(place: Place, kind: str) -> dict[str, Any]:
-    """Train with codes of a kind that `sid` knows."""
-    place.coded(kind)
-    return {kind: place.trained()}
-
-
-CHAINS: dict[str, Callable[[Place], dict[str, Any]]] = {
-    "default": default,
-    "plain": plain,
-    "joint": joint,
-    **{kind: partial(alone, kind=kind) for kind in ("rqvae", "topology")},
-}
+CHAINS = {"default": default, "plain": plain, "joint": joint}
 
 
 def _at_once(place: Place, model: SequenceModel, code_NL: Ints) -> dict[str, dict[str, float]]:
@@ -223,14 +208,14 @@ def main() -> None:
         parser.error("name the folder with the official files in TESSERA_DATA")
     name = "joint_index" if is_market else f"joint_index_{world}"
     of = generate.MARKET if is_market else asdict(codes_real.SETS[world])
-    kept = Kept(name, {"world": of, "softness": SOFTNESS, "kinds": GIVEN})
+    kept = Kept(name, {"world": of, "softness": SOFTNESS})
     each(prepared, [(world, seed) for seed in (asked.seeds if is_market else [0])], world, kept)
     each(measured, [(world, *one) for one in product(asked.seeds, asked.chains)], world, kept)
     seeds: dict[str, dict[str, Any]] = {}
     for seed, chain in product(_SEEDS, CHAINS):
         if (world, seed, chain) in kept:
             seeds.setdefault(str(seed), {}).update(kept[world, seed, chain])
-    write_result(name, {"seeds": seeds, "world": of, "softness": SOFTNESS, "kinds": KINDS})
+    write_result(name, {"seeds": seeds, "world": of, "softness": SOFTNESS})
 
 
 if __name__ == "__main__":

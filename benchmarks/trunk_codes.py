@@ -1,4 +1,4 @@
-"""Codes of the vectors that a trunk has learnt, by k-means or by its decoder's own codebook.
+"""Codes of the vectors that a trunk has learnt, by k-means or its decoder's codebook (decision 61).
 
 DGI (arXiv 2603.10409) gives an item the codewords that what is left of its vector is nearest to by
 cosine, level by level.  Vectors are the trunk's own: closed forms, which a published vector ends

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 
 from benchmarks.report.gaps import ahead
 from benchmarks.report.page import Found, Section
@@ -100,10 +101,10 @@ def _agrees(found: Found, kind: str) -> list[float]:
     return [statistics.fmean(shares) for shares in zip(*by_seed, strict=True)]
 
 
-def _own(found: Found) -> list[bool]:
-    """Ask of codes of the trunk's vectors whether decoded and published lists are ahead."""
-    return [
-        _ahead(found, _OWN, _DEFAULT, model, "ndcg_10")["low"] > 0
+def _own(kind: str) -> Callable[[Found], list[bool]]:
+    """Ask of codes of a trunk's vectors whether decoded and published lists are ahead."""
+    return lambda found: [
+        _ahead(found, kind, _DEFAULT, model, "ndcg_10")["low"] > 0
         for model in (_DECODED, _PUBLISHED)
     ]
 
@@ -125,9 +126,9 @@ def _section(world: str, result: str, beside: str) -> Section:
         "NONE": _NONE, "OWN": _OWN, "READ": _READ, "FORCED": _FORCED, "JOINT": _JOINT,
         "AGAIN": _AGAIN, "ELSEWHERE": _ELSEWHERE,
     }  # fmt: skip
-    checks = {"own": _own}
+    checks = {"read": _own(_READ)}
     if world == "market":
-        checks["together"] = _learnt_together
+        checks |= {"own": _own(_OWN), "together": _learnt_together}
     return Section("joint_index", checks, given, result, beside)
 
 

@@ -30,6 +30,7 @@ from benchmarks.report import (
     sizing,
     slates,
     sources,
+    streams,
     uplift,
     watching,
 )
@@ -53,6 +54,7 @@ SECTIONS = (
     *sources.SECTIONS,
     *serving.SECTIONS,
     *served.SECTIONS,
+    *streams.SECTIONS,
     *watching.SECTIONS,
     *sizing.SECTIONS,
     *sentences.SECTIONS,

@@ -145,6 +145,15 @@ def _coded(words: str, figure: str, kind: str = "topology", rival: str = "text")
     return Evidence("small markets", words, "sid_worth", on, off)
 
 
+def _learnt(
+    words: str, figure: str, kind: str, rival: str = "default", world: str = "small markets"
+) -> Evidence:
+    """Evidence of codes that a trunk has learnt, or that were learnt with its decoder."""
+    on, off = (f"seeds/*/{codes}/models/{figure}" for codes in (kind, rival))
+    results = "joint_index" if world == "small markets" else "joint_index_far-trans-2020"
+    return Evidence(world, words, results, on, off)
+
+
 _REAL = {"movielens-100k": "movielens-100k", "far-trans-2020": "far-trans"}
 """Sets of real data on which codes were measured with several seeds -> what they are called."""
 
@@ -362,6 +371,41 @@ _BUILT = (
         "of ranking features", studied=True,
     ),
     System(
+        "DGI", "arXiv 2603.10409", CODES, "benchmarks.joint_index",
+        against="codes of content and graph, frozen",
+        law="tests/model/test_joint_index.py",
+        evidence=(
+            _learnt("nDCG@10 of decoded lists", "hstu_generative/ndcg_10", "joint"),
+            _learnt("nDCG@10 of what is published", "hstu/ndcg_10", "joint"),
+            _learnt("nDCG@10 of decoded lists, against codes of the trunk's vectors",
+                    "hstu_generative/ndcg_10", "joint", "own vectors, codes read"),
+            _learnt("nDCG@10 of decoded lists, soft forcing alone",
+                    "hstu_generative/ndcg_10", "soft forcing"),
+        ),
+        missing="losses between an item's vector and its codewords, InfoNCE of query and item, "
+        "entropy of the codewords", studied=True,
+    ),
+    System(
+        "Codes of a trunk's vectors", "decision 61", CODES, "benchmarks.trunk_codes",
+        against="codes of content and graph",
+        law="tests/model/test_joint_index.py",
+        evidence=(
+            _learnt("nDCG@10 of decoded lists, of a trunk without codes",
+                    "hstu_generative/ndcg_10", "own vectors"),
+            _learnt("nDCG@10 of what is published, of a trunk without codes",
+                    "hstu/ndcg_10", "own vectors"),
+            _learnt("nDCG@10 of decoded lists, of a trunk that reads codes",
+                    "hstu_generative/ndcg_10", "own vectors, codes read"),
+            _learnt("nDCG@10 of what is published, of a trunk that reads codes",
+                    "hstu/ndcg_10", "own vectors, codes read"),
+            _learnt("nDCG@10 of decoded lists, of a trunk that reads codes",
+                    "hstu_generative/ndcg_10", "own vectors, codes read", world="far-trans"),
+            _learnt("nDCG@10 of what is published, of a trunk that reads codes",
+                    "hstu/ndcg_10", "own vectors, codes read", world="far-trans"),
+        ),
+        studied=True,
+    ),
+    System(
         "DRQ", "arXiv 2606.01844", CODES, "tessera.stages.sid.quantizers.drq",
         {"sid.quantizer": "drq"}, {"sid.quantizer": "rkmeans"}, "residual k-means",
         "tests/laws/test_quantizer_law.py", _quantized("drq"),
@@ -395,7 +439,6 @@ _BUILT = (
 _NOT_BUILT = {
     CODES: {
         "Shallow-RHS": "arXiv 2606.06225",
-        "DGI": "arXiv 2603.10409",
     },
     RANKING: {
         "HPRO": "arXiv 2606.04387", "POPO": "arXiv 2606.03866", "R3": "arXiv 2606.03565",

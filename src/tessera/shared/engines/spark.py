@@ -31,6 +31,8 @@ from ibis.common.patterns import replace
 
 from tessera.contracts.errors import BadParams
 
+MASTER = "TESSERA_SPARK_MASTER"
+"""Variable that names a cluster, `spark://HOST:PORT`, whose workers see the workspace's folder."""
 _SIGNED_NAN = "(?i)^[+-]nan$"
 _MINUTES_AND_ZONE = "^(.{10}[ T][0-9]{2}:[0-9]{2})(Z|[+-].*)$"
 _BATCH = 250_000
@@ -174,7 +176,8 @@ def _started(builder: Any, threads: int, spill: Path, stage: str) -> Any:
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.legacy.parquet.nanosAsLong": "true",
     }
-    named = builder.master(f"local[{threads}]").appName(f"tessera-{stage}")
+    master = os.environ.get(MASTER, f"local[{threads}]")
+    named = builder.master(master).appName(f"tessera-{stage}")
     session = named.config(map=settings).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session

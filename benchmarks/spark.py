@@ -66,7 +66,7 @@ def _ingest(engine: str, source: Path, out: Path) -> None:
         request=request,
         split=out / "split.json",
         suitability=out / "suitability.json",
-        params=IngestParams(engine=engine, threads=_THREADS),  # type: ignore[arg-type]
+        params=IngestParams(engine=engine, threads=_THREADS),
         **{name: out / f"{name}.parquet" for name in (*ORDER, "quarantine")},
     )
     write_table(schema(EFFECTS).empty_table(), EFFECTS, out / "effects.parquet")
@@ -74,14 +74,15 @@ def _ingest(engine: str, source: Path, out: Path) -> None:
 
 def _graph(engine: str, out: Path) -> None:
     from tessera.platform.pipeline.tables import open_tables
-    from tessera.platform.workspace.catalogue import MARKET, find, stages
+    from tessera.platform.workspace.catalogue import ALL_STAGES
     from tessera.stages.graph.params import GraphParams
     from tessera.stages.graph.stage import run
 
-    params = GraphParams(engine=engine, threads=_THREADS)  # type: ignore[arg-type]
+    params = GraphParams(engine=engine, threads=_THREADS)
     spill = out / ".spill"
     spill.mkdir(exist_ok=True)
-    with open_tables(find("graph", stages(MARKET)), params, spill) as connection:
+    stage = next(one for one in ALL_STAGES if one.name == "graph")
+    with open_tables(stage, params, spill) as connection:
         tables = {
             name: connection.read_parquet(out / f"{name}.parquet", table_name=name)
             for name in ("events", "items", "effects", "links")

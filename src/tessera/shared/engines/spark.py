@@ -31,6 +31,10 @@ from ibis.common.patterns import replace
 
 from tessera.contracts.errors import BadParams
 
+MASTER = "TESSERA_SPARK_MASTER"
+"""Variable that names a cluster, `spark://HOST:PORT`, whose workers see the workspace's folder."""
+ADDRESS = "SPARK_LOCAL_IP"
+"""Spark's own variable: address of this machine at which the cluster's workers reach it."""
 _SIGNED_NAN = "(?i)^[+-]nan$"
 _MINUTES_AND_ZONE = "^(.{10}[ T][0-9]{2}:[0-9]{2})(Z|[+-].*)$"
 _BATCH = 250_000
@@ -162,10 +166,11 @@ def open_spark(threads: int, spill: Path, stage: str) -> Iterator[Spark]:
 
 
 def _started(builder: Any, threads: int, spill: Path, stage: str) -> Any:
-    """Start a session that is quiet, in UTC, and heard by this machine alone."""
+    """Start a session that is quiet, in UTC, and heard by this machine alone unless told."""
+    address = os.environ.get(ADDRESS, "127.0.0.1")
     settings = {
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": address,
+        "spark.driver.host": address,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
@@ -174,7 +179,8 @@ def _started(builder: Any, threads: int, spill: Path, stage: str) -> Any:
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.legacy.parquet.nanosAsLong": "true",
     }
-    named = builder.master(f"local[{threads}]").appName(f"tessera-{stage}")
+    master = os.environ.get(MASTER, f"local[{threads}]")
+    named = builder.master(master).appName(f"tessera-{stage}")
     session = named.config(map=settings).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session

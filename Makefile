@@ -98,7 +98,7 @@ bench-rolling: $(STAMP) ## FAR-Trans on sale at every cut that the data allow, b
 	@$(BIN)/python -m benchmarks.rolling $(if $(SEEDS),--seeds $(SEEDS))
 	@$(BIN)/python -m benchmarks.render
 
-bench-%: $(STAMP) ## one of the others: uplift (Hillstrom), causal, causal-sentences, pareto (FAR-Trans), ablation, rankers, recommend, overload, retrieval, ope-market, generate (decoding codes), item-inputs, item-shares, crowding (FAR-Trans), investor-codes, query-codes, beam, sid-codes, sid-worth, sid-rates, sid-health (codes under noise; TESSERA_DATA=<folder>), walk (graph recall), sources (what they find together), sizing (a load past these machines)
+bench-%: $(STAMP) ## one of the others: uplift (Hillstrom), causal, causal-sentences, pareto (FAR-Trans), ablation, rankers, recommend, overload, retrieval, ope-market, generate (decoding codes), item-inputs, item-shares, crowding (FAR-Trans), investor-codes, query-codes, beam, sid-codes, sid-worth, sid-rates, sid-health (codes under noise; TESSERA_DATA=<folder>), walk (graph recall), sources (what they find together), stream-features, stream-taken, sizing (a load past these machines)
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*)
 	@$(BIN)/python -m benchmarks.render
 

@@ -29,6 +29,7 @@ from benchmarks.report import (
     sizing,
     slates,
     sources,
+    streams,
     uplift,
     watching,
 )
@@ -51,6 +52,7 @@ SECTIONS = (
     *sources.SECTIONS,
     *serving.SECTIONS,
     *served.SECTIONS,
+    *streams.SECTIONS,
     *watching.SECTIONS,
     *sizing.SECTIONS,
     *sentences.SECTIONS,

@@ -19,6 +19,7 @@ from tessera.model.sequences.reading import read_histories, tie_order
 from tessera.model.sequences.requests import Requests
 from tessera.model.trunk.log_scores import Known, score_log
 from tessera.serve.closes import Close
+from tessera.serve.online import recent as recent_events
 from tessera.serve.online.investor import ME
 from tessera.serve.online.recent import Recent
 from tessera.serve.online.scorer import Scorer
@@ -252,7 +253,14 @@ def test_an_event_counts_once_and_an_unknown_item_changes_nothing(scorer, split)
     assert [one.item_id for one in scorer.state.known("u001").events] == ["i03"]
 
 
-@pytest.mark.parametrize("count", [0, 1, 511, 512, 513, 1300])
+def counted(rows, actions, asked, ago):
+    return [
+        sum(row[0] == item and row[1] in actions and row[2] < moment - ago for row in rows)
+        for item, moment in zip(asked.item_Q, asked.moment_Q, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1, 1023, 1024, 1025, 2600])
 def test_counts_of_all_investors_are_those_of_a_loop(scorer, count):
     recent = Recent(scorer.ranker.facts)
     rng = np.random.default_rng(count)
@@ -265,11 +273,30 @@ def test_counts_of_all_investors_are_those_of_a_loop(scorer, count):
     asked = Queries(np.array([0, 1]), np.array([40, 17]), np.repeat([0, 1], 12),
                     np.tile(np.arange(1, 13), 2))  # fmt: skip
     for actions, ago in (((2,), 0), ((0, 1), 9)):
-        wanted = [
-            sum(row[0] == item and row[1] in actions and row[2] < moment - ago for row in rows)
-            for item, moment in zip(asked.item_Q, asked.moment_Q, strict=True)
-        ]
+        wanted = counted(rows, actions, asked, ago)
         assert recent.seen().item_counts(actions, asked, ago).tolist() == wanted
+
+
+def test_counts_are_those_of_a_loop_whenever_requests_ask_and_whatever_came_since(
+    scorer, monkeypatch
+):
+    monkeypatch.setattr(recent_events, "_ROWS", 4)
+    monkeypatch.setattr(recent_events, "_FAR", 2.0)
+    recent, rng, rows, snapshots = Recent(scorer.ranker.facts), np.random.default_rng(0), [], []
+    for number in range(300):
+        # Moments move on, and what comes is late by up to a third of all time.
+        row = (int(rng.integers(1, 13)), int(rng.integers(len(ACTIONS))),
+               number - int(rng.integers(0, 100) * (rng.random() < 0.2)))  # fmt: skip
+        recent.add(*row)
+        rows.append(row)
+        snapshots.append(recent.seen())
+        # Of now, of then with what is known now, and of a request that began a while ago.
+        for moment, seen in ((number + 1, number), (int(rng.integers(-9, 310)), number),
+                             (number - 5, max(number - 7, 0))):  # fmt: skip
+            asked = Queries(np.array([0]), np.array([moment]), np.zeros(12, int), np.arange(1, 13))
+            for actions, ago in (((2,), 0), ((0, 1), 60)):
+                wanted = counted(rows[: seen + 1], actions, asked, ago)
+                assert snapshots[seen].item_counts(actions, asked, ago).tolist() == wanted
 
 
 def test_ties_are_sorted_as_in_a_history(told, split):

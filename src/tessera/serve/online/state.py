@@ -7,6 +7,7 @@ bundle give the same state.  Each process has one of its own, which follows the 
 from __future__ import annotations
 
 import threading
+from bisect import insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -115,7 +116,7 @@ class OnlineState:
         if item_id not in self._rows or action == COMPLAIN:
             return True
         happened = Happened(moment, self._tie(user_id, item_id), item_id, action, event_id)
-        self._events[user_id] = sorted([*self._events.get(user_id, ()), happened])
+        insort(self._events.setdefault(user_id, []), happened)
         self._recent.add(self._rows[item_id], ACTIONS.index(action), moment)
         return True
 

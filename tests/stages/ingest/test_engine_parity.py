@@ -144,7 +144,7 @@ MAPPING = {
 @pytest.mark.filterwarnings("ignore")
 def test_spark_and_duckdb_judge_awkward_values_alike(ingest, awkward):
     one, other = (
-        ingest(awkward, "table", "2024-02-01", mapping=MAPPING, engine=engine)
+        ingest(awkward, "table", "2024-01-20", mapping=MAPPING, engine=engine)
         for engine in ("duckdb", "pyspark")
     )
     assert len(one.rows("quarantine")) > 20

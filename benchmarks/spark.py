@@ -1,6 +1,6 @@
 """Spark beside DuckDB in `ingest` and `graph`, and `graph` on a cluster that loses a worker.
 
-Usage: python -m benchmarks.spark [--events 200000 2000000] [--killed 200000]
+Usage: python -m benchmarks.spark [--events 200000 2000000] [--killed 20000]
 Each run is a process of its own; what it starts (Java) counts to it.  The cluster is Spark's own: a
 master and two workers on loopback, of which one dies by SIGKILL, with its executor, while `graph`
 joins.  Needs the extra `spark` and Java.
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -176,8 +176,9 @@ def _cluster(folder: Path) -> Iterator[tuple[str, list[_Worker]]]:
         yield address, workers
     finally:
         for process in started:
-            for one in [*process.children(recursive=True), process]:
-                one.kill()
+            with suppress(psutil.NoSuchProcess):  # the one that was killed
+                for one in [*process.children(recursive=True), process]:
+                    one.kill()
 
 
 def _told(log: Path, words: str) -> str:
@@ -215,30 +216,43 @@ def _killed(source: Path, scratch: Path, alone: Path) -> dict[str, Any]:
 def main() -> None:
     """Measure each size on both engines, then the cluster; write benchmarks/results/spark.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, nargs="+", default=[200_000, 2_000_000])
-    parser.add_argument("--killed", type=int, default=200_000, help="events of the cluster")
+    parser.add_argument("--events", type=int, nargs="*", default=[200_000, 2_000_000])
+    parser.add_argument("--killed", type=int, default=20_000, help="events of the cluster")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:
         stage, engine, *folders = asked.measure
         print(json.dumps(measure(stage, engine, *map(Path, folders))))
         return
-    figures: dict[str, Any] = {"sizes": {}, "cluster": {}}
-    for events in asked.events:
-        with TemporaryDirectory() as folder:
-            scratch = Path(folder)
-            source = scratch / "source"
-            source.mkdir()
-            made_up_market(source, events)
-            found: dict[str, Any] = {
-                engine: _run(engine, source, scratch / engine) for engine in ENGINES
-            }
-            found["differ"] = differ(*(scratch / engine for engine in ENGINES))
-            figures["sizes"][f"{events} events"] = found
-            write_result("spark", figures)  # what is measured stays, should the cluster fail
-            if events == asked.killed:
-                figures["cluster"] = _killed(source, scratch, scratch / "duckdb")
-                write_result("spark", figures)
+    sizes = {f"{events} events": _beside(events) for events in asked.events}
+    if sizes:
+        write_result("spark", {"sizes": sizes})
+    write_result("spark_cluster", _on_a_cluster(asked.killed))
+
+
+def _beside(events: int) -> dict[str, Any]:
+    """Measure one size on both engines."""
+    with TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        source = _made_up(scratch, events)
+        found: dict[str, Any] = {one: _run(one, source, scratch / one) for one in ENGINES}
+        return found | {"differ": differ(*(scratch / one for one in ENGINES))}
+
+
+def _on_a_cluster(events: int) -> dict[str, Any]:
+    """Run both stages by DuckDB, and `graph` again on a cluster."""
+    with TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        source = _made_up(scratch, events)
+        _run("duckdb", source, scratch / "duckdb")
+        return {"events": events} | _killed(source, scratch, scratch / "duckdb")
+
+
+def _made_up(scratch: Path, events: int) -> Path:
+    source = scratch / "source"
+    source.mkdir()
+    made_up_market(source, events)
+    return source
 
 
 if __name__ == "__main__":

@@ -67,11 +67,6 @@ def _spark_differ(found: Found) -> list[str]:
     return sorted({name for one in found["sizes"].values() for name in one["differ"]})
 
 
-def _spark_same(found: Found) -> list[bool]:
-    """Whether no table differs, also not where a worker was killed."""
-    return [not _spark_differ(found), not found["cluster"].get("differ")]
-
-
 def _refused(found: Found) -> list[bool]:
     """Whether machines that were told different things wrote nothing and said what differs."""
     told = {"other_params": "differ in dropout", "other_code": "differ in code"}
@@ -132,7 +127,8 @@ SECTIONS = (
         {"sizes": _sizes, "stages": _stages, "columns": _columns, "steepest": _steepest},
     ),
     Section("cluster", {"differ": _same}),
-    Section("spark", {"differ": _spark_same}, {"differ": _spark_differ}),
+    Section("spark", {"differ": lambda f: [not _spark_differ(f)]}, {"differ": _spark_differ}),
+    Section("spark_cluster", {"differ": lambda f: [not f["differ"]]}),
     Section("machines", {"lost": _lost, "refused": _refused}, {"ended": _ended}),
     Section("processes", {}, {"quiet": _quiet, "most": _most}),
     Section(

@@ -52,7 +52,7 @@ def timed(call: Callable[[Any], object], given: Sequence[Any]) -> dict[str, floa
 def overlap(search: Search, query_CD: Sequence[Float32s]) -> float:
     """Return the share of the nearest by brute force in float64 that is found."""
     index = search.index
-    vector_ND = index.reconstruct_n(0, index.ntotal).astype(np.float64)
+    vector_ND = index.vectors(0, index.count).astype(np.float64)
     shares = []
     for query_D in query_CD:
         score_N = vector_ND @ query_D.astype(np.float64)

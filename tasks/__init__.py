@@ -1,1 +1,1 @@
-"""Verbs that the DAGs speak: form, schedule, run_lock, stage, publish, approve, act, report."""
+"""Verbs that the DAGs speak: run_lock, stage, publish, approve, act, watch, assets, report."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
 
+from tasks.assets import telling_published
 from tasks.stage import ROOT
 
 APPROVAL = "approval"
@@ -24,7 +25,8 @@ def read_verdict() -> BashOperator:
     """Return the task that tells what would be published and what the gate said of it."""
     command = 'exec tessera verdict --json --profile="$TESSERA_PROFILE" --version="$TESSERA_TO"'
     doc = "Read the verdict on the candidate, or on the version that is to come back."
-    return _act(VERDICT, command, {"TESSERA_TO": "{{ params.version or '' }}"}, doc, told=True)
+    told = {"do_xcom_push": True, "output_processor": json.loads}
+    return _act(VERDICT, command, {"TESSERA_TO": "{{ params.version or '' }}"}, doc, more=told)
 
 
 def promote_approved() -> BashOperator:
@@ -41,7 +43,8 @@ def promote_approved() -> BashOperator:
         "TESSERA_IDENTITY": f"{{{{ ti.xcom_pull(task_ids='{VERDICT}').identity "
         f"if 'Approve' in {_ANSWER}.chosen_options else 'rejected' }}}}",
     }
-    return _act("promote", command, environment, "Publish what was approved, or nothing.")
+    doc = "Publish what was approved, or nothing."
+    return _act("promote", command, environment, doc, more=telling_published())
 
 
 def hold_rejected() -> BashOperator:
@@ -56,7 +59,7 @@ def hold_rejected() -> BashOperator:
         "TESSERA_IDENTITY": f"{{{{ ti.xcom_pull(task_ids='{VERDICT}').identity }}}}",
     }
     doc = "Record that what waited was not approved."
-    return _act("hold", command, environment, doc, trigger_rule="all_skipped")
+    return _act("hold", command, environment, doc, more={"trigger_rule": "all_skipped"})
 
 
 def roll_back() -> BashOperator:
@@ -70,7 +73,8 @@ def roll_back() -> BashOperator:
         "TESSERA_REASON": "{{ params.reason }}",
         "TESSERA_APPROVER": "{{ dag_run.triggering_user_name or '' }}",
     }
-    return _act("rollback", command, environment, "Check the bundle, then swap the pointer.")
+    doc = "Check the bundle, then swap the pointer."
+    return _act("rollback", command, environment, doc, more=telling_published())
 
 
 def _act(
@@ -79,19 +83,16 @@ def _act(
     environment: Mapping[str, str],
     doc: str,
     *,
-    told: bool = False,
-    trigger_rule: str = "all_success",
+    more: Mapping[str, Any],
 ) -> BashOperator:
-    """Return the task that runs a command; `told` hands its last line on as JSON."""
-    more: dict[str, Any] = {"output_processor": json.loads} if told else {}
+    """Return the task that runs a command, with `more` arguments of its operator."""
+    arguments = {"do_xcom_push": False, **more}
     return BashOperator(
         task_id=name,
         bash_command=command,
         env={**_PROFILE, **environment},
         append_env=True,
         cwd=str(ROOT),
-        do_xcom_push=told,
-        trigger_rule=trigger_rule,
         doc_md=doc,
-        **more,
+        **arguments,
     )

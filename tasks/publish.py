@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 
+from tasks.assets import telling_published
 from tasks.stage import run_step
 
 WAITING = "waiting"
@@ -15,7 +16,8 @@ def publish_bundle() -> BashOperator:
 
     It waits for every stage, so that the `dvc.lock` it records is whole.
     """
-    return run_step("publish", "Publish the candidate bundle if its verdict allows it.")
+    doc = "Publish the candidate bundle if its verdict allows it."
+    return run_step("publish", doc, telling=telling_published())
 
 
 def find_waiting() -> BashOperator:

@@ -6,12 +6,15 @@ one run, which is named after it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Param
 
+from tasks.assets import telling_watched
 from tasks.form import MAYBE
 from tasks.run_lock import PIPELINE
 from tasks.stage import AUTOMATIC, ROOT
@@ -47,7 +50,7 @@ def day_param() -> Param:
 def watch_day() -> BashOperator:
     """Return the task that measures the day and raises its alarms."""
     doc = "Measure the day, raise its alarms, act by their rules, write the page."
-    return _of_day("watch", f"exec tessera monitor {_OF_DAY}", doc)
+    return _of_day("watch", f"exec tessera monitor {_OF_DAY}", doc, telling=telling_watched())
 
 
 def mark_breach() -> BashOperator:
@@ -78,7 +81,14 @@ def retrain() -> TriggerDagRunOperator:
     )
 
 
-def _of_day(name: str, command: str, doc: str, *, told: bool = False) -> BashOperator:
+def _of_day(
+    name: str,
+    command: str,
+    doc: str,
+    *,
+    told: bool = False,
+    telling: Mapping[str, Any] | None = None,
+) -> BashOperator:
     return BashOperator(
         task_id=name,
         bash_command=command,
@@ -88,4 +98,5 @@ def _of_day(name: str, command: str, doc: str, *, told: bool = False) -> BashOpe
         skip_on_exit_code=99,
         do_xcom_push=told,
         doc_md=doc,
+        **(telling or {}),
     )

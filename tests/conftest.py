@@ -74,6 +74,14 @@ def _no_wait_for_the_disk():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_mlflow_of_others():
+    """Tell nothing to an MLflow that whoever runs the tests has named."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield
+
+
 @pytest.fixture
 def chromium(tmp_path):
     """Run a real browser, headless and offline, with these words; skip where there is none."""

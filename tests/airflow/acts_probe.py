@@ -10,7 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-from probing import HEAVY, accepts, load
+from probing import HEAVY, accepts, load, run_with_hooks
+
+EVENTS = []
+"""Of Assets, in the order in which they were told."""
 
 
 def describe(dag):
@@ -38,7 +41,20 @@ def approval(dag):
         "multiple": task.multiple,
         "timeout_s": task.response_timeout.total_seconds(),
         "form": task.serialized_params,
+        "waits": waits(task),
     }
+
+
+def waits(task):
+    """How the task ends once it has asked: what Airflow keeps while nobody answers."""
+    from airflow.providers.standard.operators import hitl
+    from airflow.sdk.exceptions import TaskAwaitingInput
+
+    hitl.upsert_hitl_detail = lambda **_: None
+    try:
+        task.execute({"task_instance": SimpleNamespace(id="1"), "params": {}})
+    except TaskAwaitingInput as asked:
+        return {"next": asked.method_name, "timeout_s": asked.timeout.total_seconds()}
 
 
 def run(task, context, root):
@@ -46,7 +62,9 @@ def run(task, context, root):
     task.render_template_fields(context)
     if hasattr(task, "env"):
         task.env = {**task.env, "TESSERA_ROOT": root}
-    return task.execute(context)
+    result, events = run_with_hooks(task, context)
+    EVENTS.extend(events)
+    return result
 
 
 def approve(asked):
@@ -117,6 +135,7 @@ def main():
         "rollback_form": [accepts(load("rollback"), form) for form in asked.get("rollbacks", [])],
         "approved": [approve(one) for one in asked.get("answers", [])],
         "rolled_back": [roll_back(one) for one in asked.get("back", [])],
+        "events": EVENTS,
     }
     sys.stdout.write("\nANSWER " + json.dumps(answer, default=str) + "\n")
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-from probing import HEAVY, accepts, load
+from probing import HEAVY, accepts, load, run_with_hooks
 
 
 def describe(dag):
@@ -24,6 +24,7 @@ def describe(dag):
                 "trigger_rule": task.trigger_rule.value,
                 "skip": list(getattr(task, "skip_on_exit_code", [])),
                 "queue": task.queue,
+                "pool": task.pool,
                 "calls_back": bool(task.on_failure_callback),
             }
             for task in dag.tasks
@@ -65,7 +66,7 @@ def ticks(dag, switched_on, number):
 def run_locks(dag, folder):
     """Let runs ask for the run lock while the holder runs, after it ended, and after it is gone."""
     from airflow.sdk import DagRunState
-    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.exceptions import AirflowRescheduleException, AirflowRuntimeError, ErrorType
     from airflow.sdk.execution_time.comms import ErrorResponse
 
     import tasks.run_lock
@@ -80,9 +81,41 @@ def run_locks(dag, folder):
         found = SimpleNamespace(dag_id=dag.dag_id, run_id=run, get_dagrun_state=state_of_first)
         return dag.get_task("run_lock").python_callable(ti=found, params={"profile": "market"})
 
+    def waits(run):
+        """How the task itself ends while another run holds the profile."""
+        found = SimpleNamespace(
+            dag_id=dag.dag_id,
+            run_id=run,
+            get_dagrun_state=lambda *_: DagRunState.RUNNING,
+            get_first_reschedule_date=lambda _: None,
+        )
+        context = {"ti": found, "params": {"profile": "market"}}
+        try:
+            dag.get_task("run_lock").execute(context)
+        except AirflowRescheduleException:
+            return "ended until later"
+
     tasks.run_lock.open_workspace = lambda profile, _: Workspace(Path(folder), profile)
     states = [DagRunState.SUCCESS, DagRunState.RUNNING]
-    return [asks(run) for run in ("first", "second", "second", "third")]
+    told = [asks(run) for run in ("first", "second", "second", "third")]
+    return [*told, waits("fourth")]
+
+
+def tells(dag, folder):
+    """What publishing tells Airflow where nothing changed, and where another version is current."""
+    task = dag.get_task("publish")
+    task.env = {"TESSERA_PROFILE": "market", "TESSERA_ROOT": folder}
+    pointer = Path(folder) / "registry" / "market" / "current.json"
+    for path in (pointer, Path(folder) / "profiles" / "market.yaml"):
+        path.parent.mkdir(parents=True)
+        path.write_text('{"version": "v3"}')
+    told = []
+    for version in ("v3", "v4"):
+        task.execute = lambda _, version=version: pointer.write_text(
+            json.dumps({"version": version})
+        )
+        told.append(run_with_hooks(task, {})[1])
+    return told
 
 
 def context(dag, run):
@@ -129,6 +162,7 @@ def main():
     folder = asked.get("folder")
     answer = {
         "run_locks": run_locks(dag, folder) if folder else None,
+        "tells": tells(load("pipeline"), folder) if folder else None,
         "ticks": ticks(daily, on, asked.get("number", 1)) if on else None,
         "imported": [name for name in HEAVY if name in sys.modules],
         "dag": describe(dag),

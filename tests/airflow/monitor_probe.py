@@ -5,7 +5,7 @@ import sys
 from datetime import datetime
 from types import SimpleNamespace
 
-from probing import HEAVY, accepts, load
+from probing import HEAVY, accepts, load, run_with_hooks
 
 
 def describe(dag):
@@ -47,7 +47,7 @@ def do(run):
     if "root" in run:
         task.env = {**task.env, "TESSERA_ROOT": run["root"]}
         try:
-            told["said"] = task.execute(context(run))
+            told["said"], told["events"] = run_with_hooks(task, context(run))
             told["ended"] = "success"
         except AirflowSkipException:
             told["ended"] = "skipped"

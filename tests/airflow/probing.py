@@ -29,3 +29,19 @@ def accepts(dag, answers):
     except (ParamValidationError, ValueError):
         return False
     return True
+
+
+def run_with_hooks(task, context):
+    """Execute a rendered task with its hooks, as Airflow does; return its result and its events."""
+    from airflow.sdk.execution_time.context import OutletEventAccessors
+
+    context = {**context, "task": task, "outlet_events": OutletEventAccessors()}
+    if task._pre_execute_hook:
+        task._pre_execute_hook(context)
+    result = task.execute(context)
+    if task._post_execute_hook:
+        task._post_execute_hook(context, result)
+    told = [
+        event for one in task.outlets for event in context["outlet_events"][one].asset_alias_events
+    ]
+    return result, [[event.dest_asset_key.uri, event.extra] for event in told]

@@ -68,6 +68,8 @@ def test_the_approval_waits_a_day_and_no_answer_is_a_rejection(told):
     assert approval["defaults"] == ["Reject"]
     assert approval["timeout_s"] == 24 * 3600
     assert set(approval["form"]) == {"reason"}
+    parked = {"next": "execute_complete", "timeout_s": 24 * 3600}
+    assert approval["waits"] == parked, "no worker and no triggerer is held by who waits"
 
 
 def test_the_forms_take_good_answers_and_refuse_bad_ones(told):
@@ -150,6 +152,9 @@ def test_an_approval_publishes_with_the_name_of_who_gave_it(
         "an override without a reason fails"
     )
     assert told["rolled_back"] == ["done"]
+    assert told["events"] == [
+        ["tessera://market/published", {"version": version}] for version in ("v1", "v0")
+    ], "and nothing of what failed"
     promoted, back = history(workspace)[-2:]
     assert (promoted["override_reason"], promoted["approver"]) == (hostile, "ada")
     assert (back["act"], back["to"], back["reason"]) == ("rollback", "v0", hostile)

@@ -88,3 +88,4 @@ def test_a_day_without_anything_is_measured_and_asks_for_nothing(ask_monitor, wo
     told = ask_monitor({"runs": [{**run, "task": name} for name in ("watch", "breach", "asked")]})
     assert [one["ended"] for one in told["done"]] == ["success", "success", "skipped"]
     assert (workspace.watched / DAY.isoformat() / "day.json").exists()
+    assert told["done"][0]["events"] == [["tessera://market/watched", {"day": DAY.isoformat()}]]

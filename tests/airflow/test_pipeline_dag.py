@@ -115,6 +115,19 @@ def test_what_needs_the_registry_or_a_persons_files_waits_for_the_worker_that_ha
     assert anywhere == {stage.name for stage in ALL_STAGES} - {"ingest", "ope", "report", "index"}
 
 
+def test_what_a_stage_needs_chooses_pool_and_queue_where_airflow_has_some(ask, told):
+    told = told["dag"]["tasks"]
+    assert {task["pool"] for task in told.values()} == {"default_pool"}, "nobody named another"
+    tasks = ask(TESSERA_POOL="carries", TESSERA_GPU_QUEUE="gpu")["dag"]["tasks"]
+    heavy = {name for name, task in tasks.items() if task["pool"] == "carries"}
+    assert heavy == {"causal", "uplift", "hstu", "baselines", "ope"}
+    assert {name for name, task in tasks.items() if task["queue"] == "gpu"} == {"hstu"}
+    of_stage = {"pool", "queue"}
+    for name, task in tasks.items():
+        rest = {key: task[key] for key in task if key not in of_stage}
+        assert rest == {key: told[name][key] for key in rest}, "and nothing else"
+
+
 def test_edges_are_those_of_the_catalogue(told):
     edges = {(before, stage.name) for stage in ALL_STAGES for before in upstream(stage, ALL_STAGES)}
     edges.update({("run_lock", "snapshot"), ("snapshot", "synth")})
@@ -175,7 +188,13 @@ def test_every_task_retries_with_back_off_and_reports_its_failure(told):
 
 
 def test_a_run_waits_for_one_that_runs_but_not_for_one_that_ended_or_is_gone(told):
-    assert told["run_locks"] == [True, False, True, True]
+    *asked, waits = told["run_locks"]
+    assert asked == [True, False, True, True]
+    assert waits == "ended until later", "no worker is held by who waits"
+
+
+def test_an_asset_is_told_of_where_another_version_is_current_and_nowhere_else(told):
+    assert told["tells"] == [[], [["tessera://market/published", {"version": "v4"}]]]
 
 
 def test_the_form_offers_the_profiles_and_the_stages(told):

@@ -8,6 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tessera.bundles.indexes import kinds, read_lists
+from tessera.bundles.indexes.flat import Flat
+from tessera.bundles.indexes.lists import Lists, open_index
+from tessera.bundles.indexes.read_lists import ListReader
 from tessera.bundles.vectors import Search, write_vectors
 from tessera.contracts.arrow import schema
 from tessera.contracts.errors import BadInput
@@ -60,68 +64,64 @@ def test_a_query_that_is_no_vector_is_refused(alike, query):
         alike.nearest(np.array(query, np.float32), 3)
 
 
-def test_rows_that_a_search_leaves_empty_are_no_items(alike, monkeypatch):
+def test_rows_that_a_search_leaves_empty_are_no_items(alike):
     class Short:
         d, ntotal = 2, 60
 
         def search(self, query_1D, most, params):
             return np.array([[0.5, -3.4e38]], np.float32), np.array([[3, -1]])
 
-    assert Search(Short(), alike.ids).nearest(np.ones(2, np.float32), 5) == [("i03", 0.5)]
+    assert Search(Flat(Short()), alike.ids).nearest(np.ones(2, np.float32), 5) == [("i03", 0.5)]
 
 
-def indexed(folder, vector_ND, exact_below):
+def indexed(folder, vector_ND, kind="auto"):
     rows = [{"item_id": f"i{n:04d}", "vector": row} for n, row in enumerate(vector_ND.tolist())]
     folder.mkdir()
     table = pa.Table.from_pylist(rows, schema(ITEM_VECTORS))
-    write_vectors(ibis.memtable(table), folder, exact_below)
+    write_vectors(ibis.memtable(table), folder, kind)
     return Search.open(folder)
 
 
-@pytest.mark.parametrize(("exact_below", "lists"), [(ITEMS + 1, 1), (ITEMS, 219)])
-def test_the_filter_is_inside_the_search_so_that_no_place_is_lost_to_others(
-    tmp_path, vector_ND, rng, exact_below, lists
-):
-    search = indexed(tmp_path / "v", vector_ND, exact_below)
-    assert search.lists == lists
-    for share in (0.7, 0.5, 0.05, 0.005):
-        listed_N = rng.random(ITEMS) < share
-        for query_D in rng.normal(size=(5, WIDTH)).astype(np.float32):
-            row_K, score_K = search.among(query_D, listed_N, 40)
-            assert len(set(row_K.tolist())) == min(40, listed_N.sum())
-            assert listed_N[row_K].all()
-            assert (np.diff(score_K) <= 0).all()
-            score_N = np.where(listed_N, vector_ND @ query_D, -np.inf)
-            found = len(np.intersect1d(row_K, np.argsort(-score_N)[: len(row_K)])) / len(row_K)
-            assert len(search.among(query_D, listed_N, ITEMS)[0]) == listed_N.sum()
-            assert found == 1.0 if lists == 1 or share < 0.05 else found > 0.8
-    assert len(search.among(query_D, np.zeros(ITEMS, bool), 40)[0]) == 0
+def test_who_does_not_choose_gets_lists_from_a_size_on(tmp_path, vector_ND, monkeypatch):
+    assert isinstance(indexed(tmp_path / "v", vector_ND).index, Flat)
+    monkeypatch.setattr(kinds, "EXACT_BELOW", ITEMS)
+    lists = indexed(tmp_path / "w", vector_ND).index
+    assert isinstance(lists, Lists)
+    assert lists.reader.index.nlist == 219
 
 
-def test_few_lists_are_read_and_the_same_vectors_give_the_same_bytes(
-    tmp_path, vector_ND, monkeypatch
-):
-    search = indexed(tmp_path / "v", vector_ND, 0)
-    again = indexed(tmp_path / "w", vector_ND, 0)
-    first, second = ((tmp_path / one / "vectors.faiss").read_bytes() for one in "vw")
-    assert first == second
-    assert again.ids == search.ids
-    asked = Search._search
-    looked = []
+def test_lists_are_read_until_as_many_listed_rows_were_seen(tmp_path, vector_ND, monkeypatch):
+    search = indexed(tmp_path / "v", vector_ND, "lists")
+    read = ListReader._read
+    seen = []
 
-    def spy(self, query_1D, most, listed_N, how):
-        looked.append(how.nprobe)
-        return asked(self, query_1D, most, listed_N, how)
+    def spy(self, query_1D, list_P, listed_N, most):
+        seen.append((len(list_P), np.isin(self.list_N[listed_N], list_P).sum()))
+        return read(self, query_1D, list_P, listed_N, most)
 
-    monkeypatch.setattr(Search, "_search", spy)
-    for share in (1, 2 / 3, 0.1):
+    monkeypatch.setattr(ListReader, "_read", spy)
+    monkeypatch.setattr(read_lists, "_READ", 128)
+    enough = 128 * 14
+    for share in (1, 0.8, 0.1):
         search.among(vector_ND[0], np.arange(ITEMS) < ITEMS * share, 5)
-    assert looked == [128, 192, 219], "the fewer rows are listed, the more lists are read"
+    (some, whole), (more, as_many), (rest, few) = seen
+    assert enough <= whole < enough + 100
+    assert enough <= as_many < enough + 100
+    assert some < more, "the fewer rows are listed, the more lists are read"
+    assert rest < 219, "lists without a listed row are passed over"
+    assert few == ITEMS * 0.1
+
+
+def test_where_counting_missed_a_list_all_are_read(tmp_path, vector_ND, monkeypatch):
+    search = indexed(tmp_path / "v", vector_ND, "lists")
+    monkeypatch.setattr(read_lists, "_COUNTED", 10)
+    row_K, _ = search.among(vector_ND[0], np.arange(ITEMS) < 100, 100)
+    assert sorted(row_K.tolist()) == list(range(100))
 
 
 def test_an_item_is_found_again_by_its_own_vector_whatever_the_index(tmp_path, vector_ND):
-    exact = indexed(tmp_path / "v", vector_ND, ITEMS + 1)
-    lists = indexed(tmp_path / "w", vector_ND, 0)
+    exact = indexed(tmp_path / "v", vector_ND)
+    lists = indexed(tmp_path / "w", vector_ND, "lists")
     assert exact.like("i0007", 3)[0][0] == lists.like("i0007", 3)[0][0]
 
 
@@ -131,19 +131,19 @@ def test_a_tie_that_straddles_the_end_is_cut_by_id_among_what_is_listed(alike):
     assert row_K.tolist() == [n for n in range(1, 60, 2) if n % 3][:5]
 
 
-def test_lists_are_mapped_and_found_as_if_they_were_read(tmp_path, vector_ND, rng):
-    search = indexed(tmp_path / "b", vector_ND, 10)
-    lists = faiss.downcast_InvertedLists(search.index.invlists)
+def test_lists_are_found_as_if_they_were_read(tmp_path, vector_ND, rng):
+    search = indexed(tmp_path / "b", vector_ND, "lists")
+    lists = faiss.downcast_InvertedLists(search.index.reader.index.invlists)
     assert isinstance(lists, faiss.OnDiskInvertedLists)
     assert lists.prefetch_nthread == 0
-    read = Search(faiss.read_index(str(tmp_path / "b" / "vectors.faiss")), search.ids)
+    index = faiss.read_index(str(tmp_path / "b" / "vectors.faiss"))
+    read = Search(open_index(index, tmp_path), search.ids)
     for query_D in rng.normal(size=(5, WIDTH)).astype(np.float32):
         assert search.nearest(query_D, 20) == read.nearest(query_D, 20)
-    np.testing.assert_array_equal(search.index.reconstruct_n(0, ITEMS), vector_ND)
 
 
 def test_ids_that_are_known_are_kept_once(tmp_path, vector_ND):
-    ids = indexed(tmp_path / "b", vector_ND, ITEMS + 1).ids
+    ids = indexed(tmp_path / "b", vector_ND).ids
     known = [*ids]
     assert Search.open(tmp_path / "b", known).ids is known
     assert Search.open(tmp_path / "b", known[1:]).ids == ids

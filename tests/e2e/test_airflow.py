@@ -7,14 +7,18 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import httpx
 import psutil
 import pytest
 
+from tessera.contracts.errors import TesseraError
 from tessera.platform.release import pointer
+from tessera.platform.servers.airflow import DATABASE
+from tessera.platform.servers.pools import HEAVY, require_pools
 from tessera.platform.workspace.catalogue import ALL_STAGES
 
 DAG = "/api/v2/dags/tessera_pipeline"
@@ -95,6 +99,9 @@ def _run_both_to_the_end(operator):
     first, second = sorted(ended, key=lambda run: run["start_date"])
     assert first["end_date"] <= second["start_date"], "one run at a time"
     assert operator.get(DAILY).json()["is_paused"], "no schedule was switched on"
+    pools = {one["task_id"]: one["pool"] for one in tasks[0]}
+    heavy = {stage.name for stage in ALL_STAGES if stage.heavy}
+    assert {name for name, pool in pools.items() if pool == HEAVY} == heavy
     _says_what_it_did(operator, runs[0])
     return states
 
@@ -106,6 +113,27 @@ def _watch_a_day(operator):
     run = operator.post(f"{MONITOR}/dagRuns", json=asked).raise_for_status().json()["dag_run_id"]
     tasks = _asks(operator, f"{MONITOR}/dagRuns/{run}/taskInstances")
     return lambda: {one["task_id"]: one["state"] for one in tasks()["task_instances"]}
+
+
+def _says_what_changed(operator):
+    """Airflow shows each change as an event of an Asset, and none where nothing changed."""
+    events = operator.get("/api/v2/assets/events").raise_for_status().json()["asset_events"]
+    told = {(one["uri"], one["source_task_id"], json.dumps(one["extra"])) for one in events}
+    assert len(events) == 2, told
+    assert told == {
+        ("tessera://market/published", "publish", '{"version": "v1"}'),
+        ("tessera://market/watched", "watch", '{"day": "2024-12-23"}'),
+    }
+
+
+def _what_waits_for_a_pool_is_read_as_airflow_writes_it(database):
+    """The tables are Airflow's own: another version of it may change them."""
+    require_pools(database)
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute("UPDATE task_instance SET state = 'scheduled' WHERE pool = ?", [HEAVY])
+        opened.execute("DELETE FROM slot_pool WHERE pool = ?", [HEAVY])
+    with pytest.raises(TesseraError, match=f"Airflow has no pool {HEAVY}"):
+        require_pools(database)
 
 
 def _asks(operator, address):
@@ -157,6 +185,7 @@ def test_a_run_triggered_over_rest_publishes_and_ctrl_c_leaves_nothing(warm, new
             assert watched() == {
                 "watch": "success", "breach": "success", "asked": "skipped", "retrain": "skipped",
             }  # fmt: skip
+            _says_what_changed(operator)
         names = ("run_lock", "snapshot", *(stage.name for stage in ALL_STAGES), "publish")
         for states in both:
             asked = [states.pop(name)[0] for name in ("waiting", "ask")]
@@ -168,3 +197,4 @@ def test_a_run_triggered_over_rest_publishes_and_ctrl_c_leaves_nothing(warm, new
         search = f"{mlflow}/api/2.0/mlflow/experiments/search"
         found = httpx.post(search, json={"max_results": 10}).json()["experiments"]
         assert "market" in {experiment["name"] for experiment in found}
+    _what_waits_for_a_pool_is_read_as_airflow_writes_it(checkout.root / ".airflow" / DATABASE)

@@ -12,14 +12,18 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
+import faiss
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 from scipy import sparse
 
+from tessera.bundles.indexes import kinds
+from tessera.bundles.indexes.flat import Flat
+from tessera.bundles.vectors import Search
 from tessera.contracts import components
 from tessera.contracts.errors import BadInput, BadParams
 from tessera.model.params import FeatureGroup, HstuParams
@@ -442,3 +446,42 @@ def test_every_retriever_is_asked_and_held_to_the_law_and_served_lists_depend_on
     assert sorted(law("test_retriever_law").RETRIEVERS) == known
     closure = import_closure("tessera.serve.recommend")
     assert {f"tessera/serve/retrievers/{name}.py" for name in known} <= set(closure)
+
+
+def test_an_index_over_vectors_is_two_functions_and_a_name(tmp_path, rng, monkeypatch):
+    """A toy keeps vectors as NumPy does, beside the empty index that says of which kind it is."""
+
+    class Toy(NamedTuple):
+        vector_ND: np.ndarray
+
+        def among(self, query_1D, listed_N, most):
+            row_K = np.flatnonzero(listed_N)
+            return row_K, (self.vector_ND @ query_1D[0])[row_K]
+
+        @property
+        def count(self):
+            return len(self.vector_ND)
+
+        @property
+        def width(self):
+            return self.vector_ND.shape[1]
+
+    class ToyKind:
+        def write(self, vector_ND, bundle):
+            faiss.write_index(faiss.IndexLSH(vector_ND.shape[1], 8), str(bundle / "vectors.faiss"))
+            np.save(bundle / "vectors.npy", vector_ND)
+
+        def open_index(self, index, bundle):
+            is_toy = isinstance(index, faiss.IndexLSH)
+            return Toy(np.load(bundle / "vectors.npy")) if is_toy else None
+
+    vector_ND = rng.normal(size=(30, 4)).astype(np.float32)
+    kinds.write(vector_ND, tmp_path, "flat")
+    monkeypatch.setattr(kinds, "KINDS", {"toy": ToyKind(), **kinds.KINDS})
+    assert isinstance(kinds.open_index(tmp_path), Flat)
+    kinds.write(vector_ND, tmp_path, "toy")
+    search = Search(kinds.open_index(tmp_path), [])
+    row_K, score_K = search.among(vector_ND[3], np.arange(30) % 2 == 1, 5)
+    score_N = np.where(np.arange(30) % 2 == 1, vector_ND @ vector_ND[3], -np.inf)
+    assert row_K.tolist() == np.argsort(-score_N)[:5].tolist()
+    assert (np.diff(score_K) < 0).all()

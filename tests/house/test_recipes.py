@@ -173,7 +173,7 @@ def test_a_line_that_no_longer_stands_there_is_seen():
 
 def test_what_the_table_of_kinds_names_is_there():
     rows = re.findall(r"^\| [a-z].*\|$", TEXT, re.MULTILINE)[1:]
-    assert len(rows) == 5
+    assert len(rows) == 6
     for row in rows:
         named, law = row.split("|")[3:5]
         words = re.findall(r"`([^`]+)`", named)

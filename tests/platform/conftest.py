@@ -102,6 +102,53 @@ def new_stores_are_copies(tables, monkeypatch):
     monkeypatch.setattr(tracking, "_opened", begins)
 
 
+@pytest.fixture
+def tell_shared(tmp_path):
+    """Tell a shared MLflow of a run and of publications, by all that the pipeline does of it.
+
+    Returned is the store beside the registry, in which nothing must have been kept.
+    """
+    data, store = tmp_path / "told", tmp_path / "mlflow"
+    (data / "training").mkdir(parents=True)
+    (data / "training" / "hstu.csv").write_text("epoch,loss\n1,3.5\n2,2.5\n")
+    (data / "verdict.html").write_text("judged")
+    one = {"profile": "market", "started": "2024-05-01T10:00:00+00:00", "seconds": 1.5,
+           "run": "run 1", "params": {"seed": 7}, "inputs": {"events": "ab" * 32}}  # fmt: skip
+    paths = {
+        "hstu": ("training", data / "training"),
+        "report": ("verdict_page", data / "verdict.html"),
+    }
+    for stage, (name, path) in paths.items():
+        told = {"stage": stage, "metrics": {"m": 1.0}, "artifacts": {name: files.sha256(path)}}
+        (data / "runs").mkdir(exist_ok=True)
+        (data / "runs" / f"{stage}.json").write_text(json.dumps(one | told))
+
+    def publish(version, **facts):
+        bundle = tmp_path / version
+        bundle.mkdir()
+        (bundle / "codes.json").write_text(version)
+        manifest.seal(bundle, {"kind": "model", "decision": "PROMOTE"} | facts)
+        tracking.follow("market", bundle, store)
+        return bundle
+
+    def tell():
+        assert tracking.champion("market", store) is None
+        assert tracking.log_pending(data / "runs", store) == 2
+        assert tracking.log_pending(data / "runs", store) == 0, "each run is told once"
+        first = publish("v1")
+        publish("v2")
+        assert tracking.champion("market", store) == "2"
+        tracking.follow("market", first, store)
+        assert tracking.champion("market", store) == "1", "a rollback makes no new version"
+        assert tracking.champion_identity("market", store) == read_manifest(first)["identity"]
+        publish("v0", kind="logging")
+        assert tracking.champion("market", store) is None
+        tracking.follow("market", first, store)
+        return store
+
+    return tell
+
+
 def write_log(workspace, requests=range(400), world=0, late=()):
     """Write the served log: three items for each request, another stream for another world.
 

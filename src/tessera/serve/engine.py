@@ -139,9 +139,9 @@ class Engine:
         for tensor in self.scorer.ranker.model.state_dict().values():
             if tensor.is_floating_point():
                 yield "weights", tensor.float().numpy()
-        for first in range(0, self.search.index.ntotal, _PART):
-            count = min(_PART, self.search.index.ntotal - first)
-            yield "vectors", self.search.index.reconstruct_n(first, count)
+        index = self.search.index
+        for first in range(0, index.count, _PART):
+            yield "vectors", index.vectors(first, min(_PART, index.count - first))
 
     def acted(self) -> set[str]:
         """Return the items that somebody acted on until the cut of the bundle."""

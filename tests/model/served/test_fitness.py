@@ -7,9 +7,12 @@ import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
+import faiss
 import numpy as np
 import pytest
 
+from tessera.bundles.indexes.flat import Flat
+from tessera.bundles.vectors import Search
 from tessera.contracts.errors import BrokenBundle
 from tessera.serve.engine import Engine
 from tessera.serve.fitness import require_fit
@@ -25,11 +28,11 @@ def plant(name, engine):
         next(engine.scorer.ranker.model.parameters()).data[-1, 0] = float("nan")
         return engine
     if name == "vectors":
-        vector_ND = engine.search.index.reconstruct_n(0, engine.search.index.ntotal)
+        vector_ND = engine.search.index.vectors(0, engine.search.index.count)
         vector_ND[-1, 0] = np.inf
-        engine.search.index.reset()
-        engine.search.index.add(vector_ND)
-        return engine
+        index = faiss.IndexFlatIP(vector_ND.shape[1])
+        index.add(vector_ND)
+        return replace(engine, search=Search(Flat(index), engine.search.ids))
     scored = engine.scorer.scored
 
     def spoiling(now, item_C):

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from tessera.contracts.errors import TesseraError
-from tessera.platform.servers import airflow
+from tessera.platform.servers import airflow, pools
 
 
 def test_passwords_are_made_once_and_only_their_owner_can_read_them(tmp_path):
@@ -34,6 +34,7 @@ def test_airflow_is_told_to_stay_on_this_machine(tmp_path):
     assert (
         settings["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:18080/execution/"
     )
-    assert settings["AIRFLOW__CORE__PARALLELISM"] == "2"
+    assert int(settings["AIRFLOW__CORE__PARALLELISM"]) == pools.slots() + 1, "an act never waits"
+    assert settings["TESSERA_POOL"] == "tessera_heavy"
     assert settings["AIRFLOW__CORE__LOAD_EXAMPLES"] == "False"
     assert settings["MLFLOW_DISABLE_TELEMETRY"] == "true"

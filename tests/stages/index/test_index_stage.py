@@ -13,7 +13,10 @@ import pytest
 
 from tessera.bundles import manifest
 from tessera.bundles.edges import KINDS, Edges
+from tessera.bundles.indexes.kinds import KINDS as KINDS_OF_INDEX
+from tessera.bundles.vectors import Search
 from tessera.contracts import arrow
+from tessera.contracts.errors import BrokenBundle
 from tessera.contracts.split import Split, save_split
 from tessera.contracts.tables import CODES, EDGES, EVENTS, ITEM_VECTORS, ITEMS, USER_VECTORS, USERS
 from tessera.serve.candidates import DRAWN
@@ -101,6 +104,19 @@ def test_the_strongest_neighbours_alone_are_packed(pack, most, kept):
     bundle = pack(POLICY, edges=edges, params=IndexParams(neighbours=most))
     found = pq.read_table(bundle / "neighbours.parquet")
     assert found["target_id"].to_pylist() == kept
+
+
+@pytest.mark.parametrize("kind", ["lists", "hnsw", "pq"])
+def test_vectors_are_laid_out_as_asked_and_each_file_is_in_the_manifest(pack, kind):
+    items = [{"item_id": f"i{n:03d}", "name": f"Fund {n}", "risk_class": 1} for n in range(300)]
+    bundle = pack(POLICY, items=items, params=IndexParams(kind=kind))
+    opened = Search.open(bundle).index
+    assert type(opened).__module__ == KINDS_OF_INDEX[kind].__name__
+    assert {path.name for path in bundle.glob("vectors.*")} <= set(manifest.check(bundle)["files"])
+    last = max(bundle.glob("vectors.f*"))
+    last.write_bytes(last.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(BrokenBundle, match=f"{last.name} does not match the manifest"):
+        manifest.check(bundle)
 
 
 def test_edges_carry_kind_support_and_interval_into_the_bundle(pack):

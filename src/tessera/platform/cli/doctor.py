@@ -21,8 +21,10 @@ from tessera.platform.release.history import chain, looks_chain
 from tessera.platform.release.journal import alias_fault, at_rest, require_whole, unfinished
 from tessera.platform.release.mirror import open_mirror
 from tessera.platform.servers.airflow import DATABASE
+from tessera.platform.servers.checks import DATABASE as AIRFLOW_DATABASE
 from tessera.platform.servers.checks import check_cluster
-from tessera.platform.tracking import databases, tracking
+from tessera.platform.servers.pools import require_pools
+from tessera.platform.tracking import databases, shared, tracking
 from tessera.platform.workspace.params import load_params
 from tessera.platform.workspace.paths import Workspace
 
@@ -124,6 +126,8 @@ def _dvc_files(workspace: Workspace) -> str:
 
 def _mlflow(workspace: Workspace) -> str:
     tracking.require_open(workspace.tracking)
+    if address := shared.named():
+        return f"{shared.shown(address)} answers"
     return "can be opened" if workspace.tracking.exists() else "none yet: the first run makes it"
 
 
@@ -132,6 +136,8 @@ def _airflow(workspace: Workspace) -> str:
     wrong = databases.fault(path)
     if wrong:
         raise TesseraError(f"{path} is damaged ({wrong}): --repair or `tessera ui` sets it aside")
+    named = os.environ.get(AIRFLOW_DATABASE, "")
+    require_pools(named if named.startswith("postgresql") else path)
     return "its database is whole" if path.exists() else "never started: `make ui` does"
 
 

@@ -16,7 +16,7 @@ from tessera.platform.pipeline.main_job import write_pipeline
 from tessera.platform.release import published, seals
 from tessera.platform.release.history import looks_fault
 from tessera.platform.release.journal import alias_fault, one_act, state_fault, unfinished
-from tessera.platform.tracking import databases, tracking
+from tessera.platform.tracking import databases, shared, tracking
 from tessera.platform.workspace.paths import Workspace
 
 
@@ -48,7 +48,7 @@ def _mlflow(workspace: Workspace) -> list[str]:
     try:
         tracking.require_open(workspace.tracking)
     except BrokenStore as error:
-        if "locked" in str(error):
+        if shared.named() or "locked" in str(error):
             raise
         told = [f"{path} lies in {databases.set_aside(path).name}, MLflow begins anew"]
     logged = tracking.log_pending(workspace.records, workspace.tracking, quiet=True)
@@ -61,13 +61,21 @@ def _acts(workspace: Workspace) -> list[str]:
         return []
     before = {
         "an interrupted act is completed": unfinished(workspace) is not None,
-        "MLflow's alias names what is published": alias_fault(workspace) is not None,
+        "MLflow's alias names what is published": _has_alias_fault(workspace),
     }
     if not any(before.values()):
         return []
     with one_act(workspace):
         pass
     return [line for line, wrong in before.items() if wrong]
+
+
+def _has_alias_fault(workspace: Workspace) -> bool:
+    """Whether MLflow's alias can be set right; where it cannot be asked, the checks say so."""
+    try:
+        return alias_fault(workspace) is not None
+    except BrokenStore:
+        return False
 
 
 def _elsewhere(workspace: Workspace) -> list[str]:

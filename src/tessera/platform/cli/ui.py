@@ -1,11 +1,12 @@
 """Start Airflow and MLflow for one person on this machine, and stop both together.
 
 Everything is set by environment variables and lives under `.airflow/`: SQLite, LocalExecutor with
-two workers, loopback only, two users.
+two workers, loopback only, two users.  Where a person named an MLflow server, theirs is shown.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ from tessera.platform.servers.airflow import (
     require_airflow,
     silent_environment,
 )
+from tessera.platform.servers.pools import make_pool
+from tessera.platform.servers.runs import Airflow
 from tessera.platform.servers.started import (
     POLL_S,
     Server,
@@ -33,7 +36,7 @@ from tessera.platform.servers.started import (
     start_server,
     wait_until,
 )
-from tessera.platform.tracking import databases
+from tessera.platform.tracking import databases, shared
 from tessera.platform.tracking.tracking import DATABASE as MLFLOW_DATABASE
 from tessera.platform.tracking.tracking import mend
 from tessera.platform.tracking.tracking_runs import FILES
@@ -53,7 +56,8 @@ def serve(root: Path, port: int, mlflow_port: int) -> None:
         If a port is taken, Airflow is not installed, both run already, or a server ended by itself.
     """
     require_airflow()
-    for number, option in ((port, "--port"), (mlflow_port, "--mlflow-port")):
+    ports = {"--port": port} if _shared_mlflow() else {"--port": port, "--mlflow-port": mlflow_port}
+    for option, number in ports.items():
         if not processes.is_free(number):
             raise TesseraError(f"port {number} is taken: choose another, `tessera ui {option} ...`")
     folder = root / ".airflow"
@@ -68,7 +72,8 @@ def serve(root: Path, port: int, mlflow_port: int) -> None:
             passwords = create_passwords(folder)
             _start_all(root, port, mlflow_port, started)
             wait_until(lambda: _ready(port, mlflow_port), started)
-            typer.echo(_welcome(port, mlflow_port, passwords))
+            _make_pool(port, folder)
+            typer.echo(_welcome(port, _mlflow_address(mlflow_port), passwords))
             _watch(started, root)
         except KeyboardInterrupt:
             typer.echo("\nstopping ...")
@@ -107,16 +112,43 @@ def _start_all(root: Path, port: int, mlflow_port: int, started: list[Server]) -
     """Start the servers one by one; `started` holds them even if a later one fails."""
     folder = root / ".airflow"
     environment = airflow_environment(root, port)
-    store = Workspace(root, DEFAULT_PROFILE).tracking
-    store.mkdir(parents=True, exist_ok=True)
-    mend(store)
-    words = ["server", "--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{store / MLFLOW_DATABASE}?timeout=30"]
-    words += ["--artifacts-destination", str(store / FILES)]
-    start_server("mlflow", words, silent_environment(), folder, started)
+    if not _shared_mlflow():
+        _start_mlflow(Workspace(root, DEFAULT_PROFILE).tracking, mlflow_port, folder, started)
     migrate(environment, folder, started)
     for component in COMPONENTS:
         start_server("airflow", component, environment, folder, started)
+
+
+def _shared_mlflow() -> str | None:
+    """Return the server that a person named, as it may be shown."""
+    address = shared.named()
+    return shared.shown(address) if address and shared.keeps_files(address) else None
+
+
+def _mlflow_address(port: int) -> str:
+    return _shared_mlflow() or f"http://127.0.0.1:{port}"
+
+
+def _start_mlflow(store: Path, port: int, folder: Path, started: list[Server]) -> None:
+    """Show the store of the registry, or the database that a person named."""
+    if address := shared.named():
+        shared.require_answer(address)
+    else:
+        address = f"sqlite:///{store / MLFLOW_DATABASE}?timeout=30"
+        store.mkdir(parents=True, exist_ok=True)
+        mend(store)
+    words = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    words += ["--artifacts-destination", str(store / FILES)]
+    # Not among the words, which everybody on this machine can read: it may hold a password.
+    environment = {**silent_environment(), "MLFLOW_BACKEND_STORE_URI": address}
+    start_server("mlflow", words, environment, folder, started)
+
+
+def _make_pool(port: int, folder: Path) -> None:
+    """Let heavy stages have their slots, which nobody else makes."""
+    airflow = Airflow(port)
+    airflow.log_in("operator", json.loads((folder / "passwords.json").read_text())["operator"])
+    make_pool(airflow)
 
 
 def _stop(started: list[Server]) -> None:
@@ -148,13 +180,15 @@ def offer_profiles(root: Path, offered: list[str]) -> list[str]:
 
 
 def _ready(port: int, mlflow_port: int) -> bool:
-    return is_healthy(port) and get(f"http://127.0.0.1:{mlflow_port}/health") is not None
+    if not is_healthy(port):
+        return False
+    return bool(_shared_mlflow()) or get(f"{_mlflow_address(mlflow_port)}/health") is not None
 
 
-def _welcome(port: int, mlflow_port: int, passwords: Mapping[str, str] | None) -> str:
+def _welcome(port: int, mlflow: str, passwords: Mapping[str, str] | None) -> str:
     lines = [
         f"Airflow  http://127.0.0.1:{port}/dags/tessera_pipeline",
-        f"MLflow   http://127.0.0.1:{mlflow_port}",
+        f"MLflow   {mlflow}",
     ]
     if passwords is None:
         lines.append("Log in with the passwords in .airflow/passwords.json")

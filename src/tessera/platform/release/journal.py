@@ -27,7 +27,13 @@ from typing import Any
 import typer
 
 from tessera.bundles import manifest
-from tessera.contracts.errors import BrokenBundle, BrokenHistory, GateClosed, TesseraError
+from tessera.contracts.errors import (
+    BrokenBundle,
+    BrokenHistory,
+    BrokenStore,
+    GateClosed,
+    TesseraError,
+)
 from tessera.platform.release import bundles, notice, published, seals
 from tessera.platform.release.chain import NOTHING, digest, parsed, read_state
 from tessera.platform.release.history import anchor, chain, history, moves, telling
@@ -230,7 +236,8 @@ def _repair(workspace: Workspace) -> None:
         *workspace.registry.glob(".*.json.*"),
     ):
         files.remove(left)
-    with suppress(BrokenBundle):  # what is wrong with it, its readers say
+    # What is wrong with a bundle, its readers say; a shared MLflow that is gone holds up no act.
+    with suppress(BrokenBundle, BrokenStore):
         if alias_fault(workspace):
             _tell_mlflow(workspace)
 

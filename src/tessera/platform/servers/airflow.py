@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tessera.contracts.errors import TesseraError
+from tessera.platform.servers import pools
 from tessera.platform.servers.started import Server, get, start_server
 from tessera.platform.workspace import processes
+from tessera.platform.workspace.paths import POOL
 
 USERS = {"operator": "op", "viewer": "viewer"}
 """Names and roles: an operator may run, a viewer may look."""
@@ -91,13 +93,15 @@ def airflow_environment(root: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         # A form that changed is shown at once, not after half a minute.
         "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
-        "AIRFLOW__CORE__PARALLELISM": "2",
+        # One more than heavy stages, so that an act never waits for a training to end.
+        "AIRFLOW__CORE__PARALLELISM": str(pools.slots() + 1),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
             f"{name}:{role}" for name, role in USERS.items()
         ),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / DATABASE}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
+        POOL: pools.name(),
     }
     return {**silent_environment(), **settings}
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import redis
 
 from tessera.contracts.errors import TesseraError
 from tessera.contracts.library_errors import first_line
 from tessera.platform.workspace.paths import EXCHANGE
+from tessera.platform.workspace.postgres import connected
 from tessera.platform.workspace.stores import open_store, require_store
 
 DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
@@ -19,8 +18,6 @@ RESULTS = "AIRFLOW__CELERY__RESULT_BACKEND"
 EXECUTOR = "AIRFLOW__CORE__EXECUTOR"
 _CELERY = "CeleryExecutor"
 _WAIT_S = 3
-_PORT = 5432
-_FORM = "postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE"
 _OLDEST = 13
 """Of PostgreSQL, that this Airflow works with."""
 
@@ -56,17 +53,8 @@ def require_postgres(url: str, setting: str) -> None:
     TesseraError
         With the setting, and what the server or the driver says.
     """
-    address = _address(url, setting)
-    try:
-        import psycopg2
-    except ImportError as error:
-        raise TesseraError("psycopg2 is not installed: run `make cluster-install`") from error
-    try:
-        connection = psycopg2.connect(**address, connect_timeout=_WAIT_S)
+    with connected(url, setting) as connection:
         version = connection.server_version // 10_000
-        connection.close()
-    except psycopg2.Error as error:
-        raise TesseraError(f"{setting}: PostgreSQL says {first_line(error)!r}") from error
     if version < _OLDEST:
         raise TesseraError(f"{setting}: PostgreSQL {version}, and Airflow needs {_OLDEST}")
 
@@ -84,21 +72,3 @@ def require_redis(url: str, setting: str) -> None:
             client.ping()
     except (redis.RedisError, ValueError) as error:
         raise TesseraError(f"{setting}: Redis says {first_line(error)!r}") from error
-
-
-def _address(url: str, setting: str) -> dict[str, Any]:
-    """Return what a driver connects to; the line that refuses a URL does not repeat it."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or _PORT
-    except ValueError as error:
-        raise TesseraError(f"{setting} is no address: write {_FORM}") from error
-    if parts.scheme.partition("+")[0] != "postgresql" or not parts.hostname:
-        raise TesseraError(f"{setting} is no address of PostgreSQL: write {_FORM}")
-    said = {"user": parts.username, "password": parts.password}
-    return {
-        "host": parts.hostname,
-        "port": port,
-        "dbname": parts.path.lstrip("/"),
-        **{name: unquote(value) for name, value in said.items() if value},
-    }

@@ -35,6 +35,7 @@ from tessera.platform.servers.backends import (
     start_postgres,
     start_redis,
 )
+from tessera.platform.servers.pools import make_pool
 from tessera.platform.servers.runs import Airflow
 from tessera.platform.servers.started import Server, require_alive, start_server, wait_until
 from tessera.platform.servers.workers import (
@@ -89,6 +90,7 @@ def run(workspace: Workspace, form: Mapping[str, str]) -> None:
     with started(workspace.root, commit) as cluster:
         airflow = Airflow(cluster.port)
         airflow.log_in("operator", cluster.password)
+        make_pool(airflow)
         wait_until(airflow.knows_pipeline, cluster.servers)
         name = airflow.trigger({"profile": workspace.profile, **form})
         typer.echo(f"{name} on http://127.0.0.1:{cluster.port}")

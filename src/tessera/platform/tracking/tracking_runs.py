@@ -33,26 +33,40 @@ _PAGES = ("verdict_page", "watch")
 _VALIDATION = "validation"
 
 
-def experiment(client: Any, profile: str, store: Path) -> str:
-    """Return the id of a profile's experiment, made or brought back if it is not there."""
+def experiment(client: Any, profile: str, place: Path | None) -> str:
+    """Return the id of a profile's experiment, made or brought back if it is not there.
+
+    `place` is the folder below which the files of its runs lie; None is for a server to say.
+    """
     found = client.get_experiment_by_name(profile)
     if found:
         if found.lifecycle_stage != "active":  # somebody deleted it; a name is given once
             client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
-    place = os.environ.get(ELSEWHERE) or (store / FILES).absolute().as_uri()
-    place = f"{place.rstrip('/')}/{profile}"
-    return str(client.create_experiment(profile, artifact_location=place))
+    named = os.environ.get(ELSEWHERE) or (place and place.absolute().as_uri())
+    below = f"{named.rstrip('/')}/{profile}" if named else None
+    return str(client.create_experiment(profile, artifact_location=below))
 
 
-def log(client: Any, store: Path, record: Mapping[str, Any], digest: str, data: Path) -> bool:
+def is_logged(client: Any, record: Mapping[str, Any], digest: str) -> bool:
+    """Whether MLflow holds a stage run whole."""
+    found = client.get_experiment_by_name(record["profile"])
+    if not found:
+        return False
+    runs = client.search_runs([found.experiment_id], f"tags.`{RECORD}` = '{digest}'")
+    return any(run.info.status == "FINISHED" for run in runs)
+
+
+def log(
+    client: Any, place: Path | None, record: Mapping[str, Any], digest: str, data: Path
+) -> bool:
     """Log one stage run; return whether it was not there.
 
     It counts as logged only when it is finished; what was killed half-way goes.
     """
     from mlflow.entities import Metric, Param, RunTag
 
-    where = experiment(client, record["profile"], store)
+    where = experiment(client, record["profile"], place)
     for found in client.search_runs([where], f"tags.`{RECORD}` = '{digest}'"):
         if found.info.status == "FINISHED":
             return False

@@ -44,6 +44,11 @@ class Stage:
     """It draws what was judged, and judges nothing: the runner seals the page."""
     packs: bool = False
     """It packs what was judged, and nothing else: the runner compares and seals the bundle."""
+    heavy: bool = False
+    """It takes ten seconds of a processor or more on the embedded market, and grows with events:
+    Airflow may be told how many such stages a machine carries at once."""
+    on_gpu: bool = False
+    """It trains on a GPU where there is one: Airflow may be told which workers have some."""
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -96,7 +101,13 @@ ALL_STAGES = (
         ),
         "turn raw files into validated tables, split by time",
     ),
-    Stage("causal", ("events", "users", "split"), ("effects",), "estimate item-item effects"),
+    Stage(
+        "causal",
+        ("events", "users", "split"),
+        ("effects",),
+        "estimate item-item effects",
+        heavy=True,
+    ),
     Stage(
         "graph",
         ("events", "items", "effects", "links", "split"),
@@ -114,6 +125,7 @@ ALL_STAGES = (
         ("events", "exposures", "users", "items", "split"),
         ("cate", "cate_later", "uplift_report"),
         "estimate what showing an item changes",
+        heavy=True,
     ),
     Stage(
         "hstu",
@@ -134,6 +146,8 @@ ALL_STAGES = (
         ("model", "item_vectors", "user_vectors", "lists", "scores", "training", "facts"),
         "train the trunk, list and score",
         parallel=True,
+        heavy=True,
+        on_gpu=True,
     ),
     Stage(
         "baselines",
@@ -152,6 +166,7 @@ ALL_STAGES = (
         ("baseline_lists", "baseline_training"),
         "train plainer models beside the trunk",
         reads_params_of="hstu",
+        heavy=True,
     ),
     Stage(
         "evaluate",
@@ -188,6 +203,7 @@ ALL_STAGES = (
             "ledger_out",
         ),
         judges=True,
+        heavy=True,
     ),
     Stage(
         "report",

@@ -43,6 +43,11 @@ LINES = ".jsonl"
 """Ending of a chain's file."""
 EXCHANGE = "TESSERA_EXCHANGE"
 """Environment variable that names the folder or object store which all workers see."""
+POOL = "TESSERA_POOL"
+"""Environment variable that names Airflow's pool of heavy stages; unset, they share its default."""
+GPU_QUEUE = "TESSERA_GPU_QUEUE"
+"""Environment variable that names the queue of stages that train on a GPU; unset, they wait with
+the others."""
 
 PUBLISHED = "TESSERA_PUBLISHED"
 """Environment variable that names the folder or object store in which what is published can be had

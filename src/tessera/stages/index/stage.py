@@ -57,7 +57,7 @@ def run(
     write_facts(segments(users, past, cut.cut, *counts), bundle / "segments.parquet")
     write_facts(neighbours(edges, params.neighbours), bundle / FILE)
     write_facts(declared(edges), bundle / DECLARED_FILE)
-    indexed = write_vectors(item_vectors, bundle)
+    indexed = write_vectors(item_vectors, bundle, params.kind)
     write_trie(codes, bundle)
     write_words(items, codes, cut.cut, bundle)
     for name, folder in (

@@ -1,0 +1,1 @@
+"""Ways to lay out the vectors of a bundle so that the nearest are found, behind one door."""

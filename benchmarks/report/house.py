@@ -62,6 +62,11 @@ def _lost(found: Found) -> list[bool]:
     return [*near, not any(last)]
 
 
+def _spark_differ(found: Found) -> list[str]:
+    """Name each table that any size has otherwise on Spark."""
+    return sorted({name for one in found["sizes"].values() for name in one["differ"]})
+
+
 def _refused(found: Found) -> list[bool]:
     """Whether machines that were told different things wrote nothing and said what differs."""
     told = {"other_params": "differ in dropout", "other_code": "differ in code"}
@@ -122,6 +127,8 @@ SECTIONS = (
         {"sizes": _sizes, "stages": _stages, "columns": _columns, "steepest": _steepest},
     ),
     Section("cluster", {"differ": _same}),
+    Section("spark", {"differ": lambda f: [not _spark_differ(f)]}, {"differ": _spark_differ}),
+    Section("spark_cluster", {"differ": lambda f: [not f["differ"]]}),
     Section("machines", {"lost": _lost, "refused": _refused}, {"ended": _ended}),
     Section("processes", {}, {"quiet": _quiet, "most": _most}),
     Section(

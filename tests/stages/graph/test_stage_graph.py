@@ -107,3 +107,16 @@ def test_a_world_without_acquisitions_has_only_declared_edges(build):
     assert set(edges["kind"].to_pylist()) == {"sector"}
     assert nodes["is_new"].to_pylist() == [True] * 4
     assert metrics["mean_degree"] == 0.0
+
+
+def test_joins_write_the_same_bytes(build, tmp_path):
+    """Joins run where the events are, on DuckDB here; `tests/laws` has them on Spark."""
+
+    def written(**params):
+        metrics, *_ = build(**params)
+        return metrics, *(
+            (tmp_path / f"{name}.parquet").read_bytes() for name in ("edges", "nodes")
+        )
+
+    assert written(engine="pyspark") == written()
+    assert not list(tmp_path.glob(".graph-*")), "what was joined is gone"

@@ -15,6 +15,7 @@ from tessera.contracts.errors import BrokenSeal, TesseraError
 from tessera.platform.cli.repair import repair as mend
 from tessera.platform.pipeline import dvc_files
 from tessera.platform.pipeline.dvc import render
+from tessera.platform.pipeline.tables import PYSPARK
 from tessera.platform.release import looks, pointer, published, seals
 from tessera.platform.release.history import chain, looks_chain
 from tessera.platform.release.journal import alias_fault, at_rest, require_whole, unfinished
@@ -48,6 +49,7 @@ def examine(workspace: Workspace, repair: bool = False) -> None:
         "python": _python,
         "libraries": _libraries,
         "params": _params,
+        "engines": _engines,
         "dvc.yaml": _pipeline,
         "dvc.lock": _dvc_files,
         "disk": _disk,
@@ -93,6 +95,18 @@ def _libraries(_: Workspace) -> str:
 
 def _params(workspace: Workspace) -> str:
     return f"{len(load_params(workspace))} sections within bounds"
+
+
+def _engines(workspace: Workspace) -> str:
+    found = load_params(workspace)
+    asking = [name for name, section in found.items() if getattr(section, "engine", "") == PYSPARK]
+    if not asking:
+        return "DuckDB alone"
+    from tessera.shared.engines.spark import fault
+
+    if told := fault():
+        raise TesseraError(f"{', '.join(asking)}: {told}")
+    return f"Spark {importlib.metadata.version('pyspark')} for {', '.join(asking)}"
 
 
 def _pipeline(workspace: Workspace) -> str:

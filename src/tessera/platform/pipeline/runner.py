@@ -16,7 +16,6 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import ibis
 from rich.console import Console
 
 from tessera.contracts.artifacts import ARTIFACTS
@@ -25,6 +24,7 @@ from tessera.contracts.library_errors import translate_errors
 from tessera.contracts.processes import is_helper, local_number, started
 from tessera.platform.pipeline import dvc_files
 from tessera.platform.pipeline.memory import too_little
+from tessera.platform.pipeline.tables import open_tables
 from tessera.platform.release.gatekeeper import watch
 from tessera.platform.workspace import files
 from tessera.platform.workspace.catalogue import Stage
@@ -34,8 +34,6 @@ from tessera.platform.workspace.paths import Workspace
 from tessera.platform.workspace.records import current_run, read_hashes
 
 QUARANTINE = "quarantine"
-_MEMORY = "2GB"
-"""What a query of a stage may hold; the rest of a sort, join or aggregate goes to disk."""
 
 
 def run_stage(stage: Stage, workspace: Workspace, params: Sections) -> dict[str, float]:
@@ -154,9 +152,8 @@ def call(
     that judges is told where its candidate stands; without `standing`, as the first one.
     """
     run: Callable[..., dict[str, float]] = importlib.import_module(stage.entry_point).run
-    connection = ibis.duckdb.connect(memory_limit=_MEMORY, temp_directory=str(staging / ".spill"))
-    try:
-        connection.raw_sql("SET TimeZone = 'UTC'")
+    section = params[stage.section] if stage.section else None
+    with open_tables(stage, section, staging / ".spill") as connection:
         arguments: dict[str, Any] = {}
         for name in stage.reads:
             arguments[name] = _open(connection, stage, workspace, name)
@@ -170,10 +167,8 @@ def call(
             arguments["standing"] = staging / ".standing.json"
             files.write_json(standing or {}, arguments["standing"])
         if stage.section:
-            arguments["params"] = params[stage.section]
+            arguments["params"] = section
         return dict(run(**arguments))
-    finally:
-        connection.disconnect()
 
 
 def _scratch(stage: Stage, workspace: Workspace) -> Path:

@@ -83,14 +83,18 @@ def _decay(ts_A: NDArray[np.int64], split: Split, half_life_days: float) -> NDAr
 
 def co_acquired(past: Acquisitions, params: GraphParams) -> Links:
     """Cosine of the two items' decayed investor vectors."""
+    cosine_UI = directions(past)
+    once_UI = _once(cosine_UI)
+    return _heaviest(cosine_UI.T @ cosine_UI, once_UI.T @ once_UI, params)
+
+
+def directions(past: Acquisitions) -> sparse.csr_array:
+    """Return the decayed investor vector of each item, of length 1, as [U, I]."""
     shape = (int(past.user_A.max(initial=-1)) + 1, past.n_items)
-    index = (past.user_A, past.item_A)
-    decayed_UI = sparse.csr_array((past.decay_A, index), shape=shape)
+    decayed_UI = sparse.csr_array((past.decay_A, (past.user_A, past.item_A)), shape=shape)
     norm_I = np.sqrt((decayed_UI**2).sum(axis=0))
     scale_I = np.divide(1.0, norm_I, out=np.zeros_like(norm_I), where=norm_I > 0)
-    cosine_UI = decayed_UI @ sparse.diags_array(scale_I)
-    once_UI = sparse.csr_array((np.ones(len(past.item_A)), index), shape=shape)
-    return _heaviest(cosine_UI.T @ cosine_UI, once_UI.T @ once_UI, params)
+    return decayed_UI @ sparse.diags_array(scale_I)
 
 
 def transitions(past: Acquisitions, params: GraphParams) -> Links:
@@ -99,21 +103,36 @@ def transitions(past: Acquisitions, params: GraphParams) -> Links:
     What an investor acquires at one time is a set: every member leads to every member of the next
     set, and the two sets share one unit of weight.
     """
+    source_SI, target_SI = steps(past)
+    flow_II = source_SI.T @ target_SI
+    out_I = flow_II.sum(axis=1)
+    scale_I = np.divide(1.0, out_I, out=np.zeros_like(out_I), where=out_I > 0)
+    investors_II = _once(source_SI).T @ _once(target_SI)
+    return _heaviest(sparse.diags_array(scale_I) @ flow_II, investors_II, params)
+
+
+def steps(past: Acquisitions) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Return each step but an investor's last, and the step behind it, as [S, I] both.
+
+    Members of a step share one unit of weight; what leads on is weighted by the age of where.
+    """
     if len(past.user_A) == 0:
-        return _heaviest(*(sparse.csr_array((past.n_items, past.n_items)),) * 2, params)
+        return (sparse.csr_array((0, past.n_items)),) * 2
     new_A = np.r_[True, (np.diff(past.user_A) != 0) | (np.diff(past.ts_A) != 0)]
     step_A = np.cumsum(new_A) - 1
     user_S, decay_S = past.user_A[new_A], past.decay_A[new_A]
     share_A = 1.0 / np.bincount(step_A)[step_A]
     shape = (len(user_S), past.n_items)
-    member_SI = sparse.csr_array((np.ones(len(step_A)), (step_A, past.item_A)), shape=shape)
     share_SI = sparse.csr_array((share_A, (step_A, past.item_A)), shape=shape)
     last_S = np.flatnonzero(user_S[:-1] == user_S[1:])
-    flow_II = share_SI[last_S].T @ sparse.diags_array(decay_S[last_S + 1]) @ share_SI[last_S + 1]
-    out_I = flow_II.sum(axis=1)
-    scale_I = np.divide(1.0, out_I, out=np.zeros_like(out_I), where=out_I > 0)
-    investors_II = member_SI[last_S].T @ member_SI[last_S + 1]
-    return _heaviest(sparse.diags_array(scale_I) @ flow_II, investors_II, params)
+    source_IS = share_SI[last_S].T @ sparse.diags_array(decay_S[last_S + 1])
+    return source_IS.T, share_SI[last_S + 1]
+
+
+def _once(matrix_RI: sparse.csr_array) -> sparse.csr_array:
+    once_RI = matrix_RI.copy()
+    once_RI.data = np.ones_like(once_RI.data)
+    return once_RI
 
 
 def causal(effects: ibis.Table, item_ids: NDArray[np.object_], params: GraphParams) -> Links:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from tessera.contracts.params import STRICT, Action, from_data, from_root
@@ -24,5 +26,10 @@ class GraphParams(BaseModel):
     """A causal effect below so many standard errors gets no edge."""
     networkx_edges: int = Field(50_000, ge=0)
     """Above so many neighbour pairs the topology is computed by scipy instead of networkx."""
+    engine: Literal["duckdb", "pyspark"] = "duckdb"
+    """Where tables are read and edges are joined, to the same rows; pyspark needs the extra `spark`
+    and Java."""
+    threads: int = Field(2, ge=1, le=256)
+    """Threads of Spark; the result does not depend on it."""
     seed: int = from_root(0)
     """Seed of the community search."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import itertools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,8 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tessera.contracts.errors import BadInput, BadParams
-from tessera.stages.ingest import spark
+from tessera.shared.engines.spark import open_spark
 from tessera.stages.ingest.params import IngestParams
+from tessera.stages.ingest.spark_columns import columns
 
 ROW = "source_row"
 FILE = "source_file"
@@ -113,48 +113,33 @@ def for_people(error: Exception) -> Exception:
 
 @contextmanager
 def _spark(params: IngestParams, spill: Path) -> Iterator[Engine]:
-    try:
-        sql = importlib.import_module("pyspark.sql")
+    with open_spark(params.threads, spill, "ingest") as spark:
+        session, connection = spark.session, spark.connection
         faults = importlib.import_module("pyspark.errors")
         protocol = importlib.import_module("py4j.protocol")
-    except ImportError as error:
-        raise BadParams("engine pyspark needs the extra: uv sync --extra spark") from error
-    session = spark.session(sql.SparkSession.builder, params.threads, spill)
-    connection = ibis.pyspark.connect(session)
-    connection.compiler = spark.LikeDuckDB()
-    folders = (spill / f"result{number}" for number in itertools.count())
 
-    def read_numbered(path: Path, name: str) -> ir.Table:
-        numbered = [*spark.columns(path), f"_metadata.row_index + 1 AS {ROW}"]
-        session.read.parquet(str(path)).selectExpr(*numbered).createOrReplaceTempView(name)
-        return connection.table(name)
+        def read_numbered(path: Path, name: str) -> ir.Table:
+            numbered = [*columns(path), f"_metadata.row_index + 1 AS {ROW}"]
+            session.read.parquet(str(path)).selectExpr(*numbered).createOrReplaceTempView(name)
+            return connection.table(name)
 
-    def batches(rows: ir.Table) -> pa.RecordBatchReader:
-        # not rows.to_pyarrow_batches(): it holds the whole result in pandas, where NaN turns into
-        # null and times lose their zone
-        folder = next(folders)
-        session.sql(connection.compile(rows)).write.parquet(str(folder))
-        return spark.in_order(folder, _BATCH)
+        def view(name: str, rows: ir.Table) -> ir.Table:
+            named = connection.create_view(name, rows)
+            session.table(name).persist()  # else a filter is written out over and over in parents
+            return named
 
-    def view(name: str, rows: ir.Table) -> ir.Table:
-        named = connection.create_view(name, rows)
-        session.table(name).persist()  # a filter would be written out over and over in its parents
-        return named
-
-    try:
-        yield Engine(
-            spill,
-            lambda path, name: connection.read_parquet(path, table_name=name),
-            read_numbered,
-            batches,
-            view,
-        )
-    except (faults.PySparkException, protocol.Py4JJavaError) as error:
-        if not re.search("FAILED_READ_FILE|No space left", str(error)):
-            raise  # a fault of ours, not of the files
-        raise for_people(error) from error
-    finally:
-        session.stop()
+        try:
+            yield Engine(
+                spill,
+                lambda path, name: connection.read_parquet(path, table_name=name),
+                read_numbered,
+                spark.batches,
+                view,
+            )
+        except (faults.PySparkException, protocol.Py4JJavaError) as error:
+            if not re.search("FAILED_READ_FILE|No space left", str(error)):
+                raise  # a fault of ours, not of the files
+            raise for_people(error) from error
 
 
 def check_parquet(path: Path) -> pa.Schema:

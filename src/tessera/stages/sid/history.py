@@ -147,8 +147,8 @@ def _measures(
 
 
 def _refuse_future(rows: ibis.Table, column: str, split: Split) -> None:
-    newest = rows[column].max().execute()
-    if newest is not None and newest == newest and newest > split.cut:  # NaT is not itself
+    newest = rows[column].max().to_pyarrow().as_py()
+    if newest is not None and newest > split.cut:
         raise BadInput(
             f"{column} {newest} lies after the cut {split.cut}: give item vectors only what was "
             "known by then"

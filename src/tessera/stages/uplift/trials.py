@@ -141,15 +141,12 @@ def sample_requests(exposures: Table, size: int, seed: int) -> Table:
 
 def pairs(exposures: Table) -> Table:
     """One row for each candidate of each request, with the probabilities of what happened."""
-    rows = exposures.select(
-        "request_id",
-        "position",
-        "user_id",
-        "event_ts",
-        shown_id="item_id",
-        item_id=exposures.candidate_ids.unnest(),
-        chance=exposures.candidate_propensities.unnest(),
+    # zipped first: of two that are unnested Spark makes every combination
+    offered = exposures.candidate_ids.zip(exposures.candidate_propensities)
+    laid = exposures.select(
+        "request_id", "position", "user_id", "event_ts", shown_id="item_id", one=offered.unnest()
     )
+    rows = laid.mutate(item_id=laid.one.f1, chance=laid.one.f2)
     here = rows.shown_id == rows.item_id
     return rows.group_by("request_id", "item_id").agg(
         user_id=rows.user_id.max(),

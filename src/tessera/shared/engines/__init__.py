@@ -1,0 +1,1 @@
+"""Where Ibis expressions of the stages run beside DuckDB: Spark, made to answer alike."""

@@ -94,18 +94,47 @@ def _worth(found: Found) -> list[bool]:
     ]
 
 
+def _usual(found: Found) -> str:
+    """Return the codes that are given by default, or the first that were measured."""
+    return _DEFAULT if _of(found, _DEFAULT) else _any(found)
+
+
 def _decoded(found: Found) -> list[bool]:
     return [
         one["low"] > 0
         for one in (
-            _decoding(found, _DEFAULT, "ndcg_10"),
-            _pooled(found, "over cosine", _DEFAULT, _DECODED, "ndcg_10"),
+            _decoding(found, _usual(found), "ndcg_10"),
+            _pooled(found, "over cosine", _usual(found), _DECODED, "ndcg_10"),
         )
     ]
 
 
 def _tiger(found: Found) -> list[bool]:
-    return [_mean(found, _DEFAULT, _DECODED, metric) >= asked for metric, asked in _TIGER.items()]
+    """Ask of every kind of codes whether decoding alone finds what is in print."""
+    return [
+        _mean(found, kind, _DECODED, metric) >= asked
+        for kind in _kinds(found)
+        for metric, asked in _TIGER.items()
+    ]
+
+
+def _blended(found: Found) -> list[bool]:
+    """Ask whether what is published is above the best rival without codes, for any codes."""
+    best = _simple(found).get(_SIMPLE[0])
+    if best is None:
+        return [False]
+    return [
+        any(
+            _mean(found, kind, _PUBLISHED, metric) > sum(best[metric]) / len(best[metric])
+            for kind in _kinds(found)
+        )
+        for metric in _TIGER
+    ]
+
+
+def _cold(found: Found) -> list[bool]:
+    """Ask whether items that nobody acquired before are found, where codes of text are decoded."""
+    return [_mean(found, _TEXT, _DECODED, "cold_recall_10") > 0]
 
 
 def _simple(found: Found) -> dict[str, dict[str, list[float]]]:
@@ -126,12 +155,13 @@ def _simple(found: Found) -> dict[str, dict[str, list[float]]]:
 def _section(world: str, beside: str | None) -> Section:
     checks = {"decoded": _decoded, "worth": _worth}
     if world == "beauty":
-        checks = {"tiger": _tiger, **checks}
+        checks = {"tiger": _tiger, "blended": _blended, "cold": _cold, **checks}
     given = {
         "world": world, "called_world": WORLDS[world], "kinds": _kinds, "of": _of,
         "values": _values, "mean": _mean, "metrics": _metrics, "models": _MODELS, "told": _TOLD,
         "by_seed": _by_seed, "decoding": _decoding, "pooled": _pooled, "simple": _simple,
-        "isnan": math.isnan, "first": lambda found: next(iter(_of(found, _any(found)).values())),
+        "usual": _usual, "isnan": math.isnan,
+        "first": lambda found: next(iter(_of(found, _any(found)).values())),
     }  # fmt: skip
     return Section("codes_real", checks, given, f"codes_real_{world}", beside)
 

@@ -92,14 +92,14 @@ def result(gap, seeds=2, found=0.07):
     """Return a result in which topology is so far ahead of text, and decoding of the cosine."""
 
     def models(more):
-        value = dict.fromkeys((*METRICS, "coverage_10"), found + more)
+        value = dict.fromkeys((*METRICS, "coverage_10", "cold_recall_10"), found + more)
         return {"hstu_generative": {one: x + gap for one, x in value.items()},
                 "hstu_trunk": value, "hstu": value}  # fmt: skip
 
     shifts = {"text": 0.0, "default": 0.0, "topology": gap}
     every = {
         str(seed): {
-            kind: {"models": models(more * (1 + 0.1 * seed)), "users": 5,
+            kind: {"models": models(more * (1 + 0.1 * seed)), "users": 5, "cold_users": 2,
                    "codes": {"collision_rate": 0.1}}
             for kind, more in shifts.items()
         }
@@ -118,9 +118,9 @@ def result(gap, seeds=2, found=0.07):
             "commit": "c", "day": "d"}  # fmt: skip
 
 
-def written(told):
+def written(told, **beside):
     """Return the section of Beauty, and the rows of the summary by figure."""
-    section, results = SECTIONS[0], {"codes_real_beauty": told}
+    section, results = SECTIONS[0], {"codes_real_beauty": told, **beside}
     return text_of(section, results), {row.name: row[1:4] for row in rows_of(section, results)}
 
 
@@ -141,6 +141,31 @@ def test_one_seed_shows_no_more_than_half_of_it():
 def test_decoded_lists_are_held_against_what_is_in_print(found, word):
     _, rows = written(result(0.0, found=found))
     assert rows["decoded lists alone on Amazon Beauty"][2] == word
+
+
+def rival(ndcg):
+    """Return the result of the same set without codes."""
+    one = {"recall_10": 0.05, "ndcg_10": ndcg, "coverage_10": 0.5}
+    seeds = {"0": {"models": {"sasrec": one, "ease": one}}}
+    return {"figures": {"seeds": seeds}, "commit": "c"}
+
+
+@pytest.mark.parametrize(("ndcg", "word"), [(0.06, "yes"), (0.08, "partly")])
+def test_published_lists_are_held_against_the_best_rival_without_codes(ndcg, word):
+    figure = "published lists of a trunk that reads codes, on Amazon Beauty"
+    _, rows = written(result(0.0), quality_beauty=rival(ndcg))
+    assert rows[figure][2] == word
+    assert f"SASRec 0.0500 / {ndcg:.4f}" in rows[figure][1]
+    assert written(result(0.0))[1][figure][1:3] == ("not run",) * 2
+
+
+@pytest.mark.parametrize(("decoded", "word"), [(0.02, "yes"), (0.0, "no")])
+def test_items_that_nobody_acquired_before_are_asked_for(decoded, word):
+    told = result(0.0)
+    for one in told["figures"]["seeds"].values():
+        one["text"]["models"]["hstu_generative"]["cold_recall_10"] = decoded
+    figure = "items of Amazon Beauty that nobody acquired before, decoded"
+    assert written(told)[1][figure][2] == word
 
 
 def test_a_set_that_lacks_a_kind_says_so():

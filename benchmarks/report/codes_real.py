@@ -133,8 +133,8 @@ def _blended(found: Found) -> list[bool]:
 
 
 def _cold(found: Found) -> list[bool]:
-    """Ask whether items that nobody acquired before are found, where codes of text are decoded."""
-    return [_mean(found, _TEXT, _DECODED, "cold_recall_10") > 0]
+    """Ask whether items that nobody acquired before are found in every seed, by codes of text."""
+    return [value > 0 for value in _values(found, _TEXT, _DECODED, "cold_recall_10")]
 
 
 def _simple(found: Found) -> dict[str, dict[str, list[float]]]:

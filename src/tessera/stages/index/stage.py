@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ibis import Table
 
-from tessera.bundles import manifest
 from tessera.bundles.edges import FILE, lay_out_edges
+from tessera.bundles.manifest import seal as seal_bundle
 from tessera.bundles.vectors import write_trie, write_vectors
 from tessera.bundles.walks import DECLARED_FILE, declared
 from tessera.contracts.split import known, load_split
@@ -72,5 +72,5 @@ def run(
         shutil.copyfile(file, bundle / file.name)
     write_policy(policy, bundle)
     judged_against = json.loads((champion / "champion.json").read_text())["version"]
-    manifest.seal(bundle, {"kind": "model", "judged_against": judged_against})
+    seal_bundle(bundle, {"kind": "model", "judged_against": judged_against})
     return {"items": float(indexed), "files": float(sum(p.is_file() for p in bundle.rglob("*")))}

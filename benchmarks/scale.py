@@ -27,7 +27,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.common import ROOT, write_result
-from benchmarks.heap import Heap
+from benchmarks.memory import Heap
 from benchmarks.places import pin, run_alone, turned
 from tessera.platform.pipeline.forkserver import one_thread
 from tessera.platform.workspace.params import Sections, load_params

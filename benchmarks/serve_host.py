@@ -21,6 +21,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request
 
+from benchmarks.memory import memory_mb
 from tessera.serve.clock import Clock
 from tessera.serve.follower import Follower
 from tessera.serve.garbage import settle
@@ -36,14 +37,6 @@ from tessera.serve.slate import Slate
 
 UNBOUNDED = {"rate_per_s": 1e9, "burst": 1_000_000_000, "deadline_ms": 60_000.0, "in_flight": 1000}
 """Nobody is turned away and nothing is left out: what is measured is the service itself."""
-
-
-def memory_mb() -> dict[str, float]:
-    """Return resident memory of this process: its own, and of mapped files, which others share."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    told = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("Rss", "Vm"))}
-    names = {"whole": "VmRSS", "own": "RssAnon", "mapped": "RssFile", "peak": "VmHWM"}
-    return {name: round(int(told[field]) / 1024, 1) for name, field in names.items()}
 
 
 class Watched(Service):

@@ -23,7 +23,7 @@ import numpy as np
 from scipy import sparse
 
 from benchmarks.common import KEPT, Kept, each, write_result
-from benchmarks.heap import Heap
+from benchmarks.memory import Heap, memory_mb
 from tessera.contracts.arrays import Float64s
 from tessera.stages.sid.params import SidParams
 from tessera.stages.sid.quantizer import codebook_size, fit_quantizer
@@ -55,14 +55,6 @@ def drawn(items: int, path: Path) -> Float64s:
     return mapped
 
 
-def peak_mb(since: bool = False) -> float:
-    """Return the most memory that the process held, pages of files too, or begin to count anew."""
-    if since:
-        Path("/proc/self/clear_refs").write_text("5")
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
-
-
 def measured(piece: tuple[str, int]) -> dict[str, Any]:
     """Learn from a catalogue of so many items and encode it."""
     name, items = piece
@@ -70,14 +62,15 @@ def measured(piece: tuple[str, int]) -> dict[str, Any]:
     vector_ND = drawn(items, path)
     params = SidParams(quantizer=name, epochs=EPOCHS, batch_size=4_096)
     no_links = sparse.csr_array((items, items))
-    before = peak_mb(since=True)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is that from here on
+    before = memory_mb()["peak"]
     with Heap() as heap:
         begun = time.process_time()
         found = fit_quantizer(vector_ND, params, no_links)
         learnt = time.process_time()
         code_NL = found.encode(vector_ND)
         done = time.process_time()
-    peak = peak_mb() - before
+    peak = memory_mb()["peak"] - before
     sample = slice(0, 10_000)
     own_ND = np.asarray(vector_ND[sample])
     left_ND = own_ND - found.decode(code_NL[sample])

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.common import write_result
 from benchmarks.ingest import made_up_market
+from benchmarks.memory import memory_mb
 from tessera.contracts.arrow import schema, write_table
 from tessera.contracts.tables import EFFECTS
 from tessera.shared.engines.spark import MASTER
@@ -98,14 +99,8 @@ def _of_all() -> dict[str, float]:
     cpu = sum(sum(one.cpu_times()[:2]) for one in family)
     return {
         "cpu_seconds": round(cpu, 1),
-        "peak_mb": round(sum(map(_peak_mb, family))),
+        "peak_mb": round(sum(memory_mb(one.pid)["peak"] for one in family)),
     }
-
-
-def _peak_mb(process: psutil.Process) -> float:
-    """Most memory that a process held at once."""
-    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    return next((int(one.split()[1]) / 1024 for one in lines if one.startswith("VmHWM")), 0.0)
 
 
 def _command(stage: str, engine: str, source: Path, out: Path) -> list[str]:

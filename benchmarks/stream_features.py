@@ -15,7 +15,6 @@ Shapes: N events, I items, R requests, M candidates of one.
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +23,7 @@ import numpy as np
 from scipy import sparse
 
 from benchmarks.common import Kept, each, write_result
+from benchmarks.memory import alone, memory_mb
 from tessera.contracts.arrays import Float32s, Ints
 from tessera.contracts.arrow import DAY_US
 from tessera.contracts.tables import ACTIONS
@@ -158,10 +158,16 @@ def compared(facts: Facts, served: Served, told: Stream, asked: int) -> dict[str
 
 
 def measured(events: int) -> dict[str, Any]:
+    """Send a stream of so many events in a process of its own; see `sent`."""
+    told: dict[str, Any] = alone(sent, events)
+    return told
+
+
+def sent(events: int) -> dict[str, Any]:
     """Send a stream of so many events, ask in between, and compare with the batch at the end."""
     told, facts, rng = drawn(events), base(), np.random.default_rng(1)
     served, took, blocks, new = Served(facts), [], [], 0
-    before = _held_mb()
+    before = memory_mb()["own"]
     for begin in range(0, len(told.user_N), _BLOCK):
         taken = 0.0
         for start in range(begin, min(begin + _BLOCK, len(told.user_N)), EACH):
@@ -175,6 +181,7 @@ def measured(events: int) -> dict[str, Any]:
             served.features(user, moment, item_M)
             took.append(time.process_time() - begun)
         blocks.append(taken)
+    held_mb = memory_mb()["own"] - before
     took_ms = 1e3 * np.array(took)
     fifth = max(1, len(took_ms) // 5)
     return {
@@ -186,7 +193,7 @@ def measured(events: int) -> dict[str, Any]:
         "last_events_s": round(_BLOCK / blocks[-2 if len(blocks) > 1 else -1]),
         **_times("first", took_ms[:fifth]),
         **_times("last", took_ms[-fifth:]),
-        "held_mb": round(_held_mb() - before),
+        "held_mb": round(held_mb),
         **compared(facts, served, told, ASKED),
     }
 
@@ -197,10 +204,6 @@ def _times(when: str, took_ms: np.ndarray[Any, np.dtype[np.float64]]) -> dict[st
         f"{when}_p99_ms": round(float(np.quantile(took_ms, 0.99)), 2),
         f"{when}_most_ms": round(float(took_ms.max()), 1),
     }
-
-
-def _held_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:

@@ -82,7 +82,7 @@ def _redis(folder: Path) -> Iterator[tuple[str, str, Sender]]:
         pipe.execute()
 
     try:
-        _until(lambda: _answers(client))
+        _until(lambda: _answers(client), look_s=0.05)
         yield _NAME, "redis", told
     finally:
         client.close()
@@ -98,12 +98,12 @@ def _answers(client: redis.Redis) -> bool:
     return False
 
 
-def _until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + _WAIT_S
+def _until(is_so: Callable[[], bool], look_s: float, patience_s: float = _WAIT_S) -> None:
+    end = time.monotonic() + patience_s
     while not is_so():
         if time.monotonic() > end:
             raise TimeoutError("nothing came of it")
-        time.sleep(0.0005)
+        time.sleep(look_s)
 
 
 def measured(piece: tuple[str, int]) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def measured(piece: tuple[str, int]) -> dict[str, Any]:
         begun = time.perf_counter()
         thread.start()
         try:
-            _until_taken(counts, len(bodies))
+            _until(lambda: sum(counts.values()) >= len(bodies), 0.01, 60 * _WAIT_S)
             took = time.perf_counter() - begun
             lags = [_lag(told, counts, events + number) for number in range(ASKED)]
         finally:
@@ -141,16 +141,10 @@ def measured(piece: tuple[str, int]) -> dict[str, Any]:
     }
 
 
-def _until_taken(counts: Counter[str], many: int) -> None:
-    end = time.monotonic() + 60 * _WAIT_S
-    while sum(counts.values()) < many and time.monotonic() < end:
-        time.sleep(0.01)
-
-
 def _lag(told: Sender, counts: Counter[str], number: int) -> float:
     before, begun = sum(counts.values()), time.perf_counter()
     told([_body(number)])
-    _until(lambda: sum(counts.values()) > before)
+    _until(lambda: sum(counts.values()) > before, look_s=0.0005)
     return time.perf_counter() - begun
 
 

@@ -19,11 +19,9 @@ from torch.nn import functional
 from tessera.contracts.arrays import Bools, Float64s, Ints
 from tessera.contracts.split import TEST
 from tessera.contracts.tables import GENERATIVE
-from tessera.model.nn.generative import ItemSpace
-from tessera.model.nn.item_trie import item_trie
 from tessera.model.params import HstuParams
 from tessera.model.sequences.dataset import Dataset
-from tessera.model.sequences.questions import Lists
+from tessera.model.trunk.generated import generate
 from tessera.model.trunk.inference import trunk_states
 from tessera.model.trunk.model import SequenceModel
 from tessera.shared.codes.health import capacity, collision_rate
@@ -88,18 +86,9 @@ def decoded(model: SequenceModel, dataset: Dataset, code_NL: Ints, params: HstuP
 
     States and vectors of items stay those that were learnt; only the trie is another.
     """
-    asked = dataset.ask(TEST, params)
-    state_QD = torch.from_numpy(trunk_states(model, dataset.histories, asked.windows))
-    open_QV = np.repeat(asked.allowed_V[None], len(state_QD), 0)
-    if asked.seen is not None:
-        open_QV[asked.seen] = False
     assert model.decoder is not None, "it was trained to decode"
-    with torch.inference_mode():
-        codes_VC = functional.pad(torch.from_numpy(code_NL) + 1, (0, 0, 1, 0))
-        known_V = model.warm_V | torch.from_numpy(asked.allowed_V)
-        trie = item_trie(codes_VC, known_V.nonzero()[:, 0])
-        space = ItemSpace.of(trie, model.codebook(), model.items())
-        before_QN1 = trie.open_before(torch.from_numpy(open_QV))
-        found = model.decoder.beam_search(space, state_QD, before_QN1, params.top, params.beams)
-    lists = Lists(found.item_BK.numpy(), found.log_p_BK.numpy())
+    asked = dataset.ask(TEST, params)
+    state_QD = trunk_states(model, dataset.histories, asked.windows)
+    codes_VC = functional.pad(torch.from_numpy(code_NL) + 1, (0, 0, 1, 0))
+    lists = generate(model, model.decoder, asked, state_QD, params, codes_VC)
     return dataset.listed(model.shape.kind + GENERATIVE, asked, lists)

@@ -17,19 +17,16 @@ Shapes: N vectors, Q queries, K found rows.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.common import KEPT, Kept, each, write_result
-from benchmarks.heap import Heap
+from benchmarks.memory import Heap, alone, memory_mb
 from benchmarks.vector_away import away
 from benchmarks.vector_world import WANTED, WIDTH, World, draw
 from tessera.bundles.indexes import kinds
@@ -41,13 +38,6 @@ _COLD = 50
 _FOLDER = KEPT / "vector-indexes"
 _world: dict[tuple[int, int], tuple[World, dict[str, Any]]] = {}
 """The last world that was drawn, with what is nearest in it."""
-
-
-def alone(work: Callable[..., Any], *given: Any) -> Any:
-    """Call in a process of its own, so that its memory is its own."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(work, *given).result()
 
 
 def built(kind: str, vectors: Any, folder: Path) -> dict[str, Any]:
@@ -64,7 +54,7 @@ def built(kind: str, vectors: Any, folder: Path) -> dict[str, Any]:
 def asked(folder: Path, world: World, wanted: dict[str, Any], cold: bool) -> dict[str, Any]:
     """Open an index and ask it under every filter, or a few times without one."""
     clock = time.perf_counter if cold else time.thread_time
-    own, mapped = _memory_mb()
+    before = memory_mb()
     begun, before_mb = clock(), _read_mb()
     search = Search(kinds.open_index(folder), [])
     opened_s, opened_mb, rows = clock() - begun, _read_mb(), []
@@ -85,17 +75,10 @@ def asked(folder: Path, world: World, wanted: dict[str, Any], cold: bool) -> dic
         if cold:
             rows[0]["read_mb"] = round((_read_mb() - opened_mb) / _COLD, 2)
             break
-    now = _memory_mb()
-    memory = {"own_mb": now[0] - own, "mapped_mb": now[1] - mapped}
+    now = memory_mb()
+    memory = {f"{name}_mb": round(now[name] - before[name]) for name in ("own", "mapped")}
     opened = {"open_s": round(opened_s, 2), "open_read_mb": round(opened_mb - before_mb, 1)}
     return {**opened, **memory, "searches": rows}
-
-
-def _memory_mb() -> tuple[int, int]:
-    """Return what the process holds of its own and of files."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    own, mapped = (round(int(lines[name].split()[0]) / 1024) for name in ("RssAnon", "RssFile"))
-    return own, mapped
 
 
 def _read_mb() -> float:

@@ -16,7 +16,7 @@ def small(monkeypatch):
 
 
 def test_a_stream_makes_the_features_of_the_batch():
-    found = stream_features.measured(3_000)
+    found = stream_features.sent(3_000)
     assert found["came"] > found["new"] == 3_000
     assert (found["compared"] > 0, found["differ"]) == (True, 0)
 
@@ -27,7 +27,7 @@ def test_a_count_that_forgets_what_came_late_is_found(monkeypatch):
     count = Seen.item_counts
     monkeypatch.setattr(Seen, "item_counts", lambda self, actions, asked, ago: np.maximum(
         count(self, actions, asked, ago) - 1, 0))  # fmt: skip
-    assert stream_features.measured(3_000)["differ"] > 0
+    assert stream_features.sent(3_000)["differ"] > 0
 
 
 def test_what_is_taken_from_files_counts_once(monkeypatch):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from tessera.bundles.indexes import kinds, read_lists
-from tessera.bundles.indexes.door import FILE
 from tessera.bundles.vectors import Search
 from tessera.contracts.errors import BadInput, BadParams, BrokenBundle
 from tessera.contracts.library_errors import translate_errors
@@ -180,4 +179,3 @@ def test_a_kind_is_told_by_its_file_and_an_unknown_one_is_refused(kind, bundle, 
     assert type(kinds.open_index(bundle)).__module__ == known.__module__
     with pytest.raises(BadParams, match="index.kind 'tree' is none: choose one of auto, flat"):
         kinds.write(world[0], tmp_path, "tree")
-    assert (bundle / FILE).exists()

@@ -1,7 +1,8 @@
-"""What is written for Spark, and what is said where Spark cannot start; without Spark itself."""
+"""What is written for Spark, where it runs, and what is said where it cannot; without Spark."""
 
 import importlib.util
 import shutil
+from types import SimpleNamespace
 
 import ibis
 import pytest
@@ -64,3 +65,33 @@ def test_a_stage_says_in_one_line_that_the_extra_is_missing(graph, tmp_path, mon
     with pytest.raises(BadParams, match="uv sync --extra spark"):
         asked.__enter__()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """Return what a builder of sessions is told; nothing starts."""
+    told = {}
+    session = SimpleNamespace(sparkContext=SimpleNamespace(setLogLevel=lambda _: None))
+    builder = SimpleNamespace(getOrCreate=lambda: session)
+    builder.master = lambda name: told.update(master=name) or builder
+    builder.appName = lambda name: told.update(name=name) or builder
+    builder.config = lambda map: told.update(map) or builder
+
+    def go(**variables):
+        for name in (spark.MASTER, spark.ADDRESS):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        spark._started(builder, 3, tmp_path, "graph")
+        return told["master"], told["spark.driver.host"], told["spark.driver.bindAddress"]
+
+    return go
+
+
+def test_nobody_else_hears_it_by_default(asked):
+    assert asked() == ("local[3]", "127.0.0.1", "127.0.0.1")
+
+
+def test_variables_name_a_cluster_and_where_it_reaches_the_stage(asked):
+    named = {spark.MASTER: "spark://10.0.0.1:7077", spark.ADDRESS: "10.0.0.2"}
+    assert asked(**named) == ("spark://10.0.0.1:7077", "10.0.0.2", "10.0.0.2")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from tessera.contracts.arrays import Bools, Float32s, Ints
@@ -45,16 +46,19 @@ def generate(
     asked: Question,
     state_QD: Float32s,
     params: ModelParams,
+    codes_VC: Tensor | None = None,
 ) -> Lists:
     """Decode the likeliest items that may be listed and that each who asks does not have.
 
     Probabilities are those among all items that were seen while training or may be listed, so that
-    an item is as likely whether others are closed or not.
+    an item is as likely whether others are closed or not.  `codes_VC` are decoded instead of those
+    that the model was trained with; its states and the vectors of items stay what they are.
     """
     device, items = device_of(model), len(asked.allowed_V)
     with torch.inference_mode():
         known_V = model.warm_V | torch.from_numpy(asked.allowed_V).to(device)
-        trie = item_trie(model.codes_VC, known_V.nonzero()[:, 0])
+        given_VC = model.codes_VC if codes_VC is None else codes_VC
+        trie = item_trie(given_VC, known_V.nonzero()[:, 0])
         space = ItemSpace.of(trie, model.codebook(), model.items())
         parts, step = [], max(1, _CELLS // items)
         for start in range(0, len(state_QD), step):
